@@ -1,0 +1,45 @@
+"""Intervals against published values, and the shape of the report."""
+
+import json
+
+import pytest
+
+from vlm_demo.evaluation.items import Skipped
+from vlm_demo.evaluation.report import Report, Score, wilson
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    [
+        (8, 10, 0.4902, 0.9433),
+        (81, 263, 0.2553, 0.3662),  # Newcombe 1998, table I, method 3
+        (15, 148, 0.0624, 0.1605),  # the same
+        (0, 20, 0.0, 0.1611),  # the same
+        (1, 29, 0.0061, 0.1718),  # the same
+        (10, 10, 0.7225, 1.0),
+    ],
+)
+def test_the_interval_is_wilsons(right: int, n: int, low: float, high: float) -> None:
+    assert wilson(right, n) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_pointing_stays_out_of_the_overall_accuracy() -> None:
+    report = Report({"b": Score(4, 1), "a": Score(6, 5)}, pointing=Score(2, 0), skipped=[Skipped(3, None, "broken")])
+    told = json.loads(json.dumps(report.as_dict()))
+    assert list(told) == ["overall", "kinds", "pointing", "skipped", "settings"]
+    assert told["overall"]["n"] == 10 and told["overall"]["accuracy"] == 0.6
+    assert list(told["kinds"]) == ["a", "b"]
+    assert told["pointing"]["accuracy"] == 0
+    assert told["skipped"] == [{"line": 3, "image": None, "reason": "broken"}]
+
+
+def test_nothing_counted_is_null_not_zero() -> None:
+    assert Report().as_dict()["pointing"] == {"n": 0, "accuracy": None, "low": None, "high": None}
+    assert "pointing" not in Report().table()
+
+
+def test_the_table_names_kinds_counts_intervals_and_what_was_skipped() -> None:
+    report = Report({"count": Score(10, 8)}, skipped=[Skipped(i, "x.png", "no picture") for i in range(30)])
+    table = report.table()
+    assert "80.0%    49.0% to 94.3%" in table
+    assert "skipped: 30" in table and "line 0 (x.png): no picture" in table and "and 10 more" in table

@@ -1,0 +1,115 @@
+"""A whole run against an engine whose every answer is scripted."""
+
+import io
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vlm_demo.errors import BadQuestion
+from vlm_demo.evaluation import items, run
+
+
+@dataclass
+class Scripted:
+    """Says `reply` to everything and points at `spot`; takes down what it was asked."""
+
+    reply: str = "red"
+    spot: tuple[int, int] = (5, 5)
+    can_explain: bool = True
+    asked: list[tuple[Any, str, bool, bool]] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return self.reply
+
+    def heatmap(self, word: str) -> np.ndarray:
+        assert word == self.asked[-1][1]
+        heatmap = np.zeros((20, 40), np.float32)
+        heatmap[self.spot[1], self.spot[0]] = 1
+        return heatmap
+
+    def ask(self, image: Any, question: str, *, ocr: bool, evidence_only: bool) -> "Scripted":
+        if "too long" in question:
+            raise BadQuestion("The question does not fit.")
+        self.asked.append((image, question, ocr, evidence_only))
+        return self
+
+    def explain(self, image: Any, question: str, answer_text: str, *, ocr: bool, evidence_only: bool) -> "Scripted":
+        return self.ask(image, answer_text, ocr=ocr, evidence_only=evidence_only)
+
+
+def item(answer: str = "red", question: str = "What colour?", image: str = "a.png", **more: Any) -> dict[str, Any]:
+    return {"image": image, "question": question, "answer": answer, "kind": "colour", "metric": "exact", **more}
+
+
+def evaluated(folder: Path, lines: list[Any], engine: Scripted, **options: Any) -> dict[str, Any]:
+    for name in ("a.png", "b.png"):
+        Image.new("RGB", (40, 20), "red").save(folder / name)
+    (folder / "broken.png").write_bytes(b"no picture")
+    (folder / "items.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    chosen, skipped = items.read(folder)
+    return run.evaluate(engine, folder, chosen, skipped, progress=False, **options).as_dict()
+
+
+def test_right_answers_are_counted_by_kind(tmp_path: Path) -> None:
+    told = evaluated(tmp_path, [item(), item("blue"), item("red", kind="other")], Scripted())
+    assert told["kinds"]["colour"]["accuracy"] == 0.5 and told["kinds"]["other"]["accuracy"] == 1
+    assert told["overall"]["n"] == 3 and told["pointing"]["n"] == 0
+
+
+def test_an_unreadable_picture_is_named_and_the_run_goes_on(tmp_path: Path) -> None:
+    lines = [item(image="broken.png"), item(), "nonsense", item(image="nowhere.png"), item()]
+    told = evaluated(tmp_path, lines, Scripted())
+    assert told["overall"]["n"] == 2
+    assert [(one["line"], one["image"]) for one in told["skipped"]] == [
+        (1, "broken.png"),
+        (3, None),
+        (4, "nowhere.png"),
+    ]
+
+
+def test_a_question_that_the_model_refuses_is_wrong_not_skipped(tmp_path: Path) -> None:
+    told = evaluated(tmp_path, [item(question="too long"), item()], Scripted())
+    assert told["overall"]["n"] == 2 and told["overall"]["accuracy"] == 0.5
+    assert told["skipped"] == [] and told["settings"]["refused"] == 1
+
+
+def test_pointing_items_are_scored_by_their_map_and_not_asked(tmp_path: Path) -> None:
+    lines = [item(phrase="red circle", boxes=[[0, 0, 6, 6]]), item(phrase="red circle", boxes=[[6, 0, 9, 9]]), item()]
+    told = evaluated(tmp_path, lines, Scripted(spot=(5, 5)))
+    assert told["pointing"]["n"] == 2 and told["pointing"]["accuracy"] == 0.5
+    assert told["overall"]["n"] == 1 and "red circle" not in told["kinds"]
+
+
+def test_without_heatmaps_pointing_items_are_skipped(tmp_path: Path) -> None:
+    lines = [item(phrase="red circle", boxes=[[0, 0, 6, 6]]), item()]
+    told = evaluated(tmp_path, lines, Scripted(can_explain=False))
+    assert told["pointing"]["n"] == 0 and told["overall"]["n"] == 1
+    assert [one["line"] for one in told["skipped"]] == [1]
+
+
+def test_an_item_overrides_the_runs_toggles(tmp_path: Path) -> None:
+    engine = Scripted()
+    evaluated(tmp_path, [item(), item(ocr=True), item(evidence_only=False)], engine, evidence_only=True)
+    assert [asked[2:] for asked in engine.asked] == [(False, True), (True, True), (False, False)]
+
+
+def test_a_picture_is_opened_once_for_the_items_that_follow_each_other(tmp_path: Path) -> None:
+    engine = Scripted()
+    evaluated(tmp_path, [item(), item(), item(image="b.png")], engine)
+    first, second, third = (asked[0] for asked in engine.asked)
+    assert first is second and third is not first
+
+
+def test_every_prediction_is_written_down(tmp_path: Path) -> None:
+    out = io.StringIO()
+    lines = [item("blue"), item(image="broken.png"), item(phrase="red circle", boxes=[[0, 0, 6, 6]])]
+    evaluated(tmp_path, lines, Scripted(), answers=out)
+    asked, skipped, pointed = map(json.loads, out.getvalue().splitlines())
+    assert asked["prediction"] == "red" and asked["expected"] == ["blue"] and asked["right"] is False
+    assert skipped["skipped"] and "right" not in skipped
+    assert pointed["hottest"] == [5, 5] and pointed["right"] is True

@@ -1,0 +1,165 @@
+"""Heatmaps: planted weights must come out where they were planted, in the upload's own pixels."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlm_demo.contracts import View
+from vlm_demo.errors import UnsupportedModel
+from vlm_demo.explain.heatmap import Settings, Trace, draw, interpolate, read_settings, spatial_entropy
+
+
+def view(size: tuple[int, int], grid: tuple[int, int], seen: tuple[float, float, float, float] | None = None) -> View:
+    """A view of ``size`` whose grid covers the box ``seen`` (or the whole)."""
+    x0, y0, x1, y1 = seen or (0, 0, *size)
+    rows, columns = grid
+    across, down = np.linspace(x0, x1, columns + 1), np.linspace(y0, y1, rows + 1)
+    boxes = [(across[j], down[i], across[j + 1], down[i + 1]) for i in range(rows) for j in range(columns)]
+    return View(Image.new("RGB", size), size, None, None, grid, np.array(boxes, np.float32))
+
+
+def hottest(heat: np.ndarray) -> tuple[float, float]:
+    y, x = np.unravel_index(heat.argmax(), heat.shape)
+    return x + 0.5, y + 0.5
+
+
+VIEWS = {
+    "squash": view((500, 240), (14, 14)),
+    "oblong grid": view((90, 160), (3, 5)),
+    "centre crop": view((480, 240), (6, 6), (120, 0, 360, 240)),
+    "padding": view((240, 120), (6, 6), (0, -60, 240, 180)),
+    "patches of half a pixel": view((4, 4), (8, 8)),
+    "enlarged": view((3000, 20), (14, 14)),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_the_maximum_lies_at_the_planted_patchs_centre(name: str) -> None:
+    seen = VIEWS[name]
+    rng = np.random.default_rng(0)
+    for patch, (x0, y0, x1, y1) in enumerate(seen.boxes):
+        centre = (x0 + x1) / 2, (y0 + y1) / 2
+        if not (0 < centre[0] < seen.size[0] and 0 < centre[1] < seen.size[1]):
+            continue
+        # A pixel that holds several patches shows their mean, so there the others must be weak.
+        cells = rng.random(len(seen.boxes)) * (0.5 if x1 - x0 >= 1 else 0.02)
+        cells[patch] = 1
+        heat = interpolate(cells, seen)
+        assert heat.shape == seen.size[::-1] and heat.dtype == np.float32
+        assert heat.max() == 1 and heat.min() >= 0
+        x, y = hottest(heat)
+        # The centre lies between pixels, and the steeper side falls faster: the hottest pixel is next to it.
+        assert abs(x - centre[0]) <= 1 and abs(y - centre[1]) <= 1
+
+
+def test_what_the_model_did_not_see_is_zero() -> None:
+    heat = interpolate(np.random.default_rng(0).random(36), VIEWS["centre crop"])
+    assert not heat[:, :120].any() and not heat[:, 360:].any()
+    assert heat[:, 120:360].any()
+
+
+def test_weight_on_padding_is_not_shown() -> None:
+    cells = np.zeros(36)
+    cells[0] = 1  # a patch of padding
+    cells[14] = 0.2
+    heat = interpolate(cells, VIEWS["padding"])
+    x0, y0, x1, y1 = VIEWS["padding"].boxes[14]
+    assert hottest(heat) == pytest.approx(((x0 + x1) / 2, (y0 + y1) / 2), abs=0.51)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3])
+def test_a_flat_map_is_all_zeros(value: float) -> None:
+    assert not interpolate(np.full(196, value), VIEWS["squash"]).any()
+
+
+def test_one_pixel() -> None:
+    heat = interpolate(np.random.default_rng(0).random(196), view((1, 1), (14, 14)))
+    assert heat.tolist() == [[1.0]]
+
+
+def test_a_corner_patch_does_not_peak_at_the_border() -> None:
+    cells = np.zeros(196)
+    cells[0] = 1
+    x, y = hottest(interpolate(cells, VIEWS["squash"]))
+    assert x > 10 and y > 5
+
+
+def rows_with(peaks: dict[tuple[int, int], int], layers: int = 4, heads: int = 3) -> np.ndarray:
+    """[1, layers, heads, 16]: noise, and in some heads a peak at a patch."""
+    rows = np.random.default_rng(1).random((1, layers, heads, 16)).astype(np.float32) * 0.01
+    for (layer, head), patch in peaks.items():
+        rows[0, layer, head] = 0.001
+        rows[0, layer, head, patch] = 0.9
+    return rows
+
+
+SMALL = view((80, 80), (4, 4))
+
+
+def patch_of(heat: np.ndarray) -> int:
+    x, y = hottest(heat)
+    return int(y // 20) * 4 + int(x // 20)
+
+
+def test_mean_takes_the_layers_it_is_told() -> None:
+    rows = rows_with({(0, h): 5 for h in range(3)} | {(3, h): 10 for h in range(3)})
+    assert patch_of(draw(rows, SMALL, Settings("mean", (0,)))) == 5
+    assert patch_of(draw(rows, SMALL, Settings("mean", (-1,)))) == 10
+    assert patch_of(draw(rows, SMALL, Settings("last", (0,)))) == 10
+
+
+def test_every_head_counts_alike_however_much_it_looks_at_the_picture() -> None:
+    rows = np.zeros((1, 1, 3, 16), np.float32)
+    rows[0, 0, 0, 3] = 0.9
+    rows[0, 0, 1:, 6] = 0.001
+    assert patch_of(draw(rows, SMALL, Settings("mean"))) == 6
+
+
+def test_localised_trusts_the_concentrated_heads() -> None:
+    rows = np.random.default_rng(2).random((1, 4, 3, 16)).astype(np.float32)
+    rows[:, :, :, 15] += 1.5  # most heads rest on one patch, and are scattered besides
+    for layer in range(3):
+        rows[0, layer, 1] = 0.01
+        rows[0, layer, 1, 5] = 12
+    assert patch_of(draw(rows, SMALL, Settings("localised"))) == 5
+    assert patch_of(draw(rows, SMALL, Settings("mean", (3,)))) == 15
+
+
+def test_several_steps_are_averaged() -> None:
+    rows = np.concatenate([rows_with({(0, 0): 2}), rows_with({(0, 0): 9})])
+    heat = draw(rows, SMALL, Settings("mean", (0,)))
+    assert heat[10, 50] > 0.8 and heat[50, 30] > 0.8 and np.median(heat) < 0.3
+
+
+def test_spatial_entropy_counts_connected_regions() -> None:
+    maps = np.zeros((3, 4, 4))
+    maps[0, :2, :2] = 1  # one region
+    maps[1, 0, 0] = maps[1, 1, 1] = 1  # one, joined over a corner
+    maps[2, 0, 0] = maps[2, 3, 3] = 1  # two of the same size
+    assert spatial_entropy(maps) == pytest.approx([0, 0, np.log(2)])
+
+
+def test_a_traces_rows_are_one_pictures_patches() -> None:
+    image = np.arange(12, dtype=np.float16).reshape(1, 1, 1, 12)
+    trace = Trace(image, image[..., 0], image[..., 0], (5, 7), 1, Settings())
+    assert trace.rows(0).ravel().tolist() == [1, 2, 3, 4]
+    assert trace.rows(1).ravel().tolist() == [6, 7, 8, 9, 10, 11]
+
+
+class TestSettings:
+    def test_default(self, tmp_path: Path) -> None:
+        assert read_settings(tmp_path) == Settings("mean", None)
+
+    def test_from_the_checkpoint(self, tmp_path: Path) -> None:
+        told = {"heatmap": {"method": "layer_mean", "layers": [0, 2]}}
+        (tmp_path / "vlm_demo.json").write_text(json.dumps(told))
+        assert read_settings(tmp_path) == Settings("mean", (0, 2))
+
+    @pytest.mark.parametrize("text", ["{", '{"heatmap": {"method": "wish"}}', '{"heatmap": {"layers": 3}}', "[]"])
+    def test_a_damaged_file_says_so(self, tmp_path: Path, text: str) -> None:
+        (tmp_path / "vlm_demo.json").write_text(text)
+        with pytest.raises(UnsupportedModel, match="vlm_demo.json"):
+            read_settings(tmp_path)

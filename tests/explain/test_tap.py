@@ -1,0 +1,69 @@
+"""The tapped rows against eager attention's full weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import LlavaForConditionalGeneration
+
+from tests.tiny import tiny_llava
+from vlm_demo import Pipeline
+from vlm_demo.explain import tap
+
+QUESTION = "How many circles are there?"
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 5e-2)])
+def test_rows_are_eager_attentions_at_every_step_layer_and_head(dtype, tolerance, tmp_path: Path, noise) -> None:
+    # In bf16 the two attentions round differently, and the layers carry the difference on.
+    folder = tiny_llava(tmp_path, dtype=dtype)
+    pipe = Pipeline.from_pretrained(folder)
+    eager = LlavaForConditionalGeneration.from_pretrained(folder, dtype="auto", attn_implementation="eager").eval()
+    view = pipe.view(noise(70, 90))
+    prompt = pipe.prompt(QUESTION, [16])
+    steps = list(pipe.llm(prompt, pipe.bridge(pipe.encoder(view)), max_new_tokens=6))
+    assert len(steps) >= 3
+    ids = list(prompt.ids)
+    columns = list(prompt.image_positions)
+    for step in steps:
+        with torch.no_grad():
+            full = eager(input_ids=torch.tensor([ids]), pixel_values=view.pixel_values, output_attentions=True)
+        weights = torch.stack([layer[0, :, -1].float() for layer in full.attentions])  # [layers, heads, keys]
+        others = [i for i in range(1, len(ids)) if i not in columns]
+        assert step.rows.image.shape == (1, 3, 4, 16)
+        assert step.rows.image.dtype == torch.float32
+        assert (step.rows.image[0] - weights[:, :, columns]).abs().max() < tolerance
+        assert (step.rows.first[0] - weights[:, :, 0]).abs().max() < tolerance
+        assert (step.rows.text[0] - weights[:, :, others].sum(-1)).abs().max() < tolerance
+        ids.append(step.id)
+
+
+def test_shares_sum_to_one(pipe: Pipeline, noise) -> None:
+    trace = pipe.ask(noise(60, 60), QUESTION, max_new_tokens=3).trace
+    total = trace.image.astype(float).sum(-1) + trace.text + trace.first
+    assert abs(total - 1).max() < 5e-3
+
+
+@pytest.mark.parametrize("kind", ["none", "boolean", "additive"])
+def test_masks_of_every_kind_hide_what_they_hide(kind: str) -> None:
+    torch.manual_seed(0)
+    query, key = torch.randn(1, 4, 6, 8), torch.randn(1, 2, 6, 8)
+    causal = torch.ones(6, 6, dtype=torch.bool).tril()[None, None]
+    if kind != "none":
+        causal = causal & (torch.arange(6) != 2)
+    mask = {"none": None, "boolean": causal, "additive": torch.where(causal, 0.0, torch.finfo(torch.float32).min)}[kind]
+    scores = query @ key.repeat_interleave(2, 1).transpose(2, 3) * 8**-0.5
+    expected = scores.masked_fill(~causal, -torch.inf).softmax(-1)[0, :, -3:]
+    assert torch.allclose(tap._last_rows(query, key, mask, 3, None), expected, atol=1e-6)
+
+
+def test_nothing_is_recorded_outside(pipe: Pipeline) -> None:
+    with tap.recording([0]) as recorder:
+        pass
+    pipe.model.model.language_model(inputs_embeds=torch.zeros(1, 4, 32))
+    assert recorder.rows() is None
+
+
+def test_the_vision_tower_is_not_tapped(pipe: Pipeline) -> None:
+    assert pipe.model.model.vision_tower.config._attn_implementation == "sdpa"
+    assert pipe.model.model.language_model.config._attn_implementation == tap.NAME

@@ -1,0 +1,39 @@
+"""What the page's tests share: a picture, and events without a browser."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tests.ui.fake_pipeline import FakePipeline
+from vlm_demo.ui.chat import Example
+from vlm_demo.ui.events import Events
+from vlm_demo.ui.parts import Parts
+from vlm_demo.ui.service import Service
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    """An upload where Gradio would put it: in a folder of its own."""
+    image = Image.new("RGB", (300, 200), "white")
+    ImageDraw.Draw(image).ellipse((40, 40, 120, 120), fill="red")
+    path = tmp_path / "upload" / "picture.png"
+    path.parent.mkdir()
+    image.save(path)
+    return path
+
+
+@pytest.fixture
+def page():
+    """Builds events around a pipeline; the parts of the page are their names."""
+
+    def build(pipe: FakePipeline | None = None, load=None, examples: list[Example] = ()) -> Events:
+        parts = Parts(**({name: name for name in Parts.__dataclass_fields__} | {"examples": list(examples)}))
+        return Events(Service(pipe or FakePipeline(), load or (lambda *_: FakePipeline()), "llava"), parts)
+
+    return build

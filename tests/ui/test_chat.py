@@ -1,0 +1,76 @@
+"""The conversation and the inspector as HTML: nothing that people, pictures or models write becomes markup."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import replace
+
+from tests.ui.fake_pipeline import FakePipeline
+from vlm_demo.contracts import OcrResult, OcrWord, Segment
+from vlm_demo.ui import chat, inspector
+from vlm_demo.ui.session import Exchange, Session
+
+EVIL = "<img src=x onerror=alert(1)>\"'&amp;<image></s>"
+
+
+def answered(picture, question: str = "What is this?", text: str | None = None, **options) -> Exchange:
+    exchange = Exchange(question, options.get("ocr", False), False, (picture.read_bytes(),), ("p.png",), ("data:,",))
+    (*_, answer) = FakePipeline(answer=text).stream(list(exchange.pictures), question, **options)
+    exchange.keep(answer)
+    return exchange
+
+
+def test_question_and_answer_are_escaped(picture):
+    exchange = answered(picture, EVIL, EVIL)
+    for drawn in (chat.conversation(Session([exchange]), []), chat.live(Session([replace(exchange, state="running")]))):
+        assert "<img src=x" not in drawn and "<image>" not in drawn and "</s>" not in drawn
+
+
+def test_problem_and_outside_sentences_are_escaped():
+    failed = Exchange(EVIL, False, False, state="failed", problem=EVIL)
+    assert "<img src=x" not in chat.conversation(Session([failed]), [])
+
+
+def test_every_tab_of_the_inspector_is_escaped(picture):
+    exchange = answered(picture, EVIL, ocr=True)
+    prompt = replace(exchange.answer.prompt, text=EVIL, segments=(Segment("ocr", EVIL, 0, 3),))
+    view = replace(exchange.answer.view, notes=(EVIL,))
+    read = OcrResult(EVIL, (OcrWord(EVIL, (0, 0, 9, 9), 90.0),), 0.1)
+    exchange.answer = replace(exchange.answer, prompt=prompt, views=(view,), ocrs=(read,), ocr=read, model=EVIL)
+    for tab in (inspector.sees, inspector.prompt, inspector.text, inspector.stages):
+        assert "onerror" not in re.sub(r"&lt;.*?&gt;", "", tab(exchange)), tab.__name__
+
+
+def test_words_are_buttons_in_the_order_of_the_text(picture):
+    exchange = answered(picture, text="a red circle, and a star.")
+    drawn = chat.conversation(Session([exchange]), [])
+    pressable = [html.unescape(word) for word in re.findall(r'class="word"[^>]*>([^<]*)</button>', drawn)]
+    assert pressable == [word.text for word in exchange.answer.words]
+    words = re.search(r'<p class="words">(.*?)</p>', drawn, re.DOTALL)[1]
+    assert html.unescape(re.sub(r"<[^>]+>", "", words)) == exchange.answer.text
+
+
+def test_the_shown_word_is_pressed_and_no_other(picture):
+    exchange = answered(picture)
+    session = Session([exchange])
+    session.show(exchange, 2)
+    drawn = chat.conversation(session, [])
+    assert re.findall(r'data-word="(\d+)" aria-pressed="true"', drawn) == ["2"]
+
+
+def test_line_of_truth_tells_times_tokens_and_toggles(picture):
+    exchange = answered(picture)
+    exchange.evidence_only = True
+    line = re.sub(r"<[^>]+>", "", chat.conversation(Session([exchange]), []).split('class="truth">')[1])
+    assert re.match(r"\d+\.\d\d s · first word 0\.12 s · 196 image tokens · evidence only", line)
+
+
+def test_first_telling_word_skips_small_words(picture):
+    assert chat.first_telling_word(answered(picture, text="there is a star").answer) == 3
+    assert chat.first_telling_word(answered(picture, text="it is").answer) == 0
+
+
+def test_image_tokens_are_folded_and_counted(picture):
+    drawn = inspector.prompt(answered(picture))
+    assert "⟨image⟩ × 196" in drawn and drawn.count("196 tokens") == 1

@@ -1,0 +1,188 @@
+"""What presses do, without a browser: asking, refusing, stopping, going back, looking, switching."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+
+import pytest
+from PIL import Image
+
+from tests.ui.fake_pipeline import FakePipeline
+from tests.ui.ui_kit import event, request, run
+from vlm_demo.errors import ModelNotFound
+from vlm_demo.ui.chat import Example
+from vlm_demo.ui.service import UNEXPECTED
+
+
+def ask(events, text: str, *files, ocr: bool = False, evidence_only: bool = False) -> dict:
+    return events.ask({"text": text, "files": [str(file) for file in files]}, ocr, evidence_only, request())
+
+
+def text_of(html: str) -> str:
+    return re.sub(r"<[^>]+>", "", html)
+
+
+def test_question_is_answered_and_the_upload_deleted(page, picture):
+    events = page()
+    state = run(events, ask(events, "Describe.", picture))
+    assert "a large purple star and a small red square" in text_of(state["chat"])
+    assert "196 image" in text_of(state["prompt"])
+    assert not picture.exists()
+
+
+def test_toggles_reach_the_pipeline(page, picture):
+    pipe = FakePipeline()
+    events = page(pipe)
+    run(events, ask(events, "Total?", picture, ocr=True, evidence_only=True))
+    assert pipe.requests[0]["ocr"] and pipe.requests[0]["evidence_only"]
+
+
+def test_one_press_on_an_example_asks_it(page, picture):
+    events = page(examples=[Example("a", picture.read_bytes(), "data:,", "Describe.", evidence_only=True)])
+    state = run(events, events.ask_example(event(index=0), request()))
+    assert state["evidence_only"] is True and "purple star" in text_of(state["chat"])
+
+
+@pytest.mark.parametrize(("text", "with_picture", "sentence"), [("", True, "empty"), ("hello", False, "no picture")])
+def test_incomplete_questions_are_refused_in_a_sentence(page, picture, text, with_picture, sentence):
+    events = page()
+    changes = ask(events, text, *[picture] * with_picture)
+    assert sentence in changes["status"] and "chat" not in changes
+    assert picture.exists()  # it still lies in the composer
+
+
+def test_bad_upload_keeps_the_conversation_and_the_good_pictures(page, picture, tmp_path):
+    events = page()
+    run(events, ask(events, "Describe.", picture))
+    bad, good = tmp_path / "notes.png", tmp_path / "good.png"
+    bad.write_text("no picture")
+    Image.new("RGB", (5, 5)).save(good)
+    changes = ask(events, "And this?", bad, good)
+    assert "not a picture" in changes["status"] and "chat" not in changes
+    assert len(events.sessions.of("a").exchanges) == 1
+    assert changes["composer"]["value"] == {"text": "And this?", "files": [str(good)]}
+
+
+def test_stop_ends_the_computing_and_keeps_what_was_said(page, picture):
+    pipe = FakePipeline(pause=0.1, answer="word " * 100)
+    events = page(pipe)
+    ask(events, "Describe.", picture)
+    exchange = events.sessions.of("a").last
+    threading.Timer(0.8, lambda: events.stop(request())).start()
+    started = time.perf_counter()
+    state = run(events, {})
+    assert time.perf_counter() - started < 1.3
+    assert exchange.state == "stopped" and exchange.said.startswith("word")
+    assert "stopped" in text_of(state["chat"]) and "word" in text_of(state["chat"])
+
+
+def test_next_question_runs_at_once_after_stop(page, picture):
+    events = page(FakePipeline(pause=0.05))
+    ask(events, "One?", picture)
+    running = events.answer(request())
+    next(running)
+    events.stop(request())
+    ask(events, "Two?")
+    list(running)
+    state = run(events, {})
+    assert [e.state for e in events.sessions.of("a").exchanges] == ["stopped", "done"]
+    assert "Two?" in state["chat"]
+
+
+def test_closing_the_generator_frees_the_model(page, picture):
+    events = page(FakePipeline(pause=0.02))
+    ask(events, "One?", picture)
+    running = events.answer(request())
+    next(running)
+    running.close()
+    with events.service.pipeline():
+        assert events.sessions.of("a").last.state == "stopped"
+
+
+def test_undo_puts_question_and_picture_back(page, picture, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    events = page()
+    run(events, ask(events, "Describe.", picture))
+    changes = events.undo(request())
+    assert "Ask a picture" in changes["chat"]
+    assert len(list((tmp_path / "cache").rglob("picture.png"))) == 1
+    events.clear(request())
+    assert not list((tmp_path / "cache").rglob("picture.png"))
+
+
+def test_edit_asks_anew_and_drops_what_followed(page, picture):
+    pipe = FakePipeline()
+    events = page(pipe)
+    run(events, ask(events, "One?", picture))
+    run(events, ask(events, "Two?"))
+    state = run(events, events.ask_edited(event(turn=0, text="Uno?"), False, True, request()))
+    assert [r["question"] for r in pipe.requests] == ["One?", "Two?", "Uno?"] and pipe.requests[-1]["evidence_only"]
+    assert "Two?" not in state["chat"] and len(events.sessions.of("a").exchanges) == 1
+
+
+def test_retry_takes_the_toggles_as_they_are_now(page, picture):
+    pipe = FakePipeline()
+    events = page(pipe)
+    run(events, ask(events, "One?", picture))
+    run(events, events.retry(False, True, request()))
+    assert [r["evidence_only"] for r in pipe.requests] == [False, True] and len(events.sessions.of("a").exchanges) == 1
+
+
+def test_each_word_has_its_own_map_and_each_picture_one(page, picture, tmp_path):
+    other = tmp_path / "other.png"
+    Image.new("RGB", (80, 90), "blue").save(other)
+    events = page()
+    run(events, ask(events, "Describe.", picture, other))
+    first = events.press(event(turn=0, word=1), request())["heatmap"]
+    second = events.press(event(turn=0, word=4), request())["heatmap"]
+    maps = [re.findall(r'class="overlay" src="([^"]+)"', drawn) for drawn in (first, second)]
+    assert len(maps[0]) == 2 and maps[0] != maps[1]
+    stepped = events.step(event(by=1), request())["heatmap"]
+    assert 'data-word="5"' in stepped
+    assert events.look(event(opacity=10, grid=True), request())["heatmap"] != stepped
+
+
+def test_a_press_on_a_forgotten_answer_says_so(page):
+    assert "no longer" in page().press(event(turn=3, word=0), request())["status"]
+
+
+def test_unexpected_errors_say_one_sentence_and_log_nothing_of_the_visitor(page, picture, caplog):
+    class Broken(FakePipeline):
+        def stream(self, image, question, **_):
+            raise RuntimeError(f"cannot do {question}")
+            yield
+
+    events = page(Broken())
+    with caplog.at_level(logging.ERROR):
+        state = run(events, ask(events, "my secret question", picture))
+    assert UNEXPECTED in state["chat"]
+    assert "RuntimeError" in caplog.text and "secret" not in caplog.text
+
+
+def test_a_switch_is_refused_to_visitors_on_the_server(page):
+    events = page(load=lambda name, quantize, progress: FakePipeline(name, quantize))
+    visitor = request(host="abc.example.org", **{"x-forwarded-for": "8.8.8.8"})
+    last = list(events.switch(event(name="quantize", value="4bit"), visitor))[-1]
+    assert events.service.quantize == "none"
+    assert "operator" in last["notice"] and last["chips"].count("disabled") == 2
+
+
+def test_every_open_page_shows_a_switch(page):
+    events = page(load=lambda name, quantize, progress: FakePipeline(name, quantize))
+    events.opened(request("b"))
+    list(events.switch(event(name="quantize", value="4bit"), request("a")))
+    assert "4-bit" in events.tick(None, request("b"))["chips"]
+    assert "notice" not in events.tick(None, request("b"))
+
+
+def test_a_failed_switch_says_why_and_what_stays(page):
+    def refuse(*_):
+        raise ModelNotFound("There is no model nowhere.")
+
+    events = page(load=refuse)
+    last = list(events.switch(event(name="model", value="nowhere"), request()))[-1]
+    assert "There is no model nowhere. llava stays in service." in text_of(last["notice"])
+    assert events.service.model == "llava"

@@ -1,0 +1,56 @@
+"""Sessions: what a question is asked with, and whose files are whose."""
+
+from __future__ import annotations
+
+from vlm_demo.ui.session import Exchange, Session, Sessions
+
+
+def turn(question: str, *pictures: bytes, state: str = "done") -> Exchange:
+    return Exchange(question, False, False, pictures, state=state, said="yes" if state == "done" else "")
+
+
+def test_a_follow_up_is_asked_with_the_earlier_turns_and_their_pictures():
+    first, second, third = turn("one", b"A"), turn("two"), turn("three", state="waiting")
+    pictures, history = Session([first, second, third]).context(third)
+    assert pictures == []
+    assert [(t.question, t.images) for t in history] == [("one", (b"A",)), ("two", ())]
+
+
+def test_a_new_picture_starts_afresh():
+    pictures, history = Session([turn("one", b"A"), asked := turn("two", b"B", b"C", state="waiting")]).context(asked)
+    assert pictures == [b"B", b"C"] and history == []
+
+
+def test_pictures_of_an_unanswered_turn_are_not_lost():
+    stopped, asked = turn("one", b"A", state="stopped"), turn("two", state="waiting")
+    assert Session([stopped, asked]).context(asked) == ([b"A"], [])
+
+
+def test_cutting_stops_the_computing_and_shows_the_answer_before():
+    first, second = turn("one", b"A"), turn("two")
+    first.answer = second.answer = object()
+    session = Session([first, second])
+    session.show(second)
+    session.cut(1)
+    assert second.stop.is_set() and not first.stop.is_set() and session.shown is first
+
+
+def test_files_go_with_the_page_but_not_those_of_another(tmp_path):
+    own, shared = tmp_path / "1" / "own.png", tmp_path / "2" / "shared.png"
+    for path in (own, shared):
+        path.parent.mkdir()
+        path.touch()
+    sessions = Sessions()
+    sessions.claim(sessions.of("a"), [str(own), str(shared)])
+    sessions.claim(sessions.of("b"), [str(shared)])
+    sessions.close("a")
+    assert not own.exists() and not own.parent.exists() and shared.exists()
+    sessions.close("b")
+    assert not shared.exists()
+
+
+def test_closing_a_page_stops_its_computing():
+    sessions = Sessions()
+    sessions.of("a").exchanges.append(running := turn("one", b"A", state="running"))
+    sessions.close("a")
+    assert running.stop.is_set() and sessions.of("a").exchanges == []

@@ -1,0 +1,162 @@
+"""Answer: what came of one question, with everything that made it, and its heatmaps.
+
+Holds results only; no model is needed to look at it.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from vlm_demo.contracts import Memory, OcrResult, Prompt, Timings, Token, View, Word
+from vlm_demo.errors import VlmDemoError, WordNotInAnswer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vlm_demo.explain.heatmap import Trace
+
+_EDGES = re.compile(r"^[\W_]+|[\W_]+$")
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One answer.
+
+    Attributes:
+        text: the tokens' texts, joined.
+        tokens: what the language model wrote, without the end token.
+        words: ``text`` cut at white space.
+        prompt: exactly what the model was given.
+        views: every picture as the model saw it, in the prompt's order: those of the history first.
+        ocr: the text that was given to the model, of all the question's pictures; None with OCR off.
+        ocrs: the same, each picture apart.
+        timings, memory: measured.
+        model: the model's name.
+        stopped: the person stopped it before its end.
+        trace: the attention rows that heatmaps are made of; None where the model gives none.
+    """
+
+    text: str
+    tokens: tuple[Token, ...]
+    words: tuple[Word, ...]
+    prompt: Prompt
+    views: tuple[View, ...]
+    ocr: OcrResult | None
+    timings: Timings
+    memory: Memory
+    model: str
+    stopped: bool = False
+    ocrs: tuple[OcrResult, ...] = ()
+    trace: Trace | None = field(default=None, repr=False)
+
+    @property
+    def view(self) -> View:
+        """The first picture."""
+        return self.views[0]
+
+    def heatmap(self, word: str | SupportsIndex, image: int = 0, method: str | None = None) -> np.ndarray:
+        """Where the model looked in the steps that wrote ``word``.
+
+        Args:
+            word: its first occurrence counts, whatever its case and punctuation; several words give the mean of their
+                steps; a number is the index of a token.
+            image: which of ``views``.
+            method: one of ``explain.heatmap.METHODS``; None = the checkpoint's default.
+        Returns:
+            float32 [H, W] in the upload's own pixels, 0..1.
+        Raises:
+            WordNotInAnswer: the answer does not hold the word or the token; lists the words.
+            VlmDemoError: no attention was recorded, or there is no such picture or method.
+        """
+        from vlm_demo.explain import heatmap
+
+        if self.trace is None:
+            raise VlmDemoError("No attention was recorded for this answer: choose a model that can explain itself.")
+        if not -len(self.views) <= image < len(self.views):
+            raise VlmDemoError(f"There is no picture {image}: this answer is about {len(self.views)}, counted from 0.")
+        if method is not None and method not in heatmap.METHODS:
+            raise VlmDemoError(f"There is no heatmap method {method}: choose one of {', '.join(heatmap.METHODS)}.")
+        settings = self.trace.settings if method is None else replace(self.trace.settings, method=method)
+        rows = self.trace.rows(image % len(self.views))[self._steps(word)]
+        return heatmap.draw(rows, self.views[image], settings)
+
+    def _steps(self, word: str | SupportsIndex) -> list[int]:
+        """The tokens that wrote ``word``."""
+        if not isinstance(word, str):
+            index = operator.index(word)
+            if not 0 <= index < len(self.tokens):
+                raise WordNotInAnswer(f"There is no token {index}: the answer has {len(self.tokens)}, counted from 0.")
+            return [index]
+        wanted = [_bare(part) for part in word.split()]
+        held = [_bare(word.text) for word in self.words]
+        found = _find(wanted, held)
+        if found is None:
+            said = ", ".join(dict.fromkeys(word.text for word in self.words)) or "none"
+            raise WordNotInAnswer(f"The answer does not hold “{word}”: choose from its words ({said}).")
+        return sorted({step for i in found for step in range(self.words[i].start, self.words[i].stop)})
+
+
+def _bare(word: str) -> str:
+    """Folded and without punctuation around it; a word of nothing but punctuation stays as it is."""
+    return (_EDGES.sub("", word) or word).casefold()
+
+
+def _find(wanted: Sequence[str], held: Sequence[str]) -> list[int] | None:
+    """The places of ``wanted`` in ``held``: as a phrase if it stands there, or else each word's first place."""
+    if not wanted:
+        return None
+    for i in range(len(held) - len(wanted) + 1):
+        if list(held[i : i + len(wanted)]) == list(wanted):
+            return list(range(i, i + len(wanted)))
+    return [held.index(word) for word in wanted] if set(wanted) <= set(held) else None
+
+
+class Writing:
+    """Token ids as they come → texts that join to the answer.
+
+    A token may end inside a character; its text is then empty, and the one that ends the character brings it.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.tokenizer = tokenizer
+        self.ids: list[int] = []
+        self.tokens: list[Token] = []
+        self.text = ""
+
+    def add(self, id_: int, probability: float) -> Token:
+        """Take the next token; returns it with its text."""
+        self.ids.append(id_)
+        decoded = self._decoded()
+        # U+FFFD at the end stands for a character whose other bytes are still to come.
+        fresh = decoded[len(self.text) :] if decoded.startswith(self.text) and not decoded.endswith("\ufffd") else ""
+        self.text += fresh
+        self.tokens.append(Token(fresh, id_, probability))
+        return self.tokens[-1]
+
+    def finish(self) -> None:
+        """No more tokens: what hung in the middle of a character belongs to the last one."""
+        decoded = self._decoded()
+        if self.tokens and decoded != self.text and decoded.startswith(self.text):
+            self.tokens[-1] = replace(self.tokens[-1], text=self.tokens[-1].text + decoded[len(self.text) :])
+            self.text = decoded
+
+    def _decoded(self) -> str:
+        return self.tokenizer.decode(self.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+def words_of(tokens: Sequence[Token]) -> tuple[Word, ...]:
+    """Cut the tokens' joined text at white space; each word knows the tokens that wrote it."""
+    text, owners, waiting = "", [], 0
+    for i, token in enumerate(tokens):
+        # Tokens without a text of their own are the first bytes of the next one's first character.
+        owners += [(waiting, i)] * bool(token.text) + [(i, i)] * (len(token.text) - 1)
+        waiting = i + 1 if token.text else waiting
+        text += token.text
+    return tuple(
+        Word(match.group(), owners[match.start()][0], owners[match.end() - 1][1] + 1)
+        for match in re.finditer(r"\S+", text)
+    )

@@ -1,0 +1,264 @@
+"""Command line: arguments → the pipeline → text, JSON or a heatmap.
+
+Knows the pipeline's public interface alone. Nothing heavy is imported before the arguments have been understood.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vlm_demo.errors import OcrUnavailable, VlmDemoError
+from vlm_demo.show import follow, show
+
+if TYPE_CHECKING:
+    from vlm_demo import Pipeline
+    from vlm_demo.answer import Answer
+
+PRECISIONS = ("none", "8bit", "4bit")
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code: 0 done, 2 an error said in one sentence, 130 interrupted."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(arguments)
+    except VlmDemoError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "vlm_demo":
+            raise
+        print(f"The package {error.name} is not installed; `make demo` sets everything up.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone; what is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _dispatch(arguments: list[str]) -> int:
+    top = argparse.ArgumentParser(
+        prog="python -m vlm_demo",
+        description="Ask questions about pictures, and see how the answer was made.",
+        epilog="Each command explains itself: python -m vlm_demo COMMAND --help",
+        formatter_class=argparse.RawTextHelpFormatter,
+    )
+    described = "\n".join(f"{name:<9} {text}" for name, (_, text) in COMMANDS.items())
+    top.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=described)
+    command, _ = COMMANDS[top.parse_args(arguments[:1]).command]
+    return command(arguments[1:])
+
+
+def ask(arguments: list[str]) -> int:
+    """Ask one question about one or several pictures."""
+    parser = _parser("ask", "Ask a question about one or several pictures.")
+    parser.add_argument("given", nargs="+", metavar="IMAGE", help="one or more pictures, and at the end the question")
+    parser.usage = "%(prog)s IMAGE [IMAGE ...] QUESTION [options]"
+    _add_model_options(parser)
+    _add_question_options(parser)
+    parser.add_argument("--max-new-tokens", type=_positive, metavar="N", help="the longest answer, in tokens")
+    options = parser.parse_intermixed_args(arguments)
+    if len(options.given) < 2:
+        parser.error("a picture and a question are needed")
+    *images, question = options.given
+    _check_heatmap_path(options.heatmap)
+
+    pipe = _load(options)
+    stream = pipe.stream(
+        _one_or_many(images),
+        question,
+        ocr=options.ocr,
+        evidence_only=options.evidence_only,
+        max_new_tokens=options.max_new_tokens,
+    )
+    live = sys.stdout.isatty() and not options.json
+    _show(follow(stream, live), options, printed=live)
+    return 0
+
+
+def explain(arguments: list[str]) -> int:
+    """Show how a given answer is read off the picture; nothing is generated."""
+    parser = _parser("explain", "Give the model an answer and see where it looks for each word; nothing is generated.")
+    parser.add_argument("given", nargs="+", metavar="IMAGE", help="one or more pictures, the question, the answer")
+    parser.usage = "%(prog)s IMAGE [IMAGE ...] QUESTION ANSWER [options]"
+    _add_model_options(parser)
+    _add_question_options(parser)
+    options = parser.parse_intermixed_args(arguments)
+    if len(options.given) < 3:
+        parser.error("a picture, a question and an answer are needed")
+    *images, question, text = options.given
+    _check_heatmap_path(options.heatmap)
+
+    pipe = _load(options)
+    answer = pipe.explain(
+        _one_or_many(images), question, text, ocr=options.ocr, evidence_only=options.evidence_only, history=()
+    )
+    _show(answer, options)
+    return 0
+
+
+def evaluate(arguments: list[str]) -> int:
+    """Score a folder of questions with known answers."""
+    parser = _parser("evaluate", "Score a folder that holds an items.jsonl: accuracy by kind with 95 % intervals.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="holds items.jsonl and the pictures it names")
+    _add_model_options(parser)
+    _add_prompt_options(parser)
+    parser.add_argument("--limit", type=_positive, metavar="N", help="N items evenly over the kinds, always the same")
+    parser.add_argument("--pointing", action="store_true", help="run the items with a phrase and boxes only")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
+    parser.add_argument("--answers", type=Path, metavar="OUT", help="write every prediction to this file, a line each")
+    options = parser.parse_args(arguments)
+
+    from vlm_demo.evaluation import items as questions
+    from vlm_demo.evaluation import run
+
+    items, skipped = questions.read(options.folder)
+    chosen = questions.select(items, options.limit, options.pointing)
+    for path in filter(None, (options.json, options.answers)):
+        _check_writable(path)
+    if any(options.ocr if item.ocr is None else item.ocr for item in chosen):
+        _require_ocr()
+    pipe = _load(options)
+    answers = options.answers.open("w", encoding="utf-8") if options.answers else None
+    try:
+        report = run.evaluate(
+            pipe, options.folder, chosen, skipped, ocr=options.ocr, evidence_only=options.evidence_only, answers=answers
+        )
+    finally:
+        if answers:
+            answers.close()
+    report.settings |= {
+        "folder": str(options.folder),
+        "model": options.model,
+        "precision": pipe.precision,
+        "ocr": options.ocr,
+        "evidence_only": options.evidence_only,
+        "limit": options.limit,
+        "pointing": options.pointing,
+    }
+    print(report.table())
+    if options.json:
+        options.json.write_text(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0
+
+
+def check(arguments: list[str]) -> int:
+    """Report on the environment; exit code 0 if the model can answer."""
+    parser = _parser("check", "Report what is installed, and whether the model loads and answers.")
+    _add_model_options(parser)
+    options = parser.parse_args(arguments)
+
+    from vlm_demo import check as environment
+
+    return 0 if environment.report(lambda: _load(options), options.model) else 1
+
+
+def train(arguments: list[str]) -> int:
+    """Hand every argument to the training commands."""
+    from vlm_demo.training.cli import main as train_main
+
+    return train_main(arguments) or 0
+
+
+COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
+    "ask": (ask, "ask a question about a picture"),
+    "explain": (explain, "see where the model looks for a given answer"),
+    "check": (check, "report the environment: what works, what is missing"),
+    "evaluate": (evaluate, "score a folder of questions with known answers"),
+    "train": (train, "train an embedded model"),
+}
+
+
+def _parser(command: str, description: str) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(prog=f"python -m vlm_demo {command}", description=description)
+
+
+def _add_model_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--model", default="llava", metavar="NAME|FOLDER|HUB_ID", help="an embedded model, a folder, or a hub id"
+    )
+    parser.add_argument("--quantize", choices=PRECISIONS, default="none", help="load the weights in 8 or 4 bit")
+    parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, ...; default: the best there is")
+
+
+def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--ocr", action="store_true", help="give the model the text that Tesseract reads")
+    parser.add_argument("--evidence-only", action="store_true", help="tell it to say unknown where it can't see")
+
+
+def _add_question_options(parser: argparse.ArgumentParser) -> None:
+    _add_prompt_options(parser)
+    parser.add_argument("--heatmap", type=Path, metavar="OUT.png", help="write where the model looked")
+    parser.add_argument("--word", metavar="W", help="for which word or words; default: the first content word")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the answer")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return value
+
+
+def _load(options: argparse.Namespace) -> Pipeline:
+    from vlm_demo import Pipeline
+
+    shown = 0
+
+    def progress(_fraction: float | None, text: str) -> None:
+        nonlocal shown
+        sys.stderr.write(f"\r{text:<{shown}}")
+        sys.stderr.flush()
+        shown = len(text)
+
+    live = sys.stderr.isatty()
+    try:
+        return Pipeline.from_pretrained(
+            options.model, quantize=options.quantize, device=options.device, progress=progress if live else None
+        )
+    finally:
+        if shown:
+            sys.stderr.write("\r" + " " * shown + "\r")
+
+
+def _one_or_many(images: list[str]) -> Any:
+    return images[0] if len(images) == 1 else images
+
+
+def _show(answer: Answer, options: argparse.Namespace, printed: bool = False) -> None:
+    show(answer, heatmap=options.heatmap, word=options.word, as_json=options.json, printed=printed)
+
+
+def _check_heatmap_path(path: Path | None) -> None:
+    """Say at once, not after a minute's work, that a heatmap can't be written there."""
+    if path is None:
+        return
+    if path.suffix.lower() not in PICTURE_ENDINGS:
+        raise VlmDemoError(f"{path} is no picture's name; end it in {', '.join(PICTURE_ENDINGS)}.")
+    _check_writable(path)
+
+
+def _check_writable(path: Path) -> None:
+    if path.is_dir():
+        raise VlmDemoError(f"{path} is a folder; name a file.")
+    if not path.parent.is_dir():
+        raise VlmDemoError(f"There is no folder {path.parent} to write {path.name} into; make it first.")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise VlmDemoError(f"{path} can't be written; choose another place.")
+
+
+def _require_ocr() -> None:
+    from vlm_demo.stages import ocr
+
+    missing = ocr.available()
+    if missing:
+        raise OcrUnavailable(missing)

@@ -1,0 +1,174 @@
+"""Contracts: the frozen dataclasses that travel the road, one for each station's output.
+
+Data only: no logic, no model, no file access. Coordinates are pixels of the *uploaded* picture after EXIF
+rotation (x to the right, y down, origin in the top-left corner) unless a field says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+# The two additions that a toggle can make to a question; models are trained and asked with the same words.
+EVIDENCE_RULE = "Answer only from visible evidence; say unknown if it is unclear."
+OCR_HEADER = "Text in the picture:"
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from PIL import Image
+
+
+@dataclass(frozen=True)
+class View:
+    """What the model really sees of one upload.
+
+    Attributes:
+        image: the upload, opened safely, turned upright, RGB.
+        size: (width, height) of ``image``.
+        pixel_values: float tensor [1, 3, h, w], exactly what the checkpoint's image processor made.
+        processed: uint8 [h, w, 3], ``pixel_values`` with the normalisation undone, for looking at.
+        grid: (rows, columns) of image tokens that stand for this picture.
+        boxes: float32 [rows * columns, 4], the x0, y0, x1, y1 that each image token covers in ``image``.
+        notes: sentences for the person: first frame only, turned upright, shrunk, ...
+    """
+
+    image: Image.Image
+    size: tuple[int, int]
+    pixel_values: torch.Tensor
+    processed: np.ndarray
+    grid: tuple[int, int]
+    boxes: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OcrWord:
+    """One word that Tesseract read. ``box`` is x0, y0, x1, y1; ``confidence`` is 0..100."""
+
+    text: str
+    box: tuple[int, int, int, int]
+    confidence: float
+
+
+@dataclass(frozen=True)
+class OcrResult:
+    """The text of one upload in reading order (lines split by newlines) and its words."""
+
+    text: str
+    words: tuple[OcrWord, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of prompt tokens [start, stop) of one origin.
+
+    ``kind`` is one of ``template``, ``image``, ``ocr``, ``question``, ``rule``, ``history``.
+    """
+
+    kind: str
+    text: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Exactly what the language model is given.
+
+    Attributes:
+        text: the filled chat template, one placeholder for each picture.
+        ids: token ids with every placeholder expanded.
+        image_tokens: how many of ``ids`` are image tokens.
+        image_positions: the index in ``ids`` of each image token, in the order of the pictures.
+        segments: ``ids`` cut into runs by origin; together they cover it exactly.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    image_tokens: int
+    image_positions: tuple[int, ...]
+    segments: tuple[Segment, ...]
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The encoder's notes: ``features`` [pictures, patches, d_vision], with the CLS token already dropped."""
+
+    features: torch.Tensor
+
+
+@dataclass(frozen=True)
+class ImageTokens:
+    """What the language model reads: ``embeddings`` [tokens of all pictures, d_llm]; ``counts`` per picture."""
+
+    embeddings: torch.Tensor
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Token:
+    """One generated token: its text as it extends the answer, id, and softmax probability 0..1."""
+
+    text: str
+    id: int
+    probability: float
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of the answer: ``text`` and the half-open range [start, stop) of its tokens."""
+
+    text: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One earlier exchange of the chat, oldest first in a history."""
+
+    question: str
+    answer: str
+    images: tuple[object, ...] = ()
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Wall-clock seconds of each station. ``first_token`` counts from the start; ``decode`` is all later tokens."""
+
+    view: float = 0.0
+    ocr: float = 0.0
+    prompt: float = 0.0
+    encoder: float = 0.0
+    bridge: float = 0.0
+    prefill: float = 0.0
+    decode: float = 0.0
+    first_token: float = 0.0
+    total: float = 0.0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes, each measured: the model's parameters and buffers, and the process's resident memory."""
+
+    parameter_bytes: int
+    process_bytes: int
+
+
+@dataclass(frozen=True)
+class StageEvent:
+    """A station has finished. ``detail`` is its shapes in words, e.g. ``168×168 → 196×192``."""
+
+    name: str
+    seconds: float
+    detail: str
+
+
+@dataclass(frozen=True)
+class TokenEvent:
+    """A token has been generated; ``text`` is the answer so far."""
+
+    token: Token
+    text: str

@@ -1,0 +1,177 @@
+"""Answers: is this reply the expected one? Three metrics, each a function of two texts → bool.
+
+Knows nothing of pictures, models or folders.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from decimal import ROUND_HALF_UP, Decimal
+
+TOLERANCE = Decimal("0.05")
+
+_SMALL = dict(
+    zip(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety".split(),
+        [*range(20), *range(20, 100, 10)],
+        strict=True,
+    )
+)
+_SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+
+# Private-use stand-ins for the two marks that belong to a number and must outlive the folding.
+_POINT, _MINUS = "\ue000", "\ue001"
+
+_NUMBER = re.compile(
+    r"(?<!\w)(?<!\d[/:.,-])"  # not inside a word, a date or a time
+    r"(?P<sign>-)?"
+    r"(?P<body>\d{1,3}(?:[ ']\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)*|\.\d+)"
+    r"(?!\d|[/:-]\d)"
+)
+
+
+def exact(prediction: str, answer: str) -> bool:
+    """The same words: case, punctuation and spacing folded, number words equal digits.
+
+    "Twenty-one." equals "21", "14-MAR-2018" equals "14 Mar 2018", "1,000" equals "1000". A decimal point and a
+    minus sign carry meaning and stay: "4.11" is not "411", "-5" is not "5". Leading articles stay too: a bare
+    answer is part of what is asked for, and dropping "a" would turn the chart category "A" into nothing. Texts
+    made of punctuation alone are compared as they are.
+    """
+    folded = fold(prediction), fold(answer)
+    if not any(folded):
+        return prediction.strip() == answer.strip()
+    return folded[0] == folded[1]
+
+
+def number(prediction: str, answer: str) -> bool:
+    """The first number of each text, within 5 % of the expected one; an expected zero must be zero.
+
+    This is ChartQA's relaxed accuracy (Masry et al. 2022, https://arxiv.org/abs/2203.10244, section 5.1) for
+    numbers. False if either text holds no number.
+    """
+    got, wanted = _first_number(prediction), _first_number(answer)
+    return got is not None and wanted is not None and abs(got - wanted) <= TOLERANCE * abs(wanted)
+
+
+def money(prediction: str, answer: str) -> bool:
+    """The first amount of each text, equal to the cent; currency marks and thousands separators are dropped.
+
+    "RM 1,234.56", "1.234,56 €" and "1 234.56" are the same amount. False if either text holds no amount.
+    """
+    got, wanted = _first_amount(prediction), _first_amount(answer)
+    return got is not None and wanted is not None and _cents(got) == _cents(wanted)
+
+
+METRICS: dict[str, Callable[[str, str], bool]] = {"exact": exact, "number": number, "money": money}
+
+
+def matches(metric: str, prediction: str, answers: Iterable[str]) -> bool:
+    """Whether ``prediction`` equals any of ``answers`` under the metric of that name (a key of ``METRICS``)."""
+    return any(METRICS[metric](prediction, answer) for answer in answers)
+
+
+def fits(metric: str, answer: str) -> bool:
+    """Whether ``answer`` can be met at all: an expected number or amount must hold one."""
+    return metric == "exact" or METRICS[metric](answer, answer)
+
+
+def fold(text: str) -> str:
+    """Lower case, no punctuation, single spaces, digits for number words: what ``exact`` compares."""
+    text = _plain(text)
+    text = re.sub(r"(?<=\w)'(?=\w)", "", text)
+    text = re.sub(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!,?\d)", lambda m: m[0].replace(",", ""), text)
+    text = re.sub(r"(?<![\w.])\.(?=\d)", "0.", text)
+    text = re.sub(r"(?<![\d.])(\d+)\.(\d+)(?!\d|\.\d)", rf"\1{_POINT}\2", text)
+    text = re.sub(r"(?<![^\s(])-(?=\d)", _MINUS, text)
+    text = re.sub(rf"[^\w{_POINT}{_MINUS}]|_", " ", text)
+    return " ".join(_digits(text.split())).replace(_POINT, ".").replace(_MINUS, "-")
+
+
+def _plain(text: str) -> str:
+    """One spelling of each sign: full-width letters, no-break spaces, curly apostrophes and true minus signs."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    return text.replace("’", "'").replace("\u2212", "-")
+
+
+def _digits(words: list[str]) -> list[str]:
+    """Number words become digits: "twenty", "one" → "21"; everything else stays."""
+    out, i = [], 0
+    while i < len(words):
+        value, stop = _spelled(words, i)
+        out.append(words[i] if stop == i else str(value))
+        i = max(stop, i + 1)
+    return out
+
+
+def _spelled(words: list[str], start: int) -> tuple[int, int]:
+    """The spelled number that begins at ``start`` and the index after it, or ``start`` itself where none begins.
+
+    ``room`` is what the next word must be below: after "twenty" only a unit fits, after "hundred" anything up to
+    99, so "seven eight" stays two numbers.
+    """
+    total, current, room, limit, i = 0, 0, 1000, max(_SCALES.values()) + 1, start
+    while i < len(words):
+        word = words[i]
+        joined = word == "and" and i > start and (words[i - 1] == "hundred" or words[i - 1] in _SCALES)
+        if joined and i + 1 < len(words) and words[i + 1] in _SMALL:
+            i += 1
+            continue
+        small = _SMALL.get(word)
+        if small is not None and (10 if small < 10 else 100) <= room and (small or i == start):
+            current, room = current + small, 10 if small >= 20 else 0
+        elif word == "hundred" and 0 < current < 10:
+            current, room = current * 100, 100
+        elif word in _SCALES and current and _SCALES[word] < limit:
+            total, current, room, limit = total + current * _SCALES[word], 0, 1000, _SCALES[word]
+        else:
+            break
+        i += 1
+    return total + current, i
+
+
+def _first_number(text: str) -> Decimal | None:
+    text = _plain(text)
+    found = _NUMBER.search(text)
+    if not found and not re.search(r"\d", text):
+        text = re.sub(r"\bminus (?=\d)", "-", " ".join(_digits(re.split(r"[^\w]+", text))))
+        found = _NUMBER.search(text)
+    if not found:
+        return None
+    scale = re.match(r"\s*(thousand|million|billion|trillion)\b", text[found.end() :])
+    return _value(found, thousands=",") * (_SCALES[scale[1]] if scale else 1)
+
+
+def _first_amount(text: str) -> Decimal | None:
+    plain = "".join(sign for sign in _plain(text) if unicodedata.category(sign) != "Sc")
+    # Words go with their full stop, or "Rs.500" would be read as half a rupee.
+    found = _NUMBER.search(re.sub(r"[^\W\d_]+\.?", " ", plain))
+    return _value(found, thousands=".,") if found else _first_number(text)
+
+
+def _value(found: re.Match[str], thousands: str) -> Decimal:
+    """The number that was found.
+
+    With both marks present the last is the decimal mark, and a mark that comes twice separates thousands. A single
+    mark is a thousands separator where it is one of ``thousands`` and just three digits follow it: "1,234" always,
+    "1.234" only for money, which has no third decimal.
+    """
+    body = re.sub(r"[ ']", "", found["body"])
+    marks = re.findall(r"[.,]", body)
+    if marks:
+        decimal = marks[-1]
+        head, _, tail = body.rpartition(decimal)
+        grouped = len(tail) == 3 and 1 <= len(head) <= 3 and head != "0" and decimal in thousands
+        if marks.count(decimal) > 1 or (len(marks) == 1 and grouped):
+            body = re.sub(r"[.,]", "", body)
+        else:
+            body = f"{re.sub(r'[.,]', '', head)}.{tail}"
+    value = Decimal(body)
+    return -value if found["sign"] else value
+
+
+def _cents(amount: Decimal) -> Decimal:
+    return (amount * 100).to_integral_value(ROUND_HALF_UP)

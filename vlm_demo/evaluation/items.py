@@ -1,0 +1,179 @@
+"""Items: a folder's items.jsonl → the questions to be asked, and what could not be read.
+
+One JSON object a line: `image` (a path relative to the folder), `question`, `answer` (text, number, or a list of
+accepted ones), `kind`, `metric` (`exact`, `number` or `money`). An item with `phrase` and `boxes`
+([[x0, y0, x1, y1], ...] in pixels) is a pointing item. Optional `ocr` and `evidence_only` (true or false) override
+the run's settings for that item. Opens no picture.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.evaluation.answers import METRICS, fits
+from vlm_demo.evaluation.pointing import Box
+
+POINTING = "pointing"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question.
+
+    Attributes:
+        line: its 1-based line in items.jsonl.
+        image: the picture's path as the line gives it.
+        answers: every accepted answer.
+        kind: the group that it is reported under.
+        phrase, boxes: the named thing and where it is; None and () for a question.
+        ocr, evidence_only: override the run's settings; None leaves them.
+    """
+
+    line: int
+    image: str
+    question: str
+    answers: tuple[str, ...]
+    kind: str
+    metric: str
+    phrase: str | None = None
+    boxes: tuple[Box, ...] = ()
+    ocr: bool | None = None
+    evidence_only: bool | None = None
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A line that was not scored, and why."""
+
+    line: int
+    image: str | None
+    reason: str
+
+
+def read(folder: Path) -> tuple[list[Item], list[Skipped]]:
+    """Every line of ``folder``/items.jsonl: the usable items, and the broken lines with their reasons.
+
+    Raises:
+        VlmDemoError: the folder or its items.jsonl is missing, unreadable or empty.
+    """
+    path = folder / "items.jsonl"
+    if not folder.is_dir():
+        raise VlmDemoError(f"There is no folder {folder}; give one that holds an items.jsonl.")
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        raise VlmDemoError(f"The folder {folder} holds no items.jsonl; give one that does.") from None
+    except OSError as error:
+        raise VlmDemoError(f"{path} can't be read ({error.strerror}); check its permissions.") from None
+    items: list[Item] = []
+    skipped: list[Skipped] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line.decode("utf-8-sig"))
+        except (ValueError, RecursionError):
+            skipped.append(Skipped(number, None, "the line is not JSON"))
+            continue
+        try:
+            items.append(_item(number, record))
+        except ValueError as error:
+            image = record.get("image") if isinstance(record, dict) else None
+            skipped.append(Skipped(number, image if isinstance(image, str) else None, str(error)))
+    if not items and not skipped:
+        raise VlmDemoError(f"{path} is empty; write one JSON object a line into it.")
+    return items, skipped
+
+
+def select(items: Iterable[Item], limit: int | None = None, pointing_only: bool = False) -> list[Item]:
+    """The items to run, in the file's order and always the same ones.
+
+    ``limit`` is shared evenly over the kinds; what a small kind cannot use goes to the others, first by name. Each
+    kind's list is cut into as many equal stretches as it may give items and one is drawn from each. A fixed step
+    would do, were not many sets periodic (yes, no, yes, no, ...): it could meet the same answer every time.
+    """
+    pool = [item for item in items if item.phrase is not None or not pointing_only]
+    if limit is None or limit >= len(pool):
+        return pool
+    kinds: dict[str, list[Item]] = {}
+    for item in pool:
+        kinds.setdefault(item.kind, []).append(item)
+    chosen = [item for kind, share in _shares(kinds, limit).items() for item in _spread(kinds[kind], share, kind)]
+    return sorted(chosen, key=lambda item: item.line)
+
+
+def _shares(kinds: dict[str, list[Item]], limit: int) -> dict[str, int]:
+    shares = dict.fromkeys(sorted(kinds), 0)
+    while limit > 0:
+        open_kinds = [kind for kind in shares if shares[kind] < len(kinds[kind])]
+        for kind in open_kinds[:limit]:
+            shares[kind] += 1
+        limit -= len(open_kinds[:limit])
+    return shares
+
+
+def _spread(items: list[Item], count: int, seed: str) -> list[Item]:
+    draw = random.Random(seed)  # random() of a seeded generator is promised to be the same in every Python
+    edges = [i * len(items) // count for i in range(count + 1)] if count else []
+    return [items[low + int(draw.random() * (high - low))] for low, high in zip(edges, edges[1:], strict=False)]
+
+
+def _item(line: int, record: Any) -> Item:
+    """The item that a line's object describes; ValueError says what is wrong with it."""
+    if not isinstance(record, dict):
+        raise ValueError("the line is not a JSON object")
+    image, question = _text(record, "image"), _text(record, "question")
+    switches = {name: _switch(record, name) for name in ("ocr", "evidence_only")}
+    if "phrase" in record or "boxes" in record:
+        kind = _text(record, "kind") if "kind" in record else POINTING
+        phrase = _text(record, "phrase")
+        return Item(line, image, question, (phrase,), kind, "exact", phrase, _boxes(record.get("boxes")), **switches)
+    metric = _text(record, "metric")
+    if metric not in METRICS:
+        raise ValueError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}")
+    answers = _answers(record)
+    if not any(fits(metric, answer) for answer in answers):
+        raise ValueError(f"the answer {answers[0]!r} is no {metric}")
+    return Item(line, image, question, answers, _text(record, "kind"), metric, **switches)
+
+
+def _text(record: dict[str, Any], name: str) -> str:
+    value = record.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(f"the field {name!r} is missing or no text")
+    return value
+
+
+def _switch(record: dict[str, Any], name: str) -> bool | None:
+    value = record.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise ValueError(f"the field {name!r} is neither true nor false")
+    return value
+
+
+def _answers(record: dict[str, Any]) -> tuple[str, ...]:
+    value = record.get("answer")
+    answers = value if isinstance(value, list) else [value]
+    if not answers or not all(isinstance(one, (str, int, float)) and not isinstance(one, bool) for one in answers):
+        raise ValueError("the field 'answer' is missing or neither text, number nor a list of them")
+    return tuple(str(one) for one in answers)
+
+
+def _boxes(value: Any) -> tuple[Box, ...]:
+    def fine(box: Any) -> bool:
+        if not isinstance(box, list) or len(box) != 4:
+            return False
+        if not all(type(edge) in (int, float) and math.isfinite(edge) for edge in box):
+            return False
+        return box[0] < box[2] and box[1] < box[3]
+
+    if not isinstance(value, list) or not value or not all(map(fine, value)):
+        raise ValueError("the field 'boxes' is missing or no list of [x0, y0, x1, y1] with x0 < x1 and y0 < y1")
+    return tuple((box[0], box[1], box[2], box[3]) for box in value)

@@ -1,0 +1,1 @@
+"""Explain: which parts of the picture an answer's words rest on."""

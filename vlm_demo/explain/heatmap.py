@@ -1,0 +1,185 @@
+"""Heatmap: the attention rows of the steps that wrote a word → a map in the upload's own pixels.
+
+Knows rows of weights and where patches lie; never looks at the upload's pixels. Raw attention is a hint and no proof:
+how well each method points is measured elsewhere, and a checkpoint's own settings name the one that did best.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vlm_demo.contracts import View
+from vlm_demo.errors import UnsupportedModel
+
+METHODS = ("mean", "localised", "last")
+LOCALISED_HEADS = 3
+SETTINGS_FILE = "vlm_demo.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a checkpoint's maps are made.
+
+    Attributes:
+        method: ``mean`` of all heads, ``localised`` = of the few most concentrated heads, ``last`` layer's mean.
+        layers: which layers ``mean`` and ``localised`` look at; None = all. Negative ones count from the end.
+    """
+
+    method: str = "mean"
+    layers: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """The attention of every answer token's step.
+
+    Attributes:
+        image: float16 [tokens, layers, heads, image tokens of all pictures].
+        text: float16 [tokens, layers, heads], the share on other tokens but the first.
+        first: float16 [tokens, layers, heads], the share on the first token.
+        counts: image tokens of each picture.
+        leading: how many of each picture's tokens come before the one of its first patch.
+        settings: the checkpoint's default.
+    """
+
+    image: np.ndarray
+    text: np.ndarray
+    first: np.ndarray
+    counts: tuple[int, ...]
+    leading: int
+    settings: Settings
+
+    def rows(self, picture: int) -> np.ndarray:
+        """float32 [tokens, layers, heads, patches] of one picture."""
+        start = sum(self.counts[:picture]) + self.leading
+        return self.image[..., start : sum(self.counts[: picture + 1])].astype(np.float32)
+
+
+def read_settings(folder: Path) -> Settings:
+    """The ``heatmap`` part of the checkpoint's ``vlm_demo.json``; defaults where there is none.
+
+    Raises:
+        UnsupportedModel: the file is there and cannot be understood.
+    """
+    file = folder / SETTINGS_FILE
+    if not file.is_file():
+        return Settings()
+    try:
+        told = json.loads(file.read_text(encoding="utf-8")).get("heatmap", {})
+        method = {"layer_mean": "mean"}.get(told.get("method", "mean"), told.get("method", "mean"))
+        layers = told.get("layers")
+        settings = Settings(method, None if layers is None else tuple(int(layer) for layer in layers))
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UnsupportedModel(f"{file.name} of this checkpoint cannot be read: mend or delete it.") from error
+    if settings.method not in METHODS:
+        raise UnsupportedModel(f"{file.name} names the method {settings.method}: choose one of {', '.join(METHODS)}.")
+    return settings
+
+
+def draw(rows: np.ndarray, view: View, settings: Settings) -> np.ndarray:
+    """The map of one word.
+
+    Args:
+        rows: float32 [steps, layers, heads, patches] of the steps that wrote the word; their maps are averaged.
+        view: the picture.
+        settings: how to join layers and heads.
+    Returns:
+        float32 [H, W] of the upload, 0..1 with a maximum of 1, or all zeros where every patch weighs the same.
+    """
+    cells = np.mean([_combined(step, view.grid, settings) for step in rows], axis=0)
+    return interpolate(cells, view)
+
+
+def _combined(weights: np.ndarray, grid: tuple[int, int], settings: Settings) -> np.ndarray:
+    """[layers, heads, patches] → [patches]. Each head's weights are first scaled to a sum of 1 over the picture."""
+    if settings.method == "last":
+        weights = weights[-1:]
+    elif settings.layers is not None:
+        depth = len(weights)
+        weights = weights[[layer for layer in settings.layers if -depth <= layer < depth]]
+    heads = weights.reshape(-1, weights.shape[-1])
+    mass = heads.sum(-1, keepdims=True)
+    shares = heads / np.maximum(mass, 1e-12)
+    if settings.method == "localised":
+        # A head that hardly looks at the picture is not asked where it looks.
+        looking = np.flatnonzero(mass[:, 0] >= np.median(mass))
+        entropy = spatial_entropy(shares[looking].reshape(-1, *grid))
+        shares = shares[looking[np.argsort(entropy, kind="stable")[:LOCALISED_HEADS]]]
+    return shares.mean(0)
+
+
+def spatial_entropy(maps: np.ndarray) -> np.ndarray:
+    """How scattered each map [n, rows, columns] is, in nats: the entropy of the sizes of its connected hot regions.
+
+    A cell is hot above the map's mean; regions join over edges and corners (Kang et al. 2025,
+    https://arxiv.org/abs/2503.06287). One region gives 0, as few as possible is "localised".
+    """
+    n, rows, columns = maps.shape
+    hot = maps > maps.mean((1, 2), keepdims=True)
+    labels = np.where(hot, np.arange(1, rows * columns + 1).reshape(rows, columns), 0)
+    while True:  # every hot cell takes the largest label around it, until nothing changes
+        padded = np.pad(labels, ((0, 0), (1, 1), (1, 1)))
+        around = [padded[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+        spread = np.where(hot, np.maximum.reduce(around), 0)
+        if (spread == labels).all():
+            break
+        labels = spread
+    entropies = np.zeros(n)
+    for i in range(n):
+        sizes = np.unique(labels[i][hot[i]], return_counts=True)[1]
+        shares = sizes / max(sizes.sum(), 1)
+        entropies[i] = -(shares * np.log(shares)).sum() if len(sizes) else np.inf
+    return entropies
+
+
+def interpolate(cells: np.ndarray, view: View) -> np.ndarray:
+    """Spread patch values over the upload's pixels.
+
+    Bilinear between the patches' centres, falling to zero one patch beyond the outermost ones, so that the maximum
+    lies at a centre and never at a patch's corner or the picture's border. What the model did not see stays 0.
+
+    Args:
+        cells: [patches], row by row.
+        view: gives the grid and the patches' boxes.
+    Returns:
+        float32 [H, W], 0..1.
+    """
+    rows, columns = view.grid
+    width, height = view.size
+    boxes = view.boxes.astype(np.float64).reshape(rows, columns, 4)
+    across, down = boxes[0, :, [0, 2]], boxes[:, 0][:, [1, 3]].T
+    # Patches of padding lie outside the picture; what rests on them is not shown.
+    x, y = across.mean(0), down.mean(0)
+    inside = ((y > 0) & (y < height))[:, None] & ((x > 0) & (x < width))[None, :]
+    values = np.where(inside, cells.reshape(rows, columns), np.nan)
+    empty = np.zeros((height, width), np.float32)
+    if not inside.any() or not np.isfinite(values[inside]).all():
+        return empty
+    low, high = np.nanmin(values), np.nanmax(values)
+    if high - low <= 1e-6 * abs(high):
+        return empty
+    values = np.nan_to_num((values - low) / (high - low))
+    heat = (_hats(down, height) @ values @ _hats(across, width).T).astype(np.float32)
+    peak = heat.max()
+    return heat / peak if peak > 0 else empty
+
+
+def _hats(edges: np.ndarray, length: int) -> np.ndarray:
+    """The weight [length, cells] of each cell in each pixel along one axis.
+
+    Args:
+        edges: [2, cells], where each cell begins and ends, in pixels.
+        length: pixels.
+    """
+    begin, end = edges
+    pitch = float((end - begin).mean())
+    # Where patches are smaller than a pixel, a pixel is the mean over its patches and not a sample of one.
+    fine = max(1, int(np.ceil(2 / pitch))) if pitch < 1 else 1
+    at = (np.arange(length * fine) + 0.5) / fine
+    weights = np.maximum(0.0, 1 - np.abs(at[:, None] - (begin + end)[None, :] / 2) / pitch)
+    weights[(at < begin[0]) | (at > end[-1])] = 0
+    return weights.reshape(length, fine, -1).mean(1)

@@ -1,0 +1,86 @@
+"""Quantization: the language model's weights in 8 or 4 bit by bitsandbytes; encoder and bridge stay as they are.
+
+Also measures memory: what the parameters take as they are stored, and what the process takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import torch
+
+from vlm_demo.contracts import Memory
+from vlm_demo.errors import QuantizationUnavailable
+
+if TYPE_CHECKING:
+    from transformers import BitsAndBytesConfig
+
+PRECISIONS = ("none", "8bit", "4bit")
+NEEDED = ("bitsandbytes", "accelerate")
+SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+
+
+def config_for(quantize: str, keep: Iterable[str]) -> BitsAndBytesConfig | None:
+    """The loading configuration for a precision, or None for ``none``.
+
+    Args:
+        quantize: ``none``, ``8bit`` or ``4bit`` (NF4, Dettmers et al. 2023, https://arxiv.org/abs/2305.14314).
+        keep: full paths of the modules that stay in the checkpoint's dtype.
+    Raises:
+        QuantizationUnavailable: unknown precision, or a package is missing; says which.
+    """
+    if quantize not in PRECISIONS:
+        raise QuantizationUnavailable(f"There is no precision {quantize!r}: choose one of {', '.join(PRECISIONS)}.")
+    if quantize == "none":
+        return None
+    missing = [package for package in NEEDED if find_spec(package) is None]
+    if missing:
+        raise QuantizationUnavailable(
+            f"{quantize} needs the package {' and '.join(missing)}: install with `make demo`, or load without quantization."
+        )
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(
+        load_in_8bit=quantize == "8bit",
+        load_in_4bit=quantize == "4bit",
+        bnb_4bit_quant_type="nf4",
+        # In float32, NF4 on a CPU is about a hundred times slower.
+        bnb_4bit_compute_dtype=torch.bfloat16,
+        llm_int8_skip_modules=list(keep),
+    )
+
+
+def precision_of(model: torch.nn.Module, quantize: str) -> str:
+    """How the weights are stored, in short: ``bf16``, ``fp16``, ``fp32``, ``8bit`` or ``4bit``."""
+    dtype = next(model.parameters()).dtype if quantize == "none" else None
+    return quantize if dtype is None else SHORT_NAMES.get(dtype, str(dtype).removeprefix("torch."))
+
+
+def memory_of(model: torch.nn.Module) -> Memory:
+    """Measure now: bytes of parameters and buffers as they are stored (each storage once), and of the process."""
+    stored: dict[int, int] = {}
+    for tensor in _tensors(model):
+        storage = tensor.untyped_storage()
+        stored[storage.data_ptr()] = storage.nbytes()
+    return Memory(sum(stored.values()), psutil.Process().memory_info().rss)
+
+
+def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
+    for tensor in (*model.parameters(), *model.buffers()):
+        yield tensor
+        # bitsandbytes hangs the scales of the packed weights on the parameter: a QuantState in 4 bit, SCB in 8 bit.
+        yield from _scales(getattr(tensor, "quant_state", None))
+        yield from _scales(getattr(tensor, "SCB", None))
+    for module in model.modules():
+        yield from _scales(getattr(getattr(module, "state", None), "SCB", None))
+
+
+def _scales(state: Any) -> Iterator[torch.Tensor]:
+    if isinstance(state, torch.Tensor):
+        yield state
+    elif state is not None:
+        for part in (state.absmax, state.code, state.offset, state.state2):
+            yield from _scales(part)

@@ -1,0 +1,315 @@
+"""Pipeline: picture and question → answer, through view, OCR, prompt, encoder, bridge and language model.
+
+The one place that knows all stations. Draws no page, prints nothing, and writes nothing to disk or log.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from vlm_demo.answer import Answer, Writing, words_of
+from vlm_demo.contracts import (
+    ImageTokens,
+    Memory,
+    OcrResult,
+    Patches,
+    Prompt,
+    StageEvent,
+    Timings,
+    TokenEvent,
+    Turn,
+    View,
+)
+from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, Stopped
+from vlm_demo.explain import heatmap, tap, world
+from vlm_demo.models import loading, quantization
+from vlm_demo.models.loading import Loaded, Progress
+from vlm_demo.stages.bridge import Bridge
+from vlm_demo.stages.encoder import Encoder
+from vlm_demo.stages.guard import Cancelled, Guard, check
+from vlm_demo.stages.llm import Llm, Step
+from vlm_demo.stages.prompt import PromptBuilder
+from vlm_demo.stages.view import Source, ViewMaker
+
+Event = StageEvent | TokenEvent | Answer
+
+
+@dataclass
+class _Work:
+    """One question on its way through the stations."""
+
+    question: str
+    sources: list[Source]
+    history: tuple[Turn, ...]
+    ocr: bool
+    evidence_only: bool
+    cancelled: Cancelled | None
+    started: float = field(default_factory=time.perf_counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+    views: tuple[View, ...] = ()
+    ocrs: tuple[OcrResult, ...] = ()
+    prompt: Prompt | None = None
+    patches: Patches | None = None
+    image_tokens: ImageTokens | None = None
+
+    def done(self, name: str, began: float, detail: str) -> StageEvent:
+        self.seconds[name] = time.perf_counter() - began
+        return StageEvent(name, self.seconds[name], detail)
+
+
+class Pipeline:
+    """A loaded model and its stations, each callable alone: ``view``, ``prompt``, ``encoder``, ``bridge``, ``llm``."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        family = loaded.family
+        self.name, self.family, self.precision = loaded.name, family.name, loaded.precision
+        self.device, self.model = loaded.device, loaded.model
+        self.tokenizer, self.image_processor = loaded.tokenizer, loaded.image_processor
+        guard = Guard(loaded.device)
+        guard.watch(family.encoder_layers)
+        guard.watch(family.language_layers)
+        tap.install(family.language_model)
+        self.view = ViewMaker(loaded.image_processor, family.grid)
+        self.prompt = PromptBuilder(loaded.tokenizer, loaded.template, family.image_token_id, family.context)
+        self.encoder, self.bridge = Encoder(family, guard), Bridge(family, guard)
+        self.llm = Llm(family, guard, loaded.model.generation_config)
+        self._leading = family.leading_tokens
+        self._settings = heatmap.read_settings(loaded.folder)
+        self._world = world.load(loaded.folder)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_folder_or_hub_id: str | os.PathLike = "llava",
+        *,
+        quantize: str = "none",
+        device: str | None = None,
+        progress: Progress | None = None,
+    ) -> Pipeline:
+        """Load an embedded model, a local folder, or a model of the Hugging Face hub; see ``models.loading.load``."""
+        return cls(loading.load(os.fspath(name_or_folder_or_hub_id), quantize, device, progress))
+
+    @property
+    def can_explain(self) -> bool:
+        """Whether answers have heatmaps."""
+        return self.llm.tapping
+
+    def memory(self) -> Memory:
+        """Parameter bytes as they are stored, and the process's resident memory, measured now."""
+        return quantization.memory_of(self.model)
+
+    def in_world(self, view: View) -> float | None:
+        """How much a picture looks like what the model was trained on, 0..1; None where the checkpoint can't say."""
+        if self._world is None:
+            return None
+        return self._world.score(self.encoder(view).features[0].cpu())
+
+    def ask(
+        self,
+        image: Source | Sequence[Source],
+        question: str,
+        *,
+        ocr: bool = False,
+        evidence_only: bool = False,
+        max_new_tokens: int | None = None,
+        history: Sequence[Turn] = (),
+    ) -> Answer:
+        """Answer a question about one picture or several; the same as the end of ``stream``."""
+        settings = {"ocr": ocr, "evidence_only": evidence_only, "history": history}
+        (*_, answer) = self.stream(image, question, max_new_tokens=max_new_tokens, **settings)
+        return answer
+
+    def stream(
+        self,
+        image: Source | Sequence[Source],
+        question: str,
+        *,
+        ocr: bool = False,
+        evidence_only: bool = False,
+        max_new_tokens: int | None = None,
+        history: Sequence[Turn] = (),
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[Event]:
+        """Answer a question, telling each step. Closing the generator stops the work.
+
+        Args:
+            image: a PIL image, path, bytes or file object, or a list of them.
+            question: passed to the model as it is, in the checkpoint's chat template.
+            ocr: read the pictures' text with Tesseract first, and put it before the question.
+            evidence_only: ask for "unknown" where nothing is seen.
+            max_new_tokens: None = the checkpoint's own limit.
+            history: earlier turns, oldest first; their pictures count before ``image``.
+            cancelled: asked between layers and tokens.
+        Yields:
+            StageEvents (view, ocr if asked for, prompt, encoder, bridge, prefill), TokenEvents, the StageEvent decode,
+            and the Answer.
+        Raises:
+            BadImage, BadQuestion, OcrUnavailable: one sentence for the person.
+            Stopped: ``cancelled()`` turned True before the first token. Later, the Answer says ``stopped``.
+        """
+        work = _Work(question, _listed(image), tuple(history), ocr, evidence_only, cancelled)
+        yield from self._prepare(work)
+        writing, steps, stopped = Writing(self.tokenizer), [], False
+        began = time.perf_counter()
+        generation = self.llm(work.prompt, work.image_tokens, max_new_tokens, cancelled)
+        try:
+            for step in generation:
+                if not steps:
+                    yield work.done("prefill", began, f"{len(work.prompt.ids)} tokens")
+                    work.seconds["first_token"] = time.perf_counter() - work.started
+                    began = time.perf_counter()
+                steps.append(step)
+                token = writing.add(step.id, step.probability)
+                yield TokenEvent(token, writing.text)
+        except Stopped:
+            if not steps:
+                raise
+            stopped = True
+        finally:
+            generation.close()
+        if not steps:  # the model had nothing to say
+            yield work.done("prefill", began, f"{len(work.prompt.ids)} tokens")
+            work.seconds["first_token"], began = time.perf_counter() - work.started, time.perf_counter()
+        writing.finish()
+        yield work.done("decode", began, f"{len(steps)} tokens")
+        yield self._answer(work, writing, steps, stopped)
+
+    def explain(
+        self,
+        image: Source | Sequence[Source],
+        question: str,
+        answer_text: str,
+        *,
+        ocr: bool = False,
+        evidence_only: bool = False,
+        history: Sequence[Turn] = (),
+    ) -> Answer:
+        """The Answer with heatmaps and probabilities for a given text; nothing is generated.
+
+        Raises:
+            BadQuestion: question or answer are empty or too long.
+        """
+        ids = self.prompt.encode_text(answer_text)
+        if not answer_text.strip() or not ids:
+            raise BadQuestion("The answer to explain is empty: give at least one word.")
+        work = _Work(question, _listed(image), tuple(history), ocr, evidence_only, None)
+        for _ in self._prepare(work):
+            pass
+        began = time.perf_counter()
+        steps = self.llm.read(work.prompt, work.image_tokens, ids)
+        work.done("prefill", began, "")
+        writing = Writing(self.tokenizer)
+        for step in steps:
+            writing.add(step.id, step.probability)
+        writing.finish()
+        return self._answer(work, writing, steps, False)
+
+    def _prepare(self, work: _Work) -> Iterator[StageEvent]:
+        """All stations before the language model."""
+        if not work.question.strip():
+            raise BadQuestion("The question is empty: type what you want to know about the picture.")
+        check(work.cancelled)
+        began = time.perf_counter()
+        earlier = [source for turn in work.history for source in turn.images]
+        work.views = tuple(self.view(source) for source in (*earlier, *work.sources))
+        if not work.views:
+            raise BadImage("There is no picture: give at least one.")
+        shapes = ", ".join(f"{_by(view.size)} → {_by(view.pixel_values.shape[:1:-1])}" for view in work.views)
+        yield work.done("view", began, shapes)
+
+        if work.ocr:
+            began = time.perf_counter()
+            work.ocrs = self._read(work, len(earlier))
+            count = sum(len(result.words) for result in work.ocrs)
+            yield work.done("ocr", began, f"{count} word{'s' * (count != 1)}")
+
+        check(work.cancelled)
+        began = time.perf_counter()
+        counts = [view.grid[0] * view.grid[1] + self._leading for view in work.views]
+        merged = _merged(work.ocrs)
+        work.prompt = self.prompt(
+            work.question,
+            counts,
+            ocr_text=merged.text if merged else "",
+            evidence_only=work.evidence_only,
+            history=work.history,
+        )
+        texts = len(work.prompt.ids) - work.prompt.image_tokens
+        yield work.done("prompt", began, f"{work.prompt.image_tokens} image + {texts} text tokens")
+
+        began = time.perf_counter()
+        work.patches = self.encoder(work.views, work.cancelled)
+        number = f"{len(work.views)} × " if len(work.views) > 1 else ""
+        pixels, features = _by(work.views[0].pixel_values.shape[:1:-1]), _by(work.patches.features.shape[1:])
+        yield work.done("encoder", began, f"{number}{pixels} → {number}{features}")
+
+        began = time.perf_counter()
+        work.image_tokens = self.bridge(work.patches, work.cancelled)
+        tokens = f"{work.image_tokens.counts[0]}×{work.image_tokens.embeddings.shape[-1]}"
+        yield work.done("bridge", began, f"{number}{features} → {number}{tokens}")
+
+    def _read(self, work: _Work, earlier: int) -> tuple[OcrResult, ...]:
+        """OCR of the question's own pictures, at full resolution."""
+        from vlm_demo.stages import ocr
+
+        missing = ocr.available()
+        if missing:
+            raise OcrUnavailable(missing)
+        results = []
+        for view in work.views[earlier:] or work.views:
+            check(work.cancelled)
+            results.append(ocr.read(view.image))
+        return tuple(results)
+
+    def _answer(self, work: _Work, writing: Writing, steps: list[Step], stopped: bool) -> Answer:
+        seconds = dict(work.seconds)
+        return Answer(
+            text=writing.text,
+            tokens=tuple(writing.tokens),
+            words=words_of(writing.tokens),
+            prompt=work.prompt,
+            views=work.views,
+            ocr=_merged(work.ocrs),
+            ocrs=work.ocrs,
+            timings=Timings(**seconds, total=time.perf_counter() - work.started),
+            memory=self.memory(),
+            model=self.name,
+            stopped=stopped,
+            trace=self._trace(work, steps),
+        )
+
+    def _trace(self, work: _Work, steps: list[Step]) -> heatmap.Trace | None:
+        if not steps or any(step.rows is None for step in steps):
+            return None
+        # Half precision: a long answer of a large model holds a hundred million weights.
+        image, text, first = (
+            np.concatenate([getattr(step.rows, part).to(torch.float16).numpy() for step in steps])
+            for part in ("image", "text", "first")
+        )
+        return heatmap.Trace(image, text, first, work.image_tokens.counts, self._leading, self._settings)
+
+
+def _listed(image: Any) -> list[Source]:
+    if image is None:
+        return []
+    return list(image) if isinstance(image, list | tuple) else [image]
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "×".join(str(int(length)) for length in shape)
+
+
+def _merged(results: tuple[OcrResult, ...]) -> OcrResult | None:
+    if len(results) <= 1:
+        return results[0] if results else None
+    text = "\n".join(result.text for result in results if result.text)
+    words = tuple(word for result in results for word in result.words)
+    return OcrResult(text, words, sum(result.seconds for result in results))

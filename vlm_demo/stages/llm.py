@@ -1,0 +1,157 @@
+"""LLM: image tokens + prompt → words, one at a time, "the writer".
+
+A plain generator over the language model: stop iterating and it stops. Knows token ids, not what they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import DynamicCache
+from transformers.generation.logits_process import (
+    LogitsProcessorList,
+    NoRepeatNGramLogitsProcessor,
+    RepetitionPenaltyLogitsProcessor,
+)
+
+from vlm_demo.contracts import ImageTokens, Prompt
+from vlm_demo.errors import BadQuestion
+from vlm_demo.explain import tap
+
+if TYPE_CHECKING:
+    from transformers import GenerationConfig
+
+    from vlm_demo.models.families import Family
+    from vlm_demo.stages.guard import Cancelled, Guard
+
+LONGEST_ANSWER = 256  # tokens, where neither the caller nor the checkpoint says
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the language model.
+
+    Attributes:
+        id: the token it chose, or was given.
+        probability: 0..1, that token's softmax share.
+        rows: the attention rows of this step ([1, layers, heads, image tokens]), or None with the tap closed.
+    """
+
+    id: int
+    probability: float
+    rows: tap.Rows | None
+
+
+class Llm:
+    """The language model as a station. ``tapping = False`` closes the tap: same tokens, no rows."""
+
+    def __init__(self, family: Family, guard: Guard, generation: GenerationConfig) -> None:
+        self.family, self.guard, self.generation = family, guard, generation
+        self.tapping = True
+        ends = generation.eos_token_id
+        self.ends = frozenset([] if ends is None else ends if isinstance(ends, list) else [ends])
+
+    def __call__(
+        self,
+        prompt: Prompt,
+        image_tokens: ImageTokens,
+        max_new_tokens: int | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Iterator[Step]:
+        """Write greedily until an end token (which is not yielded), the limit, or the end of the context.
+
+        Args:
+            prompt: the ids, and where image tokens go among them.
+            image_tokens: embeddings [tokens of all pictures, d_llm].
+            max_new_tokens: None = the checkpoint's own limit.
+            cancelled: asked before every layer of every step.
+        Raises:
+            Stopped: ``cancelled()`` turned True.
+        """
+        # 1) prefill: the whole prompt at once
+        cache = DynamicCache(config=self.family.language_model.config)
+        processors, ids = self._processors(), list(prompt.ids)
+        with self.guard.computing(cancelled):
+            step = self._step(self._embed(prompt, image_tokens), cache, prompt, processors, ids)
+        # 2) decode: one token at a time, each guarded alone, so that nothing is held while the caller looks at it
+        for left in range(self._limit(prompt, max_new_tokens), 0, -1):
+            if step.id in self.ends:
+                return
+            ids.append(step.id)
+            yield step
+            if left > 1:
+                with self.guard.computing(cancelled):
+                    step = self._step(self._embed_ids([step.id]), cache, prompt, processors, ids)
+
+    def read(
+        self, prompt: Prompt, image_tokens: ImageTokens, answer: Sequence[int], cancelled: Cancelled | None = None
+    ) -> list[Step]:
+        """Read a given answer in one pass: for each of its tokens the step that would have had to write it.
+
+        Raises:
+            BadQuestion: prompt and answer together do not fit the context.
+            Stopped: ``cancelled()`` turned True.
+        """
+        if len(prompt.ids) + len(answer) > self.family.context:
+            raise BadQuestion(
+                f"Prompt and answer are {len(prompt.ids) + len(answer)} tokens long together, but this model's context "
+                f"holds {self.family.context}: shorten one of them."
+            )
+        with self.guard.computing(cancelled):
+            embeddings = [self._embed(prompt, image_tokens)]
+            if len(answer) > 1:
+                # The last token is never read: the step before it is the one that writes it.
+                embeddings.append(self._embed_ids(answer[:-1]))
+            hidden, rows = self._forward(torch.cat(embeddings, 1), None, prompt, len(answer))
+            logits = self.family.head(hidden[:, -len(answer) :])[0].float()
+            chances = logits.softmax(-1)[torch.arange(len(answer)), torch.as_tensor(answer, device=logits.device)]
+        return [
+            Step(token, chance, rows and tap.Rows(rows.image[i : i + 1], rows.text[i : i + 1], rows.first[i : i + 1]))
+            for i, (token, chance) in enumerate(zip(answer, chances.tolist(), strict=True))
+        ]
+
+    def _step(
+        self, embeddings: torch.Tensor, cache: DynamicCache, prompt: Prompt, processors: LogitsProcessorList, ids: list
+    ) -> Step:
+        hidden, rows = self._forward(embeddings, cache, prompt, 1)
+        logits = self.family.head(hidden[:, -1])
+        scores = processors(torch.tensor([ids], device=logits.device), logits.float()) if processors else logits
+        chosen = int(scores[0].argmax())
+        return Step(chosen, float(logits[0].float().softmax(-1)[chosen]), rows)
+
+    def _forward(
+        self, embeddings: torch.Tensor, cache: DynamicCache | None, prompt: Prompt, last: int
+    ) -> tuple[torch.Tensor, tap.Rows | None]:
+        inputs = {"inputs_embeds": embeddings, "past_key_values": cache, "use_cache": cache is not None}
+        if not (self.tapping and prompt.image_positions):
+            return self.family.language_model(**inputs).last_hidden_state, None
+        with tap.recording(prompt.image_positions, last) as recorder:
+            hidden = self.family.language_model(**inputs).last_hidden_state
+        return hidden, recorder.rows()
+
+    def _embed(self, prompt: Prompt, image_tokens: ImageTokens) -> torch.Tensor:
+        """The prompt's embeddings [1, tokens, d_llm], image tokens in their places."""
+        embeddings = self._embed_ids(prompt.ids)
+        positions = torch.as_tensor(prompt.image_positions, device=embeddings.device)
+        embeddings[0, positions] = image_tokens.embeddings.to(embeddings.device, embeddings.dtype)
+        return embeddings
+
+    def _embed_ids(self, ids: Sequence[int]) -> torch.Tensor:
+        return self.family.language_model.get_input_embeddings()(torch.tensor([list(ids)], device=self.guard.device))
+
+    def _limit(self, prompt: Prompt, max_new_tokens: int | None) -> int:
+        wanted = max_new_tokens if max_new_tokens is not None else self.generation.max_new_tokens
+        # The token written last is never read, so a prompt that fills the context still gets one.
+        return min(LONGEST_ANSWER if wanted is None else wanted, self.family.context - len(prompt.ids) + 1)
+
+    def _processors(self) -> LogitsProcessorList:
+        """The checkpoint's own settings that change a greedy choice."""
+        processors = LogitsProcessorList()
+        if (self.generation.repetition_penalty or 1.0) != 1.0:
+            processors.append(RepetitionPenaltyLogitsProcessor(self.generation.repetition_penalty))
+        if self.generation.no_repeat_ngram_size:
+            processors.append(NoRepeatNGramLogitsProcessor(self.generation.no_repeat_ngram_size))
+        return processors

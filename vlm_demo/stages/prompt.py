@@ -1,0 +1,216 @@
+"""Prompt: question, OCR text and history → the token ids that the language model is given.
+
+The checkpoint's own chat template decides the form. What people typed or printed is text and never control: the
+number of image tokens depends on the pictures alone.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any
+
+from vlm_demo.contracts import Prompt, Segment, Turn
+from vlm_demo.errors import BadQuestion, UnsupportedModel
+
+EVIDENCE_RULE = "Answer only from visible evidence; say unknown if it is unclear."
+OCR_HEADER = "Text in the picture:"
+
+# Stand-ins for people's text while the template is filled, from a private-use area that no template writes.
+STAND_IN = "\ue000{}\ue001"
+STAND_INS = re.compile("\ue000(\\d+)\ue001")
+OURS = ("template", "image")  # the kinds of text in which control strings act
+
+Piece = tuple[str, str]  # (kind as in Segment, text)
+Coded = tuple[int, int, int]  # token id, and the characters [start, stop) of the text that it stands for
+
+
+@dataclass(frozen=True)
+class PromptBuilder:
+    """Fills and tokenizes the chat template of one checkpoint.
+
+    Attributes:
+        tokenizer: a fast tokenizer of transformers.
+        template: the chat template, Jinja.
+        image_token_id: the placeholder's id.
+        context: the longest prompt in tokens.
+    """
+
+    tokenizer: Any
+    template: str
+    image_token_id: int
+    context: int
+
+    def __call__(
+        self,
+        question: str,
+        image_counts: Sequence[int],
+        *,
+        ocr_text: str = "",
+        evidence_only: bool = False,
+        history: Sequence[Turn] = (),
+    ) -> Prompt:
+        """Build the prompt.
+
+        Args:
+            question: as the person typed it.
+            image_counts: image tokens of each picture, those of the history's turns first.
+            ocr_text: what Tesseract read, or empty.
+            evidence_only: add the rule that asks for "unknown" where nothing is seen.
+            history: earlier turns; ``Turn.images`` says how many of the pictures are each turn's.
+        Raises:
+            BadQuestion: the question is empty, or the prompt is longer than the context.
+            UnsupportedModel: the template has no place for a picture or for text.
+        """
+        if not question.strip():
+            raise BadQuestion("The question is empty: type what you want to know about the picture.")
+        said = [("question", question)]
+        if ocr_text.strip():
+            said.insert(0, ("ocr", f"{OCR_HEADER}\n{ocr_text}\n\n"))
+        if evidence_only:
+            said.append(("rule", f"\n{EVIDENCE_RULE}"))
+        messages: list[tuple[str, int, list[Piece]]] = []
+        for turn in history:
+            messages.append(("user", len(turn.images), [("history", turn.question)]))
+            messages.append(("assistant", 0, [("history", turn.answer)]))
+        earlier = sum(images for _, images, _ in messages)
+        messages.append(("user", len(image_counts) - earlier, said))
+
+        pieces = self._filled(messages)
+        if sum(kind == "image" for kind, _ in pieces) != len(image_counts):
+            raise UnsupportedModel("This model's chat template has no place for these pictures: choose another model.")
+        prompt = _expanded(pieces, self._tokenized(pieces), image_counts)
+        if len(prompt.ids) > self.context:
+            raise BadQuestion(
+                f"The prompt is {len(prompt.ids)} tokens long, but this model's context holds {self.context}: shorten "
+                "the question, or ask it in a new chat."
+            )
+        return prompt
+
+    def encode_text(self, text: str) -> list[int]:
+        """The ids of ``text`` alone, control strings in it taken as ordinary text."""
+        return [token for token, _, _ in self._as_text(text)]
+
+    # -- the template -------------------------------------------------------------------------------------------
+
+    def _filled(self, messages: list[tuple[str, int, list[Piece]]]) -> list[Piece]:
+        """Fill the template; the texts of the pieces join to it, with people's text apart from the template's."""
+        said = [pieces for _, _, pieces in messages]
+        parts = STAND_INS.split(self._render(messages, [STAND_IN.format(i) for i in range(len(said))]))
+        if len(parts) == 1:
+            raise UnsupportedModel("This model's chat template leaves the question out: choose another model.")
+        filled = self._substituted(parts, said)
+        if _joined(filled) != self._render(messages, [_joined(pieces) for pieces in said]):
+            # Some templates trim what they are given.
+            filled = self._substituted(parts, [_stripped(pieces) for pieces in said])
+        return filled
+
+    def _render(self, messages: list[tuple[str, int, list[Piece]]], texts: list[str]) -> str:
+        conversation = [
+            {"role": role, "content": [*[{"type": "image"}] * images, {"type": "text", "text": text}]}
+            for (role, images, _), text in zip(messages, texts, strict=True)
+        ]
+        return self.tokenizer.apply_chat_template(
+            conversation, chat_template=self.template, add_generation_prompt=True, tokenize=False
+        )
+
+    def _substituted(self, parts: list[str], said: list[list[Piece]]) -> list[Piece]:
+        """Put people's text for the stand-ins (every second of ``parts``), and cut the rest at the placeholders."""
+        placeholder = self.tokenizer.convert_ids_to_tokens(self.image_token_id)
+        pieces: list[Piece] = []
+        for i, part in enumerate(parts):
+            if i % 2:
+                pieces += said[int(part)]
+                continue
+            for j, text in enumerate(part.split(placeholder)):
+                pieces += [("image", placeholder)] * (j > 0) + [("template", text)]
+        return [(kind, text) for kind, text in pieces if text]
+
+    # -- the tokens ---------------------------------------------------------------------------------------------
+
+    def _tokenized(self, pieces: list[Piece]) -> list[Coded]:
+        """Tokenize the whole text at once, as the checkpoint's processor does, if people's text holds no control."""
+        text = _joined(pieces)
+        # The rule of transformers' processors: a template that writes the first token itself gets no second one.
+        bos = self.tokenizer.bos_token
+        add_first = not (bos and text.startswith(bos))
+        whole = self._coded(text, add_special_tokens=add_first)
+        control = set(self.tokenizer.added_tokens_decoder) - {self.tokenizer.unk_token_id}
+        stops = list(accumulate(len(text) for _, text in pieces))
+        for token, start, stop in whole:
+            owner = bisect_left(stops, stop)
+            ours = pieces[owner][0] in OURS and start >= stops[owner] - len(pieces[owner][1])
+            if token in control and not ours:
+                return self._apart(pieces, whole[:1] if add_first and whole[0][2] == 0 else [])
+        return whole
+
+    def _apart(self, pieces: list[Piece], first: list[Coded]) -> list[Coded]:
+        """Control strings of the template to their ids; all between two of them as ordinary text."""
+        added = {str(token): id_ for id_, token in self.tokenizer.added_tokens_decoder.items()}
+        pattern = re.compile("|".join(re.escape(s) for s in sorted(added, key=len, reverse=True)))
+        text, coded = _joined(pieces), list(first)
+        at = start = 0  # where ordinary text begins; where the current piece begins
+        for kind, piece in pieces:
+            for match in pattern.finditer(piece) if kind in OURS else ():
+                coded += self._as_text(text[at : start + match.start()], at)
+                at = start + match.end()
+                coded.append((added[match.group()], start + match.start(), at))
+            start += len(piece)
+        return coded + self._as_text(text[at:], at)
+
+    def _as_text(self, text: str, at: int = 0) -> list[Coded]:
+        """Tokenize ``text``, which begins at character ``at`` of the prompt, so that nothing in it is control."""
+        # Splitting reaches special tokens only. Added ones that are not special are broken up after a character.
+        plain = [str(token) for token in self.tokenizer.added_tokens_decoder.values() if not token.special]
+        cuts = [match.start() + 1 for s in plain for match in re.finditer(re.escape(s), text)]
+        coded: list[Coded] = []
+        for start, stop in zip([0, *sorted(set(cuts))], [*sorted(set(cuts)), len(text)], strict=True):
+            part = self._coded(text[start:stop], add_special_tokens=False, split_special_tokens=True)
+            coded += [(token, at + start + a, at + start + b) for token, a, b in part]
+        return coded
+
+    def _coded(self, text: str, **options: bool) -> list[Coded]:
+        coded = self.tokenizer(text, return_offsets_mapping=True, **options)
+        return [(token, *span) for token, span in zip(coded["input_ids"], coded["offset_mapping"], strict=True)]
+
+
+def _expanded(pieces: list[Piece], coded: list[Coded], image_counts: Sequence[int]) -> Prompt:
+    """Repeat each placeholder as often as its picture has tokens, and cut the ids into segments."""
+    stops = list(accumulate(len(text) for _, text in pieces))
+    ids: list[int] = []
+    positions: list[int] = []
+    segments: list[Segment] = []
+    counts = iter(image_counts)
+    owned = -1  # the last piece that a segment stands for
+    for token, _, stop in coded:
+        # A token belongs to the piece of its last character: SentencePiece glues the space before a word to it.
+        owner = max(bisect_left(stops, stop), owned)
+        begin = len(ids)
+        if pieces[owner][0] == "image":
+            ids += [token] * next(counts)
+            positions += range(begin, len(ids))
+        else:
+            ids.append(token)
+        if owner > owned:
+            text = _joined(pieces[owned + 1 : owner + 1])
+            segments.append(Segment(pieces[owner][0], text, begin, len(ids)))
+            owned = owner
+        else:
+            last = segments.pop()
+            segments.append(Segment(last.kind, last.text, last.start, len(ids)))
+    return Prompt(_joined(pieces), tuple(ids), len(positions), tuple(positions), tuple(segments))
+
+
+def _joined(pieces: Sequence[Piece]) -> str:
+    return "".join(text for _, text in pieces)
+
+
+def _stripped(pieces: list[Piece]) -> list[Piece]:
+    """The pieces with the space around their joined text taken away."""
+    (first, *others) = pieces
+    left = [(first[0], first[1].lstrip()), *others]
+    (*before, last) = left
+    return [*before, (last[0], last[1].rstrip())]

@@ -1,0 +1,1 @@
+"""The synthetic world: pictures that this project draws, with the truth about every object in them."""

@@ -1,0 +1,110 @@
+"""Export: a held-out part of the world as a folder that `python -m vlm_demo evaluate` scores.
+
+Other seeds than training, the two phrasings of each kind that training never saw, and for charts and receipts a
+typeface that it never saw.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from vlm_demo.synthetic.charts import draw_chart
+from vlm_demo.synthetic.questions import ask
+from vlm_demo.synthetic.receipts import draw_receipt
+from vlm_demo.synthetic.scenes import draw_scene
+from vlm_demo.synthetic.world import Picture
+
+AREAS = ("scenes", "charts", "receipts", "pointing")
+POINTING_SIZE = (500, 240)
+
+
+def export(folder: Path, area: str, per_kind: int, seed: int) -> Counter[str]:
+    """Write ``folder/img`` and ``folder/items.jsonl``: up to ``per_kind`` questions of each kind.
+
+    Every item says itself whether OCR and the evidence-only rule are on. Unanswerable questions are asked with the
+    rule on, their right answer is ``unknown`` and their kind ends in ``, absent``; of the others every second one
+    carries the rule.
+
+    Raises:
+        ValueError: an area that is not in AREAS.
+    """
+    if area not in AREAS:
+        raise ValueError(f"unknown area {area!r}: choose one of {', '.join(AREAS)}")
+    (folder / "img").mkdir(parents=True, exist_ok=True)
+    counts: Counter[str] = Counter()
+    with (folder / "items.jsonl").open("w") as handle:
+        for number in tqdm(range(per_kind * 6), desc=area):
+            rng = np.random.default_rng([seed, 99, AREAS.index(area), number])
+            picture, ocr = _draw(area, rng)
+            items = _pointing(picture, rng) if area == "pointing" else _questions(picture, rng, ocr)
+            kept = [item for item in items if counts[item["kind"]] < per_kind]
+            if not kept:
+                continue
+            name = f"img/{area}-{number:05}.png"
+            picture.image.save(folder / name)
+            for item in kept:
+                if counts[item["kind"]] < per_kind:
+                    counts[item["kind"]] += 1
+                    handle.write(json.dumps({"image": name, **item}) + "\n")
+    return counts
+
+
+def _draw(area: str, rng: np.random.Generator) -> tuple[Picture, bool]:
+    if area == "charts":
+        return draw_chart(rng, held_out=True), bool(rng.random() < 0.5)
+    if area == "receipts":
+        return draw_receipt(rng, held_out=True), bool(rng.random() < 0.9)
+    return draw_scene(rng, POINTING_SIZE if area == "pointing" else None), False
+
+
+def _questions(picture: Picture, rng: np.random.Generator, ocr: bool) -> list[dict]:
+    read = list(picture.facts["texts"]) if ocr else None  # type: ignore[call-overload]
+    items = []
+    for i, question in enumerate(ask(picture, 5, rng, read, held_out=True)):
+        absent = question.guess is not None
+        items.append(
+            {
+                "question": question.text,
+                "answer": question.answer,
+                "kind": question.kind + (", absent" if absent else ""),
+                "metric": "money" if question.kind in ("total", "price") and not absent else "exact",
+                "ocr": ocr,
+                "evidence_only": absent or i % 2 == 0,
+            }
+        )
+    return items
+
+
+def _pointing(picture: Picture, rng: np.random.Generator) -> list[dict]:
+    things = [t for t in picture.things if t.visible > 0.6]
+    if not things or picture.facts["groups"]:
+        return []
+    chosen = things[int(rng.integers(len(things)))]
+    fitting = [t for t in picture.things if (t.shape, t.colour) == (chosen.shape, chosen.colour)]
+    phrase = f"{chosen.colour} {chosen.shape}"
+    boxes = [[round(v, 1) for v in t.box] for t in fitting]
+    item = {"question": "What is in the image?", "answer": phrase, "kind": "pointing", "metric": "exact"}
+    return [item | {"phrase": phrase, "boxes": boxes}]
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`python -m vlm_demo draw FOLDER AREA`."""
+    parser = argparse.ArgumentParser(prog="python -m vlm_demo draw", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("area", choices=AREAS)
+    parser.add_argument("--per-kind", type=int, default=60, help="questions of each kind")
+    parser.add_argument("--seed", type=int, default=1000)
+    args = parser.parse_args(argv)
+    counts = export(args.folder, args.area, args.per_kind, args.seed)
+    print(f"{sum(counts.values())} items of {len(counts)} kinds in {args.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

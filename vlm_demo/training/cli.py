@@ -1,0 +1,46 @@
+"""`python -m vlm_demo train FAMILY`: trains an embedded model and writes its checkpoint and card."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse ``argv`` and train; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m vlm_demo train", description=__doc__)
+    parser.add_argument("family", choices=["llava"])
+    parser.add_argument("--minutes", type=float, default=94, help="wall-clock budget of all stages together")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the training itself")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --runs")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of resumable checkpoints and logs")
+    parser.add_argument("--out", type=Path, default=Path("assets/models"), help="the checkpoint goes to OUT/FAMILY")
+    parser.add_argument("--export-only", action="store_true", help="train nothing; write the newest state to OUT")
+    parser.add_argument("--per-kind", type=int, default=60, help="held-out questions of each kind for the card's figures")
+    args = parser.parse_args(argv)
+
+    import torch
+
+    from vlm_demo.training import card, llava
+    from vlm_demo.training.world import save_world
+
+    torch.set_num_threads(args.threads)
+    folder, target = args.runs / args.family, args.out / args.family
+    if not args.export_only:
+        llava.train(folder, args.minutes, args.seed, args.device, args.workers, args.resume)
+    model, tokenizer = llava.load_latest(folder, args.seed)
+    llava.save(model, tokenizer, target)
+    save_world(model, target, args.seed)
+    stages = {name: json.loads((folder / f"{name}.json").read_text()) for name in llava.SHARES}
+    command = f"python -m vlm_demo train {args.family} --minutes {args.minutes:g} --seed {args.seed}"
+    card.write(target, stages, card.measure(target, args.per_kind), command)
+    print(f"saved {target}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

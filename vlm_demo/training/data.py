@@ -1,0 +1,97 @@
+"""Data: endless batches of drawn pictures, made on the fly in worker processes, the same for the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+from transformers import PreTrainedTokenizerFast
+
+from vlm_demo.synthetic.charts import draw_chart
+from vlm_demo.synthetic.questions import ask
+from vlm_demo.synthetic.receipts import draw_receipt, imitate_ocr
+from vlm_demo.synthetic.scenes import draw_scene
+from vlm_demo.training.packing import Packer, collate
+from vlm_demo.training.patches import GRID, model_pixels, patch_labels
+
+PICTURES, LONG_PICTURES = 16, 12  # a batch; the second where the prompt holds OCR text
+QUESTIONS = 8
+
+
+def _picture_parts(picture) -> tuple[np.ndarray, ...]:
+    labels = patch_labels(picture)
+    return model_pixels(picture.image), labels.shape, labels.colour, labels.middle, labels.extent, labels.covered
+
+
+def _stacked(parts: list[tuple[np.ndarray, ...]]) -> dict[str, torch.Tensor]:
+    names = ("pixels", "shape", "colour", "middle", "extent", "covered")
+    return {name: torch.from_numpy(np.stack(column)) for name, column in zip(names, zip(*parts, strict=True), strict=True)}
+
+
+class PatchBatches(IterableDataset):
+    """Batches of pictures with patch labels: four scenes, two of them of large shapes, to one chart."""
+
+    def __init__(self, seed: int, start: int, size: int = 32) -> None:
+        self.seed, self.start, self.size = seed, start, size
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        worker = torch.utils.data.get_worker_info()
+        number = self.start + worker.id
+        while True:
+            rng = np.random.default_rng([self.seed, 1, number])
+            pictures = [self._draw(rng) for _ in range(self.size)]
+            yield _stacked([_picture_parts(picture) for picture in pictures])
+            number += worker.num_workers
+
+    @staticmethod
+    def _draw(rng: np.random.Generator):
+        share = rng.random()
+        return draw_chart(rng) if share < 0.2 else draw_scene(rng, large=share < 0.6)
+
+
+class QuestionBatches(IterableDataset):
+    """Batches of pictures with patch labels and packed questions; each batch is of scenes, charts or receipts."""
+
+    def __init__(self, seed: int, start: int, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.seed, self.start, self.tokenizer = seed, start, tokenizer
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        worker = torch.utils.data.get_worker_info()
+        number = self.start + worker.id
+        packer = Packer(self.tokenizer, GRID * GRID)
+        while True:
+            rng = np.random.default_rng([self.seed, 3, number])
+            yield self.batch(rng, packer)
+            number += worker.num_workers
+
+    def batch(self, rng: np.random.Generator, packer: Packer) -> dict[str, torch.Tensor]:
+        """One batch, drawn from ``rng``."""
+        kind = str(rng.choice(["scene", "chart", "chart ocr", "receipt"], p=[0.62, 0.11, 0.06, 0.21]))
+        reads = kind in ("chart ocr", "receipt")
+        parts, packed = [], []
+        for _ in range(LONG_PICTURES if reads else PICTURES):
+            picture = {"scene": draw_scene, "receipt": draw_receipt}.get(kind, draw_chart)(rng)
+            read: list[str] | None = None
+            if kind == "chart ocr" or (kind == "receipt" and rng.random() < 0.85):
+                read = imitate_ocr(picture.facts["texts"], rng)  # type: ignore[arg-type]
+            elif kind == "scene" and rng.random() < 0.03:
+                read = _nothing_much(rng)
+            questions = ask(picture, QUESTIONS, rng, read)
+            parts.append(_picture_parts(picture))
+            packed.append(packer.pack(questions, read, rng))
+        return _stacked(parts) | collate(packed, self.tokenizer.pad_token_id)
+
+
+def _nothing_much(rng: np.random.Generator) -> list[str]:
+    """What OCR imagines in a picture without text."""
+    scraps = ["e", "@", "oO", "|", "A", "--", "V", "4", "Ls", "ee ©", "x"]
+    return [str(s) for s in rng.choice(scraps, int(rng.integers(1, 4)))]
+
+
+def loader(dataset: IterableDataset, workers: int) -> DataLoader:
+    """Batches from ``workers`` processes of one thread each."""
+    return DataLoader(
+        dataset, batch_size=None, num_workers=workers, prefetch_factor=6, worker_init_fn=lambda _: torch.set_num_threads(1)
+    )

@@ -1,0 +1,235 @@
+"""LLaVA recipe: CLIP-style ViT → two-layer projector → LLaMA-style language model, from nothing, in three stages.
+
+1. ``vit``: the encoder learns to name patches (`patches.py`).
+2. ``align``: the encoder is frozen; projector and language model learn to answer.
+3. ``tune``: all of it is trained, the encoder slowly and with the patch labels still before its eyes.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import (
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    GenerationConfig,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+)
+
+from vlm_demo.training import attention
+from vlm_demo.training.data import PatchBatches, QuestionBatches, loader
+from vlm_demo.training.packing import IGNORED, block_mask
+from vlm_demo.training.patches import IMAGE_SIZE, PATCH_SIZE, PatchHead, as_pixel_values, patch_accuracy, patch_loss
+from vlm_demo.training.run import train_stage
+from vlm_demo.training.tokenizer import train_tokenizer
+
+SHARES = {"vit": 0.18, "align": 0.17, "tune": 0.65}  # of the time
+PATCH_WEIGHT = 0.3
+
+
+def vision_config() -> CLIPVisionConfig:
+    """The encoder's shape: 168 / 12 → 14 × 14 patches, six layers of 192."""
+    return CLIPVisionConfig(
+        hidden_size=192,
+        intermediate_size=768,
+        num_hidden_layers=6,
+        num_attention_heads=3,
+        hidden_act="gelu_pytorch_tanh",
+        image_size=IMAGE_SIZE,
+        patch_size=PATCH_SIZE,
+    )
+
+
+def build(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
+    """The untrained model in float32."""
+    text = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=256,
+        intermediate_size=640,
+        num_hidden_layers=5,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=2048,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    config = LlavaConfig(
+        vision_config=vision_config(),
+        text_config=text,
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        image_seq_length=(IMAGE_SIZE // PATCH_SIZE) ** 2,
+        projector_hidden_act="gelu",
+        tie_word_embeddings=False,
+    )
+    return LlavaForConditionalGeneration(config)
+
+
+def _autocast(device: str):
+    return torch.autocast(device, torch.bfloat16)
+
+
+def _to(batch: dict[str, Tensor], device: str) -> dict[str, Tensor]:
+    return {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+
+
+def vit_loss(batch: dict[str, Tensor], vit: CLIPVisionModel, head: PatchHead, device: str) -> dict[str, Tensor]:
+    """The patch-label loss of stage 1."""
+    batch = _to(batch, device)
+    with _autocast(device):
+        outputs = head(vit(as_pixel_values(batch["pixels"])).last_hidden_state[:, 1:])
+    return {
+        "total": patch_loss(outputs, batch),
+        "patches_right": patch_accuracy(outputs, batch),
+        "examples": torch.tensor(len(batch["pixels"])),
+    }
+
+
+def answer_loss(
+    batch: dict[str, Tensor], model: LlavaForConditionalGeneration, head: PatchHead, tuned: bool, device: str
+) -> dict[str, Tensor]:
+    """Next-token loss on the answers, logits only where a token is predicted; with ``tuned`` plus the patch labels.
+
+    ``right`` is the share of answer tokens whose most likely token is the right one.
+    """
+    batch = _to(batch, device)
+    core = model.model
+    with _autocast(device):
+        with torch.set_grad_enabled(tuned):
+            features = core.vision_tower(as_pixel_values(batch["pixels"])).last_hidden_state[:, 1:]
+        image_tokens = core.multi_modal_projector(features)
+        embedded = core.language_model.embed_tokens(batch["ids"]).to(image_tokens.dtype)
+        where = batch["ids"] == model.config.image_token_id
+        embedded = embedded.masked_scatter(where[..., None], image_tokens.flatten(0, 1))
+        hidden = core.language_model(
+            inputs_embeds=embedded,
+            attention_mask=block_mask(batch["blocks"], embedded.dtype),
+            position_ids=batch["positions"],
+            use_cache=False,
+        ).last_hidden_state
+        asked = batch["labels"] != IGNORED
+        logits = model.lm_head(hidden[asked])
+    labels, weights = batch["labels"][asked], batch["weights"][asked]
+    losses = functional.cross_entropy(logits.float(), labels, reduction="none")
+    answers = (losses * weights).sum() / weights.sum()
+    right = (logits.argmax(-1) == labels).float().mean()
+    total = answers
+    if tuned:
+        with _autocast(device):
+            outputs = head(features)
+        total = answers + PATCH_WEIGHT * patch_loss(outputs, batch)
+    return {"total": total, "answers": answers, "right": right, "examples": torch.tensor(len(batch["pixels"]))}
+
+
+def train(folder: Path, minutes: float, seed: int, device: str, workers: int, resume: bool) -> dict[str, dict]:
+    """Run the three stages (each resumes where it stopped) and return what each did; checkpoints go to ``folder``."""
+    torch.manual_seed(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = _tokenizer(folder, seed)
+    model = build(tokenizer)
+    if device == "cpu":
+        model.set_attn_implementation(attention.register())
+    model.to(device)
+    core, head = model.model, PatchHead(vision_config().hidden_size).to(device)
+    vit = core.vision_tower
+    writers: list[nn.Module] = [core.multi_modal_projector, core.language_model, model.lm_head]
+    done: dict[str, dict] = {}
+
+    def stage(name: str, modules, groups, batches, loss_of) -> None:
+        finished = folder / f"{name}.json"
+        if resume and finished.exists():
+            state = torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)
+            for key, module in modules.items():
+                module.load_state_dict(state[key])
+            done[name] = json.loads(finished.read_text())
+            return
+        done[name] = train_stage(name, folder, modules, groups, batches, loss_of, minutes * SHARES[name], resume)
+        finished.write_text(json.dumps(done[name], indent=1))
+
+    stage(
+        "vit",
+        {"vit": vit, "head": head},
+        [{"params": [*vit.parameters(), *head.parameters()], "lr": 1e-3}],
+        lambda start: loader(PatchBatches(seed, start), workers),
+        partial(vit_loss, vit=vit, head=head, device=device),
+    )
+    parameters = [p for module in writers for p in module.parameters()]
+    stage(
+        "align",
+        {"model": model, "head": head},
+        [{"params": parameters, "lr": 1e-3}],
+        lambda start: loader(QuestionBatches(seed, start, tokenizer), workers),
+        partial(answer_loss, model=model, head=head, tuned=False, device=device),
+    )
+    stage(
+        "tune",
+        {"model": model, "head": head},
+        [{"params": parameters, "lr": 8e-4}, {"params": [*vit.parameters(), *head.parameters()], "lr": 3e-4}],
+        lambda start: loader(QuestionBatches(seed + 1, start, tokenizer), workers),
+        partial(answer_loss, model=model, head=head, tuned=True, device=device),
+    )
+    return done
+
+
+def _tokenizer(folder: Path, seed: int) -> PreTrainedTokenizerFast:
+    place = folder / "tokenizer"
+    if not place.exists():
+        train_tokenizer(seed).save_pretrained(place)
+    return PreTrainedTokenizerFast.from_pretrained(place)
+
+
+def load_latest(folder: Path, seed: int) -> tuple[LlavaForConditionalGeneration, PreTrainedTokenizerFast]:
+    """The model of the last stage that has a checkpoint, in float32."""
+    tokenizer = _tokenizer(folder, seed)
+    model = build(tokenizer)
+    name = "tune" if (folder / "tune.pt").exists() else "align"
+    model.load_state_dict(torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)["model"])
+    return model.eval(), tokenizer
+
+
+def save(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, target: Path) -> None:
+    """Write an ordinary transformers checkpoint in bf16: weights, tokenizer, image processor, chat template."""
+    from transformers import LlavaProcessor
+    from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
+
+    from vlm_demo.training.patches import MEAN, STD
+
+    processor = LlavaProcessor(
+        image_processor=LlavaImageProcessorPil(
+            do_pad=True,
+            do_resize=True,
+            size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},
+            do_center_crop=False,
+            resample=2,
+            image_mean=[MEAN] * 3,
+            image_std=[STD] * 3,
+        ),
+        tokenizer=tokenizer,
+        patch_size=PATCH_SIZE,
+        vision_feature_select_strategy="default",
+        chat_template=tokenizer.chat_template,
+        image_token="<image>",
+        num_additional_image_tokens=1,
+    )
+    model = model.to(torch.bfloat16)
+    model.set_attn_implementation("sdpa")
+    model.generation_config = GenerationConfig(
+        max_new_tokens=96,
+        do_sample=False,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    model.save_pretrained(target)
+    processor.save_pretrained(target)

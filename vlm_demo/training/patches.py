@@ -1,0 +1,134 @@
+"""Patch labels: the vision encoder learns to name what each patch shows, from the exact outlines.
+
+A picture → 168 × 168 pixels and, for each of its patches, the shape, the colour, whether the middle of an object
+lies in it, how large the object is, and which points of the patch it covers. The last is the easiest to learn and
+carries the others: a shape is told by its edges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vlm_demo.synthetic.world import COLOURS, SHAPES, Picture, instance_map
+
+IMAGE_SIZE, PATCH_SIZE = 168, 12
+GRID = IMAGE_SIZE // PATCH_SIZE
+POINTS = 4  # each patch is judged by POINTS × POINTS points of the instance map
+MEAN, STD = 0.5, 0.5
+SHAPE_NAMES = ("background", *SHAPES, "bar")
+COLOUR_NAMES = ("background", *COLOURS)
+SHAPE_INDEX = {name: i for i, name in enumerate(SHAPE_NAMES)}
+COLOUR_INDEX = {name: i for i, name in enumerate(COLOUR_NAMES)}
+
+
+@dataclass(frozen=True)
+class PatchLabels:
+    """What each patch shows, row by row.
+
+    Attributes:
+        shape, colour: int64 [patches], 0 = background, -100 = too mixed to say.
+        middle: float32 [patches], 1 where the middle of an object lies.
+        extent: float32 [patches, 2], log of the object's width and height as shares of the padded side, 0 elsewhere.
+        covered: float32 [patches, POINTS * POINTS], 1 where any object covers the point.
+    """
+
+    shape: np.ndarray
+    colour: np.ndarray
+    middle: np.ndarray
+    extent: np.ndarray
+    covered: np.ndarray
+
+
+def model_pixels(image: Image.Image) -> np.ndarray:
+    """uint8 [IMAGE_SIZE, IMAGE_SIZE, 3]: padded to a square with mid grey, then resized, as the checkpoint's
+    ``LlavaImageProcessor`` does."""
+    side = max(image.size)
+    if image.width != image.height:
+        canvas = Image.new("RGB", (side, side), (int(MEAN * 255),) * 3)
+        canvas.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+        image = canvas
+    return np.asarray(image.resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BILINEAR))
+
+
+def patch_labels(picture: Picture) -> PatchLabels:
+    """Label every patch by the thing that covers most of it, if that is at least a quarter of the patch."""
+    cells = instance_map(picture, GRID * POINTS).reshape(GRID, POINTS, GRID, POINTS).transpose(0, 2, 1, 3)
+    cells = cells.reshape(GRID * GRID, POINTS * POINTS)
+    counts = np.stack([(cells == i).sum(1) for i in range(len(picture.things) + 1)], 1)
+    best = counts[:, 1:].argmax(1) if len(picture.things) else np.zeros(len(cells), int)
+    cover = counts[np.arange(len(cells)), best + 1] if len(picture.things) else np.zeros(len(cells), int)
+    shapes = np.array([SHAPE_INDEX[t.shape] for t in picture.things] or [0])
+    colours = np.array([COLOUR_INDEX[t.colour] for t in picture.things] or [0])
+    width, height = picture.image.size
+    side = max(width, height)
+    sizes = np.array([_extent(t, side) for t in picture.things] or [(0.0, 0.0)])
+    shown, unclear = cover >= POINTS * POINTS // 4, (cover > 0) & (cover < POINTS * POINTS // 4)
+    shape, colour = np.where(shown, shapes[best], 0), np.where(shown, colours[best], 0)
+    shape[unclear] = colour[unclear] = -100
+    middle = np.zeros(GRID * GRID, np.float32)
+    for thing in picture.things:
+        x = (thing.centre[0] + (side - width) // 2) / side * GRID
+        y = (thing.centre[1] + (side - height) // 2) / side * GRID
+        middle[min(int(y), GRID - 1) * GRID + min(int(x), GRID - 1)] = 1
+    extent = np.where(shown[:, None], sizes[best], 0.0).astype(np.float32)
+    covered = (cells > 0).astype(np.float32)
+    return PatchLabels(shape.astype(np.int64), colour.astype(np.int64), middle, extent, covered)
+
+
+def _extent(thing, side: int) -> tuple[float, float]:
+    x0, y0, x1, y1 = thing.box
+    return float(np.log(max(x1 - x0, 1) / side)), float(np.log(max(y1 - y0, 1) / side))
+
+
+class PatchHead(nn.Module):
+    """A linear reader of each patch feature, used in training only."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.parts = (len(SHAPE_NAMES), len(COLOUR_NAMES), 1, 2, POINTS * POINTS)
+        self.read = nn.Linear(width, sum(self.parts))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
+        """features [B, patches, width] → logits of shape, colour, middle, the extent, logits of covered."""
+        return self.read(features).split(self.parts, dim=-1)
+
+
+def patch_loss(outputs: tuple[Tensor, ...], labels: dict[str, Tensor]) -> Tensor:
+    """Cross-entropy of shape and colour, binary cross-entropy of the middle, L1 of the extent on objects,
+    binary cross-entropy of the covered points.
+
+    Foreground patches weigh three times a background patch: most of a picture is background.
+    """
+    shape, colour, middle, extent, covered = (o.float() for o in outputs)
+    weight = torch.where(labels["shape"] > 0, 3.0, 1.0)
+    weight = weight * (labels["shape"] != -100)
+    losses = [
+        functional.cross_entropy(logits.transpose(1, 2), labels[key], ignore_index=-100, reduction="none")
+        for key, logits in (("shape", shape), ("colour", colour))
+    ]
+    named = (sum(losses) * weight).sum() / weight.sum()
+    middles = functional.binary_cross_entropy_with_logits(
+        middle.squeeze(-1), labels["middle"], pos_weight=torch.tensor(5.0, device=middle.device)
+    )
+    shown = (labels["shape"] > 0).float()
+    sizes = ((extent - labels["extent"]).abs().sum(-1) * shown).sum() / shown.sum().clamp(min=1)
+    edges = functional.binary_cross_entropy_with_logits(covered, labels["covered"])
+    return named + middles + 0.3 * sizes + 2 * edges
+
+
+def patch_accuracy(outputs: tuple[Tensor, ...], labels: dict[str, Tensor]) -> Tensor:
+    """The share of foreground patches whose shape and colour are both named right."""
+    shown = labels["shape"] > 0
+    right = (outputs[0].argmax(-1) == labels["shape"]) & (outputs[1].argmax(-1) == labels["colour"])
+    return (right & shown).sum() / shown.sum().clamp(min=1)
+
+
+def as_pixel_values(pixels: Tensor) -> Tensor:
+    """uint8 [B, H, W, 3] → float [B, 3, H, W], normalised as the checkpoint's image processor does."""
+    return (pixels.permute(0, 3, 1, 2).float() / 255 - MEAN) / STD

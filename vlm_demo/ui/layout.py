@@ -1,0 +1,124 @@
+"""Layout: where everything stands on the page, and which event each press sets off."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from vlm_demo.ui import chat, header
+from vlm_demo.ui.events import Events
+from vlm_demo.ui.parts import Parts
+from vlm_demo.ui.service import Service
+
+POLL = 2.5  # seconds between two looks of a page at the service's status
+SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
+
+
+def build(service: Service, examples: list[chat.Example], ocr_missing: str | None = None) -> gr.Blocks:
+    """The whole page.
+
+    Args:
+        service: the model that all pages share.
+        examples: pictures with questions, asked on one press.
+        ocr_missing: None where text can be read, else the sentence how to install what is missing.
+    Returns:
+        Blocks that are ready for ``launch(**theme.launch_options())``.
+    """
+    with gr.Blocks(title="vlm_demo", analytics_enabled=False, delete_cache=SWEEP, fill_width=True) as page:
+        with gr.Row(elem_id="top"):
+            gr.HTML(header.BRAND, elem_id="brand", apply_default_css=False)
+            chips = _html("chips", binds=("switch",))
+        notice = _html("notice")
+        with gr.Row(elem_id="columns"):
+            with gr.Column(elem_id="left", scale=56, min_width=0):
+                with gr.Column(elem_id="talk"):
+                    conversation = _html("chat", binds=("word", "example", "edited"))
+                    live = _html("live")
+                with gr.Column(elem_id="desk"):
+                    status = _html("status")
+                    with gr.Row(elem_id="controls"):
+                        ocr = gr.Checkbox(
+                            label="Read text (OCR)",
+                            interactive=not ocr_missing,
+                            info=ocr_missing,
+                            container=False,
+                            elem_id="ocr",
+                            elem_classes="toggle",
+                            min_width=0,
+                        )
+                        evidence_only = gr.Checkbox(
+                            label="Evidence only",
+                            container=False,
+                            elem_id="evidence",
+                            elem_classes="toggle",
+                            min_width=0,
+                        )
+                        retry = _quiet("Retry", "retry")
+                        undo = _quiet("Undo", "undo")
+                        clear = _quiet("Clear", "clear")
+                    composer = gr.MultimodalTextbox(
+                        placeholder="Ask about the picture, or drop another one here",
+                        label="Question",
+                        show_label=False,
+                        container=False,
+                        file_count="multiple",
+                        max_plain_text_length=1_000_000,
+                        elem_id="composer",
+                    )
+            with gr.Column(elem_id="inspector", scale=44, min_width=0), gr.Tabs():
+                with gr.Tab("Heatmap"):
+                    heatmap = _html("heatmap", binds=("step", "look"))
+                with gr.Tab("What it sees"):
+                    sees = _html("sees")
+                with gr.Tab("Prompt"):
+                    prompt = _html("prompt")
+                with gr.Tab("Text"):
+                    text = _html("text")
+                with gr.Tab("Stages"):
+                    stages = _html("stages")
+        talk = (chips, notice, conversation, live, status, ocr, evidence_only, composer)
+        parts = Parts(*talk, heatmap, sees, prompt, text, stages, examples)
+        _wire(page, Events(service, parts), retry, undo, clear)
+    return page
+
+
+def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, clear: gr.Button) -> None:
+    parts = events.parts
+    every = parts.all()
+    toggles = [parts.ocr, parts.evidence_only]
+    at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "outputs": every}
+    # All answers share one queue: the model works on one at a time, and a switch of the model waits its turn there.
+    queued = {**at_once, "queue": True, "trigger_mode": "multiple", "concurrency_limit": 1}
+    looking = {**at_once, "trigger_mode": "always_last"}
+
+    asked = [
+        parts.composer.submit(events.ask, [parts.composer, *toggles], **at_once),
+        parts.chat.example(events.ask_example, None, **at_once),
+        parts.chat.edited(events.ask_edited, toggles, **at_once),
+        retry.click(events.retry, toggles, **at_once),
+    ]
+    for event in asked:
+        event.then(events.answer, None, concurrency_id="model", **queued).then(events.show_map, None, **at_once)
+
+    parts.composer.stop(events.stop, None, **at_once)
+    undo.click(events.undo, None, **at_once)
+    clear.click(events.clear, None, **at_once)
+
+    parts.chat.word(events.press, None, **looking)
+    parts.heatmap.step(events.step, None, **at_once, trigger_mode="multiple")
+    parts.heatmap.look(events.look, None, **looking)
+
+    parts.chips.switch(events.switch, None, concurrency_id="switch", **queued)
+    gr.Timer(POLL).tick(events.tick, [parts.composer], **at_once)
+    page.load(events.opened, None, **at_once)
+    page.unload(events.closed)
+
+
+def _html(name: str, binds: tuple[str, ...] = ()) -> gr.HTML:
+    """A piece of page whose ``data-act`` elements set off the events in ``binds`` (see page.js)."""
+    names = ", ".join(f"'{event}'" for event in binds)
+    script = f"vlm.bind(element, trigger, watch, [{names}]);"
+    return gr.HTML("", elem_id=name, apply_default_css=False, js_on_load=script, min_width=0)
+
+
+def _quiet(label: str, name: str) -> gr.Button:
+    return gr.Button(label, variant="secondary", size="sm", elem_id=name, elem_classes="quiet", scale=0, min_width=0)

@@ -1,0 +1,148 @@
+/* The page's own behaviour: presses on data-act elements become Gradio events, the pressed word is marked,
+   the conversation follows its end, a picture may be dropped anywhere. Holds no state but what is on the page. */
+window.vlm = (() => {
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const narrow = () => matchMedia("(max-width: 820px)").matches;
+
+  function openTab(name) {
+    const tabs = all("#inspector button[role=tab], #inspector .overflow-dropdown button");
+    const tab = tabs.find((button) => button.textContent.trim() === name);
+    if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
+    if (narrow()) document.getElementById("inspector").scrollIntoView({ behavior: "smooth", block: "start" });
+  }
+
+  function mark(turn, word) {
+    for (const button of all("#chat .word")) {
+      button.setAttribute("aria-pressed", button.dataset.turn === turn && button.dataset.word === word);
+    }
+  }
+
+  function rewrite(turn, open) {
+    const asked = turn.querySelector(".asked");
+    const form = asked.querySelector("form");
+    const area = form.querySelector("textarea");
+    asked.classList.toggle("editing", open);
+    form.hidden = !open;
+    area.value = area.defaultValue;
+    if (open) area.focus();
+    else asked.querySelector(".edit").focus();
+  }
+
+  const acts = {
+    word(button, send) {
+      mark(button.dataset.turn, button.dataset.word);
+      openTab("Heatmap");
+      send("word", { turn: +button.dataset.turn, word: +button.dataset.word });
+    },
+    example: (button, send) => send("example", { index: +button.dataset.index }),
+    edit: (button) => rewrite(button.closest(".turn"), true),
+    cancel: (button) => rewrite(button.closest(".turn"), false),
+    open: (button) => openTab(button.dataset.tab),
+    step: (button, send) => send("step", { by: +button.dataset.by }),
+  };
+
+  function bind(element, trigger, watch, events) {
+    const send = (name, data) => events.includes(name) && trigger(name, data);
+    element.addEventListener("click", (event) => {
+      const button = event.target.closest("button[data-act]");
+      if (button) acts[button.dataset.act]?.(button, send);
+    });
+    element.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const area = event.target.querySelector("textarea");
+      send("edited", { turn: +event.target.dataset.turn, text: area.value });
+    });
+    element.addEventListener("keydown", (event) => {
+      if (event.target.tagName !== "TEXTAREA") return;
+      if (event.key === "Escape") rewrite(event.target.closest(".turn"), false);
+      if (event.key === "Enter" && !event.shiftKey) {
+        event.preventDefault();
+        event.target.form.requestSubmit();
+      }
+    });
+    element.addEventListener("input", (event) => {
+      if (event.target.dataset.act !== "look") return;
+      const opacity = element.querySelector("[name=opacity]").value;
+      send("look", { opacity: +opacity, grid: element.querySelector("[name=grid]").checked });
+    });
+    element.addEventListener("change", (event) => {
+      if (event.target.dataset.act !== "switch") return;
+      send("switch", { name: event.target.name, value: event.target.value });
+    });
+    watch("value", () => {
+      const maps = element.querySelector(".maps");
+      if (maps) mark(maps.dataset.turn, maps.dataset.word);
+      for (const select of all("select", element)) select.value = select.dataset.value;
+      // The page is redrawn in place, so a question that was being edited is now another one.
+      for (const asked of all(".asked.editing", element)) asked.classList.remove("editing");
+    });
+  }
+
+  /* The conversation keeps its end in sight, unless the reader has scrolled up. */
+  function follow(talk) {
+    let pinned = true;
+    talk.addEventListener("scroll", () => {
+      pinned = talk.scrollTop + talk.clientHeight > talk.scrollHeight - 60;
+    });
+    new MutationObserver(() => {
+      if (!talk.querySelector(".turn")) return;
+      if (narrow()) {
+        const live = document.querySelector("#live .answer");
+        live?.scrollIntoView({ block: "nearest" });
+      } else if (pinned || document.querySelector("#live .answer progress")) talk.scrollTop = talk.scrollHeight;
+    }).observe(talk, { childList: true, subtree: true, characterData: true });
+  }
+
+  /* Gradio's composer names neither its buttons nor the kind of file it wants. */
+  function name(composer) {
+    const label = (selector, text) =>
+      all(selector, composer).forEach((button) => {
+        if (button.getAttribute("aria-label") === text) return;
+        button.setAttribute("aria-label", text);
+        button.title = text;
+      });
+    label(".upload-button", "Add a picture");
+    label(".submit-button", "Send");
+    label(".stop-button", "Stop");
+    label(".delete-button", "Remove this picture");
+    label("textarea", "Question");
+    if (narrow()) composer.querySelector("textarea").placeholder = "Ask about the picture";
+    for (const input of all("input[type=file]", composer)) if (!input.accept) input.accept = "image/*";
+  }
+
+  function whenThere(selector, run) {
+    const look = () => {
+      const found = document.querySelector(selector);
+      if (found) run(found);
+      return !!found;
+    };
+    if (look()) return;
+    const observer = new MutationObserver(() => look() && observer.disconnect());
+    observer.observe(document.documentElement, { childList: true, subtree: true });
+  }
+
+  whenThere("#talk", follow);
+  whenThere("#composer textarea", () => {
+    const composer = document.getElementById("composer");
+    name(composer);
+    new MutationObserver(() => name(composer)).observe(composer, { childList: true, subtree: true });
+  });
+
+  /* A picture dropped beside the composer would make the browser leave the page: hand it over instead. */
+  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("drop", (event) => {
+    const composer = document.querySelector("#composer .full-container");
+    if (!composer || !event.dataTransfer?.files.length || composer.contains(event.target)) return;
+    event.preventDefault();
+    composer.dispatchEvent(new DragEvent("drop", { dataTransfer: event.dataTransfer, bubbles: false, cancelable: true }));
+  });
+
+  /* Text found in the picture: a word and its box point at each other. */
+  for (const [kind, on] of [["pointerover", true], ["pointerout", false], ["focusin", true], ["focusout", false]]) {
+    document.addEventListener(kind, (event) => {
+      const box = event.target.closest?.("[data-box]")?.dataset.box;
+      if (box) all(`[data-box="${box}"]`).forEach((part) => part.classList.toggle("lit", on));
+    });
+  }
+  return { bind };
+})();

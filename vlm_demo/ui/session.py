@@ -1,0 +1,184 @@
+"""Sessions: what one open page has asked. Lives in memory and goes, with its files, when the page is closed.
+
+Knows neither HTML nor the model.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import threading
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlm_demo.contracts import StageEvent, Turn
+from vlm_demo.ui.pictures import small
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vlm_demo.answer import Answer
+
+
+@dataclass(eq=False)
+class Exchange:
+    """One question and what became of it.
+
+    Attributes:
+        pictures: the files attached to this very question, as bytes; empty when it is about an earlier picture.
+        names: their file names, for putting them back into the composer.
+        previews: data URIs of the pictures, upright and small.
+        state: ``waiting``, ``running``, ``done``, ``stopped`` or ``failed``.
+        said: the answer so far.
+        answer: the answer with its views shrunk to what the page shows.
+        sizes: (width, height) of the uploads that ``answer.views`` were shrunk from.
+        problem: the sentence that stands where the answer would be, when ``failed``.
+        outside: a sentence about a picture outside the model's world and the command that helps, or empty.
+        stop: set to end the computing.
+    """
+
+    question: str
+    ocr: bool
+    evidence_only: bool
+    pictures: tuple[bytes, ...] = ()
+    names: tuple[str, ...] = ()
+    previews: tuple[str, ...] = ()
+    state: str = "waiting"
+    said: str = ""
+    stages: list[StageEvent] = field(default_factory=list)
+    answer: Answer | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
+    problem: str = ""
+    outside: tuple[str, str] | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def running(self) -> bool:
+        return self.state in ("waiting", "running")
+
+    def keep(self, answer: Answer) -> None:
+        """The answer is there. A huge upload must not stay in memory at its full size, nor its maps be drawn so."""
+        self.sizes = tuple(view.size for view in answer.views)
+        self.answer, self.said = replace(answer, views=tuple(small(view) for view in answer.views)), answer.text
+        self.state = "stopped" if answer.stopped else "done"
+
+
+@dataclass(eq=False)
+class Session:
+    """One open page: its conversation, the word that is looked at, and the upload files that it owns."""
+
+    exchanges: list[Exchange] = field(default_factory=list)
+    shown: Exchange | None = None
+    word: int = 0
+    opacity: float = 0.6
+    grid: bool = False
+    notice: str = ""
+    seen: object = None
+    uploads: set[str] = field(default_factory=set)
+    maps: dict[tuple[Exchange, int, int], np.ndarray] = field(default_factory=dict)
+
+    @property
+    def last(self) -> Exchange | None:
+        return self.exchanges[-1] if self.exchanges else None
+
+    @property
+    def running(self) -> bool:
+        return any(exchange.running for exchange in self.exchanges)
+
+    def add(self, exchange: Exchange) -> None:
+        """A new question; what is still being computed for this page is no longer wanted."""
+        self.stop()
+        self.exchanges.append(exchange)
+
+    def stop(self) -> None:
+        """Tell whatever is being computed for this page to end."""
+        for exchange in self.exchanges:
+            exchange.stop.set()
+
+    def cut(self, index: int) -> list[Exchange]:
+        """Drop the exchanges from ``index`` on and return them; their computing is told to stop."""
+        dropped = self.exchanges[index:]
+        for exchange in dropped:
+            exchange.stop.set()
+        del self.exchanges[index:]
+        if self.shown in dropped:
+            self.show(next((e for e in reversed(self.exchanges) if e.answer), None))
+        return dropped
+
+    def show(self, exchange: Exchange | None, word: int = 0) -> None:
+        """Look at ``word`` of this exchange's answer from now on; maps of other answers are forgotten."""
+        if exchange is not self.shown:
+            self.maps.clear()
+        self.shown, self.word = exchange, word
+
+    def with_pictures(self, index: int) -> int:
+        """The nearest exchange up to ``index`` that brought pictures: those its question is about. -1 = none."""
+        return next((i for i in range(index, -1, -1) if self.exchanges[i].pictures), -1)
+
+    def context(self, exchange: Exchange) -> tuple[list[bytes], list[Turn]]:
+        """What a question is asked with: pictures of its own, and the finished turns about the same pictures.
+
+        A question with new pictures starts afresh: what was said about another picture is not evidence for this one.
+        Where the turn that brought the pictures has no answer, the question brings them itself.
+        """
+        index = self.exchanges.index(exchange)
+        start = self.with_pictures(index)
+        earlier = [e for e in self.exchanges[start:index] if e.state == "done" and e.said]
+        first = self.exchanges[start]
+        if first not in earlier:
+            return list(first.pictures), []
+        return list(exchange.pictures), [Turn(e.question, e.said, e.pictures) for e in earlier]
+
+
+class Sessions:
+    """All open pages, by Gradio's session hash."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, Session] = {}
+        self._lock = threading.Lock()
+
+    def of(self, session_hash: str | None) -> Session:
+        """The session of a page; a fresh one where the page is new or the server had forgotten it."""
+        with self._lock:
+            return self._open.setdefault(session_hash or "", Session())
+
+    def claim(self, session: Session, paths: list[str]) -> None:
+        """Remember upload files as this page's own."""
+        with self._lock:
+            session.uploads.update(paths)
+
+    def release(self, session: Session) -> None:
+        """Delete the upload files of a page (Gradio names them by content: not those that another page holds too)."""
+        with self._lock:
+            paths, session.uploads = session.uploads, set()
+            held = set().union(*(other.uploads for other in self._open.values()))
+        for path in paths - held:
+            Path(path).unlink(missing_ok=True)
+            folder = Path(path).parent
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
+
+    def close(self, session_hash: str | None) -> None:
+        """The page is gone: stop its computing, delete its files, forget its conversation."""
+        with self._lock:
+            session = self._open.pop(session_hash or "", None)
+        if session:
+            session.stop()
+            self.release(session)
+
+
+def put_back(exchange: Exchange) -> list[str]:
+    """Write an exchange's pictures into the upload cache again, for the composer; returns the paths."""
+    if not exchange.pictures:
+        return []
+    cache = Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio")
+    paths = []
+    for name, content in zip(exchange.names, exchange.pictures, strict=True):
+        folder = cache / secrets.token_hex(16)
+        folder.mkdir(parents=True)
+        path = folder / name
+        path.write_bytes(content)
+        paths.append(str(path))
+    return paths

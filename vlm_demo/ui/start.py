@@ -1,0 +1,65 @@
+"""Start: a model's name → the page, ready to launch. The one place where the page meets the pipeline's loader."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from vlm_demo.ui import layout, pictures
+from vlm_demo.ui.chat import Example
+from vlm_demo.ui.service import Progress, Service
+from vlm_demo.ui.theme import launch_options
+
+if TYPE_CHECKING:
+    from vlm_demo import Pipeline
+
+EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
+
+__all__ = ["examples", "launch_options", "page"]
+
+
+def page(model: str, quantize: str, device: str | None) -> gr.Blocks:
+    """Load ``model`` and build its page.
+
+    Raises:
+        VlmDemoError: the model cannot be loaded; the sentence says why.
+    """
+    from vlm_demo import Pipeline
+    from vlm_demo.stages import ocr
+
+    def load(name: str, precision: str, progress: Progress | None = None) -> Pipeline:
+        return Pipeline.from_pretrained(name, quantize=precision, device=device, progress=progress)
+
+    service = Service(load(model, quantize), load, model, quantize)
+    missing = ocr.available()
+    return layout.build(service, examples(with_ocr=missing is None), missing)
+
+
+def examples(with_ocr: bool = True, folder: Path = EXAMPLES) -> list[Example]:
+    """What ``examples.json`` beside the pictures lists; without OCR, none that needs it."""
+    from vlm_demo.stages.view import open_image
+
+    listing = folder / "examples.json"
+    if not listing.exists():
+        return []
+    found = []
+    for entry in json.loads(listing.read_text()):
+        content = (folder / entry["image"]).read_bytes()
+        needs_ocr = bool(entry.get("ocr"))
+        if needs_ocr and not with_ocr:
+            continue
+        picture, _ = open_image(content)
+        found.append(
+            Example(
+                entry["image"],
+                content,
+                pictures.preview(picture),
+                entry["question"],
+                needs_ocr,
+                bool(entry.get("evidence_only")),
+            )
+        )
+    return found
