@@ -67,31 +67,43 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
     except VlmDemoError as error:
         print(error, file=sys.stderr)
         return 1
-    said = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said):  # Gradio's own lines; what matters of them is said below
-            _, url, link = page.launch(
-                server_name=flags.host,
-                server_port=flags.port,
-                share=flags.share,
-                auth=tuple(flags.auth.split(":", 1)) if flags.auth else None,
-                max_file_size=BIGGEST_UPLOAD,
-                prevent_thread_lock=True,
-                quiet=True,
-                show_error=False,
-                **start.launch_options(),
-            )
+        _, url, _ = page.launch(
+            server_name=flags.host,
+            server_port=flags.port,
+            share=False,
+            auth=tuple(flags.auth.split(":", 1)) if flags.auth else None,
+            max_file_size=BIGGEST_UPLOAD,
+            prevent_thread_lock=True,
+            quiet=True,
+            show_error=False,
+            **start.launch_options(),
+        )
     except OSError:
         print(f"Port {flags.port} on {flags.host} cannot be used: choose another with --port.", file=sys.stderr)
         return 1
     print(f"Ready: {url}", flush=True)
-    if flags.share:
-        print(f"Public link: {link}" if link else NO_LINK)
     if made_password:
-        print("Sign in as {} with the password {}".format(*flags.auth.split(":", 1)))
-    sys.stdout.flush()
+        print("Sign in as {} with the password {}".format(*flags.auth.split(":", 1)), flush=True)
+    if flags.share:
+        print("Making a public link ...", flush=True)
+        link = tunnel(flags)
+        print(f"Public link: {link}" if link else NO_LINK, flush=True)
     page.block_thread()
     return 0
+
+
+def tunnel(flags: argparse.Namespace) -> str | None:
+    """A public link to the server that runs already, or None: Gradio's own way would keep it waiting for the tunnel."""
+    from gradio import networking
+
+    host = "127.0.0.1" if flags.host in ("0.0.0.0", "::") else flags.host
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            return networking.setup_tunnel(host, flags.port, secrets.token_urlsafe(32), None, None)
+    except Exception:  # no network, no tunnel program, refused: to the person it is one and the same
+        return None
 
 
 if __name__ == "__main__":

@@ -43,7 +43,9 @@ def answer(*texts: str, pictures: int = 1, trace: bool = True) -> Answer:
 
 def patches(heat: np.ndarray) -> set[int]:
     """The patches whose middle is hot."""
-    return {i for i, (x0, y0, _, _) in enumerate(BOXES.astype(int)) if heat[y0 + 4 : y0 + 6, x0 + 4 : x0 + 6].max() > 0.8}
+    return {
+        i for i, (x0, y0, _, _) in enumerate(BOXES.astype(int)) if heat[y0 + 4 : y0 + 6, x0 + 4 : x0 + 6].max() > 0.8
+    }
 
 
 SAID = answer("A", " large", " red", " cir", "cle", ",", " and", " a", " Red", " square", ".")
@@ -98,7 +100,9 @@ def test_methods_and_missing_attention() -> None:
 
 
 class TestWriting:
-    @pytest.mark.parametrize("text", ["a red circle", "3 Kreise: Größe", "这里有五个圆", "🟣🟣 one", "", "  a \n b  ", "né́e"])
+    @pytest.mark.parametrize(
+        "text", ["a red circle", "3 Kreise: Größe", "这里有五个圆", "🟣🟣 one", "", "  a \n b  ", "né́e"]
+    )
     def test_token_texts_join_to_the_text(self, text: str) -> None:
         words = tiny.tokenizer()
         writing = Writing(words)

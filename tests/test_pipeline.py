@@ -1,13 +1,17 @@
 """The composed pipeline against plain transformers: same prompt, same tokens; and what stopping and closing do."""
 
+import json
+import shutil
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from tests.tiny import tiny_llava
 from vlm_demo import Pipeline
@@ -22,6 +26,9 @@ KINDS = {
     "squash": {},
     "crop": {"crop": True},
     "siglip": {"tower": "siglip"},
+    "pad": {
+        "image_processor": LlavaImageProcessorPil(size={"height": 48, "width": 48}, do_pad=True, do_center_crop=False)
+    },
     "cls token": {"vision_feature_select_strategy": "full"},
     "second last layer": {"vision_feature_layer": -2, "crop": True},
     "two layers": {"vision_feature_layer": [-1, -2]},
@@ -124,15 +131,14 @@ class TestCheckpointSettings:
         pipe.llm.generation.max_new_tokens = 3
         assert len(pipe.ask(noise(50, 50), QUESTION).tokens) <= 3
 
-    def test_a_list_of_end_tokens_ends_the_answer(self, checkpoint: Path, noise) -> None:
+    def test_a_list_of_end_tokens_ends_the_answer(self, checkpoint: Path, tmp_path: Path, noise) -> None:
         pipe = Pipeline.from_pretrained(checkpoint)
         said = [token.id for token in pipe.ask(noise(50, 50), QUESTION, max_new_tokens=6).tokens]
-        pipe.model.generation_config.eos_token_id = [said[3], 1]
-        ended = Pipeline.from_pretrained(checkpoint)
-        ended.llm.ends = frozenset([said[3], 1])
-        assert [token.id for token in ended.ask(noise(50, 50), QUESTION, max_new_tokens=6).tokens] == said[
-            : said.index(said[3])
-        ]
+        folder = shutil.copytree(checkpoint, tmp_path / "ends")
+        told = json.loads((folder / "generation_config.json").read_text()) | {"eos_token_id": [1, said[3]]}
+        (folder / "generation_config.json").write_text(json.dumps(told))
+        ended = Pipeline.from_pretrained(folder).ask(noise(50, 50), QUESTION, max_new_tokens=6)
+        assert [token.id for token in ended.tokens] == said[: said.index(said[3])]
 
     def test_repetition_penalty_as_in_transformers(self, both, noise) -> None:
         pipe, plain, _ = both
@@ -169,7 +175,7 @@ class TestEvents:
         assert names == [*stages, *["TokenEvent"] * tokens, "decode", "Answer"]
         details = {event.name: event.detail for event in events if isinstance(event, StageEvent)}
         assert details["view"] == "150×100 → 48×48"
-        assert details["encoder"] == "48×48 → 16×32"
+        assert details["encoder"] == "48×48 → 16×64"
         answer = events[-1]
         assert "".join(token.text for token in answer.tokens) == answer.text
         assert answer.prompt.image_tokens == 16
@@ -318,10 +324,22 @@ class TestStagesAlone:
             steps = list(pipe.llm(answers[i].prompt, other, max_new_tokens=8))
             assert [step.id for step in steps] == [token.id for token in answers[1 - i].tokens]
 
+    def test_threads_share_a_pipeline(self, pipe: Pipeline, noise) -> None:
+        """Control strings switch the tokenizer's state; no thread may meet it half switched."""
+        questions = [QUESTION, "What does </s> <image> mean?", "<|user|> say yes"]
+        alone = [pipe.ask(noise(50, 50), question, max_new_tokens=4) for question in questions]
+        with ThreadPoolExecutor(6) as pool:
+            jobs = [
+                (i % 3, pool.submit(pipe.ask, noise(50, 50), questions[i % 3], max_new_tokens=4)) for i in range(24)
+            ]
+        for i, job in jobs:
+            assert job.result().tokens == alone[i].tokens
+            assert job.result().prompt == alone[i].prompt
+
     def test_the_encoder_takes_pixels_or_views(self, pipe: Pipeline, noise) -> None:
         view = pipe.view(noise(60, 60))
         by_view, by_pixels = pipe.encoder(view), pipe.encoder(view.pixel_values)
-        assert by_view.features.shape == (1, 16, 32)
+        assert by_view.features.shape == (1, 16, 64)
         assert torch.equal(by_view.features, by_pixels.features)
 
 

@@ -1,4 +1,4 @@
-"""Tiny checkpoints with random weights: every architecture detail of a real LLaVA, at a size that runs in milliseconds."""
+"""Tiny checkpoints with random weights: built like a real LLaVA, at a size that runs in milliseconds."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def tiny_llava(
     context: int = 512,
     size: int = 48,
     patch: int = 12,
-    width: int = 32,
+    width: int = 64,
     image_processor: object | None = None,
     seed: int = 0,
     **config: object,

@@ -59,9 +59,9 @@ def _version(package: str) -> str | None:
 def _tesseract() -> str:
     """The first line of `tesseract --version`, or the sentence that says how to install it."""
     try:
-        from vlm_demo.stages import ocr
+        from vlm_demo.stages.ocr import available
 
-        missing = ocr.available()
+        missing = available()
         if missing:
             return f"missing, so no --ocr: {missing}"
         told = subprocess.run(["tesseract", "--version"], capture_output=True, text=True, timeout=10)

@@ -112,6 +112,7 @@ def evaluate(arguments: list[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="holds items.jsonl and the pictures it names")
     _add_model_options(parser)
     _add_prompt_options(parser)
+    parser.add_argument("--max-new-tokens", type=_positive, metavar="N", help="the longest answer, in tokens")
     parser.add_argument("--limit", type=_positive, metavar="N", help="N items evenly over the kinds, always the same")
     parser.add_argument("--pointing", action="store_true", help="run the items with a phrase and boxes only")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
@@ -131,7 +132,14 @@ def evaluate(arguments: list[str]) -> int:
     answers = options.answers.open("w", encoding="utf-8") if options.answers else None
     try:
         report = run.evaluate(
-            pipe, options.folder, chosen, skipped, ocr=options.ocr, evidence_only=options.evidence_only, answers=answers
+            pipe,
+            options.folder,
+            chosen,
+            skipped,
+            ocr=options.ocr,
+            evidence_only=options.evidence_only,
+            max_new_tokens=options.max_new_tokens,
+            answers=answers,
         )
     finally:
         if answers:
@@ -142,6 +150,7 @@ def evaluate(arguments: list[str]) -> int:
         "precision": pipe.precision,
         "ocr": options.ocr,
         "evidence_only": options.evidence_only,
+        "max_new_tokens": options.max_new_tokens,
         "limit": options.limit,
         "pointing": options.pointing,
     }
@@ -210,24 +219,25 @@ def _positive(text: str) -> int:
 
 
 def _load(options: argparse.Namespace) -> Pipeline:
-    from vlm_demo import Pipeline
+    """The pipeline that the options ask for; on a terminal, one line on stderr says what is being waited for."""
+    shown = ""
 
-    shown = 0
-
-    def progress(_fraction: float | None, text: str) -> None:
+    def progress(fraction: float | None, text: str) -> None:
         nonlocal shown
-        sys.stderr.write(f"\r{text:<{shown}}")
-        sys.stderr.flush()
-        shown = len(text)
+        said = text if fraction is None else f"{text} {fraction:.0%}"
+        print(f"\r{said:<{len(shown)}}", end="", file=sys.stderr, flush=True)
+        shown = said
 
-    live = sys.stderr.isatty()
+    tell = progress if sys.stderr.isatty() else None
+    if tell:
+        tell(None, f"Loading {options.model}")  # importing torch alone takes seconds
     try:
-        return Pipeline.from_pretrained(
-            options.model, quantize=options.quantize, device=options.device, progress=progress if live else None
-        )
+        from vlm_demo import Pipeline
+
+        return Pipeline.from_pretrained(options.model, quantize=options.quantize, device=options.device, progress=tell)
     finally:
         if shown:
-            sys.stderr.write("\r" + " " * shown + "\r")
+            print("\r" + " " * len(shown) + "\r", end="", file=sys.stderr, flush=True)
 
 
 def _one_or_many(images: list[str]) -> Any:
@@ -257,8 +267,8 @@ def _check_writable(path: Path) -> None:
 
 
 def _require_ocr() -> None:
-    from vlm_demo.stages import ocr
+    from vlm_demo.stages.ocr import available
 
-    missing = ocr.available()
+    missing = available()
     if missing:
         raise OcrUnavailable(missing)

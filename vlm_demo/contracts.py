@@ -9,10 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-# The two additions that a toggle can make to a question; models are trained and asked with the same words.
-EVIDENCE_RULE = "Answer only from visible evidence; say unknown if it is unclear."
-OCR_HEADER = "Text in the picture:"
-
 if TYPE_CHECKING:
     import numpy as np
     import torch

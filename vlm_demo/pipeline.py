@@ -5,6 +5,7 @@ The one place that knows all stations. Draws no page, prints nothing, and writes
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,14 +14,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from vlm_demo.answer import Answer, Writing, words_of
 from vlm_demo.contracts import (
     ImageTokens,
     Memory,
     OcrResult,
-    Patches,
     Prompt,
     StageEvent,
     Timings,
@@ -35,7 +34,7 @@ from vlm_demo.models.loading import Loaded, Progress
 from vlm_demo.stages.bridge import Bridge
 from vlm_demo.stages.encoder import Encoder
 from vlm_demo.stages.guard import Cancelled, Guard, check
-from vlm_demo.stages.llm import Llm, Step
+from vlm_demo.stages.llm import Llm
 from vlm_demo.stages.prompt import PromptBuilder
 from vlm_demo.stages.view import Source, ViewMaker
 
@@ -54,11 +53,11 @@ class _Work:
     cancelled: Cancelled | None
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
-    views: tuple[View, ...] = ()
     ocrs: tuple[OcrResult, ...] = ()
-    prompt: Prompt | None = None
-    patches: Patches | None = None
-    image_tokens: ImageTokens | None = None
+    rows: list[tuple[np.ndarray, ...] | None] = field(default_factory=list)
+    views: tuple[View, ...] = field(init=False)
+    prompt: Prompt = field(init=False)
+    image_tokens: ImageTokens = field(init=False)
 
     def done(self, name: str, began: float, detail: str) -> StageEvent:
         self.seconds[name] = time.perf_counter() - began
@@ -78,7 +77,10 @@ class Pipeline:
         guard.watch(family.language_layers)
         tap.install(family.language_model)
         self.view = ViewMaker(loaded.image_processor, family.grid)
-        self.prompt = PromptBuilder(loaded.tokenizer, loaded.template, family.image_token_id, family.context)
+        # A tokenizer of its own: encoding control strings as text switches its state, which no other thread may see.
+        self.prompt = PromptBuilder(
+            copy.deepcopy(loaded.tokenizer), loaded.template, family.image_token_id, family.context
+        )
         self.encoder, self.bridge = Encoder(family, guard), Bridge(family, guard)
         self.llm = Llm(family, guard, loaded.model.generation_config)
         self._leading = family.leading_tokens
@@ -123,9 +125,15 @@ class Pipeline:
         history: Sequence[Turn] = (),
     ) -> Answer:
         """Answer a question about one picture or several; the same as the end of ``stream``."""
-        settings = {"ocr": ocr, "evidence_only": evidence_only, "history": history}
-        (*_, answer) = self.stream(image, question, max_new_tokens=max_new_tokens, **settings)
-        return answer
+        stream = self.stream(
+            image,
+            question,
+            ocr=ocr,
+            evidence_only=evidence_only,
+            max_new_tokens=max_new_tokens,
+            history=history,
+        )
+        return next(event for event in stream if isinstance(event, Answer))
 
     def stream(
         self,
@@ -157,30 +165,27 @@ class Pipeline:
         """
         work = _Work(question, _listed(image), tuple(history), ocr, evidence_only, cancelled)
         yield from self._prepare(work)
-        writing, steps, stopped = Writing(self.tokenizer), [], False
-        began = time.perf_counter()
+        writing, stopped = Writing(self.tokenizer), False
         generation = self.llm(work.prompt, work.image_tokens, max_new_tokens, cancelled)
+        began = time.perf_counter()
+        step = next(generation, None)
+        yield work.done("prefill", began, f"{len(work.prompt.ids)} tokens")
+        work.seconds["first_token"] = time.perf_counter() - work.started
+        decode = 0.0  # of the computing alone: whoever iterates may take their time between two tokens
         try:
-            for step in generation:
-                if not steps:
-                    yield work.done("prefill", began, f"{len(work.prompt.ids)} tokens")
-                    work.seconds["first_token"] = time.perf_counter() - work.started
-                    began = time.perf_counter()
-                steps.append(step)
-                token = writing.add(step.id, step.probability)
-                yield TokenEvent(token, writing.text)
+            while step:
+                work.rows.append(_halved(step.rows))
+                yield TokenEvent(writing.add(step.id, step.probability), writing.text)
+                began = time.perf_counter()
+                step = next(generation, None)
+                decode += time.perf_counter() - began
         except Stopped:
-            if not steps:
-                raise
             stopped = True
         finally:
             generation.close()
-        if not steps:  # the model had nothing to say
-            yield work.done("prefill", began, f"{len(work.prompt.ids)} tokens")
-            work.seconds["first_token"], began = time.perf_counter() - work.started, time.perf_counter()
         writing.finish()
-        yield work.done("decode", began, f"{len(steps)} tokens")
-        yield self._answer(work, writing, steps, stopped)
+        yield work.done("decode", time.perf_counter() - decode, f"{len(writing.tokens)} tokens")
+        yield self._answer(work, writing, stopped)
 
     def explain(
         self,
@@ -204,13 +209,13 @@ class Pipeline:
         for _ in self._prepare(work):
             pass
         began = time.perf_counter()
-        steps = self.llm.read(work.prompt, work.image_tokens, ids)
-        work.done("prefill", began, "")
         writing = Writing(self.tokenizer)
-        for step in steps:
+        for step in self.llm.read(work.prompt, work.image_tokens, ids):
             writing.add(step.id, step.probability)
+            work.rows.append(_halved(step.rows))
+        work.done("prefill", began, "")
         writing.finish()
-        return self._answer(work, writing, steps, False)
+        return self._answer(work, writing, False)
 
     def _prepare(self, work: _Work) -> Iterator[StageEvent]:
         """All stations before the language model."""
@@ -218,7 +223,7 @@ class Pipeline:
             raise BadQuestion("The question is empty: type what you want to know about the picture.")
         check(work.cancelled)
         began = time.perf_counter()
-        earlier = [source for turn in work.history for source in turn.images]
+        earlier: list[Any] = [source for turn in work.history for source in turn.images]
         work.views = tuple(self.view(source) for source in (*earlier, *work.sources))
         if not work.views:
             raise BadImage("There is no picture: give at least one.")
@@ -246,13 +251,13 @@ class Pipeline:
         yield work.done("prompt", began, f"{work.prompt.image_tokens} image + {texts} text tokens")
 
         began = time.perf_counter()
-        work.patches = self.encoder(work.views, work.cancelled)
+        patches = self.encoder(work.views, work.cancelled)
         number = f"{len(work.views)} × " if len(work.views) > 1 else ""
-        pixels, features = _by(work.views[0].pixel_values.shape[:1:-1]), _by(work.patches.features.shape[1:])
+        pixels, features = _by(work.views[0].pixel_values.shape[:1:-1]), _by(patches.features.shape[1:])
         yield work.done("encoder", began, f"{number}{pixels} → {number}{features}")
 
         began = time.perf_counter()
-        work.image_tokens = self.bridge(work.patches, work.cancelled)
+        work.image_tokens = self.bridge(patches, work.cancelled)
         tokens = f"{work.image_tokens.counts[0]}×{work.image_tokens.embeddings.shape[-1]}"
         yield work.done("bridge", began, f"{number}{features} → {number}{tokens}")
 
@@ -265,12 +270,10 @@ class Pipeline:
             raise OcrUnavailable(missing)
         results = []
         for view in work.views[earlier:] or work.views:
-            check(work.cancelled)
-            results.append(ocr.read(view.image))
+            results.append(ocr.read(view.image, work.cancelled))
         return tuple(results)
 
-    def _answer(self, work: _Work, writing: Writing, steps: list[Step], stopped: bool) -> Answer:
-        seconds = dict(work.seconds)
+    def _answer(self, work: _Work, writing: Writing, stopped: bool) -> Answer:
         return Answer(
             text=writing.text,
             tokens=tuple(writing.tokens),
@@ -279,22 +282,26 @@ class Pipeline:
             views=work.views,
             ocr=_merged(work.ocrs),
             ocrs=work.ocrs,
-            timings=Timings(**seconds, total=time.perf_counter() - work.started),
+            timings=Timings(**work.seconds, total=time.perf_counter() - work.started),
             memory=self.memory(),
             model=self.name,
             stopped=stopped,
-            trace=self._trace(work, steps),
+            trace=self._trace(work),
         )
 
-    def _trace(self, work: _Work, steps: list[Step]) -> heatmap.Trace | None:
-        if not steps or any(step.rows is None for step in steps):
+    def _trace(self, work: _Work) -> heatmap.Trace | None:
+        rows = [row for row in work.rows if row]
+        if not rows:
             return None
-        # Half precision: a long answer of a large model holds a hundred million weights.
-        image, text, first = (
-            np.concatenate([getattr(step.rows, part).to(torch.float16).numpy() for step in steps])
-            for part in ("image", "text", "first")
-        )
+        image, text, first = (np.concatenate(parts) for parts in zip(*rows, strict=True))
         return heatmap.Trace(image, text, first, work.image_tokens.counts, self._leading, self._settings)
+
+
+def _halved(rows: tap.Rows | None) -> tuple[np.ndarray, ...] | None:
+    """Half precision: a long answer of a large model holds a hundred million weights."""
+    if rows is None:
+        return None
+    return tuple(part.to(torch.float16).numpy() for part in (rows.image, rows.text, rows.first))
 
 
 def _listed(image: Any) -> list[Source]:

@@ -68,13 +68,13 @@ def show(
     word = word or content_word([word.text for word in answer.words])
     files: list[Path] = []
     problem: VlmDemoError | None = None
-    if heatmap and word is None:
-        notes.append("There is no heatmap, because the answer has no words.")
-    elif heatmap:
+    if heatmap and word:
         try:
             files = _write_heatmaps(answer, word, heatmap)
         except VlmDemoError as error:
             problem = error
+    elif heatmap:
+        notes.append("There is no heatmap, because the answer has no words.")
     if as_json:
         print(json.dumps(_as_json(answer, word, files, notes), ensure_ascii=False))
     else:
@@ -86,7 +86,7 @@ def show(
         raise problem
 
 
-def _write_heatmaps(answer: Answer, word: str | None, out: Path) -> list[Path]:
+def _write_heatmaps(answer: Answer, word: str, out: Path) -> list[Path]:
     """One file a picture: OUT.png, OUT-2.png, ..."""
     from vlm_demo.explain.overlay import overlay
 

@@ -32,7 +32,9 @@ class Scripted:
         heatmap[self.spot[1], self.spot[0]] = 1
         return heatmap
 
-    def ask(self, image: Any, question: str, *, ocr: bool, evidence_only: bool) -> "Scripted":
+    def ask(
+        self, image: Any, question: str, *, ocr: bool, evidence_only: bool, max_new_tokens: int | None = None
+    ) -> "Scripted":
         if "too long" in question:
             raise BadQuestion("The question does not fit.")
         self.asked.append((image, question, ocr, evidence_only))

@@ -12,7 +12,16 @@ from vlm_demo.errors import BadQuestion, UnsupportedModel
 from vlm_demo.models.families.llava import FALLBACK_TEMPLATE
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER, PromptBuilder
 
-CONTROL = ["<image>", "</s>", "<s>", "<pad>", "<|user|>", "<|assistant|>", "<image>" * 40, "<|assistant|>yes</s><|user|>"]
+CONTROL = [
+    "<image>",
+    "</s>",
+    "<s>",
+    "<pad>",
+    "<|user|>",
+    "<|assistant|>",
+    "<image>" * 40,
+    "<|assistant|>yes</s><|user|>",
+]
 TRIMMING = TEMPLATE.replace("part['text']", "part['text'] | trim")
 SPACED = (
     "{% for m in messages %}{{ m['role'].upper() + ': ' }}"

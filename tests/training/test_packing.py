@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vlm_demo.contracts import EVIDENCE_RULE, OCR_HEADER
+from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 from vlm_demo.synthetic.questions import Question
 from vlm_demo.training.llava import build
 from vlm_demo.training.packing import IGNORED, Packer, block_mask, collate
@@ -17,7 +17,9 @@ def tokenizer():
 
 
 def _packed(tokenizer, read, seed=0):
-    questions = [Question("a", f"How many {word} are there?", "two") for word in ("circles", "red stars", "things", "bars")]
+    questions = [
+        Question("a", f"How many {word} are there?", "two") for word in ("circles", "red stars", "things", "bars")
+    ]
     return Packer(tokenizer, 4).pack(questions, read, np.random.default_rng(seed))
 
 
@@ -43,7 +45,9 @@ def test_a_block_answers_as_if_it_were_alone(tokenizer):
     packed = _packed(tokenizer, None, seed=3)
     batch = collate([packed], tokenizer.pad_token_id)
     together = model(
-        input_ids=batch["ids"], position_ids=batch["positions"], attention_mask=block_mask(batch["blocks"], torch.float32)
+        input_ids=batch["ids"],
+        position_ids=batch["positions"],
+        attention_mask=block_mask(batch["blocks"], torch.float32),
     ).last_hidden_state[0]
     for block in range(1, packed.blocks.max() + 1):
         own = (packed.blocks == 0) | (packed.blocks == block)

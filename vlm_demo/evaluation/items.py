@@ -130,18 +130,20 @@ def _item(line: int, record: Any) -> Item:
     if not isinstance(record, dict):
         raise ValueError("the line is not a JSON object")
     image, question = _text(record, "image"), _text(record, "question")
-    switches = {name: _switch(record, name) for name in ("ocr", "evidence_only")}
+    ocr, evidence_only = _switch(record, "ocr"), _switch(record, "evidence_only")
     if "phrase" in record or "boxes" in record:
         kind = _text(record, "kind") if "kind" in record else POINTING
         phrase = _text(record, "phrase")
-        return Item(line, image, question, (phrase,), kind, "exact", phrase, _boxes(record.get("boxes")), **switches)
+        boxes = _boxes(record.get("boxes"))
+        return Item(line, image, question, (phrase,), kind, "exact", phrase, boxes, ocr, evidence_only)
     metric = _text(record, "metric")
     if metric not in METRICS:
         raise ValueError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}")
     answers = _answers(record)
     if not any(fits(metric, answer) for answer in answers):
         raise ValueError(f"the answer {answers[0]!r} is no {metric}")
-    return Item(line, image, question, answers, _text(record, "kind"), metric, **switches)
+    kind = _text(record, "kind")
+    return Item(line, image, question, answers, kind, metric, ocr=ocr, evidence_only=evidence_only)
 
 
 def _text(record: dict[str, Any], name: str) -> str:

@@ -86,7 +86,9 @@ class Report:
         head = f"{'kind':<{width}}  {'n':>6}  {'right':>6}  {'accuracy':>8}  95 % interval"
         rule = "-" * len(head)
         lines = [head, rule, *(_row(name, score, width) for name, score in rows)]
-        lines += [rule, _row(*total, width), *(_row(name, score, width) for name, score in beside)]
+        if rows or not beside:
+            lines += [rule] * bool(rows) + [_row(*total, width)]
+        lines += [_row(name, score, width) for name, score in beside]
         if beside:
             lines.append("pointing: the heatmap's hottest pixel lies on the named thing; not part of the overall")
         if self.refused:

@@ -22,9 +22,10 @@ from vlm_demo.evaluation.report import Report, Score
 class Engine(Protocol):
     """What evaluation needs of a pipeline; ``image`` is a picture, the result has ``text`` and ``heatmap``."""
 
-    can_explain: bool
+    @property
+    def can_explain(self) -> bool: ...
 
-    def ask(self, image: Any, question: str, *, ocr: bool, evidence_only: bool) -> Any: ...
+    def ask(self, image: Any, question: str, *, ocr: bool, evidence_only: bool, max_new_tokens: int | None) -> Any: ...
 
     def explain(self, image: Any, question: str, answer_text: str, *, ocr: bool, evidence_only: bool) -> Any: ...
 
@@ -37,6 +38,7 @@ def evaluate(
     *,
     ocr: bool = False,
     evidence_only: bool = False,
+    max_new_tokens: int | None = None,
     answers: TextIO | None = None,
     progress: bool = True,
 ) -> Report:
@@ -50,6 +52,7 @@ def evaluate(
         folder: what the items' image paths are relative to.
         items, skipped: as `items.read` and `items.select` give them.
         ocr, evidence_only: for the items that do not say otherwise.
+        max_new_tokens: the longest answer; None leaves it to the checkpoint.
         answers: where to write each item's prediction as a JSON line.
         progress: draw a bar on stderr.
     """
@@ -67,7 +70,7 @@ def evaluate(
         note: dict[str, Any] = {}
         score = report.kinds.setdefault(item.kind, Score()) if item.phrase is None else report.pointing
         try:
-            score.add(_right(engine, pictures.open(item.image), item, settings, note))
+            score.add(_right(engine, pictures.open(item.image), item, settings, max_new_tokens, note))
         except BadQuestion as error:
             score.add(False)
             report.refused += 1
@@ -108,10 +111,17 @@ class _LastPicture:
         return self.picture
 
 
-def _right(engine: Engine, picture: Any, item: Item, settings: dict[str, bool], note: dict[str, Any]) -> bool:
+def _right(
+    engine: Engine,
+    picture: Any,
+    item: Item,
+    settings: dict[str, bool],
+    max_new_tokens: int | None,
+    note: dict[str, Any],
+) -> bool:
     """Whether the engine is right about ``item``; ``note`` takes down what it said or where it pointed."""
     if item.phrase is None:
-        note["prediction"] = engine.ask(picture, item.question, **settings).text
+        note["prediction"] = engine.ask(picture, item.question, max_new_tokens=max_new_tokens, **settings).text
         note["right"] = matches(item.metric, note["prediction"], item.answers)
         return note["right"]
     if not engine.can_explain:

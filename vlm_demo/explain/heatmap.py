@@ -162,14 +162,16 @@ def interpolate(cells: np.ndarray, view: View) -> np.ndarray:
     low, high = np.nanmin(values), np.nanmax(values)
     if high - low <= 1e-6 * abs(high):
         return empty
-    values = np.nan_to_num((values - low) / (high - low))
-    heat = (_hats(down, height) @ values @ _hats(across, width).T).astype(np.float32)
+    values = np.nan_to_num((values - low) / (high - low)).astype(np.float32)
+    heat = _hats(down, height) @ values @ _hats(across, width).T
     peak = heat.max()
-    return heat / peak if peak > 0 else empty
+    if peak > 0:
+        heat /= peak  # in place: an upload may have 178 million pixels
+    return heat
 
 
 def _hats(edges: np.ndarray, length: int) -> np.ndarray:
-    """The weight [length, cells] of each cell in each pixel along one axis.
+    """The weight (float32 [length, cells]) of each cell in each pixel along one axis.
 
     Args:
         edges: [2, cells], where each cell begins and ends, in pixels.
@@ -182,4 +184,4 @@ def _hats(edges: np.ndarray, length: int) -> np.ndarray:
     at = (np.arange(length * fine) + 0.5) / fine
     weights = np.maximum(0.0, 1 - np.abs(at[:, None] - (begin + end)[None, :] / 2) / pitch)
     weights[(at < begin[0]) | (at > end[-1])] = 0
-    return weights.reshape(length, fine, -1).mean(1)
+    return weights.reshape(length, fine, -1).mean(1).astype(np.float32)

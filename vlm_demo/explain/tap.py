@@ -90,7 +90,7 @@ def install(language_model: torch.nn.Module) -> None:
 def tapped_sdpa(
     module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: object
 ) -> tuple[Tensor, None]:
-    """An attention function of transformers: query [batch, heads, queries, d], key and value [batch, kv heads, keys, d]."""
+    """transformers calls it with query [batch, heads, queries, d], key and value [batch, key heads, keys, d]."""
     recorder = _recorder.get()
     if recorder is not None:
         recorder.take(module.layer_idx, _last_rows(query, key, attention_mask, recorder.last, kwargs.get("scaling")))
@@ -108,8 +108,8 @@ def _last_rows(query: Tensor, key: Tensor, mask: Tensor | None, last: int, scali
     scores = scores.reshape(heads, last, keys) * (width**-0.5 if scaling is None else scaling)
     if mask is None:
         # SDPA was asked to be causal, so query i of the last sees all keys but the ones after it.
-        ahead = torch.arange(keys, device=scores.device) > torch.arange(keys - last, keys, device=scores.device)[:, None]
-        scores = scores.masked_fill(ahead, float("-inf"))
+        at = torch.arange(keys, device=scores.device)
+        scores = scores.masked_fill(at > at[keys - last :, None], float("-inf"))
     else:
         given = mask[0, :, queries - last :, :keys]
         scores = scores.masked_fill(~given, float("-inf")) if given.dtype == torch.bool else scores + given.float()

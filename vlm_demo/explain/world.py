@@ -18,14 +18,14 @@ FILE = "world.safetensors"
 
 @dataclass(frozen=True)
 class World:
-    """Attributes: ``mean`` [d], ``precision`` [d, d] of pooled features; ``scale`` [2], the distances that score 1 and 0."""
+    """``mean`` [d] and ``precision`` [d, d] of pooled features; ``scale`` [2], the distances that score 1 and 0."""
 
     mean: Tensor
     precision: Tensor
     scale: Tensor
 
     def score(self, features: Tensor) -> float:
-        """0..1 for the patch features [patches, d / 2] of one picture: 1 up to the near distance, 0 from the far one."""
+        """0..1 for one picture's patch features [patches, d / 2]: 1 up to the near distance, 0 from the far one."""
         distance = mahalanobis(pooled(features), self.mean, self.precision)
         near, far = self.scale.tolist()
         return float(((far - distance) / max(far - near, 1e-12)).clamp(0, 1))

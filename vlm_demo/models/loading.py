@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 
 from vlm_demo.errors import ModelNotFound, UnsupportedModel, VlmDemoError
 from vlm_demo.models import quantization
-from vlm_demo.models.families import adapter_of
+from vlm_demo.models.families import Family, adapter_of
 
 EMBEDDED = Path(__file__).parents[2] / "assets" / "models"
 CATALOG = Path(__file__).with_name("catalog.json")
@@ -49,7 +49,7 @@ class Loaded:
     name: str
     folder: Path
     model: Any
-    family: Any
+    family: Family
     tokenizer: Any
     image_processor: Any
     template: str
@@ -190,7 +190,7 @@ def _config(folder: Path, shown: str) -> Any:
         ) from error
 
 
-def _model(folder: Path, shown: str, adapter: Any, quantize: str, device: torch.device) -> Any:
+def _model(folder: Path, shown: str, adapter: type[Family], quantize: str, device: torch.device) -> Any:
     options: dict[str, Any] = {"dtype": "auto", "use_safetensors": True, "trust_remote_code": False}
     configured = quantization.config_for(quantize, adapter.keep_unquantized)
     if configured is not None:
@@ -206,6 +206,7 @@ def _model(folder: Path, shown: str, adapter: Any, quantize: str, device: torch.
         raise UnsupportedModel(f"{len(report['missing_keys'])} weights of {shown} are missing: fetch the model again.")
     if configured is None:
         model = model.to(device)
+    quantization.check_shapes(model, device)
     return model.eval()
 
 

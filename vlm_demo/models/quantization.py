@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("none", "8bit", "4bit")
 NEEDED = ("bitsandbytes", "accelerate")
+PACKED_INPUTS, PACKED_OUTPUTS = 64, 32  # what bitsandbytes' 4-bit layers must be multiples of on a CPU
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 
 
@@ -39,7 +40,7 @@ def config_for(quantize: str, keep: Iterable[str]) -> BitsAndBytesConfig | None:
     missing = [package for package in NEEDED if find_spec(package) is None]
     if missing:
         raise QuantizationUnavailable(
-            f"{quantize} needs the package {' and '.join(missing)}: install with `make demo`, or load without quantization."
+            f"{quantize} needs the package {' and '.join(missing)}: install with `make demo`, or load unquantized."
         )
     from transformers import BitsAndBytesConfig
 
@@ -51,6 +52,22 @@ def config_for(quantize: str, keep: Iterable[str]) -> BitsAndBytesConfig | None:
         bnb_4bit_compute_dtype=torch.bfloat16,
         llm_int8_skip_modules=list(keep),
     )
+
+
+def check_shapes(model: torch.nn.Module, device: torch.device) -> None:
+    """Refuse layers that bitsandbytes packs into 4 bit and then cannot multiply on a CPU.
+
+    Raises:
+        QuantizationUnavailable: says which shape.
+    """
+    for module in model.modules():
+        if device.type == "cpu" and type(module).__name__ == "Linear4bit":
+            inputs, outputs = module.in_features, module.out_features
+            if inputs % PACKED_INPUTS or outputs % PACKED_OUTPUTS:
+                raise QuantizationUnavailable(
+                    f"This model has a layer of {inputs} × {outputs}, which cannot be packed into 4 bit on a CPU: "
+                    "load it in 8bit or without quantization."
+                )
 
 
 def precision_of(model: torch.nn.Module, quantize: str) -> str:
@@ -82,5 +99,5 @@ def _scales(state: Any) -> Iterator[torch.Tensor]:
     if isinstance(state, torch.Tensor):
         yield state
     elif state is not None:
-        for part in (state.absmax, state.code, state.offset, state.state2):
-            yield from _scales(part)
+        for part in ("absmax", "code", "offset", "state2"):
+            yield from _scales(getattr(state, part, None))

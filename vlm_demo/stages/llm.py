@@ -5,7 +5,7 @@ A plain generator over the language model: stop iterating and it stops. Knows to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,8 @@ class Llm:
         self.family, self.guard, self.generation = family, guard, generation
         self.tapping = True
         ends = generation.eos_token_id
+        if ends is None:
+            ends = family.language_model.config.eos_token_id
         self.ends = frozenset([] if ends is None else ends if isinstance(ends, list) else [ends])
 
     def __call__(
@@ -60,7 +62,7 @@ class Llm:
         image_tokens: ImageTokens,
         max_new_tokens: int | None = None,
         cancelled: Cancelled | None = None,
-    ) -> Iterator[Step]:
+    ) -> Generator[Step]:
         """Write greedily until an end token (which is not yielded), the limit, or the end of the context.
 
         Args:

@@ -7,11 +7,14 @@ number of image tokens depends on the pictures alone.
 from __future__ import annotations
 
 import re
+import threading
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
+
+from jinja2 import TemplateError
 
 from vlm_demo.contracts import Prompt, Segment, Turn
 from vlm_demo.errors import BadQuestion, UnsupportedModel
@@ -37,12 +40,14 @@ class PromptBuilder:
         template: the chat template, Jinja.
         image_token_id: the placeholder's id.
         context: the longest prompt in tokens.
+        lock: held while the tokenizer works; its state is switched to encode control strings as text.
     """
 
     tokenizer: Any
     template: str
     image_token_id: int
     context: int
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def __call__(
         self,
@@ -79,20 +84,23 @@ class PromptBuilder:
         earlier = sum(images for _, images, _ in messages)
         messages.append(("user", len(image_counts) - earlier, said))
 
-        pieces = self._filled(messages)
-        if sum(kind == "image" for kind, _ in pieces) != len(image_counts):
-            raise UnsupportedModel("This model's chat template has no place for these pictures: choose another model.")
-        prompt = _expanded(pieces, self._tokenized(pieces), image_counts)
+        with self.lock:
+            pieces = self._filled(messages)
+            if sum(kind == "image" for kind, _ in pieces) != len(image_counts):
+                raise UnsupportedModel("This model's chat template has no place for these pictures: choose another.")
+            prompt = _expanded(pieces, self._tokenized(pieces), image_counts)
         if len(prompt.ids) > self.context:
+            way_out = "turn OCR off, or shorten the question" if ocr_text.strip() else "shorten the question"
             raise BadQuestion(
-                f"The prompt is {len(prompt.ids)} tokens long, but this model's context holds {self.context}: shorten "
-                "the question, or ask it in a new chat."
+                f"The prompt is {len(prompt.ids)} tokens long, but this model's context holds {self.context}: "
+                f"{way_out}, or ask it in a new chat."
             )
         return prompt
 
     def encode_text(self, text: str) -> list[int]:
         """The ids of ``text`` alone, control strings in it taken as ordinary text."""
-        return [token for token, _, _ in self._as_text(text)]
+        with self.lock:
+            return [token for token, _, _ in self._as_text(text)]
 
     # -- the template -------------------------------------------------------------------------------------------
 
@@ -113,9 +121,12 @@ class PromptBuilder:
             {"role": role, "content": [*[{"type": "image"}] * images, {"type": "text", "text": text}]}
             for (role, images, _), text in zip(messages, texts, strict=True)
         ]
-        return self.tokenizer.apply_chat_template(
-            conversation, chat_template=self.template, add_generation_prompt=True, tokenize=False
-        )
+        try:
+            return self.tokenizer.apply_chat_template(
+                conversation, chat_template=self.template, add_generation_prompt=True, tokenize=False
+            )
+        except TemplateError as error:
+            raise UnsupportedModel("This model's chat template refuses this conversation: start a new chat.") from error
 
     def _substituted(self, parts: list[str], said: list[list[Piece]]) -> list[Piece]:
         """Put people's text for the stand-ins (every second of ``parts``), and cut the rest at the placeholders."""

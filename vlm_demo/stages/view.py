@@ -69,7 +69,9 @@ def _bytes_of(source: Any) -> bytes:
     except PermissionError as error:
         raise BadImage(f"The file {source} may not be read: change its permissions or copy it elsewhere.") from error
     except TypeError as error:
-        raise BadImage(f"A {type(source).__name__} is no picture: pass a PIL image, a path or a file's bytes.") from error
+        raise BadImage(
+            f"A {type(source).__name__} is no picture: pass a PIL image, a path or a file's bytes."
+        ) from error
     except (OSError, ValueError) as error:
         raise BadImage("This file cannot be read: check its name, or copy it elsewhere.") from error
 
@@ -118,7 +120,7 @@ def _rgb(image: Image.Image, notes: list[str]) -> Image.Image:
         return _eight_bit(np.asarray(image), image.mode).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         over = image.convert("RGBA")
-        if over.getchannel("A").getextrema()[0] < 255:
+        if np.asarray(over.getchannel("A")).min() < 255:
             notes.append("Transparent parts are shown on white.")
         return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
     # A copy, so that a caller who draws on the picture later does not change what the answer shows.
@@ -187,7 +189,7 @@ def geometry(processor: Any, size: tuple[int, int]) -> Geometry:
     return Geometry((float(scale[0]), float(scale[1])), (float(shift[0]), float(shift[1])), (x, y))
 
 
-def _resized(size: tuple[int, int], target: dict[str, int | None]) -> tuple[int, int]:
+def _resized(size: tuple[int, int], target: dict[str, Any]) -> tuple[int, int]:
     width, height = size
     if target.get("height") and target.get("width"):
         return int(target["width"]), int(target["height"])

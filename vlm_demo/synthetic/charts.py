@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -34,7 +36,13 @@ def draw_chart(rng: np.random.Generator, held_out: bool = False) -> Picture:
     one_colour = rng.random() < 0.3
     colours = [str(rng.choice(palette))] * n if one_colour else [str(c) for c in rng.choice(palette, n, replace=False)]
     dark = rng.random() < 0.12
-    back = (24, 24, 28) if dark else (255, 255, 255) if rng.random() < 0.7 else tuple(int(v) for v in rng.integers(235, 255, 3))
+    back = (
+        (24, 24, 28)
+        if dark
+        else (255, 255, 255)
+        if rng.random() < 0.7
+        else tuple(int(v) for v in rng.integers(235, 255, 3))
+    )
     ink = (225, 225, 225) if dark else (30, 30, 30)
     image = Image.new("RGB", (width, height), back)
     draw = ImageDraw.Draw(image)
@@ -63,7 +71,12 @@ def draw_chart(rng: np.random.Generator, held_out: bool = False) -> Picture:
         middle = (top if lying else left) + (i + 0.5) * slot
         share = value / ceiling
         if lying:
-            box = (left, middle - thickness / 2, left + share * (right - left), middle + thickness / 2)
+            box: tuple[float, ...] = (
+                left,
+                middle - thickness / 2,
+                left + share * (right - left),
+                middle + thickness / 2,
+            )
         else:
             box = (middle - thickness / 2, bottom - share * (bottom - top), middle + thickness / 2, bottom)
         x0, y0, x1, y1 = (round(v) for v in box)
@@ -85,7 +98,7 @@ def draw_chart(rng: np.random.Generator, held_out: bool = False) -> Picture:
         for i in range(n):
             draw.text((left + (i + 0.5) * slot, bottom + 4), labels[i], fill=ink, font=small, anchor="ma")
         texts.append((bottom + 4, " ".join(labels)))
-    facts: dict[str, object] = {
+    facts: dict[str, Any] = {
         "values": values,
         "labels": labels,
         "colours": kept,

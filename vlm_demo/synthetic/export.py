@@ -42,7 +42,7 @@ def export(folder: Path, area: str, per_kind: int, seed: int) -> Counter[str]:
         for number in tqdm(range(per_kind * 6), desc=area):
             rng = np.random.default_rng([seed, 99, AREAS.index(area), number])
             picture, ocr = _draw(area, rng)
-            items = _pointing(picture, rng) if area == "pointing" else _questions(picture, rng, ocr)
+            items = pointing_items(picture, rng) if area == "pointing" else _questions(picture, rng, ocr)
             kept = [item for item in items if counts[item["kind"]] < per_kind]
             if not kept:
                 continue
@@ -64,7 +64,7 @@ def _draw(area: str, rng: np.random.Generator) -> tuple[Picture, bool]:
 
 
 def _questions(picture: Picture, rng: np.random.Generator, ocr: bool) -> list[dict]:
-    read = list(picture.facts["texts"]) if ocr else None  # type: ignore[call-overload]
+    read = list(picture.facts["texts"]) if ocr else None
     items = []
     for i, question in enumerate(ask(picture, 5, rng, read, held_out=True)):
         absent = question.guess is not None
@@ -81,7 +81,8 @@ def _questions(picture: Picture, rng: np.random.Generator, ocr: bool) -> list[di
     return items
 
 
-def _pointing(picture: Picture, rng: np.random.Generator) -> list[dict]:
+def pointing_items(picture: Picture, rng: np.random.Generator) -> list[dict]:
+    """One pointing item about a random thing of the scene, its boxes those of all things that fit the phrase."""
     things = [t for t in picture.things if t.visible > 0.6]
     if not things or picture.facts["groups"]:
         return []

@@ -7,6 +7,7 @@ as other vision-language models give.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -87,9 +88,9 @@ def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: 
 
 def _chart_makers(picture: Picture, rng: np.random.Generator, read: list[str] | None):
     facts = picture.facts
-    values: list[float] = facts["values"]  # type: ignore[assignment]
-    labels: list[str] = facts["labels"]  # type: ignore[assignment]
-    colours: list[str] = facts["colours"]  # type: ignore[assignment]
+    values: list[float] = facts["values"]
+    labels: list[str] = facts["labels"]
+    colours: list[str] = facts["colours"]
     lying = bool(facts["lying"])
     high, low = ("longest", "shortest") if lying else ("tallest", "shortest")
     joined = "\n".join(read or [])
@@ -109,7 +110,10 @@ def _chart_makers(picture: Picture, rng: np.random.Generator, read: list[str] | 
         top = rng.random() < 0.6
         i = int(np.argmax(values) if top else np.argmin(values))
         words = [high, "highest", "biggest"] if top else [low, "lowest", "smallest"]
-        fields = {"extreme": str(rng.choice(words)), "most": str(rng.choice(["highest", "largest"] if top else ["lowest", "smallest"]))}
+        fields = {
+            "extreme": str(rng.choice(words)),
+            "most": str(rng.choice(["highest", "largest"] if top else ["lowest", "smallest"])),
+        }
         if lettered or labels[i] in joined:
             return "bar label", fields, labels[i], None, i
         return "bar label", fields, UNKNOWN, str(rng.choice(labels)), None
@@ -141,7 +145,9 @@ def _chart_makers(picture: Picture, rng: np.random.Generator, read: list[str] | 
 
     def bar_exist():
         there = rng.random() < 0.5
-        pool = sorted(set(colours)) if there else [c for c in COLOURS if c not in colours and c not in ("white", "black")]
+        pool = (
+            sorted(set(colours)) if there else [c for c in COLOURS if c not in colours and c not in ("white", "black")]
+        )
         return "bar exist", {"tint": str(rng.choice(pool))}, "yes" if there else "no", None, None
 
     def describe():
@@ -149,7 +155,14 @@ def _chart_makers(picture: Picture, rng: np.random.Generator, read: list[str] | 
         tail = f", the {high} one {colours[int(np.argmax(values))]}"
         return "describe", {}, f"a {way}bar chart with {number_word(len(values))} bars{tail}", None, None
 
-    makers = [(2.0, bars), (2.0, bar_label), (1.5, label_compare), (1.0, bar_exist), (0.5, describe), (0.3, _medium("bar chart"))]
+    makers = [
+        (2.0, bars),
+        (2.0, bar_label),
+        (1.5, label_compare),
+        (1.0, bar_exist),
+        (0.5, describe),
+        (0.3, _medium("bar chart")),
+    ]
     if apart:
         makers += [(2.5, bar_colour), (1.5, bar_compare)]
     return makers
@@ -179,12 +192,19 @@ def _receipt_makers(picture: Picture, rng: np.random.Generator, read: list[str] 
         return asked("shop", str(facts["shop"]), invent=str(rng.choice(["City Mart", "Fresh Market", "Golden Store"])))
 
     def price():
-        items: list[tuple[str, str]] = facts["items"]  # type: ignore[assignment]
+        items: list[tuple[str, str]] = facts["items"]
         name, cost = items[int(rng.integers(len(items)))]
         return asked("price", cost, {"item": name.lower()}, invent="4.50")
 
-    def field_():
-        names = {"change": "change", "tax": "tax", "phone": "phone number", "time": "time", "number": "receipt number", "cash": "cash"}
+    def extra():
+        names = {
+            "change": "change",
+            "tax": "tax",
+            "phone": "phone number",
+            "time": "time",
+            "number": "receipt number",
+            "cash": "cash",
+        }
         key = str(rng.choice(list(names)))
         if key in facts and read is not None:
             return asked("field", str(facts[key]), {"field": names[key]})
@@ -196,16 +216,15 @@ def _receipt_makers(picture: Picture, rng: np.random.Generator, read: list[str] 
         return "exist", {"obj": shape, "plural": shape + "s"}, "no", None, None
 
     return [
-        (3.0, total), (2.2, date), (2.5, shop), (1.0, price), (1.2, field_), (0.15, exist),
+        (3.0, total), (2.2, date), (2.5, shop), (1.0, price), (1.2, extra), (0.15, exist),
         (0.3, _medium("receipt")), (0.2, lambda: ("describe", {}, f"a receipt{_from(facts, read)}", None, None)),
     ]  # fmt: skip
 
 
-def _from(facts: dict[str, object], read: list[str] | None) -> str:
+def _from(facts: dict[str, Any], read: list[str] | None) -> str:
     shop = str(facts["shop"])
     return f" from {shop}" if read and any(shop in line for line in read) else ""
 
 
 def _medium(answer: str):
     return lambda: ("medium", {}, answer, None, None)
-

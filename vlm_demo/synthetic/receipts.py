@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -12,12 +13,15 @@ from vlm_demo.synthetic.world import Picture
 
 _FIRST = (
     "Sunny Golden Green Blue River Lake Hill Royal Happy Lucky Fresh City Metro Grand Little Old New Silver Red Star "
-    "Ocean Forest Garden Harbour Central Corner Family Prime Super Best Quick Urban Village Maple Oak Cedar Lotus Tiger "
-    "Falcon Pioneer Summit Valley Sunrise Moon Anchor Bella Casa Nova Delta Alpha Omega Unity Perfect Smart Kim Tan Lee "
+    "Ocean Forest Garden Harbour Central Corner Family Prime Super Best Quick Urban Village Maple Oak "
+    "Cedar Lotus Tiger "
+    "Falcon Pioneer Summit Valley Sunrise Moon Anchor Bella Casa Nova Delta Alpha Omega Unity Perfect "
+    "Smart Kim Tan Lee "
     "Mario Hansen Patel Garcia Weber Rossi Novak Wong Chen Gill Murphy Baker Schmidt"
 ).split()
 _SECOND = (
-    "Mart Market Store Shop Bakery Cafe Restaurant Pharmacy Foods Grocer Grill Kitchen Hardware Books Trading Stationery "
+    "Mart Market Store Shop Bakery Cafe Restaurant Pharmacy Foods Grocer Grill Kitchen Hardware Books "
+    "Trading Stationery "
     "Deli Bistro Pizza Electronics Garage Florist Outlet Supermarket Minimart Enterprise Coffee House Bar Boutique Toys"
 ).split()
 _SUFFIX = ("", "", "", "", "", " Ltd", " Inc", " SDN BHD", " & Co", " GmbH", " LLC", " 24", " Express", " Centre")
@@ -27,19 +31,28 @@ _ITEMS = (
     "Yogurt Cereal Oil Flour Candles Tape Glue Brush Paper Towel Noodles Curry Latte Espresso Muffin Sandwich"
 ).split()
 _TOTAL = (
-    "TOTAL|Total|TOTAL|Total|GRAND TOTAL|Grand Total|TOTAL DUE|Amount Due|AMOUNT DUE|Balance Due|Total Amount|NET TOTAL|"
-    "Nett Total|TOTAL SALES|Total Payable|Round'd Total|TOTAL RM|Total (RM)|TOTAL INCL. GST|Total Inclusive of Tax|To pay"
+    "TOTAL|Total|TOTAL|Total|GRAND TOTAL|Grand Total|TOTAL DUE|Amount Due|AMOUNT DUE|Balance Due|Total "
+    "Amount|NET TOTAL|"
+    "Nett Total|TOTAL SALES|Total Payable|Round'd Total|TOTAL RM|Total (RM)|TOTAL INCL. GST|Total "
+    "Inclusive of Tax|To pay"
 ).split("|")
 _SUBTOTAL = "SUBTOTAL|Subtotal|Sub Total|SUB-TOTAL|Net|Total excl. tax|TOTAL EXCL. GST".split("|")
 _TAX = "TAX|Tax|VAT|GST|GST 6%|Sales tax|VAT 20%|Service charge".split("|")
 _PAY = "CASH|Cash|VISA|Card|Mastercard|Tendered|PAID|Cash Tendered".split("|")
 _CHANGE = "CHANGE|Change|Change Due|CHANGE DUE".split("|")
 _THANKS = (
-    "Thank you!|THANK YOU|Please come again|Have a nice day|Thank you for shopping with us|Goods sold are not refundable|"
+    "Thank you!|THANK YOU|Please come again|Have a nice day|Thank you for shopping with us|Goods sold "
+    "are not refundable|"
     "Keep this receipt|See you soon|Exchange within 7 days|www.example.com"
 ).split("|")
-_STREETS = "Main Street|High Street|Station Road|Park Avenue|Jalan Merdeka|Market Square|Church Lane|Mill Road|Bay Drive".split("|")
-_TOWNS = "Springfield|Riverton|Lakeside|Kuala Lumpur|Oxford|Denver|Selangor|Leeds|Austin|Johor|Hamburg|Dublin|Perth".split("|")
+_STREETS = (
+    "Main Street|High Street|Station Road|Park Avenue|Jalan Merdeka|Market Square|Church Lane|Mill Road|Bay Drive"
+).split("|")
+_TOWNS = (
+    "Springfield|Riverton|Lakeside|Kuala Lumpur|Oxford|Denver|Selangor|Leeds|Austin|Johor|Hamburg|Dublin|Perth".split(
+        "|"
+    )
+)
 _MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
@@ -59,10 +72,17 @@ class Line:
 
 
 def draw_receipt(rng: np.random.Generator, held_out: bool = False) -> Picture:
-    """A receipt. ``facts``: ``shop``, ``date``, ``total``, ``items`` (name, price), perhaps ``cash``, ``change``, ``tax``,
-    ``phone``, ``time``, ``number``, and ``texts``, the printed lines from the top."""
+    """A receipt.
+
+    ``facts``: ``shop``, ``date``, ``total``, ``items`` (name, price), perhaps ``cash``, ``change``, ``tax``, ``phone``,
+    ``time``, ``number``, and ``texts``, the printed lines from the top.
+    """
     facts, lines = _compose(rng)
-    family = HELD_OUT_FAMILY if held_out else str(rng.choice(["mono", "mono", "mono-bold", "sans", "sans", "serif", "times"]))
+    family = (
+        HELD_OUT_FAMILY
+        if held_out
+        else str(rng.choice(["mono", "mono", "mono-bold", "sans", "sans", "serif", "times"]))
+    )
     size = int(rng.integers(15, 24))
     face, bold = font(family, size), font(family, round(size * rng.uniform(1.0, 1.5)))
     width = int(size * rng.uniform(22, 30))
@@ -141,7 +161,7 @@ def _shop(rng: np.random.Generator) -> str:
 
 
 def _compose(rng: np.random.Generator) -> tuple[dict[str, object], list[Line]]:
-    facts: dict[str, object] = {"shop": _shop(rng), "date": _date(rng)}
+    facts: dict[str, Any] = {"shop": _shop(rng), "date": _date(rng)}
     currency = str(rng.choice(["", "", "", "$", "€", "£", "RM ", "RM"]))
     lines: list[Line] = []
     if rng.random() < 0.12:
@@ -155,7 +175,9 @@ def _compose(rng: np.random.Generator) -> tuple[dict[str, object], list[Line]]:
         lines.append(Line(f"{int(rng.integers(10000, 99999))} {rng.choice(_TOWNS)}", centred=centred))
     if rng.random() < 0.5:
         facts["phone"] = f"{int(rng.integers(10, 99)):03}-{int(rng.integers(1000000, 9999999))}"
-        lines.append(Line(f"{rng.choice(['Tel:', 'Phone:', 'TEL', 'Tel'])} {facts['phone']}", role="phone", centred=centred))
+        lines.append(
+            Line(f"{rng.choice(['Tel:', 'Phone:', 'TEL', 'Tel'])} {facts['phone']}", role="phone", centred=centred)
+        )
     if rng.random() < 0.3:
         lines.append(Line(str(rng.choice(["TAX INVOICE", "CASH RECEIPT", "INVOICE", "SALES RECEIPT"])), centred=True))
     clock = f"{int(rng.integers(7, 23)):02}:{int(rng.integers(60)):02}"
@@ -171,7 +193,9 @@ def _compose(rng: np.random.Generator) -> tuple[dict[str, object], list[Line]]:
         lines += [head[i] for i in rng.permutation(len(head))]
     items = []
     for name in rng.choice(_ITEMS, int(rng.integers(1, 8)), replace=False):
-        price = round(float(rng.choice([rng.uniform(0.5, 10), rng.uniform(5, 90), rng.uniform(50, 900)], p=[0.5, 0.4, 0.1])), 2)
+        price = round(
+            float(rng.choice([rng.uniform(0.5, 10), rng.uniform(5, 90), rng.uniform(50, 900)], p=[0.5, 0.4, 0.1])), 2
+        )
         items.append((str(name), price))
     upper = rng.random() < 0.4
     for name, price in items:
@@ -206,7 +230,7 @@ def _compose(rng: np.random.Generator) -> tuple[dict[str, object], list[Line]]:
     return facts, lines
 
 
-def _date_line(date: str, clock: str, facts: dict[str, object], rng: np.random.Generator) -> Line:
+def _date_line(date: str, clock: str, facts: dict[str, Any], rng: np.random.Generator) -> Line:
     style = rng.integers(5)
     if style == 0:
         return Line(f"Date: {date}", role="date")
@@ -222,7 +246,19 @@ def _date_line(date: str, clock: str, facts: dict[str, object], rng: np.random.G
     return Line(f"{rng.choice(['DATE', 'Date :', 'Invoice Date:', 'Dated'])} {date}", role="date")
 
 
-_CONFUSED = {"0": "O", "O": "0", "1": "l", "l": "1", "I": "l", "5": "S", "S": "5", "8": "B", "B": "8", ".": ",", ",": "."}
+_CONFUSED = {
+    "0": "O",
+    "O": "0",
+    "1": "l",
+    "l": "1",
+    "I": "l",
+    "5": "S",
+    "S": "5",
+    "8": "B",
+    "B": "8",
+    ".": ",",
+    ",": ".",
+}
 
 
 def imitate_ocr(texts: list[str], rng: np.random.Generator) -> list[str]:
@@ -234,7 +270,8 @@ def imitate_ocr(texts: list[str], rng: np.random.Generator) -> list[str]:
         if wrong and rng.random() < wrong * 4:
             continue
         letters = [
-            (_CONFUSED.get(c, c) if rng.random() < 0.7 else "") if rng.random() < wrong and c != " " else c for c in text
+            (_CONFUSED.get(c, c) if rng.random() < 0.7 else "") if rng.random() < wrong and c != " " else c
+            for c in text
         ]
         lines.append("".join(letters))
         if rng.random() < 0.12:

@@ -11,6 +11,7 @@ from vlm_demo.synthetic.world import COLOURS, SHAPES, UNKNOWN, ZONES, Picture, T
 # kind, fields of the phrasing, answer, guess if unanswerable, subject
 Made = tuple[str, dict[str, str], str, str | None, int | None]
 Maker = Callable[[], Made | None]
+Look = tuple[str | None, str | None]  # shape and colour, None = any
 
 ANY = ("shape", "object", "thing")
 FAINT = 0.35  # a thing that shows less of itself than this is neither surely there nor surely absent
@@ -66,7 +67,7 @@ class SceneAsker:
             if (shape is None or t.shape == shape) and (colour is None or t.colour == colour)
         ]
 
-    def name(self, shape: str | None, colour: str | None, plural: bool = False) -> str:
+    def name(self, shape: str | None, colour: str | None, *, plural: bool = False) -> str:
         """Such as "red circle", "blue shapes", "objects"."""
         noun = shape or self.pick(ANY)
         noun = (noun + "es" if noun == "cross" else noun + "s") if plural else noun
@@ -80,7 +81,7 @@ class SceneAsker:
         fitting = [way for way in ways if self.matches(*way) == [i]]
         return self.name(*self.pick(fitting)) if fitting else None
 
-    def absent(self) -> tuple[str | None, str | None]:
+    def absent(self) -> Look:
         """A description that fits nothing here; often one whose shape and colour each occur."""
         t = self.pick(self.things) if self.things else None
         for _ in range(20):
@@ -141,7 +142,9 @@ class SceneAsker:
             shape, colour = self.absent()
         else:
             t = self.pick(self.things)
-            shape, colour = self.pick([(t.shape, None), (t.shape, None), (None, t.colour), (t.shape, t.colour), (None, None)])
+            shape, colour = self.pick(
+                [(t.shape, None), (t.shape, None), (None, t.colour), (t.shape, t.colour), (None, None)]
+            )
         found = len(self.matches(shape, colour))
         if found == 1 and self.rng.random() < 0.6:  # else "one" would be nearly always right
             return None
@@ -335,8 +338,8 @@ class SceneAsker:
 
     def _counts(self) -> tuple[str, bool]:
         t = self.pick(self.things)
-        one, two = self.pick([((None, None), (t.shape, None)), ((None, None), (None, t.colour)), ((t.shape, None), (None, t.colour)),
-                              ((None, t.colour), (t.shape, None))])  # fmt: skip
+        anything, shape, colour = (None, None), (t.shape, None), (None, t.colour)
+        one, two = self.pick([(anything, shape), (anything, colour), (shape, colour), (colour, shape)])
         if self.rng.random() < 0.2:
             two = (self.pick(SHAPES), None) if one[0] is None else (None, self.pick(list(COLOURS)))
         n = len(self.matches(one[0] or two[0], one[1] or two[1]))
@@ -361,7 +364,8 @@ class SceneAsker:
         if quantity == "no":
             return f"no {group} are {predicate}", n == 0
         if self.rng.random() < 0.25:
-            return f"there are {quantity.format(number_word(k))} {self.name(one[0] or two[0], one[1] or two[1], plural=True)}", test(k)
+            named = self.name(one[0] or two[0], one[1] or two[1], plural=True)
+            return f"there are {quantity.format(number_word(k))} {named}", test(k)
         verb = "is" if k == 1 else "are"
         group = self.name(*one, plural=k != 1)
         predicate = self._article(self.name(two[0], None)) if two[0] and k == 1 else predicate
@@ -376,7 +380,10 @@ class SceneAsker:
         one = self.pick([(a.shape, a.colour), (a.shape, None), (None, a.colour)])
         two = self.pick([(b.shape, b.colour), (b.shape, None), (None, b.colour)])
         held = [
-            self.holds(relation, self.things[x], self.things[y]) for x in self.matches(*one) for y in self.matches(*two) if x != y
+            self.holds(relation, self.things[x], self.things[y])
+            for x in self.matches(*one)
+            for y in self.matches(*two)
+            if x != y
         ]
         if None in held:
             return None

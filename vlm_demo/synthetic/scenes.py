@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -35,7 +36,20 @@ def unit_outline(shape: str, rng: np.random.Generator) -> np.ndarray:
         return np.array([(0, -1), (w, 0), (0, 1), (-w, 0)])
     if shape == "cross":
         w = rng.uniform(0.28, 0.4)
-        corners = [(-w, -1), (w, -1), (w, -w), (1, -w), (1, w), (w, w), (w, 1), (-w, 1), (-w, w), (-1, w), (-1, -w), (-w, -w)]
+        corners = [
+            (-w, -1),
+            (w, -1),
+            (w, -w),
+            (1, -w),
+            (1, w),
+            (w, w),
+            (w, 1),
+            (-w, 1),
+            (-w, w),
+            (-1, w),
+            (-1, -w),
+            (-w, -w),
+        ]
         return np.array(corners)
     if shape == "heart":
         t = np.linspace(0, 2 * math.pi, 36, endpoint=False)
@@ -103,7 +117,7 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int] | None = None, la
     things = _visible_things(things, width, height)
     if rng.random() < 0.3:
         image = _soften(image, rng)
-    facts: dict[str, object] = {"background": background_name, "groups": len(boxes)}
+    facts: dict[str, Any] = {"background": background_name, "groups": len(boxes)}
     return Picture("scene", image, tuple(things), facts)
 
 
@@ -172,7 +186,9 @@ def _group_boxes(width: int, height: int, rng: np.random.Generator) -> list[tupl
     return [(i * (side + gap), 0, i * (side + gap) + side, height) for i in range(n)]
 
 
-def _places(rng, layout: str, count: int, width: int, height: int, boxes, least: float) -> list[tuple[float, float, float]]:
+def _places(
+    rng, layout: str, count: int, width: int, height: int, boxes, least: float
+) -> list[tuple[float, float, float]]:
     """Centres and radii, kept apart except where overlap is wanted."""
     short = min(width, height)
     if layout == "grid":
@@ -210,7 +226,9 @@ def _restricted(rng: np.random.Generator, n: int) -> tuple[list[str], list[str]]
     palette, kinds = list(COLOURS), list(SHAPES)
     weights = np.array([1.5 if c in ("red", "green", "blue", "yellow", "purple", "orange") else 1.0 for c in palette])
     if rng.random() < 0.5:
-        palette = [str(c) for c in rng.choice(palette, int(rng.integers(1, 5)), replace=False, p=weights / weights.sum())]
+        palette = [
+            str(c) for c in rng.choice(palette, int(rng.integers(1, 5)), replace=False, p=weights / weights.sum())
+        ]
     common = np.array([2.5 if s in ("circle", "square", "triangle", "star") else 1.0 for s in kinds])
     if rng.random() < 0.5:
         kinds = [str(s) for s in rng.choice(kinds, int(rng.integers(1, 5)), replace=False, p=common / common.sum())]
@@ -242,7 +260,9 @@ def _soften(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """The soft edges of browsers and cameras: a scale down and up again, or a little noise."""
     if rng.random() < 0.5 and min(image.size) > 60:
         factor = rng.uniform(0.5, 0.9)
-        small = image.resize((max(1, int(image.width * factor)), max(1, int(image.height * factor))), Image.Resampling.BILINEAR)
+        small = image.resize(
+            (max(1, int(image.width * factor)), max(1, int(image.height * factor))), Image.Resampling.BILINEAR
+        )
         return small.resize(image.size, Image.Resampling.BILINEAR)
     noise = rng.normal(0, rng.uniform(1, 7), (image.height, image.width, 1))
     return Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))

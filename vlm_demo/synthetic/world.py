@@ -6,6 +6,7 @@ Knows names, colours and the record of an object; not how a scene, a chart or a 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -92,7 +93,7 @@ class Picture:
     kind: str
     image: Image.Image
     things: tuple[Thing, ...]
-    facts: dict[str, object] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def drawn_colour(name: str, rng: np.random.Generator) -> tuple[int, int, int]:

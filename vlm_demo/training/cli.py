@@ -11,7 +11,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse ``argv`` and train; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m vlm_demo train", description=__doc__)
     parser.add_argument("family", choices=["llava"])
-    parser.add_argument("--minutes", type=float, default=94, help="wall-clock budget of all stages together")
+    parser.add_argument("--minutes", type=float, default=75, help="wall-clock budget of all stages together")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
@@ -20,12 +20,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of resumable checkpoints and logs")
     parser.add_argument("--out", type=Path, default=Path("assets/models"), help="the checkpoint goes to OUT/FAMILY")
     parser.add_argument("--export-only", action="store_true", help="train nothing; write the newest state to OUT")
-    parser.add_argument("--per-kind", type=int, default=60, help="held-out questions of each kind for the card's figures")
+    parser.add_argument(
+        "--per-kind", type=int, default=60, help="held-out questions of each kind for the card's figures"
+    )
     args = parser.parse_args(argv)
 
     import torch
 
-    from vlm_demo.training import card, llava
+    from vlm_demo.training import card, heatmaps, llava
     from vlm_demo.training.world import save_world
 
     torch.set_num_threads(args.threads)
@@ -35,6 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     model, tokenizer = llava.load_latest(folder, args.seed)
     llava.save(model, tokenizer, target)
     save_world(model, target, args.seed)
+    heatmaps.choose(target, args.seed)
     stages = {name: json.loads((folder / f"{name}.json").read_text()) for name in llava.SHARES}
     command = f"python -m vlm_demo train {args.family} --minutes {args.minutes:g} --seed {args.seed}"
     card.write(target, stages, card.measure(target, args.per_kind), command)

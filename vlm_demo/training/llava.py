@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -27,12 +28,23 @@ from transformers import (
 from vlm_demo.training import attention
 from vlm_demo.training.data import PatchBatches, QuestionBatches, loader
 from vlm_demo.training.packing import IGNORED, block_mask
-from vlm_demo.training.patches import IMAGE_SIZE, PATCH_SIZE, PatchHead, as_pixel_values, patch_accuracy, patch_loss
+from vlm_demo.training.patches import (
+    COLOUR_NAMES,
+    IMAGE_SIZE,
+    PATCH_SIZE,
+    SHAPE_NAMES,
+    PatchHead,
+    as_pixel_values,
+    patch_accuracy,
+    patch_loss,
+)
 from vlm_demo.training.run import train_stage
+from vlm_demo.training.start import prepare, whiten
 from vlm_demo.training.tokenizer import train_tokenizer
 
-SHARES = {"vit": 0.18, "align": 0.17, "tune": 0.65}  # of the time
-PATCH_WEIGHT = 0.3
+SHARES = {"vit": 0.23, "align": 0.32, "tune": 0.45}  # of the time
+PATCH_WEIGHT, WORD_WEIGHT = 0.3, 0.25
+NEARNESS = 16.0  # the inverse temperature of the cosine between an image token and a word
 
 
 def vision_config() -> CLIPVisionConfig:
@@ -96,22 +108,59 @@ def vit_loss(batch: dict[str, Tensor], vit: CLIPVisionModel, head: PatchHead, de
     }
 
 
+@dataclass(frozen=True)
+class PatchWords:
+    """The words for what a patch shows, as tokens: int64 [names] in the order of SHAPE_NAMES and COLOUR_NAMES.
+
+    ``asked`` are the forms inside a question (" red"), ``said`` those that begin an answer ("red").
+    """
+
+    asked: tuple[Tensor, Tensor]
+    said: tuple[Tensor, Tensor]
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerFast, device: str) -> PatchWords:
+        """The first token of every name."""
+
+        def ids(names: tuple[str, ...], lead: str) -> Tensor:
+            first = [tokenizer(lead + name, add_special_tokens=False).input_ids[0] for name in names]
+            return torch.tensor(first, device=device)
+
+        return cls(*((ids(SHAPE_NAMES, lead), ids(COLOUR_NAMES, lead)) for lead in (" ", "")))
+
+
+def word_loss(logits: Tensor, shapes: Tensor, colours: Tensor) -> Tensor:
+    """Each patch's cross-entropy [patches] towards its shape's and its colour's word, half of it each."""
+    logs = logits.float().log_softmax(-1)
+    return -(logs.gather(-1, shapes[:, None]) + logs.gather(-1, colours[:, None])).squeeze(-1) / 2
+
+
 def answer_loss(
-    batch: dict[str, Tensor], model: LlavaForConditionalGeneration, head: PatchHead, tuned: bool, device: str
+    batch: dict[str, Tensor],
+    model: LlavaForConditionalGeneration,
+    head: PatchHead,
+    words: PatchWords,
+    tuned: bool,
+    device: str,
 ) -> dict[str, Tensor]:
     """Next-token loss on the answers, logits only where a token is predicted; with ``tuned`` plus the patch labels.
 
+    Beside it every image token on an object learns to speak the language model's language: to lie near the input
+    embeddings of its shape's and colour's words, and to have these words as the model's own next token there.
     ``right`` is the share of answer tokens whose most likely token is the right one.
     """
     batch = _to(batch, device)
     core = model.model
+    zero = torch.zeros((), device=device)
+    seen = "pixels" in batch
     with _autocast(device):
-        with torch.set_grad_enabled(tuned):
-            features = core.vision_tower(as_pixel_values(batch["pixels"])).last_hidden_state[:, 1:]
-        image_tokens = core.multi_modal_projector(features)
-        embedded = core.language_model.embed_tokens(batch["ids"]).to(image_tokens.dtype)
-        where = batch["ids"] == model.config.image_token_id
-        embedded = embedded.masked_scatter(where[..., None], image_tokens.flatten(0, 1))
+        embedded = core.language_model.embed_tokens(batch["ids"])
+        if seen:
+            with torch.set_grad_enabled(tuned):
+                features = core.vision_tower(as_pixel_values(batch["pixels"])).last_hidden_state[:, 1:]
+            image_tokens = core.multi_modal_projector(features)
+            where = batch["ids"] == model.config.image_token_id
+            embedded = embedded.to(image_tokens.dtype).masked_scatter(where[..., None], image_tokens.flatten(0, 1))
         hidden = core.language_model(
             inputs_embeds=embedded,
             attention_mask=block_mask(batch["blocks"], embedded.dtype),
@@ -120,16 +169,36 @@ def answer_loss(
         ).last_hidden_state
         asked = batch["labels"] != IGNORED
         logits = model.lm_head(hidden[asked])
+        translation = _translation(batch, model, image_tokens, hidden[where], words) if seen else zero
+        patches = patch_loss(head(features), batch) if seen and tuned else zero
     labels, weights = batch["labels"][asked], batch["weights"][asked]
     losses = functional.cross_entropy(logits.float(), labels, reduction="none")
     answers = (losses * weights).sum() / weights.sum()
-    right = (logits.argmax(-1) == labels).float().mean()
-    total = answers
-    if tuned:
-        with _autocast(device):
-            outputs = head(features)
-        total = answers + PATCH_WEIGHT * patch_loss(outputs, batch)
-    return {"total": total, "answers": answers, "right": right, "examples": torch.tensor(len(batch["pixels"]))}
+    return {
+        "total": answers + WORD_WEIGHT * translation + PATCH_WEIGHT * patches,
+        "answers": answers,
+        "words": translation,
+        "right": (logits.argmax(-1) == labels).float().mean(),
+        "examples": torch.tensor(len(batch["ids"])),
+    }
+
+
+def _translation(
+    batch: dict[str, Tensor],
+    model: LlavaForConditionalGeneration,
+    image_tokens: Tensor,
+    hidden: Tensor,
+    words: PatchWords,
+) -> Tensor:
+    """The mean word loss of the image tokens on objects: of the tokens themselves [B, patches, d], and of what the
+    language model has made of them, ``hidden`` [B * patches, d]."""
+    shown = (batch["shape"] > 0).flatten()
+    shapes, colours = batch["shape"].flatten()[shown], batch["colour"].flatten()[shown]
+    near = functional.normalize(image_tokens.flatten(0, 1)[shown].float(), dim=-1)
+    vocabulary = functional.normalize(model.model.language_model.embed_tokens.weight.float(), dim=-1)
+    losses = word_loss(NEARNESS * near @ vocabulary.T, words.asked[0][shapes], words.asked[1][colours])
+    losses = losses + word_loss(model.lm_head(hidden[shown]), words.said[0][shapes], words.said[1][colours])
+    return losses.sum() / max(len(losses), 1)
 
 
 def train(folder: Path, minutes: float, seed: int, device: str, workers: int, resume: bool) -> dict[str, dict]:
@@ -144,6 +213,7 @@ def train(folder: Path, minutes: float, seed: int, device: str, workers: int, re
     core, head = model.model, PatchHead(vision_config().hidden_size).to(device)
     vit = core.vision_tower
     writers: list[nn.Module] = [core.multi_modal_projector, core.language_model, model.lm_head]
+    words = PatchWords.of(tokenizer, device)
     done: dict[str, dict] = {}
 
     def stage(name: str, modules, groups, batches, loss_of) -> None:
@@ -157,6 +227,10 @@ def train(folder: Path, minutes: float, seed: int, device: str, workers: int, re
         done[name] = train_stage(name, folder, modules, groups, batches, loss_of, minutes * SHARES[name], resume)
         finished.write_text(json.dumps(done[name], indent=1))
 
+    if not (folder / "vit.pt").exists():
+        prepare(vit)
+        sample = next(iter(loader(PatchBatches(seed + 2, 0, size=200), 1)))
+        whiten(vit, as_pixel_values(sample["pixels"]).to(device))
     stage(
         "vit",
         {"vit": vit, "head": head},
@@ -164,20 +238,27 @@ def train(folder: Path, minutes: float, seed: int, device: str, workers: int, re
         lambda start: loader(PatchBatches(seed, start), workers),
         partial(vit_loss, vit=vit, head=head, device=device),
     )
-    parameters = [p for module in writers for p in module.parameters()]
+    hidden = [
+        p for p in [*core.multi_modal_projector.parameters(), *core.language_model.layers.parameters()] if p.ndim == 2
+    ]
+    others = [p for module in writers for p in module.parameters() if not any(p is matrix for matrix in hidden)]
     stage(
         "align",
         {"model": model, "head": head},
-        [{"params": parameters, "lr": 1e-3}],
+        [{"params": others, "lr": 1e-3}, {"params": hidden, "lr": 2e-3, "muon": True}],
         lambda start: loader(QuestionBatches(seed, start, tokenizer), workers),
-        partial(answer_loss, model=model, head=head, tuned=False, device=device),
+        partial(answer_loss, model=model, head=head, words=words, tuned=False, device=device),
     )
     stage(
         "tune",
         {"model": model, "head": head},
-        [{"params": parameters, "lr": 8e-4}, {"params": [*vit.parameters(), *head.parameters()], "lr": 3e-4}],
+        [
+            {"params": others, "lr": 8e-4},
+            {"params": [*vit.parameters(), *head.parameters()], "lr": 3e-4},
+            {"params": hidden, "lr": 1.5e-3, "muon": True},
+        ],
         lambda start: loader(QuestionBatches(seed + 1, start, tokenizer), workers),
-        partial(answer_loss, model=model, head=head, tuned=True, device=device),
+        partial(answer_loss, model=model, head=head, words=words, tuned=True, device=device),
     )
     return done
 

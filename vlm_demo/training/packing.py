@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from vlm_demo.contracts import EVIDENCE_RULE, OCR_HEADER
+from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 from vlm_demo.synthetic.questions import Question
 
 IGNORED = -100
@@ -74,7 +74,8 @@ class Packer:
             at += len(asked) + len(said)
             labels += [IGNORED] * (len(asked) - 1) + said + [IGNORED]
             weights += [0.0] * (len(asked) - 1) + [len(said) ** -0.5] * len(said) + [0.0]
-        return Packed(*(np.array(x) for x in (ids, positions, blocks, labels)), np.array(weights, dtype=np.float32))
+        whole = (np.array(ids), np.array(positions), np.array(blocks), np.array(labels))
+        return Packed(*whole, np.array(weights, dtype=np.float32))
 
 
 def collate(packed: list[Packed], pad: int) -> dict[str, Tensor]:

@@ -58,8 +58,8 @@ def model_pixels(image: Image.Image) -> np.ndarray:
 
 def patch_labels(picture: Picture) -> PatchLabels:
     """Label every patch by the thing that covers most of it, if that is at least a quarter of the patch."""
-    cells = instance_map(picture, GRID * POINTS).reshape(GRID, POINTS, GRID, POINTS).transpose(0, 2, 1, 3)
-    cells = cells.reshape(GRID * GRID, POINTS * POINTS)
+    points = instance_map(picture, GRID * POINTS).reshape(GRID, POINTS, GRID, POINTS).transpose(0, 2, 1, 3)
+    cells = points.reshape(GRID * GRID, POINTS * POINTS)
     counts = np.stack([(cells == i).sum(1) for i in range(len(picture.things) + 1)], 1)
     best = counts[:, 1:].argmax(1) if len(picture.things) else np.zeros(len(cells), int)
     cover = counts[np.arange(len(cells)), best + 1] if len(picture.things) else np.zeros(len(cells), int)

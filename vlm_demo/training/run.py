@@ -35,7 +35,9 @@ def train_stage(
     Args:
         name: names the checkpoint ``folder/name.pt`` and the log ``folder/name.csv``.
         modules: what is trained and saved, by name.
-        groups: AdamW parameter groups, each with its peak ``lr``.
+        groups: parameter groups, each with its peak ``lr``; those with ``muon`` (matrices of hidden layers) are
+            trained by Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon/), which learns from fewer
+            examples here, the others by AdamW.
         batches: from the number of batches already used to an iterable of batches.
         loss_of: a batch to named losses; ``total`` is minimised, ``examples`` counts pictures.
     Returns:
@@ -43,14 +45,15 @@ def train_stage(
     """
     folder.mkdir(parents=True, exist_ok=True)
     file, log = folder / f"{name}.pt", folder / f"{name}.csv"
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
-    peaks = [group["lr"] for group in optimizer.param_groups]
+    optimizers = _optimizers(groups)
+    peaks = [(group, group["lr"]) for optimizer in optimizers for group in optimizer.param_groups]
     step, examples, used = 0, 0, 0.0
     if resume and file.exists():
         state = torch.load(file, map_location="cpu", weights_only=True)
         for key, module in modules.items():
             module.load_state_dict(state[key])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved_state in zip(optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved_state)
         step, examples, used = state["step"], state["examples"], state["seconds"]
     budget, start, saved = minutes * 60, time.monotonic(), time.monotonic()
     parameters = [p for group in groups for p in group["params"]]
@@ -59,7 +62,12 @@ def train_stage(
     def save() -> None:
         state = {key: module.state_dict() for key, module in modules.items()}
         seconds = used + time.monotonic() - start
-        state |= {"optimizer": optimizer.state_dict(), "step": step, "examples": examples, "seconds": seconds}
+        state |= {
+            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+            "step": step,
+            "examples": examples,
+            "seconds": seconds,
+        }
         torch.save(state, file.with_suffix(".part"))
         file.with_suffix(".part").replace(file)
 
@@ -72,13 +80,14 @@ def train_stage(
             if share >= 1:
                 break
             factor = min(1.0, share / WARM_UP + 0.01) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
-            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+            for group, peak in peaks:
                 group["lr"] = peak * factor
             losses = loss_of(batch)
-            optimizer.zero_grad(set_to_none=True)
             losses["total"].backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             step += 1
             examples += int(losses["examples"])
             for key, value in ((k, float(v.detach())) for k, v in losses.items() if k != "examples"):
@@ -97,6 +106,15 @@ def train_stage(
     save()
     _draw_curve(log, folder / f"{name}.png")
     return {"steps": step, "examples": examples, "seconds": round(used + time.monotonic() - start), **smooth}
+
+
+def _optimizers(groups: list[dict]) -> list[torch.optim.Optimizer]:
+    plain = [group for group in groups if not group.get("muon")]
+    matrices = [{key: group[key] for key in ("params", "lr")} for group in groups if group.get("muon")]
+    made: list[torch.optim.Optimizer] = [torch.optim.AdamW(plain, betas=(0.9, 0.98), weight_decay=0.02, fused=True)]
+    if matrices:
+        made.append(torch.optim.Muon(matrices, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"))
+    return made
 
 
 def _draw_curve(log: Path, picture: Path) -> None:

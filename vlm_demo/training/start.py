@@ -27,8 +27,8 @@ def sine_positions(grid: int, width: int) -> torch.Tensor:
 @torch.no_grad()
 def whiten(vit: CLIPVisionModel, pixel_values: torch.Tensor) -> None:
     """Begin the patch embedding as the principal components of real patches, each scaled to the same spread: edges
-    then weigh as much as brightness from the first step (whitening of the input, LeCun et al. 1998, "Efficient BackProp",
-    section 4.3).
+    then weigh as much as brightness from the first step (whitening of the input, LeCun et al. 1998, "Efficient
+    BackProp", section 4.3).
 
     Args:
         pixel_values: sample pictures [n, 3, h, w], normalised.

@@ -10,7 +10,7 @@ import numpy as np
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from vlm_demo.contracts import EVIDENCE_RULE, OCR_HEADER
+from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 from vlm_demo.synthetic.charts import draw_chart
 from vlm_demo.synthetic.questions import ask
 from vlm_demo.synthetic.receipts import draw_receipt
@@ -69,9 +69,9 @@ def _texts(seed: int, pictures: int):
         rng = np.random.default_rng([seed, 2, i])
         picture = (draw_scene, draw_scene, draw_chart, draw_receipt)[i % 4](rng)
         yield f"{OCR_HEADER}\n{EVIDENCE_RULE}"
-        read = picture.facts.get("texts")
-        for question in ask(picture, 8, rng, read):  # type: ignore[arg-type]
+        read = picture.facts.get("texts", [])
+        for question in ask(picture, 8, rng, read or None):
             yield question.text
             yield question.answer
         if picture.kind == "receipt" and i % 8 == 3:
-            yield "\n".join(read)  # type: ignore[arg-type]
+            yield "\n".join(read)

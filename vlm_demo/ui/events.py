@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import gradio as gr
@@ -95,10 +96,11 @@ class Events:
             return
         drawn = 0.0
         try:
-            for _ in self._compute(session, exchange):
-                if time.perf_counter() - drawn > FRAME:
-                    drawn = time.perf_counter()
-                    yield {live: chat.live(session)}
+            with closing(self._compute(session, exchange)) as steps:
+                for _ in steps:
+                    if time.perf_counter() - drawn > FRAME:
+                        drawn = time.perf_counter()
+                        yield {live: chat.live(session)}
         except Stopped:
             exchange.state = "stopped"
         except VlmDemoError as error:
@@ -117,24 +119,20 @@ class Events:
     def _compute(self, session: Session, exchange: Exchange) -> Iterator[None]:
         """Run the pipeline for one exchange, yielding after each change of it."""
         sources, history = session.context(exchange)
+        toggles = {"ocr": exchange.ocr, "evidence_only": exchange.evidence_only}
         with self.service.pipeline(exchange.stop.is_set) as pipe:
             exchange.state = "running"
             yield
-            for event in pipe.stream(
-                sources,
-                exchange.question,
-                ocr=exchange.ocr,
-                evidence_only=exchange.evidence_only,
-                history=history,
-                cancelled=exchange.stop.is_set,
-            ):
-                if isinstance(event, StageEvent):
-                    exchange.stages.append(event)
-                elif isinstance(event, TokenEvent):
-                    exchange.said = event.text
-                else:
-                    answer = event
-                yield
+            stream = pipe.stream(sources, exchange.question, **toggles, history=history, cancelled=exchange.stop.is_set)
+            with closing(stream):
+                for event in stream:
+                    if isinstance(event, StageEvent):
+                        exchange.stages.append(event)
+                    elif isinstance(event, TokenEvent):
+                        exchange.said = event.text
+                    else:
+                        answer = event
+                    yield
             if exchange.pictures:
                 exchange.outside = world.outside(pipe, answer.views)
         exchange.keep(answer)

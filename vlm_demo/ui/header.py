@@ -51,7 +51,7 @@ def _menu(label: str, name: str, value: str, options: dict[str, str], disabled: 
 
 
 def _short(count: int) -> str:
-    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
-            return f"{count / size:.{int(unit == 'B')}f}{unit}"
+    for scale, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= scale:
+            return f"{count / scale:.{int(unit == 'B')}f}{unit}"
     return str(count)

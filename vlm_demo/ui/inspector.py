@@ -14,6 +14,7 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.ui import pictures
 from vlm_demo.ui.session import Exchange, Session
 
+NEWLINE = '<i class="newline">↵</i>\n'
 NOTHING = '<p class="muted empty">{}</p>'
 ORIGINS = {
     "template": "chat template",
@@ -158,7 +159,7 @@ def prompt(exchange: Exchange | None) -> str:
 
 def _run(segment: Segment) -> str:
     count = segment.stop - segment.start
-    text = f"⟨image⟩ × {count}" if segment.kind == "image" else escape(segment.text)
+    text = f"⟨image⟩ × {count}" if segment.kind == "image" else escape(segment.text).replace("\n", NEWLINE)
     return (
         f'<div class="run {escape(segment.kind)}" role="listitem"><span class="origin">'
         f"{ORIGINS.get(segment.kind, segment.kind)}</span><code>{text}</code>"

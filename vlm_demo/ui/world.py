@@ -18,10 +18,11 @@ OUTSIDE = (
 
 
 def hub() -> list[dict[str, Any]]:
-    """The catalog's supported hub models, smallest download first."""
+    """The catalog's supported models that have to be fetched, smallest download first."""
     from vlm_demo.models.loading import catalog
 
-    return sorted((entry for entry in catalog() if entry.get("supported")), key=lambda entry: entry["bytes"])
+    fetched = (entry for entry in catalog() if entry["supported"] and entry["download_bytes"])
+    return sorted(fetched, key=lambda entry: entry["download_bytes"])
 
 
 def choices(current: str) -> dict[str, str]:
@@ -29,7 +30,7 @@ def choices(current: str) -> dict[str, str]:
     from vlm_demo.models.loading import embedded_names
 
     labels = {name: f"{name} · embedded" for name in embedded_names()}
-    labels |= {entry["id"]: f"{entry['id']} · {size(entry['bytes'])} download" for entry in hub()}
+    labels |= {entry["id"]: f"{entry['name']} · {size(entry['download_bytes'])} download" for entry in hub()}
     return {current: current, **labels}
 
 
@@ -38,10 +39,9 @@ def outside(pipe: Pipeline, views: Sequence[View]) -> tuple[str, str] | None:
     scores = [score for score in (pipe.in_world(view) for view in views) if score is not None]
     if not scores or min(scores) >= 0.5:
         return None
-    if not (models := hub()):
+    fitting = [entry for entry in hub() if "photos" in entry["good_at"]]
+    if not fitting:
         return OUTSIDE, ""
-    best = models[0]
-    return (
-        f"{OUTSIDE} For photos: {best['id']} ({size(best['bytes'])} download).",
-        f"python app.py --model {best['id']}",
-    )
+    best = fitting[0]
+    offer = f"For photos: {best['name']} ({size(best['download_bytes'])} download)."
+    return f"{OUTSIDE} {offer}", f"python app.py --model {best['id']}"

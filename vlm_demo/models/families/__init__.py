@@ -17,7 +17,7 @@ ADAPTERS = {"LlavaForConditionalGeneration": ("llava", "Llava")}
 
 
 class Family(Protocol):
-    """What the stages need to know of a loaded model.
+    """What the stages need to know of a model.
 
     Attributes:
         name: the family's short name.
@@ -26,6 +26,8 @@ class Family(Protocol):
         head: hidden states → logits.
         context: the longest sequence in tokens, prompt and answer together.
         image_token_id: the placeholder's id.
+        fallback_template: the family's own chat template, for checkpoints that carry none.
+        keep_unquantized: full paths of the modules that quantization leaves alone.
         leading_tokens: image tokens of each picture before the first that stands for a patch (a CLS token).
     """
 
@@ -37,6 +39,19 @@ class Family(Protocol):
     context: int
     image_token_id: int
     leading_tokens: int
+    fallback_template: str
+    keep_unquantized: tuple[str, ...]
+
+    def __init__(self, model: Any) -> None:
+        """Adapt a loaded model."""
+
+    @staticmethod
+    def model_class() -> Any:
+        """The transformers class that loads the checkpoint."""
+
+    @staticmethod
+    def check(config: Any) -> None:
+        """Raise ``UnsupportedModel`` where the architecture is right and its parts are not."""
 
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """[pictures, 3, h, w] → [pictures, patches, d_vision]."""
@@ -48,7 +63,7 @@ class Family(Protocol):
         """(rows, columns) of the image tokens for pixel values of this size."""
 
 
-def adapter_of(config: Any) -> type:
+def adapter_of(config: Any) -> type[Family]:
     """The adapter for a checkpoint's config.
 
     Raises:
@@ -61,4 +76,6 @@ def adapter_of(config: Any) -> type:
             adapter.check(config)
             return adapter
     named = ", ".join(config.architectures or ()) or f"of type {getattr(config, 'model_type', 'unknown')}"
-    raise UnsupportedModel(f"This checkpoint is {named}, which cannot be run here: choose one of {', '.join(ADAPTERS)}.")
+    raise UnsupportedModel(
+        f"This checkpoint is {named}, which cannot be run here: choose one of {', '.join(ADAPTERS)}."
+    )

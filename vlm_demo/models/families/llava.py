@@ -46,7 +46,7 @@ class Llava:
         self.leading_tokens = 0 if self._drops_first else cls_tokens
 
     @staticmethod
-    def model_class() -> type:
+    def model_class() -> Any:
         from transformers import LlavaForConditionalGeneration
 
         return LlavaForConditionalGeneration
@@ -61,7 +61,8 @@ class Llava:
         tower = config.vision_config.model_type
         if tower not in CLS_TOKENS:
             raise UnsupportedModel(
-                f"This LLaVA sees through a {tower}, which cannot be run here: choose one with {' or '.join(CLS_TOKENS)}."
+                f"This LLaVA sees through a {tower}, which cannot be run here: choose one with "
+                f"{' or '.join(CLS_TOKENS)}."
             )
         if config.vision_feature_select_strategy == "default" and not CLS_TOKENS[tower]:
             raise UnsupportedModel(

@@ -1,0 +1,246 @@
+"""The page in a real browser, against the running app: what a stranger does, and what may go wrong."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import psutil
+from playwright.sync_api import Page, expect
+
+PATIENCE = 120_000  # milliseconds; a busy machine is no reason to fail
+COMPOSER = "#composer textarea"
+FILES = "#composer input[type=file]"
+WATCH_STREAM = """() => {
+  window.streamed = new Set();
+  new MutationObserver(() => {
+    const words = document.querySelector('#live .words');
+    if (words) window.streamed.add(words.textContent.length);
+  }).observe(document.getElementById('live'), { childList: true, subtree: true, characterData: true });
+}"""
+
+
+def open_page(page: Page, url: str) -> None:
+    page.goto(url)
+    page.wait_for_selector(".welcome")
+
+
+def upload(page: Page, *files: Path) -> None:
+    before = page.locator("#composer .thumbnail-item").count()
+    page.set_input_files(FILES, [str(file) for file in files])
+    expect(page.locator("#composer .thumbnail-item")).to_have_count(before + len(files))
+
+
+def ask(page: Page, question: str) -> None:
+    page.fill(COMPOSER, question)
+    page.press(COMPOSER, "Enter")
+
+
+def answered(page: Page, turns: int = 1) -> None:
+    page.wait_for_selector(f".turn:nth-child({turns}) .answer .truth")
+
+
+def finish(page: Page) -> None:
+    """Let an answer of the embedded model come to its end; stop one of a model that goes on and on."""
+    page.wait_for_selector(".turn .word, #live .words")
+    page.wait_for_timeout(500)
+    if page.locator(".stop-button").count():
+        page.click(".stop-button")
+
+
+def overlay(page: Page) -> str:
+    return page.get_attribute("img.overlay", "src")
+
+
+def test_upload_ask_and_see_where_the_model_looked(visitor, app, picture):
+    open_page(visitor, app.url)
+    upload(visitor, picture)
+    ask(visitor, "Describe the picture.")
+    expect(visitor.locator(".bubble")).to_contain_text("Describe the picture.")
+    expect(visitor.locator(".bubble img")).to_have_count(1)
+    finish(visitor)
+    answered(visitor)
+    expect(visitor.locator(".truth").first).to_contain_text("image tokens")
+
+    words = visitor.locator(".turn .word")
+    visitor.wait_for_selector("img.overlay")
+    before = overlay(visitor)
+    pressed = visitor.locator(".word[aria-pressed=true]")
+    expect(pressed).to_have_count(1)
+    other = next(i for i in range(words.count()) if words.nth(i).get_attribute("aria-pressed") == "false")
+    words.nth(other).click()
+    visitor.wait_for_function("src => document.querySelector('img.overlay').src !== src", arg=before)
+    expect(words.nth(other)).to_have_attribute("aria-pressed", "true")
+    expect(pressed).to_have_count(1)
+
+
+def test_words_of_the_answer_can_be_reached_and_pressed_by_keyboard(visitor, slow_app, picture):
+    open_page(visitor, slow_app.url)
+    upload(visitor, picture)
+    ask(visitor, "What?")
+    visitor.wait_for_selector("#live .words")
+    visitor.click(".stop-button")
+    answered(visitor)
+    visitor.wait_for_selector("img.overlay")
+    before = overlay(visitor)
+    last = visitor.locator(".turn .word").last
+    last.focus()
+    visitor.keyboard.press("Enter")
+    expect(last).to_have_attribute("aria-pressed", "true")
+    visitor.wait_for_function("src => document.querySelector('img.overlay').src !== src", arg=before)
+    now = overlay(visitor)
+    visitor.get_by_label("Patch grid").press("Space")
+    visitor.wait_for_function("src => document.querySelector('img.overlay').src !== src", arg=now)
+
+
+def test_words_stream_and_stop_ends_the_computing(visitor, slow_app, picture):
+    open_page(visitor, slow_app.url)
+    expect(visitor.locator(".stop-button")).to_have_count(0)
+    visitor.evaluate(WATCH_STREAM)
+    upload(visitor, picture)
+    ask(visitor, "Describe the picture at length.")
+    visitor.wait_for_function("() => window.streamed.size >= 4")
+    visitor.click(".stop-button")
+    answered(visitor)
+    expect(visitor.locator(".truth").first).to_contain_text("stopped")
+    expect(visitor.locator(".stop-button")).to_have_count(0)
+    assert visitor.locator(".turn .word").count() > 0  # what was said stays
+
+    server = psutil.Process(slow_app.process.pid)
+    visitor.wait_for_timeout(1500)
+    busy = sum(server.cpu_times()[:2])
+    time.sleep(2)
+    assert sum(server.cpu_times()[:2]) - busy < 1.0  # of about two seconds that an answer would burn
+
+    ask(visitor, "And now?")  # the next question starts at once
+    visitor.wait_for_selector("#live .words")
+    visitor.click(".stop-button")
+    answered(visitor, 2)
+
+
+def test_a_page_that_is_closed_frees_the_model(browser, visitor, slow_app, picture):
+    leaving = browser.new_page()
+    leaving.set_default_timeout(PATIENCE)
+    open_page(leaving, slow_app.url)
+    upload(leaving, picture)
+    ask(leaving, "Describe the picture at length.")
+    leaving.wait_for_selector("#live .words")
+    leaving.close()
+    open_page(visitor, slow_app.url)
+    upload(visitor, picture)
+    ask(visitor, "And for me?")
+    visitor.wait_for_selector("#live .words")
+    visitor.click(".stop-button")
+    answered(visitor)
+
+
+def test_bad_uploads_and_empty_questions_keep_the_chat(visitor, app, picture, tmp_path):
+    open_page(visitor, app.url)
+    ask(visitor, "What is this?")
+    expect(visitor.locator("#status")).to_contain_text("no picture")
+    upload(visitor, picture)
+    ask(visitor, "What is this?")
+    finish(visitor)
+    answered(visitor)
+
+    bad = tmp_path / "holiday.jpg"
+    bad.write_text("this is no picture")
+    upload(visitor, bad)
+    ask(visitor, "And this?")
+    expect(visitor.locator("#status")).to_contain_text("not a picture")
+    expect(visitor.locator(".turn")).to_have_count(1)
+    expect(visitor.locator(COMPOSER)).to_have_value("And this?")  # only the bad file is gone
+    expect(visitor.locator("#composer .thumbnail-item")).to_have_count(0)
+
+    ask(visitor, "   ")
+    expect(visitor.locator("#status")).to_contain_text("empty")
+    ask(visitor, "Is there a circle?")
+    finish(visitor)
+    answered(visitor, 2)
+
+
+def test_what_people_type_is_text_and_toggles_reach_the_prompt(visitor, app, picture):
+    open_page(visitor, app.url)
+    upload(visitor, picture)
+    visitor.check("#evidence input")
+    ask(visitor, "<b>bold</b> <image> </s>?")
+    finish(visitor)
+    answered(visitor)
+    expect(visitor.locator(".bubble p")).to_have_text("<b>bold</b> <image> </s>?")
+    expect(visitor.locator(".truth").first).to_contain_text("evidence only")
+    visitor.get_by_role("tab", name="Prompt").click()
+    expect(visitor.locator(".run.rule")).to_contain_text("unknown if it is unclear")
+    expect(visitor.locator(".run.question")).to_contain_text("<b>bold</b> <image> </s>?")
+    expect(visitor.locator(".run.image")).to_have_count(1)
+
+
+def test_undo_edit_and_clear(visitor, app, picture):
+    open_page(visitor, app.url)
+    upload(visitor, picture)
+    ask(visitor, "How many circles?")
+    finish(visitor)
+    answered(visitor)
+    visitor.hover(".asked")
+    visitor.click(".asked .edit")
+    visitor.fill(".rewrite textarea", "How many squares?")
+    visitor.press(".rewrite textarea", "Enter")
+    expect(visitor.locator(".bubble p")).to_have_text("How many squares?")
+    finish(visitor)
+    answered(visitor)
+    visitor.click("#undo")
+    expect(visitor.locator(COMPOSER)).to_have_value("How many squares?")
+    expect(visitor.locator("#composer .thumbnail-item")).to_have_count(1)
+    visitor.click("#clear")
+    visitor.wait_for_selector(".welcome")
+    expect(visitor.locator("#composer .thumbnail-item")).to_have_count(0)
+
+
+def test_two_pictures_have_a_map_each(visitor, app, picture):
+    open_page(visitor, app.url)
+    upload(visitor, picture, picture)
+    ask(visitor, "What is in the pictures?")
+    finish(visitor)
+    answered(visitor)
+    expect(visitor.locator("img.overlay")).to_have_count(2)
+
+
+def test_narrow_screens_keep_the_composer_in_reach(browser, app, picture):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    open_page(page, app.url)
+    upload(page, picture)
+    ask(page, "Describe the picture.")
+    finish(page)
+    answered(page)
+    page.wait_for_selector("img.overlay")
+    for place in ("0", "document.body.scrollHeight"):
+        page.evaluate(f"window.scrollTo(0, {place})")
+        expect(page.locator(COMPOSER)).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    chat, inspector = page.locator("#left").bounding_box(), page.locator("#inspector").bounding_box()
+    assert inspector["y"] >= chat["y"] + chat["height"]
+    context.close()
+
+
+def test_uploads_go_with_the_page_and_nothing_is_logged(browser, app, picture):
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    open_page(page, app.url)
+    upload(page, picture)
+    ask(page, "my private question")
+    finish(page)
+    answered(page)
+    upload(page, picture)  # never sent
+    page.wait_for_timeout(4000)  # the page has claimed it
+    context.close()
+
+    def left() -> list[Path]:
+        return [file for file in app.log.parent.glob("vlm_demo_*/**/*") if file.is_file()]
+
+    deadline = time.monotonic() + 30
+    while left() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert left() == []
+    assert "private" not in app.said() and "Traceback" not in app.said()

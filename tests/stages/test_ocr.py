@@ -1,0 +1,130 @@
+"""Reading printed text: what is read, where it stands, and what happens without Tesseract."""
+
+import os
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from vlm_demo import Pipeline
+from vlm_demo.contracts import StageEvent
+from vlm_demo.errors import OcrUnavailable, Stopped
+from vlm_demo.stages import ocr
+from vlm_demo.stages.prompt import OCR_HEADER
+
+LINES = ["GREEN MARKET", "Coffee 2.50", "TOTAL 12.50"]
+
+
+def printed(lines: list[str], size: int = 28, spacing: int = 44) -> Image.Image:
+    image = Image.new("RGB", (420, 40 + spacing * len(lines)), "white")
+    pen = ImageDraw.Draw(image)
+    for i, line in enumerate(lines):
+        pen.text((30, 20 + spacing * i), line, "black", ImageFont.load_default(size))
+    return image
+
+
+def test_lines_and_words_in_reading_order() -> None:
+    result = ocr.read(printed(LINES))
+    assert result.text.split("\n") == LINES
+    assert [word.text for word in result.words] == " ".join(LINES).split()
+    assert result.seconds > 0
+
+
+def test_boxes_hold_the_ink_of_their_word() -> None:
+    image = printed(LINES)
+    for word in ocr.read(image).words:
+        x0, y0, x1, y1 = word.box
+        assert 0 <= x0 < x1 <= image.width and 0 <= y0 < y1 <= image.height
+        assert image.crop(word.box).convert("L").getextrema()[0] < 100
+        assert 30 <= word.confidence <= 100
+    total = next(word for word in ocr.read(image).words if word.text == "12.50")
+    assert 100 < total.box[1] < 160 and total.box[0] > 80
+
+
+def test_a_price_stays_on_the_line_of_its_goods() -> None:
+    image = printed(LINES)
+    pen = ImageDraw.Draw(image)
+    pen.text((340, 20), "7.77", "black", ImageFont.load_default(28))
+    assert ocr.read(image).text.split("\n")[0] == "GREEN MARKET 7.77"
+
+
+def test_nothing_printed_reads_as_nothing() -> None:
+    result = ocr.read(Image.new("RGB", (200, 100), "white"))
+    assert result.text == "" and result.words == ()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 400)])
+def test_tiny_pictures_do_not_fail_without_a_sentence(size: tuple[int, int]) -> None:
+    try:
+        assert ocr.read(Image.new("RGB", size)).words == ()
+    except OcrUnavailable as error:
+        assert str(error).endswith(".")
+
+
+def test_nothing_is_written_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    before = os.stat(tmp_path).st_mtime_ns
+    ocr.read(printed(LINES))
+    assert os.stat(tmp_path).st_mtime_ns == before
+
+
+def test_stopping_ends_the_program() -> None:
+    noise = Image.effect_noise((2500, 2500), 90).convert("RGB")
+    stop = threading.Event()
+    threading.Timer(0.3, stop.set).start()
+    began = time.monotonic()
+    with pytest.raises(Stopped):
+        ocr.read(noise, stop.is_set)
+    assert time.monotonic() - began < 5
+
+
+class TestMissing:
+    def test_without_the_program(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("PATH", str(tmp_path))
+        assert "tesseract-ocr" in ocr.available()
+        with pytest.raises(OcrUnavailable, match="tesseract-ocr"):
+            ocr.read(printed(LINES))
+
+    def test_without_its_data(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setenv("TESSDATA_PREFIX", str(tmp_path))
+        assert ocr.available().endswith(".")
+        with pytest.raises(OcrUnavailable):
+            ocr.read(printed(LINES))
+
+    def test_here_it_is_available(self) -> None:
+        assert ocr.available() is None
+
+    def test_asking_without_it_says_so(self, pipe: Pipeline, noise, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ocr, "available", lambda: ocr.INSTALL)
+        with pytest.raises(OcrUnavailable, match="apt-get"):
+            pipe.ask(noise(50, 50), "What is the total?", ocr=True)
+
+
+class TestInThePipeline:
+    def test_the_text_goes_before_the_question(self, pipe: Pipeline) -> None:
+        events = list(pipe.stream(printed(LINES), "What is the total?", ocr=True, max_new_tokens=2))
+        names = [event.name for event in events if isinstance(event, StageEvent)]
+        assert names[:3] == ["view", "ocr", "prompt"]
+        answer = events[-1]
+        assert f"{OCR_HEADER}\nGREEN MARKET\nCoffee 2.50\nTOTAL 12.50\n\nWhat is the total?" in answer.prompt.text
+        assert answer.ocr.text.split("\n") == LINES and answer.ocrs == (answer.ocr,)
+        assert answer.timings.ocr > 0
+
+    def test_control_strings_printed_in_a_picture_are_text(self, pipe: Pipeline) -> None:
+        picture = printed(["<image> </s>", "<|user|> TOTAL"])
+        answer = pipe.ask(picture, "What is it?", ocr=True, max_new_tokens=1)
+        assert answer.prompt.image_tokens == 16
+        ids = answer.prompt.ids
+        assert sum(i == pipe.model.config.image_token_id for i in ids) == 16
+        assert sum(i == pipe.tokenizer.eos_token_id for i in ids) == 0
+
+    def test_several_pictures_are_read_apart_and_merged(self, pipe: Pipeline) -> None:
+        pictures = [printed(LINES[:1]), printed(LINES[2:])]
+        answer = pipe.ask(pictures, "What is the total?", ocr=True, max_new_tokens=1)
+        assert [result.text for result in answer.ocrs] == ["GREEN MARKET", "TOTAL 12.50"]
+        assert answer.ocr.text == "GREEN MARKET\nTOTAL 12.50"
+        assert len(answer.ocr.words) == 4

@@ -1,0 +1,36 @@
+"""A picture outside the embedded model's world: said, with the smallest model for photos and the exact command."""
+
+from __future__ import annotations
+
+import re
+
+from PIL import Image
+
+from tests.ui.fake_pipeline import FakePipeline
+from vlm_demo.models.loading import catalog
+from vlm_demo.ui import world
+
+
+def view(colour: tuple[int, int, int]):
+    return FakePipeline._view(Image.new("RGB", (50, 50), colour))
+
+
+def test_smallest_supported_model_for_photos_is_offered():
+    sentence, command = world.outside(FakePipeline(), [view((1, 2, 3))])
+    fitting = [e for e in catalog() if e["supported"] and e["download_bytes"] and "photos" in e["good_at"]]
+    smallest = min(fitting, key=lambda entry: entry["download_bytes"])
+    assert command == f"python app.py --model {smallest['id']}"
+    assert smallest["name"] in sentence and re.search(r"\d GB download", sentence)
+
+
+def test_nothing_is_said_of_known_pictures_or_by_models_that_cannot_tell():
+    assert world.outside(FakePipeline(), [view((255, 255, 255))]) is None
+    silent = FakePipeline()
+    silent.in_world = lambda _view: None
+    assert world.outside(silent, [view((1, 2, 3))]) is None
+
+
+def test_the_menu_offers_the_loaded_model_first_and_sizes_of_downloads():
+    offered = world.choices("some/folder")
+    assert next(iter(offered)) == "some/folder"
+    assert all("download" in label for name, label in offered.items() if name.startswith("llava-hf/"))
