@@ -63,7 +63,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
 
     print(f"Loading {flags.model} ...", flush=True)
     try:
-        page = start.page(flags.model, flags.quantize, flags.device)
+        page = start.page(flags.model, flags.quantize, flags.device, waiting if sys.stderr.isatty() else None)
     except VlmDemoError as error:
         print(error, file=sys.stderr)
         return 1
@@ -91,6 +91,12 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         print(f"Public link: {link}" if link else NO_LINK, flush=True)
     page.block_thread()
     return 0
+
+
+def waiting(fraction: float | None, text: str) -> None:
+    """One line on the terminal that says what is being waited for, such as a download."""
+    said = text if fraction is None else f"{text} ({fraction:.0%})"
+    print(f"\r{said}\033[K", end="\n" if fraction == 1 else "", file=sys.stderr, flush=True)
 
 
 def tunnel(flags: argparse.Namespace) -> str | None:

@@ -178,11 +178,19 @@ def train(arguments: list[str]) -> int:
     return train_main(arguments) or 0
 
 
+def draw(arguments: list[str]) -> int:
+    """Hand every argument to the drawing of held-out pictures."""
+    from vlm_demo.synthetic.export import main as draw_main
+
+    return draw_main(arguments)
+
+
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "ask": (ask, "ask a question about a picture"),
     "explain": (explain, "see where the model looks for a given answer"),
     "check": (check, "report the environment: what works, what is missing"),
     "evaluate": (evaluate, "score a folder of questions with known answers"),
+    "draw": (draw, "draw held-out pictures with questions, for evaluate"),
     "train": (train, "train an embedded model"),
 }
 

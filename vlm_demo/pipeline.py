@@ -27,10 +27,11 @@ from vlm_demo.contracts import (
     Turn,
     View,
 )
-from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, Stopped
+from vlm_demo.errors import BadImage, BadQuestion, Stopped
 from vlm_demo.explain import heatmap, tap, world
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
+from vlm_demo.stages import ocr
 from vlm_demo.stages.bridge import Bridge
 from vlm_demo.stages.encoder import Encoder
 from vlm_demo.stages.guard import Cancelled, Guard, check
@@ -232,14 +233,16 @@ class Pipeline:
 
         if work.ocr:
             began = time.perf_counter()
-            work.ocrs = self._read(work, len(earlier))
+            # The question's own pictures; in a follow-up without any, the earlier ones.
+            pictures = work.views[len(earlier) :] or work.views
+            work.ocrs = tuple(ocr.read(view.image, work.cancelled) for view in pictures)
             count = sum(len(result.words) for result in work.ocrs)
             yield work.done("ocr", began, f"{count} word{'s' * (count != 1)}")
 
         check(work.cancelled)
         began = time.perf_counter()
         counts = [view.grid[0] * view.grid[1] + self._leading for view in work.views]
-        merged = _merged(work.ocrs)
+        merged = ocr.merged(work.ocrs)
         work.prompt = self.prompt(
             work.question,
             counts,
@@ -261,18 +264,6 @@ class Pipeline:
         tokens = f"{work.image_tokens.counts[0]}×{work.image_tokens.embeddings.shape[-1]}"
         yield work.done("bridge", began, f"{number}{features} → {number}{tokens}")
 
-    def _read(self, work: _Work, earlier: int) -> tuple[OcrResult, ...]:
-        """OCR of the question's own pictures, at full resolution."""
-        from vlm_demo.stages import ocr
-
-        missing = ocr.available()
-        if missing:
-            raise OcrUnavailable(missing)
-        results = []
-        for view in work.views[earlier:] or work.views:
-            results.append(ocr.read(view.image, work.cancelled))
-        return tuple(results)
-
     def _answer(self, work: _Work, writing: Writing, stopped: bool) -> Answer:
         return Answer(
             text=writing.text,
@@ -280,7 +271,7 @@ class Pipeline:
             words=words_of(writing.tokens),
             prompt=work.prompt,
             views=work.views,
-            ocr=_merged(work.ocrs),
+            ocr=ocr.merged(work.ocrs),
             ocrs=work.ocrs,
             timings=Timings(**work.seconds, total=time.perf_counter() - work.started),
             memory=self.memory(),
@@ -312,11 +303,3 @@ def _listed(image: Any) -> list[Source]:
 
 def _by(shape: Sequence[int]) -> str:
     return "×".join(str(int(length)) for length in shape)
-
-
-def _merged(results: tuple[OcrResult, ...]) -> OcrResult | None:
-    if len(results) <= 1:
-        return results[0] if results else None
-    text = "\n".join(result.text for result in results if result.text)
-    words = tuple(word for result in results for word in result.words)
-    return OcrResult(text, words, sum(result.seconds for result in results))

@@ -133,3 +133,11 @@ def picture(tmp_path: Path) -> Path:
     path = tmp_path / "scene.png"
     image.save(path)
     return path
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Another picture: Chromium does not tell the page of a file that is chosen twice in a row."""
+    path = tmp_path / "other.png"
+    Image.new("RGB", (120, 90), "green").save(path)
+    return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import time
 from pathlib import Path
 
@@ -18,6 +19,8 @@ WATCH_STREAM = """() => {
     if (words) window.streamed.add(words.textContent.length);
   }).observe(document.getElementById('live'), { childList: true, subtree: true, characterData: true });
 }"""
+
+expect.set_options(timeout=PATIENCE)
 
 
 def open_page(page: Page, url: str) -> None:
@@ -118,6 +121,20 @@ def test_words_stream_and_stop_ends_the_computing(visitor, slow_app, picture):
     answered(visitor, 2)
 
 
+def test_what_is_typed_and_added_while_an_answer_comes_stays(visitor, slow_app, picture, other):
+    open_page(visitor, slow_app.url)
+    upload(visitor, picture)
+    ask(visitor, "Describe the picture at length.")
+    visitor.wait_for_selector("#live .words")
+    upload(visitor, other)
+    visitor.fill(COMPOSER, "the next question")
+    visitor.click(".stop-button")
+    answered(visitor)
+    visitor.wait_for_selector("img.overlay")
+    expect(visitor.locator(COMPOSER)).to_have_value("the next question")
+    expect(visitor.locator("#composer .thumbnail-item")).to_have_count(1)
+
+
 def test_a_page_that_is_closed_frees_the_model(browser, visitor, slow_app, picture):
     leaving = browser.new_page()
     leaving.set_default_timeout(PATIENCE)
@@ -204,6 +221,26 @@ def test_two_pictures_have_a_map_each(visitor, app, picture):
     expect(visitor.locator("img.overlay")).to_have_count(2)
 
 
+DROP = """async ([selector, content]) => {
+  const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
+  const carried = new DataTransfer();
+  carried.items.add(new File([bytes], 'dropped.png', { type: 'image/png' }));
+  const target = document.querySelector(selector);
+  const event = selector.includes('textarea')
+    ? new ClipboardEvent('paste', { clipboardData: carried, bubbles: true, cancelable: true })
+    : new DragEvent('drop', { dataTransfer: carried, bubbles: true, cancelable: true });
+  target.dispatchEvent(event);
+}"""
+
+
+def test_pictures_can_be_dropped_anywhere_and_pasted(visitor, app, picture):
+    open_page(visitor, app.url)
+    content = base64.b64encode(picture.read_bytes()).decode()
+    for number, target in enumerate(("#composer .full-container", "#talk", COMPOSER), 1):
+        visitor.evaluate(DROP, [target, content])
+        expect(visitor.locator("#composer .thumbnail-item")).to_have_count(number)
+
+
 def test_narrow_screens_keep_the_composer_in_reach(browser, app, picture):
     context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
     context.set_default_timeout(PATIENCE)
@@ -223,7 +260,7 @@ def test_narrow_screens_keep_the_composer_in_reach(browser, app, picture):
     context.close()
 
 
-def test_uploads_go_with_the_page_and_nothing_is_logged(browser, app, picture):
+def test_uploads_go_with_the_page_and_nothing_is_logged(browser, app, picture, other):
     context = browser.new_context()
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
@@ -232,7 +269,7 @@ def test_uploads_go_with_the_page_and_nothing_is_logged(browser, app, picture):
     ask(page, "my private question")
     finish(page)
     answered(page)
-    upload(page, picture)  # never sent
+    upload(page, other)  # never sent
     page.wait_for_timeout(4000)  # the page has claimed it
     context.close()
 

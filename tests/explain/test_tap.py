@@ -14,7 +14,7 @@ QUESTION = "How many circles are there?"
 
 
 # In bf16 the two attentions round differently and later layers carry that on, so there only the first is comparable.
-@pytest.mark.parametrize(("dtype", "depth", "tolerance"), [(torch.float32, 3, 2e-5), (torch.bfloat16, 1, 5e-3)])
+@pytest.mark.parametrize(("dtype", "depth", "tolerance"), [(torch.float32, 3, 2e-5), (torch.bfloat16, 1, 2e-2)])
 def test_rows_are_eager_attentions_at_every_step_layer_and_head(dtype, depth, tolerance, tmp_path: Path, noise):
     folder = tiny_llava(tmp_path, dtype=dtype)
     pipe = Pipeline.from_pretrained(folder)

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from PIL import Image
 
@@ -64,6 +64,15 @@ def read(image: Image.Image, cancelled: Cancelled | None = None) -> OcrResult:
     return OcrResult(text, tuple(word for line in lines for word in line), time.perf_counter() - began)
 
 
+def merged(results: Sequence[OcrResult]) -> OcrResult | None:
+    """The reading of several pictures as one result, None for no picture. Boxes stay in their own picture."""
+    if len(results) <= 1:
+        return results[0] if results else None
+    text = "\n".join(result.text for result in results if result.text)
+    words = tuple(word for result in results for word in result.words)
+    return OcrResult(text, words, sum(result.seconds for result in results))
+
+
 def _run(picture: bytes, cancelled: Cancelled | None) -> str:
     """Give Tesseract a picture; returns its table."""
     # Its own threads gain little on one picture, and take the cores from the model.
@@ -90,7 +99,8 @@ def _run(picture: bytes, cancelled: Cancelled | None) -> str:
             program.kill()
         talk.join(5)
     if program.returncode or not told:
-        raise OcrUnavailable("Tesseract cannot read this picture: crop or enlarge it, or turn OCR off.")
+        problem = "Tesseract cannot read this picture: crop or enlarge it, or turn OCR off."
+        raise OcrUnavailable(available() or problem)
     return told[0].decode("utf-8", "replace")
 
 

@@ -281,6 +281,16 @@ PHRASINGS: dict[str, tuple[str, ...]] = {
         "Which company is the receipt from?",
         "Name the shop.",
     ),
+    "transcript": (
+        "What does the text say?",
+        "Read the text.",
+        "What is written here?",
+        "Read what is written.",
+        "What does it say?",
+        "Tell me what is written.",
+        "What does the receipt say?",
+        "Read the receipt.",
+    ),
     "field": (
         "What is the {field}?",
         "What is the {field} on the receipt?",

@@ -32,10 +32,13 @@ EXTREMES = {
 
 
 class SceneAsker:
-    """Makes questions about one scene; every method returns one question, or None if it does not fit the scene."""
+    """Makes questions about one scene; every method returns one question, or None if it does not fit the scene.
 
-    def __init__(self, picture: Picture, rng: np.random.Generator) -> None:
-        self.picture, self.rng = picture, rng
+    ``wide`` adds relations, extremes, comparisons and compound statements.
+    """
+
+    def __init__(self, picture: Picture, rng: np.random.Generator, wide: bool = False) -> None:
+        self.picture, self.rng, self.wide = picture, rng, wide
         self.things = [t for t in picture.things if t.visible > 0.05]
         self.clear = all(t.visible >= FAINT for t in self.things)
         self.side = max(picture.image.size)
@@ -45,10 +48,11 @@ class SceneAsker:
         if not self.things:
             return [(1.0, self.count), (1.0, self.exist)]
         makers: list[tuple[float, Maker]] = [
-            (1.6, self.colour), (1.4, self.shape), (2.2, self.count), (1.8, self.exist), (1.2, self.where),
-            (1.2, self.relation), (1.2, self.extreme), (0.5, self.compare), (1.6, self.statement),
-            (0.8, self.describe), (0.5, self.what), (0.25, self.background), (0.06, self.medium),
+            (2.0, self.colour), (1.6, self.shape), (2.4, self.count), (2.0, self.exist), (1.4, self.where),
+            (1.4, self.statement), (0.8, self.describe), (0.5, self.what), (0.25, self.background), (0.06, self.medium),
         ]  # fmt: skip
+        if self.wide:
+            makers += [(1.2, self.relation), (1.2, self.extreme), (0.5, self.compare)]
         if len(self.things) == 1:
             makers.append((1.0, self.only))
         return makers
@@ -306,7 +310,7 @@ class SceneAsker:
         if made is None:
             return None
         text, truth = made
-        if self.rng.random() < 0.15:
+        if self.wide and self.rng.random() < 0.15:
             other = self.clause()
             if other is not None:
                 both = self.rng.random() < 0.5
@@ -320,7 +324,8 @@ class SceneAsker:
         """A clause and whether it is true here."""
         if not self.clear:
             return None
-        return self.pick([self._exists, self._exists, self._counts, self._relates, self._selects, self._same])()
+        clauses = [self._exists, self._exists, self._counts]
+        return self.pick([*clauses, self._relates, self._selects, self._same] if self.wide else clauses)()
 
     def _exists(self) -> tuple[str, bool]:
         truth = bool(self.rng.random() < 0.5)

@@ -17,6 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the training itself")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --runs")
+    parser.add_argument("--from", dest="start", type=Path, help="go on from an exported checkpoint, with tune alone")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of resumable checkpoints and logs")
     parser.add_argument("--out", type=Path, default=Path("assets/models"), help="the checkpoint goes to OUT/FAMILY")
     parser.add_argument("--export-only", action="store_true", help="train nothing; write the newest state to OUT")
@@ -33,13 +34,15 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     folder, target = args.runs / args.family, args.out / args.family
     if not args.export_only:
-        llava.train(folder, args.minutes, args.seed, args.device, args.workers, args.resume)
+        llava.train(folder, args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
     model, tokenizer = llava.load_latest(folder, args.seed)
     llava.save(model, tokenizer, target)
     save_world(model, target, args.seed)
     heatmaps.choose(target, args.seed)
-    stages = {name: json.loads((folder / f"{name}.json").read_text()) for name in llava.SHARES}
+    files = {name: folder / f"{name}.json" for name in llava.SHARES}
+    stages = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
     command = f"python -m vlm_demo train {args.family} --minutes {args.minutes:g} --seed {args.seed}"
+    command += f" --from {args.start}" if args.start else ""
     card.write(target, stages, card.measure(target, args.per_kind), command)
     print(f"saved {target}")
     return 0

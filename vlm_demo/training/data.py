@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast
 
 from vlm_demo.synthetic.charts import draw_chart
-from vlm_demo.synthetic.questions import ask
+from vlm_demo.synthetic.questions import ask, transcript
 from vlm_demo.synthetic.receipts import draw_receipt, imitate_ocr
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.world import Picture
@@ -18,7 +18,7 @@ from vlm_demo.training.packing import Packer, collate
 from vlm_demo.training.patches import GRID, model_pixels, patch_labels
 
 PICTURES, LONG_PICTURES = 6, 5  # a batch; the second where the prompt holds OCR text
-QUESTIONS = 14
+QUESTIONS, LONG_QUESTIONS = 14, 8
 # "text" is a receipt's OCR text without its picture: what is copied from text can be learnt from text, faster.
 DRAW: dict[str, Callable[[np.random.Generator], Picture]] = {
     "scene": draw_scene,
@@ -28,16 +28,25 @@ DRAW: dict[str, Callable[[np.random.Generator], Picture]] = {
     "text": draw_receipt,
 }
 KINDS = tuple(DRAW)
-KIND_SHARES = (0.54, 0.1, 0.08, 0.1, 0.18)
+KIND_SHARES = (0.74, 0.2, 0.02, 0.04, 0.0)
 
 
 def _picture_parts(picture) -> tuple[np.ndarray, ...]:
     labels = patch_labels(picture)
-    return model_pixels(picture.image), labels.shape, labels.colour, labels.middle, labels.extent, labels.covered
+    return (
+        model_pixels(picture.image),
+        labels.shape,
+        labels.colour,
+        labels.middle,
+        labels.extent,
+        labels.covered,
+        labels.row,
+        labels.column,
+    )
 
 
 def _stacked(parts: list[tuple[np.ndarray, ...]]) -> dict[str, torch.Tensor]:
-    names = ("pixels", "shape", "colour", "middle", "extent", "covered")
+    names = ("pixels", "shape", "colour", "middle", "extent", "covered", "row", "column")
     return {
         name: torch.from_numpy(np.stack(column)) for name, column in zip(names, zip(*parts, strict=True), strict=True)
     }
@@ -82,7 +91,7 @@ class QuestionBatches(IterableDataset):
     def batch(self, rng: np.random.Generator, packer: Packer, text_packer: Packer) -> dict[str, torch.Tensor]:
         """One batch, drawn from ``rng``."""
         kind = str(rng.choice(KINDS, p=KIND_SHARES))
-        reads = kind in ("chart ocr", "receipt")
+        reads = kind in ("chart ocr", "receipt", "text")
         parts, packed = [], []
         for _ in range(LONG_PICTURES if reads else PICTURES):
             picture = DRAW[kind](rng)
@@ -91,7 +100,9 @@ class QuestionBatches(IterableDataset):
                 read = imitate_ocr(picture.facts["texts"], rng)
             elif kind == "scene" and rng.random() < 0.03:
                 read = _nothing_much(rng)
-            questions = ask(picture, QUESTIONS, rng, read)
+            questions = ask(picture, LONG_QUESTIONS if reads else QUESTIONS, rng, read)
+            if kind in ("receipt", "text") and read and rng.random() < 0.5:
+                questions.append(transcript(read, rng))
             if kind != "text":
                 parts.append(_picture_parts(picture))
             packed.append((text_packer if kind == "text" else packer).pack(questions, read, rng))

@@ -42,8 +42,9 @@ from vlm_demo.training.run import train_stage
 from vlm_demo.training.start import prepare, whiten
 from vlm_demo.training.tokenizer import train_tokenizer
 
-SHARES = {"vit": 0.23, "align": 0.32, "tune": 0.45}  # of the time
+SHARES = {"vit": 0.23, "align": 0.32, "tune": 0.41}  # of the time
 PATCH_WEIGHT, WORD_WEIGHT = 0.3, 0.25
+ROW_NAMES, COLUMN_NAMES = ("top", "center", "bottom"), ("left", "center", "right")
 NEARNESS = 16.0  # the inverse temperature of the cosine between an image token and a word
 
 
@@ -110,13 +111,14 @@ def vit_loss(batch: dict[str, Tensor], vit: CLIPVisionModel, head: PatchHead, de
 
 @dataclass(frozen=True)
 class PatchWords:
-    """The words for what a patch shows, as tokens: int64 [names] in the order of SHAPE_NAMES and COLOUR_NAMES.
+    """The words for what a patch shows and where, as tokens: int64 [names] in the order of SHAPE_NAMES, COLOUR_NAMES,
+    ROW_NAMES and COLUMN_NAMES.
 
     ``asked`` are the forms inside a question (" red"), ``said`` those that begin an answer ("red").
     """
 
-    asked: tuple[Tensor, Tensor]
-    said: tuple[Tensor, Tensor]
+    asked: tuple[Tensor, ...]
+    said: tuple[Tensor, ...]
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerFast, device: str) -> PatchWords:
@@ -126,13 +128,13 @@ class PatchWords:
             first = [tokenizer(lead + name, add_special_tokens=False).input_ids[0] for name in names]
             return torch.tensor(first, device=device)
 
-        return cls(*((ids(SHAPE_NAMES, lead), ids(COLOUR_NAMES, lead)) for lead in (" ", "")))
+        every = (SHAPE_NAMES, COLOUR_NAMES, ROW_NAMES, COLUMN_NAMES)
+        return cls(*(tuple(ids(names, lead) for names in every) for lead in (" ", "")))
 
 
-def word_loss(logits: Tensor, shapes: Tensor, colours: Tensor) -> Tensor:
-    """Each patch's cross-entropy [patches] towards its shape's and its colour's word, half of it each."""
-    logs = logits.float().log_softmax(-1)
-    return -(logs.gather(-1, shapes[:, None]) + logs.gather(-1, colours[:, None])).squeeze(-1) / 2
+def word_loss(logits: Tensor, words: Tensor) -> Tensor:
+    """Each patch's cross-entropy [patches] towards its words [patches, n], an equal part of it each."""
+    return -logits.float().log_softmax(-1).gather(-1, words).mean(-1)
 
 
 def answer_loss(
@@ -146,7 +148,7 @@ def answer_loss(
     """Next-token loss on the answers, logits only where a token is predicted; with ``tuned`` plus the patch labels.
 
     Beside it every image token on an object learns to speak the language model's language: to lie near the input
-    embeddings of its shape's and colour's words, and to have these words as the model's own next token there.
+    embeddings of the words for its shape, colour and place, and to have these words as the model's own next token there.
     ``right`` is the share of answer tokens whose most likely token is the right one.
     """
     batch = _to(batch, device)
@@ -193,20 +195,32 @@ def _translation(
     """The mean word loss of the image tokens on objects: of the tokens themselves [B, patches, d], and of what the
     language model has made of them, ``hidden`` [B * patches, d]."""
     shown = (batch["shape"] > 0).flatten()
-    shapes, colours = batch["shape"].flatten()[shown], batch["colour"].flatten()[shown]
+    labels = [batch[key].flatten()[shown] for key in ("shape", "colour", "row", "column")]
+    asked, said = (
+        torch.stack([ids[label] for ids, label in zip(form, labels, strict=True)], -1)
+        for form in (words.asked, words.said)
+    )
     near = functional.normalize(image_tokens.flatten(0, 1)[shown].float(), dim=-1)
     vocabulary = functional.normalize(model.model.language_model.embed_tokens.weight.float(), dim=-1)
-    losses = word_loss(NEARNESS * near @ vocabulary.T, words.asked[0][shapes], words.asked[1][colours])
-    losses = losses + word_loss(model.lm_head(hidden[shown]), words.said[0][shapes], words.said[1][colours])
+    losses = word_loss(NEARNESS * near @ vocabulary.T, asked) + word_loss(model.lm_head(hidden[shown]), said)
     return losses.sum() / max(len(losses), 1)
 
 
-def train(folder: Path, minutes: float, seed: int, device: str, workers: int, resume: bool) -> dict[str, dict]:
-    """Run the three stages (each resumes where it stopped) and return what each did; checkpoints go to ``folder``."""
+def train(
+    folder: Path, minutes: float, seed: int, device: str, workers: int, resume: bool, start: Path | None = None
+) -> dict[str, dict]:
+    """Run the three stages (each resumes where it stopped) and return what each did; checkpoints go to ``folder``.
+
+    With ``start``, a checkpoint that an earlier run exported, only ``tune`` is run, for all of the time, from there.
+    """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
+    if start is not None and not (folder / "tokenizer").exists():
+        PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(folder / "tokenizer")
     tokenizer = _tokenizer(folder, seed)
     model = build(tokenizer)
+    if start is not None:
+        model.load_state_dict(LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32).state_dict())
     if device == "cpu":
         model.set_attn_implementation(attention.register())
     model.to(device)
@@ -224,10 +238,13 @@ def train(folder: Path, minutes: float, seed: int, device: str, workers: int, re
                 module.load_state_dict(state[key])
             done[name] = json.loads(finished.read_text())
             return
-        done[name] = train_stage(name, folder, modules, groups, batches, loss_of, minutes * SHARES[name], resume)
+        share = SHARES[name] if start is None else float(name == "tune")
+        if not share:
+            return
+        done[name] = train_stage(name, folder, modules, groups, batches, loss_of, minutes * share, resume)
         finished.write_text(json.dumps(done[name], indent=1))
 
-    if not (folder / "vit.pt").exists():
+    if start is None and not (folder / "vit.pt").exists():
         prepare(vit)
         sample = next(iter(loader(PatchBatches(seed + 2, 0, size=200), 1)))
         whiten(vit, as_pixel_values(sample["pixels"]).to(device))
@@ -245,7 +262,7 @@ def train(folder: Path, minutes: float, seed: int, device: str, workers: int, re
     stage(
         "align",
         {"model": model, "head": head},
-        [{"params": others, "lr": 1e-3}, {"params": hidden, "lr": 2e-3, "muon": True}],
+        [{"params": others, "lr": 2.5e-3}, {"params": hidden, "lr": 5e-3, "muon": True}],
         lambda start: loader(QuestionBatches(seed, start, tokenizer), workers),
         partial(answer_loss, model=model, head=head, words=words, tuned=False, device=device),
     )
@@ -253,9 +270,9 @@ def train(folder: Path, minutes: float, seed: int, device: str, workers: int, re
         "tune",
         {"model": model, "head": head},
         [
-            {"params": others, "lr": 8e-4},
-            {"params": [*vit.parameters(), *head.parameters()], "lr": 3e-4},
-            {"params": hidden, "lr": 1.5e-3, "muon": True},
+            {"params": others, "lr": 2.5e-3},
+            {"params": [*vit.parameters(), *head.parameters()], "lr": 4e-4},
+            {"params": hidden, "lr": 5e-3, "muon": True},
         ],
         lambda start: loader(QuestionBatches(seed + 1, start, tokenizer), workers),
         partial(answer_loss, model=model, head=head, words=words, tuned=True, device=device),
@@ -306,7 +323,7 @@ def save(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFas
     model = model.to(torch.bfloat16)
     model.set_attn_implementation("sdpa")
     model.generation_config = GenerationConfig(
-        max_new_tokens=96,
+        max_new_tokens=128,
         do_sample=False,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,

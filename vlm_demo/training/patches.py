@@ -36,6 +36,7 @@ class PatchLabels:
         middle: float32 [patches], 1 where the middle of an object lies.
         extent: float32 [patches, 2], log of the object's width and height as shares of the padded side, 0 elsewhere.
         covered: float32 [patches, POINTS * POINTS], 1 where any object covers the point.
+        row, column: int64 [patches], the third of the picture (not of its padding) in which the patch lies, 0..2.
     """
 
     shape: np.ndarray
@@ -43,6 +44,8 @@ class PatchLabels:
     middle: np.ndarray
     extent: np.ndarray
     covered: np.ndarray
+    row: np.ndarray
+    column: np.ndarray
 
 
 def model_pixels(image: Image.Image) -> np.ndarray:
@@ -78,7 +81,11 @@ def patch_labels(picture: Picture) -> PatchLabels:
         middle[min(int(y), GRID - 1) * GRID + min(int(x), GRID - 1)] = 1
     extent = np.where(shown[:, None], sizes[best], 0.0).astype(np.float32)
     covered = (cells > 0).astype(np.float32)
-    return PatchLabels(shape.astype(np.int64), colour.astype(np.int64), middle, extent, covered)
+    centres = (np.arange(GRID) + 0.5) / GRID * side
+    column, row = ((centres - (side - n) // 2) * 3 // n for n in (width, height))
+    row, column = (np.clip(third, 0, 2).astype(np.int64) for third in (row, column))
+    thirds = (np.repeat(row, GRID), np.tile(column, GRID))
+    return PatchLabels(shape.astype(np.int64), colour.astype(np.int64), middle, extent, covered, *thirds)
 
 
 def _extent(thing, side: int) -> tuple[float, float]:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 
-from vlm_demo.explain.world import pooled
+from vlm_demo.explain.world import World, mahalanobis, pooled, save
 from vlm_demo.synthetic.charts import draw_chart
 from vlm_demo.synthetic.receipts import draw_receipt
 from vlm_demo.synthetic.scenes import draw_scene
@@ -41,9 +40,6 @@ def save_world(model, target: Path, seed: int) -> None:
     spread = torch.cov((fitted - mean).T)
     ridge = 0.05 * spread.diagonal().mean()
     precision = torch.linalg.inv(spread + ridge * torch.eye(len(mean), dtype=torch.double))
-    gaps = others - mean
-    distance = (gaps @ precision * gaps).sum(-1).sqrt()
+    distance = mahalanobis(others, mean, precision)
     scale = torch.stack([distance.quantile(0.99), 1.5 * distance.max()])
-    save_file(
-        {"mean": mean.float(), "precision": precision.float(), "scale": scale.float()}, target / "world.safetensors"
-    )
+    save(target, World(mean.float(), precision.float(), scale.float()))

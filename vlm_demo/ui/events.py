@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -116,14 +117,16 @@ class Events:
             session.show(exchange, chat.first_telling_word(exchange.answer))
         yield {**self.parts.talk(session), **self.parts.inside(session)}
 
-    def _compute(self, session: Session, exchange: Exchange) -> Iterator[None]:
+    def _compute(self, session: Session, exchange: Exchange) -> Generator[None, None, None]:
         """Run the pipeline for one exchange, yielding after each change of it."""
         sources, history = session.context(exchange)
         toggles = {"ocr": exchange.ocr, "evidence_only": exchange.evidence_only}
         with self.service.pipeline(exchange.stop.is_set) as pipe:
             exchange.state = "running"
             yield
-            stream = pipe.stream(sources, exchange.question, **toggles, history=history, cancelled=exchange.stop.is_set)
+            stream: Any = pipe.stream(
+                sources, exchange.question, **toggles, history=history, cancelled=exchange.stop.is_set
+            )
             with closing(stream):
                 for event in stream:
                     if isinstance(event, StageEvent):

@@ -50,7 +50,8 @@ class Service:
         self.model, self.quantize = model, quantize
         self._use = threading.Lock()
         self._switch = threading.Lock()
-        self._busy, self._fraction = "", None
+        self._busy = ""
+        self._fraction: float | None = None
         self._facts = _facts(pipe)
 
     @property

@@ -21,9 +21,14 @@ EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 __all__ = ["examples", "launch_options", "page"]
 
 
-def page(model: str, quantize: str, device: str | None) -> gr.Blocks:
+def page(model: str, quantize: str, device: str | None, progress: Progress | None = None) -> gr.Blocks:
     """Load ``model`` and build its page.
 
+    Args:
+        model: an embedded model's name, a folder, or a hub id.
+        quantize: ``none``, ``8bit`` or ``4bit``.
+        device: of torch; None = the best there is.
+        progress: told how the loading goes.
     Raises:
         VlmDemoError: the model cannot be loaded; the sentence says why.
     """
@@ -33,7 +38,7 @@ def page(model: str, quantize: str, device: str | None) -> gr.Blocks:
     def load(name: str, precision: str, progress: Progress | None = None) -> Pipeline:
         return Pipeline.from_pretrained(name, quantize=precision, device=device, progress=progress)
 
-    service = Service(load(model, quantize), load, model, quantize)
+    service = Service(load(model, quantize, progress), load, model, quantize)
     missing = ocr.available()
     return layout.build(service, examples(with_ocr=missing is None), missing)
 

@@ -1,0 +1,135 @@
+"""The model that the project ships: it answers, its toggles do what they say, and plain transformers agrees."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+from vlm_demo import Pipeline
+from vlm_demo.evaluation.answers import matches
+from vlm_demo.evaluation.pointing import hit
+from vlm_demo.models.loading import EMBEDDED
+from vlm_demo.stages.prompt import EVIDENCE_RULE
+from vlm_demo.synthetic.receipts import draw_receipt
+from vlm_demo.synthetic.scenes import draw_scene
+from vlm_demo.synthetic.world import SHAPES
+
+FOLDER = EMBEDDED / "llava"
+HELD_OUT = 4000  # seeds from here on are used by no training and no figure
+
+
+@pytest.fixture(scope="module")
+def llava() -> Pipeline:
+    return Pipeline.from_pretrained("llava")
+
+
+def disc(colour: str, size: tuple[int, int] = (500, 240)) -> Image.Image:
+    """A circle of one colour left of the middle, drawn by nobody's generator."""
+    image = Image.new("RGB", size, "white")
+    ImageDraw.Draw(image).ellipse((120, 60, 220, 160), fill=colour)
+    return image
+
+
+def test_plain_transformers_gives_the_same_answer(llava: Pipeline) -> None:
+    model = AutoModelForImageTextToText.from_pretrained(FOLDER)
+    processor = AutoProcessor.from_pretrained(FOLDER)
+    for seed, question in enumerate(["Describe the picture.", "How many shapes are there?", "Where is the circle?"]):
+        picture = draw_scene(np.random.default_rng(HELD_OUT + seed)).image
+        content = [{"type": "image"}, {"type": "text", "text": question}]
+        text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        inputs = processor(images=picture, text=text, return_tensors="pt", add_special_tokens=False)
+        inputs["pixel_values"] = inputs["pixel_values"].to(model.dtype)
+        ids = model.generate(**inputs)[0, inputs["input_ids"].shape[1] :]
+        answer = llava.ask(picture, question)
+        assert answer.text == processor.tokenizer.decode(ids, skip_special_tokens=True)
+        assert answer.prompt.text == text
+
+
+@pytest.mark.parametrize("colour", ["red", "green", "blue", "yellow"])
+def test_it_answers_about_a_picture_that_its_generator_did_not_draw(llava: Pipeline, colour: str) -> None:
+    picture = disc(colour)
+    assert matches("exact", llava.ask(picture, "What color is the circle?").text, (colour,))
+    assert llava.ask(picture, f"Is there a {colour} circle?").text == "yes"
+
+
+def test_exchanging_image_tokens_exchanges_the_answers(llava: Pipeline) -> None:
+    question = "What color is the circle?"
+    one, two = (llava.ask(disc(colour), question) for colour in ("red", "blue"))
+    tokens = [llava.bridge(llava.encoder(answer.view)) for answer in (one, two)]
+
+    def written(prompt, image_tokens) -> str:
+        return llava.tokenizer.decode([step.id for step in llava.llm(prompt, image_tokens)], skip_special_tokens=True)
+
+    assert one.text != two.text
+    assert written(one.prompt, tokens[1]) == two.text
+    assert written(two.prompt, tokens[0]) == one.text
+
+
+def test_ocr_changes_what_a_receipt_question_gets(llava: Pipeline) -> None:
+    right = {True: 0, False: 0}
+    for seed in range(8):
+        picture = draw_receipt(np.random.default_rng(HELD_OUT + seed))
+        for ocr in right:
+            answer = llava.ask(picture.image, "What is the total?", ocr=ocr)
+            right[ocr] += matches("money", answer.text, (picture.facts["total"],))
+            assert (answer.ocr is not None) == ocr
+            assert (answer.ocr is not None and answer.ocr.text in answer.prompt.text) == ocr
+    assert right[True] >= right[False] + 4
+
+
+def test_evidence_only_raises_abstention_and_changes_nothing_but_the_prompt(llava: Pipeline) -> None:
+    unknown = {True: 0, False: 0}
+    asked = 0
+    for seed in range(40):
+        picture = draw_scene(np.random.default_rng(HELD_OUT + seed))
+        absent = [shape for shape in SHAPES if all(thing.shape != shape for thing in picture.things)]
+        if not absent or not picture.things:
+            continue
+        asked += 1
+        question = f"What color is the {absent[0]}?"
+        answers = {rule: llava.ask(picture.image, question, evidence_only=rule) for rule in unknown}
+        for rule, answer in answers.items():
+            unknown[rule] += answer.text == "unknown"
+        assert answers[True].prompt.text == answers[False].prompt.text.replace(question, f"{question}\n{EVIDENCE_RULE}")
+        assert torch.equal(answers[True].view.pixel_values, answers[False].view.pixel_values)
+    assert unknown[True] >= 0.7 * asked
+    assert unknown[False] <= 0.2 * asked
+
+
+@pytest.mark.parametrize("quantize", ["8bit", "4bit"])
+def test_quantized_layers_are_bitsandbytes_and_smaller(llava: Pipeline, quantize: str) -> None:
+    small = Pipeline.from_pretrained("llava", quantize=quantize)
+    kinds = {"8bit": "Linear8bitLt", "4bit": "Linear4bit"}
+    core = small.model.model
+
+    def layers(part) -> set[str]:
+        return {type(module).__name__ for module in part.modules() if isinstance(module, torch.nn.Linear)}
+
+    assert layers(core.language_model) == {kinds[quantize]}
+    assert layers(core.vision_tower) == layers(core.multi_modal_projector) == {"Linear"}
+    assert small.memory().parameter_bytes < llava.memory().parameter_bytes
+    assert small.ask(disc("red"), "What color is the circle?").text == "red"
+
+
+def test_the_hottest_point_lies_on_what_the_word_names(llava: Pipeline) -> None:
+    hits = []
+    for colour in ("red", "green", "blue", "yellow", "purple", "orange"):
+        answer = llava.ask(disc(colour), "What color is the circle?")
+        heatmap = answer.heatmap(0)
+        assert heatmap.shape == (240, 500) and heatmap.max() == 1
+        hits.append(hit(heatmap, [(120, 60, 220, 160)]))
+    assert np.mean(hits) >= 0.6
+
+
+def test_a_photo_like_picture_is_outside_its_world(llava: Pipeline) -> None:
+    rng = np.random.default_rng(0)
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(320), np.fft.fftfreq(240)))
+    frequency[0, 0] = 1
+    # Natural pictures have a 1/f spectrum (Field 1987); this one has nothing else of them.
+    waves = [np.fft.ifft2(np.fft.fft2(rng.normal(size=(240, 320))) / frequency).real for _ in range(3)]
+    pixels = np.stack([255 * (w - w.min()) / np.ptp(w) for w in waves], -1)
+    strange = llava.in_world(llava.view(Image.fromarray(pixels.astype(np.uint8))))
+    familiar = llava.in_world(llava.view(draw_scene(np.random.default_rng(HELD_OUT)).image))
+    assert strange is not None and familiar is not None
+    assert strange < 0.5 < familiar
