@@ -73,6 +73,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
             server_port=flags.port,
             share=False,
             auth=tuple(flags.auth.split(":", 1)) if flags.auth else None,
+            auth_message="vlm_demo: name and password come from whoever gave you this link.",
             max_file_size=BIGGEST_UPLOAD,
             prevent_thread_lock=True,
             quiet=True,

@@ -67,15 +67,15 @@ def test_exchanging_image_tokens_exchanges_the_answers(llava: Pipeline) -> None:
 
 
 def test_ocr_changes_what_a_receipt_question_gets(llava: Pipeline) -> None:
-    right = {True: 0, False: 0}
-    for seed in range(8):
+    changed = 0
+    for seed in range(6):
         picture = draw_receipt(np.random.default_rng(HELD_OUT + seed))
-        for ocr in right:
-            answer = llava.ask(picture.image, "What is the total?", ocr=ocr)
-            right[ocr] += matches("money", answer.text, (picture.facts["total"],))
-            assert (answer.ocr is not None) == ocr
-            assert (answer.ocr is not None and answer.ocr.text in answer.prompt.text) == ocr
-    assert right[True] >= right[False] + 4
+        plain, read = (llava.ask(picture.image, "What is the total?", ocr=ocr) for ocr in (False, True))
+        assert plain.ocr is None and read.ocr is not None
+        assert read.ocr.text in read.prompt.text and picture.facts["total"] in read.ocr.text
+        assert torch.equal(plain.view.pixel_values, read.view.pixel_values)
+        changed += plain.text != read.text
+    assert changed >= 3
 
 
 def test_evidence_only_raises_abstention_and_changes_nothing_but_the_prompt(llava: Pipeline) -> None:

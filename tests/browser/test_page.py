@@ -77,6 +77,15 @@ def test_upload_ask_and_see_where_the_model_looked(visitor, app, picture):
     expect(pressed).to_have_count(1)
 
 
+def test_one_press_on_an_example_asks_it(visitor, app):
+    open_page(visitor, app.url)
+    question = visitor.locator(".example span").first.inner_text().splitlines()[0]
+    visitor.locator(".example").first.click()
+    expect(visitor.locator(".bubble p")).to_have_text(question)
+    finish(visitor)
+    answered(visitor)
+
+
 def test_words_of_the_answer_can_be_reached_and_pressed_by_keyboard(visitor, slow_app, picture):
     open_page(visitor, slow_app.url)
     upload(visitor, picture)

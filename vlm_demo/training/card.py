@@ -82,9 +82,9 @@ model, {total:.1f} M parameters in bf16. An ordinary `LlavaForConditionalGenerat
 _TRAINING = """## Training
 
 Data: coloured-shape scenes, simple bar charts and till receipts, drawn on the fly by `vlm_demo/synthetic` from the
-seed, with eight questions a picture; nothing else. Objectives: patch labels from the exact outlines (`vit`), then the
-next token of the answers with the encoder frozen (`align`), then both with all of it trained (`tune`). Two CPU cores,
-bf16 autocast; loss curves lie beside the checkpoints in `runs/`."""
+seed, with up to fourteen questions a picture; nothing else. Objectives: patch labels from the exact outlines (`vit`),
+then the next token of the answers and the words of each image token with the encoder frozen (`align`), then all of it
+together (`tune`). Two CPU cores, bf16 autocast; loss curves lie beside the checkpoints in `runs/`."""
 _FIGURES = """## Figures
 
 Held out: other seeds, the two phrasings of each kind and the typeface that training never saw; receipts are read by

@@ -42,7 +42,7 @@ from vlm_demo.training.run import train_stage
 from vlm_demo.training.start import prepare, whiten
 from vlm_demo.training.tokenizer import train_tokenizer
 
-SHARES = {"vit": 0.23, "align": 0.32, "tune": 0.41}  # of the time
+SHARES = {"vit": 0.23, "align": 0.32, "tune": 0.45}  # of the time
 PATCH_WEIGHT, WORD_WEIGHT = 0.3, 0.25
 ROW_NAMES, COLUMN_NAMES = ("top", "center", "bottom"), ("left", "center", "right")
 NEARNESS = 16.0  # the inverse temperature of the cosine between an image token and a word
@@ -148,7 +148,7 @@ def answer_loss(
     """Next-token loss on the answers, logits only where a token is predicted; with ``tuned`` plus the patch labels.
 
     Beside it every image token on an object learns to speak the language model's language: to lie near the input
-    embeddings of the words for its shape, colour and place, and to have these words as the model's own next token there.
+    embeddings of the words for its shape, colour and place, and to have these words as the model's next token there.
     ``right`` is the share of answer tokens whose most likely token is the right one.
     """
     batch = _to(batch, device)
@@ -262,7 +262,7 @@ def train(
     stage(
         "align",
         {"model": model, "head": head},
-        [{"params": others, "lr": 2.5e-3}, {"params": hidden, "lr": 5e-3, "muon": True}],
+        [{"params": others, "lr": 1e-3}, {"params": hidden, "lr": 2e-3, "muon": True}],
         lambda start: loader(QuestionBatches(seed, start, tokenizer), workers),
         partial(answer_loss, model=model, head=head, words=words, tuned=False, device=device),
     )
@@ -270,9 +270,9 @@ def train(
         "tune",
         {"model": model, "head": head},
         [
-            {"params": others, "lr": 2.5e-3},
-            {"params": [*vit.parameters(), *head.parameters()], "lr": 4e-4},
-            {"params": hidden, "lr": 5e-3, "muon": True},
+            {"params": others, "lr": 8e-4},
+            {"params": [*vit.parameters(), *head.parameters()], "lr": 3e-4},
+            {"params": hidden, "lr": 1.5e-3, "muon": True},
         ],
         lambda start: loader(QuestionBatches(seed + 1, start, tokenizer), workers),
         partial(answer_loss, model=model, head=head, words=words, tuned=True, device=device),

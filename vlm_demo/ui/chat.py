@@ -73,17 +73,21 @@ def first_telling_word(answer: Answer) -> int:
 
 
 def _welcome(examples: list[Example]) -> str:
-    cards = "".join(
-        f'<li><button type="button" class="example" data-act="example" data-index="{i}">'
-        f'<img src="{example.preview}" alt="{escape(example.name)}">'
-        f"<span>{escape(example.question)}</span></button></li>"
-        for i, example in enumerate(examples)
-    )
+    cards = "".join(_card(example, index) for index, example in enumerate(examples))
     offer = f'<p class="muted">Or press an example:</p><ul class="examples">{cards}</ul>' if cards else ""
     return (
         '<div class="welcome"><h2>Ask a picture, see inside the answer</h2>'
         '<p class="muted">Drop, paste or upload a picture below and ask about it. '
         f"Then press a word of the answer to see where the model looked.</p>{offer}</div>"
+    )
+
+
+def _card(example: Example, index: int) -> str:
+    toggles = ["reads the text"] * example.ocr + ["evidence only"] * example.evidence_only
+    return (
+        f'<li><button type="button" class="example" data-act="example" data-index="{index}">'
+        f'<img src="{example.preview}" alt=""><span>{escape(example.question)}'
+        f"<small>{', '.join(toggles)}</small></span></button></li>"
     )
 
 

@@ -1,4 +1,4 @@
-"""Theme: one accent, hairlines, system fonts; and the options that carry the page's look to ``launch()``."""
+"""Theme: the page's colours and fonts, and the options that carry its look to ``launch()``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,45 @@ import gradio as gr
 HERE = Path(__file__).parent
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "Helvetica Neue", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
+# name: (light, dark)
+COLOURS = {
+    "page": ("#faf9f7", "#171614"),
+    "panel": ("#ffffff", "#201f1d"),
+    "bubble": ("#f3f0ea", "#2b2a27"),
+    "line": ("#e3e0da", "#3a3834"),
+    "text": ("#1d1c1a", "#eeece7"),
+    "muted": ("#6a665f", "#a19d95"),
+    "accent": ("#b5452c", "#f08b6d"),
+    "on-accent": ("#ffffff", "#1d1c1a"),
+    "tint": ("#f7e7e2", "#43302a"),
+    "problem": ("#9c2f1a", "#f4a48c"),
+    "ocr": ("#2f6f8f", "#7cc0e0"),
+    "question": ("#3f7a3a", "#8fcf88"),
+    "rule": ("#8a5a00", "#e0b060"),
+}
+# Gradio's own parts: which of the colours each takes.
+GRADIO = {
+    "body_background_fill": "page",
+    "body_text_color": "text",
+    "body_text_color_subdued": "muted",
+    "background_fill_primary": "page",
+    "background_fill_secondary": "page",
+    "border_color_primary": "line",
+    "border_color_accent": "accent",
+    "color_accent_soft": "tint",
+    "block_background_fill": "panel",
+    "panel_background_fill": "page",
+    "block_border_color": "line",
+    "input_background_fill": "panel",
+    "input_border_color": "line",
+    "input_placeholder_color": "muted",
+    "button_primary_background_fill": "accent",
+    "button_primary_text_color": "on-accent",
+    "button_secondary_background_fill": "bubble",
+    "button_secondary_text_color": "text",
+    "checkbox_label_text_color": "text",
+    "link_text_color": "accent",
+}
 
 
 def launch_options() -> dict[str, Any]:
@@ -18,38 +57,27 @@ def launch_options() -> dict[str, Any]:
     The style sheet goes into the head, for ``css`` would have each rule rewritten with a prefix, and rules inside
     ``@media`` only in the rewritten form.
     """
+    style = _variables() + (HERE / "style.css").read_text(encoding="utf-8")
+    script = (HERE / "page.js").read_text(encoding="utf-8")
     return {
         "theme": _theme(),
-        "head": f"<style>{(HERE / 'style.css').read_text()}</style><script>{(HERE / 'page.js').read_text()}</script>",
+        "head": f"<style>{style}</style><script>{script}</script>",
         "footer_links": [],
         "run_history": False,
         "enable_monitoring": False,
     }
 
 
+def _variables() -> str:
+    """The colours as CSS variables, ``--vlm-page`` and so on."""
+    light, dark = ("".join(f"--vlm-{name}: {pair[i]};" for name, pair in COLOURS.items()) for i in (0, 1))
+    return f":root {{{light}}} .dark {{{dark}}}"
+
+
 def _theme() -> gr.themes.Base:
-    """Gradio's own parts in the page's colours, which style.css names once for light and dark."""
+    """Gradio's own parts, the sign-in page among them, in the same colours."""
+    light = {part: COLOURS[name][0] for part, name in GRADIO.items()}
+    dark = {f"{part}_dark": COLOURS[name][1] for part, name in GRADIO.items()}
+    plain = {"block_shadow": "none", "block_shadow_dark": "none", "input_border_width": "1px"}
     theme = gr.themes.Base(font=SANS, font_mono=MONO, text_size="md", radius_size="md", spacing_size="sm")
-    both = {
-        "body_background_fill": "var(--vlm-page)",
-        "body_text_color": "var(--vlm-text)",
-        "body_text_color_subdued": "var(--vlm-muted)",
-        "background_fill_primary": "var(--vlm-panel)",
-        "background_fill_secondary": "var(--vlm-page)",
-        "border_color_primary": "var(--vlm-line)",
-        "border_color_accent": "var(--vlm-accent)",
-        "color_accent_soft": "var(--vlm-tint)",
-        "block_background_fill": "var(--vlm-panel)",
-        "block_border_color": "var(--vlm-line)",
-        "input_background_fill": "var(--vlm-panel)",
-        "input_border_color": "var(--vlm-line)",
-        "input_placeholder_color": "var(--vlm-muted)",
-        "button_primary_background_fill": "var(--vlm-accent)",
-        "button_primary_text_color": "var(--vlm-on-accent)",
-        "button_secondary_background_fill": "transparent",
-        "button_secondary_text_color": "var(--vlm-muted)",
-        "checkbox_label_text_color": "var(--vlm-text)",
-        "link_text_color": "var(--vlm-accent)",
-    }
-    dark = {f"{name}_dark": value for name, value in both.items()}
-    return theme.set(**both, **dark, color_accent="var(--vlm-accent)", block_shadow="none", block_shadow_dark="none")
+    return theme.set(**light, **dark, **plain, color_accent=COLOURS["accent"][0])
