@@ -92,13 +92,14 @@ def config(ocr_missing: str | None = None) -> dict:
     return page.get_config_file()
 
 
-def test_without_tesseract_the_toggle_is_off_and_says_how_to_install_it():
-    def toggle(sentence: str | None) -> dict:
-        return next(c["props"] for c in config(sentence)["components"] if c["props"].get("elem_id") == "ocr")
+def test_without_tesseract_the_toggle_is_off_and_the_page_says_how_to_install_it():
+    def toggle(drawn: dict) -> dict:
+        return next(c["props"] for c in drawn["components"] if c["props"].get("elem_id") == "ocr")
 
-    missing = toggle("Reading text needs Tesseract: install it.")
-    assert missing["interactive"] is False and missing["info"] == "Reading text needs Tesseract: install it."
-    assert toggle(None)["interactive"] is True
+    sentence = "Reading text needs Tesseract: install it."
+    missing, present = config(sentence), config()
+    assert toggle(missing)["interactive"] is False and sentence in str(missing)
+    assert toggle(present)["interactive"] is True and sentence not in str(present)
 
 
 def test_stop_is_unqueued_and_answers_share_one_queue():

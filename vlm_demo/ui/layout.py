@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import gradio as gr
 
 from vlm_demo.ui import chat, header
@@ -35,11 +37,14 @@ def build(service: Service, examples: list[chat.Example], ocr_missing: str | Non
                     live = _html("live")
                 with gr.Column(elem_id="desk"):
                     status = _html("status")
+                    if ocr_missing:
+                        gr.HTML(
+                            f'<p class="muted">{escape(ocr_missing)}</p>', elem_id="no-ocr", apply_default_css=False
+                        )
                     with gr.Row(elem_id="controls"):
                         ocr = gr.Checkbox(
                             label="Read text (OCR)",
                             interactive=not ocr_missing,
-                            info=ocr_missing,
                             container=False,
                             elem_id="ocr",
                             elem_classes="toggle",
