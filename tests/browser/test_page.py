@@ -270,6 +270,10 @@ def test_narrow_screens_keep_the_composer_in_reach(browser, app, picture):
 
 
 def test_uploads_go_with_the_page_and_nothing_is_logged(browser, app, picture, other):
+    def left() -> set[Path]:
+        return {file for file in app.log.parent.glob("vlm_demo_*/**/*") if file.is_file()}
+
+    before = left()  # of other tests' pages, on the same running app
     context = browser.new_context()
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
@@ -282,11 +286,8 @@ def test_uploads_go_with_the_page_and_nothing_is_logged(browser, app, picture, o
     page.wait_for_timeout(4000)  # the page has claimed it
     context.close()
 
-    def left() -> list[Path]:
-        return [file for file in app.log.parent.glob("vlm_demo_*/**/*") if file.is_file()]
-
     deadline = time.monotonic() + 30
-    while left() and time.monotonic() < deadline:
+    while left() - before and time.monotonic() < deadline:
         time.sleep(0.5)
-    assert left() == []
+    assert left() - before == set()
     assert "private" not in app.said() and "Traceback" not in app.said()
