@@ -82,9 +82,8 @@ def patch_labels(picture: Picture) -> PatchLabels:
     extent = np.where(shown[:, None], sizes[best], 0.0).astype(np.float32)
     covered = (cells > 0).astype(np.float32)
     centres = (np.arange(GRID) + 0.5) / GRID * side
-    column, row = ((centres - (side - n) // 2) * 3 // n for n in (width, height))
-    row, column = (np.clip(third, 0, 2).astype(np.int64) for third in (row, column))
-    thirds = (np.repeat(row, GRID), np.tile(column, GRID))
+    across, down = (((centres - (side - n) // 2) * 3 // n).clip(0, 2).astype(np.int64) for n in (width, height))
+    thirds = (np.repeat(down, GRID), np.tile(across, GRID))
     return PatchLabels(shape.astype(np.int64), colour.astype(np.int64), middle, extent, covered, *thirds)
 
 
