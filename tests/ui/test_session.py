@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from vlm_demo.ui.session import Exchange, Session, Sessions
 
 
@@ -54,3 +56,19 @@ def test_closing_a_page_stops_its_computing():
     sessions.of("a").exchanges.append(running := turn("one", b"A", state="running"))
     sessions.close("a")
     assert running.stop.is_set() and sessions.of("a").exchanges == []
+
+
+def test_uploads_that_nobody_claimed_are_swept(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    kept, orphan, fresh = (tmp_path / name / "picture.png" for name in ("kept", "orphan", "fresh"))
+    for path in (kept, orphan):
+        path.parent.mkdir()
+        path.touch()
+    sessions = Sessions()
+    sessions.claim(sessions.of("a"), [str(kept)])
+    monkeypatch.setattr("vlm_demo.ui.session.GRACE", 0.2)
+    time.sleep(0.3)
+    fresh.parent.mkdir()
+    fresh.touch()
+    sessions.sweep()
+    assert kept.exists() and fresh.exists() and not orphan.exists()

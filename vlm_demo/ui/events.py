@@ -224,7 +224,7 @@ class Events:
             problems.append(f"{model} ({quantize}) could not be loaded; {self.service.model} stays in service.")
 
     def tick(self, message: dict | None, request: gr.Request) -> Changes:
-        """Now and then: claim the uploads in the composer for this page, and show what others did to the service."""
+        """On uploads, and now and then: claim the composer's files for this page, show what became of the service."""
         session = self.sessions.of(request.session_hash)
         if message and message.get("files"):
             self.sessions.claim(session, message["files"])

@@ -36,7 +36,7 @@ def build(service: Service, examples: list[chat.Example], ocr_missing: str | Non
                     conversation = _html("chat", binds=("word", "example", "edited"))
                     live = _html("live")
                 with gr.Column(elem_id="desk"):
-                    status = _html("status")
+                    status = _html("status", binds=("uploaded",))
                     if ocr_missing:
                         gr.HTML(
                             f'<p class="muted">{escape(ocr_missing)}</p>', elem_id="no-ocr", apply_default_css=False
@@ -113,6 +113,7 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     parts.heatmap.look(events.look, None, **looking)
 
     parts.chips.switch(events.switch, None, concurrency_id="switch", **queued)
+    parts.status.uploaded(events.tick, [parts.composer], **at_once)
     gr.Timer(POLL).tick(events.tick, [parts.composer], **at_once)
     page.load(events.opened, None, **at_once)
     page.unload(events.closed)

@@ -41,8 +41,11 @@ window.vlm = (() => {
     step: (button, send) => send("step", { by: +button.dataset.by }),
   };
 
+  let uploaded = () => {};
+
   function bind(element, trigger, watch, events) {
     const send = (name, data) => events.includes(name) && trigger(name, data);
+    if (events.includes("uploaded")) uploaded = () => trigger("uploaded", {});
     element.addEventListener("click", (event) => {
       const button = event.target.closest("button[data-act]");
       if (button) acts[button.dataset.act]?.(button, send);
@@ -124,8 +127,15 @@ window.vlm = (() => {
   whenThere("#talk", follow);
   whenThere("#composer textarea", () => {
     const composer = document.getElementById("composer");
-    name(composer);
-    new MutationObserver(() => name(composer)).observe(composer, { childList: true, subtree: true });
+    let files = 0;
+    const look = () => {
+      name(composer);
+      const now = composer.querySelectorAll(".thumbnail-item").length;
+      if (now > files) setTimeout(uploaded, 50); // the page's own files are deleted with it, so it has to claim them
+      files = now;
+    };
+    look();
+    new MutationObserver(look).observe(composer, { childList: true, subtree: true });
   });
 
   /* A picture dropped beside the composer would make the browser leave the page: hand it over instead. */

@@ -9,6 +9,7 @@ import os
 import secrets
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vlm_demo.answer import Answer
+
+GRACE = 20.0  # seconds that an upload may wait for its page to claim it
 
 
 @dataclass(eq=False)
@@ -167,6 +170,20 @@ class Sessions:
         if session:
             session.stop()
             self.release(session)
+        later = threading.Timer(GRACE, self.sweep)
+        later.daemon = True
+        later.start()
+
+    def sweep(self) -> None:
+        """Delete uploads that no open page has claimed: those of pages that were closed just after an upload."""
+        cache = os.environ.get("GRADIO_TEMP_DIR")
+        if not cache:  # Gradio's default folder holds other programs' files too
+            return
+        with self._lock:
+            held = set().union(*(session.uploads for session in self._open.values()))
+        for path in Path(cache).glob("*/*"):
+            if str(path) not in held and time.time() - path.stat().st_ctime >= GRACE:
+                path.unlink(missing_ok=True)
 
 
 def put_back(exchange: Exchange) -> list[str]:
