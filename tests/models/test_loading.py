@@ -5,7 +5,7 @@ import logging
 import shutil
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 import torch
 from huggingface_hub import errors as hub
@@ -145,8 +145,8 @@ class TestTemplates:
         assert answer.prompt.text == "<image>What is it? so:"
 
 
-def response(code: int) -> httpx.Response:
-    return httpx.Response(code, request=httpx.Request("GET", "https://hub.invalid/x"))
+def response(code: int) -> httpx2.Response:
+    return httpx2.Response(code, request=httpx2.Request("GET", "https://hub.invalid/x"))
 
 
 class TestHub:
@@ -161,7 +161,7 @@ class TestHub:
             (hub.RepositoryNotFoundError("gone", response=response(404)), "no model someone/some-model"),
             (hub.LocalEntryNotFoundError("not in the cache"), "cannot be reached"),
             (hub.OfflineModeIsEnabled("offline"), "cannot be reached"),
-            (httpx.ConnectError("no route"), "cannot be reached"),
+            (httpx2.ConnectError("no route"), "cannot be reached"),
             (hub.HfHubHTTPError("broken", response=response(500)), "cannot be reached"),
             (OSError(28, "No space left on device"), "too full"),
         ],

@@ -122,7 +122,7 @@ def resolve(name: str, tell: Progress) -> tuple[Path, str]:
 
 def _download(name: str, tell: Progress) -> Path:
     """Fetch a hub checkpoint into the local cache: the config first, so that nothing is fetched for nothing."""
-    import httpx
+    import httpx2
     from huggingface_hub import errors, snapshot_download
 
     try:
@@ -140,7 +140,7 @@ def _download(name: str, tell: Progress) -> Path:
         raise ModelNotFound(
             f"The hub has no model {name}, or it is private: check the spelling, or log in with `hf auth login`."
         ) from error
-    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, httpx.TransportError, OSError) as error:
+    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, httpx2.TransportError, OSError) as error:
         if isinstance(error, OSError) and error.errno == 28:
             raise ModelNotFound(f"The disk is too full to download {name}: free some space and try again.") from error
         known = ", ".join(embedded_names()) or "a checkpoint's folder"
