@@ -1,5 +1,6 @@
 """The world score: near training pictures 1, far from them 0, nothing where the checkpoint has no file."""
 
+import math
 import shutil
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 
 from vlm_demo import Pipeline
 from vlm_demo.explain import world
+from vlm_demo.training.world import fit
 
 
 def test_pooled_is_mean_and_deviation_over_patches() -> None:
@@ -16,22 +18,20 @@ def test_pooled_is_mean_and_deviation_over_patches() -> None:
     assert world.pooled(features.expand(5, 2, 2)).shape == (5, 4)
 
 
-def test_mahalanobis_against_whitening() -> None:
+def test_the_score_is_the_readers_sigmoid() -> None:
+    made = world.World(torch.tensor([2.0, 0.0]), torch.tensor([-2.0]))
+    scores = [made.score(torch.tensor([[x], [x]])) for x in (0.0, 1.0, 4.0)]
+    assert scores == pytest.approx([1 / (1 + math.exp(2)), 0.5, 1 / (1 + math.exp(-6))])
+
+
+def test_the_fitted_reader_finds_the_direction_that_tells_them_apart() -> None:
     torch.manual_seed(0)
-    root = torch.randn(4, 4, dtype=torch.double)
-    covariance = root @ root.T + torch.eye(4)
-    point, mean = torch.randn(4), torch.randn(4)
-    whitened = torch.linalg.solve_triangular(
-        torch.linalg.cholesky(covariance), (point - mean).double()[:, None], upper=False
-    )
-    distance = world.mahalanobis(point, mean, torch.linalg.inv(covariance))
-    assert float(distance) == pytest.approx(float(whitened.norm()), rel=1e-5)
-
-
-def test_the_score_falls_between_the_two_distances() -> None:
-    made = world.World(torch.zeros(2), torch.eye(2), torch.tensor([1.0, 3.0]))
-    scores = [made.score(torch.tensor([[x], [x]])) for x in (0.5, 1.0, 2.0, 3.0, 9.0)]
-    assert scores == pytest.approx([1, 1, 0.5, 0, 0])
+    inside = torch.arange(400) < 200
+    features = torch.randn(400, 6) * 3 + 10
+    features[:, 2] = torch.where(inside, 1.0, -1.0) + 0.2 * torch.randn(400)
+    made = fit(features, inside)
+    assert (((features @ made.weight + made.bias) > 0) == inside).all()
+    assert made.weight.abs().argmax() == 2
 
 
 def test_the_checkpoints_file_decides(checkpoint: Path, tmp_path: Path, noise) -> None:
@@ -40,7 +40,8 @@ def test_the_checkpoints_file_decides(checkpoint: Path, tmp_path: Path, noise) -
     assert plain.in_world(view) is None
     folder = shutil.copytree(checkpoint, tmp_path / "with world")
     seen = world.pooled(plain.encoder(view).features[0])
-    world.save(folder, world.World(seen, torch.eye(len(seen)), torch.tensor([0.5, 1.0])))
+    other = plain.view(noise(60, 60, 5))
+    apart = seen - world.pooled(plain.encoder(other).features[0])
+    world.save(folder, world.World(apart, -(apart @ seen - apart.square().sum() / 2)[None]))
     pipe = Pipeline.from_pretrained(folder)
-    assert pipe.in_world(view) == 1
-    assert pipe.in_world(pipe.view(noise(60, 60, 5))) == 0
+    assert pipe.in_world(view) > 0.5 > pipe.in_world(other)

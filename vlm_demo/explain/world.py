@@ -1,7 +1,7 @@
 """World: does a picture look like the ones that an embedded model was trained on?
 
-A Gaussian over pooled patch features, fitted after training and kept beside the weights (Lee et al. 2018,
-https://arxiv.org/abs/1807.03888). A low score is a warning that the answer is a guess.
+A linear reader of the encoder's pooled patch features, fitted after training and kept beside the weights. A low score
+is a warning that the answer is a guess.
 """
 
 from __future__ import annotations
@@ -18,17 +18,14 @@ FILE = "world.safetensors"
 
 @dataclass(frozen=True)
 class World:
-    """``mean`` [d] and ``precision`` [d, d] of pooled features; ``scale`` [2], the distances that score 1 and 0."""
+    """``weight`` [2d] and ``bias`` [1] of the reader: positive on pictures of the world, negative on others."""
 
-    mean: Tensor
-    precision: Tensor
-    scale: Tensor
+    weight: Tensor
+    bias: Tensor
 
     def score(self, features: Tensor) -> float:
-        """0..1 for one picture's patch features [patches, d / 2]: 1 up to the near distance, 0 from the far one."""
-        distance = mahalanobis(pooled(features), self.mean, self.precision)
-        near, far = self.scale.tolist()
-        return float(((far - distance) / max(far - near, 1e-12)).clamp(0, 1))
+        """0..1 for one picture's patch features [patches, d]; below 0.5 it is outside the world."""
+        return float((pooled(features) @ self.weight.float() + self.bias.float()).sigmoid())
 
 
 def pooled(features: Tensor) -> Tensor:
@@ -37,22 +34,15 @@ def pooled(features: Tensor) -> Tensor:
     return torch.cat([features.mean(-2), features.std(-2, correction=0)], -1)
 
 
-def mahalanobis(points: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
-    """The distances [...] of points [..., d] from ``mean`` [d] under ``precision`` [d, d]."""
-    offset = points.double() - mean.double()
-    return torch.einsum("...i,ij,...j->...", offset, precision.double(), offset).clamp(min=0).sqrt()
-
-
 def load(folder: Path) -> World | None:
     """The checkpoint's world, or None where it has none."""
     file = folder / FILE
     if not file.is_file():
         return None
     held = load_file(file)
-    return World(held["mean"], held["precision"], held["scale"])
+    return World(held["weight"], held["bias"])
 
 
 def save(folder: Path, world: World) -> None:
     """Write the world beside a checkpoint's weights."""
-    tensors = {"mean": world.mean, "precision": world.precision, "scale": world.scale}
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / FILE)
+    save_file({"weight": world.weight.contiguous(), "bias": world.bias.contiguous()}, folder / FILE)
