@@ -128,6 +128,16 @@ def test_localised_trusts_the_concentrated_heads() -> None:
     assert patch_of(draw(rows, SMALL, Settings("mean", (3,)))) == 15
 
 
+def test_heads_takes_the_named_ones_and_no_others() -> None:
+    rows = np.random.default_rng(3).random((1, 4, 3, 16)).astype(np.float32)
+    rows[0, 1, 2] = rows[0, 3, 0] = 0.01
+    rows[0, 1, 2, 7] = rows[0, 3, 0, 12] = 1
+    assert patch_of(draw(rows, SMALL, Settings("heads", heads=((1, 2),)))) == 7
+    heat = draw(rows, SMALL, Settings("heads", heads=((1, 2), (3, 0), (9, 9))))
+    assert heat[30, 70] > 0.9 and heat[70, 10] > 0.9 and np.median(heat) < 0.1
+    assert (draw(rows, SMALL, Settings("heads")) == draw(rows, SMALL, Settings("localised"))).all()
+
+
 def test_several_steps_are_averaged() -> None:
     rows = np.concatenate([rows_with({(0, 0): 2}), rows_with({(0, 0): 9})])
     heat = draw(rows, SMALL, Settings("mean", (0,)))
@@ -157,8 +167,13 @@ class TestSettings:
         told = {"heatmap": {"method": "layer_mean", "layers": [0, 2]}}
         (tmp_path / "vlm_demo.json").write_text(json.dumps(told))
         assert read_settings(tmp_path) == Settings("mean", (0, 2))
+        (tmp_path / "vlm_demo.json").write_text(json.dumps({"heatmap": {"method": "heads", "heads": [[2, 1]]}}))
+        assert read_settings(tmp_path) == Settings("heads", None, ((2, 1),))
 
-    @pytest.mark.parametrize("text", ["{", '{"heatmap": {"method": "wish"}}', '{"heatmap": {"layers": 3}}', "[]"])
+    @pytest.mark.parametrize(
+        "text",
+        ["{", '{"heatmap": {"method": "wish"}}', '{"heatmap": {"layers": 3}}', '{"heatmap": {"heads": [2]}}', "[]"],
+    )
     def test_a_damaged_file_says_so(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "vlm_demo.json").write_text(text)
         with pytest.raises(UnsupportedModel, match="vlm_demo.json"):

@@ -15,7 +15,7 @@ import numpy as np
 from vlm_demo.contracts import View
 from vlm_demo.errors import UnsupportedModel
 
-METHODS = ("mean", "localised", "last")
+METHODS = ("mean", "localised", "last", "heads")
 LOCALISED_HEADS = 3
 SETTINGS_FILE = "vlm_demo.json"
 
@@ -25,12 +25,15 @@ class Settings:
     """How a checkpoint's maps are made.
 
     Attributes:
-        method: ``mean`` of all heads, ``localised`` = of the few most concentrated heads, ``last`` layer's mean.
+        method: ``mean`` of all heads, ``localised`` = of the few most concentrated heads, ``last`` layer's mean,
+            ``heads`` = of those that the checkpoint names.
         layers: which layers ``mean`` and ``localised`` look at; None = all. Negative ones count from the end.
+        heads: (layer, head) of the heads that point best, for ``heads``; where none are named it is ``localised``.
     """
 
     method: str = "mean"
     layers: tuple[int, ...] | None = None
+    heads: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,8 @@ def read_settings(folder: Path) -> Settings:
         told = json.loads(file.read_text(encoding="utf-8")).get("heatmap", {})
         method = {"layer_mean": "mean"}.get(told.get("method", "mean"), told.get("method", "mean"))
         layers = told.get("layers")
-        settings = Settings(method, None if layers is None else tuple(int(layer) for layer in layers))
+        heads = tuple((int(layer), int(head)) for layer, head in told.get("heads", ()))
+        settings = Settings(method, None if layers is None else tuple(int(layer) for layer in layers), heads)
     except (ValueError, AttributeError, TypeError) as error:
         raise UnsupportedModel(f"{file.name} of this checkpoint cannot be read: mend or delete it.") from error
     if settings.method not in METHODS:
@@ -96,15 +100,19 @@ def draw(rows: np.ndarray, view: View, settings: Settings) -> np.ndarray:
 
 def _combined(weights: np.ndarray, grid: tuple[int, int], settings: Settings) -> np.ndarray:
     """[layers, heads, patches] → [patches]. Each head's weights are first scaled to a sum of 1 over the picture."""
-    if settings.method == "last":
+    depth = len(weights)
+    named = [(layer, head) for layer, head in settings.heads if layer < depth and head < weights.shape[1]]
+    pointing = settings.method == "heads" and bool(named)
+    if pointing:
+        weights = np.stack([weights[layer, head] for layer, head in named])
+    elif settings.method == "last":
         weights = weights[-1:]
     elif settings.layers is not None:
-        depth = len(weights)
         weights = weights[[layer for layer in settings.layers if -depth <= layer < depth]]
     heads = weights.reshape(-1, weights.shape[-1])
     mass = heads.sum(-1, keepdims=True)
     shares = heads / np.maximum(mass, 1e-12)
-    if settings.method == "localised":
+    if settings.method in ("localised", "heads") and not pointing:
         # A head that hardly looks at the picture is not asked where it looks.
         looking = np.flatnonzero(mass[:, 0] >= np.median(mass))
         entropy = spatial_entropy(shares[looking].reshape(-1, *grid))
