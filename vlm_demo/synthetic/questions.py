@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from vlm_demo.synthetic.phrasings import phrasings
-from vlm_demo.synthetic.scene_questions import SceneAsker
+from vlm_demo.synthetic.scene_questions import Looks, SceneAsker
 from vlm_demo.synthetic.world import COLOURS, UNKNOWN, Picture, number_word
+
+COPIED = ("bar label", "total", "date", "shop", "price", "field")
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,17 @@ class Question:
         text: the question as a person would type it.
         answer: the right answer under the evidence-only rule.
         guess: the answer without the rule, where that differs (the question is unanswerable), else None.
-        subject: the index of the thing that the answer is about, if there is exactly one.
+        looks: from which character of the answer on it is about which things of the picture; () = not said, no
+            things = about their absence.
+        copied: the answer stands in the OCR text.
     """
 
     kind: str
     text: str
     answer: str
     guess: str | None = None
-    subject: int | None = None
+    looks: Looks = ()
+    copied: bool = False
 
 
 def ask(
@@ -66,17 +71,20 @@ def ask(
         made = makers[int(rng.choice(len(makers), p=weights / weights.sum()))][1]()
         if made is None:
             continue
-        kind, fields, answer, guess, subject = made
+        kind, fields, answer, guess, looks = made
         text = fill(kind, fields, rng, held_out)
         if text.lower() not in seen:
             seen.add(text.lower())
-            questions.append(Question(kind, text, answer, guess, subject))
+            copied = kind in COPIED and guess is None and read is not None
+            questions.append(Question(kind, text, answer, guess, looks, copied))
     return questions
 
 
 def transcript(read: list[str], rng: np.random.Generator) -> Question:
     """The exercise of repeating all that OCR read: nothing else teaches copying as fast."""
-    return Question("transcript", fill("transcript", {}, rng, held_out=False), "\n".join(line for line in read if line))
+    return Question(
+        "transcript", fill("transcript", {}, rng, held_out=False), "\n".join(line for line in read if line), copied=True
+    )
 
 
 def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: bool) -> str:
@@ -112,13 +120,13 @@ def _chart_makers(picture: Picture, rng: np.random.Generator, read: list[str] | 
     apart = len(set(colours)) == len(colours)
 
     def bars():
-        return "bars", {}, number_word(len(values)), None, None
+        return "bars", {}, number_word(len(values)), None, ((0, tuple(range(len(values)))),)
 
     def bar_colour():
         top = rng.random() < 0.6
         i = int(np.argmax(values) if top else np.argmin(values))
         words = [high, "highest", "biggest", "tallest"] if top else [low, "lowest", "smallest"]
-        return "bar colour", {"extreme": str(rng.choice(words))}, colours[i], None, i
+        return "bar colour", {"extreme": str(rng.choice(words))}, colours[i], None, ((0, (i,)),)
 
     def bar_label():
         top = rng.random() < 0.6
@@ -129,8 +137,8 @@ def _chart_makers(picture: Picture, rng: np.random.Generator, read: list[str] | 
             "most": str(rng.choice(["highest", "largest"] if top else ["lowest", "smallest"])),
         }
         if lettered or labels[i] in joined:
-            return "bar label", fields, labels[i], None, i
-        return "bar label", fields, UNKNOWN, str(rng.choice(labels)), None
+            return "bar label", fields, labels[i], None, ((0, (i,)),)
+        return "bar label", fields, UNKNOWN, str(rng.choice(labels)), ()
 
     def bar_compare():
         tall = rng.random() < 0.6
@@ -141,9 +149,15 @@ def _chart_makers(picture: Picture, rng: np.random.Generator, read: list[str] | 
             if abs(values[i] - values[j]) < 0.04 * max(values):
                 return None
             answer = "yes" if (values[i] > values[j]) == tall else "no"
-            return "bar compare", {"tint": colours[i], "other": colours[j], "taller": taller}, answer, None, None
+            return (
+                "bar compare",
+                {"tint": colours[i], "other": colours[j], "taller": taller},
+                answer,
+                None,
+                ((0, (i, j)),),
+            )
         fields = {"tint": str(rng.choice(absent)), "other": str(rng.choice(colours)), "taller": taller}
-        return "bar compare", fields, UNKNOWN, str(rng.choice(["yes", "no"])), None
+        return "bar compare", fields, UNKNOWN, str(rng.choice(["yes", "no"])), ()
 
     def label_compare():
         if len(values) < 2:
@@ -154,20 +168,24 @@ def _chart_makers(picture: Picture, rng: np.random.Generator, read: list[str] | 
         fields = {"label": labels[i], "other": labels[j], "taller": str(rng.choice(["taller", "higher", "longer"]))}
         answer = "yes" if values[i] > values[j] else "no"
         if lettered or (labels[i] in joined and labels[j] in joined):
-            return "label compare", fields, answer, None, None
-        return "label compare", fields, UNKNOWN, str(rng.choice(["yes", "no"])), None
+            return "label compare", fields, answer, None, ((0, (i, j)),)
+        return "label compare", fields, UNKNOWN, str(rng.choice(["yes", "no"])), ()
 
     def bar_exist():
         there = rng.random() < 0.5
         pool = (
             sorted(set(colours)) if there else [c for c in COLOURS if c not in colours and c not in ("white", "black")]
         )
-        return "bar exist", {"tint": str(rng.choice(pool))}, "yes" if there else "no", None, None
+        tint = str(rng.choice(pool))
+        fitting = tuple(i for i, colour in enumerate(colours) if colour == tint)
+        return "bar exist", {"tint": tint}, "yes" if there else "no", None, ((0, fitting),)
 
     def describe():
         way = "horizontal " if lying else ""
-        tail = f", the {high} one {colours[int(np.argmax(values))]}"
-        return "describe", {}, f"a {way}bar chart with {number_word(len(values))} bars{tail}", None, None
+        top = int(np.argmax(values))
+        text = f"a {way}bar chart with {number_word(len(values))} bars, the {high} one "
+        looks = ((0, tuple(range(len(values)))), (len(text), (top,)))
+        return "describe", {}, text + colours[top], None, looks
 
     makers = [
         (2.0, bars),
@@ -193,9 +211,9 @@ def _receipt_makers(picture: Picture, rng: np.random.Generator, read: list[str] 
 
     def asked(kind: str, value: str, fields: dict[str, str] | None = None, invent: str | None = None):
         if read is None:
-            return kind, fields or {}, UNKNOWN, invent or value, None
+            return kind, fields or {}, UNKNOWN, invent or value, ()
         found = copied(value)
-        return None if found is None else (kind, fields or {}, found, None, None)
+        return None if found is None else (kind, fields or {}, found, None, ())
 
     def total():
         return asked("total", str(facts["total"]), invent=str(rng.choice(["10.00", "12.50", "25.00", "9.90"])))
@@ -224,15 +242,15 @@ def _receipt_makers(picture: Picture, rng: np.random.Generator, read: list[str] 
         if key in facts and read is not None:
             return asked("field", str(facts[key]), {"field": names[key]})
         guess = {"phone": "012-3456789", "time": "12:30", "number": "1001"}.get(key, "1.00")
-        return "field", {"field": names[key]}, UNKNOWN, guess, None
+        return "field", {"field": names[key]}, UNKNOWN, guess, ()
 
     def exist():
         shape = str(rng.choice(["circle", "triangle", "star", "heart", "red circle", "blue square"]))
-        return "exist", {"obj": shape, "plural": shape + "s"}, "no", None, None
+        return "exist", {"obj": shape, "plural": shape + "s"}, "no", None, ()
 
     makers = [
         (3.0, total), (2.2, date), (2.5, shop), (0.15, exist),
-        (0.3, _medium("receipt")), (0.2, lambda: ("describe", {}, f"a receipt{_from(facts, read)}", None, None)),
+        (0.3, _medium("receipt")), (0.2, lambda: ("describe", {}, f"a receipt{_from(facts, read)}", None, ())),
     ]  # fmt: skip
     return [*makers, (1.0, price), (1.2, extra)] if wide else makers
 
@@ -243,4 +261,4 @@ def _from(facts: dict[str, Any], read: list[str] | None) -> str:
 
 
 def _medium(answer: str):
-    return lambda: ("medium", {}, answer, None, None)
+    return lambda: ("medium", {}, answer, None, ())

@@ -8,8 +8,11 @@ import numpy as np
 
 from vlm_demo.synthetic.world import COLOURS, SHAPES, UNKNOWN, ZONES, Picture, Thing, number_word, zone
 
-# kind, fields of the phrasing, answer, guess if unanswerable, subject
-Made = tuple[str, dict[str, str], str, str | None, int | None]
+# From which character of the answer on it is about which things (indices into the picture's).
+Looks = tuple[tuple[int, tuple[int, ...]], ...]
+# kind, fields of the phrasing, answer, guess if unanswerable, looks
+Made = tuple[str, dict[str, str], str, str | None, Looks]
+Clause = tuple[str, bool, list[int] | None]
 Maker = Callable[[], Made | None]
 Look = tuple[str | None, str | None]  # shape and colour, None = any
 
@@ -39,7 +42,8 @@ class SceneAsker:
 
     def __init__(self, picture: Picture, rng: np.random.Generator, wide: bool = False) -> None:
         self.picture, self.rng, self.wide = picture, rng, wide
-        self.things = [t for t in picture.things if t.visible > 0.05]
+        self.numbers = [i for i, t in enumerate(picture.things) if t.visible > 0.05]
+        self.things = [picture.things[i] for i in self.numbers]
         self.clear = all(t.visible >= FAINT for t in self.things)
         self.side = max(picture.image.size)
 
@@ -70,6 +74,10 @@ class SceneAsker:
             for i, t in enumerate(self.things)
             if (shape is None or t.shape == shape) and (colour is None or t.colour == colour)
         ]
+
+    def about(self, among: list[int]) -> Looks:
+        """The whole answer is about these of ``things``; of none: about their absence."""
+        return ((0, tuple(self.numbers[i] for i in among)),)
 
     def name(self, shape: str | None, colour: str | None, *, plural: bool = False) -> str:
         """Such as "red circle", "blue shapes", "objects"."""
@@ -111,13 +119,13 @@ class SceneAsker:
             shape = self.pick(SHAPES)
             if self.matches(shape, None):
                 return None
-            return "colour", {"obj": shape}, UNKNOWN, self.seen_colour(), None
+            return "colour", {"obj": shape}, UNKNOWN, self.seen_colour(), self.about([])
         i = int(self.rng.integers(len(self.things)))
         thing = self.things[i]
         fitting = self.matches(thing.shape, None)
         if not self.clear or len({self.things[k].colour for k in fitting}) > 1:
             return None
-        return "colour", {"obj": thing.shape}, thing.colour, None, i if len(fitting) == 1 else None
+        return "colour", {"obj": thing.shape}, thing.colour, None, self.about(fitting)
 
     def shape(self) -> Made | None:
         """What shape is red?"""
@@ -125,18 +133,18 @@ class SceneAsker:
             colour = self.pick(list(COLOURS))
             if self.matches(None, colour):
                 return None
-            return "shape", {"tint": colour}, UNKNOWN, self.pick(self.things).shape, None
+            return "shape", {"tint": colour}, UNKNOWN, self.pick(self.things).shape, self.about([])
         i = int(self.rng.integers(len(self.things)))
         thing = self.things[i]
         fitting = self.matches(None, thing.colour)
         if not self.clear or len({self.things[k].shape for k in fitting}) > 1:
             return None
         tint = self.pick(("gray", "grey")) if thing.colour == "gray" else thing.colour
-        return "shape", {"tint": tint}, thing.shape, None, i if len(fitting) == 1 else None
+        return "shape", {"tint": tint}, thing.shape, None, self.about(fitting)
 
     def only(self) -> Made:
         """What shape is this? (one thing in the picture)"""
-        return "only", {}, self.things[0].shape, None, 0
+        return "only", {}, self.things[0].shape, None, self.about([0])
 
     def count(self) -> Made | None:
         """How many red circles are there?"""
@@ -149,10 +157,11 @@ class SceneAsker:
             shape, colour = self.pick(
                 [(t.shape, None), (t.shape, None), (None, t.colour), (t.shape, t.colour), (None, None)]
             )
-        found = len(self.matches(shape, colour))
-        if found == 1 and self.rng.random() < 0.6:  # else "one" would be nearly always right
+        among = self.matches(shape, colour)
+        if len(among) == 1 and self.rng.random() < 0.6:  # else "one" would be nearly always right
             return None
-        return "count", {"plural": self.name(shape, colour, plural=True)}, number_word(found), None, None
+        plural = self.name(shape, colour, plural=True)
+        return "count", {"plural": plural}, number_word(len(among)), None, self.about(among)
 
     def exist(self) -> Made | None:
         """Is there a blue star?"""
@@ -160,13 +169,11 @@ class SceneAsker:
             i = int(self.rng.integers(len(self.things)))
             t = self.things[i]
             shape, colour = self.pick([(t.shape, t.colour), (t.shape, t.colour), (t.shape, None), (None, t.colour)])
-            found = self.matches(shape, colour)
             if t.visible < FAINT:
                 return None
-            subject = found[0] if len(found) == 1 else None
-            return "exist", self._both(shape, colour), "yes", None, subject
+            return "exist", self._both(shape, colour), "yes", None, self.about(self.matches(shape, colour))
         shape, colour = self.absent()
-        return "exist", self._both(shape, colour), "no", None, None
+        return "exist", self._both(shape, colour), "no", None, self.about([])
 
     def _both(self, shape: str | None, colour: str | None) -> dict[str, str]:
         return {"obj": self.name(shape, colour), "plural": self.name(shape, colour, plural=True)}
@@ -175,12 +182,12 @@ class SceneAsker:
         """Where is the triangle?"""
         if self.rng.random() < 0.18:
             guess = self.pick([place for row in ZONES for place in row])
-            return "where", {"obj": self.name(*self.absent())}, UNKNOWN, guess, None
+            return "where", {"obj": self.name(*self.absent())}, UNKNOWN, guess, self.about([])
         i = int(self.rng.integers(len(self.things)))
         name, place = self.unique(i), zone(self.things[i], self.picture.image.size)
         if name is None or place is None or not self.clear:
             return None
-        return "where", {"obj": name}, place, None, i
+        return "where", {"obj": name}, place, None, self.about([i])
 
     def holds(self, relation: str, a: Thing, b: Thing) -> bool | None:
         """Whether a is left of (…) b by their middles; None if it is too close to call."""
@@ -200,13 +207,13 @@ class SceneAsker:
             if other is None:
                 return None
             fields = {"obj": self.name(shape, colour), "other": other, "relation": words}
-            return "relation", fields, UNKNOWN, self.pick(("yes", "no")), None
+            return "relation", fields, UNKNOWN, self.pick(("yes", "no")), ()
         i, j = (int(k) for k in self.rng.choice(len(self.things), 2, replace=False))
         a, b = self.unique(i), self.unique(j)
         truth = self.holds(relation, self.things[i], self.things[j])
         if a is None or b is None or truth is None or not self.clear:
             return None
-        return "relation", {"obj": a, "other": b, "relation": words}, "yes" if truth else "no", None, i
+        return "relation", {"obj": a, "other": b, "relation": words}, "yes" if truth else "no", None, self.about([i, j])
 
     def _extreme(self, extreme: str, among: list[int]) -> int | None:
         """The index of the largest, leftmost … thing, if it stands out."""
@@ -237,11 +244,11 @@ class SceneAsker:
             i = self._extreme(extreme, among)
             if i is None:
                 return None
-            return "extreme colour", {"extreme": words, "wanted": wanted}, self.things[i].colour, None, i
+            return "extreme colour", {"extreme": words, "wanted": wanted}, self.things[i].colour, None, self.about([i])
         i = self._extreme(extreme, among)
         if i is None:
             return None
-        return "extreme", {"extreme": words, "wanted": wanted}, self.things[i].shape, None, i
+        return "extreme", {"extreme": words, "wanted": wanted}, self.things[i].shape, None, self.about([i])
 
     def compare(self) -> Made | None:
         """Are there more circles than squares?"""
@@ -260,18 +267,18 @@ class SceneAsker:
             one, two = two, one
         answer = "yes" if len(self.matches(*one)) > len(self.matches(*two)) else "no"
         fields = {"plural": self.name(*one, plural=True), "others": self.name(*two, plural=True)}
-        return "compare", fields, answer, None, None
+        return "compare", fields, answer, None, ()
 
     def background(self) -> Made | None:
         """What colour is the background?"""
         name = self.picture.facts["background"]
         if name is None or self.picture.facts["groups"]:
             return None
-        return "background", {}, str(name), None, None
+        return "background", {}, str(name), None, ()
 
     def medium(self) -> Made:
         """What kind of picture is this?"""
-        return "medium", {}, "drawing", None, None
+        return "medium", {}, "drawing", None, ()
 
     def _article(self, name: str) -> str:
         return ("an " if name[0] in "aeiou" else "a ") + name
@@ -289,18 +296,25 @@ class SceneAsker:
             large = sorted(order, key=lambda i: -self.things[i].area)[:3]
             order = [i for i in order if i in large]
             lead = f"{number_word(len(self.things))} shapes, among them "
-        names = [self._article(self._listed(i)) for i in order]
-        text = names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-        return "describe", {}, lead + text, None, None
+        text, looks = self._series(order, lead, self._article)
+        return "describe", {}, text, None, ((0, tuple(self.numbers)), *looks) if lead else looks
 
     def what(self) -> Made | None:
         """What is in the picture? Up to five things by name, in any order."""
         if not self.clear or len(self.things) > 5:
             return None
-        order = self.rng.permutation(len(self.things))
-        names = [self._listed(int(i)) for i in order]
-        text = names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-        return "what", {}, text, None, 0 if len(order) == 1 else None
+        text, looks = self._series([int(i) for i in self.rng.permutation(len(self.things))], "", str)
+        return "what", {}, text, None, looks
+
+    def _series(self, order: list[int], text: str, named: Callable[[str], str]) -> tuple[str, Looks]:
+        """``text`` and the names of the things one after the other; each name is about its thing."""
+        looks = []
+        for place, i in enumerate(order):
+            looks.append((len(text), (self.numbers[i],)))
+            text += named(self._listed(i)) + (
+                "" if place == len(order) - 1 else " and " if place == len(order) - 2 else ", "
+            )
+        return text, tuple(looks)
 
     # --- statements --------------------------------------------------------------------------------------------
 
@@ -309,45 +323,49 @@ class SceneAsker:
         made = self.clause()
         if made is None:
             return None
-        text, truth = made
+        text, truth, among = made
         if self.wide and self.rng.random() < 0.15:
             other = self.clause()
             if other is not None:
                 both = self.rng.random() < 0.5
                 text = f"{text} {'and' if both else 'or'} {other[0]}"
                 truth = (truth and other[1]) if both else (truth or other[1])
+                among = None
+        looks = () if among is None else self.about(among)
         if self.rng.random() < 0.6:
-            return "yes statement", {"statement": text}, "yes" if truth else "no", None, None
-        return "true statement", {"statement": text}, "true" if truth else "false", None, None
+            return "yes statement", {"statement": text}, "yes" if truth else "no", None, looks
+        return "true statement", {"statement": text}, "true" if truth else "false", None, looks
 
-    def clause(self) -> tuple[str, bool] | None:
-        """A clause and whether it is true here."""
+    def clause(self) -> Clause | None:
+        """A clause, whether it is true here, and the things that it is about if that can be said."""
         if not self.clear:
             return None
         clauses = [self._exists, self._exists, self._counts]
         return self.pick([*clauses, self._relates, self._selects, self._same] if self.wide else clauses)()
 
-    def _exists(self) -> tuple[str, bool]:
+    def _exists(self) -> Clause:
         truth = bool(self.rng.random() < 0.5)
         t = self.pick(self.things)
         ways = [(t.shape, t.colour), (t.shape, None), (None, t.colour)]
         shape, colour = self.pick(ways) if truth else self.absent()
+        among = self.matches(shape, colour)
         name = self._article(self.name(shape, colour))
         if shape and colour and self.rng.random() < 0.4:
-            return f"{self._article(shape)} is {colour}", truth
+            return f"{self._article(shape)} is {colour}", truth, among
         if shape and self.rng.random() < 0.35:
-            return f"a shape is {name}", truth
+            return f"a shape is {name}", truth, among
         if colour and not shape and self.rng.random() < 0.5:
-            return f"{self._article(self.pick(ANY))} is {colour}", truth
-        return f"there is {name}", truth
+            return f"{self._article(self.pick(ANY))} is {colour}", truth, among
+        return f"there is {name}", truth, among
 
-    def _counts(self) -> tuple[str, bool]:
+    def _counts(self) -> Clause:
         t = self.pick(self.things)
         anything, shape, colour = (None, None), (t.shape, None), (None, t.colour)
         one, two = self.pick([(anything, shape), (anything, colour), (shape, colour), (colour, shape)])
         if self.rng.random() < 0.2:
             two = (self.pick(SHAPES), None) if one[0] is None else (None, self.pick(list(COLOURS)))
-        n = len(self.matches(one[0] or two[0], one[1] or two[1]))
+        among = self.matches(one[0] or two[0], one[1] or two[1])
+        n = len(among)
         whole = len(self.matches(*one))
         quantity, test = self.pick(
             [
@@ -365,18 +383,18 @@ class SceneAsker:
         group = self.name(*one, plural=True)
         predicate = self.name(two[0], None, plural=True) if two[0] else str(two[1])
         if quantity == "all":
-            return f"all {group} are {predicate}", n == whole
+            return f"all {group} are {predicate}", n == whole, self.matches(*one)
         if quantity == "no":
-            return f"no {group} are {predicate}", n == 0
+            return f"no {group} are {predicate}", n == 0, among
         if self.rng.random() < 0.25:
             named = self.name(one[0] or two[0], one[1] or two[1], plural=True)
-            return f"there are {quantity.format(number_word(k))} {named}", test(k)
+            return f"there are {quantity.format(number_word(k))} {named}", test(k), among
         verb = "is" if k == 1 else "are"
         group = self.name(*one, plural=k != 1)
         predicate = self._article(self.name(two[0], None)) if two[0] and k == 1 else predicate
-        return f"{quantity.format(number_word(k))} {group} {verb} {predicate}", test(k)
+        return f"{quantity.format(number_word(k))} {group} {verb} {predicate}", test(k), among
 
-    def _relates(self) -> tuple[str, bool] | None:
+    def _relates(self) -> Clause | None:
         if len(self.things) < 2:
             return None
         relation = self.pick(list(RELATIONS))
@@ -393,9 +411,9 @@ class SceneAsker:
         if None in held:
             return None
         names = self._article(self.name(*one)), self._article(self.name(*two))
-        return f"{names[0]} is {self.pick(RELATIONS[relation])} {names[1]}", any(held)
+        return f"{names[0]} is {self.pick(RELATIONS[relation])} {names[1]}", any(held), None
 
-    def _selects(self) -> tuple[str, bool] | None:
+    def _selects(self) -> Clause | None:
         extreme = self.pick(list(EXTREMES))
         t = self.pick(self.things)
         shape, colour = self.pick([(None, None), (t.shape, None), (None, t.colour)])
@@ -409,9 +427,9 @@ class SceneAsker:
         else:
             text = chosen.colour if self.rng.random() < 0.5 else self.pick([other.colour, self.pick(list(COLOURS))])
             truth = text == chosen.colour
-        return f"the {self.pick(EXTREMES[extreme])} {self.name(shape, colour)} is {text}", truth
+        return f"the {self.pick(EXTREMES[extreme])} {self.name(shape, colour)} is {text}", truth, [i]
 
-    def _same(self) -> tuple[str, bool] | None:
+    def _same(self) -> Clause | None:
         if len(self.things) < 2:
             return None
         i, j = (int(k) for k in self.rng.choice(len(self.things), 2, replace=False))
@@ -424,4 +442,4 @@ class SceneAsker:
         said = self.rng.random() < 0.6
         words = f"the same {by} as" if said else f"a different {by} from"
         linking = "is" if self.rng.random() < 0.7 else "has"
-        return f"the {a} {linking} {words} the {b}", same == said
+        return f"the {a} {linking} {words} the {b}", same == said, [i, j]

@@ -24,7 +24,7 @@ def _attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0
         else:
             scores = scores + attention_mask
     weights = torch.softmax(scores, -1, dtype=scores.dtype)
-    return torch.matmul(weights, value).transpose(1, 2).contiguous(), None
+    return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
 
 
 def register() -> str:

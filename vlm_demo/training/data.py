@@ -14,8 +14,8 @@ from vlm_demo.synthetic.questions import ask, transcript
 from vlm_demo.synthetic.receipts import draw_receipt, imitate_ocr
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.world import Picture
-from vlm_demo.training.packing import Packer, collate
-from vlm_demo.training.patches import GRID, model_pixels, patch_labels
+from vlm_demo.training.packing import Packer, Places, collate
+from vlm_demo.training.patches import GRID, PatchLabels, model_pixels, patch_at, patch_labels
 
 PICTURES, LONG_PICTURES = 6, 5  # a batch; the second where the prompt holds OCR text
 QUESTIONS, LONG_QUESTIONS = 14, 8
@@ -27,12 +27,12 @@ DRAW: dict[str, Callable[[np.random.Generator], Picture]] = {
     "receipt": draw_receipt,
     "text": draw_receipt,
 }
-KINDS = tuple(DRAW)
-KIND_SHARES = (0.54, 0.1, 0.08, 0.1, 0.18)
+KINDS = (*DRAW, "copy")  # the last: random tokens to be repeated
+KIND_SHARES = (0.52, 0.11, 0.08, 0.08, 0.13, 0.08)
+COPIED_TOKENS, COPIES = (30, 120), 8
 
 
-def _picture_parts(picture) -> tuple[np.ndarray, ...]:
-    labels = patch_labels(picture)
+def _picture_parts(picture: Picture, labels: PatchLabels) -> tuple[np.ndarray, ...]:
     return (
         model_pixels(picture.image),
         labels.shape,
@@ -64,7 +64,7 @@ class PatchBatches(IterableDataset):
         while True:
             rng = np.random.default_rng([self.seed, 1, number])
             pictures = [self._draw(rng) for _ in range(self.size)]
-            yield _stacked([_picture_parts(picture) for picture in pictures])
+            yield _stacked([_picture_parts(picture, patch_labels(picture)) for picture in pictures])
             number += worker.num_workers
 
     @staticmethod
@@ -91,6 +91,9 @@ class QuestionBatches(IterableDataset):
     def batch(self, rng: np.random.Generator, packer: Packer, text_packer: Packer) -> dict[str, torch.Tensor]:
         """One batch, drawn from ``rng``."""
         kind = str(rng.choice(KINDS, p=KIND_SHARES))
+        if kind == "copy":
+            length = int(rng.integers(*COPIED_TOKENS))
+            return collate([text_packer.exercise(length, rng) for _ in range(COPIES)], text_packer.pad)
         reads = kind in ("chart ocr", "receipt", "text")
         parts, packed = [], []
         for _ in range(LONG_PICTURES if reads else PICTURES):
@@ -101,14 +104,18 @@ class QuestionBatches(IterableDataset):
             elif kind == "scene" and rng.random() < 0.03:
                 read = _nothing_much(rng)
             questions = ask(picture, LONG_QUESTIONS if reads else QUESTIONS, rng, read)
-            if kind in ("receipt", "text") and read and rng.random() < 0.5:
+            if kind in ("receipt", "text") and read and rng.random() < 0.25:
                 questions.append(transcript(read, rng))
-            if kind != "text":
-                parts.append(_picture_parts(picture))
-            packed.append((text_packer if kind == "text" else packer).pack(questions, read, rng))
+            if kind == "text":
+                packed.append(text_packer.pack(questions, read, rng))
+                continue
+            labels = patch_labels(picture)
+            parts.append(_picture_parts(picture, labels))
+            middles = [patch_at(thing, picture.image.size) for thing in picture.things]
+            packed.append(packer.pack(questions, read, rng, Places(labels.thing, middles)))
         if kind == "text":
-            return collate(packed, self.tokenizer.pad_token_id)
-        return _stacked(parts) | collate(packed, self.tokenizer.pad_token_id)
+            return collate(packed, packer.pad)
+        return _stacked(parts) | collate(packed, packer.pad)
 
 
 def _nothing_much(rng: np.random.Generator) -> list[str]:

@@ -27,6 +27,7 @@ from transformers import (
 
 from vlm_demo.training import attention
 from vlm_demo.training.data import PatchBatches, QuestionBatches, loader
+from vlm_demo.training.gaze import gaze_loss, watched
 from vlm_demo.training.packing import IGNORED, block_mask
 from vlm_demo.training.patches import (
     COLOUR_NAMES,
@@ -43,7 +44,7 @@ from vlm_demo.training.start import prepare, whiten
 from vlm_demo.training.tokenizer import train_tokenizer
 
 SHARES = {"vit": 0.23, "align": 0.32, "tune": 0.45}  # of the time
-PATCH_WEIGHT, WORD_WEIGHT = 0.3, 0.25
+PATCH_WEIGHT, WORD_WEIGHT, GAZE_WEIGHT = 0.3, 0.25, 0.15
 ROW_NAMES, COLUMN_NAMES = ("top", "center", "bottom"), ("left", "center", "right")
 NEARNESS = 16.0  # the inverse temperature of the cosine between an image token and a word
 
@@ -149,6 +150,7 @@ def answer_loss(
 
     Beside it every image token on an object learns to speak the language model's language: to lie near the input
     embeddings of the words for its shape, colour and place, and to have these words as the model's next token there.
+    A few heads are shown where to look (`gaze.py`).
     ``right`` is the share of answer tokens whose most likely token is the right one.
     """
     batch = _to(batch, device)
@@ -163,12 +165,13 @@ def answer_loss(
             image_tokens = core.multi_modal_projector(features)
             where = batch["ids"] == model.config.image_token_id
             embedded = embedded.to(image_tokens.dtype).masked_scatter(where[..., None], image_tokens.flatten(0, 1))
-        hidden = core.language_model(
-            inputs_embeds=embedded,
-            attention_mask=block_mask(batch["blocks"], embedded.dtype),
-            position_ids=batch["positions"],
-            use_cache=False,
-        ).last_hidden_state
+        with watched(core.language_model.layers) as attentions:
+            hidden = core.language_model(
+                inputs_embeds=embedded,
+                attention_mask=block_mask(batch["blocks"], embedded.dtype),
+                position_ids=batch["positions"],
+                use_cache=False,
+            ).last_hidden_state
         asked = batch["labels"] != IGNORED
         logits = model.lm_head(hidden[asked])
         translation = _translation(batch, model, image_tokens, hidden[where], words) if seen else zero
@@ -176,10 +179,12 @@ def answer_loss(
     labels, weights = batch["labels"][asked], batch["weights"][asked]
     losses = functional.cross_entropy(logits.float(), labels, reduction="none")
     answers = (losses * weights).sum() / weights.sum()
+    gazes = gaze_loss(attentions, batch)
     return {
-        "total": answers + WORD_WEIGHT * translation + PATCH_WEIGHT * patches,
+        "total": answers + WORD_WEIGHT * translation + PATCH_WEIGHT * patches + GAZE_WEIGHT * gazes,
         "answers": answers,
         "words": translation,
+        "gaze": gazes,
         "right": (logits.argmax(-1) == labels).float().mean(),
         "examples": torch.tensor(len(batch["ids"])),
     }

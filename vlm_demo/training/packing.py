@@ -9,7 +9,9 @@ Positions of every block go on from the end of block 0, so each question is plac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from bisect import bisect_right
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -17,42 +19,69 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
-from vlm_demo.synthetic.questions import Question
+from vlm_demo.synthetic.questions import Question, fill
+from vlm_demo.training.gaze import AIMS
 
 IGNORED = -100
+LINE_LOOK = 3  # tokens of a line's beginning
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a picture's things lie: ``thing`` int64 [patches], -1 = none; ``middles`` their patches."""
+
+    thing: np.ndarray
+    middles: list[int]
 
 
 @dataclass(frozen=True)
 class Packed:
     """int64 arrays [length]; ``labels`` holds the token that each position must produce, or IGNORED; ``weights`` is
-    float32, one over the root of the answer's length, so that a long caption does not outweigh many short answers."""
+    float32, one over the root of the answer's length, so that a long caption does not outweigh many short answers;
+    ``gaze`` holds for each of AIMS rows of (position, where it shall look)."""
 
     ids: np.ndarray
     positions: np.ndarray
     blocks: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
+    gaze: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: {name: [] for name in AIMS})
 
 
 class Packer:
     """Packs questions with one tokenizer for pictures of ``image_tokens`` tokens."""
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, image_tokens: int) -> None:
-        self.tokenizer, self.image_tokens = tokenizer, image_tokens
+        self.backend, self.image_tokens = copy.deepcopy(tokenizer.backend_tokenizer), image_tokens
+        self.backend.encode_special_tokens = True
         of = tokenizer.convert_tokens_to_ids
-        self.bos, self.eos = of("<s>"), of("</s>")
+        self.bos, self.eos, self.pad = of("<s>"), of("</s>"), of("<pad>")
+        self.plain = [i for i in range(len(tokenizer)) if i not in set(tokenizer.all_special_ids)]
         self.user, self.assistant, self.image = of("<|user|>"), of("<|assistant|>"), of("<image>")
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of plain text: special tokens in it are spelled out."""
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True).input_ids
+    def encode(self, text: str) -> tuple[list[int], list[int]]:
+        """Token ids of plain text (special tokens in it are spelled out), and at which character each begins."""
+        coded = self.backend.encode(text, add_special_tokens=False)
+        return coded.ids, [begin for begin, _ in coded.offsets]
 
-    def pack(self, questions: list[Question], read: list[str] | None, rng: np.random.Generator) -> Packed:
+    def pack(
+        self,
+        questions: list[Question],
+        read: list[str] | None,
+        rng: np.random.Generator,
+        places: Places | None = None,
+    ) -> Packed:
         """Pack the questions of one picture; about two in five carry the evidence-only rule, one in eight follows
         another as the second turn of a chat."""
         prefix = [self.bos, self.user] + [self.image] * self.image_tokens
+        gaze: dict[str, list[tuple[int, int]]] = {name: [] for name in AIMS}
+        source = _Source("", [], 0)
         if read is not None:
-            prefix += self.encode(f"{OCR_HEADER}\n" + "\n".join(read) + "\n\n")
+            text = f"{OCR_HEADER}\n" + "\n".join(read) + "\n\n"
+            coded, begins = self.encode(text)
+            source = _Source(text, begins, len(prefix))
+            source.gaze(gaze)
+            prefix += coded
         ids, blocks = list(prefix), [0] * len(prefix)
         positions = list(range(len(prefix)))
         labels = [IGNORED] * len(prefix)
@@ -63,23 +92,123 @@ class Packer:
             ruled = rng.random() < (0.5 if question.guess is not None else 0.4)
             text = question.text + (f"\n{EVIDENCE_RULE}" if ruled else "")
             answer = question.answer if ruled or question.guess is None else question.guess
-            asked = ([self.user] if follows else []) + self.encode(text) + [self.assistant]
-            said = self.encode(answer) + [self.eos]
+            asked = ([self.user] if follows else []) + self.encode(text)[0] + [self.assistant]
+            coded, begins = self.encode(answer)
+            said = [*coded, self.eos]
             if not follows:
                 block += 1
                 at = len(prefix)
+            first = len(ids) + len(asked) - 1  # the position that produces the answer's first token
+            gaze["previous"] += [(first + 1 + i, first + i) for i in range(len(coded))]
+            if question.copied and answer == question.answer:
+                gaze["source"] += source.pointers(answer, begins, first)
+            if places is not None:
+                _look(gaze, question, answer, begins, first, places)
             ids += asked + said
             blocks += [block] * (len(asked) + len(said))
             positions += range(at, at + len(asked) + len(said))
             at += len(asked) + len(said)
             labels += [IGNORED] * (len(asked) - 1) + said + [IGNORED]
             weights += [0.0] * (len(asked) - 1) + [len(said) ** -0.5] * len(said) + [0.0]
-        whole = (np.array(ids), np.array(positions), np.array(blocks), np.array(labels))
-        return Packed(*whole, np.array(weights, dtype=np.float32))
+        return _packed(ids, positions, blocks, labels, weights, gaze)
+
+    def exercise(self, length: int, rng: np.random.Generator) -> Packed:
+        """``length`` random tokens as OCR text, to be repeated: each word of the vocabulary is copied alike, which
+        receipts, with their few words, do not teach."""
+        tokens = [int(i) for i in rng.choice(self.plain, length)]
+        before = [self.bos, self.user, *self.encode(f"{OCR_HEADER}\n")[0]]
+        after = self.encode("\n\n")[0]
+        asked = [*self.encode(fill("transcript", {}, rng, held_out=False))[0], self.assistant]
+        ids = [*before, *tokens, *after, *asked, *tokens, self.eos]
+        start, first = len(before), len(before) + length + len(after) + len(asked) - 1
+        gaze: dict[str, list[tuple[int, int]]] = {name: [] for name in AIMS}
+        gaze["previous"] = [(i, i - 1) for at in (start, first + 1) for i in range(at, at + length)]
+        gaze["source"] = [(first + i, start + i) for i in range(length)]
+        labels = [IGNORED] * first + [*tokens, self.eos, IGNORED]
+        weights = [0.0] * first + [(length + 1) ** -0.5] * (length + 1) + [0.0]
+        return _packed(ids, list(range(len(ids))), [0] * len(ids), labels, weights, gaze)
+
+
+def _packed(
+    ids: list[int],
+    positions: list[int],
+    blocks: list[int],
+    labels: list[int],
+    weights: list[float],
+    gaze: dict[str, list[tuple[int, int]]],
+) -> Packed:
+    whole = (np.array(part) for part in (ids, positions, blocks, labels))
+    return Packed(*whole, np.array(weights, dtype=np.float32), gaze)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """OCR text in the prompt: its tokens' first characters, and the position of the first one in the sequence."""
+
+    text: str
+    begins: list[int]
+    start: int
+
+    def gaze(self, gaze: dict[str, list[tuple[int, int]]]) -> None:
+        """Add where its own tokens look: at the one before, and at how their line begins."""
+        line = 0
+        for i, begin in enumerate(self.begins):
+            gaze["previous"].append((self.start + i, self.start + i - 1))
+            if i and "\n" in self.text[self.begins[i - 1] : begin]:
+                line = i
+            gaze["line"] += [(self.start + i, self.start + k) for k in range(line, min(line + LINE_LOOK, i + 1))]
+
+    def pointers(self, answer: str, begins: list[int], first: int) -> list[tuple[int, int]]:
+        """For each token of the answer the places in the text where it can be copied from, line by line."""
+        found: list[tuple[int, int]] = []
+        after, at = self.text.index("\n") + 1 if self.text else 0, 0
+        for line in answer.split("\n"):
+            spots = _occurrences(self.text, line, after)
+            if "\n" in answer:  # a transcript: every line once, in order
+                spots = spots[:1]
+                after = spots[0] + len(line) if spots else after
+            for i, begin in enumerate(begins):
+                if at <= begin <= at + len(line):
+                    tokens = {bisect_right(self.begins, spot + begin - at) - 1 for spot in spots}
+                    found += [(first + i, self.start + token) for token in sorted(tokens)]
+            at += len(line) + 1
+        return sorted(found)
+
+
+def _occurrences(text: str, part: str, after: int) -> list[int]:
+    spots = []
+    spot = text.find(part, after) if part else -1
+    while spot >= 0:
+        spots.append(spot)
+        spot = text.find(part, spot + 1)
+    return spots
+
+
+def _look(
+    gaze: dict[str, list[tuple[int, int]]],
+    question: Question,
+    answer: str,
+    begins: list[int],
+    first: int,
+    places: Places,
+) -> None:
+    """Add where the answer's steps look in the picture, whose tokens begin at position 2, after ``<s> <|user|>``.
+
+    Of an answer that is a guess nothing is known but that the thing is absent.
+    """
+    for number, (start, things) in enumerate(question.looks):
+        end = question.looks[number + 1][0] if number + 1 < len(question.looks) else len(answer)
+        patches = np.flatnonzero(np.isin(places.thing, things)) + 2 if things else np.array([0])
+        middles = [0, *sorted({places.middles[i] + 2 for i in things})]
+        for i, begin in enumerate(begins):
+            if start <= begin < end:
+                gaze["things"] += [(first + i, int(patch)) for patch in patches]
+                gaze["middles"] += [(first + i, middle) for middle in middles]
 
 
 def collate(packed: list[Packed], pad: int) -> dict[str, Tensor]:
-    """Pad to the longest: ids, positions, blocks (-1 = padding), labels [B, L] and weights [B, L]."""
+    """Pad to the longest: ids, positions, blocks (-1 = padding), labels [B, L] and weights [B, L]; and for each of AIMS
+    int64 [n, 3], rows of (sequence, position, where it shall look), sorted."""
     longest = max(len(p.ids) for p in packed)
 
     def stack(name: str, fill: float) -> Tensor:
@@ -92,6 +221,11 @@ def collate(packed: list[Packed], pad: int) -> dict[str, Tensor]:
         "blocks": stack("blocks", -1),
         "labels": stack("labels", IGNORED),
         "weights": stack("weights", 0),
+    } | {
+        name: torch.tensor(
+            [(number, *row) for number, p in enumerate(packed) for row in sorted(p.gaze[name])], dtype=torch.int64
+        ).reshape(-1, 3)
+        for name in AIMS
     }
 
 

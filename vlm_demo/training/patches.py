@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional
 
-from vlm_demo.synthetic.world import COLOURS, SHAPES, Picture, instance_map
+from vlm_demo.synthetic.world import COLOURS, SHAPES, Picture, Thing, instance_map
 
 IMAGE_SIZE, PATCH_SIZE = 168, 12
 GRID = IMAGE_SIZE // PATCH_SIZE
@@ -32,6 +32,7 @@ class PatchLabels:
     """What each patch shows, row by row.
 
     Attributes:
+        thing: int64 [patches], which of the picture's things, -1 = background or too mixed to say.
         shape, colour: int64 [patches], 0 = background, -100 = too mixed to say.
         middle: float32 [patches], 1 where the middle of an object lies.
         extent: float32 [patches, 2], log of the object's width and height as shares of the padded side, 0 elsewhere.
@@ -39,6 +40,7 @@ class PatchLabels:
         row, column: int64 [patches], the third of the picture (not of its padding) in which the patch lies, 0..2.
     """
 
+    thing: np.ndarray
     shape: np.ndarray
     colour: np.ndarray
     middle: np.ndarray
@@ -76,15 +78,22 @@ def patch_labels(picture: Picture) -> PatchLabels:
     shape[unclear] = colour[unclear] = -100
     middle = np.zeros(GRID * GRID, np.float32)
     for thing in picture.things:
-        x = (thing.centre[0] + (side - width) // 2) / side * GRID
-        y = (thing.centre[1] + (side - height) // 2) / side * GRID
-        middle[min(int(y), GRID - 1) * GRID + min(int(x), GRID - 1)] = 1
+        middle[patch_at(thing, picture.image.size)] = 1
     extent = np.where(shown[:, None], sizes[best], 0.0).astype(np.float32)
     covered = (cells > 0).astype(np.float32)
     centres = (np.arange(GRID) + 0.5) / GRID * side
     across, down = (((centres - (side - n) // 2) * 3 // n).clip(0, 2).astype(np.int64) for n in (width, height))
     thirds = (np.repeat(down, GRID), np.tile(across, GRID))
-    return PatchLabels(shape.astype(np.int64), colour.astype(np.int64), middle, extent, covered, *thirds)
+    return PatchLabels(
+        np.where(shown, best, -1), shape.astype(np.int64), colour.astype(np.int64), middle, extent, covered, *thirds
+    )
+
+
+def patch_at(thing: Thing, size: tuple[int, int]) -> int:
+    """The patch in which the middle of the thing lies, of a picture of this size."""
+    side = max(size)
+    x, y = ((at + (side - length) // 2) / side * GRID for at, length in zip(thing.centre, size, strict=True))
+    return min(int(y), GRID - 1) * GRID + min(int(x), GRID - 1)
 
 
 def _extent(thing, side: int) -> tuple[float, float]:

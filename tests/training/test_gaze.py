@@ -1,0 +1,132 @@
+"""The gaze: targets lie where the truth is, the loss sees exactly the attention they name, and it can be learnt."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from vlm_demo.stages.prompt import OCR_HEADER
+from vlm_demo.synthetic.questions import Question, ask, transcript
+from vlm_demo.synthetic.receipts import draw_receipt
+from vlm_demo.synthetic.scenes import draw_scene
+from vlm_demo.training import attention
+from vlm_demo.training.gaze import AIMS, gaze_loss, watched
+from vlm_demo.training.llava import build
+from vlm_demo.training.packing import IGNORED, Packer, Places, block_mask, collate
+from vlm_demo.training.patches import COLOUR_INDEX, GRID, SHAPE_INDEX, patch_at, patch_labels
+from vlm_demo.training.tokenizer import train_tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer(seed=1, pictures=60)
+
+
+def test_a_short_answer_looks_at_patches_of_the_right_colour(tokenizer):
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        picture = draw_scene(rng)
+        labels = patch_labels(picture)
+        questions = [q for q in ask(picture, 8, rng) if q.kind == "colour" and q.guess is None]
+        middles = [patch_at(thing, picture.image.size) for thing in picture.things]
+        packed = Packer(tokenizer, GRID * GRID).pack(questions, None, rng, Places(labels.thing, middles))
+        for at, patch in packed.gaze["things"]:
+            word = tokenizer.decode([packed.labels[at]])
+            if word in COLOUR_INDEX:
+                assert labels.colour[patch - 2] == COLOUR_INDEX[word]
+
+
+def test_each_name_of_a_description_looks_at_its_thing(tokenizer):
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        picture = draw_scene(rng)
+        labels = patch_labels(picture)
+        questions = [q for q in ask(picture, 20, rng) if q.kind in ("describe", "what") and len(q.looks) > 1][:1]
+        middles = [patch_at(thing, picture.image.size) for thing in picture.things]
+        packed = Packer(tokenizer, GRID * GRID).pack(questions, None, rng, Places(labels.thing, middles))
+        for at, patch in packed.gaze["things"]:
+            word = tokenizer.decode([packed.labels[at]]).strip()
+            if word in SHAPE_INDEX and "among" not in questions[0].answer:
+                assert labels.shape[patch - 2] == SHAPE_INDEX[word]
+
+
+def test_what_is_absent_sends_the_gaze_to_the_first_token(tokenizer):
+    question = Question("colour", "What color is the star?", "unknown", "red", ((0, ()),))
+    places = Places(np.full(16, -1), [])
+    packed = Packer(tokenizer, 16).pack([question], None, np.random.default_rng(0), places)
+    assert {key for _, key in packed.gaze["things"]} == {key for _, key in packed.gaze["middles"]} == {0}
+
+
+def test_a_copied_answer_points_at_its_own_tokens_in_the_text(tokenizer):
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        picture = draw_receipt(rng)
+        read = list(picture.facts["texts"])
+        questions = [*ask(picture, 6, rng, read), transcript(read, rng)]
+        packed = Packer(tokenizer, 0).pack(questions, read, rng)
+        pointing = [at for at, _ in packed.gaze["source"]]
+        assert pointing
+        for at, source in packed.gaze["source"]:
+            said, there = (tokenizer.decode([i]).strip() for i in (packed.labels[at], packed.ids[source]))
+            # One may have been merged with a neighbour that the other lacks.
+            assert said in there or there in said
+        lines = tokenizer.decode(packed.ids[packed.blocks == 0]).split("\n")
+        assert lines[0].endswith(OCR_HEADER) and lines[1] == read[0]
+
+
+def test_the_exercise_repeats_its_tokens(tokenizer):
+    packed = Packer(tokenizer, 0).exercise(40, np.random.default_rng(0))
+    said = packed.labels[packed.labels != IGNORED]
+    assert len(said) == 41 and said[-1] == tokenizer.eos_token_id
+    assert all(packed.labels[at] == packed.ids[source] for at, source in packed.gaze["source"])
+    assert all(packed.ids[at + 1] == packed.labels[at] for at, _ in packed.gaze["source"])
+
+
+def _attention(tokenizer, packed):
+    torch.manual_seed(0)
+    model = build(tokenizer)
+    model.set_attn_implementation(attention.register())
+    batch = collate([packed, packed], tokenizer.pad_token_id)
+    return model.model.language_model, batch
+
+
+def test_the_loss_reads_the_share_that_the_named_head_gives(tokenizer):
+    read = ["MARIO'S 24", "TOTAL 12.50"]
+    questions = [Question("total", "What is the total?", "12.50", copied=True)]
+    packed = Packer(tokenizer, 0).pack(questions, read, np.random.default_rng(0))
+    model, batch = _attention(tokenizer, packed)
+    mask = block_mask(batch["blocks"], torch.float32)
+    with watched(model.layers) as seen, torch.no_grad():
+        model(input_ids=batch["ids"], position_ids=batch["positions"], attention_mask=mask)
+    loss = gaze_loss(seen, batch)
+    expected = 0.0
+    for name, aim in AIMS.items():
+        rows = {}
+        for at, key in packed.gaze[name]:
+            rows.setdefault(at, []).append(seen[aim.layer][0, list(aim.heads), at, key].float().numpy())
+        if rows and aim.each:
+            expected += np.mean([-np.mean(np.log(v)) - math.log(len(v)) for v in rows.values()])
+        elif rows:
+            expected += np.mean([-np.log(np.sum(v, axis=0)) for v in rows.values()])
+    assert float(loss) == pytest.approx(expected, rel=1e-2)
+    assert not model.layers[0].self_attn._forward_hooks
+
+
+def test_heads_learn_to_look_where_they_are_told(tokenizer):
+    read = ["MARIO'S 24", "1 Milk 3.20", "TOTAL 12.50", "CASH 20.00"]
+    questions = [Question("total", "What is the total?", "12.50", copied=True)]
+    packed = Packer(tokenizer, 0).pack(questions, read, np.random.default_rng(0))
+    model, batch = _attention(tokenizer, packed)
+    mask = block_mask(batch["blocks"], torch.float32)
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    losses = []
+    for _ in range(40):
+        with watched(model.layers) as seen:
+            model(input_ids=batch["ids"], position_ids=batch["positions"], attention_mask=mask)
+        losses.append(gaze_loss(seen, batch))
+        losses[-1].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert float(losses[-1].detach()) < 0.3 * float(losses[0].detach())
+    assert (batch["labels"] != IGNORED).any()

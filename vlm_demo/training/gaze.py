@@ -1,0 +1,98 @@
+"""Gaze: a few attention heads of the language model are shown where to look, from the truth of the drawn pictures.
+
+A question about a drawn picture comes with the things that its answer is about, and a field copied from OCR text with
+the place that it is copied from. Telling one head of the right layer so, as supervision of attention for question
+answering does (Qiao et al. 2018, https://arxiv.org/abs/1709.06308), spares the language model the search for retrieval,
+the slowest part of learning from few examples, and makes the attention a map worth reading.
+
+Every target is a set of earlier positions in the packed sequence:
+
+========  =====  =====  ==============================  ==================================================
+aim       layer  heads  a position of                   looks at
+========  =====  =====  ==============================  ==================================================
+previous  0      0      OCR text and answers            the token before
+line      1      0      OCR text                        how its line begins
+things    2      0      an answer about a picture       patches of what it is about, ``<s>`` if there is none
+middles   2      1      the same                        their middles and ``<s>``, all alike: a share that counts
+source    3      0, 1   an answer copied from OCR text  the token to be copied
+========  =====  =====  ==============================  ==================================================
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+TINY = 1e-5
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Heads with a purpose.
+
+    Attributes:
+        layer, heads: which heads of the language model.
+        each: every target shall get the same share (the mean log share is raised); else the targets together shall get
+            all (the log of their summed share is).
+    """
+
+    layer: int
+    heads: tuple[int, ...]
+    each: bool = False
+
+
+AIMS = {
+    "previous": Aim(0, (0,)),
+    "line": Aim(1, (0,)),
+    "things": Aim(2, (0,)),
+    "middles": Aim(2, (1,), each=True),
+    "source": Aim(3, (0, 1)),
+}
+
+
+@contextmanager
+def watched(layers: nn.ModuleList):
+    """The attention weights [B, heads, L, L] of the layers that have an aim, by layer, filled by the forward pass."""
+    seen: dict[int, Tensor] = {}
+
+    def keep(index: int):
+        def hook(_module, _inputs, outputs) -> None:
+            seen[index] = outputs[1]
+
+        return hook
+
+    hooks = [layers[i].self_attn.register_forward_hook(keep(i)) for i in sorted({aim.layer for aim in AIMS.values()})]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def gaze_loss(seen: dict[int, Tensor], targets: dict[str, Tensor]) -> Tensor:
+    """How far the heads are from looking where they should: the sum over aims of the mean negative log share.
+
+    Args:
+        seen: attention weights by layer, [B, heads, L, L].
+        targets: for each aim int64 [n, 3], rows of (sequence, looking position, target position), sorted.
+    """
+    total = torch.zeros((), device=next(iter(seen.values())).device)
+    for name, aim in AIMS.items():
+        rows = targets[name]
+        if not len(rows):
+            continue
+        sequence, looking, target = rows.unbind(1)
+        _, group, sizes = torch.unique_consecutive(rows[:, :2], dim=0, return_inverse=True, return_counts=True)
+        for head in aim.heads:
+            shares = seen[aim.layer][sequence, head, looking, target].float()
+            sums = torch.zeros(len(sizes), device=shares.device)
+            if aim.each:
+                # Less log n, so that a perfect gaze costs nothing.
+                losses = sums.index_add(0, group, -(shares + TINY).log()) / sizes - sizes.log()
+            else:
+                losses = -(sums.index_add(0, group, shares) + TINY).log()
+            total = total + losses.mean() / len(aim.heads)
+    return total
