@@ -22,14 +22,14 @@ TITLES = (
 
 
 def draw_chart(rng: np.random.Generator, held_out: bool = False) -> Picture:
-    """A bar chart of 2 to 9 bars.
+    """A bar chart of 2 to 7 bars.
 
     ``facts``: ``values`` and ``labels`` and ``colours`` per bar in reading order (left to right, or top to bottom),
     ``lying`` (bool), ``title``, ``texts`` (what is printed, in lines from the top, for imitating OCR).
     """
     width, height = int(rng.integers(220, 640)), int(rng.integers(180, 480))
     lying = bool(rng.random() < 0.25)
-    n = int(rng.integers(2, 10))
+    n = int(rng.integers(2, 8))
     values = _distinct_values(n, rng)
     labels = _labels(n, rng)
     palette = [c for c in COLOURS if c not in ("white", "black")]
@@ -110,12 +110,12 @@ def draw_chart(rng: np.random.Generator, held_out: bool = False) -> Picture:
 
 
 def _distinct_values(n: int, rng: np.random.Generator) -> list[float]:
-    """Values whose largest and smallest stand out by at least 4 % of the largest."""
+    """Values whose largest and smallest stand out by at least 6 % of the scale."""
     top = float(rng.choice([1, 10, 40, 100, 500, 1000]))
     for _ in range(50):
         values = [float(f"{v:.3g}" if top > 1 else f"{v:.2f}") for v in rng.uniform(0.06, 1, n) * top]
         ordered = sorted(values)
-        if ordered[-1] - ordered[-2] > 0.04 * top and ordered[1] - ordered[0] > 0.04 * top:
+        if ordered[-1] - ordered[-2] > 0.06 * top and ordered[1] - ordered[0] > 0.06 * top:
             break
     return values
 

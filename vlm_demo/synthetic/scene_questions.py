@@ -287,17 +287,19 @@ class SceneAsker:
         return f"{self.things[i].colour} {self.things[i].shape}"
 
     def describe(self) -> Made | None:
-        """Describe the picture: up to five things from left to right, of more the three largest."""
+        """Describe the picture: up to four things from left to right, of more the largest."""
         if not self.clear:
             return None
         order = sorted(range(len(self.things)), key=lambda i: self.things[i].centre[0])
-        lead = ""
-        if len(order) > 5:
-            large = sorted(order, key=lambda i: -self.things[i].area)[:3]
-            order = [i for i in order if i in large]
-            lead = f"{number_word(len(self.things))} shapes, among them "
-        text, looks = self._series(order, lead, self._article)
-        return "describe", {}, text, None, ((0, tuple(self.numbers)), *looks) if lead else looks
+        if len(order) <= 4:
+            text, looks = self._series(order, "", self._article)
+            return "describe", {}, text, None, looks
+        largest = self._extreme("largest", order)
+        whole, lead = (0, tuple(self.numbers)), "many shapes, the largest "
+        if largest is None:
+            return "describe", {}, "many shapes", None, (whole,)
+        text, looks = self._series([largest], lead, self._article)
+        return "describe", {}, text, None, (whole, *looks)
 
     def what(self) -> Made | None:
         """What is in the picture? Up to five things by name, in any order."""

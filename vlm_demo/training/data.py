@@ -18,7 +18,7 @@ from vlm_demo.training.packing import Packer, Places, collate
 from vlm_demo.training.patches import GRID, PatchLabels, model_pixels, patch_at, patch_labels
 
 PICTURES, LONG_PICTURES = 6, 5  # a batch; the second where the prompt holds OCR text
-QUESTIONS, LONG_QUESTIONS = 14, 8
+QUESTIONS, FEWER_QUESTIONS = 14, 8  # of a scene; of a chart or a receipt, which have less to ask about
 # "text" is a receipt's OCR text without its picture: what is copied from text can be learnt from text, faster.
 DRAW: dict[str, Callable[[np.random.Generator], Picture]] = {
     "scene": draw_scene,
@@ -103,7 +103,7 @@ class QuestionBatches(IterableDataset):
                 read = imitate_ocr(picture.facts["texts"], rng)
             elif kind == "scene" and rng.random() < 0.03:
                 read = _nothing_much(rng)
-            questions = ask(picture, LONG_QUESTIONS if reads else QUESTIONS, rng, read)
+            questions = ask(picture, QUESTIONS if kind == "scene" else FEWER_QUESTIONS, rng, read)
             if kind in ("receipt", "text") and read and rng.random() < 0.25:
                 questions.append(transcript(read, rng))
             if kind == "text":

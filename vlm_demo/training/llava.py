@@ -231,7 +231,7 @@ def train(
     model.to(device)
     core, head = model.model, PatchHead(vision_config().hidden_size).to(device)
     vit = core.vision_tower
-    writers: list[nn.Module] = [core.multi_modal_projector, core.language_model, model.lm_head]
+    writers = [core.multi_modal_projector, core.language_model, model.lm_head]
     words = PatchWords.of(tokenizer, device)
     done: dict[str, dict] = {}
 
@@ -256,33 +256,36 @@ def train(
     stage(
         "vit",
         {"vit": vit, "head": head},
-        [{"params": [*vit.parameters(), *head.parameters()], "lr": 1e-3}],
+        groups([vit, head], 6e-4, 1.2e-3),
         lambda start: loader(PatchBatches(seed, start), workers),
         partial(vit_loss, vit=vit, head=head, device=device),
     )
-    hidden = [
-        p for p in [*core.multi_modal_projector.parameters(), *core.language_model.layers.parameters()] if p.ndim == 2
-    ]
-    others = [p for module in writers for p in module.parameters() if not any(p is matrix for matrix in hidden)]
     stage(
         "align",
         {"model": model, "head": head},
-        [{"params": others, "lr": 1e-3}, {"params": hidden, "lr": 2e-3, "muon": True}],
+        groups(writers, 1e-3, 2e-3),
         lambda start: loader(QuestionBatches(seed, start, tokenizer), workers),
         partial(answer_loss, model=model, head=head, words=words, tuned=False, device=device),
     )
     stage(
         "tune",
         {"model": model, "head": head},
-        [
-            {"params": others, "lr": 8e-4},
-            {"params": [*vit.parameters(), *head.parameters()], "lr": 3e-4},
-            {"params": hidden, "lr": 1.5e-3, "muon": True},
-        ],
+        groups(writers, 6e-4, 1.2e-3) + groups([vit, head], 2e-4, 4e-4),
         lambda start: loader(QuestionBatches(seed + 1, start, tokenizer), workers),
         partial(answer_loss, model=model, head=head, words=words, tuned=True, device=device),
     )
     return done
+
+
+def groups(modules: list[nn.Module], plain: float, muon: float) -> list[dict]:
+    """Parameter groups with their peak learning rates: Muon's for the matrices of hidden layers, AdamW's for the rest
+    (embeddings, norms, biases, the layers that read pixels and write words)."""
+    inner, outer = [], []
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            hidden = parameter.ndim == 2 and any(part in name for part in ("layers.", "linear_"))
+            (inner if hidden else outer).append(parameter)
+    return [{"params": outer, "lr": plain}, {"params": inner, "lr": muon, "muon": True}]
 
 
 def _tokenizer(folder: Path, seed: int) -> PreTrainedTokenizerFast:
