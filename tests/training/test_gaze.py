@@ -31,7 +31,7 @@ def test_a_short_answer_looks_at_patches_of_the_right_colour(tokenizer):
         questions = [q for q in ask(picture, 8, rng) if q.kind == "colour" and q.guess is None]
         middles = [patch_at(thing, picture.image.size) for thing in picture.things]
         packed = Packer(tokenizer, GRID * GRID).pack(questions, None, rng, Places(labels.thing, middles))
-        for at, patch in packed.gaze["things"]:
+        for at, _, patch in packed.gaze["things"]:
             word = tokenizer.decode([packed.labels[at]])
             if word in COLOUR_INDEX:
                 assert labels.colour[patch - 2] == COLOUR_INDEX[word]
@@ -45,7 +45,7 @@ def test_each_name_of_a_description_looks_at_its_thing(tokenizer):
         questions = [q for q in ask(picture, 20, rng) if q.kind in ("describe", "what") and len(q.looks) > 1][:1]
         middles = [patch_at(thing, picture.image.size) for thing in picture.things]
         packed = Packer(tokenizer, GRID * GRID).pack(questions, None, rng, Places(labels.thing, middles))
-        for at, patch in packed.gaze["things"]:
+        for at, _, patch in packed.gaze["things"]:
             word = tokenizer.decode([packed.labels[at]]).strip()
             if word in SHAPE_INDEX:
                 assert labels.shape[patch - 2] == SHAPE_INDEX[word]
@@ -55,7 +55,7 @@ def test_what_is_absent_sends_the_gaze_to_the_first_token(tokenizer):
     question = Question("colour", "What color is the star?", "unknown", "red", ((0, ()),))
     places = Places(np.full(16, -1), [])
     packed = Packer(tokenizer, 16).pack([question], None, np.random.default_rng(0), places)
-    assert {key for _, key in packed.gaze["things"]} == {key for _, key in packed.gaze["middles"]} == {0}
+    assert {row[1:] for row in packed.gaze["things"]} == {row[1:] for row in packed.gaze["each"]} == {(0, 0)}
 
 
 def test_a_copied_answer_points_at_its_own_tokens_in_the_text(tokenizer):
@@ -65,9 +65,9 @@ def test_a_copied_answer_points_at_its_own_tokens_in_the_text(tokenizer):
         read = list(picture.facts["texts"])
         questions = [*ask(picture, 6, rng, read), transcript(read, rng)]
         packed = Packer(tokenizer, 0).pack(questions, read, rng)
-        pointing = [at for at, _ in packed.gaze["source"]]
+        pointing = [row[0] for row in packed.gaze["source"]]
         assert pointing
-        for at, source in packed.gaze["source"]:
+        for at, _, source in packed.gaze["source"]:
             said, there = (tokenizer.decode([i]).strip() for i in (packed.labels[at], packed.ids[source]))
             # One may have been merged with a neighbour that the other lacks.
             assert said in there or there in said
@@ -79,8 +79,8 @@ def test_the_exercise_repeats_its_tokens(tokenizer):
     packed = Packer(tokenizer, 0).exercise(40, np.random.default_rng(0))
     said = packed.labels[packed.labels != IGNORED]
     assert len(said) == 41 and said[-1] == tokenizer.eos_token_id
-    assert all(packed.labels[at] == packed.ids[source] for at, source in packed.gaze["source"])
-    assert all(packed.ids[at + 1] == packed.labels[at] for at, _ in packed.gaze["source"])
+    assert all(packed.labels[at] == packed.ids[source] for at, _, source in packed.gaze["source"])
+    assert all(packed.ids[at + 1] == packed.labels[at] for at, _, _ in packed.gaze["source"])
 
 
 def _attention(tokenizer, packed):
@@ -93,8 +93,10 @@ def _attention(tokenizer, packed):
 
 def test_the_loss_reads_the_share_that_the_named_head_gives(tokenizer):
     read = ["MARIO'S 24", "TOTAL 12.50"]
-    questions = [Question("total", "What is the total?", "12.50", copied=True)]
-    packed = Packer(tokenizer, 0).pack(questions, read, np.random.default_rng(0))
+    questions = [Question("total", "What is the total?", "12.50", looks=((0, (0, 1)),), copied="12.50")]
+    places = Places(np.array([0, 0, 1, -1]), [0, 2])
+    packed = Packer(tokenizer, 4).pack(questions, read, np.random.default_rng(0), places)
+    assert {row[1:] for row in packed.gaze["each"]} == {(0, 0), (1, 2), (1, 3), (2, 4)}
     model, batch = _attention(tokenizer, packed)
     mask = block_mask(batch["blocks"], torch.float32)
     with watched(model.layers) as seen, torch.no_grad():
@@ -103,19 +105,18 @@ def test_the_loss_reads_the_share_that_the_named_head_gives(tokenizer):
     expected = 0.0
     for name, aim in AIMS.items():
         rows = {}
-        for at, key in packed.gaze[name]:
-            rows.setdefault(at, []).append(seen[aim.layer][0, list(aim.heads), at, key].float().numpy())
-        if rows and aim.each:
-            expected += np.mean([-np.mean(np.log(v)) - math.log(len(v)) for v in rows.values()])
-        elif rows:
-            expected += np.mean([-np.log(np.sum(v, axis=0)) for v in rows.values()])
+        for at, part, key in packed.gaze[name]:
+            shares = rows.setdefault(at, {})
+            shares[part] = shares.get(part, 0) + seen[aim.layer][0, list(aim.heads), at, key].float().numpy()
+        if rows:
+            expected += np.mean([-np.log(list(v.values())).mean(0) - math.log(len(v)) for v in rows.values()])
     assert float(loss) == pytest.approx(expected, rel=1e-2)
     assert not model.layers[0].self_attn._forward_hooks
 
 
 def test_heads_learn_to_look_where_they_are_told(tokenizer):
     read = ["MARIO'S 24", "1 Milk 3.20", "TOTAL 12.50", "CASH 20.00"]
-    questions = [Question("total", "What is the total?", "12.50", copied=True)]
+    questions = [Question("total", "What is the total?", "12.50", copied="12.50")]
     packed = Packer(tokenizer, 0).pack(questions, read, np.random.default_rng(0))
     model, batch = _attention(tokenizer, packed)
     mask = block_mask(batch["blocks"], torch.float32)

@@ -29,7 +29,7 @@ class Question:
         guess: the answer without the rule, where that differs (the question is unanswerable), else None.
         looks: from which character of the answer on it is about which things of the picture; () = not said, no
             things = about their absence.
-        copied: the answer stands in the OCR text.
+        copied: the part of the answer that stands in the OCR text, or "".
     """
 
     kind: str
@@ -37,7 +37,7 @@ class Question:
     answer: str
     guess: str | None = None
     looks: Looks = ()
-    copied: bool = False
+    copied: str = ""
 
 
 def ask(
@@ -75,16 +75,23 @@ def ask(
         text = fill(kind, fields, rng, held_out)
         if text.lower() not in seen:
             seen.add(text.lower())
-            copied = kind in COPIED and guess is None and read is not None
-            questions.append(Question(kind, text, answer, guess, looks, copied))
+            questions.append(Question(kind, text, answer, guess, looks, _copied(kind, picture, answer, guess, read)))
     return questions
+
+
+def _copied(kind: str, picture: Picture, answer: str, guess: str | None, read: list[str] | None) -> str:
+    if guess is not None or read is None:
+        return ""
+    if kind == "describe" and picture.kind == "receipt":
+        shop = str(picture.facts["shop"])
+        return shop if answer.endswith(shop) else ""
+    return answer if kind in COPIED else ""
 
 
 def transcript(read: list[str], rng: np.random.Generator) -> Question:
     """The exercise of repeating all that OCR read: nothing else teaches copying as fast."""
-    return Question(
-        "transcript", fill("transcript", {}, rng, held_out=False), "\n".join(line for line in read if line), copied=True
-    )
+    text = "\n".join(line for line in read if line)
+    return Question("transcript", fill("transcript", {}, rng, held_out=False), text, copied=text)
 
 
 def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: bool) -> str:

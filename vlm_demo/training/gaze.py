@@ -5,17 +5,17 @@ the place that it is copied from. Telling one head of the right layer so, as sup
 answering does (Qiao et al. 2018, https://arxiv.org/abs/1709.06308), spares the language model the search for retrieval,
 the slowest part of learning from few examples, and makes the attention a map worth reading.
 
-Every target is a set of earlier positions in the packed sequence:
+Every target is a set of earlier positions in the packed sequence, in parts that shall get equal shares:
 
-========  =====  =====  ==============================  ==================================================
+========  =====  =====  ==============================  ======================================================
 aim       layer  heads  a position of                   looks at
-========  =====  =====  ==============================  ==================================================
+========  =====  =====  ==============================  ======================================================
 previous  0      0      OCR text and answers            the token before
 line      1      0      OCR text                        how its line begins
 things    2      0      an answer about a picture       patches of what it is about, ``<s>`` if there is none
-middles   2      1      the same                        their middles and ``<s>``, all alike: a share that counts
+each      2      1      the same                        each of these things and ``<s>`` alike: shares that count
 source    3      0, 1   an answer copied from OCR text  the token to be copied
-========  =====  =====  ==============================  ==================================================
+========  =====  =====  ==============================  ======================================================
 """
 
 from __future__ import annotations
@@ -31,26 +31,20 @@ TINY = 1e-5
 
 @dataclass(frozen=True)
 class Aim:
-    """Heads with a purpose.
-
-    Attributes:
-        layer, heads: which heads of the language model.
-        each: every target shall get the same share (the mean log share is raised); else the targets together shall get
-            all (the log of their summed share is).
-    """
+    """Which ``heads`` of the language model's ``layer`` have a purpose."""
 
     layer: int
     heads: tuple[int, ...]
-    each: bool = False
 
 
 AIMS = {
     "previous": Aim(0, (0,)),
     "line": Aim(1, (0,)),
     "things": Aim(2, (0,)),
-    "middles": Aim(2, (1,), each=True),
+    "each": Aim(2, (1,)),
     "source": Aim(3, (0, 1)),
 }
+Gaze = dict[str, list[tuple[int, int, int]]]  # for each of AIMS rows of (position, part, target position)
 
 
 @contextmanager
@@ -73,26 +67,25 @@ def watched(layers: nn.ModuleList):
 
 
 def gaze_loss(seen: dict[int, Tensor], targets: dict[str, Tensor]) -> Tensor:
-    """How far the heads are from looking where they should: the sum over aims of the mean negative log share.
+    """How far the heads are from looking where they should: the sum over aims of the mean negative log share of a part,
+    less what a perfect gaze, the same for each part, would cost.
 
     Args:
         seen: attention weights by layer, [B, heads, L, L].
-        targets: for each aim int64 [n, 3], rows of (sequence, looking position, target position), sorted.
+        targets: for each aim int64 [n, 4], rows of (sequence, looking position, part, target position), sorted.
     """
-    total = torch.zeros((), device=next(iter(seen.values())).device)
+    device = next(iter(seen.values())).device
+    total = torch.zeros((), device=device)
     for name, aim in AIMS.items():
         rows = targets[name]
         if not len(rows):
             continue
-        sequence, looking, target = rows.unbind(1)
-        _, group, sizes = torch.unique_consecutive(rows[:, :2], dim=0, return_inverse=True, return_counts=True)
+        sequence, looking, _, target = rows.unbind(1)
+        parts, part_of = torch.unique_consecutive(rows[:, :3], dim=0, return_inverse=True)
+        _, gaze_of, sizes = torch.unique_consecutive(parts[:, :2], dim=0, return_inverse=True, return_counts=True)
         for head in aim.heads:
             shares = seen[aim.layer][sequence, head, looking, target].float()
-            sums = torch.zeros(len(sizes), device=shares.device)
-            if aim.each:
-                # Less log n, so that a perfect gaze costs nothing.
-                losses = sums.index_add(0, group, -(shares + TINY).log()) / sizes - sizes.log()
-            else:
-                losses = -(sums.index_add(0, group, shares) + TINY).log()
-            total = total + losses.mean() / len(aim.heads)
+            looked = torch.zeros(len(parts), device=device).index_add(0, part_of, shares)
+            costs = torch.zeros(len(sizes), device=device).index_add(0, gaze_of, -(looked + TINY).log()) / sizes
+            total = total + (costs - sizes.log()).mean() / len(aim.heads)
     return total

@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 from vlm_demo.synthetic.questions import Question, fill
-from vlm_demo.training.gaze import AIMS
+from vlm_demo.training.gaze import AIMS, Gaze
 
 IGNORED = -100
 LINE_LOOK = 3  # tokens of a line's beginning
@@ -38,14 +38,14 @@ class Places:
 class Packed:
     """int64 arrays [length]; ``labels`` holds the token that each position must produce, or IGNORED; ``weights`` is
     float32, one over the root of the answer's length, so that a long caption does not outweigh many short answers;
-    ``gaze`` holds for each of AIMS rows of (position, where it shall look)."""
+    ``gaze`` holds where its positions shall look."""
 
     ids: np.ndarray
     positions: np.ndarray
     blocks: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
-    gaze: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: {name: [] for name in AIMS})
+    gaze: Gaze = field(default_factory=lambda: {name: [] for name in AIMS})
 
 
 class Packer:
@@ -74,7 +74,7 @@ class Packer:
         """Pack the questions of one picture; about two in five carry the evidence-only rule, one in eight follows
         another as the second turn of a chat."""
         prefix = [self.bos, self.user] + [self.image] * self.image_tokens
-        gaze: dict[str, list[tuple[int, int]]] = {name: [] for name in AIMS}
+        gaze: Gaze = {name: [] for name in AIMS}
         source = _Source("", [], 0)
         if read is not None:
             text = f"{OCR_HEADER}\n" + "\n".join(read) + "\n\n"
@@ -99,9 +99,9 @@ class Packer:
                 block += 1
                 at = len(prefix)
             first = len(ids) + len(asked) - 1  # the position that produces the answer's first token
-            gaze["previous"] += [(first + 1 + i, first + i) for i in range(len(coded))]
+            gaze["previous"] += [(first + 1 + i, 0, first + i) for i in range(len(coded))]
             if question.copied and answer == question.answer:
-                gaze["source"] += source.pointers(answer, begins, first)
+                gaze["source"] += source.pointers(answer, question.copied, begins, first)
             if places is not None:
                 _look(gaze, question, answer, begins, first, places)
             ids += asked + said
@@ -121,9 +121,9 @@ class Packer:
         asked = [*self.encode(fill("transcript", {}, rng, held_out=False))[0], self.assistant]
         ids = [*before, *tokens, *after, *asked, *tokens, self.eos]
         start, first = len(before), len(before) + length + len(after) + len(asked) - 1
-        gaze: dict[str, list[tuple[int, int]]] = {name: [] for name in AIMS}
-        gaze["previous"] = [(i, i - 1) for at in (start, first + 1) for i in range(at, at + length)]
-        gaze["source"] = [(first + i, start + i) for i in range(length)]
+        gaze: Gaze = {name: [] for name in AIMS}
+        gaze["previous"] = [(i, 0, i - 1) for at in (start, first + 1) for i in range(at, at + length)]
+        gaze["source"] = [(first + i, 0, start + i) for i in range(length)]
         labels = [IGNORED] * first + [*tokens, self.eos, IGNORED]
         weights = [0.0] * first + [(length + 1) ** -0.5] * (length + 1) + [0.0]
         return _packed(ids, list(range(len(ids))), [0] * len(ids), labels, weights, gaze)
@@ -135,7 +135,7 @@ def _packed(
     blocks: list[int],
     labels: list[int],
     weights: list[float],
-    gaze: dict[str, list[tuple[int, int]]],
+    gaze: Gaze,
 ) -> Packed:
     whole = (np.array(part) for part in (ids, positions, blocks, labels))
     return Packed(*whole, np.array(weights, dtype=np.float32), gaze)
@@ -149,30 +149,30 @@ class _Source:
     begins: list[int]
     start: int
 
-    def gaze(self, gaze: dict[str, list[tuple[int, int]]]) -> None:
+    def gaze(self, gaze: Gaze) -> None:
         """Add where its own tokens look: at the one before, and at how their line begins."""
         line = 0
         for i, begin in enumerate(self.begins):
-            gaze["previous"].append((self.start + i, self.start + i - 1))
+            gaze["previous"].append((self.start + i, 0, self.start + i - 1))
             if i and "\n" in self.text[self.begins[i - 1] : begin]:
                 line = i
-            gaze["line"] += [(self.start + i, self.start + k) for k in range(line, min(line + LINE_LOOK, i + 1))]
+            gaze["line"] += [(self.start + i, 0, self.start + k) for k in range(line, min(line + LINE_LOOK, i + 1))]
 
-    def pointers(self, answer: str, begins: list[int], first: int) -> list[tuple[int, int]]:
-        """For each token of the answer the places in the text where it can be copied from, line by line."""
-        found: list[tuple[int, int]] = []
-        after, at = self.text.index("\n") + 1 if self.text else 0, 0
-        for line in answer.split("\n"):
+    def pointers(self, answer: str, copied: str, begins: list[int], first: int) -> list[tuple[int, int, int]]:
+        """For each token of the copied part of the answer the places in the text that it is copied from."""
+        found: list[tuple[int, int, int]] = []
+        after, at = self.text.index("\n") + 1 if self.text else 0, answer.index(copied)
+        for line in copied.split("\n"):
             spots = _occurrences(self.text, line, after)
-            if "\n" in answer:  # a transcript: every line once, in order
+            if "\n" in copied:  # a transcript: every line once, in order
                 spots = spots[:1]
                 after = spots[0] + len(line) if spots else after
             for i, begin in enumerate(begins):
                 if at <= begin <= at + len(line):
                     tokens = {bisect_right(self.begins, spot + begin - at) - 1 for spot in spots}
-                    found += [(first + i, self.start + token) for token in sorted(tokens)]
+                    found += [(first + i, 0, self.start + token) for token in sorted(tokens)]
             at += len(line) + 1
-        return sorted(found)
+        return found
 
 
 def _occurrences(text: str, part: str, after: int) -> list[int]:
@@ -185,7 +185,7 @@ def _occurrences(text: str, part: str, after: int) -> list[int]:
 
 
 def _look(
-    gaze: dict[str, list[tuple[int, int]]],
+    gaze: Gaze,
     question: Question,
     answer: str,
     begins: list[int],
@@ -198,17 +198,19 @@ def _look(
     """
     for number, (start, things) in enumerate(question.looks):
         end = question.looks[number + 1][0] if number + 1 < len(question.looks) else len(answer)
-        patches = np.flatnonzero(np.isin(places.thing, things)) + 2 if things else np.array([0])
-        middles = [0, *sorted({places.middles[i] + 2 for i in things})]
+        parts = [[0]]
+        for thing in things:
+            shown = np.flatnonzero(places.thing == thing).tolist()
+            parts.append([patch + 2 for patch in shown or [places.middles[thing]]])
         for i, begin in enumerate(begins):
             if start <= begin < end:
-                gaze["things"] += [(first + i, int(patch)) for patch in patches]
-                gaze["middles"] += [(first + i, middle) for middle in middles]
+                gaze["each"] += [(first + i, part, at) for part, patches in enumerate(parts) for at in patches]
+                gaze["things"] += [(first + i, 0, at) for patches in parts[1:] or parts for at in patches]
 
 
 def collate(packed: list[Packed], pad: int) -> dict[str, Tensor]:
     """Pad to the longest: ids, positions, blocks (-1 = padding), labels [B, L] and weights [B, L]; and for each of AIMS
-    int64 [n, 3], rows of (sequence, position, where it shall look), sorted."""
+    int64 [n, 4], rows of (sequence, position, part, where it shall look), sorted."""
     longest = max(len(p.ids) for p in packed)
 
     def stack(name: str, fill: float) -> Tensor:
@@ -224,7 +226,7 @@ def collate(packed: list[Packed], pad: int) -> dict[str, Tensor]:
     } | {
         name: torch.tensor(
             [(number, *row) for number, p in enumerate(packed) for row in sorted(p.gaze[name])], dtype=torch.int64
-        ).reshape(-1, 3)
+        ).reshape(-1, 4)
         for name in AIMS
     }
 
