@@ -280,7 +280,8 @@ def train(
 def groups(modules: list[nn.Module], plain: float, muon: float) -> list[dict]:
     """Parameter groups with their peak learning rates: Muon's for the matrices of hidden layers, AdamW's for the rest
     (embeddings, norms, biases, the layers that read pixels and write words)."""
-    inner, outer = [], []
+    inner: list[nn.Parameter] = []
+    outer: list[nn.Parameter] = []
     for module in modules:
         for name, parameter in module.named_parameters():
             hidden = parameter.ndim == 2 and any(part in name for part in ("layers.", "linear_"))

@@ -137,8 +137,8 @@ def _packed(
     weights: list[float],
     gaze: Gaze,
 ) -> Packed:
-    whole = (np.array(part) for part in (ids, positions, blocks, labels))
-    return Packed(*whole, np.array(weights, dtype=np.float32), gaze)
+    weighted = np.array(weights, dtype=np.float32)
+    return Packed(np.array(ids), np.array(positions), np.array(blocks), np.array(labels), weighted, gaze)
 
 
 @dataclass(frozen=True)
