@@ -156,3 +156,14 @@ def test_importing_the_package_is_cheap() -> None:
     code = "import sys, vlm_demo; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     root = Path(__file__).parents[1]
     assert subprocess.run([sys.executable, "-c", code], cwd=root, check=False).returncode == 0
+
+
+def test_the_share_of_attention_on_the_picture() -> None:
+    said = answer("A", " red", " circle")
+    said.trace.image[1] *= 0.5
+    assert said.picture_share("A") == pytest.approx(0.5 + 15e-3, rel=1e-2)
+    assert said.picture_share(1) == pytest.approx(said.picture_share("A") / 2, rel=1e-2)
+    assert said.picture_share("red circle") == pytest.approx(0.75 * said.picture_share("A"), rel=1e-2)
+    assert answer("A", trace=False).picture_share("A") is None
+    with pytest.raises(WordNotInAnswer):
+        said.picture_share("square")

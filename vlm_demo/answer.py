@@ -84,6 +84,18 @@ class Answer:
         rows = self.trace.rows(image % len(self.views))[self._steps(word)]
         return heatmap.draw(rows, self.views[image], settings)
 
+    def picture_share(self, word: str | SupportsIndex) -> float | None:
+        """How much of the language model's attention rested on the pictures in the steps that wrote ``word``, 0..1: the
+        mean over all layers and heads; None where no attention was recorded.
+
+        Raises:
+            WordNotInAnswer: as `heatmap` does.
+        """
+        if self.trace is None:
+            return None
+        steps = self._steps(word)
+        return float(self.trace.image[steps].astype("float32").sum(-1).mean())
+
     def _steps(self, word: str | SupportsIndex) -> list[int]:
         """The tokens that wrote ``word``."""
         if not isinstance(word, str):

@@ -52,6 +52,9 @@ class FakeAnswer:
     def view(self) -> View:
         return self.views[0]
 
+    def picture_share(self, step: int) -> float:
+        return 0.25
+
     def heatmap(self, word: str | int, image: int = 0, method: str | None = None) -> np.ndarray:
         width, height = self.views[image].size
         index = word if isinstance(word, int) else next(w.start for w in self.words if w.text == word)
