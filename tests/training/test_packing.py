@@ -8,12 +8,6 @@ from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 from vlm_demo.synthetic.questions import Question
 from vlm_demo.training.llava import build
 from vlm_demo.training.packing import IGNORED, Packer, block_mask, collate
-from vlm_demo.training.tokenizer import train_tokenizer
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return train_tokenizer(seed=1, pictures=60)
 
 
 def _packed(tokenizer, read, seed=0):

@@ -71,4 +71,4 @@ def test_uploads_that_nobody_claimed_are_swept(tmp_path, monkeypatch):
     fresh.parent.mkdir()
     fresh.touch()
     sessions.sweep()
-    assert kept.exists() and fresh.exists() and not orphan.exists()
+    assert kept.exists() and fresh.exists() and not orphan.parent.exists()

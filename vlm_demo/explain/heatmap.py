@@ -102,17 +102,17 @@ def _combined(weights: np.ndarray, grid: tuple[int, int], settings: Settings) ->
     """[layers, heads, patches] → [patches]. Each head's weights are first scaled to a sum of 1 over the picture."""
     depth = len(weights)
     named = [(layer, head) for layer, head in settings.heads if layer < depth and head < weights.shape[1]]
-    pointing = settings.method == "heads" and bool(named)
-    if pointing:
+    method = "localised" if settings.method == "heads" and not named else settings.method
+    if method == "heads":
         weights = np.stack([weights[layer, head] for layer, head in named])
-    elif settings.method == "last":
+    elif method == "last":
         weights = weights[-1:]
     elif settings.layers is not None:
         weights = weights[[layer for layer in settings.layers if -depth <= layer < depth]]
     heads = weights.reshape(-1, weights.shape[-1])
     mass = heads.sum(-1, keepdims=True)
     shares = heads / np.maximum(mass, 1e-12)
-    if settings.method in ("localised", "heads") and not pointing:
+    if method == "localised":
         # A head that hardly looks at the picture is not asked where it looks.
         looking = np.flatnonzero(mass[:, 0] >= np.median(mass))
         entropy = spatial_entropy(shares[looking].reshape(-1, *grid))

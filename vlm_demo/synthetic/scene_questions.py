@@ -313,9 +313,8 @@ class SceneAsker:
         looks = []
         for place, i in enumerate(order):
             looks.append((len(text), (self.numbers[i],)))
-            text += named(self._listed(i)) + (
-                "" if place == len(order) - 1 else " and " if place == len(order) - 2 else ", "
-            )
+            rest = len(order) - 1 - place
+            text += named(self._listed(i)) + (", " if rest > 1 else " and " if rest else "")
         return text, tuple(looks)
 
     # --- statements --------------------------------------------------------------------------------------------

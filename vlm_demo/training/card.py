@@ -73,7 +73,7 @@ PARTS = {"vision_tower": "vision encoder", "multi_modal_projector": "projector"}
 _HEAD = """# llava (embedded)
 
 A small LLaVA trained from nothing in this repository: CLIP-style ViT → two-layer projector → LLaMA-style language
-model, {total:.1f} M parameters in bf16. An ordinary `LlavaForConditionalGeneration` checkpoint. Made by
+model, {total:.1f} M parameters in bf16. An ordinary `LlavaForConditionalGeneration` checkpoint. The recipe's command:
 
 ```
 {command}

@@ -37,7 +37,8 @@ def main(argv: list[str] | None = None) -> int:
         llava.train(folder, args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
     model, tokenizer = llava.load_latest(folder, args.seed)
     llava.save(model, tokenizer, target)
-    save_world(model, target, args.seed)
+    inside = save_world(model, target, args.seed)
+    print("inside its world: " + ", ".join(f"{share:.1%} of {kind} pictures" for kind, share in inside.items()))
     heatmaps.choose(target, args.seed)
     files = {name: folder / f"{name}.json" for name in llava.SHARES}
     stages = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_right
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ class Packed:
     blocks: np.ndarray
     labels: np.ndarray
     weights: np.ndarray
-    gaze: Gaze = field(default_factory=lambda: {name: [] for name in AIMS})
+    gaze: Gaze
 
 
 class Packer:

@@ -80,7 +80,7 @@ def _stepper(session: Session) -> str:
     shares = [answer.picture_share(step) for step in range(word.start, word.stop)]
     known = [share for share in shares if share is not None]
     looked = f" · {sum(known) / len(known):.0%} of its attention on the picture" if known else ""
-    told = "The model's probability of the word, and how much of its attention rested on the picture in that step"
+    told = "The model's probability of the word, and how much of its attention rested on the picture as it wrote it"
     chance = f'<span class="muted" title="{told}">probability {sure:.2f}{looked}</span>'
     return f'<span class="stepper">{before}<b>{escape(word.text)}</b>{after}{chance}</span>'
 

@@ -10,6 +10,7 @@ import secrets
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -158,10 +159,7 @@ class Sessions:
             paths, session.uploads = session.uploads, set()
             held = set().union(*(other.uploads for other in self._open.values()))
         for path in paths - held:
-            Path(path).unlink(missing_ok=True)
-            folder = Path(path).parent
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+            _delete(Path(path))
 
     def close(self, session_hash: str | None) -> None:
         """The page is gone: stop its computing, delete its files, forget its conversation."""
@@ -182,8 +180,16 @@ class Sessions:
         with self._lock:
             held = set().union(*(session.uploads for session in self._open.values()))
         for path in Path(cache).glob("*/*"):
-            if str(path) not in held and time.time() - path.stat().st_ctime >= GRACE:
-                path.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):  # another page's sweep was first
+                if str(path) not in held and time.time() - path.stat().st_ctime >= GRACE:
+                    _delete(path)
+
+
+def _delete(path: Path) -> None:
+    """Delete an upload, and the folder that Gradio made for it."""
+    path.unlink(missing_ok=True)
+    if path.parent.is_dir() and not any(path.parent.iterdir()):
+        path.parent.rmdir()
 
 
 def put_back(exchange: Exchange) -> list[str]:
