@@ -1,499 +1,79 @@
-"""Phrasings: the ways in which each kind of question is put. The last two of each kind are never trained on.
+"""Phrasings: composes the parts of `ways.py` into whole questions, one of hundreds for each kind.
 
-Fields: {obj} a thing such as "red circle", {shape}, {shapes}, {tint} a colour name, {color} the word color or colour,
-{image} the word image, picture, scene or drawing, {objects} the word shapes, objects or things.
+A model that sees few phrasings learns whole sentences; one that sees their parts in every combination learns to read.
 """
 
 from __future__ import annotations
 
-HELD_OUT = 2
+from functools import lru_cache
 
-PHRASINGS: dict[str, tuple[str, ...]] = {
-    "colour": (
-        "What {color} is the {obj} in the {image}?",
-        "Can you name the {color} of the {obj}?",
-        "Which {color} do you see on the {obj}?",
-        "What {color} has the {obj}?",
-        "What {color} was used for the {obj}?",
-        "I want to know the {color} of the {obj}.",
-        "The {color} of the {obj}, please.",
-        "What {color} is the {obj}?",
-        "Which {color} is the {obj}?",
-        "What is the {color} of the {obj}?",
-        "Tell me the {color} of the {obj}.",
-        "Name the {color} of the {obj}.",
-        "The {obj} is what {color}?",
-        "What {color} does the {obj} have?",
-        "{color} of the {obj}?",
-        "In which {color} is the {obj} drawn?",
-        "What's the {color} of the {obj}?",
-        "Can you tell me what {color} the {obj} is?",
-        "Which {color} does the {obj} have?",
-    ),
-    "shape": (
-        "What is the shape in {tint}?",
-        "Which object is {tint}?",
-        "What is drawn in {tint}?",
-        "What shape can you see in {tint}?",
-        "What kind of shape is {tint}?",
-        "Can you tell me the shape of the {tint} object?",
-        "What is the shape of the thing in {tint}?",
-        "Which shape has {tint} as its {color}?",
-        "What form does the {tint} thing have?",
-        "What shape is {tint}?",
-        "What is the {tint} shape?",
-        "Which shape is {tint}?",
-        "What shape is the {tint} object?",
-        "What shape does the {tint} object have?",
-        "Name the {tint} shape.",
-        "What is {tint} in the {image}?",
-        "What is the shape of the {tint} object?",
-        "Which shape is drawn in {tint}?",
-        "What kind of shape is the {tint} one?",
-        "Tell me the shape of the {tint} thing.",
-        "What is the {tint} object?",
-        "Which shape has the {color} {tint}?",
-    ),
-    "only": (
-        "What is the shape of the object?",
-        "What kind of shape is this?",
-        "What shape is it?",
-        "What object is this?",
-        "Tell me the shape.",
-        "What shape does the object have?",
-        "Can you name the shape?",
-        "What shape can be seen?",
-        "What shape is this?",
-        "What shape is in the {image}?",
-        "Which shape is shown?",
-        "What shape do you see?",
-        "Name the shape in the {image}.",
-        "What is the shape in the {image}?",
-        "Which shape is in the {image}?",
-        "What shape is shown in the {image}?",
-    ),
-    "what": (
-        "What things do you see?",
-        "Tell me what is in the {image}.",
-        "What is there in the {image}?",
-        "What {objects} can you see in the {image}?",
-        "Name the {objects} in the {image}.",
-        "What {objects} does the {image} contain?",
-        "What is in the {image}?",
-        "What do you see?",
-        "What is this?",
-        "What can be seen in the {image}?",
-        "What does the {image} show?",
-        "What {objects} are in the {image}?",
-        "List the {objects} in the {image}.",
-        "Which {objects} do you see?",
-        "What is shown in the {image}?",
-        "Name what you see in the {image}.",
-    ),
-    "count": (
-        "How many {plural} can be seen?",
-        "How many {plural} are there in the {image}?",
-        "How many {plural} are visible?",
-        "Please count the {plural}.",
-        "Can you count the {plural}?",
-        "What is the number of {plural} in the {image}?",
-        "How many {plural} does the {image} contain?",
-        "How many {plural} do you see in the {image}?",
-        "Say how many {plural} there are.",
-        "How many {plural} have been drawn?",
-        "How many {plural} are there?",
-        "How many {plural} are in the {image}?",
-        "Count the {plural}.",
-        "How many {plural} do you see?",
-        "What is the number of {plural}?",
-        "How many {plural} can you see in the {image}?",
-        "Give the number of {plural}.",
-        "How many {plural} does the {image} show?",
-        "Number of {plural}?",
-        "Tell me how many {plural} there are.",
-        "How many {plural} are shown?",
-        "Count the {plural} in the {image}.",
-    ),
-    "exist": (
-        "Is a {obj} there?",
-        "Is there any {obj} in the {image}?",
-        "Are there {plural}?",
-        "Are there any {plural} in the {image}?",
-        "Can a {obj} be seen?",
-        "Is a {obj} visible?",
-        "Do you see any {plural}?",
-        "Does the {image} have a {obj}?",
-        "Is there a {obj} shown?",
-        "Is one of the {objects} a {obj}?",
-        "Can you find a {obj}?",
-        "Does this {image} include a {obj}?",
-        "Is there a {obj}?",
-        "Is there a {obj} in the {image}?",
-        "Are there any {plural}?",
-        "Do you see a {obj}?",
-        "Does the {image} show a {obj}?",
-        "Can you see a {obj}?",
-        "Is a {obj} in the {image}?",
-        "Is there any {obj} here?",
-        "Does the {image} contain a {obj}?",
-        "Are there {plural} in the {image}?",
-        "Is a {obj} shown?",
-        "Can a {obj} be seen in the {image}?",
-    ),
-    "where": (
-        "Where can I find the {obj}?",
-        "Where is the {obj} shown?",
-        "Where in the {image} do you see the {obj}?",
-        "In which part is the {obj}?",
-        "In what part of the {image} is the {obj}?",
-        "In what area of the {image} is the {obj}?",
-        "Where is the {obj} placed?",
-        "What is the place of the {obj} in the {image}?",
-        "In which corner or side of the {image} is the {obj}?",
-        "Where does the {obj} lie?",
-        "Say where the {obj} is.",
-        "In which part of the {image} can you see the {obj}?",
-        "Can you tell me where the {obj} is?",
-        "Where do you see the {obj} in the {image}?",
-        "What part of the {image} is the {obj} in?",
-        "Where was the {obj} drawn?",
-        "Where is the {obj}?",
-        "Where in the {image} is the {obj}?",
-        "In which part of the {image} is the {obj}?",
-        "What is the position of the {obj}?",
-        "Where can the {obj} be seen?",
-        "Where do you see the {obj}?",
-        "Tell me where the {obj} is.",
-        "The {obj} is where?",
-        "Where is the {obj} in the {image}?",
-        "In what part of the {image} do you see the {obj}?",
-    ),
-    "relation": (
-        "Is the {obj} {relation} the {other}?",
-        "Is the {obj} placed {relation} the {other}?",
-        "Does the {obj} lie {relation} the {other}?",
-        "Can you see the {obj} {relation} the {other}?",
-        "In the {image}, is the {obj} {relation} the {other}?",
-        "Is a {obj} {relation} a {other}?",
-        "Do you see the {obj} {relation} the {other}?",
-        "Is the {obj} shown {relation} the {other}?",
-    ),
-    "extreme": (
-        "What is the {extreme} {wanted}?",
-        "Which {wanted} is {extreme}?",
-        "Name the {extreme} {wanted}.",
-        "Tell me the {extreme} {wanted}.",
-        "Which is the {extreme} {wanted}?",
-        "What's the {extreme} {wanted}?",
-        "Which {wanted} is the {extreme}?",
-    ),
-    "extreme colour": (
-        "What {color} is the {extreme} {wanted}?",
-        "Which {color} is the {extreme} {wanted}?",
-        "What is the {color} of the {extreme} {wanted}?",
-        "Tell me the {color} of the {extreme} {wanted}.",
-        "Name the {color} of the {extreme} {wanted}.",
-        "What {color} does the {extreme} {wanted} have?",
-    ),
-    "compare": (
-        "Are there more {plural} than {others}?",
-        "Do you see more {plural} than {others}?",
-        "Is the number of {plural} greater than the number of {others}?",
-        "Does the {image} show more {plural} than {others}?",
-        "Are more {plural} than {others} in the {image}?",
-        "Does the {image} contain more {plural} than {others}?",
-    ),
-    "background": (
-        "What is the background {color}?",
-        "The background is what {color}?",
-        "What {color} is the background of the {image}?",
-        "What's the {color} of the background?",
-        "What {color} is the background?",
-        "Which {color} is the background?",
-        "What is the {color} of the background?",
-        "Tell me the background {color}.",
-        "Name the {color} of the background.",
-        "What {color} does the background have?",
-    ),
-    "yes statement": (
-        "Is the following right: {statement}?",
-        "Would you say that {statement}?",
-        "Is it the case that {statement}?",
-        "{statement}. Is it true?",
-        "Does it hold that {statement}?",
-        "{statement}. Is this correct?",
-        "{statement}, is that right?",
-        "Yes or no: {statement}?",
-        "Is it true that {statement}?",
-        "Is it right that {statement}?",
-        "Is this true: {statement}?",
-        "Is it correct that {statement}?",
-        "{statement}. Is this true?",
-        "Is the statement right: {statement}?",
-        "{statement}. Is that right?",
-        "Is this correct: {statement}?",
-    ),
-    "true statement": (
-        "{statement}. Is this true or false?",
-        "True or false, {statement}?",
-        "Is the statement true or false: {statement}?",
-        "Decide whether this is true or false: {statement}.",
-        "{statement}: true or false?",
-        "Is this true or false? {statement}.",
-        "True or false: {statement}.",
-        "{statement}. True or false?",
-        "True or false? {statement}.",
-        "Say true or false: {statement}.",
-        "Is this statement true or false? {statement}.",
-        "Is the following true or false: {statement}?",
-        "Answer true or false: {statement}.",
-        "Is it true or false that {statement}?",
-    ),
-    "describe": (
-        "Describe it.",
-        "Describe what is in the {image}.",
-        "Give a caption.",
-        "Caption the {image}.",
-        "Tell me what you see.",
-        "Tell me what is shown.",
-        "Please describe what you see.",
-        "Could you describe this {image}?",
-        "Can you tell me what the {image} is about?",
-        "Give me a description.",
-        "Describe everything you see in the {image}.",
-        "Can you describe what you see?",
-        "Write a description of the {image}.",
-        "Tell me about the {image}.",
-        "Describe the {image} briefly.",
-        "Describe the {image}.",
-        "Describe what you see.",
-        "Describe this {image}.",
-        "Give a description of the {image}.",
-        "Write a caption for the {image}.",
-        "Please describe the {image}.",
-        "Describe the {image} in one sentence.",
-        "Can you describe the {image}?",
-        "Tell me what the {image} shows.",
-    ),
-    "medium": (
-        "What kind of {image} do you see?",
-        "What sort of {image} is this?",
-        "Which type of {image} is this?",
-        "What kind of {image} is shown?",
-        "What type of {image} is it?",
-        "What kind of {image} is this?",
-        "What type of {image} is this?",
-        "Is this a photo, a chart, a receipt or a drawing?",
-        "What sort of {image} do you see?",
-        "Which kind of {image} is it?",
-        "Which type of {image} is shown?",
-    ),
-    "bars": (
-        "How many bars can you see?",
-        "How many bars can be seen in the chart?",
-        "Count the bars in the chart.",
-        "How many bars are drawn?",
-        "How many bars does the {image} have?",
-        "What is the number of bars in the chart?",
-        "Tell me how many bars there are.",
-        "How many bars does the chart show?",
-        "How many bars are there?",
-        "How many bars are in the chart?",
-        "How many bars are there in the chart?",
-        "Count the bars.",
-        "How many bars does the chart have?",
-        "What is the number of bars?",
-        "How many bars do you see?",
-        "Number of bars?",
-        "How many bars are shown?",
-    ),
-    "bar colour": (
-        "What {color} is the bar that is {extreme}?",
-        "What {color} is the {extreme} bar in the chart?",
-        "What's the {color} of the {extreme} bar?",
-        "Which {color} has the {extreme} bar?",
-        "Which {color} is the bar that is the {extreme}?",
-        "What is the {color} of the bar that is the {extreme}?",
-        "Can you tell me the {color} of the {extreme} bar?",
-        "What {color} is the {extreme} bar?",
-        "Which {color} is the {extreme} bar?",
-        "What is the {color} of the {extreme} bar?",
-        "Which bar is the {extreme}, by {color}?",
-        "Tell me the {color} of the {extreme} bar.",
-        "Name the {color} of the {extreme} bar.",
-        "What {color} does the {extreme} bar have?",
-    ),
-    "bar label": (
-        "Which category is the {extreme} bar?",
-        "Which label belongs to the {extreme} bar?",
-        "What label has the {extreme} bar?",
-        "What is the {extreme} bar called?",
-        "Which category has the {extreme} bar?",
-        "Which one has the {most} value?",
-        "What has the {most} value?",
-        "Tell me the label of the {extreme} bar.",
-        "Tell me the category with the {most} value.",
-        "Name the {extreme} bar.",
-        "Which bar has the {most} value in the chart?",
-        "Which bar is the {extreme}?",
-        "Which category has the {most} value?",
-        "What is the label of the {extreme} bar?",
-        "Which category is the {most}?",
-        "Which bar has the {most} value?",
-        "What is the name of the {extreme} bar?",
-        "Which label has the {most} value?",
-        "What category has the {most} value?",
-        "Name the category with the {most} value.",
-    ),
-    "bar compare": (
-        "Is the {tint} bar {taller} than the bar in {other}?",
-        "Would you say the {tint} bar is {taller} than the {other} bar?",
-        "Is {tint} {taller} than {other}?",
-        "In the chart, is the {tint} bar {taller} than the {other} bar?",
-        "Is it right that the {tint} bar is {taller} than the {other} one?",
-        "Is the {tint} bar {taller} than the {other} bar?",
-        "Is the {tint} one {taller} than the {other} one?",
-        "Is the bar in {tint} {taller} than the bar in {other}?",
-        "Does the chart show a {tint} bar {taller} than the {other} bar?",
-        "Can you tell if the {tint} bar is {taller} than the {other} bar?",
-        "Is the {tint} bar shown {taller} than the {other} bar?",
-    ),
-    "label compare": (
-        "Is the value of {label} greater than the value of {other}?",
-        "Is {label} greater than {other}?",
-        "Is the bar {label} {taller} than the bar {other}?",
-        "Is {label} more than {other}?",
-        "Is the value of {label} more than that of {other}?",
-    ),
-    "bar exist": (
-        "Is there a {tint} bar in the chart?",
-        "Are there any {tint} bars?",
-        "Is one of the bars {tint}?",
-        "Is a {tint} bar shown?",
-        "Does the chart contain a {tint} bar?",
-        "Is there a {tint} bar?",
-        "Does the chart have a {tint} bar?",
-        "Do you see a {tint} bar?",
-        "Is any bar {tint}?",
-        "Can you see a {tint} bar?",
-        "Is there any {tint} bar?",
-        "Does the chart show a {tint} bar?",
-    ),
-    "total": (
-        "How much is it in total?",
-        "What is the total price?",
-        "What is the total sum?",
-        "How much is the total amount?",
-        "Total amount?",
-        "What is the sum to pay?",
-        "How much did they pay?",
-        "What was the total amount?",
-        "What is the total of the receipt?",
-        "How much was the total?",
-        "What do I have to pay?",
-        "What is the final amount?",
-        "What total is printed on the receipt?",
-        "How much money was spent?",
-        "What is the total?",
-        "What is the total amount?",
-        "How much is the total?",
-        "What was the total?",
-        "How much was paid in total?",
-        "What is the total on the receipt?",
-        "Total?",
-        "What is the amount due?",
-        "Tell me the total.",
-        "How much did it cost in total?",
-        "What is the grand total?",
-        "What does it cost in total?",
-        "Give the total amount.",
-    ),
-    "date": (
-        "On which date was this bought?",
-        "What date is it?",
-        "On what day was this bought?",
-        "Which day is it?",
-        "What is the date of purchase?",
-        "When was it?",
-        "What date is printed on the receipt?",
-        "When is the receipt from?",
-        "What date does the receipt show?",
-        "Give the date.",
-        "Which date is printed?",
-        "What is the date?",
-        "What is the date on the receipt?",
-        "When was this bought?",
-        "What date is on the receipt?",
-        "Date?",
-        "Which date does the receipt show?",
-        "What day is on the receipt?",
-        "Tell me the date.",
-        "When was the receipt printed?",
-        "What is the date of the receipt?",
-        "Which date is on the receipt?",
-    ),
-    "shop": (
-        "What shop is this?",
-        "Which store is this?",
-        "What store is the receipt from?",
-        "Which company is this?",
-        "Name of the shop?",
-        "Which shop is the receipt from?",
-        "What is the shop's name?",
-        "What company is it?",
-        "Name the company.",
-        "Name the store.",
-        "What is the name of the seller?",
-        "Tell me the company.",
-        "What is the store called?",
-        "Give the name of the shop.",
-        "From which shop is this receipt?",
-        "Who issued the receipt?",
-        "What is the name of the shop?",
-        "Which shop is it?",
-        "What is the name of the company?",
-        "What is the name of the store?",
-        "Which shop is this from?",
-        "What is the shop?",
-        "Shop?",
-        "Where was this bought?",
-        "Who is the seller?",
-        "Which store is the receipt from?",
-        "Tell me the name of the shop.",
-        "What is the company?",
-        "Which company is the receipt from?",
-        "Name the shop.",
-    ),
-    "transcript": (
-        "What does the text say?",
-        "Read the text.",
-        "What is written here?",
-        "Read what is written.",
-        "What does it say?",
-        "Tell me what is written.",
-        "What does the receipt say?",
-        "Read the receipt.",
-    ),
-    "field": (
-        "What is the {field}?",
-        "What is the {field} on the receipt?",
-        "Tell me the {field}.",
-        "How much is the {field}?",
-        "Give the {field}.",
-        "Which {field} is on the receipt?",
-    ),
-    "price": (
-        "What is the price of {item}?",
-        "How much is the {item}?",
-        "How much does the {item} cost?",
-        "What does the {item} cost?",
-        "Tell me the price of the {item}.",
-        "What is the price of the {item}?",
-    ),
-}
+import numpy as np
+
+from vlm_demo.synthetic.ways import WAYS
+
+HERE = ("", "", "", " in the {image}", " in this {image}", " here")
+RECEIPT = ("", "", " on the receipt", " on this receipt")
+NOUN_LEADS = (
+    "What is {}?|What is {}?|What is {}?|What's {}?|Tell me {}.|Name {}.|Give {}.|Give me {}.|{}?|{}, please.|"
+    "I want to know {}.|I would like to know {}.|Can you tell me {}?|Can you give me {}?|Can you name {}?|"
+    "Could you name {}?|Please give {}.|Please tell me {}.|State {}.|Find {}.|Write {}.|Do you know {}?"
+).split("|")
+WRITTEN_LEADS = "Write {}.|Give {}.|Give me {}.|Please write {}.|Can you give me {}?|I want {}.|{}, please.".split("|")
+CLAUSE_LEADS = (
+    "Tell me {}.|Can you tell me {}?|Could you tell me {}?|Please tell me {}.|Say {}.|Please say {}.|Can you say {}?|"
+    "I want to know {}.|I'd like to know {}.|Do you know {}?|Let me know {}.|Find out {}."
+).split("|")
+CLAIM_LEADS = (
+    "Can you tell me if {}?|Can you tell if {}?|Can you tell whether {}?|Tell me whether {}.|Tell me if {}.|"
+    "I want to know if {}.|Please say if {}.|Could you check if {}?|Check whether {}.|Do you know if {}?|"
+    "Is it true that {}?|Would you say that {}?"
+).split("|")
+DIRECT, COMPOSED = 0.55, 0.45  # the shares of whole questions and of composed ones
+
+
+@lru_cache(maxsize=128)
+def _trained(kind: str) -> tuple[tuple[float, tuple[tuple[str, ...], ...]], ...]:
+    """Groups (weight, bases); a base is the variants of one template, without those that are held out."""
+    ways = WAYS[kind]
+    noun_leads = WRITTEN_LEADS if kind == "describe" else NOUN_LEADS
+    composed = [
+        [lead.format(part) for part in parts for lead in leads]
+        for parts, leads in ((ways.nouns, noun_leads), (ways.clauses, CLAUSE_LEADS), (ways.claims, CLAIM_LEADS))
+        if parts
+    ]
+    groups = [(DIRECT, list(ways.direct)), *((COMPOSED / len(composed), group) for group in composed)]
+    return tuple((weight, _variants(group, ways.held_out)) for weight, group in groups)
+
+
+def _variants(templates: list[str], held_out: tuple[str, str]) -> tuple[tuple[str, ...], ...]:
+    never = {_folded(text) for text in held_out}
+    bases = []
+    for template in templates:
+        fillings = HERE if "{here}" in template else RECEIPT if "{receipt}" in template else ("",)
+        texts = [template.replace("{here}", filling).replace("{receipt}", filling) for filling in fillings]
+        kept = tuple(text for text in texts if _folded(text) not in never)
+        if kept:
+            bases.append(kept)
+    return tuple(bases)
+
+
+def _folded(text: str) -> str:
+    return text.lower().rstrip("?.").replace("this {image}", "the {image}").replace("what's", "what is")
 
 
 def phrasings(kind: str, held_out: bool) -> tuple[str, ...]:
-    """The trained phrasings of a kind, or the two that training never sees."""
-    every = PHRASINGS[kind]
-    return every[-HELD_OUT:] if held_out else every[:-HELD_OUT]
+    """Every trained phrasing of a kind, or the two that training never sees."""
+    if held_out:
+        return WAYS[kind].held_out
+    return tuple(sorted({text for _, bases in _trained(kind) for base in bases for text in base}))
+
+
+def choose(kind: str, rng: np.random.Generator, held_out: bool) -> str:
+    """One phrasing of the kind, a template to be filled."""
+    if held_out:
+        return str(rng.choice(WAYS[kind].held_out))
+    groups = _trained(kind)
+    weights = np.array([weight for weight, _ in groups])
+    bases = groups[int(rng.choice(len(groups), p=weights / weights.sum()))][1]
+    base = bases[int(rng.integers(len(bases)))]
+    return base[int(rng.integers(len(base)))]

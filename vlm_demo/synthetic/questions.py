@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from vlm_demo.synthetic.phrasings import phrasings
+from vlm_demo.synthetic.phrasings import choose
 from vlm_demo.synthetic.scene_questions import Looks, SceneAsker
 from vlm_demo.synthetic.world import COLOURS, UNKNOWN, Picture, number_word
 
 COPIED = ("bar label", "total", "date", "shop", "price", "field")
+TOLD = ("describe", "what", "transcript")  # answered in more than a word
+LEADS = ("Please answer: ", "Question: ", "Look at the {image}. ", "Please: ", "Hi. ")
+ENDS = (" Answer in one word.", " Answer with one word.", " Answer briefly.", " Be brief.")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,8 @@ class Question:
         looks: from which character of the answer on it is about which things of the picture; () = not said, no
             things = about their absence.
         copied: the part of the answer that stands in the OCR text, or "".
+        among: the things to be counted on the way to the answer, such as all bars to find the tallest; None = those
+            of ``looks``.
     """
 
     kind: str
@@ -38,6 +43,14 @@ class Question:
     guess: str | None = None
     looks: Looks = ()
     copied: str = ""
+    among: tuple[int, ...] | None = None
+
+    @property
+    def counted(self) -> tuple[int, ...]:
+        """``among``, or all things that the answer is about."""
+        if self.among is not None:
+            return self.among
+        return tuple(sorted({thing for _, things in self.looks for thing in things}))
 
 
 def ask(
@@ -75,7 +88,9 @@ def ask(
         text = fill(kind, fields, rng, held_out)
         if text.lower() not in seen:
             seen.add(text.lower())
-            questions.append(Question(kind, text, answer, guess, looks, _copied(kind, picture, answer, guess, read)))
+            copied = _copied(kind, picture, answer, guess, read)
+            among = tuple(range(len(picture.things))) if kind in ("bar label", "bar colour") and looks else None
+            questions.append(Question(kind, text, answer, guess, looks, copied, among))
     return questions
 
 
@@ -96,22 +111,24 @@ def transcript(read: list[str], rng: np.random.Generator) -> Question:
 
 def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: bool) -> str:
     """One phrasing of the kind with its fields, in the spellings and carelessness of typed questions."""
-    template = str(rng.choice(phrasings(kind, held_out)))
+    template = choose(kind, rng, held_out)
     words = {
         "color": str(rng.choice(["color", "colour"])),
         "image": str(rng.choice(["image", "picture", "scene", "drawing"], p=[0.4, 0.4, 0.12, 0.08])),
         "objects": str(rng.choice(["shapes", "objects", "things"])),
     }
     text = template.format(**{**words, **fields})
-    text = text.replace(" a orange", " an orange").replace(" a object", " an object").replace(" a object", " an object")
+    text = text.replace(" a orange", " an orange").replace(" a object", " an object")
     text = text[0].upper() + text[1:]
     style = rng.random()
     if style < 0.07:
         text = text.lower()
     elif style < 0.12:
         text = text.rstrip("?.")
-    elif style < 0.14:
-        text = "Please answer: " + text
+    elif style < 0.16:
+        text = str(rng.choice(LEADS)).format(**words) + text
+    elif style < 0.19 and kind not in TOLD:
+        text += str(rng.choice(ENDS))
     return text
 
 

@@ -53,7 +53,7 @@ class SceneAsker:
             return [(1.0, self.count), (1.0, self.exist)]
         makers: list[tuple[float, Maker]] = [
             (2.0, self.colour), (1.6, self.shape), (2.4, self.count), (2.0, self.exist), (1.4, self.where),
-            (1.4, self.statement), (0.8, self.describe), (0.5, self.what), (0.25, self.background), (0.06, self.medium),
+            (1.6, self.statement), (1.0, self.describe), (0.4, self.what), (0.25, self.background), (0.06, self.medium),
         ]  # fmt: skip
         if self.wide:
             makers += [(1.2, self.relation), (1.2, self.extreme), (0.5, self.compare)]
@@ -288,25 +288,25 @@ class SceneAsker:
 
     def describe(self) -> Made | None:
         """Describe the picture: up to four things from left to right, of more the largest."""
+        return self._told("describe", self._article)
+
+    def what(self) -> Made | None:
+        """What is in the picture? The same, without articles."""
+        return self._told("what", str)
+
+    def _told(self, kind: str, named: Callable[[str], str]) -> Made | None:
         if not self.clear:
             return None
         order = sorted(range(len(self.things)), key=lambda i: self.things[i].centre[0])
         if len(order) <= 4:
-            text, looks = self._series(order, "", self._article)
-            return "describe", {}, text, None, looks
+            text, looks = self._series(order, "", named)
+            return kind, {}, text, None, looks
         largest = self._extreme("largest", order)
         whole, lead = (0, tuple(self.numbers)), "many shapes, the largest "
         if largest is None:
-            return "describe", {}, "many shapes", None, (whole,)
+            return kind, {}, "many shapes", None, (whole,)
         text, looks = self._series([largest], lead, self._article)
-        return "describe", {}, text, None, (whole, *looks)
-
-    def what(self) -> Made | None:
-        """What is in the picture? Up to five things by name, in any order."""
-        if not self.clear or len(self.things) > 5:
-            return None
-        text, looks = self._series([int(i) for i in self.rng.permutation(len(self.things))], "", str)
-        return "what", {}, text, None, looks
+        return kind, {}, text, None, (whole, *looks)
 
     def _series(self, order: list[int], text: str, named: Callable[[str], str]) -> tuple[str, Looks]:
         """``text`` and the names of the things one after the other; each name is about its thing."""

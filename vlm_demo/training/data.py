@@ -14,11 +14,11 @@ from vlm_demo.synthetic.questions import ask, transcript
 from vlm_demo.synthetic.receipts import draw_receipt, imitate_ocr
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.world import Picture
-from vlm_demo.training.packing import Packer, Places, collate
-from vlm_demo.training.patches import GRID, PatchLabels, model_pixels, patch_at, patch_labels
+from vlm_demo.training.packing import Packer, collate
+from vlm_demo.training.patches import GRID, PatchLabels, model_pixels, patch_labels, places
 
-PICTURES, LONG_PICTURES = 6, 5  # a batch; the second where the prompt holds OCR text
-QUESTIONS, FEWER_QUESTIONS = 14, 8  # of a scene; of a chart or a receipt, which have less to ask about
+PICTURES, LONG_PICTURES = 10, 8  # a batch; the second where the prompt holds OCR text
+QUESTIONS, FEWER_QUESTIONS = 16, 9  # of a scene; of a chart or a receipt, which have less to ask about
 # "text" is a receipt's OCR text without its picture: what is copied from text can be learnt from text, faster.
 DRAW: dict[str, Callable[[np.random.Generator], Picture]] = {
     "scene": draw_scene,
@@ -28,7 +28,7 @@ DRAW: dict[str, Callable[[np.random.Generator], Picture]] = {
     "text": draw_receipt,
 }
 KINDS = (*DRAW, "copy")  # the last: random tokens to be repeated
-KIND_SHARES = (0.52, 0.11, 0.08, 0.08, 0.13, 0.08)
+KIND_SHARES = (0.6, 0.14, 0.09, 0.09, 0.05, 0.03)
 COPIED_TOKENS, COPIES = (30, 120), 8
 
 
@@ -111,8 +111,7 @@ class QuestionBatches(IterableDataset):
                 continue
             labels = patch_labels(picture)
             parts.append(_picture_parts(picture, labels))
-            middles = [patch_at(thing, picture.image.size) for thing in picture.things]
-            packed.append(packer.pack(questions, read, rng, Places(labels.thing, middles)))
+            packed.append(packer.pack(questions, read, rng, places(picture, labels)))
         if kind == "text":
             return collate(packed, packer.pad)
         return _stacked(parts) | collate(packed, packer.pad)

@@ -7,15 +7,22 @@ the slowest part of learning from few examples, and makes the attention a map wo
 
 Every target is a set of earlier positions in the packed sequence, in parts that shall get equal shares:
 
-========  =====  =====  ==============================  ======================================================
-aim       layer  heads  a position of                   looks at
-========  =====  =====  ==============================  ======================================================
-previous  0      0      OCR text and answers            the token before
-line      1      0      OCR text                        how its line begins
-things    2      0      an answer about a picture       patches of what it is about, ``<s>`` if there is none
-each      2      1      the same                        each of these things and ``<s>`` alike: shares that count
-source    3      0, 1   an answer copied from OCR text  the token to be copied
-========  =====  =====  ==============================  ======================================================
+=================  =====  =====  ==============================  ====================================================
+aim                layer  heads  a position of                   looks at
+=================  =====  =====  ==============================  ====================================================
+previous           0      0      OCR text and answers            the token before
+line               1      0      OCR text                        how its line begins
+things             2      0      an answer about a picture       patches of what it is about, ``<s>`` if there is
+                                                                 none; of a list of things the one named before
+high, mid, low     2      1..3   the same                        the middles of the things to be counted in that third
+                                                                 of the picture and ``<s>``, alike: shares that count
+source             3      0      an answer copied from OCR text  the token to be copied
+again              3      1      an answer about a picture       patches of what it is about; of a list the next one
+left, right        3      2, 3   the same                        the things to be counted in that half and ``<s>``
+=================  =====  =====  ==============================  ====================================================
+
+A softmax cannot add, but the share that ``<s>`` keeps, 1 / (n + 1), tells n; the fewer things a head has to count, the
+further apart these shares lie, so five heads count a part of the picture each.
 """
 
 from __future__ import annotations
@@ -37,12 +44,15 @@ class Aim:
     heads: tuple[int, ...]
 
 
+THIRDS, HALVES = ("high", "mid", "low"), ("left", "right")
 AIMS = {
     "previous": Aim(0, (0,)),
     "line": Aim(1, (0,)),
     "things": Aim(2, (0,)),
-    "each": Aim(2, (1,)),
-    "source": Aim(3, (0, 1)),
+    **{zone: Aim(2, (1 + i,)) for i, zone in enumerate(THIRDS)},
+    "source": Aim(3, (0,)),
+    "again": Aim(3, (1,)),
+    **{zone: Aim(3, (2 + i,)) for i, zone in enumerate(HALVES)},
 }
 Gaze = dict[str, list[tuple[int, int, int]]]  # for each of AIMS rows of (position, part, target position)
 
@@ -80,9 +90,11 @@ def gaze_loss(seen: dict[int, Tensor], targets: dict[str, Tensor]) -> Tensor:
         rows = targets[name]
         if not len(rows):
             continue
-        sequence, looking, _, target = rows.unbind(1)
-        parts, part_of = torch.unique_consecutive(rows[:, :3], dim=0, return_inverse=True)
-        _, gaze_of, sizes = torch.unique_consecutive(parts[:, :2], dim=0, return_inverse=True, return_counts=True)
+        sequence, looking, part, target = rows.unbind(1)
+        base = int(part.max()) + 1
+        numbered = (sequence * seen[aim.layer].shape[-1] + looking) * base + part
+        parts, part_of = torch.unique_consecutive(numbered, return_inverse=True)
+        _, gaze_of, sizes = torch.unique_consecutive(parts // base, return_inverse=True, return_counts=True)
         for head in aim.heads:
             shares = seen[aim.layer][sequence, head, looking, target].float()
             looked = torch.zeros(len(parts), device=device).index_add(0, part_of, shares)

@@ -20,18 +20,11 @@ from transformers import PreTrainedTokenizerFast
 
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 from vlm_demo.synthetic.questions import Question, fill
-from vlm_demo.training.gaze import AIMS, Gaze
+from vlm_demo.training.gaze import AIMS, HALVES, THIRDS, Gaze
+from vlm_demo.training.patches import Places
 
 IGNORED = -100
 LINE_LOOK = 3  # tokens of a line's beginning
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where a picture's things lie: ``thing`` int64 [patches], -1 = none; ``middles`` their patches."""
-
-    thing: np.ndarray
-    middles: list[int]
 
 
 @dataclass(frozen=True)
@@ -71,8 +64,8 @@ class Packer:
         rng: np.random.Generator,
         places: Places | None = None,
     ) -> Packed:
-        """Pack the questions of one picture; about two in five carry the evidence-only rule, one in eight follows
-        another as the second turn of a chat."""
+        """Pack the questions of one picture; one in four carries the evidence-only rule (of the unanswerable ones one
+        in two), one in eight follows another as the second turn of a chat."""
         prefix = [self.bos, self.user] + [self.image] * self.image_tokens
         gaze: Gaze = {name: [] for name in AIMS}
         source = _Source("", [], 0)
@@ -89,7 +82,7 @@ class Packer:
         block = 0
         for number, question in enumerate(questions):
             follows = number > 0 and rng.random() < 0.125
-            ruled = rng.random() < (0.5 if question.guess is not None else 0.4)
+            ruled = rng.random() < (0.5 if question.guess is not None else 0.25)
             text = question.text + (f"\n{EVIDENCE_RULE}" if ruled else "")
             answer = question.answer if ruled or question.guess is None else question.guess
             asked = ([self.user] if follows else []) + self.encode(text)[0] + [self.assistant]
@@ -196,16 +189,25 @@ def _look(
 
     Of an answer that is a guess nothing is known but that the thing is absent.
     """
+    before: tuple[int, ...] | None = None
     for number, (start, things) in enumerate(question.looks):
         end = question.looks[number + 1][0] if number + 1 < len(question.looks) else len(answer)
-        parts = [[0]]
-        for thing in things:
-            shown = np.flatnonzero(places.thing == thing).tolist()
-            parts.append([patch + 2 for patch in shown or [places.middles[thing]]])
-        for i, begin in enumerate(begins):
-            if start <= begin < end:
-                gaze["each"] += [(first + i, part, at) for part, patches in enumerate(parts) for at in patches]
-                gaze["things"] += [(first + i, 0, at) for patches in parts[1:] or parts for at in patches]
+        steps = [first + i for i, begin in enumerate(begins) if start <= begin < end]
+        for aim, those in (("things", things if before is None else before), ("again", things)):
+            shown = [patch + 2 for thing in those for patch in _patches(thing, places)] or [0]
+            gaze[aim] += [(step, 0, at) for step in steps for at in shown]
+        before = things
+    if question.looks:
+        steps = [first + i for i, _ in enumerate(begins)]
+        for axis, aims in enumerate((THIRDS, HALVES)):
+            for zone, aim in enumerate(aims):
+                there = [thing for thing in question.counted if places.zones[thing][axis] == zone]
+                parts = [[0], *([spot + 2 for spot in places.spots[thing]] for thing in there)]
+                gaze[aim] += [(step, part, at) for step in steps for part, spots in enumerate(parts) for at in spots]
+
+
+def _patches(thing: int, places: Places) -> list[int]:
+    return np.flatnonzero(places.thing == thing).tolist() or places.spots[thing]
 
 
 def collate(packed: list[Packed], pad: int) -> dict[str, Tensor]:

@@ -50,6 +50,22 @@ class PatchLabels:
     column: np.ndarray
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where a picture's things lie.
+
+    Attributes:
+        thing: int64 [patches], which of the things a patch shows, -1 = none.
+        spots: for each thing the patches around its middle, four at most.
+        zones: for each thing in which third from the top (0..2) and in which half from the left (0, 1) of the picture
+            its middle lies.
+    """
+
+    thing: np.ndarray
+    spots: list[list[int]]
+    zones: list[tuple[int, int]]
+
+
 def model_pixels(image: Image.Image) -> np.ndarray:
     """uint8 [IMAGE_SIZE, IMAGE_SIZE, 3]: padded to a square with mid grey, then resized, as the checkpoint's
     ``LlavaImageProcessor`` does."""
@@ -91,9 +107,30 @@ def patch_labels(picture: Picture) -> PatchLabels:
 
 def patch_at(thing: Thing, size: tuple[int, int]) -> int:
     """The patch in which the middle of the thing lies, of a picture of this size."""
+    x, y = _on_grid(thing, size)
+    return _clipped(y) * GRID + _clipped(x)
+
+
+def places(picture: Picture, labels: PatchLabels) -> Places:
+    """Where the picture's things lie; ``labels`` are its patch labels."""
+    spots, zones = [], []
+    for thing in picture.things:
+        across, down = ((_clipped(at - 0.5), _clipped(at + 0.5)) for at in _on_grid(thing, picture.image.size))
+        spots.append(sorted({y * GRID + x for y in down for x in across}))
+        x, y = (at / length for at, length in zip(thing.centre, picture.image.size, strict=True))
+        zones.append((min(max(int(y * 3), 0), 2), int(x >= 0.5)))
+    return Places(labels.thing, spots, zones)
+
+
+def _on_grid(thing: Thing, size: tuple[int, int]) -> tuple[float, float]:
+    """The thing's middle (x, y) in patches of the padded picture."""
     side = max(size)
     x, y = ((at + (side - length) // 2) / side * GRID for at, length in zip(thing.centre, size, strict=True))
-    return min(int(y), GRID - 1) * GRID + min(int(x), GRID - 1)
+    return x, y
+
+
+def _clipped(at: float) -> int:
+    return min(max(int(at), 0), GRID - 1)
 
 
 def _extent(thing, side: int) -> tuple[float, float]:
