@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
+from vlm_demo.evaluation.answers import matches
 from vlm_demo.stages.prompt import OCR_HEADER
 from vlm_demo.synthetic.questions import Question, ask, transcript
 from vlm_demo.synthetic.receipts import draw_receipt
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.training import attention
-from vlm_demo.training.gaze import AIMS, gaze_loss, watched
+from vlm_demo.training.gaze import AIMS, HALVES, THIRDS, gaze_loss, watched
 from vlm_demo.training.llava import build
-from vlm_demo.training.packing import IGNORED, Packer, Places, block_mask, collate
-from vlm_demo.training.patches import COLOUR_INDEX, GRID, SHAPE_INDEX, patch_at, patch_labels
+from vlm_demo.training.packing import IGNORED, Packer, block_mask, collate
+from vlm_demo.training.patches import COLOUR_INDEX, GRID, SHAPE_INDEX, Places, patch_labels, places
 
 
 def test_a_short_answer_looks_at_patches_of_the_right_colour(tokenizer):
@@ -23,8 +24,7 @@ def test_a_short_answer_looks_at_patches_of_the_right_colour(tokenizer):
         picture = draw_scene(rng)
         labels = patch_labels(picture)
         questions = [q for q in ask(picture, 8, rng) if q.kind == "colour" and q.guess is None]
-        middles = [patch_at(thing, picture.image.size) for thing in picture.things]
-        packed = Packer(tokenizer, GRID * GRID).pack(questions, None, rng, Places(labels.thing, middles))
+        packed = Packer(tokenizer, GRID * GRID).pack(questions, None, rng, places(picture, labels))
         for at, _, patch in packed.gaze["things"]:
             word = tokenizer.decode([packed.labels[at]])
             if word in COLOUR_INDEX:
@@ -37,19 +37,41 @@ def test_each_name_of_a_description_looks_at_its_thing(tokenizer):
         picture = draw_scene(rng)
         labels = patch_labels(picture)
         questions = [q for q in ask(picture, 20, rng) if q.kind in ("describe", "what") and len(q.looks) > 1][:1]
-        middles = [patch_at(thing, picture.image.size) for thing in picture.things]
-        packed = Packer(tokenizer, GRID * GRID).pack(questions, None, rng, Places(labels.thing, middles))
-        for at, _, patch in packed.gaze["things"]:
-            word = tokenizer.decode([packed.labels[at]]).strip()
-            if word in SHAPE_INDEX:
-                assert labels.shape[patch - 2] == SHAPE_INDEX[word]
+        packed = Packer(tokenizer, GRID * GRID).pack(questions, None, rng, places(picture, labels))
+        shapes = {at: labels.shape[patch - 2] for at, _, patch in packed.gaze["again"]}
+        before = {at: labels.shape[patch - 2] for at, _, patch in packed.gaze["things"]}
+        told = [(at, tokenizer.decode([packed.labels[at]]).strip()) for at in sorted(shapes)]
+        named = [(at, SHAPE_INDEX[word]) for at, word in told if word in SHAPE_INDEX]
+        assert all(shapes[at] in (shape, 0, -100) for at, shape in named)
+        # Another head goes back to what has just been named, so that the next one can be found from there.
+        assert all(before[at] in (shape, 0, -100) for (at, _), (_, shape) in zip(named[1:], named, strict=False))
+
+
+@pytest.mark.parametrize("aims", [THIRDS, HALVES])
+def test_the_counting_heads_share_out_the_things_to_be_counted(tokenizer, aims):
+    found = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        picture = draw_scene(rng)
+        questions = [q for q in ask(picture, 12, rng) if q.kind == "count"][:1]
+        if not questions:
+            continue
+        packed = Packer(tokenizer, GRID * GRID).pack(questions, None, rng, places(picture, patch_labels(picture)))
+        first = min(at for at, _, _ in packed.gaze[aims[0]])
+        parts = {aim: {part for at, part, _ in packed.gaze[aim] if at == first} for aim in aims}
+        assert all(0 in part for part in parts.values())  # <s>, whose share tells how many others there are
+        counted = sum(len(part) - 1 for part in parts.values())
+        assert matches("exact", questions[0].answer, (str(counted),))
+        found += counted
+    assert found > 30
 
 
 def test_what_is_absent_sends_the_gaze_to_the_first_token(tokenizer):
     question = Question("colour", "What color is the star?", "unknown", "red", ((0, ()),))
-    places = Places(np.full(16, -1), [])
-    packed = Packer(tokenizer, 16).pack([question], None, np.random.default_rng(0), places)
-    assert {row[1:] for row in packed.gaze["things"]} == {row[1:] for row in packed.gaze["each"]} == {(0, 0)}
+    nothing = Places(np.full(16, -1), [], [])
+    packed = Packer(tokenizer, 16).pack([question], None, np.random.default_rng(0), nothing)
+    for aim in ("things", "again", *THIRDS, *HALVES):
+        assert {row[1:] for row in packed.gaze[aim]} == {(0, 0)}
 
 
 def test_a_copied_answer_points_at_its_own_tokens_in_the_text(tokenizer):
@@ -88,9 +110,10 @@ def _attention(tokenizer, packed):
 def test_the_loss_reads_the_share_that_the_named_head_gives(tokenizer):
     read = ["MARIO'S 24", "TOTAL 12.50"]
     questions = [Question("total", "What is the total?", "12.50", looks=((0, (0, 1)),), copied="12.50")]
-    places = Places(np.array([0, 0, 1, -1]), [0, 2])
-    packed = Packer(tokenizer, 4).pack(questions, read, np.random.default_rng(0), places)
-    assert {row[1:] for row in packed.gaze["each"]} == {(0, 0), (1, 2), (1, 3), (2, 4)}
+    two = Places(np.array([0, 0, 1, -1]), [[0, 1], [2]], [(0, 0), (0, 1)])
+    packed = Packer(tokenizer, 4).pack(questions, read, np.random.default_rng(0), two)
+    assert {row[1:] for row in packed.gaze["high"]} == {(0, 0), (1, 2), (1, 3), (2, 4)}
+    assert {row[1:] for row in packed.gaze["right"]} == {(0, 0), (1, 4)}
     model, batch = _attention(tokenizer, packed)
     mask = block_mask(batch["blocks"], torch.float32)
     with watched(model.layers) as seen, torch.no_grad():

@@ -1,79 +1,98 @@
-"""Phrasings: composes the parts of `ways.py` into whole questions, one of hundreds for each kind.
+"""Phrasings: composes the parts in `phrasings.json` into whole questions, hundreds for most kinds.
 
 A model that sees few phrasings learns whole sentences; one that sees their parts in every combination learns to read.
+
+The file holds for each kind:
+
+- ``direct``: whole questions;
+- ``nouns``: what is wanted as a noun phrase, "the colour of the star" → "Tell me the colour of the star.";
+- ``clauses``: the same as an indirect question, "what colour the star is" → "I want to know what colour the star is.";
+- ``claims``: what may be so, "there is a star" → "Can you tell me if there is a star?";
+- ``held_out``: two phrasings that training never sees.
+
+Fields: {obj} a thing such as "red circle", {plural} the same in the plural, {tint} a colour name, {color} the word
+color or colour, {image} the word image, picture, scene or drawing, {objects} the word shapes, objects or things;
+{here} and {receipt} are an optional "in the image" and "on the receipt".
 """
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
-from vlm_demo.synthetic.ways import WAYS
+WAYS: dict[str, dict[str, list[str]]] = json.loads(Path(__file__).with_suffix(".json").read_text())
 
 HERE = ("", "", "", " in the {image}", " in this {image}", " here")
 RECEIPT = ("", "", " on the receipt", " on this receipt")
-NOUN_LEADS = (
-    "What is {}?|What is {}?|What is {}?|What's {}?|Tell me {}.|Name {}.|Give {}.|Give me {}.|{}?|{}, please.|"
-    "I want to know {}.|I would like to know {}.|Can you tell me {}?|Can you give me {}?|Can you name {}?|"
-    "Could you name {}?|Please give {}.|Please tell me {}.|State {}.|Find {}.|Write {}.|Do you know {}?"
-).split("|")
-WRITTEN_LEADS = "Write {}.|Give {}.|Give me {}.|Please write {}.|Can you give me {}?|I want {}.|{}, please.".split("|")
-CLAUSE_LEADS = (
-    "Tell me {}.|Can you tell me {}?|Could you tell me {}?|Please tell me {}.|Say {}.|Please say {}.|Can you say {}?|"
-    "I want to know {}.|I'd like to know {}.|Do you know {}?|Let me know {}.|Find out {}."
-).split("|")
-CLAIM_LEADS = (
-    "Can you tell me if {}?|Can you tell if {}?|Can you tell whether {}?|Tell me whether {}.|Tell me if {}.|"
-    "I want to know if {}.|Please say if {}.|Could you check if {}?|Check whether {}.|Do you know if {}?|"
-    "Is it true that {}?|Would you say that {}?"
-).split("|")
-DIRECT, COMPOSED = 0.55, 0.45  # the shares of whole questions and of composed ones
+LEADS = {
+    "nouns": (
+        "What is {}?|What is {}?|What is {}?|What's {}?|Tell me {}.|Name {}.|Give {}.|Give me {}.|{}?|{}, please.|"
+        "I want to know {}.|I would like to know {}.|Can you tell me {}?|Can you give me {}?|Can you name {}?|"
+        "Could you name {}?|Please give {}.|Please tell me {}.|State {}.|Find {}.|Write {}.|Do you know {}?"
+    ).split("|"),
+    "clauses": (
+        "Tell me {}.|Can you tell me {}?|Could you tell me {}?|Please tell me {}.|Say {}.|Please say {}.|"
+        "Can you say {}?|I want to know {}.|I'd like to know {}.|Do you know {}?|Let me know {}.|Find out {}."
+    ).split("|"),
+    "claims": (
+        "Can you tell me if {}?|Can you tell if {}?|Can you tell whether {}?|Tell me whether {}.|Tell me if {}.|"
+        "I want to know if {}.|Please say if {}.|Could you check if {}?|Check whether {}.|Do you know if {}?|"
+        "Is it true that {}?|Would you say that {}?"
+    ).split("|"),
+}
+WRITTEN = "Write {}.|Give {}.|Give me {}.|Please write {}.|Can you give me {}?|I want {}.|{}, please.".split("|")
+COMPOSED = 0.45  # the share of composed questions; the others are whole ones
 
-
-@lru_cache(maxsize=128)
-def _trained(kind: str) -> tuple[tuple[float, tuple[tuple[str, ...], ...]], ...]:
-    """Groups (weight, bases); a base is the variants of one template, without those that are held out."""
-    ways = WAYS[kind]
-    noun_leads = WRITTEN_LEADS if kind == "describe" else NOUN_LEADS
-    composed = [
-        [lead.format(part) for part in parts for lead in leads]
-        for parts, leads in ((ways.nouns, noun_leads), (ways.clauses, CLAUSE_LEADS), (ways.claims, CLAIM_LEADS))
-        if parts
-    ]
-    groups = [(DIRECT, list(ways.direct)), *((COMPOSED / len(composed), group) for group in composed)]
-    return tuple((weight, _variants(group, ways.held_out)) for weight, group in groups)
-
-
-def _variants(templates: list[str], held_out: tuple[str, str]) -> tuple[tuple[str, ...], ...]:
-    never = {_folded(text) for text in held_out}
-    bases = []
-    for template in templates:
-        fillings = HERE if "{here}" in template else RECEIPT if "{receipt}" in template else ("",)
-        texts = [template.replace("{here}", filling).replace("{receipt}", filling) for filling in fillings]
-        kept = tuple(text for text in texts if _folded(text) not in never)
-        if kept:
-            bases.append(kept)
-    return tuple(bases)
-
-
-def _folded(text: str) -> str:
-    return text.lower().rstrip("?.").replace("this {image}", "the {image}").replace("what's", "what is")
+Variants = tuple[str, ...]  # of one template, with each filling of its optional parts
 
 
 def phrasings(kind: str, held_out: bool) -> tuple[str, ...]:
     """Every trained phrasing of a kind, or the two that training never sees."""
     if held_out:
-        return WAYS[kind].held_out
-    return tuple(sorted({text for _, bases in _trained(kind) for base in bases for text in base}))
+        return tuple(WAYS[kind]["held_out"])
+    return tuple(sorted({text for _, group in _trained(kind) for variants in group for text in variants}))
 
 
 def choose(kind: str, rng: np.random.Generator, held_out: bool) -> str:
     """One phrasing of the kind, a template to be filled."""
     if held_out:
-        return str(rng.choice(WAYS[kind].held_out))
+        return str(rng.choice(WAYS[kind]["held_out"]))
     groups = _trained(kind)
     weights = np.array([weight for weight, _ in groups])
-    bases = groups[int(rng.choice(len(groups), p=weights / weights.sum()))][1]
-    base = bases[int(rng.integers(len(bases)))]
-    return base[int(rng.integers(len(base)))]
+    group = groups[int(rng.choice(len(groups), p=weights / weights.sum()))][1]
+    variants = group[int(rng.integers(len(group)))]
+    return variants[int(rng.integers(len(variants)))]
+
+
+@lru_cache(maxsize=128)
+def _trained(kind: str) -> tuple[tuple[float, tuple[Variants, ...]], ...]:
+    """Groups of phrasings with their weights."""
+    ways = WAYS[kind]
+    composed = [
+        [lead.format(part) for part in ways[sort] for lead in (WRITTEN if kind == "describe" else leads)]
+        for sort, leads in LEADS.items()
+        if sort in ways
+    ]
+    groups = [(1 - COMPOSED, ways["direct"]), *((COMPOSED / len(composed), group) for group in composed)]
+    never = {_folded(text) for text in ways["held_out"]}
+    return tuple((weight, _variants(group, never)) for weight, group in groups)
+
+
+def _variants(templates: list[str], never: set[str]) -> tuple[Variants, ...]:
+    found = []
+    for template in templates:
+        fillings = HERE if "{here}" in template else RECEIPT if "{receipt}" in template else ("",)
+        texts = [template.replace("{here}", filling).replace("{receipt}", filling) for filling in fillings]
+        kept = tuple(text for text in texts if _folded(text) not in never)
+        if kept:
+            found.append(kept)
+    return tuple(found)
+
+
+def _folded(text: str) -> str:
+    """The bare words: case, punctuation, "this" for "the" and a contraction make no other phrasing."""
+    words = "".join(letter for letter in text.lower() if letter not in "?.,:")
+    return words.replace("this {image}", "the {image}").replace("what's", "what is")

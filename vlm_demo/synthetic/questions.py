@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from vlm_demo.synthetic.phrasings import choose
-from vlm_demo.synthetic.scene_questions import Looks, SceneAsker
+from vlm_demo.synthetic.scene_facts import Looks
+from vlm_demo.synthetic.scene_questions import SceneAsker
 from vlm_demo.synthetic.world import COLOURS, UNKNOWN, Picture, number_word
 
 COPIED = ("bar label", "total", "date", "shop", "price", "field")
