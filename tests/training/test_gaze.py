@@ -1,7 +1,5 @@
 """The gaze: targets lie where the truth is, the loss sees exactly the attention they name, and it can be learnt."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -124,9 +122,13 @@ def test_the_loss_reads_the_share_that_the_named_head_gives(tokenizer):
         rows = {}
         for at, part, key in packed.gaze[name]:
             shares = rows.setdefault(at, {})
-            shares[part] = shares.get(part, 0) + seen[aim.layer][0, list(aim.heads), at, key].float().numpy()
-        if rows:
-            expected += np.mean([-np.log(list(v.values())).mean(0) - math.log(len(v)) for v in rows.values()])
+            shares[part] = shares.get(part, 0) + float(seen[aim.layer][0, list(aim.heads), at, key])
+        costs = []
+        for shares in rows.values():
+            off = np.log(np.array(list(shares.values())) * len(shares))
+            smooth = np.where(abs(off) < 0.5, off**2, abs(off) - 0.25)
+            costs.append(np.mean(-off + (smooth if name in THIRDS + HALVES else 0)))
+        expected += np.mean(costs) if costs else 0
     assert float(loss) == pytest.approx(expected, rel=1e-2)
     assert not model.layers[0].self_attn._forward_hooks
 

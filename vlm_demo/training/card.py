@@ -84,9 +84,9 @@ _TRAINING = """## Training
 Data: coloured-shape scenes, simple bar charts and till receipts, drawn on the fly by `vlm_demo/synthetic` from the
 seed, with up to fourteen questions a picture; nothing else. Objectives: patch labels from the exact outlines (`vit`),
 then the next token of the answers and the words of each image token with the encoder frozen (`align`), then all of it
-together (`tune`). In both of these six attention heads of the language model are shown where to look, at the things
-that an answer is about or the OCR token that it copies (`vlm_demo/training/gaze.py`). Two CPU cores, bf16 autocast;
-loss curves lie beside the checkpoints in `runs/`."""
+together (`tune`). In both of these a few attention heads of the language model are shown where to look: at the things
+that an answer is about, at the things to be counted, at the OCR token that it copies (`vlm_demo/training/gaze.py`). Two
+CPU cores, bf16 autocast; loss curves lie beside the checkpoints in `runs/`."""
 _FIGURES = """## Figures
 
 Held out: other seeds, the two phrasings of each kind and the typeface that training never saw; receipts are read by

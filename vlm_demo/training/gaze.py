@@ -32,6 +32,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 TINY = 1e-5
 
@@ -45,6 +46,7 @@ class Aim:
 
 
 THIRDS, HALVES = ("high", "mid", "low"), ("left", "right")
+COUNTING = THIRDS + HALVES
 AIMS = {
     "previous": Aim(0, (0,)),
     "line": Aim(1, (0,)),
@@ -80,6 +82,9 @@ def gaze_loss(seen: dict[int, Tensor], targets: dict[str, Tensor]) -> Tensor:
     """How far the heads are from looking where they should: the sum over aims of the mean negative log share of a part,
     less what a perfect gaze, the same for each part, would cost.
 
+    That is a divergence and hardly minds shares that are a third off, but a count does: the heads that count pay for
+    the error of each part's log share as well (smooth L1, Girshick 2015, https://arxiv.org/abs/1504.08083, eq. 3).
+
     Args:
         seen: attention weights by layer, [B, heads, L, L].
         targets: for each aim int64 [n, 4], rows of (sequence, looking position, part, target position), sorted.
@@ -98,6 +103,10 @@ def gaze_loss(seen: dict[int, Tensor], targets: dict[str, Tensor]) -> Tensor:
         for head in aim.heads:
             shares = seen[aim.layer][sequence, head, looking, target].float()
             looked = torch.zeros(len(parts), device=device).index_add(0, part_of, shares)
-            costs = torch.zeros(len(sizes), device=device).index_add(0, gaze_of, -(looked + TINY).log()) / sizes
-            total = total + (costs - sizes.log()).mean() / len(aim.heads)
+            off = (looked + TINY).log() + sizes[gaze_of].log()  # 0 where the share is right
+            costs = -off
+            if name in COUNTING:
+                costs = costs + functional.smooth_l1_loss(off, torch.zeros_like(off), beta=0.5, reduction="none")
+            means = torch.zeros(len(sizes), device=device).index_add(0, gaze_of, costs) / sizes
+            total = total + means.mean() / len(aim.heads)
     return total

@@ -44,7 +44,7 @@ from vlm_demo.training.start import prepare, whiten
 from vlm_demo.training.tokenizer import train_tokenizer
 
 SHARES = {"vit": 0.23, "align": 0.32, "tune": 0.45}  # of the time
-PATCH_WEIGHT, WORD_WEIGHT, GAZE_WEIGHT = 0.3, 0.25, 0.15
+PATCH_WEIGHT, WORD_WEIGHT, GAZE_WEIGHT = 0.3, 0.25, 0.3
 ROW_NAMES, COLUMN_NAMES = ("top", "center", "bottom"), ("left", "center", "right")
 NEARNESS = 16.0  # the inverse temperature of the cosine between an image token and a word
 
@@ -270,7 +270,7 @@ def train(
     stage(
         "tune",
         {"model": model, "head": head},
-        groups(writers, 6e-4, 1.2e-3) + groups([vit, head], 2e-4, 4e-4),
+        groups(writers, 6e-4, 1.2e-3) + groups([vit, head], 4e-4, 8e-4),
         lambda start: loader(QuestionBatches(seed + 1, start, tokenizer), workers),
         partial(answer_loss, model=model, head=head, words=words, tuned=True, device=device),
     )

@@ -7,6 +7,7 @@ carries the others: a shape is told by its edges.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +35,8 @@ class PatchLabels:
     Attributes:
         thing: int64 [patches], which of the picture's things, -1 = background or too mixed to say.
         shape, colour: int64 [patches], 0 = background, -100 = too mixed to say.
-        middle: float32 [patches], 1 where the middle of an object lies.
+        middle: float32 [patches], shares of the objects' middles: each is dealt out bilinearly to the patches around
+            it, so that it adds up to 1 wherever it lies.
         extent: float32 [patches, 2], log of the object's width and height as shares of the padded side, 0 elsewhere.
         covered: float32 [patches, POINTS * POINTS], 1 where any object covers the point.
         row, column: int64 [patches], the third of the picture (not of its padding) in which the patch lies, 0..2.
@@ -94,7 +96,8 @@ def patch_labels(picture: Picture) -> PatchLabels:
     shape[unclear] = colour[unclear] = -100
     middle = np.zeros(GRID * GRID, np.float32)
     for thing in picture.things:
-        middle[patch_at(thing, picture.image.size)] = 1
+        for patch, share in _dealt(thing, picture.image.size):
+            middle[patch] = min(1.0, middle[patch] + share)
     extent = np.where(shown[:, None], sizes[best], 0.0).astype(np.float32)
     covered = (cells > 0).astype(np.float32)
     centres = (np.arange(GRID) + 0.5) / GRID * side
@@ -105,32 +108,25 @@ def patch_labels(picture: Picture) -> PatchLabels:
     )
 
 
-def patch_at(thing: Thing, size: tuple[int, int]) -> int:
-    """The patch in which the middle of the thing lies, of a picture of this size."""
-    x, y = _on_grid(thing, size)
-    return _clipped(y) * GRID + _clipped(x)
-
-
 def places(picture: Picture, labels: PatchLabels) -> Places:
     """Where the picture's things lie; ``labels`` are its patch labels."""
     spots, zones = [], []
     for thing in picture.things:
-        across, down = ((_clipped(at - 0.5), _clipped(at + 0.5)) for at in _on_grid(thing, picture.image.size))
-        spots.append(sorted({y * GRID + x for y in down for x in across}))
+        spots.append(sorted({patch for patch, _ in _dealt(thing, picture.image.size)}))
         x, y = (at / length for at, length in zip(thing.centre, picture.image.size, strict=True))
         zones.append((min(max(int(y * 3), 0), 2), int(x >= 0.5)))
     return Places(labels.thing, spots, zones)
 
 
-def _on_grid(thing: Thing, size: tuple[int, int]) -> tuple[float, float]:
-    """The thing's middle (x, y) in patches of the padded picture."""
+def _dealt(thing: Thing, size: tuple[int, int]) -> list[tuple[int, float]]:
+    """The patches around the thing's middle and the bilinear share of it that each gets, of a picture of this size."""
     side = max(size)
-    x, y = ((at + (side - length) // 2) / side * GRID for at, length in zip(thing.centre, size, strict=True))
-    return x, y
-
-
-def _clipped(at: float) -> int:
-    return min(max(int(at), 0), GRID - 1)
+    axes = []
+    for at, length in zip(thing.centre, size, strict=True):
+        grid = (at + (side - length) // 2) / side * GRID - 0.5
+        first = math.floor(grid)
+        axes.append([(min(max(first + i, 0), GRID - 1), 1 - abs(grid - first - i)) for i in (0, 1)])
+    return [(y * GRID + x, across * down) for y, down in axes[1] for x, across in axes[0]]
 
 
 def _extent(thing, side: int) -> tuple[float, float]:
@@ -165,13 +161,11 @@ def patch_loss(outputs: tuple[Tensor, ...], labels: dict[str, Tensor]) -> Tensor
         for key, logits in (("shape", shape), ("colour", colour))
     ]
     named = (sum(losses) * weight).sum() / weight.sum()
-    middles = functional.binary_cross_entropy_with_logits(
-        middle.squeeze(-1), labels["middle"], pos_weight=torch.tensor(5.0, device=middle.device)
-    )
+    middles = functional.binary_cross_entropy_with_logits(middle.squeeze(-1), labels["middle"])
     shown = (labels["shape"] > 0).float()
     sizes = ((extent - labels["extent"]).abs().sum(-1) * shown).sum() / shown.sum().clamp(min=1)
     edges = functional.binary_cross_entropy_with_logits(covered, labels["covered"])
-    return named + middles + 0.3 * sizes + 2 * edges
+    return named + 5 * middles + 0.3 * sizes + 2 * edges
 
 
 def patch_accuracy(outputs: tuple[Tensor, ...], labels: dict[str, Tensor]) -> Tensor:
