@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlm_demo.errors import BadQuestion
+from vlm_demo.errors import BadQuestion, OcrUnavailable
 from vlm_demo.evaluation import items, run
 
 
@@ -37,6 +37,8 @@ class Scripted:
     ) -> "Scripted":
         if "too long" in question:
             raise BadQuestion("The question does not fit.")
+        if ocr and "unreadable" in question:
+            raise OcrUnavailable("Tesseract failed on this picture.")
         self.asked.append((image, question, ocr, evidence_only))
         return self
 
@@ -115,3 +117,10 @@ def test_every_prediction_is_written_down(tmp_path: Path) -> None:
     assert asked["prediction"] == "red" and asked["expected"] == ["blue"] and asked["right"] is False
     assert skipped["skipped"] and "right" not in skipped
     assert pointed["hottest"] == [5, 5] and pointed["right"] is True
+
+
+def test_a_picture_that_tesseract_fails_on_is_skipped_and_the_run_goes_on(tmp_path: Path) -> None:
+    lines = [item(question="unreadable?"), item()]
+    report = evaluated(tmp_path, lines, Scripted(), ocr=True)
+    assert report["overall"]["n"] == 1 and report["overall"]["accuracy"] == 1
+    assert "Tesseract failed" in str(report["skipped"])

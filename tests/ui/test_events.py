@@ -186,3 +186,33 @@ def test_a_failed_switch_says_why_and_what_stays(page):
     last = list(events.switch(event(name="model", value="nowhere"), request()))[-1]
     assert "There is no model nowhere. llava stays in service." in text_of(last["notice"])
     assert events.service.model == "llava"
+
+
+def test_a_sentence_about_the_model_does_not_stand_for_ever(page, monkeypatch):
+    events = page()
+    visitor = request(host="abc.example.org", **{"x-forwarded-for": "8.8.8.8"})
+    list(events.switch(event(name="quantize", value="4bit"), visitor))
+    assert "notice" not in events.tick(None, visitor)
+    monkeypatch.setattr("vlm_demo.ui.session.NOTICE", 0)
+    assert "operator" not in events.tick(None, visitor)["notice"]
+
+
+def test_a_question_that_waits_for_its_turn_gives_way_to_the_next_one(page, picture):
+    pipe = FakePipeline()
+    events = page(pipe)
+    ask(events, "First?", picture)
+    asked = ask(events, "Second?")
+    run(events, run(events, asked))  # each question comes with its own event in the queue
+    exchanges = events.sessions.of("a").exchanges
+    assert [exchange.state for exchange in exchanges] == ["stopped", "done"]
+    assert [request["question"] for request in pipe.requests] == ["Second?"]
+
+
+def test_stop_takes_a_waiting_question_out_of_the_queue_at_once(page, picture):
+    events = page()
+    ask(events, "First?", picture)
+    changes = events.stop(request())
+    assert changes["composer"]["submit_btn"] and not changes["composer"]["stop_btn"]
+    assert events.sessions.of("a").last.state == "stopped"
+    state = run(events, ask(events, "Second?"))
+    assert "purple star" in text_of(state["chat"])

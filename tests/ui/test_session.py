@@ -72,3 +72,13 @@ def test_uploads_that_nobody_claimed_are_swept(tmp_path, monkeypatch):
     fresh.touch()
     sessions.sweep()
     assert kept.exists() and fresh.exists() and not orphan.parent.exists()
+    time.sleep(0.6)  # what was too young is looked at again
+    assert kept.exists() and not fresh.parent.exists()
+
+
+def test_a_part_of_an_upload_that_broke_off_is_swept(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr("vlm_demo.ui.session.GRACE", 0.0)
+    (tmp_path / "tmpabc123").write_bytes(b"half a picture")
+    Sessions().sweep()
+    assert tmp_path.exists() and not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
-from vlm_demo.errors import BadImage, BadQuestion, WordNotInAnswer
+from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, WordNotInAnswer
 from vlm_demo.evaluation.answers import matches
 from vlm_demo.evaluation.items import Item, Skipped
 from vlm_demo.evaluation.pointing import hit, hottest
@@ -44,8 +44,8 @@ def evaluate(
 ) -> Report:
     """Ask every item and count what is right.
 
-    A picture that can't be opened is skipped and named. A question that the engine refuses (too long for its
-    context) counts as wrong, or a model with a short context would be flattered.
+    A picture that can't be opened, or read where OCR is asked for, is skipped and named. A question that the engine
+    refuses (too long for its context) counts as wrong, or a model with a short context would be flattered.
 
     Args:
         engine: the pipeline under test.
@@ -75,7 +75,7 @@ def evaluate(
             score.add(False)
             report.refused += 1
             note["refused"] = str(error)
-        except (BadImage, WordNotInAnswer, _CannotExplainError) as error:
+        except (BadImage, OcrUnavailable, WordNotInAnswer, _CannotExplainError) as error:
             report.skipped.append(Skipped(item.line, item.image, str(error)))
             note["skipped"] = str(error)
         bar.set_postfix_str(_so_far(report), refresh=False)

@@ -30,8 +30,9 @@ def measure(checkpoint: Path, per_kind: int, seed: int = HELD_OUT_SEED) -> dict[
     return reports
 
 
-def write(checkpoint: Path, stages: dict[str, dict], reports: dict[str, dict], command: str) -> None:
-    """Write ``checkpoint/README.md`` and the figures it shows, ``checkpoint/figures.json``."""
+def write(checkpoint: Path, stages: dict[str, dict], reports: dict[str, dict], commands: str) -> None:
+    """Write ``checkpoint/README.md`` and the figures it shows, ``checkpoint/figures.json``; ``commands`` are the lines
+    that started and resumed the training."""
     (checkpoint / "figures.json").write_text(json.dumps({"stages": stages, "held_out": reports}, indent=1) + "\n")
     with safe_open(checkpoint / "model.safetensors", framework="pt") as weights:
         sizes: dict[str, int] = {}
@@ -39,7 +40,11 @@ def write(checkpoint: Path, stages: dict[str, dict], reports: dict[str, dict], c
             shape = weights.get_slice(key).get_shape()
             part = next((p for p in PARTS if p in key), "language model")
             sizes[part] = sizes.get(part, 0) + _product(shape)
-    lines = [_HEAD.format(command=command, total=sum(sizes.values()) / 1e6), "| part | parameters |", "|---|---|"]
+    lines = [
+        _HEAD.format(commands=commands.strip(), total=sum(sizes.values()) / 1e6),
+        "| part | parameters |",
+        "|---|---|",
+    ]
     lines += [f"| {PARTS.get(part, part)} | {count / 1e6:.2f} M |" for part, count in sizes.items()]
     lines += ["", _TRAINING, "", "| stage | steps | pictures | minutes | last loss |", "|---|---|---|---|---|"]
     for name, stage in stages.items():
@@ -73,10 +78,10 @@ PARTS = {"vision_tower": "vision encoder", "multi_modal_projector": "projector"}
 _HEAD = """# llava (embedded)
 
 A small LLaVA trained from nothing in this repository: CLIP-style ViT → two-layer projector → LLaMA-style language
-model, {total:.1f} M parameters in bf16. An ordinary `LlavaForConditionalGeneration` checkpoint. The recipe's command:
+model, {total:.1f} M parameters in bf16. An ordinary `LlavaForConditionalGeneration` checkpoint. How it was trained:
 
 ```
-{command}
+{commands}
 ```
 """
 _TRAINING = """## Training

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import shlex
+import sys
 from pathlib import Path
+
+COMMANDS = "commands.txt"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,6 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(args.threads)
     folder, target = args.runs / args.family, args.out / args.family
     if not args.export_only:
+        note_command(folder, argv, args)
         llava.train(folder, args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
     model, tokenizer = llava.load_latest(folder, args.seed)
     llava.save(model, tokenizer, target)
@@ -42,11 +48,21 @@ def main(argv: list[str] | None = None) -> int:
     heatmaps.choose(target, args.seed)
     files = {name: folder / f"{name}.json" for name in llava.SHARES}
     stages = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
-    command = f"python -m vlm_demo train {args.family} --minutes {args.minutes:g} --seed {args.seed}"
-    command += f" --from {args.start}" if args.start else ""
-    card.write(target, stages, card.measure(target, args.per_kind), command)
+    commands = (folder / COMMANDS).read_text() if (folder / COMMANDS).exists() else ""
+    card.write(target, stages, card.measure(target, args.per_kind), commands)
     print(f"saved {target}")
     return 0
+
+
+def note_command(folder: Path, argv: list[str] | None, args: argparse.Namespace) -> None:
+    """Take down how the run was started, and once more each time that it is resumed: the card shows it."""
+    line = "python -m vlm_demo train " + shlex.join(sys.argv[1:] if argv is None else argv)
+    if args.start:
+        digest = hashlib.sha256((args.start / "model.safetensors").read_bytes()).hexdigest()
+        line += f"  # --from weights with sha256 {digest[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / COMMANDS).open("a" if args.resume else "w") as handle:
+        handle.write(line + "\n")
 
 
 if __name__ == "__main__":

@@ -91,8 +91,8 @@ class Events:
     def answer(self, request: gr.Request) -> Iterator[Changes]:
         """Compute the answer that waits in this session, drawing each stage and word as it comes."""
         session = self.sessions.of(request.session_hash)
-        exchange, live = session.last, self.parts.live
-        if exchange is None or exchange.state != "waiting":
+        exchange, live = session.waiting, self.parts.live
+        if exchange is None:
             yield {live: gr.skip()}
             return
         drawn = 0.0
@@ -146,7 +146,7 @@ class Events:
         """Unqueued, so that it is heard while the answer is being computed."""
         session = self.sessions.of(request.session_hash)
         session.stop()
-        return {self.parts.live: chat.live(session)}
+        return self.parts.talk(session)
 
     def undo(self, request: gr.Request) -> Changes:
         """Take the last exchange back: its question and pictures lie in the composer again."""
@@ -201,7 +201,7 @@ class Events:
     def switch(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
         """Load another model or precision for everyone, drawing how it goes. Checked here, not only in the page."""
         session, operator = self.sessions.of(request.session_hash), _operator(request)
-        session.notice = "" if operator else header.ONLY_OPERATOR
+        session.tell("" if operator else header.ONLY_OPERATOR)
         if operator:
             chosen = {"model": self.service.model, "quantize": self.service.quantize, str(event.name): str(event.value)}
             problems: list[str] = []
@@ -211,7 +211,7 @@ class Events:
             while worker.is_alive():
                 worker.join(0.25)
                 yield self.parts.service(session, self.service, operator)
-            session.notice = " ".join(problems)
+            session.tell(" ".join(problems))
         yield self.parts.service(session, self.service, operator)
 
     def _switch(self, model: str, quantize: str, problems: list[str]) -> None:
@@ -228,7 +228,7 @@ class Events:
         session = self.sessions.of(request.session_hash)
         if message and message.get("files"):
             self.sessions.claim(session, message["files"])
-        if session.seen == self.service.status:
+        if session.seen == self.service.status and not session.tired_of_notice():
             return {self.parts.chips: gr.skip()}
         return self.parts.service(session, self.service, _operator(request))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vlm_demo.answer import Answer
 
 GRACE = 20.0  # seconds that an upload may wait for its page to claim it
+NOTICE = 20.0  # seconds that a sentence about the model stands
 
 
 @dataclass(eq=False)
@@ -79,6 +80,7 @@ class Session:
     opacity: float = 0.6
     grid: bool = False
     notice: str = ""
+    noticed: float = 0.0
     seen: object = None
     uploads: set[str] = field(default_factory=set)
     maps: dict[tuple[Exchange, int, int], np.ndarray] = field(default_factory=dict)
@@ -96,10 +98,17 @@ class Session:
         self.stop()
         self.exchanges.append(exchange)
 
+    @property
+    def waiting(self) -> Exchange | None:
+        """The question whose turn it is."""
+        return next((exchange for exchange in self.exchanges if exchange.state == "waiting"), None)
+
     def stop(self) -> None:
-        """Tell whatever is being computed for this page to end."""
+        """Tell whatever is being computed for this page to end; what still waits for its turn is stopped at once."""
         for exchange in self.exchanges:
             exchange.stop.set()
+            if exchange.state == "waiting":
+                exchange.state = "stopped"
 
     def cut(self, index: int) -> list[Exchange]:
         """Drop the exchanges from ``index`` on and return them; their computing is told to stop."""
@@ -110,6 +119,17 @@ class Session:
         if self.shown in dropped:
             self.show(next((e for e in reversed(self.exchanges) if e.answer), None))
         return dropped
+
+    def tell(self, notice: str) -> None:
+        """A sentence about the model for this page alone; an empty one takes it back."""
+        self.notice, self.noticed = notice, time.monotonic()
+
+    def tired_of_notice(self) -> bool:
+        """Whether the notice has stood long enough; it is then taken back."""
+        old = bool(self.notice) and time.monotonic() - self.noticed > NOTICE
+        if old:
+            self.tell("")
+        return old
 
     def show(self, exchange: Exchange | None, word: int = 0) -> None:
         """Look at ``word`` of this exchange's answer from now on; maps of other answers are forgotten."""
@@ -168,27 +188,38 @@ class Sessions:
         if session:
             session.stop()
             self.release(session)
+        self._sweep_later()
+
+    def _sweep_later(self) -> None:
         later = threading.Timer(GRACE, self.sweep)
         later.daemon = True
         later.start()
 
     def sweep(self) -> None:
-        """Delete uploads that no open page has claimed: those of pages that were closed just after an upload."""
+        """Delete uploads that no open page has claimed: those of pages that were closed during an upload (which leaves
+        a part of it in the cache's own folder) or just after one. What is too young yet is looked at again later."""
         cache = os.environ.get("GRADIO_TEMP_DIR")
         if not cache:  # Gradio's default folder holds other programs' files too
             return
         with self._lock:
             held = set().union(*(session.uploads for session in self._open.values()))
-        for path in Path(cache).glob("*/*"):
+        young = False
+        for path in (*Path(cache).glob("*"), *Path(cache).glob("*/*")):
             with suppress(FileNotFoundError):  # another page's sweep was first
-                if str(path) not in held and time.time() - path.stat().st_ctime >= GRACE:
-                    _delete(path)
+                if path.is_dir() or str(path) in held:
+                    continue
+                if time.time() - path.stat().st_ctime >= GRACE:
+                    _delete(path, Path(cache))
+                else:
+                    young = True
+        if young:
+            self._sweep_later()
 
 
-def _delete(path: Path) -> None:
-    """Delete an upload, and the folder that Gradio made for it."""
+def _delete(path: Path, cache: Path | None = None) -> None:
+    """Delete an upload, and the folder that Gradio made for it in ``cache``."""
     path.unlink(missing_ok=True)
-    if path.parent.is_dir() and not any(path.parent.iterdir()):
+    if path.parent != cache and path.parent.is_dir() and not any(path.parent.iterdir()):
         path.parent.rmdir()
 
 
