@@ -1,17 +1,20 @@
 """The model that the project ships: it answers, its toggles do what they say, and plain transformers agrees."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 from matplotlib.cbook import get_sample_data
 from PIL import Image, ImageDraw
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
 from vlm_demo import Pipeline
 from vlm_demo.evaluation.answers import matches
 from vlm_demo.evaluation.pointing import hit
 from vlm_demo.models.loading import EMBEDDED
 from vlm_demo.stages.prompt import EVIDENCE_RULE
+from vlm_demo.synthetic.phrasings import phrasings
 from vlm_demo.synthetic.receipts import draw_receipt
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.world import SHAPES
@@ -135,3 +138,44 @@ def test_a_photograph_is_outside_its_world_and_drawn_pictures_are_inside(llava: 
     drawn = [disc("red"), *(draw_receipt(np.random.default_rng(HELD_OUT + seed)).image for seed in range(4))]
     drawn += [draw_scene(np.random.default_rng(HELD_OUT + seed)).image for seed in range(8)]
     assert sum(llava.in_world(llava.view(picture)) >= 0.5 for picture in drawn) >= len(drawn) - 1
+
+
+def test_it_sees_the_whole_picture(llava: Pipeline) -> None:
+    view = llava.view(disc("red"))
+    boxes = np.array(view.boxes)
+    assert (boxes[:, :2].min(0) <= 0).all() and (boxes[:, 2:].max(0) >= (500, 240)).all()
+    assert not any("does not see" in note for note in view.notes)
+
+
+@pytest.mark.parametrize("word", ["color", "colour"])
+def test_both_spellings_are_understood(llava: Pipeline, word: str) -> None:
+    for colour in ("red", "green", "blue", "yellow"):
+        assert llava.ask(disc(colour), f"What {word} is the circle?").text == colour
+
+
+@pytest.mark.parametrize("evidence_only", [False, True])
+def test_is_there_is_answered_yes_or_no_in_words_it_was_not_trained_on(llava: Pipeline, evidence_only: bool) -> None:
+    for seed in range(12):
+        picture = draw_scene(np.random.default_rng(HELD_OUT + 100 + seed)).image
+        for thing in ("star", "red circle", "blue shape"):
+            for phrasing in phrasings("exist", held_out=True):
+                question = phrasing.format(obj=thing, image="picture")
+                assert llava.ask(picture, question, evidence_only=evidence_only).text in ("yes", "no"), question
+
+
+def test_heatmap_rows_are_eager_attentions(tmp_path) -> None:
+    folder = shutil.copytree(FOLDER, tmp_path / "llava")
+    LlavaForConditionalGeneration.from_pretrained(FOLDER, dtype=torch.float32).save_pretrained(folder)
+    pipe = Pipeline.from_pretrained(folder)
+    attention = {"text_config": "eager", "vision_config": "sdpa"}
+    eager = LlavaForConditionalGeneration.from_pretrained(folder, dtype="auto", attn_implementation=attention).eval()
+    view = pipe.view(draw_scene(np.random.default_rng(HELD_OUT)).image)
+    prompt = pipe.prompt("Describe the picture.", [len(view.boxes)])
+    ids, columns = list(prompt.ids), list(prompt.image_positions)
+    for step in pipe.llm(prompt, pipe.bridge(pipe.encoder(view))):
+        with torch.no_grad():
+            full = eager(input_ids=torch.tensor([ids]), pixel_values=view.pixel_values, output_attentions=True)
+        weights = torch.stack([layer[0, :, -1] for layer in full.attentions])
+        assert (step.rows.image[0] - weights[:, :, columns]).abs().max() < 1e-4
+        ids.append(step.id)
+    assert len(ids) >= len(prompt.ids) + 3
