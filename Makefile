@@ -78,12 +78,15 @@ tesseract:
 	@command -v tesseract >/dev/null || { echo "Installing the system package tesseract-ocr"; $(call apt,tesseract-ocr); } \
 	|| echo "Tesseract could not be installed, so text in pictures won't be read; run: apt-get install tesseract-ocr" >&2
 
-# On Ubuntu the packages of this name only point to a snap, which containers can't run: then Playwright brings its own.
+# On Ubuntu the packages of these names only point to a snap, which containers can't run: it does not count, and
+# Playwright brings its own. tests/browser/conftest.py chooses by the same rule.
 chromium: $(BIN)/.installed-dev
 	@works() { for name in chromium chromium-browser google-chrome; do \
-		if "$$name" --version >/dev/null 2>&1; then return 0; fi; done; return 1; }; \
+		path="$$(command -v "$$name")" || continue; \
+		case "/$$path/$$(readlink -f "$$path")/" in */snap/*) continue;; esac; \
+		if head -c 4096 "$$path" | grep -q /snap/; then continue; fi; \
+		if "$$path" --version >/dev/null 2>&1; then return 0; fi; done; return 1; }; \
 	works || { echo "Installing the system package chromium"; { $(call apt,chromium); } && works; } \
-	|| { { $(call apt,chromium-browser); } && works; } \
 	|| $(BIN)/python -m playwright install --with-deps chromium \
 	|| echo "Chromium could not be installed, so the browser test will fail; run: apt-get install chromium" >&2
 

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import io
 import os
+import re
 import secrets
 import shutil
 import signal
+import socket
 import sys
 import tempfile
+from pathlib import Path
 
 AUTH_VARIABLE = "VLM_DEMO_AUTH"
+UPLOADS = "vlm_demo_"  # the upload folder's name begins so; the process's id follows
+# What ends the program besides Ctrl-C: a service manager, and a terminal that is closed (not known to Windows).
+ENDINGS = [ending for ending in signal.Signals if ending.name in ("SIGTERM", "SIGHUP")]
 NO_LINK = "No public link could be made (the tunnel cannot be reached from here); serving locally only."
 BIGGEST_UPLOAD = "256mb"
 
@@ -24,40 +31,93 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quantize", choices=("none", "8bit", "4bit"), default="none", help="default: none")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the best there is")
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="default: 127.0.0.1")
-    parser.add_argument("--port", type=int, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="default: 7860")
+    parser.add_argument("--port", type=port, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="default: 7860")
     parser.add_argument("--share", action="store_true", help="also serve on a public link, behind a password")
-    parser.add_argument(
+    password = parser.add_mutually_exclusive_group()
+    password.add_argument(
         "--auth",
         metavar="USER:PASSWORD",
         help=f"ask visitors for this; better set {AUTH_VARIABLE} instead, for arguments can be seen by other users",
     )
-    parser.add_argument("--no-auth", action="store_true", help="with --share: no password, the link is enough")
+    password.add_argument("--no-auth", action="store_true", help="with --share: no password, the link is enough")
     flags = parser.parse_args(arguments)
-    flags.auth = None if flags.no_auth else flags.auth or os.environ.get(AUTH_VARIABLE)
-    if flags.auth and not all(flags.auth.partition(":")):
-        parser.error("--auth needs the form USER:PASSWORD")
+    source = "--auth"
+    if flags.auth is None and not flags.no_auth:
+        source, flags.auth = AUTH_VARIABLE, os.environ.get(AUTH_VARIABLE) or None
+    if flags.auth is not None and not all(flags.auth.partition(":")):
+        parser.error(f"{source} needs the form USER:PASSWORD")
     return flags
 
 
+def port(text: str) -> int:
+    """The type of ``--port``."""
+    number = int(text)
+    if not 1 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is no port: choose a number from 1 to 65535")
+    return number
+
+
 def main() -> int:
+    """Serve until stopped; returns the exit status."""
     flags = parse()
     made = flags.share and not flags.auth and not flags.no_auth
     if made:
         flags.auth = f"guest:{secrets.token_urlsafe(9)}"
     # Uploads lie in a folder that only this process's user can read, and that goes with the process.
-    uploads = tempfile.mkdtemp(prefix="vlm_demo_")
-    os.environ.update(GRADIO_TEMP_DIR=uploads, GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    uploads = Path(tempfile.mkdtemp(prefix=f"{UPLOADS}{os.getpid()}_"))
+    os.environ.update(GRADIO_TEMP_DIR=str(uploads), GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
+    os.environ.update(past_proxies(flags.host))
+    for ending in ENDINGS:
+        if signal.getsignal(ending) != signal.SIG_IGN:  # nohup asks not to be ended by a closed terminal
+            signal.signal(ending, leave)
     try:
+        remove_stale(uploads)
         return serve(flags, made)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] == "vlm_demo":
+            raise
+        print(f"The package {error.name} is not installed; `make demo` sets everything up.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 0
     finally:
         shutil.rmtree(uploads, ignore_errors=True)
 
 
+def leave(*_: object) -> None:
+    """End like a program that has finished, so that the uploads go; a second signal must not interrupt that."""
+    for ending in ENDINGS:
+        signal.signal(ending, signal.SIG_IGN)
+    sys.exit(0)
+
+
+def past_proxies(host: str) -> dict[str, str]:
+    """Environment variables that keep this machine's requests to itself, such as Gradio's at its start, off proxies."""
+    held = [os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY")]
+    names = ",".join([*held, "127.0.0.1", "localhost", host.strip("[]")]).split(",")
+    listed = ",".join(dict.fromkeys(name.strip() for name in names if name.strip()))
+    return {"no_proxy": listed, "NO_PROXY": listed}
+
+
+def remove_stale(own: Path) -> None:
+    """Delete the upload folders beside ``own`` that killed runs of the same user left."""
+    import psutil
+
+    for folder in own.parent.glob(f"{UPLOADS}*"):
+        process = re.match(rf"{UPLOADS}(\d{{1,9}})_", folder.name)
+        if process is None or psutil.pid_exists(int(process[1])):
+            continue
+        with contextlib.suppress(OSError):  # gone meanwhile
+            if folder.lstat().st_uid == own.stat().st_uid:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
 def serve(flags: argparse.Namespace, made_password: bool) -> int:
     """Load, launch, and stay until stopped; returns the exit status."""
+    problem = refusal(flags.host, flags.port)
+    if problem:
+        print(problem, file=sys.stderr)
+        return 1
     from vlm_demo.errors import VlmDemoError
     from vlm_demo.ui import start
 
@@ -83,6 +143,10 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
     except OSError:
         print(f"Port {flags.port} on {flags.host} cannot be used: choose another with --port.", file=sys.stderr)
         return 1
+    except Exception as error:  # Gradio raises many kinds
+        said = " ".join(str(error).split()) or type(error).__name__
+        print(f"The page cannot be served on {flags.host}, port {flags.port}: {said}", file=sys.stderr)
+        return 1
     print(f"Ready: {url}", flush=True)
     if made_password:
         print("Sign in as {} with the password {}".format(*flags.auth.split(":", 1)), flush=True)
@@ -92,6 +156,20 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         print(f"Public link: {link}" if link else NO_LINK, flush=True)
     page.block_thread()
     return 0
+
+
+def refusal(host: str, port: int) -> str | None:
+    """One sentence if this machine cannot serve there, or None. Gradio would tell after loading, and blame the port."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except (OSError, UnicodeError) as error:  # the latter from names that no host can have
+        if getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
+            return f"Port {port} on {host} cannot be used: choose another with --port."
+        return f"This machine has no address {host}: name one of its own with --host, such as 127.0.0.1."
+    return None
 
 
 def waiting(fraction: float | None, text: str) -> None:

@@ -14,9 +14,9 @@ from transformers import LlavaForConditionalGeneration, LlavaProcessor
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 from tests.tiny import tiny_llava
-from vlm_demo import Pipeline
+from vlm_demo import Pipeline, Turn
 from vlm_demo.answer import Answer
-from vlm_demo.contracts import ImageTokens, StageEvent, TokenEvent, Turn
+from vlm_demo.contracts import ImageTokens, OcrResult, StageEvent, TokenEvent
 from vlm_demo.errors import BadImage, BadQuestion, Stopped
 
 QUESTION = "How many circles are there in the picture?"
@@ -159,6 +159,8 @@ class TestCheckpointSettings:
         assert len(answer.prompt.ids) + len(answer.tokens) == 41
         with pytest.raises(BadQuestion, match="40"):
             pipe.ask(noise(50, 50), "What? " * 30)
+        with pytest.raises(BadQuestion, match="use fewer pictures"):
+            pipe.ask([noise(50, 50)] * 3, "What?")
 
     def test_stored_precision_is_kept(self, both) -> None:
         pipe, plain, _ = both
@@ -187,6 +189,20 @@ class TestEvents:
         parts = times.view + times.ocr + times.prompt + times.encoder + times.bridge + times.prefill
         assert 0 < parts <= times.first_token + 1e-3
         assert times.first_token + times.decode <= times.total + 1e-3
+
+    def test_whoever_looks_long_at_each_event_lengthens_no_time(
+        self, pipe: Pipeline, noise, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        late, clock = 0, time.perf_counter
+        monkeypatch.setattr(time, "perf_counter", lambda: clock() + late)
+        monkeypatch.setattr("vlm_demo.pipeline.ocr.read", lambda *_: OcrResult("12.50", (), 0.0))
+        for event in pipe.stream(noise(60, 60), QUESTION, ocr=True, max_new_tokens=4):
+            if isinstance(event, StageEvent):
+                assert event.seconds < 1000, event.name
+            late += 10_000
+        times = vars(event.timings)
+        assert times["ocr"] > 0
+        assert all(0 < seconds < 1000 for seconds in times.values()), times
 
     def test_refusals(self, pipe: Pipeline, noise) -> None:
         with pytest.raises(BadQuestion, match="empty"):

@@ -1,4 +1,4 @@
-"""Glass-box vision-language chat: ``from vlm_demo import Pipeline``.
+"""Glass-box vision-language chat: ``from vlm_demo import Pipeline``, and ``Turn`` for what was said before.
 
 Importing the package is cheap: torch and transformers are loaded when ``Pipeline`` is first asked for.
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vlm_demo.contracts import Turn
     from vlm_demo.pipeline import Pipeline
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "Turn"]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,4 +19,8 @@ def __getattr__(name: str) -> Any:
         from vlm_demo.pipeline import Pipeline
 
         return Pipeline
+    if name == "Turn":
+        from vlm_demo.contracts import Turn
+
+        return Turn
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -58,12 +58,12 @@ class Answer:
         """The first picture."""
         return self.views[0]
 
-    def heatmap(self, word: str | SupportsIndex, image: int = 0, method: str | None = None) -> np.ndarray:
-        """Where the model looked in the steps that wrote ``word``.
+    def heatmap(self, word: str | Word | SupportsIndex, image: int = 0, method: str | None = None) -> np.ndarray:
+        """Where the model looked in the steps that wrote ``word``; those of its punctuation are left out.
 
         Args:
             word: its first occurrence counts, whatever its case and punctuation; several words give the mean of their
-                steps; a number is the index of a token.
+                steps; one of ``words`` is meant where it stands; a number is the index of a token.
             image: which of ``views``.
             method: one of ``explain.heatmap.METHODS``; None = the checkpoint's default.
         Returns:
@@ -81,10 +81,10 @@ class Answer:
         if method is not None and method not in heatmap.METHODS:
             raise VlmDemoError(f"There is no heatmap method {method}: choose one of {', '.join(heatmap.METHODS)}.")
         settings = self.trace.settings if method is None else replace(self.trace.settings, method=method)
-        rows = self.trace.rows(image % len(self.views))[self._steps(word)]
+        rows = self.trace.rows(image % len(self.views), self._steps(word))
         return heatmap.draw(rows, self.views[image], settings)
 
-    def picture_share(self, word: str | SupportsIndex) -> float | None:
+    def picture_share(self, word: str | Word | SupportsIndex) -> float | None:
         """How much of the language model's attention rested on the pictures in the steps that wrote ``word``, 0..1: the
         mean over all layers and heads; None where no attention was recorded.
 
@@ -96,20 +96,32 @@ class Answer:
         steps = self._steps(word)
         return float(self.trace.image[steps].astype("float32").sum(-1).mean())
 
-    def _steps(self, word: str | SupportsIndex) -> list[int]:
+    def _steps(self, word: str | Word | SupportsIndex) -> list[int]:
         """The tokens that wrote ``word``."""
-        if not isinstance(word, str):
+        if not isinstance(word, str | Word):
             index = operator.index(word)
             if not 0 <= index < len(self.tokens):
                 raise WordNotInAnswer(f"There is no token {index}: the answer has {len(self.tokens)}, counted from 0.")
             return [index]
-        wanted = [_bare(part) for part in word.split()]
-        held = [_bare(word.text) for word in self.words]
-        found = _find(wanted, held)
-        if found is None:
-            said = ", ".join(dict.fromkeys(word.text for word in self.words)) or "none"
-            raise WordNotInAnswer(f"The answer does not hold “{word}”: choose from its words ({said}).")
-        return sorted({step for i in found for step in range(self.words[i].start, self.words[i].stop)})
+        if isinstance(word, Word):
+            asked, found = word.text, [word] if word in self.words else []
+        else:
+            held = [_bare(own.text) for own in self.words]
+            asked, found = word, [self.words[i] for i in _find([_bare(part) for part in word.split()], held) or ()]
+        if not found:
+            said = ", ".join(dict.fromkeys(own.text for own in self.words)) or "none"
+            raise WordNotInAnswer(f"The answer does not hold “{asked}”: choose from its words ({said}).")
+        return sorted({step for own in found for step in self._written(own)})
+
+    def _written(self, word: Word) -> list[int]:
+        """The tokens of ``word`` that hold a letter or a digit, or all of them where none does."""
+        steps, telling = [], False
+        for i in reversed(range(word.start, word.stop)):
+            if self.tokens[i].text:  # one without is the first bytes of the character that the next one ends
+                telling = any(character.isalnum() for character in self.tokens[i].text)
+            if telling:
+                steps.append(i)
+        return steps[::-1] or list(range(word.start, word.stop))
 
 
 def _bare(word: str) -> str:

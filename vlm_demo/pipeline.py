@@ -8,7 +8,8 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,7 +45,7 @@ Event = StageEvent | TokenEvent | Answer
 
 @dataclass
 class _Work:
-    """One question on its way through the stations."""
+    """One question on its way through the stations. ``started`` moves on while somebody looks at an event."""
 
     question: str
     sources: list[Source]
@@ -66,7 +67,16 @@ class _Work:
 
 
 class Pipeline:
-    """A loaded model and its stations, each callable alone: ``view``, ``prompt``, ``encoder``, ``bridge``, ``llm``."""
+    """A loaded model and its stations, each callable alone: ``view``, ``prompt``, ``encoder``, ``bridge``, ``llm``.
+
+    A chat goes on by handing over what was said before, oldest first; nothing is remembered here::
+
+        from vlm_demo import Pipeline, Turn
+
+        first = pipe.ask("scene.png", "What is in the image?")
+        said = [Turn("What is in the image?", first.text, ("scene.png",))]
+        pipe.ask([], "How many are there?", history=said)  # [] = about the earlier pictures
+    """
 
     def __init__(self, loaded: Loaded) -> None:
         family = loaded.family
@@ -149,13 +159,16 @@ class Pipeline:
     ) -> Iterator[Event]:
         """Answer a question, telling each step. Closing the generator stops the work.
 
+        All times, first token and total too, are of the computing alone: what whoever iterates does between two events
+        counts nowhere.
+
         Args:
-            image: a PIL image, path, bytes or file object, or a list of them.
+            image: a PIL image, path, bytes or file object, or a list of them; [] asks about the history's pictures.
             question: passed to the model as it is, in the checkpoint's chat template.
             ocr: read the pictures' text with Tesseract first, and put it before the question.
             evidence_only: ask for "unknown" where nothing is seen.
             max_new_tokens: None = the checkpoint's own limit.
-            history: earlier turns, oldest first; their pictures count before ``image``.
+            history: earlier turns (``vlm_demo.Turn``), oldest first; their pictures count before ``image``.
             cancelled: asked between layers and tokens.
         Yields:
             StageEvents (view, ocr if asked for, prompt, encoder, bridge, prefill), TokenEvents, the StageEvent decode,
@@ -165,14 +178,23 @@ class Pipeline:
             Stopped: ``cancelled()`` turned True before the first token. Later, the Answer says ``stopped``.
         """
         work = _Work(question, _listed(image), tuple(history), ocr, evidence_only, cancelled)
+        with closing(self._events(work, max_new_tokens)) as events:
+            for event in events:
+                handed = time.perf_counter()
+                yield event
+                work.started += time.perf_counter() - handed
+
+    def _events(self, work: _Work, max_new_tokens: int | None) -> Generator[Event]:
+        """The stations one after the other. A time is taken before its event is handed over, never after."""
         yield from self._prepare(work)
         writing, stopped = Writing(self.tokenizer), False
-        generation = self.llm(work.prompt, work.image_tokens, max_new_tokens, cancelled)
+        generation = self.llm(work.prompt, work.image_tokens, max_new_tokens, work.cancelled)
         began = time.perf_counter()
         step = next(generation, None)
-        yield work.done("prefill", began, f"{len(work.prompt.ids)} tokens")
+        prefill = work.done("prefill", began, f"{len(work.prompt.ids)} tokens")
         work.seconds["first_token"] = time.perf_counter() - work.started
-        decode = 0.0  # of the computing alone: whoever iterates may take their time between two tokens
+        yield prefill
+        decode = 0.0
         try:
             while step:
                 work.rows.append(_halved(step.rows))

@@ -159,6 +159,14 @@ def test_a_traces_rows_are_one_pictures_patches() -> None:
     assert trace.rows(1).ravel().tolist() == [6, 7, 8, 9, 10, 11]
 
 
+def test_a_traces_rows_of_some_steps() -> None:
+    image = np.random.default_rng(0).random((5, 2, 3, 12)).astype(np.float16)
+    trace = Trace(image, image[..., 0], image[..., 0], (5, 7), 1, Settings())
+    chosen = trace.rows(1, [3, 1])
+    assert chosen.dtype == np.float32 and chosen.shape == (2, 2, 3, 6)
+    assert (chosen == image[[3, 1], :, :, 6:]).all()
+
+
 class TestSettings:
     def test_default(self, tmp_path: Path) -> None:
         assert read_settings(tmp_path) == Settings("mean", None)

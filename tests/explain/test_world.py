@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from vlm_demo import Pipeline
+from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain import world
 from vlm_demo.training.world import fit
 
@@ -45,3 +46,13 @@ def test_the_checkpoints_file_decides(checkpoint: Path, tmp_path: Path, noise) -
     world.save(folder, world.World(apart, -(apart @ seen - apart.square().sum() / 2)[None]))
     pipe = Pipeline.from_pretrained(folder)
     assert pipe.in_world(view) > 0.5 > pipe.in_world(other)
+
+
+def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
+    assert world.load(tmp_path) is None
+    world.save(tmp_path, world.World(torch.zeros(4), torch.zeros(1)))
+    whole = (tmp_path / world.FILE).read_bytes()
+    for damaged in (b"", b"no tensors at all", whole[:-4], whole.replace(b"weight", b"height")):
+        (tmp_path / world.FILE).write_bytes(damaged)
+        with pytest.raises(UnsupportedModel, match=rf"{world.FILE} of {tmp_path.name} is damaged"):
+            world.load(tmp_path)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from huggingface_hub import errors as hub
 from safetensors.torch import load_file, save_file
+from transformers import LlavaForConditionalGeneration
 
 from tests.tiny import tiny_llava, without
 from vlm_demo import Pipeline
@@ -46,10 +47,16 @@ class TestNames:
             Pipeline.from_pretrained("smal")
         assert "(small)" in sentence(caught)
 
-    @pytest.mark.parametrize("name", ["", "..", "/", "no such name", "a/b/c", "./gone", "~/gone-for-good"])
+    @pytest.mark.parametrize("name", ["", "..", "/", "no such name", "a/b/c", "./gone", "~/gone-for-good", "~no-one/x"])
     def test_what_is_no_model(self, name: str) -> None:
         with pytest.raises(ModelNotFound) as caught:
             loading.load(name)
+        sentence(caught)
+
+    @pytest.mark.parametrize("name", ["{}", "a/{}", "/{}", "~{}/x"])
+    def test_a_name_that_is_too_long_for_a_file(self, name: str) -> None:
+        with pytest.raises(ModelNotFound) as caught:
+            loading.load(name.format("x" * 300))
         sentence(caught)
 
     def test_a_folder_that_is_no_model_and_a_file(self, tmp_path: Path) -> None:
@@ -131,7 +138,46 @@ class TestDamage:
                 loading.load(str(checkpoint), device=device)
 
 
+class TestMemory:
+    """Too little of it must not be called damage."""
+
+    ERRORS = (
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+        OSError(12, "Cannot allocate memory"),
+    )
+
+    @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+    @pytest.mark.parametrize("step", ["from_pretrained", "to"])
+    def test_a_smaller_way_is_offered(self, checkpoint: Path, monkeypatch, error: Exception, step: str) -> None:
+        def fail(*_args: object, **_kwargs: object) -> None:
+            raise error
+
+        monkeypatch.setattr(LlavaForConditionalGeneration, step, fail)
+        with pytest.raises(VlmDemoError, match="memory of this machine's cpu: load it in 4bit, or ") as caught:
+            loading.load(str(checkpoint))
+        assert sentence(caught).startswith(checkpoint.name)
+
+    def test_4bit_is_not_offered_to_those_who_have_it(self, checkpoint: Path, monkeypatch) -> None:
+        def fail(*_args: object, **_kwargs: object) -> None:
+            raise MemoryError
+
+        monkeypatch.setattr(LlavaForConditionalGeneration, "from_pretrained", fail)
+        with pytest.raises(VlmDemoError, match="cpu: choose a smaller model"):
+            loading.load(str(checkpoint), "4bit")
+
+
 class TestTemplates:
+    @pytest.mark.parametrize("damaged", [b"{", b"[]", b"\xff\xfe"])
+    @pytest.mark.parametrize("file", ["chat_template.json", "processor_config.json"])
+    def test_a_damaged_file(self, checkpoint: Path, tmp_path: Path, damaged: bytes, file: str) -> None:
+        folder = without(checkpoint, tmp_path / "x", "*.jinja")
+        (folder / file).write_bytes(damaged)
+        with pytest.raises(UnsupportedModel, match="damaged") as caught:
+            loading.load(str(folder))
+        sentence(caught)
+
     def test_a_checkpoint_without_one_gets_its_familys(self, tmp_path: Path, noise) -> None:
         folder = tiny_llava(tmp_path, template=None)
         answer = Pipeline.from_pretrained(folder).ask(noise(50, 50), "What is it?", max_new_tokens=1)

@@ -200,6 +200,29 @@ def test_a_long_prompt_is_refused_with_both_lengths() -> None:
         builder("How many circles? " * 40, [9])
 
 
+@pytest.mark.parametrize(
+    ("given", "way_out"),
+    [
+        ({"question": "How many? " * 60, "image_counts": [9]}, "shorten the question."),
+        ({"question": "How many?", "image_counts": [9], "ocr_text": "12.50 " * 60}, "turn OCR off, or shorten "),
+        ({"question": "How many?", "image_counts": [30, 30, 30]}, "use fewer pictures."),
+        # Not for the pictures alone, but for them and the template.
+        ({"question": "How many?", "image_counts": [31, 32]}, "use fewer pictures."),
+        ({"question": "How many?", "image_counts": [90]}, "choose another model."),
+        (
+            {"question": "How many?", "image_counts": [40, 40], "history": [Turn("So?", "yes", ("picture",))]},
+            "use fewer pictures, or ask it in a new chat.",
+        ),
+    ],
+)
+def test_the_way_out_of_a_prompt_too_long_is_one_that_helps(given: dict, way_out: str) -> None:
+    words = tokenizer()
+    builder = PromptBuilder(words, TEMPLATE, words.convert_tokens_to_ids("<image>"), 64)
+    with pytest.raises(BadQuestion) as caught:
+        builder(given.pop("question"), given.pop("image_counts"), **given)
+    assert f"holds 64: {way_out}" in str(caught.value)
+
+
 def test_templates_without_a_place_for_pictures_or_words_are_refused() -> None:
     words = tokenizer()
     for template in ("{% for m in messages %}{{ m['role'] }}{% endfor %}", TEMPLATE.replace("<image>", "")):

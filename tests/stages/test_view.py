@@ -1,6 +1,7 @@
 """Opening uploads and placing patches, against pictures whose pixels are known."""
 
 import io
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -169,6 +170,37 @@ class TestAnswered:
         data = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
         image, _ = open_image(data[: len(data) // 2])
         assert image.getpixel((0, 0)) == (255, 0, 0)
+
+    @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about the tags that are cut
+    @pytest.mark.parametrize("kind", ["GIF", "TIFF"])
+    def test_wherever_it_is_cut_behind_its_first_frame_that_is_said(self, kind: str) -> None:
+        frames = [picture(9, 9), *(Image.effect_noise((9, 9), 90 + i).convert("RGB") for i in range(2))]
+        loop = {"loop": 0} if kind == "GIF" else {}
+        data, one = (saved(frames[0], kind, save_all=True, append_images=more, **loop) for more in (frames[1:], []))
+        for cut in range(len(one) + 1, len(data) + 1):
+            image, notes = open_image(data[:cut])
+            assert image.getpixel((0, 0)) == (255, 0, 0)
+            assert notes and re.search(r"Only the first (of [23] frames|frame) is shown", notes[0]), cut
+
+    @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+    def test_the_callers_animation_stays_where_it_is_and_as_it_is(self, kind: str) -> None:
+        colours = ["red", "lime", "blue"]
+        frames = [Image.new("RGB", (8, 8), colour) for colour in colours]
+        options = {"GIF": {"loop": 0}, "WEBP": {"lossless": True}}.get(kind, {})
+        given = Image.open(io.BytesIO(saved(frames[0], kind, save_all=True, append_images=frames[1:], **options)))
+        assert open_image(given)[1] == ("Only the first frame is shown to the model.",)
+        given.seek(1)
+        given.paste("yellow", (0, 0, 2, 2))
+        before = given.tobytes()
+        image, notes = open_image(given)
+        assert given.tell() == 1 and given.tobytes() == before
+        assert image.getpixel((0, 0)) == (255, 255, 0) and image.getpixel((5, 5)) == (0, 255, 0)
+        assert notes == ("Only frame 2 is shown to the model.",)
+
+    @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+    def test_nothing_is_said_of_frames_where_there_is_one(self, kind: str) -> None:
+        data = saved(picture(), kind)
+        assert open_image(data)[1] == open_image(Image.open(io.BytesIO(data)))[1] == ()
 
 
 def processor(kind: str, size: int = 48) -> object:

@@ -52,12 +52,14 @@ class FakeAnswer:
     def view(self) -> View:
         return self.views[0]
 
-    def picture_share(self, step: int) -> float:
+    def picture_share(self, word: str | Word | int) -> float:
         return 0.25
 
-    def heatmap(self, word: str | int, image: int = 0, method: str | None = None) -> np.ndarray:
+    def heatmap(self, word: str | Word | int, image: int = 0, method: str | None = None) -> np.ndarray:
         width, height = self.views[image].size
-        index = word if isinstance(word, int) else next(w.start for w in self.words if w.text == word)
+        if isinstance(word, str):
+            word = next(w for w in self.words if w.text == word)
+        index = word.start if isinstance(word, Word) else word
         x, y = width * (0.15 + 0.7 * (index * 0.37 % 1)), height * (0.2 + 0.6 * (index * 0.61 % 1))
         ys, xs = np.mgrid[0:height, 0:width]
         spread = 0.12 * max(width, height)

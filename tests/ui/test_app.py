@@ -2,26 +2,52 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 
 import app
-from tests.tiny import tiny_llava
+from tests.browser import conftest as browser
 from tests.ui.fake_pipeline import FakePipeline
 from vlm_demo.ui import layout
+from vlm_demo.ui import start as starting
 from vlm_demo.ui.service import Service
 from vlm_demo.ui.theme import launch_options
 
 ROOT = Path(__file__).parents[2]
 
 
-def start(*flags: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "app.py", *flags]
+WAITING = """
+import sys, time, app
+def serve(*_):
+    print("up", flush=True)
+    time.sleep(60)
+app.serve = serve
+sys.argv = ["app.py"]
+sys.exit(app.main())
+"""
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path):
+    """What app.py sets is put back afterwards; its upload folders lie apart from those of other runs."""
+    for variable in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
+        monkeypatch.setenv(variable, "")
+    for variable in ("no_proxy", "NO_PROXY", app.AUTH_VARIABLE):
+        monkeypatch.setenv(variable, "")
+    monkeypatch.setattr(app.tempfile, "tempdir", str(tmp_path))
+
+
+def start(*flags: str, python: tuple[str, ...] = ()) -> subprocess.CompletedProcess:
+    command = [sys.executable, *python, "app.py", *flags]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
 
 
@@ -39,14 +65,113 @@ def test_unknown_model_is_refused_in_one_sentence():
     assert len(told.stderr.strip().splitlines()) == 1 and "nonesuch" in told.stderr
 
 
-def test_a_port_in_use_is_refused_in_one_sentence(tmp_path):
+def test_without_its_packages_it_says_how_to_get_them():
+    told = start(python=("-E", "-S"))
+    assert told.returncode == 1
+    assert len(told.stderr.splitlines()) == 1 and "not installed; `make demo`" in told.stderr
+
+
+def test_a_port_in_use_is_refused_in_one_sentence():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        told = start("--model", str(tiny_llava(tmp_path)), "--port", port)
-    assert told.returncode != 0
-    assert len(told.stderr.strip().splitlines()) == 1 and port in told.stderr
+        told = start("--port", port)
+    assert told.returncode == 1
+    assert len(told.stderr.splitlines()) == 1 and port in told.stderr and "--port" in told.stderr
+
+
+@pytest.mark.parametrize("host", ["nonsense.invalid", "192.0.2.1", "x" * 100])
+def test_a_host_that_is_not_this_machine_is_refused_by_name(host, capsys):
+    assert app.serve(app.parse(["--host", host]), False) == 1
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1 and "--host" in said and host in said and "Port" not in said
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "-1", "http"])
+def test_a_port_that_cannot_be_is_refused(port, capsys):
+    with pytest.raises(SystemExit):
+        app.parse(["--port", port])
+    assert "argument --port: " in capsys.readouterr().err
+
+
+def test_whatever_fails_at_the_launch_is_one_line(monkeypatch, capsys):
+    class Page:
+        def launch(self, **_):
+            raise RuntimeError("localhost\nis not accessible")
+
+    monkeypatch.setattr(starting, "page", lambda *_: Page())
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    assert app.serve(app.parse(["--port", port]), False) == 1
+    assert capsys.readouterr().err.endswith(f"port {port}: localhost is not accessible\n")
+
+
+def test_requests_to_itself_go_past_a_proxy_as_do_those_that_did(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://proxy.invalid:3128")
+    monkeypatch.setenv("NO_PROXY", "intranet.example")
+    assert not urllib.request.proxy_bypass("127.0.0.1:7860")
+    for name, value in app.past_proxies("192.0.2.7").items():
+        monkeypatch.setenv(name, value)
+    for host in ("127.0.0.1", "localhost", "192.0.2.7", "intranet.example"):
+        assert urllib.request.proxy_bypass(f"{host}:7860")
+    assert not urllib.request.proxy_bypass("huggingface.co")
+
+
+class TestUploads:
+    """The folder of uploads goes with the process, however that ends."""
+
+    @pytest.fixture
+    def running(self, tmp_path):
+        def run(**options) -> tuple[subprocess.Popen, list[Path]]:
+            command = [sys.executable, "-c", WAITING]
+            settings = os.environ | {"TMPDIR": str(tmp_path)}
+            process = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, text=True, **options)
+            started.append(process)
+            assert process.stdout.readline() == "up\n"
+            return process, list(tmp_path.glob("vlm_demo_*"))
+
+        started: list[subprocess.Popen] = []
+        yield run
+        for process in started:
+            process.kill()
+            process.communicate()
+
+    @pytest.mark.parametrize("ending", app.ENDINGS)
+    def test_they_go_when_the_program_is_ended(self, running, ending):
+        process, (folder,) = running()
+        assert folder.name.startswith(f"vlm_demo_{process.pid}_")
+        process.send_signal(ending)
+        assert process.wait(30) == 0 and not folder.exists()
+
+    def test_nohup_outlives_the_terminal(self, running):
+        process, (folder,) = running(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.5)
+        assert process.poll() is None and folder.exists()
+
+    def test_what_a_killed_run_left_goes_at_the_next_start_and_nothing_else(self, running, tmp_path):
+        process, (killed,) = running()
+        process.kill()
+        process.wait(30)
+        (killed / "upload.png").write_bytes(b"private")
+        mine, alive, other = (
+            tmp_path / name for name in (f"vlm_demo_{os.getpid()}_a", f"vlm_demo_{os.getppid()}_b", "vlm_demo_notes")
+        )
+        for folder in (mine, alive, other):
+            folder.mkdir()
+        app.remove_stale(mine)
+        assert not killed.exists() and mine.exists() and alive.exists() and other.exists()
+
+    @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can give a folder away")
+    def test_another_users_folder_stays(self, tmp_path):
+        mine, theirs = tmp_path / f"vlm_demo_{os.getpid()}_a", tmp_path / "vlm_demo_999999999_b"
+        for folder in (mine, theirs):
+            folder.mkdir()
+        os.chown(theirs, 12345, 12345)
+        app.remove_stale(mine)
+        assert theirs.exists()
 
 
 def test_password_comes_from_flag_or_environment_and_no_auth_wins(monkeypatch):
@@ -55,17 +180,30 @@ def test_password_comes_from_flag_or_environment_and_no_auth_wins(monkeypatch):
     assert app.parse([]).auth == "ann:se:cret"
     assert app.parse(["--auth", "bob:x"]).auth == "bob:x"
     assert app.parse(["--share", "--no-auth"]).auth is None
+
+
+def test_a_malformed_password_is_blamed_on_where_it_came_from(monkeypatch, capsys):
+    for malformed in ("nopassword", ":x", "ann:", ""):
+        with pytest.raises(SystemExit):
+            app.parse(["--auth", malformed])
+        assert "--auth needs" in capsys.readouterr().err
+    monkeypatch.setenv(app.AUTH_VARIABLE, "nopassword")
     with pytest.raises(SystemExit):
-        app.parse(["--auth", "nopassword"])
+        app.parse([])
+    said = capsys.readouterr().err
+    assert f"{app.AUTH_VARIABLE} needs" in said and "--auth needs" not in said
+
+
+def test_a_password_and_none_cannot_both_be_asked_for(capsys):
+    with pytest.raises(SystemExit):
+        app.parse(["--auth", "ann:x", "--no-auth"])
+    assert "not allowed with" in capsys.readouterr().err
 
 
 def test_share_without_auth_makes_a_password(monkeypatch):
     served = {}
-    monkeypatch.delenv(app.AUTH_VARIABLE, raising=False)
     monkeypatch.setattr(app, "serve", lambda flags, made: served.update(auth=flags.auth, made=made) or 0)
     monkeypatch.setattr(app.signal, "signal", lambda *_: None)
-    for variable in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
-        monkeypatch.setenv(variable, "")  # put back afterwards
     monkeypatch.setattr(sys, "argv", ["app.py", "--share"])
     app.main()
     user, _, password = served["auth"].partition(":")
@@ -114,3 +252,31 @@ def test_the_page_carries_no_address_of_another_server():
     options = launch_options()
     assert not re.search(r"https?://", options["head"])
     assert not any("Google" in type(font).__name__ for font in options["theme"]._font + options["theme"]._font_mono)
+
+
+PROGRAMS = {
+    "a browser": ("#!/bin/sh\necho Chromium 1", True),
+    "one that does not start": ("#!/bin/sh\nexit 1", False),
+    "a stub": ('#!/bin/sh\n[ "$1" = --version ] && echo Chromium 1 && exit\nexec /snap/bin/chromium "$@"', False),
+}
+
+
+@pytest.mark.parametrize(("script", "counts"), PROGRAMS.values(), ids=PROGRAMS)
+def test_the_browser_tests_take_no_snap_nor_what_points_to_one(script, counts, tmp_path, monkeypatch):
+    program = tmp_path / "bin" / "chromium-browser"
+    program.parent.mkdir()
+    program.write_text(script)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert browser.chromium_on_path() == (str(program) if counts else None)
+
+
+def test_the_browser_tests_take_no_link_into_snap(tmp_path, monkeypatch):
+    snap, link = tmp_path / "snap" / "bin" / "chrome", tmp_path / "bin" / "chromium"
+    for path in (snap, link):
+        path.parent.mkdir(parents=True)
+    snap.write_text("#!/bin/sh\necho Chromium 1")
+    snap.chmod(0o755)
+    link.symlink_to(snap)
+    monkeypatch.setenv("PATH", str(link.parent))
+    assert browser.chromium_on_path() is None

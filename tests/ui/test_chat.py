@@ -66,6 +66,27 @@ def test_line_of_truth_tells_times_tokens_and_toggles(picture):
     assert re.match(r"\d+\.\d\d s · first word 0\.12 s · 196 image tokens · evidence only", line)
 
 
+def test_text_is_said_to_be_read_only_where_there_was_some(picture):
+    exchange = answered(picture, ocr=True)
+    assert ">text read<" in chat.conversation(Session([exchange]), [])
+    nothing = OcrResult("", (), 0.1)
+    exchange.answer = replace(exchange.answer, ocrs=(nothing,), ocr=nothing)
+    drawn = chat.conversation(Session([exchange]), [])
+    assert ">no text found<" in drawn and "text read" not in drawn
+    stopped = Exchange("What?", True, False, state="stopped")
+    assert "text" not in chat.conversation(Session([stopped]), []).split('class="truth">')[1]
+
+
+def test_an_offer_is_drawn_only_where_there_is_one(picture):
+    exchange = answered(picture)
+    exchange.outside = ("Outside.", 'make demo ARGS="--model x"')
+    drawn = chat.conversation(Session([exchange]), [])
+    assert html.unescape(re.search("<code>(.*?)</code>", drawn)[1]) == exchange.outside[1]
+    exchange.outside = ("Outside.", "")
+    drawn = chat.conversation(Session([exchange]), [])
+    assert "Outside." in drawn and "<code>" not in drawn
+
+
 def test_first_telling_word_skips_small_words(picture):
     assert chat.first_telling_word(answered(picture, text="there is a star").answer) == 3
     assert chat.first_telling_word(answered(picture, text="it is").answer) == 0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+from pathlib import Path
 
 from PIL import Image
 
@@ -19,8 +22,16 @@ def test_smallest_supported_model_for_photos_is_offered():
     sentence, command = world.outside(FakePipeline(), [view((1, 2, 3))])
     fitting = [e for e in catalog() if e["supported"] and e["download_bytes"] and "photos" in e["good_at"]]
     smallest = min(fitting, key=lambda entry: entry["download_bytes"])
-    assert command == f"python app.py --model {smallest['id']}"
+    assert command == f'make demo ARGS="--model {smallest["id"]}"'
     assert smallest["name"] in sentence and re.search(r"\d GB download", sentence)
+
+
+def test_the_command_starts_the_app_with_that_model_and_the_environment_that_make_sets_up():
+    make, *arguments = shlex.split(world.outside(FakePipeline(), [view((1, 2, 3))])[1])
+    root = Path(__file__).parents[2]
+    told = subprocess.run([make, "-n", *arguments], cwd=root, capture_output=True, text=True, check=True).stdout
+    model = arguments[-1].removeprefix("ARGS=")
+    assert told.splitlines()[-1] == f".venv/bin/python app.py {model}"
 
 
 def test_nothing_is_said_of_known_pictures_or_by_models_that_cannot_tell():

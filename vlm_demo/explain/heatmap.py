@@ -7,6 +7,7 @@ how well each method points is measured elsewhere, and a checkpoint's own settin
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,10 +57,12 @@ class Trace:
     leading: int
     settings: Settings
 
-    def rows(self, picture: int) -> np.ndarray:
-        """float32 [tokens, layers, heads, patches] of one picture."""
+    def rows(self, picture: int, steps: Sequence[int] | None = None) -> np.ndarray:
+        """float32 [steps, layers, heads, patches] of one picture; ``steps`` are indices of tokens, None = all."""
         start = sum(self.counts[:picture]) + self.leading
-        return self.image[..., start : sum(self.counts[: picture + 1])].astype(np.float32)
+        # Chosen before it is cast: a long answer of a large model holds a hundred million weights.
+        chosen = self.image if steps is None else self.image[list(steps)]
+        return chosen[..., start : sum(self.counts[: picture + 1])].astype(np.float32)
 
 
 def read_settings(folder: Path) -> Settings:

@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from vlm_demo.errors import UnsupportedModel
 
 FILE = "world.safetensors"
 
@@ -35,12 +38,21 @@ def pooled(features: Tensor) -> Tensor:
 
 
 def load(folder: Path) -> World | None:
-    """The checkpoint's world, or None where it has none."""
+    """The checkpoint's world, or None where it has none.
+
+    Raises:
+        UnsupportedModel: its file is damaged.
+    """
     file = folder / FILE
     if not file.is_file():
         return None
-    held = load_file(file)
-    return World(held["weight"], held["bias"])
+    try:
+        held = load_file(file)
+        return World(held["weight"], held["bias"])
+    except (SafetensorError, OSError, KeyError) as error:
+        raise UnsupportedModel(
+            f"The {FILE} of {folder.resolve().name} is damaged: fetch the checkpoint again, or delete this file."
+        ) from error
 
 
 def save(folder: Path, world: World) -> None:

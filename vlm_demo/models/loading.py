@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ WANTED = ("*.json", "*.jinja", "*.safetensors", "*.model", "*.txt")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # These speak of kernels and packages that change nothing for the person who waits for an answer.
 CHATTY = ("transformers", "bitsandbytes.backends.cpu.ops", "bitsandbytes.cextension", "huggingface_hub")
+# How torch, safetensors and CUDA say it; most of their errors are plain RuntimeErrors.
+NO_MEMORY = re.compile(r"out of memory|(can't|cannot) allocate memory", re.IGNORECASE)
 
 Progress = Callable[[float | None, str], None]
 
@@ -69,7 +72,7 @@ def load(name: str, quantize: str = "none", device: str | None = None, progress:
         ModelNotFound: no such name, no model in the folder, or the hub cannot deliver it.
         UnsupportedModel: no adapter for its class, or its files cannot be loaded.
         QuantizationUnavailable: see ``quantization.config_for``.
-        VlmDemoError: there is no such device.
+        VlmDemoError: there is no such device, or too little memory.
     """
     tell = progress or (lambda _fraction, _text: None)
     tell(None, "Looking for the model")
@@ -83,7 +86,7 @@ def load(name: str, quantize: str = "none", device: str | None = None, progress:
         tokenizer, image_processor = _processors(folder, shown)
     tell(1.0, f"{shown} is ready")
     precision = quantization.precision_of(model, quantize)
-    template = _template(folder, tokenizer) or adapter.fallback_template
+    template = _template(folder, shown, tokenizer) or adapter.fallback_template
     return Loaded(shown, folder, model, adapter(model), tokenizer, image_processor, template, precision, where)
 
 
@@ -103,14 +106,15 @@ def resolve(name: str, tell: Progress) -> tuple[Path, str]:
     Raises:
         ModelNotFound: one sentence for each way in which there is none.
     """
-    if "/" not in name and (EMBEDDED / name / "config.json").is_file():
+    # os.path says no where pathlib raises: to a name that is too long, a folder that is locked, an unknown ~user.
+    if "/" not in name and os.path.isfile(EMBEDDED / name / "config.json"):
         return EMBEDDED / name, name
-    folder = Path(name).expanduser()
-    if name and folder.is_dir():
-        if not (folder / "config.json").is_file():
+    folder = Path(os.path.expanduser(name))
+    if name and os.path.isdir(folder):
+        if not os.path.isfile(folder / "config.json"):
             raise ModelNotFound(f"The folder {name} holds no model (no config.json): name a checkpoint's folder.")
         return folder, folder.resolve().name
-    if folder.is_file():
+    if os.path.isfile(folder):
         raise ModelNotFound(f"{name} is a file: name the checkpoint's folder, which holds config.json and the weights.")
     if HUB_ID.fullmatch(name) and not name.startswith((".", "~")):
         return _download(name, tell), name
@@ -199,13 +203,16 @@ def _model(folder: Path, shown: str, adapter: type[Family], quantize: str, devic
         model, report = adapter.model_class().from_pretrained(
             folder, attn_implementation="sdpa", output_loading_info=True, **options
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        if report["missing_keys"]:
+            # transformers would fill them with random numbers, and the model would talk nonsense without a word.
+            count = len(report["missing_keys"])
+            raise UnsupportedModel(f"{count} weights of {shown} are missing: fetch the model again.")
+        if configured is None:
+            model = model.to(device)
+    except (MemoryError, OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or NO_MEMORY.search(str(error)):
+            raise VlmDemoError(_too_large(shown, quantize, device)) from error
         raise UnsupportedModel(_unloadable(shown, folder)) from error
-    if report["missing_keys"]:
-        # transformers would fill them with random numbers, and the model would talk nonsense without a word.
-        raise UnsupportedModel(f"{len(report['missing_keys'])} weights of {shown} are missing: fetch the model again.")
-    if configured is None:
-        model = model.to(device)
     quantization.check_shapes(model, device)
     return model.eval()
 
@@ -214,6 +221,11 @@ def _unloadable(shown: str, folder: Path) -> str:
     if not any(folder.glob("*.safetensors")):
         return f"{shown} has no weights in safetensors files: choose a checkpoint that was saved in this format."
     return f"The weights of {shown} are damaged or do not fit its config.json: fetch the checkpoint again."
+
+
+def _too_large(shown: str, quantize: str, device: torch.device) -> str:
+    way_out = "choose a smaller model" if quantize == "4bit" else "load it in 4bit, or choose a smaller model"
+    return f"{shown} does not fit into the memory of this machine's {device}: {way_out}."
 
 
 def _processors(folder: Path, shown: str) -> tuple[Any, Any]:
@@ -229,15 +241,18 @@ def _processors(folder: Path, shown: str) -> tuple[Any, Any]:
     return tokenizer, image_processor
 
 
-def _template(folder: Path, tokenizer: Any) -> str | None:
+def _template(folder: Path, shown: str, tokenizer: Any) -> str | None:
     """The checkpoint's chat template. A processor's goes before the tokenizer's, which may know no pictures."""
-    if (folder / "chat_template.jinja").is_file():
-        return (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    for file in ("chat_template.json", "processor_config.json"):
-        if (folder / file).is_file():
-            held = json.loads((folder / file).read_text(encoding="utf-8")).get("chat_template")
-            if isinstance(held, str):
-                return held
+    for file in ("chat_template.jinja", "chat_template.json", "processor_config.json"):
+        if not (folder / file).is_file():
+            continue
+        try:
+            text = (folder / file).read_text(encoding="utf-8")
+            held = text if file.endswith(".jinja") else json.loads(text).get("chat_template")
+        except (OSError, ValueError, AttributeError) as error:  # unreadable, no JSON, no JSON object
+            raise UnsupportedModel(f"The {file} of {shown} is damaged: fetch the checkpoint again.") from error
+        if isinstance(held, str):
+            return held
     held = getattr(tokenizer, "chat_template", None)
     return held.get("default") if isinstance(held, dict) else held
 

@@ -67,7 +67,7 @@ class PromptBuilder:
             evidence_only: add the rule that asks for "unknown" where nothing is seen.
             history: earlier turns; ``Turn.images`` says how many of the pictures are each turn's.
         Raises:
-            BadQuestion: the question is empty, or the prompt is longer than the context.
+            BadQuestion: the question is empty, or the prompt is longer than the context; says what to leave out.
             UnsupportedModel: the template has no place for a picture or for text.
         """
         if not question.strip():
@@ -90,10 +90,17 @@ class PromptBuilder:
                 raise UnsupportedModel("This model's chat template has no place for these pictures: choose another.")
             prompt = _expanded(pieces, self._tokenized(pieces), image_counts)
         if len(prompt.ids) > self.context:
-            way_out = "turn OCR off, or shorten the question" if ocr_text.strip() else "shorten the question"
+            # Pictures and template are there however short the text is.
+            fixed = sum(segment.stop - segment.start for segment in prompt.segments if segment.kind in OURS)
+            if fixed >= self.context:
+                way_out = "use fewer pictures" if len(image_counts) > 1 else "choose another model"
+            else:
+                way_out = "turn OCR off, or shorten the question" if ocr_text.strip() else "shorten the question"
+            if history:
+                way_out += ", or ask it in a new chat"
             raise BadQuestion(
                 f"The prompt is {len(prompt.ids)} tokens long, but this model's context holds {self.context}: "
-                f"{way_out}, or ask it in a new chat."
+                f"{way_out}."
             )
         return prompt
 

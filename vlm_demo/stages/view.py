@@ -33,14 +33,15 @@ def open_image(source: Source) -> tuple[Image.Image, tuple[str, ...]]:
     """Open an upload safely.
 
     Args:
-        source: a PIL image, a path, the file's bytes, or a binary file object.
+        source: a path, the file's bytes or a binary file object, of which the first frame is taken; or a PIL image,
+            which is taken as it stands, at its current frame, and not changed.
     Returns:
         The picture upright in RGB, and sentences about what was done to it.
     Raises:
         BadImage: it is no picture, damaged, empty, missing or too large; says which, and what to do.
     """
     if isinstance(source, Image.Image):
-        return _upright(source, [])
+        return _upright(source, ours=False)
     data = _bytes_of(source)
     if not data:
         raise BadImage("This file is empty (0 bytes): save or download it again, and try once more.")
@@ -52,7 +53,7 @@ def open_image(source: Source) -> tuple[Image.Image, tuple[str, ...]]:
         raise BadImage(NOT_A_PICTURE) from error
     except Exception as error:  # decoders raise anything on crafted headers
         raise BadImage(DAMAGED) from error
-    return _upright(image, [])
+    return _upright(image, ours=True)
 
 
 def _bytes_of(source: Any) -> bytes:
@@ -81,37 +82,44 @@ def _too_large(size: tuple[int, int] | None = None) -> str:
     return f"{said}; at most {MAX_PIXELS // 10**6} megapixels can be opened: shrink it first."
 
 
-def _upright(image: Image.Image, notes: list[str]) -> tuple[Image.Image, tuple[str, ...]]:
+def _upright(image: Image.Image, ours: bool) -> tuple[Image.Image, tuple[str, ...]]:
     if image.width * image.height > MAX_PIXELS:
         raise BadImage(_too_large(image.size))
     if image.width == 0 or image.height == 0:
         raise BadImage("This picture has no pixels: choose another one.")
+    notes: list[str] = []
     try:
-        frames = _frames(image)
-        if frames > 1:
-            notes.append(f"Only the first of {frames} frames is shown to the model.")
         image.load()
         if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
             notes.append("The picture was turned upright, as its camera noted.")
-        turned = ImageOps.exif_transpose(image)
-        return _rgb(turned, notes), tuple(notes)
+        upright = _rgb(ImageOps.exif_transpose(image), notes)
     except Image.DecompressionBombError as error:
         raise BadImage(_too_large()) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ... on damaged data
         raise BadImage(DAMAGED) from error
+    return upright, (*_frame_note(image, ours), *notes)
 
 
-def _frames(image: Image.Image) -> int:
-    """How many frames an animation or a paged file has; the first is the current one afterwards."""
+def _frame_note(image: Image.Image, ours: bool) -> tuple[str, ...]:
+    """Which frame of an animation or a paged file is shown; empty for a single picture.
+
+    Counting moves the picture through its file, and drops what has been drawn on it, so only ``ours`` are counted.
+    """
     # A camera's MPO holds a preview beside the photo, which nobody takes for a second frame.
-    if not hasattr(image, "n_frames") or image.format == "MPO":
-        return 1
-    try:
-        return image.n_frames
-    except Exception:  # counting reads the whole file, and a damaged tail must not cost the first frame
-        return 1
-    finally:
-        image.seek(0)
+    if image.format == "MPO":
+        return ()
+    shown = f"frame {image.tell() + 1}" if image.tell() else "the first frame"
+    # What is known without moving: most formats tell it when they are opened, and a GIF that it wants to be repeated.
+    several = vars(image).get("is_animated", False) or (image.format == "GIF" and "loop" in image.info)
+    if ours:
+        try:
+            frames = getattr(image, "n_frames", 1)
+        except Exception:  # there is more, but damaged, which must not cost the first frame
+            several = True
+        else:
+            if frames > 1:
+                return (f"Only the first of {frames} frames is shown to the model.",)
+    return (f"Only {shown} is shown to the model.",) if several else ()
 
 
 def _rgb(image: Image.Image, notes: list[str]) -> Image.Image:

@@ -156,8 +156,9 @@ def _truth(exchange: Exchange) -> str:
             _opens("Stages", f"first word {answer.timings.first_token:.2f} s"),
             _opens("What it sees", f"{answer.prompt.image_tokens} image tokens"),
         ]
-    if exchange.ocr:
-        parts.append(_opens("Text", "text read"))
+        if exchange.ocr:
+            found = any(result.words for result in answer.ocrs)
+            parts.append(_opens("Text", "text read" if found else "no text found"))
     if exchange.evidence_only:
         parts.append(_opens("Prompt", "evidence only"))
     return f'<p class="truth">{" · ".join(parts)}</p>'
@@ -171,7 +172,8 @@ def _outside(exchange: Exchange) -> str:
     if not exchange.outside:
         return ""
     sentence, command = exchange.outside
-    return f'<aside class="outside">{escape(sentence)} <code>{escape(command)}</code></aside>'
+    offer = f" <code>{escape(command)}</code>" if command else ""
+    return f'<aside class="outside">{escape(sentence)}{offer}</aside>'
 
 
 def _notes(exchange: Exchange) -> str:

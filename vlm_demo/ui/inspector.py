@@ -53,13 +53,14 @@ def heatmap(session: Session) -> str:
 
 
 def _overlay(session: Session, exchange: Exchange, number: int) -> str:
-    view = exchange.answer.views[number]
+    answer = exchange.answer
+    view, shown = answer.views[number], answer.words[session.word]
     key = (exchange, session.word, number)
     if key not in session.maps:
-        session.maps[key] = pictures.heatmap(exchange.answer, session.word, number)
+        session.maps[key] = answer.heatmap(shown, image=number)
     drawn = pictures.overlay(session.maps[key], view, session.opacity, session.grid)
-    word = escape(exchange.answer.words[session.word].text)
-    caption = f"<figcaption>Picture {number + 1}</figcaption>" if len(exchange.answer.views) > 1 else ""
+    word = escape(shown.text)
+    caption = f"<figcaption>Picture {number + 1}</figcaption>" if len(answer.views) > 1 else ""
     return (
         f'<figure><img class="overlay" src="{pictures.data_uri(drawn)}" '
         f'alt="Heatmap of the word {word} over picture {number + 1}">{caption}</figure>'
@@ -77,9 +78,8 @@ def _stepper(session: Session) -> str:
 
     before = arrow(-1, "Previous word", "◀", session.word == 0)
     after = arrow(1, "Next word", "▶", session.word == len(answer.words) - 1)
-    shares = [answer.picture_share(step) for step in range(word.start, word.stop)]
-    known = [share for share in shares if share is not None]
-    looked = f" · {sum(known) / len(known):.0%} of its attention on the picture" if known else ""
+    share = answer.picture_share(word)
+    looked = "" if share is None else f" · {share:.0%} of its attention on the picture"
     told = "The model's probability of the word, and how much of its attention rested on the picture as it wrote it"
     chance = f'<span class="muted" title="{told}">probability {sure:.2f}{looked}</span>'
     return f'<span class="stepper">{before}<b>{escape(word.text)}</b>{after}{chance}</span>'

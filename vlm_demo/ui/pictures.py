@@ -5,15 +5,11 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from vlm_demo.contracts import View
-
-if TYPE_CHECKING:
-    from vlm_demo.answer import Answer
 
 PREVIEW = 420  # longest side of a picture in the chat, CSS pixels
 LARGE = 1040  # longest side of a picture in the inspector: twice its column, for sharp screens
@@ -48,18 +44,6 @@ def small(view: View) -> View:
     image = shrunk(view.image, LARGE)
     scale = np.array([image.width / view.size[0], image.height / view.size[1]] * 2, dtype=np.float32)
     return replace(view, image=image, size=image.size, boxes=view.boxes * scale)
-
-
-def heatmap(answer: Answer, word: int, picture: int) -> np.ndarray:
-    """The map of one word over one picture, float32 [h, w] in 0..1: the mean over the tokens that wrote the word.
-
-    Raises:
-        VlmDemoError: this answer has no maps; the sentence says why.
-    """
-    written = answer.words[word]
-    heat = np.mean([answer.heatmap(token, image=picture) for token in range(written.start, written.stop)], axis=0)
-    peak = float(heat.max())
-    return (heat / peak if peak > 0 else heat).astype(np.float32)
 
 
 def overlay(heat: np.ndarray, view: View, opacity: float, grid: bool) -> Image.Image:

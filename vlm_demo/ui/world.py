@@ -44,4 +44,4 @@ def outside(pipe: Pipeline, views: Sequence[View]) -> tuple[str, str] | None:
         return OUTSIDE, ""
     best = fitting[0]
     offer = f"For photos: {best['name']} ({size(best['download_bytes'])} download)."
-    return f"{OUTSIDE} {offer}", f"python app.py --model {best['id']}"
+    return f"{OUTSIDE} {offer}", f'make demo ARGS="--model {best["id"]}"'

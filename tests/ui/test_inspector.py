@@ -1,0 +1,68 @@
+"""The inspector's heatmap tab shows what the library's own answer says, and nothing that is computed beside it."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from PIL import Image
+
+from vlm_demo.answer import Answer, words_of
+from vlm_demo.contracts import Memory, Prompt, Timings, Token, View
+from vlm_demo.explain.heatmap import Settings, Trace
+from vlm_demo.ui import inspector
+from vlm_demo.ui.session import Exchange, Session
+
+GRID = (4, 4)
+BOXES = np.array([(j * 10, i * 10, j * 10 + 10, i * 10 + 10) for i in range(4) for j in range(4)], np.float32)
+
+
+def pressed(word: int) -> Session:
+    """“a circle, circle”, with its word ``word`` pressed.
+
+    The halves of the first “circle” look at different patches with different force; its comma looks elsewhere, harder.
+    """
+    texts = ["a", " cir", "cle", ",", " circle"]
+    image = np.full((len(texts), 1, 1, 16), 0.01, np.float16)
+    for step, (patch, weight) in enumerate([(0, 0.1), (5, 0.2), (6, 0.05), (15, 0.8), (9, 0.4)]):
+        image[step, :, :, patch] = weight
+    tokens = tuple(Token(text, i, 0.5) for i, text in enumerate(texts))
+    nothing = np.zeros(image.shape[:3], np.float16)
+    answer = Answer(
+        text="".join(texts),
+        tokens=tokens,
+        words=words_of(tokens),
+        prompt=Prompt("", (), 0, (), ()),
+        views=(View(Image.new("RGB", (40, 40)), (40, 40), None, None, GRID, BOXES),),
+        ocr=None,
+        timings=Timings(),
+        memory=Memory(0, 0),
+        model="made up",
+        trace=Trace(image, nothing, nothing, (16,), 0, Settings()),
+    )
+    exchange = Exchange("What is it?", False, False)
+    exchange.keep(answer)
+    session = Session([exchange])
+    session.show(exchange, word)
+    return session
+
+
+def test_the_pages_map_is_the_librarys() -> None:
+    session = pressed(1)
+    inspector.heatmap(session)
+    (drawn,) = session.maps.values()
+    assert (drawn == session.shown.answer.heatmap("circle")).all()
+    assert drawn[35, 35] < 0.1  # where the comma's step looked
+
+
+def test_a_word_that_is_there_twice_is_the_one_that_was_pressed() -> None:
+    session = pressed(2)
+    inspector.heatmap(session)
+    (drawn,) = session.maps.values()
+    assert drawn[25, 15] > 0.8 and drawn[15, 15] < 0.1
+
+
+def test_the_share_of_attention_is_of_the_same_steps() -> None:
+    told = re.search(r"(\d+)% of its attention on the picture", inspector.heatmap(pressed(1)))
+    # 15 patches of 0.01 and one of 0.2 or 0.05; with the comma's step it would be 50.
+    assert told and int(told[1]) == 28
