@@ -6,6 +6,7 @@ import torch
 
 from vlm_demo.evaluation.answers import matches
 from vlm_demo.stages.prompt import OCR_HEADER
+from vlm_demo.synthetic.charts import draw_chart
 from vlm_demo.synthetic.questions import Question, ask, transcript
 from vlm_demo.synthetic.receipts import draw_receipt
 from vlm_demo.synthetic.scenes import draw_scene
@@ -62,6 +63,21 @@ def test_the_counting_heads_share_out_the_things_to_be_counted(tokenizer, aims):
         assert matches("exact", questions[0].answer, (str(counted),))
         found += counted
     assert found > 30
+
+
+def test_two_bars_that_are_compared_get_a_head_each(tokenizer):
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        picture = draw_chart(rng)
+        labels = patch_labels(picture)
+        for question in [q for q in ask(picture, 9, rng) if q.kind == "bar compare" and q.guess is None][:1]:
+            packed = Packer(tokenizer, GRID * GRID).pack([question], None, rng, places(picture, labels))
+            looked = [{labels.thing[at - 2] for _, _, at in packed.gaze[aim]} for aim in ("things", "again")]
+            tints = [min(question.text.lower().find(picture.things[i].colour) for i in things) for things in looked]
+            assert all(len(things) == 1 for things in looked) and 0 <= tints[0] < tints[1]
+            found += 1
+    assert found > 3
 
 
 def test_what_is_absent_sends_the_gaze_to_the_first_token(tokenizer):

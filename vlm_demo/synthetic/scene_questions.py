@@ -21,8 +21,8 @@ class SceneAsker(SceneStatements):
         if not self.things:
             return [(1.0, self.count), (1.0, self.exist)]
         makers: list[tuple[float, Maker]] = [
-            (2.0, self.colour), (1.6, self.shape), (2.4, self.count), (2.0, self.exist), (1.4, self.where),
-            (1.6, self.statement), (1.0, self.describe), (0.4, self.what), (0.25, self.background), (0.06, self.medium),
+            (1.4, self.colour), (1.7, self.shape), (2.8, self.count), (1.7, self.exist), (1.4, self.where),
+            (1.9, self.statement), (1.3, self.describe), (0.4, self.what), (0.25, self.background), (0.06, self.medium),
         ]  # fmt: skip
         if self.wide:
             makers += [(1.2, self.relation), (1.2, self.extreme), (0.5, self.compare)]

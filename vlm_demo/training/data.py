@@ -28,7 +28,7 @@ DRAW: dict[str, Callable[[np.random.Generator], Picture]] = {
     "text": draw_receipt,
 }
 KINDS = (*DRAW, "copy")  # the last: random tokens to be repeated
-KIND_SHARES = (0.6, 0.14, 0.09, 0.09, 0.05, 0.03)
+KIND_SHARES = (0.64, 0.15, 0.08, 0.08, 0.03, 0.02)
 COPIED_TOKENS, COPIES = (30, 120), 8
 
 
