@@ -22,7 +22,7 @@ class SceneAsker(SceneStatements):
             return [(1.0, self.count), (1.0, self.exist)]
         makers: list[tuple[float, Maker]] = [
             (1.4, self.colour), (1.7, self.shape), (2.8, self.count), (1.7, self.exist), (1.4, self.where),
-            (1.9, self.statement), (1.3, self.describe), (0.4, self.what), (0.25, self.background), (0.06, self.medium),
+            (1.9, self.statement), (1.3, self.describe), (1.2, self.what), (0.25, self.background), (0.06, self.medium),
         ]  # fmt: skip
         if self.wide:
             makers += [(1.2, self.relation), (1.2, self.extreme), (0.5, self.compare)]
@@ -177,23 +177,25 @@ class SceneAsker(SceneStatements):
 
     def describe(self) -> Made | None:
         """Describe the picture: up to four things from left to right, of more the largest."""
-        return self._told("describe", self.article)
+        return self._told("describe", self.article, sorted(range(len(self.things)), key=self._from_left))
 
     def what(self) -> Made | None:
-        """What is in the picture? The same, without articles."""
-        return self._told("what", str)
+        """What is in the picture? The same without articles, and in any order: the eye may begin anywhere."""
+        return self._told("what", str, [int(i) for i in self.rng.permutation(len(self.things))])
 
-    def _told(self, kind: str, named: Callable[[str], str]) -> Made | None:
+    def _from_left(self, i: int) -> float:
+        return self.things[i].centre[0]
+
+    def _told(self, kind: str, named: Callable[[str], str], order: list[int]) -> Made | None:
         if not self.clear:
             return None
-        order = sorted(range(len(self.things)), key=lambda i: self.things[i].centre[0])
         if len(order) <= 4:
             text, looks = self._series(order, "", named)
             return kind, {}, text, None, looks
         largest = self.standing_out("largest", order)
         whole, lead = (0, tuple(self.numbers)), "many shapes, the largest "
         if largest is None:
-            return kind, {}, "many shapes", None, (whole,)
+            return None
         text, looks = self._series([largest], lead, self.article)
         return kind, {}, text, None, (whole, *looks)
 

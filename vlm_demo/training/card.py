@@ -87,7 +87,7 @@ model, {total:.1f} M parameters in bf16. An ordinary `LlavaForConditionalGenerat
 _TRAINING = """## Training
 
 Data: coloured-shape scenes, simple bar charts and till receipts, drawn on the fly by `vlm_demo/synthetic` from the
-seed, with up to fourteen questions a picture; nothing else. Objectives: patch labels from the exact outlines (`vit`),
+seed, with up to sixteen questions a picture; nothing else. Objectives: patch labels from the exact outlines (`vit`),
 then the next token of the answers and the words of each image token with the encoder frozen (`align`), then all of it
 together (`tune`). In both of these a few attention heads of the language model are shown where to look: at the things
 that an answer is about, at the things to be counted, at the OCR token that it copies (`vlm_demo/training/gaze.py`). Two
@@ -100,5 +100,5 @@ answer is "unknown"; of the others every second one carries the rule."""
 _LIMITS = """## Limits
 
 It knows drawn shapes, simple bar charts and till receipts, and nothing of photographs. It cannot read text without
-OCR. Counting, naming several things in order and questions put in unusual words are where it errs most; the table says
-how often. One picture a conversation is what it was trained on."""
+OCR. Counting three things or more, naming several in order, the labels of bars and very small things are where it errs
+most; the table says how often. One picture a conversation is what it was trained on."""
