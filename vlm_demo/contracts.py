@@ -132,7 +132,8 @@ class Turn:
 
 @dataclass(frozen=True)
 class Timings:
-    """Wall-clock seconds of each station. ``first_token`` counts from the start; ``decode`` is all later tokens."""
+    """Wall-clock seconds of each station, without those of whoever looks at its events. ``first_token`` counts from the
+    start; ``decode`` is all later tokens."""
 
     view: float = 0.0
     ocr: float = 0.0

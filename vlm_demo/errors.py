@@ -26,7 +26,7 @@ class QuantizationUnavailable(VlmDemoError):
 
 
 class OcrUnavailable(VlmDemoError):
-    """Tesseract is not installed."""
+    """Tesseract is not installed, or fails on a picture."""
 
 
 class WordNotInAnswer(VlmDemoError, KeyError):

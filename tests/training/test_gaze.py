@@ -138,7 +138,7 @@ def test_the_loss_reads_the_share_that_the_named_head_gives(tokenizer):
         rows = {}
         for at, part, key in packed.gaze[name]:
             shares = rows.setdefault(at, {})
-            shares[part] = shares.get(part, 0) + float(seen[aim.layer][0, list(aim.heads), at, key])
+            shares[part] = shares.get(part, 0) + float(seen[aim.layer][0, aim.head, at, key])
         costs = []
         for shares in rows.values():
             off = np.log(np.array(list(shares.values())) * len(shares))

@@ -32,7 +32,7 @@ class Question:
         answer: the right answer under the evidence-only rule.
         guess: the answer without the rule, where that differs (the question is unanswerable), else None.
         looks: from which character of the answer on it is about which things of the picture; () = not said, no
-            things = about their absence.
+            things = about their absence; two from the same character = the first things against the second.
         copied: the part of the answer that stands in the OCR text, or "".
         among: the things to be counted on the way to the answer, such as all bars to find the tallest; None = those
             of ``looks``.
@@ -179,7 +179,7 @@ def _chart_makers(picture: Picture, rng: np.random.Generator, read: list[str] | 
                 {"tint": colours[i], "other": colours[j], "taller": taller},
                 answer,
                 None,
-                ((0, (i, j)),),
+                ((0, (i,)), (0, (j,))),
             )
         fields = {"tint": str(rng.choice(absent)), "other": str(rng.choice(colours)), "taller": taller}
         return "bar compare", fields, UNKNOWN, str(rng.choice(["yes", "no"])), ()
@@ -193,7 +193,7 @@ def _chart_makers(picture: Picture, rng: np.random.Generator, read: list[str] | 
         fields = {"label": labels[i], "other": labels[j], "taller": str(rng.choice(["taller", "higher", "longer"]))}
         answer = "yes" if values[i] > values[j] else "no"
         if lettered or (labels[i] in joined and labels[j] in joined):
-            return "label compare", fields, answer, None, ((0, (i, j)),)
+            return "label compare", fields, answer, None, ((0, (i,)), (0, (j,)))
         return "label compare", fields, UNKNOWN, str(rng.choice(["yes", "no"])), ()
 
     def bar_exist():

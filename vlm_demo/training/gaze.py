@@ -39,22 +39,22 @@ TINY = 1e-5
 
 @dataclass(frozen=True)
 class Aim:
-    """Which ``heads`` of the language model's ``layer`` have a purpose."""
+    """Which ``head`` of the language model's ``layer`` has a purpose."""
 
     layer: int
-    heads: tuple[int, ...]
+    head: int
 
 
 THIRDS, HALVES = ("high", "mid", "low"), ("left", "right")
 COUNTING = THIRDS + HALVES
 AIMS = {
-    "previous": Aim(0, (0,)),
-    "line": Aim(1, (0,)),
-    "things": Aim(2, (0,)),
-    **{zone: Aim(2, (1 + i,)) for i, zone in enumerate(THIRDS)},
-    "source": Aim(3, (0,)),
-    "again": Aim(3, (1,)),
-    **{zone: Aim(3, (2 + i,)) for i, zone in enumerate(HALVES)},
+    "previous": Aim(0, 0),
+    "line": Aim(1, 0),
+    "things": Aim(2, 0),
+    **{zone: Aim(2, 1 + i) for i, zone in enumerate(THIRDS)},
+    "source": Aim(3, 0),
+    "again": Aim(3, 1),
+    **{zone: Aim(3, 2 + i) for i, zone in enumerate(HALVES)},
 }
 Gaze = dict[str, list[tuple[int, int, int]]]  # for each of AIMS rows of (position, part, target position)
 
@@ -100,13 +100,12 @@ def gaze_loss(seen: dict[int, Tensor], targets: dict[str, Tensor]) -> Tensor:
         numbered = (sequence * seen[aim.layer].shape[-1] + looking) * base + part
         parts, part_of = torch.unique_consecutive(numbered, return_inverse=True)
         _, gaze_of, sizes = torch.unique_consecutive(parts // base, return_inverse=True, return_counts=True)
-        for head in aim.heads:
-            shares = seen[aim.layer][sequence, head, looking, target].float()
-            looked = torch.zeros(len(parts), device=device).index_add(0, part_of, shares)
-            off = (looked + TINY).log() + sizes[gaze_of].log()  # 0 where the share is right
-            costs = -off
-            if name in COUNTING:
-                costs = costs + functional.smooth_l1_loss(off, torch.zeros_like(off), beta=0.5, reduction="none")
-            means = torch.zeros(len(sizes), device=device).index_add(0, gaze_of, costs) / sizes
-            total = total + means.mean() / len(aim.heads)
+        shares = seen[aim.layer][sequence, aim.head, looking, target].float()
+        looked = torch.zeros(len(parts), device=device).index_add(0, part_of, shares)
+        off = (looked + TINY).log() + sizes[gaze_of].log()  # 0 where the share is right
+        costs = -off
+        if name in COUNTING:
+            costs = costs + functional.smooth_l1_loss(off, torch.zeros_like(off), beta=0.5, reduction="none")
+        means = torch.zeros(len(sizes), device=device).index_add(0, gaze_of, costs) / sizes
+        total = total + means.mean()
     return total

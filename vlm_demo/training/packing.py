@@ -25,7 +25,6 @@ from vlm_demo.training.patches import Places
 
 IGNORED = -100
 LINE_LOOK = 3  # tokens of a line's beginning
-COMPARED = ("bar compare", "label compare")
 
 
 @dataclass(frozen=True)
@@ -190,13 +189,11 @@ def _look(
 
     Of an answer that is a guess nothing is known but that the thing is absent.
     """
-    # Of two bars to be compared one head looks at the first, the other at the second.
-    before: tuple[int, ...] | None = question.looks[0][1][:1] if question.kind in COMPARED and question.looks else None
+    before: tuple[int, ...] | None = None
     for number, (start, things) in enumerate(question.looks):
         end = question.looks[number + 1][0] if number + 1 < len(question.looks) else len(answer)
         steps = [first + i for i, begin in enumerate(begins) if start <= begin < end]
-        again = things[1:] if question.kind in COMPARED else things
-        for aim, those in (("things", things if before is None else before), ("again", again)):
+        for aim, those in (("things", things if before is None else before), ("again", things)):
             shown = [patch + 2 for thing in those for patch in _patches(thing, places)] or [0]
             gaze[aim] += [(step, 0, at) for step in steps for at in shown]
         before = things

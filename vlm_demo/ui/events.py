@@ -228,7 +228,7 @@ class Events:
         session = self.sessions.of(request.session_hash)
         if message and message.get("files"):
             self.sessions.claim(session, message["files"])
-        if session.seen == self.service.status and not session.tired_of_notice():
+        if session.seen == self.service.status and not session.drop_old_notice():
             return {self.parts.chips: gr.skip()}
         return self.parts.service(session, self.service, _operator(request))
 

@@ -124,8 +124,8 @@ class Session:
         """A sentence about the model for this page alone; an empty one takes it back."""
         self.notice, self.noticed = notice, time.monotonic()
 
-    def tired_of_notice(self) -> bool:
-        """Whether the notice has stood long enough; it is then taken back."""
+    def drop_old_notice(self) -> bool:
+        """Take the notice back if it has stood long enough; returns whether it did."""
         old = bool(self.notice) and time.monotonic() - self.noticed > NOTICE
         if old:
             self.tell("")
