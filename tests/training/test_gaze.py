@@ -7,11 +7,12 @@ import torch
 from vlm_demo.evaluation.answers import matches
 from vlm_demo.stages.prompt import OCR_HEADER
 from vlm_demo.synthetic.charts import draw_chart
-from vlm_demo.synthetic.questions import Question, ask, transcript
+from vlm_demo.synthetic.asking import Question
+from vlm_demo.synthetic.questions import ask, transcript
 from vlm_demo.synthetic.receipts import draw_receipt
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.training import attention
-from vlm_demo.training.gaze import AIMS, HALVES, THIRDS, gaze_loss, watched
+from vlm_demo.training.gaze import AIMS, COUNTING, HALVES, THIRDS, gaze_loss, watched
 from vlm_demo.training.llava import build
 from vlm_demo.training.packing import IGNORED, Packer, block_mask, collate
 from vlm_demo.training.patches import COLOUR_INDEX, GRID, SHAPE_INDEX, Places, patch_labels, places
@@ -82,7 +83,7 @@ def test_two_bars_that_are_compared_get_a_head_each(tokenizer):
 
 def test_what_is_absent_sends_the_gaze_to_the_first_token(tokenizer):
     question = Question("colour", "What color is the star?", "unknown", "red", ((0, ()),))
-    nothing = Places(np.full(16, -1), [], [])
+    nothing = Places(np.full(16, -1), [], [], [])
     packed = Packer(tokenizer, 16).pack([question], None, np.random.default_rng(0), nothing)
     for aim in ("things", "again", *THIRDS, *HALVES):
         assert {row[1:] for row in packed.gaze[aim]} == {(0, 0)}
@@ -105,6 +106,23 @@ def test_a_copied_answer_points_at_its_own_tokens_in_the_text(tokenizer):
         assert lines[0].endswith(OCR_HEADER) and lines[1] == read[0]
 
 
+def test_a_label_looks_at_the_bar_that_it_names_and_its_words_count_themselves(tokenizer):
+    read = ["Sales by town", "Rome Oslo Lima", "Lima Lima"]
+    bars = Places(np.array([0, 1, -1, 2]), [[0], [1], [3]], [(0, 0)] * 3, ["Rome", "Oslo", "Lima"])
+    packed = Packer(tokenizer, 4).pack([], read, np.random.default_rng(0), bars)
+    text = [tokenizer.decode([i]) for i in packed.ids]
+    named = {"".join(text[at : at + 4]).strip()[:4]: patch - 2 for at, _, patch in packed.gaze["things"]}
+    assert named == {"Rome": 0, "Oslo": 1}  # three say Lima
+    line = tokenizer.decode(packed.ids).index("Rome")
+    ranks = {}
+    for at, part, target in packed.gaze["rank"]:
+        ranks.setdefault(at, {})[part] = target
+    words = [at for at in ranks if line <= len("".join(text[:at]).strip()) + 1 and text[at].strip()]
+    of_line = [at for at in words if "".join(text[:at]).count("\n") == 2]
+    assert [len(ranks[at]) for at in of_line] == [1, 2, 3]
+    assert all(list(ranks[at].values()) == of_line[: len(ranks[at])] for at in of_line)
+
+
 def test_the_exercise_repeats_its_tokens(tokenizer):
     packed = Packer(tokenizer, 0).exercise(40, np.random.default_rng(0))
     said = packed.labels[packed.labels != IGNORED]
@@ -124,7 +142,7 @@ def _attention(tokenizer, packed):
 def test_the_loss_reads_the_share_that_the_named_head_gives(tokenizer):
     read = ["MARIO'S 24", "TOTAL 12.50"]
     questions = [Question("total", "What is the total?", "12.50", looks=((0, (0, 1)),), copied="12.50")]
-    two = Places(np.array([0, 0, 1, -1]), [[0, 1], [2]], [(0, 0), (0, 1)])
+    two = Places(np.array([0, 0, 1, -1]), [[0, 1], [2]], [(0, 0), (0, 1)], ["", "TOTAL"])
     packed = Packer(tokenizer, 4).pack(questions, read, np.random.default_rng(0), two)
     assert {row[1:] for row in packed.gaze["high"]} == {(0, 0), (1, 2), (1, 3), (2, 4)}
     assert {row[1:] for row in packed.gaze["right"]} == {(0, 0), (1, 4)}
@@ -143,7 +161,7 @@ def test_the_loss_reads_the_share_that_the_named_head_gives(tokenizer):
         for shares in rows.values():
             off = np.log(np.array(list(shares.values())) * len(shares))
             smooth = np.where(abs(off) < 0.5, off**2, abs(off) - 0.25)
-            costs.append(np.mean(-off + (smooth if name in THIRDS + HALVES else 0)))
+            costs.append(np.mean(-off + (smooth if name in COUNTING else 0)))
         expected += np.mean(costs) if costs else 0
     assert float(loss) == pytest.approx(expected, rel=1e-2)
     assert not model.layers[0].self_attn._forward_hooks

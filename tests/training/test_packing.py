@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
-from vlm_demo.synthetic.questions import Question
+from vlm_demo.synthetic.asking import Question
 from vlm_demo.training.llava import build
 from vlm_demo.training.packing import IGNORED, Packer, block_mask, collate
 
@@ -53,3 +53,13 @@ def test_labels_are_the_answer_and_its_end(tokenizer):
     packed = _packed(tokenizer, None)
     said = packed.labels[packed.labels != IGNORED]
     assert tokenizer.decode(said).replace("</s>", " ").split() == ["two"] * 4
+
+
+def test_a_question_made_to_follow_is_the_next_turn_of_the_same_chat(tokenizer):
+    follow = Question("follow", "And the circle?", "blue")
+    questions = [Question("a", "What color is the star?", "red", follow=follow), Question("b", "How many?", "two")]
+    packed = Packer(tokenizer, 4).pack(questions, None, np.random.default_rng(1))
+    first = tokenizer.decode(packed.ids[packed.blocks == 1])
+    assert first.index("star") < first.index("red</s><|user|>And the circle?") < first.index("blue</s>")
+    own = packed.blocks <= 1
+    assert packed.positions[own].tolist() == list(range(own.sum()))

@@ -7,7 +7,7 @@ from transformers import CLIPVisionModel
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.training.llava import vision_config
 from vlm_demo.training.patches import as_pixel_values, model_pixels
-from vlm_demo.training.start import prepare, sine_positions, whiten
+from vlm_demo.training.start import finer, prepare, sine_positions, whiten
 
 
 def test_neighbours_have_similar_positions_and_distant_ones_do_not():
@@ -31,3 +31,12 @@ def test_the_patch_embedding_gives_uncorrelated_components_of_like_spread():
     assert spread[:20].max() / spread[:20].min() < 3  # raw patches: the first component outweighs the twentieth 300 : 1
     correlation = torch.corrcoef(out.T)[:20, :20] - torch.eye(20)
     assert correlation.abs().max() < 0.35
+
+
+def test_a_finer_kernel_sees_in_an_enlarged_patch_what_the_old_one_saw():
+    torch.manual_seed(0)
+    kernel, patch = torch.randn(5, 3, 12, 12), torch.randn(1, 3, 12, 12)
+    enlarged = torch.nn.functional.interpolate(patch, size=(16, 16), mode="bilinear")
+    before = torch.nn.functional.conv2d(patch, kernel)
+    after = torch.nn.functional.conv2d(enlarged, finer(kernel, 16))
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-3)

@@ -106,7 +106,7 @@ def draw_chart(rng: np.random.Generator, held_out: bool = False) -> Picture:
         "title": title,
         "texts": [text for _, text in sorted(texts)],
     }
-    return Picture("chart", image, tuple(bars), facts)
+    return Picture("charts", image, tuple(bars), facts)
 
 
 def _distinct_values(n: int, rng: np.random.Generator) -> list[float]:

@@ -1,8 +1,8 @@
-"""Phrasings: composes the parts in `phrasings.json` into whole questions, hundreds for most kinds.
+"""Phrasings: composes the parts in `ways/*.json` into whole questions, hundreds for most kinds.
 
 A model that sees few phrasings learns whole sentences; one that sees their parts in every combination learns to read.
 
-The file holds for each kind:
+The files, one an area and one that they share, hold for each kind:
 
 - ``direct``: whole questions;
 - ``nouns``: what is wanted as a noun phrase, "the colour of the star" → "Tell me the colour of the star.";
@@ -23,7 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
-WAYS: dict[str, dict[str, list[str]]] = json.loads(Path(__file__).with_suffix(".json").read_text())
+WAYS: dict[str, dict[str, list[str]]] = {
+    kind: ways
+    for file in sorted((Path(__file__).parent / "ways").glob("*.json"))
+    for kind, ways in json.loads(file.read_text()).items()
+}
 
 HERE = ("", "", "", " in the {image}", " in this {image}", " here")
 RECEIPT = ("", "", " on the receipt", " on this receipt")

@@ -115,7 +115,7 @@ def draw_receipt(rng: np.random.Generator, held_out: bool = False) -> Picture:
     if rng.random() < 0.3:
         noise = rng.normal(0, rng.uniform(2, 10), (image.height, image.width))
         image = Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
-    return Picture("receipt", image.convert("RGB"), (), facts)
+    return Picture("documents", image.convert("RGB"), (), facts)
 
 
 def _money(value: float, rng: np.random.Generator | None = None) -> str:
@@ -244,36 +244,3 @@ def _date_line(date: str, clock: str, facts: dict[str, Any], rng: np.random.Gene
         facts["time"] = clock
         return Line(date, clock, role="date")
     return Line(f"{rng.choice(['DATE', 'Date :', 'Invoice Date:', 'Dated'])} {date}", role="date")
-
-
-_CONFUSED = {
-    "0": "O",
-    "O": "0",
-    "1": "l",
-    "l": "1",
-    "I": "l",
-    "5": "S",
-    "S": "5",
-    "8": "B",
-    "B": "8",
-    ".": ",",
-    ",": ".",
-}
-
-
-def imitate_ocr(texts: list[str], rng: np.random.Generator) -> list[str]:
-    """The printed lines as Tesseract might read them: now and then a wrong letter, a lost line, a blank line."""
-    care = rng.random()
-    wrong = 0.0 if care < 0.5 else 0.004 if care < 0.8 else 0.015
-    lines = []
-    for text in texts:
-        if wrong and rng.random() < wrong * 4:
-            continue
-        letters = [
-            (_CONFUSED.get(c, c) if rng.random() < 0.7 else "") if rng.random() < wrong and c != " " else c
-            for c in text
-        ]
-        lines.append("".join(letters))
-        if rng.random() < 0.12:
-            lines.append("")
-    return lines

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from vlm_demo.synthetic.asking import Looks
 from vlm_demo.synthetic.world import COLOURS, SHAPES, Picture, Thing
 
-# From which character of the answer on it is about which things (indices into the picture's).
-Looks = tuple[tuple[int, tuple[int, ...]], ...]
 Look = tuple[str | None, str | None]  # shape and colour, None = any
 
 ANY = ("shape", "object", "thing")
@@ -15,13 +14,10 @@ FAINT = 0.35  # a thing that shows less of itself than this is neither surely th
 
 
 class SceneFacts:
-    """What can be said of a scene; ``rng`` decides between ways that are equally good.
+    """What can be said of a scene; ``rng`` decides between ways that are equally good."""
 
-    ``wide`` adds relations, extremes, comparisons and compound statements to what is asked.
-    """
-
-    def __init__(self, picture: Picture, rng: np.random.Generator, wide: bool = False) -> None:
-        self.picture, self.rng, self.wide = picture, rng, wide
+    def __init__(self, picture: Picture, rng: np.random.Generator) -> None:
+        self.picture, self.rng = picture, rng
         self.numbers = [i for i, t in enumerate(picture.things) if t.visible > 0.05]
         self.things = [picture.things[i] for i in self.numbers]
         self.clear = all(t.visible >= FAINT for t in self.things)
@@ -69,7 +65,7 @@ class SceneFacts:
             way = self.pick([(shape, colour), (shape, colour), (shape, None), (None, colour)])
             if not self.matches(*way):
                 return way
-        return "arrow", None
+        return "moon", None
 
     def seen_colour(self) -> str:
         """A plausible colour to guess."""

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vlm_demo.synthetic.scene_facts import ANY, FAINT, Looks
-from vlm_demo.synthetic.scene_statements import EXTREMES, RELATIONS, SceneStatements
-from vlm_demo.synthetic.world import COLOURS, SHAPES, UNKNOWN, ZONES, number_word, zone
+import numpy as np
 
-# kind, fields of the phrasing, answer, guess if unanswerable, looks
-Made = tuple[str, dict[str, str], str, str | None, Looks]
-Maker = Callable[[], Made | None]
+from vlm_demo.synthetic.asking import Looks, Made, Maker, Makers
+from vlm_demo.synthetic.scene_facts import ANY, FAINT
+from vlm_demo.synthetic.scene_statements import EXTREMES, RELATIONS, SceneStatements
+from vlm_demo.synthetic.world import COLOURS, SHAPES, UNKNOWN, ZONES, Picture, number_word, zone
+
+
+def makers(picture: Picture, rng: np.random.Generator, read: list[str] | None) -> Makers:
+    """What can be asked of a scene; OCR has no part in it."""
+    return SceneAsker(picture, rng).makers()
 
 
 class SceneAsker(SceneStatements):
@@ -24,8 +28,7 @@ class SceneAsker(SceneStatements):
             (1.4, self.colour), (1.7, self.shape), (2.8, self.count), (1.7, self.exist), (1.4, self.where),
             (1.9, self.statement), (1.3, self.describe), (1.2, self.what), (0.25, self.background), (0.06, self.medium),
         ]  # fmt: skip
-        if self.wide:
-            makers += [(1.2, self.relation), (1.2, self.extreme), (0.5, self.compare)]
+        makers += [(1.2, self.relation), (1.2, self.extreme), (0.5, self.compare)]
         if len(self.things) == 1:
             makers.append((1.0, self.only))
         return makers
@@ -36,13 +39,13 @@ class SceneAsker(SceneStatements):
             shape = self.pick(SHAPES)
             if self.matches(shape, None):
                 return None
-            return "colour", {"obj": shape}, UNKNOWN, self.seen_colour(), self.about([])
+            return Made("colour", {"obj": shape}, UNKNOWN, self.seen_colour(), self.about([]))
         i = int(self.rng.integers(len(self.things)))
         thing = self.things[i]
         fitting = self.matches(thing.shape, None)
         if not self.clear or len({self.things[k].colour for k in fitting}) > 1:
             return None
-        return "colour", {"obj": thing.shape}, thing.colour, None, self.about(fitting)
+        return Made("colour", {"obj": thing.shape}, thing.colour, None, self.about(fitting))
 
     def shape(self) -> Made | None:
         """What shape is red?"""
@@ -50,18 +53,18 @@ class SceneAsker(SceneStatements):
             colour = self.pick(list(COLOURS))
             if self.matches(None, colour):
                 return None
-            return "shape", {"tint": colour}, UNKNOWN, self.pick(self.things).shape, self.about([])
+            return Made("shape", {"tint": colour}, UNKNOWN, self.pick(self.things).shape, self.about([]))
         i = int(self.rng.integers(len(self.things)))
         thing = self.things[i]
         fitting = self.matches(None, thing.colour)
         if not self.clear or len({self.things[k].shape for k in fitting}) > 1:
             return None
         tint = self.pick(("gray", "grey")) if thing.colour == "gray" else thing.colour
-        return "shape", {"tint": tint}, thing.shape, None, self.about(fitting)
+        return Made("shape", {"tint": tint}, thing.shape, None, self.about(fitting))
 
     def only(self) -> Made:
         """What shape is this? (one thing in the picture)"""
-        return "only", {}, self.things[0].shape, None, self.about([0])
+        return Made("only", {}, self.things[0].shape, None, self.about([0]))
 
     def count(self) -> Made | None:
         """How many red circles are there?"""
@@ -78,7 +81,7 @@ class SceneAsker(SceneStatements):
         if len(among) == 1 and self.rng.random() < 0.6:  # else "one" would be nearly always right
             return None
         plural = self.name(shape, colour, plural=True)
-        return "count", {"plural": plural}, number_word(len(among)), None, self.about(among)
+        return Made("count", {"plural": plural}, number_word(len(among)), None, self.about(among))
 
     def exist(self) -> Made | None:
         """Is there a blue star?"""
@@ -88,9 +91,9 @@ class SceneAsker(SceneStatements):
             shape, colour = self.pick([(t.shape, t.colour), (t.shape, t.colour), (t.shape, None), (None, t.colour)])
             if t.visible < FAINT:
                 return None
-            return "exist", self._both(shape, colour), "yes", None, self.about(self.matches(shape, colour))
+            return Made("exist", self._both(shape, colour), "yes", None, self.about(self.matches(shape, colour)))
         shape, colour = self.absent()
-        return "exist", self._both(shape, colour), "no", None, self.about([])
+        return Made("exist", self._both(shape, colour), "no", None, self.about([]))
 
     def _both(self, shape: str | None, colour: str | None) -> dict[str, str]:
         return {"obj": self.name(shape, colour), "plural": self.name(shape, colour, plural=True)}
@@ -99,12 +102,12 @@ class SceneAsker(SceneStatements):
         """Where is the triangle?"""
         if self.rng.random() < 0.18:
             guess = self.pick([place for row in ZONES for place in row])
-            return "where", {"obj": self.name(*self.absent())}, UNKNOWN, guess, self.about([])
+            return Made("where", {"obj": self.name(*self.absent())}, UNKNOWN, guess, self.about([]))
         i = int(self.rng.integers(len(self.things)))
         name, place = self.unique(i), zone(self.things[i], self.picture.image.size)
         if name is None or place is None or not self.clear:
             return None
-        return "where", {"obj": name}, place, None, self.about([i])
+        return Made("where", {"obj": name}, place, None, self.about([i]))
 
     def relation(self) -> Made | None:
         """Is the red circle left of the blue square?"""
@@ -116,13 +119,13 @@ class SceneAsker(SceneStatements):
             if other is None:
                 return None
             fields = {"obj": self.name(shape, colour), "other": other, "relation": words}
-            return "relation", fields, UNKNOWN, self.pick(("yes", "no")), ()
+            return Made("relation", fields, UNKNOWN, self.pick(("yes", "no")), ())
         i, j = (int(k) for k in self.rng.choice(len(self.things), 2, replace=False))
         a, b = self.unique(i), self.unique(j)
         truth = self.holds(relation, self.things[i], self.things[j])
         if a is None or b is None or truth is None or not self.clear:
             return None
-        return "relation", {"obj": a, "other": b, "relation": words}, "yes" if truth else "no", None, self.about([i, j])
+        return Made("relation", {"obj": a, "other": b, "relation": words}, "yes" if truth else "no", None, self.about([i, j]))
 
     def extreme(self) -> Made | None:
         """Which shape is the largest? What colour is the leftmost circle?"""
@@ -136,11 +139,11 @@ class SceneAsker(SceneStatements):
             i = self.standing_out(extreme, among)
             if i is None:
                 return None
-            return "extreme colour", {"extreme": words, "wanted": wanted}, self.things[i].colour, None, self.about([i])
+            return Made("extreme colour", {"extreme": words, "wanted": wanted}, self.things[i].colour, None, self.about([i]))
         i = self.standing_out(extreme, among)
         if i is None:
             return None
-        return "extreme", {"extreme": words, "wanted": wanted}, self.things[i].shape, None, self.about([i])
+        return Made("extreme", {"extreme": words, "wanted": wanted}, self.things[i].shape, None, self.about([i]))
 
     def compare(self) -> Made | None:
         """Are there more circles than squares?"""
@@ -159,18 +162,18 @@ class SceneAsker(SceneStatements):
             one, two = two, one
         answer = "yes" if len(self.matches(*one)) > len(self.matches(*two)) else "no"
         fields = {"plural": self.name(*one, plural=True), "others": self.name(*two, plural=True)}
-        return "compare", fields, answer, None, ()
+        return Made("compare", fields, answer, None, ())
 
     def background(self) -> Made | None:
         """What colour is the background?"""
         name = self.picture.facts["background"]
         if name is None or self.picture.facts["groups"]:
             return None
-        return "background", {}, str(name), None, ()
+        return Made("background", {}, str(name), None, ())
 
     def medium(self) -> Made:
         """What kind of picture is this?"""
-        return "medium", {}, "drawing", None, ()
+        return Made("medium", {}, "drawing", None, ())
 
     def _listed(self, i: int) -> str:
         return f"{self.things[i].colour} {self.things[i].shape}"
@@ -191,13 +194,13 @@ class SceneAsker(SceneStatements):
             return None
         if len(order) <= 4:
             text, looks = self._series(order, "", named)
-            return kind, {}, text, None, looks
+            return Made(kind, {}, text, None, looks)
         largest = self.standing_out("largest", order)
         whole, lead = (0, tuple(self.numbers)), "many shapes, the largest "
         if largest is None:
             return None
         text, looks = self._series([largest], lead, self.article)
-        return kind, {}, text, None, (whole, *looks)
+        return Made(kind, {}, text, None, (whole, *looks))
 
     def _series(self, order: list[int], text: str, named: Callable[[str], str]) -> tuple[str, Looks]:
         """``text`` and the names of the things one after the other; each name is about its thing."""
@@ -214,7 +217,7 @@ class SceneAsker(SceneStatements):
         if made is None:
             return None
         text, truth, among = made
-        if self.wide and self.rng.random() < 0.15:
+        if self.rng.random() < 0.15:
             other = self.clause()
             if other is not None:
                 both = self.rng.random() < 0.5
@@ -223,5 +226,5 @@ class SceneAsker(SceneStatements):
                 among = None
         looks = () if among is None else self.about(among)
         if self.rng.random() < 0.6:
-            return "yes statement", {"statement": text}, "yes" if truth else "no", None, looks
-        return "true statement", {"statement": text}, "true" if truth else "false", None, looks
+            return Made("yes statement", {"statement": text}, "yes" if truth else "no", None, looks)
+        return Made("true statement", {"statement": text}, "true" if truth else "false", None, looks)

@@ -31,8 +31,8 @@ class SceneStatements(SceneFacts):
         """A clause, whether it is true here, and the things that it is about if that can be said."""
         if not self.clear:
             return None
-        clauses = [self._exists, self._exists, self._counts]
-        return self.pick([*clauses, self._relates, self._selects, self._same] if self.wide else clauses)()
+        ways = [self._exists, self._exists, self._counts, self._counts, self._relates, self._selects, self._same]
+        return self.pick(ways)()
 
     def _exists(self) -> Clause:
         truth = bool(self.rng.random() < 0.5)

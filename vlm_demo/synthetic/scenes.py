@@ -56,11 +56,32 @@ def unit_outline(shape: str, rng: np.random.Generator) -> np.ndarray:
         x = 16 * np.sin(t) ** 3
         y = -(13 * np.cos(t) - 5 * np.cos(2 * t) - 2 * np.cos(3 * t) - np.cos(4 * t))
         return np.stack([x, y], 1) / 16
+    if shape == "ellipse":
+        return ring(36) * (1, rng.uniform(0.45, 0.7))
+    if shape == "pentagon":
+        return ring(5)
+    if shape == "hexagon":
+        return ring(6, turn=float(rng.choice([0, math.pi / 6])))
+    if shape == "semicircle":
+        angles = np.linspace(0, math.pi, 20)
+        return np.stack([np.cos(angles), 0.5 - np.sin(angles)], 1)
+    if shape == "arrow":
+        shaft, head = rng.uniform(0.18, 0.32), rng.uniform(0.55, 0.8)
+        return np.array(
+            [(-1, -shaft), (0.15, -shaft), (0.15, -head), (1, 0), (0.15, head), (0.15, shaft), (-1, shaft)]
+        )
+    if shape == "crescent":
+        bite = rng.uniform(0.35, 0.55)
+        outer = np.linspace(math.pi / 3, 5 * math.pi / 3, 24)
+        tip = (math.cos(math.pi / 3), math.sin(math.pi / 3))
+        inner = np.linspace(-math.pi / 2, -3 * math.pi / 2, 20)
+        back = np.stack([tip[0] + (1 - bite) * np.cos(inner), tip[1] * np.sin(inner)], 1)
+        return np.concatenate([np.stack([np.cos(outer), np.sin(outer)], 1), back])
     raise ValueError(f"unknown shape {shape!r}")
 
 
 # A turned square must not become a diamond, so some shapes only lean a little.
-LEAN = {"square": 0.3, "diamond": 0.2, "rectangle": 0.5, "cross": 0.3, "heart": 0.4, "star": 0.6}
+LEAN = {"square": 0.3, "diamond": 0.2, "rectangle": 0.5, "cross": 0.3, "heart": 0.4, "star": 0.6, "ellipse": 0.5}
 
 
 def draw_scene(rng: np.random.Generator, size: tuple[int, int] | None = None, large: bool = False) -> Picture:
@@ -118,7 +139,7 @@ def draw_scene(rng: np.random.Generator, size: tuple[int, int] | None = None, la
     if rng.random() < 0.3:
         image = _soften(image, rng)
     facts: dict[str, Any] = {"background": background_name, "groups": len(boxes)}
-    return Picture("scene", image, tuple(things), facts)
+    return Picture("scenes", image, tuple(things), facts)
 
 
 _COUNT_WEIGHTS = np.array([12, 18, 18, 16, 12, 9, 6, 4, 2, 1, 1, 1], dtype=float) / 100

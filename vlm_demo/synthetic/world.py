@@ -11,7 +11,20 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-SHAPES = ("circle", "square", "triangle", "star", "rectangle", "diamond", "cross", "heart")
+SHAPES = (
+    "circle", "square", "triangle", "star", "rectangle", "diamond", "cross", "heart",
+    "ellipse", "pentagon", "hexagon", "semicircle", "arrow", "crescent",
+)  # fmt: skip
+SOLIDS = ("sphere", "cube", "cylinder")
+MARKS = ("bar", "slice", "line", "point")  # of charts
+WIDGETS = (
+    "button", "checkbox", "radio button", "switch", "slider", "tab", "chip", "text field", "navigation item",
+    "list item", "dialog", "icon", "app bar",
+)  # fmt: skip
+BLOCKS = ("text", "table", "logo")  # of documents
+NOUNS = (*SHAPES, *SOLIDS, *MARKS, *WIDGETS, *BLOCKS)
+# What else can be seen of a thing, several at once.
+TRAITS = ("hollow", "outlined", "metal", "rubber", "large", "small", "on", "off", "selected", "disabled")
 
 # Anchors of each colour name; a drawn colour lies between two anchors of its name, so that names cover regions.
 COLOURS: dict[str, tuple[tuple[int, int, int], ...]] = {
@@ -49,16 +62,20 @@ class Thing:
     """One drawn object.
 
     Attributes:
-        shape: a name of SHAPES, ``bar`` or ``text``.
+        shape: one of NOUNS.
         colour: a name of COLOURS.
         outline: polygon, float [n, 2], in pixels of the picture.
         visible: the share of its area that no later object covers, 0..1.
+        traits: those of TRAITS that can be seen of it.
+        text: what is written on it or names it, such as a button's words or a bar's label.
     """
 
     shape: str
     colour: str
     outline: np.ndarray
     visible: float = 1.0
+    traits: tuple[str, ...] = ()
+    text: str = ""
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -84,16 +101,20 @@ class Picture:
     """A drawn picture and its truth.
 
     Attributes:
-        kind: ``scene``, ``chart`` or ``receipt``.
+        kind: its area, one of `areas.AREAS`.
         image: RGB.
         things: the objects, in drawing order.
-        facts: what the questions of this kind need beyond the objects.
+        facts: what the questions of this kind need beyond the objects; ``texts`` are the printed lines from the top,
+            as OCR should read them.
+        seen: which thing is seen at each pixel, int [height, width], 0 = background, i + 1 = ``things[i]``; None where
+            the outlines, each over those before it, say it all.
     """
 
     kind: str
     image: Image.Image
     things: tuple[Thing, ...]
     facts: dict[str, Any] = field(default_factory=dict)
+    seen: np.ndarray | None = None
 
 
 def drawn_colour(name: str, rng: np.random.Generator) -> tuple[int, int, int]:
@@ -122,11 +143,16 @@ def instance_map(picture: Picture, resolution: int) -> np.ndarray:
 
     The map covers the picture padded to a square, as the embedded models' image processor pads it.
     """
-    canvas = Image.new("L", (resolution, resolution), 0)
-    draw = ImageDraw.Draw(canvas)
     width, height = picture.image.size
     side = max(width, height)
     offset = ((side - width) // 2, (side - height) // 2)
+    if picture.seen is not None:
+        padded = np.zeros((side, side), np.uint8)
+        padded[offset[1] : offset[1] + height, offset[0] : offset[0] + width] = picture.seen
+        points = ((np.arange(resolution) + 0.5) * side / resolution).astype(int)
+        return padded[points[:, None], points]
+    canvas = Image.new("L", (resolution, resolution), 0)
+    draw = ImageDraw.Draw(canvas)
     for index, thing in enumerate(picture.things[:254]):
         points = (thing.outline + offset) * (resolution / side) - 0.5
         draw.polygon([(float(x), float(y)) for x, y in points], fill=index + 1)

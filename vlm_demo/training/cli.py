@@ -22,7 +22,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the training itself")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --runs")
-    parser.add_argument("--from", dest="start", type=Path, help="go on from an exported checkpoint, with tune alone")
+    parser.add_argument("--from", dest="start", type=Path, help="go on from an exported checkpoint")
+    parser.add_argument("--stages", nargs="+", choices=["vit", "align", "tune"], help="all, or with --from tune alone")
+    parser.add_argument("--retokenize", action="store_true", help="with --from: learn a new tokenizer all the same")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of resumable checkpoints and logs")
     parser.add_argument("--out", type=Path, default=Path("assets/models"), help="the checkpoint goes to OUT/FAMILY")
     parser.add_argument("--export-only", action="store_true", help="train nothing; write the newest state to OUT")
@@ -40,16 +42,18 @@ def main(argv: list[str] | None = None) -> int:
     folder, target = args.runs / args.family, args.out / args.family
     if not args.export_only:
         note_command(folder, argv, args)
-        llava.train(folder, args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
+        stages = args.stages or (["tune"] if args.start else list(llava.SHARES))
+        options = (args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
+        llava.train(folder, *options, tuple(stages), args.retokenize)
     model, tokenizer = llava.load_latest(folder, args.seed)
     llava.save(model, tokenizer, target)
     inside = save_world(model, target, args.seed)
     print("inside its world: " + ", ".join(f"{share:.1%} of {kind} pictures" for kind, share in inside.items()))
     heatmaps.choose(target, args.seed)
     files = {name: folder / f"{name}.json" for name in llava.SHARES}
-    stages = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+    done = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
     commands = (folder / COMMANDS).read_text() if (folder / COMMANDS).exists() else ""
-    card.write(target, stages, card.measure(target, args.per_kind), commands)
+    card.write(target, done, card.measure(target, args.per_kind), commands)
     print(f"saved {target}")
     return 0
 

@@ -2,34 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast
 
-from vlm_demo.synthetic.charts import draw_chart
+from vlm_demo.synthetic.areas import AREAS
 from vlm_demo.synthetic.questions import ask, transcript
-from vlm_demo.synthetic.receipts import draw_receipt, imitate_ocr
+from vlm_demo.synthetic.reading import imitate_ocr
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.world import Picture
 from vlm_demo.training.packing import Packer, collate
 from vlm_demo.training.patches import GRID, PatchLabels, model_pixels, patch_labels, places
 
-PICTURES, LONG_PICTURES = 10, 8  # a batch; the second where the prompt holds OCR text
-QUESTIONS, FEWER_QUESTIONS = 16, 9  # of a scene; of a chart or a receipt, which have less to ask about
-# "text" is a receipt's OCR text without its picture: what is copied from text can be learnt from text, faster.
-DRAW: dict[str, Callable[[np.random.Generator], Picture]] = {
-    "scene": draw_scene,
-    "chart": draw_chart,
-    "chart ocr": draw_chart,
-    "receipt": draw_receipt,
-    "text": draw_receipt,
-}
-KINDS = (*DRAW, "copy")  # the last: random tokens to be repeated
-KIND_SHARES = (0.64, 0.15, 0.08, 0.08, 0.03, 0.02)
 COPIED_TOKENS, COPIES = (30, 120), 8
+
+
+@dataclass(frozen=True)
+class Portion:
+    """How an area is taught: its share of the batches, and pictures a batch and questions a picture, without and with
+    OCR text in the prompt."""
+
+    share: float
+    plain: tuple[int, int]
+    reading: tuple[int, int] = (0, 0)
+
+
+PORTIONS = {
+    "scenes": Portion(0.42, (10, 16)),
+    "solids": Portion(0.15, (10, 16)),
+    "charts": Portion(0.15, (10, 12), (8, 10)),
+    "screens": Portion(0.11, (10, 10), (8, 9)),
+    "documents": Portion(0.11, (8, 8), (6, 10)),
+    # A document's OCR text without its picture: what is copied from text can be learnt from text, faster.
+    "text": Portion(0.04, (0, 0), (6, 10)),
+    "copy": Portion(0.02, (0, 0)),  # random tokens to be repeated
+}
+PATCH_SHARES = {"scenes": 0.5, "solids": 0.15, "charts": 0.15, "screens": 0.12, "documents": 0.08}
+LARGE = 0.4  # of the scenes that teach the encoder, those of few large shapes
 
 
 def _picture_parts(picture: Picture, labels: PatchLabels) -> tuple[np.ndarray, ...]:
@@ -37,6 +50,8 @@ def _picture_parts(picture: Picture, labels: PatchLabels) -> tuple[np.ndarray, .
         model_pixels(picture.image),
         labels.shape,
         labels.colour,
+        labels.traits,
+        labels.order,
         labels.middle,
         labels.extent,
         labels.covered,
@@ -46,14 +61,14 @@ def _picture_parts(picture: Picture, labels: PatchLabels) -> tuple[np.ndarray, .
 
 
 def _stacked(parts: list[tuple[np.ndarray, ...]]) -> dict[str, torch.Tensor]:
-    names = ("pixels", "shape", "colour", "middle", "extent", "covered", "row", "column")
+    names = ("pixels", "shape", "colour", "traits", "order", "middle", "extent", "covered", "row", "column")
     return {
         name: torch.from_numpy(np.stack(column)) for name, column in zip(names, zip(*parts, strict=True), strict=True)
     }
 
 
 class PatchBatches(IterableDataset):
-    """Batches of pictures with patch labels: four scenes, two of them of large shapes, to one chart."""
+    """Batches of pictures with patch labels, of every area in its share."""
 
     def __init__(self, seed: int, start: int, size: int = 16) -> None:
         self.seed, self.start, self.size = seed, start, size
@@ -68,13 +83,15 @@ class PatchBatches(IterableDataset):
             number += worker.num_workers
 
     @staticmethod
-    def _draw(rng: np.random.Generator):
-        share = rng.random()
-        return draw_chart(rng) if share < 0.2 else draw_scene(rng, large=share < 0.6)
+    def _draw(rng: np.random.Generator) -> Picture:
+        name = str(rng.choice(list(PATCH_SHARES), p=list(PATCH_SHARES.values())))
+        if name == "scenes":
+            return draw_scene(rng, large=rng.random() < LARGE)
+        return AREAS[name].draw(rng, False)
 
 
 class QuestionBatches(IterableDataset):
-    """Batches of pictures with patch labels and packed questions; each batch is of one of KINDS."""
+    """Batches of pictures with patch labels and packed questions; each batch is of one of PORTIONS."""
 
     def __init__(self, seed: int, start: int, tokenizer: PreTrainedTokenizerFast) -> None:
         self.seed, self.start, self.tokenizer = seed, start, tokenizer
@@ -90,29 +107,32 @@ class QuestionBatches(IterableDataset):
 
     def batch(self, rng: np.random.Generator, packer: Packer, text_packer: Packer) -> dict[str, torch.Tensor]:
         """One batch, drawn from ``rng``."""
-        kind = str(rng.choice(KINDS, p=KIND_SHARES))
-        if kind == "copy":
+        name = str(rng.choice(list(PORTIONS), p=[portion.share for portion in PORTIONS.values()]))
+        if name == "copy":
             length = int(rng.integers(*COPIED_TOKENS))
             return collate([text_packer.exercise(length, rng) for _ in range(COPIES)], text_packer.pad)
-        reads = kind in ("chart ocr", "receipt", "text")
+        blind = name == "text"
+        area = AREAS["documents" if blind else name]
+        reads = blind or rng.random() < area.reads
+        pictures, asked = PORTIONS[name].reading if reads else PORTIONS[name].plain
         parts, packed = [], []
-        for _ in range(LONG_PICTURES if reads else PICTURES):
-            picture = DRAW[kind](rng)
+        for _ in range(pictures):
+            picture = area.draw(rng, False)
             read: list[str] | None = None
-            if kind in ("chart ocr", "text") or (kind == "receipt" and rng.random() < 0.7):
+            if reads:
                 read = imitate_ocr(picture.facts["texts"], rng)
-            elif kind == "scene" and rng.random() < 0.03:
+            elif rng.random() < 0.03 and not picture.facts.get("texts"):
                 read = _nothing_much(rng)
-            questions = ask(picture, QUESTIONS if kind == "scene" else FEWER_QUESTIONS, rng, read)
-            if kind in ("receipt", "text") and read and rng.random() < 0.25:
-                questions.append(transcript(read, rng))
-            if kind == "text":
+            questions = ask(picture, asked, rng, read)
+            if name in ("documents", "text") and read and rng.random() < 0.2:
+                questions.append(transcript(read[:20], rng))
+            if blind:
                 packed.append(text_packer.pack(questions, read, rng))
                 continue
             labels = patch_labels(picture)
             parts.append(_picture_parts(picture, labels))
             packed.append(packer.pack(questions, read, rng, places(picture, labels)))
-        if kind == "text":
+        if blind:
             return collate(packed, packer.pad)
         return _stacked(parts) | collate(packed, packer.pad)
 

@@ -12,8 +12,10 @@ aim                layer  heads  a position of                   looks at
 =================  =====  =====  ==============================  ====================================================
 previous           0      0      OCR text and answers            the token before
 line               1      0      OCR text                        how its line begins
+rank               1      1      a word of OCR text              the words of its line up to itself, alike
 things             2      0      an answer about a picture       patches of what it is about, ``<s>`` if there is
                                                                  none; of a list of things the one named before
+things             2      0      a name in OCR text              patches of what it names
 high, mid, low     2      1..3   the same                        the middles of the things to be counted in that third
                                                                  of the picture and ``<s>``, alike: shares that count
 source             3      0      an answer copied from OCR text  the token to be copied
@@ -22,7 +24,8 @@ left, right        3      2, 3   the same                        the things to b
 =================  =====  =====  ==============================  ====================================================
 
 A softmax cannot add, but the share that ``<s>`` keeps, 1 / (n + 1), tells n; the fewer things a head has to count, the
-further apart these shares lie, so five heads count a part of the picture each.
+further apart these shares lie, so five heads count a part of the picture each. In the same way a label learns which
+of its line it is, and so which bar or tab it names.
 """
 
 from __future__ import annotations
@@ -46,10 +49,11 @@ class Aim:
 
 
 THIRDS, HALVES = ("high", "mid", "low"), ("left", "right")
-COUNTING = THIRDS + HALVES
+COUNTING = (*THIRDS, *HALVES, "rank")
 AIMS = {
     "previous": Aim(0, 0),
     "line": Aim(1, 0),
+    "rank": Aim(1, 1),
     "things": Aim(2, 0),
     **{zone: Aim(2, 1 + i) for i, zone in enumerate(THIRDS)},
     "source": Aim(3, 0),

@@ -25,6 +25,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from vlm_demo.synthetic.world import TRAITS
 from vlm_demo.training import attention
 from vlm_demo.training.data import PatchBatches, QuestionBatches, loader
 from vlm_demo.training.gaze import gaze_loss, watched
@@ -40,8 +41,8 @@ from vlm_demo.training.patches import (
     patch_loss,
 )
 from vlm_demo.training.run import train_stage
-from vlm_demo.training.start import prepare, whiten
-from vlm_demo.training.tokenizer import train_tokenizer
+from vlm_demo.training.start import finer, prepare, whiten
+from vlm_demo.training.tokenizer import carry_over, train_tokenizer
 
 SHARES = {"vit": 0.23, "align": 0.32, "tune": 0.45}  # of the time
 PATCH_WEIGHT, WORD_WEIGHT, GAZE_WEIGHT = 0.3, 0.25, 0.3
@@ -50,7 +51,7 @@ NEARNESS = 16.0  # the inverse temperature of the cosine between an image token 
 
 
 def vision_config() -> CLIPVisionConfig:
-    """The encoder's shape: 168 / 12 → 14 × 14 patches, six layers of 192."""
+    """The encoder's shape: 224 / 16 → 14 × 14 patches, six layers of 192."""
     return CLIPVisionConfig(
         hidden_size=192,
         intermediate_size=768,
@@ -113,7 +114,7 @@ def vit_loss(batch: dict[str, Tensor], vit: CLIPVisionModel, head: PatchHead, de
 @dataclass(frozen=True)
 class PatchWords:
     """The words for what a patch shows and where, as tokens: int64 [names] in the order of SHAPE_NAMES, COLOUR_NAMES,
-    ROW_NAMES and COLUMN_NAMES.
+    ROW_NAMES, COLUMN_NAMES and TRAITS.
 
     ``asked`` are the forms inside a question (" red"), ``said`` those that begin an answer ("red").
     """
@@ -129,13 +130,14 @@ class PatchWords:
             first = [tokenizer(lead + name, add_special_tokens=False).input_ids[0] for name in names]
             return torch.tensor(first, device=device)
 
-        every = (SHAPE_NAMES, COLOUR_NAMES, ROW_NAMES, COLUMN_NAMES)
+        every = (SHAPE_NAMES, COLOUR_NAMES, ROW_NAMES, COLUMN_NAMES, TRAITS)
         return cls(*(tuple(ids(names, lead) for names in every) for lead in (" ", "")))
 
 
 def word_loss(logits: Tensor, words: Tensor) -> Tensor:
-    """Each patch's cross-entropy [patches] towards its words [patches, n], an equal part of it each."""
-    return -logits.float().log_softmax(-1).gather(-1, words).mean(-1)
+    """Each patch's cross-entropy [patches] towards its words [patches, n], an equal part of it each; -1 = no word."""
+    costs = -logits.float().log_softmax(-1).gather(-1, words.clamp(min=0))
+    return (costs * (words >= 0)).sum(-1) / (words >= 0).sum(-1)
 
 
 def answer_loss(
@@ -201,8 +203,15 @@ def _translation(
     language model has made of them, ``hidden`` [B * patches, d]."""
     shown = (batch["shape"] > 0).flatten()
     labels = [batch[key].flatten()[shown] for key in ("shape", "colour", "row", "column")]
+    traits = batch["traits"].flatten(0, 1)[shown] > 0
     asked, said = (
-        torch.stack([ids[label] for ids, label in zip(form, labels, strict=True)], -1)
+        torch.cat(
+            [
+                torch.stack([ids[label] for ids, label in zip(form[:-1], labels, strict=True)], -1),
+                torch.where(traits, form[-1], -1),
+            ],
+            -1,
+        )
         for form in (words.asked, words.said)
     )
     near = functional.normalize(image_tokens.flatten(0, 1)[shown].float(), dim=-1)
@@ -212,20 +221,31 @@ def _translation(
 
 
 def train(
-    folder: Path, minutes: float, seed: int, device: str, workers: int, resume: bool, start: Path | None = None
+    folder: Path,
+    minutes: float,
+    seed: int,
+    device: str,
+    workers: int,
+    resume: bool,
+    start: Path | None = None,
+    stages: tuple[str, ...] = tuple(SHARES),
+    retokenize: bool = False,
 ) -> dict[str, dict]:
-    """Run the three stages (each resumes where it stopped) and return what each did; checkpoints go to ``folder``.
+    """Run the ``stages`` (each resumes where it stopped) and return what each did; checkpoints go to ``folder``.
 
-    With ``start``, a checkpoint that an earlier run exported, only ``tune`` is run, for all of the time, from there.
+    Args:
+        start: a checkpoint that an earlier run exported, to go on from.
+        stages: which of SHARES, the time being divided among them in these proportions.
+        retokenize: learn a new tokenizer, as the world has grown since ``start``, instead of taking over its.
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    if start is not None and not (folder / "tokenizer").exists():
+    if start is not None and not retokenize and not (folder / "tokenizer").exists():
         PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(folder / "tokenizer")
     tokenizer = _tokenizer(folder, seed)
     model = build(tokenizer)
     if start is not None:
-        model.load_state_dict(LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32).state_dict())
+        model.load_state_dict(carried(start, tokenizer))
     if device == "cpu":
         model.set_attn_implementation(attention.register())
     model.to(device)
@@ -243,9 +263,9 @@ def train(
                 module.load_state_dict(state[key])
             done[name] = json.loads(finished.read_text())
             return
-        share = SHARES[name] if start is None else float(name == "tune")
-        if not share:
+        if name not in stages:
             return
+        share = SHARES[name] / sum(SHARES[stage] for stage in stages)
         done[name] = train_stage(name, folder, modules, groups, batches, loss_of, minutes * share, resume)
         finished.write_text(json.dumps(done[name], indent=1))
 
@@ -275,6 +295,17 @@ def train(
         partial(answer_loss, model=model, head=head, words=words, tuned=True, device=device),
     )
     return done
+
+
+def carried(start: Path, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor]:
+    """The weights of an exported checkpoint for `build`'s model, which may have finer patches and another tokenizer."""
+    state = LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32).state_dict()
+    old = PreTrainedTokenizerFast.from_pretrained(start)
+    for key in [key for key in state if "patch_embedding" in key]:
+        state[key] = finer(state[key], PATCH_SIZE)
+    for key in [key for key in state if "embed_tokens" in key or "lm_head" in key]:
+        state[key] = carry_over(old, tokenizer, state[key])
+    return state
 
 
 def groups(modules: list[nn.Module], plain: float, muon: float) -> list[dict]:

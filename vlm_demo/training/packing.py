@@ -19,12 +19,14 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
-from vlm_demo.synthetic.questions import Question, fill
+from vlm_demo.synthetic.asking import Question
+from vlm_demo.synthetic.questions import fill
 from vlm_demo.training.gaze import AIMS, HALVES, THIRDS, Gaze
-from vlm_demo.training.patches import Places
+from vlm_demo.training.patches import MOST, Places
 
 IGNORED = -100
 LINE_LOOK = 3  # tokens of a line's beginning
+FIRST_PATCH = 2  # the position of the first image token, after ``<s> <|user|>``
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Packer:
         places: Places | None = None,
     ) -> Packed:
         """Pack the questions of one picture; one in four carries the evidence-only rule (of the unanswerable ones one
-        in two), one in eight follows another as the second turn of a chat."""
+        in two), one in eight follows another as the second turn of a chat, and so do those made to follow."""
         prefix = [self.bos, self.user] + [self.image] * self.image_tokens
         gaze: Gaze = {name: [] for name in AIMS}
         source = _Source("", [], 0)
@@ -74,14 +76,15 @@ class Packer:
             coded, begins = self.encode(text)
             source = _Source(text, begins, len(prefix))
             source.gaze(gaze)
+            if places is not None:
+                source.labels(gaze, places)
             prefix += coded
         ids, blocks = list(prefix), [0] * len(prefix)
         positions = list(range(len(prefix)))
         labels = [IGNORED] * len(prefix)
         weights = [0.0] * len(prefix)
-        block = 0
-        for number, question in enumerate(questions):
-            follows = number > 0 and rng.random() < 0.125
+        block, at = 0, len(prefix)
+        for question, follows in _turns(questions, rng):
             ruled = rng.random() < (0.5 if question.guess is not None else 0.25)
             text = question.text + (f"\n{EVIDENCE_RULE}" if ruled else "")
             answer = question.answer if ruled or question.guess is None else question.guess
@@ -134,6 +137,16 @@ def _packed(
     return Packed(np.array(ids), np.array(positions), np.array(blocks), np.array(labels), weighted, gaze)
 
 
+def _turns(questions: list[Question], rng: np.random.Generator) -> list[tuple[Question, bool]]:
+    """The questions in order, each with whether it goes on with the chat of the one before."""
+    turns = []
+    for number, question in enumerate(questions):
+        turns.append((question, number > 0 and rng.random() < 0.125))
+        if question.follow:
+            turns.append((question.follow, True))
+    return turns
+
+
 @dataclass(frozen=True)
 class _Source:
     """OCR text in the prompt: its tokens' first characters, and the position of the first one in the sequence."""
@@ -143,13 +156,28 @@ class _Source:
     start: int
 
     def gaze(self, gaze: Gaze) -> None:
-        """Add where its own tokens look: at the one before, and at how their line begins."""
-        line = 0
+        """Add where its own tokens look: at the one before, at how their line begins, and those that begin a word at
+        all that do so before them in their line: the share of each tells which word it is."""
+        line, words = 0, [0]
         for i, begin in enumerate(self.begins):
             gaze["previous"].append((self.start + i, 0, self.start + i - 1))
             if i and "\n" in self.text[self.begins[i - 1] : begin]:
-                line = i
+                line, words = i, [i]
+            elif self.text[begin : begin + 1] == " ":
+                words.append(i)
             gaze["line"] += [(self.start + i, 0, self.start + k) for k in range(line, min(line + LINE_LOOK, i + 1))]
+            if words[-1] == i and len(words) <= MOST:
+                gaze["rank"] += [(self.start + i, part, self.start + k) for part, k in enumerate(words)]
+
+    def labels(self, gaze: Gaze, places: Places) -> None:
+        """Add that the first token of a name looks at the thing that it names, where both are unmistakable."""
+        for thing, name in enumerate(places.texts):
+            spots = _occurrences(self.text, name, 0)
+            if len(spots) == 1 and places.texts.count(name) == 1 and _whole(self.text, spots[0], len(name)):
+                token = bisect_right(self.begins, spots[0]) - 1
+                gaze["things"] += [
+                    (self.start + token, 0, FIRST_PATCH + patch) for patch in sorted(_patches(thing, places))
+                ]
 
     def pointers(self, answer: str, copied: str, begins: list[int], first: int) -> list[tuple[int, int, int]]:
         """For each token of the copied part of the answer the places in the text that it is copied from."""
@@ -166,6 +194,12 @@ class _Source:
                     found += [(first + i, 0, self.start + token) for token in sorted(tokens)]
             at += len(line) + 1
         return found
+
+
+def _whole(text: str, start: int, length: int) -> bool:
+    """Whether the part is not just a part of a longer word."""
+    around = text[max(start - 1, 0) : start] + text[start + length : start + length + 1]
+    return not any(letter.isalnum() for letter in around)
 
 
 def _occurrences(text: str, part: str, after: int) -> list[int]:
@@ -185,7 +219,7 @@ def _look(
     first: int,
     places: Places,
 ) -> None:
-    """Add where the answer's steps look in the picture, whose tokens begin at position 2, after ``<s> <|user|>``.
+    """Add where the answer's steps look in the picture.
 
     Of an answer that is a guess nothing is known but that the thing is absent.
     """
@@ -194,7 +228,7 @@ def _look(
         end = question.looks[number + 1][0] if number + 1 < len(question.looks) else len(answer)
         steps = [first + i for i, begin in enumerate(begins) if start <= begin < end]
         for aim, those in (("things", things if before is None else before), ("again", things)):
-            shown = [patch + 2 for thing in those for patch in _patches(thing, places)] or [0]
+            shown = [patch + FIRST_PATCH for thing in those for patch in _patches(thing, places)] or [0]
             gaze[aim] += [(step, 0, at) for step in steps for at in shown]
         before = things
     if question.looks:
@@ -202,7 +236,7 @@ def _look(
         for axis, aims in enumerate((THIRDS, HALVES)):
             for zone, aim in enumerate(aims):
                 there = [thing for thing in question.counted if places.zones[thing][axis] == zone]
-                parts = [[0], *([spot + 2 for spot in places.spots[thing]] for thing in there)]
+                parts = [[0], *([spot + FIRST_PATCH for spot in places.spots[thing]] for thing in there)]
                 gaze[aim] += [(step, part, at) for step in steps for part, spots in enumerate(parts) for at in spots]
 
 

@@ -58,3 +58,14 @@ def prepare(vit: CLIPVisionModel) -> None:
     for layer in core.encoder.layers:
         for projection in (layer.self_attn.q_proj, layer.self_attn.k_proj):
             projection.weight.mul_(0.5).add_(LOOK_ALIKE * eye)
+
+
+@torch.no_grad()
+def finer(kernel: torch.Tensor, size: int) -> torch.Tensor:
+    """A patch embedding's kernel [d, 3, n, n] for patches of ``size`` pixels a side instead of n that gives enlarged
+    patches the same features (Beyer et al. 2023, "FlexiViT", https://arxiv.org/abs/2212.08013, equation 5)."""
+    old = kernel.shape[-1]
+    points = torch.eye(old * old, dtype=torch.float64).reshape(old * old, 1, old, old)
+    enlarge = torch.nn.functional.interpolate(points, size=(size, size), mode="bilinear").reshape(old * old, -1)
+    flat = kernel.double().reshape(-1, old * old) @ torch.linalg.pinv(enlarge).T
+    return flat.reshape(*kernel.shape[:2], size, size).to(kernel.dtype)

@@ -1,4 +1,4 @@
-"""Tokenizer: a byte-level BPE learnt from the synthetic world's questions, answers and receipt lines.
+"""Tokenizer: a byte-level BPE learnt from the drawn world's questions, answers and printed lines.
 
 Digits and newlines always stand alone: numbers are copied digit by digit, and a prompt may be cut at any newline
 without changing its tokens.
@@ -7,16 +7,16 @@ without changing its tokens.
 from __future__ import annotations
 
 import numpy as np
+import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
-from vlm_demo.synthetic.charts import draw_chart
+from vlm_demo.synthetic.areas import AREAS
 from vlm_demo.synthetic.questions import ask
-from vlm_demo.synthetic.receipts import draw_receipt
-from vlm_demo.synthetic.scenes import draw_scene
+from vlm_demo.synthetic.world import COLOURS, NOUNS, TRAITS
 
-VOCABULARY = 2048
+VOCABULARY = 3072
 PAD, BOS, EOS, IMAGE, USER, ASSISTANT = "<pad>", "<s>", "</s>", "<image>", "<|user|>", "<|assistant|>"
 SPECIAL = (PAD, BOS, EOS, IMAGE, USER, ASSISTANT)
 
@@ -33,7 +33,7 @@ CHAT_TEMPLATE = (
 )
 
 
-def train_tokenizer(seed: int, pictures: int = 4000) -> PreTrainedTokenizerFast:
+def train_tokenizer(seed: int, pictures: int = 5000) -> PreTrainedTokenizerFast:
     """Learn VOCABULARY tokens from the texts of ``pictures`` pictures; the same seed gives the same tokens."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -65,13 +65,30 @@ def train_tokenizer(seed: int, pictures: int = 4000) -> PreTrainedTokenizerFast:
 
 
 def _texts(seed: int, pictures: int):
+    areas = list(AREAS)
     for i in range(pictures):
         rng = np.random.default_rng([seed, 2, i])
-        picture = (draw_scene, draw_scene, draw_chart, draw_receipt)[i % 4](rng)
+        picture = AREAS[areas[i % len(areas)]].draw(rng, False)
         yield f"{OCR_HEADER}\n{EVIDENCE_RULE}"
+        yield from (f"{name} {name}" for name in (*NOUNS, *TRAITS, *COLOURS))
         read = picture.facts.get("texts", [])
         for question in ask(picture, 8, rng, read or None):
             yield question.text
             yield question.answer
-        if picture.kind == "receipt" and i % 8 == 3:
+        if i % (2 * len(areas)) < len(areas):
             yield "\n".join(read)
+
+
+def carry_over(old: PreTrainedTokenizerFast, new: PreTrainedTokenizerFast, rows: torch.Tensor) -> torch.Tensor:
+    """Rows of an embedding or output matrix [old vocabulary, d] for another tokenizer: each of its tokens gets the mean
+    of the rows of the old tokens that spell it."""
+    carried = []
+    for index in range(len(new)):
+        token = new.convert_ids_to_tokens(index)
+        same = old.convert_tokens_to_ids(token)
+        if same is not None and old.convert_ids_to_tokens(same) == token:
+            ids = [same]
+        else:
+            ids = old(new.backend_tokenizer.decoder.decode([token]), add_special_tokens=False).input_ids
+        carried.append(rows[ids].mean(0))
+    return torch.stack(carried)

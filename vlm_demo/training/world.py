@@ -15,14 +15,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlm_demo.explain.world import World, pooled, save
-from vlm_demo.synthetic.charts import draw_chart
-from vlm_demo.synthetic.receipts import draw_receipt
-from vlm_demo.synthetic.scenes import draw_scene
+from vlm_demo.synthetic.areas import AREAS
 from vlm_demo.synthetic.strange import draw_strange
 from vlm_demo.training.patches import as_pixel_values, model_pixels
 
 PICTURES = 1200  # of each side; half of them set the weights, the others the threshold
-DRAW = (draw_scene, draw_scene, draw_chart, draw_receipt)
 DECAY = 1e-3
 REFUSED = 0.01  # the share of drawn pictures that may fall outside
 
@@ -35,7 +32,8 @@ def save_world(model, target: Path, seed: int) -> dict[str, float]:
         The shares of the drawn and of the strange pictures, of the halves not fitted on, that come out inside.
     """
     rngs = [np.random.default_rng([seed, 5, i]) for i in range(PICTURES)]
-    drawn = _features(model, [DRAW[i % 4](rng).image for i, rng in enumerate(rngs)])
+    areas = list(AREAS.values())
+    drawn = _features(model, [areas[i % len(areas)].draw(rng, False).image for i, rng in enumerate(rngs)])
     strange = _features(model, [draw_strange(rng) for rng in rngs])
     half = PICTURES // 2
     world = fit(torch.cat([drawn[:half], strange[:half]]), torch.arange(2 * half) < half)
