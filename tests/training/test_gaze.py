@@ -6,8 +6,8 @@ import torch
 
 from vlm_demo.evaluation.answers import matches
 from vlm_demo.stages.prompt import OCR_HEADER
-from vlm_demo.synthetic.charts import draw_chart
 from vlm_demo.synthetic.asking import Question
+from vlm_demo.synthetic.charts import draw_chart
 from vlm_demo.synthetic.questions import ask, transcript
 from vlm_demo.synthetic.receipts import draw_receipt
 from vlm_demo.synthetic.scenes import draw_scene

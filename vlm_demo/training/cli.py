@@ -23,7 +23,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the training itself")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --runs")
     parser.add_argument("--from", dest="start", type=Path, help="go on from an exported checkpoint")
-    parser.add_argument("--stages", nargs="+", choices=["vit", "align", "tune"], help="all, or with --from tune alone")
+    parser.add_argument(
+        "--stages", nargs="+", choices=["vit", "read", "align", "tune"], help="all, or with --from tune alone"
+    )
+    parser.add_argument("--bridge", default="mlp", choices=["mlp", "linear"], help="the projector")
     parser.add_argument("--retokenize", action="store_true", help="with --from: learn a new tokenizer all the same")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of resumable checkpoints and logs")
     parser.add_argument("--out", type=Path, default=Path("assets/models"), help="the checkpoint goes to OUT/FAMILY")
@@ -44,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         note_command(folder, argv, args)
         stages = args.stages or (["tune"] if args.start else list(llava.SHARES))
         options = (args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
-        llava.train(folder, *options, tuple(stages), args.retokenize)
+        llava.train(folder, *options, tuple(stages), args.retokenize, args.bridge)
     model, tokenizer = llava.load_latest(folder, args.seed)
     llava.save(model, tokenizer, target)
     inside = save_world(model, target, args.seed)

@@ -91,10 +91,12 @@ class PatchBatches(IterableDataset):
 
 
 class QuestionBatches(IterableDataset):
-    """Batches of pictures with patch labels and packed questions; each batch is of one of PORTIONS."""
+    """Batches of pictures with patch labels and packed questions; each batch is of one of PORTIONS, and without
+    ``blind`` of one that has pictures."""
 
-    def __init__(self, seed: int, start: int, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, seed: int, start: int, tokenizer: PreTrainedTokenizerFast, blind: bool = True) -> None:
         self.seed, self.start, self.tokenizer = seed, start, tokenizer
+        self.shares = {name: part.share for name, part in PORTIONS.items() if blind or part.plain[0]}
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = torch.utils.data.get_worker_info()
@@ -107,7 +109,8 @@ class QuestionBatches(IterableDataset):
 
     def batch(self, rng: np.random.Generator, packer: Packer, text_packer: Packer) -> dict[str, torch.Tensor]:
         """One batch, drawn from ``rng``."""
-        name = str(rng.choice(list(PORTIONS), p=[portion.share for portion in PORTIONS.values()]))
+        shares = np.array(list(self.shares.values()))
+        name = str(rng.choice(list(self.shares), p=shares / shares.sum()))
         if name == "copy":
             length = int(rng.integers(*COPIED_TOKENS))
             return collate([text_packer.exercise(length, rng) for _ in range(COPIES)], text_packer.pad)

@@ -1,8 +1,12 @@
-"""LLaVA recipe: CLIP-style ViT → two-layer projector → LLaMA-style language model, from nothing, in three stages.
+"""LLaVA recipe: CLIP-style ViT → projector → LLaMA-style language model, from nothing, in four stages.
 
 1. ``vit``: the encoder learns to name patches (`patches.py`).
-2. ``align``: the encoder is frozen; projector and language model learn to answer.
-3. ``tune``: all of it is trained, the encoder slowly and with the patch labels still before its eyes.
+2. ``read``: the language model learns to answer about pictures that are told to it in words, patch by patch.
+3. ``align``: encoder and language model are frozen; the projector alone learns to translate.
+4. ``tune``: all of it is trained, the encoder slowly and with the patch labels still before its eyes.
+
+The projector is LLaVA-1.5's two-layer MLP, or the linear one of the first LLaVA: the same class with the identity as
+its activation.
 """
 
 from __future__ import annotations
@@ -44,9 +48,11 @@ from vlm_demo.training.run import train_stage
 from vlm_demo.training.start import finer, prepare, whiten
 from vlm_demo.training.tokenizer import carry_over, train_tokenizer
 
-SHARES = {"vit": 0.23, "align": 0.32, "tune": 0.45}  # of the time
+SHARES = {"vit": 0.22, "read": 0.18, "align": 0.1, "tune": 0.5}  # of the time
+BRIDGES = {"mlp": "gelu", "linear": "linear"}  # the projector's activation
 PATCH_WEIGHT, WORD_WEIGHT, GAZE_WEIGHT = 0.3, 0.25, 0.3
 ROW_NAMES, COLUMN_NAMES = ("top", "center", "bottom"), ("left", "center", "right")
+NAMED = ("shape", "colour", "row", "column")  # the labels that every patch has
 NEARNESS = 16.0  # the inverse temperature of the cosine between an image token and a word
 
 
@@ -63,8 +69,8 @@ def vision_config() -> CLIPVisionConfig:
     )
 
 
-def build(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """The untrained model in float32."""
+def build(tokenizer: PreTrainedTokenizerFast, bridge: str = "mlp") -> LlavaForConditionalGeneration:
+    """The untrained model in float32, with one of BRIDGES as its projector."""
     text = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=256,
@@ -85,7 +91,7 @@ def build(tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         image_seq_length=(IMAGE_SIZE // PATCH_SIZE) ** 2,
-        projector_hidden_act="gelu",
+        projector_hidden_act=BRIDGES[bridge],
         tie_word_embeddings=False,
     )
     return LlavaForConditionalGeneration(config)
@@ -145,27 +151,30 @@ def answer_loss(
     model: LlavaForConditionalGeneration,
     head: PatchHead,
     words: PatchWords,
-    tuned: bool,
+    stage: str,
     device: str,
 ) -> dict[str, Tensor]:
-    """Next-token loss on the answers, logits only where a token is predicted; with ``tuned`` plus the patch labels.
+    """Next-token loss on the answers, logits only where a token is predicted; in ``tune`` plus the patch labels.
 
     Beside it every image token on an object learns to speak the language model's language: to lie near the input
-    embeddings of the words for its shape, colour and place, and to have these words as the model's next token there.
-    A few heads are shown where to look (`gaze.py`).
+    embeddings of the words for its shape, colour, traits and place, and to have these words as the model's next token
+    there. In ``read`` the image tokens are these words. A few heads are shown where to look (`gaze.py`).
     ``right`` is the share of answer tokens whose most likely token is the right one.
     """
     batch = _to(batch, device)
     core = model.model
-    zero = torch.zeros((), device=device)
+    translation = patches = torch.zeros((), device=device)
     seen = "pixels" in batch
     with _autocast(device):
         embedded = core.language_model.embed_tokens(batch["ids"])
+        where = batch["ids"] == model.config.image_token_id
         if seen:
-            with torch.set_grad_enabled(tuned):
-                features = core.vision_tower(as_pixel_values(batch["pixels"])).last_hidden_state[:, 1:]
-            image_tokens = core.multi_modal_projector(features)
-            where = batch["ids"] == model.config.image_token_id
+            if stage == "read":
+                image_tokens = _spoken(batch, words, core.language_model.embed_tokens)
+            else:
+                with torch.set_grad_enabled(stage == "tune"):
+                    features = core.vision_tower(as_pixel_values(batch["pixels"])).last_hidden_state[:, 1:]
+                image_tokens = core.multi_modal_projector(features)
             embedded = embedded.to(image_tokens.dtype).masked_scatter(where[..., None], image_tokens.flatten(0, 1))
         with watched(core.language_model.layers) as attentions:
             hidden = core.language_model(
@@ -176,8 +185,10 @@ def answer_loss(
             ).last_hidden_state
         asked = batch["labels"] != IGNORED
         logits = model.lm_head(hidden[asked])
-        translation = _translation(batch, model, image_tokens, hidden[where], words) if seen else zero
-        patches = patch_loss(head(features), batch) if seen and tuned else zero
+        if seen and stage != "read":
+            translation = _translation(batch, model, image_tokens, hidden[where], words)
+        if seen and stage == "tune":
+            patches = patch_loss(head(features), batch)
     labels, weights = batch["labels"][asked], batch["weights"][asked]
     losses = functional.cross_entropy(logits.float(), labels, reduction="none")
     answers = (losses * weights).sum() / weights.sum()
@@ -192,6 +203,22 @@ def answer_loss(
     }
 
 
+def patch_words(batch: dict[str, Tensor], form: tuple[Tensor, ...]) -> Tensor:
+    """The words of every patch, int64 [B * patches, n]: its shape, colour, row, column and traits; -1 = no word."""
+    named = [ids[batch[key].clamp(min=0).flatten()] for key, ids in zip(NAMED, form[:-1], strict=True)]
+    traits = torch.where(batch["traits"].flatten(0, 1) > 0, form[-1], -1)
+    return torch.cat([torch.stack(named, -1), traits], -1)
+
+
+def _spoken(batch: dict[str, Tensor], words: PatchWords, embedding: nn.Embedding) -> Tensor:
+    """Image tokens [B, patches, d] that are the mean of the embeddings of the patch's words, as a perfect bridge would
+    make them."""
+    told = patch_words(batch, words.asked)
+    there = (told >= 0)[..., None]
+    means = (embedding(told.clamp(min=0)) * there).sum(-2) / there.sum(-2)
+    return means.reshape(*batch["shape"].shape, -1)
+
+
 def _translation(
     batch: dict[str, Tensor],
     model: LlavaForConditionalGeneration,
@@ -202,18 +229,7 @@ def _translation(
     """The mean word loss of the image tokens on objects: of the tokens themselves [B, patches, d], and of what the
     language model has made of them, ``hidden`` [B * patches, d]."""
     shown = (batch["shape"] > 0).flatten()
-    labels = [batch[key].flatten()[shown] for key in ("shape", "colour", "row", "column")]
-    traits = batch["traits"].flatten(0, 1)[shown] > 0
-    asked, said = (
-        torch.cat(
-            [
-                torch.stack([ids[label] for ids, label in zip(form[:-1], labels, strict=True)], -1),
-                torch.where(traits, form[-1], -1),
-            ],
-            -1,
-        )
-        for form in (words.asked, words.said)
-    )
+    asked, said = (patch_words(batch, form)[shown] for form in (words.asked, words.said))
     near = functional.normalize(image_tokens.flatten(0, 1)[shown].float(), dim=-1)
     vocabulary = functional.normalize(model.model.language_model.embed_tokens.weight.float(), dim=-1)
     losses = word_loss(NEARNESS * near @ vocabulary.T, asked) + word_loss(model.lm_head(hidden[shown]), said)
@@ -230,6 +246,7 @@ def train(
     start: Path | None = None,
     stages: tuple[str, ...] = tuple(SHARES),
     retokenize: bool = False,
+    bridge: str = "mlp",
 ) -> dict[str, dict]:
     """Run the ``stages`` (each resumes where it stopped) and return what each did; checkpoints go to ``folder``.
 
@@ -237,21 +254,25 @@ def train(
         start: a checkpoint that an earlier run exported, to go on from.
         stages: which of SHARES, the time being divided among them in these proportions.
         retokenize: learn a new tokenizer, as the world has grown since ``start``, instead of taking over its.
+        bridge: the projector, one of BRIDGES; another than that of ``start`` begins anew.
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     if start is not None and not retokenize and not (folder / "tokenizer").exists():
         PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(folder / "tokenizer")
     tokenizer = _tokenizer(folder, seed)
-    model = build(tokenizer)
+    model = build(tokenizer, bridge)
     if start is not None:
-        model.load_state_dict(carried(start, tokenizer))
+        state = carried(start, tokenizer)
+        if LlavaConfig.from_pretrained(start).projector_hidden_act != BRIDGES[bridge]:
+            state |= {key: value for key, value in model.state_dict().items() if "projector" in key}
+        model.load_state_dict(state)
     if device == "cpu":
         model.set_attn_implementation(attention.register())
     model.to(device)
     core, head = model.model, PatchHead(vision_config().hidden_size).to(device)
     vit = core.vision_tower
-    writers = [core.multi_modal_projector, core.language_model, model.lm_head]
+    bridge_part, writers = core.multi_modal_projector, [core.language_model, model.lm_head]
     words = PatchWords.of(tokenizer, device)
     done: dict[str, dict] = {}
 
@@ -266,6 +287,10 @@ def train(
         if name not in stages:
             return
         share = SHARES[name] / sum(SHARES[stage] for stage in stages)
+        model.requires_grad_(False)
+        for group in groups:
+            for parameter in group["params"]:
+                parameter.requires_grad_(True)
         done[name] = train_stage(name, folder, modules, groups, batches, loss_of, minutes * share, resume)
         finished.write_text(json.dumps(done[name], indent=1))
 
@@ -280,20 +305,18 @@ def train(
         lambda start: loader(PatchBatches(seed, start), workers),
         partial(vit_loss, vit=vit, head=head, device=device),
     )
-    stage(
-        "align",
-        {"model": model, "head": head},
-        groups(writers, 1e-3, 2e-3),
-        lambda start: loader(QuestionBatches(seed, start, tokenizer), workers),
-        partial(answer_loss, model=model, head=head, words=words, tuned=False, device=device),
-    )
-    stage(
-        "tune",
-        {"model": model, "head": head},
-        groups(writers, 6e-4, 1.2e-3) + groups([vit, head], 4e-4, 8e-4),
-        lambda start: loader(QuestionBatches(seed + 1, start, tokenizer), workers),
-        partial(answer_loss, model=model, head=head, words=words, tuned=True, device=device),
-    )
+    whole = {"model": model, "head": head}
+
+    def asking(name: str, groups, offset: int) -> None:
+        def batches(at: int):
+            return loader(QuestionBatches(seed + offset, at, tokenizer, blind=name != "align"), workers)
+
+        loss_of = partial(answer_loss, model=model, head=head, words=words, stage=name, device=device)
+        stage(name, whole, groups, batches, loss_of)
+
+    asking("read", groups(writers, 1e-3, 2e-3), 2)
+    asking("align", groups([bridge_part], 1e-3, 2e-3), 0)
+    asking("tune", groups([bridge_part, *writers], 6e-4, 1.2e-3) + groups([vit, head], 4e-4, 8e-4), 1)
     return done
 
 
@@ -331,7 +354,7 @@ def load_latest(folder: Path, seed: int) -> tuple[LlavaForConditionalGeneration,
     """The model of the last stage that has a checkpoint, in float32."""
     tokenizer = _tokenizer(folder, seed)
     model = build(tokenizer)
-    name = "tune" if (folder / "tune.pt").exists() else "align"
+    name = next(name for name in reversed(SHARES) if (folder / f"{name}.pt").exists())
     model.load_state_dict(torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)["model"])
     return model.eval(), tokenizer
 

@@ -1,0 +1,55 @@
+"""The recipe runs through, each stage trains what it says it trains, and what it saved can be gone on from."""
+
+import pytest
+import torch
+from transformers import AutoModelForImageTextToText
+
+from vlm_demo.training import llava
+from vlm_demo.training.patches import IMAGE_SIZE, PATCH_SIZE
+
+PARTS = {"vision_tower": "vit", "projector": "bridge", "language_model": "writer", "lm_head": "writer"}
+
+
+def _state(folder, name):
+    return torch.load(folder / f"{name}.pt", weights_only=True)["model"]
+
+
+def _changed(before, after):
+    differ = [key for key in after if not torch.equal(before[key], after[key])]
+    return {part for key in differ for name, part in PARTS.items() if name in key}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, tokenizer):
+    folder = tmp_path_factory.mktemp("llava")
+    tokenizer.save_pretrained(folder / "tokenizer")
+    done = llava.train(folder, 0.2, 3, "cpu", 1, resume=False)
+    return folder, done
+
+
+def test_every_stage_trains_its_own_part_alone(run):
+    folder, done = run
+    assert list(done) == list(llava.SHARES) and all(stage["steps"] for stage in done.values())
+    assert _changed(_state(folder, "read"), _state(folder, "align")) == {"bridge"}
+    assert _changed(_state(folder, "align"), _state(folder, "tune")) == {"vit", "bridge", "writer"}
+    vit = torch.load(folder / "vit.pt", weights_only=True)["vit"]
+    seen = {key.split("vision_tower.")[1]: value for key, value in _state(folder, "align").items() if "tower" in key}
+    assert all(torch.equal(value, vit[key]) for key, value in seen.items())
+
+
+def test_a_saved_checkpoint_is_transformers_own_and_can_be_gone_on_from(run, tmp_path):
+    folder, _ = run
+    model, tokenizer = llava.load_latest(folder, 3)
+    assert all(
+        torch.equal(a, b) for a, b in zip(model.state_dict().values(), _state(folder, "tune").values(), strict=True)
+    )
+    llava.save(model, tokenizer, tmp_path / "out")
+    plain = AutoModelForImageTextToText.from_pretrained(tmp_path / "out")
+    assert plain.config.vision_config.image_size == IMAGE_SIZE
+    assert plain.config.image_seq_length == (IMAGE_SIZE // PATCH_SIZE) ** 2
+    done = llava.train(tmp_path / "next", 0.05, 3, "cpu", 1, False, tmp_path / "out", ("align",), bridge="linear")
+    assert list(done) == ["align"]
+    begun, state = plain.state_dict(), _state(tmp_path / "next", "align")
+    same = [key for key in state if torch.allclose(begun[key].float(), state[key], atol=1e-6)]
+    assert {part for key in same for name, part in PARTS.items() if name in key} == {"vit", "writer"}
+    assert llava.build(tokenizer, "linear").config.projector_hidden_act == "linear"

@@ -1,0 +1,60 @@
+"""Hallucination: how far a model that is asked "Is there a …?" says yes to what is not there.
+
+The figures of POPE (Li et al. 2023, https://arxiv.org/abs/2305.10355, section 5): accuracy alone flatters a model that
+always says the likelier word, so the F1 of "yes" and the share of yeses stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+YES, NO = "yes", "no"
+
+
+@dataclass
+class YesNo:
+    """A running count over questions whose right answer is yes or no.
+
+    Attributes:
+        hits: right yeses.
+        false_alarms: yeses where no is right.
+        misses: what is there and was not answered with yes.
+        rejections: no yes where no is right, be it a no or another word.
+    """
+
+    hits: int = 0
+    false_alarms: int = 0
+    misses: int = 0
+    rejections: int = 0
+
+    @staticmethod
+    def fits(accepted: Sequence[str]) -> bool:
+        """Whether the accepted answers leave nothing but yes or nothing but no."""
+        return len(accepted) == 1 and accepted[0].strip().lower() in (YES, NO)
+
+    def add(self, accepted: Sequence[str], prediction: str) -> None:
+        """Count one answer."""
+        there, said = accepted[0].strip().lower() == YES, prediction.strip().lower().startswith(YES)
+        self.hits += there and said
+        self.false_alarms += said and not there
+        self.misses += there and not said
+        self.rejections += not there and not said
+
+    @property
+    def n(self) -> int:
+        return self.hits + self.false_alarms + self.misses + self.rejections
+
+    def as_dict(self) -> dict[str, Any]:
+        """n, and as fractions precision, recall, f1 (None where there is nothing to divide by), yes_ratio, and what the
+        yes-ratio should be."""
+        said, there = self.hits + self.false_alarms, self.hits + self.misses
+        return {
+            "n": self.n,
+            "precision": self.hits / said if said else None,
+            "recall": self.hits / there if there else None,
+            "f1": 2 * self.hits / (said + there) if said + there else None,
+            "yes_ratio": said / self.n if self.n else None,
+            "true_yes_ratio": there / self.n if self.n else None,
+        }
