@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from vlm_demo.evaluation.hallucination import YesNo
 from vlm_demo.evaluation.items import Skipped
 from vlm_demo.evaluation.report import Report, Score, wilson
 
@@ -26,7 +27,7 @@ def test_the_interval_is_wilsons(right: int, n: int, low: float, high: float) ->
 def test_pointing_stays_out_of_the_overall_accuracy() -> None:
     report = Report({"b": Score(4, 1), "a": Score(6, 5)}, pointing=Score(2, 0), skipped=[Skipped(3, None, "broken")])
     told = json.loads(json.dumps(report.as_dict()))
-    assert list(told) == ["overall", "kinds", "pointing", "skipped", "settings"]
+    assert list(told) == ["overall", "kinds", "yes_no", "pointing", "skipped", "settings"]
     assert told["overall"]["n"] == 10 and told["overall"]["accuracy"] == 0.6
     assert list(told["kinds"]) == ["a", "b"]
     assert told["pointing"]["accuracy"] == 0
@@ -43,3 +44,11 @@ def test_the_table_names_kinds_counts_intervals_and_what_was_skipped() -> None:
     table = report.table()
     assert "80.0%    49.0% to 94.3%" in table
     assert "skipped: 30" in table and "line 0 (x.png): no picture" in table and "and 10 more" in table
+
+
+def test_a_kind_of_yes_and_no_shows_how_often_yes_was_said() -> None:
+    found = YesNo(hits=4, false_alarms=1, misses=0, rejections=3)
+    report = Report({"exist": Score(8, 7), "colour": Score(2, 2)}, {"exist": found})
+    rows = {line.split()[0]: line for line in report.table().splitlines() if line}
+    assert rows["exist"].endswith("F1 0.89, yes 62% (true 50%)") and "F1" not in rows["colour"]
+    assert report.as_dict()["yes_no"]["exist"]["f1"] == 8 / 9

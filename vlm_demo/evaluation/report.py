@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from vlm_demo.evaluation.hallucination import YesNo
 from vlm_demo.evaluation.items import Skipped
 
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
@@ -53,11 +54,13 @@ class Report:
 
     Attributes:
         kinds: a score for each kind of question; pointing is counted apart and never enters ``overall``.
+        yes_no: for each kind whose every question is to be answered by yes or no, how often yes was said.
         refused: questions that the model declined with an error (too long for its context); counted as wrong.
         settings: how the run was made, for the reader of the JSON.
     """
 
     kinds: dict[str, Score] = field(default_factory=dict)
+    yes_no: dict[str, YesNo] = field(default_factory=dict)
     pointing: Score = field(default_factory=Score)
     skipped: list[Skipped] = field(default_factory=list)
     refused: int = 0
@@ -68,10 +71,11 @@ class Report:
         return Score(sum(score.n for score in self.kinds.values()), sum(score.right for score in self.kinds.values()))
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as JSON-ready values: overall, kinds, pointing, skipped, settings."""
+        """The report as JSON-ready values: overall, kinds, yes_no, pointing, skipped, settings."""
         return {
             "overall": self.overall.as_dict(),
             "kinds": {kind: self.kinds[kind].as_dict() for kind in sorted(self.kinds)},
+            "yes_no": {kind: self.yes_no[kind].as_dict() for kind in sorted(self.yes_no)},
             "pointing": self.pointing.as_dict(),
             "skipped": [{"line": s.line, "image": s.image, "reason": s.reason} for s in self.skipped],
             "settings": {**self.settings, "refused": self.refused},
@@ -85,7 +89,7 @@ class Report:
         width = max(len(name) for name, _ in [*rows, total, ("pointing", None)])
         head = f"{'kind':<{width}}  {'n':>6}  {'right':>6}  {'accuracy':>8}  95 % interval"
         rule = "-" * len(head)
-        lines = [head, rule, *(_row(name, score, width) for name, score in rows)]
+        lines = [head, rule, *(_row(name, score, width) + _yes(self.yes_no.get(name)) for name, score in rows)]
         if rows or not beside:
             lines += [rule] * bool(rows) + [_row(*total, width)]
         lines += [_row(name, score, width) for name, score in beside]
@@ -107,6 +111,13 @@ def _row(name: str, score: Score, width: int) -> str:
         return f"{start}  {'-':>8}"
     low, high = wilson(score.right, score.n)
     return f"{start}  {score.right / score.n:>6.1%}    {low:.1%} to {high:.1%}"
+
+
+def _yes(found: YesNo | None) -> str:
+    told = found.as_dict() if found else {}
+    if not told or told["f1"] is None:
+        return ""
+    return f"   F1 {told['f1']:.2f}, yes {told['yes_ratio']:.0%} (true {told['true_yes_ratio']:.0%})"
 
 
 def _skipped_line(skipped: Skipped) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TextIO
 
 from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, WordNotInAnswer
 from vlm_demo.evaluation.answers import matches
+from vlm_demo.evaluation.hallucination import YesNo
 from vlm_demo.evaluation.items import Item, Skipped
 from vlm_demo.evaluation.pointing import hit, hottest
 from vlm_demo.evaluation.report import Report, Score
@@ -71,6 +72,8 @@ def evaluate(
         score = report.kinds.setdefault(item.kind, Score()) if item.phrase is None else report.pointing
         try:
             score.add(_right(engine, pictures.open(item.image), item, settings, max_new_tokens, note))
+            if item.phrase is None and YesNo.fits(item.answers):
+                report.yes_no.setdefault(item.kind, YesNo()).add(item.answers, note["prediction"])
         except BadQuestion as error:
             score.add(False)
             report.refused += 1
@@ -84,6 +87,8 @@ def evaluate(
             expected = item.phrase if item.phrase is not None else item.answers
             answers.write(json.dumps({**about, "expected": expected, **note}, ensure_ascii=False) + "\n")
             answers.flush()
+    for kind in {item.kind for item in items if not YesNo.fits(item.answers)}:
+        report.yes_no.pop(kind, None)
     report.skipped.sort(key=lambda one: one.line)
     report.settings["seconds"] = round(time.perf_counter() - started, 3)
     return report
