@@ -37,6 +37,12 @@ def test_every_field_is_read(tmp_path: Path) -> None:
     assert (items[1].line, items[1].phrase, items[1].boxes) == (3, "red circle", ((1, 2, 3.5, 4),))
 
 
+def test_the_turns_before_are_read_in_their_order(tmp_path: Path) -> None:
+    before = [{"question": "A?", "answer": "a"}, {"question": "B?", "answer": "b"}]
+    items, skipped = read(write(tmp_path, {**GOOD, "before": before}))
+    assert not skipped and items[0].before == (("A?", "a"), ("B?", "b"))
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -57,6 +63,8 @@ def test_every_field_is_read(tmp_path: Path) -> None:
         ({**GOOD, "phrase": "red circle", "boxes": [[1, 2, 3]]}, "'boxes'"),
         ({**GOOD, "boxes": [[1, 2, 3, 4]]}, "'phrase'"),
         ({**GOOD, "ocr": "yes"}, "'ocr'"),
+        ({**GOOD, "before": "What?"}, "'before'"),
+        ({**GOOD, "before": [{"question": "What?"}]}, "'answer'"),
     ],
 )
 def test_a_broken_line_is_named_and_the_rest_is_read(tmp_path: Path, line: object, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vlm_demo.contracts import Turn
 from vlm_demo.errors import BadQuestion, OcrUnavailable
 from vlm_demo.evaluation import items, run
 
@@ -21,6 +23,7 @@ class Scripted:
     spot: tuple[int, int] = (5, 5)
     can_explain: bool = True
     asked: list[tuple[Any, str, bool, bool]] = field(default_factory=list)
+    told: list[tuple[Turn, ...]] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -33,13 +36,21 @@ class Scripted:
         return heatmap
 
     def ask(
-        self, image: Any, question: str, *, ocr: bool, evidence_only: bool, max_new_tokens: int | None = None
+        self,
+        image: Any,
+        question: str,
+        *,
+        ocr: bool,
+        evidence_only: bool,
+        max_new_tokens: int | None = None,
+        history: Sequence[Turn] = (),
     ) -> "Scripted":
         if "too long" in question:
             raise BadQuestion("The question does not fit.")
         if ocr and "unreadable" in question:
             raise OcrUnavailable("Tesseract failed on this picture.")
         self.asked.append((image, question, ocr, evidence_only))
+        self.told.append(tuple(history))
         return self
 
     def explain(self, image: Any, question: str, answer_text: str, *, ocr: bool, evidence_only: bool) -> "Scripted":
@@ -124,3 +135,14 @@ def test_a_picture_that_tesseract_fails_on_is_skipped_and_the_run_goes_on(tmp_pa
     report = evaluated(tmp_path, lines, Scripted(), ocr=True)
     assert report["overall"]["n"] == 1 and report["overall"]["accuracy"] == 1
     assert "Tesseract failed" in str(report["skipped"])
+
+
+def test_what_was_said_before_goes_along_as_the_history_of_the_picture(tmp_path: Path) -> None:
+    said = [{"question": "What colour is the star?", "answer": "blue"}, {"question": "And the cross?", "answer": "red"}]
+    engine = Scripted()
+    told = evaluated(tmp_path, [item(question="And the circle?", before=said), item()], engine)
+    assert told["kinds"]["colour"]["accuracy"] == 1
+    (follow, alone), (history, none) = engine.asked, engine.told
+    assert follow[0] == [] and alone[0] is history[0].images[0] and none == ()
+    assert [(turn.question, turn.answer) for turn in history] == [tuple(turn.values()) for turn in said]
+    assert len(history[0].images) == 1 and history[1].images == ()

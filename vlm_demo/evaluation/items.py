@@ -3,7 +3,8 @@
 One JSON object a line: `image` (a path relative to the folder), `question`, `answer` (text, number, or a list of
 accepted ones), `kind`, `metric` (`exact`, `number` or `money`). An item with `phrase` and `boxes`
 ([[x0, y0, x1, y1], ...] in pixels) is a pointing item. Optional `ocr` and `evidence_only` (true or false) override
-the run's settings for that item. Opens no picture.
+the run's settings for that item; optional `before` ([{"question": ..., "answer": ...}, ...]) are the earlier turns of
+the chat about the same picture, oldest first. Opens no picture.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Item:
         kind: the group that it is reported under.
         phrase, boxes: the named thing and where it is; None and () for a question.
         ocr, evidence_only: override the run's settings; None leaves them.
+        before: what was asked and answered earlier in the chat, oldest first.
     """
 
     line: int
@@ -46,6 +48,7 @@ class Item:
     boxes: tuple[Box, ...] = ()
     ocr: bool | None = None
     evidence_only: bool | None = None
+    before: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,8 @@ def _item(line: int, record: Any) -> Item:
     if not any(fits(metric, answer) for answer in answers):
         raise ValueError(f"the answer {answers[0]!r} is no {metric}")
     kind = _text(record, "kind")
-    return Item(line, image, question, answers, kind, metric, ocr=ocr, evidence_only=evidence_only)
+    before = _before(record.get("before", []))
+    return Item(line, image, question, answers, kind, metric, ocr=ocr, evidence_only=evidence_only, before=before)
 
 
 def _text(record: dict[str, Any], name: str) -> str:
@@ -158,6 +162,12 @@ def _switch(record: dict[str, Any], name: str) -> bool | None:
     if value is not None and not isinstance(value, bool):
         raise ValueError(f"the field {name!r} is neither true nor false")
     return value
+
+
+def _before(turns: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
+        raise ValueError("the field 'before' is no list of objects with a question and an answer")
+    return tuple((_text(turn, "question"), _text(turn, "answer")) for turn in turns)
 
 
 def _answers(record: dict[str, Any]) -> tuple[str, ...]:

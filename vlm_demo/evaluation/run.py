@@ -1,6 +1,7 @@
 """Run: items → the pipeline → a report. Goes on over unreadable pictures; says which.
 
-Knows `ask`, `explain` and `can_explain`, so any engine behind them can be scored.
+Knows `ask`, `explain` and `can_explain`, so any engine behind them can be scored. What an item says was asked and
+answered before goes to the engine as the chat's history.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
+from vlm_demo.contracts import Turn
 from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, WordNotInAnswer
 from vlm_demo.evaluation.answers import matches
 from vlm_demo.evaluation.hallucination import YesNo
@@ -26,7 +28,16 @@ class Engine(Protocol):
     @property
     def can_explain(self) -> bool: ...
 
-    def ask(self, image: Any, question: str, *, ocr: bool, evidence_only: bool, max_new_tokens: int | None) -> Any: ...
+    def ask(
+        self,
+        image: Any,
+        question: str,
+        *,
+        ocr: bool,
+        evidence_only: bool,
+        max_new_tokens: int | None,
+        history: Sequence[Turn] = (),
+    ) -> Any: ...
 
     def explain(self, image: Any, question: str, answer_text: str, *, ocr: bool, evidence_only: bool) -> Any: ...
 
@@ -126,7 +137,7 @@ def _right(
 ) -> bool:
     """Whether the engine is right about ``item``; ``note`` takes down what it said or where it pointed."""
     if item.phrase is None:
-        note["prediction"] = engine.ask(picture, item.question, max_new_tokens=max_new_tokens, **settings).text
+        note["prediction"] = _asked(engine, picture, item, settings, max_new_tokens)
         note["right"] = matches(item.metric, note["prediction"], item.answers)
         return note["right"]
     if not engine.can_explain:
@@ -135,6 +146,15 @@ def _right(
     note["hottest"] = hottest(heatmap)
     note["right"] = hit(heatmap, item.boxes)
     return note["right"]
+
+
+def _asked(engine: Engine, picture: Any, item: Item, settings: dict[str, bool], max_new_tokens: int | None) -> str:
+    """The engine's answer; the picture belongs to the first turn of the chat."""
+    history = tuple(Turn(question, answer, () if i else (picture,)) for i, (question, answer) in enumerate(item.before))
+    said = engine.ask(
+        [] if history else picture, item.question, max_new_tokens=max_new_tokens, history=history, **settings
+    )
+    return said.text
 
 
 def _so_far(report: Report) -> str:

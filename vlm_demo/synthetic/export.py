@@ -1,7 +1,7 @@
 """Export: a held-out part of the world as a folder that `python -m vlm_demo evaluate` scores.
 
-Other seeds than training, the two phrasings of each kind that training never saw, and for charts and receipts a
-typeface that it never saw.
+Other seeds than training, the two phrasings of each kind that training never saw, and where text is printed a typeface
+that it never saw.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from vlm_demo.synthetic.charts import draw_chart
+from vlm_demo.synthetic import areas
+from vlm_demo.synthetic.asking import Question
 from vlm_demo.synthetic.questions import ask
-from vlm_demo.synthetic.receipts import draw_receipt
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.world import Picture
 
-AREAS = ("scenes", "charts", "receipts", "pointing")
+AREAS = (*areas.AREAS, "pointing")
+MONEY = ("total", "price")
 POINTING_SIZE = (500, 240)
 
 
@@ -29,7 +30,7 @@ def export(folder: Path, area: str, per_kind: int, seed: int) -> Counter[str]:
 
     Every item says itself whether OCR and the evidence-only rule are on. Unanswerable questions are asked with the
     rule on, their right answer is ``unknown`` and their kind ends in ``, absent``; of the others every second one
-    carries the rule.
+    carries the rule. The second turn of a chat has the first one in ``before`` and a kind that ends in ``, follow-up``.
 
     Raises:
         ValueError: an area that is not in AREAS.
@@ -56,11 +57,10 @@ def export(folder: Path, area: str, per_kind: int, seed: int) -> Counter[str]:
 
 
 def _draw(area: str, rng: np.random.Generator) -> tuple[Picture, bool]:
-    if area == "charts":
-        return draw_chart(rng, held_out=True), bool(rng.random() < 0.5)
-    if area == "receipts":
-        return draw_receipt(rng, held_out=True), bool(rng.random() < 0.9)
-    return draw_scene(rng, POINTING_SIZE if area == "pointing" else None), False
+    if area == "pointing":
+        return draw_scene(rng, POINTING_SIZE), False
+    chosen = areas.AREAS[area]
+    return chosen.draw(rng, True), bool(rng.random() < chosen.reads)
 
 
 def _questions(picture: Picture, rng: np.random.Generator, ocr: bool) -> list[dict]:
@@ -69,18 +69,26 @@ def _questions(picture: Picture, rng: np.random.Generator, ocr: bool) -> list[di
     for i, question in enumerate(ask(picture, 5, rng, read, held_out=True)):
         if question.kind == "what" and " and " in question.answer:
             continue  # several things may be named in any order: no single right answer to score
-        absent = question.guess is not None
-        items.append(
-            {
-                "question": question.text,
-                "answer": question.answer,
-                "kind": question.kind + (", absent" if absent else ""),
-                "metric": "money" if question.kind in ("total", "price") and not absent else "exact",
-                "ocr": ocr,
-                "evidence_only": absent or i % 2 == 0,
-            }
-        )
+        ruled = i % 2 == 0 or question.guess is not None
+        items.append(_item(question, question.kind, ocr, ruled))
+        if question.follow:
+            before = [{"question": question.text, "answer": question.answer}]
+            ruled = ruled or question.follow.guess is not None
+            follow = _item(question.follow, f"{question.kind}, follow-up", ocr, ruled)
+            items.append(follow | {"before": before})
     return items
+
+
+def _item(question: Question, kind: str, ocr: bool, ruled: bool) -> dict:
+    absent = question.guess is not None
+    return {
+        "question": question.text,
+        "answer": question.answer,
+        "kind": kind + (", absent" if absent else ""),
+        "metric": "money" if question.kind in MONEY and not absent else "exact",
+        "ocr": ocr,
+        "evidence_only": ruled,
+    }
 
 
 def pointing_items(picture: Picture, rng: np.random.Generator) -> list[dict]:

@@ -71,7 +71,7 @@ def choose(kind: str, rng: np.random.Generator, held_out: bool) -> str:
     return variants[int(rng.integers(len(variants)))]
 
 
-@lru_cache(maxsize=128)
+@lru_cache(maxsize=512)
 def _trained(kind: str) -> tuple[tuple[float, tuple[Variants, ...]], ...]:
     """Groups of phrasings with their weights."""
     ways = WAYS[kind]

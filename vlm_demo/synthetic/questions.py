@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from vlm_demo.synthetic.areas import AREAS
@@ -63,7 +65,7 @@ def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: 
         **fields,
     }
     text = template.format(**words)
-    text = text.replace(" a orange", " an orange").replace(" a object", " an object")
+    text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
     text = text[0].upper() + text[1:]
     style = rng.random()
     if style < 0.07 and not _spelled(fields):
