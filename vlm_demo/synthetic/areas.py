@@ -7,11 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vlm_demo.synthetic import chart_questions, receipt_questions, scene_questions
+from vlm_demo.synthetic import (
+    chart_questions,
+    document_questions,
+    scene_questions,
+    screen_questions,
+    solid_questions,
+)
 from vlm_demo.synthetic.asking import Makers
 from vlm_demo.synthetic.charts import draw_chart
-from vlm_demo.synthetic.receipts import draw_receipt
+from vlm_demo.synthetic.documents import draw_document
 from vlm_demo.synthetic.scenes import draw_scene
+from vlm_demo.synthetic.screens import draw_screen
+from vlm_demo.synthetic.solids import draw_solids
 from vlm_demo.synthetic.world import Picture
 
 
@@ -34,6 +42,8 @@ class Area:
 
 AREAS: dict[str, Area] = {
     "scenes": Area(lambda rng, held_out: draw_scene(rng), scene_questions.makers),
+    "solids": Area(draw_solids, solid_questions.makers),
     "charts": Area(draw_chart, chart_questions.makers, 0.5),
-    "documents": Area(draw_receipt, receipt_questions.makers, 0.9),
+    "screens": Area(draw_screen, screen_questions.makers, 0.7),
+    "documents": Area(draw_document, document_questions.makers, 0.9),
 }

@@ -1,37 +1,159 @@
-"""Reading: printed lines as OCR would read them, mistakes included."""
+"""Reading: printed lines as OCR reads them: imitated mistakes, fast, or a stored harvest of what Tesseract really read.
+
+The harvest of an area is made once, by ``python -m vlm_demo.synthetic.reading FOLDER --area documents --count 700``. It
+holds seeds and lines, no pictures: `Cache` draws each picture again from its seed.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import re
+from pathlib import Path
+
 import numpy as np
 
+from vlm_demo.synthetic.world import Picture
+
+# What Tesseract takes a letter for, the likelier ones more often.
 _CONFUSED = {
-    "0": "O",
-    "O": "0",
-    "1": "l",
-    "l": "1",
-    "I": "l",
-    "5": "S",
-    "S": "5",
-    "8": "B",
-    "B": "8",
-    ".": ",",
-    ",": ".",
-}
+    "0": "O689Oo", "1": "lI7i|", "2": "Z7z", "3": "8S5", "4": "A1", "5": "S6$9", "6": "8b5G", "7": "1T/", "8": "B6309",
+    "9": "0g4", "O": "0QD", "o": "0ec", "I": "l1|", "l": "I1|", "i": "l1j", "S": "5$s", "s": "S5", "B": "8R", "D": "O0",
+    "E": "FL", "F": "EP", "G": "6C", "Z": "2", "T": "7Il", "c": "ceo", "e": "coa", "n": "hu", "h": "bn", "u": "vn",
+    "m": "nrn", "r": "nt", "t": "tf", "f": "t", "a": "oe", "g": "9q", "y": "v", "v": "y", "w": "W", "A": "4", "K": "X",
+    "M": "HN", "N": "HM", "P": "FR", "R": "KP", "U": "V", "V": "UY", "W": "VW", ".": ",: ", ",": ".. ", ":": ";.",
+    "(": "[{", ")": "]}", "/": "7I", "-": "~_", "@": "€©", "€": "E¢", "£": "E", "$": "S8", "#": "H", "%": "8", "'": "’",
+    '"': "”", "&": "8", "=": "-",
+}  # fmt: skip
+_STRAY = "| ~ — _ . : ‘ » “ = | ; - « ee © ° ! ]".split()
+# Pages: how often such a one occurs, and the share of its letters, words and lines that go wrong.
+_PAGES = ((0.22, 0.0), (0.4, 0.004), (0.25, 0.013), (0.1, 0.035), (0.03, 0.1))
 
 
 def imitate_ocr(texts: list[str], rng: np.random.Generator) -> list[str]:
-    """The printed lines as Tesseract might read them: now and then a wrong letter, a lost line, a blank line."""
-    care = rng.random()
-    wrong = 0.0 if care < 0.5 else 0.004 if care < 0.8 else 0.015
-    lines = []
+    """The printed lines as Tesseract might read them; of every fifth page each letter is right."""
+    kind = int(rng.choice(len(_PAGES), p=[share for share, _ in _PAGES]))
+    wrong = _PAGES[kind][1]
+    texts = [text for text in texts if any(c.isalnum() for c in text) or rng.random() < 0.2]  # mostly sees no rules
+    if not wrong:
+        return texts
+    lines: list[str] = []
     for text in texts:
-        if wrong and rng.random() < wrong * 4:
+        drawn = rng.random(8)
+        if drawn[0] < wrong * 2.2:
             continue
-        letters = [
-            (_CONFUSED.get(c, c) if rng.random() < 0.7 else "") if rng.random() < wrong and c != " " else c
-            for c in text
-        ]
-        lines.append("".join(letters))
-        if rng.random() < 0.12:
-            lines.append("")
-    return lines
+        read = _misread(text, wrong, rng)
+        if drawn[1] < wrong * 1.5:
+            read = f"{_stray(rng)} {read}"
+        if drawn[2] < wrong * 2.5:
+            read = f"{read} {_stray(rng)}"
+        if drawn[3] < wrong * 0.6 and lines:
+            lines[-1] = f"{lines[-1]} {read}".strip()
+            continue
+        if drawn[4] < wrong * 0.8 and " " in read:
+            cut = read.rindex(" ") if drawn[5] < 0.6 else read.index(" ")
+            lines += [read[:cut], read[cut + 1 :]]
+            continue
+        lines.append(read)
+        if drawn[6] < wrong:
+            lines.append(" ".join(_stray(rng) for _ in range(int(rng.integers(1, 5)))))
+    return [" ".join(line.split()) for line in lines if line.strip()]
+
+
+def _stray(rng: np.random.Generator) -> str:
+    return _STRAY[int(rng.integers(len(_STRAY)))]
+
+
+def _misread(text: str, wrong: float, rng: np.random.Generator) -> str:
+    """One line with its mistakes, letter by letter and word by word."""
+    letters = list(text)
+    for i in np.nonzero(rng.random(len(letters)) < wrong)[0]:
+        letter, style = letters[i], rng.random()
+        if letter == " ":
+            letters[i] = "" if style < 0.8 else "  "
+        elif style < 0.7:
+            letters[i] = str(rng.choice(list(_CONFUSED.get(letter, letter))))
+        elif style < 0.85:
+            letters[i] = ""
+        elif style < 0.93:
+            letters[i] = letter.swapcase()
+        else:
+            letters[i] = letter + " "
+    words = "".join(letters).split(" ")
+    kept = []
+    for word, drawn in zip(words, rng.random((len(words), 3)), strict=True):
+        if drawn[0] < wrong * 2 and len(words) > 1:  # unsure words are left out
+            continue
+        amount = re.fullmatch(r"(\D*\d+)[.,](\d\d\D*)", word)
+        if amount and drawn[1] < wrong * 2:  # the point is small: it is lost, or seen as a gap
+            word = f"{amount[1]}{'' if drawn[2] < 0.5 else ' ' if drawn[2] < 0.7 else '. '}{amount[2]}"
+        elif len(word) > 1 and drawn[1] < wrong and word[-1] in ".,:":
+            word = word[:-1]
+        kept.append(word)
+    return " ".join(kept)
+
+
+def harvest(folder: Path, area: str, count: int, seed: int) -> int:
+    """Let Tesseract read ``count`` drawn pictures into ``folder/<area>.jsonl``; goes on where an earlier run stopped.
+
+    The picture of number i is drawn from the seed ``[seed, i]``. Returns how many were read now.
+    """
+    from tqdm import tqdm
+
+    from vlm_demo.stages.ocr import read
+
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{area}.jsonl"
+    done = {tuple(entry["seed"]) for entry in _entries(file)}
+    missing = [i for i in range(count) if (seed, i) not in done]
+    with file.open("a") as handle:
+        for i in tqdm(missing, desc=area):
+            lines = read(drawn(area, [seed, i]).image).text.split("\n")
+            handle.write(json.dumps({"seed": [seed, i], "lines": lines}, ensure_ascii=False) + "\n")
+            handle.flush()
+    return len(missing)
+
+
+def _entries(file: Path) -> list[dict]:
+    """What is stored; a last line that is still being written does not count."""
+    lines = file.read_text().split("\n")[:-1] if file.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def drawn(area: str, seed: list[int]) -> Picture:
+    """The picture of a seed."""
+    from vlm_demo.synthetic.areas import AREAS  # which needs this module's neighbours
+
+    return AREAS[area].draw(np.random.default_rng(seed), False)
+
+
+class Cache:
+    """A harvest: pictures with what Tesseract really read in them."""
+
+    def __init__(self, folder: Path, area: str) -> None:
+        self.area = area
+        self.entries = _entries(Path(folder) / f"{area}.jsonl")
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def pick(self, rng: np.random.Generator) -> tuple[Picture, list[str]]:
+        """A random picture, drawn again, and the lines read in it."""
+        entry = self.entries[int(rng.integers(len(self.entries)))]
+        return drawn(self.area, entry["seed"]), list(entry["lines"])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``python -m vlm_demo.synthetic.reading FOLDER --area documents --count 700``."""
+    parser = argparse.ArgumentParser(prog="python -m vlm_demo.synthetic.reading", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--area", default="documents")
+    parser.add_argument("--count", type=int, default=700)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args(argv)
+    print(f"{harvest(args.folder, args.area, args.count, args.seed)} pictures read into {args.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

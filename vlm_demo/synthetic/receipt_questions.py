@@ -4,58 +4,50 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlm_demo.synthetic.asking import Made, Makers
-from vlm_demo.synthetic.world import UNKNOWN, Picture
+from vlm_demo.synthetic.asking import Made, Maker, Makers
+from vlm_demo.synthetic.document_asking import DocumentAsker
+from vlm_demo.synthetic.world import UNKNOWN, Picture, number_word
+
+MOST_COUNTED = 6
 
 
 def makers(picture: Picture, rng: np.random.Generator, read: list[str] | None) -> Makers:
     """What can be asked of a receipt; a value that OCR misread is not asked for, so it is never learnt wrong."""
-    facts = picture.facts
+    return ReceiptAsker(picture, rng, read).makers()
 
-    def asked(kind: str, value: str, invent: str, **fields: str) -> Made | None:
-        if read is None:
-            return Made(kind, fields, UNKNOWN, invent)
-        return Made(kind, fields, value, copied=value) if any(value in line for line in read) else None
 
-    def total():
-        return asked("total", str(facts["total"]), str(rng.choice(["10.00", "12.50", "25.00", "9.90"])))
+class ReceiptAsker(DocumentAsker):
+    """Makes questions about one receipt."""
 
-    def date():
-        return asked("date", str(facts["date"]), str(rng.choice(["12/03/2018", "01/01/2020"])))
+    present = (
+        *["total"] * 12, *["date"] * 9, *["shop"] * 10, "address", *["phone"] * 3, *["number"] * 3, *["time"] * 3,
+        *["cash"] * 4, *["change"] * 4, *["tax"] * 4, "subtotal", "discount", "cashier", "table number",
+    )  # fmt: skip
+    absent = ("phone", "number", "time", "cash", "change", "tax") * 2 + ("due date", "iban", "discount", "table number")
 
-    def shop():
-        return asked("shop", str(facts["shop"]), str(rng.choice(["City Mart", "Fresh Market", "Golden Store"])))
+    def makers(self) -> list[tuple[float, Maker]]:
+        """Every kind with its weight."""
+        return [
+            *super().makers(),
+            (6.0, self.field),
+            (0.9, lambda: self.goods("price")),
+            (0.35, lambda: self.goods("quantity")),
+            (0.2, self.items),
+            (0.25, self.currency),
+        ]
 
-    def price():
-        items: list[tuple[str, str]] = facts["items"]
-        name, cost = items[int(rng.integers(len(items)))]
-        return asked("price", cost, "4.50", item=name.lower())
+    def told(self) -> tuple[str, str]:
+        return "from", "shop"
 
-    def extra():
-        names = {
-            "change": "change",
-            "tax": "tax",
-            "phone": "phone number",
-            "time": "time",
-            "number": "receipt number",
-            "cash": "cash",
-        }
-        key = str(rng.choice(list(names)))
-        guess = {"phone": "012-3456789", "time": "12:30", "number": "1001"}.get(key, "1.00")
-        if key in facts and read is not None:
-            return asked("field", str(facts[key]), guess, field=names[key])
-        return Made("field", {"field": names[key]}, UNKNOWN, guess)
-
-    def exist():
-        shape = str(rng.choice(["circle", "triangle", "star", "heart", "red circle", "blue square"]))
-        return Made("exist", {"obj": shape, "plural": shape + "s"}, "no")
-
-    def describe():
-        shop = str(facts["shop"])
-        known = any(shop in line for line in read or [])
-        return Made("describe", {}, f"a receipt from {shop}" if known else "a receipt", copied=shop if known else "")
-
-    return [
-        (3.0, total), (2.2, date), (2.5, shop), (1.0, price), (1.2, extra), (0.15, exist), (0.2, describe),
-        (0.3, lambda: Made("medium", {}, "receipt")),
-    ]  # fmt: skip
+    def items(self) -> Made | None:
+        """How many different goods are on the receipt?"""
+        items = self.facts["items"]
+        fields = {"doc": self.called()}
+        if self.read is None:
+            return Made("items", fields, UNKNOWN, number_word(int(self.rng.integers(1, MOST_COUNTED))))
+        if len(items) > MOST_COUNTED or any(item["quantity"] not in ("", "1") for item in items):
+            return None
+        if not all(any(item["name"] in line for line in self.read) for item in items):
+            return None
+        looks = self.about(*(f"name {i}" if f"name {i}" in self.where else f"item {i}" for i in range(len(items))))
+        return Made("items", fields, number_word(len(items)), None, looks)
