@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,8 +13,9 @@ from transformers import PreTrainedTokenizerFast
 
 from vlm_demo.synthetic.areas import AREAS
 from vlm_demo.synthetic.questions import ask, transcript
-from vlm_demo.synthetic.reading import imitate_ocr
+from vlm_demo.synthetic.reading import Cache, imitate_ocr
 from vlm_demo.synthetic.scenes import draw_scene
+from vlm_demo.synthetic.screen_html import read_rendered
 from vlm_demo.synthetic.world import Picture
 from vlm_demo.training.packing import Packer, collate
 from vlm_demo.training.patches import GRID, PatchLabels, model_pixels, patch_labels, places
@@ -41,8 +43,31 @@ PORTIONS = {
     "text": Portion(0.04, (0, 0), (6, 10)),
     "copy": Portion(0.02, (0, 0)),  # random tokens to be repeated
 }
+READ_FOR_REAL, RENDERED = 0.35, 0.2  # of documents with OCR, and of screens, where a library has them
 PATCH_SHARES = {"scenes": 0.5, "solids": 0.15, "charts": 0.15, "screens": 0.12, "documents": 0.08}
 LARGE = 0.4  # of the scenes that teach the encoder, those of few large shapes
+
+
+class Library:
+    """Pictures that took longer to make than training can wait for: documents with what the real Tesseract read in
+    them (``folder/ocr``, `synthetic/reading.py`) and screens by a real browser (``folder/screens``,
+    `synthetic/screen_html.py`). Where there are none, all are drawn and read on the spot."""
+
+    def __init__(self, folder: Path) -> None:
+        self.documents, self.screens = Cache(folder / "ocr", "documents"), read_rendered(folder / "screens")
+
+    def draw(self, name: str, rng: np.random.Generator, reads: bool) -> tuple[Picture, list[str] | None]:
+        """A picture of the area and its OCR lines, None without ``reads``."""
+        if name == "documents" and reads and len(self.documents) and rng.random() < READ_FOR_REAL:
+            return self.documents.pick(rng)
+        if name == "screens" and self.screens and rng.random() < RENDERED:
+            picture = self.screens[int(rng.integers(len(self.screens)))]
+        else:
+            picture = AREAS[name].draw(rng, False)
+        if reads:
+            return picture, imitate_ocr(picture.facts["texts"], rng)
+        stray = not picture.facts.get("texts") and rng.random() < 0.03
+        return picture, _nothing_much(rng) if stray else None
 
 
 def _picture_parts(picture: Picture, labels: PatchLabels) -> tuple[np.ndarray, ...]:
@@ -92,22 +117,27 @@ class PatchBatches(IterableDataset):
 
 class QuestionBatches(IterableDataset):
     """Batches of pictures with patch labels and packed questions; each batch is of one of PORTIONS, and without
-    ``blind`` of one that has pictures."""
+    ``blind`` of one that has pictures; some come from the ``library``."""
 
-    def __init__(self, seed: int, start: int, tokenizer: PreTrainedTokenizerFast, blind: bool = True) -> None:
-        self.seed, self.start, self.tokenizer = seed, start, tokenizer
+    def __init__(
+        self, seed: int, start: int, tokenizer: PreTrainedTokenizerFast, library: Path, blind: bool = True
+    ) -> None:
+        self.seed, self.start, self.tokenizer, self.library = seed, start, tokenizer, library
         self.shares = {name: part.share for name, part in PORTIONS.items() if blind or part.plain[0]}
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         worker = torch.utils.data.get_worker_info()
         number = self.start + worker.id
         packer, text_packer = Packer(self.tokenizer, GRID * GRID), Packer(self.tokenizer, 0)
+        library = Library(self.library)
         while True:
             rng = np.random.default_rng([self.seed, 3, number])
-            yield self.batch(rng, packer, text_packer)
+            yield self.batch(rng, packer, text_packer, library)
             number += worker.num_workers
 
-    def batch(self, rng: np.random.Generator, packer: Packer, text_packer: Packer) -> dict[str, torch.Tensor]:
+    def batch(
+        self, rng: np.random.Generator, packer: Packer, text_packer: Packer, library: Library
+    ) -> dict[str, torch.Tensor]:
         """One batch, drawn from ``rng``."""
         shares = np.array(list(self.shares.values()))
         name = str(rng.choice(list(self.shares), p=shares / shares.sum()))
@@ -115,17 +145,12 @@ class QuestionBatches(IterableDataset):
             length = int(rng.integers(*COPIED_TOKENS))
             return collate([text_packer.exercise(length, rng) for _ in range(COPIES)], text_packer.pad)
         blind = name == "text"
-        area = AREAS["documents" if blind else name]
-        reads = blind or rng.random() < area.reads
+        area = "documents" if blind else name
+        reads = blind or rng.random() < AREAS[area].reads
         pictures, asked = PORTIONS[name].reading if reads else PORTIONS[name].plain
         parts, packed = [], []
         for _ in range(pictures):
-            picture = area.draw(rng, False)
-            read: list[str] | None = None
-            if reads:
-                read = imitate_ocr(picture.facts["texts"], rng)
-            elif rng.random() < 0.03 and not picture.facts.get("texts"):
-                read = _nothing_much(rng)
+            picture, read = library.draw(area, rng, reads)
             questions = ask(picture, asked, rng, read)
             if name in ("documents", "text") and read and rng.random() < 0.2:
                 questions.append(transcript(read[:20], rng))

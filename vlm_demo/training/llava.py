@@ -309,7 +309,7 @@ def train(
 
     def asking(name: str, groups, offset: int) -> None:
         def batches(at: int):
-            return loader(QuestionBatches(seed + offset, at, tokenizer, blind=name != "align"), workers)
+            return loader(QuestionBatches(seed + offset, at, tokenizer, folder.parent, blind=name != "align"), workers)
 
         loss_of = partial(answer_loss, model=model, head=head, words=words, stage=name, device=device)
         stage(name, whole, groups, batches, loss_of)
