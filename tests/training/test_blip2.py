@@ -1,0 +1,236 @@
+"""Who sees whom in the Q-Former, what its passes have to do with transformers' own, and that the recipe runs."""
+
+import pytest
+import torch
+import transformers
+from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig
+
+from vlm_demo.training import blip2, llava, objectives
+from vlm_demo.training.blip2 import additive, refold, side_by_side, who_sees_whom
+from vlm_demo.training.patches import as_pixel_values
+from vlm_demo.training.start import prepare
+
+SMALL = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+
+
+@pytest.fixture
+def model(tokenizer, monkeypatch):
+    torch.manual_seed(0)
+    monkeypatch.setattr(blip2, "LAYERS", 2)
+    vision = CLIPVisionConfig(**SMALL, image_size=32, patch_size=16)
+    text = LlamaConfig(vocab_size=len(tokenizer), pad_token_id=0, **SMALL)
+    made = blip2.build(tokenizer, vision, text).eval()
+    # Larger weights than untrained ones have, so that what is seen shows.
+    for parameter in made.retrieval.qformer.parameters():
+        if parameter.ndim == 2:
+            parameter.data.mul_(4)
+    torch.nn.init.normal_(made.retrieval.query_tokens)
+    return made
+
+
+@pytest.fixture
+def features():
+    return torch.randn(1, 5, 64, generator=torch.Generator().manual_seed(1))
+
+
+IDS = torch.tensor([[1, 20, 30, 40, 2]])
+
+
+def _changed_at(place):
+    ids = IDS.clone()
+    ids[..., place] = 50
+    return ids
+
+
+def _differs(one, two):
+    """Which positions differ, of [1, …, n, d]."""
+    return ((one - two).abs().amax(-1) > 1e-5).flatten().tolist()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_under_the_lm_mask_a_later_token_changes_no_query_and_no_earlier_token(model, features, attention):
+    model.retrieval.set_attn_implementation(attention)
+    queries, (texts,) = model.joint(features, [IDS], ("lm",))
+    again, (told,) = model.joint(features, [_changed_at(3)], ("lm",))
+    assert _differs(queries, again) == [False] * blip2.QUERIES
+    assert _differs(texts, told) == [False, False, False, True, True]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_under_the_itc_mask_text_and_picture_know_nothing_of_one_another(model, features, attention):
+    model.retrieval.set_attn_implementation(attention)
+    queries, (texts,) = model.joint(features, [IDS], ("itc",))
+    again, (told,) = model.joint(features, [_changed_at(3)], ("itc",))
+    assert _differs(queries, again) == [False] * blip2.QUERIES and all(_differs(texts, told))
+    _, (elsewhere,) = model.joint(features + 1, [IDS], ("itc",))
+    assert not any(_differs(texts, elsewhere))
+    torch.testing.assert_close(queries[:, 0], model.queried(features), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(texts, model.read(IDS), atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_under_the_itm_mask_all_see_all(model, features):
+    queries, (texts,) = model.joint(features, [IDS], ("itm",))
+    again, (told,) = model.joint(features, [_changed_at(4)], ("itm",))
+    assert all(_differs(queries, again)) and all(_differs(texts, told))
+
+
+@torch.no_grad()
+def test_groups_side_by_side_are_as_if_alone(model, features):
+    kinds = ("itm", "lm", "itc")
+    ids = [IDS, _changed_at(2), torch.tensor([[1, 7, 2, 0]])]
+    queries, texts = model.joint(features, ids, kinds)
+    for i, kind in enumerate(kinds):
+        alone, (told,) = model.joint(features, ids[i : i + 1], (kind,))
+        torch.testing.assert_close(queries[:, i], alone[:, 0], atol=1e-4, rtol=1e-4)
+        real = ids[i] != 0
+        torch.testing.assert_close(texts[i][real], told[real], atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_itc_and_itm_are_what_transformers_computes(model):
+    parts = model.retrieval
+    values = torch.randn(2, 3, 32, 32)
+    features = parts.vision_model(values).last_hidden_state
+    ids = torch.tensor([[1, 20, 30, 2], [1, 40, 2, 0]])
+    image = torch.full((2, blip2.QUERIES), model.generator.config.image_token_id)
+    prompt = torch.cat([image, ids], 1)
+    mask = torch.cat([torch.ones_like(image), (ids != 0).long()], 1)
+    theirs = parts(values, prompt, mask)
+    queries, (texts,) = model.joint(features, [ids], ("itc",))
+    pictures, told = parts.vision_projection(queries[:, 0]), parts.text_projection(texts[:, 0])
+    torch.testing.assert_close(objectives.similarities(pictures, told), theirs.logits_per_image, atol=1e-5, rtol=1e-4)
+    theirs = parts(values, prompt, mask, use_image_text_matching_head=True)
+    judged, _ = model.joint(features, [ids], ("itm",))
+    mine = parts.itm_head(judged[:, 0]).mean(1)
+    torch.testing.assert_close(mine, theirs.logits_per_image, atol=1e-5, rtol=1e-4)
+
+
+def test_masks_are_additive_and_leave_no_row_empty():
+    present = torch.tensor([[True, True, False]])
+    for kind in ("itc", "itm", "lm"):
+        allowed = side_by_side([who_sees_whom(kind, 2, present)] * 2, 2)
+        mask = additive(allowed, torch.float32)
+        assert mask.shape == (1, 1, 10, 10) and mask.dtype == torch.float32
+        assert (mask == 0).any(-1).all() and torch.equal(mask[:, 0] == 0, allowed)
+        assert not allowed[0, :2, 2:4].any() and not allowed[0, 4:6, 6].any()
+
+
+@torch.no_grad()
+def test_the_folded_encoder_begins_near_its_teacher():
+    torch.manual_seed(0)
+    config = llava.vision_config()
+    teacher = CLIPVisionModel(config).eval()
+    prepare(teacher)
+    torch.nn.init.normal_(teacher.pre_layrnorm.weight, 1, 0.2)
+    torch.nn.init.normal_(teacher.pre_layrnorm.bias, 0, 0.2)
+    text = LlamaConfig(vocab_size=10, pad_token_id=0, **SMALL)
+
+    class Ten:
+        pad_token_id = 0
+
+        def __len__(self):
+            return 10
+
+        def convert_tokens_to_ids(self, _token):
+            return 3
+
+    student = blip2.build(Ten(), config, text).retrieval.vision_model.eval()
+    values = torch.rand(4, 3, config.image_size, config.image_size)
+    wanted = teacher(values).last_hidden_state
+    before = blip2.distance(student(values).last_hidden_state, wanted)
+    refold(student, teacher, values)
+    after = blip2.distance(student(values).last_hidden_state, wanted)
+    assert float(before) > 1 and float(after) < 0.1 * float(before)
+    own = teacher.pre_layrnorm(teacher.embeddings(values))[:, :1]
+    torch.testing.assert_close(student.embeddings(values)[:, :1], own, atol=1e-5, rtol=1e-4)
+
+
+COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
+
+
+def _toy(tokenizer):
+    """Pictures of one colour each, with a caption that names it and one that names another."""
+    names = list(COLOURS)
+    pixels = torch.stack([torch.tensor(rgb).expand(32, 32, 3) for rgb in COLOURS.values()]).to(torch.uint8)
+    word = [tokenizer(f" {name}", add_special_tokens=False).input_ids[0] for name in names]
+    rows = []
+    for i in range(len(names)):
+        true, wrong = word[i], word[(i + 1) % len(names)]
+        rows.append([[1, said, 2] for said in (true, wrong)])
+    return {
+        "pixels": pixels,
+        "full": torch.tensor(rows),
+        "claims": torch.tensor(rows)[:, None],
+        "same": torch.eye(len(names), dtype=torch.bool),
+        "area": torch.zeros(len(names), dtype=torch.int64),
+    }
+
+
+def test_a_wrong_caption_lowers_the_probability_of_a_match(model, tokenizer):
+    batch = _toy(tokenizer)
+    model.generator.requires_grad_(False)
+    trained = [p for group in blip2.qformer_groups(model) for p in group["params"]]
+    for parameter in trained:
+        parameter.requires_grad_(True)
+    optimizer = torch.optim.AdamW(trained, lr=2e-3, fused=True)
+    first = None
+    for _ in range(40):
+        losses = blip2.represent_loss(batch, model, 5, "cpu")
+        optimizer.zero_grad()
+        losses["total"].backward()
+        optimizer.step()
+        first = first or {key: float(value.detach()) for key, value in losses.items()}
+    assert losses["itm"] < 0.7 * first["itm"] and losses["itc"] < first["itc"] and losses["lm"] < 0.5 * first["lm"]
+    with torch.no_grad():
+        features = model.retrieval.vision_model(as_pixel_values(batch["pixels"])).last_hidden_state
+        judged, _ = model.joint(features, [batch["full"][:, 0], batch["full"][:, 1]], ("itm", "itm"))
+        match = model.retrieval.itm_head(judged).mean(2).softmax(-1)[..., 1]
+    assert (match[:, 0] > match[:, 1] + 0.2).all()
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory, tokenizer):
+    folder = tmp_path_factory.mktemp("start")
+    torch.manual_seed(0)
+    llava.save(llava.build(tokenizer), tokenizer, folder)
+    return folder
+
+
+def test_the_recipe_trains_each_part_in_its_stage_alone(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(blip2, "SHARES", dict.fromkeys(blip2.SHARES, 1.0))
+    monkeypatch.setattr(blip2, "BATCH", 4)
+    monkeypatch.setattr(blip2, "LAYERS", 1)
+    done = blip2.train(tmp_path, 0.12, 3, "cpu", 1, False, start)
+    assert list(done) == list(blip2.SHARES) and all(stage["steps"] for stage in done.values())
+    vision = torch.load(tmp_path / "refit.pt", weights_only=True)["vision"]
+    one, two = (torch.load(tmp_path / f"{name}.pt", weights_only=True)["model"] for name in ("represent", "generate"))
+    assert all(torch.equal(two[f"retrieval.vision_model.{key}"], value) for key, value in vision.items())
+    moved = {key.split(".")[1] for key in two if not torch.equal(one[key], two[key])}
+    assert "language_projection" in moved and "language_model" not in moved and "vision_model" not in moved
+    llama, _ = blip2.load(start)
+    kept = two["generator.language_model.lm_head.weight"]
+    assert torch.equal(kept, llama.lm_head.weight)
+    assert done["represent"]["trainable"] < done["generate"]["trainable"]
+    again = blip2.train(tmp_path, 0.12, 3, "cpu", 1, True, start)
+    assert again == done
+    model, _ = blip2.load_latest(tmp_path)
+    assert all(torch.equal(value, two[key]) for key, value in model.state_dict().items())
+    assert model.generator.qformer is model.retrieval.qformer
+
+
+def test_both_classes_load_one_checkpoint(model, tokenizer, tmp_path):
+    values, ids = torch.randn(1, 3, 32, 32), torch.tensor([[1, 20, 30, 2]])
+    model.temperature.log_scale.data.fill_(3.0)
+    blip2.save(model, tokenizer, tmp_path)
+    prompt = torch.cat([torch.full((1, blip2.QUERIES), model.generator.config.image_token_id), ids], 1)
+    for kind, own in (("ForConditionalGeneration", "generator"), ("ForImageTextRetrieval", "retrieval")):
+        made, report = getattr(transformers, f"Blip2{kind}").from_pretrained(tmp_path, output_loading_info=True)
+        assert not report["missing_keys"] and made.config.itc_log_scale == 3.0
+        mine = getattr(model, own).float().eval()
+        theirs = made.float().eval()
+        assert all(torch.equal(value, mine.state_dict()[key]) for key, value in theirs.state_dict().items())
+        logits = theirs(pixel_values=values, input_ids=prompt, attention_mask=torch.ones_like(prompt))
+        assert torch.isfinite(logits.logits if own == "generator" else logits.logits_per_image).all()
