@@ -30,34 +30,46 @@ def measure(checkpoint: Path, per_kind: int, seed: int = HELD_OUT_SEED) -> dict[
     return reports
 
 
-def write(checkpoint: Path, stages: dict[str, dict], reports: dict[str, dict], commands: str) -> None:
+def write(family: str, checkpoint: Path, stages: dict[str, dict], reports: dict[str, dict], commands: str) -> None:
     """Write ``checkpoint/README.md`` and the figures it shows, ``checkpoint/figures.json``; ``commands`` are the lines
     that started and resumed the training."""
+    told = FAMILIES[family]
     (checkpoint / "figures.json").write_text(json.dumps({"stages": stages, "held_out": reports}, indent=1) + "\n")
     with safe_open(checkpoint / "model.safetensors", framework="pt") as weights:
         sizes: dict[str, int] = {}
         for key in weights.keys():  # noqa: SIM118 - a safetensors handle is no dict
             shape = weights.get_slice(key).get_shape()
-            part = next((p for p in PARTS if p in key), "language model")
+            part = next((p for p in PARTS if p in key), told["rest"])
             sizes[part] = sizes.get(part, 0) + _product(shape)
     lines = [
-        _HEAD.format(commands=commands.strip(), total=sum(sizes.values()) / 1e6),
+        _HEAD.format(family=family, commands=commands.strip(), total=sum(sizes.values()) / 1e6, **told),
         "| part | parameters |",
         "|---|---|",
     ]
     lines += [f"| {PARTS.get(part, part)} | {count / 1e6:.2f} M |" for part, count in sizes.items()]
-    lines += ["", _TRAINING, "", "| stage | steps | pictures | minutes | last loss |", "|---|---|---|---|---|"]
+    heads = ("stage", "steps", "pictures", "minutes", "trainable", "last loss")
+    lines += [
+        "",
+        "## Training",
+        "",
+        _DATA + told["training"],
+        "",
+        f"| {' | '.join(heads)} |",
+        "|---" * len(heads) + "|",
+    ]
     for name, stage in stages.items():
-        row = (stage["steps"], stage["examples"], stage["seconds"] / 60, stage["total"])
-        lines.append(f"| {name} | {row[0]:,} | {row[1]:,} | {row[2]:.0f} | {row[3]:.3f} |")
-    lines += ["", _FIGURES, "", "| area | kind | n | right | 95 % interval |", "|---|---|---|---|---|"]
+        trainable = f"{stage['trainable'] / 1e6:.2f} M" if "trainable" in stage else "–"
+        row = (f"{stage['steps']:,}", f"{stage['examples']:,}", f"{stage['seconds'] / 60:.0f}", trainable)
+        lines.append(f"| {name} | {' | '.join(row)} | {stage['total']:.3f} |")
+    if reports:
+        lines += ["", _FIGURES, "", "| area | kind | n | right | 95 % interval |", "|---|---|---|---|---|"]
     for area, report in reports.items():
         if area == "pointing":
             lines.append(_row(area, "hottest point in the named object's box", report["pointing"]))
             continue
         lines.append(_row(f"**{area}**", "**all**", report["overall"]))
         lines += [_row(area, kind, score) for kind, score in sorted(report["kinds"].items())]
-    lines += ["", _LIMITS]
+    lines += ["", "## Limits", "", told["limits"]]
     (checkpoint / "README.md").write_text("\n".join(lines) + "\n")
 
 
@@ -74,31 +86,68 @@ def _product(shape: list[int]) -> int:
     return total
 
 
-PARTS = {"vision_tower": "vision encoder", "multi_modal_projector": "projector"}
-_HEAD = """# llava (embedded)
+PARTS = {
+    "vision_tower": "vision encoder",
+    "vision_model": "vision encoder",
+    "multi_modal_projector": "projector",
+    "qformer": "Q-Former",
+    "language_projection": "language projection",
+    "gated_cross_attn": "gated cross-attention",
+    "language_model": "language model",
+}
+_HEAD = """# {family} (embedded)
 
-A small LLaVA trained from nothing in this repository: CLIP-style ViT → two-layer projector → LLaMA-style language
-model, {total:.1f} M parameters in bf16. An ordinary `LlavaForConditionalGeneration` checkpoint. How it was trained:
+{what}.
+{total:.1f} M parameters in bf16; an ordinary `{name}` checkpoint. How it was trained:
 
 ```
 {commands}
 ```
 """
-_TRAINING = """## Training
-
-Data: coloured-shape scenes, simple bar charts and till receipts, drawn on the fly by `vlm_demo/synthetic` from the
-seed, with up to sixteen questions a picture; nothing else. Objectives: patch labels from the exact outlines (`vit`),
-then the next token of the answers and the words of each image token with the encoder frozen (`align`), then all of it
-together (`tune`). In both of these a few attention heads of the language model are shown where to look: at the things
-that an answer is about, at the things to be counted, at the OCR token that it copies (`vlm_demo/training/gaze.py`). Two
-CPU cores, bf16 autocast; loss curves lie beside the checkpoints in `runs/`."""
+_DATA = """Data: scenes of coloured shapes, ray-traced solids, charts, screens and documents, drawn on the fly by
+`vlm_demo/synthetic` from the seed; nothing else. bf16 autocast; loss curves lie beside the checkpoints in `runs/`.
+"""
 _FIGURES = """## Figures
 
-Held out: other seeds, the two phrasings of each kind and the typeface that training never saw; receipts are read by
-the real Tesseract. Unanswerable questions (`absent`) are asked with the evidence-only rule and count as right if the
-answer is "unknown"; of the others every second one carries the rule."""
-_LIMITS = """## Limits
-
-It knows drawn shapes, simple bar charts and till receipts, and nothing of photographs. It cannot read text without
-OCR. Counting three things or more, naming several in order, the labels of bars and very small things are where it errs
-most; the table says how often. One picture a conversation is what it was trained on."""
+Held out: other seeds, the two phrasings of each kind, the fonts and the chart renderer that training never saw;
+documents and screens are read by the real Tesseract. Unanswerable questions (`absent`) are asked with the evidence-only
+rule and count as right if the answer is "unknown"; of the others every second one carries the rule."""
+# Prose of the cards, wrapped as it is written out.
+FAMILIES = {
+    "llava": {
+        "what": "A small LLaVA trained from nothing in this repository",
+        "name": "LlavaForConditionalGeneration",
+        "rest": "language model",
+        "training": """Objectives: patch labels from the exact outlines (`vit`), the next token of the answers, the
+picture being told in words (`read`), the same through the projector alone (`align`), then all of it together
+(`tune`). A few attention heads of the language model are shown where to look: at the things that an answer is about,
+at the things to be counted, at the OCR token that it copies (`vlm_demo/training/gaze.py`).""",
+        "limits": """It knows what it was drawn, and nothing of photographs. It cannot read text without OCR. One
+picture a conversation is what it was trained on. The table says where it errs.""",
+    },
+    "clip": {
+        "what": "The shared encoder and a text tower, brought together by the contrastive loss",
+        "name": "CLIPModel",
+        "rest": "text tower",
+        "training": """Objective: ITC with a learned temperature, over whole captions and single claims, each also
+against the same with one word changed. The encoder's last two layers are trained, all below is the shared encoder.""",
+        "limits": "It compares pictures with texts; it writes nothing, and knows nothing of photographs.",
+    },
+    "blip2": {
+        "what": "The shared encoder and language model, both frozen, joined by a Q-Former",
+        "name": "Blip2ForConditionalGeneration",
+        "rest": "Q-Former",
+        "training": """Objectives: the shared encoder's features (`refit`: this class has no layer norm before its
+first layer), ITC + ITM + LM on captions (`represent`), LM on answers through the frozen language model
+(`generate`).""",
+        "limits": """A picture is 32 queries here, so small things and many things are where it errs. It knows
+nothing of photographs.""",
+    },
+    "idefics": {
+        "what": "The shared encoder and language model, both frozen, joined by gated cross-attention",
+        "name": "IdeficsForVisionText2Text",
+        "rest": "language model",
+        "training": "Objective: LM on answers; the gated layers alone are trained, from closed gates.",
+        "limits": "It knows what it was drawn, and nothing of photographs.",
+    },
+}

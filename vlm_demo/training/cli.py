@@ -7,7 +7,11 @@ import hashlib
 import json
 import shlex
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
+
+from vlm_demo.training import card
 
 COMMANDS = "commands.txt"
 
@@ -15,19 +19,26 @@ COMMANDS = "commands.txt"
 def main(argv: list[str] | None = None) -> int:
     """Parse ``argv`` and train; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m vlm_demo train", description=__doc__)
-    parser.add_argument("family", choices=["llava"])
+    parser.add_argument("family", choices=["llava", "clip", "blip2", "idefics"])
     parser.add_argument("--minutes", type=float, default=75, help="wall-clock budget of all stages together")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of the training itself")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --runs")
-    parser.add_argument("--from", dest="start", type=Path, help="go on from an exported checkpoint")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        type=Path,
+        help="go on from this exported llava; the others' encoder and language model (default: OUT/llava)",
+    )
     parser.add_argument(
         "--stages", nargs="+", choices=["vit", "read", "align", "tune"], help="all, or with --from tune alone"
     )
-    parser.add_argument("--bridge", default="mlp", choices=["mlp", "linear"], help="the projector")
-    parser.add_argument("--retokenize", action="store_true", help="with --from: learn a new tokenizer all the same")
+    parser.add_argument("--bridge", default="mlp", choices=["mlp", "linear"], help="of llava: the projector")
+    parser.add_argument(
+        "--retokenize", action="store_true", help="of llava with --from: learn a new tokenizer all the same"
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of resumable checkpoints and logs")
     parser.add_argument("--out", type=Path, default=Path("assets/models"), help="the checkpoint goes to OUT/FAMILY")
     parser.add_argument("--export-only", action="store_true", help="train nothing; write the newest state to OUT")
@@ -38,13 +49,25 @@ def main(argv: list[str] | None = None) -> int:
 
     import torch
 
-    from vlm_demo.training import card, heatmaps, llava
-    from vlm_demo.training.world import save_world
-
     torch.set_num_threads(args.threads)
     folder, target = args.runs / args.family, args.out / args.family
+    if args.family != "llava":
+        args.start = args.start or args.out / "llava"
     if not args.export_only:
         note_command(folder, argv, args)
+    done, reports = _llava(args, folder, target) if args.family == "llava" else _bridge(args, folder, target)
+    commands = (folder / COMMANDS).read_text() if (folder / COMMANDS).exists() else ""
+    card.write(args.family, target, done, reports, commands)
+    print(f"saved {target}")
+    return 0
+
+
+def _llava(args: argparse.Namespace, folder: Path, target: Path) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Train and export LLaVA; what each stage did, and its figures."""
+    from vlm_demo.training import heatmaps, llava
+    from vlm_demo.training.world import save_world
+
+    if not args.export_only:
         stages = args.stages or (["tune"] if args.start else list(llava.SHARES))
         options = (args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
         llava.train(folder, *options, tuple(stages), args.retokenize, args.bridge)
@@ -53,12 +76,21 @@ def main(argv: list[str] | None = None) -> int:
     inside = save_world(model, target, args.seed)
     print("inside its world: " + ", ".join(f"{share:.1%} of {kind} pictures" for kind, share in inside.items()))
     heatmaps.choose(target, args.seed)
-    files = {name: folder / f"{name}.json" for name in llava.SHARES}
-    done = {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
-    commands = (folder / COMMANDS).read_text() if (folder / COMMANDS).exists() else ""
-    card.write(target, done, card.measure(target, args.per_kind), commands)
-    print(f"saved {target}")
-    return 0
+    return _done(folder, llava.SHARES), card.measure(target, args.per_kind)
+
+
+def _bridge(args: argparse.Namespace, folder: Path, target: Path) -> tuple[dict[str, dict], dict[str, dict]]:
+    """Train and export a family that stands on LLaVA's encoder and language model; what each stage did."""
+    recipe = import_module(f"vlm_demo.training.{args.family}")
+    if not args.export_only:
+        recipe.train(folder, args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
+    recipe.save(*recipe.load_latest(folder), target)
+    return _done(folder, recipe.SHARES), {}
+
+
+def _done(folder: Path, names: Iterable[str]) -> dict[str, dict]:
+    files = {name: folder / f"{name}.json" for name in names}
+    return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
 
 
 def note_command(folder: Path, argv: list[str] | None, args: argparse.Namespace) -> None:

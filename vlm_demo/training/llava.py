@@ -354,7 +354,7 @@ def load_latest(folder: Path, seed: int) -> tuple[LlavaForConditionalGeneration,
     """The model of the last stage that has a checkpoint, in float32."""
     tokenizer = _tokenizer(folder, seed)
     model = build(tokenizer)
-    name = next(name for name in reversed(SHARES) if (folder / f"{name}.pt").exists())
+    name = next(name for name in reversed(SHARES) if name != "vit" and (folder / f"{name}.pt").exists())
     model.load_state_dict(torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)["model"])
     return model.eval(), tokenizer
 
