@@ -20,7 +20,7 @@ def scenes(tmp_path_factory):
 
 
 def test_every_area_can_be_written_and_pointed_at():
-    assert set(AREAS) == {*areas.AREAS, "pointing"}
+    assert set(AREAS) == {*areas.AREAS, "pointing", "pope"}
     with pytest.raises(ValueError, match="unknown area 'moon'"):
         export(None, "moon", 1, 0)
 
@@ -63,3 +63,11 @@ def test_the_same_seed_writes_the_same_items(tmp_path):
         export(tmp_path / name, "pointing", 4, 3)
     one, two = ((tmp_path / name / "items.jsonl").read_text() for name in ("one", "two"))
     assert one == two and len(one.splitlines()) == 4
+
+
+def test_pope_asks_as_often_about_what_is_there_as_about_what_is_not(tmp_path):
+    counts = export(tmp_path, "pope", PER_KIND, 5)
+    lines = [json.loads(line) for line in (tmp_path / "items.jsonl").read_text().splitlines()]
+    assert set(counts) == {"pope random", "pope popular", "pope adversarial"} and set(counts.values()) == {PER_KIND}
+    for kind in counts:
+        assert [line["answer"] for line in lines if line["kind"] == kind].count("yes") == PER_KIND / 2

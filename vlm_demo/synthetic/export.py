@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from vlm_demo.synthetic import areas
 from vlm_demo.synthetic.asking import Question
+from vlm_demo.synthetic.pope import pope_items, popular
 from vlm_demo.synthetic.questions import ask
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.world import Picture
 
-AREAS = (*areas.AREAS, "pointing")
+AREAS = (*areas.AREAS, "pointing", "pope")
 MONEY = ("total", "price")
 POINTING_SIZE = (500, 240)
 
@@ -39,11 +40,15 @@ def export(folder: Path, area: str, per_kind: int, seed: int) -> Counter[str]:
         raise ValueError(f"unknown area {area!r}: choose one of {', '.join(AREAS)}")
     (folder / "img").mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
+    frequent = popular(seed) if area == "pope" else []
     with (folder / "items.jsonl").open("w") as handle:
         for number in tqdm(range(per_kind * 6), desc=area):
             rng = np.random.default_rng([seed, 99, AREAS.index(area), number])
             picture, ocr = _draw(area, rng)
-            items = pointing_items(picture, rng) if area == "pointing" else _questions(picture, rng, ocr)
+            if area == "pope":
+                items = pope_items(picture, rng, frequent)
+            else:
+                items = pointing_items(picture, rng) if area == "pointing" else _questions(picture, rng, ocr)
             kept = [item for item in items if counts[item["kind"]] < per_kind]
             if not kept:
                 continue
@@ -57,8 +62,8 @@ def export(folder: Path, area: str, per_kind: int, seed: int) -> Counter[str]:
 
 
 def _draw(area: str, rng: np.random.Generator) -> tuple[Picture, bool]:
-    if area == "pointing":
-        return draw_scene(rng, POINTING_SIZE), False
+    if area in ("pointing", "pope"):
+        return draw_scene(rng, POINTING_SIZE if area == "pointing" else None), False
     chosen = areas.AREAS[area]
     return chosen.draw(rng, True), bool(rng.random() < chosen.reads)
 

@@ -24,7 +24,7 @@ def measure(checkpoint: Path, per_kind: int, seed: int = HELD_OUT_SEED) -> dict[
     with tempfile.TemporaryDirectory() as place:
         for area in AREAS:
             folder = Path(place) / area
-            export(folder, area, per_kind if area != "pointing" else per_kind * 4, seed)
+            export(folder, area, per_kind * (4 if area in ("pointing", "pope") else 1), seed)
             items, skipped = reader.read(folder)
             reports[area] = evaluate(engine, folder, items, skipped).as_dict()
     return reports
@@ -68,7 +68,8 @@ def write(family: str, checkpoint: Path, stages: dict[str, dict], reports: dict[
             lines.append(_row(area, "hottest point in the named object's box", report["pointing"]))
             continue
         lines.append(_row(f"**{area}**", "**all**", report["overall"]))
-        lines += [_row(area, kind, score) for kind, score in sorted(report["kinds"].items())]
+        found = report["yes_no"] if area == "pope" else {}
+        lines += [_row(area, kind + _yes(found.get(kind)), score) for kind, score in sorted(report["kinds"].items())]
     lines += ["", "## Limits", "", told["limits"]]
     (checkpoint / "README.md").write_text("\n".join(lines) + "\n")
 
@@ -77,6 +78,10 @@ def _row(area: str, kind: str, score: dict) -> str:
     if not score["n"]:
         return f"| {area} | {kind} | 0 | – | – |"
     return f"| {area} | {kind} | {score['n']} | {score['accuracy']:.1%} | {score['low']:.1%} – {score['high']:.1%} |"
+
+
+def _yes(found: dict | None) -> str:
+    return f" (F1 {found['f1']:.2f}, yes {found['yes_ratio']:.0%})" if found and found["f1"] is not None else ""
 
 
 def _product(shape: list[int]) -> int:
