@@ -16,12 +16,14 @@ from tqdm import tqdm
 
 from vlm_demo.synthetic import areas
 from vlm_demo.synthetic.asking import Question
+from vlm_demo.synthetic.captions import full
 from vlm_demo.synthetic.pope import pope_items, popular
 from vlm_demo.synthetic.questions import ask
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.world import Picture
 
 AREAS = (*areas.AREAS, "pointing", "pope")
+CAPTIONS = "captions"
 MONEY = ("total", "price")
 POINTING_SIZE = (500, 240)
 
@@ -58,6 +60,29 @@ def export(folder: Path, area: str, per_kind: int, seed: int) -> Counter[str]:
                 if counts[item["kind"]] < per_kind:
                     counts[item["kind"]] += 1
                     handle.write(json.dumps({"image": name, **item}) + "\n")
+    return counts
+
+
+def export_captions(folder: Path, n: int, seed: int) -> Counter[str]:
+    """Write ``folder/img`` and ``folder/captions.jsonl``: ``n`` pictures of each area, area by area, with a caption
+    and the same with one word changed so that it is false (`captions.py`)."""
+    (folder / "img").mkdir(parents=True, exist_ok=True)
+    counts: Counter[str] = Counter()
+    with (folder / "captions.jsonl").open("w") as handle:
+        for index, area in enumerate(areas.AREAS):
+            number = 0
+            while counts[area] < n:
+                rng = np.random.default_rng([seed, 97, index, number])
+                number += 1
+                picture = areas.AREAS[area].draw(rng, True)
+                caption = full(picture, rng)
+                if caption is None:
+                    continue
+                name = f"img/{area}-{number:05}.png"
+                picture.image.save(folder / name)
+                line = {"image": name, "caption": caption.true, "wrong": caption.wrong, "kind": area}
+                handle.write(json.dumps(line) + "\n")
+                counts[area] += 1
     return counts
 
 
@@ -113,11 +138,14 @@ def main(argv: list[str] | None = None) -> int:
     """`python -m vlm_demo draw FOLDER AREA`."""
     parser = argparse.ArgumentParser(prog="python -m vlm_demo draw", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("area", choices=AREAS)
-    parser.add_argument("--per-kind", type=int, default=60, help="questions of each kind")
+    parser.add_argument("area", choices=(*AREAS, CAPTIONS))
+    parser.add_argument("--per-kind", type=int, default=60, help="questions of each kind, or captions of each area")
     parser.add_argument("--seed", type=int, default=1000)
     args = parser.parse_args(argv)
-    counts = export(args.folder, args.area, args.per_kind, args.seed)
+    if args.area == CAPTIONS:
+        counts = export_captions(args.folder, args.per_kind, args.seed)
+    else:
+        counts = export(args.folder, args.area, args.per_kind, args.seed)
     print(f"{sum(counts.values())} items of {len(counts)} kinds in {args.folder}")
     return 0
 

@@ -1,0 +1,132 @@
+"""Retrieval: pictures and captions → does the model find each one's own, and tell it from a false one?
+
+Reads a folder's captions.jsonl, one JSON object a line: `image` (a path relative to the folder), `caption`, true of it,
+`wrong`, the same with one word changed so that it is false, and `kind`. Knows `score` alone, so any engine with it can
+be measured.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.evaluation.report import Score
+
+FILE = "captions.jsonl"
+SHEET = 100  # captions that a picture is compared with
+
+
+class Engine(Protocol):
+    """What retrieval needs of a pipeline; the result has ``similarities``, and ``matches`` or None."""
+
+    def score(self, image: Any, texts: Sequence[str]) -> Any: ...
+
+
+@dataclass
+class Retrieval:
+    """What a run found, each as a `Score`.
+
+    Attributes:
+        text, image: whether, of the captions of a sheet, a picture's own comes first, and of the pictures a caption's.
+        apart: whether a picture's own caption is more similar to it than the same with one word changed.
+        match: whether the matching head gives the own caption at least a half, and the changed one less; a score for
+            every pair of picture and text.
+        better: whether it gives the own caption more than the changed one.
+        kinds: ``text`` for each kind.
+    """
+
+    text: Score = field(default_factory=Score)
+    image: Score = field(default_factory=Score)
+    apart: Score = field(default_factory=Score)
+    match: Score = field(default_factory=Score)
+    better: Score = field(default_factory=Score)
+    kinds: dict[str, Score] = field(default_factory=dict)
+
+    def rows(self) -> list[tuple[str, Score]]:
+        """What is shown, by name."""
+        rows = [
+            (f"caption of a picture, R@1 in {SHEET}", self.text),
+            (f"picture of a caption, R@1 in {SHEET}", self.image),
+            ("own caption nearer than one with a word changed", self.apart),
+        ]
+        if self.match.n:
+            rows += [("matching head, each pair right", self.match), ("matching head, own above changed", self.better)]
+        return rows + [(f"caption of a picture, {kind}", score) for kind, score in sorted(self.kinds.items())]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The scores as JSON-ready values."""
+        return {name: score.as_dict() for name, score in self.rows()}
+
+    def table(self) -> str:
+        """The scores for a person."""
+        rows = self.rows()
+        width = max(len(name) for name, _ in rows)
+        lines = [f"{'measured':<{width}}  {'n':>5}  accuracy  95 % interval"]
+        for name, score in rows:
+            told = score.as_dict()
+            figures = f"{told['accuracy']:8.1%}  {told['low']:.1%} to {told['high']:.1%}" if score.n else "       -"
+            lines.append(f"{name:<{width}}  {score.n:>5}  {figures}")
+        return "\n".join(lines)
+
+
+def read(folder: Path) -> list[dict[str, str]]:
+    """The lines of ``folder``/captions.jsonl.
+
+    Raises:
+        VlmDemoError: the file is missing, or a line of it is not as it should be.
+    """
+    path = folder / FILE
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, ValueError) as error:
+        raise VlmDemoError(f"{path} can't be read: give a folder that `draw FOLDER captions` wrote.") from error
+    needed = ("image", "caption", "wrong", "kind")
+    if not lines or not all(
+        isinstance(line, dict) and all(isinstance(line.get(k), str) for k in needed) for line in lines
+    ):
+        raise VlmDemoError(f"{path} needs in every line {', '.join(needed)}.")
+    return lines
+
+
+def retrieve(engine: Engine, folder: Path, lines: Sequence[dict[str, str]], progress: bool = True) -> Retrieval:
+    """Compare every picture with the captions of its sheet of SHEET, and with its own caption with one word changed.
+
+    A caption that two pictures of a sheet share is right for both. A last sheet that is not full is left out, as it
+    would be easier.
+    """
+    from tqdm import tqdm
+
+    from vlm_demo.stages.view import open_image
+
+    found = Retrieval()
+    whole = [line for line in lines[: max(len(lines) // SHEET, 1) * SHEET]]
+    bar = tqdm(whole, unit="picture", file=sys.stderr, disable=not progress, dynamic_ncols=True)
+    for start in range(0, len(whole), SHEET):
+        sheet = whole[start : start + SHEET]
+        captions = [line["caption"] for line in sheet]
+        near = np.zeros((len(sheet), len(sheet)))
+        for number, line in enumerate(sheet):
+            picture, _notes = open_image(folder / line["image"])
+            scores = engine.score(picture, [*captions, line["wrong"]])
+            near[number] = scores.similarities[:-1]
+            first = captions[int(np.argmax(near[number]))] == line["caption"]
+            found.text.add(first)
+            found.kinds.setdefault(line["kind"], Score()).add(first)
+            found.apart.add(near[number, number] > scores.similarities[-1])
+            if scores.matches is not None:
+                own, wrong = scores.matches[number], scores.matches[-1]
+                found.match.add(own >= 0.5)
+                found.match.add(wrong < 0.5)
+                found.better.add(own > wrong)
+            bar.update()
+        for number, line in enumerate(sheet):
+            found.image.add(captions[int(np.argmax(near[:, number]))] == line["caption"])
+    bar.close()
+    return found
