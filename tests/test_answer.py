@@ -198,5 +198,7 @@ def test_the_share_of_attention_on_the_picture() -> None:
     assert said.picture_share(said.words[1]) == said.picture_share(1)
     assert said.picture_share("red circle") == pytest.approx(0.75 * said.picture_share("A"), rel=1e-2)
     assert answer("A", trace=False).picture_share("A") is None
+    crossed = replace(said, trace=replace(said.trace, text=None, first=None))
+    assert crossed.picture_share("A") is None and crossed.heatmap("A").max() == 1
     with pytest.raises(WordNotInAnswer):
         said.picture_share("square")

@@ -76,6 +76,20 @@ class Scripted:
     def ask(self, image: Any, question: str, **options: Any) -> SimpleNamespace:
         return SimpleNamespace(text="red")
 
+    def score(self, image: Any, texts: list[str]) -> SimpleNamespace:
+        self.calls.append(("score", image, {"texts": texts}))
+        share = 1 / len(texts)
+        return SimpleNamespace(
+            texts=tuple(texts),
+            probabilities=(share,) * len(texts),
+            similarities=(0.25,) * len(texts),
+            temperature=0.05,
+            matches=(0.9,) * len(texts) if "matching" in texts else None,
+            view=SimpleNamespace(notes=("First frame only.",)),
+            stages=(StageEvent("compare", 0.5, ""),),
+            model="clip",
+        )
+
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, dict[str, Any]]]:
@@ -105,6 +119,34 @@ def test_the_answer_goes_to_stdout_and_notes_to_stderr(calls: list, picture: str
     assert calls[0] == ("load", "llava", {"quantize": "4bit", "device": None})
     settings = {"question": "What is it?", "ocr": True, "evidence_only": False, "max_new_tokens": 7}
     assert calls[1] == ("stream", picture, settings)
+
+
+def test_scores_are_a_table(calls: list, picture: str, capsys: Any) -> None:
+    assert cli.main(["score", picture, "a red star", "no"]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        "probability  similarity  match  text",
+        "      50.0%       0.250      –  a red star",
+        "      50.0%       0.250      –  no",
+    ]
+    assert told.err == "First frame only.\n"
+    assert calls[0][:2] == ("load", "clip") and calls[1] == ("score", picture, {"texts": ["a red star", "no"]})
+
+
+def test_scores_as_json_and_with_matches(calls: list, picture: str, capsys: Any) -> None:
+    assert cli.main(["score", picture, "matching", "--model", "blip2"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "     100.0%       0.250    90%  matching"
+    assert cli.main(["score", "--json", picture, "matching", "two"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["model"] == "clip" and told["temperature"] == 0.05 and told["seconds"] == {"compare": 0.5}
+    assert told["texts"][1] == {"text": "two", "probability": 0.5, "similarity": 0.25, "match": 0.9}
+    assert [call[1] for call in calls if call[0] == "load"] == ["blip2", "clip"]
+
+
+def test_a_score_needs_a_text(calls: list, picture: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["score", picture])
+    assert caught.value.code == 2 and "at least one text" in capsys.readouterr().err and not calls
 
 
 def test_several_pictures_and_options_between_them(calls: list, picture: str, capsys: Any) -> None:

@@ -1,4 +1,4 @@
-"""Tiny checkpoints with random weights: built like a real LLaVA, at a size that runs in milliseconds."""
+"""Tiny checkpoints with random weights: built like the real families, at a size that runs in milliseconds."""
 
 from __future__ import annotations
 
@@ -6,17 +6,32 @@ import shutil
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import (
+    Blip2Config,
+    Blip2ForConditionalGeneration,
+    Blip2ForImageTextRetrieval,
+    Blip2QFormerConfig,
+    Blip2VisionConfig,
+    CLIPConfig,
     CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPTextConfig,
     CLIPVisionConfig,
+    IdeficsConfig,
+    IdeficsForVisionText2Text,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    OPTConfig,
+    PreTrainedModel,
     PreTrainedTokenizerFast,
     SiglipVisionConfig,
+    T5Config,
 )
+from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
 SPECIAL = ("<s>", "</s>", "<pad>", "<image>", "<|user|>", "<|assistant|>")
 TEMPLATE = (
@@ -89,18 +104,7 @@ def tiny_llava(
         "image_size": size,
         "patch_size": patch,
     }
-    text = LlamaConfig(
-        vocab_size=len(words),
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=context,
-        bos_token_id=ids["<s>"],
-        eos_token_id=ids["</s>"],
-        pad_token_id=ids["<pad>"],
-    )
+    text = llama(words, width, context)
     strategy = "default" if tower == "clip" else "full"
     settings = {"vision_feature_layer": -1, "vision_feature_select_strategy": strategy} | config
     model = LlavaForConditionalGeneration(
@@ -112,15 +116,8 @@ def tiny_llava(
             **settings,
         )
     )
-    # Fresh weights are so small that every picture gives the same words; noise makes the picture matter.
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            scale = 0.02 if parameter.dim() < 2 else 0.35 if "vision_tower" in name else 0.25
-            parameter.add_(torch.randn_like(parameter) * scale)
-    model.generation_config.eos_token_id = ids["</s>"]
-    model.generation_config.pad_token_id = ids["<pad>"]
-    model.generation_config.bos_token_id = ids["<s>"]
-    model.to(dtype).save_pretrained(folder)
+    noise(model, {"vision_tower": 0.35})
+    write(model, folder, ids, dtype)
     if image_processor is None:
         shape = {"shortest_edge": size} if crop else {"height": size, "width": size}
         image_processor = CLIPImageProcessorPil(
@@ -142,3 +139,216 @@ def without(folder: Path, target: Path, *names: str) -> Path:
     """A copy of a checkpoint that lacks some files."""
     shutil.copytree(folder, target, ignore=shutil.ignore_patterns(*names))
     return target
+
+
+def llama(words: PreTrainedTokenizerFast, width: int = 64, context: int = 512) -> LlamaConfig:
+    """A decoder of three layers with grouped queries."""
+    return LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=context,
+        bos_token_id=words.bos_token_id,
+        eos_token_id=words.eos_token_id,
+        pad_token_id=words.pad_token_id,
+    )
+
+
+@torch.no_grad()
+def noise(model: torch.nn.Module, scales: dict[str, float]) -> None:
+    """Add noise to every tensor: fresh weights are so small, or gates so shut, that all pictures give the same words.
+
+    Args:
+        scales: of the matrices, by a part of their name; 0.25 for others. Vectors get 0.02.
+    """
+    for name, parameter in model.named_parameters():
+        scale = 0.02 if parameter.dim() < 2 else next((s for part, s in scales.items() if part in name), 0.25)
+        parameter.add_(torch.randn_like(parameter) * scale)
+
+
+def write(model: PreTrainedModel, folder: Path, ids: dict[str, int], dtype: torch.dtype) -> None:
+    model.generation_config.eos_token_id = ids["</s>"]
+    model.generation_config.pad_token_id = ids["<pad>"]
+    model.generation_config.bos_token_id = ids["<s>"]
+    model.to(dtype).save_pretrained(folder)
+
+
+def write_processors(words: PreTrainedTokenizerFast, folder: Path, size: int) -> None:
+    """Tokenizer and image processor apart, as the embedded checkpoints of these families have them: pad to a square."""
+    words.save_pretrained(folder)
+    shape = {"height": size, "width": size}
+    LlavaImageProcessorPil(size=shape, do_pad=True, do_center_crop=False).save_pretrained(folder)
+
+
+def tiny_blip2(
+    folder: Path,
+    *,
+    lm: str = "llama",
+    heads: str | None = None,
+    template: str | None = TEMPLATE,
+    dtype: torch.dtype = torch.float32,
+    width: int = 64,
+    frequency: int = 1,
+    seed: int = 0,
+    **config: object,
+) -> Path:
+    """Write a BLIP-2 of 48 × 48 pixels, 16 patches and 5 queries.
+
+    Args:
+        lm: ``llama``, ``opt``, or ``t5``, which is an encoder-decoder.
+        heads: where the retrieval heads go: ``beside`` the other weights, into a file ``apart``, or None = nowhere.
+        frequency: every so-many-th layer of the Q-Former looks at the patches.
+        config: more fields of ``Blip2Config``.
+    """
+    torch.manual_seed(seed)
+    words = tokenizer()
+    words.chat_template = template
+    ids = {token: words.convert_tokens_to_ids(token) for token in SPECIAL}
+    named = {"bos_token_id": ids["<s>"], "eos_token_id": ids["</s>"], "pad_token_id": ids["<pad>"]}
+    opt = {"ffn_dim": 2 * width, "word_embed_proj_dim": width, "num_hidden_layers": 3, "num_attention_heads": 4}
+    text = {
+        "llama": lambda: llama(words, width),
+        "opt": lambda: OPTConfig(vocab_size=len(words), hidden_size=width, max_position_embeddings=512, **opt, **named),
+        "t5": lambda: T5Config(vocab_size=len(words), d_model=width, d_kv=16, d_ff=width, num_layers=1, num_heads=4),
+    }[lm]()
+    vision = Blip2VisionConfig(
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=48,
+        patch_size=12,
+        initializer_range=0.02,
+    )
+    qformer = Blip2QFormerConfig(
+        vocab_size=len(words),
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        max_position_embeddings=32,
+        pad_token_id=ids["<pad>"],
+        cross_attention_frequency=frequency,
+        encoder_hidden_size=width,
+        use_qformer_text_input=True,
+    )
+    whole = Blip2Config(
+        vision_config=vision.to_dict(),
+        qformer_config=qformer.to_dict(),
+        text_config=text.to_dict(),
+        num_query_tokens=5,
+        image_text_hidden_size=24,
+        **{"image_token_index": ids["<image>"], "tie_word_embeddings": lm == "opt"} | config,
+    )
+    model = Blip2ForConditionalGeneration(whole)
+    noise(model, {"vision_model": 0.35, "query_tokens": 1.0, "crossattention": 0.5})
+    write(model, folder, ids, dtype)
+    if heads:
+        retrieval = Blip2ForImageTextRetrieval(whole)
+        noise(retrieval, {})
+        own = model.state_dict().keys()
+        more = {key: value.to(dtype) for key, value in retrieval.state_dict().items() if key not in own}
+        file = Path(folder) / ("retrieval.safetensors" if heads == "apart" else "model.safetensors")
+        save_file(more if heads == "apart" else load_file(file) | more, file, metadata={"format": "pt"})
+    if lm == "opt":  # whose tokenizer writes the first token by itself
+        first = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", ids["<s>"])])
+        words.backend_tokenizer.post_processor = first
+    write_processors(words, folder, 48)
+    return Path(folder)
+
+
+def tiny_idefics(
+    folder: Path,
+    *,
+    template: str | None = TEMPLATE,
+    dtype: torch.dtype = torch.float32,
+    width: int = 64,
+    interval: int = 1,
+    seed: int = 0,
+    **config: object,
+) -> Path:
+    """Write an Idefics of 48 × 48 pixels and 16 patches, without a resampler.
+
+    Args:
+        interval: a layer that looks at the picture comes before every so-many-th layer.
+        config: more fields of ``IdeficsConfig``.
+    """
+    torch.manual_seed(seed)
+    words = tokenizer()
+    words.chat_template = template
+    ids = {token: words.convert_tokens_to_ids(token) for token in SPECIAL}
+    vision = {
+        "embed_dim": width,
+        "intermediate_size": 2 * width,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "image_size": 48,
+        "patch_size": 12,
+    }
+    model = IdeficsForVisionText2Text(
+        IdeficsConfig(
+            vocab_size=len(words),
+            hidden_size=width,
+            intermediate_size=2 * width,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            max_position_embeddings=512,
+            bos_token_id=ids["<s>"],
+            eos_token_id=ids["</s>"],
+            pad_token_id=ids["<pad>"],
+            cross_layer_interval=interval,
+            alpha_type="vector",
+            vision_config=vision,
+            **{"qk_layer_norms": True, "use_resampler": False} | config,
+        )
+    )
+    noise(model, {"vision_model": 0.35, "alpha": 1.0, "cross_attn": 0.5})
+    write(model, folder, ids, dtype)
+    write_processors(words, folder, 48)
+    return Path(folder)
+
+
+def closing(words: PreTrainedTokenizerFast, end: str) -> PreTrainedTokenizerFast:
+    """A tokenizer that puts ``<s>`` before a text and ``end`` behind it."""
+    made = PreTrainedTokenizerFast(
+        tokenizer_object=words.backend_tokenizer, bos_token="<s>", eos_token=end, pad_token="<pad>"
+    )
+    around = [(token, made.convert_tokens_to_ids(token)) for token in ("<s>", end)]
+    made.backend_tokenizer.post_processor = processors.TemplateProcessing(single=f"<s> $A {end}", special_tokens=around)
+    return made
+
+
+def tiny_clip(
+    folder: Path, *, end: str = "<|end|>", dtype: torch.dtype = torch.float32, seed: int = 0, **text: object
+) -> Path:
+    """Write a CLIP of 48 × 48 pixels and 16 patches that reads 24 tokens of a text.
+
+    Args:
+        end: the token that closes a text.
+        text: more fields of ``CLIPTextConfig``.
+    """
+    torch.manual_seed(seed)
+    words = closing(tokenizer(), end)
+    shape = {
+        "hidden_size": 64,
+        "intermediate_size": 128,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+    }
+    read = {"eos_token_id": words.eos_token_id, "max_position_embeddings": 24} | text
+    model = CLIPModel(
+        CLIPConfig(
+            text_config=CLIPTextConfig(vocab_size=len(words), **shape, **read).to_dict(),
+            vision_config=CLIPVisionConfig(image_size=48, patch_size=12, **shape).to_dict(),
+            projection_dim=24,
+        )
+    )
+    noise(model, {})
+    model.to(dtype).save_pretrained(folder)
+    write_processors(words, folder, 48)
+    return Path(folder)

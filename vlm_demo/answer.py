@@ -86,12 +86,13 @@ class Answer:
 
     def picture_share(self, word: str | Word | SupportsIndex) -> float | None:
         """How much of the language model's attention rested on the pictures in the steps that wrote ``word``, 0..1: the
-        mean over all layers and heads; None where no attention was recorded.
+        mean over all layers and heads; None where no attention was recorded, or where the layers that look at pictures
+        see nothing else, so that it would be all of it.
 
         Raises:
             WordNotInAnswer: as `heatmap` does.
         """
-        if self.trace is None:
+        if self.trace is None or self.trace.text is None:
             return None
         steps = self._steps(word)
         return float(self.trace.image[steps].astype("float32").sum(-1).mean())

@@ -19,6 +19,7 @@ from vlm_demo.show import follow, show
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
     from vlm_demo.answer import Answer
+    from vlm_demo.contracts import Scores
 
 PRECISIONS = ("none", "8bit", "4bit")
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
@@ -106,10 +107,34 @@ def explain(arguments: list[str]) -> int:
     return 0
 
 
+def score(arguments: list[str]) -> int:
+    """Compare a picture with texts."""
+    parser = _parser("score", "Tell how well each text fits a picture; clip and blip2 can.")
+    parser.add_argument("given", nargs="+", metavar="TEXT", help="one picture, and then the texts")
+    parser.usage = "%(prog)s IMAGE TEXT [TEXT ...] [options]"
+    _add_model_options(parser, "clip")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
+    options = parser.parse_intermixed_args(arguments)
+    if len(options.given) < 2:
+        parser.error("a picture and at least one text are needed")
+    image, *texts = options.given
+    scores = _load(options).score(image, texts)
+    if options.json:
+        print(json.dumps(_scores_as_json(scores), ensure_ascii=False))
+        return 0
+    print("probability  similarity  match  text")
+    for i, text in enumerate(scores.texts):
+        match = f"{scores.matches[i]:5.0%}" if scores.matches else "    –"
+        print(f"{scores.probabilities[i]:11.1%}  {scores.similarities[i]:10.3f}  {match}  {text}")
+    for note in scores.view.notes:
+        print(note, file=sys.stderr)
+    return 0
+
+
 def evaluate(arguments: list[str]) -> int:
     """Score a folder of questions with known answers."""
-    parser = _parser("evaluate", "Score a folder that holds an items.jsonl: accuracy by kind with 95 % intervals.")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="holds items.jsonl and the pictures it names")
+    parser = _parser("evaluate", "Score a folder with an items.jsonl, or a captions.jsonl for models that score.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="holds the questions and the pictures they name")
     _add_model_options(parser)
     _add_prompt_options(parser)
     parser.add_argument("--max-new-tokens", type=_positive, metavar="N", help="the longest answer, in tokens")
@@ -120,8 +145,10 @@ def evaluate(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
 
     from vlm_demo.evaluation import items as questions
-    from vlm_demo.evaluation import run
+    from vlm_demo.evaluation import retrieval, run
 
+    if (options.folder / retrieval.FILE).is_file():
+        return _retrieve(options)
     items, skipped = questions.read(options.folder)
     chosen = questions.select(items, options.limit, options.pointing)
     for path in filter(None, (options.json, options.answers)):
@@ -160,6 +187,19 @@ def evaluate(arguments: list[str]) -> int:
     return 0
 
 
+def _retrieve(options: argparse.Namespace) -> int:
+    from vlm_demo.evaluation import retrieval
+
+    lines = retrieval.read(options.folder)
+    if options.json:
+        _check_writable(options.json)
+    found = retrieval.retrieve(_load(options), options.folder, lines)
+    print(found.table())
+    if options.json:
+        options.json.write_text(json.dumps(found.as_dict(), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
 def check(arguments: list[str]) -> int:
     """Report on the environment; exit code 0 if the model can answer."""
     parser = _parser("check", "Report what is installed, and whether the model loads and answers.")
@@ -189,6 +229,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "ask": (ask, "ask a question about a picture"),
     "explain": (explain, "see where the model looks for a given answer"),
     "check": (check, "report the environment: what works, what is missing"),
+    "score": (score, "tell how well each of some texts fits a picture"),
     "evaluate": (evaluate, "score a folder of questions with known answers"),
     "draw": (draw, "draw held-out pictures with questions, for evaluate"),
     "train": (train, "train an embedded model"),
@@ -199,9 +240,9 @@ def _parser(command: str, description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(prog=f"python -m vlm_demo {command}", description=description)
 
 
-def _add_model_options(parser: argparse.ArgumentParser) -> None:
+def _add_model_options(parser: argparse.ArgumentParser, model: str = "llava") -> None:
     parser.add_argument(
-        "--model", default="llava", metavar="NAME|FOLDER|HUB_ID", help="an embedded model, a folder, or a hub id"
+        "--model", default=model, metavar="NAME|FOLDER|HUB_ID", help="an embedded model, a folder, or a hub id"
     )
     parser.add_argument("--quantize", choices=PRECISIONS, default="none", help="load the weights in 8 or 4 bit")
     parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, ...; default: the best there is")
@@ -246,6 +287,26 @@ def _load(options: argparse.Namespace) -> Pipeline:
     finally:
         if shown:
             print("\r" + " " * len(shown) + "\r", end="", file=sys.stderr, flush=True)
+
+
+def _scores_as_json(scores: Scores) -> dict[str, Any]:
+    texts = [
+        {
+            "text": text,
+            "probability": scores.probabilities[i],
+            "similarity": scores.similarities[i],
+            "match": scores.matches[i] if scores.matches else None,
+        }
+        for i, text in enumerate(scores.texts)
+    ]
+    seconds = {stage.name: stage.seconds for stage in scores.stages}
+    return {
+        "model": scores.model,
+        "temperature": scores.temperature,
+        "texts": texts,
+        "seconds": seconds,
+        "notes": list(scores.view.notes),
+    }
 
 
 def _one_or_many(images: list[str]) -> Any:

@@ -6,7 +6,7 @@ rotation (x to the right, y down, origin in the top-left corner) unless a field 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ class View:
         size: (width, height) of ``image``.
         pixel_values: float tensor [1, 3, h, w], exactly what the checkpoint's image processor made.
         processed: uint8 [h, w, 3], ``pixel_values`` with the normalisation undone, for looking at.
-        grid: (rows, columns) of image tokens that stand for this picture.
-        boxes: float32 [rows * columns, 4], the x0, y0, x1, y1 that each image token covers in ``image``.
+        grid: (rows, columns) of patches into which the encoder cuts this picture.
+        boxes: float32 [rows * columns, 4], the x0, y0, x1, y1 that each patch covers in ``image``.
         notes: sentences for the person: first frame only, turned upright, shrunk, ...
     """
 
@@ -76,7 +76,8 @@ class Prompt:
     Attributes:
         text: the filled chat template, one placeholder for each picture.
         ids: token ids with every placeholder expanded.
-        image_tokens: how many of ``ids`` are image tokens.
+        image_tokens: how many of ``ids`` are image tokens; where pictures are read through cross-attention these are
+            marks, one a picture.
         image_positions: the index in ``ids`` of each image token, in the order of the pictures.
         segments: ``ids`` cut into runs by origin; together they cover it exactly.
     """
@@ -90,17 +91,39 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Patches:
-    """The encoder's notes: ``features`` [pictures, patches, d_vision], with the CLS token already dropped."""
+    """The encoder's notes: ``features`` [pictures, patches, d_vision], after a CLS token if it is read too."""
 
     features: torch.Tensor
 
 
 @dataclass(frozen=True)
+class BridgeNote:
+    """How pictures get into the language model.
+
+    Attributes:
+        kind: ``projector`` (each patch becomes an image token), ``Q-Former`` (a few queries gather the patches),
+            ``cross-attention`` (layers of the language model look at the patches), or ``none`` (nothing is written).
+        text: the same in a few words, with this model's numbers.
+    """
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
 class ImageTokens:
-    """What the language model reads: ``embeddings`` [tokens of all pictures, d_llm]; ``counts`` per picture."""
+    """What the language model reads.
+
+    Attributes:
+        embeddings: [tokens of all pictures, d_llm]; with cross-attention its keys [.., d_vision].
+        counts: tokens of each picture.
+        looks: float32 [pictures, tokens, patches], how much each token has gathered from each patch, the mean over the
+            bridge's layers and heads; None where each token is one patch.
+    """
 
     embeddings: torch.Tensor
     counts: tuple[int, ...]
+    looks: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -169,3 +192,29 @@ class TokenEvent:
 
     token: Token
     text: str
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How well each of some texts fits one picture.
+
+    Attributes:
+        texts: as they were given; all other fields follow their order.
+        probabilities: 0..1, the softmax over the texts of similarity / temperature; they sum to 1.
+        similarities: -1..1, the cosine of picture and text; where the picture has several vectors, of the nearest one.
+        temperature: the checkpoint's; the lower, the sharper the probabilities.
+        matches: 0..1, the probability that the text, by itself, fits the picture, from a head that reads both
+            together; None where the model has no such head.
+        view: the picture as the model saw it.
+        stages: the stations with their times and shapes.
+        model: the model's name.
+    """
+
+    texts: tuple[str, ...]
+    probabilities: tuple[float, ...]
+    similarities: tuple[float, ...]
+    temperature: float
+    matches: tuple[float, ...] | None
+    view: View = field(repr=False)
+    stages: tuple[StageEvent, ...]
+    model: str

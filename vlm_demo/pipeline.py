@@ -18,17 +18,19 @@ import torch
 
 from vlm_demo.answer import Answer, Writing, words_of
 from vlm_demo.contracts import (
+    BridgeNote,
     ImageTokens,
     Memory,
     OcrResult,
     Prompt,
+    Scores,
     StageEvent,
     Timings,
     TokenEvent,
     Turn,
     View,
 )
-from vlm_demo.errors import BadImage, BadQuestion, Stopped
+from vlm_demo.errors import BadImage, BadQuestion, Stopped, UnsupportedModel
 from vlm_demo.explain import heatmap, tap, world
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
@@ -38,6 +40,7 @@ from vlm_demo.stages.encoder import Encoder
 from vlm_demo.stages.guard import Cancelled, Guard, check
 from vlm_demo.stages.llm import Llm
 from vlm_demo.stages.prompt import PromptBuilder
+from vlm_demo.stages.scorer import Scorer
 from vlm_demo.stages.view import Source, ViewMaker
 
 Event = StageEvent | TokenEvent | Answer
@@ -56,7 +59,7 @@ class _Work:
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
     ocrs: tuple[OcrResult, ...] = ()
-    rows: list[tuple[np.ndarray, ...] | None] = field(default_factory=list)
+    rows: list[tuple[np.ndarray | None, ...] | None] = field(default_factory=list)
     views: tuple[View, ...] = field(init=False)
     prompt: Prompt = field(init=False)
     image_tokens: ImageTokens = field(init=False)
@@ -67,7 +70,8 @@ class _Work:
 
 
 class Pipeline:
-    """A loaded model and its stations, each callable alone: ``view``, ``prompt``, ``encoder``, ``bridge``, ``llm``.
+    """A loaded model and its stations, each callable alone: ``view``, ``prompt``, ``encoder``, ``bridge``, ``llm``, and
+    ``scorer`` where it compares pictures with texts. One that only does that has no ``prompt``, ``bridge`` and ``llm``.
 
     A chat goes on by handing over what was said before, oldest first; nothing is remembered here::
 
@@ -83,18 +87,23 @@ class Pipeline:
         self.name, self.family, self.precision = loaded.name, family.name, loaded.precision
         self.device, self.model = loaded.device, loaded.model
         self.tokenizer, self.image_processor = loaded.tokenizer, loaded.image_processor
+        self.can_answer, self.can_score = family.writes, family.matcher is not None
         guard = Guard(loaded.device)
         guard.watch(family.encoder_layers)
-        guard.watch(family.language_layers)
-        tap.install(family.language_model)
-        self.view = ViewMaker(loaded.image_processor, family.grid)
-        # A tokenizer of its own: encoding control strings as text switches its state, which no other thread may see.
-        self.prompt = PromptBuilder(
-            copy.deepcopy(loaded.tokenizer), loaded.template, family.image_token_id, family.context
-        )
-        self.encoder, self.bridge = Encoder(family, guard), Bridge(family, guard)
-        self.llm = Llm(family, guard, loaded.model.generation_config)
-        self._leading = family.leading_tokens
+        self.view, self.encoder = ViewMaker(loaded.image_processor, family.grid), Encoder(family, guard)
+        if self.can_answer:
+            guard.watch([*family.bridge_layers, *family.language_layers])
+            for part in family.tapped:
+                tap.install(part)
+            # A tokenizer of its own: to encode control strings as text switches its state, which no thread may see.
+            self.prompt = PromptBuilder(
+                copy.deepcopy(loaded.tokenizer), loaded.template, family.image_token_id, family.context
+            )
+            self.bridge, self.llm = Bridge(family, guard), Llm(family, guard, loaded.model.generation_config)
+        if self.can_score:
+            guard.watch(family.matcher.layers)
+            self.scorer = Scorer(family.matcher, loaded.tokenizer, guard)
+        self._family = family
         self._settings = heatmap.read_settings(loaded.folder)
         self._world = world.load(loaded.folder)
 
@@ -113,17 +122,22 @@ class Pipeline:
     @property
     def can_explain(self) -> bool:
         """Whether answers have heatmaps."""
-        return self.llm.tapping
+        return self.can_answer and self.llm.tapping
+
+    @property
+    def note(self) -> BridgeNote:
+        """How pictures get into the language model."""
+        return self._family.note
 
     def memory(self) -> Memory:
         """Parameter bytes as they are stored, and the process's resident memory, measured now."""
-        return quantization.memory_of(self.model)
+        return quantization.memory_of(self.model, *(self._family.matcher.parts if self.can_score else ()))
 
     def in_world(self, view: View) -> float | None:
         """How much a picture looks like what the model was trained on, 0..1; None where the checkpoint can't say."""
         if self._world is None:
             return None
-        return self._world.score(self.encoder(view).features[0].cpu())
+        return self._world.score(self.encoder(view).features[0, self._family.leading_tokens :].cpu())
 
     def ask(
         self,
@@ -175,6 +189,7 @@ class Pipeline:
             and the Answer.
         Raises:
             BadImage, BadQuestion, OcrUnavailable: one sentence for the person.
+            UnsupportedModel: the model compares pictures with texts and writes nothing.
             Stopped: ``cancelled()`` turned True before the first token. Later, the Answer says ``stopped``.
         """
         work = _Work(question, _listed(image), tuple(history), ocr, evidence_only, cancelled)
@@ -224,7 +239,9 @@ class Pipeline:
 
         Raises:
             BadQuestion: question or answer are empty or too long.
+            UnsupportedModel: the model writes no answers.
         """
+        self._require_answers()
         ids = self.prompt.encode_text(answer_text)
         if not answer_text.strip() or not ids:
             raise BadQuestion("The answer to explain is empty: give at least one word.")
@@ -240,8 +257,67 @@ class Pipeline:
         writing.finish()
         return self._answer(work, writing, False)
 
+    def score(
+        self, image: Source, texts: str | Sequence[str], *, cancelled: Callable[[], bool] | None = None
+    ) -> Scores:
+        """How well each text fits the picture, compared with the others and, where the model can tell, by itself.
+
+        Raises:
+            BadImage, BadQuestion: the picture can't be opened; there is no text, or one is empty or too long.
+            UnsupportedModel: the model has nothing to compare pictures with texts.
+            Stopped: ``cancelled()`` turned True.
+        """
+        if not self.can_score:
+            raise UnsupportedModel(
+                f"{self.name} writes answers; it has no part that compares pictures with texts. Use ask, or choose a "
+                "model that can, such as clip or blip2."
+            )
+        texts = (texts,) if isinstance(texts, str) else tuple(texts)
+        stages: list[StageEvent] = []
+
+        def done(name: str, began: float, detail: str) -> None:
+            stages.append(StageEvent(name, time.perf_counter() - began, detail))
+
+        check(cancelled)
+        began = time.perf_counter()
+        view = self.view(image)
+        pixels = _by(view.pixel_values.shape[:1:-1])
+        done("view", began, f"{_by(view.size)} → {pixels}")
+        began = time.perf_counter()
+        coded = self.scorer.read(texts)
+        done("texts", began, f"{len(texts)} × {coded.ids.shape[1]} tokens")
+        began = time.perf_counter()
+        patches = self.encoder(view, cancelled)
+        features = _by(patches.features.shape[1:])
+        done("encoder", began, f"{pixels} → {features}{self._leading()}")
+        began = time.perf_counter()
+        similarities = self.scorer.similarities(patches, coded, cancelled)
+        done("compare", began, f"{features} with {len(texts)} texts")
+        began = time.perf_counter()
+        matches = self.scorer.matches(patches, coded, cancelled)
+        if matches is not None:
+            done("match", began, f"{features} and each of {len(texts)} texts together")
+        return Scores(
+            texts=texts,
+            probabilities=tuple(self.scorer.probabilities(similarities).tolist()),
+            similarities=tuple(similarities.tolist()),
+            temperature=self.scorer.matcher.temperature,
+            matches=None if matches is None else tuple(matches.tolist()),
+            view=view,
+            stages=tuple(stages),
+            model=self.name,
+        )
+
+    def _require_answers(self) -> None:
+        if not self.can_answer:
+            raise UnsupportedModel(
+                f"{self.name} compares pictures with texts; it can't write answers. Use score, or choose a model that "
+                "writes, such as llava."
+            )
+
     def _prepare(self, work: _Work) -> Iterator[StageEvent]:
         """All stations before the language model."""
+        self._require_answers()
         if not work.question.strip():
             raise BadQuestion("The question is empty: type what you want to know about the picture.")
         check(work.cancelled)
@@ -263,7 +339,7 @@ class Pipeline:
 
         check(work.cancelled)
         began = time.perf_counter()
-        counts = [view.grid[0] * view.grid[1] + self._leading for view in work.views]
+        counts = [self._family.placeholders(view.grid[0] * view.grid[1]) for view in work.views]
         merged = ocr.merged(work.ocrs)
         work.prompt = self.prompt(
             work.question,
@@ -279,12 +355,17 @@ class Pipeline:
         patches = self.encoder(work.views, work.cancelled)
         number = f"{len(work.views)} × " if len(work.views) > 1 else ""
         pixels, features = _by(work.views[0].pixel_values.shape[:1:-1]), _by(patches.features.shape[1:])
-        yield work.done("encoder", began, f"{number}{pixels} → {number}{features}")
+        yield work.done("encoder", began, f"{number}{pixels} → {number}{features}{self._leading()}")
 
         began = time.perf_counter()
         work.image_tokens = self.bridge(patches, work.cancelled)
         tokens = f"{work.image_tokens.counts[0]}×{work.image_tokens.embeddings.shape[-1]}"
-        yield work.done("bridge", began, f"{number}{features} → {number}{tokens}")
+        yield work.done("bridge", began, f"{number}{features} → {number}{tokens}, {self.note.text}")
+
+    def _leading(self) -> str:
+        """What of the features stands for no patch, in words."""
+        count = self._family.leading_tokens
+        return f", {count} of them for the whole picture" if count else ""
 
     def _answer(self, work: _Work, writing: Writing, stopped: bool) -> Answer:
         return Answer(
@@ -306,15 +387,20 @@ class Pipeline:
         rows = [row for row in work.rows if row]
         if not rows:
             return None
-        image, text, first = (np.concatenate(parts) for parts in zip(*rows, strict=True))
-        return heatmap.Trace(image, text, first, work.image_tokens.counts, self._leading, self._settings)
+        image, text, first = (None if parts[0] is None else np.concatenate(parts) for parts in zip(*rows, strict=True))
+        assert image is not None
+        looks = _half(work.image_tokens.looks)
+        leading = self._family.leading_tokens
+        return heatmap.Trace(image, text, first, work.image_tokens.counts, leading, self._settings, looks)
 
 
-def _halved(rows: tap.Rows | None) -> tuple[np.ndarray, ...] | None:
+def _halved(rows: tap.Rows | None) -> tuple[np.ndarray | None, ...] | None:
     """Half precision: a long answer of a large model holds a hundred million weights."""
-    if rows is None:
-        return None
-    return tuple(part.to(torch.float16).numpy() for part in (rows.image, rows.text, rows.first))
+    return None if rows is None else tuple(_half(part) for part in (rows.image, rows.text, rows.first))
+
+
+def _half(weights: torch.Tensor | None) -> np.ndarray | None:
+    return None if weights is None else weights.to(torch.float16).numpy()
 
 
 def _listed(image: Any) -> list[Source]:

@@ -58,6 +58,37 @@ def test_masks_of_every_kind_hide_what_they_hide(kind: str) -> None:
     assert torch.allclose(tap._last_rows(query, key, mask, 3, None), expected, atol=1e-6)
 
 
+def test_queries_that_see_everything_are_not_masked() -> None:
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 3, 4, 8), torch.randn(2, 3, 9, 8)
+    expected = (query @ key.transpose(2, 3) * 8**-0.5).softmax(-1)  # [batch, heads, queries, keys]
+    weights = tap._last_rows(query, key, None, 4, None, causal=False)
+    assert torch.allclose(weights, expected.transpose(0, 1).flatten(1, 2), atol=1e-6)
+
+
+class Attention(torch.nn.Module):
+    is_causal = False
+
+
+def test_only_the_named_modules_are_heard_and_keys_that_are_all_pictures_leave_no_text() -> None:
+    query, key = torch.randn(1, 2, 4, 8), torch.randn(1, 2, 9, 8)
+    heard, other = Attention(), Attention()
+    with tap.recording(None, last=None, only={heard}) as recorder:
+        for module in (other, heard, other):
+            tap.tapped_sdpa(module, query, key, key, None)
+    rows = recorder.rows()
+    assert rows.image.shape == (4, 1, 2, 9) and rows.text is None and rows.first is None
+    assert torch.allclose(rows.image.sum(-1), torch.ones(4, 1, 2))
+
+
+def test_a_picture_that_begins_the_prompt_is_counted_once() -> None:
+    recorder = tap.Recorder(torch.tensor([0, 1]), 1, None)
+    recorder.take(torch.tensor([[[0.5, 0.2, 0.3]]]))
+    rows = recorder.rows()
+    assert rows.first.item() == 0 and rows.text.item() == pytest.approx(0.3)
+    assert rows.image.flatten().tolist() == pytest.approx([0.5, 0.2])
+
+
 def test_nothing_is_recorded_outside(pipe: Pipeline) -> None:
     with tap.recording([0]) as recorder:
         pass

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.tiny import tiny_idefics
 from vlm_demo import Pipeline
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain import world
@@ -46,6 +47,15 @@ def test_the_checkpoints_file_decides(checkpoint: Path, tmp_path: Path, noise) -
     world.save(folder, world.World(apart, -(apart @ seen - apart.square().sum() / 2)[None]))
     pipe = Pipeline.from_pretrained(folder)
     assert pipe.in_world(view) > 0.5 > pipe.in_world(other)
+
+
+def test_a_class_token_is_no_part_of_it(tmp_path: Path, noise) -> None:
+    reader = world.World(torch.randn(128) * 0.1, torch.zeros(1))
+    world.save(tiny_idefics(tmp_path), reader)
+    pipe = Pipeline.from_pretrained(tmp_path)
+    view = pipe.view(noise(60, 60))
+    features = pipe.encoder(view).features[0]
+    assert pipe.in_world(view) == reader.score(features[1:]) != reader.score(features)
 
 
 def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:

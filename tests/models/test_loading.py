@@ -266,7 +266,8 @@ def test_loading_says_nothing_by_itself(checkpoint: Path, capfd, caplog: pytest.
 
 
 def test_the_catalog_is_complete_and_runs_here() -> None:
-    entries = loading.catalog()
+    entries = json.loads(loading.CATALOG.read_text())
+    assert {entry["id"] for entry in entries if "/" not in entry["id"]} >= {"llava", "clip", "blip2", "idefics"}
     for entry in entries:
         assert set(entry) == {
             "name",
@@ -279,8 +280,19 @@ def test_the_catalog_is_complete_and_runs_here() -> None:
             "good_at",
             "supported",
         }
-        assert set(entry["memory_bytes"]) == {"bf16", "8bit", "4bit"}
-        assert entry["memory_bytes"]["bf16"] > entry["memory_bytes"]["8bit"] > entry["memory_bytes"]["4bit"]
+        sizes = list(entry["memory_bytes"].values())
+        # What has no language model can't be quantized.
+        precisions = ["bf16"] if entry["family"] == "clip" else ["bf16", "8bit", "4bit"]
+        assert list(entry["memory_bytes"]) == precisions and sizes == sorted(set(sizes), reverse=True)
         assert entry["family"] in {module for module, _ in ADAPTERS.values()}
         assert "/" not in entry["id"] or loading.HUB_ID.fullmatch(entry["id"])
     assert entries[0]["id"] == "llava"
+
+
+def test_the_catalog_offers_no_embedded_model_that_is_not_there(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "config.json").write_text("{}")
+    monkeypatch.setattr(loading, "EMBEDDED", tmp_path)
+    offered = [entry["id"] for entry in loading.catalog()]
+    assert [name for name in offered if "/" not in name] == ["clip"]
+    assert "llava-hf/llava-1.5-7b-hf" in offered

@@ -7,10 +7,10 @@ import pytest
 import torch
 from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
-from tests.tiny import tiny_llava
+from tests.tiny import tiny_blip2, tiny_idefics, tiny_llava
 from vlm_demo import Pipeline
 from vlm_demo.errors import QuantizationUnavailable
-from vlm_demo.models.quantization import config_for, memory_of
+from vlm_demo.models.quantization import config_for, memory_of, precision_of
 
 LAYERS = {"8bit": Linear8bitLt, "4bit": Linear4bit}
 
@@ -34,6 +34,43 @@ def test_the_language_model_alone_is_quantized(folder: Path, quantize: str, nois
     assert answer.tokens and answer.heatmap(0).max() == 1
     # On some CPUs bitsandbytes packs the weights anew at the first use.
     assert 0.9 * loaded < answer.memory.parameter_bytes <= loaded
+
+
+# Family → its maker, where its language model lies, and how many linear layers are in it and outside.
+OTHERS = {
+    "blip2": (tiny_blip2, "language_model.model.", 3 * 7, 3 * 4 + 4 * 12 + 1 + 1),
+    "blip2 with opt": (tiny_blip2, "language_model.model.", 3 * 6, 3 * 4 + 4 * 12 + 1 + 1),
+    "idefics": (tiny_idefics, "model.layers.", 4 * 7, 3 * 6 + 4 * 7 + 1),
+}
+
+
+@pytest.mark.parametrize("quantize", LAYERS)
+@pytest.mark.parametrize("family", OTHERS)
+def test_encoder_bridge_and_head_of_the_others_stay(tmp_path: Path, family: str, quantize: str, noise) -> None:
+    """A Q-Former and the gated layers of Idefics are bridges."""
+    make, place, count, others = OTHERS[family]
+    settings = {"lm": "opt"} if "opt" in family else {}
+    more = {"heads": "apart"} if make is tiny_blip2 else {}
+    folder = make(tmp_path, dtype=torch.bfloat16, width=128, **settings, **more)
+    plain, pipe = Pipeline.from_pretrained(folder), Pipeline.from_pretrained(folder, quantize=quantize)
+    linear = [(n, m) for n, m in pipe.model.named_modules() if isinstance(m, torch.nn.Linear)]
+    inside = [m for n, m in linear if n.startswith(place)]
+    outside = [m for n, m in linear if not n.startswith(place)]
+    assert len(inside) == count and {type(layer) for layer in inside} == {LAYERS[quantize]}
+    assert len(outside) == others and all(type(layer) not in LAYERS.values() for layer in outside)
+    assert {layer.weight.dtype for layer in outside} == {torch.bfloat16}
+    assert pipe.precision == quantize
+    assert pipe.memory().parameter_bytes < plain.memory().parameter_bytes
+    answer = pipe.ask(noise(60, 60), "What is it?", max_new_tokens=4)
+    assert answer.tokens and answer.heatmap(0).max() == 1
+    if more:
+        one, two = (p.score(noise(60, 60), ["a star", "a circle"]).similarities for p in (plain, pipe))
+        assert one == pytest.approx(two, abs=0.02)
+
+
+def test_the_precision_is_that_of_most_weights() -> None:
+    model = torch.nn.ModuleList([torch.nn.Linear(3, 3), torch.nn.Linear(30, 30).half()])
+    assert precision_of(model, "none") == "fp16" and precision_of(model, "4bit") == "4bit"
 
 
 def test_unquantized_layers_are_plain(folder: Path) -> None:

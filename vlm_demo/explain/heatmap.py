@@ -43,26 +43,32 @@ class Trace:
 
     Attributes:
         image: float16 [tokens, layers, heads, image tokens of all pictures].
-        text: float16 [tokens, layers, heads], the share on other tokens but the first.
-        first: float16 [tokens, layers, heads], the share on the first token.
+        text: float16 [tokens, layers, heads], the share on other tokens but the first; None where these layers look at
+            pictures and nothing else (cross-attention).
+        first: float16 [tokens, layers, heads], the share on the first token; None likewise.
         counts: image tokens of each picture.
-        leading: how many of each picture's tokens come before the one of its first patch.
+        leading: how many features of each picture come before the one of its first patch.
         settings: the checkpoint's default.
+        looks: float16 [pictures, image tokens, features], where image tokens are no patches: how much each has looked
+            at each patch.
     """
 
     image: np.ndarray
-    text: np.ndarray
-    first: np.ndarray
+    text: np.ndarray | None
+    first: np.ndarray | None
     counts: tuple[int, ...]
     leading: int
     settings: Settings
+    looks: np.ndarray | None = None
 
     def rows(self, picture: int, steps: Sequence[int] | None = None) -> np.ndarray:
         """float32 [steps, layers, heads, patches] of one picture; ``steps`` are indices of tokens, None = all."""
-        start = sum(self.counts[:picture]) + self.leading
+        start, stop = sum(self.counts[:picture]), sum(self.counts[: picture + 1])
         # Chosen before it is cast: a long answer of a large model holds a hundred million weights.
-        chosen = self.image if steps is None else self.image[list(steps)]
-        return chosen[..., start : sum(self.counts[: picture + 1])].astype(np.float32)
+        chosen = (self.image if steps is None else self.image[list(steps)])[..., start:stop].astype(np.float32)
+        if self.looks is not None:
+            chosen = chosen @ self.looks[picture].astype(np.float32)
+        return chosen[..., self.leading :]
 
 
 def read_settings(folder: Path) -> Settings:

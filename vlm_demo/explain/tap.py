@@ -1,15 +1,17 @@
 """Tap: SDPA attention that, beside its output, hands out the few rows of weights that heatmaps are made of.
 
 Full weights (``output_attentions=True``) need eager attention: several times the memory and time. A word's map needs
-one row of each head, the one of the token that was read last, so only this row is computed, in float32.
+one row of each head, the one of the token that was read last, so only this row is computed, in float32. The same tap
+hears a Q-Former's queries look at the patches, and cross-attention layers, whose keys are patches and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,13 +28,22 @@ class Rows:
 
     Attributes:
         image: float32 [steps, layers, heads, image tokens], the weights on the image tokens.
-        text: float32 [steps, layers, heads], the weight on everything else but the first token.
-        first: float32 [steps, layers, heads], the weight on the first token, where heads rest that look at nothing.
+        text: float32 [steps, layers, heads], the weight on everything else but the first token; None where the keys
+            are image tokens and nothing else.
+        first: float32 [steps, layers, heads], the weight on the first token, where heads rest that look at nothing;
+            None likewise.
     """
 
     image: Tensor
-    text: Tensor
-    first: Tensor
+    text: Tensor | None
+    first: Tensor | None
+
+    def step(self, index: int) -> Rows:
+        """The rows of one step."""
+        one = slice(index, index + 1)
+        if self.text is None or self.first is None:
+            return Rows(self.image[one], None, None)
+        return Rows(self.image[one], self.text[one], self.first[one])
 
 
 @dataclass
@@ -40,38 +51,47 @@ class Recorder:
     """Collects rows during one forward pass.
 
     Attributes:
-        columns: int64 [image tokens], their positions among the keys.
-        last: how many of the last queries are wanted.
-        layers: layer index → image [heads, last, image tokens], text and first [heads, last], as they arrive.
+        columns: int64 [image tokens], their positions among the keys; None = all keys are image tokens.
+        last: how many of the last queries are wanted; None = all.
+        only: the attention modules that are listened to; None = every tapped one.
+        layers: image [heads, batch × last, image tokens], text and first [heads, batch × last] of each, in the order in
+            which they ran.
     """
 
-    columns: Tensor
-    last: int
-    layers: dict[int, tuple[Tensor, Tensor, Tensor]] = field(default_factory=dict)
+    columns: Tensor | None
+    last: int | None
+    only: Collection[torch.nn.Module] | None
+    layers: list[tuple[Tensor, ...]] = field(default_factory=list)
 
-    def take(self, layer: int, weights: Tensor) -> None:
-        """Keep what is needed of weights [heads, last, keys]."""
+    def take(self, weights: Tensor) -> None:
+        """Keep what is needed of weights [heads, batch × last, keys]."""
+        if self.columns is None:
+            self.layers.append((weights,))
+            return
         image = weights[:, :, self.columns.to(weights.device)]
-        first = weights[:, :, 0]
-        text = weights.sum(-1) - first - image.sum(-1)
-        self.layers[layer] = (image, text, first)
+        # Some prompts begin with the picture, whose first token is then no place of rest.
+        first = torch.zeros_like(weights[:, :, 0]) if 0 in self.columns else weights[:, :, 0]
+        self.layers.append((image, weights.sum(-1) - first - image.sum(-1), first))
 
     def rows(self) -> Rows | None:
-        """What was collected, or None where no tapped layer ran."""
+        """What was collected, or None where no tapped layer ran. Steps are the batch's wanted queries, one item's after
+        the other's."""
         if not self.layers:
             return None
-        ordered = [self.layers[index] for index in sorted(self.layers)]
-        image, text, first = (torch.stack(parts).movedim(2, 0).cpu() for parts in zip(*ordered, strict=True))
-        return Rows(image, text, first)
+        image, *others = (torch.stack(parts).movedim(2, 0).cpu() for parts in zip(*self.layers, strict=True))
+        return Rows(image, *(others or (None, None)))
 
 
 _recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
 
 
 @contextmanager
-def recording(columns: Tensor | Sequence[int], last: int = 1) -> Iterator[Recorder]:
-    """Collect the rows of the ``last`` queries in every tapped layer that runs inside."""
-    recorder = Recorder(torch.as_tensor(columns, dtype=torch.long), last)
+def recording(
+    columns: Tensor | Sequence[int] | None, last: int | None = 1, only: Collection[torch.nn.Module] | None = None
+) -> Iterator[Recorder]:
+    """Collect the rows of the ``last`` queries in every tapped layer, or those of ``only``, that runs inside."""
+    wanted = None if columns is None else torch.as_tensor(columns, dtype=torch.long)
+    recorder = Recorder(wanted, last, only)
     token = _recorder.set(recorder)
     try:
         yield recorder
@@ -79,38 +99,44 @@ def recording(columns: Tensor | Sequence[int], last: int = 1) -> Iterator[Record
         _recorder.reset(token)
 
 
-def install(language_model: torch.nn.Module) -> None:
-    """Switch a loaded language model to the tapped attention; without a recorder it is plain SDPA."""
+def install(model: torch.nn.Module) -> None:
+    """Switch a loaded part of a model, but not those with configs of their own in it, to the tapped attention; without
+    a recorder it is plain SDPA."""
     AttentionInterface.register(NAME, tapped_sdpa)
     # Without a mask of the same name transformers builds none, and the model runs unmasked without a word.
     AttentionMaskInterface.register(NAME, sdpa_mask)
-    language_model.set_attn_implementation(NAME)
+    model.set_attn_implementation({"": NAME})
 
 
 def tapped_sdpa(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: object
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
 ) -> tuple[Tensor, None]:
     """transformers calls it with query [batch, heads, queries, d], key and value [batch, key heads, keys, d]."""
     recorder = _recorder.get()
-    if recorder is not None:
-        recorder.take(module.layer_idx, _last_rows(query, key, attention_mask, recorder.last, kwargs.get("scaling")))
+    if recorder is not None and (recorder.only is None or module in recorder.only):
+        last = query.shape[2] if recorder.last is None else recorder.last
+        told = kwargs.get("is_causal")
+        causal = getattr(module, "is_causal", True) if told is None else told
+        recorder.take(_last_rows(query, key, attention_mask, last, kwargs.get("scaling"), causal))
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
 
-def _last_rows(query: Tensor, key: Tensor, mask: Tensor | None, last: int, scaling: object) -> Tensor:
-    """Softmax weights [heads, last, keys] of the last queries of the first batch item, in float32."""
-    heads, queries, width = query.shape[1:]
+def _last_rows(
+    query: Tensor, key: Tensor, mask: Tensor | None, last: int, scaling: float | None, causal: bool = True
+) -> Tensor:
+    """Softmax weights [heads, batch × last, keys] of the last queries, in float32."""
+    batch, heads, queries, width = query.shape
     keys = key.shape[2]
-    wanted = query[0, :, queries - last :].float()
+    wanted = query[:, :, queries - last :].float()
     # Grouped-query attention: several query heads share a key head.
-    shared = wanted.reshape(key.shape[1], heads // key.shape[1], last, width)
-    scores = shared @ key[0].float().unsqueeze(1).transpose(-1, -2)
-    scores = scores.reshape(heads, last, keys) * (width**-0.5 if scaling is None else scaling)
-    if mask is None:
-        # SDPA was asked to be causal, so query i of the last sees all keys but the ones after it.
+    shared = wanted.reshape(batch, key.shape[1], heads // key.shape[1], last, width)
+    scores = shared @ key.float().unsqueeze(2).transpose(-1, -2)
+    scores = scores.reshape(batch, heads, last, keys) * (width**-0.5 if scaling is None else scaling)
+    if mask is not None:
+        given = mask[:, :, queries - last :, :keys]
+        scores = scores.masked_fill(~given, float("-inf")) if given.dtype == torch.bool else scores + given.float()
+    elif causal:
+        # SDPA is asked to be causal, so query i of the last sees all keys but the ones after it.
         at = torch.arange(keys, device=scores.device)
         scores = scores.masked_fill(at > at[keys - last :, None], float("-inf"))
-    else:
-        given = mask[0, :, queries - last :, :keys]
-        scores = scores.masked_fill(~given, float("-inf")) if given.dtype == torch.bool else scores + given.float()
-    return scores.softmax(-1)
+    return scores.softmax(-1).transpose(0, 1).flatten(1, 2)

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from vlm_demo.errors import ModelNotFound, UnsupportedModel, VlmDemoError
+from vlm_demo.errors import ModelNotFound, QuantizationUnavailable, UnsupportedModel, VlmDemoError
 from vlm_demo.models import quantization
-from vlm_demo.models.families import Family, adapter_of
+from vlm_demo.models.families import adapter_of
 
 EMBEDDED = Path(__file__).parents[2] / "assets" / "models"
 CATALOG = Path(__file__).with_name("catalog.json")
@@ -42,9 +42,9 @@ class Loaded:
         name: as it is shown: the embedded name, the folder's name, or the hub id.
         folder: where its files lie.
         model: the transformers model, in eval mode.
-        family: its adapter.
+        family: its adapter, a ``families.Family`` or ``families.Writer``.
         tokenizer, image_processor: the checkpoint's own.
-        template: the chat template, Jinja.
+        template: the chat template, Jinja; empty for a model that writes nothing.
         precision: bf16, fp16, fp32, 8bit or 4bit.
         device: where the language model computes.
     """
@@ -52,7 +52,7 @@ class Loaded:
     name: str
     folder: Path
     model: Any
-    family: Family
+    family: Any
     tokenizer: Any
     image_processor: Any
     template: str
@@ -80,14 +80,19 @@ def load(name: str, quantize: str = "none", device: str | None = None, progress:
         quantization.config_for(quantize, ())  # complain before anything is downloaded
         folder, shown = resolve(name, tell)
         adapter = adapter_of(_config(folder, shown))
+        if quantize != "none" and not adapter.writes:
+            raise QuantizationUnavailable(
+                f"{shown} has no language model, the one part that is quantized here: load it without quantization."
+            )
         where = _device(device)
         tell(None, f"Loading {shown}")
         model = _model(folder, shown, adapter, quantize, where)
         tokenizer, image_processor = _processors(folder, shown)
+        family = adapter(model, folder, tokenizer)
     tell(1.0, f"{shown} is ready")
     precision = quantization.precision_of(model, quantize)
-    template = _template(folder, shown, tokenizer) or adapter.fallback_template
-    return Loaded(shown, folder, model, adapter(model), tokenizer, image_processor, template, precision, where)
+    template = (_template(folder, shown, tokenizer) or adapter.fallback_template) if adapter.writes else ""
+    return Loaded(shown, folder, model, family, tokenizer, image_processor, template, precision, where)
 
 
 def embedded_names() -> list[str]:
@@ -96,8 +101,11 @@ def embedded_names() -> list[str]:
 
 
 def catalog() -> list[dict[str, Any]]:
-    """The models that the page can offer, with their sizes; see ``catalog.json``."""
-    return json.loads(CATALOG.read_text(encoding="utf-8"))
+    """The models that can be had, with their sizes: of ``catalog.json`` those on the hub, and the embedded ones whose
+    checkpoint is there."""
+    there = embedded_names()
+    listed = json.loads(CATALOG.read_text(encoding="utf-8"))
+    return [entry for entry in listed if "/" in entry["id"] or entry["id"] in there]
 
 
 def resolve(name: str, tell: Progress) -> tuple[Path, str]:
@@ -194,7 +202,7 @@ def _config(folder: Path, shown: str) -> Any:
         ) from error
 
 
-def _model(folder: Path, shown: str, adapter: type[Family], quantize: str, device: torch.device) -> Any:
+def _model(folder: Path, shown: str, adapter: type[Any], quantize: str, device: torch.device) -> Any:
     options: dict[str, Any] = {"dtype": "auto", "use_safetensors": True, "trust_remote_code": False}
     configured = quantization.config_for(quantize, adapter.keep_unquantized)
     if configured is not None:

@@ -5,6 +5,7 @@ Also measures memory: what the parameters take as they are stored, and what the 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -72,16 +73,23 @@ def check_shapes(model: torch.nn.Module, device: torch.device) -> None:
 
 def precision_of(model: torch.nn.Module, quantize: str) -> str:
     """How the weights are stored, in short: ``bf16``, ``fp16``, ``fp32``, ``8bit`` or ``4bit``."""
-    dtype = next(model.parameters()).dtype if quantize == "none" else None
-    return quantize if dtype is None else SHORT_NAMES.get(dtype, str(dtype).removeprefix("torch."))
+    if quantize != "none":
+        return quantize
+    # Some parts may be kept in another one: the one of most weights counts.
+    weights: Counter[torch.dtype] = Counter()
+    for parameter in model.parameters():
+        weights[parameter.dtype] += parameter.numel()
+    dtype = weights.most_common(1)[0][0]
+    return SHORT_NAMES.get(dtype, str(dtype).removeprefix("torch."))
 
 
-def memory_of(model: torch.nn.Module) -> Memory:
+def memory_of(*modules: torch.nn.Module) -> Memory:
     """Measure now: bytes of parameters and buffers as they are stored (each storage once), and of the process."""
     stored: dict[int, int] = {}
-    for tensor in _tensors(model):
-        storage = tensor.untyped_storage()
-        stored[storage.data_ptr()] = storage.nbytes()
+    for module in modules:
+        for tensor in _tensors(module):
+            storage = tensor.untyped_storage()
+            stored[storage.data_ptr()] = storage.nbytes()
     return Memory(sum(stored.values()), psutil.Process().memory_info().rss)
 
 

@@ -24,7 +24,7 @@ from vlm_demo.explain import tap
 if TYPE_CHECKING:
     from transformers import GenerationConfig
 
-    from vlm_demo.models.families import Family
+    from vlm_demo.models.families import Writer
     from vlm_demo.stages.guard import Cancelled, Guard
 
 LONGEST_ANSWER = 256  # tokens, where neither the caller nor the checkpoint says
@@ -37,7 +37,8 @@ class Step:
     Attributes:
         id: the token it chose, or was given.
         probability: 0..1, that token's softmax share.
-        rows: the attention rows of this step ([1, layers, heads, image tokens]), or None with the tap closed.
+        rows: the attention rows of this step ([1, layers, heads, image tokens]) in the layers that look at pictures, or
+            None with the tap closed.
     """
 
     id: int
@@ -48,7 +49,7 @@ class Step:
 class Llm:
     """The language model as a station. ``tapping = False`` closes the tap: same tokens, no rows."""
 
-    def __init__(self, family: Family, guard: Guard, generation: GenerationConfig) -> None:
+    def __init__(self, family: Writer, guard: Guard, generation: GenerationConfig) -> None:
         self.family, self.guard, self.generation = family, guard, generation
         self.tapping = True
         ends = generation.eos_token_id
@@ -77,7 +78,7 @@ class Llm:
         cache = DynamicCache(config=self.family.language_model.config)
         processors, ids = self._processors(), list(prompt.ids)
         with self.guard.computing(cancelled):
-            step = self._step(self._embed(prompt, image_tokens), cache, prompt, processors, ids)
+            step = self._step(self._embed(prompt, image_tokens), cache, prompt, image_tokens, processors, ids)
         # 2) decode: one token at a time, each guarded alone, so that nothing is held while the caller looks at it
         for left in range(self._limit(prompt, max_new_tokens), 0, -1):
             if step.id in self.ends:
@@ -86,7 +87,7 @@ class Llm:
             yield step
             if left > 1:
                 with self.guard.computing(cancelled):
-                    step = self._step(self._embed_ids([step.id]), cache, prompt, processors, ids)
+                    step = self._step(self._embed_ids([step.id]), cache, prompt, image_tokens, processors, ids)
 
     def read(
         self, prompt: Prompt, image_tokens: ImageTokens, answer: Sequence[int], cancelled: Cancelled | None = None
@@ -107,36 +108,47 @@ class Llm:
             if len(answer) > 1:
                 # The last token is never read: the step before it is the one that writes it.
                 embeddings.append(self._embed_ids(answer[:-1]))
-            hidden, rows = self._forward(torch.cat(embeddings, 1), None, prompt, len(answer))
+            hidden, rows = self._forward(torch.cat(embeddings, 1), None, prompt, image_tokens, len(answer))
             logits = self.family.head(hidden[:, -len(answer) :])[0].float()
             chances = logits.softmax(-1)[torch.arange(len(answer)), torch.as_tensor(answer, device=logits.device)]
         return [
-            Step(token, chance, rows and tap.Rows(rows.image[i : i + 1], rows.text[i : i + 1], rows.first[i : i + 1]))
+            Step(token, chance, rows and rows.step(i))
             for i, (token, chance) in enumerate(zip(answer, chances.tolist(), strict=True))
         ]
 
     def _step(
-        self, embeddings: torch.Tensor, cache: DynamicCache, prompt: Prompt, processors: LogitsProcessorList, ids: list
+        self,
+        embeddings: torch.Tensor,
+        cache: DynamicCache,
+        prompt: Prompt,
+        image_tokens: ImageTokens,
+        processors: LogitsProcessorList,
+        ids: list,
     ) -> Step:
-        hidden, rows = self._forward(embeddings, cache, prompt, 1)
+        hidden, rows = self._forward(embeddings, cache, prompt, image_tokens, 1)
         logits = self.family.head(hidden[:, -1])
         scores = processors(torch.tensor([ids], device=logits.device), logits.float()) if processors else logits
         chosen = int(scores[0].argmax())
         return Step(chosen, float(logits[0].float().softmax(-1)[chosen]), rows)
 
     def _forward(
-        self, embeddings: torch.Tensor, cache: DynamicCache | None, prompt: Prompt, last: int
+        self, embeddings: torch.Tensor, cache: DynamicCache | None, prompt: Prompt, image_tokens: ImageTokens, last: int
     ) -> tuple[torch.Tensor, tap.Rows | None]:
+        at = cache.get_seq_length() if cache is not None else 0
         inputs = {"inputs_embeds": embeddings, "past_key_values": cache, "use_cache": cache is not None}
+        inputs |= self.family.beside(image_tokens, prompt, range(at, at + embeddings.shape[1]))
         if not (self.tapping and prompt.image_positions):
             return self.family.language_model(**inputs).last_hidden_state, None
-        with tap.recording(prompt.image_positions, last) as recorder:
+        columns = prompt.image_positions if self.family.among_words else None
+        with tap.recording(columns, last, self.family.looking) as recorder:
             hidden = self.family.language_model(**inputs).last_hidden_state
         return hidden, recorder.rows()
 
     def _embed(self, prompt: Prompt, image_tokens: ImageTokens) -> torch.Tensor:
-        """The prompt's embeddings [1, tokens, d_llm], image tokens in their places."""
+        """The prompt's embeddings [1, tokens, d_llm], image tokens in their places if they stand among the words."""
         embeddings = self._embed_ids(prompt.ids)
+        if not self.family.among_words:
+            return embeddings
         positions = torch.as_tensor(prompt.image_positions, device=embeddings.device)
         embeddings[0, positions] = image_tokens.embeddings.to(embeddings.device, embeddings.dtype)
         return embeddings

@@ -152,9 +152,11 @@ class PromptBuilder:
     def _tokenized(self, pieces: list[Piece]) -> list[Coded]:
         """Tokenize the whole text at once, as the checkpoint's processor does, if people's text holds no control."""
         text = _joined(pieces)
-        # The rule of transformers' processors: a template that writes the first token itself gets no second one.
+        # The rule of transformers' processors: a template that writes the first token itself gets no second one. Some
+        # write it behind the pictures.
         bos = self.tokenizer.bos_token
-        add_first = not (bos and text.startswith(bos))
+        begins = next((piece for kind, piece in pieces if kind != "image"), "")
+        add_first = not (bos and begins.startswith(bos))
         whole = self._coded(text, add_special_tokens=add_first)
         control = set(self.tokenizer.added_tokens_decoder) - {self.tokenizer.unk_token_id}
         stops = list(accumulate(len(text) for _, text in pieces))

@@ -210,7 +210,7 @@ def _resized(size: tuple[int, int], target: dict[str, Any]) -> tuple[int, int]:
 class ViewMaker:
     """Upload → View, by the checkpoint's own image processor.
 
-    ``grid_of(height, width)`` gives the (rows, columns) of image tokens for pixel values of that size.
+    ``grid_of(height, width)`` gives the (rows, columns) of patches for pixel values of that size.
     """
 
     def __init__(self, processor: Any, grid_of: Callable[[int, int], tuple[int, int]]) -> None:
@@ -225,7 +225,8 @@ class ViewMaker:
         """
         image, notes = open_image(source)
         place = geometry(self.processor, image.size)
-        pixels = self.processor(images=image, return_tensors="pt")["pixel_values"]
+        made = self.processor(images=image, return_tensors="pt")
+        pixels = made if isinstance(made, torch.Tensor) else made["pixel_values"]
         if tuple(pixels.shape) != (1, 3, place.size[1], place.size[0]):
             raise UnsupportedModel(
                 f"The image processor {type(self.processor).__name__} cuts pictures in a way unknown here: choose "

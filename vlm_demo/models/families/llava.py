@@ -6,11 +6,14 @@ patch, in reading order, so the grid of tokens is the grid of patches.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from vlm_demo.contracts import BridgeNote, ImageTokens, Prompt
 from vlm_demo.errors import UnsupportedModel
+from vlm_demo.models.families import blocks
 
 # Vision towers with one fixed square grid, and how many CLS tokens each puts before its patches.
 CLS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
@@ -27,19 +30,27 @@ FALLBACK_TEMPLATE = (
 
 
 class Llava:
-    """Adapter of ``LlavaForConditionalGeneration``; implements ``families.Family``."""
+    """Adapter of ``LlavaForConditionalGeneration``; implements ``families.Writer``."""
 
     name = "llava"
+    writes = True
+    note = BridgeNote("projector", "each patch through a projector of two layers")
+    matcher = None
+    among_words = True
+    looking = None
+    bridge_attentions: frozenset[torch.nn.Module] = frozenset()
     fallback_template = FALLBACK_TEMPLATE
     # Full module paths: bitsandbytes' short names would match nothing, and the encoder would be quantized silently.
     keep_unquantized = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
         self.model, self.config = model, model.config
         self.tower = model.model.vision_tower
         self.language_model, self.head = model.model.language_model, model.lm_head
-        self.encoder_layers = _layers(self.tower, self.config.vision_config.num_hidden_layers)
-        self.language_layers = _layers(self.language_model, self.config.text_config.num_hidden_layers)
+        self.encoder_layers = blocks(self.tower, self.config.vision_config.num_hidden_layers)
+        self.bridge_layers: list[torch.nn.Module] = []
+        self.language_layers = blocks(self.language_model, self.config.text_config.num_hidden_layers)
+        self.tapped = (self.language_model,)
         self.context = self.config.text_config.max_position_embeddings
         self.image_token_id = self.config.image_token_id
         cls_tokens = CLS_TOKENS[self.config.vision_config.model_type]
@@ -82,16 +93,16 @@ class Llava:
         layers = [states[i] for i in ([chosen] if isinstance(chosen, int) else chosen)]
         return torch.cat([layer[:, 1:] if self._drops_first else layer for layer in layers], dim=-1)
 
+    def placeholders(self, patches: int) -> int:
+        return patches + self.leading_tokens
+
     def bridge(self, features: torch.Tensor) -> torch.Tensor:
         weight = self.model.model.multi_modal_projector.linear_1.weight
         return self.model.model.multi_modal_projector(features.to(weight.device, weight.dtype))
 
+    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, torch.Tensor]:
+        return {}
+
     def grid(self, height: int, width: int) -> tuple[int, int]:
         patch = self.config.vision_config.patch_size
         return height // patch, width // patch
-
-
-def _layers(module: torch.nn.Module, count: int) -> list[torch.nn.Module]:
-    """The module's blocks: its first list of ``count`` modules."""
-    lists = (child for child in module.modules() if isinstance(child, torch.nn.ModuleList))
-    return list(next(blocks for blocks in lists if len(blocks) == count))

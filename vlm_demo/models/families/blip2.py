@@ -1,0 +1,99 @@
+"""BLIP-2: a ViT, a Q-Former whose queries gather what the patches say, and a language model that reads the queries.
+
+Li et al. 2023 (https://arxiv.org/abs/2301.12597). An image token stands for no place of the picture but for a query,
+so where a word looked is its look at the queries times the queries' look at the patches. The same Q-Former compares
+pictures with texts where the checkpoint holds the heads for it; see ``blip2_retrieval``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vlm_demo.contracts import BridgeNote, ImageTokens, Prompt
+from vlm_demo.errors import UnsupportedModel
+from vlm_demo.models.families import blip2_retrieval, blocks
+
+# What BLIP-2 was evaluated with. Its pictures come before everything, the first token too.
+FALLBACK_TEMPLATE = (
+    "{% for message in messages %}{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>' }}"
+    "{% endfor %}{% endfor %}"
+    "{{ bos_token }}"
+    "{% for message in messages %}{% for part in message['content'] if part['type'] == 'text' %}"
+    "{% if message['role'] == 'assistant' %}{{ ' ' + part['text'] + '. ' }}"
+    "{% else %}{{ 'Question: ' + part['text'] + ' Answer:' }}{% endif %}"
+    "{% endfor %}{% endfor %}"
+)
+
+
+class Blip2:
+    """Adapter of ``Blip2ForConditionalGeneration``; implements ``families.Writer``."""
+
+    name = "blip2"
+    writes = True
+    fallback_template = FALLBACK_TEMPLATE
+    keep_unquantized = ("vision_model", "qformer", "language_projection", "language_model.lm_head")
+    leading_tokens = 1  # the Q-Former looks at the CLS token too
+    among_words = True
+    looking = None
+
+    def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
+        self.model, self.config = model, model.config
+        self.language_model = model.language_model.base_model
+        self.head = model.language_model.get_output_embeddings()
+        self.encoder_layers = list(model.vision_model.encoder.layers)
+        self.bridge_layers = list(model.qformer.encoder.layer)
+        self.language_layers = blocks(self.language_model, self.config.text_config.num_hidden_layers)
+        self.context = self.config.text_config.max_position_embeddings
+        self.image_token_id = self.config.image_token_index
+        self.tapped = (self.language_model, model.qformer)
+        crossing = [layer.crossattention.attention for layer in self.bridge_layers if layer.has_cross_attention]
+        self.bridge_attentions = frozenset(crossing)
+        self.note = BridgeNote("Q-Former", f"{self.config.num_query_tokens} queries that look {len(crossing)} times")
+        self.matcher = blip2_retrieval.load(model, folder)
+
+    @staticmethod
+    def model_class() -> Any:
+        from transformers import Blip2ForConditionalGeneration
+
+        return Blip2ForConditionalGeneration
+
+    @staticmethod
+    def check(config: Any) -> None:
+        """Refuse language models that do not write token after token behind what they have read.
+
+        Raises:
+            UnsupportedModel: says what it writes with, or what its config lacks.
+        """
+        if not config.use_decoder_only_language_model:
+            raise UnsupportedModel(
+                f"This BLIP-2 writes with a {config.text_config.model_type}, which has an encoder of its own and can't "
+                "be run here: choose one with an OPT or a LLaMA."
+            )
+        if config.image_token_index is None:
+            raise UnsupportedModel(
+                "The config.json of this BLIP-2 does not say which token stands for the picture (image_token_index): "
+                "fetch a newer version of the checkpoint."
+            )
+
+    def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """The last layer's hidden states, CLS token first."""
+        vision = self.model.vision_model
+        return vision(pixel_values.to(vision.device, vision.dtype)).last_hidden_state
+
+    def placeholders(self, patches: int) -> int:
+        return self.config.num_query_tokens
+
+    def bridge(self, features: torch.Tensor) -> torch.Tensor:
+        projection = self.model.language_projection
+        queried = blip2_retrieval.queried(self.model, features)
+        return projection(queried.to(projection.weight.dtype))
+
+    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, torch.Tensor]:
+        return {}
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        patch = self.config.vision_config.patch_size
+        return height // patch, width // patch
