@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import vlm_demo
+from tests.tiny import tiny_clip
 from vlm_demo import cli
 from vlm_demo.contracts import Memory, Prompt, StageEvent, Timings, Token, TokenEvent, Word
 from vlm_demo.errors import BadImage, ModelNotFound, WordNotInAnswer
@@ -294,3 +295,9 @@ def test_an_answer_never_steers_the_terminal(capsys: Any) -> None:
 )
 def test_the_default_heatmap_is_for_the_first_word_that_can_be_seen(answer: str, word: str | None) -> None:
     assert content_word(answer.split()) == word
+
+
+def test_check_tries_a_model_that_only_compares(tmp_path, capsys) -> None:
+    tiny_clip(tmp_path)
+    assert cli.main(["check", "--model", str(tmp_path)]) == 0
+    assert "compares pictures with texts" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Check: what this machine has, as lines for a person. Loads the model and asks it one question.
+"""Check: what this machine has, as lines for a person. Loads the model and tries it once.
 
 Knows how to ask each part for its version; decides nothing.
 """
@@ -20,7 +20,7 @@ SET_UP = "run `make demo`, which installs requirements.txt"
 
 
 def report(load: Callable[[], Pipeline], model: str) -> bool:
-    """Print a line for each part, what is missing and the next step; True if the model of that name answers."""
+    """Print a line for each part, what is missing and the next step; True if the model of that name works."""
     _line("python", platform.python_version())
     for package in ("torch", "transformers", "gradio"):
         _line(package, _version(package) or f"missing: {SET_UP}")
@@ -30,7 +30,11 @@ def report(load: Callable[[], Pipeline], model: str) -> bool:
         from PIL import Image
 
         pipe = load()
-        answer = pipe.ask(Image.new("RGB", (64, 64), "red"), "What colour is the picture?", max_new_tokens=4)
+        picture = Image.new("RGB", (64, 64), "red")
+        if pipe.can_answer:
+            pipe.ask(picture, "What colour is the picture?", max_new_tokens=4)
+        else:
+            pipe.score(picture, ["a red picture"])
     except VlmDemoError as error:
         _line("model", f"{model} can't answer: {error}")
         return False
@@ -38,10 +42,12 @@ def report(load: Callable[[], Pipeline], model: str) -> bool:
         _line("model", f"{model} can't answer: the package {error.name} is missing; {SET_UP}")
         return False
     parameters = sum(parameter.numel() for parameter in pipe.model.parameters())
-    _line("model", f"{pipe.name} ({pipe.family}), {pipe.precision} on {pipe.device}, answers")
-    _line("parameters", f"{parameters / 1e6:.1f} million; {_bytes(answer.memory.parameter_bytes)} with buffers")
+    does = "answers" if pipe.can_answer else "compares pictures with texts"
+    memory = pipe.memory()
+    _line("model", f"{pipe.name} ({pipe.family}), {pipe.precision} on {pipe.device}, {does}")
+    _line("parameters", f"{parameters / 1e6:.1f} million; {_bytes(memory.parameter_bytes)} with buffers")
     _line("heatmaps", "yes" if pipe.can_explain else "no: this model gives no attention to draw")
-    _line("memory", _memory(answer.memory.process_bytes))
+    _line("memory", _memory(memory.process_bytes))
     return True
 
 
