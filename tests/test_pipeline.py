@@ -13,6 +13,7 @@ from PIL import Image
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
+from tests.stopping import stopped_after_the_first
 from tests.tiny import tiny_llava
 from vlm_demo import Pipeline, Turn
 from vlm_demo.answer import Answer
@@ -227,19 +228,7 @@ class Asked:
 class TestStopping:
     @pytest.mark.parametrize("part", ["encoder_layers", "language_layers"])
     def test_between_two_layers(self, pipe: Pipeline, noise, part: str) -> None:
-        ran, stop = [], threading.Event()
-        layers = getattr(pipe.llm.family, part)
-        hooks = [
-            layers[0].register_forward_hook(lambda *_: stop.set()),
-            layers[1].register_forward_hook(lambda *_: ran.append(1)),
-        ]
-        try:
-            with pytest.raises(Stopped):
-                list(pipe.stream(noise(50, 50), QUESTION, cancelled=stop.is_set))
-        finally:
-            for hook in hooks:
-                hook.remove()
-        assert stop.is_set() and not ran
+        assert stopped_after_the_first(pipe, getattr(pipe.llm.family, part), noise(50, 50))
 
     def test_within_one_token_and_what_was_said_is_kept(self, pipe: Pipeline, noise) -> None:
         whole = pipe.ask(noise(50, 50), QUESTION, max_new_tokens=8)

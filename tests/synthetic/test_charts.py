@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from tests.synthetic.colours import colour_distance
 from vlm_demo.evaluation.answers import matches
 from vlm_demo.synthetic import chart_questions
 from vlm_demo.synthetic.chart_data import LABELS, NAMES, SERIES
@@ -27,19 +28,6 @@ def _drawn(held_out):
 
 def _charts(names=KINDS, held_out=False, n=None):
     return [picture for picture in _drawn(held_out)[:n] if picture.facts["chart"] in names]
-
-
-def _colour_distance(pixel, name):
-    """From an RGB to the nearest segment between two anchors of the name, or between one and a softening gray."""
-    anchors = np.array([*COLOURS[name]], dtype=float)
-    ends = [*anchors, *(anchors * 0.8 + 30)]
-    best = np.inf
-    for a in ends:
-        for b in ends:
-            along = b - a
-            t = 0 if not along.any() else np.clip(np.dot(pixel - a, along) / np.dot(along, along), 0, 1)
-            best = min(best, float(np.linalg.norm(pixel - (a + t * along))))
-    return best
 
 
 @lru_cache
@@ -111,10 +99,12 @@ def test_a_mark_has_the_named_colour_where_the_map_says_it_is(held_out, n):
             found = pixels[np.clip(rows - top, 0, len(pixels) - 1), np.clip(columns - left, 0, pixels.shape[1] - 1)]
             checked += 1
             if thing.shape == "line":  # the paper shows through its soft edges
-                near = [_colour_distance(pixel, thing.colour) for pixel in found[:: max(1, len(found) // 40)]]
+                near = [
+                    colour_distance(pixel, thing.colour, softened=True) for pixel in found[:: max(1, len(found) // 40)]
+                ]
                 wrong += np.quantile(near, 0.2) > 35
             else:
-                wrong += _colour_distance(np.median(found, axis=0), thing.colour) > 35
+                wrong += colour_distance(np.median(found, axis=0), thing.colour, softened=True) > 35
     assert checked > 80
     assert wrong / checked < 0.01, (wrong, checked)
 

@@ -5,24 +5,13 @@ import time
 import numpy as np
 import pytest
 
+from tests.synthetic.colours import colour_distance
 from vlm_demo.synthetic.scenes import LAYOUTS, draw_scene
 from vlm_demo.synthetic.world import COLOURS, SHAPES, instance_map, zone
 
 
 def _scenes(n, **options):
     return [draw_scene(np.random.default_rng([4, seed]), **options) for seed in range(n)]
-
-
-def _colour_distance(pixel, name):
-    """From an RGB to the nearest segment between two anchors of the name."""
-    anchors = np.array(COLOURS[name], dtype=float)
-    best = np.inf
-    for a in anchors:
-        for b in anchors:
-            along = b - a
-            t = 0 if not along.any() else np.clip(np.dot(pixel - a, along) / np.dot(along, along), 0, 1)
-            best = min(best, float(np.linalg.norm(pixel - (a + t * along))))
-    return best
 
 
 def _seen(picture, i):
@@ -48,7 +37,7 @@ def test_a_thing_has_the_named_colour_where_the_map_says_it_is():
             if len(pixels) < 40 or "hollow" in thing.traits:
                 continue
             checked += 1
-            wrong += _colour_distance(np.median(pixels, axis=0), thing.colour) > 40
+            wrong += colour_distance(np.median(pixels, axis=0), thing.colour) > 40
     assert checked > 250
     assert wrong / checked < 0.03
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.synthetic.colours import colour_distance
 from vlm_demo.synthetic import screen_questions
 from vlm_demo.synthetic.phrasings import WAYS, phrasings
 from vlm_demo.synthetic.screen_html import compose, read_rendered, truth
@@ -56,18 +57,6 @@ def asked():
         for made in _asked(picture, np.random.default_rng(number), picture.facts["texts"]):
             found[made.kind].append((picture, made))
     return found
-
-
-def _colour_distance(pixel, name):
-    """From an RGB to the nearest segment between two anchors of the name."""
-    anchors = np.array(COLOURS[name], dtype=float)
-    best = np.inf
-    for a in anchors:
-        for b in anchors:
-            along = b - a
-            t = 0 if not along.any() else np.clip(np.dot(pixel - a, along) / np.dot(along, along), 0, 1)
-            best = min(best, float(np.linalg.norm(pixel - (a + t * along))))
-    return best
 
 
 def _pixels(picture, box):
@@ -116,11 +105,11 @@ def test_what_has_a_sure_colour_shows_it():
             thing = picture.things[i]
             if thing.shape in ("button", "chip") and part == "":
                 checked += 1
-                assert _colour_distance(_commonest(_pixels(picture, thing.box)), thing.colour) < 30, thing
+                assert colour_distance(_commonest(_pixels(picture, thing.box)), thing.colour) < 30, thing
             elif thing.shape in ("tab", "switch", "checkbox", "slider"):
                 checked += 1
                 near = {tuple(pixel // 8 * 8 + 4) for pixel in _pixels(picture, thing.box)}
-                assert min(_colour_distance(pixel, thing.colour) for pixel in near) < 30, thing
+                assert min(colour_distance(pixel, thing.colour) for pixel in near) < 30, thing
     assert checked > 60
 
 
@@ -147,7 +136,7 @@ def test_a_switch_that_is_on_shows_its_colour_at_the_left_and_its_knob_at_the_ri
         assert ("on" in thing.traits) == (colour == "") != ("off" in thing.traits)
         assert np.linalg.norm(left - right) > 30
         if colour == "":
-            assert _colour_distance(left, thing.colour) < 30 < _colour_distance(right, thing.colour)
+            assert colour_distance(left, thing.colour) < 30 < colour_distance(right, thing.colour)
     assert min(found.values()) > 5 and len(found) == 2
 
 
@@ -301,6 +290,6 @@ def test_a_browser_renders_what_the_page_says(tmp_path):
         for i, part in picture.facts["sure"].items():
             thing = picture.things[i]
             if thing.shape in ("button", "chip", "app bar") and part == "":
-                assert _colour_distance(_commonest(_pixels(picture, thing.box)), thing.colour) < 30
+                assert colour_distance(_commonest(_pixels(picture, thing.box)), thing.colour) < 30
                 checked += 1
     assert checked

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 # From which character of the answer on it is about which things (indices into the picture's).
 Looks = tuple[tuple[int, tuple[int, ...]], ...]
 
@@ -42,6 +44,26 @@ class Made:
 
 Maker = Callable[[], Made | None]  # None: the picture does not allow this question
 Makers = Sequence[tuple[float, Maker]]  # each with its weight
+
+
+YES_NO = ("yes", "no")
+
+
+def balanced(make: Maker, rng: np.random.Generator, tries: int) -> Maker:
+    """The same questions with yes as often as no where the picture allows both, in up to ``tries`` attempts."""
+
+    def made() -> Made | None:
+        wanted = YES_NO[int(rng.integers(2))]
+        found = make()
+        if found and found.guess is not None:
+            return found
+        for _ in range(tries):
+            if found and found.guess is None and found.answer == wanted:
+                return found
+            found = make()
+        return None
+
+    return made
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,6 @@ _NUMBER = "Invoice No.|Invoice Number|Invoice no|Invoice #|Invoice|Rechnung Nr.|
 _DATE = "Date|Invoice date|Invoice Date|Date of issue|Issue date|Issued|Billing date|Rechnungsdatum".split("|")
 _DUE = "Due date|Due Date|Payment due|Due|Pay by|Due on|Payable by".split("|")
 _TO = "Bill to|Bill To|BILL TO|Billed to|Invoice to|Customer|Sold to|To|Buyer|Client".split("|")
-_FROM = "From|Seller|Supplier|Issued by".split("|")
 _TOTAL = (
     "Total|TOTAL|Grand total|Total due|Amount due|Invoice total|Total amount|Balance due|Amount payable|Total to pay|"
     "Gesamtbetrag|TOTAL DUE|Total incl. VAT|Total (incl. tax)"

@@ -172,10 +172,6 @@ class SceneFacts:
         """A description, in this share of all cases of something that is there."""
         return self.pick(self.ways(self.pick(range(len(self.things))))) if self.chance(there) else self.absent()
 
-    def seen_colour(self) -> str:
-        """A plausible colour to guess."""
-        return self.pick(self.things).colour
-
     def several(self, n: int) -> list[int]:
         """``n`` different things, in any order; fewer if there are not so many."""
         return [int(i) for i in self.rng.permutation(len(self.things))[:n]]

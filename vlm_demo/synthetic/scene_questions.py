@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vlm_demo.synthetic.asking import Looks, Made, Maker, Makers
+from vlm_demo.synthetic.asking import YES_NO, Looks, Made, Maker, Makers, balanced
 from vlm_demo.synthetic.scene_facts import EXTREMES, FAINT, WORDS, Look
 from vlm_demo.synthetic.scene_statements import QUANTITIES, SceneStatements
 from vlm_demo.synthetic.world import COLOURS, SHAPES, UNKNOWN, ZONES, Picture, number_word, zone
@@ -15,7 +15,6 @@ from vlm_demo.synthetic.world import COLOURS, SHAPES, UNKNOWN, ZONES, Picture, n
 LISTED = 4  # of more things only the largest is named
 TRIES = 16  # to find a question whose answer is the wanted one
 FOLLOWED = 0.15
-YES_NO = ("yes", "no")
 
 
 def makers(picture: Picture, rng: np.random.Generator, read: list[str] | None) -> Makers:
@@ -35,7 +34,7 @@ class SceneAsker(SceneStatements):
             (0.2, self.background), (0.04, self.medium), (0.3, self.colours), (0.25, self.shapes),
             (0.3, self.how_many_colours), (0.3, self.how_many_kinds), (0.35, self.most_colour), (0.35, self.most_shape),
             (1.1, self.shape), (1.6, self.colour), (0.4, self.in_place),
-            *((weight, self._balanced(make)) for weight, make in (
+            *((weight, balanced(make, self.rng, TRIES)) for weight, make in (
                 (0.5, self.compare), (0.5, self.every), (0.5, self.number), (0.4, self.is_it),
             )),
             (3.0, self.statement),
@@ -45,7 +44,7 @@ class SceneAsker(SceneStatements):
         found += [
             (0.9, self.extreme), (0.7, self.choice), (0.35, self.which_of_two), (0.6, self.beside),
             (0.3, self.count_beside), (0.5, self.closest), (0.5, self.same_as), (0.4, self.edge),
-            *((weight, self._balanced(make)) for weight, make in (
+            *((weight, balanced(make, self.rng, TRIES)) for weight, make in (
                 (0.8, self.relation), (0.9, self.any_relation), (0.5, self.comparative), (0.4, self.extreme_is),
                 (0.4, self.same),
             )),
@@ -59,27 +58,9 @@ class SceneAsker(SceneStatements):
         if self.boxes:
             found += [
                 (0.3, self.how_many_boxes), (1.0, self.count_in_box), (0.6, self.which_box), (0.9, self.in_which_box),
-                (0.8, self._balanced(self.exist_in_box)), (0.5, self._balanced(self.box_with)),
+                (0.8, balanced(self.exist_in_box, self.rng, TRIES)), (0.5, balanced(self.box_with, self.rng, TRIES)),
             ]  # fmt: skip
         return found
-
-    def _balanced(self, make: Maker) -> Maker:
-        """The same questions with yes as often as no, where the scene allows both."""
-
-        def made() -> Made | None:
-            wanted = self.pick(YES_NO)
-            found = make()
-            for _ in range(TRIES):
-                if found and found.answer in (wanted, UNKNOWN):
-                    return found
-                found = self._answered(make())
-            return None
-
-        return made
-
-    @staticmethod
-    def _answered(made: Made | None) -> Made | None:
-        return made if made and made.guess is None else None
 
     def _yes(self, kind: str, fields: dict[str, str], truth: bool, looks: Looks = ()) -> Made:
         return Made(kind, fields, "yes" if truth else "no", None, looks)

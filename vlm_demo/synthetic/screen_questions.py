@@ -15,7 +15,6 @@ from vlm_demo.synthetic.world import COLOURS, UNKNOWN, ZONES, Picture, number_wo
 FIELDS = ("name", "email", "city", "phone", "street", "age", "birthday", "fax number")  # that a form may have
 SPEAKING = ("button", "tab", "chip", "navigation item", "list item", "checkbox", "switch", "radio button")
 PRESSED = ("button", "tab", "chip", "navigation item")
-SELECTED = ("tab", "chip", "navigation item", "radio button")
 
 
 def makers(picture: Picture, rng: np.random.Generator, read: list[str] | None) -> Makers:

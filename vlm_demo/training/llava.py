@@ -22,7 +22,6 @@ from torch.nn import functional
 from transformers import (
     CLIPVisionConfig,
     CLIPVisionModel,
-    GenerationConfig,
     LlamaConfig,
     LlavaConfig,
     LlavaForConditionalGeneration,
@@ -30,7 +29,7 @@ from transformers import (
 )
 
 from vlm_demo.synthetic.world import TRAITS
-from vlm_demo.training import attention
+from vlm_demo.training import attention, shared
 from vlm_demo.training.data import PatchBatches, QuestionBatches, loader
 from vlm_demo.training.gaze import gaze_loss, watched
 from vlm_demo.training.packing import IGNORED, block_mask
@@ -362,20 +361,9 @@ def load_latest(folder: Path, seed: int) -> tuple[LlavaForConditionalGeneration,
 def save(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, target: Path) -> None:
     """Write an ordinary transformers checkpoint in bf16: weights, tokenizer, image processor, chat template."""
     from transformers import LlavaProcessor
-    from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
-
-    from vlm_demo.training.patches import MEAN, STD
 
     processor = LlavaProcessor(
-        image_processor=LlavaImageProcessorPil(
-            do_pad=True,
-            do_resize=True,
-            size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},
-            do_center_crop=False,
-            resample=2,
-            image_mean=[MEAN] * 3,
-            image_std=[STD] * 3,
-        ),
+        image_processor=shared.image_processor(),
         tokenizer=tokenizer,
         patch_size=PATCH_SIZE,
         vision_feature_select_strategy="default",
@@ -383,14 +371,5 @@ def save(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFas
         image_token="<image>",
         num_additional_image_tokens=1,
     )
-    model = model.to(torch.bfloat16)
-    model.set_attn_implementation("sdpa")
-    model.generation_config = GenerationConfig(
-        max_new_tokens=128,
-        do_sample=False,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    model.save_pretrained(target)
+    shared.save_weights(model, tokenizer, target)
     processor.save_pretrained(target)

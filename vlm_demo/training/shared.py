@@ -174,6 +174,15 @@ def save(
 ) -> None:
     """Write an ordinary transformers checkpoint in bf16: weights, and ``more`` beside them, tokenizer with its chat
     template, image processor."""
+    save_weights(model, tokenizer, target, more)
+    tokenizer.save_pretrained(target)
+    image_processor().save_pretrained(target)
+
+
+def save_weights(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, target: Path, more: dict[str, Tensor] | None = None
+) -> None:
+    """Write the weights in bf16, and ``more`` beside them, with the configs."""
     model = model.to(torch.bfloat16)
     model.set_attn_implementation("sdpa")
     state = model.state_dict() | {key: value.to(torch.bfloat16) for key, value in (more or {}).items()}
@@ -186,8 +195,6 @@ def save(
             pad_token_id=tokenizer.pad_token_id,
         )
     model.save_pretrained(target, state_dict=state)
-    tokenizer.save_pretrained(target)
-    image_processor().save_pretrained(target)
 
 
 def image_processor() -> LlavaImageProcessorPil:
