@@ -1,14 +1,19 @@
 """Who sees whom in the Q-Former, what its passes have to do with transformers' own, and that the recipe runs."""
 
+import math
+
 import pytest
 import torch
 import transformers
 from transformers import CLIPVisionConfig, CLIPVisionModel, LlamaConfig
 
-from vlm_demo.training import blip2, llava, objectives
-from vlm_demo.training.blip2 import additive, refold, side_by_side, who_sees_whom
-from vlm_demo.training.patches import as_pixel_values
+from vlm_demo.synthetic.world import TRAITS
+from vlm_demo.training import blip2, llava, objectives, qformer, shared
+from vlm_demo.training.blip2 import refold
+from vlm_demo.training.patches import COLOUR_INDEX, as_pixel_values
+from vlm_demo.training.qformer import additive, cell_gaze, cell_words, cells, side_by_side, who_sees_whom
 from vlm_demo.training.start import prepare
+from vlm_demo.training.words import PatchWords
 
 SMALL = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
 
@@ -16,10 +21,10 @@ SMALL = {"hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 2, "nu
 @pytest.fixture
 def model(tokenizer, monkeypatch):
     torch.manual_seed(0)
-    monkeypatch.setattr(blip2, "LAYERS", 2)
+    monkeypatch.setattr(qformer, "LAYERS", 2)
     vision = CLIPVisionConfig(**SMALL, image_size=32, patch_size=16)
     text = LlamaConfig(vocab_size=len(tokenizer), pad_token_id=0, **SMALL)
-    made = blip2.build(tokenizer, vision, text).eval()
+    made = qformer.build(tokenizer, vision, text).eval()
     # Larger weights than untrained ones have, so that what is seen shows.
     for parameter in made.retrieval.qformer.parameters():
         if parameter.ndim == 2:
@@ -53,7 +58,7 @@ def test_under_the_lm_mask_a_later_token_changes_no_query_and_no_earlier_token(m
     model.retrieval.set_attn_implementation(attention)
     queries, (texts,) = model.joint(features, [IDS], ("lm",))
     again, (told,) = model.joint(features, [_changed_at(3)], ("lm",))
-    assert _differs(queries, again) == [False] * blip2.QUERIES
+    assert _differs(queries, again) == [False] * qformer.QUERIES
     assert _differs(texts, told) == [False, False, False, True, True]
 
 
@@ -63,7 +68,7 @@ def test_under_the_itc_mask_text_and_picture_know_nothing_of_one_another(model, 
     model.retrieval.set_attn_implementation(attention)
     queries, (texts,) = model.joint(features, [IDS], ("itc",))
     again, (told,) = model.joint(features, [_changed_at(3)], ("itc",))
-    assert _differs(queries, again) == [False] * blip2.QUERIES and all(_differs(texts, told))
+    assert _differs(queries, again) == [False] * qformer.QUERIES and all(_differs(texts, told))
     _, (elsewhere,) = model.joint(features + 1, [IDS], ("itc",))
     assert not any(_differs(texts, elsewhere))
     torch.testing.assert_close(queries[:, 0], model.queried(features), atol=1e-5, rtol=1e-4)
@@ -95,7 +100,7 @@ def test_itc_and_itm_are_what_transformers_computes(model):
     values = torch.randn(2, 3, 32, 32)
     features = parts.vision_model(values).last_hidden_state
     ids = torch.tensor([[1, 20, 30, 2], [1, 40, 2, 0]])
-    image = torch.full((2, blip2.QUERIES), model.generator.config.image_token_id)
+    image = torch.full((2, qformer.QUERIES), model.generator.config.image_token_id)
     prompt = torch.cat([image, ids], 1)
     mask = torch.cat([torch.ones_like(image), (ids != 0).long()], 1)
     theirs = parts(values, prompt, mask)
@@ -137,7 +142,7 @@ def test_the_folded_encoder_begins_near_its_teacher():
         def convert_tokens_to_ids(self, _token):
             return 3
 
-    student = blip2.build(Ten(), config, text).retrieval.vision_model.eval()
+    student = qformer.build(Ten(), config, text).retrieval.vision_model.eval()
     values = torch.rand(4, 3, config.image_size, config.image_size)
     wanted = teacher(values).last_hidden_state
     before = blip2.distance(student(values).last_hidden_state, wanted)
@@ -166,11 +171,18 @@ def _toy(tokenizer):
         "claims": torch.tensor(rows)[:, None],
         "same": torch.eye(len(names), dtype=torch.bool),
         "area": torch.zeros(len(names), dtype=torch.int64),
+        "shape": torch.ones(len(names), 4, dtype=torch.int64),
+        "colour": torch.tensor([COLOUR_INDEX[name] for name in names])[:, None].expand(-1, 4),
+        "row": torch.tensor([0, 0, 2, 2]).expand(len(names), 4),
+        "column": torch.tensor([0, 2, 0, 2]).expand(len(names), 4),
+        "traits": torch.zeros(len(names), 4, len(TRAITS)),
+        "covered": torch.ones(len(names), 4, 16),
     }
 
 
 def test_a_wrong_caption_lowers_the_probability_of_a_match(model, tokenizer):
-    batch = _toy(tokenizer)
+    batch, words = _toy(tokenizer), PatchWords.of(tokenizer, "cpu")
+    shared.ready(model, "cpu")
     model.generator.requires_grad_(False)
     trained = [p for group in blip2.qformer_groups(model) for p in group["params"]]
     for parameter in trained:
@@ -178,17 +190,49 @@ def test_a_wrong_caption_lowers_the_probability_of_a_match(model, tokenizer):
     optimizer = torch.optim.AdamW(trained, lr=2e-3, fused=True)
     first = None
     for _ in range(40):
-        losses = blip2.represent_loss(batch, model, 5, "cpu")
+        losses = blip2.represent_loss(batch, model, 5, words, "cpu")
         optimizer.zero_grad()
         losses["total"].backward()
         optimizer.step()
         first = first or {key: float(value.detach()) for key, value in losses.items()}
     assert losses["itm"] < 0.7 * first["itm"] and losses["itc"] < first["itc"] and losses["lm"] < 0.5 * first["lm"]
+    assert losses["gaze"] < 0.9 * first["gaze"] and losses["words"] < 0.7 * first["words"]
     with torch.no_grad():
         features = model.retrieval.vision_model(as_pixel_values(batch["pixels"])).last_hidden_state
         judged, _ = model.joint(features, [batch["full"][:, 0], batch["full"][:, 1]], ("itm", "itm"))
         match = model.retrieval.itm_head(judged).mean(2).softmax(-1)[..., 1]
     assert (match[:, 0] > match[:, 1] + 0.2).all()
+
+
+def test_the_queries_cells_cover_the_picture_once():
+    own = cells(2 * qformer.SIDE)
+    assert own.sum(0).eq(1).all() and own.sum(1).eq(4).all()
+    assert own[0].nonzero().flatten().tolist() == [0, 1, 2 * qformer.SIDE, 2 * qformer.SIDE + 1]
+
+
+def test_a_query_pays_for_what_its_first_head_gives_to_other_cells():
+    patches = 4 * qformer.QUERIES
+    perfect = torch.cat([torch.zeros(qformer.QUERIES, 1), cells(2 * qformer.SIDE) / 4], 1)
+    weights = torch.full((1, 2, 2 * qformer.QUERIES, 1 + patches), 1 / (1 + patches))
+    weights[:, 0] = perfect.repeat(2, 1)
+    assert float(cell_gaze({0: weights})) == pytest.approx(0, abs=1e-3)
+    assert float(cell_gaze({0: weights.flip(1)})) == pytest.approx(math.log((1 + patches) / 4), abs=1e-3)
+    assert float(cell_gaze({0: weights, 1: weights.flip(1)})) == pytest.approx(
+        math.log((1 + patches) / 4) / 2, abs=1e-3
+    )
+
+
+def test_a_cell_is_named_after_what_covers_most_of_it(tokenizer):
+    words = PatchWords.of(tokenizer, "cpu")
+    side = 2 * qformer.SIDE
+    batch = {key: torch.zeros(1, side * side, dtype=torch.int64) for key in ("shape", "colour", "row", "column")}
+    batch |= {"traits": torch.zeros(1, side * side, len(TRAITS)), "covered": torch.zeros(1, side * side, 16)}
+    for patch, shape, points in ((0, 1, 4), (side + 1, 2, 9), (2, -100, 2), (3, 0, 0)):
+        batch["shape"][0, patch] = shape
+        batch["covered"][0, patch, :points] = 1
+    shown, told = cell_words(batch, words.asked)
+    assert shown.flatten().tolist() == [True] + [False] * (qformer.QUERIES - 1)
+    assert told[0, 0, 0] == words.asked[0][2]
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +246,7 @@ def start(tmp_path_factory, tokenizer):
 def test_the_recipe_trains_each_part_in_its_stage_alone(start, tmp_path, monkeypatch):
     monkeypatch.setattr(blip2, "SHARES", dict.fromkeys(blip2.SHARES, 1.0))
     monkeypatch.setattr(blip2, "BATCH", 4)
-    monkeypatch.setattr(blip2, "LAYERS", 1)
+    monkeypatch.setattr(qformer, "LAYERS", 1)
     done = blip2.train(tmp_path, 0.12, 3, "cpu", 1, False, start)
     assert list(done) == list(blip2.SHARES) and all(stage["steps"] for stage in done.values())
     vision = torch.load(tmp_path / "refit.pt", weights_only=True)["vision"]
@@ -225,7 +269,7 @@ def test_both_classes_load_one_checkpoint(model, tokenizer, tmp_path):
     values, ids = torch.randn(1, 3, 32, 32), torch.tensor([[1, 20, 30, 2]])
     model.temperature.log_scale.data.fill_(3.0)
     blip2.save(model, tokenizer, tmp_path)
-    prompt = torch.cat([torch.full((1, blip2.QUERIES), model.generator.config.image_token_id), ids], 1)
+    prompt = torch.cat([torch.full((1, qformer.QUERIES), model.generator.config.image_token_id), ids], 1)
     for kind, own in (("ForConditionalGeneration", "generator"), ("ForImageTextRetrieval", "retrieval")):
         made, report = getattr(transformers, f"Blip2{kind}").from_pretrained(tmp_path, output_loading_info=True)
         assert not report["missing_keys"] and made.config.itc_log_scale == 3.0

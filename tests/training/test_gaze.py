@@ -12,7 +12,18 @@ from vlm_demo.synthetic.questions import ask, transcript
 from vlm_demo.synthetic.receipts import draw_receipt
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.training import attention
-from vlm_demo.training.gaze import AIMS, COUNTING, HALVES, THIRDS, gaze_loss, watched
+from vlm_demo.training.gaze import (
+    AIMS,
+    COUNTING,
+    FIRST_PATCH,
+    HALVES,
+    SIGHT,
+    THIRDS,
+    decoders,
+    gaze_loss,
+    on_patches,
+    watched,
+)
 from vlm_demo.training.llava import build
 from vlm_demo.training.packing import IGNORED, Packer, block_mask, collate
 from vlm_demo.training.patches import COLOUR_INDEX, GRID, SHAPE_INDEX, Places, patch_labels, places
@@ -149,7 +160,7 @@ def test_the_loss_reads_the_share_that_the_named_head_gives(tokenizer):
     assert {row[1:] for row in packed.gaze["right"]} == {(0, 0), (1, 4)}
     model, batch = _attention(tokenizer, packed)
     mask = block_mask(batch["blocks"], torch.float32)
-    with watched(model.layers) as seen, torch.no_grad():
+    with watched(decoders(model)) as seen, torch.no_grad():
         model(input_ids=batch["ids"], position_ids=batch["positions"], attention_mask=mask)
     loss = gaze_loss(seen, batch)
     expected = 0.0
@@ -177,10 +188,21 @@ def test_heads_learn_to_look_where_they_are_told(tokenizer):
     optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
     losses = []
     for _ in range(40):
-        with watched(model.layers) as seen:
+        with watched(decoders(model)) as seen:
             model(input_ids=batch["ids"], position_ids=batch["positions"], attention_mask=mask)
         losses.append(gaze_loss(seen, batch))
         losses[-1].backward()
         optimizer.step()
         optimizer.zero_grad()
     assert float(losses[-1].detach()) < 0.3 * float(losses[0].detach())
+
+
+def test_where_the_keys_are_patches_targets_are_counted_from_the_first_patch():
+    rows = torch.tensor([[0, 9, 0, 0], [0, 9, 1, FIRST_PATCH], [1, 4, 0, FIRST_PATCH + 7]])
+    moved = on_patches(dict.fromkeys(SIGHT, rows), 1)
+    assert set(moved) == set(SIGHT) and all(targets[:, 3].tolist() == [0, 1, 8] for targets in moved.values())
+    # The loss then finds, of as many queries as the text has, the keys that the encoder gives.
+    seen = torch.zeros(2, 4, 12, 17)
+    seen[0, 0, 9, [0, 1]] = 0.5
+    seen[1, 0, 4, 8] = 1
+    assert float(gaze_loss({2: seen, 3: seen}, {"things": moved["things"]})) == pytest.approx(0, abs=1e-4)

@@ -3,20 +3,13 @@
 1. ``refit``: `Blip2VisionModel` has no layer norm before its first layer as CLIP's has. It starts from the shared
    encoder with that norm folded into the patch embedding as far as a linear map can be, and learns to give the shared
    encoder's features (`distance`). From here on it is frozen.
-2. ``represent``: 32 queries learn to gather from the patches what a caption says: ITC, ITM and LM (`objectives.py`).
+2. ``represent``: the queries learn to gather from the patches what a caption says: ITC, ITM and LM (`objectives.py`).
 3. ``generate``: the queries are projected into the frozen language model, which answers questions through them. Every
    fourth batch repeats stage 2, so that one Q-Former serves both.
 
-Who sees whom in the Q-Former tells the objectives apart (BLIP-2, figure 2), Q being the queries and T the text; the
-patches are seen by the queries alone, through cross-attention:
-
-==========  ==========================  ==================================
-objective   a query sees                a text token sees
-==========  ==========================  ==================================
-ITC         Q                           T
-ITM         Q and T                     Q and T
-LM          Q                           Q and the T before it, and itself
-==========  ==========================  ==================================
+From ITC, ITM and LM alone queries learn to look only after millions of pictures. Here the truth of the drawn pictures
+helps: the queries share out the picture, one head of each looks at a cell of its own (``gaze``), and what it gathers
+lies near the words for what is seen there (``words``). The model itself is in `qformer.py`.
 """
 
 from __future__ import annotations
@@ -27,18 +20,11 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from transformers import (
-    Blip2Config,
-    Blip2ForConditionalGeneration,
-    Blip2ForImageTextRetrieval,
-    Blip2QFormerConfig,
-    Blip2VisionConfig,
     Blip2VisionModel,
-    CLIPVisionConfig,
     CLIPVisionModel,
-    LlamaConfig,
     PreTrainedTokenizerFast,
 )
 
@@ -46,8 +32,10 @@ from vlm_demo.training import objectives, shared
 from vlm_demo.training.captions import CaptionBatches
 from vlm_demo.training.clip import contrast
 from vlm_demo.training.data import PatchBatches, loader
+from vlm_demo.training.gaze import GAZE_WEIGHT, watched
 from vlm_demo.training.packing import block_mask
 from vlm_demo.training.patches import as_pixel_values
+from vlm_demo.training.qformer import QUERIES, Blip2, build, cell_gaze, cell_words, looking
 from vlm_demo.training.shared import (
     BridgedQuestions,
     Losses,
@@ -62,151 +50,15 @@ from vlm_demo.training.shared import (
     remembered,
     word_vectors,
 )
+from vlm_demo.training.words import PatchWords, nearness, word_loss
 
 SHARES = {"refit": 0.12, "represent": 0.44, "generate": 0.44}
-QUERIES, WIDTH, LAYERS = 32, 256, 4  # of the Q-Former
-LONGEST = 128  # tokens of a text
 BATCH = 24
 REHEARSED = 4  # in `generate` each so many-th batch is one of `represent`
 CLAIMS = 2  # of each picture
 ITM_WEIGHT = 3.0  # the other losses are several times as large, and ITM is the last to be learnt
+WORD_WEIGHT = 0.5
 ELSEWHERE = 1 / 3  # of the false full captions of ITM: those that are true of another picture
-
-
-class Blip2(nn.Module):
-    """Both of transformers' BLIP-2 classes around one encoder, one Q-Former and the same queries, and the temperature
-    that neither has."""
-
-    def __init__(self, config: Blip2Config) -> None:
-        super().__init__()
-        self.retrieval = Blip2ForImageTextRetrieval(config)
-        self.generator = Blip2ForConditionalGeneration(config)
-        for name in ("vision_model", "qformer", "query_tokens"):
-            setattr(self.generator, name, getattr(self.retrieval, name))
-        # transformers starts the queries at zero, and equal queries would stay equal.
-        nn.init.normal_(self.retrieval.query_tokens, std=0.02)
-        self.temperature = objectives.Temperature()
-
-    def queried(self, features: Tensor) -> Tensor:
-        """What the queries [B, Q, d] gather from the features [B, patches, d_vision] where there is no text."""
-        tokens = self.retrieval.query_tokens.expand(len(features), -1, -1)
-        return self.retrieval.qformer(query_embeds=tokens, encoder_hidden_states=features).last_hidden_state
-
-    def read(self, ids: Tensor) -> Tensor:
-        """Texts [N, T] alone → hidden states [N, T, d]."""
-        embedded = self.retrieval.embeddings(input_ids=ids)
-        mask = (ids != self.retrieval.config.qformer_config.pad_token_id).long()
-        return self.retrieval.qformer(query_embeds=embedded, query_length=0, attention_mask=mask).last_hidden_state
-
-    def joint(self, features: Tensor, texts: list[Tensor], kinds: tuple[str, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Queries and texts in one pass, each of the k texts of a picture with queries of its own.
-
-        The texts share the work that the patches make: k groups (query tokens, text) stand side by side as
-        Q₁ … Qₖ T₁ … Tₖ, and no group sees another.
-
-        Args:
-            features: [B, patches, d_vision].
-            texts: k times int64 [B, Tᵢ].
-            kinds: k of "itc", "itm" and "lm": who sees whom in each group.
-        Returns:
-            Hidden states of the queries [B, k, Q, d] and of the texts, k times [B, Tᵢ, d].
-        """
-        b, k, sizes = len(features), len(texts), [text.shape[1] for text in texts]
-        tokens = self.retrieval.query_tokens.expand(b, -1, -1)
-        q = tokens.shape[1]
-        positions = torch.cat([torch.arange(size, device=features.device) for size in sizes])[None]
-        embedded = self.retrieval.embeddings(torch.cat(texts, 1), positions, tokens.repeat(1, k, 1))
-        pad = self.retrieval.config.qformer_config.pad_token_id
-        allowed = [who_sees_whom(kind, q, text != pad) for kind, text in zip(kinds, texts, strict=True)]
-        # A wider mask would make all scores wide, and twice as slow.
-        dtype = torch.bfloat16 if torch.is_autocast_enabled(features.device.type) else features.dtype
-        hidden = self.retrieval.qformer(
-            query_embeds=embedded,
-            query_length=k * q,
-            attention_mask=additive(side_by_side(allowed, q), dtype),
-            encoder_hidden_states=features,
-        ).last_hidden_state
-        return hidden[:, : k * q].reshape(b, k, q, -1), hidden[:, k * q :].split(sizes, 1)
-
-    def predicted(self, hidden: Tensor) -> Tensor:
-        """Logits of the Q-Former's LM, whose head is its word embeddings."""
-        return functional.linear(hidden, self.retrieval.embeddings.word_embeddings.weight)
-
-
-def who_sees_whom(kind: str, queries: int, present: Tensor) -> Tensor:
-    """bool [B, Q + T, Q + T] for one of "itc", "itm" and "lm": row sees column; ``present`` [B, T] are the tokens that
-    are no padding."""
-    b, t = present.shape
-    allowed = torch.zeros(b, queries + t, queries + t, dtype=torch.bool, device=present.device)
-    allowed[:, :queries, :queries] = True
-    if kind == "itm":
-        allowed[:, :queries, queries:] = present[:, None]
-    if kind in ("itm", "lm"):
-        allowed[:, queries:, :queries] = True
-    texts = present[:, None].expand(b, t, t)
-    allowed[:, queries:, queries:] = texts.tril() if kind == "lm" else texts
-    return allowed | torch.eye(queries + t, dtype=torch.bool, device=present.device)
-
-
-def side_by_side(groups: list[Tensor], queries: int) -> Tensor:
-    """bool [B, L, L], L = Σ (Q + Tᵢ), ordered Q₁ … Qₖ T₁ … Tₖ: each group [B, Q + Tᵢ, Q + Tᵢ] sees what it sees
-    alone."""
-    sizes = [group.shape[1] - queries for group in groups]
-    b, length = len(groups[0]), len(groups) * queries + sum(sizes)
-    every = torch.zeros(b, length, length, dtype=torch.bool, device=groups[0].device)
-    start = len(groups) * queries
-    for i, (group, size) in enumerate(zip(groups, sizes, strict=True)):
-        own = [*range(i * queries, (i + 1) * queries), *range(start, start + size)]
-        place = torch.tensor(own, device=every.device)
-        every[:, place[:, None], place] = group
-        start += size
-    return every
-
-
-def additive(allowed: Tensor, dtype: torch.dtype) -> Tensor:
-    """[B, 1, L, L] to be added to attention scores: the one form of mask that the Q-Former applies under every
-    attention; it raises on 3 dimensions and leaks on a bool mask of 4 under eager."""
-    mask = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
-    return mask.masked_fill_(~allowed, torch.finfo(dtype).min)[:, None]
-
-
-def build(tokenizer: PreTrainedTokenizerFast, clip: CLIPVisionConfig, text: LlamaConfig) -> Blip2:
-    """The untrained model in float32."""
-    vision = Blip2VisionConfig(
-        hidden_size=clip.hidden_size,
-        intermediate_size=clip.intermediate_size,
-        num_hidden_layers=clip.num_hidden_layers,
-        num_attention_heads=clip.num_attention_heads,
-        hidden_act=clip.hidden_act,
-        image_size=clip.image_size,
-        patch_size=clip.patch_size,
-        layer_norm_eps=clip.layer_norm_eps,
-        initializer_range=0.02,
-    )
-    qformer = Blip2QFormerConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
-        num_hidden_layers=LAYERS,
-        num_attention_heads=WIDTH // 64,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        max_position_embeddings=LONGEST,
-        pad_token_id=tokenizer.pad_token_id,
-        cross_attention_frequency=1,
-        encoder_hidden_size=clip.hidden_size,
-        use_qformer_text_input=True,
-    )
-    config = Blip2Config(
-        vision_config=vision.to_dict(),
-        qformer_config=qformer.to_dict(),
-        text_config=text.to_dict(),
-        num_query_tokens=QUERIES,
-        image_text_hidden_size=WIDTH,
-        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
-        tie_word_embeddings=False,
-    )
-    return Blip2(config)
 
 
 @torch.no_grad()
@@ -257,8 +109,8 @@ def refit_loss(batch: dict[str, Tensor], student: Blip2VisionModel, teacher: CLI
     return {"total": distance(given, wanted), "examples": torch.tensor(len(values))}
 
 
-def represent_loss(batch: dict[str, Tensor], model: Blip2, opener: int, device: str) -> Losses:
-    """ITC + ITM + LM.
+def represent_loss(batch: dict[str, Tensor], model: Blip2, opener: int, words: PatchWords, device: str) -> Losses:
+    """ITC + ITM + LM, and the queries' gaze and words.
 
     ITC as in `clip.contrast`. ITM judges of every picture its full caption and its claims, and a false one of each:
     with one word changed, or the full caption of a picture that is much like it. LM writes the full caption, beginning
@@ -267,17 +119,20 @@ def represent_loss(batch: dict[str, Tensor], model: Blip2, opener: int, device: 
     batch = moved(batch, device)
     full, claims, parts = batch["full"], batch["claims"], model.retrieval
     pad, told = parts.config.qformer_config.pad_token_id, full[:, 0]
-    with autocast(device):
+    with autocast(device), watched(looking(model)) as attentions:
         with torch.no_grad():
             features = parts.vision_model(as_pixel_values(batch["pixels"])).last_hidden_state
         written = torch.cat([torch.full_like(told[:, :1], opener), told[:, 1:]], 1)
-        queries, (read, words) = model.joint(features, [told, written], ("itc", "lm"))
+        queries, (read, drafts) = model.joint(features, [told, written], ("itc", "lm"))
+        gazes = cell_gaze(attentions)
         pictures = parts.vision_projection(queries[:, 0])
         false = model.read(full[:, 1])
         texts = parts.text_projection(torch.stack([read[:, 0], false[:, 0]], 1))
         claimed = parts.text_projection(model.read(claims.flatten(0, 2))[:, 0]).reshape(*claims.shape[:3], -1)
         labels = torch.where(told[:, 1:] == pad, objectives.IGNORED, told[:, 1:])
-        writing = objectives.lm(model.predicted(words[:, :-1]), labels)
+        shown, names = cell_words(batch, words.asked)
+        naming = word_loss(nearness(queries[:, 0][shown], parts.embeddings.word_embeddings.weight), names[shown])
+        writing = objectives.lm(model.predicted(drafts[:, :-1]), labels)
     scale = model.temperature()
     contrasts, similarity = contrast(pictures, texts, claimed, scale, batch)
     drawn = [told, _false(full, similarity, scale, batch["same"]), *claims.flatten(1, 2).unbind(1)]
@@ -287,15 +142,26 @@ def represent_loss(batch: dict[str, Tensor], model: Blip2, opener: int, device: 
         logits = parts.itm_head(judged).mean(2).flatten(0, 1)
     matching = objectives.itm(logits, match)
     return {
-        "total": contrasts["total"] + ITM_WEIGHT * matching + writing,
+        "total": contrasts["total"]
+        + ITM_WEIGHT * matching
+        + writing
+        + WORD_WEIGHT * _mean(naming)
+        + GAZE_WEIGHT * gazes,
         "itc": contrasts["total"],
         "itm": matching,
         "lm": writing,
+        "words": _mean(naming),
+        "gaze": gazes,
         "matched": ((logits[:, 1] > logits[:, 0]) == match).float().mean(),
         "apart": contrasts["apart"],
         "found": contrasts["found"],
         "examples": torch.tensor(len(full)),
     }
+
+
+def _mean(losses: Tensor) -> Tensor:
+    """Their mean; 0 where there is none."""
+    return losses.sum() / max(len(losses), 1)
 
 
 def _false(full: Tensor, similarity: Tensor, scale: Tensor, same: Tensor) -> Tensor:
@@ -306,15 +172,15 @@ def _false(full: Tensor, similarity: Tensor, scale: Tensor, same: Tensor) -> Ten
     return torch.where(elsewhere[:, None], full[drawn.clamp(min=0), 0], full[:, 1])
 
 
-def generate_loss(batch: dict[str, Tensor], model: Blip2, opener: int, device: str) -> Losses:
-    """LM on the answers to packed questions, the queries' outputs being the image tokens; of a batch of captions
-    `represent_loss`."""
+def generate_loss(batch: dict[str, Tensor], model: Blip2, opener: int, words: PatchWords, device: str) -> Losses:
+    """LM on the answers to packed questions, the queries' outputs being the image tokens, and the queries' gaze and
+    words; of a batch of captions `represent_loss`."""
     if "same" in batch:
-        repeated = represent_loss(batch, model, opener, device)
+        repeated = represent_loss(batch, model, opener, words, device)
         return {"total": repeated["total"], "examples": repeated["examples"]}
     batch = moved(batch, device)
     parts = model.generator
-    with autocast(device):
+    with autocast(device), watched(looking(model)) as attentions:
         with torch.no_grad():
             features = parts.vision_model(as_pixel_values(batch["pixels"])).last_hidden_state
         image_tokens = parts.language_projection(model.queried(features))
@@ -327,7 +193,14 @@ def generate_loss(batch: dict[str, Tensor], model: Blip2, opener: int, device: s
             position_ids=batch["positions"],
             use_cache=False,
         ).last_hidden_state
-        return answer_losses(hidden, parts.language_model.lm_head, batch)
+        losses = answer_losses(hidden, parts.language_model.lm_head, batch)
+        (shown, asked), (_, said) = (cell_words(batch, form) for form in (words.asked, words.said))
+        near = nearness(image_tokens[shown], parts.get_input_embeddings().weight)
+        next_ = parts.language_model.lm_head(hidden[where].reshape(image_tokens.shape)[shown])
+        naming = _mean(word_loss(near, asked[shown]) + word_loss(next_, said[shown]))
+    gazes = cell_gaze(attentions)
+    total = losses["total"] + WORD_WEIGHT * naming + GAZE_WEIGHT * gazes
+    return losses | {"total": total, "words": naming, "gaze": gazes}
 
 
 def train(
@@ -348,15 +221,16 @@ def train(
     words.weight.data.copy_(word_vectors(llava, words.num_embeddings))
     for part in (teacher, model):
         ready(part, device)
+    names = PatchWords.of(tokenizer, device)
     opener, closer = (tokenizer.convert_tokens_to_ids(token) for token in ("<|assistant|>", "</s>"))
     recipe = Recipe(folder, minutes, resume, SHARES)
 
     def captions(at: int):
-        return loader(CaptionBatches(seed, at, tokenizer, closer, BATCH, CLAIMS), workers)
+        return loader(CaptionBatches(seed, at, tokenizer, closer, BATCH, CLAIMS, labels=True), workers)
 
     def both(at: int) -> Iterator[dict[str, Tensor]]:
         told = at // REHEARSED
-        repeated = iter(loader(CaptionBatches(seed + 1, told, tokenizer, closer, BATCH, CLAIMS), 1))
+        repeated = iter(loader(CaptionBatches(seed + 1, told, tokenizer, closer, BATCH, CLAIMS, labels=True), 1))
         asked = iter(loader(BridgedQuestions(seed, at - told, tokenizer, folder.parent, QUERIES), workers))
         for number in itertools.count(at):
             yield next(repeated if number % REHEARSED == REHEARSED - 1 else asked)
@@ -374,14 +248,14 @@ def train(
         whole,
         qformer_groups(model),
         captions,
-        partial(represent_loss, model=model, opener=opener, device=device),
+        partial(represent_loss, model=model, opener=opener, words=names, device=device),
     )
     recipe.stage(
         "generate",
         whole,
         qformer_groups(model, generating=True),
         both,
-        partial(generate_loss, model=model, opener=opener, device=device),
+        partial(generate_loss, model=model, opener=opener, words=names, device=device),
     )
     return recipe.done
 

@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizerFast
 from vlm_demo.synthetic.areas import AREAS
 from vlm_demo.synthetic.captions import Caption, claim, full, listed
 from vlm_demo.synthetic.world import Picture
-from vlm_demo.training.patches import model_pixels
+from vlm_demo.training.data import picture_parts, stacked
+from vlm_demo.training.patches import model_pixels, patch_labels
 
 SHARES = {"scenes": 0.42, "solids": 0.2, "charts": 0.18, "screens": 0.12, "documents": 0.08}
 MIXED = 0.25  # of the batches: pictures of all areas; the others are of one, whose pictures are harder to tell apart
@@ -31,13 +32,21 @@ class CaptionBatches(IterableDataset):
 
     A batch holds pixels uint8 [B, H, W, 3]; full int64 [B, 2, T] and claims int64 [B, ``claims``, 2, T'], the true text
     and then the wrong one, each ``<s>`` text ``end`` and padded on the right; same bool [B, B], whether the full
-    caption j may be true of picture i; area int64 [B].
+    caption j may be true of picture i; area int64 [B]. With ``labels`` it also holds what each patch shows.
     """
 
     def __init__(
-        self, seed: int, start: int, tokenizer: PreTrainedTokenizerFast, end: int, size: int, claims: int = 1
+        self,
+        seed: int,
+        start: int,
+        tokenizer: PreTrainedTokenizerFast,
+        end: int,
+        size: int,
+        claims: int = 1,
+        labels: bool = False,
     ) -> None:
         self.seed, self.start, self.end, self.size, self.claims = seed, start, end, size, claims
+        self.labels = labels
         self.bos, self.pad = tokenizer.convert_tokens_to_ids("<s>"), tokenizer.convert_tokens_to_ids("<pad>")
         self.backend = copy.deepcopy(tokenizer.backend_tokenizer)
         self.backend.encode_special_tokens = True
@@ -54,22 +63,25 @@ class CaptionBatches(IterableDataset):
         """One batch, drawn from ``rng``."""
         names, shares = list(self.shares), np.array(list(self.shares.values()))
         area, mixed = str(rng.choice(names, p=shares / shares.sum())), rng.random() < MIXED
-        pixels: list[np.ndarray] = []
+        pictures: list[Picture] = []
         whole: list[Caption] = []
         claimed: list[Caption] = []
         areas: list[int] = []
-        while len(pixels) < self.size:
+        while len(pictures) < self.size:
             name = str(rng.choice(names, p=shares / shares.sum())) if mixed else area
             picture = AREAS[name].draw(rng, False)
             told, some = full(picture, rng), self._claims(picture, rng)
             if not some:
                 continue
-            pixels.append(model_pixels(picture.image))
+            pictures.append(picture)
             whole.append(told or some[0])
             claimed += some
             areas.append(names.index(name))
-        return {
-            "pixels": torch.from_numpy(np.stack(pixels)),
+        if self.labels:
+            shown = stacked([picture_parts(picture, patch_labels(picture)) for picture in pictures])
+        else:
+            shown = {"pixels": torch.from_numpy(np.stack([model_pixels(picture.image) for picture in pictures]))}
+        return shown | {
             "full": self.encode(whole),
             "claims": self.encode(claimed).reshape(self.size, self.claims, 2, -1),
             "same": may_be_true(whole),

@@ -70,7 +70,8 @@ class Library:
         return picture, _nothing_much(rng) if stray else None
 
 
-def _picture_parts(picture: Picture, labels: PatchLabels) -> tuple[np.ndarray, ...]:
+def picture_parts(picture: Picture, labels: PatchLabels) -> tuple[np.ndarray, ...]:
+    """A picture's pixels and what its patches show, in `stacked`'s order."""
     return (
         model_pixels(picture.image),
         labels.shape,
@@ -85,7 +86,8 @@ def _picture_parts(picture: Picture, labels: PatchLabels) -> tuple[np.ndarray, .
     )
 
 
-def _stacked(parts: list[tuple[np.ndarray, ...]]) -> dict[str, torch.Tensor]:
+def stacked(parts: list[tuple[np.ndarray, ...]]) -> dict[str, torch.Tensor]:
+    """The pictures' parts as a batch."""
     names = ("pixels", "shape", "colour", "traits", "order", "middle", "extent", "covered", "row", "column")
     return {
         name: torch.from_numpy(np.stack(column)) for name, column in zip(names, zip(*parts, strict=True), strict=True)
@@ -104,7 +106,7 @@ class PatchBatches(IterableDataset):
         while True:
             rng = np.random.default_rng([self.seed, 1, number])
             pictures = [self._draw(rng) for _ in range(self.size)]
-            yield _stacked([_picture_parts(picture, patch_labels(picture)) for picture in pictures])
+            yield stacked([picture_parts(picture, patch_labels(picture)) for picture in pictures])
             number += worker.num_workers
 
     @staticmethod
@@ -158,11 +160,11 @@ class QuestionBatches(IterableDataset):
                 packed.append(text_packer.pack(questions, read, rng))
                 continue
             labels = patch_labels(picture)
-            parts.append(_picture_parts(picture, labels))
+            parts.append(picture_parts(picture, labels))
             packed.append(packer.pack(questions, read, rng, places(picture, labels)))
         if blind:
             return collate(packed, packer.pad)
-        return _stacked(parts) | collate(packed, packer.pad)
+        return stacked(parts) | collate(packed, packer.pad)
 
 
 def _nothing_much(rng: np.random.Generator) -> list[str]:

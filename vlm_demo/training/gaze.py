@@ -38,6 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 TINY = 1e-5
+GAZE_WEIGHT = 0.3  # beside the loss on the answers
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Aim:
 
 THIRDS, HALVES = ("high", "mid", "low"), ("left", "right")
 COUNTING = (*THIRDS, *HALVES, "rank")
+SIGHT = ("things", "again", *THIRDS, *HALVES)  # the aims whose targets are patches
+FIRST_PATCH = 2  # the position of the first image token, after ``<s> <|user|>``
 AIMS = {
     "previous": Aim(0, 0),
     "line": Aim(1, 0),
@@ -63,9 +66,25 @@ AIMS = {
 Gaze = dict[str, list[tuple[int, int, int]]]  # for each of AIMS rows of (position, part, target position)
 
 
+def decoders(language_model: nn.Module) -> dict[int, nn.Module]:
+    """The self-attentions of the layers that have an aim, by layer."""
+    return {i: language_model.layers[i].self_attn for i in sorted({aim.layer for aim in AIMS.values()})}
+
+
+def on_patches(targets: dict[str, Tensor], leading: int) -> dict[str, Tensor]:
+    """The targets of SIGHT for attention whose keys are patches after ``leading`` others, the first of which takes the
+    place of ``<s>``."""
+    moved = {}
+    for name in SIGHT:
+        rows = targets[name].clone()
+        rows[:, 3] = torch.where(rows[:, 3] == 0, 0, rows[:, 3] - FIRST_PATCH + leading)
+        moved[name] = rows
+    return moved
+
+
 @contextmanager
-def watched(layers: nn.ModuleList):
-    """The attention weights [B, heads, L, L] of the layers that have an aim, by layer, filled by the forward pass."""
+def watched(attentions: dict[int, nn.Module]):
+    """The attention weights [B, heads, queries, keys] of these modules by their numbers, filled by the forward pass."""
     seen: dict[int, Tensor] = {}
 
     def keep(index: int):
@@ -74,7 +93,7 @@ def watched(layers: nn.ModuleList):
 
         return hook
 
-    hooks = [layers[i].self_attn.register_forward_hook(keep(i)) for i in sorted({aim.layer for aim in AIMS.values()})]
+    hooks = [module.register_forward_hook(keep(i)) for i, module in attentions.items()]
     try:
         yield seen
     finally:
@@ -90,18 +109,18 @@ def gaze_loss(seen: dict[int, Tensor], targets: dict[str, Tensor]) -> Tensor:
     the error of each part's log share as well (smooth L1, Girshick 2015, https://arxiv.org/abs/1504.08083, eq. 3).
 
     Args:
-        seen: attention weights by layer, [B, heads, L, L].
-        targets: for each aim int64 [n, 4], rows of (sequence, looking position, part, target position), sorted.
+        seen: attention weights by layer, [B, heads, queries, keys].
+        targets: for some of AIMS int64 [n, 4], rows of (sequence, looking position, part, target position), sorted.
     """
     device = next(iter(seen.values())).device
     total = torch.zeros((), device=device)
     for name, aim in AIMS.items():
-        rows = targets[name]
+        rows = targets.get(name, ())
         if not len(rows):
             continue
         sequence, looking, part, target = rows.unbind(1)
         base = int(part.max()) + 1
-        numbered = (sequence * seen[aim.layer].shape[-1] + looking) * base + part
+        numbered = (sequence * seen[aim.layer].shape[-2] + looking) * base + part
         parts, part_of = torch.unique_consecutive(numbered, return_inverse=True)
         _, gaze_of, sizes = torch.unique_consecutive(parts // base, return_inverse=True, return_counts=True)
         shares = seen[aim.layer][sequence, aim.head, looking, target].float()

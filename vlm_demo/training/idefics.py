@@ -29,6 +29,7 @@ from transformers import (
 
 from vlm_demo.training import shared
 from vlm_demo.training.data import loader
+from vlm_demo.training.gaze import AIMS, GAZE_WEIGHT, SIGHT, gaze_loss, on_patches, watched
 from vlm_demo.training.packing import block_mask
 from vlm_demo.training.patches import as_pixel_values
 from vlm_demo.training.shared import (
@@ -97,10 +98,13 @@ def take_over(model: IdeficsForVisionText2Text, llava: LlavaForConditionalGenera
 
 
 def answer_loss(batch: dict[str, Tensor], model: IdeficsForVisionText2Text, device: str) -> Losses:
-    """LM on the answers to packed questions; every token may look at the picture. ``gate`` is the mean of |tanh(α)|
-    of the attentions: how far their gates have opened."""
+    """LM on the answers to packed questions; every token may look at the picture, and a few heads are shown where to
+    (`gaze.py`; the class token takes the place of ``<s>``). ``gate`` is the mean of |tanh(α)| of the attentions: how
+    far their gates have opened."""
     batch = moved(batch, device)
-    with autocast(device):
+    gated = model.model.gated_cross_attn_layers
+    looking = {AIMS[name].layer: gated[AIMS[name].layer].cross_attn for name in SIGHT}
+    with autocast(device), watched(looking) as attentions:
         hidden = model.model(
             input_ids=batch["ids"],
             attention_mask=block_mask(batch["blocks"], torch.bfloat16),
@@ -110,8 +114,10 @@ def answer_loss(batch: dict[str, Tensor], model: IdeficsForVisionText2Text, devi
             use_cache=False,
         ).last_hidden_state
         losses = answer_losses(hidden, model.lm_head, batch)
-    gates = torch.stack([layer.alpha_cross_attn.detach() for layer in model.model.gated_cross_attn_layers])
-    return losses | {"gate": gates.tanh().abs().mean()}
+    gazes = gaze_loss(attentions, on_patches(batch, 1))
+    gates = torch.stack([layer.alpha_cross_attn.detach() for layer in gated])
+    total = losses["total"] + GAZE_WEIGHT * gazes
+    return losses | {"total": total, "gaze": gazes, "gate": gates.tanh().abs().mean()}
 
 
 def train(

@@ -12,13 +12,11 @@ its activation.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from transformers import (
     CLIPVisionConfig,
     CLIPVisionModel,
@@ -28,16 +26,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from vlm_demo.synthetic.world import TRAITS
-from vlm_demo.training import attention, shared
+from vlm_demo.training import shared
 from vlm_demo.training.data import PatchBatches, QuestionBatches, loader
-from vlm_demo.training.gaze import gaze_loss, watched
-from vlm_demo.training.packing import IGNORED, block_mask
+from vlm_demo.training.gaze import GAZE_WEIGHT, decoders, gaze_loss, watched
+from vlm_demo.training.packing import block_mask
 from vlm_demo.training.patches import (
-    COLOUR_NAMES,
     IMAGE_SIZE,
     PATCH_SIZE,
-    SHAPE_NAMES,
     PatchHead,
     as_pixel_values,
     patch_accuracy,
@@ -46,13 +41,11 @@ from vlm_demo.training.patches import (
 from vlm_demo.training.run import train_stage
 from vlm_demo.training.start import finer, prepare, whiten
 from vlm_demo.training.tokenizer import carry_over, train_tokenizer
+from vlm_demo.training.words import PatchWords, nearness, patch_words, spoken, word_loss
 
 SHARES = {"vit": 0.22, "read": 0.18, "align": 0.1, "tune": 0.5}  # of the time
 BRIDGES = {"mlp": "gelu", "linear": "linear"}  # the projector's activation
-PATCH_WEIGHT, WORD_WEIGHT, GAZE_WEIGHT = 0.3, 0.25, 0.3
-ROW_NAMES, COLUMN_NAMES = ("top", "center", "bottom"), ("left", "center", "right")
-NAMED = ("shape", "colour", "row", "column")  # the labels that every patch has
-NEARNESS = 16.0  # the inverse temperature of the cosine between an image token and a word
+PATCH_WEIGHT, WORD_WEIGHT = 0.3, 0.25
 
 
 def vision_config() -> CLIPVisionConfig:
@@ -96,53 +89,16 @@ def build(tokenizer: PreTrainedTokenizerFast, bridge: str = "mlp") -> LlavaForCo
     return LlavaForConditionalGeneration(config)
 
 
-def _autocast(device: str):
-    return torch.autocast(device, torch.bfloat16)
-
-
-def _to(batch: dict[str, Tensor], device: str) -> dict[str, Tensor]:
-    return {key: value.to(device, non_blocking=True) for key, value in batch.items()}
-
-
 def vit_loss(batch: dict[str, Tensor], vit: CLIPVisionModel, head: PatchHead, device: str) -> dict[str, Tensor]:
     """The patch-label loss of stage 1."""
-    batch = _to(batch, device)
-    with _autocast(device):
+    batch = shared.moved(batch, device)
+    with shared.autocast(device):
         outputs = head(vit(as_pixel_values(batch["pixels"])).last_hidden_state[:, 1:])
     return {
         "total": patch_loss(outputs, batch),
         "patches_right": patch_accuracy(outputs, batch),
         "examples": torch.tensor(len(batch["pixels"])),
     }
-
-
-@dataclass(frozen=True)
-class PatchWords:
-    """The words for what a patch shows and where, as tokens: int64 [names] in the order of SHAPE_NAMES, COLOUR_NAMES,
-    ROW_NAMES, COLUMN_NAMES and TRAITS.
-
-    ``asked`` are the forms inside a question (" red"), ``said`` those that begin an answer ("red").
-    """
-
-    asked: tuple[Tensor, ...]
-    said: tuple[Tensor, ...]
-
-    @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerFast, device: str) -> PatchWords:
-        """The first token of every name."""
-
-        def ids(names: tuple[str, ...], lead: str) -> Tensor:
-            first = [tokenizer(lead + name, add_special_tokens=False).input_ids[0] for name in names]
-            return torch.tensor(first, device=device)
-
-        every = (SHAPE_NAMES, COLOUR_NAMES, ROW_NAMES, COLUMN_NAMES, TRAITS)
-        return cls(*(tuple(ids(names, lead) for names in every) for lead in (" ", "")))
-
-
-def word_loss(logits: Tensor, words: Tensor) -> Tensor:
-    """Each patch's cross-entropy [patches] towards its words [patches, n], an equal part of it each; -1 = no word."""
-    costs = -logits.float().log_softmax(-1).gather(-1, words.clamp(min=0))
-    return (costs * (words >= 0)).sum(-1) / (words >= 0).sum(-1)
 
 
 def answer_loss(
@@ -160,79 +116,42 @@ def answer_loss(
     there. In ``read`` the image tokens are these words. A few heads are shown where to look (`gaze.py`).
     ``right`` is the share of answer tokens whose most likely token is the right one.
     """
-    batch = _to(batch, device)
+    batch = shared.moved(batch, device)
     core = model.model
     translation = patches = torch.zeros((), device=device)
     seen = "pixels" in batch
-    with _autocast(device):
+    with shared.autocast(device):
         embedded = core.language_model.embed_tokens(batch["ids"])
         where = batch["ids"] == model.config.image_token_id
         if seen:
             if stage == "read":
-                image_tokens = _spoken(batch, words, core.language_model.embed_tokens)
+                image_tokens = spoken(batch, words, core.language_model.embed_tokens)
             else:
                 with torch.set_grad_enabled(stage == "tune"):
                     features = core.vision_tower(as_pixel_values(batch["pixels"])).last_hidden_state[:, 1:]
                 image_tokens = core.multi_modal_projector(features)
             embedded = embedded.to(image_tokens.dtype).masked_scatter(where[..., None], image_tokens.flatten(0, 1))
-        with watched(core.language_model.layers) as attentions:
+        with watched(decoders(core.language_model)) as attentions:
             hidden = core.language_model(
                 inputs_embeds=embedded,
                 attention_mask=block_mask(batch["blocks"], embedded.dtype),
                 position_ids=batch["positions"],
                 use_cache=False,
             ).last_hidden_state
-        asked = batch["labels"] != IGNORED
-        logits = model.lm_head(hidden[asked])
+        losses = shared.answer_losses(hidden, model.lm_head, batch)
         if seen and stage != "read":
-            translation = _translation(batch, model, image_tokens, hidden[where], words)
+            shown, told = (batch["shape"] > 0).flatten(), image_tokens.flatten(0, 1)
+            asked_words, said_words = (patch_words(batch, form)[shown] for form in (words.asked, words.said))
+            near = nearness(told[shown], core.language_model.embed_tokens.weight)
+            said = model.lm_head(hidden[where][shown])
+            costs = word_loss(near, asked_words) + word_loss(said, said_words)
+            translation = costs.sum() / max(len(costs), 1)
         if seen and stage == "tune":
             patches = patch_loss(head(features), batch)
-    labels, weights = batch["labels"][asked], batch["weights"][asked]
-    losses = functional.cross_entropy(logits.float(), labels, reduction="none")
-    answers = (losses * weights).sum() / weights.sum()
     gazes = gaze_loss(attentions, batch)
-    return {
-        "total": answers + WORD_WEIGHT * translation + PATCH_WEIGHT * patches + GAZE_WEIGHT * gazes,
-        "answers": answers,
-        "words": translation,
-        "gaze": gazes,
-        "right": (logits.argmax(-1) == labels).float().mean(),
-        "examples": torch.tensor(len(batch["ids"])),
-    }
-
-
-def patch_words(batch: dict[str, Tensor], form: tuple[Tensor, ...]) -> Tensor:
-    """The words of every patch, int64 [B * patches, n]: its shape, colour, row, column and traits; -1 = no word."""
-    named = [ids[batch[key].clamp(min=0).flatten()] for key, ids in zip(NAMED, form[:-1], strict=True)]
-    traits = torch.where(batch["traits"].flatten(0, 1) > 0, form[-1], -1)
-    return torch.cat([torch.stack(named, -1), traits], -1)
-
-
-def _spoken(batch: dict[str, Tensor], words: PatchWords, embedding: nn.Embedding) -> Tensor:
-    """Image tokens [B, patches, d] that are the mean of the embeddings of the patch's words, as a perfect bridge would
-    make them."""
-    told = patch_words(batch, words.asked)
-    there = (told >= 0)[..., None]
-    means = (embedding(told.clamp(min=0)) * there).sum(-2) / there.sum(-2)
-    return means.reshape(*batch["shape"].shape, -1)
-
-
-def _translation(
-    batch: dict[str, Tensor],
-    model: LlavaForConditionalGeneration,
-    image_tokens: Tensor,
-    hidden: Tensor,
-    words: PatchWords,
-) -> Tensor:
-    """The mean word loss of the image tokens on objects: of the tokens themselves [B, patches, d], and of what the
-    language model has made of them, ``hidden`` [B * patches, d]."""
-    shown = (batch["shape"] > 0).flatten()
-    asked, said = (patch_words(batch, form)[shown] for form in (words.asked, words.said))
-    near = functional.normalize(image_tokens.flatten(0, 1)[shown].float(), dim=-1)
-    vocabulary = functional.normalize(model.model.language_model.embed_tokens.weight.float(), dim=-1)
-    losses = word_loss(NEARNESS * near @ vocabulary.T, asked) + word_loss(model.lm_head(hidden[shown]), said)
-    return losses.sum() / max(len(losses), 1)
+    total = losses["total"] + WORD_WEIGHT * translation + PATCH_WEIGHT * patches + GAZE_WEIGHT * gazes
+    own = {"total": total, "answers": losses["answers"], "words": translation, "gaze": gazes}
+    return own | {key: losses[key] for key in ("right", "examples")}
 
 
 def train(
@@ -266,9 +185,7 @@ def train(
         if LlavaConfig.from_pretrained(start).projector_hidden_act != BRIDGES[bridge]:
             state |= {key: value for key, value in model.state_dict().items() if "projector" in key}
         model.load_state_dict(state)
-    if device == "cpu":
-        model.set_attn_implementation(attention.register())
-    model.to(device)
+    shared.ready(model, device)
     core, head = model.model, PatchHead(vision_config().hidden_size).to(device)
     vit = core.vision_tower
     bridge_part, writers = core.multi_modal_projector, [core.language_model, model.lm_head]

@@ -21,12 +21,11 @@ from transformers import PreTrainedTokenizerFast
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 from vlm_demo.synthetic.asking import Question
 from vlm_demo.synthetic.questions import fill
-from vlm_demo.training.gaze import AIMS, HALVES, THIRDS, Gaze
+from vlm_demo.training.gaze import AIMS, FIRST_PATCH, HALVES, THIRDS, Gaze
 from vlm_demo.training.patches import MOST, Places
 
 IGNORED = -100
 LINE_LOOK = 3  # tokens of a line's beginning
-FIRST_PATCH = 2  # the position of the first image token, after ``<s> <|user|>``
 
 
 @dataclass(frozen=True)

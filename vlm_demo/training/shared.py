@@ -58,11 +58,10 @@ def word_vectors(model: LlavaForConditionalGeneration, words: int) -> Tensor:
 
 
 def ready(model: nn.Module, device: str) -> None:
-    """Put the model on its device, with the attention that is fastest there to train."""
-    if device == "cpu":
-        for part in model.modules():
-            if isinstance(part, PreTrainedModel):
-                part.set_attn_implementation({"": attention.register()})
+    """Put the model on its device, with attention that is fast to train and hands out its weights to be supervised."""
+    for part in model.modules():
+        if isinstance(part, PreTrainedModel):
+            part.set_attn_implementation({"": attention.register()})
     model.to(device)
 
 
@@ -148,8 +147,7 @@ class BridgedQuestions(QuestionBatches):
         packer, text_packer = Packer(self.tokenizer, self.image_tokens), Packer(self.tokenizer, 0)
         library = Library(self.library)
         while True:
-            batch = self.batch(np.random.default_rng([self.seed, 3, number]), packer, text_packer, library)
-            yield {key: batch[key] for key in ("pixels", "ids", "positions", "blocks", "labels", "weights")}
+            yield self.batch(np.random.default_rng([self.seed, 3, number]), packer, text_packer, library)
             number += worker.num_workers if worker else 1
 
 
