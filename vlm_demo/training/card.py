@@ -8,25 +8,31 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-from vlm_demo.synthetic.export import AREAS, export
+from vlm_demo.synthetic.export import AREAS, CAPTIONS, export, export_captions
 
 HELD_OUT_SEED = 1000
 
 
 def measure(checkpoint: Path, per_kind: int, seed: int = HELD_OUT_SEED) -> dict[str, dict]:
-    """Score the checkpoint on each held-out area: area → the report that ``evaluate --json`` writes."""
+    """Score the checkpoint on each held-out area, and on captions where it compares pictures with texts: area → the
+    report that ``evaluate --json`` writes."""
     from vlm_demo.evaluation import items as reader
+    from vlm_demo.evaluation import retrieval
     from vlm_demo.evaluation.run import evaluate
     from vlm_demo.pipeline import Pipeline
 
     engine = Pipeline.from_pretrained(str(checkpoint))
     reports = {}
     with tempfile.TemporaryDirectory() as place:
-        for area in AREAS:
+        for area in AREAS if engine.can_answer else ():
             folder = Path(place) / area
             export(folder, area, per_kind * (4 if area in ("pointing", "pope") else 1), seed)
             items, skipped = reader.read(folder)
             reports[area] = evaluate(engine, folder, items, skipped).as_dict()
+        if engine.can_score:
+            folder = Path(place) / CAPTIONS
+            export_captions(folder, retrieval.SHEET, seed)
+            reports[CAPTIONS] = retrieval.retrieve(engine, folder, retrieval.read(folder)).as_dict()
     return reports
 
 
@@ -64,6 +70,9 @@ def write(family: str, checkpoint: Path, stages: dict[str, dict], reports: dict[
     if reports:
         lines += ["", _FIGURES, "", "| area | kind | n | right | 95 % interval |", "|---|---|---|---|---|"]
     for area, report in reports.items():
+        if area == CAPTIONS:
+            lines += [_row(area, name, score) for name, score in report.items()]
+            continue
         if area == "pointing":
             lines.append(_row(area, "hottest point in the named object's box", report["pointing"]))
             continue
@@ -144,15 +153,16 @@ against the same with one word changed. The encoder's last two layers are traine
         "rest": "Q-Former",
         "training": """Objectives: the shared encoder's features (`refit`: this class has no layer norm before its
 first layer), ITC + ITM + LM on captions (`represent`), LM on answers through the frozen language model
-(`generate`).""",
-        "limits": """A picture is 32 queries here, so small things and many things are where it errs. It knows
-nothing of photographs.""",
+(`generate`). Beside them each query is shown its cell of the picture and the words for what is seen there.""",
+        "limits": """A picture is a few dozen queries here, each with a cell of its own to keep an eye on, so it errs
+where many small things lie close together. It knows nothing of photographs.""",
     },
     "idefics": {
         "what": "The shared encoder and language model, both frozen, joined by gated cross-attention",
         "name": "IdeficsForVisionText2Text",
         "rest": "language model",
-        "training": "Objective: LM on answers; the gated layers alone are trained, from closed gates.",
+        "training": """Objective: LM on answers; the gated layers alone are trained, from closed gates, and a few of
+their heads are shown where to look (`vlm_demo/training/gaze.py`).""",
         "limits": "It knows what it was drawn, and nothing of photographs.",
     },
 }

@@ -85,7 +85,7 @@ def _bridge(args: argparse.Namespace, folder: Path, target: Path) -> tuple[dict[
     if not args.export_only:
         recipe.train(folder, args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
     recipe.save(*recipe.load_latest(folder), target)
-    return _done(folder, recipe.SHARES), {}
+    return _done(folder, recipe.SHARES), card.measure(target, args.per_kind)
 
 
 def _done(folder: Path, names: Iterable[str]) -> dict[str, dict]:

@@ -11,7 +11,6 @@ its activation.
 
 from __future__ import annotations
 
-import json
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +37,6 @@ from vlm_demo.training.patches import (
     patch_accuracy,
     patch_loss,
 )
-from vlm_demo.training.run import train_stage
 from vlm_demo.training.start import finer, prepare, whiten
 from vlm_demo.training.tokenizer import carry_over, train_tokenizer
 from vlm_demo.training.words import PatchWords, nearness, patch_words, spoken, word_loss
@@ -190,31 +188,13 @@ def train(
     vit = core.vision_tower
     bridge_part, writers = core.multi_modal_projector, [core.language_model, model.lm_head]
     words = PatchWords.of(tokenizer, device)
-    done: dict[str, dict] = {}
-
-    def stage(name: str, modules, groups, batches, loss_of) -> None:
-        finished = folder / f"{name}.json"
-        if resume and finished.exists():
-            state = torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)
-            for key, module in modules.items():
-                module.load_state_dict(state[key])
-            done[name] = json.loads(finished.read_text())
-            return
-        if name not in stages:
-            return
-        share = SHARES[name] / sum(SHARES[stage] for stage in stages)
-        model.requires_grad_(False)
-        for group in groups:
-            for parameter in group["params"]:
-                parameter.requires_grad_(True)
-        done[name] = train_stage(name, folder, modules, groups, batches, loss_of, minutes * share, resume)
-        finished.write_text(json.dumps(done[name], indent=1))
+    recipe = shared.Recipe(folder, minutes, resume, {name: SHARES[name] for name in stages})
 
     if start is None and not (folder / "vit.pt").exists():
         prepare(vit)
         sample = next(iter(loader(PatchBatches(seed + 2, 0, size=200), 1)))
         whiten(vit, as_pixel_values(sample["pixels"]).to(device))
-    stage(
+    recipe.stage(
         "vit",
         {"vit": vit, "head": head},
         groups([vit, head], 6e-4, 1.2e-3),
@@ -228,12 +208,12 @@ def train(
             return loader(QuestionBatches(seed + offset, at, tokenizer, folder.parent, blind=name != "align"), workers)
 
         loss_of = partial(answer_loss, model=model, head=head, words=words, stage=name, device=device)
-        stage(name, whole, groups, batches, loss_of)
+        recipe.stage(name, whole, groups, batches, loss_of)
 
     asking("read", groups(writers, 1e-3, 2e-3), 2)
     asking("align", groups([bridge_part], 1e-3, 2e-3), 0)
     asking("tune", groups([bridge_part, *writers], 6e-4, 1.2e-3) + groups([vit, head], 4e-4, 8e-4), 1)
-    return done
+    return recipe.done
 
 
 def carried(start: Path, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor]:

@@ -93,7 +93,7 @@ class Recipe:
     Attributes:
         folder: holds their checkpoints, logs and results.
         minutes: of all stages together.
-        shares: the part of it that each stage gets, by name.
+        shares: the part of it that each stage gets, by name; a stage that is not named is left out.
         done: what each stage did, by name.
     """
 
@@ -118,6 +118,8 @@ class Recipe:
             for key, module in modules.items():
                 module.load_state_dict(state[key])
             self.done[name] = json.loads(finished.read_text())
+            return
+        if name not in self.shares:
             return
         for module in modules.values():
             module.requires_grad_(False)
