@@ -8,6 +8,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from vlm_demo.evaluation.report import wilson
 from vlm_demo.synthetic.export import AREAS, CAPTIONS, export, export_captions
 
 HELD_OUT_SEED = 1000
@@ -83,6 +84,20 @@ def write(family: str, checkpoint: Path, stages: dict[str, dict], reports: dict[
     (checkpoint / "README.md").write_text("\n".join(lines) + "\n")
 
 
+def add_projectors(checkpoint: Path, found: dict[str, dict]) -> None:
+    """Add to the card what `projectors.compare` found."""
+    heads = ("projector", "trained", "pictures", "answer tokens right", "loss")
+    lines = ["", _PROJECTORS, "", f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for name, figures in found.items():
+        low, high = wilson(figures["correct"], figures["tokens"])
+        right = f"{figures['right']:.1%} ({low:.1%} – {high:.1%})"
+        row = (name, f"{figures['trainable'] / 1e6:.2f} M", f"{figures['examples']:,}", right, f"{figures['loss']:.3f}")
+        lines.append(f"| {' | '.join(row)} |")
+    file = checkpoint / "README.md"
+    before = file.read_text().split(_PROJECTORS.splitlines()[0])[0].rstrip("\n")
+    file.write_text(before + "\n" + "\n".join(lines) + "\n")
+
+
 def _row(area: str, kind: str, score: dict) -> str:
     if not score["n"]:
         return f"| {area} | {kind} | 0 | – | – |"
@@ -126,6 +141,11 @@ _FIGURES = """## Figures
 Held out: other seeds, the two phrasings of each kind, the fonts and the chart renderer that training never saw;
 documents and screens are read by the real Tesseract. Unanswerable questions (`absent`) are asked with the evidence-only
 rule and count as right if the answer is "unknown"; of the others every second one carries the rule."""
+_PROJECTORS = """## Linear or two layers
+
+Two new projectors, trained alone for the same time between this encoder and this language model, both frozen
+(`python -m vlm_demo train projectors`); each answer token is judged after the right ones before it, on the same
+pictures that neither has seen."""
 # Prose of the cards, wrapped as it is written out.
 FAMILIES = {
     "llava": {

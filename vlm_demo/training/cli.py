@@ -19,7 +19,7 @@ COMMANDS = "commands.txt"
 def main(argv: list[str] | None = None) -> int:
     """Parse ``argv`` and train; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m vlm_demo train", description=__doc__)
-    parser.add_argument("family", choices=["llava", "clip", "blip2", "idefics"])
+    parser.add_argument("family", choices=["llava", "clip", "blip2", "idefics", "projectors"])
     parser.add_argument("--minutes", type=float, default=75, help="wall-clock budget of all stages together")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--device", default="cpu")
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--stages", nargs="+", choices=["vit", "read", "align", "tune"], help="all, or with --from tune alone"
     )
-    parser.add_argument("--bridge", default="mlp", choices=["mlp", "linear"], help="of llava: the projector")
+    parser.add_argument("--bridge", choices=["mlp", "linear"], help="of llava: a new projector of this kind")
     parser.add_argument(
         "--retokenize", action="store_true", help="of llava with --from: learn a new tokenizer all the same"
     )
@@ -46,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
         "--per-kind", type=int, default=60, help="held-out questions of each kind for the card's figures"
     )
     args = parser.parse_args(argv)
+    if args.family == "projectors":
+        return _projectors(args)
 
     import torch
 
@@ -77,6 +79,18 @@ def _llava(args: argparse.Namespace, folder: Path, target: Path) -> tuple[dict[s
     print("inside its world: " + ", ".join(f"{share:.1%} of {kind} pictures" for kind, share in inside.items()))
     heatmaps.choose(target, args.seed)
     return _done(folder, llava.SHARES), card.measure(target, args.per_kind)
+
+
+def _projectors(args: argparse.Namespace) -> int:
+    """Compare the two projectors on the exported LLaVA and add what was found to its card."""
+    from vlm_demo.training import projectors
+
+    target = args.out / "llava"
+    found = projectors.compare(args.runs, args.minutes, args.seed, args.device, args.workers, target)
+    for name, figures in found.items():
+        print(f"{name}: {figures['right']:.1%} of {figures['tokens']} answer tokens right, loss {figures['loss']:.3f}")
+    card.add_projectors(target, found)
+    return 0
 
 
 def _bridge(args: argparse.Namespace, folder: Path, target: Path) -> tuple[dict[str, dict], dict[str, dict]]:

@@ -43,6 +43,7 @@ from vlm_demo.training.words import PatchWords, nearness, patch_words, spoken, w
 
 SHARES = {"vit": 0.22, "read": 0.18, "align": 0.1, "tune": 0.5}  # of the time
 BRIDGES = {"mlp": "gelu", "linear": "linear"}  # the projector's activation
+BRIDGE_FILE = "bridge.txt"
 PATCH_WEIGHT, WORD_WEIGHT = 0.3, 0.25
 
 
@@ -162,7 +163,7 @@ def train(
     start: Path | None = None,
     stages: tuple[str, ...] = tuple(SHARES),
     retokenize: bool = False,
-    bridge: str = "mlp",
+    bridge: str | None = None,
 ) -> dict[str, dict]:
     """Run the ``stages`` (each resumes where it stopped) and return what each did; checkpoints go to ``folder``.
 
@@ -170,17 +171,19 @@ def train(
         start: a checkpoint that an earlier run exported, to go on from.
         stages: which of SHARES, the time being divided among them in these proportions.
         retokenize: learn a new tokenizer, as the world has grown since ``start``, instead of taking over its.
-        bridge: the projector, one of BRIDGES; another than that of ``start`` begins anew.
+        bridge: the projector, one of BRIDGES, which begins anew; None = that of ``start``, or mlp.
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     if start is not None and not retokenize and not (folder / "tokenizer").exists():
         PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(folder / "tokenizer")
     tokenizer = _tokenizer(folder, seed)
-    model = build(tokenizer, bridge)
+    kind = bridge or (_bridge_of(start) if start else "mlp")
+    (folder / BRIDGE_FILE).write_text(kind)
+    model = build(tokenizer, kind)
     if start is not None:
         state = carried(start, tokenizer)
-        if LlavaConfig.from_pretrained(start).projector_hidden_act != BRIDGES[bridge]:
+        if bridge:
             state |= {key: value for key, value in model.state_dict().items() if "projector" in key}
         model.load_state_dict(state)
     shared.ready(model, device)
@@ -216,6 +219,11 @@ def train(
     return recipe.done
 
 
+def _bridge_of(start: Path) -> str:
+    activation = LlavaConfig.from_pretrained(start).projector_hidden_act
+    return next(name for name, known in BRIDGES.items() if known == activation)
+
+
 def carried(start: Path, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor]:
     """The weights of an exported checkpoint for `build`'s model, which may have finer patches and another tokenizer."""
     state = LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32).state_dict()
@@ -249,7 +257,8 @@ def _tokenizer(folder: Path, seed: int) -> PreTrainedTokenizerFast:
 def load_latest(folder: Path, seed: int) -> tuple[LlavaForConditionalGeneration, PreTrainedTokenizerFast]:
     """The model of the last stage that has a checkpoint, in float32."""
     tokenizer = _tokenizer(folder, seed)
-    model = build(tokenizer)
+    told = folder / BRIDGE_FILE
+    model = build(tokenizer, told.read_text() if told.exists() else "mlp")
     name = next(name for name in reversed(SHARES) if name != "vit" and (folder / f"{name}.pt").exists())
     model.load_state_dict(torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)["model"])
     return model.eval(), tokenizer

@@ -28,7 +28,7 @@ def train_stage(
     minutes: float,
     resume: bool = True,
 ) -> dict[str, float]:
-    """Train until the stage has used ``minutes`` of wall-clock time, all resumptions together.
+    """Train until the stage has used ``minutes`` of wall-clock time, all resumptions together, and at least one step.
 
     The learning rate warms up over the first 3 % of the time and then falls to 2 % of its peak by a half cosine.
 
@@ -77,7 +77,7 @@ def train_stage(
         for batch in batches(step):
             elapsed = used + time.monotonic() - start
             share = min(1.0, elapsed / budget)
-            if share >= 1:
+            if share >= 1 and step:
                 break
             factor = min(1.0, share / WARM_UP + 0.01) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
             for group, peak in peaks:
