@@ -126,7 +126,7 @@ def test_methods_and_missing_attention() -> None:
     assert patches(SAID.heatmap("large", method="last")) == {1}
     assert patches(SAID.heatmap("large", method="localised")) == {1}
     with pytest.raises(VlmDemoError, match="mean, localised, last"):
-        SAID.heatmap("large", method="rollout")
+        SAID.heatmap("large", method="wish")
     with pytest.raises(VlmDemoError, match="No attention"):
         answer("a", trace=False).heatmap("a")
 

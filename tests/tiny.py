@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -28,6 +29,9 @@ from transformers import (
     OPTConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    SiglipConfig,
+    SiglipModel,
+    SiglipTextConfig,
     SiglipVisionConfig,
     T5Config,
 )
@@ -48,14 +52,14 @@ CORPUS = (
 )
 
 
-def tokenizer(vocabulary: int = 400) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer."""
+def tokenizer(vocabulary: int = 400, more: Sequence[str] = (), template: str = TEMPLATE) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer; ``more`` are special tokens beside ``SPECIAL``."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+        vocab_size=vocabulary, special_tokens=[*SPECIAL, *more], initial_alphabet=alphabet, show_progress=False
     )
     core.train_from_iterator(CORPUS, trainer)
     return PreTrainedTokenizerFast(
@@ -63,9 +67,9 @@ def tokenizer(vocabulary: int = 400) -> PreTrainedTokenizerFast:
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
-        additional_special_tokens=["<|user|>", "<|assistant|>"],
+        additional_special_tokens=["<|user|>", "<|assistant|>", *more],
         extra_special_tokens={"image_token": "<image>"},
-        chat_template=TEMPLATE,
+        chat_template=template,
     )
 
 
@@ -212,7 +216,16 @@ def tiny_blip2(
     text = {
         "llama": lambda: llama(words, width),
         "opt": lambda: OPTConfig(vocab_size=len(words), hidden_size=width, max_position_embeddings=512, **opt, **named),
-        "t5": lambda: T5Config(vocab_size=len(words), d_model=width, d_kv=16, d_ff=width, num_layers=1, num_heads=4),
+        "t5": lambda: T5Config(
+            vocab_size=len(words),
+            d_model=width,
+            d_kv=16,
+            d_ff=width,
+            num_layers=1,
+            num_heads=4,
+            decoder_start_token_id=ids["<pad>"],
+            **named,
+        ),
     }[lm]()
     vision = Blip2VisionConfig(
         hidden_size=width,
@@ -350,5 +363,25 @@ def tiny_clip(
     )
     noise(model, {})
     model.to(dtype).save_pretrained(folder)
+    write_processors(words, folder, 48)
+    return Path(folder)
+
+
+def tiny_siglip(folder: Path, *, seed: int = 0, **vision: object) -> Path:
+    """Write a SigLIP of 48 × 48 pixels and 16 patches that reads 24 tokens of a text.
+
+    Args:
+        vision: more fields of ``SiglipVisionConfig``.
+    """
+    torch.manual_seed(seed)
+    words = closing(tokenizer(), "</s>")
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = SiglipConfig(
+        text_config=SiglipTextConfig(vocab_size=len(words), max_position_embeddings=24, **shape).to_dict(),
+        vision_config=SiglipVisionConfig(image_size=48, patch_size=12, **shape, **vision).to_dict(),
+    )
+    model = SiglipModel(config)
+    noise(model, {})
+    model.save_pretrained(folder)
     write_processors(words, folder, 48)
     return Path(folder)

@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 
 
+@dataclass(frozen=True)
+class Shares:
+    """What attention rested on, each 0..1, together 1: the pictures, the text, and the first token, where heads rest
+    that look at nothing."""
+
+    picture: float
+    text: float
+    first: float
+
+
 @dataclass(frozen=True, eq=False)
 class Answer:
     """One answer.
@@ -58,31 +68,59 @@ class Answer:
         """The first picture."""
         return self.views[0]
 
-    def heatmap(self, word: str | Word | SupportsIndex, image: int = 0, method: str | None = None) -> np.ndarray:
+    def heatmap(
+        self,
+        word: str | Word | SupportsIndex,
+        image: int = 0,
+        method: str | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+    ) -> np.ndarray:
         """Where the model looked in the steps that wrote ``word``; those of its punctuation are left out.
 
         Args:
             word: its first occurrence counts, whatever its case and punctuation; several words give the mean of their
                 steps; one of ``words`` is meant where it stands; a number is the index of a token.
             image: which of ``views``.
-            method: one of ``explain.heatmap.METHODS``; None = the checkpoint's default.
+            method: a free one of ``explain.methods.TABLE``; None = the checkpoint's default. `Pipeline.heatmap` draws
+                those too that need the model.
+            layer, head: a single one, counted from 0, of ``raw`` attention.
         Returns:
             float32 [H, W] in the upload's own pixels, 0..1.
         Raises:
             WordNotInAnswer: the answer does not hold the word or the token; lists the words.
-            VlmDemoError: no attention was recorded, or there is no such picture or method.
+            VlmDemoError: no attention was recorded, or there is no such picture, method, layer or head.
         """
-        from vlm_demo.explain import heatmap
+        from vlm_demo.explain import methods
 
+        return methods.draw(*methods.request(self, word, image, method, layer, head))
+
+    def attention(self, word: str | Word | SupportsIndex, image: int = 0) -> np.ndarray:
+        """The weights on each patch of one picture, the mean of the steps that wrote ``word``.
+
+        Returns:
+            float32 [layers, heads, patches]; with ``shares`` of all pictures together each head's weights sum to 1.
+        Raises:
+            WordNotInAnswer, VlmDemoError: as `heatmap` does.
+        """
         if self.trace is None:
             raise VlmDemoError("No attention was recorded for this answer: choose a model that can explain itself.")
-        if not -len(self.views) <= image < len(self.views):
-            raise VlmDemoError(f"There is no picture {image}: this answer is about {len(self.views)}, counted from 0.")
-        if method is not None and method not in heatmap.METHODS:
-            raise VlmDemoError(f"There is no heatmap method {method}: choose one of {', '.join(heatmap.METHODS)}.")
-        settings = self.trace.settings if method is None else replace(self.trace.settings, method=method)
-        rows = self.trace.rows(image % len(self.views), self._steps(word))
-        return heatmap.draw(rows, self.views[image], settings)
+        return self.trace.rows(image % len(self.views), self.steps(word)).mean(0)
+
+    def shares(self, word: str | Word | SupportsIndex) -> Shares | None:
+        """What the language model's attention rested on in the steps that wrote ``word``, the mean over all layers and
+        heads; None as for `picture_share`.
+
+        Raises:
+            WordNotInAnswer: as `heatmap` does.
+        """
+        trace = self.trace
+        if trace is None or trace.text is None or trace.first is None:
+            return None
+        steps = self.steps(word)
+        picture = float(trace.image[steps].sum(-1, dtype="float32").mean())
+        text, first = (float(part[steps].mean(dtype="float32")) for part in (trace.text, trace.first))
+        return Shares(picture, text, first)
 
     def picture_share(self, word: str | Word | SupportsIndex) -> float | None:
         """How much of the language model's attention rested on the pictures in the steps that wrote ``word``, 0..1: the
@@ -92,13 +130,15 @@ class Answer:
         Raises:
             WordNotInAnswer: as `heatmap` does.
         """
-        if self.trace is None or self.trace.text is None:
-            return None
-        steps = self._steps(word)
-        return float(self.trace.image[steps].astype("float32").sum(-1).mean())
+        shares = self.shares(word)
+        return None if shares is None else shares.picture
 
-    def _steps(self, word: str | Word | SupportsIndex) -> list[int]:
-        """The tokens that wrote ``word``."""
+    def steps(self, word: str | Word | SupportsIndex) -> list[int]:
+        """The indices of the tokens that wrote ``word``, without those of its punctuation.
+
+        Raises:
+            WordNotInAnswer: as `heatmap` does.
+        """
         if not isinstance(word, str | Word):
             index = operator.index(word)
             if not 0 <= index < len(self.tokens):

@@ -240,13 +240,13 @@ def _point(pipe: Pipeline, items: list[Any], skipped: list[Any], options: argpar
 def _ground(pipe: Pipeline, items: list[Any], skipped: list[Any], options: argparse.Namespace) -> int:
     """Measure badges, after fitting them where that is asked for."""
     from vlm_demo.evaluation import badges
-    from vlm_demo.explain import grounding
+    from vlm_demo.explain.calibration import read_calibration, write_calibration
 
     told = badges.collect(pipe, options.folder, items, skipped)
-    calibration = grounding.read_calibration(pipe.folder)
+    calibration = read_calibration(pipe.folder)
     if options.fit:
         calibration = badges.calibrate(told[::2])
-        file = grounding.write_calibration(pipe.folder, calibration)
+        file = write_calibration(pipe.folder, calibration)
         print(f"{file} now holds what the evidence is worth.", file=sys.stderr)
         told = told[1::2]
     found = badges.judge(told, calibration)

@@ -16,17 +16,36 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Mosaic:
+    """A regular grid of patches laid over an upload; those of a picture that is cut into tiles lie in one mosaic.
+
+    Attributes:
+        grid: (rows, columns).
+        boxes: float32 [rows * columns, 4], the x0, y0, x1, y1 that each patch covers in the upload, row by row.
+        tokens: int64 [rows * columns], which of the picture's image tokens stands for each patch, counted from behind
+            those that lead and stand for no place.
+    """
+
+    grid: tuple[int, int]
+    boxes: np.ndarray
+    tokens: np.ndarray
+
+
+@dataclass(frozen=True)
 class View:
     """What the model really sees of one upload.
 
     Attributes:
         image: the upload, opened safely, turned upright, RGB.
         size: (width, height) of ``image``.
-        pixel_values: float tensor [1, 3, h, w], exactly what the checkpoint's image processor made.
-        processed: uint8 [h, w, 3], ``pixel_values`` with the normalisation undone, for looking at.
-        grid: (rows, columns) of patches into which the encoder cuts this picture.
+        pixel_values: float tensor [tiles, 3, h, w], exactly what the checkpoint's image processor made.
+        processed: uint8 [H, W, 3], the pixels under ``grid`` with the normalisation undone, for looking at.
+        grid: (rows, columns) of patches, the finest that the model gets of this picture.
         boxes: float32 [rows * columns, 4], the x0, y0, x1, y1 that each patch covers in ``image``.
         notes: sentences for the person: first frame only, turned upright, shrunk, ...
+        mosaics: the finest one, which ``grid`` and ``boxes`` repeat, and then the coarser ones that the model gets
+            beside it (a thumbnail); empty = one token for each patch of ``grid``, in order.
+        tiling: (rows, columns) of the tiles that ``grid`` lies over.
     """
 
     image: Image.Image
@@ -36,6 +55,8 @@ class View:
     grid: tuple[int, int]
     boxes: np.ndarray
     notes: tuple[str, ...] = ()
+    mosaics: tuple[Mosaic, ...] = ()
+    tiling: tuple[int, int] = (1, 1)
 
 
 @dataclass(frozen=True)
@@ -80,6 +101,7 @@ class Prompt:
             marks, one a picture.
         image_positions: the index in ``ids`` of each image token, in the order of the pictures.
         segments: ``ids`` cut into runs by origin; together they cover it exactly.
+        pieces: each of ``ids`` as the vocabulary writes it; empty where that is not known.
     """
 
     text: str
@@ -87,13 +109,21 @@ class Prompt:
     image_tokens: int
     image_positions: tuple[int, ...]
     segments: tuple[Segment, ...]
+    pieces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Patches:
-    """The encoder's notes: ``features`` [pictures, patches, d_vision], after a CLS token if it is read too."""
+    """The encoder's notes.
+
+    Attributes:
+        features: [tiles of all pictures, patches, d_vision], after a CLS token if it is read too; those of pictures of
+            different sizes lie in one row [1, patches of all pictures, d_vision].
+        views: the pictures; empty where only pixels were given.
+    """
 
     features: torch.Tensor
+    views: tuple[View, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,7 +132,8 @@ class BridgeNote:
 
     Attributes:
         kind: ``projector`` (each patch becomes an image token), ``Q-Former`` (a few queries gather the patches),
-            ``cross-attention`` (layers of the language model look at the patches), or ``none`` (nothing is written).
+            ``cross-attention`` (layers of the language model look at the patches), ``whole`` (that can't be seen), or
+            ``none`` (nothing is written).
         text: the same in a few words, with this model's numbers.
     """
 
@@ -119,11 +150,16 @@ class ImageTokens:
         counts: tokens of each picture.
         looks: float32 [pictures, tokens, patches], how much each token has gathered from each patch, the mean over the
             bridge's layers and heads; None where each token is one patch.
+        deep: [layers, tokens of all pictures, d_llm], what the first layers of the language model add to the tokens
+            (DeepStack); None where they add nothing.
+        grids: (rows, columns) of each picture's tokens, where the language model is told of them.
     """
 
     embeddings: torch.Tensor
     counts: tuple[int, ...]
     looks: torch.Tensor | None = None
+    deep: torch.Tensor | None = None
+    grids: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True)

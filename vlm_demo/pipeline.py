@@ -8,10 +8,11 @@ from __future__ import annotations
 import copy
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, SupportsIndex, cast
 
 import numpy as np
 import torch
@@ -29,9 +30,15 @@ from vlm_demo.contracts import (
     TokenEvent,
     Turn,
     View,
+    Word,
 )
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, UnsupportedModel
-from vlm_demo.explain import heatmap, tap, world
+from vlm_demo.explain import methods, tap, world
+from vlm_demo.explain.calibration import Evidence, read_calibration
+from vlm_demo.explain.grounding import Grounding, gather, judge
+from vlm_demo.explain.heatmap import Trace, interpolate, read_settings
+from vlm_demo.explain.judging import Judge
+from vlm_demo.explain.rereading import Rereading
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
 from vlm_demo.stages import ocr
@@ -42,6 +49,7 @@ from vlm_demo.stages.llm import Llm
 from vlm_demo.stages.prompt import PromptBuilder
 from vlm_demo.stages.scorer import Scorer
 from vlm_demo.stages.view import Source, ViewMaker
+from vlm_demo.stages.whole import Whole
 
 Event = StageEvent | TokenEvent | Answer
 
@@ -85,26 +93,39 @@ class Pipeline:
     def __init__(self, loaded: Loaded) -> None:
         family = loaded.family
         self.name, self.family, self.precision = loaded.name, family.name, loaded.precision
+        self.folder = loaded.folder
         self.device, self.model = loaded.device, loaded.model
         self.tokenizer, self.image_processor = loaded.tokenizer, loaded.image_processor
         self.can_answer, self.can_score = family.writes, family.matcher is not None
-        guard = Guard(loaded.device)
+        self._guard = guard = Guard(loaded.device)
         guard.watch(family.encoder_layers)
-        self.view, self.encoder = ViewMaker(loaded.image_processor, family.grid), Encoder(family, guard)
-        if self.can_answer:
+        self.view, self.encoder = ViewMaker(loaded.image_processor, family.cut), Encoder(family, guard)
+        if family.as_a_whole:
+            whole = Whole(family, guard, loaded.tokenizer, loaded.template)
+            # It stands in the places of both, and nothing else of them is there.
+            self.prompt, self.llm = cast(PromptBuilder, whole.read), cast(Llm, whole.write)
+        elif self.can_answer:
             guard.watch([*family.bridge_layers, *family.language_layers])
             for part in family.tapped:
                 tap.install(part)
             # A tokenizer of its own: to encode control strings as text switches its state, which no thread may see.
             self.prompt = PromptBuilder(
-                copy.deepcopy(loaded.tokenizer), loaded.template, family.image_token_id, family.context
+                copy.deepcopy(loaded.tokenizer),
+                loaded.template,
+                family.image_token_id,
+                family.context,
+                family.placeholder,
             )
             self.bridge, self.llm = Bridge(family, guard), Llm(family, guard, loaded.model.generation_config)
         if self.can_score:
             guard.watch(family.matcher.layers)
             self.scorer = Scorer(family.matcher, loaded.tokenizer, guard)
+        self._judge = Judge(family, guard, self.scorer) if self.can_score else None
+        if self.can_answer and not family.as_a_whole:
+            self._again = Rereading(family, guard, self.view, self.encoder, self.bridge, self.llm, self._judge)
         self._family = family
-        self._settings = heatmap.read_settings(loaded.folder)
+        self._settings = read_settings(loaded.folder)
+        self._calibration = read_calibration(loaded.folder)
         self._world = world.load(loaded.folder)
 
     @classmethod
@@ -122,7 +143,7 @@ class Pipeline:
     @property
     def can_explain(self) -> bool:
         """Whether answers have heatmaps."""
-        return self.can_answer and self.llm.tapping
+        return self.can_answer and not self._family.as_a_whole and self.llm.tapping
 
     @property
     def note(self) -> BridgeNote:
@@ -241,7 +262,7 @@ class Pipeline:
             BadQuestion: question or answer are empty or too long.
             UnsupportedModel: the model writes no answers.
         """
-        self._require_answers()
+        self._require_stages()
         ids = self.prompt.encode_text(answer_text)
         if not answer_text.strip() or not ids:
             raise BadQuestion("The answer to explain is empty: give at least one word.")
@@ -257,6 +278,90 @@ class Pipeline:
         writing.finish()
         return self._answer(work, writing, False)
 
+    def heatmap(
+        self,
+        answer: Answer,
+        word: str | Word | SupportsIndex,
+        image: int = 0,
+        method: str | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+        *,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> np.ndarray:
+        """As `Answer.heatmap`, with every method of ``explain.methods.TABLE``: those that are not free read the answer,
+        one of this pipeline's own, once more.
+
+        Raises:
+            WordNotInAnswer, VlmDemoError: as `Answer.heatmap` does; or this model can't offer the method.
+            Stopped: ``cancelled()`` turned True.
+        """
+        self._require_stages()
+        made = methods.request(answer, word, image, method, layer, head, self._again)
+        with self._guard.stoppable(cancelled):
+            return methods.draw(*made)
+
+    def cells(
+        self,
+        answer: Answer,
+        word: str | Word | SupportsIndex,
+        image: int = 0,
+        method: str | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+    ) -> np.ndarray:
+        """What `heatmap` is drawn from: float [patches] of the picture, row by row of its view's grid."""
+        self._require_stages()
+        chosen, request = methods.request(answer, word, image, method, layer, head, self._again)
+        return chosen.cells(request)
+
+    def likelihoods(self, answer: Answer, masks: np.ndarray, image: int = 0) -> np.ndarray:
+        """How likely the answer is with patches of one picture hidden behind a blur, each token with those before it
+        given.
+
+        Args:
+            masks: bool [n, patches] of the picture's view, True = hidden.
+            image: which of ``answer.views``.
+        Returns:
+            float32 [n, tokens], natural logarithms of the tokens' probabilities.
+        """
+        self._require_stages()
+        return self._again.likelihoods(answer, image, masks)
+
+    def heatmap_methods(self, answer: Answer) -> dict[str, str | None]:
+        """The names of ``explain.methods.TABLE``, and why this answer can't have a map of it; None where it can."""
+        self._require_stages()
+        return methods.offered(answer, self._again)
+
+    def evidence(self, answer: Answer) -> Evidence:
+        """What speaks for an answer with at least one word resting on the picture: one more batched pass."""
+        self._require_stages()
+        return gather(answer, self._again)
+
+    def grounding(self, answer: Answer, *, cancelled: Callable[[], bool] | None = None) -> Grounding:
+        """Whether an answer rests on the picture: a badge, its score, and why.
+
+        Raises:
+            VlmDemoError: no attention was recorded.
+            Stopped: ``cancelled()`` turned True.
+        """
+        self._require_stages()
+        with self._guard.stoppable(cancelled):
+            return judge(answer, self._again, self._calibration)
+
+    def relevancy(self, image: Source | View, text: str) -> np.ndarray:
+        """Which parts of a picture speak for a text, in a model that compares the two: float32 [H, W] in the upload's
+        own pixels, 0..1.
+
+        Raises:
+            BadImage, BadQuestion: the picture can't be opened; the text is empty or too long.
+            UnsupportedModel: the model has nothing to compare pictures with texts.
+        """
+        if self._judge is None:
+            raise self._no_scores()
+        view = image if isinstance(image, View) else self.view(image)
+        return interpolate(self._judge.relevancy(view, text), view)
+
     def score(
         self, image: Source, texts: str | Sequence[str], *, cancelled: Callable[[], bool] | None = None
     ) -> Scores:
@@ -268,10 +373,7 @@ class Pipeline:
             Stopped: ``cancelled()`` turned True.
         """
         if not self.can_score:
-            raise UnsupportedModel(
-                f"{self.name} writes answers; it has no part that compares pictures with texts. Use ask, or choose a "
-                "model that can, such as clip or blip2."
-            )
+            raise self._no_scores()
         texts = (texts,) if isinstance(texts, str) else tuple(texts)
         stages: list[StageEvent] = []
 
@@ -308,12 +410,23 @@ class Pipeline:
             model=self.name,
         )
 
+    def _no_scores(self) -> UnsupportedModel:
+        return UnsupportedModel(
+            f"{self.name} writes answers; it has no part that compares pictures with texts. Use ask, or choose a model "
+            "that can, such as clip or blip2."
+        )
+
     def _require_answers(self) -> None:
         if not self.can_answer:
             raise UnsupportedModel(
                 f"{self.name} compares pictures with texts; it can't write answers. Use score, or choose a model that "
                 "writes, such as llava."
             )
+
+    def _require_stages(self) -> None:
+        self._require_answers()
+        if self._family.as_a_whole:
+            raise UnsupportedModel(f"{self.note.text}: choose a model whose stages are known.")
 
     def _prepare(self, work: _Work) -> Iterator[StageEvent]:
         """All stations before the language model."""
@@ -326,7 +439,7 @@ class Pipeline:
         work.views = tuple(self.view(source) for source in (*earlier, *work.sources))
         if not work.views:
             raise BadImage("There is no picture: give at least one.")
-        shapes = ", ".join(f"{_by(view.size)} → {_by(view.pixel_values.shape[:1:-1])}" for view in work.views)
+        shapes = ", ".join(f"{_by(view.size)} → {_tiles([view])}" for view in work.views)
         yield work.done("view", began, shapes)
 
         if work.ocr:
@@ -339,28 +452,33 @@ class Pipeline:
 
         check(work.cancelled)
         began = time.perf_counter()
-        counts = [self._family.placeholders(view.grid[0] * view.grid[1]) for view in work.views]
+        given = [self._family.placeholders(view) for view in work.views]
         merged = ocr.merged(work.ocrs)
         work.prompt = self.prompt(
             work.question,
-            counts,
+            given,
             ocr_text=merged.text if merged else "",
             evidence_only=work.evidence_only,
             history=work.history,
         )
+        pieces = self.tokenizer.convert_ids_to_tokens(list(work.prompt.ids))
+        work.prompt = replace(work.prompt, pieces=tuple(piece or "" for piece in pieces))
         texts = len(work.prompt.ids) - work.prompt.image_tokens
         yield work.done("prompt", began, f"{work.prompt.image_tokens} image + {texts} text tokens")
+        if self._family.as_a_whole:
+            work.image_tokens = ImageTokens(torch.empty(0), ())
+            return
 
         began = time.perf_counter()
         patches = self.encoder(work.views, work.cancelled)
-        number = f"{len(work.views)} × " if len(work.views) > 1 else ""
-        pixels, features = _by(work.views[0].pixel_values.shape[:1:-1]), _by(patches.features.shape[1:])
-        yield work.done("encoder", began, f"{number}{pixels} → {number}{features}{self._leading()}")
+        features = _times([_by(patches.features.shape[1:])] * len(patches.features))
+        yield work.done("encoder", began, f"{_tiles(work.views)} → {features}{self._leading()}")
 
         began = time.perf_counter()
-        work.image_tokens = self.bridge(patches, work.cancelled)
-        tokens = f"{work.image_tokens.counts[0]}×{work.image_tokens.embeddings.shape[-1]}"
-        yield work.done("bridge", began, f"{number}{features} → {number}{tokens}, {self.note.text}")
+        work.image_tokens = self.bridge(patches, work.cancelled, work.prompt)
+        width = work.image_tokens.embeddings.shape[-1]
+        tokens = _times([f"{count}×{width}" for count in work.image_tokens.counts])
+        yield work.done("bridge", began, f"{features} → {tokens}, {self.note.text}")
 
     def _leading(self) -> str:
         """What of the features stands for no patch, in words."""
@@ -383,7 +501,7 @@ class Pipeline:
             trace=self._trace(work),
         )
 
-    def _trace(self, work: _Work) -> heatmap.Trace | None:
+    def _trace(self, work: _Work) -> Trace | None:
         rows = [row for row in work.rows if row]
         if not rows:
             return None
@@ -391,7 +509,8 @@ class Pipeline:
         assert image is not None
         looks = _half(work.image_tokens.looks)
         leading = self._family.leading_tokens
-        return heatmap.Trace(image, text, first, work.image_tokens.counts, leading, self._settings, looks)
+        mosaics = tuple(view.mosaics for view in work.views)
+        return Trace(image, text, first, work.image_tokens.counts, leading, self._settings, looks, mosaics)
 
 
 def _halved(rows: tap.Rows | None) -> tuple[np.ndarray | None, ...] | None:
@@ -407,6 +526,16 @@ def _listed(image: Any) -> list[Source]:
     if image is None:
         return []
     return list(image) if isinstance(image, list | tuple) else [image]
+
+
+def _tiles(views: Sequence[View]) -> str:
+    """What the encoder gets, in words, e.g. ``7 × 24×24``."""
+    return _times([_by(view.pixel_values.shape[:1:-1]) for view in views for _ in view.pixel_values])
+
+
+def _times(shapes: Sequence[str]) -> str:
+    """The same shapes together, e.g. ``2 × 4×64 + 9×64``."""
+    return " + ".join(f"{count} × {shape}" if count > 1 else shape for shape, count in Counter(shapes).items())
 
 
 def _by(shape: Sequence[int]) -> str:

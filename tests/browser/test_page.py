@@ -6,7 +6,9 @@ import base64
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 PATIENCE = 120_000  # milliseconds; a busy machine is no reason to fail
@@ -47,8 +49,7 @@ def finish(page: Page) -> None:
     """Let an answer of the embedded model come to its end; stop one of a model that goes on and on."""
     page.wait_for_selector(".turn .word, #live .words")
     page.wait_for_timeout(500)
-    if page.locator(".stop-button").count():
-        page.click(".stop-button")
+    page.evaluate("document.querySelector('.stop-button')?.click()")  # in one go: it may be gone at any moment
 
 
 def overlay(page: Page) -> str:
@@ -75,6 +76,81 @@ def test_upload_ask_and_see_where_the_model_looked(visitor, app, picture):
     visitor.wait_for_function("src => document.querySelector('img.overlay').src !== src", arg=before)
     expect(words.nth(other)).to_have_attribute("aria-pressed", "true")
     expect(pressed).to_have_count(1)
+
+
+def test_the_inspector_plays_words_and_answers_presses_on_heads_and_patches(visitor, app, picture):
+    open_page(visitor, app.url)
+    upload(visitor, picture)
+    ask(visitor, "Describe the picture.")
+    finish(visitor)
+    answered(visitor)
+    visitor.wait_for_selector("img.overlay")
+    count = visitor.locator(".turn .word").count()
+
+    visitor.locator(".share").nth(max(0, count - 3)).click()
+    expect(visitor.locator(".turn .word").nth(max(0, count - 3))).to_have_attribute("aria-pressed", "true")
+    visitor.click(".play")
+    expect(visitor.locator(".play")).to_have_attribute("aria-pressed", "true")
+    expect(visitor.locator(".turn .word").last).to_have_attribute("aria-pressed", "true")
+    expect(visitor.locator(".play")).to_have_attribute("aria-pressed", "false")  # it stops at the end
+
+    before = overlay(visitor)
+    visitor.locator(".head").last.click()
+    expect(visitor.locator(".head").last).to_have_attribute("aria-pressed", "true")
+    visitor.wait_for_function("src => document.querySelector('img.overlay').src !== src", arg=before)
+    visitor.locator(".head").last.press("ArrowLeft")
+    expect(visitor.locator(".head").nth(visitor.locator(".head").count() - 2)).to_be_focused()
+    visitor.locator(".method button").click()
+    expect(visitor.locator(".head[aria-pressed=true]")).to_have_count(0)
+
+    visitor.locator(".map").click()
+    expect(visitor.locator(".map rect")).to_have_count(1)
+    expect(visitor.locator(".used li").first).to_contain_text("%")
+    place = visitor.get_attribute(".map rect", "x")
+    visitor.locator(".map").press("ArrowRight")
+    expect(visitor.locator(".map rect")).not_to_have_attribute("x", place)
+    visitor.locator(".used button[data-name=patch]").click()
+    expect(visitor.locator(".map rect")).to_have_count(0)
+
+
+def test_the_map_can_be_saved_as_picture_and_array(visitor, app, picture, tmp_path):
+    open_page(visitor, app.url)
+    upload(visitor, picture)
+    ask(visitor, "What shape is at the left?")
+    finish(visitor)
+    answered(visitor)
+    visitor.wait_for_selector("img.overlay")
+    for name, opened in (("PNG", lambda path: np.asarray(Image.open(path))), ("array", np.load)):
+        with visitor.expect_download() as download:
+            visitor.get_by_role("button", name=name, exact=True).click()
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        assert opened(path).shape[:2] == (240, 500)
+
+
+def test_the_page_says_whether_the_answer_rests_on_the_picture(visitor, app, picture):
+    open_page(visitor, app.url)
+    upload(visitor, picture)
+    ask(visitor, "What shape is red?")
+    finish(visitor)
+    answered(visitor)
+    if visitor.locator(".truth").first.inner_text().startswith("stopped"):
+        return  # a model that goes on and on is not judged
+    expect(visitor.locator(".badge")).to_have_count(1)
+    assert visitor.get_attribute(".badge", "title")
+
+
+def test_a_slow_map_can_be_stopped_while_it_is_computed(visitor, app, picture):
+    open_page(visitor, app.url)
+    upload(visitor, picture)
+    ask(visitor, "What shape is red?")
+    finish(visitor)
+    answered(visitor)
+    visitor.wait_for_selector("select[name=method]")
+    visitor.select_option("select[name=method]", "occlusion")
+    visitor.click("[data-act=compute]")
+    visitor.click("[data-act=halt]")
+    expect(visitor.locator("[data-act=compute]")).to_have_count(1)
 
 
 def test_one_press_on_an_example_asks_it(visitor, app):

@@ -30,11 +30,12 @@ def made(**kinds: int) -> list[Item]:
 
 
 def test_every_field_is_read(tmp_path: Path) -> None:
-    pointing = {**GOOD, "phrase": "red circle", "boxes": [[1, 2, 3.5, 4]]}
+    pointing = {**GOOD, "phrase": "red circle", "boxes": [[1, 2, 3.5, 4]], "mask": "m.png"}
     items, skipped = read(write(tmp_path, {**GOOD, "answer": ["red", 3], "ocr": True}, b"", pointing))
     assert not skipped
     assert items[0] == Item(1, "a.png", "What?", ("red", "3"), "colour", "exact", ocr=True)
     assert (items[1].line, items[1].phrase, items[1].boxes) == (3, "red circle", ((1, 2, 3.5, 4),))
+    assert items[1].mask == "m.png" and items[0].mask is None
 
 
 def test_the_turns_before_are_read_in_their_order(tmp_path: Path) -> None:
@@ -59,6 +60,7 @@ def test_the_turns_before_are_read_in_their_order(tmp_path: Path) -> None:
         ({**GOOD, "metric": "bleu"}, "unknown metric 'bleu'"),
         ({**GOOD, "metric": "number"}, "'red' is no number"),
         ({**GOOD, "phrase": "red circle"}, "'boxes'"),
+        ({**GOOD, "phrase": "red circle", "boxes": [[1, 2, 3, 4]], "mask": 3}, "'mask'"),
         ({**GOOD, "phrase": "red circle", "boxes": [[3, 2, 1, 4]]}, "'boxes'"),
         ({**GOOD, "phrase": "red circle", "boxes": [[1, 2, 3]]}, "'boxes'"),
         ({**GOOD, "boxes": [[1, 2, 3, 4]]}, "'phrase'"),

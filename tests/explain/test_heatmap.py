@@ -9,7 +9,16 @@ from PIL import Image
 
 from vlm_demo.contracts import View
 from vlm_demo.errors import UnsupportedModel
-from vlm_demo.explain.heatmap import Settings, Trace, draw, interpolate, read_settings, spatial_entropy
+from vlm_demo.explain.heatmap import (
+    Settings,
+    Trace,
+    draw,
+    inside,
+    interpolate,
+    read_settings,
+    spatial_entropy,
+    write_settings,
+)
 
 
 def view(size: tuple[int, int], grid: tuple[int, int], seen: tuple[float, float, float, float] | None = None) -> View:
@@ -68,6 +77,11 @@ def test_weight_on_padding_is_not_shown() -> None:
     heat = interpolate(cells, VIEWS["padding"])
     x0, y0, x1, y1 = VIEWS["padding"].boxes[14]
     assert hottest(heat) == pytest.approx(((x0 + x1) / 2, (y0 + y1) / 2), abs=0.51)
+
+
+def test_patches_of_padding_are_not_inside() -> None:
+    assert inside(VIEWS["padding"]).reshape(6, 6).all(1).tolist() == [False, False, True, True, False, False]
+    assert inside(VIEWS["centre crop"]).all()
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3])
@@ -167,6 +181,13 @@ def test_a_traces_rows_of_some_steps() -> None:
     assert (chosen == image[[3, 1], :, :, 6:]).all()
 
 
+def test_any_weights_on_image_tokens_come_out_as_rows_do() -> None:
+    image = np.random.default_rng(0).random((2, 2, 3, 12)).astype(np.float16)
+    trace = Trace(image, image[..., 0], image[..., 0], (5, 7), 1, Settings())
+    assert (trace.on_patches(image, 1) == trace.rows(1)).all()
+    assert trace.on_patches(np.arange(12.0), 0).tolist() == [1, 2, 3, 4]
+
+
 def test_looks_at_queries_become_looks_at_patches() -> None:
     """Two pictures of two queries each; the first of five features of a picture is its class token's."""
     rng = np.random.default_rng(0)
@@ -202,3 +223,13 @@ class TestSettings:
         (tmp_path / "vlm_demo.json").write_text(text)
         with pytest.raises(UnsupportedModel, match="vlm_demo.json"):
             read_settings(tmp_path)
+
+    def test_written_settings_are_read_again_and_the_rest_of_the_file_stays(self, tmp_path: Path) -> None:
+        (tmp_path / "vlm_demo.json").write_text('{"heatmap": {"method": "last"}, "other": [1]}')
+        told = Settings("localised", (3,), ((2, 1), (0, 0)), {"mean": 0.5, "occlusion": 0.9}, 40)
+        write_settings(tmp_path, told)
+        assert read_settings(tmp_path) == told
+        assert json.loads((tmp_path / "vlm_demo.json").read_text())["other"] == [1]
+        (tmp_path / "vlm_demo.json").unlink()
+        write_settings(tmp_path, Settings("queries"))
+        assert read_settings(tmp_path) == Settings("queries")

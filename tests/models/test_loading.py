@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+import sys
 from pathlib import Path
 
 import httpx2
@@ -296,3 +297,14 @@ def test_the_catalog_offers_no_embedded_model_that_is_not_there(tmp_path: Path, 
     offered = [entry["id"] for entry in loading.catalog()]
     assert [name for name in offered if "/" not in name] == ["clip"]
     assert "llava-hf/llava-1.5-7b-hf" in offered
+
+
+def test_a_torchvision_that_does_not_load_is_named(checkpoint: Path, tmp_path: Path, monkeypatch) -> None:
+    """Its own error speaks of an operator that does not exist, and transformers' of processors."""
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    with pytest.raises(VlmDemoError, match="^The torchvision that is installed .*pip uninstall torchvision"):
+        loading.load(str(checkpoint))

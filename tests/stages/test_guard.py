@@ -58,3 +58,17 @@ def test_computing_has_no_gradients(guard: Guard) -> None:
     weight = torch.ones(1, requires_grad=True)
     with guard.computing():
         assert not (weight * 2).requires_grad
+
+
+def test_a_question_around_several_computations_stops_each_and_goes_with_its_end(guard: Guard) -> None:
+    layer = torch.nn.Identity()
+    guard.watch([layer])
+    stop = threading.Event()
+    with guard.stoppable(stop.is_set):
+        with guard.computing():
+            layer(torch.zeros(1))
+        stop.set()
+        with pytest.raises(Stopped), guard.computing():
+            layer(torch.zeros(1))
+    with guard.computing():
+        layer(torch.zeros(1))

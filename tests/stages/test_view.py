@@ -4,6 +4,8 @@ import io
 import re
 import struct
 import zlib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 
 from vlm_demo.contracts import View
 from vlm_demo.errors import BadImage
+from vlm_demo.models.cutting import Cut, whole
 from vlm_demo.stages.view import ViewMaker, open_image
 
 QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], np.uint8)
@@ -220,8 +223,13 @@ def processor(kind: str, size: int = 48) -> object:
     }[kind]
 
 
+def by(grid_of: Callable[[int, int], tuple[int, int]]) -> Callable[[object, Image.Image], Cut]:
+    """The way in which families of one tile a picture cut it."""
+    return partial(whole, grid_of=grid_of)
+
+
 def seen(kind: str, image: Image.Image, patch: int = 12) -> View:
-    return ViewMaker(processor(kind), lambda height, width: (height // patch, width // patch))(image)
+    return ViewMaker(processor(kind), by(lambda height, width: (height // patch, width // patch)))(image)
 
 
 SIZES = [(300, 200), (200, 300), (120, 120), (37, 61), (5, 4), (1000, 90)]
@@ -266,12 +274,12 @@ class TestPatches:
 
     def test_pixel_values_are_the_processors_own(self) -> None:
         made = CLIPImageProcessorPil(size={"height": 48, "width": 48}, do_center_crop=False)
-        view = ViewMaker(made, lambda height, width: (4, 4))(picture(300, 200))
+        view = ViewMaker(made, by(lambda height, width: (4, 4)))(picture(300, 200))
         assert (view.pixel_values == made(images=picture(300, 200), return_tensors="pt")["pixel_values"]).all()
 
     def test_the_processed_picture_is_the_pixels_without_the_normalisation(self) -> None:
         made = CLIPImageProcessorPil(size={"height": 48, "width": 48}, do_center_crop=False)
-        view = ViewMaker(made, lambda height, width: (4, 4))(picture(300, 200))
+        view = ViewMaker(made, by(lambda height, width: (4, 4)))(picture(300, 200))
         resized = np.asarray(picture(300, 200).resize((48, 48), Image.Resampling.BICUBIC)).astype(int)
         assert view.processed.shape == (48, 48, 3) and view.processed.dtype == np.uint8
         assert np.abs(view.processed - resized).max() <= 1

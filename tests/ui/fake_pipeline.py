@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from vlm_demo.answer import Shares
 from vlm_demo.contracts import (
     Memory,
     OcrResult,
@@ -28,8 +29,11 @@ from vlm_demo.contracts import (
     Word,
 )
 from vlm_demo.errors import BadImage, BadQuestion, Stopped
+from vlm_demo.explain.grounding import Grounding
+from vlm_demo.explain.heatmap import Settings, Trace
 
 GRID = (14, 14)
+SETTINGS = Settings("localised", scores={"localised": 0.95, "last": 0.38}, scored=400)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class FakeAnswer:
     memory: Memory
     model: str
     stopped: bool
+    trace: Trace
 
     @property
     def view(self) -> View:
@@ -55,11 +60,27 @@ class FakeAnswer:
     def picture_share(self, word: str | Word | int) -> float:
         return 0.25
 
-    def heatmap(self, word: str | Word | int, image: int = 0, method: str | None = None) -> np.ndarray:
+    def shares(self, word: str | Word | int) -> Shares:
+        return Shares(0.25, 0.5, 0.25)
+
+    def steps(self, word: Word) -> list[int]:
+        return list(range(word.start, word.stop))
+
+    def attention(self, word: Word, image: int = 0) -> np.ndarray:
+        return self.trace.rows(image, self.steps(word)).mean(0)
+
+    def heatmap(
+        self,
+        word: str | Word | int,
+        image: int = 0,
+        method: str | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+    ) -> np.ndarray:
         width, height = self.views[image].size
         if isinstance(word, str):
             word = next(w for w in self.words if w.text == word)
-        index = word.start if isinstance(word, Word) else word
+        index = (word.start if isinstance(word, Word) else word) + len(method or "") + 3 * (layer or 0) + (head or 0)
         x, y = width * (0.15 + 0.7 * (index * 0.37 % 1)), height * (0.2 + 0.6 * (index * 0.61 % 1))
         ys, xs = np.mgrid[0:height, 0:width]
         spread = 0.12 * max(width, height)
@@ -73,6 +94,32 @@ class FakePipeline:
         self.name, self.precision, self.pause, self.answer = name, precision, pause, answer
         self.family, self.device, self.can_explain, self.model = "llava", "cpu", True, None
         self.requests: list[dict] = []
+
+    def view(self, source: object) -> View:
+        return self._view(source)
+
+    def heatmap_methods(self, answer: FakeAnswer) -> dict[str, str | None]:
+        return {"raw": None, "localised": None, "last": None, "queries": "There is no Q-Former.", "occlusion": None}
+
+    def heatmap(
+        self,
+        answer: FakeAnswer,
+        word: Word,
+        image: int = 0,
+        method: str | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> np.ndarray:
+        """Slow, if the pipeline is, and stoppable."""
+        for _ in range(10):
+            time.sleep(self.pause)
+            if cancelled and cancelled():
+                raise Stopped("Stopped.")
+        return answer.heatmap(word, image, method)
+
+    def grounding(self, answer: FakeAnswer, cancelled: Callable[[], bool] | None = None) -> Grounding:
+        if cancelled and cancelled():
+            raise Stopped("Stopped.")
+        return Grounding("weak", 0.5, 0.2, 0.25, None, "Hiding <what it looked at> hardly changes the answer.")
 
     def memory(self) -> Memory:
         return Memory(parameter_bytes=18_900_000, process_bytes=812_000_000)
@@ -95,7 +142,8 @@ class FakePipeline:
         if not question.strip():
             raise BadQuestion("The question is empty: type what you want to know about the picture.")
         started = time.perf_counter()
-        sources = image if isinstance(image, list | tuple) else [image]
+        own = image if isinstance(image, list | tuple) else [image]
+        sources = [*(picture for turn in history for picture in turn.images), *own]
         views = tuple(self._view(source) for source in sources)
         yield StageEvent("view", 0.004, "{}×{} → 168×168".format(*views[0].size))
         read = None
@@ -140,7 +188,18 @@ class FakePipeline:
             self.memory(),
             self.name,
             stopped,
+            self._trace(len(tokens), len(views)),
         )
+
+    @staticmethod
+    def _trace(tokens: int, pictures: int) -> Trace:
+        """Two layers of three heads; each token looks hardest at the patch of its own number, the last head most."""
+        patches = GRID[0] * GRID[1]
+        image = np.full((tokens, 2, 3, pictures * patches), 0.001, np.float16)
+        for token in range(tokens):
+            image[token, :, :, token] = np.linspace(0.05, 0.3, 6).reshape(2, 3)
+        other = np.full(image.shape[:3], 0.25, np.float16)
+        return Trace(image, other, other, (patches,) * pictures, 0, SETTINGS)
 
     @staticmethod
     def _view(source: object) -> View:
@@ -185,4 +244,5 @@ class FakePipeline:
             196 * pictures,
             tuple(range(2, 2 + 196 * pictures)),
             tuple(segments),
+            tuple(f"piece {i}" for i in range(at)),
         )

@@ -7,9 +7,12 @@ import re
 from dataclasses import replace
 
 from tests.ui.fake_pipeline import FakePipeline
+from vlm_demo.answer import Shares
 from vlm_demo.contracts import OcrResult, OcrWord, Segment
+from vlm_demo.explain.grounding import Grounding
 from vlm_demo.ui import chat, inspector
-from vlm_demo.ui.session import Exchange, Session
+from vlm_demo.ui.exchange import Exchange
+from vlm_demo.ui.session import Session
 
 EVIL = "<img src=x onerror=alert(1)>\"'&amp;<image></s>"
 
@@ -39,7 +42,7 @@ def test_every_tab_of_the_inspector_is_escaped(picture):
     read = OcrResult(EVIL, (OcrWord(EVIL, (0, 0, 9, 9), 90.0),), 0.1)
     exchange.answer = replace(exchange.answer, prompt=prompt, views=(view,), ocrs=(read,), ocr=read, model=EVIL)
     for tab in (inspector.sees, inspector.prompt, inspector.text, inspector.stages):
-        assert "onerror" not in re.sub(r"&lt;.*?&gt;", "", tab(exchange)), tab.__name__
+        assert "onerror" not in re.sub(r"&lt;.*?&gt;", "", tab.draw(exchange)), tab.__name__
 
 
 def test_words_are_buttons_in_the_order_of_the_text(picture):
@@ -93,5 +96,41 @@ def test_first_telling_word_skips_small_words(picture):
 
 
 def test_image_tokens_are_folded_and_counted(picture):
-    drawn = inspector.prompt(answered(picture))
+    drawn = inspector.prompt.draw(answered(picture))
     assert "⟨image⟩ × 196" in drawn and drawn.count("196 tokens") == 1
+
+
+def test_every_token_of_the_prompt_can_be_seen_with_its_id(picture):
+    exchange = answered(picture, EVIL)
+    pieces = tuple(f"{EVIL}{i}" for i in range(len(exchange.answer.prompt.ids)))
+    exchange.answer = replace(exchange.answer, prompt=replace(exchange.answer.prompt, pieces=pieces))
+    drawn = inspector.prompt.draw(exchange)
+    listed = re.findall(r"<li><code>([^<]*)</code><small>(\d+)</small></li>", drawn)
+    texts = [i for i in range(len(pieces)) if i not in exchange.answer.prompt.image_positions[1:]]
+    assert [(html.unescape(piece), int(id_)) for piece, id_ in listed] == [(pieces[i], i) for i in texts]
+    assert "the same 195 times more" in drawn and "<img" not in drawn
+
+
+def test_the_legend_names_the_origins_that_occur(picture):
+    drawn = inspector.prompt.draw(answered(picture, ocr=True))
+    assert re.findall(r'class="key (\w+)"', drawn) == ["template", "image", "ocr", "question"]
+
+
+def test_words_are_tinted_by_how_much_of_their_attention_lay_on_the_picture(picture):
+    exchange = answered(picture, text="a star")
+    exchange.shares = (Shares(0.1, 0.5, 0.4), Shares(0.4, 0.5, 0.1))
+    assert re.findall(r"--look:([\d.]+)", chat.conversation(Session([exchange]), [])) == ["0.25", "1.00"]
+    exchange.shares = (None, None)
+    assert "--look" not in chat.conversation(Session([exchange]), [])
+
+
+def test_an_answer_about_a_picture_outside_the_models_world_is_never_said_to_rest_on_it(picture):
+    exchange = answered(picture)
+    shown = {}
+    for level in ("grounded", "not visible"):
+        exchange.grounding = Grounding(level, 0.9, 0.9, 0.5, None, "Because.")
+        exchange.outside = None
+        assert "badge" in chat.conversation(Session([exchange]), [])
+        exchange.outside = ("Outside.", "")
+        shown[level] = "badge" in chat.conversation(Session([exchange]), [])
+    assert shown == {"grounded": False, "not visible": True}

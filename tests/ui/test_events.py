@@ -136,17 +136,17 @@ def test_each_word_has_its_own_map_and_each_picture_one(page, picture, tmp_path)
     Image.new("RGB", (80, 90), "blue").save(other)
     events = page()
     run(events, ask(events, "Describe.", picture, other))
-    first = events.press(event(turn=0, word=1), request())["heatmap"]
-    second = events.press(event(turn=0, word=4), request())["heatmap"]
+    first = events.looking.press(event(turn=0, word=1), request())["heatmap"]
+    second = events.looking.press(event(turn=0, word=4), request())["heatmap"]
     maps = [re.findall(r'class="overlay" src="([^"]+)"', drawn) for drawn in (first, second)]
     assert len(maps[0]) == 2 and maps[0] != maps[1]
-    stepped = events.step(event(by=1), request())["heatmap"]
+    stepped = events.looking.step(event(by=1), request())["heatmap"]
     assert 'data-word="5"' in stepped
-    assert events.look(event(opacity=10, grid=True), request())["heatmap"] != stepped
+    assert events.looking.look(event(opacity=10, grid=True), request())["heatmap"] != stepped
 
 
 def test_a_press_on_a_forgotten_answer_says_so(page):
-    assert "no longer" in page().press(event(turn=3, word=0), request())["status"]
+    assert "no longer" in page().looking.press(event(turn=3, word=0), request())["status"]
 
 
 def test_unexpected_errors_say_one_sentence_and_log_nothing_of_the_visitor(page, picture, caplog):

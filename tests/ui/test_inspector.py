@@ -11,7 +11,8 @@ from vlm_demo.answer import Answer, words_of
 from vlm_demo.contracts import Memory, Prompt, Timings, Token, View
 from vlm_demo.explain.heatmap import Settings, Trace
 from vlm_demo.ui import inspector
-from vlm_demo.ui.session import Exchange, Session
+from vlm_demo.ui.exchange import Exchange
+from vlm_demo.ui.session import Session
 
 GRID = (4, 4)
 BOXES = np.array([(j * 10, i * 10, j * 10 + 10, i * 10 + 10) for i in range(4) for j in range(4)], np.float32)
@@ -49,7 +50,7 @@ def pressed(word: int) -> Session:
 
 def test_the_pages_map_is_the_librarys() -> None:
     session = pressed(1)
-    inspector.heatmap(session)
+    inspector.heatmap.draw(session)
     (drawn,) = session.maps.values()
     assert (drawn == session.shown.answer.heatmap("circle")).all()
     assert drawn[35, 35] < 0.1  # where the comma's step looked
@@ -57,12 +58,12 @@ def test_the_pages_map_is_the_librarys() -> None:
 
 def test_a_word_that_is_there_twice_is_the_one_that_was_pressed() -> None:
     session = pressed(2)
-    inspector.heatmap(session)
+    inspector.heatmap.draw(session)
     (drawn,) = session.maps.values()
     assert drawn[25, 15] > 0.8 and drawn[15, 15] < 0.1
 
 
 def test_the_share_of_attention_is_of_the_same_steps() -> None:
-    told = re.search(r"(\d+)% of its attention on the picture", inspector.heatmap(pressed(1)))
+    told = re.search(r"(\d+)% of its attention on the picture", inspector.heatmap.draw(pressed(1)))
     # 15 patches of 0.01 and one of 0.2 or 0.05; with the comma's step it would be 50.
     assert told and int(told[1]) == 28

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from tests.tiny import tiny_clip, tiny_llava
 from tests.ui.fake_pipeline import FakePipeline
+from vlm_demo.models import loading
 from vlm_demo.models.loading import catalog
 from vlm_demo.ui import world
 
@@ -48,3 +50,13 @@ def test_the_menu_offers_the_loaded_model_first_and_sizes_of_downloads():
     offered = world.choices("some/folder")
     assert next(iter(offered)) == "some/folder"
     assert all("download" in label for name, label in offered.items() if name.startswith("llava-hf/"))
+
+
+def test_a_model_that_only_compares_is_not_offered_for_a_chat(tmp_path, monkeypatch):
+    for name, config in (("writer", tiny_llava), ("judge", tiny_clip)):
+        config(tmp_path / name)
+    monkeypatch.setattr(loading, "EMBEDDED", tmp_path)
+    world.writes.cache_clear()
+    offered = world.choices("some/folder")
+    world.writes.cache_clear()
+    assert "writer" in offered and "judge" not in offered

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from vlm_demo.ui.session import Exchange, Session, Sessions
+from vlm_demo.ui.exchange import Exchange
+from vlm_demo.ui.session import Session, Sessions
 
 
 def turn(question: str, *pictures: bytes, state: str = "done") -> Exchange:

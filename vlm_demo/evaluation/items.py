@@ -2,7 +2,8 @@
 
 One JSON object a line: `image` (a path relative to the folder), `question`, `answer` (text, number, or a list of
 accepted ones), `kind`, `metric` (`exact`, `number` or `money`). An item with `phrase` and `boxes`
-([[x0, y0, x1, y1], ...] in pixels) is a pointing item. Optional `ocr` and `evidence_only` (true or false) override
+([[x0, y0, x1, y1], ...] in pixels) is a pointing item; its optional `mask` is the path of a picture of the same size,
+white where the thing is. Optional `ocr` and `evidence_only` (true or false) override
 the run's settings for that item; optional `before` ([{"question": ..., "answer": ...}, ...]) are the earlier turns of
 the chat about the same picture, oldest first. Opens no picture.
 """
@@ -34,6 +35,7 @@ class Item:
         answers: every accepted answer.
         kind: the group that it is reported under.
         phrase, boxes: the named thing and where it is; None and () for a question.
+        mask: the path of a picture that is white where the named thing is; None where only boxes are known.
         ocr, evidence_only: override the run's settings; None leaves them.
         before: what was asked and answered earlier in the chat, oldest first.
     """
@@ -46,6 +48,7 @@ class Item:
     metric: str
     phrase: str | None = None
     boxes: tuple[Box, ...] = ()
+    mask: str | None = None
     ocr: bool | None = None
     evidence_only: bool | None = None
     before: tuple[tuple[str, str], ...] = ()
@@ -138,7 +141,8 @@ def _item(line: int, record: Any) -> Item:
         kind = _text(record, "kind") if "kind" in record else POINTING
         phrase = _text(record, "phrase")
         boxes = _boxes(record.get("boxes"))
-        return Item(line, image, question, (phrase,), kind, "exact", phrase, boxes, ocr, evidence_only)
+        mask = _text(record, "mask") if record.get("mask") is not None else None
+        return Item(line, image, question, (phrase,), kind, "exact", phrase, boxes, mask, ocr, evidence_only)
     metric = _text(record, "metric")
     if metric not in METRICS:
         raise ValueError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}")

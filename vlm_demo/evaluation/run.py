@@ -71,7 +71,7 @@ def evaluate(
     from tqdm import tqdm  # here, so that reading items never waits for it
 
     report = Report(skipped=list(skipped))
-    pictures = _LastPicture(folder)
+    pictures = LastPicture(folder)
     started = time.perf_counter()
     bar = tqdm(items, unit="item", file=sys.stderr, disable=not progress, dynamic_ncols=True)
     for item in bar:
@@ -109,7 +109,7 @@ class _CannotExplainError(Exception):
     """The engine gives no heatmaps, so a pointing item can't be scored."""
 
 
-class _LastPicture:
+class LastPicture:
     """Opens pictures, keeping the last: items about one picture follow one another."""
 
     def __init__(self, folder: Path) -> None:

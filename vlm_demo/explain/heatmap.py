@@ -1,22 +1,26 @@
 """Heatmap: the attention rows of the steps that wrote a word → a map in the upload's own pixels.
 
 Knows rows of weights and where patches lie; never looks at the upload's pixels. Raw attention is a hint and no proof:
-how well each method points is measured elsewhere, and a checkpoint's own settings name the one that did best.
+how well each method points is measured elsewhere, and a checkpoint's own settings name the one that did best. The
+table of all methods, those too that need more than recorded rows, is ``explain.methods``.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from vlm_demo.contracts import View
+from vlm_demo.contracts import Mosaic, View
 from vlm_demo.errors import UnsupportedModel
+from vlm_demo.explain import mosaics
 
 METHODS = ("mean", "localised", "last", "heads")
+# What a checkpoint may name as its default: maps of recorded rows, which cost nothing.
+DEFAULTS = ("raw", *METHODS, "queries")
 LOCALISED_HEADS = 3
 SETTINGS_FILE = "vlm_demo.json"
 
@@ -26,15 +30,20 @@ class Settings:
     """How a checkpoint's maps are made.
 
     Attributes:
-        method: ``mean`` of all heads, ``localised`` = of the few most concentrated heads, ``last`` layer's mean,
-            ``heads`` = of those that the checkpoint names.
+        method: one of ``DEFAULTS``: ``mean`` of all heads, ``localised`` = of the few most concentrated heads, ``last``
+            layer's mean, ``heads`` = of those that the checkpoint names, ...
         layers: which layers ``mean`` and ``localised`` look at; None = all. Negative ones count from the end.
         heads: (layer, head) of the heads that point best, for ``heads``; where none are named it is ``localised``.
+        scores: how often each method of ``explain.methods`` pointed right on held-out pictures, 0..1; empty where
+            nothing was measured.
+        scored: on how many phrases that was measured.
     """
 
     method: str = "mean"
     layers: tuple[int, ...] | None = None
     heads: tuple[tuple[int, int], ...] = ()
+    scores: dict[str, float] = field(default_factory=dict)
+    scored: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +60,7 @@ class Trace:
         settings: the checkpoint's default.
         looks: float16 [pictures, image tokens, features], where image tokens are no patches: how much each has looked
             at each patch.
+        mosaics: of each picture, as in ``View``; empty = one image token a patch, in order.
     """
 
     image: np.ndarray
@@ -60,15 +70,25 @@ class Trace:
     leading: int
     settings: Settings
     looks: np.ndarray | None = None
+    mosaics: tuple[tuple[Mosaic, ...], ...] = ()
 
     def rows(self, picture: int, steps: Sequence[int] | None = None) -> np.ndarray:
         """float32 [steps, layers, heads, patches] of one picture; ``steps`` are indices of tokens, None = all."""
         start, stop = sum(self.counts[:picture]), sum(self.counts[: picture + 1])
         # Chosen before it is cast: a long answer of a large model holds a hundred million weights.
         chosen = (self.image if steps is None else self.image[list(steps)])[..., start:stop].astype(np.float32)
+        return self._on_patches(chosen, picture)
+
+    def on_patches(self, weights: np.ndarray, picture: int) -> np.ndarray:
+        """Any weights [..., image tokens of all pictures] → float32 [..., patches] of one picture, as `rows` does."""
+        start, stop = sum(self.counts[:picture]), sum(self.counts[: picture + 1])
+        return self._on_patches(weights[..., start:stop].astype(np.float32), picture)
+
+    def _on_patches(self, own: np.ndarray, picture: int) -> np.ndarray:
         if self.looks is not None:
-            chosen = chosen @ self.looks[picture].astype(np.float32)
-        return chosen[..., self.leading :]
+            own = own @ self.looks[picture].astype(np.float32)
+        own = own[..., self.leading :]
+        return mosaics.on_patches(own, self.mosaics[picture]) if self.mosaics else own
 
 
 def read_settings(folder: Path) -> Settings:
@@ -85,12 +105,31 @@ def read_settings(folder: Path) -> Settings:
         method = {"layer_mean": "mean"}.get(told.get("method", "mean"), told.get("method", "mean"))
         layers = told.get("layers")
         heads = tuple((int(layer), int(head)) for layer, head in told.get("heads", ()))
-        settings = Settings(method, None if layers is None else tuple(int(layer) for layer in layers), heads)
+        scores = {str(name): float(score) for name, score in told.get("scores", {}).items()}
+        layers = None if layers is None else tuple(int(layer) for layer in layers)
+        settings = Settings(method, layers, heads, scores, int(told.get("scored", 0)))
     except (ValueError, AttributeError, TypeError) as error:
         raise UnsupportedModel(f"{file.name} of this checkpoint cannot be read: mend or delete it.") from error
-    if settings.method not in METHODS:
-        raise UnsupportedModel(f"{file.name} names the method {settings.method}: choose one of {', '.join(METHODS)}.")
+    if settings.method not in DEFAULTS:
+        raise UnsupportedModel(f"{file.name} names the method {settings.method}: choose one of {', '.join(DEFAULTS)}.")
     return settings
+
+
+def write_settings(folder: Path, settings: Settings) -> Path:
+    """Put the settings into the checkpoint's ``vlm_demo.json``; what else it holds stays. Returns the file.
+
+    Raises:
+        UnsupportedModel: the file is there and cannot be understood.
+    """
+    file = folder / SETTINGS_FILE
+    read_settings(folder)
+    held = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    told: dict[str, object] = {"method": settings.method}
+    told |= {"layers": settings.layers} if settings.layers is not None else {}
+    told |= {"heads": settings.heads} if settings.heads else {}
+    told |= {"scores": settings.scores, "scored": settings.scored} if settings.scores else {}
+    file.write_text(json.dumps(held | {"heatmap": told}, indent=1) + "\n", encoding="utf-8")
+    return file
 
 
 def draw(rows: np.ndarray, view: View, settings: Settings) -> np.ndarray:
@@ -103,12 +142,20 @@ def draw(rows: np.ndarray, view: View, settings: Settings) -> np.ndarray:
     Returns:
         float32 [H, W] of the upload, 0..1 with a maximum of 1, or all zeros where every patch weighs the same.
     """
-    cells = np.mean([_combined(step, view.grid, settings) for step in rows], axis=0)
-    return interpolate(cells, view)
+    return interpolate(combine(rows, view.grid, settings), view)
+
+
+def combine(rows: np.ndarray, grid: tuple[int, int], settings: Settings) -> np.ndarray:
+    """Rows [steps, layers, heads, patches] → [patches], the mean over the steps.
+
+    Each head's weights are first scaled to a sum of 1 over the picture, so that a head which rests on the first token
+    counts no less than others.
+    """
+    return np.mean([_combined(step, grid, settings) for step in rows], axis=0)
 
 
 def _combined(weights: np.ndarray, grid: tuple[int, int], settings: Settings) -> np.ndarray:
-    """[layers, heads, patches] → [patches]. Each head's weights are first scaled to a sum of 1 over the picture."""
+    """[layers, heads, patches] → [patches]."""
     depth = len(weights)
     named = [(layer, head) for layer, head in settings.heads if layer < depth and head < weights.shape[1]]
     method = "localised" if settings.method == "heads" and not named else settings.method
@@ -169,12 +216,10 @@ def interpolate(cells: np.ndarray, view: View) -> np.ndarray:
     width, height = view.size
     boxes = view.boxes.astype(np.float64).reshape(rows, columns, 4)
     across, down = boxes[0, :, [0, 2]], boxes[:, 0][:, [1, 3]].T
-    # Patches of padding lie outside the picture; what rests on them is not shown.
-    x, y = across.mean(0), down.mean(0)
-    inside = ((y > 0) & (y < height))[:, None] & ((x > 0) & (x < width))[None, :]
-    values = np.where(inside, cells.reshape(rows, columns), np.nan)
+    seen = inside(view).reshape(rows, columns)
+    values = np.where(seen, cells.reshape(rows, columns), np.nan)
     empty = np.zeros((height, width), np.float32)
-    if not inside.any() or not np.isfinite(values[inside]).all():
+    if not seen.any() or not np.isfinite(values[seen]).all():
         return empty
     low, high = np.nanmin(values), np.nanmax(values)
     if high - low <= 1e-6 * abs(high):
@@ -185,6 +230,12 @@ def interpolate(cells: np.ndarray, view: View) -> np.ndarray:
     if peak > 0:
         heat /= peak  # in place: an upload may have 178 million pixels
     return heat
+
+
+def inside(view: View) -> np.ndarray:
+    """bool [patches]: whose middle lies in the upload. The others are padding; what rests on them is not shown."""
+    x, y = view.boxes[:, [0, 2]].mean(1), view.boxes[:, [1, 3]].mean(1)
+    return (x > 0) & (x < view.size[0]) & (y > 0) & (y < view.size[1])
 
 
 def _hats(edges: np.ndarray, length: int) -> np.ndarray:

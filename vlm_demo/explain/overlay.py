@@ -39,12 +39,12 @@ def overlay(
     base = image.convert("RGB")
     alpha = Image.fromarray((np.clip(heatmap, 0, 1) * (255 * min(max(opacity, 0.0), 1.0))).astype(np.uint8))
     levels = (np.clip(heatmap, 0, 1) * 255).astype(np.uint8)
-    blended = Image.composite(Image.fromarray(_table(colormap)[levels]), base, alpha)
+    blended = Image.composite(Image.fromarray(palette(colormap)[levels]), base, alpha)
     return blended if grid is None else _with_grid(blended, grid)
 
 
-def _table(colormap: str) -> np.ndarray:
-    """uint8 [256, 3]."""
+def palette(colormap: str) -> np.ndarray:
+    """The colours of a map from cold to hot, uint8 [256, 3]."""
     from matplotlib import colormaps
 
     return (colormaps[colormap](np.arange(256))[:, :3] * 255).round().astype(np.uint8)

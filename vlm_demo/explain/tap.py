@@ -3,11 +3,12 @@
 Full weights (``output_attentions=True``) need eager attention: several times the memory and time. A word's map needs
 one row of each head, the one of the token that was read last, so only this row is computed, in float32. The same tap
 hears a Q-Former's queries look at the patches, and cross-attention layers, whose keys are patches and nothing else.
+Methods that need all rows, or gradients, ask for whole matrices in a pass of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -54,6 +55,8 @@ class Recorder:
         columns: int64 [image tokens], their positions among the keys; None = all keys are image tokens.
         last: how many of the last queries are wanted; None = all.
         only: the attention modules that are listened to; None = every tapped one.
+        length: how many keys there are; a layer that looks back over a window holds the last of them only. None = all
+            layers hold all.
         layers: image [heads, batch × last, image tokens], text and first [heads, batch × last] of each, in the order in
             which they ran.
     """
@@ -61,6 +64,7 @@ class Recorder:
     columns: Tensor | None
     last: int | None
     only: Collection[torch.nn.Module] | None
+    length: int | None = None
     layers: list[tuple[Tensor, ...]] = field(default_factory=list)
 
     def take(self, weights: Tensor) -> None:
@@ -68,6 +72,8 @@ class Recorder:
         if self.columns is None:
             self.layers.append((weights,))
             return
+        if self.length is not None:
+            weights = torch.nn.functional.pad(weights, (self.length - weights.shape[-1], 0))
         image = weights[:, :, self.columns.to(weights.device)]
         # Some prompts begin with the picture, whose first token is then no place of rest.
         first = torch.zeros_like(weights[:, :, 0]) if 0 in self.columns else weights[:, :, 0]
@@ -82,19 +88,47 @@ class Recorder:
         return Rows(image, *(others or (None, None)))
 
 
-_recorder: ContextVar[Recorder | None] = ContextVar("recorder", default=None)
+@dataclass
+class Matrices:
+    """Collects whole matrices during one forward pass, and lets gradients through them.
+
+    Attributes:
+        layers: each attention module that ran, in order, and its weights float32 [batch, heads, queries, keys].
+    """
+
+    layers: list[tuple[torch.nn.Module, Tensor]] = field(default_factory=list)
+
+
+_recorder: ContextVar[Recorder | Matrices | None] = ContextVar("recorder", default=None)
 
 
 @contextmanager
 def recording(
-    columns: Tensor | Sequence[int] | None, last: int | None = 1, only: Collection[torch.nn.Module] | None = None
+    columns: Tensor | Sequence[int] | None,
+    last: int | None = 1,
+    only: Collection[torch.nn.Module] | None = None,
+    length: int | None = None,
 ) -> Iterator[Recorder]:
     """Collect the rows of the ``last`` queries in every tapped layer, or those of ``only``, that runs inside."""
     wanted = None if columns is None else torch.as_tensor(columns, dtype=torch.long)
-    recorder = Recorder(wanted, last, only)
+    recorder = Recorder(wanted, last, only, length)
+    with _listening(recorder):
+        yield recorder
+
+
+@contextmanager
+def whole() -> Iterator[Matrices]:
+    """Collect every tapped layer's whole matrix, batch, heads, queries and keys: as slow and as large as eager."""
+    matrices = Matrices()
+    with _listening(matrices):
+        yield matrices
+
+
+@contextmanager
+def _listening(recorder: Recorder | Matrices) -> Iterator[None]:
     token = _recorder.set(recorder)
     try:
-        yield recorder
+        yield
     finally:
         _recorder.reset(token)
 
@@ -102,10 +136,30 @@ def recording(
 def install(model: torch.nn.Module) -> None:
     """Switch a loaded part of a model, but not those with configs of their own in it, to the tapped attention; without
     a recorder it is plain SDPA."""
+    _register()
+    model.set_attn_implementation({"": NAME})
+
+
+@contextmanager
+def installed(layers: Iterable[torch.nn.Module]) -> Iterator[None]:
+    """Tap the attention in some layers for a while; afterwards they compute as before."""
+    _register()
+    found: Iterator[Any] = (getattr(module, "config", None) for layer in layers for module in layer.modules())
+    configs = list({id(config): config for config in found if hasattr(config, "_attn_implementation")}.values())
+    before = [(config, config._attn_implementation) for config in configs]
+    try:
+        for config in configs:
+            config._attn_implementation = NAME
+        yield
+    finally:
+        for config, name in before:
+            config._attn_implementation = name
+
+
+def _register() -> None:
     AttentionInterface.register(NAME, tapped_sdpa)
     # Without a mask of the same name transformers builds none, and the model runs unmasked without a word.
     AttentionMaskInterface.register(NAME, sdpa_mask)
-    model.set_attn_implementation({"": NAME})
 
 
 def tapped_sdpa(
@@ -113,10 +167,15 @@ def tapped_sdpa(
 ) -> tuple[Tensor, None]:
     """transformers calls it with query [batch, heads, queries, d], key and value [batch, key heads, keys, d]."""
     recorder = _recorder.get()
+    told = kwargs.get("is_causal")
+    causal = getattr(module, "is_causal", True) if told is None else told
+    if isinstance(recorder, Matrices):
+        weights = _weights(query, key, attention_mask, query.shape[2], kwargs.get("scaling"), causal)
+        recorder.layers.append((module, weights))
+        values = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
+        return (weights.to(value.dtype) @ values).transpose(1, 2).contiguous(), None
     if recorder is not None and (recorder.only is None or module in recorder.only):
         last = query.shape[2] if recorder.last is None else recorder.last
-        told = kwargs.get("is_causal")
-        causal = getattr(module, "is_causal", True) if told is None else told
         recorder.take(_last_rows(query, key, attention_mask, last, kwargs.get("scaling"), causal))
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
 
@@ -125,6 +184,11 @@ def _last_rows(
     query: Tensor, key: Tensor, mask: Tensor | None, last: int, scaling: float | None, causal: bool = True
 ) -> Tensor:
     """Softmax weights [heads, batch × last, keys] of the last queries, in float32."""
+    return _weights(query, key, mask, last, scaling, causal).transpose(0, 1).flatten(1, 2)
+
+
+def _weights(query: Tensor, key: Tensor, mask: Tensor | None, last: int, scaling: float | None, causal: bool) -> Tensor:
+    """The same as [batch, heads, last, keys]."""
     batch, heads, queries, width = query.shape
     keys = key.shape[2]
     wanted = query[:, :, queries - last :].float()
@@ -139,4 +203,4 @@ def _last_rows(
         # SDPA is asked to be causal, so query i of the last sees all keys but the ones after it.
         at = torch.arange(keys, device=scores.device)
         scores = scores.masked_fill(at > at[keys - last :, None], float("-inf"))
-    return scores.softmax(-1).transpose(0, 1).flatten(1, 2)
+    return scores.softmax(-1)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -72,11 +73,12 @@ def load(name: str, quantize: str = "none", device: str | None = None, progress:
         ModelNotFound: no such name, no model in the folder, or the hub cannot deliver it.
         UnsupportedModel: no adapter for its class, or its files cannot be loaded.
         QuantizationUnavailable: see ``quantization.config_for``.
-        VlmDemoError: there is no such device, or too little memory.
+        VlmDemoError: there is no such device, too little memory, or a torchvision that is broken.
     """
     tell = progress or (lambda _fraction, _text: None)
     tell(None, "Looking for the model")
     with quiet():
+        check_torchvision()
         quantization.config_for(quantize, ())  # complain before anything is downloaded
         folder, shown = resolve(name, tell)
         adapter = adapter_of(_config(folder, shown))
@@ -93,6 +95,23 @@ def load(name: str, quantize: str = "none", device: str | None = None, progress:
     precision = quantization.precision_of(model, quantize)
     template = (_template(folder, shown, tokenizer) or adapter.fallback_template) if adapter.writes else ""
     return Loaded(shown, folder, model, family, tokenizer, image_processor, template, precision, where)
+
+
+def check_torchvision() -> None:
+    """Nothing here needs torchvision, but one that is installed and broken breaks transformers.
+
+    Raises:
+        VlmDemoError: it is.
+    """
+    if find_spec("torchvision") is None:
+        return
+    try:
+        import torchvision  # noqa: F401
+    except Exception as error:  # a missing operator, a missing library, another version of torch
+        raise VlmDemoError(
+            "The torchvision that is installed does not load beside this torch, and transformers fails with it: remove "
+            "it with `pip uninstall torchvision` (nothing here needs it), or install the one made for this torch."
+        ) from error
 
 
 def embedded_names() -> list[str]:
@@ -207,10 +226,10 @@ def _model(folder: Path, shown: str, adapter: type[Any], quantize: str, device: 
     configured = quantization.config_for(quantize, adapter.keep_unquantized)
     if configured is not None:
         options |= {"quantization_config": configured, "device_map": {"": str(device)}}
+    if not adapter.as_a_whole:
+        options["attn_implementation"] = "sdpa"
     try:
-        model, report = adapter.model_class().from_pretrained(
-            folder, attn_implementation="sdpa", output_loading_info=True, **options
-        )
+        model, report = adapter.model_class().from_pretrained(folder, output_loading_info=True, **options)
         if report["missing_keys"]:
             # transformers would fill them with random numbers, and the model would talk nonsense without a word.
             count = len(report["missing_keys"])

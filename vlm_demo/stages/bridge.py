@@ -1,13 +1,15 @@
 """Bridge: patch features → image tokens that the language model can read, "the translator".
 
-Knows shapes and nothing else: not where the pixels came from, not what will be asked about them.
+Knows shapes and nothing else: not where the pixels came from, and, but for bridges that read it, not what is asked.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vlm_demo.contracts import ImageTokens, Patches
+import torch
+
+from vlm_demo.contracts import ImageTokens, Patches, Prompt
 from vlm_demo.explain import tap
 
 if TYPE_CHECKING:
@@ -21,11 +23,14 @@ class Bridge:
     def __init__(self, family: Writer, guard: Guard) -> None:
         self.family, self.guard = family, guard
 
-    def __call__(self, patches: Patches, cancelled: Cancelled | None = None) -> ImageTokens:
+    def __call__(
+        self, patches: Patches, cancelled: Cancelled | None = None, prompt: Prompt | None = None
+    ) -> ImageTokens:
         """Translate the camera's notes.
 
         Args:
-            patches: features [pictures, patches, d_vision].
+            patches: features [tiles of all pictures, patches, d_vision].
+            prompt: what was asked, for bridges that gather what the question needs; others look at the pictures alone.
         Returns:
             ImageTokens with embeddings [tokens of all pictures, d_llm], the number of tokens of each picture, and where
             tokens are no patches, what each of them has looked at.
@@ -34,8 +39,12 @@ class Bridge:
         """
         listened = tap.recording(None, last=None, only=self.family.bridge_attentions)
         with self.guard.computing(cancelled), listened as recorder:
-            tokens = self.family.bridge(patches.features)
-        pictures, count = tokens.shape[:2]
+            asked = (prompt,) if self.family.bridge_reads else ()
+            tokens, deep = self.family.bridge(patches, *asked), None
+            if isinstance(tokens, tuple):
+                tokens, deep = tokens
+        counts = tuple(len(own) for own in tokens)
         rows = recorder.rows()
-        looks = rows.image.mean((1, 2)).unflatten(0, (pictures, count)) if rows else None
-        return ImageTokens(tokens.flatten(0, 1), (count,) * pictures, looks)
+        looks = rows.image.mean((1, 2)).unflatten(0, (len(counts), counts[0])) if rows else None
+        grids = tuple(view.grid for view in patches.views)
+        return ImageTokens(torch.cat(list(tokens)), counts, looks, deep, grids)

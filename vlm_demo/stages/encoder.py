@@ -27,16 +27,25 @@ class Encoder:
         """Take notes of every picture.
 
         Args:
-            pictures: pixel values [pictures, 3, h, w] as the image processor makes them, or the views that hold them.
+            pictures: pixel values [tiles, 3, h, w] as the image processor makes them, or the views that hold them.
             cancelled: asked before every layer.
         Returns:
-            Patches with features [pictures, patches, d_vision].
+            Patches with features [tiles of all pictures, patches, d_vision], or [1, all patches, d_vision] where the
+            pictures' sizes differ.
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
-        if isinstance(pictures, View):
-            pictures = [pictures]
-        if not isinstance(pictures, torch.Tensor):
-            pictures = torch.cat([view.pixel_values for view in pictures])
+        views: tuple[View, ...] = ()
+        if isinstance(pictures, torch.Tensor):
+            tiles = [pictures]
+        else:
+            views = (pictures,) if isinstance(pictures, View) else tuple(pictures)
+            tiles = [view.pixel_values for view in views]
         with self.guard.computing(cancelled):
-            return Patches(self.family.encode(pictures))
+            if self.family.joint_tiles:
+                # The tiles of a picture see each other, so each picture is encoded alone.
+                return Patches(torch.cat([self.family.encode(view.pixel_values, view.tiling) for view in views]), views)
+            if len({own.shape[1:] for own in tiles}) == 1:
+                return Patches(self.family.encode(torch.cat(tiles)), views)
+            features = [self.family.encode(own).flatten(0, 1) for own in tiles]
+            return Patches(torch.cat(features)[None], views)

@@ -40,6 +40,7 @@ class Guard:
         Raises:
             Stopped: ``cancelled()`` is True before, while waiting, or between two layers.
         """
+        cancelled = cancelled or getattr(self._current, "outer", None)
         check(cancelled)
         while not self._lock.acquire(timeout=POLL_SECONDS if cancelled else -1):
             check(cancelled)
@@ -52,6 +53,15 @@ class Guard:
         finally:
             self._current.cancelled = None
             self._lock.release()
+
+    @contextmanager
+    def stoppable(self, cancelled: Cancelled | None) -> Iterator[None]:
+        """What this thread computes inside, with no question of its own, is stopped when ``cancelled()`` is True."""
+        self._current.outer = cancelled
+        try:
+            yield
+        finally:
+            self._current.outer = None
 
     def _before_layer(self, *_: object) -> None:
         check(getattr(self._current, "cancelled", None))

@@ -140,15 +140,18 @@ class Llm:
         if not (self.tapping and prompt.image_positions):
             return self.family.language_model(**inputs).last_hidden_state, None
         columns = prompt.image_positions if self.family.among_words else None
-        with tap.recording(columns, last, self.family.looking) as recorder:
+        length = at + embeddings.shape[1]
+        with tap.recording(columns, last, self.family.looking, length) as recorder:
             hidden = self.family.language_model(**inputs).last_hidden_state
         return hidden, recorder.rows()
 
     def _embed(self, prompt: Prompt, image_tokens: ImageTokens) -> torch.Tensor:
         """The prompt's embeddings [1, tokens, d_llm], image tokens in their places if they stand among the words."""
-        embeddings = self._embed_ids(prompt.ids)
         if not self.family.among_words:
-            return embeddings
+            return self._embed_ids(prompt.ids)
+        # What stands in the places of image tokens is overwritten; some vocabularies have no row for it.
+        replaced = self.family.image_token_id
+        embeddings = self._embed_ids([0 if token == replaced else token for token in prompt.ids])
         positions = torch.as_tensor(prompt.image_positions, device=embeddings.device)
         embeddings[0, positions] = image_tokens.embeddings.to(embeddings.device, embeddings.dtype)
         return embeddings

@@ -38,8 +38,9 @@ class PromptBuilder:
     Attributes:
         tokenizer: a fast tokenizer of transformers.
         template: the chat template, Jinja.
-        image_token_id: the placeholder's id.
+        image_token_id: the id in whose places image tokens go.
         context: the longest prompt in tokens.
+        placeholder: what the template writes for a picture; None = that token.
         lock: held while the tokenizer works; its state is switched to encode control strings as text.
     """
 
@@ -47,12 +48,13 @@ class PromptBuilder:
     template: str
     image_token_id: int
     context: int
+    placeholder: str | None = None
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def __call__(
         self,
         question: str,
-        image_counts: Sequence[int],
+        pictures: Sequence[int | str],
         *,
         ocr_text: str = "",
         evidence_only: bool = False,
@@ -62,7 +64,8 @@ class PromptBuilder:
 
         Args:
             question: as the person typed it.
-            image_counts: image tokens of each picture, those of the history's turns first.
+            pictures: what stands for each picture, those of the history's turns first: so many image tokens, or a text
+                of the family's own with image tokens in it.
             ocr_text: what Tesseract read, or empty.
             evidence_only: add the rule that asks for "unknown" where nothing is seen.
             history: earlier turns; ``Turn.images`` says how many of the pictures are each turn's.
@@ -82,18 +85,19 @@ class PromptBuilder:
             messages.append(("user", len(turn.images), [("history", turn.question)]))
             messages.append(("assistant", 0, [("history", turn.answer)]))
         earlier = sum(images for _, images, _ in messages)
-        messages.append(("user", len(image_counts) - earlier, said))
+        messages.append(("user", len(pictures) - earlier, said))
 
         with self.lock:
             pieces = self._filled(messages)
-            if sum(kind == "image" for kind, _ in pieces) != len(image_counts):
+            if sum(kind == "image" for kind, _ in pieces) != len(pictures):
                 raise UnsupportedModel("This model's chat template has no place for these pictures: choose another.")
-            prompt = _expanded(pieces, self._tokenized(pieces), image_counts)
+            written = self._written(pieces, pictures)
+            prompt = _cut(pieces, written, self._tokenized(written), self.image_token_id)
         if len(prompt.ids) > self.context:
             # Pictures and template are there however short the text is.
             fixed = sum(segment.stop - segment.start for segment in prompt.segments if segment.kind in OURS)
             if fixed >= self.context:
-                way_out = "use fewer pictures" if len(image_counts) > 1 else "choose another model"
+                way_out = "use fewer pictures" if len(pictures) > 1 else "choose another model"
             else:
                 way_out = "turn OCR off, or shorten the question" if ocr_text.strip() else "shorten the question"
             if history:
@@ -137,7 +141,7 @@ class PromptBuilder:
 
     def _substituted(self, parts: list[str], said: list[list[Piece]]) -> list[Piece]:
         """Put people's text for the stand-ins (every second of ``parts``), and cut the rest at the placeholders."""
-        placeholder = self.tokenizer.convert_ids_to_tokens(self.image_token_id)
+        placeholder = self.placeholder or self._image_token
         pieces: list[Piece] = []
         for i, part in enumerate(parts):
             if i % 2:
@@ -146,6 +150,19 @@ class PromptBuilder:
             for j, text in enumerate(part.split(placeholder)):
                 pieces += [("image", placeholder)] * (j > 0) + [("template", text)]
         return [(kind, text) for kind, text in pieces if text]
+
+    def _written(self, pieces: list[Piece], pictures: Sequence[int | str]) -> list[Piece]:
+        """The pieces with each placeholder replaced by what stands for its picture."""
+        given = iter(pictures)
+        written = []
+        for kind, text in pieces:
+            stands = next(given) if kind == "image" else text
+            written.append((kind, self._image_token * stands if isinstance(stands, int) else stands))
+        return written
+
+    @property
+    def _image_token(self) -> str:
+        return self.tokenizer.convert_ids_to_tokens(self.image_token_id)
 
     # -- the tokens ---------------------------------------------------------------------------------------------
 
@@ -197,23 +214,20 @@ class PromptBuilder:
         return [(token, *span) for token, span in zip(coded["input_ids"], coded["offset_mapping"], strict=True)]
 
 
-def _expanded(pieces: list[Piece], coded: list[Coded], image_counts: Sequence[int]) -> Prompt:
-    """Repeat each placeholder as often as its picture has tokens, and cut the ids into segments."""
-    stops = list(accumulate(len(text) for _, text in pieces))
+def _cut(pieces: list[Piece], written: list[Piece], coded: list[Coded], image_token_id: int) -> Prompt:
+    """Cut the ids into segments, which say what the template says and hold what was written for it."""
+    stops = list(accumulate(len(text) for _, text in written))
     ids: list[int] = []
     positions: list[int] = []
     segments: list[Segment] = []
-    counts = iter(image_counts)
     owned = -1  # the last piece that a segment stands for
     for token, _, stop in coded:
         # A token belongs to the piece of its last character: SentencePiece glues the space before a word to it.
         owner = max(bisect_left(stops, stop), owned)
         begin = len(ids)
-        if pieces[owner][0] == "image":
-            ids += [token] * next(counts)
-            positions += range(begin, len(ids))
-        else:
-            ids.append(token)
+        ids.append(token)
+        if token == image_token_id:
+            positions.append(begin)
         if owner > owned:
             text = _joined(pieces[owned + 1 : owner + 1])
             segments.append(Segment(pieces[owner][0], text, begin, len(ids)))

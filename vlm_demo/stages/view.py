@@ -9,7 +9,6 @@ import io
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,10 +17,10 @@ import torch
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from vlm_demo.contracts import View
-from vlm_demo.errors import BadImage, UnsupportedModel
+from vlm_demo.errors import BadImage
+from vlm_demo.models.cutting import MAX_PIXELS, Cut, Geometry
 
 Source = Image.Image | str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
-MAX_PIXELS = 178_000_000
 WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 NOT_A_PICTURE = "This file is not a picture that can be opened: try a PNG, JPEG, WebP, GIF or TIFF."
 # Our own limit is checked from the header, before decoding; the warning at half of it would only alarm.
@@ -150,118 +149,47 @@ def _eight_bit(values: np.ndarray, mode: str) -> Image.Image:
     return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8))
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """How the processor maps the upload to its output: x_out = x_in · scale + shift, the same for y.
-
-    Attributes:
-        scale, shift: (x, y).
-        size: (width, height) of the output in pixels.
-    """
-
-    scale: tuple[float, float]
-    shift: tuple[float, float]
-    size: tuple[int, int]
-
-    def to_upload(self, boxes: np.ndarray) -> np.ndarray:
-        """Boxes [n, 4] of the output → boxes in the upload's pixels."""
-        scale, shift = np.array(self.scale * 2), np.array(self.shift * 2)
-        return ((boxes - shift) / scale).astype(np.float32)
-
-
-def geometry(processor: Any, size: tuple[int, int]) -> Geometry:
-    """Follow the processor's own steps (pad to a square, resize, centre crop) for an upload of (width, height).
-
-    Raises:
-        BadImage: the picture is so elongated that resizing its shorter side would make it too large.
-    """
-    x, y = size
-    shift = np.zeros(2)
-    scale = np.ones(2)
-    if getattr(processor, "do_pad", False) and hasattr(processor, "pad_to_square"):
-        side = max(x, y)
-        shift += ((side - x) // 2, (side - y) // 2)
-        x = y = side
-    if processor.do_resize:
-        new_x, new_y = _resized((x, y), dict(processor.size))
-        if new_x * new_y > MAX_PIXELS:
-            raise BadImage(f"This picture is {size[0]} × {size[1]} pixels, too elongated for the model: crop it first.")
-        scale *= (new_x / x, new_y / y)
-        shift *= (new_x / x, new_y / y)
-        x, y = new_x, new_y
-    if getattr(processor, "do_center_crop", False):
-        crop = dict(processor.crop_size)
-        # The processor rounds a negative margin (padding) away from zero; floor division does the same.
-        shift -= ((x - crop["width"]) // 2, (y - crop["height"]) // 2)
-        x, y = crop["width"], crop["height"]
-    return Geometry((float(scale[0]), float(scale[1])), (float(shift[0]), float(shift[1])), (x, y))
-
-
-def _resized(size: tuple[int, int], target: dict[str, Any]) -> tuple[int, int]:
-    width, height = size
-    if target.get("height") and target.get("width"):
-        return int(target["width"]), int(target["height"])
-    short, long = min(size), max(size)
-    new_short = int(target["shortest_edge"])
-    new_long = int(new_short * long / short)
-    return (new_short, new_long) if width <= height else (new_long, new_short)
-
-
 class ViewMaker:
     """Upload → View, by the checkpoint's own image processor.
 
-    ``grid_of(height, width)`` gives the (rows, columns) of patches for pixel values of that size.
+    ``cut(processor, image)`` is the family's: it knows how this processor lays pictures out.
     """
 
-    def __init__(self, processor: Any, grid_of: Callable[[int, int], tuple[int, int]]) -> None:
-        self.processor, self.grid_of = processor, grid_of
+    def __init__(self, processor: Any, cut: Callable[[Any, Image.Image], Cut]) -> None:
+        self.processor, self.cut = processor, cut
 
     def __call__(self, source: Source) -> View:
         """Open, process and measure one upload.
 
         Raises:
             BadImage: see ``open_image``.
-            UnsupportedModel: the processor does more than padding, resizing and cropping, so patches can't be placed.
+            UnsupportedModel: the processor cuts pictures in a way unknown here, so patches can't be placed.
         """
         image, notes = open_image(source)
-        place = geometry(self.processor, image.size)
-        made = self.processor(images=image, return_tensors="pt")
-        pixels = made if isinstance(made, torch.Tensor) else made["pixel_values"]
-        if tuple(pixels.shape) != (1, 3, place.size[1], place.size[0]):
-            raise UnsupportedModel(
-                f"The image processor {type(self.processor).__name__} cuts pictures in a way unknown here: choose "
-                "another model."
-            )
-        rows, columns = self.grid_of(place.size[1], place.size[0])
+        made = self.cut(self.processor, image)
+        finest = made.mosaics[0]
         return View(
             image=image,
             size=image.size,
-            pixel_values=pixels,
-            processed=self._undone(pixels[0]),
-            grid=(rows, columns),
-            boxes=place.to_upload(_cells(place.size, rows, columns)),
-            notes=(*notes, *_lost(place, image.size)),
+            pixel_values=made.pixel_values,
+            processed=self._undone(made.shown),
+            grid=finest.grid,
+            boxes=finest.boxes,
+            notes=(*notes, *_lost(made.place, image.size)),
+            mosaics=made.mosaics,
+            tiling=made.tiling,
         )
 
     def _undone(self, pixels: torch.Tensor) -> np.ndarray:
-        """Normalised [3, h, w] → uint8 [h, w, 3]."""
+        """Normalised [3, h, w] → uint8 [h, w, 3]; uint8 is taken as it is."""
+        if pixels.dtype == torch.uint8:
+            return pixels.permute(1, 2, 0).numpy()
         shown = pixels.permute(1, 2, 0).float().numpy()
         if self.processor.do_normalize:
             shown = shown * np.array(self.processor.image_std) + np.array(self.processor.image_mean)
         if self.processor.do_rescale:
             shown = shown / self.processor.rescale_factor
         return shown.round().clip(0, 255).astype(np.uint8)
-
-
-def _cells(size: tuple[int, int], rows: int, columns: int) -> np.ndarray:
-    """Boxes [rows * columns, 4] of a regular grid over (width, height).
-
-    A tower whose patches do not divide the picture leaves a strip at the right and bottom unread, so cells are
-    whole pixels wide.
-    """
-    width, height = size[0] // columns, size[1] // rows
-    row, column = np.divmod(np.arange(rows * columns), columns)
-    return np.stack([column * width, row * height, (column + 1) * width, (row + 1) * height], 1).astype(np.float64)
 
 
 def _lost(place: Geometry, size: tuple[int, int]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from vlm_demo.synthetic import areas
@@ -20,7 +21,7 @@ from vlm_demo.synthetic.captions import full
 from vlm_demo.synthetic.pope import pope_items, popular
 from vlm_demo.synthetic.questions import ask
 from vlm_demo.synthetic.scenes import draw_scene
-from vlm_demo.synthetic.world import Picture
+from vlm_demo.synthetic.world import Picture, instance_map
 
 AREAS = (*areas.AREAS, "pointing", "pope")
 CAPTIONS = "captions"
@@ -57,6 +58,9 @@ def export(folder: Path, area: str, per_kind: int, seed: int) -> Counter[str]:
             name = f"img/{area}-{number:05}.png"
             picture.image.save(folder / name)
             for item in kept:
+                if area == "pointing":
+                    item["mask"] = name.replace(".png", "-mask.png")
+                    _mask(picture, item["phrase"]).save(folder / item["mask"])
                 if counts[item["kind"]] < per_kind:
                     counts[item["kind"]] += 1
                     handle.write(json.dumps({"image": name, **item}) + "\n")
@@ -132,6 +136,16 @@ def pointing_items(picture: Picture, rng: np.random.Generator) -> list[dict]:
     boxes = [[round(v, 1) for v in t.box] for t in fitting]
     item = {"question": "What is in the image?", "answer": phrase, "kind": "pointing", "metric": "exact"}
     return [item | {"phrase": phrase, "boxes": boxes}]
+
+
+def _mask(picture: Picture, phrase: str) -> Image.Image:
+    """White where a thing that fits the phrase is seen, black elsewhere."""
+    width, height = picture.image.size
+    side = max(width, height)
+    left, top = (side - width) // 2, (side - height) // 2
+    seen = instance_map(picture, side)[top : top + height, left : left + width]
+    fitting = [i + 1 for i, thing in enumerate(picture.things) if f"{thing.colour} {thing.shape}" == phrase]
+    return Image.fromarray(np.isin(seen, fitting))
 
 
 def main(argv: list[str] | None = None) -> int:

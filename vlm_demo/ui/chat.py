@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from vlm_demo.ui.session import Exchange, Session
+from vlm_demo.ui.exchange import Exchange
+from vlm_demo.ui.session import Session
 
 if TYPE_CHECKING:
     from vlm_demo.answer import Answer
+    from vlm_demo.explain.grounding import Grounding
 
 SMALL_WORDS = frozenset("a an the and or of in on at to with is are there it its this that i".split())
 ROAD = {
@@ -23,6 +25,9 @@ ROAD = {
     "bridge": "Translating to image tokens",
     "prefill": "Reading the prompt",
 }
+
+
+SIGNS = {"grounded": "●", "weak": "◐", "not visible": "○"}
 
 
 @dataclass(frozen=True)
@@ -140,16 +145,27 @@ def _words(session: Session, exchange: Exchange, index: int) -> str:
         html.append(escape(answer.text[at:found]))
         html.append(
             f'<button type="button" class="word" data-act="word" data-turn="{index}" data-word="{i}" '
-            f'aria-pressed="{str(pressed).lower()}" title="probability {sure:.2f}">{escape(word.text)}</button>'
+            f'aria-pressed="{str(pressed).lower()}"{_tint(exchange, i)} title="probability {sure:.2f}">'
+            f"{escape(word.text)}</button>"
         )
         at = found + len(word.text)
     html.append(escape(answer.text[at:]))
     return "".join(html)
 
 
+def _tint(exchange: Exchange, index: int) -> str:
+    """The deeper, the more of the word's attention rested on the picture, as against the other words of the answer."""
+    share = exchange.shares[index]
+    most = max(other.picture for other in exchange.shares if other) if share else 0.0
+    return f' style="--look:{share.picture / most:.2f}"' if share and most > 0 else ""
+
+
 def _truth(exchange: Exchange) -> str:
     """The one line of truth under an answer; its parts open the inspector's tabs."""
-    parts = [_opens("Stages", "stopped")] if exchange.state == "stopped" else []
+    # The badge was calibrated on pictures of the model's world: on others it must not say that all is well.
+    misled = exchange.outside and exchange.grounding and exchange.grounding.level == "grounded"
+    parts = [badge(exchange.grounding)] if exchange.grounding and not misled else []
+    parts += [_opens("Stages", "stopped")] if exchange.state == "stopped" else []
     if answer := exchange.answer:
         parts += [
             _opens("Stages", f"{answer.timings.total:.2f} s"),
@@ -162,6 +178,18 @@ def _truth(exchange: Exchange) -> str:
     if exchange.evidence_only:
         parts.append(_opens("Prompt", "evidence only"))
     return f'<p class="truth">{" · ".join(parts)}</p>'
+
+
+def badge(grounding: Grounding) -> str:
+    """Whether the answer rests on the picture, in a few words, and why on hover."""
+    from vlm_demo.explain.grounding import LEVELS
+
+    level, sign = grounding.level.replace(" ", "-"), SIGNS.get(grounding.level, "○")
+    return (
+        f'<button type="button" class="link badge {level}" data-act="open" data-tab="Heatmap" '
+        f'title="{escape(grounding.sentence)}"><i aria-hidden="true">{sign}</i> '
+        f"{escape(LEVELS.get(grounding.level, grounding.level)).lower()}</button>"
+    )
 
 
 def _opens(tab: str, text: str) -> str:

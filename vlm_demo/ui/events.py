@@ -1,6 +1,7 @@
-"""Events: what happens when something is pressed. Turns a request of a page into changes of its session.
+"""Events: what happens when something is asked, stopped or switched. A request of a page → changes of its session.
 
-Holds nothing but the open sessions, and draws nothing: that is ``parts``.
+Holds nothing but the open sessions, and draws nothing: that is ``parts``. The inspector's own are in
+``looking`` and ``again``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ import gradio as gr
 from vlm_demo.contracts import StageEvent, TokenEvent
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
 from vlm_demo.ui import chat, header, pictures, world
+from vlm_demo.ui.again import Again
+from vlm_demo.ui.exchange import Exchange
+from vlm_demo.ui.looking import Looking, forgotten
 from vlm_demo.ui.parts import Changes, Parts
 from vlm_demo.ui.service import UNEXPECTED, Service, is_operator, log_unexpected
-from vlm_demo.ui.session import Exchange, Session, Sessions, put_back
+from vlm_demo.ui.session import Session, Sessions, put_back
 
 FRAME = 0.04  # seconds between two drawings of a growing answer
 
@@ -30,6 +34,8 @@ class Events:
     def __init__(self, service: Service, parts: Parts):
         self.service, self.parts = service, parts
         self.sessions = Sessions()
+        self.looking = Looking(self.sessions, parts)
+        self.again = Again(self.sessions, parts, service)
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
@@ -69,7 +75,7 @@ class Events:
         session = self.sessions.of(request.session_hash)
         index, text = int(event.turn), str(event.text).strip()
         if index >= len(session.exchanges):
-            return self.parts.refused(_forgotten())
+            return self.parts.refused(forgotten())
         if not text:
             return self.parts.refused(BadQuestion("The edited question is empty: type what you want to know."))
         return self._again(session, index, text, ocr, evidence_only)
@@ -138,6 +144,7 @@ class Events:
                     yield
             if exchange.pictures:
                 exchange.outside = world.outside(pipe, answer.views)
+            exchange.methods = pipe.heatmap_methods(answer)
         exchange.keep(answer)
 
     # -- stopping and going back ----------------------------------------------------------------------------------
@@ -164,37 +171,6 @@ class Events:
         session.cut(0)
         self.sessions.release(session)
         return self.parts.everything(session, value={"text": "", "files": []})
-
-    # -- looking --------------------------------------------------------------------------------------------------
-
-    def press(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """A word of an answer: lay its map over the picture, and show the inside of that answer."""
-        session = self.sessions.of(request.session_hash)
-        turn, word = int(event.turn), int(event.word)
-        exchange = session.exchanges[turn] if turn < len(session.exchanges) else None
-        if not exchange or not exchange.answer or word >= len(exchange.answer.words):
-            return self.parts.refused(_forgotten())
-        other = exchange is not session.shown
-        session.show(exchange, word)
-        return {**self.parts.map(session), **(self.parts.inside(session) if other else {})}
-
-    def step(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """The previous or next word of the answer that is looked at."""
-        session = self.sessions.of(request.session_hash)
-        if session.shown and session.shown.answer.words:
-            last = len(session.shown.answer.words) - 1
-            session.word = min(max(session.word + int(event.by), 0), last)
-        return self.parts.map(session)
-
-    def look(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """How the map is drawn: opacity (percent) and patch grid."""
-        session = self.sessions.of(request.session_hash)
-        session.opacity, session.grid = min(max(float(event.opacity), 0), 100) / 100, bool(event.grid)
-        return self.parts.map(session)
-
-    def show_map(self, request: gr.Request) -> Changes:
-        """The first look at a new answer."""
-        return self.parts.map(self.sessions.of(request.session_hash))
 
     # -- the service, and pages that come and go ------------------------------------------------------------------
 
@@ -256,10 +232,6 @@ def _opened(paths: list[str]) -> tuple[list[tuple[str, bytes, str]], BadImage | 
         except BadImage as error:
             problem = problem or error
     return opened, problem
-
-
-def _forgotten() -> VlmDemoError:
-    return VlmDemoError("The server no longer has this conversation: clear it and ask again.")
 
 
 def _operator(request: gr.Request) -> bool:

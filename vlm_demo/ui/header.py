@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from vlm_demo.ui.inspector import size
+from vlm_demo.ui.inspector.pieces import size
 from vlm_demo.ui.service import Status
 
 BRAND = '<h1>vlm_demo</h1><p class="muted">ask a picture, see inside the answer</p>'

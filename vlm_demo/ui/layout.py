@@ -30,6 +30,7 @@ def build(service: Service, examples: list[chat.Example], ocr_missing: str | Non
             gr.HTML(header.BRAND, elem_id="brand", apply_default_css=False)
             chips = _html("chips", binds=("switch",))
         notice = _html("notice")
+        download = _html("download")
         with gr.Row(elem_id="columns"):
             with gr.Column(elem_id="left", scale=56, min_width=0):
                 with gr.Column(elem_id="talk"):
@@ -71,7 +72,9 @@ def build(service: Service, examples: list[chat.Example], ocr_missing: str | Non
                     )
             with gr.Column(elem_id="inspector", scale=44, min_width=0), gr.Tabs():
                 with gr.Tab("Heatmap"):
-                    heatmap = _html("heatmap", binds=("step", "look"))
+                    heatmap = _html(
+                        "heatmap", binds=("word", "step", "look", "choose", "patch", "export", "compute", "halt")
+                    )
                 with gr.Tab("What it sees"):
                     sees = _html("sees")
                 with gr.Tab("Prompt"):
@@ -81,19 +84,20 @@ def build(service: Service, examples: list[chat.Example], ocr_missing: str | Non
                 with gr.Tab("Stages"):
                     stages = _html("stages")
         talk = (chips, notice, conversation, live, status, ocr, evidence_only, composer)
-        parts = Parts(*talk, heatmap, sees, prompt, text, stages, examples)
+        parts = Parts(*talk, heatmap, sees, prompt, text, stages, download, examples)
         _wire(page, Events(service, parts), retry, undo, clear)
     return page
 
 
 def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, clear: gr.Button) -> None:
-    parts = events.parts
+    parts, looking, again = events.parts, events.looking, events.again
     every = parts.all()
     toggles = [parts.ocr, parts.evidence_only]
     at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "outputs": every}
     # All answers share one queue: the model works on one at a time, and a switch of the model waits its turn there.
     queued = {**at_once, "queue": True, "trigger_mode": "multiple", "concurrency_limit": 1}
-    looking = {**at_once, "trigger_mode": "always_last"}
+    latest = {**at_once, "trigger_mode": "always_last"}
+    each = {**at_once, "trigger_mode": "multiple"}
 
     asked = [
         parts.composer.submit(events.ask, [parts.composer, *toggles], **at_once),
@@ -102,15 +106,24 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
         retry.click(events.retry, toggles, **at_once),
     ]
     for event in asked:
-        event.then(events.answer, None, concurrency_id="model", **queued).then(events.show_map, None, **at_once)
+        answered = event.then(events.answer, None, concurrency_id="model", **queued)
+        shown = answered.then(looking.show_map, None, **at_once)
+        shown.then(again.ground, None, concurrency_id="model", **queued)
 
     parts.composer.stop(events.stop, None, **at_once)
     undo.click(events.undo, None, **at_once)
     clear.click(events.clear, None, **at_once)
 
-    parts.chat.word(events.press, None, **looking)
-    parts.heatmap.step(events.step, None, **at_once, trigger_mode="multiple")
-    parts.heatmap.look(events.look, None, **looking)
+    parts.chat.word(looking.press, None, **latest)
+    parts.heatmap.word(looking.press, None, **latest)
+    parts.heatmap.look(looking.look, None, **latest)
+    parts.heatmap.step(looking.step, None, **each)
+    parts.heatmap.choose(looking.choose, None, **each)
+    parts.heatmap.patch(looking.patch, None, **each)
+    computing = parts.heatmap.compute(again.compute, None, **at_once)
+    computing.then(again.work, None, concurrency_id="model", **queued)
+    parts.heatmap.halt(again.halt, None, **at_once)
+    parts.heatmap.export(looking.export, None, **each)
 
     parts.chips.switch(events.switch, None, concurrency_id="switch", **queued)
     parts.status.uploaded(events.tick, [parts.composer], **at_once)

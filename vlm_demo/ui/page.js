@@ -1,14 +1,16 @@
-/* The page's own behaviour: presses on data-act elements become Gradio events, the pressed word is marked,
-   the conversation follows its end, a picture may be dropped anywhere. Holds no state but what is on the page. */
+/* The page's own behaviour: presses on data-act elements become Gradio events, the pressed word is marked, words are
+   played, the conversation follows its end, a picture may be dropped anywhere. Holds no state but what is on the page,
+   and whether words are being played. */
 window.vlm = (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const narrow = () => matchMedia("(max-width: 820px)").matches;
+  const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
   function openTab(name) {
     const tabs = all("#inspector button[role=tab], #inspector .overflow-dropdown button");
     const tab = tabs.find((button) => button.textContent.trim() === name);
     if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
-    if (narrow()) document.getElementById("inspector").scrollIntoView({ behavior: "smooth", block: "start" });
+    if (narrow()) document.getElementById("inspector").scrollIntoView({ behavior: still() ? "auto" : "smooth", block: "start" });
   }
 
   function mark(turn, word) {
@@ -31,7 +33,7 @@ window.vlm = (() => {
   const acts = {
     word(button, send) {
       mark(button.dataset.turn, button.dataset.word);
-      openTab("Heatmap");
+      if (button.closest("#chat")) openTab("Heatmap");
       send("word", { turn: +button.dataset.turn, word: +button.dataset.word });
     },
     example: (button, send) => send("example", { index: +button.dataset.index }),
@@ -39,7 +41,93 @@ window.vlm = (() => {
     cancel: (button) => rewrite(button.closest(".turn"), false),
     open: (button) => openTab(button.dataset.tab),
     step: (button, send) => send("step", { by: +button.dataset.by }),
+    choose: (button, send) => send("choose", { [button.dataset.name]: JSON.parse(button.dataset.value) }),
+    patch(button, send, event) {
+      const box = button.getBoundingClientRect();
+      const keyed = event.detail === 0; // Enter or Space: no place was pointed at
+      const at = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
+      send("patch", { picture: +button.dataset.picture, at: keyed ? null : at });
+    },
+    export: (button, send) => send("export", { kind: button.dataset.kind, picture: +button.dataset.picture }),
+    compute: (button, send) => send("compute", {}),
+    halt: (button, send) => send("halt", {}),
+    play(button, send) {
+      if (player.timer) return player.stop();
+      const maps = document.querySelector("#heatmap .maps");
+      if (nextWord()?.disabled) send("word", { turn: +maps.dataset.turn, word: 0 });
+      player.start();
+    },
   };
+
+  /* Words, two a second, to the last one: each press waits until the one before has been drawn. */
+  const PACE = 500;
+  const nextWord = () => document.querySelector("#heatmap [data-act=step][data-by='1']");
+  const player = {
+    timer: 0,
+    from: null,
+    start() {
+      this.from = nextWord()?.disabled ? document.querySelector("#heatmap .maps").dataset.word : null;
+      this.timer = setInterval(() => this.advance(), PACE);
+      this.mark();
+    },
+    stop() {
+      clearInterval(this.timer);
+      this.timer = 0;
+      this.mark();
+    },
+    advance() {
+      const word = document.querySelector("#heatmap .maps")?.dataset.word;
+      if (word === undefined) return this.stop();
+      if (word === this.from) return; // still being drawn
+      if (nextWord().disabled) return this.stop();
+      this.from = word;
+      nextWord().click();
+    },
+    mark() {
+      const button = document.querySelector("#heatmap .play");
+      if (!button) return;
+      if (this.timer && nextWord().disabled && this.from !== document.querySelector("#heatmap .maps").dataset.word) {
+        return this.stop();
+      }
+      button.setAttribute("aria-pressed", !!this.timer);
+      button.textContent = this.timer ? "❚❚ pause" : "▷ play";
+    },
+  };
+  document.addEventListener("click", (event) => {
+    if (player.timer && event.isTrusted && !event.target.closest("[data-act=play]")) player.stop();
+  }, true);
+  document.addEventListener("visibilitychange", () => document.hidden && player.timer && player.stop());
+
+  const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+  /* Arrow keys: the pressed patch moves over its picture, and from head to head in the table. */
+  function arrow(event, send) {
+    const move = ARROWS[event.key];
+    const map = move && event.target.closest(".map");
+    const head = move && event.target.closest(".head");
+    if (!map && !head) return;
+    event.preventDefault();
+    if (map) return send("patch", { picture: +map.dataset.picture, move });
+    const heads = all(".head", head.parentElement);
+    const columns = +head.parentElement.style.getPropertyValue("--columns");
+    const at = heads.indexOf(head);
+    const column = (at % columns) + move[0];
+    const next = heads[at + move[0] + move[1] * columns];
+    if (next && column >= 0 && column < columns) next.focus();
+  }
+
+  /* A file that the server made in memory: hand it to the browser as a download, and let it go. */
+  function save(link) {
+    const [head, content] = link.getAttribute("href").split(",");
+    const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+    const url = URL.createObjectURL(new Blob([bytes], { type: head.slice(5, head.indexOf(";")) }));
+    const anchor = document.createElement("a");
+    anchor.href = url;
+    anchor.download = link.download;
+    anchor.click();
+    setTimeout(() => URL.revokeObjectURL(url), 10000);
+    link.removeAttribute("href");
+  }
 
   let uploaded = () => {};
 
@@ -48,7 +136,7 @@ window.vlm = (() => {
     if (events.includes("uploaded")) uploaded = () => trigger("uploaded", {});
     element.addEventListener("click", (event) => {
       const button = event.target.closest("button[data-act]");
-      if (button) acts[button.dataset.act]?.(button, send);
+      if (button) acts[button.dataset.act]?.(button, send, event);
     });
     element.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -56,6 +144,7 @@ window.vlm = (() => {
       send("edited", { turn: +event.target.dataset.turn, text: area.value });
     });
     element.addEventListener("keydown", (event) => {
+      arrow(event, send);
       if (event.target.tagName !== "TEXTAREA") return;
       if (event.key === "Escape") rewrite(event.target.closest(".turn"), false);
       if (event.key === "Enter" && !event.shiftKey) {
@@ -69,12 +158,17 @@ window.vlm = (() => {
       send("look", { opacity: +opacity, grid: element.querySelector("[name=grid]").checked });
     });
     element.addEventListener("change", (event) => {
-      if (event.target.dataset.act !== "switch") return;
-      send("switch", { name: event.target.name, value: event.target.value });
+      const { name, value } = event.target;
+      if (event.target.dataset.act === "switch") send("switch", { name, value });
+      if (event.target.dataset.act === "choose") send("choose", { [name]: value });
     });
     watch("value", () => {
       const maps = element.querySelector(".maps");
-      if (maps) mark(maps.dataset.turn, maps.dataset.word);
+      if (maps) {
+        mark(maps.dataset.turn, maps.dataset.word);
+        player.mark();
+      }
+      for (const link of all("a[download][href]", element)) save(link);
       for (const select of all("select", element)) select.value = select.dataset.value;
       // The page is redrawn in place, so a question that was being edited is now another one.
       for (const asked of all(".asked.editing", element)) asked.classList.remove("editing");

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from vlm_demo.ui import chat, header, inspector, world
+from vlm_demo.ui.inspector.pieces import NOTHING
 from vlm_demo.ui.service import UNEXPECTED, Service, log_unexpected
 from vlm_demo.ui.session import Session
 
@@ -35,6 +36,7 @@ class Parts:
     prompt: gr.HTML
     text: gr.HTML
     stages: gr.HTML
+    download: gr.HTML
     examples: list[chat.Example] = field(default_factory=list)
 
     def all(self) -> list[Any]:
@@ -51,6 +53,10 @@ class Parts:
             self.composer: gr.update(**mode, **composer),
         }
 
+    def said(self, session: Session) -> Changes:
+        """The conversation alone: what stands above and in the composer stays."""
+        return {self.chat: chat.conversation(session, self.examples)}
+
     def refused(self, error: Exception, **composer: Any) -> Changes:
         """A sentence above the composer; nothing else changes but what the composer holds, if given."""
         changes: Changes = {self.status: f'<p class="problem" role="alert">{escape(str(error))}</p>'}
@@ -60,10 +66,10 @@ class Parts:
         """The tabs that show the answer that is looked at, but for its heatmap."""
         shown = session.shown
         return {
-            self.sees: inspector.sees(shown),
-            self.prompt: inspector.prompt(shown),
-            self.text: inspector.text(shown),
-            self.stages: inspector.stages(shown),
+            self.sees: inspector.sees.draw(shown),
+            self.prompt: inspector.prompt.draw(shown),
+            self.text: inspector.text.draw(shown),
+            self.stages: inspector.stages.draw(shown),
         }
 
     def everything(self, session: Session, **composer: Any) -> Changes:
@@ -73,10 +79,10 @@ class Parts:
     def map(self, session: Session) -> Changes:
         """The heatmap of the word that is looked at."""
         try:
-            return {self.heatmap: inspector.heatmap(session)}
+            return {self.heatmap: inspector.heatmap.draw(session)}
         except Exception as error:
             log_unexpected(error)
-            return {self.heatmap: inspector.NOTHING.format(UNEXPECTED)}
+            return {self.heatmap: NOTHING.format(UNEXPECTED)}
 
     def service(self, session: Session, service: Service, operator: bool) -> Changes:
         """The chips and the notice line; remembers in the session that this page has seen them."""

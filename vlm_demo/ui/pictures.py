@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vlm_demo.contracts import View
+from vlm_demo.ui.look import Look
 
 PREVIEW = 420  # longest side of a picture in the chat, CSS pixels
 LARGE = 1040  # longest side of a picture in the inspector: twice its column, for sharp screens
@@ -25,13 +26,30 @@ def shrunk(image: Image.Image, longest: int) -> Image.Image:
 
 def data_uri(image: Image.Image, lossless: bool = False) -> str:
     """``image`` (RGB) as a data URI: JPEG, or PNG where single pixels matter."""
-    buffer = io.BytesIO()
     if lossless:
-        image.save(buffer, "PNG")
-    else:
-        image.save(buffer, "JPEG", quality=88, subsampling=0)
-    kind = "png" if lossless else "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        return held("image/png", png(image))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=88, subsampling=0)
+    return held("image/jpeg", buffer.getvalue())
+
+
+def held(kind: str, content: bytes) -> str:
+    """A file's content and its MIME type as a data URI."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def png(image: Image.Image) -> bytes:
+    """``image`` as a PNG file."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def npy(array: np.ndarray) -> bytes:
+    """``array`` as a NumPy file."""
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
 
 
 def preview(image: Image.Image) -> str:
@@ -46,12 +64,11 @@ def small(view: View) -> View:
     return replace(view, image=image, size=image.size, boxes=view.boxes * scale)
 
 
-def overlay(heat: np.ndarray, view: View, opacity: float, grid: bool) -> Image.Image:
-    """A map over its picture, with the patches drawn if ``grid``."""
+def overlay(heat: np.ndarray, view: View, look: Look) -> Image.Image:
+    """A map over its picture, in the colours and with the grid that were chosen."""
     from vlm_demo.explain import overlay as drawing
 
     (left, top), (right, bottom) = view.boxes[0][:2], view.boxes[-1][2:]
     whole = max(abs(left), abs(top), abs(view.size[0] - right), abs(view.size[1] - bottom)) < 1
-    return drawing.overlay(
-        view.image, heat, opacity=opacity, grid=(view.grid if whole else view.boxes) if grid else None
-    )
+    patches = view.grid if whole else view.boxes
+    return drawing.overlay(view.image, heat, look.opacity, look.colormap, patches if look.grid else None)

@@ -10,64 +10,22 @@ import secrets
 import tempfile
 import threading
 import time
+from collections.abc import Hashable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vlm_demo.contracts import StageEvent, Turn
-from vlm_demo.ui.pictures import small
+from vlm_demo.contracts import Turn
+from vlm_demo.ui.exchange import Exchange
+from vlm_demo.ui.look import Job, Look
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vlm_demo.answer import Answer
-
 GRACE = 20.0  # seconds that an upload may wait for its page to claim it
 NOTICE = 20.0  # seconds that a sentence about the model stands
-
-
-@dataclass(eq=False)
-class Exchange:
-    """One question and what became of it.
-
-    Attributes:
-        pictures: the files attached to this very question, as bytes; empty when it is about an earlier picture.
-        names: their file names, for putting them back into the composer.
-        previews: data URIs of the pictures, upright and small.
-        state: ``waiting``, ``running``, ``done``, ``stopped`` or ``failed``.
-        said: the answer so far.
-        answer: the answer with its views shrunk to what the page shows.
-        sizes: (width, height) of the uploads that ``answer.views`` were shrunk from.
-        problem: the sentence that stands where the answer would be, when ``failed``.
-        outside: a sentence about a picture outside the model's world and the command that helps, or empty.
-        stop: set to end the computing.
-    """
-
-    question: str
-    ocr: bool
-    evidence_only: bool
-    pictures: tuple[bytes, ...] = ()
-    names: tuple[str, ...] = ()
-    previews: tuple[str, ...] = ()
-    state: str = "waiting"
-    said: str = ""
-    stages: list[StageEvent] = field(default_factory=list)
-    answer: Answer | None = None
-    sizes: tuple[tuple[int, int], ...] = ()
-    problem: str = ""
-    outside: tuple[str, str] | None = None
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def running(self) -> bool:
-        return self.state in ("waiting", "running")
-
-    def keep(self, answer: Answer) -> None:
-        """The answer is there. A huge upload must not stay in memory at its full size, nor its maps be drawn so."""
-        self.sizes = tuple(view.size for view in answer.views)
-        self.answer, self.said = replace(answer, views=tuple(small(view) for view in answer.views)), answer.text
-        self.state = "stopped" if answer.stopped else "done"
+MAPS, DEAR = 16, 64  # maps that a page's session remembers: free ones, and those that the model was asked for
 
 
 @dataclass(eq=False)
@@ -77,13 +35,14 @@ class Session:
     exchanges: list[Exchange] = field(default_factory=list)
     shown: Exchange | None = None
     word: int = 0
-    opacity: float = 0.6
-    grid: bool = False
+    look: Look = field(default_factory=Look)
+    job: Job | None = None
     notice: str = ""
     noticed: float = 0.0
     seen: object = None
     uploads: set[str] = field(default_factory=set)
-    maps: dict[tuple[Exchange, int, int], np.ndarray] = field(default_factory=dict)
+    maps: dict[Hashable, np.ndarray] = field(default_factory=dict)
+    dear: dict[Hashable, np.ndarray] = field(default_factory=dict)
 
     @property
     def last(self) -> Exchange | None:
@@ -105,10 +64,17 @@ class Session:
 
     def stop(self) -> None:
         """Tell whatever is being computed for this page to end; what still waits for its turn is stopped at once."""
+        self.halt()
         for exchange in self.exchanges:
             exchange.stop.set()
             if exchange.state == "waiting":
                 exchange.state = "stopped"
+
+    def halt(self) -> None:
+        """The maps that are being computed are no longer wanted."""
+        if self.job:
+            self.job.stop.set()
+        self.job = None
 
     def cut(self, index: int) -> list[Exchange]:
         """Drop the exchanges from ``index`` on and return them; their computing is told to stop."""
@@ -135,7 +101,17 @@ class Session:
         """Look at ``word`` of this exchange's answer from now on; maps of other answers are forgotten."""
         if exchange is not self.shown:
             self.maps.clear()
+            self.dear.clear()
+            self.look.forget()
+            self.halt()
         self.shown, self.word = exchange, word
+
+    def keep(self, key: Hashable, heat: np.ndarray, dear: bool = False) -> None:
+        """Remember a map, and forget the oldest of many: each has as many numbers as its picture has pixels."""
+        shelf, room = (self.dear, DEAR) if dear else (self.maps, MAPS)
+        shelf[key] = heat
+        if len(shelf) > room:
+            del shelf[next(iter(shelf))]
 
     def with_pictures(self, index: int) -> int:
         """The nearest exchange up to ``index`` that brought pictures: those its question is about. -1 = none."""
@@ -187,6 +163,7 @@ class Sessions:
             session = self._open.pop(session_hash or "", None)
         if session:
             session.stop()
+            session.cut(0)
             self.release(session)
         self._sweep_later()
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from vlm_demo.ui.inspector import size
+from vlm_demo.ui.inspector.pieces import size
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
@@ -26,12 +27,24 @@ def hub() -> list[dict[str, Any]]:
 
 
 def choices(current: str) -> dict[str, str]:
-    """Value → label of every model in the menu: what is loaded, embedded ones, then hub models with their size."""
+    """Value → label of every model in the menu that writes answers: what is loaded, embedded ones, then hub models with
+    their size."""
     from vlm_demo.models.loading import embedded_names
 
-    labels = {name: f"{name} · embedded" for name in embedded_names()}
+    labels = {name: f"{name} · embedded" for name in embedded_names() if writes(name)}
     labels |= {entry["id"]: f"{entry['name']} · {size(entry['download_bytes'])} download" for entry in hub()}
     return {current: current, **labels}
+
+
+@cache
+def writes(name: str) -> bool:
+    """Whether an embedded model writes answers; others compare pictures with texts, which is not what a chat does."""
+    from transformers import AutoConfig
+
+    from vlm_demo.models.families import adapter_of
+    from vlm_demo.models.loading import EMBEDDED
+
+    return bool(adapter_of(AutoConfig.from_pretrained(EMBEDDED / name)).writes)
 
 
 def outside(pipe: Pipeline, views: Sequence[View]) -> tuple[str, str] | None:

@@ -5,9 +5,16 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, Blip2ForImageTextRetrieval, CLIPModel
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
+    Blip2ForImageTextRetrieval,
+    CLIPModel,
+    SiglipModel,
+)
 
-from tests.tiny import tiny_blip2, tiny_clip
+from tests.tiny import tiny_blip2, tiny_clip, tiny_siglip
 from vlm_demo import Pipeline
 from vlm_demo.errors import BadImage, BadQuestion, QuantizationUnavailable, Stopped, UnsupportedModel
 
@@ -90,6 +97,39 @@ class TestClip:
         assert narrow.precision == "bf16"
         near = [pipe.score(noise(50, 50), TEXTS).similarities for pipe in (wide, narrow)]
         assert near[0] == pytest.approx(near[1], abs=0.05)
+
+
+class TestSiglip:
+    @torch.no_grad()
+    @pytest.mark.parametrize("size", SIZES)
+    def test_scores_are_plain_siglips(self, tmp_path: Path, noise, size: tuple[int, int]) -> None:
+        """It reads texts filled up to their full length, and says of each by itself whether it fits."""
+        pipe = Pipeline.from_pretrained(tiny_siglip(tmp_path))
+        plain = SiglipModel.from_pretrained(tmp_path).eval()
+        words = AutoTokenizer.from_pretrained(tmp_path)
+        ids = words(TEXTS, padding="max_length", max_length=24, padding_side="right", return_tensors="pt")["input_ids"]
+        said = set()
+        for seed in range(3):
+            picture = noise(*size, seed)
+            read = plain(input_ids=ids, pixel_values=pixels(tmp_path, picture))
+            scores = pipe.score(picture, TEXTS)
+            assert scores.matches == pytest.approx(read.logits_per_image[0].sigmoid().tolist(), abs=1e-5)
+            cosines = (read.logits_per_image[0] - plain.logit_bias) / plain.logit_scale.exp()
+            assert scores.similarities == pytest.approx(cosines.tolist(), abs=1e-5)
+            assert scores.temperature == pytest.approx(1 / plain.logit_scale.exp().item())
+            assert scores.probabilities == pytest.approx((cosines / scores.temperature).softmax(-1).tolist(), abs=1e-5)
+            said.add(tuple(round(value, 3) for value in scores.similarities))
+        assert len(said) == 3  # the picture matters
+        alone = [pipe.score(picture, text).matches[0] for text in TEXTS]
+        assert scores.matches == pytest.approx(alone, abs=1e-5)
+
+    def test_it_writes_no_answers(self, tmp_path: Path, noise) -> None:
+        pipe = Pipeline.from_pretrained(tiny_siglip(tmp_path))
+        assert not pipe.can_answer and pipe.can_score and (pipe.note.kind, pipe.family) == ("none", "siglip")
+
+    def test_without_a_head_it_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(UnsupportedModel, match="vision_use_head"):
+            Pipeline.from_pretrained(tiny_siglip(tmp_path, vision_use_head=False))
 
 
 @torch.no_grad()

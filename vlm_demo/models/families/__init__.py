@@ -5,14 +5,21 @@ A new architecture is one more file and one more line in ``ADAPTERS``; nothing e
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
+from PIL import Image
 
-from vlm_demo.contracts import BridgeNote, ImageTokens, Prompt
+from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt, View
 from vlm_demo.errors import UnsupportedModel
+from vlm_demo.models.cutting import Cut
+from vlm_demo.models.families.whole import Whole
+
+# Of each picture [tokens, d_llm], or of all of them where they have as many [pictures, tokens, d_llm].
+Bridged: TypeAlias = torch.Tensor | Sequence[torch.Tensor]
 
 # Architecture in a checkpoint's config.json → module of this package and the adapter's class in it.
 ADAPTERS = {
@@ -20,7 +27,23 @@ ADAPTERS = {
     "Blip2ForConditionalGeneration": ("blip2", "Blip2"),
     "IdeficsForVisionText2Text": ("idefics", "Idefics"),
     "CLIPModel": ("clip", "Clip"),
+    "SiglipModel": ("siglip", "Siglip"),
+    "Idefics3ForConditionalGeneration": ("idefics3", "Idefics3"),
+    "SmolVLMForConditionalGeneration": ("smolvlm", "SmolVlm"),
+    "LlavaNextForConditionalGeneration": ("llava_next", "LlavaNext"),
+    "LlavaOnevisionForConditionalGeneration": ("llava_onevision", "LlavaOnevision"),
+    "Qwen2_5_VLForConditionalGeneration": ("qwen2_5_vl", "Qwen25Vl"),
+    "Qwen3VLForConditionalGeneration": ("qwen3_vl", "Qwen3Vl"),
+    "PaliGemmaForConditionalGeneration": ("paligemma", "PaliGemma"),
+    "Gemma3ForConditionalGeneration": ("gemma3", "Gemma3"),
+    "InternVLForConditionalGeneration": ("internvl", "InternVl"),
+    "InstructBlipForConditionalGeneration": ("instructblip", "InstructBlip"),
+    "MllamaForConditionalGeneration": ("mllama", "Mllama"),
 }
+
+
+class NotApart(Exception):
+    """``check`` raises it where a model can answer, but its stations can't be run one by one."""
 
 
 class Matcher(Protocol):
@@ -49,23 +72,28 @@ class Matcher(Protocol):
 
 
 class Family(Protocol):
-    """What the stages need to know of a model. One that writes no answers has all up to ``grid``; see ``Writer``.
+    """What the stages need to know of a model. One that writes no answers has all that is here; see ``Writer``.
 
     Attributes:
         name: the family's short name.
         writes: whether it writes answers.
+        as_a_whole: whether it does so in one piece, by ``stages.whole``, without stations.
         note: how its pictures get into the language model.
         encoder_layers: the blocks between which the computing may be stopped.
         leading_tokens: features of each picture before the first that stands for a patch (a CLS token).
+        joint_tiles: whether the tiles of a picture see each other in the encoder; ``encode`` is then given those of one
+            picture, and their (rows, columns).
         keep_unquantized: full paths of the modules that quantization leaves alone.
         matcher: what compares pictures with texts, or None.
     """
 
     name: str
     writes: bool
+    as_a_whole: bool
     note: BridgeNote
     encoder_layers: list[torch.nn.Module]
     leading_tokens: int
+    joint_tiles: bool
     keep_unquantized: tuple[str, ...]
     matcher: Matcher | None
 
@@ -78,13 +106,13 @@ class Family(Protocol):
 
     @staticmethod
     def check(config: Any) -> None:
-        """Raise ``UnsupportedModel`` where the architecture is right and its parts are not."""
+        """Raise ``UnsupportedModel`` where the architecture is right and its parts are not, or ``NotApart``."""
 
-    def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """[pictures, 3, h, w] → [pictures, patches, d_vision]."""
+    def cut(self, processor: Any, image: Image.Image) -> Cut:
+        """Lay an upload out as the encoder gets it: the processor's pixels, and where in the upload each patch lies."""
 
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        """(rows, columns) of the patches for pixel values of this size."""
+    def encode(self, pixel_values: torch.Tensor, tiling: tuple[int, int] = (1, 1)) -> torch.Tensor:
+        """[tiles, 3, h, w] → [tiles, patches, d_vision]."""
 
 
 class Writer(Family, Protocol):
@@ -95,13 +123,15 @@ class Writer(Family, Protocol):
         language_model: takes ``inputs_embeds`` and a cache, returns ``last_hidden_state``.
         head: hidden states → logits.
         context: the longest sequence in tokens, prompt and answer together.
-        image_token_id: the placeholder's id.
+        image_token_id: the id in whose places image tokens go.
+        placeholder: what the chat template writes for a picture; None = that token.
         fallback_template: the family's own chat template, for checkpoints that carry none.
         tapped: the parts whose attention is listened to.
         bridge_attentions: the attentions of the bridge, [tokens × patches]; empty where each token is one patch.
         looking: the attentions of the language model that look at pictures; None = all of them.
         among_words: whether image tokens stand among the words; or else they, and nothing else, are the keys of
             ``looking``.
+        bridge_reads: whether the bridge reads the question too; ``bridge`` is then given the prompt.
     """
 
     bridge_layers: list[torch.nn.Module]
@@ -110,24 +140,26 @@ class Writer(Family, Protocol):
     head: torch.nn.Module
     context: int
     image_token_id: int
+    placeholder: str | None
     fallback_template: str
     tapped: tuple[torch.nn.Module, ...]
     bridge_attentions: frozenset[torch.nn.Module]
     looking: frozenset[torch.nn.Module] | None
     among_words: bool
+    bridge_reads: bool
 
-    def placeholders(self, patches: int) -> int:
-        """How many placeholders stand in the prompt for a picture of so many patches."""
+    def placeholders(self, view: View) -> int | str:
+        """What stands in the prompt for a picture: so many image tokens, or a text with them in it."""
 
-    def bridge(self, features: torch.Tensor) -> torch.Tensor:
-        """[pictures, patches, d_vision] → [pictures, tokens, d_llm]."""
+    def bridge(self, patches: Patches, prompt: Prompt | None = None) -> Bridged | tuple[Bridged, torch.Tensor]:
+        """The image tokens of each picture, and where the family has it what ``ImageTokens.deep`` holds."""
 
     def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, torch.Tensor]:
         """What the language model is given beside the embeddings of the tokens at ``positions``."""
 
 
 def adapter_of(config: Any) -> type[Any]:
-    """The adapter, a ``Family`` or ``Writer``, for a checkpoint's config.
+    """The adapter, a ``Family``, ``Writer`` or ``Whole``, for a checkpoint's config.
 
     Raises:
         UnsupportedModel: no adapter runs this architecture; says which ones can be run.
@@ -136,8 +168,15 @@ def adapter_of(config: Any) -> type[Any]:
         if architecture in ADAPTERS:
             module, name = ADAPTERS[architecture]
             adapter = getattr(import_module(f"{__name__}.{module}"), name)
-            adapter.check(config)
+            try:
+                adapter.check(config)
+            except NotApart:
+                return Whole
             return adapter
+    from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+
+    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        return Whole
     named = ", ".join(config.architectures or ()) or f"of type {getattr(config, 'model_type', 'unknown')}"
     raise UnsupportedModel(
         f"This checkpoint is {named}, which cannot be run here: choose one of {', '.join(ADAPTERS)}."

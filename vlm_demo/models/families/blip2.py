@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
-from vlm_demo.contracts import BridgeNote, ImageTokens, Prompt
+from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt, View
 from vlm_demo.errors import UnsupportedModel
-from vlm_demo.models.families import blip2_retrieval, blocks
+from vlm_demo.models.cutting import Cut, whole
+from vlm_demo.models.families import NotApart, blip2_retrieval, blocks
 
 # What BLIP-2 was evaluated with. Its pictures come before everything, the first token too.
 FALLBACK_TEMPLATE = (
@@ -33,6 +35,10 @@ class Blip2:
 
     name = "blip2"
     writes = True
+    as_a_whole = False
+    joint_tiles = False
+    bridge_reads = False
+    placeholder = None
     fallback_template = FALLBACK_TEMPLATE
     keep_unquantized = ("vision_model", "qformer", "language_projection", "language_model.lm_head")
     leading_tokens = 1  # the Q-Former looks at the CLS token too
@@ -62,16 +68,14 @@ class Blip2:
 
     @staticmethod
     def check(config: Any) -> None:
-        """Refuse language models that do not write token after token behind what they have read.
+        """Leave out language models that do not write token after token behind what they have read, as T5 does not.
 
         Raises:
-            UnsupportedModel: says what it writes with, or what its config lacks.
+            NotApart: it has one.
+            UnsupportedModel: says what its config lacks.
         """
         if not config.use_decoder_only_language_model:
-            raise UnsupportedModel(
-                f"This BLIP-2 writes with a {config.text_config.model_type}, which has an encoder of its own and can't "
-                "be run here: choose one with an OPT or a LLaMA."
-            )
+            raise NotApart
         if config.image_token_index is None:
             raise UnsupportedModel(
                 "The config.json of this BLIP-2 does not say which token stands for the picture (image_token_index): "
@@ -83,16 +87,19 @@ class Blip2:
         vision = self.model.vision_model
         return vision(pixel_values.to(vision.device, vision.dtype)).last_hidden_state
 
-    def placeholders(self, patches: int) -> int:
+    def placeholders(self, view: View) -> int:
         return self.config.num_query_tokens
 
-    def bridge(self, features: torch.Tensor) -> torch.Tensor:
+    def bridge(self, patches: Patches, prompt: Prompt | None = None) -> torch.Tensor:
         projection = self.model.language_projection
-        queried = blip2_retrieval.queried(self.model, features)
+        queried = blip2_retrieval.queried(self.model, patches.features)
         return projection(queried.to(projection.weight.dtype))
 
     def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, torch.Tensor]:
         return {}
+
+    def cut(self, processor: Any, image: Image.Image) -> Cut:
+        return whole(processor, image, self.grid)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         patch = self.config.vision_config.patch_size

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch.nn.functional import normalize
 
 from vlm_demo.contracts import BridgeNote
 from vlm_demo.errors import UnsupportedModel
+from vlm_demo.models.cutting import Cut, whole
 
 # A text config with this eos_token_id means an old checkpoint: transformers then reads the token with the highest id.
 OLD_EOS = 2
@@ -25,6 +27,8 @@ class Clip:
 
     name = "clip"
     writes = False
+    as_a_whole = False
+    joint_tiles = False
     note = BridgeNote("none", "pictures and texts meet in one space")
     leading_tokens = 1
     keep_unquantized: tuple[str, ...] = ()
@@ -64,6 +68,9 @@ class Clip:
 
     def matches(self, features: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> None:
         return None
+
+    def cut(self, processor: Any, image: Image.Image) -> Cut:
+        return whole(processor, image, self.grid)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         patch = self.config.vision_config.patch_size

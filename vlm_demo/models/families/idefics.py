@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
-from vlm_demo.contracts import BridgeNote, ImageTokens, Prompt
+from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt, View
 from vlm_demo.errors import UnsupportedModel
+from vlm_demo.models.cutting import Cut, whole
 
 # What the instructed Idefics was trained with.
 FALLBACK_TEMPLATE = (
@@ -33,6 +35,10 @@ class Idefics:
 
     name = "idefics"
     writes = True
+    as_a_whole = False
+    joint_tiles = False
+    bridge_reads = False
+    placeholder = None
     matcher = None
     fallback_template = FALLBACK_TEMPLATE
     keep_unquantized = ("model.vision_model", "model.gated_cross_attn_layers", "lm_head")
@@ -79,12 +85,12 @@ class Idefics:
         pixel_values = pixel_values.to(self.head.weight.device, self.model.dtype)
         return self.language_model.vision_model(pixel_values=pixel_values).last_hidden_state
 
-    def placeholders(self, patches: int) -> int:
+    def placeholders(self, view: View) -> int:
         return 1
 
-    def bridge(self, features: torch.Tensor) -> torch.Tensor:
+    def bridge(self, patches: Patches) -> torch.Tensor:
         """The features as they are: each cross-attention layer projects them itself."""
-        return features
+        return patches.features
 
     def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, torch.Tensor]:
         """The patches of all pictures, and which of these each token sees.
@@ -97,6 +103,9 @@ class Idefics:
         begun = (torch.tensor(positions)[:, None] >= marks).sum(1)
         seen = torch.nn.functional.one_hot((begun - 1).clamp(min=0), len(marks))
         return {"image_encoder_embeddings": keys, "image_attention_mask": seen[None].to(keys.device)}
+
+    def cut(self, processor: Any, image: Image.Image) -> Cut:
+        return whole(processor, image, self.grid)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         patch = self.config.vision_config.patch_size

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 
-from vlm_demo.contracts import BridgeNote, ImageTokens, Prompt
+from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt, View
 from vlm_demo.errors import UnsupportedModel
+from vlm_demo.models.cutting import Cut, whole
 from vlm_demo.models.families import blocks
 
 # Vision towers with one fixed square grid, and how many CLS tokens each puts before its patches.
@@ -34,6 +36,10 @@ class Llava:
 
     name = "llava"
     writes = True
+    as_a_whole = False
+    joint_tiles = False
+    bridge_reads = False
+    placeholder = None
     note = BridgeNote("projector", "each patch through a projector of two layers")
     matcher = None
     among_words = True
@@ -41,7 +47,7 @@ class Llava:
     bridge_attentions: frozenset[torch.nn.Module] = frozenset()
     fallback_template = FALLBACK_TEMPLATE
     # Full module paths: bitsandbytes' short names would match nothing, and the encoder would be quantized silently.
-    keep_unquantized = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
+    keep_unquantized: tuple[str, ...] = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 
     def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
         self.model, self.config = model, model.config
@@ -93,15 +99,18 @@ class Llava:
         layers = [states[i] for i in ([chosen] if isinstance(chosen, int) else chosen)]
         return torch.cat([layer[:, 1:] if self._drops_first else layer for layer in layers], dim=-1)
 
-    def placeholders(self, patches: int) -> int:
-        return patches + self.leading_tokens
+    def placeholders(self, view: View) -> int:
+        return len(view.boxes) + self.leading_tokens
 
-    def bridge(self, features: torch.Tensor) -> torch.Tensor:
+    def bridge(self, patches: Patches) -> torch.Tensor:
         weight = self.model.model.multi_modal_projector.linear_1.weight
-        return self.model.model.multi_modal_projector(features.to(weight.device, weight.dtype))
+        return self.model.model.multi_modal_projector(patches.features.to(weight.device, weight.dtype))
 
     def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, torch.Tensor]:
         return {}
+
+    def cut(self, processor: Any, image: Image.Image) -> Cut:
+        return whole(processor, image, self.grid)
 
     def grid(self, height: int, width: int) -> tuple[int, int]:
         patch = self.config.vision_config.patch_size

@@ -1,0 +1,194 @@
+"""Badges: are answers that are called grounded right more often than those called not visible?
+
+Asks every question, gathers the evidence for each answer, and fits what it is worth on every second one where that is
+wanted, so that what is reported was not fitted on. Draws how far the scores can be believed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vlm_demo.contracts import Turn
+from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, VlmDemoError
+from vlm_demo.evaluation.answers import fold, matches
+from vlm_demo.evaluation.items import Item, Skipped
+from vlm_demo.evaluation.report import Score, wilson
+from vlm_demo.evaluation.run import LastPicture
+from vlm_demo.explain import grounding
+from vlm_demo.explain.calibration import Calibration, Evidence, as_row, fit
+from vlm_demo.explain.grounding import GROUNDED, LEVELS, NOT_VISIBLE
+
+if TYPE_CHECKING:
+    from vlm_demo import Pipeline
+
+BINS, FULL = 8, 15  # at most so many bins, and about so many answers in each at least
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One answer.
+
+    Attributes:
+        evidence: what speaks for it; None where it says itself that nothing can be said.
+        right: whether it equals an accepted answer.
+        visible: whether the question can be answered from the picture.
+    """
+
+    evidence: Evidence | None
+    right: bool
+    visible: bool
+
+
+@dataclass
+class Badges:
+    """What the badges were worth.
+
+    Attributes:
+        levels: for each level how many answers were right and visible.
+        scores, labels: of the answers that have evidence: the score 0..1, and whether right and visible.
+        calibration: by which they were judged; None = uncalibrated.
+        settings: how the run was made, for the reader of the JSON.
+    """
+
+    levels: dict[str, Score] = field(default_factory=dict)
+    scores: list[float] = field(default_factory=list)
+    labels: list[bool] = field(default_factory=list)
+    unknown: int = 0
+    calibration: Calibration | None = None
+    skipped: list[Skipped] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def gap(self) -> float | None:
+        """The accuracy of what is called grounded minus that of what is called not visible."""
+        high, low = (self.levels[level] for level in (GROUNDED, NOT_VISIBLE))
+        return high.right / high.n - low.right / low.n if high.n and low.n else None
+
+    @property
+    def error(self) -> float | None:
+        """The expected calibration error (Guo et al. 2017, https://arxiv.org/abs/1706.04599): the mean distance of
+        score and accuracy over bins of equally many answers."""
+        bins = self.bins()
+        return sum(n * abs(said - right) for said, right, n in bins) / len(self.scores) if bins else None
+
+    def bins(self) -> list[tuple[float, float, int]]:
+        """(mean score, share right, answers) of equally full bins, from low scores to high ones."""
+        if not self.scores:
+            return []
+        parts = np.array_split(np.argsort(self.scores, kind="stable"), min(BINS, 1 + len(self.scores) // FULL))
+        scores, labels = np.array(self.scores), np.array(self.labels)
+        return [(float(scores[part].mean()), float(labels[part].mean()), len(part)) for part in parts]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready values: levels, gap, calibration error, the reliability curve, skipped, settings."""
+        return {
+            "levels": {level: own.as_dict() for level, own in self.levels.items()},
+            "gap": self.gap,
+            "calibration_error": self.error,
+            "reliability": [{"score": said, "right": right, "n": n} for said, right, n in self.bins()],
+            "says_unknown": self.unknown,
+            "calibrated_on": self.calibration.fitted if self.calibration else None,
+            "skipped": [{"line": s.line, "image": s.image, "reason": s.reason} for s in self.skipped],
+            "settings": self.settings,
+        }
+
+    def table(self) -> str:
+        """The figures for a person."""
+        lines = [f"{'badge':<12}  {'n':>5}  right, and answerable from the picture"]
+        for level, own in self.levels.items():
+            told = "–"
+            if own.n:
+                low, high = wilson(own.right, own.n)
+                told = f"{own.right / own.n:.1%} ({low:.1%} to {high:.1%})"
+            lines.append(f"{level:<12}  {own.n:>5}  {told}")
+        gap = "–" if self.gap is None else f"{100 * self.gap:.0f} points"
+        lines.append(f"grounded minus not visible: {gap}")
+        if self.error is not None:
+            lines.append(f"mean distance of score and accuracy: {self.error:.3f}")
+        lines.append(f"of all answers {self.unknown} say themselves that nothing can be said: not visible")
+        if self.calibration is None:
+            lines.append("not calibrated; --fit fits the evidence's worth and writes it beside the weights")
+        lines += [f"skipped: line {one.line} ({one.image}): {one.reason}" for one in self.skipped]
+        return "\n".join(lines)
+
+    def draw(self, file: Path) -> None:
+        """Write the reliability curve: what the score says against how many of such answers are right."""
+        from matplotlib.figure import Figure
+
+        figure = Figure((4.5, 4.5), layout="constrained")
+        axes = figure.subplots()
+        axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+        bins = self.bins()
+        lows, highs = zip(*(wilson(round(right * n), n) for _, right, n in bins), strict=True)
+        x, y = [said for said, _, _ in bins], [right for _, right, _ in bins]
+        spread = [np.maximum(np.subtract(y, lows), 0), np.maximum(np.subtract(highs, y), 0)]
+        axes.errorbar(x, y, spread, fmt="o-", color="#31688e", capsize=3)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="the badge's score", ylabel="right, and answerable")
+        axes.set_title(f"{len(self.scores)} held-out answers, in {len(bins)} bins of equal size", fontsize=10)
+        figure.savefig(file, dpi=150)
+
+
+def collect(
+    pipe: Pipeline, folder: Path, items: Sequence[Item], skipped: list[Skipped], progress: bool = True
+) -> list[Labelled]:
+    """Ask every question that is no pointing item, and gather the evidence for its answer. Adds to ``skipped``."""
+    from tqdm import tqdm
+
+    if not pipe.can_explain:
+        raise VlmDemoError("This model gives no heatmaps, so its answers can't be tried: choose another model.")
+    pictures, found = LastPicture(folder), []
+    asked = [item for item in items if item.phrase is None]
+    for item in tqdm(asked, unit="item", file=sys.stderr, disable=not progress, dynamic_ncols=True):
+        try:
+            picture = pictures.open(item.image)
+            history = [Turn(said, reply, () if i else (picture,)) for i, (said, reply) in enumerate(item.before)]
+            answer = pipe.ask(
+                [] if history else picture,
+                item.question,
+                ocr=bool(item.ocr),
+                evidence_only=bool(item.evidence_only),
+                history=history,
+            )
+        except (BadImage, BadQuestion, OcrUnavailable) as error:
+            skipped.append(Skipped(item.line, item.image, str(error)))
+            continue
+        visible = not any(fold(accepted) == grounding.UNKNOWN for accepted in item.answers)
+        telling = answer.words and not grounding.says_unknown(answer)
+        evidence = pipe.evidence(answer) if telling else None
+        found.append(Labelled(evidence, matches(item.metric, answer.text, item.answers), visible))
+    return found
+
+
+def calibrate(found: Sequence[Labelled]) -> Calibration:
+    """What the evidence is worth, fitted on labelled answers.
+
+    Raises:
+        VlmDemoError: there are none with evidence, or all are right, or all wrong.
+    """
+    told = [own for own in found if own.evidence is not None]
+    if not told:
+        raise VlmDemoError("No answer has evidence to fit on: give a folder with questions that the model answers.")
+    evidence = np.array([as_row(own.evidence) for own in told if own.evidence is not None])
+    return fit(evidence, np.array([own.right and own.visible for own in told]))
+
+
+def judge(found: Sequence[Labelled], calibration: Calibration | None) -> Badges:
+    """Give every answer its badge, and count how many of each are right."""
+    badges = Badges({level: Score() for level in LEVELS}, calibration=calibration)
+    for own in found:
+        label = own.right and own.visible
+        if own.evidence is None:
+            badges.unknown += 1
+            badges.levels[NOT_VISIBLE].add(label)
+            continue
+        given = grounding.badge(own.evidence, calibration)
+        badges.levels[given.level].add(label)
+        badges.scores.append(given.score)
+        badges.labels.append(label)
+    return badges

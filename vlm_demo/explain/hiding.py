@@ -1,0 +1,53 @@
+"""Hiding: a view, and which of its patches to hide → the views that the model would have had of a blurred picture.
+
+A blur takes a thing away without putting a new one there. Knows where patches lie, not what is asked of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+
+from vlm_demo.contracts import View
+
+BLUR = 1 / 8  # the Gaussian's standard deviation as a share of the picture's longer side
+
+
+class Hider:
+    """Hides patches of one view behind the same picture, blurred.
+
+    Args:
+        make: the station that makes views of pictures.
+        view: what the model saw.
+    """
+
+    def __init__(self, make: Callable[[Image.Image], View], view: View) -> None:
+        self.make, self.view = make, view
+        self.blurred = view.image.filter(ImageFilter.GaussianBlur(BLUR * max(view.size)))
+        self._pixels = make(self.blurred).pixel_values
+
+    def __call__(self, masks: np.ndarray) -> list[View]:
+        """A view for each of ``masks``, bool [n, patches], True = hidden."""
+        pixels = self.view.pixel_values
+        if len(pixels) > 1 or len(self.view.mosaics) > 1:  # patches overlap: hide the place in the upload instead
+            return [replace(self.view, pixel_values=self.make(self._covered(mask)).pixel_values) for mask in masks]
+        rows, columns = self.view.grid
+        height, width = pixels.shape[-2:]
+        hidden = np.zeros((len(masks), height, width), bool)
+        cells = masks.reshape(-1, rows, columns).repeat(height // rows, 1).repeat(width // columns, 2)
+        hidden[:, : cells.shape[1], : cells.shape[2]] = cells
+        made = torch.where(torch.from_numpy(hidden)[:, None], self._pixels, pixels)
+        return [replace(self.view, pixel_values=own[None]) for own in made]
+
+    def _covered(self, mask: np.ndarray) -> Image.Image:
+        """The upload with the blur over the hidden patches."""
+        image = self.view.image.copy()
+        for x0, y0, x1, y1 in self.view.boxes[mask]:
+            box = (max(int(x0), 0), max(int(y0), 0), min(round(x1), image.width), min(round(y1), image.height))
+            if box[0] < box[2] and box[1] < box[3]:
+                image.paste(self.blurred.crop(box), box[:2])
+        return image

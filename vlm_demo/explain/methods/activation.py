@@ -1,0 +1,52 @@
+"""Token activation: how far each image token itself says the word, minus what the words before it explain.
+
+After the Token Activation Map of Li et al. 2025 (https://arxiv.org/abs/2506.23270), without its last filter.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vlm_demo.explain.methods.request import Request
+
+
+def cells(request: Request) -> np.ndarray:
+    """[patches], never below 0, the mean of the word's steps."""
+    answer, model = request.answer, request.again
+    positions = list(answer.prompt.image_positions)
+    ids = [*answer.prompt.ids, *(token.id for token in answer.tokens)]
+    hidden = model.hidden(answer)
+    maps = []
+    for step in request.steps:
+        here = len(answer.prompt.ids) + step
+        # Words between the pictures and this one; another writing of the same token would explain it away.
+        earlier = [place for place in range(max(positions) + 1, here) if ids[place] != ids[here]]
+        logits = model.logits(hidden, [ids[here], *(ids[place] for place in earlier)])  # [places, 1 + earlier]
+        maps.append(unexplained(logits[positions, 0], logits[positions, 1:], logits[earlier, 0]))
+    return request.trace.on_patches(np.mean(maps, axis=0), request.image)
+
+
+def unexplained(own: np.ndarray, others: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """A token's activation without what earlier words stir in the same image tokens; never below 0.
+
+    The earlier words' activations, each weighted by how far the place of that word itself says the token, are joined,
+    scaled to fit the token's own best (least squares), and taken off (equations 2 to 4 of the paper).
+
+    Args:
+        own: [image tokens], the token's logit on each.
+        others: [image tokens, earlier words], theirs.
+        near: [earlier words], the token's logit at the place of each.
+    """
+    others, near = np.maximum(others, 0), np.maximum(near, 0)
+    if not near.sum() > 0:
+        return np.maximum(own, 0)
+    explained = others @ (near / near.sum())
+    power = float(explained @ explained)
+    scale = max(float(own @ explained) / power, 0.0) if power > 0 else 0.0
+    return np.maximum(own - scale * explained, 0)
+
+
+def lacks(request: Request) -> str | None:
+    if request.again.reads_image_tokens:
+        return None
+    return "In this model image tokens are no part of the text, so they say no words: choose another method."

@@ -1,0 +1,38 @@
+"""Flow: whole attention matrices of all layers → what one token took from each image token, along every path.
+
+What rollout and relevancy have in common; they differ in what they make of a layer's heads, and in the weight of the
+path that passes a layer by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+
+def flow(
+    layers: Sequence[tuple[Any, bool]], start: Any, positions: Sequence[int], keep: float, give: float
+) -> np.ndarray:
+    """Follow a row through the product Π (keep · I + give · A) from the last layer down to the first.
+
+    Args:
+        layers: in the order in which they ran, each a float tensor [queries, keys], and whether its keys are image
+            tokens and nothing else (cross-attention), or the same tokens as its queries.
+        start: float tensor [queries], where the row begins: a 1 at the token in question.
+        positions: where the image tokens stand among the tokens.
+        keep, give: the weights of what passes by a layer and of what goes through its attention.
+    Returns:
+        float32 [image tokens of all pictures]. The first token, on which heads rest, is no image token, so what ends
+        there is left out.
+    """
+    row, seen = start, None
+    for attention, of_pictures in reversed(layers):
+        taken = give * (row @ attention)
+        if of_pictures:
+            seen = taken if seen is None else seen + taken
+            row = keep * row
+        else:
+            row = keep * row + taken
+    return (row[list(positions)] if seen is None else seen).float().cpu().numpy()

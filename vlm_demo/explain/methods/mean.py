@@ -1,0 +1,13 @@
+"""Mean: every head's weights, scaled to a sum of 1 over the picture, averaged."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vlm_demo.explain.heatmap import combine
+from vlm_demo.explain.methods.request import Request
+
+
+def cells(request: Request) -> np.ndarray:
+    """[patches], of the layers that the settings name, or all. Heads that rest on the first token count no less."""
+    return combine(request.rows, request.view.grid, request.settings)

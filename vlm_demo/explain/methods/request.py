@@ -1,0 +1,96 @@
+"""Request: what every method is given, and how a method describes itself.
+
+Data and no torch: the page reads the table of methods without loading a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vlm_demo.contracts import View
+from vlm_demo.explain.heatmap import Settings, Trace
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vlm_demo.answer import Answer
+    from vlm_demo.explain.rereading import Rereading
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """One map that is asked for.
+
+    Attributes:
+        answer: the answer, with its trace.
+        steps: the indices of the tokens that wrote the word.
+        image: which of ``answer.views``, from 0.
+        settings: how layers and heads are joined by methods that join them.
+        layer, head: for methods that show a single one; None = all.
+        model: reads the answer again; None where only recorded rows are at hand.
+    """
+
+    answer: Answer
+    steps: tuple[int, ...]
+    image: int
+    settings: Settings
+    layer: int | None = None
+    head: int | None = None
+    model: Rereading | None = None
+
+    @property
+    def view(self) -> View:
+        return self.answer.views[self.image]
+
+    @property
+    def trace(self) -> Trace:
+        assert self.answer.trace is not None
+        return self.answer.trace
+
+    @property
+    def word(self) -> str:
+        """The steps' own text."""
+        return "".join(self.answer.tokens[step].text for step in self.steps).strip()
+
+    @property
+    def rows(self) -> np.ndarray:
+        """float32 [steps, layers, heads, patches]."""
+        return self.trace.rows(self.image, self.steps)
+
+    @property
+    def again(self) -> Rereading:
+        """The model, for methods that need a pass of their own."""
+        assert self.model is not None
+        return self.model
+
+
+def anything(request: Request) -> str | None:
+    """A method that no model lacks."""
+    return None
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to draw a word's map.
+
+    Attributes:
+        name: what it is called in code and on the command line.
+        title: a few plain words for a menu.
+        about: one sentence for a person: what the map shows.
+        source: where the method is described; empty for what needs no source.
+        cells: the method itself: a request → float [patches] of the picture, row by row of the view's grid.
+        free: made of the rows that were recorded while the answer was written; or else it needs a pass of its own.
+        selectable: whether a single layer and head can be chosen.
+        lacks: why a model can't offer it, in one sentence; None where it can.
+    """
+
+    name: str
+    title: str
+    about: str
+    source: str
+    cells: Callable[[Request], np.ndarray]
+    free: bool = True
+    selectable: bool = False
+    lacks: Callable[[Request], str | None] = anything

@@ -1,0 +1,18 @@
+"""Attention rollout: attention multiplied through all layers (Abnar and Zuidema 2020)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vlm_demo.explain.methods.flow import flow
+from vlm_demo.explain.methods.request import Request
+
+
+def cells(request: Request) -> np.ndarray:
+    """[patches], the mean of the word's steps. Half of each layer's output is what passes it by, half its heads' mean
+    (section 3, https://arxiv.org/abs/2005.00928)."""
+    answer, model = request.answer, request.again
+    layers = [(layer.weights.mean(0), layer.of_pictures) for layer in model.attentions(answer)]
+    positions = answer.prompt.image_positions
+    seen = [flow(layers, model.at(answer, step), positions, 0.5, 0.5) for step in request.steps]
+    return request.trace.on_patches(np.mean(seen, axis=0), request.image)

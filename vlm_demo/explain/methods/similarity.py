@@ -1,0 +1,22 @@
+"""Similarity: which patches make the picture's vector resemble the word's, gradient × attention in the vision encoder.
+
+Chefer et al. 2021 for CLIP, as section 4 of https://arxiv.org/abs/2103.15679 has it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vlm_demo.explain.methods.request import Request
+
+
+def cells(request: Request) -> np.ndarray:
+    """[patches]. The word is compared with the picture by itself: what the answer says around it is not heard."""
+    assert request.again.judge is not None
+    return request.again.judge.relevancy(request.view, request.word)
+
+
+def lacks(request: Request) -> str | None:
+    if request.again.judge is not None:
+        return None
+    return "This model has no part that compares pictures with texts: choose another method, or a model that has one."
