@@ -16,6 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from vlm_demo import trust
+
 AUTH_VARIABLE = "VLM_DEMO_AUTH"
 UPLOADS = "vlm_demo_"  # the upload folder's name begins so; the process's id follows
 # What ends the program besides Ctrl-C: a service manager, and a terminal that is closed (not known to Windows).
@@ -30,6 +32,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", default="llava", metavar="NAME|FOLDER|HUB_ID", help="default: llava, embedded here")
     parser.add_argument("--quantize", choices=("none", "8bit", "4bit"), default="none", help="default: none")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the best there is")
+    trust.add_flags(parser)
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="default: 127.0.0.1")
     parser.add_argument("--port", type=port, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="default: 7860")
     parser.add_argument("--share", action="store_true", help="also serve on a public link, behind a password")
@@ -121,9 +124,12 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
     from vlm_demo.errors import VlmDemoError
     from vlm_demo.ui import start
 
+    allowed = trust.of(flags)
+    trust.warn(allowed, flags.model)
     print(f"Loading {flags.model} ...", flush=True)
     try:
-        page = start.page(flags.model, flags.quantize, flags.device, waiting if sys.stderr.isatty() else None)
+        tell = waiting if sys.stderr.isatty() else None
+        page = start.page(flags.model, flags.quantize, flags.device, tell, allowed)
     except VlmDemoError as error:
         print(error, file=sys.stderr)
         return 1

@@ -13,6 +13,7 @@ from vlm_demo.errors import Stopped
 
 def stopped_after_the_first(pipe: Pipeline, layers: Sequence[torch.nn.Module], picture: Image.Image) -> bool:
     """Whether an answer that is called off in the first of these layers never reaches the second."""
+    pipe.forget()
     stop, ran = threading.Event(), []
     hooks = [
         layers[0].register_forward_hook(lambda *_: stop.set()),

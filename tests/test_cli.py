@@ -18,6 +18,7 @@ from vlm_demo import cli
 from vlm_demo.contracts import Memory, Prompt, StageEvent, Timings, Token, TokenEvent, Word
 from vlm_demo.errors import BadImage, ModelNotFound, WordNotInAnswer
 from vlm_demo.show import content_word, follow
+from vlm_demo.trust import NONE, Trust
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,9 +31,12 @@ class Scripted:
     text = "a red circle"
 
     @classmethod
-    def from_pretrained(cls, name: str, *, quantize: str, device: str | None, progress: Any) -> "Scripted":
+    def from_pretrained(
+        cls, name: str, *, quantize: str, device: str | None, progress: Any, trust: Trust
+    ) -> "Scripted":
         if name == "nonsense":
             raise ModelNotFound("There is no model nonsense; embedded are llava.")
+        assert trust == NONE
         cls.calls.append(("load", name, {"quantize": quantize, "device": device}))
         return cls()
 

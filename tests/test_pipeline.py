@@ -274,6 +274,7 @@ class TestStopping:
 
     def test_one_computation_at_a_time_and_waiting_can_be_stopped(self, pipe: Pipeline, noise) -> None:
         entered, leave, stop, outcome = threading.Event(), threading.Event(), threading.Event(), []
+        pipe.forget()
 
         def hold(*_: object) -> None:
             if threading.current_thread().name == "first":

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlm_demo import trust
 from vlm_demo.errors import OcrUnavailable, VlmDemoError
 from vlm_demo.show import follow, show
 
@@ -301,6 +302,13 @@ def bridges(arguments: list[str]) -> int:
     return bridges_main(arguments)
 
 
+def bench(arguments: list[str]) -> int:
+    """Hand every argument to the timing of this pipeline beside plain transformers."""
+    from vlm_demo.bench.cli import main as bench_main
+
+    return bench_main(arguments)
+
+
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "ask": (ask, "ask a question about a picture"),
     "explain": (explain, "see where the model looks for a given answer"),
@@ -310,6 +318,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "draw": (draw, "draw held-out pictures with questions, for evaluate"),
     "train": (train, "train an embedded model"),
     "bridges": (bridges, "compare the embedded families in one table"),
+    "bench": (bench, "time this pipeline beside plain transformers, on random weights"),
 }
 
 
@@ -323,6 +332,7 @@ def _add_model_options(parser: argparse.ArgumentParser, model: str = "llava") ->
     )
     parser.add_argument("--quantize", choices=PRECISIONS, default="none", help="load the weights in 8 or 4 bit")
     parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, ...; default: the best there is")
+    trust.add_flags(parser)
 
 
 def _add_prompt_options(parser: argparse.ArgumentParser) -> None:
@@ -347,6 +357,8 @@ def _positive(text: str) -> int:
 def _load(options: argparse.Namespace) -> Pipeline:
     """The pipeline that the options ask for; on a terminal, one line on stderr says what is being waited for."""
     shown = ""
+    allowed = trust.of(options)
+    trust.warn(allowed, options.model)
 
     def progress(fraction: float | None, text: str) -> None:
         nonlocal shown
@@ -360,7 +372,9 @@ def _load(options: argparse.Namespace) -> Pipeline:
     try:
         from vlm_demo import Pipeline
 
-        return Pipeline.from_pretrained(options.model, quantize=options.quantize, device=options.device, progress=tell)
+        return Pipeline.from_pretrained(
+            options.model, quantize=options.quantize, device=options.device, progress=tell, trust=allowed
+        )
     finally:
         if shown:
             print("\r" + " " * len(shown) + "\r", end="", file=sys.stderr, flush=True)

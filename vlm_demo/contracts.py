@@ -153,6 +153,7 @@ class ImageTokens:
         deep: [layers, tokens of all pictures, d_llm], what the first layers of the language model add to the tokens
             (DeepStack); None where they add nothing.
         grids: (rows, columns) of each picture's tokens, where the language model is told of them.
+        names: what each picture's tokens were made of, in a word; empty where nothing is to be remembered of them.
     """
 
     embeddings: torch.Tensor
@@ -160,6 +161,7 @@ class ImageTokens:
     looks: torch.Tensor | None = None
     deep: torch.Tensor | None = None
     grids: tuple[tuple[int, int], ...] = ()
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

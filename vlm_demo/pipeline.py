@@ -45,11 +45,14 @@ from vlm_demo.stages import ocr
 from vlm_demo.stages.bridge import Bridge
 from vlm_demo.stages.encoder import Encoder
 from vlm_demo.stages.guard import Cancelled, Guard, check
-from vlm_demo.stages.llm import Llm
+from vlm_demo.stages.llm import Llm, Step
+from vlm_demo.stages.memory import Store, budget_for
+from vlm_demo.stages.pictures import Pictures
 from vlm_demo.stages.prompt import PromptBuilder
 from vlm_demo.stages.scorer import Scorer
 from vlm_demo.stages.view import Source, ViewMaker
 from vlm_demo.stages.whole import Whole
+from vlm_demo.trust import NONE, Trust
 
 Event = StageEvent | TokenEvent | Answer
 
@@ -81,7 +84,9 @@ class Pipeline:
     """A loaded model and its stations, each callable alone: ``view``, ``prompt``, ``encoder``, ``bridge``, ``llm``, and
     ``scorer`` where it compares pictures with texts. One that only does that has no ``prompt``, ``bridge`` and ``llm``.
 
-    A chat goes on by handing over what was said before, oldest first; nothing is remembered here::
+    A chat goes on by handing over what was said before, oldest first. What was computed of pictures and prompts is
+    remembered by their content, in ``remembered``, up to its budget of bytes: who asks about the same picture again
+    gets the same answer, sooner::
 
         from vlm_demo import Pipeline, Turn
 
@@ -90,13 +95,15 @@ class Pipeline:
         pipe.ask([], "How many are there?", history=said)  # [] = about the earlier pictures
     """
 
-    def __init__(self, loaded: Loaded) -> None:
+    def __init__(self, loaded: Loaded, remember: int | None = None) -> None:
         family = loaded.family
         self.name, self.family, self.precision = loaded.name, family.name, loaded.precision
         self.folder = loaded.folder
         self.device, self.model = loaded.device, loaded.model
         self.tokenizer, self.image_processor = loaded.tokenizer, loaded.image_processor
         self.can_answer, self.can_score = family.writes, family.matcher is not None
+        budget = budget_for(quantization.memory_of(loaded.model).parameter_bytes) if remember is None else remember
+        self.remembered = Store(budget)
         self._guard = guard = Guard(loaded.device)
         guard.watch(family.encoder_layers)
         self.view, self.encoder = ViewMaker(loaded.image_processor, family.cut), Encoder(family, guard)
@@ -116,10 +123,12 @@ class Pipeline:
                 family.context,
                 family.placeholder,
             )
-            self.bridge, self.llm = Bridge(family, guard), Llm(family, guard, loaded.model.generation_config)
+            self.bridge = Bridge(family, guard)
+            self.llm = Llm(family, guard, loaded.model.generation_config, self.remembered)
         if self.can_score:
             guard.watch(family.matcher.layers)
             self.scorer = Scorer(family.matcher, loaded.tokenizer, guard)
+        self._pictures = Pictures(self.encoder, getattr(self, "bridge", None), self.remembered)
         self._judge = Judge(family, guard, self.scorer) if self.can_score else None
         if self.can_answer and not family.as_a_whole:
             self._again = Rereading(family, guard, self.view, self.encoder, self.bridge, self.llm, self._judge)
@@ -136,9 +145,17 @@ class Pipeline:
         quantize: str = "none",
         device: str | None = None,
         progress: Progress | None = None,
+        remember: int | None = None,
+        trust: Trust = NONE,
     ) -> Pipeline:
-        """Load an embedded model, a local folder, or a model of the Hugging Face hub; see ``models.loading.load``."""
-        return cls(loading.load(os.fspath(name_or_folder_or_hub_id), quantize, device, progress))
+        """Load an embedded model, a local folder, or a model of the Hugging Face hub; see ``models.loading.load``.
+
+        Args:
+            remember: the bytes that may be remembered of pictures and prompts; 0 = nothing, None = a quarter of the
+                model's own, or 256 MiB if that is more.
+            trust: what of the checkpoint may run here; nothing, unless asked for.
+        """
+        return cls(loading.load(os.fspath(name_or_folder_or_hub_id), quantize, device, progress, trust), remember)
 
     @property
     def can_explain(self) -> bool:
@@ -150,6 +167,10 @@ class Pipeline:
         """How pictures get into the language model."""
         return self._family.note
 
+    def forget(self) -> None:
+        """Remember no picture and no prompt from before."""
+        self.remembered.clear()
+
     def memory(self) -> Memory:
         """Parameter bytes as they are stored, and the process's resident memory, measured now."""
         return quantization.memory_of(self.model, *(self._family.matcher.parts if self.can_score else ()))
@@ -158,7 +179,8 @@ class Pipeline:
         """How much a picture looks like what the model was trained on, 0..1; None where the checkpoint can't say."""
         if self._world is None:
             return None
-        return self._world.score(self.encoder(view).features[0, self._family.leading_tokens :].cpu())
+        (patches,), _ = self._pictures.patches([view])
+        return self._world.score(patches.features[0, self._family.leading_tokens :].cpu())
 
     def ask(
         self,
@@ -227,7 +249,7 @@ class Pipeline:
         generation = self.llm(work.prompt, work.image_tokens, max_new_tokens, work.cancelled)
         began = time.perf_counter()
         step = next(generation, None)
-        prefill = work.done("prefill", began, f"{len(work.prompt.ids)} tokens")
+        prefill = work.done("prefill", began, f"{len(work.prompt.ids)} tokens{self._prefilled(step)}")
         work.seconds["first_token"] = time.perf_counter() - work.started
         yield prefill
         decode = 0.0
@@ -389,9 +411,9 @@ class Pipeline:
         coded = self.scorer.read(texts)
         done("texts", began, f"{len(texts)} × {coded.ids.shape[1]} tokens")
         began = time.perf_counter()
-        patches = self.encoder(view, cancelled)
+        (patches,), known = self._pictures.patches([view], cancelled)
         features = _by(patches.features.shape[1:])
-        done("encoder", began, f"{pixels} → {features}{self._leading()}")
+        done("encoder", began, f"{pixels} → {features}{self._leading()}{_from_memory(known, 1)}")
         began = time.perf_counter()
         similarities = self.scorer.similarities(patches, coded, cancelled)
         done("compare", began, f"{features} with {len(texts)} texts")
@@ -470,15 +492,23 @@ class Pipeline:
             return
 
         began = time.perf_counter()
-        patches = self.encoder(work.views, work.cancelled)
-        features = _times([_by(patches.features.shape[1:])] * len(patches.features))
-        yield work.done("encoder", began, f"{_tiles(work.views)} → {features}{self._leading()}")
+        patches, known = self._pictures.patches(work.views, work.cancelled)
+        features = _times([_by(own.features.shape[1:]) for own in patches for _ in own.features])
+        known_of = _from_memory(known, len(patches))
+        yield work.done("encoder", began, f"{_tiles(work.views)} → {features}{self._leading()}{known_of}")
 
         began = time.perf_counter()
-        work.image_tokens = self.bridge(patches, work.cancelled, work.prompt)
+        work.image_tokens, known = self._pictures.tokens(patches, work.prompt, work.cancelled)
         width = work.image_tokens.embeddings.shape[-1]
         tokens = _times([f"{count}×{width}" for count in work.image_tokens.counts])
-        yield work.done("bridge", began, f"{features} → {tokens}, {self.note.text}")
+        known_of = _from_memory(known, len(patches))
+        yield work.done("bridge", began, f"{features} → {tokens}, {self.note.text}{known_of}")
+
+    def _prefilled(self, step: Step | None) -> str:
+        """What a memory has done for the prompt that this first step has read, in words."""
+        if not self._family.as_a_whole and self._family.sees_ahead:
+            return ", always all of them: each sees those after it"
+        return f", {step.known} of them from memory" if step and step.known else ""
 
     def _leading(self) -> str:
         """What of the features stands for no patch, in words."""
@@ -536,6 +566,11 @@ def _tiles(views: Sequence[View]) -> str:
 def _times(shapes: Sequence[str]) -> str:
     """The same shapes together, e.g. ``2 × 4×64 + 9×64``."""
     return " + ".join(f"{count} × {shape}" if count > 1 else shape for shape, count in Counter(shapes).items())
+
+
+def _from_memory(known: int, of: int) -> str:
+    """How many of so many pictures were remembered, in words."""
+    return "" if not known else ", from memory" if known == of else f", {known} of {of} from memory"
 
 
 def _by(shape: Sequence[int]) -> str:

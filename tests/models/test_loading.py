@@ -1,23 +1,35 @@
 """Finding and loading checkpoints, and the one sentence for each way in which that fails."""
 
+import argparse
+import hashlib
+import inspect
 import json
 import logging
 import shutil
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import httpx2
+import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants as hub_constants
 from huggingface_hub import errors as hub
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration
 
+import app
 from tests.tiny import tiny_llava, without
-from vlm_demo import Pipeline
+from vlm_demo import Pipeline, cli, trust
 from vlm_demo.errors import ModelNotFound, UnsupportedModel, VlmDemoError
-from vlm_demo.models import loading
-from vlm_demo.models.families import ADAPTERS
+from vlm_demo.models import fetching, loading, quantization
+from vlm_demo.trust import NONE, Trust
 
 
 def copy(checkpoint: Path, target: Path) -> Path:
@@ -125,14 +137,6 @@ class TestDamage:
         with pytest.raises(UnsupportedModel, match="tokenizer or image processor"):
             loading.load(str(without(checkpoint, tmp_path / "x", *names)))
 
-    def test_code_beside_the_weights_is_never_run(self, checkpoint: Path, tmp_path: Path) -> None:
-        auto = {"AutoConfig": "trap.Config", "AutoModel": "trap.Model"}
-        folder = changed(checkpoint, tmp_path / "x", model_type="trap", auto_map=auto)
-        (folder / "trap.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
-        with pytest.raises(UnsupportedModel):
-            loading.load(str(folder))
-        assert not (tmp_path / "ran").exists()
-
     def test_a_device_that_is_not_there(self, checkpoint: Path) -> None:
         for device in ("cuda:77", "abacus"):
             with pytest.raises(VlmDemoError, match=f"no device {device}"):
@@ -167,6 +171,35 @@ class TestMemory:
         monkeypatch.setattr(LlavaForConditionalGeneration, "from_pretrained", fail)
         with pytest.raises(VlmDemoError, match="cpu: choose a smaller model"):
             loading.load(str(checkpoint), "4bit")
+
+    @pytest.mark.parametrize(
+        ("quantize", "place"),
+        [("4bit", "bitsandbytes.nn.Params4bit._quantize"), ("8bit", "bitsandbytes.functional.int8_vectorwise_quant")],
+    )
+    def test_while_packing_too(self, checkpoint: Path, monkeypatch, quantize: str, place: str) -> None:
+        """transformers gathers what goes wrong there and raises an error that names no cause."""
+
+        def fail(*_args: object, **_kwargs: object) -> None:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+        monkeypatch.setattr(place, fail)
+        with pytest.raises(VlmDemoError, match="does not fit into the memory of this machine's cpu") as caught:
+            loading.load(str(checkpoint), quantize)
+        assert "damaged" not in sentence(caught)
+
+    @pytest.mark.parametrize(
+        ("share", "quantize", "way_out"),
+        [(0.9, "none", "load it in 4bit, or"), (0.1, "none", "choose a smaller"), (0.1, "4bit", "choose a smaller")],
+    )
+    def test_what_is_certain_not_to_fit_is_not_begun(
+        self, checkpoint: Path, monkeypatch, share: float, quantize: str, way_out: str
+    ) -> None:
+        stored = sum(tensor.numel() for tensor in load_file(checkpoint / "model.safetensors").values())
+        monkeypatch.setattr(quantization, "room_on", lambda _device: int(share * 2 * stored))
+        monkeypatch.setattr(LlavaForConditionalGeneration, "from_pretrained", None)
+        with pytest.raises(VlmDemoError, match=rf"it takes at least .* are free\): {way_out}") as caught:
+            loading.load(str(checkpoint), quantize)
+        sentence(caught)
 
 
 class TestTemplates:
@@ -226,6 +259,15 @@ class TestHub:
         with pytest.raises(ModelNotFound, match="cannot be reached"):
             loading.load("nobody-at-all/nothing-to-see")
 
+    def test_what_is_in_the_cache_needs_no_hub(self, checkpoint: Path, tmp_path: Path, monkeypatch) -> None:
+        monkeypatch.setattr(hub_constants, "HF_HUB_CACHE", str(tmp_path))
+        cached, commit = tmp_path / "models--someone--some-model", "a" * 40
+        copy(checkpoint, cached / "snapshots" / commit)
+        (cached / "refs").mkdir()
+        (cached / "refs" / "main").write_text(commit)
+        loaded = loading.load(self.NAME)
+        assert loaded.name == self.NAME and loaded.folder == cached / "snapshots" / commit
+
     def test_the_config_is_fetched_and_judged_before_the_weights(self, checkpoint, tmp_path, monkeypatch) -> None:
         asked = []
         folder = changed(checkpoint, tmp_path / "x", architectures=["BertModel"], model_type="bert")
@@ -242,7 +284,7 @@ class TestHub:
     def test_downloading_reports_progress_and_never_pickles(self, checkpoint: Path, monkeypatch) -> None:
         told, asked = [], []
 
-        def fetch(_name: str, allow_patterns: list[str], tqdm_class: type | None = None) -> str:
+        def fetch(_name: str, allow_patterns: list[str], tqdm_class: type | None = None, **_: object) -> str:
             asked.extend(allow_patterns)
             if tqdm_class:
                 with tqdm_class(total=2_000_000_000, unit="B", unit_scale=True, name="hub") as bar:
@@ -258,45 +300,215 @@ class TestHub:
         assert told[-1] == (1.0, "someone/some-model is ready")
         assert not any("bin" in pattern or "py" in pattern for pattern in asked)
 
+    @pytest.mark.parametrize("allowed", [NONE, Trust(pickle=True)])
+    @pytest.mark.parametrize("files", [["model.safetensors", "pytorch_model.bin"], ["pytorch_model.bin"]])
+    def test_pickles_are_fetched_only_where_they_are_allowed_and_needed(
+        self, checkpoint: Path, allowed: Trust, files: list[str], monkeypatch
+    ) -> None:
+        asked: list[str] = []
+
+        def snapshot(_name: str, allow_patterns: list[str], **_: object) -> str:
+            asked.extend(allow_patterns)
+            return str(checkpoint)
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot)
+        monkeypatch.setattr("huggingface_hub.model_info", listing(dict.fromkeys(files, 10)))
+
+        def fetch() -> None:
+            fetching.fetch(self.NAME, allowed, lambda _folder: None, lambda *_: None, "llava")
+
+        if len(files) == 1 and not allowed.pickle:
+            with pytest.raises(UnsupportedModel, match="--allow-pickle") as caught:
+                fetch()
+            sentence(caught)
+        else:
+            fetch()
+            assert ("pytorch_model.bin" in asked) is (len(files) == 1)
+
+
+def listing(sizes: dict[str, int], commit: str = "a" * 40) -> Callable[..., SimpleNamespace]:
+    """What the hub says of a model's files."""
+    files = [SimpleNamespace(rfilename=name, size=size) for name, size in sizes.items()]
+    return lambda _name, **_: SimpleNamespace(sha=commit, siblings=files)
+
+
+class Hub(BaseHTTPRequestHandler):
+    """A hub that holds one large file, and writes down from which byte on it was asked for."""
+
+    content = np.random.default_rng(0).bytes(300_000)
+    begun: ClassVar[list[str | None]] = []
+    damaged = False
+
+    def do_HEAD(self) -> None:
+        self._head(200, len(self.content))
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        self.begun.append(wanted)
+        start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        rest = self.content[start:]
+        self._head(206 if wanted else 200, len(rest))
+        self.wfile.write(bytes(len(rest)) if self.damaged else rest)
+
+    def _head(self, status: int, length: int) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(length))
+        self.send_header("ETag", f'"{hashlib.sha256(self.content).hexdigest()}"')
+        self.send_header("X-Repo-Commit", "a" * 40)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A hub on this machine; gives the folder in which what it sends is kept."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    Hub.begun.clear()
+    address = f"http://127.0.0.1:{server.server_port}"
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for name, value in {
+        "ENDPOINT": address,
+        "HUGGINGFACE_CO_URL_TEMPLATE": address + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_CACHE": str(tmp_path),
+        "HF_HUB_OFFLINE": False,
+        "DOWNLOAD_CHUNK_SIZE": 10_000,
+    }.items():
+        monkeypatch.setattr(hub_constants, name, value)
+    yield tmp_path / "models--someone--some-model" / "blobs"
+    server.shutdown()
+    server.server_close()
+
+
+class TestResuming:
+    """A download that was broken off goes on where it stopped, in another process too."""
+
+    FILES: ClassVar[dict[str, int]] = {"model.safetensors": len(Hub.content)}
+    SUM = hashlib.sha256(Hub.content).hexdigest()
+
+    def fetch(self, tell: Callable[..., None] = lambda *_: None) -> None:
+        fetching._continue("someone/some-model", "a" * 40, self.FILES, tell)
+
+    @pytest.fixture(autouse=True)
+    def _all_is_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(fetching, "LARGE", 0)
+
+    def test_it_goes_on_where_it_stopped(self, served: Path) -> None:
+        def stop(fraction: float, _text: str) -> None:
+            if fraction > 0.5:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            self.fetch(stop)
+        (part,) = served.glob("*.part")
+        held = part.stat().st_size
+        assert 0.4 * len(Hub.content) < held < 0.6 * len(Hub.content)
+        told: list[float] = []
+        self.fetch(lambda fraction, _text: told.append(fraction))
+        assert Hub.begun == [None, f"bytes={held}-"]
+        assert told[0] > 0.4 and told[-1] == 1
+        assert (served / self.SUM).read_bytes() == Hub.content and not list(served.glob("*.part"))
+        self.fetch()
+        assert len(Hub.begun) == 2
+
+    def test_what_arrives_damaged_is_thrown_away(self, served: Path, monkeypatch) -> None:
+        monkeypatch.setattr(Hub, "damaged", True)
+        with pytest.raises(UnsupportedModel, match="damaged: try again") as caught:
+            self.fetch()
+        sentence(caught)
+        assert not list(served.glob("*.part")) and not (served / self.SUM).exists()
+
+    def test_a_disk_that_is_too_full_is_seen_before(self, served: Path, monkeypatch) -> None:
+        monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _path: SimpleNamespace(free=1000))
+        with pytest.raises(ModelNotFound, match="takes 0 MB more and there are 0 MB; free some") as caught:
+            self.fetch()
+        sentence(caught)
+        assert not Hub.begun
+
+
+class TestTrust:
+    """Nothing of a checkpoint runs here, unless a person asked for it."""
+
+    def test_all_is_off_by_default(self) -> None:
+        assert Trust(remote_code=False, pickle=False) == NONE
+        assert inspect.signature(loading.load).parameters["trust"].default == NONE
+        assert inspect.signature(Pipeline.from_pretrained).parameters["trust"].default == NONE
+
+    @pytest.fixture
+    def trap(self, checkpoint: Path, tmp_path: Path) -> Path:
+        """A checkpoint whose own code leaves a file behind when it is run."""
+        auto = {"AutoConfig": "trap.Config", "AutoModelForImageTextToText": "trap.Model"}
+        folder = changed(checkpoint, tmp_path / "x", model_type="trap", architectures=["Trap"], auto_map=auto)
+        (folder / "trap.py").write_text(
+            "from transformers import LlavaConfig, LlavaForConditionalGeneration\n"
+            f"open({str(tmp_path / 'ran')!r}, 'w').close()\n"
+            "class Config(LlavaConfig):\n    model_type = 'trap'\n"
+            "class Model(LlavaForConditionalGeneration):\n    config_class = Config\n"
+        )
+        # The older names of some tensors are known of transformers' own classes alone.
+        named = LlavaForConditionalGeneration.from_pretrained(checkpoint).state_dict()
+        save_file(
+            {name: tensor.clone() for name, tensor in named.items()},
+            folder / "model.safetensors",
+            metadata={"format": "pt"},
+        )
+        return folder
+
+    def test_its_code_is_never_run(self, trap: Path, tmp_path: Path) -> None:
+        for allowed in (NONE, Trust(pickle=True)):
+            with pytest.raises(UnsupportedModel):
+                loading.load(str(trap), trust=allowed)
+        assert not (tmp_path / "ran").exists()
+
+    def test_unless_it_is_trusted(self, trap: Path, checkpoint: Path, tmp_path: Path, noise) -> None:
+        pipe = Pipeline.from_pretrained(trap, trust=Trust(remote_code=True))
+        assert (tmp_path / "ran").exists() and type(pipe.model).__name__ == "Model" and not pipe.can_explain
+        plain = Pipeline.from_pretrained(checkpoint).ask(noise(50, 50), "What is it?", max_new_tokens=4)
+        assert pipe.ask(noise(50, 50), "What is it?", max_new_tokens=4).text == plain.text
+
+    def test_pickles_are_opened_only_where_they_are_allowed(self, checkpoint: Path, tmp_path: Path) -> None:
+        bare = without(checkpoint, tmp_path / "bare", "*.safetensors")
+        torch.save(load_file(checkpoint / "model.safetensors"), bare / "pytorch_model.bin")
+        with pytest.raises(UnsupportedModel, match="--allow-pickle") as caught:
+            loading.load(str(bare))
+        sentence(caught)
+        loaded = loading.load(str(bare), trust=Trust(pickle=True)).model
+        safe = loading.load(str(checkpoint)).model
+        assert all(torch.equal(one, other) for one, other in zip(loaded.parameters(), safe.parameters(), strict=True))
+
+    FLAGS: ClassVar[dict[str, Trust]] = {
+        "--trust-remote-code": Trust(remote_code=True),
+        "--allow-pickle": Trust(pickle=True),
+    }
+
+    @pytest.mark.parametrize("flag", FLAGS)
+    def test_the_flags_and_their_warnings(self, flag: str, capsys) -> None:
+        allowed = self.FLAGS[flag]
+        parser = argparse.ArgumentParser()
+        trust.add_flags(parser)
+        assert trust.of(parser.parse_args([])) == trust.of(app.parse([])) == NONE
+        assert trust.of(parser.parse_args([flag])) == trust.of(app.parse([flag])) == allowed
+        trust.warn(NONE, "some/model")
+        assert capsys.readouterr().err == ""
+        trust.warn(allowed, "some/model")
+        said = capsys.readouterr().err
+        assert said.startswith("Warning: " + flag) and "some/model" in said and len(said.splitlines()) == 1
+
+    def test_the_command_line_takes_them(self, checkpoint: Path, tmp_path: Path, capsys) -> None:
+        bare = without(checkpoint, tmp_path / "bare", "*.safetensors")
+        torch.save(load_file(checkpoint / "model.safetensors"), bare / "pytorch_model.bin")
+        asked = ["ask", str(tmp_path / "picture.png"), "What is it?", "--model", str(bare), "--max-new-tokens", "1"]
+        Image.new("RGB", (50, 50)).save(tmp_path / "picture.png")
+        assert cli.main(asked) == 2 and "--allow-pickle" in capsys.readouterr().err
+        assert cli.main([*asked, "--allow-pickle"]) == 0 and capsys.readouterr().err.startswith("Warning: --allow-p")
+
 
 def test_loading_says_nothing_by_itself(checkpoint: Path, capfd, caplog: pytest.LogCaptureFixture) -> None:
     for quantize in ("none", "4bit"):
         loading.load(str(checkpoint), quantize)
     assert capfd.readouterr() == ("", "")
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
-
-
-def test_the_catalog_is_complete_and_runs_here() -> None:
-    entries = json.loads(loading.CATALOG.read_text())
-    assert {entry["id"] for entry in entries if "/" not in entry["id"]} >= {"llava", "clip", "blip2", "idefics"}
-    for entry in entries:
-        assert set(entry) == {
-            "name",
-            "id",
-            "family",
-            "parameters",
-            "licence",
-            "download_bytes",
-            "memory_bytes",
-            "good_at",
-            "supported",
-        }
-        sizes = list(entry["memory_bytes"].values())
-        # What has no language model can't be quantized.
-        precisions = ["bf16"] if entry["family"] == "clip" else ["bf16", "8bit", "4bit"]
-        assert list(entry["memory_bytes"]) == precisions and sizes == sorted(set(sizes), reverse=True)
-        assert entry["family"] in {module for module, _ in ADAPTERS.values()}
-        assert "/" not in entry["id"] or loading.HUB_ID.fullmatch(entry["id"])
-    assert entries[0]["id"] == "llava"
-
-
-def test_the_catalog_offers_no_embedded_model_that_is_not_there(tmp_path: Path, monkeypatch) -> None:
-    (tmp_path / "clip").mkdir()
-    (tmp_path / "clip" / "config.json").write_text("{}")
-    monkeypatch.setattr(loading, "EMBEDDED", tmp_path)
-    offered = [entry["id"] for entry in loading.catalog()]
-    assert [name for name in offered if "/" not in name] == ["clip"]
-    assert "llava-hf/llava-1.5-7b-hf" in offered
 
 
 def test_a_torchvision_that_does_not_load_is_named(checkpoint: Path, tmp_path: Path, monkeypatch) -> None:

@@ -1,15 +1,27 @@
 """Quantization: which layers really change, which stay, and what they weigh."""
 
 import importlib.util
+import logging
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
+from tests.models.families import (
+    test_gemmas,
+    test_idefics3,
+    test_instructblip,
+    test_internvl,
+    test_llava_next,
+    test_mllama,
+    test_qwen_vl,
+)
 from tests.tiny import tiny_blip2, tiny_idefics, tiny_llava
 from vlm_demo import Pipeline
 from vlm_demo.errors import QuantizationUnavailable
+from vlm_demo.models import loading, quantization
 from vlm_demo.models.quantization import config_for, memory_of, precision_of
 
 LAYERS = {"8bit": Linear8bitLt, "4bit": Linear4bit}
@@ -68,6 +80,44 @@ def test_encoder_bridge_and_head_of_the_others_stay(tmp_path: Path, family: str,
         assert one == pytest.approx(two, abs=0.02)
 
 
+# Family → its tiny checkpoint, where its language model lies, and a part that is none of it.
+FAMILIES = {
+    "idefics3": (test_idefics3.TestIdefics3, "model.text_model.", "model.vision_model."),
+    "smolvlm": (test_idefics3.TestSmolVlm, "model.text_model.", "model.connector."),
+    "llava_next": (test_llava_next.TestLlavaNext, "model.language_model.", "model.multi_modal_projector."),
+    "llava_onevision": (test_llava_next.TestLlavaOnevision, "model.language_model.", "model.vision_tower."),
+    "qwen2_5_vl": (test_qwen_vl.TestQwen25Vl, "model.language_model.", "model.visual."),
+    "qwen3_vl": (test_qwen_vl.TestQwen3Vl, "model.language_model.", "model.visual."),
+    "gemma3": (test_gemmas.TestGemma3, "model.language_model.", "model.vision_tower."),
+    "paligemma": (test_gemmas.TestPaliGemma, "model.language_model.", "model.multi_modal_projector."),
+    "internvl": (test_internvl.TestInternVl, "model.language_model.", "model.multi_modal_projector."),
+    "instructblip": (test_instructblip.TestInstructBlip, "language_model.model.", "qformer."),
+    "mllama": (test_mllama.TestMllama, "model.language_model.", "model.vision_model."),
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_of_every_family_the_language_model_alone(tmp_path: Path, family: str) -> None:
+    parity, place, other = FAMILIES[family]
+    loaded = loading.load(str(parity.make(tmp_path)), "8bit")
+    assert loaded.family.name == family
+    linear = {n: m for n, m in loaded.model.named_modules() if isinstance(m, torch.nn.Linear)}
+    inside = {type(layer) for name, layer in linear.items() if name.startswith(place)}
+    outside = {type(layer) for name, layer in linear.items() if not name.startswith(place)}
+    assert inside == {Linear8bitLt} and Linear8bitLt not in outside
+    assert any(name.startswith(other) for name in linear)
+    # A head that shares its weights with the embeddings would change these too.
+    assert type(loaded.model.get_output_embeddings()) is torch.nn.Linear
+
+
+@pytest.mark.parametrize("quantize", LAYERS)
+def test_four_bit_computes_in_bf16_in_nf4(folder: Path, quantize: str) -> None:
+    """In float32 it would be about a hundred times slower on a CPU."""
+    layers = [m for m in Pipeline.from_pretrained(folder, quantize=quantize).model.modules() if type(m) is Linear4bit]
+    assert bool(layers) is (quantize == "4bit")
+    assert all(layer.compute_dtype == torch.bfloat16 and layer.weight.quant_type == "nf4" for layer in layers)
+
+
 def test_the_precision_is_that_of_most_weights() -> None:
     model = torch.nn.ModuleList([torch.nn.Linear(3, 3), torch.nn.Linear(30, 30).half()])
     assert precision_of(model, "none") == "fp16" and precision_of(model, "4bit") == "4bit"
@@ -100,6 +150,31 @@ def test_tied_weights_count_once_and_the_process_apart() -> None:
     memory = memory_of(tied)
     assert memory.parameter_bytes == 10 * 20 * 4 + 5 * 8
     assert memory.process_bytes > 50_000_000
+
+
+def test_writing_in_8_bit_says_nothing_by_itself(folder: Path, noise, caplog: pytest.LogCaptureFixture) -> None:
+    Pipeline.from_pretrained(folder, quantize="8bit").ask(noise(60, 60), "What is it?", max_new_tokens=2)
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+class Group:
+    """Control groups' files, as the kernel shows them."""
+
+    def __init__(self, folder: Path, **files: str) -> None:
+        for name, text in files.items():
+            (folder / f"memory.{name}").write_text(text)
+        self.folder = folder
+
+    def __truediv__(self, name: str) -> Path:
+        return self.folder / name
+
+
+def test_the_room_is_what_the_machine_or_its_container_has_left(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(quantization.psutil, "virtual_memory", lambda: SimpleNamespace(available=5_000))
+    for limit, left in (("1000", 1000 - 600 + 150), ("max", 5_000), ("100000", 5_000)):
+        group = Group(tmp_path, max=limit, current="600", stat="anon 450\ninactive_file 150\n")
+        monkeypatch.setattr(quantization, "Path", lambda _path, group=group: group)
+        assert quantization.room_on(torch.device("cpu")) == left
 
 
 @pytest.mark.parametrize("package", ["bitsandbytes", "accelerate"])

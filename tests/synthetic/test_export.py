@@ -7,7 +7,7 @@ from PIL import Image
 
 from vlm_demo.evaluation.items import read
 from vlm_demo.synthetic import areas
-from vlm_demo.synthetic.export import AREAS, export
+from vlm_demo.synthetic.export import AREAS, export, export_world
 
 PER_KIND = 8
 
@@ -71,3 +71,11 @@ def test_pope_asks_as_often_about_what_is_there_as_about_what_is_not(tmp_path):
     assert set(counts) == {"pope random", "pope popular", "pope adversarial"} and set(counts.values()) == {PER_KIND}
     for kind in counts:
         assert [line["answer"] for line in lines if line["kind"] == kind].count("yes") == PER_KIND / 2
+
+
+def test_the_world_is_all_areas_in_one_list(tmp_path):
+    counts = export_world(tmp_path, 1, 5)
+    items, skipped = read(tmp_path)
+    assert not skipped and len(items) == sum(counts.values())
+    assert {item.image.split("/")[0] for item in items} == set(AREAS) - {"pointing", "pope"}
+    assert all((tmp_path / item.image).exists() for item in items)

@@ -94,6 +94,10 @@ class FakePipeline:
         self.name, self.precision, self.pause, self.answer = name, precision, pause, answer
         self.family, self.device, self.can_explain, self.model = "llava", "cpu", True, None
         self.requests: list[dict] = []
+        self.forgotten = 0
+
+    def forget(self) -> None:
+        self.forgotten += 1
 
     def view(self, source: object) -> View:
         return self._view(source)

@@ -113,6 +113,16 @@ def test_undo_puts_question_and_picture_back(page, picture, tmp_path, monkeypatc
     assert not list((tmp_path / "cache").rglob("picture.png"))
 
 
+@pytest.mark.parametrize("end", ["clear", "closed"])
+def test_what_the_model_remembers_goes_with_the_conversation(page, picture, end):
+    pipe = FakePipeline()
+    events = page(pipe)
+    run(events, ask(events, "One?", picture))
+    assert not pipe.forgotten
+    getattr(events, end)(request())
+    assert pipe.forgotten
+
+
 def test_edit_asks_anew_and_drops_what_followed(page, picture):
     pipe = FakePipeline()
     events = page(pipe)

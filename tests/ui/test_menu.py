@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
 import subprocess
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from tests.tiny import tiny_clip, tiny_llava
 from tests.ui.fake_pipeline import FakePipeline
-from vlm_demo.models import loading
+from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import catalog
-from vlm_demo.ui import world
+from vlm_demo.ui import header, world
+from vlm_demo.ui.header import Choice
+from vlm_demo.ui.service import Measured, Status
 
 
 def view(colour: tuple[int, int, int]):
     return FakePipeline._view(Image.new("RGB", (50, 50), colour))
 
 
-def test_smallest_supported_model_for_photos_is_offered():
+def test_smallest_model_for_photos_is_offered():
     sentence, command = world.outside(FakePipeline(), [view((1, 2, 3))])
-    fitting = [e for e in catalog() if e["supported"] and e["download_bytes"] and "photos" in e["good_at"]]
-    smallest = min(fitting, key=lambda entry: entry["download_bytes"])
-    assert command == f'make demo ARGS="--model {smallest["id"]}"'
-    assert smallest["name"] in sentence and re.search(r"\d GB download", sentence)
+    fitting = [e for e in catalog() if e.on_hub and "photos" in e.good_at and "no answers" not in e.good_at]
+    smallest = min(fitting, key=lambda entry: entry.download_bytes)
+    assert command == f'make demo ARGS="--model {smallest.id}"'
+    assert smallest.name in sentence and re.search(r"\d [MG]B download", sentence)
 
 
 def test_the_command_starts_the_app_with_that_model_and_the_environment_that_make_sets_up():
@@ -47,9 +51,9 @@ def test_nothing_is_said_of_known_pictures_or_by_models_that_cannot_tell():
 
 
 def test_the_menu_offers_the_loaded_model_first_and_sizes_of_downloads():
-    offered = world.choices("some/folder")
+    offered = world.choices("some/folder", "none", "cpu")
     assert next(iter(offered)) == "some/folder"
-    assert all("download" in label for name, label in offered.items() if name.startswith("llava-hf/"))
+    assert all("download" in choice.label for name, choice in offered.items() if name.startswith("llava-hf/"))
 
 
 def test_a_model_that_only_compares_is_not_offered_for_a_chat(tmp_path, monkeypatch):
@@ -57,6 +61,72 @@ def test_a_model_that_only_compares_is_not_offered_for_a_chat(tmp_path, monkeypa
         config(tmp_path / name)
     monkeypatch.setattr(loading, "EMBEDDED", tmp_path)
     world.writes.cache_clear()
-    offered = world.choices("some/folder")
+    offered = world.choices("some/folder", "none", "cpu")
     world.writes.cache_clear()
     assert "writer" in offered and "judge" not in offered
+    assert "openai/clip-vit-base-patch32" in {entry.id for entry in catalog()} - offered.keys()
+
+
+MODEL = "llava-hf/llava-1.5-7b-hf"  # 14.1 GB; 7.6 in 8 bit, 4.8 in 4 bit
+
+
+@pytest.mark.parametrize(
+    ("room", "quantize", "reason"),
+    [
+        (16e9, "none", ""),
+        (15e9, "none", "needs 14.1 GB, 15.0 GB free; fits in 4-bit"),  # no room to work
+        (9e9, "8bit", ""),
+        (8e9, "8bit", "needs 7.7 GB, 8.0 GB free; fits in 4-bit"),
+        (6e9, "4bit", ""),
+        (2e9, "none", "needs 14.1 GB, 2.0 GB free"),
+        (2e9, "4bit", "needs 4.8 GB, 2.0 GB free"),
+    ],
+)
+def test_what_does_not_fit_at_the_chosen_precision_says_why(room, quantize, reason, monkeypatch):
+    monkeypatch.setattr(quantization, "room_on", lambda _device: int(room))
+    assert world.choices("llava", quantize, "cpu")[MODEL].closed == reason
+
+
+def test_the_room_is_that_of_the_device_on_which_the_model_is(monkeypatch):
+    asked = []
+    monkeypatch.setattr(quantization, "room_on", lambda device: asked.append(str(device)) or 0)
+    world.choices("llava", "none", "cuda:1")
+    assert asked == ["cuda:1"]
+
+
+STATUS = Status("llava", 7_000_000, "bf16", 15_000_000, "cpu")
+
+
+def test_a_closed_line_cannot_be_chosen_and_a_closed_menu_has_no_closed_lines():
+    models = {"llava": Choice("llava"), "big": Choice("Big & Co", "needs 9.0 GB, 1.0 GB free")}
+    precisions = {"none": Choice("bf16")}
+    drawn = header.chips(STATUS, "llava", "none", models, precisions, operator=True)
+    assert '<option value="big" disabled>Big &amp; Co · needs 9.0 GB, 1.0 GB free</option>' in drawn
+    assert drawn.count("disabled") == 1
+    assert header.chips(STATUS, "llava", "none", models, precisions, operator=False).count("disabled") == 2
+
+
+def labels(quantize: str, measured: dict[str, Measured], closed: dict[str, str] | None = None) -> dict[str, str]:
+    drawn = header.precisions(quantize, STATUS, measured, closed or {})
+    return {name: f"{choice.label}|{choice.closed}" for name, choice in drawn.items()}
+
+
+def test_the_precisions_say_what_was_measured_of_them_here():
+    plain = Measured(15_000_000, 0.002)
+    assert labels("none", {"none": plain}) == {"none": "bf16 · 15 MB|", "8bit": "8-bit|", "4bit": "4-bit|"}
+    found = labels("4bit", {"none": plain, "4bit": Measured(15_000_000, 0.005), "8bit": Measured(14_000_000, 0.0021)})
+    assert found["4bit"] == "4-bit · 15 MB · 2.5× slower here|"
+    assert found["8bit"] == "8-bit · 14 MB · no faster here, saves only 1 MB|"
+    assert found["none"] == "full precision · 15 MB|"
+    faster = {"none": plain, "8bit": Measured(8_000_000, 0.001), "4bit": Measured(5_000_000, None)}
+    assert labels("none", faster)["8bit"] == "8-bit · 8 MB · 2.0× faster here|"
+    assert labels("none", faster)["4bit"] == "4-bit · 5 MB|"
+
+
+def test_a_precision_that_cannot_be_had_says_what_is_missing(monkeypatch):
+    assert world.unquantizable() == {}
+    found = importlib.util.find_spec
+    monkeypatch.setattr(quantization, "find_spec", lambda name: None if name == "bitsandbytes" else found(name))
+    closed = world.unquantizable()
+    assert labels("none", {}, closed)["4bit"] == "4-bit|needs bitsandbytes"
+    assert labels("4bit", {}, closed)["4bit"].endswith("|")

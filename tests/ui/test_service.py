@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
+from pathlib import Path
+from types import SimpleNamespace
 
+import psutil
 import pytest
+import torch
+from PIL import Image
 
+from tests.tiny import tiny_llava, without
 from tests.ui.fake_pipeline import FakePipeline
+from vlm_demo import Pipeline
+from vlm_demo.contracts import Timings
 from vlm_demo.errors import QuantizationUnavailable, Stopped, VlmDemoError
-from vlm_demo.ui.service import Service, is_operator
+from vlm_demo.ui.service import Measured, Service, is_operator
 
 
 def service(load=lambda name, quantize, progress: FakePipeline(name, quantize)) -> Service:
@@ -56,6 +65,77 @@ def test_a_second_switch_is_refused_while_one_goes_on():
         with pytest.raises(VlmDemoError, match="Another switch"):
             held.switch("llava", "8bit")
     worker.join(5)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Large enough for a copy of it to be seen in the memory of the process, and small enough to be loaded often."""
+    return tiny_llava(tmp_path_factory.mktemp("wide"), dtype=torch.bfloat16, width=384)
+
+
+def real(folder: Path) -> Service:
+    def load(name: str, quantize: str, progress=None) -> Pipeline:
+        return Pipeline.from_pretrained(name, quantize=quantize, progress=progress)
+
+    return Service(load(str(folder), "none"), load, str(folder))
+
+
+def test_ten_switches_leave_nothing_of_the_old_models(checkpoint: Path):
+    """Measured: the process does not grow by as much as one copy of the weights, where ten would have been kept."""
+    held = real(checkpoint)
+    with held.pipeline() as pipe:
+        own = pipe.memory().parameter_bytes
+    del pipe
+    for quantize in ("8bit", "4bit", "none"):  # what the first use of each of them takes for good
+        held.switch(str(checkpoint), quantize)
+    before = psutil.Process().memory_info().rss
+    for quantize in ["4bit", "none", "8bit", "4bit", "8bit", "none", "4bit", "none", "8bit", "none"]:
+        with held.pipeline() as pipe:
+            old = weakref.ref(pipe.model)
+        del pipe
+        held.switch(str(checkpoint), quantize)
+        assert old() is None and held.quantize == quantize
+    grown = psutil.Process().memory_info().rss - before
+    assert own > 15_000_000 and grown < own
+
+
+def test_a_failed_switch_leaves_a_model_that_answers(checkpoint: Path, tmp_path: Path):
+    held = real(checkpoint)
+    broken = without(checkpoint, tmp_path / "x", "*.safetensors")
+    with pytest.raises(VlmDemoError, match="no weights"):
+        held.switch(str(broken), "none")
+    with held.pipeline() as pipe:
+        assert pipe.ask(Image.new("RGB", (50, 50)), "What is it?", max_new_tokens=1).tokens
+    assert held.model == str(checkpoint) and held.status.precision == "bf16" and not held.status.busy
+
+
+def test_a_switch_of_a_small_model_is_measured_on_both_sides(checkpoint: Path):
+    held = real(checkpoint)
+    assert held.measured["none"].seconds is None
+    held.switch(str(checkpoint), "4bit")
+    plain, packed = held.measured["none"], held.measured["4bit"]
+    assert 0 < packed.parameter_bytes < plain.parameter_bytes
+    assert plain.seconds > 0 and packed.seconds > 0
+    with held.pipeline() as pipe:
+        assert pipe.memory().parameter_bytes == pytest.approx(packed.parameter_bytes, rel=0.1)
+
+
+def test_a_large_model_is_measured_by_its_answers_alone():
+    held = service()
+
+    def answer(tokens: int, decode: float) -> SimpleNamespace:
+        return SimpleNamespace(tokens=[None] * tokens, timings=Timings(decode=decode))
+
+    held.note(answer(2, 9.0))
+    assert held.measured["none"].seconds is None
+    for decode in (1.0, 2.0, 30.0):
+        held.note(answer(11, decode))
+    assert held.measured["none"].seconds == pytest.approx(0.2)
+    held.switch("llava", "4bit")
+    held.note(answer(11, 4.0))
+    assert held.measured["4bit"].seconds == pytest.approx(0.4)
+    held.switch("another", "none")
+    assert held.measured == {"none": Measured(18_900_000, None)}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Loading: a name → a checkpoint ready to be composed. Embedded name, local folder, or an id on the Hugging Face hub.
 
-Safetensors only and never a checkpoint's own code: loading runs nothing that came with the weights.
+Safetensors only and never a checkpoint's own code: loading runs nothing that came with the weights, unless ``Trust``
+allows it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,22 +18,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 
 from vlm_demo.errors import ModelNotFound, QuantizationUnavailable, UnsupportedModel, VlmDemoError
-from vlm_demo.models import quantization
+from vlm_demo.models import catalog as catalogue
+from vlm_demo.models import fetching, quantization, weights
+from vlm_demo.models.catalog import Entry
 from vlm_demo.models.families import adapter_of
+from vlm_demo.models.families.whole import Trusted
+from vlm_demo.models.fetching import Progress
+from vlm_demo.trust import NONE, Trust
 
 EMBEDDED = Path(__file__).parents[2] / "assets" / "models"
-CATALOG = Path(__file__).with_name("catalog.json")
-WANTED = ("*.json", "*.jinja", "*.safetensors", "*.model", "*.txt")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 # These speak of kernels and packages that change nothing for the person who waits for an answer.
 CHATTY = ("transformers", "bitsandbytes.backends.cpu.ops", "bitsandbytes.cextension", "huggingface_hub")
-# How torch, safetensors and CUDA say it; most of their errors are plain RuntimeErrors.
-NO_MEMORY = re.compile(r"out of memory|(can't|cannot) allocate memory", re.IGNORECASE)
-
-Progress = Callable[[float | None, str], None]
+# What the checkpoint's own code must offer to be run.
+AUTO_CLASS = "AutoModelForImageTextToText"
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,13 @@ class Loaded:
     device: torch.device
 
 
-def load(name: str, quantize: str = "none", device: str | None = None, progress: Progress | None = None) -> Loaded:
+def load(
+    name: str,
+    quantize: str = "none",
+    device: str | None = None,
+    progress: Progress | None = None,
+    trust: Trust = NONE,
+) -> Loaded:
     """Find, check and load a checkpoint.
 
     Args:
@@ -69,6 +76,7 @@ def load(name: str, quantize: str = "none", device: str | None = None, progress:
         quantize: ``none``, ``8bit`` or ``4bit``.
         device: of torch; None = the first CUDA device, or else the CPU.
         progress: called with a fraction 0..1 (None = unknown) and a few words.
+        trust: what of the checkpoint may run here.
     Raises:
         ModelNotFound: no such name, no model in the folder, or the hub cannot deliver it.
         UnsupportedModel: no adapter for its class, or its files cannot be loaded.
@@ -80,16 +88,16 @@ def load(name: str, quantize: str = "none", device: str | None = None, progress:
     with quiet():
         check_torchvision()
         quantization.config_for(quantize, ())  # complain before anything is downloaded
-        folder, shown = resolve(name, tell)
-        adapter = adapter_of(_config(folder, shown))
+        folder, shown = resolve(name, tell, trust)
+        adapter = _adapter(folder, shown, trust)
         if quantize != "none" and not adapter.writes:
             raise QuantizationUnavailable(
                 f"{shown} has no language model, the one part that is quantized here: load it without quantization."
             )
         where = _device(device)
         tell(None, f"Loading {shown}")
-        model = _model(folder, shown, adapter, quantize, where)
-        tokenizer, image_processor = _processors(folder, shown)
+        model = weights.load(folder, shown, adapter, quantize, where, trust)
+        tokenizer, image_processor = _processors(folder, shown, trust)
         family = adapter(model, folder, tokenizer)
     tell(1.0, f"{shown} is ready")
     precision = quantization.precision_of(model, quantize)
@@ -119,15 +127,13 @@ def embedded_names() -> list[str]:
     return sorted(folder.parent.name for folder in EMBEDDED.glob("*/config.json"))
 
 
-def catalog() -> list[dict[str, Any]]:
-    """The models that can be had, with their sizes: of ``catalog.json`` those on the hub, and the embedded ones whose
-    checkpoint is there."""
+def catalog() -> list[Entry]:
+    """The models that can be had: those on the hub, and the embedded ones whose checkpoint is here."""
     there = embedded_names()
-    listed = json.loads(CATALOG.read_text(encoding="utf-8"))
-    return [entry for entry in listed if "/" in entry["id"] or entry["id"] in there]
+    return [entry for entry in catalogue.listed() if entry.on_hub or entry.id in there]
 
 
-def resolve(name: str, tell: Progress) -> tuple[Path, str]:
+def resolve(name: str, tell: Progress, trust: Trust = NONE) -> tuple[Path, str]:
     """A model's name → its folder (downloaded if it is a hub id) and how to call it.
 
     Raises:
@@ -144,123 +150,44 @@ def resolve(name: str, tell: Progress) -> tuple[Path, str]:
     if os.path.isfile(folder):
         raise ModelNotFound(f"{name} is a file: name the checkpoint's folder, which holds config.json and the weights.")
     if HUB_ID.fullmatch(name) and not name.startswith((".", "~")):
-        return _download(name, tell), name
+        instead = ", ".join(embedded_names()) or "a checkpoint's folder"
+        return fetching.fetch(name, trust, lambda found: _adapter(found, name, trust), tell, instead), name
     known = ", ".join(embedded_names()) or "none yet"
     raise ModelNotFound(
         f"There is no model {name}: choose an embedded one ({known}), a checkpoint's folder, or a hub id as OWNER/NAME."
     )
 
 
-def _download(name: str, tell: Progress) -> Path:
-    """Fetch a hub checkpoint into the local cache: the config first, so that nothing is fetched for nothing."""
-    import httpx2
-    from huggingface_hub import errors, snapshot_download
+def _adapter(folder: Path, shown: str, trust: Trust) -> type[Any]:
+    """The adapter for a folder's config; a model of the checkpoint's own code answers in one piece.
 
-    try:
-        folder = Path(snapshot_download(name, allow_patterns=["config.json"]))
-        if not (folder / "config.json").is_file():
-            raise ModelNotFound(f"{name} on the hub holds no model (no config.json): choose another one.")
-        adapter_of(_config(folder, name))
-        return Path(snapshot_download(name, allow_patterns=list(WANTED), tqdm_class=_bar(name, tell)))
-    except errors.GatedRepoError as error:
-        raise ModelNotFound(
-            f"The hub gives {name} only to people who accepted its licence: accept it on the model's page, then log in "
-            "with `hf auth login`."
-        ) from error
-    except errors.RepositoryNotFoundError as error:
-        raise ModelNotFound(
-            f"The hub has no model {name}, or it is private: check the spelling, or log in with `hf auth login`."
-        ) from error
-    except (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError, httpx2.TransportError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == 28:
-            raise ModelNotFound(f"The disk is too full to download {name}: free some space and try again.") from error
-        known = ", ".join(embedded_names()) or "a checkpoint's folder"
-        raise ModelNotFound(
-            f"{name} is not on this machine and the hub cannot be reached: check the connection, or choose {known}."
-        ) from error
-    except errors.HFValidationError as error:
-        raise ModelNotFound(f"{name} is no valid hub id: it has the form OWNER/NAME.") from error
+    Raises:
+        UnsupportedModel: nothing here runs it.
+    """
+    config = _config(folder, shown, trust)
+    if trust.remote_code and AUTO_CLASS in (getattr(config, "auto_map", None) or {}):
+        return Trusted
+    return adapter_of(config)
 
 
-def _bar(name: str, tell: Progress) -> type:
-    """A progress bar class for ``snapshot_download`` that reports to ``tell`` and draws nothing."""
-    from tqdm import tqdm
-
-    class Bar(tqdm):
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            kwargs.pop("name", None)
-            self.of_bytes = kwargs.get("unit") == "B"
-            super().__init__(*args, **{**kwargs, "disable": False, "file": _Nowhere()})
-
-        def update(self, n: float | None = 1) -> bool | None:
-            drawn = super().update(n)
-            if self.of_bytes and self.total:
-                done = f"{self.n / 1e9:.2f} of {self.total / 1e9:.2f} GB"
-                tell(min(1.0, self.n / self.total), f"Downloading {name}: {done}")
-            return drawn
-
-    return Bar
-
-
-class _Nowhere:
-    """A file that forgets."""
-
-    def write(self, _text: str) -> None: ...
-
-    def flush(self) -> None: ...
-
-
-def _config(folder: Path, shown: str) -> Any:
+def _config(folder: Path, shown: str, trust: Trust) -> Any:
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
-    except (ValueError, KeyError, OSError) as error:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=trust.remote_code)
+    except (ValueError, KeyError, OSError, ImportError) as error:
         raise UnsupportedModel(
             f"The config.json of {shown} is damaged or of a kind unknown to transformers: choose another model."
         ) from error
 
 
-def _model(folder: Path, shown: str, adapter: type[Any], quantize: str, device: torch.device) -> Any:
-    options: dict[str, Any] = {"dtype": "auto", "use_safetensors": True, "trust_remote_code": False}
-    configured = quantization.config_for(quantize, adapter.keep_unquantized)
-    if configured is not None:
-        options |= {"quantization_config": configured, "device_map": {"": str(device)}}
-    if not adapter.as_a_whole:
-        options["attn_implementation"] = "sdpa"
-    try:
-        model, report = adapter.model_class().from_pretrained(folder, output_loading_info=True, **options)
-        if report["missing_keys"]:
-            # transformers would fill them with random numbers, and the model would talk nonsense without a word.
-            count = len(report["missing_keys"])
-            raise UnsupportedModel(f"{count} weights of {shown} are missing: fetch the model again.")
-        if configured is None:
-            model = model.to(device)
-    except (MemoryError, OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or NO_MEMORY.search(str(error)):
-            raise VlmDemoError(_too_large(shown, quantize, device)) from error
-        raise UnsupportedModel(_unloadable(shown, folder)) from error
-    quantization.check_shapes(model, device)
-    return model.eval()
-
-
-def _unloadable(shown: str, folder: Path) -> str:
-    if not any(folder.glob("*.safetensors")):
-        return f"{shown} has no weights in safetensors files: choose a checkpoint that was saved in this format."
-    return f"The weights of {shown} are damaged or do not fit its config.json: fetch the checkpoint again."
-
-
-def _too_large(shown: str, quantize: str, device: torch.device) -> str:
-    way_out = "choose a smaller model" if quantize == "4bit" else "load it in 4bit, or choose a smaller model"
-    return f"{shown} does not fit into the memory of this machine's {device}: {way_out}."
-
-
-def _processors(folder: Path, shown: str) -> tuple[Any, Any]:
+def _processors(folder: Path, shown: str, trust: Trust) -> tuple[Any, Any]:
     from transformers import AutoImageProcessor, AutoTokenizer
 
+    trusted = {"trust_remote_code": trust.remote_code}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        image_processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, backend="pil")
+        tokenizer = AutoTokenizer.from_pretrained(folder, **trusted)
+        image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **trusted)
     except Exception as error:  # many kinds of missing or damaged file, one meaning
         raise UnsupportedModel(
             f"The tokenizer or image processor of {shown} is missing or damaged: fetch the checkpoint again."

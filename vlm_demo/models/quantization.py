@@ -5,9 +5,15 @@ Also measures memory: what the parameters take as they are stored, and what the 
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import logging
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -21,8 +27,15 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("none", "8bit", "4bit")
 NEEDED = ("bitsandbytes", "accelerate")
+# At every multiplication it says that numbers are cast, which is how it works.
+CHATTY = "bitsandbytes.autograd._functions"
 PACKED_INPUTS, PACKED_OUTPUTS = 64, 32  # what bitsandbytes' 4-bit layers must be multiples of on a CPU
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
+
+
+def missing() -> str:
+    """The packages that quantization needs and that are not installed, in words; empty where all are."""
+    return " and ".join(package for package in NEEDED if find_spec(package) is None)
 
 
 def config_for(quantize: str, keep: Iterable[str]) -> BitsAndBytesConfig | None:
@@ -38,13 +51,14 @@ def config_for(quantize: str, keep: Iterable[str]) -> BitsAndBytesConfig | None:
         raise QuantizationUnavailable(f"There is no precision {quantize!r}: choose one of {', '.join(PRECISIONS)}.")
     if quantize == "none":
         return None
-    missing = [package for package in NEEDED if find_spec(package) is None]
-    if missing:
+    lacking = missing()
+    if lacking:
         raise QuantizationUnavailable(
-            f"{quantize} needs the package {' and '.join(missing)}: install with `make demo`, or load unquantized."
+            f"{quantize} needs the package {lacking}: install with `make demo`, or load unquantized."
         )
     from transformers import BitsAndBytesConfig
 
+    logging.getLogger(CHATTY).setLevel(logging.ERROR)
     return BitsAndBytesConfig(
         load_in_8bit=quantize == "8bit",
         load_in_4bit=quantize == "4bit",
@@ -91,6 +105,36 @@ def memory_of(*modules: torch.nn.Module) -> Memory:
             storage = tensor.untyped_storage()
             stored[storage.data_ptr()] = storage.nbytes()
     return Memory(sum(stored.values()), psutil.Process().memory_info().rss)
+
+
+def room_on(device: torch.device) -> int:
+    """Bytes that can still be taken, measured now: of the device's own memory, or of what this machine, and the
+    container that this process may be in, have left."""
+    if device.type == "cuda":
+        free, _total = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return min(psutil.virtual_memory().available, _left_in_container())
+
+
+def _left_in_container() -> int:
+    """By the kernel's control groups, version 2; without bounds where there are none."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit, used = (int((group / f"memory.{name}").read_text()) for name in ("max", "current"))
+        stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        # Files that were read count as used, and are given up as soon as the memory is needed.
+        return max(0, limit - used + int(stat["inactive_file"]))
+    except (OSError, ValueError, KeyError):
+        return sys.maxsize
+
+
+def release() -> None:
+    """Give the memory of models that nobody holds any more back to the system."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    with suppress(OSError, AttributeError):  # glibc's; other systems do it by themselves
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:

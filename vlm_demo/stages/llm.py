@@ -6,11 +6,10 @@ A plain generator over the language model: stop iterating and it stops. Knows to
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from transformers import DynamicCache
 from transformers.generation.logits_process import (
     LogitsProcessorList,
     NoRepeatNGramLogitsProcessor,
@@ -20,9 +19,11 @@ from transformers.generation.logits_process import (
 from vlm_demo.contracts import ImageTokens, Prompt
 from vlm_demo.errors import BadQuestion
 from vlm_demo.explain import tap
+from vlm_demo.stages.memory import Store
+from vlm_demo.stages.reading import Readings
 
 if TYPE_CHECKING:
-    from transformers import GenerationConfig
+    from transformers import DynamicCache, GenerationConfig
 
     from vlm_demo.models.families import Writer
     from vlm_demo.stages.guard import Cancelled, Guard
@@ -39,18 +40,22 @@ class Step:
         probability: 0..1, that token's softmax share.
         rows: the attention rows of this step ([1, layers, heads, image tokens]) in the layers that look at pictures, or
             None with the tap closed.
+        known: how many of the prompt's tokens were remembered; in the first step alone.
     """
 
     id: int
     probability: float
     rows: tap.Rows | None
+    known: int = 0
 
 
 class Llm:
-    """The language model as a station. ``tapping = False`` closes the tap: same tokens, no rows."""
+    """The language model as a station. ``tapping = False`` closes the tap: same tokens, no rows. What it reads of image
+    tokens with names is remembered in ``store``."""
 
-    def __init__(self, family: Writer, guard: Guard, generation: GenerationConfig) -> None:
+    def __init__(self, family: Writer, guard: Guard, generation: GenerationConfig, store: Store | None = None) -> None:
         self.family, self.guard, self.generation = family, guard, generation
+        self.readings = Readings(family, store or Store(0))
         self.tapping = True
         ends = generation.eos_token_id
         if ends is None:
@@ -74,11 +79,17 @@ class Llm:
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
-        # 1) prefill: the whole prompt at once
-        cache = DynamicCache(config=self.family.language_model.config)
-        processors, ids = self._processors(), list(prompt.ids)
+        # 1) prefill: what is not remembered of the prompt, piece by piece
+        begun = self.readings.begin(prompt, image_tokens)
+        cache, processors, ids = begun.cache, self._processors(), list(prompt.ids)
         with self.guard.computing(cancelled):
-            step = self._step(self._embed(prompt, image_tokens), cache, prompt, image_tokens, processors, ids)
+            embeddings = self._embed(prompt, image_tokens)
+            *others, (start, stop) = begun.pieces
+            for first, last in others:
+                self._forward(embeddings[:, first:last], cache, prompt, image_tokens, 0)
+            step = self._step(embeddings[:, start:stop], cache, prompt, image_tokens, processors, ids)
+            self.readings.keep(begun)
+        step = replace(step, known=begun.known)
         # 2) decode: one token at a time, each guarded alone, so that nothing is held while the caller looks at it
         for left in range(self._limit(prompt, max_new_tokens), 0, -1):
             if step.id in self.ends:
@@ -137,7 +148,7 @@ class Llm:
         at = cache.get_seq_length() if cache is not None else 0
         inputs = {"inputs_embeds": embeddings, "past_key_values": cache, "use_cache": cache is not None}
         inputs |= self.family.beside(image_tokens, prompt, range(at, at + embeddings.shape[1]))
-        if not (self.tapping and prompt.image_positions):
+        if not (self.tapping and last and prompt.image_positions):
             return self.family.language_model(**inputs).last_hidden_state, None
         columns = prompt.image_positions if self.family.among_words else None
         length = at + embeddings.shape[1]

@@ -24,7 +24,7 @@ from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.world import Picture, instance_map
 
 AREAS = (*areas.AREAS, "pointing", "pope")
-CAPTIONS = "captions"
+CAPTIONS, WORLD = "captions", "world"
 MONEY = ("total", "price")
 POINTING_SIZE = (500, 240)
 
@@ -64,6 +64,19 @@ def export(folder: Path, area: str, per_kind: int, seed: int) -> Counter[str]:
                 if counts[item["kind"]] < per_kind:
                     counts[item["kind"]] += 1
                     handle.write(json.dumps({"image": name, **item}) + "\n")
+    return counts
+
+
+def export_world(folder: Path, per_kind: int, seed: int) -> Counter[str]:
+    """All areas, each in a folder of its own, and one ``folder/items.jsonl`` over them, area by area."""
+    counts: Counter[str] = Counter()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "items.jsonl").open("w") as handle:
+        for area in areas.AREAS:
+            counts += export(folder / area, area, per_kind, seed)
+            for line in (folder / area / "items.jsonl").read_text().splitlines():
+                item = json.loads(line)
+                handle.write(json.dumps(item | {"image": f"{area}/{item['image']}"}) + "\n")
     return counts
 
 
@@ -152,12 +165,12 @@ def main(argv: list[str] | None = None) -> int:
     """`python -m vlm_demo draw FOLDER AREA`."""
     parser = argparse.ArgumentParser(prog="python -m vlm_demo draw", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("area", choices=(*AREAS, CAPTIONS))
+    parser.add_argument("area", choices=(*AREAS, CAPTIONS, WORLD))
     parser.add_argument("--per-kind", type=int, default=60, help="questions of each kind, or captions of each area")
     parser.add_argument("--seed", type=int, default=1000)
     args = parser.parse_args(argv)
-    if args.area == CAPTIONS:
-        counts = export_captions(args.folder, args.per_kind, args.seed)
+    if args.area in (CAPTIONS, WORLD):
+        counts = {CAPTIONS: export_captions, WORLD: export_world}[args.area](args.folder, args.per_kind, args.seed)
     else:
         counts = export(args.folder, args.area, args.per_kind, args.seed)
     print(f"{sum(counts.values())} items of {len(counts)} kinds in {args.folder}")

@@ -142,6 +142,7 @@ class Events:
                     else:
                         answer = event
                     yield
+            self.service.note(answer)
             if exchange.pictures:
                 exchange.outside = world.outside(pipe, answer.views)
             exchange.methods = pipe.heatmap_methods(answer)
@@ -170,6 +171,7 @@ class Events:
         session = self.sessions.of(request.session_hash)
         session.cut(0)
         self.sessions.release(session)
+        self.service.forget()
         return self.parts.everything(session, value={"text": "", "files": []})
 
     # -- the service, and pages that come and go ------------------------------------------------------------------
@@ -214,8 +216,9 @@ class Events:
         return {**self.parts.everything(session), **self.parts.service(session, self.service, _operator(request))}
 
     def closed(self, request: gr.Request) -> None:
-        """A page is closed: its files and its computing go with it."""
+        """A page is closed: its files, its computing and what is remembered of its pictures go with it."""
         self.sessions.close(request.session_hash)
+        self.service.forget()
 
 
 def _opened(paths: list[str]) -> tuple[list[tuple[str, bytes, str]], BadImage | None]:

@@ -87,8 +87,9 @@ class Parts:
     def service(self, session: Session, service: Service, operator: bool) -> Changes:
         """The chips and the notice line; remembers in the session that this page has seen them."""
         status = session.seen = service.status
-        models = world.choices(service.model)
+        models = world.choices(service.model, service.quantize, status.device)
+        precisions = header.precisions(service.quantize, status, service.measured, world.unquantizable())
         return {
-            self.chips: header.chips(status, service.model, service.quantize, models, operator),
+            self.chips: header.chips(status, service.model, service.quantize, models, precisions, operator),
             self.notice: header.notice(status, session.notice),
         }

@@ -10,20 +10,26 @@ import logging
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 from vlm_demo.errors import Stopped, VlmDemoError
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
+    from vlm_demo.answer import Answer
 
 Progress = Callable[[float | None, str], None]
 Load = Callable[[str, str, Progress], "Pipeline"]
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 LOOPBACK = ("127.0.0.1", "::1", "localhost", "testclient")
+SMALL = 100_000_000  # parameters of a model that is timed at each switch; larger ones by the answers that they give
+TRIAL = 24  # tokens of such a timing, at most
+LEAST = 4  # tokens of an answer that tells a pace
+KEPT = 9  # answers whose pace is remembered, for its median
 UNEXPECTED = "Something unexpected went wrong on the server; the conversation and the model are kept. Please try again."
 
 log = logging.getLogger("vlm_demo.ui")
@@ -42,6 +48,15 @@ class Status:
     fraction: float | None = None
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What one model at one precision was found to cost on this machine: ``seconds`` of a token after the first, None
+    as long as nothing long enough was written."""
+
+    parameter_bytes: int
+    seconds: float | None
+
+
 class Service:
     """Holds the loaded pipeline and serialises the use of it."""
 
@@ -53,6 +68,9 @@ class Service:
         self._busy = ""
         self._fraction: float | None = None
         self._facts = _facts(pipe)
+        self._paces: dict[tuple[str, str], list[float]] = {}
+        self._bytes: dict[tuple[str, str], int] = {}
+        self._weigh()
 
     @property
     def status(self) -> Status:
@@ -73,8 +91,47 @@ class Service:
         finally:
             self._use.release()
 
+    @property
+    def measured(self) -> dict[str, Measured]:
+        """Precision → what was measured of the loaded model in it since the start."""
+        found = {quantize: size for (model, quantize), size in self._bytes.items() if model == self.model}
+        paces = {quantize: self._paces.get((self.model, quantize)) for quantize in found}
+        return {q: Measured(size, median(paces[q]) if paces[q] else None) for q, size in found.items()}
+
+    def note(self, answer: Answer) -> None:
+        """Remember how fast the loaded model wrote an answer."""
+        if len(answer.tokens) >= LEAST:
+            paces = self._paces.setdefault((self.model, self.quantize), [])
+            paces.append(answer.timings.decode / (len(answer.tokens) - 1))
+            del paces[:-KEPT]
+
+    def forget(self) -> None:
+        """Let go of what the model remembers of pictures and prompts: somebody's conversation has ended."""
+        self._pipe.forget()
+
+    def _weigh(self) -> None:
+        self._bytes[self.model, self.quantize] = self._facts[3]
+
+    def _try(self) -> None:
+        """Time a small model that has not answered yet, so that a switch can be compared with what was before."""
+        parameters = self._facts[1]
+        if (self.model, self.quantize) in self._paces or not parameters or parameters > SMALL:
+            return
+        from PIL import Image, ImageDraw
+
+        # What a trial fails at is told of when somebody asks.
+        with suppress(VlmDemoError):
+            picture = Image.new("RGB", (224, 224), "white")
+            pen = ImageDraw.Draw(picture)
+            pen.ellipse((20, 20, 100, 100), fill="red")
+            pen.rectangle((120, 120, 200, 200), fill="blue")
+            for _ in range(2):  # the first warms up
+                answer = self._pipe.ask(picture, "Describe the picture.", max_new_tokens=TRIAL)
+            self.note(answer)
+
     def switch(self, model: str, quantize: str) -> None:
-        """Load another model or precision and put it in service; if that fails, the loaded one stays.
+        """Load another model or precision and put it in service; if that fails, the loaded one stays. The memory of the
+        one that was loaded is given back.
 
         Raises:
             VlmDemoError: a sentence saying why the switch failed.
@@ -85,9 +142,13 @@ class Service:
             self._busy, self._fraction = f"Waiting for running answers, then loading {model} ({quantize}).", None
             with self._use:
                 self._busy = f"Loading {model} ({quantize})."
-                pipe = self._load(model, quantize, self._progress)
-                self._pipe, self.model, self.quantize = pipe, model, quantize
-                self._facts = _facts(pipe)
+                if model == self.model:
+                    self._try()
+                self._pipe = self._load(model, quantize, self._progress)
+                self.model, self.quantize, self._facts = model, quantize, _facts(self._pipe)
+                _release()
+                self._weigh()
+                self._try()
         finally:
             self._busy, self._fraction = "", None
             self._switch.release()
@@ -96,6 +157,12 @@ class Service:
         self._fraction = fraction
         if text:
             self._busy = text
+
+
+def _release() -> None:
+    from vlm_demo.models.quantization import release
+
+    release()
 
 
 def _facts(pipe: Pipeline) -> tuple[str, int | None, str, int, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from vlm_demo.trust import NONE, Trust
 from vlm_demo.ui import layout, pictures
 from vlm_demo.ui.chat import Example
 from vlm_demo.ui.service import Progress, Service
@@ -21,7 +22,9 @@ EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 __all__ = ["examples", "launch_options", "page"]
 
 
-def page(model: str, quantize: str, device: str | None, progress: Progress | None = None) -> gr.Blocks:
+def page(
+    model: str, quantize: str, device: str | None, progress: Progress | None = None, trust: Trust = NONE
+) -> gr.Blocks:
     """Load ``model`` and build its page.
 
     Args:
@@ -29,6 +32,7 @@ def page(model: str, quantize: str, device: str | None, progress: Progress | Non
         quantize: ``none``, ``8bit`` or ``4bit``.
         device: of torch; None = the best there is.
         progress: told how the loading goes.
+        trust: what of ``model`` may run here; of models that the page switches to, nothing.
     Raises:
         VlmDemoError: the model cannot be loaded; the sentence says why.
     """
@@ -36,7 +40,8 @@ def page(model: str, quantize: str, device: str | None, progress: Progress | Non
     from vlm_demo.stages import ocr
 
     def load(name: str, precision: str, progress: Progress | None = None) -> Pipeline:
-        return Pipeline.from_pretrained(name, quantize=precision, device=device, progress=progress)
+        allowed = trust if name == model else NONE
+        return Pipeline.from_pretrained(name, quantize=precision, device=device, progress=progress, trust=allowed)
 
     service = Service(load(model, quantize, progress), load, model, quantize)
     missing = ocr.available()

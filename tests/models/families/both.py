@@ -75,6 +75,21 @@ class Both:
         end = self.plain.generation_config.eos_token_id
         return new[: new.index(end)] if end in new else new
 
+    def agrees(self, tokens: list[int], inputs: dict[str, torch.Tensor], count: int = 12) -> bool:
+        """Whether greedy tokens are plain transformers'. A prompt is read in pieces here and at once there, and narrow
+        numbers are rounded differently then, so those may part where two tokens are nearly as likely."""
+        plain = self.generated(inputs, count)
+        if tokens == plain or self.plain.dtype == torch.float32:
+            return tokens == plain
+        at = next(i for i, (one, two) in enumerate(zip(tokens, plain, strict=False)) if one != two)
+        ids = torch.cat([inputs["input_ids"], torch.tensor([plain[:at]], dtype=torch.long)], 1)
+        longer = inputs | {"input_ids": ids}
+        if "image_attention_mask" in inputs:
+            seen = inputs["image_attention_mask"]
+            longer["image_attention_mask"] = torch.cat([seen, seen[:, -1:].expand(-1, at, -1)], 1)
+        logits = self.logits(longer)
+        return bool(logits.max() - logits[tokens[at]] <= 2 * torch.finfo(self.plain.dtype).eps * logits.abs().max())
+
     @torch.no_grad()
     def logits(self, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Of the prompt's last token."""

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
+from tests.models.families.remembering import remembering_changes_nothing
 from vlm_demo import Pipeline, Turn
 
 QUESTION = "How many circles are there in the picture?"
@@ -107,6 +108,20 @@ class Parity:
 
     def test_a_second_turn(self, both: Both, noise) -> None:
         self.asked(both, [], (Turn("What colour is the star?", "a red star", (noise(*PORTRAIT, 3),)),))
+
+    def test_remembering_changes_nothing(self, both: Both, noise) -> None:
+        remembering_changes_nothing(both.pipe, noise(*PORTRAIT, 6), noise(*LANDSCAPE, 7), noise(*SQUARE, 8))
+
+    def test_a_second_turn_that_is_remembered(self, both: Both, noise) -> None:
+        picture = noise(*PORTRAIT, 3)
+        both.pipe.forget()
+        both.pipe.ask(picture, "What colour is the star?", max_new_tokens=1)
+        encoder = both.pipe.llm.family.encoder_layers[0]
+        hook = encoder.register_forward_pre_hook(lambda *_: pytest.fail("It was encoded again."))
+        try:
+            self.asked(both, [], (Turn("What colour is the star?", "a red star", (picture,)),))
+        finally:
+            hook.remove()
 
     def test_reading_an_own_answer_gives_the_writing_steps(self, both: Both, noise) -> None:
         pipe, picture = both.pipe, noise(*LANDSCAPE, 4)

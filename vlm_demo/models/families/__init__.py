@@ -132,6 +132,8 @@ class Writer(Family, Protocol):
         among_words: whether image tokens stand among the words; or else they, and nothing else, are the keys of
             ``looking``.
         bridge_reads: whether the bridge reads the question too; ``bridge`` is then given the prompt.
+        sees_ahead: whether words see what comes after them, so that a prompt must be read in one piece.
+        picture_layers: the layers of the cache that hold what pictures left, and nothing of the words.
     """
 
     bridge_layers: list[torch.nn.Module]
@@ -147,6 +149,8 @@ class Writer(Family, Protocol):
     looking: frozenset[torch.nn.Module] | None
     among_words: bool
     bridge_reads: bool
+    sees_ahead: bool
+    picture_layers: frozenset[int]
 
     def placeholders(self, view: View) -> int | str:
         """What stands in the prompt for a picture: so many image tokens, or a text with them in it."""

@@ -27,6 +27,8 @@ class AmongWords:
     as_a_whole = False
     joint_tiles = False
     bridge_reads = False
+    sees_ahead = False
+    picture_layers: frozenset[int] = frozenset()
     matcher = None
     placeholder: str | None = None
     leading_tokens = 0

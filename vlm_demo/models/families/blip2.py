@@ -38,6 +38,8 @@ class Blip2:
     as_a_whole = False
     joint_tiles = False
     bridge_reads = False
+    sees_ahead = False
+    picture_layers: frozenset[int] = frozenset()
     placeholder = None
     fallback_template = FALLBACK_TEMPLATE
     keep_unquantized = ("vision_model", "qformer", "language_projection", "language_model.lm_head")

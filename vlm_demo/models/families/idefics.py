@@ -38,6 +38,8 @@ class Idefics:
     as_a_whole = False
     joint_tiles = False
     bridge_reads = False
+    sees_ahead = False
+    picture_layers: frozenset[int] = frozenset()
     placeholder = None
     matcher = None
     fallback_template = FALLBACK_TEMPLATE

@@ -39,6 +39,8 @@ class Llava:
     as_a_whole = False
     joint_tiles = False
     bridge_reads = False
+    sees_ahead = False
+    picture_layers: frozenset[int] = frozenset()
     placeholder = None
     note = BridgeNote("projector", "each patch through a projector of two layers")
     matcher = None

@@ -47,7 +47,8 @@ class Mllama(AmongWords):
         super().__init__(model, model.model.language_model)
         self.vision, self.projector = model.model.vision_model, model.model.multi_modal_projector
         self.encoder_layers = [*self.vision.transformer.layers, *self.vision.global_transformer.layers]
-        crossing = [self.language_layers[i] for i in self.config.text_config.cross_attention_layers]
+        self.picture_layers = frozenset(self.config.text_config.cross_attention_layers)
+        crossing = [self.language_layers[i] for i in sorted(self.picture_layers)]
         self.looking = frozenset(layer.cross_attn for layer in crossing)
         vision = self.config.vision_config
         self.most, self.side = vision.max_num_tiles, vision.image_size

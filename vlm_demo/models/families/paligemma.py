@@ -32,6 +32,7 @@ class PaliGemma(AmongWords):
     """Adapter of ``PaliGemmaForConditionalGeneration``; implements ``families.Writer``."""
 
     name = "paligemma"
+    sees_ahead = True
     note = BridgeNote("projector", "each patch through one linear layer")
     fallback_template = FALLBACK_TEMPLATE
     keep_unquantized = ("model.vision_tower", "model.multi_modal_projector", "lm_head")

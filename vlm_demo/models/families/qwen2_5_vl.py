@@ -104,7 +104,7 @@ class Qwen25Vl(AmongWords):
         ids = torch.tensor([prompt.ids])
         seen = (ids == self.image_token_id).int()
         held, _ = self.model.model.get_rope_index(ids, seen, image_grid_thw=torch.tensor(grids))
-        later = torch.arange(len(prompt.ids), positions.stop) + saved
+        later = torch.arange(len(prompt.ids), max(positions.stop, len(prompt.ids))) + saved
         every = torch.cat([held, later.expand(3, 1, -1)], -1)
         return {"position_ids": every[..., positions.start : positions.stop].to(device)}
 

@@ -57,9 +57,10 @@ class Qwen3Vl(Qwen25Vl):
 
     def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
         given = super().beside(image_tokens, prompt, positions)
-        if positions.start or image_tokens.deep is None:
+        here = [(i, at - positions.start) for i, at in enumerate(prompt.image_positions) if at in positions]
+        if not here or image_tokens.deep is None:
             return given
-        device = image_tokens.embeddings.device
-        seen = torch.zeros(1, len(positions), dtype=torch.bool, device=device)
-        seen[0, torch.tensor(prompt.image_positions, device=device)] = True
-        return given | {"visual_pos_masks": seen, "deepstack_visual_embeds": list(image_tokens.deep)}
+        tokens, places = torch.tensor(here, device=image_tokens.embeddings.device).T
+        seen = torch.zeros(1, len(positions), dtype=torch.bool, device=places.device)
+        seen[0, places] = True
+        return given | {"visual_pos_masks": seen, "deepstack_visual_embeds": list(image_tokens.deep[:, tokens])}

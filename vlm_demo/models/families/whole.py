@@ -26,6 +26,7 @@ class Whole:
     matcher = None
     fallback_template = ""
     leading_tokens = 0
+    trust_remote_code = False
     # Which of its parts is the language model is not known, but these are what most call the others.
     keep_unquantized = (
         "model.vision_tower",
@@ -48,7 +49,9 @@ class Whole:
             f"{kind} can't be taken apart here: it answers in one piece, without its stages and without heatmaps",
         )
         try:
-            self.processor = AutoProcessor.from_pretrained(folder, trust_remote_code=False, backend="pil")
+            self.processor = AutoProcessor.from_pretrained(
+                folder, trust_remote_code=self.trust_remote_code, backend="pil"
+            )
         except Exception as error:  # missing files, missing packages, damaged settings: one meaning
             raise UnsupportedModel(
                 f"{kind} can't be taken apart here, and its processor can't be built ({_short(error)}): install "
@@ -74,6 +77,12 @@ class Whole:
     def placeholders(self, view: View) -> View:
         """The picture itself, for its processor."""
         return view
+
+
+class Trusted(Whole):
+    """A model whose class comes with its checkpoint, run because a person asked for it."""
+
+    trust_remote_code = True
 
 
 def _short(error: Exception) -> str:

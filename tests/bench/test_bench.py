@@ -1,0 +1,103 @@
+"""The whole table, at a size that runs in seconds."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from vlm_demo import Pipeline, cli
+from vlm_demo.bench import measure, shapes
+from vlm_demo.bench.shapes import Shape, write
+from vlm_demo.errors import VlmDemoError
+
+TINY = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "vocab_size": 2048,
+}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shape beside the real ones, and patches so large that a picture has few of them."""
+    monkeypatch.setitem(shapes.TEXT, "tiny", TINY)
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    monkeypatch.setattr(shapes, "VISION", vision)
+    monkeypatch.setattr(shapes, "PATCH", 42)
+    monkeypatch.setattr(measure, "STREAMED", 2**16)
+
+
+def test_the_table_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run.1"
+    arguments = ["--shapes", "tiny", "--tokens", "3", "--repeats", "1", "--out", str(out)]
+    assert cli.main(["bench", *arguments]) == 0
+    written = json.loads((tmp_path / "run.1.json").read_text())
+    rows = {(row["shape"], row["what"]): row for row in written["rows"]}
+    assert (tmp_path / "run.1.png").stat().st_size > 1000 and written["machine"]["torch"]
+    for what in ("load", "time to first token", "decode", "decode / memory limit", "second question"):
+        assert rows["tiny, 64 image tokens", what]["ratio"] > 0
+    for name in ("tiny, 16 image tokens", "tiny, 320 image tokens"):
+        assert rows[name, "decode"]["unit"] == "tokens/s"
+    growing = rows["tiny", "decode at 320 / at 16 image tokens"]
+    assert growing["ours"] == rows["tiny, 320 image tokens", "decode"]["ours"]
+    assert growing["plain"] == rows["tiny, 16 image tokens", "decode"]["ours"]
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(rows) + 1
+    for row in rows.values():
+        better = row["ours"] / row["plain"] if "decode" in row["what"] else row["plain"] / row["ours"]
+        assert row["ratio"] == pytest.approx(better)
+
+
+def test_plain_transformers_does_the_same_work(tmp_path: Path) -> None:
+    """Same weights, same prompt, with a history too: the same tokens."""
+    write(Shape("tiny"), tmp_path)
+    pipe = measure.load(tmp_path)
+    assert isinstance(pipe, Pipeline) and pipe.precision == "bf16"
+    images = [measure.picture(seed) for seed in range(2)]
+    answer = pipe.ask(images, measure.QUESTION, max_new_tokens=3)
+    assert len(answer.tokens) == 3 and answer.prompt.image_tokens == 2 * 64
+    plain = measure.Plain(pipe)
+    given = len(answer.prompt.ids)
+    made, times = plain._generate(images, 3)
+    assert made[:given] == list(answer.prompt.ids) and len(made) == given + 3
+    assert len(times) == 3 and times == sorted(times)
+    history = [measure.Turn(measure.QUESTION, "a dog", (images[0],))]
+    later = pipe.ask([], measure.SECOND, history=history, max_new_tokens=1)
+    assert plain._generate([], 1, history)[0][:-1] == list(later.prompt.ids)
+
+
+def test_a_first_question_is_timed_without_memory_and_a_second_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(Shape("tiny"), tmp_path)
+    pipe = measure.load(tmp_path)
+    encoded: list[int] = []
+    pipe.llm.family.encoder_layers[0].register_forward_pre_hook(lambda *_: encoded.append(1))
+    monkeypatch.setattr(measure, "Plain", lambda _: type("Free", (), {"first": lambda *_: 1.0, "pace": lambda *_: 1.0}))
+    first = next(measure.answering("tiny", pipe, 2, 2))
+    assert first.plain == 1.0 and len(encoded) == 3  # a warm-up, and two that count
+    encoded.clear()
+    measure.asking_again("tiny", pipe, 2, 1)
+    assert len(encoded) == 2
+
+
+def test_turns_are_taken_and_the_first_ones_do_not_count() -> None:
+    order: list[str] = []
+
+    def work(name: str, times: list[float]) -> float:
+        order.append(name)
+        return times.pop(0)
+
+    ours, plain = [9.0, 1.0, 2.0, 6.0], [9.0, 5.0, 4.0, 4.0]
+    assert measure.taking_turns(3, lambda: work("ours", ours), lambda: work("plain", plain)) == (2.0, 4.0)
+    assert order == ["ours", "plain"] * 4
+
+
+def test_a_missing_folder_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    from vlm_demo.bench.cli import main
+
+    with pytest.raises(VlmDemoError, match="make it first"):
+        main(["--shapes", "tiny", "--out", str(tmp_path / "missing" / "run")])

@@ -1,0 +1,120 @@
+"""`python -m vlm_demo bench`: times this pipeline beside plain transformers on random weights of real sizes."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vlm_demo.bench.shapes import QUANTIZED, TEXT, Shape
+from vlm_demo.errors import VlmDemoError
+
+if TYPE_CHECKING:
+    from vlm_demo.bench.measure import Row
+
+SMALL_SIDE = 196  # 14 × 14 image tokens
+MANY = 5  # pictures of 576 image tokens: 2,880 together
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse ``argv``, measure, print the table and write it; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m vlm_demo bench", description=__doc__)
+    parser.add_argument(
+        "--shapes", nargs="+", choices=list(TEXT), default=["0.5b", "2b"], help="7b takes 14 GB of memory and of disk"
+    )
+    parser.add_argument("--tokens", type=_two_or_more, default=16, help="of an answer")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of each measurement, after one to warm up")
+    parser.add_argument("--out", type=Path, default=Path("bench"), help="OUT.json and OUT.png are written")
+    args = parser.parse_args(argv)
+    if not args.out.parent.is_dir():
+        raise VlmDemoError(f"There is no folder {args.out.parent} to write {args.out.name} into; make it first.")
+    rows: list[Row] = []
+    print(f"{'shape':<26}  {'what':<36}  {'ours':>9}  {'plain':>9}  {'unit':<8}  {'better':>7}")
+    for row in measured(args.shapes, args.tokens, max(1, args.repeats)):
+        rows.append(row)
+        print(line(row), flush=True)
+    write(rows, args.out)
+    return 0
+
+
+def measured(shapes: Sequence[str], tokens: int, repeats: int) -> Iterator[Row]:
+    """All rows, as they come."""
+    from vlm_demo.bench import measure
+    from vlm_demo.bench.shapes import write as write_checkpoint
+
+    smallest = shapes[0]
+    with tempfile.TemporaryDirectory() as place:
+        for text in shapes:
+            shape, folder = Shape(text), Path(place) / text
+            print(f"Writing random weights of the shape {text}.", file=sys.stderr)
+            write_checkpoint(shape, folder)
+            name = f"{text}, {shape.image_tokens} image tokens"
+            yield measure.loading(name, folder, repeats)
+            pipe = measure.load(folder)
+            yield from measure.answering(name, pipe, tokens, repeats)
+            yield measure.against_memory(name, pipe, tokens, repeats)
+            yield measure.asking_again(name, pipe, tokens, repeats)
+            yield measure.with_heatmaps(name, pipe, tokens, repeats)
+            if text == smallest:
+                many = f"{text}, {MANY * shape.image_tokens} image tokens"
+                for row in measure.answering(many, pipe, tokens, repeats, MANY):
+                    yield row
+                yield measure.with_heatmaps(many, pipe, tokens, repeats, MANY)
+                with_many = row  # the decode row is the last one
+            del pipe
+            gc.collect()
+            if text in QUANTIZED:
+                yield from measure.quantized(name, folder, tokens, repeats)
+        few, folder = Shape(smallest, SMALL_SIDE), Path(place) / "few"
+        write_checkpoint(few, folder)
+        pipe = measure.load(folder)
+        for row in measure.answering(f"{smallest}, {few.image_tokens} image tokens", pipe, tokens, repeats):
+            yield row
+        growing = f"decode at {with_many.shape.split()[1]} / at {few.image_tokens} image tokens"
+        yield measure.more(smallest, growing, with_many.ours, row.ours, row.unit)
+
+
+def line(row: Row) -> str:
+    """One row of the table."""
+    return f"{row.shape:<26}  {row.what:<36}  {row.ours:9.3f}  {row.plain:9.3f}  {row.unit:<8}  {row.ratio:6.2f}×"
+
+
+def write(rows: Sequence[Row], out: Path) -> None:
+    """``out``.json with the rows and the machine, ``out``.png with their ratios."""
+    import torch
+    import transformers
+
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    told = {"machine": machine, "rows": [row.as_dict() for row in rows]}
+    out.with_name(f"{out.name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 0.32 * len(rows) + 1), layout="constrained")
+    axes = figure.subplots()
+    axes.barh([f"{row.what} ({row.shape})" for row in rows], [row.ratio for row in rows])
+    axes.axvline(1, color="black", linewidth=1)
+    axes.invert_yaxis()
+    axes.set(xscale="log", xlabel="times better than plain transformers, or than what stands behind the stroke")
+    figure.savefig(out.with_name(f"{out.name}.png"), dpi=120)
+
+
+def _two_or_more(text: str) -> int:
+    value = int(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError("must be at least 2: the first token is timed apart")
+    return value

@@ -1,0 +1,253 @@
+"""Measure: one checkpoint → rows of what this pipeline and plain transformers take for the same work, in turn.
+
+Both run the same weights on the same device; after one warm-up each, they take turns and the medians are compared, so
+that a slow minute of the machine slows both. Knows the pipeline's public interface and ``generate``.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from PIL import Image
+
+from vlm_demo import Pipeline, Turn
+from vlm_demo.contracts import TokenEvent
+
+QUESTION = "What is the main object and what is it doing?"
+SECOND = "And what is behind it?"
+PICTURE = (640, 480)
+STREAMED = 2**28  # float32 numbers that are read to measure the memory's bandwidth: 1 GiB
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        shape: which checkpoint, and what was changed about it.
+        what: what was measured.
+        ours, plain: medians, in ``unit``; ``plain`` is transformers', or what ``what`` names behind its stroke.
+        ratio: how many times better ours is: above 1 is faster, or smaller, than ``plain``.
+    """
+
+    shape: str
+    what: str
+    ours: float
+    plain: float
+    unit: str
+    ratio: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def less(shape: str, what: str, ours: float, plain: float, unit: str) -> Row:
+    """A row where less is better."""
+    return Row(shape, what, ours, plain, unit, plain / ours)
+
+
+def more(shape: str, what: str, ours: float, plain: float, unit: str) -> Row:
+    """A row where more is better."""
+    return Row(shape, what, ours, plain, unit, ours / plain)
+
+
+def picture(seed: int = 0) -> Image.Image:
+    """Noise: what is in it costs nothing."""
+    width, height = PICTURE
+    pixels = np.random.default_rng(seed).integers(0, 255, (height // 8, width // 8, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).resize(PICTURE)
+
+
+def taking_turns(repeats: int, ours: Callable[[], float], plain: Callable[[], float]) -> tuple[float, float]:
+    """The median of what each of the two returns, called in turn after one call each that does not count."""
+    found = [(ours(), plain()) for _ in range(repeats + 1)][1:]
+    return median(own for own, _ in found), median(other for _, other in found)
+
+
+def bandwidth(device: torch.device) -> float:
+    """Bytes a second that this device reads from its memory: the best of five sums over 1 GiB."""
+    block = torch.ones(STREAMED, device=device)
+    best = 0.0
+    for _ in range(5):
+        best = max(best, block.numel() * block.element_size() / _timed(lambda: block.sum().item()))
+    return best
+
+
+def loading(name: str, folder: Path, repeats: int) -> Row:
+    """Loading the checkpoint, its file being in the page cache for both."""
+    from transformers import AutoModelForImageTextToText
+
+    def timed(load: Callable[[], Any]) -> float:
+        gc.collect()  # the one before
+        return _timed(load)
+
+    def ours() -> float:
+        return timed(lambda: Pipeline.from_pretrained(folder))
+
+    def plain() -> float:
+        return timed(lambda: AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16))
+
+    return less(name, "load", *taking_turns(repeats, ours, plain), "s")
+
+
+def answering(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: int = 1) -> Iterator[Row]:
+    """Time to the first token, and tokens a second after it, of ``pictures`` pictures and a question."""
+    images = [picture(seed) for seed in range(pictures)]
+    plain = Plain(pipe)
+
+    def first() -> float:
+        pipe.forget()
+        return _first_token(pipe, images, QUESTION)
+
+    yield less(name, "time to first token", *taking_turns(repeats, first, lambda: plain.first(images)), "s")
+
+    def pace() -> float:
+        return _pace(pipe, images, tokens)
+
+    yield more(name, "decode", *taking_turns(repeats, pace, lambda: plain.pace(images, tokens)), "tokens/s")
+
+
+def against_memory(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Row:
+    """Decode against what reading every weight of the language model once a token would allow."""
+    family = pipe.llm.family
+    embeddings = family.language_model.get_input_embeddings().weight
+    weights = [own for own in family.language_model.parameters() if own is not embeddings]
+    read = sum(own.numel() * own.element_size() for own in (*weights, *family.head.parameters()))
+    images = [picture()]
+    paces = taking_turns(repeats, lambda: _pace(pipe, images, tokens), lambda: bandwidth(pipe.device) / read)
+    return more(name, "decode / memory limit", *paces, "tokens/s")
+
+
+def asking_again(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Row:
+    """Time to the first token of a second question about the same picture; transformers begins from scratch."""
+    images = [picture()]
+    plain = Plain(pipe)
+    history = [Turn(QUESTION, pipe.ask(images, QUESTION, max_new_tokens=tokens).text, tuple(images))]
+
+    def ours() -> float:
+        pipe.forget()
+        pipe.ask(images, QUESTION, max_new_tokens=tokens)
+        return _first_token(pipe, [], SECOND, history)
+
+    return less(name, "second question", *taking_turns(repeats, ours, lambda: plain.first([], history)), "s")
+
+
+def with_heatmaps(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: int = 1) -> Row:
+    """A whole answer with the tap open, against the same with the tap closed."""
+    images = [picture(seed) for seed in range(pictures)]
+
+    def whole(tapping: bool) -> float:
+        pipe.forget()
+        pipe.llm.tapping = tapping
+        return _timed(lambda: pipe.ask(images, QUESTION, max_new_tokens=tokens))
+
+    try:
+        on, off = taking_turns(repeats, lambda: whole(True), lambda: whole(False))
+    finally:
+        pipe.llm.tapping = True
+    return less(name, "answer with heatmaps / without", on, off, "s")
+
+
+def quantized(name: str, folder: Path, tokens: int, repeats: int) -> Iterator[Row]:
+    """Parameter bytes, growth of the process and decode speed in 8 and 4 bits, against ``generate`` in bf16."""
+    images = [picture()]
+    pipe = load(folder)
+    stored, plain = pipe.memory().parameter_bytes / 1e9, Plain(pipe)
+    for precision in ("8bit", "4bit"):
+        gc.collect()
+        before = psutil.Process().memory_info().rss
+        small = load(folder, precision)
+        grown = (small.memory().process_bytes - before) / 1e9
+        yield less(name, f"{precision} parameters / bf16", small.memory().parameter_bytes / 1e9, stored, "GB")
+        yield less(name, f"{precision} process / bf16 parameters", max(grown, 1e-3), stored, "GB")
+
+        def pace(pipe: Pipeline = small) -> float:
+            return _pace(pipe, images, tokens)
+
+        paces = taking_turns(repeats, pace, lambda: plain.pace(images, tokens))
+        yield more(name, f"{precision} decode / bf16 generate", *paces, "tokens/s")
+        del small, pace
+
+
+def load(folder: Path, precision: str = "none") -> Pipeline:
+    """The pipeline, writing on until the limit: random weights end an answer anywhere."""
+    pipe = Pipeline.from_pretrained(folder, quantize=precision)
+    pipe.llm.ends = frozenset()
+    return pipe
+
+
+class _Clock:
+    """Stands where transformers expects a streamer."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def put(self, _value: torch.Tensor) -> None:
+        self.times.append(time.perf_counter())
+
+    def end(self) -> None:
+        """Nothing is held back."""
+
+
+class Plain:
+    """Plain transformers on a pipeline's own weights: the same pixels and ids, then ``generate``, with SDPA
+    attention."""
+
+    def __init__(self, pipe: Pipeline) -> None:
+        self.pipe = pipe
+
+    def first(self, images: Sequence[Image.Image], history: Sequence[Turn] = ()) -> float:
+        """Seconds from pictures and question to the first token."""
+        return _timed(lambda: self._generate(images, 1, history))
+
+    def pace(self, images: Sequence[Image.Image], tokens: int) -> float:
+        """Tokens a second after the first one."""
+        _, times = self._generate(images, tokens)
+        return (tokens - 1) / (times[-1] - times[0])
+
+    @torch.no_grad()
+    def _generate(
+        self, images: Sequence[Image.Image], tokens: int, history: Sequence[Turn] = ()
+    ) -> tuple[list[int], list[float]]:
+        """Prompt and answer, and when each token of the answer came."""
+        pipe = self.pipe
+        earlier: list[Any] = [image for turn in history for image in turn.images]
+        views = [pipe.view(image) for image in (*earlier, *images)]
+        places = [pipe.llm.family.placeholders(view) for view in views]
+        prompt = pipe.prompt(SECOND if history else QUESTION, places, history=history)
+        ids = torch.tensor([prompt.ids], device=pipe.device)
+        values = torch.cat([view.pixel_values for view in views]).to(pipe.device, pipe.model.dtype)
+        asked = {"do_sample": False, "max_new_tokens": tokens, "min_new_tokens": tokens}
+        given = {"input_ids": ids, "pixel_values": values, "attention_mask": torch.ones_like(ids)}
+        clock = _Clock()
+        made = pipe.model.generate(**given, **asked, streamer=clock)
+        return made[0].tolist(), clock.times[1:]  # the prompt comes first
+
+
+def _first_token(pipe: Pipeline, images: Sequence[Image.Image], question: str, history: Sequence[Turn] = ()) -> float:
+    def work() -> None:
+        events = pipe.stream(list(images), question, history=history, max_new_tokens=2)
+        next(event for event in events if isinstance(event, TokenEvent))
+
+    return _timed(work)
+
+
+def _pace(pipe: Pipeline, images: Sequence[Image.Image], tokens: int) -> float:
+    """Tokens a second after the first one."""
+    answer = pipe.ask(list(images), QUESTION, max_new_tokens=tokens)
+    return (len(answer.tokens) - 1) / answer.timings.decode
+
+
+def _timed(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began

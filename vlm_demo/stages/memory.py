@@ -1,0 +1,94 @@
+"""Memory: what was computed, by the content that it was computed from, within a budget of bytes.
+
+Knows neither sessions nor chats: who brings the same picture is spared its encoding, and nobody can ask what is held.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable
+from typing import Any, TypeVar
+
+import torch
+
+Kind = TypeVar("Kind")
+
+LEAST_BUDGET = 2**28  # 256 MiB
+SHARE = 4  # a model may remember a quarter of its own bytes
+
+
+class Store:
+    """Holds values up to ``budget`` bytes; the least recently used go first. A budget of 0 holds nothing."""
+
+    def __init__(self, budget: int) -> None:
+        self._budget, self._bytes = budget, 0
+        self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def bytes(self) -> int:
+        """What is held now."""
+        return self._bytes
+
+    @property
+    def budget(self) -> int:
+        """What may be held; a smaller one lets go at once."""
+        return self._budget
+
+    @budget.setter
+    def budget(self, budget: int) -> None:
+        with self._lock:
+            self._budget = budget
+            self._let_go(budget)
+
+    def get(self, key: Hashable) -> Any | None:
+        """What is held under ``key``, now the most recently used, or None."""
+        with self._lock:
+            if key not in self._held:
+                return None
+            self._held.move_to_end(key)
+            return self._held[key][0]
+
+    def put(self, key: Hashable, value: Any, size: int) -> None:
+        """Hold ``value`` of ``size`` bytes in place of what was there; one larger than the budget is not held."""
+        with self._lock:
+            self._drop(key)
+            if size <= self._budget:
+                self._let_go(self._budget - size)
+                self._held[key] = (value, size)
+                self._bytes += size
+
+    def drop(self, key: Hashable) -> None:
+        """Hold it no longer."""
+        with self._lock:
+            self._drop(key)
+
+    def of(self, kind: type[Kind]) -> list[Kind]:
+        """All values of one class, the least recently used first."""
+        with self._lock:
+            return [value for value, _ in self._held.values() if isinstance(value, kind)]
+
+    def clear(self) -> None:
+        """Hold nothing."""
+        with self._lock:
+            self._let_go(0)
+
+    def _drop(self, key: Hashable) -> None:
+        _, size = self._held.pop(key, (None, 0))
+        self._bytes -= size
+
+    def _let_go(self, most: int) -> None:
+        while self._held and self._bytes > most:
+            self._drop(next(iter(self._held)))
+
+
+def budget_for(parameter_bytes: int) -> int:
+    """The bytes that a model of this size may remember where nobody says."""
+    return max(LEAST_BUDGET, parameter_bytes // SHARE)
+
+
+def size_of(tensors: Iterable[torch.Tensor | None]) -> int:
+    """The bytes that they keep from being freed: all of the storage that each is a part of, once."""
+    storages = (tensor.untyped_storage() for tensor in tensors if tensor is not None)
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
