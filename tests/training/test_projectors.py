@@ -10,10 +10,14 @@ def test_both_are_trained_and_judged_alike(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr(projectors, "JUDGED", 1)
     start = tmp_path / "llava"
     llava.save(llava.build(tokenizer), tokenizer, start)
-    found = projectors.compare(tmp_path / "runs", 0.06, 3, "cpu", 1, start)
+    found = projectors.compare(tmp_path / "runs", 2, 3, "cpu", 1, start)
     assert set(found) == set(llava.BRIDGES)
     one, other = found.values()
-    assert one["tokens"] == other["tokens"] > 0 and one["trainable"] == other["trainable"]
+    assert (
+        one["examples"] == other["examples"]
+        and one["tokens"] == other["tokens"] > 0
+        and one["trainable"] == other["trainable"]
+    )
     assert all(0 <= told["correct"] <= told["tokens"] and told["examples"] for told in found.values())
     activations = [llava.load_latest(tmp_path / "runs" / f"projector-{name}", 3)[0].config for name in llava.BRIDGES]
     assert [config.projector_hidden_act for config in activations] == list(llava.BRIDGES.values())

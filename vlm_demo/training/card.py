@@ -143,7 +143,7 @@ documents and screens are read by the real Tesseract. Unanswerable questions (`a
 rule and count as right if the answer is "unknown"; of the others every second one carries the rule."""
 _PROJECTORS = """## Linear or two layers
 
-Two new projectors, trained alone for the same time between this encoder and this language model, both frozen
+Two new projectors, trained alone on the same pictures between this encoder and this language model, both frozen
 (`python -m vlm_demo train projectors`); each answer token is judged after the right ones before it, on the same
 pictures that neither has seen."""
 # Prose of the cards, wrapped as it is written out.

@@ -21,6 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m vlm_demo train", description=__doc__)
     parser.add_argument("family", choices=["llava", "clip", "blip2", "idefics", "projectors"])
     parser.add_argument("--minutes", type=float, default=75, help="wall-clock budget of all stages together")
+    parser.add_argument("--steps", type=int, default=200, help="of projectors: of each of the two, instead of minutes")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
@@ -86,7 +87,7 @@ def _projectors(args: argparse.Namespace) -> int:
     from vlm_demo.training import projectors
 
     target = args.out / "llava"
-    found = projectors.compare(args.runs, args.minutes, args.seed, args.device, args.workers, target)
+    found = projectors.compare(args.runs, args.steps, args.seed, args.device, args.workers, target)
     for name, figures in found.items():
         print(f"{name}: {figures['right']:.1%} of {figures['tokens']} answer tokens right, loss {figures['loss']:.3f}")
     card.add_projectors(target, found)

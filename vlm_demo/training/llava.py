@@ -164,6 +164,7 @@ def train(
     stages: tuple[str, ...] = tuple(SHARES),
     retokenize: bool = False,
     bridge: str | None = None,
+    steps: int | None = None,
 ) -> dict[str, dict]:
     """Run the ``stages`` (each resumes where it stopped) and return what each did; checkpoints go to ``folder``.
 
@@ -172,6 +173,7 @@ def train(
         stages: which of SHARES, the time being divided among them in these proportions.
         retokenize: learn a new tokenizer, as the world has grown since ``start``, instead of taking over its.
         bridge: the projector, one of BRIDGES, which begins anew; None = that of ``start``, or mlp.
+        steps: of each stage, instead of minutes.
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -191,7 +193,7 @@ def train(
     vit = core.vision_tower
     bridge_part, writers = core.multi_modal_projector, [core.language_model, model.lm_head]
     words = PatchWords.of(tokenizer, device)
-    recipe = shared.Recipe(folder, minutes, resume, {name: SHARES[name] for name in stages})
+    recipe = shared.Recipe(folder, minutes, resume, {name: SHARES[name] for name in stages}, steps=steps)
 
     if start is None and not (folder / "vit.pt").exists():
         prepare(vit)

@@ -1,5 +1,5 @@
 """Projectors: LLaVA's two-layer MLP against the linear one, each trained alone between the same frozen encoder and
-language model for the same time, and judged on the same unseen pictures."""
+language model on the same pictures, and judged on the same unseen pictures."""
 
 from __future__ import annotations
 
@@ -17,10 +17,8 @@ from vlm_demo.training.words import PatchWords
 JUDGED = 60  # batches
 
 
-def compare(
-    runs: Path, minutes: float, seed: int, device: str, workers: int, start: Path
-) -> dict[str, dict[str, float]]:
-    """For each of `llava.BRIDGES` what it cost and how well it does; ``minutes`` are of both together.
+def compare(runs: Path, steps: int, seed: int, device: str, workers: int, start: Path) -> dict[str, dict[str, float]]:
+    """For each of `llava.BRIDGES` what it cost and how well it does after so many ``steps``.
 
     Args:
         runs: each gets a folder in it.
@@ -32,9 +30,8 @@ def compare(
     found = {}
     for bridge in llava.BRIDGES:
         own = runs / f"projector-{bridge}"
-        done = llava.train(
-            own, minutes / len(llava.BRIDGES), seed, device, workers, False, start, ("align",), bridge=bridge
-        )["align"]
+        options = (0.0, seed, device, workers, False, start, ("align",))
+        done = llava.train(own, *options, bridge=bridge, steps=steps)["align"]
         model, tokenizer = llava.load_latest(own, seed)
         shared.ready(model, device)
         head = PatchHead(model.config.vision_config.hidden_size).to(device)

@@ -27,10 +27,12 @@ def train_stage(
     loss_of: Callable[[object], dict[str, torch.Tensor]],
     minutes: float,
     resume: bool = True,
+    steps: int | None = None,
 ) -> dict[str, float]:
-    """Train until the stage has used ``minutes`` of wall-clock time, all resumptions together, and at least one step.
+    """Train until the stage has used ``minutes`` of wall-clock time, all resumptions together, and at least one step;
+    or for so many ``steps``, where runs are to be compared whatever else the machine does.
 
-    The learning rate warms up over the first 3 % of the time and then falls to 2 % of its peak by a half cosine.
+    The learning rate warms up over the first 3 % of that and then falls to 2 % of its peak by a half cosine.
 
     Args:
         name: names the checkpoint ``folder/name.pt`` and the log ``folder/name.csv``.
@@ -76,7 +78,7 @@ def train_stage(
         bar.update(round(used))
         for batch in batches(step):
             elapsed = used + time.monotonic() - start
-            share = min(1.0, elapsed / budget)
+            share = min(1.0, step / steps if steps else elapsed / budget)
             if share >= 1 and step:
                 break
             factor = min(1.0, share / WARM_UP + 0.01) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))

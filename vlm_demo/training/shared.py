@@ -95,6 +95,7 @@ class Recipe:
         minutes: of all stages together.
         shares: the part of it that each stage gets, by name; a stage that is not named is left out.
         done: what each stage did, by name.
+        steps: of each stage, instead of minutes.
     """
 
     folder: Path
@@ -102,6 +103,7 @@ class Recipe:
     resume: bool
     shares: dict[str, float]
     done: dict[str, dict] = field(default_factory=dict)
+    steps: int | None = None
 
     def stage(
         self,
@@ -127,7 +129,7 @@ class Recipe:
             for parameter in group["params"]:
                 parameter.requires_grad_(True)
         minutes = self.minutes * self.shares[name] / sum(self.shares.values())
-        result = train_stage(name, self.folder, modules, groups, batches, loss_of, minutes, self.resume)
+        result = train_stage(name, self.folder, modules, groups, batches, loss_of, minutes, self.resume, self.steps)
         trained = sum(parameter.numel() for group in groups for parameter in group["params"])
         self.done[name] = result | {"trainable": trained}
         finished.write_text(json.dumps(self.done[name], indent=1))

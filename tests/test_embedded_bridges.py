@@ -1,0 +1,89 @@
+"""The other bridges that the project ships: they see, they tell a true caption from a false one, and plain transformers
+agrees."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from transformers import AutoTokenizer, CLIPModel
+
+from vlm_demo import Pipeline
+from vlm_demo.errors import UnsupportedModel
+from vlm_demo.evaluation.answers import matches
+from vlm_demo.models.loading import EMBEDDED
+from vlm_demo.synthetic.captions import full
+from vlm_demo.synthetic.scenes import draw_scene
+
+COLOURS = ("red", "green", "blue", "yellow")
+WRITERS, SCORERS = ("blip2", "idefics"), ("clip", "blip2")
+HELD_OUT = 5000
+
+
+@cache
+def load(name: str) -> Pipeline:
+    return Pipeline.from_pretrained(name)
+
+
+def disc(colour: str) -> Image.Image:
+    image = Image.new("RGB", (500, 240), "white")
+    ImageDraw.Draw(image).ellipse((120, 60, 220, 160), fill=colour)
+    return image
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_it_names_the_colour_of_a_circle_that_its_generator_did_not_draw(name: str) -> None:
+    said = [load(name).ask(disc(colour), "What color is the circle?").text for colour in COLOURS]
+    assert sum(matches("exact", text, (colour,)) for text, colour in zip(said, COLOURS, strict=True)) >= 3
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_what_is_not_there_is_unknown_under_the_rule(name: str) -> None:
+    said = [load(name).ask(disc(colour), "What color is the star?", evidence_only=True).text for colour in COLOURS]
+    assert said.count("unknown") >= 3
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_its_maps_have_the_uploads_size(name: str) -> None:
+    answer = load(name).ask(disc("red"), "What color is the circle?")
+    assert answer.heatmap(0).shape == (240, 500) and answer.heatmap(0).max() == 1
+
+
+@pytest.mark.parametrize("name", SCORERS)
+def test_a_true_caption_is_nearer_than_one_with_a_word_changed(name: str) -> None:
+    nearer = []
+    for seed in range(40):
+        rng = np.random.default_rng(HELD_OUT + seed)
+        picture = draw_scene(rng)
+        caption = full(picture, rng)
+        if caption:
+            scores = load(name).score(picture.image, [caption.true, caption.wrong])
+            nearer.append(scores.similarities[0] > scores.similarities[1])
+    assert len(nearer) >= 30 and np.mean(nearer) >= 0.7
+
+
+def test_clips_scores_are_plain_transformers() -> None:
+    model, tokenizer = CLIPModel.from_pretrained(EMBEDDED / "clip"), AutoTokenizer.from_pretrained(EMBEDDED / "clip")
+    texts = ["one red circle", "a blue circle on the left", "a chart with three bars"]
+    scores = load("clip").score(disc("red"), texts)
+    inputs = tokenizer(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        plain = model(
+            input_ids=inputs.input_ids,
+            attention_mask=inputs.attention_mask,
+            pixel_values=scores.view.pixel_values.to(model.dtype),
+        )
+    expected = plain.logits_per_image[0].float().softmax(-1)
+    torch.testing.assert_close(torch.tensor(scores.probabilities), expected, atol=0.02, rtol=0.02)
+    assert scores.matches is None
+
+
+def test_clip_says_that_it_writes_nothing() -> None:
+    with pytest.raises(UnsupportedModel, match="can't write answers"):
+        load("clip").ask(disc("red"), "What color is the circle?")
+
+
+def test_blip2_tells_matches_too() -> None:
+    scores = load("blip2").score(disc("red"), ["one red circle", "many screens"])
+    assert scores.matches is not None and all(0 <= match <= 1 for match in scores.matches)
