@@ -28,7 +28,7 @@ def test_what_was_measured_stands_in_its_column():
 
 
 def test_the_rows_come_from_the_checkpoint(monkeypatch):
-    monkeypatch.setattr(bridges, "QUESTIONS", 1)
+    monkeypatch.setattr(bridges, "PICTURES", 1)
     (row,) = compare(("llava",))
     config = json.loads((EMBEDDED / "llava" / "config.json").read_text())["vision_config"]
     assert row.image_tokens == (config["image_size"] // config["patch_size"]) ** 2 and row.seconds > 0

@@ -46,14 +46,14 @@ def write(family: str, checkpoint: Path, stages: dict[str, dict], reports: dict[
         sizes: dict[str, int] = {}
         for key in weights.keys():  # noqa: SIM118 - a safetensors handle is no dict
             shape = weights.get_slice(key).get_shape()
-            part = next((p for p in PARTS if p in key), told["rest"])
+            part = next((label for name, label in PARTS.items() if name in key), told["rest"])
             sizes[part] = sizes.get(part, 0) + _product(shape)
     lines = [
         _HEAD.format(family=family, commands=commands.strip(), total=sum(sizes.values()) / 1e6, **told),
         "| part | parameters |",
         "|---|---|",
     ]
-    lines += [f"| {PARTS.get(part, part)} | {count / 1e6:.2f} M |" for part, count in sizes.items()]
+    lines += [f"| {part} | {count / 1e6:.2f} M |" for part, count in sizes.items()]
     heads = ("stage", "steps", "pictures", "minutes", "trainable", "last loss")
     lines += [
         "",
