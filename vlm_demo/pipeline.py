@@ -131,7 +131,7 @@ class Pipeline:
         self._pictures = Pictures(self.encoder, getattr(self, "bridge", None), self.remembered)
         self._judge = Judge(family, guard, self.scorer) if self.can_score else None
         if self.can_answer and not family.as_a_whole:
-            self._again = Rereading(family, guard, self.view, self.encoder, self.bridge, self.llm, self._judge)
+            self._again = Rereading(family, guard, self.view, self._pictures, self.llm, self._judge)
         self._family = family
         self._settings = read_settings(loaded.folder)
         self._calibration = read_calibration(loaded.folder)

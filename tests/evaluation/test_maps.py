@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.explain.test_heatmap import view
 from tests.test_answer import answer
-from vlm_demo import cli
+from vlm_demo import cli, options
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation import badges, choice, items, maps
 from vlm_demo.explain import methods
@@ -202,7 +202,7 @@ def test_the_command_measures_chooses_and_keeps_the_rest(
     engine = Planted()
     engine.folder, engine.precision = tmp_path, "bf16"
     (tmp_path / "vlm_demo.json").write_text('{"heatmap": {"method": "last"}, "grounding_like": 1}')
-    monkeypatch.setattr(cli, "_load", lambda options: engine)
+    monkeypatch.setattr(options, "load", lambda _: engine)
     out = tmp_path / "figures.json"
     arguments = ["evaluate", str(folder), "--pointing", "--method", "mean", "heads", "--choose", "--json", str(out)]
     assert cli.main(arguments) == 0
@@ -212,5 +212,6 @@ def test_the_command_measures_chooses_and_keeps_the_rest(
     assert kept.method == "heads" and kept.heads == ((0, 1),) and kept.scores == {"mean": 0.0, "heads": 1.0}
     assert json.loads((tmp_path / "vlm_demo.json").read_text())["grounding_like"] == 1
     assert cli.main(["evaluate", str(folder), "--pointing", "--limit", "1"]) == 0
-    with pytest.raises(SystemExit):
-        cli.main(["evaluate", str(folder), "--method", "all"])
+    for wrong in (["--method", "all"], ["--pointing", "--answers", str(out)], ["--grounding", "--answers", str(out)]):
+        with pytest.raises(SystemExit):
+            cli.main(["evaluate", str(folder), *wrong])

@@ -7,7 +7,7 @@ is generated: the tokens are given, so they can't change. Draws nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,15 +17,15 @@ from torch import Tensor
 from vlm_demo.contracts import ImageTokens, View
 from vlm_demo.explain import tap
 from vlm_demo.explain.hiding import Hider
+from vlm_demo.stages.pictures import joined
 
 if TYPE_CHECKING:
     from vlm_demo.answer import Answer
     from vlm_demo.explain.judging import Judge
     from vlm_demo.models.families import Writer
-    from vlm_demo.stages.bridge import Bridge
-    from vlm_demo.stages.encoder import Encoder
     from vlm_demo.stages.guard import Guard
     from vlm_demo.stages.llm import Llm
+    from vlm_demo.stages.pictures import Pictures
     from vlm_demo.stages.view import ViewMaker
 
 TOKENS_AT_ONCE = 8192  # of all sequences that are read together: what a laptop's memory holds of a small model
@@ -49,13 +49,12 @@ class Rereading:
         family: Writer,
         guard: Guard,
         view: ViewMaker,
-        encoder: Encoder,
-        bridge: Bridge,
+        pictures: Pictures,
         llm: Llm,
         judge: Judge | None = None,
     ) -> None:
         self.family, self.guard, self.view = family, guard, view
-        self.encoder, self.bridge, self.llm, self.judge = encoder, bridge, llm, judge
+        self.pictures, self.llm, self.judge = pictures, llm, judge
 
     @property
     def reads_image_tokens(self) -> bool:
@@ -129,13 +128,15 @@ class Rereading:
         Returns:
             float32 [n, tokens of the answer], natural logarithms of the tokens' probabilities.
         """
+        assert self.pictures.bridge is not None
+        encoder, bridge = self.pictures.encoder, self.pictures.bridge  # what is hidden is not to be remembered
         hide = Hider(self.view, answer.views[image])
         others = list(split(self._image_tokens(answer))) if len(answer.views) > 1 else []
         size = max(1, TOKENS_AT_ONCE // _length(answer))
         said = []
         for begin in range(0, len(masks), size):
             views: list[View] = hide(masks[begin : begin + size])
-            hidden = split(self.bridge(self.encoder(views), prompt=answer.prompt))
+            hidden = split(bridge(encoder(views), prompt=answer.prompt))
             sets = [joined([*others[:image], own, *others[image + 1 :]]) for own in hidden]
             said += self._likelihoods(answer, sets)
         return torch.stack(said).cpu().numpy()
@@ -159,13 +160,14 @@ class Rereading:
             return list(chances.gather(-1, wanted[..., None])[..., 0])
 
     def _image_tokens(self, answer: Answer) -> ImageTokens:
-        return self.bridge(self.encoder(answer.views), prompt=answer.prompt)
+        patches, _ = self.pictures.patches(answer.views)
+        return self.pictures.tokens(patches, answer.prompt)[0]
 
     def _embedded(self, answer: Answer, tokens: ImageTokens) -> Tensor:
         """Prompt and answer [1, tokens, d_llm], but for the last token, which is written and never read."""
-        parts = [self.llm._embed(answer.prompt, tokens)]
+        parts = [self.llm.embed(answer.prompt, tokens)]
         if len(answer.tokens) > 1:
-            parts.append(self.llm._embed_ids([token.id for token in answer.tokens[:-1]]))
+            parts.append(self.llm.embed_ids([token.id for token in answer.tokens[:-1]]))
         return torch.cat(parts, 1)
 
     def _read(self, embeddings: Tensor, answer: Answer, tokens: ImageTokens) -> Tensor:
@@ -186,18 +188,6 @@ def split(tokens: ImageTokens) -> Iterator[ImageTokens]:
         deep = None if tokens.deep is None else tokens.deep[:, start:stop]
         yield ImageTokens(tokens.embeddings[start:stop], (count,), None, deep, tokens.grids[i : i + 1])
         start = stop
-
-
-def joined(parts: Sequence[ImageTokens]) -> ImageTokens:
-    """The other way round."""
-    deep = [part.deep for part in parts if part.deep is not None]
-    return replace(
-        parts[0],
-        embeddings=torch.cat([part.embeddings for part in parts]),
-        counts=tuple(part.counts[0] for part in parts),
-        deep=torch.cat(deep, 1) if deep else None,
-        grids=tuple(grid for part in parts for grid in part.grids),
-    )
 
 
 def _length(answer: Answer) -> int:

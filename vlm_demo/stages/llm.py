@@ -83,7 +83,7 @@ class Llm:
         begun = self.readings.begin(prompt, image_tokens)
         cache, processors, ids = begun.cache, self._processors(), list(prompt.ids)
         with self.guard.computing(cancelled):
-            embeddings = self._embed(prompt, image_tokens)
+            embeddings = self.embed(prompt, image_tokens)
             *others, (start, stop) = begun.pieces
             for first, last in others:
                 self._forward(embeddings[:, first:last], cache, prompt, image_tokens, 0)
@@ -98,7 +98,7 @@ class Llm:
             yield step
             if left > 1:
                 with self.guard.computing(cancelled):
-                    step = self._step(self._embed_ids([step.id]), cache, prompt, image_tokens, processors, ids)
+                    step = self._step(self.embed_ids([step.id]), cache, prompt, image_tokens, processors, ids)
 
     def read(
         self, prompt: Prompt, image_tokens: ImageTokens, answer: Sequence[int], cancelled: Cancelled | None = None
@@ -115,10 +115,10 @@ class Llm:
                 f"holds {self.family.context}: shorten one of them."
             )
         with self.guard.computing(cancelled):
-            embeddings = [self._embed(prompt, image_tokens)]
+            embeddings = [self.embed(prompt, image_tokens)]
             if len(answer) > 1:
                 # The last token is never read: the step before it is the one that writes it.
-                embeddings.append(self._embed_ids(answer[:-1]))
+                embeddings.append(self.embed_ids(answer[:-1]))
             hidden, rows = self._forward(torch.cat(embeddings, 1), None, prompt, image_tokens, len(answer))
             logits = self.family.head(hidden[:, -len(answer) :])[0].float()
             chances = logits.softmax(-1)[torch.arange(len(answer)), torch.as_tensor(answer, device=logits.device)]
@@ -156,18 +156,19 @@ class Llm:
             hidden = self.family.language_model(**inputs).last_hidden_state
         return hidden, recorder.rows()
 
-    def _embed(self, prompt: Prompt, image_tokens: ImageTokens) -> torch.Tensor:
+    def embed(self, prompt: Prompt, image_tokens: ImageTokens) -> torch.Tensor:
         """The prompt's embeddings [1, tokens, d_llm], image tokens in their places if they stand among the words."""
         if not self.family.among_words:
-            return self._embed_ids(prompt.ids)
+            return self.embed_ids(prompt.ids)
         # What stands in the places of image tokens is overwritten; some vocabularies have no row for it.
         replaced = self.family.image_token_id
-        embeddings = self._embed_ids([0 if token == replaced else token for token in prompt.ids])
+        embeddings = self.embed_ids([0 if token == replaced else token for token in prompt.ids])
         positions = torch.as_tensor(prompt.image_positions, device=embeddings.device)
         embeddings[0, positions] = image_tokens.embeddings.to(embeddings.device, embeddings.dtype)
         return embeddings
 
-    def _embed_ids(self, ids: Sequence[int]) -> torch.Tensor:
+    def embed_ids(self, ids: Sequence[int]) -> torch.Tensor:
+        """Embeddings [1, tokens, d_llm] of plain tokens."""
         return self.family.language_model.get_input_embeddings()(torch.tensor([list(ids)], device=self.guard.device))
 
     def _limit(self, prompt: Prompt, max_new_tokens: int | None) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -64,10 +65,12 @@ class Pictures:
                 made = self.bridge(own, cancelled, prompt)
                 self.store.put(key, made, size_of([made.embeddings, made.deep, made.looks]))
             found.append(made)
-        return _joined(found, tuple(names)), known
+        named = [replace(made, names=(name,)) for made, name in zip(found, names, strict=True)]
+        return joined(named), known
 
 
-def _joined(parts: Sequence[ImageTokens], names: tuple[str, ...]) -> ImageTokens:
+def joined(parts: Sequence[ImageTokens]) -> ImageTokens:
+    """The image tokens of some pictures one after the other; they have a name together only if each has one."""
     deep = [part.deep for part in parts if part.deep is not None]
     looks = [part.looks for part in parts if part.looks is not None]
     return ImageTokens(
@@ -76,7 +79,7 @@ def _joined(parts: Sequence[ImageTokens], names: tuple[str, ...]) -> ImageTokens
         looks=torch.cat(looks) if looks else None,
         deep=torch.cat(deep, 1) if deep else None,
         grids=tuple(grid for part in parts for grid in part.grids),
-        names=names,
+        names=tuple(name for part in parts for name in part.names) if all(part.names for part in parts) else (),
     )
 
 

@@ -155,7 +155,8 @@ FAMILIES = {
         "training": """Objectives: patch labels from the exact outlines (`vit`), the next token of the answers, the
 picture being told in words (`read`), the same through the projector alone (`align`), then all of it together
 (`tune`). A few attention heads of the language model are shown where to look: at the things that an answer is about,
-at the things to be counted, at the OCR token that it copies (`vlm_demo/training/gaze.py`).""",
+at the things to be counted, at the OCR token that it copies (`vlm_demo/training/gaze.py`). A stage that the table does
+not show was left out of this training, which then went on from earlier weights (see the command).""",
         "limits": """It knows what it was drawn, and nothing of photographs. It cannot read text without OCR. One
 picture a conversation is what it was trained on. The table says where it errs.""",
     },

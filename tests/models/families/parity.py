@@ -6,6 +6,7 @@ these tests.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -63,17 +64,18 @@ class Both:
         return new[: new.index(end)] if end in new else new
 
 
-class Parity:
-    """Subclasses give ``make`` and ``inputs``."""
+class Parity(ABC):
+    """What every family has to stand."""
 
     @staticmethod
+    @abstractmethod
     def make(folder: Path) -> Path:
-        raise NotImplementedError
+        """Write a tiny checkpoint of the family into ``folder``."""
 
     @staticmethod
+    @abstractmethod
     def inputs(both: Both, pictures: list[Image.Image], text: str) -> dict[str, torch.Tensor]:
         """What plain transformers is given."""
-        raise NotImplementedError
 
     def text_of(self, both: Both, images: int, history: tuple[Turn, ...] = ()) -> str:
         return both.text(QUESTION, images, history)

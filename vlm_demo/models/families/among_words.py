@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from vlm_demo.contracts import ImageTokens, Prompt, View
+from vlm_demo.contracts import View
+from vlm_demo.models.families.usual import Writes
 
 
 class Capped(torch.nn.Module):
@@ -20,21 +21,10 @@ class Capped(torch.nn.Module):
         return (self.head(hidden) / self.cap).tanh() * self.cap
 
 
-class AmongWords:
+class AmongWords(Writes):
     """The plain answers to most of what ``families.Writer`` asks; each family says what is different with it."""
 
-    writes = True
-    as_a_whole = False
-    joint_tiles = False
-    bridge_reads = False
-    sees_ahead = False
-    picture_layers: frozenset[int] = frozenset()
-    matcher = None
-    placeholder: str | None = None
     leading_tokens = 0
-    among_words = True
-    looking: frozenset[torch.nn.Module] | None = None
-    bridge_attentions: frozenset[torch.nn.Module] = frozenset()
 
     def __init__(self, model: Any, language_model: Any) -> None:
         self.model, self.config = model, model.config
@@ -53,6 +43,3 @@ class AmongWords:
 
     def placeholders(self, view: View) -> int | str:
         return sum(len(mosaic.tokens) for mosaic in view.mosaics)
-
-    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
-        return {}

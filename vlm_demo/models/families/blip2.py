@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
-from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt, View
+from vlm_demo.contracts import BridgeNote, Patches, Prompt, View
 from vlm_demo.errors import UnsupportedModel
-from vlm_demo.models.cutting import Cut, whole
 from vlm_demo.models.families import NotApart, blip2_retrieval, blocks
+from vlm_demo.models.families.usual import OneTile, Writes
 
 # What BLIP-2 was evaluated with. Its pictures come before everything, the first token too.
 FALLBACK_TEMPLATE = (
@@ -30,24 +29,20 @@ FALLBACK_TEMPLATE = (
 )
 
 
-class Blip2:
+class Blip2(OneTile, Writes):
     """Adapter of ``Blip2ForConditionalGeneration``; implements ``families.Writer``."""
 
     name = "blip2"
-    writes = True
-    as_a_whole = False
-    joint_tiles = False
-    bridge_reads = False
-    sees_ahead = False
-    picture_layers: frozenset[int] = frozenset()
-    placeholder = None
     fallback_template = FALLBACK_TEMPLATE
     keep_unquantized = ("vision_model", "qformer", "language_projection", "language_model.lm_head")
     leading_tokens = 1  # the Q-Former looks at the CLS token too
-    among_words = True
-    looking = None
 
     def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
+        self._take(model, "look")
+        self.matcher = blip2_retrieval.load(model, folder)
+
+    def _take(self, model: Any, doing: str) -> None:
+        """Name the parts; ``doing`` is what the queries do, in words."""
         self.model, self.config = model, model.config
         self.language_model = model.language_model.base_model
         self.head = model.language_model.get_output_embeddings()
@@ -59,8 +54,7 @@ class Blip2:
         self.tapped = (self.language_model, model.qformer)
         crossing = [layer.crossattention.attention for layer in self.bridge_layers if layer.has_cross_attention]
         self.bridge_attentions = frozenset(crossing)
-        self.note = BridgeNote("Q-Former", f"{self.config.num_query_tokens} queries that look {len(crossing)} times")
-        self.matcher = blip2_retrieval.load(model, folder)
+        self.note = BridgeNote("Q-Former", f"{self.config.num_query_tokens} queries that {doing} {len(crossing)} times")
 
     @staticmethod
     def model_class() -> Any:
@@ -96,13 +90,3 @@ class Blip2:
         projection = self.model.language_projection
         queried = blip2_retrieval.queried(self.model, patches.features)
         return projection(queried.to(projection.weight.dtype))
-
-    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, torch.Tensor]:
-        return {}
-
-    def cut(self, processor: Any, image: Image.Image) -> Cut:
-        return whole(processor, image, self.grid)
-
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        patch = self.config.vision_config.patch_size
-        return height // patch, width // patch

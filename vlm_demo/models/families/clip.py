@@ -6,41 +6,27 @@ language model.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch.nn.functional import normalize
 
-from vlm_demo.contracts import BridgeNote
 from vlm_demo.errors import UnsupportedModel
-from vlm_demo.models.cutting import Cut, whole
+from vlm_demo.models.families.two_towers import TwoTowers
 
 # A text config with this eos_token_id means an old checkpoint: transformers then reads the token with the highest id.
 OLD_EOS = 2
 
 
-class Clip:
+class Clip(TwoTowers):
     """Adapter of ``CLIPModel``; implements ``families.Family`` and is its own ``families.Matcher``."""
 
     name = "clip"
-    writes = False
-    as_a_whole = False
-    joint_tiles = False
-    note = BridgeNote("none", "pictures and texts meet in one space")
     leading_tokens = 1
-    keep_unquantized: tuple[str, ...] = ()
-    parts: tuple[torch.nn.Module, ...] = ()
 
     def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
-        self.model, self.config = model, model.config
-        self.encoder_layers = list(model.vision_model.encoder.layers)
-        self.layers = list(model.text_model.encoder.layers)
-        self.longest = self.config.text_config.max_position_embeddings
-        self.temperature = math.exp(-model.logit_scale.item())
-        self.matcher = self
+        super().__init__(model)
         _check_end(self.config.text_config.eos_token_id, tokenizer, folder.resolve().name)
 
     @staticmethod
@@ -53,11 +39,6 @@ class Clip:
     def check(config: Any) -> None:
         """Every CLIP can be run."""
 
-    def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """The last layer's hidden states, CLS token first."""
-        vision = self.model.vision_model
-        return vision(pixel_values.to(vision.device, vision.dtype)).last_hidden_state
-
     def picture(self, features: torch.Tensor) -> torch.Tensor:
         read = self.model.vision_model.post_layernorm(features[:, 0])
         return normalize(self.model.visual_projection(read).float(), dim=-1)
@@ -68,13 +49,6 @@ class Clip:
 
     def matches(self, features: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> None:
         return None
-
-    def cut(self, processor: Any, image: Image.Image) -> Cut:
-        return whole(processor, image, self.grid)
-
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        patch = self.config.vision_config.patch_size
-        return height // patch, width // patch
 
 
 def _check_end(read: int, tokenizer: Any, shown: str) -> None:

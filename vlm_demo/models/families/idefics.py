@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt, View
 from vlm_demo.errors import UnsupportedModel
-from vlm_demo.models.cutting import Cut, whole
+from vlm_demo.models.families.usual import OneTile, Writes
 
 # What the instructed Idefics was trained with.
 FALLBACK_TEMPLATE = (
@@ -30,23 +29,14 @@ FALLBACK_TEMPLATE = (
 )
 
 
-class Idefics:
+class Idefics(OneTile, Writes):
     """Adapter of ``IdeficsForVisionText2Text``; implements ``families.Writer``."""
 
     name = "idefics"
-    writes = True
-    as_a_whole = False
-    joint_tiles = False
-    bridge_reads = False
-    sees_ahead = False
-    picture_layers: frozenset[int] = frozenset()
-    placeholder = None
-    matcher = None
     fallback_template = FALLBACK_TEMPLATE
     keep_unquantized = ("model.vision_model", "model.gated_cross_attn_layers", "lm_head")
     leading_tokens = 1  # the words look at the CLS token too
     among_words = False
-    bridge_attentions: frozenset[torch.nn.Module] = frozenset()
 
     def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
         self.model, self.config = model, model.config
@@ -105,10 +95,3 @@ class Idefics:
         begun = (torch.tensor(positions)[:, None] >= marks).sum(1)
         seen = torch.nn.functional.one_hot((begun - 1).clamp(min=0), len(marks))
         return {"image_encoder_embeddings": keys, "image_attention_mask": seen[None].to(keys.device)}
-
-    def cut(self, processor: Any, image: Image.Image) -> Cut:
-        return whole(processor, image, self.grid)
-
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        patch = self.config.vision_config.patch_size
-        return height // patch, width // patch

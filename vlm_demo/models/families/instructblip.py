@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 
-from vlm_demo.contracts import BridgeNote, Patches, Prompt
+from vlm_demo.contracts import Patches, Prompt
 from vlm_demo.errors import BadQuestion, UnsupportedModel
-from vlm_demo.models.families import blocks
 from vlm_demo.models.families.blip2 import Blip2
 
 READER = "qformer_tokenizer"
@@ -32,26 +31,13 @@ class InstructBlip(Blip2):
     """Adapter of ``InstructBlipForConditionalGeneration``; implements ``families.Writer``."""
 
     name = "instructblip"
-    matcher = None
     bridge_reads = True
     fallback_template = FALLBACK_TEMPLATE
 
     def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
         from transformers import AutoTokenizer
 
-        self.model, self.config = model, model.config
-        self.language_model = model.language_model.base_model
-        self.head = model.language_model.get_output_embeddings()
-        self.encoder_layers = list(model.vision_model.encoder.layers)
-        self.bridge_layers = list(model.qformer.encoder.layer)
-        self.language_layers = blocks(self.language_model, self.config.text_config.num_hidden_layers)
-        self.context = self.config.text_config.max_position_embeddings
-        self.image_token_id = self.config.image_token_index
-        self.tapped = (self.language_model, model.qformer)
-        crossing = [layer.crossattention.attention for layer in self.bridge_layers if layer.has_cross_attention]
-        self.bridge_attentions = frozenset(crossing)
-        queries = self.config.num_query_tokens
-        self.note = BridgeNote("Q-Former", f"{queries} queries that read the question and look {len(crossing)} times")
+        self._take(model, "read the question and look")
         try:
             reader = AutoTokenizer.from_pretrained(folder / READER, trust_remote_code=False)
         except Exception as error:  # many kinds of missing or damaged file, one meaning

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
-from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt, View
+from vlm_demo.contracts import BridgeNote, Patches, View
 from vlm_demo.errors import UnsupportedModel
-from vlm_demo.models.cutting import Cut, whole
 from vlm_demo.models.families import blocks
+from vlm_demo.models.families.usual import OneTile, Writes
 
 # Vision towers with one fixed square grid, and how many CLS tokens each puts before its patches.
 CLS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
@@ -31,22 +30,11 @@ FALLBACK_TEMPLATE = (
 )
 
 
-class Llava:
+class Llava(OneTile, Writes):
     """Adapter of ``LlavaForConditionalGeneration``; implements ``families.Writer``."""
 
     name = "llava"
-    writes = True
-    as_a_whole = False
-    joint_tiles = False
-    bridge_reads = False
-    sees_ahead = False
-    picture_layers: frozenset[int] = frozenset()
-    placeholder = None
     note = BridgeNote("projector", "each patch through a projector of two layers")
-    matcher = None
-    among_words = True
-    looking = None
-    bridge_attentions: frozenset[torch.nn.Module] = frozenset()
     fallback_template = FALLBACK_TEMPLATE
     # Full module paths: bitsandbytes' short names would match nothing, and the encoder would be quantized silently.
     keep_unquantized: tuple[str, ...] = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
@@ -107,13 +95,3 @@ class Llava:
     def bridge(self, patches: Patches) -> torch.Tensor:
         weight = self.model.model.multi_modal_projector.linear_1.weight
         return self.model.model.multi_modal_projector(patches.features.to(weight.device, weight.dtype))
-
-    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, torch.Tensor]:
-        return {}
-
-    def cut(self, processor: Any, image: Image.Image) -> Cut:
-        return whole(processor, image, self.grid)
-
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        patch = self.config.vision_config.patch_size
-        return height // patch, width // patch

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt
-from vlm_demo.models.cutting import Cut, whole
 from vlm_demo.models.families import NotApart, blocks
 from vlm_demo.models.families.among_words import AmongWords
 from vlm_demo.models.families.masks import seen
+from vlm_demo.models.families.usual import OneTile
 
 # Its checkpoints have none: it was trained on pictures, the first token, one line of text, and the end of the line.
 FALLBACK_TEMPLATE = (
@@ -28,7 +27,7 @@ FALLBACK_TEMPLATE = (
 )
 
 
-class PaliGemma(AmongWords):
+class PaliGemma(OneTile, AmongWords):
     """Adapter of ``PaliGemmaForConditionalGeneration``; implements ``families.Writer``."""
 
     name = "paligemma"
@@ -57,13 +56,6 @@ class PaliGemma(AmongWords):
         """
         if getattr(config.text_config, "attn_logit_softcapping", None) is not None:
             raise NotApart
-
-    def cut(self, processor: Any, image: Image.Image) -> Cut:
-        return whole(processor, image, self.grid)
-
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        patch = self.config.vision_config.patch_size
-        return height // patch, width // patch
 
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """The last layer's hidden states."""

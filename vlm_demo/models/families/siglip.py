@@ -6,39 +6,25 @@ sigmoid(similarity / temperature + bias), whatever the other texts are.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch.nn.functional import normalize, pad
 
-from vlm_demo.contracts import BridgeNote
 from vlm_demo.errors import UnsupportedModel
-from vlm_demo.models.cutting import Cut, whole
+from vlm_demo.models.families.two_towers import TwoTowers
 
 
-class Siglip:
+class Siglip(TwoTowers):
     """Adapter of ``SiglipModel``; implements ``families.Family`` and is its own ``families.Matcher``."""
 
     name = "siglip"
-    writes = False
-    as_a_whole = False
-    joint_tiles = False
-    note = BridgeNote("none", "pictures and texts meet in one space")
     leading_tokens = 0
-    keep_unquantized: tuple[str, ...] = ()
-    parts: tuple[torch.nn.Module, ...] = ()
 
     def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
-        self.model, self.config = model, model.config
-        self.encoder_layers = list(model.vision_model.encoder.layers)
-        self.layers = list(model.text_model.encoder.layers)
-        self.longest = self.config.text_config.max_position_embeddings
-        self.temperature = math.exp(-model.logit_scale.item())
+        super().__init__(model)
         self.padding = tokenizer.pad_token_id or 0
-        self.matcher = self
 
     @staticmethod
     def model_class() -> Any:
@@ -59,11 +45,6 @@ class Siglip:
                 "another one."
             )
 
-    def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        """The last layer's hidden states."""
-        vision = self.model.vision_model
-        return vision(pixel_values.to(vision.device, vision.dtype)).last_hidden_state
-
     def picture(self, features: torch.Tensor) -> torch.Tensor:
         return normalize(self.model.vision_model.head(features).float(), dim=-1)
 
@@ -76,10 +57,3 @@ class Siglip:
     def matches(self, features: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         near = self.picture(features) @ self.texts(ids, mask).T
         return torch.sigmoid(near[0] / self.temperature + self.model.logit_bias.float())
-
-    def cut(self, processor: Any, image: Image.Image) -> Cut:
-        return whole(processor, image, self.grid)
-
-    def grid(self, height: int, width: int) -> tuple[int, int]:
-        patch = self.config.vision_config.patch_size
-        return height // patch, width // patch
