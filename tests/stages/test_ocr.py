@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vlm_demo import Pipeline
 from vlm_demo.contracts import StageEvent
 from vlm_demo.errors import OcrUnavailable, Stopped
-from vlm_demo.stages import ocr
+from vlm_demo.stages import ocr, places
 from vlm_demo.stages.prompt import OCR_HEADER
 
 LINES = ["GREEN MARKET", "Coffee 2.50", "TOTAL 12.50"]
@@ -49,6 +49,47 @@ def test_a_price_stays_on_the_line_of_its_goods() -> None:
     pen = ImageDraw.Draw(image)
     pen.text((340, 20), "7.77", "black", ImageFont.load_default(28))
     assert ocr.read(image).text.split("\n")[0] == "GREEN MARKET 7.77"
+
+
+def test_small_print_is_read_larger_and_told_in_the_pictures_own_pixels() -> None:
+    lines = ["Orange juice 7.35", "Lemon cake"]
+    image = printed(lines, size=9, spacing=16)
+    plain = ocr._read_at(1.0, image, None)
+    result = ocr.read(image)
+    assert result.text.split("\n") == lines
+    assert [word.text for line in plain for word in line] != result.text.split()  # it was needed
+    for word in result.words:
+        x0, y0, x1, y1 = word.box
+        assert y1 - y0 <= 14 and image.crop((x0, y0, x1, y1)).convert("L").getextrema()[0] < 160
+    large = printed(LINES)
+    assert ocr._enlargement(ocr._read_at(1.0, large, None), large.size) == 1
+
+
+def test_letters_wide_apart_are_words_of_their_own() -> None:
+    image = Image.new("RGB", (420, 60), "white")
+    pen = ImageDraw.Draw(image)
+    for i, letter in enumerate("ABCDHK"):
+        pen.text((30 + 62 * i, 15), letter, "black", ImageFont.load_default(26))
+    words = ocr.read(image).words
+    assert [word.text for word in words] == list("ABCDHK")
+    assert all(abs(word.box[0] - 30 - 62 * i) < 6 for i, word in enumerate(words))
+
+
+def test_labels_that_run_upwards_are_read_behind_the_level_lines() -> None:
+    image = Image.new("RGB", (420, 260), "white")
+    image.paste(printed(["Sales by town", "in millions"]))
+    for i, name in enumerate(("Lisbon", "Oslo", "New York")):
+        label = Image.new("RGB", (110, 30), "white")
+        ImageDraw.Draw(label).text((0, 0), name, "black", ImageFont.load_default(22))
+        image.paste(label.rotate(90, expand=True), (60 + 90 * i, 140))
+    result = ocr.read(image)
+    assert result.text.split("\n") == ["Sales by town", "in millions", "Lisbon Oslo New York"]
+    (last,) = [words for words in places.lines(result) if words[0].text == "Lisbon"]
+    assert [[word.text for word in part] for part in places.parts(last)] == [["Lisbon"], ["Oslo"], ["New", "York"]]
+    for i, part in enumerate(places.parts(last)):
+        x0, y0, x1, y1 = places.around(part)
+        assert y1 - y0 > x1 - x0 and 55 + 90 * i < x0 < x1 < 95 + 90 * i
+    assert last[2].box[1] > last[3].box[1]  # "New" stands below "York"
 
 
 def test_nothing_printed_reads_as_nothing() -> None:

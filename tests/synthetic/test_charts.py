@@ -14,6 +14,7 @@ from vlm_demo.synthetic.chart_data import LABELS, NAMES, SERIES
 from vlm_demo.synthetic.chart_sheet import Printed, as_lines, stroke
 from vlm_demo.synthetic.charts import draw_chart
 from vlm_demo.synthetic.phrasings import WAYS
+from vlm_demo.synthetic.printed import texts
 from vlm_demo.synthetic.world import COLOURS, instance_map
 
 KINDS = tuple(NAMES.values())
@@ -151,8 +152,9 @@ def test_what_is_printed_is_in_the_lines_in_reading_order():
 
 
 def test_pieces_of_one_height_join_from_left_to_right():
-    pieces = [Printed(90, 50, 10, "right"), Printed(10, 52, 10, "left"), Printed(10, 70, 10, "below")]
-    assert as_lines(pieces) == ["left right", "below"]
+    pieces = [Printed(90, 50, 10, "right", 20), Printed(10, 52, 10, "left", 20), Printed(10, 70, 10, "below", 20)]
+    assert texts(as_lines(pieces)) == ["left right", "below"]
+    assert as_lines(pieces)[0][1].box == (80, 45, 100, 55)
 
 
 def test_a_stroke_is_as_wide_as_asked():

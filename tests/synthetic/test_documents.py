@@ -1,5 +1,6 @@
 """Documents: what is printed adds up, stands where it is said to stand, and is asked for only where OCR read it."""
 
+import itertools
 import re
 from functools import lru_cache
 
@@ -249,11 +250,15 @@ def test_lines_side_by_side_are_read_as_one_and_things_turn_with_the_page():
     sheet.line(50, [(10, "l", "Tea")], face)
     sheet.line(20, [(390, "r", "right")], face, ["number"])
     sheet.line(21, [(10, "l", "left")], face)
-    assert sheet.texts() == ["left right", "Tea"]
+    assert [[line.text for line in row] for row in sheet.rows()] == [["left", "right"], ["Tea"]]
     things, where = sheet.things()
     assert things[where["number"]].text == "right" and things[where["number"]].box[2] == 390
     for seed in range(30):
-        image, moved = worn(sheet.finished(100), things, np.random.default_rng(seed))
+        image, moved, printed = worn(sheet, 100, things, np.random.default_rng(seed))
+        assert printed["texts"] == ["left right", "Tea"]
+        for word, thing in zip(itertools.chain(*printed["words"]), (moved[2], moved[1], moved[0]), strict=True):
+            assert word.text == thing.text
+            assert np.allclose(word.box, thing.box, atol=0.06 * image.width)
         assert image.mode == "RGB" and len(moved) == 3
         assert np.hypot(*np.subtract(moved[0].centre, moved[2].centre)) == pytest.approx(
             np.hypot(*np.subtract(things[0].centre, things[2].centre)), rel=0.05

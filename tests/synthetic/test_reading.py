@@ -5,27 +5,34 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from vlm_demo.contracts import OcrResult, OcrWord
 from vlm_demo.stages import ocr
 from vlm_demo.synthetic import areas
 from vlm_demo.synthetic.documents import draw_document
+from vlm_demo.synthetic.printed import spelled, texts
 from vlm_demo.synthetic.reading import Cache, harvest, imitate_ocr
 
 PAGE = [f"Article number {n} costs {n}.{n}5 today, TOTAL: {n * 7},90" for n in range(10, 40)]
+PRINTED = [spelled(text, (10, 20 * row, 10 + 8 * len(text), 20 * row + 12)) for row, text in enumerate(PAGE)]
+
+
+def _imitated(seed, lines=PRINTED):
+    return texts(imitate_ocr(lines, np.random.default_rng(seed)))
 
 
 def test_the_same_seed_reads_the_same():
     for seed in range(5):
-        assert imitate_ocr(PAGE, np.random.default_rng(seed)) == imitate_ocr(PAGE, np.random.default_rng(seed))
+        assert _imitated(seed) == _imitated(seed)
 
 
 def test_some_pages_are_flawless_and_most_lines_are_right():
-    pages = [imitate_ocr(PAGE, np.random.default_rng(seed)) for seed in range(200)]
+    pages = [_imitated(seed) for seed in range(200)]
     assert 0.12 < np.mean([page == PAGE for page in pages]) < 0.45
     assert 0.55 < np.mean([line in page for page in pages for line in PAGE]) < 0.9
 
 
 def test_the_mistakes_are_those_of_tesseract():
-    lines = [line for seed in range(300) for line in imitate_ocr(PAGE, np.random.default_rng(seed))]
+    lines = [line for seed in range(300) for line in _imitated(seed)]
     wrong = [line for line in lines if line not in PAGE]
     text = "\n".join(wrong)
     assert any("costs 1" in line and "1.15" not in line and "115" in line for line in wrong)  # a lost point
@@ -34,8 +41,25 @@ def test_the_mistakes_are_those_of_tesseract():
     assert all(line == line.strip() and "\n" not in line and line for line in lines)
 
 
+def test_a_word_stays_where_it_was_printed_whatever_is_read_for_it():
+    found = 0
+    for seed in range(60):
+        for line in imitate_ocr(PRINTED, np.random.default_rng(seed)):
+            for word in line:
+                row = PRINTED[round(word.box[1] / 20)]
+                assert word.box[1] % 20 == 0 and word.box[0] < word.box[2]
+                if word.text in ("Article", "number", "costs", "today,", "TOTAL:"):
+                    (printed,) = (own for own in row if own.text == word.text)
+                    assert np.allclose(printed.box, word.box, atol=1)
+                    found += word.confidence < 100
+    assert found > 2000
+
+
 def test_rules_of_dashes_are_mostly_not_seen():
-    kept = [len(imitate_ocr(["Tea 1.00", "-" * 30], np.random.default_rng(seed))) > 1 for seed in range(200)]
+    kept = [
+        len(_imitated(seed, [spelled(text, (0, 0, 90, 9)) for text in ("Tea 1.00", "-" * 30)])) > 1
+        for seed in range(200)
+    ]
     assert 0.05 < np.mean(kept) < 0.5
 
 
@@ -44,7 +68,8 @@ def test_a_harvest_gives_its_pictures_back_and_goes_on_where_it_stopped(tmp_path
 
     def read(image):
         seen.append(np.asarray(image))
-        return SimpleNamespace(text=f"picture {len(seen)}\nof {image.width}")
+        words = (OcrWord("picture", (1, 2, 30, 9), 90.0), OcrWord(f"{len(seen)}", (40, 2, 50, 9), 90.0))
+        return OcrResult(f"picture {len(seen)}\nof", (*words, OcrWord("of", (1, 12, 9, 19), 90.0)), 0.1)
 
     monkeypatch.setattr(ocr, "read", read)
     monkeypatch.setitem(areas.AREAS, "documents", SimpleNamespace(draw=draw_document))
@@ -56,7 +81,8 @@ def test_a_harvest_gives_its_pictures_back_and_goes_on_where_it_stopped(tmp_path
     assert len(cache) == 4
     for seed in range(8):
         picture, lines = cache.pick(np.random.default_rng(seed))
-        number = int(lines[0].split()[1])
+        assert lines[1] == [OcrWord("of", (1, 12, 9, 19), 90.0)]
+        number = int(lines[0][1].text)
         assert np.array_equal(np.asarray(picture.image), seen[number - 1])
         assert lines[1] == f"of {picture.image.width}"
     first = json.loads((tmp_path / "documents.jsonl").read_text().splitlines()[0])

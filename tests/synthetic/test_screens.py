@@ -14,6 +14,7 @@ from PIL import Image
 from tests.synthetic.colours import colour_distance
 from vlm_demo.synthetic import screen_questions
 from vlm_demo.synthetic.phrasings import WAYS, phrasings
+from vlm_demo.synthetic.printed import texts
 from vlm_demo.synthetic.screen_html import compose, read_rendered, truth
 from vlm_demo.synthetic.screen_sheet import lines
 from vlm_demo.synthetic.screens import COMPONENTS, component, draw_screen
@@ -148,15 +149,17 @@ def test_one_of_tabs_navigation_items_and_radio_buttons_is_selected():
 
 
 def test_printed_lines_run_from_the_top_and_from_the_left():
-    assert lines([(50, 0, 90, 10, "b"), (0, 2, 40, 12, "a"), (0, 30, 10, 40, "c")]) == ["a b", "c"]
+    found = lines([(50, 0, 90, 10, "b d"), (0, 2, 40, 12, "a"), (0, 30, 10, 40, "c")])
+    assert texts(found) == ["a b d", "c"]
+    assert [word.box for word in found[0]] == [(0, 2, 40, 12), (50, 0, 63, 10), (77, 0, 90, 10)]
     for picture in SCREENS:
-        texts = picture.facts["texts"]
+        printed = picture.facts["texts"]
         for thing in picture.things:
             if thing.shape in ("button", "tab", "chip", "navigation item", "checkbox", "app bar"):
-                assert any(thing.text in line for line in texts), (thing, texts)
+                assert any(thing.text in line for line in printed), (thing, texts)
         tabs = sorted((t.centre[0], t.text) for t in picture.things if t.shape == "tab")
         if tabs:
-            assert any(" ".join(text for _, text in tabs) in line for line in texts)
+            assert any(" ".join(text for _, text in tabs) in line for line in printed)
 
 
 def test_every_kind_of_question_is_asked(asked):
@@ -273,6 +276,7 @@ def test_a_rendered_folder_is_read_back(tmp_path):
     Image.new("RGB", (100, 50), "white").save(tmp_path / "a.png")
     (picture,) = read_rendered(tmp_path)
     assert picture.things[0].box == (0, 0, 50, 30) and picture.things[0].traits == ("selected",)
+    assert [word.box[0] for word in picture.facts["words"][0]] == [words[0][0] - 10, words[1][0] - 10]
     assert picture.facts["texts"] == ["Home Mail"] and picture.facts["sure"] == {0: "indicator"}
     cut = {**told, "words": [*words, [100, 50, 130, 60, "cut"]]}
     over = {**told, "things": [*held, thing | {"box": [50, 30, 80, 55], "states": []}]}

@@ -1,5 +1,6 @@
 """Who sees whom in the Q-Former, what its passes have to do with transformers' own, and that the recipe runs."""
 
+import copy
 import math
 
 import pytest
@@ -197,6 +198,7 @@ def test_a_wrong_caption_lowers_the_probability_of_a_match(model, tokenizer):
         first = first or {key: float(value.detach()) for key, value in losses.items()}
     assert losses["itm"] < 0.7 * first["itm"] and losses["itc"] < first["itc"] and losses["lm"] < 0.5 * first["lm"]
     assert losses["gaze"] < 0.9 * first["gaze"] and losses["words"] < 0.7 * first["words"]
+    assert losses["doubt"] < 0.5 * first["doubt"] and losses["pointed"] < 0.9 * first["pointed"]
     with torch.no_grad():
         features = model.retrieval.vision_model(as_pixel_values(batch["pixels"])).last_hidden_state
         judged, _ = model.joint(features, [batch["full"][:, 0], batch["full"][:, 1]], ("itm", "itm"))
@@ -220,6 +222,24 @@ def test_a_query_pays_for_what_its_first_head_gives_to_other_cells():
     assert float(cell_gaze({0: weights, 1: weights.flip(1)})) == pytest.approx(
         math.log((1 + patches) / 4) / 2, abs=1e-3
     )
+
+
+def test_the_changed_words_are_those_between_what_both_texts_share():
+    true = torch.tensor([[1, 5, 6, 7, 2, 0], [1, 5, 6, 7, 2, 0], [1, 5, 5, 2, 0, 0], [1, 5, 6, 2, 0, 0]])
+    wrong = torch.tensor([[1, 5, 9, 7, 2, 0], [1, 5, 8, 9, 7, 2], [1, 5, 2, 0, 0, 0], [1, 5, 6, 2, 0, 0]])
+    told = qformer.changed(true, wrong, 0).int().tolist()
+    assert told == [[0, 0, 1, 0, 0, 0], [0, 0, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0]]
+
+
+def test_a_word_pays_for_what_it_gives_to_queries_that_do_not_show_it():
+    q, texts = qformer.QUERIES, [torch.tensor([[1, 30, 2]]), torch.tensor([[40, 2]])]
+    told, shown = torch.full((1, q, 2), -1), torch.zeros(1, q, dtype=torch.bool)
+    told[0, 3, 1], told[0, 4, 0], told[0, 5, 0] = 30, 30, 40
+    shown[0, 3:5] = True  # nothing is seen in cell 5
+    weights = torch.zeros(1, 2, 2 * q + 5, 2 * q + 5)
+    weights[0, 1, 2 * q + 1, 3], weights[0, 1, 2 * q + 1, 4] = 0.25, 0.25
+    weights[0, 1, 2 * q + 1, q + 3] = 0.5  # a query of the other text
+    assert float(qformer.word_gaze(weights, texts, shown, told)) == pytest.approx(math.log(2), abs=1e-3)
 
 
 def test_a_cell_is_named_after_what_covers_most_of_it(tokenizer):
@@ -263,6 +283,25 @@ def test_the_recipe_trains_each_part_in_its_stage_alone(start, tmp_path, monkeyp
     model, _ = blip2.load_latest(tmp_path)
     assert all(torch.equal(value, two[key]) for key, value in model.state_dict().items())
     assert model.generator.qformer is model.retrieval.qformer
+
+
+def test_an_exported_bridge_goes_on_around_another_language_model(model, tokenizer, tmp_path):
+    model.temperature.log_scale.data.fill_(3.0)
+    blip2.save(model, tokenizer, tmp_path)
+    torch.manual_seed(1)
+    text = LlamaConfig(vocab_size=len(tokenizer) + 5, pad_token_id=0, **SMALL)
+    tokenizer = copy.deepcopy(tokenizer)
+    tokenizer.add_tokens([f"new {i}" for i in range(5)])
+    made = qformer.build(tokenizer, CLIPVisionConfig(**SMALL, image_size=32, patch_size=16), text)
+    begun = {key: value.clone() for key, value in made.state_dict().items()}
+    blip2.take_over(made, tmp_path)
+    words = "retrieval.embeddings.word_embeddings.weight"
+    for key, value in model.float().state_dict().items():
+        if "language_model" in key:
+            assert torch.equal(made.state_dict()[key], begun[key])
+        else:
+            assert torch.equal(made.state_dict()[key][: len(value)] if key == words else made.state_dict()[key], value)
+    assert torch.equal(made.state_dict()[words][-5:], begun[words][-5:])
 
 
 def test_both_classes_load_one_checkpoint(model, tokenizer, tmp_path):

@@ -1,13 +1,17 @@
 """The gaze: targets lie where the truth is, the loss sees exactly the attention they name, and it can be learnt."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from vlm_demo.evaluation.answers import matches
+from vlm_demo.stages.places import marked
 from vlm_demo.stages.prompt import OCR_HEADER
 from vlm_demo.synthetic.asking import Question
 from vlm_demo.synthetic.charts import draw_chart
+from vlm_demo.synthetic.printed import spelled
 from vlm_demo.synthetic.questions import ask, transcript
 from vlm_demo.synthetic.receipts import draw_receipt
 from vlm_demo.synthetic.scenes import draw_scene
@@ -26,7 +30,7 @@ from vlm_demo.training.gaze import (
 )
 from vlm_demo.training.llava import build
 from vlm_demo.training.packing import IGNORED, Packer, block_mask, collate
-from vlm_demo.training.patches import COLOUR_INDEX, GRID, SHAPE_INDEX, Places, patch_labels, places
+from vlm_demo.training.patches import COLOUR_INDEX, GRID, SHAPE_INDEX, Places, patch_boxes, patch_labels, places
 
 
 def test_a_short_answer_looks_at_patches_of_the_right_colour(tokenizer):
@@ -107,32 +111,44 @@ def test_a_copied_answer_points_at_its_own_tokens_in_the_text(tokenizer):
         picture = draw_receipt(rng)
         read = list(picture.facts["texts"])
         questions = [*ask(picture, 6, rng, read), transcript(read, rng)]
-        packed = Packer(tokenizer, 0).pack(questions, read, rng)
+        pieces = marked(picture.facts["words"], patch_boxes(picture.image.size)) if seed % 2 else _plain(read)
+        packed = Packer(tokenizer, 0).pack(questions, pieces, rng)
         pointing = [row[0] for row in packed.gaze["source"]]
         assert pointing
         for at, _, source in packed.gaze["source"]:
             said, there = (tokenizer.decode([i]).strip() for i in (packed.labels[at], packed.ids[source]))
             # One may have been merged with a neighbour that the other lacks.
             assert said in there or there in said
-        lines = tokenizer.decode(packed.ids[packed.blocks == 0]).split("\n")
+        lines = re.sub(r"<.at\d+.>", "", tokenizer.decode(packed.ids[packed.blocks == 0])).split("\n")
         assert lines[0].endswith(OCR_HEADER) and lines[1] == read[0]
 
 
-def test_a_label_looks_at_the_bar_that_it_names_and_its_words_count_themselves(tokenizer):
-    read = ["Sales by town", "Rome Oslo Lima", "Lima Lima"]
+def test_a_label_looks_at_the_bar_that_it_names(tokenizer):
+    read = _plain(["Sales by town", "Rome Oslo Lima", "Lima Lima"])
     bars = Places(np.array([0, 1, -1, 2]), [[0], [1], [3]], [(0, 0)] * 3, ["Rome", "Oslo", "Lima"])
     packed = Packer(tokenizer, 4).pack([], read, np.random.default_rng(0), bars)
     text = [tokenizer.decode([i]) for i in packed.ids]
     named = {"".join(text[at : at + 4]).strip()[:4]: patch - 2 for at, _, patch in packed.gaze["things"]}
     assert named == {"Rome": 0, "Oslo": 1}  # three say Lima
-    line = tokenizer.decode(packed.ids).index("Rome")
-    ranks = {}
-    for at, part, target in packed.gaze["rank"]:
-        ranks.setdefault(at, {})[part] = target
-    words = [at for at in ranks if line <= len("".join(text[:at]).strip()) + 1 and text[at].strip()]
-    of_line = [at for at in words if "".join(text[:at]).count("\n") == 2]
-    assert [len(ranks[at]) for at in of_line] == [1, 2, 3]
-    assert all(list(ranks[at].values()) == of_line[: len(ranks[at])] for at in of_line)
+
+
+def test_a_mark_and_the_token_behind_it_look_at_its_patch(tokenizer):
+    words = [spelled("Tea", (0, 0, 30, 10)) + spelled("1.00", (70, 0, 100, 10)), spelled("Total", (60, 90, 100, 100))]
+    pieces = marked(words, patch_boxes((100, 100)))
+    packed = Packer(tokenizer, GRID * GRID).pack([], pieces, np.random.default_rng(0), Places(None, [], [], []))
+    told = {}
+    for at, part, patch in packed.gaze["place"]:
+        told.setdefault(patch - 2, []).append(tokenizer.decode([packed.ids[at]]))
+        assert part == 0
+    middles = {
+        0 * GRID + int(0.15 * GRID): "Tea",
+        0 * GRID + int(0.85 * GRID): "1",
+        13 * GRID + int(0.8 * GRID): "Total",
+    }
+    assert set(told) == set(middles)
+    for patch, (mark, behind) in told.items():
+        assert mark == f"<|at{patch}|>" and middles[patch].startswith(behind.strip())
+    assert not Packer(tokenizer, 0).pack([], pieces, np.random.default_rng(0)).gaze["place"]  # there is no picture
 
 
 def test_the_exercise_repeats_its_tokens(tokenizer):
@@ -141,6 +157,10 @@ def test_the_exercise_repeats_its_tokens(tokenizer):
     assert len(said) == 41 and said[-1] == tokenizer.eos_token_id
     assert all(packed.labels[at] == packed.ids[source] for at, _, source in packed.gaze["source"])
     assert all(packed.ids[at + 1] == packed.labels[at] for at, _, _ in packed.gaze["source"])
+
+
+def _plain(lines):
+    return [("ocr", "\n".join(lines))]
 
 
 def _attention(tokenizer, packed):
@@ -152,7 +172,7 @@ def _attention(tokenizer, packed):
 
 
 def test_the_loss_reads_the_share_that_the_named_head_gives(tokenizer):
-    read = ["MARIO'S 24", "TOTAL 12.50"]
+    read = _plain(["MARIO'S 24", "TOTAL 12.50"])
     questions = [Question("total", "What is the total?", "12.50", looks=((0, (0, 1)),), copied="12.50")]
     two = Places(np.array([0, 0, 1, -1]), [[0, 1], [2]], [(0, 0), (0, 1)], ["", "TOTAL"])
     packed = Packer(tokenizer, 4).pack(questions, read, np.random.default_rng(0), two)
@@ -180,7 +200,7 @@ def test_the_loss_reads_the_share_that_the_named_head_gives(tokenizer):
 
 
 def test_heads_learn_to_look_where_they_are_told(tokenizer):
-    read = ["MARIO'S 24", "1 Milk 3.20", "TOTAL 12.50", "CASH 20.00"]
+    read = _plain(["MARIO'S 24", "1 Milk 3.20", "TOTAL 12.50", "CASH 20.00"])
     questions = [Question("total", "What is the total?", "12.50", copied="12.50")]
     packed = Packer(tokenizer, 0).pack(questions, read, np.random.default_rng(0))
     model, batch = _attention(tokenizer, packed)

@@ -116,5 +116,20 @@ def test_the_recipe_trains_the_gated_layers_alone(tmp_path, tokenizer):
     assert idefics.train(tmp_path, 0.06, 3, "cpu", 1, True, start) == done
 
 
+def test_exported_gated_layers_are_gone_on_from(tmp_path, tokenizer):
+    torch.manual_seed(0)
+    llava.save(llava.build(tokenizer), tokenizer, tmp_path / "start")
+    idefics.train(tmp_path, 0.05, 3, "cpu", 1, False, tmp_path / "start")
+    model, _ = idefics.load_latest(tmp_path)
+    _open(model)
+    idefics.save(model, tokenizer, tmp_path / "out")
+    idefics.train(tmp_path / "next", 0.01, 3, "cpu", 1, False, tmp_path / "start", tmp_path / "out")
+    gone_on, _ = idefics.load_latest(tmp_path / "next")
+    opened = [value for key, value in gone_on.state_dict().items() if "alpha" in key]
+    assert all((value - 1).abs().max() < 0.1 for value in opened)
+    with pytest.raises(ValueError, match="gated"):
+        idefics.train(tmp_path / "no", 0.01, 3, "cpu", 1, False, tmp_path / "start", tmp_path / "start")
+
+
 def model_config(start):
     return LlavaConfig.from_pretrained(start)

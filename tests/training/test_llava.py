@@ -5,7 +5,8 @@ import torch
 from transformers import AutoModelForImageTextToText
 
 from vlm_demo.training import llava
-from vlm_demo.training.patches import IMAGE_SIZE, PATCH_SIZE
+from vlm_demo.training.patches import GRID, IMAGE_SIZE, PATCH_SIZE
+from vlm_demo.training.tokenizer import train_tokenizer
 
 PARTS = {"vision_tower": "vit", "projector": "bridge", "language_model": "writer", "lm_head": "writer"}
 
@@ -53,3 +54,34 @@ def test_a_saved_checkpoint_is_transformers_own_and_can_be_gone_on_from(run, tmp
     same = [key for key in state if torch.allclose(begun[key].float(), state[key], atol=1e-6)]
     assert {part for key in same for name, part in PARTS.items() if name in key} == {"vit", "writer"}
     assert llava.build(tokenizer, "linear").config.projector_hidden_act == "linear"
+
+
+def test_a_checkpoint_without_marks_gets_them_and_may_keep_its_encoder(run, tokenizer, tmp_path):
+    folder, _ = run
+    model, _ = llava.load_latest(folder, 3)
+    plain = train_tokenizer(seed=1, pictures=60)
+    rows = len(plain)
+    model.resize_token_embeddings(rows, mean_resizing=False)
+    llava.save(model, plain, tmp_path / "old")
+    done = llava.train(tmp_path / "next", 0.05, 3, "cpu", 1, False, tmp_path / "old", ("tune",), keep_encoder=True)
+    assert done["tune"]["steps"]
+    trained, known = llava.load_latest(tmp_path / "next", 3)
+    assert known.get_vocab() == tokenizer.get_vocab()
+    assert _changed(model.float().state_dict(), trained.state_dict()) == {"bridge", "writer"}
+
+
+@torch.no_grad()
+def test_a_mark_begins_as_what_the_image_tokens_of_its_patch_have_in_common(tokenizer):
+    torch.manual_seed(0)
+    model = llava.build(tokenizer)
+    words = model.get_input_embeddings().weight
+    others, spread = words[: -GRID * GRID].clone(), words.std()
+    pixels = torch.randn(8, 3, IMAGE_SIZE, IMAGE_SIZE)
+    llava.give_places(model, tokenizer, pixels)
+    image_tokens = model.get_image_features(pixel_values=pixels).pooler_output
+    told = torch.stack(list(image_tokens)).mean(0)
+    marks = words[[tokenizer.convert_tokens_to_ids(f"<|at{patch}|>") for patch in range(GRID * GRID)]]
+    assert torch.equal(words[: -GRID * GRID], others)
+    assert abs(float(marks.std() / spread) - 1) < 0.05
+    near = torch.nn.functional.cosine_similarity(marks[:, None], (told - told.mean(0))[None], dim=-1)
+    assert torch.equal(near.argmax(1), torch.arange(GRID * GRID))

@@ -17,7 +17,14 @@ def _packed(tokenizer, read, seed=0):
     return Packer(tokenizer, 4).pack(questions, read, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("read", [None, ["MARIO'S 24", "TOTAL 12.50"]])
+@pytest.mark.parametrize(
+    "read",
+    [
+        None,
+        [("ocr", "MARIO'S 24\nTOTAL 12.50")],
+        [("place", "<|at7|>"), ("ocr", "TOTAL"), ("place", "<|at12|>"), ("ocr", " 12.50"), ("ocr", "\n"), ("ocr", "x")],
+    ],
+)
 def test_each_block_is_the_chat_template_around_its_question(tokenizer, read):
     packed = _packed(tokenizer, read)
     prefix = packed.ids[packed.blocks == 0]
@@ -26,7 +33,7 @@ def test_each_block_is_the_chat_template_around_its_question(tokenizer, read):
     question = tokenizer.decode(first[: cut - 1])
     assert question.split("\n")[0] == "How many circles are there?"
     assert question.split("\n")[1:] in ([], [EVIDENCE_RULE])
-    header = f"{OCR_HEADER}\n" + "\n".join(read) + "\n\n" if read else ""
+    header = f"{OCR_HEADER}\n" + "".join(text for _, text in read) + "\n\n" if read else ""
     messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": header + question}]}]
     text = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
     whole = tokenizer(text.replace("<image>", "<image>" * 4), add_special_tokens=False).input_ids

@@ -12,6 +12,7 @@ from PIL import Image
 
 from vlm_demo.synthetic.chart_data import NAMES, ROUND, Chart
 from vlm_demo.synthetic.chart_sheet import Printed, as_lines
+from vlm_demo.synthetic.printed import texts
 from vlm_demo.synthetic.world import Picture, Thing
 
 SHAPE = {
@@ -100,7 +101,7 @@ def as_picture(
     ``facts``: ``chart`` (what it is called), ``labels`` and ``series`` as printed, ``values`` [series][label],
     ``cells`` (series and label of each thing, label -1 for a whole series), ``printed`` (the value of each thing as
     printed, or ""), ``lying``, ``legend``, ``title``, ``titles`` (of the label and of the value axis), ``ticks`` (value
-    and text), ``pixel`` (what one pixel of the picture is worth on the value axis), ``texts``.
+    and text), ``pixel`` (what one pixel of the picture is worth on the value axis), ``words``, ``texts``.
     """
     things = []
     for mark in marks:
@@ -109,6 +110,7 @@ def as_picture(
         colour = chart.colours[mark.series][mark.label]
         things.append(Thing(SHAPE[chart.kind], colour, np.asarray(mark.outline, dtype=float), text=" / ".join(words)))
     span = float(chart.values.sum()) if chart.kind in ROUND else chart.high - chart.low
+    lines = as_lines(printed)
     facts: dict[str, Any] = {
         "chart": NAMES[chart.kind],
         "labels": list(chart.labels),
@@ -122,6 +124,7 @@ def as_picture(
         "titles": (chart.label_title, chart.value_title),
         "ticks": [(value, chart.written(value)) for value in ticks],
         "pixel": span / length,
-        "texts": as_lines(printed),
+        "words": lines,
+        "texts": texts(lines),
     }
     return Picture("charts", image, tuple(things), facts)

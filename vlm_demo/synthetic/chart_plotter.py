@@ -209,14 +209,16 @@ class Plotter:
         return [Mark(i, j, ring + middle) for j, middle in enumerate(middles)]
 
     def printed(self) -> list[Printed]:
-        """The level words and where they stand."""
+        """The words that are level or run upwards, and where they stand."""
         found = []
         for text in self.figure.findobj(Text):
-            if text.get_text() and text.get_visible() and text.get_rotation() == 0:
+            if text.get_text() and text.get_visible() and text.get_rotation() in (0, 90):
                 box = text.get_window_extent()
                 middle = (box.x0 + box.x1) / 2, self.size[1] - (box.y0 + box.y1) / 2
                 if 0 < middle[0] < self.size[0] and 0 < middle[1] < self.size[1]:
-                    found.append(Printed(*middle, self.pixels, text.get_text()))
+                    turned = text.get_rotation() == 90
+                    high = box.height if turned else self.pixels
+                    found.append(Printed(*middle, high, text.get_text(), box.width, turned))
         return found
 
     def _down(self, points: np.ndarray) -> np.ndarray:

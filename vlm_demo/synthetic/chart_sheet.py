@@ -9,30 +9,42 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
+from vlm_demo.contracts import OcrWord
+from vlm_demo.stages.places import in_rows
 from vlm_demo.synthetic.fonts import font
+from vlm_demo.synthetic.printed import spelled, upwards
 
 Point = tuple[float, float]
 Colour = tuple[int, int, int]
 
 
 class Printed(NamedTuple):
-    """Words with the middle of their box and their height, in pixels."""
+    """Words with the middle of their box, its height and its width, in pixels; ``turned`` ones run upwards."""
 
     x: float
     y: float
     height: float
     words: str
+    width: float
+    turned: bool = False
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """x0, y0, x1, y1."""
+        across, down = self.width / 2, self.height / 2
+        return self.x - across, self.y - down, self.x + across, self.y + down
 
 
-def as_lines(printed: Sequence[Printed]) -> list[str]:
-    """The words in lines from the top, the pieces of one line joined by a space."""
+def as_lines(printed: Sequence[Printed]) -> list[list[OcrWord]]:
+    """The words in lines from the top, in each from the left; those that run upwards come last, as OCR gives them."""
     lines: list[list[Printed]] = []
-    for piece in sorted(printed, key=lambda p: p.y):
+    for piece in sorted((p for p in printed if not p.turned), key=lambda p: p.y):
         if lines and abs(piece.y - lines[-1][0].y) < 0.45 * min(piece.height, lines[-1][0].height):
             lines[-1].append(piece)
         else:
             lines.append([piece])
-    return [" ".join(piece.words for piece in sorted(line)) for line in lines]
+    level = [[word for piece in sorted(line) for word in spelled(piece.words, piece.box)] for line in lines]
+    return level + in_rows([upwards(piece.words, piece.box) for piece in printed if piece.turned])
 
 
 class Sheet:
@@ -70,7 +82,7 @@ class Sheet:
     def text(self, x: float, y: float, words: str, ink: Colour, family: str, size: int, anchor="mm", turn=0) -> None:
         """Words at a place, as `PIL` anchors them; ``turn`` degrees against the clock about the anchor's corner.
 
-        Only level words are remembered: OCR does not read the others.
+        Level words and those that run upwards are remembered: OCR does not read the others.
         """
         face = font(family, size * self.scale)
         x0, y0 = x * self.scale, y * self.scale
@@ -78,7 +90,8 @@ class Sheet:
             self.draw.text((x0, y0), words, fill=ink, font=face, anchor=anchor)
             width = _width(words, family, size)
             middle = x + width * {"l": 0.5, "m": 0.0, "r": -0.5}[anchor[0]]
-            self.printed.append(Printed(middle, y + size * {"a": 0.6, "m": 0.0, "b": -0.5}[anchor[1]], size, words))
+            down = y + size * {"a": 0.6, "m": 0.0, "b": -0.5}[anchor[1]]
+            self.printed.append(Printed(middle, down, size, words, width))
             return
         left, top, right, bottom = face.getbbox(words)
         mask = Image.new("L", (int(right - left) + 2, int(bottom - top) + 2), 0)
@@ -87,6 +100,10 @@ class Sheet:
         across = {"l": 0, "m": mask.width / 2, "r": mask.width}[anchor[0]]
         down = {"a": 0, "m": mask.height / 2, "b": mask.height}[anchor[1]]
         self.image.paste(ink, (round(x0 - across), round(y0 - down)), mask)
+        if turn == 90:
+            wide, high = mask.width / self.scale, mask.height / self.scale
+            left, top = (x0 - across) / self.scale, (y0 - down) / self.scale
+            self.printed.append(Printed(left + wide / 2, top + high / 2, high, words, wide, True))
 
 
 @lru_cache(maxsize=4096)

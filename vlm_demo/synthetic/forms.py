@@ -68,7 +68,7 @@ def draw_form(rng: np.random.Generator, held_out: bool = False) -> Picture:
     """A form.
 
     ``facts``: ``type``, ``title``, ``fields`` (name in FIELDS → value as printed), ``ticks`` (label → ticked);
-    ``where`` (by those names, and ``tick`` and the label) and ``texts`` as of a receipt.
+    ``where`` (by those names, and ``tick`` and the label) and ``words``, ``texts`` as of a receipt.
     """
     family = HELD_OUT_FAMILY if held_out else str(pick(rng, ["sans", "sans", "serif", "times", "mono"]))
     filled = family if held_out else str(pick(rng, [family, family, "mono", "times"]))
@@ -139,8 +139,8 @@ def draw_form(rng: np.random.Generator, held_out: bool = False) -> Picture:
     y += margin + step * float(rng.uniform(0, 2))
     things, where = sheet.things()
     things, where = _with_boxes(things, where, size, side)
-    image, moved = worn(sheet.finished(y), things, rng)
-    return Picture("documents", image, moved, facts | {"where": where, "texts": sheet.texts()})
+    image, moved, printed = worn(sheet, y, things, rng)
+    return Picture("documents", image, moved, facts | {"where": where} | printed)
 
 
 def _tick(sheet: Sheet, x: float, y: float, side: float, mark: int, pen) -> None:

@@ -58,7 +58,7 @@ def draw_invoice(rng: np.random.Generator, held_out: bool = False) -> Picture:
 
     ``facts``: ``type``; as printed, ``seller``, ``number``, ``date``, ``total``, and where there are such ``buyer``,
     ``due date``, ``phone``, ``tax``, ``subtotal``, ``iban``, ``order number``; ``items``, ``currency``, ``where`` and
-    ``texts`` as of a receipt.
+    ``words``, ``texts`` as of a receipt.
     """
     region = str(rng.choice(["europe", "us", "uk", "malaysia"], p=[0.4, 0.27, 0.2, 0.13]))
     money = currency(rng, region)
@@ -300,5 +300,5 @@ def draw_invoice(rng: np.random.Generator, held_out: bool = False) -> Picture:
         y += step
     y += margin + step * float(rng.uniform(0, 6))
     things, where = sheet.things()
-    image, moved = worn(sheet.finished(y), things, rng)
-    return Picture("documents", image, moved, facts | {"where": where, "texts": sheet.texts()})
+    image, moved, printed = worn(sheet, y, things, rng)
+    return Picture("documents", image, moved, facts | {"where": where} | printed)

@@ -57,7 +57,7 @@ def draw_letter(rng: np.random.Generator, held_out: bool = False) -> Picture:
 
     ``facts``: ``type``; as printed, ``sender`` (the firm of the letterhead, or else who signs), ``recipient``,
     ``date``, ``salutation``, ``closing``, ``signer``, and where there are such ``subject``, ``phone``, ``number``;
-    ``where`` and ``texts`` as of a receipt.
+    ``where`` and ``words``, ``texts`` as of a receipt.
     """
     region = str(pick(rng, REGIONS))
     family = HELD_OUT_FAMILY if held_out else str(pick(rng, ["sans", "serif", "times", "times", "mono"]))
@@ -187,8 +187,8 @@ def draw_letter(rng: np.random.Generator, held_out: bool = False) -> Picture:
         y += step
     y += margin + step * float(rng.uniform(0, 7))
     things, where = sheet.things()
-    image, moved = worn(sheet.finished(y), things, rng)
-    return Picture("documents", image, moved, facts | {"where": where, "texts": sheet.texts()})
+    image, moved, printed = worn(sheet, y, things, rng)
+    return Picture("documents", image, moved, facts | {"where": where} | printed)
 
 
 def _wrapped(text: str, face, width: float) -> list[str]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from vlm_demo.contracts import OcrWord
+from vlm_demo.synthetic.printed import spelled, texts
 from vlm_demo.synthetic.world import Thing, drawn_colour
 
 Piece = tuple[float, str, str]  # x, anchor "l", "m" or "r", text
@@ -32,11 +35,13 @@ def least_width(pieces: Sequence[Piece], face: ImageFont.FreeTypeFont) -> float:
 
 @dataclass(frozen=True)
 class Printed:
-    """One line of one block: its text, its box in pixels, and the names of the facts that stand in it."""
+    """One line of one block: its text, its box in pixels, the names of the facts that stand in it, and where each of
+    its pieces begins and ends."""
 
     text: str
     box: tuple[float, float, float, float]
     roles: tuple[str, ...]
+    pieces: tuple[tuple[float, float, str], ...]
 
 
 class Sheet:
@@ -72,14 +77,15 @@ class Sheet:
             start = x - length * {"l": 0, "m": 0.5, "r": 1}[anchor]
             self.draw.text((start, y), text, fill=self.ink if ink is None else ink, font=face)
             left, right = min(left, start), max(right, start + length)
-            words.append((start, text))
+            words.append((start, start + length, text))
         if not words:
             return
-        text = " ".join(" ".join(text for _, text in sorted(words, key=lambda word: word[0])).split())
+        words.sort(key=lambda word: word[0])
+        text = " ".join(" ".join(text for _, _, text in words).split())
         low, high = y + face.size * 0.12, y + face.size * 1.18
         if underline:
             self.draw.line((left, high + 1, right, high + 1), fill=self.ink)
-        self.printed.append(Printed(text, (left, low, right, high), tuple(roles)))
+        self.printed.append(Printed(text, (left, low, right, high), tuple(roles), tuple(words)))
 
     def rule(self, y: float, left: float, right: float, style: str = "solid", thick: int = 1) -> None:
         """A line across, solid or dashed."""
@@ -133,15 +139,15 @@ class Sheet:
         """Remember a table's place; its lines are printed by `line` and `rule`."""
         self.parts.append(Thing("table", "black", _corners(box)))
 
-    def texts(self) -> list[str]:
-        """All lines from the top, those side by side joined, as OCR reads them."""
+    def rows(self) -> list[list[Printed]]:
+        """All lines from the top, those side by side together, as OCR reads them."""
         rows: list[list[Printed]] = []
         for line in sorted(self.printed, key=_middle):
             if rows and _middle(line) - _middle(rows[-1][0]) < (line.box[3] - line.box[1]) / 2:
                 rows[-1].append(line)
             else:
                 rows.append([line])
-        return [" ".join(line.text for line in sorted(row, key=lambda p: p.box[0])) for row in rows]
+        return [sorted(row, key=lambda p: p.box[0]) for row in rows]
 
     def things(self) -> tuple[list[Thing], dict[str, int]]:
         """The page's parts and lines as things, and which of them carries each fact."""
@@ -180,9 +186,40 @@ def _corners(box: Sequence[float]) -> np.ndarray:
 
 
 def worn(
-    page: Image.Image, things: Sequence[Thing], rng: np.random.Generator, thermal: bool = False
+    sheet: Sheet, height: float, things: Sequence[Thing], rng: np.random.Generator, thermal: bool = False
+) -> tuple[Image.Image, tuple[Thing, ...], dict[str, Any]]:
+    """The page, cut to its height, as a scanner or a camera shows it, RGB; the things where they then are; the facts
+    ``words`` and ``texts``."""
+    page, rows = sheet.finished(height), sheet.rows()
+    pieces = [
+        Thing("text", "black", _corners((x0, line.box[1], x1, line.box[3])), text=text)
+        for row in rows
+        for line in row
+        for x0, x1, text in line.pieces
+    ]
+    page, moved = _aged(page, [*things, *pieces], rng, thermal)
+    laid = iter(moved[len(things) :])
+    words = [[word for line in row for _ in line.pieces for word in _spelled(next(laid))] for row in rows]
+    return page, moved[: len(things)], {"words": words, "texts": texts(words)}
+
+
+def _spelled(piece: Thing) -> list[OcrWord]:
+    """The words of a piece that may stand askew, each in an upright box."""
+    top, end, low, bottom = piece.outline
+    left, right, half = (top + bottom) / 2, (end + low) / 2, np.linalg.norm(bottom - top) / 2
+    slope = (right[1] - left[1]) / max(right[0] - left[0], 1)
+    words = spelled(piece.text, (left[0], left[1] - half, right[0], left[1] + half))
+    moved = []
+    for word in words:
+        x0, y0, x1, y1 = word.box
+        down = round(slope * ((x0 + x1) / 2 - left[0]))
+        moved.append(OcrWord(word.text, (x0, y0 + down, x1, y1 + down), word.confidence))
+    return moved
+
+
+def _aged(
+    page: Image.Image, things: Sequence[Thing], rng: np.random.Generator, thermal: bool
 ) -> tuple[Image.Image, tuple[Thing, ...]]:
-    """The page as a scanner or a camera shows it, RGB, and the things where they then are."""
     faded, lit = rng.random() < (0.35 if thermal else 0.12), rng.random() < 0.25
     if faded:
         page = _faded(page, rng)

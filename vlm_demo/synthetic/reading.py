@@ -9,10 +9,14 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from vlm_demo.contracts import OcrWord
+from vlm_demo.stages.places import lines
+from vlm_demo.synthetic.printed import Box, spelled
 from vlm_demo.synthetic.world import Picture
 
 # What Tesseract takes a letter for, the likelier ones more often.
@@ -30,67 +34,97 @@ _STRAY = "| ~ — _ . : ‘ » “ = | ; - « ee © ° ! ]".split()
 _PAGES = ((0.22, 0.0), (0.4, 0.004), (0.25, 0.013), (0.1, 0.035), (0.03, 0.1))
 
 
-def imitate_ocr(texts: list[str], rng: np.random.Generator) -> list[str]:
+Line = Sequence[OcrWord]
+
+
+def imitate_ocr(lines: Sequence[Line], rng: np.random.Generator) -> list[list[OcrWord]]:
     """The printed lines as Tesseract might read them; of every fifth page each letter is right."""
     kind = int(rng.choice(len(_PAGES), p=[share for share, _ in _PAGES]))
     wrong = _PAGES[kind][1]
-    texts = [text for text in texts if any(c.isalnum() for c in text) or rng.random() < 0.2]  # mostly sees no rules
+    # It mostly sees no rules.
+    shown = [list(line) for line in lines if any(c.isalnum() for word in line for c in word.text) or rng.random() < 0.2]
     if not wrong:
-        return texts
-    lines: list[str] = []
-    for text in texts:
+        return shown
+    found: list[list[OcrWord]] = []
+    for line in shown:
         drawn = rng.random(8)
         if drawn[0] < wrong * 2.2:
             continue
-        read = _misread(text, wrong, rng)
+        read = _misread(line, wrong, rng)
         if drawn[1] < wrong * 1.5:
-            read = f"{_stray(rng)} {read}"
+            read = [_stray(line, 0, rng), *read]
         if drawn[2] < wrong * 2.5:
-            read = f"{read} {_stray(rng)}"
-        if drawn[3] < wrong * 0.6 and lines:
-            lines[-1] = f"{lines[-1]} {read}".strip()
+            read = [*read, _stray(line, -1, rng)]
+        if drawn[3] < wrong * 0.6 and found:
+            found[-1] += read
             continue
-        if drawn[4] < wrong * 0.8 and " " in read:
-            cut = read.rindex(" ") if drawn[5] < 0.6 else read.index(" ")
-            lines += [read[:cut], read[cut + 1 :]]
+        if drawn[4] < wrong * 0.8 and len(read) > 1:
+            cut = -1 if drawn[5] < 0.6 else 1
+            found += [read[:cut], read[cut:]]
             continue
-        lines.append(read)
+        found.append(read)
         if drawn[6] < wrong:
-            lines.append(" ".join(_stray(rng) for _ in range(int(rng.integers(1, 5)))))
-    return [" ".join(line.split()) for line in lines if line.strip()]
+            found.append([_stray(line, -1, rng) for _ in range(int(rng.integers(1, 5)))])
+    return [line for line in found if line]
 
 
-def _stray(rng: np.random.Generator) -> str:
-    return _STRAY[int(rng.integers(len(_STRAY)))]
+def _stray(line: Line, beside: int, rng: np.random.Generator) -> OcrWord:
+    """A sign that is not there, before the line's first word (0) or behind its last (-1)."""
+    x0, y0, x1, y1 = line[beside].box
+    wide = y1 - y0
+    box = (x0 - 2 * wide, y0, x0 - wide, y1) if beside == 0 else (x1 + wide, y0, x1 + 2 * wide, y1)
+    return OcrWord(_STRAY[int(rng.integers(len(_STRAY)))], box, 60.0)
 
 
-def _misread(text: str, wrong: float, rng: np.random.Generator) -> str:
+def _misread(line: Line, wrong: float, rng: np.random.Generator) -> list[OcrWord]:
     """One line with its mistakes, letter by letter and word by word."""
-    letters = list(text)
+    letters: list[tuple[str, Box | None]] = []  # each with its box, a space with none
+    for word in line:
+        x0, y0, x1, y1 = word.box
+        wide = (x1 - x0) / len(word.text)
+        letters += [(" ", None)] if letters else []
+        letters += [(letter, (x0 + i * wide, y0, x0 + (i + 1) * wide, y1)) for i, letter in enumerate(word.text)]
     for i in np.nonzero(rng.random(len(letters)) < wrong)[0]:
-        letter, style = letters[i], rng.random()
+        (letter, box), style = letters[i], rng.random()
         if letter == " ":
-            letters[i] = "" if style < 0.8 else "  "
+            letter = "" if style < 0.8 else " "
         elif style < 0.7:
-            letters[i] = str(rng.choice(list(_CONFUSED.get(letter, letter))))
+            letter = str(rng.choice(list(_CONFUSED.get(letter, letter))))
         elif style < 0.85:
-            letters[i] = ""
+            letter = ""
         elif style < 0.93:
-            letters[i] = letter.swapcase()
+            letter = letter.swapcase()
         else:
-            letters[i] = letter + " "
-    words = "".join(letters).split(" ")
-    kept = []
+            letter += " "
+        letters[i] = (letter, box)
+    words = _words(letters)
+    kept: list[OcrWord] = []
     for word, drawn in zip(words, rng.random((len(words), 3)), strict=True):
+        text = word.text
         if drawn[0] < wrong * 2 and len(words) > 1:  # unsure words are left out
             continue
-        amount = re.fullmatch(r"(\D*\d+)[.,](\d\d\D*)", word)
+        amount = re.fullmatch(r"(\D*\d+)[.,](\d\d\D*)", text)
         if amount and drawn[1] < wrong * 2:  # the point is small: it is lost, or seen as a gap
-            word = f"{amount[1]}{'' if drawn[2] < 0.5 else ' ' if drawn[2] < 0.7 else '. '}{amount[2]}"
-        elif len(word) > 1 and drawn[1] < wrong and word[-1] in ".,:":
-            word = word[:-1]
-        kept.append(word)
-    return " ".join(kept)
+            text = f"{amount[1]}{'' if drawn[2] < 0.5 else ' ' if drawn[2] < 0.7 else '. '}{amount[2]}"
+        elif len(text) > 1 and drawn[1] < wrong and text[-1] in ".,:":
+            text = text[:-1]
+        kept += spelled(text, word.box)
+    return kept
+
+
+def _words(letters: Sequence[tuple[str, Box | None]]) -> list[OcrWord]:
+    """Letters, some of which may be a space or end with one, as words in the box around their letters."""
+    words: list[OcrWord] = []
+    text, boxes = "", list[Box]()
+    for letter, box in [*letters, (" ", None)]:
+        text += letter.strip()
+        boxes += [box] if box and letter.strip() else []
+        if letter.endswith(" ") and text:
+            x0, y0, x1, y1 = boxes[0][0], min(b[1] for b in boxes), boxes[-1][2], max(b[3] for b in boxes)
+            words.append(OcrWord(text, (round(x0), round(y0), round(x1), round(y1)), 90.0))
+        if letter.endswith(" "):
+            text, boxes = "", []
+    return words
 
 
 def harvest(folder: Path, area: str, count: int, seed: int) -> int:
@@ -108,8 +142,9 @@ def harvest(folder: Path, area: str, count: int, seed: int) -> int:
     missing = [i for i in range(count) if (seed, i) not in done]
     with file.open("a") as handle:
         for i in tqdm(missing, desc=area):
-            lines = read(drawn(area, [seed, i]).image).text.split("\n")
-            handle.write(json.dumps({"seed": [seed, i], "lines": lines}, ensure_ascii=False) + "\n")
+            found = lines(read(drawn(area, [seed, i]).image))
+            told = [[(word.text, *word.box) for word in line] for line in found]
+            handle.write(json.dumps({"seed": [seed, i], "lines": told}, ensure_ascii=False) + "\n")
             handle.flush()
     return len(missing)
 
@@ -137,10 +172,11 @@ class Cache:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def pick(self, rng: np.random.Generator) -> tuple[Picture, list[str]]:
+    def pick(self, rng: np.random.Generator) -> tuple[Picture, list[list[OcrWord]]]:
         """A random picture, drawn again, and the lines read in it."""
         entry = self.entries[int(rng.integers(len(self.entries)))]
-        return drawn(self.area, entry["seed"]), list(entry["lines"])
+        read = [[OcrWord(text, tuple(box), 90.0) for text, *box in line] for line in entry["lines"]]
+        return drawn(self.area, entry["seed"]), read
 
 
 def main(argv: list[str] | None = None) -> int:

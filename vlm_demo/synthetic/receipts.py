@@ -119,7 +119,7 @@ def draw_receipt(rng: np.random.Generator, held_out: bool = False) -> Picture:
     ``facts``: ``type``; as printed, ``shop``, ``date``, ``total``, and where there are such ``number``, ``time``,
     ``phone``, ``cash``, ``change``, ``tax``, ``subtotal``, ``discount``, ``cashier``, ``table``; ``items``, each a dict
     of ``name``, ``price`` ("" if it could be either of two), ``quantity`` ("" if not printed); ``currency``, a word, or
-    "" if no mark tells; ``where``, the thing of each fact; ``texts``, the printed lines from the top.
+    "" if no mark tells; ``where``, the thing of each fact; ``words``, ``texts``, the printed lines from the top.
     """
     slip = Slip(rng)
     family = (
@@ -162,8 +162,8 @@ def draw_receipt(rng: np.random.Generator, held_out: bool = False) -> Picture:
             y += step * max(1.0, shown.size / face.size)
     y += margin + (step * float(rng.uniform(0, 4)) if rng.random() < 0.5 else 0)
     things, where = sheet.things()
-    image, moved = worn(sheet.finished(y), things, rng, thermal=True)
-    facts = slip.facts | {"type": "receipt", "where": where, "texts": sheet.texts()}
+    image, moved, printed = worn(sheet, y, things, rng, thermal=True)
+    facts = slip.facts | {"type": "receipt", "where": where} | printed
     return Picture("documents", image, moved, facts)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vlm_demo.synthetic.printed import texts
 from vlm_demo.synthetic.screen_sheet import RGB, Look, ink_on, lines, mix, random_look, seen_shares
 from vlm_demo.synthetic.screen_words import Words
 from vlm_demo.synthetic.world import TRAITS, Picture, Thing, drawn_colour
@@ -67,7 +68,7 @@ _COLLECT = """() => {
   for (const input of document.querySelectorAll('input[type=text]')) {
     const [x0, y0, x1, y1] = box(input.getBoundingClientRect());
     const middle = (y0 + y1) / 2, shown = input.value || input.placeholder;
-    if (shown) words.push([x0 + 8, middle - 8, x1, middle + 8, shown]);
+    if (shown) words.push([x0 + 8, middle - 8, Math.min(x1, x0 + 8 + 8 * shown.length), middle + 8, shown]);
   }
   const frame = document.querySelector('#frame').getBoundingClientRect();
   return {things, words, frame: box(frame)};
@@ -370,10 +371,10 @@ def truth(told: dict[str, Any], known: dict[str, Any]) -> dict[str, Any] | None:
         for thing in told["things"]
         if inside(thing["box"])
     ]
-    words = [tuple(word) for word in told["words"] if inside(word[:4])]
+    words = [(a - x0, b - y0, c - x0, d - y0, word) for a, b, c, d, word in told["words"] if inside([a, b, c, d])]
     whole = len(things) == len(told["things"]) and len(words) == len(told["words"])
     whole = whole and not any(_collide(a["box"], b["box"]) for i, a in enumerate(things) for b in things[:i])
-    kept = {"component": known["component"], "dark": known["dark"], "things": things, "texts": lines(words)}
+    kept = {"component": known["component"], "dark": known["dark"], "things": things, "words": words}
     return kept if whole else None
 
 
@@ -425,14 +426,15 @@ def _read(path: Path) -> Picture:
         outline = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], dtype=float)
         traits = tuple(name for name in TRAITS if name in held["states"])
         things.append(Thing(held["kind"], held["colour"], outline, 1.0, traits, held["text"]))
-    numbered = list(enumerate(kept["things"]))
+    numbered, read = list(enumerate(kept["things"])), lines([tuple(word) for word in kept["words"]])
     facts = {
         "component": kept["component"],
         "dark": kept["dark"],
         "sure": {i: held["sure"] for i, held in numbered if held["sure"] is not None},
         "fields": {i: held["field"] for i, held in numbered if held["field"]},
         "heading": next((i for i, held in numbered if held["heading"]), None),
-        "texts": kept["texts"],
+        "words": read,
+        "texts": texts(read),
     }
     return Picture("screens", image, tuple(seen_shares(things)), facts)
 

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from vlm_demo.contracts import OcrWord
 from vlm_demo.synthetic.fonts import HELD_OUT_FAMILY, font
+from vlm_demo.synthetic.printed import spelled, texts
 from vlm_demo.synthetic.world import COLOURS, Picture, Thing, drawn_colour
 
 RGB = tuple[int, int, int]
@@ -214,18 +216,20 @@ class Sheet:
         image = self.image.crop((x0 * s, y0 * s, x1 * s, y1 * s))
         image = image.reduce(s) if s > 1 else image
         things = [Thing(t.shape, t.colour, t.outline - (x0, y0), 1.0, t.traits, t.text) for t in self.things]
+        read = lines([(a - x0, b - y0, c - x0, d - y0, text) for a, b, c, d, text in self.pieces])
         facts: dict[str, Any] = {
             "component": component,
             "dark": self.look.dark,
             "sure": self.sure,
             "fields": self.fields,
             "heading": self.heading,
-            "texts": lines(self.pieces),
+            "words": read,
+            "texts": texts(read),
         }
         return Picture("screens", image, tuple(seen_shares(things)), facts)
 
 
-def lines(pieces: Sequence[Piece]) -> list[str]:
+def lines(pieces: Sequence[Piece]) -> list[list[OcrWord]]:
     """What OCR reads: pieces of about the same height are one line, lines run from the top, pieces from the left."""
     rows: list[list[Piece]] = []
     for piece in sorted(pieces, key=lambda p: (p[1] + p[3]) / 2):
@@ -236,7 +240,7 @@ def lines(pieces: Sequence[Piece]) -> list[str]:
                 rows[-1].append(piece)
                 continue
         rows.append([piece])
-    return [" ".join(p[4] for p in sorted(row)) for row in rows]
+    return [[word for piece in sorted(row) for word in spelled(piece[4], piece[:4])] for row in rows]
 
 
 def seen_shares(things: Sequence[Thing]) -> list[Thing]:

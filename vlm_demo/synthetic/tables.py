@@ -86,7 +86,7 @@ def draw_table(rng: np.random.Generator, held_out: bool = False) -> Picture:
     """A table.
 
     ``facts``: ``type``, ``headers``, ``rows`` (of cells, as printed), ``title`` or none; ``where`` (by ``row 0`` and so
-    on, ``headers``, ``title``) and ``texts`` as of a receipt.
+    on, ``headers``, ``title``) and ``words``, ``texts`` as of a receipt.
     """
     firsts, pool, columns, titles = pick(rng, _SORTS)
     count = int(rng.integers(3, 9))
@@ -161,5 +161,5 @@ def draw_table(rng: np.random.Generator, held_out: bool = False) -> Picture:
         y += step
     y += margin
     things, where = sheet.things()
-    image, moved = worn(sheet.finished(y), things, rng)
-    return Picture("documents", image, moved, facts | {"where": where, "texts": sheet.texts()})
+    image, moved, printed = worn(sheet, y, things, rng)
+    return Picture("documents", image, moved, facts | {"where": where} | printed)

@@ -104,8 +104,8 @@ class Picture:
         kind: its area, one of `areas.AREAS`.
         image: RGB.
         things: the objects, in drawing order.
-        facts: what the questions of this kind need beyond the objects; ``texts`` are the printed lines from the top,
-            as OCR should read them.
+        facts: what the questions of this kind need beyond the objects; ``words`` are the printed lines from the top,
+            word by word as `contracts.OcrWord`, as OCR should read them, and ``texts`` the same as text.
         seen: which thing is seen at each pixel, int [height, width], 0 = background, i + 1 = ``things[i]``; None where
             the outlines, each over those before it, say it all.
     """

@@ -8,8 +8,9 @@
    fourth batch repeats stage 2, so that one Q-Former serves both.
 
 From ITC, ITM and LM alone queries learn to look only after millions of pictures. Here the truth of the drawn pictures
-helps: the queries share out the picture, one head of each looks at a cell of its own (``gaze``), and what it gathers
-lies near the words for what is seen there (``words``). The model itself is in `qformer.py`.
+helps: the queries share out the picture, one head of each looks at a cell of its own (``gaze``), what it gathers lies
+near the words for what is seen there (``words``), and a caption's words are shown the cells that they name. The model
+itself is in `qformer.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
+    Blip2Config,
     Blip2VisionModel,
     CLIPVisionModel,
     PreTrainedTokenizerFast,
@@ -35,13 +37,24 @@ from vlm_demo.training.data import PatchBatches, loader
 from vlm_demo.training.gaze import GAZE_WEIGHT, watched
 from vlm_demo.training.packing import block_mask
 from vlm_demo.training.patches import as_pixel_values
-from vlm_demo.training.qformer import QUERIES, Blip2, build, cell_gaze, cell_words, looking
+from vlm_demo.training.qformer import (
+    QUERIES,
+    Blip2,
+    build,
+    cell_gaze,
+    cell_words,
+    changed,
+    looking,
+    reading,
+    word_gaze,
+)
 from vlm_demo.training.shared import (
     BridgedQuestions,
     Losses,
     Recipe,
     answer_losses,
     autocast,
+    exported,
     groups,
     load,
     moved,
@@ -58,6 +71,8 @@ REHEARSED = 4  # in `generate` each so many-th batch is one of `represent`
 CLAIMS = 2  # of each picture
 ITM_WEIGHT = 3.0  # the other losses are several times as large, and ITM is the last to be learnt
 WORD_WEIGHT = 0.5
+DOUBT_WEIGHT = 1.0
+MOST_WRONG = 6  # tokens of a word
 ELSEWHERE = 1 / 3  # of the false full captions of ITM: those that are true of another picture
 
 
@@ -113,7 +128,10 @@ def represent_loss(batch: dict[str, Tensor], model: Blip2, opener: int, words: P
     """ITC + ITM + LM, and the queries' gaze and words.
 
     ITC as in `clip.contrast`. ITM judges of every picture its full caption and its claims, and a false one of each:
-    with one word changed, or the full caption of a picture that is much like it. LM writes the full caption, beginning
+    with one word changed, or the full caption of a picture that is much like it. There every token is also asked
+    whether it is the wrong one (``doubt``: replaced-token detection, Clark et al. 2020,
+    https://arxiv.org/abs/2003.10555), and one that names what a cell shows is shown that cell's query (``pointed``).
+    LM writes the full caption, beginning
     with the token ``opener`` instead of ``<s>``. ``matched`` is the share of ITM's pairs judged rightly.
     """
     batch = moved(batch, device)
@@ -137,21 +155,27 @@ def represent_loss(batch: dict[str, Tensor], model: Blip2, opener: int, words: P
     contrasts, similarity = contrast(pictures, texts, claimed, scale, batch)
     drawn = [told, _false(full, similarity, scale, batch["same"]), *claims.flatten(1, 2).unbind(1)]
     match = torch.tensor([True, False], device=device).repeat(len(full) * len(drawn) // 2)
-    with autocast(device):
-        judged, _ = model.joint(features, drawn, ("itm",) * len(drawn))
+    with autocast(device), watched(reading(model)) as attentions:
+        judged, judging = model.joint(features, drawn, ("itm",) * len(drawn))
         logits = parts.itm_head(judged).mean(2).flatten(0, 1)
+        doubts = [model.doubt(hidden).squeeze(-1) for hidden in judging]
     matching = objectives.itm(logits, match)
+    doubted = _doubt(doubts, drawn, pad)
+    pointed = word_gaze(attentions[-1], drawn, shown, names)
     return {
         "total": contrasts["total"]
         + ITM_WEIGHT * matching
         + writing
         + WORD_WEIGHT * _mean(naming)
-        + GAZE_WEIGHT * gazes,
+        + DOUBT_WEIGHT * doubted
+        + GAZE_WEIGHT * (gazes + pointed),
         "itc": contrasts["total"],
         "itm": matching,
         "lm": writing,
         "words": _mean(naming),
         "gaze": gazes,
+        "doubt": doubted,
+        "pointed": pointed,
         "matched": ((logits[:, 1] > logits[:, 0]) == match).float().mean(),
         "apart": contrasts["apart"],
         "found": contrasts["found"],
@@ -162,6 +186,23 @@ def represent_loss(batch: dict[str, Tensor], model: Blip2, opener: int, words: P
 def _mean(losses: Tensor) -> Tensor:
     """Their mean; 0 where there is none."""
     return losses.sum() / max(len(losses), 1)
+
+
+def _doubt(doubts: list[Tensor], drawn: list[Tensor], pad: int) -> Tensor:
+    """How surely the wrong words are told from the right ones: binary cross-entropy, both sorts alike.
+
+    Args:
+        doubts: a logit for each token of each of ``drawn``, which stand in pairs of a true text and a false one; one
+            that belongs to another picture has too many wrong words to count.
+    """
+    losses = []
+    for i, (logits, text) in enumerate(zip(doubts, drawn, strict=True)):
+        wrong = changed(drawn[i - i % 2], text, pad)
+        counted = (text != pad) & (wrong.sum(1, keepdim=True) <= MOST_WRONG)
+        losses.append((logits[counted], wrong[counted]))
+    logits, wrong = (torch.cat(column) for column in zip(*losses, strict=True))
+    costs = functional.binary_cross_entropy_with_logits(logits.float(), wrong.float(), reduction="none")
+    return (_mean(costs[wrong]) + _mean(costs[~wrong])) / 2
 
 
 def _false(full: Tensor, similarity: Tensor, scale: Tensor, same: Tensor) -> Tensor:
@@ -204,10 +245,19 @@ def generate_loss(batch: dict[str, Tensor], model: Blip2, opener: int, words: Pa
 
 
 def train(
-    folder: Path, minutes: float, seed: int, device: str, workers: int, resume: bool, start: Path
+    folder: Path,
+    minutes: float,
+    seed: int,
+    device: str,
+    workers: int,
+    resume: bool,
+    start: Path,
+    again: Path | None = None,
+    stages: tuple[str, ...] = tuple(SHARES),
 ) -> dict[str, dict]:
     """Train around the encoder and the language model of the LLaVA in ``start``; returns what each stage did,
-    checkpoints go to ``folder``."""
+    checkpoints go to ``folder``. Of the BLIP-2 in ``again``, trained around the same encoder, all but the language
+    model is taken over, and `refit` is left out."""
     torch.manual_seed(seed)
     llava, tokenizer = load(start)
     remember(folder, llava.config, tokenizer)
@@ -219,11 +269,14 @@ def train(
     model.generator.language_model.lm_head.load_state_dict(llava.lm_head.state_dict())
     words = model.retrieval.embeddings.word_embeddings
     words.weight.data.copy_(word_vectors(llava, words.num_embeddings))
+    if again:
+        take_over(model, again)
     for part in (teacher, model):
         ready(part, device)
     names = PatchWords.of(tokenizer, device)
     opener, closer = (tokenizer.convert_tokens_to_ids(token) for token in ("<|assistant|>", "</s>"))
-    recipe = Recipe(folder, minutes, resume, SHARES)
+    wanted = {name: share for name, share in SHARES.items() if name in stages and not (again and name == "refit")}
+    recipe = Recipe(folder, minutes, resume, wanted)
 
     def captions(at: int):
         return loader(CaptionBatches(seed, at, tokenizer, closer, BATCH, CLAIMS, labels=True), workers)
@@ -258,6 +311,18 @@ def train(
         partial(generate_loss, model=model, opener=opener, words=names, device=device),
     )
     return recipe.done
+
+
+def take_over(model: Blip2, again: Path) -> None:
+    """Load all but the language model from an exported BLIP-2, whose vocabulary may be the beginning of ours."""
+    words = "embeddings.word_embeddings.weight"
+    state = {key: rows for key, rows in exported(again).items() if not key.startswith("language_model.")}
+    known = state.pop(words)
+    for part in (model.retrieval, model.generator):
+        own = part.state_dict().keys() & state.keys()
+        part.load_state_dict({key: state[key] for key in own}, strict=False)
+    model.retrieval.get_parameter(words).data[: len(known)] = known
+    model.temperature.log_scale.data.fill_(Blip2Config.from_pretrained(again).itc_log_scale)
 
 
 def qformer_groups(model: Blip2, generating: bool = False) -> list[dict]:

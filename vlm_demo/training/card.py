@@ -174,7 +174,8 @@ against the same with one word changed. The encoder's last two layers are traine
         "rest": "Q-Former",
         "training": """Objectives: the shared encoder's features (`refit`: this class has no layer norm before its
 first layer), ITC + ITM + LM on captions (`represent`), LM on answers through the frozen language model
-(`generate`). Beside them each query is shown its cell of the picture and the words for what is seen there.""",
+(`generate`). Beside them each query is shown its cell of the picture and the words for what is seen there.
+Stages that the table does not show were left out: with `--again` the Q-Former goes on from an earlier one.""",
         "limits": """A picture is a few dozen queries here, each with a cell of its own to keep an eye on, so it errs
 where many small things lie close together. It knows nothing of photographs.""",
     },
@@ -183,7 +184,8 @@ where many small things lie close together. It knows nothing of photographs.""",
         "name": "IdeficsForVisionText2Text",
         "rest": "language model",
         "training": """Objective: LM on answers; the gated layers alone are trained, from closed gates, and a few of
-their heads are shown where to look (`vlm_demo/training/gaze.py`).""",
+their heads are shown where to look (`vlm_demo/training/gaze.py`). With `--again` the gated layers go on from
+earlier ones.""",
         "limits": "It knows what it was drawn, and nothing of photographs.",
     },
 }

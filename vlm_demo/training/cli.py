@@ -34,11 +34,22 @@ def main(argv: list[str] | None = None) -> int:
         help="go on from this exported llava; the others' encoder and language model (default: OUT/llava)",
     )
     parser.add_argument(
-        "--stages", nargs="+", choices=["vit", "read", "align", "tune"], help="all, or with --from tune alone"
+        "--stages",
+        nargs="+",
+        choices=["vit", "read", "align", "tune", "refit", "represent", "generate"],
+        help="of llava: all, or with --from tune alone; of blip2: all",
     )
     parser.add_argument("--bridge", choices=["mlp", "linear"], help="of llava: a new projector of this kind")
     parser.add_argument(
         "--retokenize", action="store_true", help="of llava with --from: learn a new tokenizer all the same"
+    )
+    parser.add_argument(
+        "--again",
+        action="store_true",
+        help="of blip2 and idefics: go on from the bridge in OUT/FAMILY, as after the language model alone has changed",
+    )
+    parser.add_argument(
+        "--keep-encoder", action="store_true", help="of llava: tune the projector and the language model alone"
     )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of resumable checkpoints and logs")
     parser.add_argument("--out", type=Path, default=Path("assets/models"), help="the checkpoint goes to OUT/FAMILY")
@@ -47,6 +58,8 @@ def main(argv: list[str] | None = None) -> int:
         "--per-kind", type=int, default=60, help="held-out questions of each kind for the card's figures"
     )
     args = parser.parse_args(argv)
+    if args.again and args.family not in ("blip2", "idefics"):
+        parser.error("--again is of blip2 and idefics alone")
     if args.family == "projectors":
         return _projectors(args)
 
@@ -73,7 +86,7 @@ def _llava(args: argparse.Namespace, folder: Path, target: Path) -> tuple[dict[s
     if not args.export_only:
         stages = args.stages or (["tune"] if args.start else list(llava.SHARES))
         options = (args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
-        llava.train(folder, *options, tuple(stages), args.retokenize, args.bridge)
+        llava.train(folder, *options, tuple(stages), args.retokenize, args.bridge, None, args.keep_encoder)
     model, tokenizer = llava.load_latest(folder, args.seed)
     llava.save(model, tokenizer, target)
     inside = save_world(model, target, args.seed)
@@ -98,7 +111,9 @@ def _bridge(args: argparse.Namespace, folder: Path, target: Path) -> tuple[dict[
     """Train and export a family that stands on LLaVA's encoder and language model; what each stage did."""
     recipe = import_module(f"vlm_demo.training.{args.family}")
     if not args.export_only:
-        recipe.train(folder, args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
+        options = (args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
+        more = {"stages": tuple(args.stages)} if args.stages and args.family == "blip2" else {}
+        recipe.train(folder, *options, **(more | {"again": target} if args.again else more))
     recipe.save(*recipe.load_latest(folder), target)
     return _done(folder, recipe.SHARES), card.measure(target, args.per_kind)
 
@@ -114,6 +129,9 @@ def note_command(folder: Path, argv: list[str] | None, args: argparse.Namespace)
     if args.start:
         digest = hashlib.sha256((args.start / "model.safetensors").read_bytes()).hexdigest()
         line += f"  # --from weights with sha256 {digest[:16]}"
+    if args.again:
+        digest = hashlib.sha256((args.out / args.family / "model.safetensors").read_bytes()).hexdigest()
+        line += f", --again {digest[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / COMMANDS).open("a" if args.resume else "w") as handle:
         handle.write(line + "\n")

@@ -11,14 +11,17 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast
 
+from vlm_demo.contracts import OcrWord
+from vlm_demo.stages.places import Piece, marked
 from vlm_demo.synthetic.areas import AREAS
+from vlm_demo.synthetic.printed import spelled, texts
 from vlm_demo.synthetic.questions import ask, transcript
 from vlm_demo.synthetic.reading import Cache, imitate_ocr
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.screen_html import read_rendered
 from vlm_demo.synthetic.world import Picture
 from vlm_demo.training.packing import Packer, collate
-from vlm_demo.training.patches import GRID, PatchLabels, model_pixels, patch_labels, places
+from vlm_demo.training.patches import GRID, PatchLabels, model_pixels, patch_boxes, patch_labels, places
 
 COPIED_TOKENS, COPIES = (30, 120), 8
 
@@ -34,15 +37,16 @@ class Portion:
 
 
 PORTIONS = {
-    "scenes": Portion(0.42, (10, 16)),
-    "solids": Portion(0.15, (10, 16)),
-    "charts": Portion(0.15, (10, 12), (8, 10)),
-    "screens": Portion(0.11, (10, 10), (8, 9)),
-    "documents": Portion(0.11, (8, 8), (6, 10)),
+    "scenes": Portion(0.30, (10, 16)),
+    "solids": Portion(0.14, (10, 16)),
+    "charts": Portion(0.20, (10, 12), (8, 10)),
+    "screens": Portion(0.15, (10, 10), (8, 9)),
+    "documents": Portion(0.14, (8, 8), (6, 10)),
     # A document's OCR text without its picture: what is copied from text can be learnt from text, faster.
-    "text": Portion(0.04, (0, 0), (6, 10)),
+    "text": Portion(0.05, (0, 0), (6, 10)),
     "copy": Portion(0.02, (0, 0)),  # random tokens to be repeated
 }
+UNMARKED = 0.1  # of the OCR texts have no marks
 READ_FOR_REAL, RENDERED = 0.35, 0.2  # of documents with OCR, and of screens, where a library has them
 PATCH_SHARES = {"scenes": 0.5, "solids": 0.15, "charts": 0.15, "screens": 0.12, "documents": 0.08}
 LARGE = 0.4  # of the scenes that teach the encoder, those of few large shapes
@@ -56,8 +60,8 @@ class Library:
     def __init__(self, folder: Path) -> None:
         self.documents, self.screens = Cache(folder / "ocr", "documents"), read_rendered(folder / "screens")
 
-    def draw(self, name: str, rng: np.random.Generator, reads: bool) -> tuple[Picture, list[str] | None]:
-        """A picture of the area and its OCR lines, None without ``reads``."""
+    def draw(self, name: str, rng: np.random.Generator, reads: bool) -> tuple[Picture, list[list[OcrWord]] | None]:
+        """A picture of the area and the lines that OCR reads in it, None without ``reads``."""
         if name == "documents" and reads and len(self.documents) and rng.random() < READ_FOR_REAL:
             return self.documents.pick(rng)
         if name == "screens" and self.screens and rng.random() < RENDERED:
@@ -65,9 +69,9 @@ class Library:
         else:
             picture = AREAS[name].draw(rng, False)
         if reads:
-            return picture, imitate_ocr(picture.facts["texts"], rng)
+            return picture, imitate_ocr(picture.facts["words"], rng)
         stray = not picture.facts.get("texts") and rng.random() < 0.03
-        return picture, _nothing_much(rng) if stray else None
+        return picture, _nothing_much(picture.image.size, rng) if stray else None
 
 
 def picture_parts(picture: Picture, labels: PatchLabels) -> tuple[np.ndarray, ...]:
@@ -153,24 +157,38 @@ class QuestionBatches(IterableDataset):
         parts, packed = [], []
         for _ in range(pictures):
             picture, read = library.draw(area, rng, reads)
-            questions = ask(picture, asked, rng, read)
-            if name in ("documents", "text") and read and rng.random() < 0.2:
-                questions.append(transcript(read[:20], rng))
+            told = None if read is None else texts(read)
+            questions = ask(picture, asked, rng, told)
+            if name in ("documents", "text") and told and rng.random() < 0.2:
+                questions.append(transcript(told[:20], rng))
+            pieces = None if read is None else laid_out(read, picture.image.size, packer, rng)
             if blind:
-                packed.append(text_packer.pack(questions, read, rng))
+                packed.append(text_packer.pack(questions, pieces, rng))
                 continue
             labels = patch_labels(picture)
             parts.append(picture_parts(picture, labels))
-            packed.append(packer.pack(questions, read, rng, places(picture, labels)))
+            packed.append(packer.pack(questions, pieces, rng, places(picture, labels)))
         if blind:
             return collate(packed, packer.pad)
         return stacked(parts) | collate(packed, packer.pad)
 
 
-def _nothing_much(rng: np.random.Generator) -> list[str]:
+def laid_out(read: list[list[OcrWord]], size: tuple[int, int], packer: Packer, rng: np.random.Generator) -> list[Piece]:
+    """OCR lines of a picture of this ``size`` as the prompt stage is given them; at times without marks, as other
+    programs would write them."""
+    if not packer.marks or rng.random() < UNMARKED:
+        return [("ocr", "\n".join(texts(read)))]
+    return marked(read, patch_boxes(size))
+
+
+def _nothing_much(size: tuple[int, int], rng: np.random.Generator) -> list[list[OcrWord]]:
     """What OCR imagines in a picture without text."""
     scraps = ["e", "@", "oO", "|", "A", "--", "V", "4", "Ls", "ee ©", "x"]
-    return [str(s) for s in rng.choice(scraps, int(rng.integers(1, 4)))]
+    read = []
+    for scrap in rng.choice(scraps, int(rng.integers(1, 4))):
+        x, y = (int(rng.integers(side)) for side in size)
+        read.append(spelled(str(scrap), (x, y, x + 12, y + 10)))
+    return read
 
 
 def loader(dataset: IterableDataset, workers: int) -> DataLoader:

@@ -12,7 +12,8 @@ aim                layer  heads  a position of                   looks at
 =================  =====  =====  ==============================  ====================================================
 previous           0      0      OCR text and answers            the token before
 line               1      0      OCR text                        how its line begins
-rank               1      1      a word of OCR text              the words of its line up to itself, alike
+place              1      1      a mark in OCR text, and the     patches that the printed part covers
+                                 first token behind it
 things             2      0      an answer about a picture       patches of what it is about, ``<s>`` if there is
                                                                  none; of a list of things the one named before
 things             2      0      a name in OCR text              patches of what it names
@@ -24,8 +25,7 @@ left, right        3      2, 3   the same                        the things to b
 =================  =====  =====  ==============================  ====================================================
 
 A softmax cannot add, but the share that ``<s>`` keeps, 1 / (n + 1), tells n; the fewer things a head has to count, the
-further apart these shares lie, so five heads count a part of the picture each. In the same way a label learns which
-of its line it is, and so which bar or tab it names.
+further apart these shares lie, so five heads count a part of the picture each.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class Aim:
 
 
 THIRDS, HALVES = ("high", "mid", "low"), ("left", "right")
-COUNTING = (*THIRDS, *HALVES, "rank")
-SIGHT = ("things", "again", *THIRDS, *HALVES)  # the aims whose targets are patches
+COUNTING = (*THIRDS, *HALVES)
+SIGHT = ("place", "things", "again", *THIRDS, *HALVES)  # the aims whose targets are patches
 FIRST_PATCH = 2  # the position of the first image token, after ``<s> <|user|>``
 AIMS = {
     "previous": Aim(0, 0),
     "line": Aim(1, 0),
-    "rank": Aim(1, 1),
+    "place": Aim(1, 1),
     "things": Aim(2, 0),
     **{zone: Aim(2, 1 + i) for i, zone in enumerate(THIRDS)},
     "source": Aim(3, 0),

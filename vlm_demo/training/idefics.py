@@ -38,6 +38,7 @@ from vlm_demo.training.shared import (
     Recipe,
     answer_losses,
     autocast,
+    exported,
     groups,
     load,
     moved,
@@ -121,15 +122,26 @@ def answer_loss(batch: dict[str, Tensor], model: IdeficsForVisionText2Text, devi
 
 
 def train(
-    folder: Path, minutes: float, seed: int, device: str, workers: int, resume: bool, start: Path
+    folder: Path,
+    minutes: float,
+    seed: int,
+    device: str,
+    workers: int,
+    resume: bool,
+    start: Path,
+    again: Path | None = None,
 ) -> dict[str, dict]:
     """Train the gated layers between encoder and decoder of the LLaVA in ``start``; returns what each stage did,
-    checkpoints go to ``folder``."""
+    checkpoints go to ``folder``. The layers begin as those of the Idefics in ``again``, or closed."""
     torch.manual_seed(seed)
     llava, tokenizer = load(start)
     remember(folder, llava.config, tokenizer)
     model = build(tokenizer, llava.config.vision_config, llava.config.text_config)
     take_over(model, llava)
+    if again:
+        bridge = {key: rows for key, rows in exported(again).items() if "gated_cross_attn_layers." in key}
+        if model.load_state_dict(bridge, strict=False).unexpected_keys or not bridge:
+            raise ValueError(f"{again} holds no such gated layers as are trained here")
     ready(model, device)
     recipe = Recipe(folder, minutes, resume, SHARES)
     recipe.stage(

@@ -25,11 +25,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from vlm_demo.stages.places import MARK, marks
 from vlm_demo.training import shared
 from vlm_demo.training.data import PatchBatches, QuestionBatches, loader
 from vlm_demo.training.gaze import GAZE_WEIGHT, decoders, gaze_loss, watched
 from vlm_demo.training.packing import block_mask
 from vlm_demo.training.patches import (
+    GRID,
     IMAGE_SIZE,
     PATCH_SIZE,
     PatchHead,
@@ -38,7 +40,7 @@ from vlm_demo.training.patches import (
     patch_loss,
 )
 from vlm_demo.training.start import finer, prepare, whiten
-from vlm_demo.training.tokenizer import carry_over, train_tokenizer
+from vlm_demo.training.tokenizer import carry_over, train_tokenizer, with_marks
 from vlm_demo.training.words import PatchWords, nearness, patch_words, spoken, word_loss
 
 SHARES = {"vit": 0.22, "read": 0.18, "align": 0.1, "tune": 0.5}  # of the time
@@ -108,7 +110,8 @@ def answer_loss(
     stage: str,
     device: str,
 ) -> dict[str, Tensor]:
-    """Next-token loss on the answers, logits only where a token is predicted; in ``tune`` plus the patch labels.
+    """Next-token loss on the answers, logits only where a token is predicted; while the encoder is trained plus the
+    patch labels.
 
     Beside it every image token on an object learns to speak the language model's language: to lie near the input
     embeddings of the words for its shape, colour, traits and place, and to have these words as the model's next token
@@ -118,7 +121,7 @@ def answer_loss(
     batch = shared.moved(batch, device)
     core = model.model
     translation = patches = torch.zeros((), device=device)
-    seen = "pixels" in batch
+    seen, encoding = "pixels" in batch, next(core.vision_tower.parameters()).requires_grad
     with shared.autocast(device):
         embedded = core.language_model.embed_tokens(batch["ids"])
         where = batch["ids"] == model.config.image_token_id
@@ -126,7 +129,7 @@ def answer_loss(
             if stage == "read":
                 image_tokens = spoken(batch, words, core.language_model.embed_tokens)
             else:
-                with torch.set_grad_enabled(stage == "tune"):
+                with torch.set_grad_enabled(encoding):
                     features = core.vision_tower(as_pixel_values(batch["pixels"])).last_hidden_state[:, 1:]
                 image_tokens = core.multi_modal_projector(features)
             embedded = embedded.to(image_tokens.dtype).masked_scatter(where[..., None], image_tokens.flatten(0, 1))
@@ -145,7 +148,7 @@ def answer_loss(
             said = model.lm_head(hidden[where][shown])
             costs = word_loss(near, asked_words) + word_loss(said, said_words)
             translation = costs.sum() / max(len(costs), 1)
-        if seen and stage == "tune":
+        if seen and encoding:
             patches = patch_loss(head(features), batch)
     gazes = gaze_loss(attentions, batch)
     total = losses["total"] + WORD_WEIGHT * translation + PATCH_WEIGHT * patches + GAZE_WEIGHT * gazes
@@ -165,6 +168,7 @@ def train(
     retokenize: bool = False,
     bridge: str | None = None,
     steps: int | None = None,
+    keep_encoder: bool = False,
 ) -> dict[str, dict]:
     """Run the ``stages`` (each resumes where it stopped) and return what each did; checkpoints go to ``folder``.
 
@@ -174,11 +178,13 @@ def train(
         retokenize: learn a new tokenizer, as the world has grown since ``start``, instead of taking over its.
         bridge: the projector, one of BRIDGES, which begins anew; None = that of ``start``, or mlp.
         steps: of each stage, instead of minutes.
+        keep_encoder: ``tune`` leaves the encoder as it is, so that families that share it stay as they are too.
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
     if start is not None and not retokenize and not (folder / "tokenizer").exists():
-        PreTrainedTokenizerFast.from_pretrained(start).save_pretrained(folder / "tokenizer")
+        known = PreTrainedTokenizerFast.from_pretrained(start)
+        (known if marks(known) else with_marks(known, GRID * GRID)).save_pretrained(folder / "tokenizer")
     tokenizer = _tokenizer(folder, seed)
     kind = bridge or (_bridge_of(start) if start else "mlp")
     (folder / BRIDGE_FILE).write_text(kind)
@@ -188,6 +194,9 @@ def train(
         if bridge:
             state |= {key: value for key, value in model.state_dict().items() if "projector" in key}
         model.load_state_dict(state)
+        if marks(tokenizer) and not marks(PreTrainedTokenizerFast.from_pretrained(start)):
+            sample = next(iter(loader(PatchBatches(seed + 2, 0, size=200), 1)))
+            give_places(model, tokenizer, as_pixel_values(sample["pixels"]))
     shared.ready(model, device)
     core, head = model.model, PatchHead(vision_config().hidden_size).to(device)
     vit = core.vision_tower
@@ -217,7 +226,8 @@ def train(
 
     asking("read", groups(writers, 1e-3, 2e-3), 2)
     asking("align", groups([bridge_part], 1e-3, 2e-3), 0)
-    asking("tune", groups([bridge_part, *writers], 6e-4, 1.2e-3) + groups([vit, head], 4e-4, 8e-4), 1)
+    encoding = [] if keep_encoder else groups([vit, head], 4e-4, 8e-4)
+    asking("tune", groups([bridge_part, *writers], 6e-4, 1.2e-3) + encoding, 1)
     return recipe.done
 
 
@@ -237,6 +247,18 @@ def carried(start: Path, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor
     return state
 
 
+@torch.no_grad()
+def give_places(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, pixels: Tensor) -> None:
+    """Let each mark (`stages/places.py`) begin as what the image tokens of its patch have in common, as large as a
+    word's embedding: the two find each other from the first step. ``pixels`` [B, 3, H, W] are of many pictures."""
+    core = model.model
+    told = core.multi_modal_projector(core.vision_tower(pixels).last_hidden_state[:, 1:]).mean(0)
+    told = told - told.mean(0)
+    words = core.language_model.embed_tokens.weight
+    ids = [tokenizer.convert_tokens_to_ids(MARK.format(patch)) for patch in range(len(told))]
+    words[ids] = told / told.std() * words.std()
+
+
 def groups(modules: list[nn.Module], plain: float, muon: float) -> list[dict]:
     """Parameter groups with their peak learning rates: Muon's for the matrices of hidden layers, AdamW's for the rest
     (embeddings, norms, biases, the layers that read pixels and write words)."""
@@ -252,7 +274,7 @@ def groups(modules: list[nn.Module], plain: float, muon: float) -> list[dict]:
 def _tokenizer(folder: Path, seed: int) -> PreTrainedTokenizerFast:
     place = folder / "tokenizer"
     if not place.exists():
-        train_tokenizer(seed).save_pretrained(place)
+        with_marks(train_tokenizer(seed), GRID * GRID).save_pretrained(place)
     return PreTrainedTokenizerFast.from_pretrained(place)
 
 

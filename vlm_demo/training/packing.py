@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,11 +19,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from vlm_demo.stages.places import MARK, Piece, marks
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 from vlm_demo.synthetic.asking import Question
 from vlm_demo.synthetic.questions import fill
 from vlm_demo.training.gaze import AIMS, FIRST_PATCH, HALVES, THIRDS, Gaze
-from vlm_demo.training.patches import MOST, Places
+from vlm_demo.training.patches import Places
 
 IGNORED = -100
 LINE_LOOK = 3  # tokens of a line's beginning
@@ -50,7 +52,9 @@ class Packer:
         self.backend.encode_special_tokens = True
         of = tokenizer.convert_tokens_to_ids
         self.bos, self.eos, self.pad = of("<s>"), of("</s>"), of("<pad>")
-        self.plain = [i for i in range(len(tokenizer)) if i not in set(tokenizer.all_special_ids)]
+        self.marks = {MARK.format(patch): patch for patch in range(marks(tokenizer))}
+        kept = {*tokenizer.all_special_ids, *(of(mark) for mark in self.marks)}
+        self.plain = [i for i in range(len(tokenizer)) if i not in kept]
         self.user, self.assistant, self.image = of("<|user|>"), of("<|assistant|>"), of("<image>")
 
     def encode(self, text: str) -> tuple[list[int], list[int]]:
@@ -61,21 +65,25 @@ class Packer:
     def pack(
         self,
         questions: list[Question],
-        read: list[str] | None,
+        read: Sequence[Piece] | None,
         rng: np.random.Generator,
         places: Places | None = None,
     ) -> Packed:
         """Pack the questions of one picture; one in four carries the evidence-only rule (of the unanswerable ones one
-        in two), one in eight follows another as the second turn of a chat, and so do those made to follow."""
+        in two), one in eight follows another as the second turn of a chat, and so do those made to follow.
+
+        Args:
+            read: the OCR text in the pieces that the prompt stage is given (`places.marked`); None = no OCR.
+            places: where the picture's things are; None = there is no picture.
+        """
         prefix = [self.bos, self.user] + [self.image] * self.image_tokens
         gaze: Gaze = {name: [] for name in AIMS}
-        source = _Source("", [], 0)
+        source = _Source("", [], 0, {})
         if read is not None:
-            text = f"{OCR_HEADER}\n" + "\n".join(read) + "\n\n"
-            coded, begins = self.encode(text)
-            source = _Source(text, begins, len(prefix))
+            coded, source = self._source(read, len(prefix))
             source.gaze(gaze)
             if places is not None:
+                source.places(gaze)
                 source.labels(gaze, places)
             prefix += coded
         ids, blocks = list(prefix), [0] * len(prefix)
@@ -106,6 +114,24 @@ class Packer:
             labels += [IGNORED] * (len(asked) - 1) + said + [IGNORED]
             weights += [0.0] * (len(asked) - 1) + [len(said) ** -0.5] * len(said) + [0.0]
         return _packed(ids, positions, blocks, labels, weights, gaze)
+
+    def _source(self, read: Sequence[Piece], start: int) -> tuple[list[int], _Source]:
+        """The tokens of OCR text, whose first is to stand at ``start``, and what is known of them."""
+        coded: list[int] = []
+        begins: list[int] = []
+        marks: dict[int, int] = {}
+        text = ""
+        for kind, part in [("ocr", f"{OCR_HEADER}\n"), *read, ("ocr", "\n\n")]:
+            if kind == "place":
+                marks[len(coded)] = self.marks[part]
+                coded.append(self.backend.token_to_id(part))
+                begins.append(len(text))
+                continue
+            ids, starts = self.encode(part)
+            coded += ids
+            begins += [len(text) + begin for begin in starts]
+            text += part
+        return coded, _Source(text, begins, start, marks)
 
     def exercise(self, length: int, rng: np.random.Generator) -> Packed:
         """``length`` random tokens as OCR text, to be repeated: each word of the vocabulary is copied alike, which
@@ -148,25 +174,27 @@ def _turns(questions: list[Question], rng: np.random.Generator) -> list[tuple[Qu
 
 @dataclass(frozen=True)
 class _Source:
-    """OCR text in the prompt: its tokens' first characters, and the position of the first one in the sequence."""
+    """OCR text in the prompt, without its marks: its tokens' first characters (a mark's is that of the token behind
+    it), the position of the first one in the sequence, and the patch of each token that is a mark."""
 
     text: str
     begins: list[int]
     start: int
+    marks: dict[int, int]
 
     def gaze(self, gaze: Gaze) -> None:
-        """Add where its own tokens look: at the one before, at how their line begins, and those that begin a word at
-        all that do so before them in their line: the share of each tells which word it is."""
-        line, words = 0, [0]
+        """Add where its own tokens look: at the one before, and at how their line begins."""
+        line = 0
         for i, begin in enumerate(self.begins):
             gaze["previous"].append((self.start + i, 0, self.start + i - 1))
             if i and "\n" in self.text[self.begins[i - 1] : begin]:
-                line, words = i, [i]
-            elif self.text[begin : begin + 1] == " ":
-                words.append(i)
+                line = i
             gaze["line"] += [(self.start + i, 0, self.start + k) for k in range(line, min(line + LINE_LOOK, i + 1))]
-            if words[-1] == i and len(words) <= MOST:
-                gaze["rank"] += [(self.start + i, part, self.start + k) for part, k in enumerate(words)]
+
+    def places(self, gaze: Gaze) -> None:
+        """Add that a mark and the token behind it look at the patch that the mark names."""
+        for i, patch in self.marks.items():
+            gaze["place"] += [(self.start + at, 0, FIRST_PATCH + patch) for at in (i, i + 1)]
 
     def labels(self, gaze: Gaze, places: Places) -> None:
         """Add that the first token of a name looks at the thing that it names, where both are unmistakable."""

@@ -148,6 +148,15 @@ def places(picture: Picture, labels: PatchLabels) -> Places:
     return Places(labels.thing, spots, zones, [thing.text for thing in picture.things])
 
 
+def patch_boxes(size: tuple[int, int]) -> np.ndarray:
+    """float32 [patches, 4]: what each patch covers in a picture of this size, which is padded to a square."""
+    side = max(size)
+    edges = np.arange(GRID + 1, dtype=np.float32) * side / GRID
+    across, down = (edges - (side - length) // 2 for length in size)
+    boxes = [(across[c], down[r], across[c + 1], down[r + 1]) for r in range(GRID) for c in range(GRID)]
+    return np.array(boxes, dtype=np.float32)
+
+
 def _dealt(thing: Thing, size: tuple[int, int]) -> list[tuple[int, float]]:
     """The patches around the thing's middle and the bilinear share of it that each gets, of a picture of this size."""
     side = max(size)

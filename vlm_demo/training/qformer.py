@@ -53,6 +53,7 @@ class Blip2(nn.Module):
         # transformers starts the queries at zero, and equal queries would stay equal.
         nn.init.normal_(self.retrieval.query_tokens, std=0.02)
         self.temperature = objectives.Temperature()
+        self.doubt = nn.Linear(WIDTH, 1)  # whether a word is the wrong one; used in training only
 
     def queried(self, features: Tensor) -> Tensor:
         """What the queries [B, Q, d] gather from the features [B, patches, d_vision] where there is no text."""
@@ -189,6 +190,45 @@ def cells(grid: int) -> Tensor:
     axis = torch.arange(grid)
     within = (axis >= edges[:, None]) & (axis < ends[:, None])
     return torch.einsum("ry,cx->rcyx", within.float(), within.float()).reshape(QUERIES, grid * grid) > 0
+
+
+def reading(model: Blip2) -> dict[int, nn.Module]:
+    """The self-attention in which a word is shown where to look: the first one whose queries have seen the picture."""
+    layers = model.retrieval.qformer.encoder.layer
+    return {-1: layers[min(1, len(layers) - 1)].attention.attention}
+
+
+def word_gaze(weights: Tensor, texts: list[Tensor], shown: Tensor, told: Tensor) -> Tensor:
+    """The mean negative log of the share that the last head of each token that names what a cell shows gives to the
+    queries of all such cells.
+
+    Args:
+        weights: self-attention [B, heads, L, L] over Q₁ … Qₖ T₁ … Tₖ as `Blip2.joint` orders them.
+        texts: k times int64 [B, Tᵢ].
+        shown, told: as `cell_words` gives them.
+    """
+    start, costs = len(texts) * QUERIES, []
+    for i, text in enumerate(texts):
+        named = ((text[:, :, None, None] == told[:, None]) & shown[:, None, :, None]).any(-1)
+        rows = weights[:, -1, start : start + text.shape[1], i * QUERIES : (i + 1) * QUERIES].float()
+        costs.append(-((rows * named).sum(-1)[named.any(-1)] + TINY).log())
+        start += text.shape[1]
+    found = torch.cat(costs)
+    return found.sum() / max(len(found), 1)
+
+
+def changed(true: Tensor, wrong: Tensor, pad: int) -> Tensor:
+    """bool [N, T]: the tokens of ``wrong`` [N, T] between what it begins and what it ends with as ``true`` [N, T]
+    does."""
+    differs = true != wrong
+    begins = differs.cumsum(1) > 0
+    lengths = [(text != pad).sum(1) for text in (true, wrong)]
+    at = torch.arange(true.shape[1], device=true.device)
+    back = [(length[:, None] - 1 - at).clamp(min=0) for length in lengths]
+    same = true.gather(1, back[0]) == wrong.gather(1, back[1])  # the k-th token from the end
+    tail = same.cumprod(1).sum(1)  # how many they share there
+    ends = at < (lengths[1] - tail)[:, None]
+    return begins & ends & (wrong != pad)
 
 
 def cell_gaze(seen: dict[int, Tensor]) -> Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import (
     GenerationConfig,
@@ -35,6 +36,11 @@ def load(start: Path) -> tuple[LlavaForConditionalGeneration, PreTrainedTokenize
     """The exported LLaVA in float32 and its tokenizer."""
     model = LlavaForConditionalGeneration.from_pretrained(start, dtype=torch.float32)
     return model, PreTrainedTokenizerFast.from_pretrained(start)
+
+
+def exported(folder: Path) -> dict[str, Tensor]:
+    """The weights of an exported checkpoint in float32."""
+    return {key: rows.float() for key, rows in load_file(folder / "model.safetensors").items()}
 
 
 def remember(folder: Path, config: LlavaConfig, tokenizer: PreTrainedTokenizerFast) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from vlm_demo.stages.places import MARK
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 from vlm_demo.synthetic.areas import AREAS
 from vlm_demo.synthetic.questions import ask
@@ -62,6 +63,12 @@ def train_tokenizer(seed: int, pictures: int = 5000) -> PreTrainedTokenizerFast:
         padding_side="left",
         chat_template=CHAT_TEMPLATE,
     )
+
+
+def with_marks(tokenizer: PreTrainedTokenizerFast, patches: int) -> PreTrainedTokenizerFast:
+    """The tokenizer with a mark for each of so many patches (`stages/places.py`) behind all its tokens."""
+    tokenizer.add_tokens([AddedToken(MARK.format(patch), special=True, normalized=False) for patch in range(patches)])
+    return tokenizer
 
 
 def _texts(seed: int, pictures: int):
