@@ -68,11 +68,29 @@ def test_small_print_is_read_larger_and_told_in_the_pictures_own_pixels() -> Non
 def test_letters_wide_apart_are_words_of_their_own() -> None:
     image = Image.new("RGB", (420, 60), "white")
     pen = ImageDraw.Draw(image)
-    for i, letter in enumerate("ABCDHK"):
+    for i, letter in enumerate("ABKM"):
         pen.text((30 + 62 * i, 15), letter, "black", ImageFont.load_default(26))
     words = ocr.read(image).words
-    assert [word.text for word in words] == list("ABCDHK")
+    assert [word.text for word in words] == list("ABKM")
     assert all(abs(word.box[0] - 30 - 62 * i) < 6 for i, word in enumerate(words))
+
+
+def test_a_word_is_cut_between_letters_wide_apart_and_nowhere_else() -> None:
+    def letter(text: str, left: int, right: int, top: int = 0) -> str:
+        return f"<span class='ocrx_cinfo' title='x_bboxes {left} {top} {right} 20; x_conf 99'>{text}</span>"
+
+    word = (
+        letter("A", 0, 16) + letter("l", 20, 22) + letter(".", 24, 27, 17) + letter("B", 60, 76) + letter(" ", 90, 95)
+    )
+    told = f"<html><p class='x'><span class='ocrx_word' title='bbox 0 0 80 21; x_wconf 49'>{word}</span></p></html>"
+    (line,) = ocr._lines(told, 0.5)
+    assert [(own.text, own.box, own.confidence) for own in line] == [
+        ("Al.", (0, 0, 14, 10), 49),
+        ("B", (30, 0, 38, 10), 49),
+    ]
+    assert list(ocr._lines(told.replace("x_wconf 49", "x_wconf 29"), 0.5)) == []
+    (line,) = ocr._lines(told.replace("60 0 76", "32 0 48"), 0.5)
+    assert [(own.text, own.box) for own in line] == [("Al.B", (0, 0, 40, 10))]  # the word's own box
 
 
 def test_labels_that_run_upwards_are_read_behind_the_level_lines() -> None:

@@ -297,7 +297,7 @@ def test_an_exported_bridge_goes_on_around_another_language_model(model, tokeniz
     blip2.take_over(made, tmp_path)
     words = "retrieval.embeddings.word_embeddings.weight"
     for key, value in model.float().state_dict().items():
-        if "language_model" in key:
+        if "language_model" in key or key.startswith("doubt."):  # the latter is of training alone
             assert torch.equal(made.state_dict()[key], begun[key])
         else:
             assert torch.equal(made.state_dict()[key][: len(value)] if key == words else made.state_dict()[key], value)
