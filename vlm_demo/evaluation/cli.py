@@ -34,6 +34,9 @@ def main(arguments: list[str]) -> int:
         action="store_true",
         help="with --pointing: choose the checkpoint's default map on one half of the items, score it on the other",
     )
+    parser.add_argument(
+        "--abstention", action="store_true", help="ask each question without and with the evidence-only rule"
+    )
     parser.add_argument("--grounding", action="store_true", help="measure the badges of the answers")
     parser.add_argument(
         "--fit",
@@ -51,8 +54,11 @@ def main(arguments: list[str]) -> int:
     if (options.fit or options.curve) and not options.grounding:
         parser.error("--fit and --curve go with --grounding")
 
+    if options.abstention and (options.pointing or options.grounding):
+        parser.error("--abstention is for answers; leave out --pointing and --grounding")
+
+    from vlm_demo.evaluation import abstention, retrieval, run
     from vlm_demo.evaluation import items as questions
-    from vlm_demo.evaluation import retrieval, run
 
     if (options.folder / retrieval.FILE).is_file():
         return _retrieve(options)
@@ -68,6 +74,8 @@ def main(arguments: list[str]) -> int:
         return _point(pipe, chosen, skipped, options)
     if options.grounding:
         return _ground(pipe, chosen, skipped, options)
+    if options.abstention:
+        chosen = abstention.twice(chosen)
     answers = options.answers.open("w", encoding="utf-8") if options.answers else None
     try:
         report = run.evaluate(
@@ -83,6 +91,9 @@ def main(arguments: list[str]) -> int:
     finally:
         if answers:
             answers.close()
+    if options.abstention and (lost := abstention.lost(report)) is not None:
+        report.settings["answerable_lost_by_rule"] = lost
+        print(f"The rule costs {100 * lost:.1f} points of the answerable questions.")
     return _report(report, pipe, options)
 
 

@@ -1,0 +1,41 @@
+"""Each question is asked without and with the rule, and the two sorts of questions are counted apart."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from vlm_demo.evaluation import abstention, run
+from vlm_demo.evaluation.items import Item
+
+
+class Careful:
+    """Knows the colour until it is told to be careful; of what is absent it says "unknown" only then."""
+
+    can_explain = False
+
+    def ask(self, _image, question, *, ocr, evidence_only, max_new_tokens=None, history=()):
+        sure = "sure" in question
+        said = "red" if sure or not evidence_only else "unknown"
+        return SimpleNamespace(text=said)
+
+
+def test_the_rule_is_scored_on_both_sorts_of_questions(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    items = [
+        Item(1, "a.png", "sure: what colour?", ("red",), "colour", "exact", evidence_only=True),
+        Item(2, "a.png", "what colour?", ("red",), "colour", "exact"),
+        Item(3, "a.png", "what colour is the missing one?", ("unknown",), "absent", "exact", evidence_only=False),
+        Item(4, "a.png", "What is in the image?", ("star",), "pointing", "exact", phrase="star"),
+    ]
+    report = run.evaluate(Careful(), tmp_path, abstention.twice(items), progress=False)
+    told = {kind: (score.right, score.n) for kind, score in report.kinds.items()}
+    assert told == {
+        "answerable, rule off": (2, 2),
+        "answerable, rule on": (1, 2),
+        "unanswerable, rule off": (0, 1),
+        "unanswerable, rule on": (1, 1),
+    }
+    assert abstention.lost(report) == pytest.approx(0.5)
+    assert abstention.lost(run.evaluate(Careful(), tmp_path, [], progress=False)) is None
