@@ -6,6 +6,7 @@ these tests.
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,11 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
 from tests.models.families.remembering import remembering_changes_nothing
 from vlm_demo import Pipeline, Turn
+from vlm_demo.contracts import Mosaic, View
+from vlm_demo.explain.heatmap import interpolate
 
 QUESTION = "How many circles are there in the picture?"
 SQUARE, PORTRAIT, LANDSCAPE = (120, 120), (90, 160), (200, 70)
@@ -143,8 +146,36 @@ class Parity(ABC):
                 assert kept == (id(module) not in inside), name
 
 
+def emptied(folder: Path) -> Pipeline:
+    """The checkpoint with all layers of its encoder emptied: a feature knows of its own patch alone."""
+    pipe = Pipeline.from_pretrained(folder)
+    with torch.no_grad():
+        for layer in pipe._family.encoder_layers:
+            for module in layer.modules():
+                if isinstance(module, torch.nn.Linear):
+                    module.weight.zero_()
+                    module.bias is None or module.bias.zero_()
+    return pipe
+
+
+def turned(picture: Image.Image) -> bytes:
+    """The file of a picture that its camera stored on its side, with a note which way is up (EXIF orientation 6)."""
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[ExifTags.Base.Orientation] = 6
+    picture.transpose(Image.Transpose.ROTATE_90).save(file, "PNG", exif=exif)
+    return file.getvalue()
+
+
+def apart(boxes: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """[boxes], how many pixels lie between each box and the region; how deep they overlap, where that is negative."""
+    return np.concatenate([region[:2] - boxes[:, 2:], boxes[:, :2] - region[2:]], 1).max(1)
+
+
 class Placed:
     """Each image token's box is where the picture that it stands for really lies.
+
+    With all layers of the encoder emptied a token knows of its own patches alone. The margin is the reach of the
+    processors' resize filters, which is wider the more they shrink.
 
     Attributes:
         pixels: how wide a token of the thumbnail is, in pixels of the thumbnail.
@@ -152,35 +183,71 @@ class Placed:
 
     pixels = 6
 
+    @staticmethod
+    def tokens(pipe: Pipeline, views: list[View]) -> torch.Tensor:
+        """What stands for the patches of all pictures: [tokens, width]."""
+        return pipe.bridge(pipe.encoder(views)).embeddings
+
+    def margin(self, view: View, mosaic: Mosaic) -> float:
+        """How far from a token's box a change may reach it, in the upload's pixels."""
+        finest = mosaic is view.mosaics[0]
+        pixels = view.processed.shape[1] / mosaic.grid[1] if finest else self.pixels
+        # A thumbnail may be made of what was already resized once.
+        return (3 if finest else 4) * max(1.0, float(mosaic.boxes[0, 2] - mosaic.boxes[0, 0]) / pixels) + 1
+
     @torch.no_grad()
     def test_a_change_reaches_the_tokens_whose_boxes_it_touches(self, both: Both, noise) -> None:
-        """With all layers of the encoder emptied a token knows of its own patches alone. The margin is the reach of the
-        processors' resize filters, which is wider the more they shrink."""
-        pipe = Pipeline.from_pretrained(both.folder)
-        for layer in pipe._family.encoder_layers:
-            for module in layer.modules():
-                if isinstance(module, torch.nn.Linear):
-                    module.weight.zero_()
-                    module.bias is None or module.bias.zero_()
+        pipe = emptied(both.folder)
+        leading = pipe._family.leading_tokens
         for size in ((96, 64), (64, 96)):
             picture = noise(*size, 1)
             region = np.array([size[0] * 0.5, size[1] * 0.25, size[0] * 0.75, size[1] * 0.5])
             changed = picture.copy()
             changed.paste(noise(*size, 2).crop(tuple(region.astype(int))), tuple(region[:2].astype(int)))
             views = [pipe.view(own) for own in (picture, changed)]
-            one, two = (pipe.bridge(pipe.encoder(view)).embeddings for view in views)
+            one, two = (self.tokens(pipe, [view]) for view in views)
             moved = ((one - two).abs().amax(-1) > 1e-6).numpy()
+            assert not moved[:leading].any()
+            moved = moved[leading:]
             placed = np.zeros(len(moved), bool)
-            for finest, mosaic in ((own is views[0].mosaics[0], own) for own in views[0].mosaics):
-                boxes, touched = mosaic.boxes, moved[mosaic.tokens]
+            for mosaic in views[0].mosaics:
+                touched, away = moved[mosaic.tokens], apart(mosaic.boxes, region)
                 placed[mosaic.tokens] = True
-                pixels = views[0].processed.shape[1] / mosaic.grid[1] if finest else self.pixels
-                # A thumbnail may be made of what was already resized once.
-                margin = (3 if finest else 4) * max(1.0, float(boxes[0, 2] - boxes[0, 0]) / pixels) + 1
-                apart = np.concatenate([region[:2] - boxes[:, 2:], boxes[:, :2] - region[2:]], 1).max(1)
-                assert touched[apart < -1].all() and not touched[apart > margin].any()
-                assert not finest or ((apart < -1).any() and (apart > margin).any())
+                margin = self.margin(views[0], mosaic)
+                assert touched[away < -1].all() and not touched[away > margin].any()
+                assert mosaic is not views[0].mosaics[0] or ((away < -1).any() and (away > margin).any())
             assert not moved[~placed].any()
+
+    @torch.no_grad()
+    def test_of_two_pictures_the_changed_ones_own_map_shows_where(self, both: Both, noise) -> None:
+        """From image tokens to the upload's pixels as in an answer; the second picture was stored on its side."""
+        pipe = emptied(both.folder)
+        first, second = noise(96, 64, 1), noise(64, 96, 3)
+        region = np.array([32, 24, 48, 48])
+        changed = second.copy()
+        changed.paste(noise(64, 96, 2).crop(tuple(region)), tuple(region[:2]))
+        before, after = ([pipe.view(first), pipe.view(turned(own))] for own in (second, changed))
+        moved = (self.tokens(pipe, before) - self.tokens(pipe, after)).abs().amax(-1).numpy() > 1e-6
+        nothing, found = self.on_patches(pipe, before, moved)
+        view = before[1]
+        assert view.size == (64, 96) and not nothing.any()
+        away = apart(view.boxes, region)
+        # What rests on a thumbnail's token is spread over all that it covers.
+        reach = max(
+            self.margin(view, own) + (own is not view.mosaics[0]) * float((own.boxes[0, 2:] - own.boxes[0, :2]).max())
+            for own in view.mosaics
+        )
+        assert (found[away < -1] > 0).all() and not found[away > reach].any()
+        assert (away < -1).any() and (away > reach).any() or len(view.mosaics) > 1
+        y, x = np.unravel_index(interpolate(found, view).argmax(), view.size[::-1])
+        width, height = view.boxes[0, 2:] - view.boxes[0, :2]
+        assert region[0] - width <= x < region[2] + width and region[1] - height <= y < region[3] + height
+
+    def on_patches(self, pipe: Pipeline, views: list[View], moved: np.ndarray) -> list[np.ndarray]:
+        """Which patches of each picture the tokens stand for, by the trace of an answer about these pictures."""
+        trace = pipe.explain([view.image for view in views], QUESTION, "star").trace
+        assert trace is not None and sum(trace.counts) == len(moved)
+        return [trace.on_patches(moved.astype(np.float32), i) for i in range(len(views))]
 
 
 class RowParity(Placed, Parity):
