@@ -13,7 +13,7 @@ from tests.explain.test_heatmap import view
 from tests.test_answer import answer
 from vlm_demo import cli, options
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.evaluation import badges, choice, items, maps
+from vlm_demo.evaluation import badges, choice, items, maps, weights
 from vlm_demo.explain import methods
 from vlm_demo.explain.calibration import Evidence
 from vlm_demo.explain.heatmap import Settings, read_settings
@@ -135,6 +135,39 @@ def test_the_best_head_is_chosen_on_one_half_and_scored_on_the_other(tmp_path: P
     assert found.default == "heads" and "localised" in settings.scores and "chance" not in settings.scores
     with pytest.raises(VlmDemoError, match="too few"):
         choice.choose(Planted(), folder, pool[:3], progress=False)
+
+
+def test_heads_that_point_only_together_are_weighted(tmp_path: Path) -> None:
+    """Two heads look at the thing and at a patch of their own, which differs; no single one and no mean can do it."""
+    folder, pool = folder_with(tmp_path, [3, 12, 7, 18, 20, 9, 14, 26, 5, 22, 11, 17])
+
+    class Together(Planted):
+        def explain(self, *given: Any, **switches: Any) -> Any:
+            said = super().explain(*given, **switches)
+            rows = np.full((1, 2, 2, 32), 0.001, np.float16)
+            thing = int(said.text[1:])
+            for head, own in ((0, 30), (1, 1)):
+                rows[0, 1, head, [thing, own]] = 0.1, 0.25
+            rows[0, 0, :, 31] = 0.5
+            return replace(said, trace=replace(said.trace, image=rows))
+
+    settings, found = choice.choose(Together(), folder, pool, progress=False)
+    assert settings.method == found.default == "weighted" and settings.scores["weighted"] == 1
+    assert settings.scores["heads"] < 1 and settings.scores["mean"] < 1
+    worth = np.array(settings.weights)
+    assert worth.shape == (2, 2) and worth.sum() == pytest.approx(1, abs=1e-3) and (worth[1] > 0.3).all()
+
+
+def test_each_kind_is_halved_by_itself_and_counts_alike() -> None:
+    pool = [items.Item(i, "a.png", "?", ("a",), "asked" if i % 2 else "pointing", "exact", "a") for i in range(8)]
+    first, second = choice.halves(pool)
+    assert [item.line for item in first] == [0, 1, 4, 5] and [item.line for item in second] == [2, 3, 6, 7]
+    assert choice._mean(pool[:3], [(True, 0.5), (False, 0.0), (True, 0.1)]) == pytest.approx((0.5, 0.15))
+
+
+def test_how_much_of_a_patch_a_thing_covers() -> None:
+    told = weights.cover(view(SIZE, GRID), [(5, 0, 20, 10), (0, 0, 8, 5)])
+    assert told[:3].tolist() == [0.5, 1, 0] and not told[3:].any()
 
 
 def labelled(whole: float, right: bool, visible: bool = True) -> badges.Labelled:

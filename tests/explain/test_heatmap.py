@@ -12,6 +12,7 @@ from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain.heatmap import (
     Settings,
     Trace,
+    combine,
     draw,
     inside,
     interpolate,
@@ -152,6 +153,25 @@ def test_heads_takes_the_named_ones_and_no_others() -> None:
     assert (draw(rows, SMALL, Settings("heads")) == draw(rows, SMALL, Settings("localised"))).all()
 
 
+def test_weighted_is_the_geometric_mean_of_the_heads_by_their_worth() -> None:
+    rows = np.random.default_rng(4).random((2, 3, 2, 16)).astype(np.float32)
+    rows[0, 1, 1] *= 0.01  # how much a head looks at the picture counts for nothing
+    worth = np.array([[0.0, 1.0], [3.0, 0.5], [0.0, 0.0]])
+    found = combine(rows, (4, 4), Settings("weighted", weights=tuple(map(tuple, worth))))
+    shares = (rows / rows.sum(-1, keepdims=True)).mean(0)
+    expected = np.prod((1 + shares * 16 / 2) ** (worth / worth.sum())[..., None], (0, 1))
+    assert found == pytest.approx(expected / expected.max(), rel=1e-5)
+    single = Settings("weighted", weights=((0.0, 0.0), (0.0, 2.0), (0.0, 0.0)))
+    assert combine(rows, (4, 4), single).argmax() == shares[1, 1].argmax()
+
+
+@pytest.mark.parametrize("weights", [(), ((1.0,),), ((1.0, 1.0, 1.0),) * 3])
+def test_weights_that_do_not_fit_the_model_are_left_out(weights: tuple) -> None:
+    rows = np.random.default_rng(4).random((1, 4, 3, 16)).astype(np.float32)
+    settings = Settings("weighted", heads=((1, 2),), weights=weights)
+    assert (combine(rows, (4, 4), settings) == combine(rows, (4, 4), Settings("heads", heads=((1, 2),)))).all()
+
+
 def test_several_steps_are_averaged() -> None:
     rows = np.concatenate([rows_with({(0, 0): 2}), rows_with({(0, 0): 9})])
     heat = draw(rows, SMALL, Settings("mean", (0,)))
@@ -217,7 +237,11 @@ class TestSettings:
 
     @pytest.mark.parametrize(
         "text",
-        ["{", '{"heatmap": {"method": "wish"}}', '{"heatmap": {"layers": 3}}', '{"heatmap": {"heads": [2]}}', "[]"],
+        ["{", '{"heatmap": {"method": "wish"}}', '{"heatmap": {"layers": 3}}', '{"heatmap": {"heads": [2]}}', "[]"]
+        + [
+            f'{{"heatmap": {{"method": "weighted", "weights": {bad}}}}}'
+            for bad in ("[[1], [1, 2]]", "[[-1]]", "[[NaN]]", "2")
+        ],
     )
     def test_a_damaged_file_says_so(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "vlm_demo.json").write_text(text)
@@ -230,6 +254,10 @@ class TestSettings:
         write_settings(tmp_path, told)
         assert read_settings(tmp_path) == told
         assert json.loads((tmp_path / "vlm_demo.json").read_text())["other"] == [1]
+        (tmp_path / "vlm_demo.json").unlink()
+        worth = Settings("weighted", weights=((0.25, 0.0), (0.5, 0.25)))
+        write_settings(tmp_path, worth)
+        assert read_settings(tmp_path) == worth
         (tmp_path / "vlm_demo.json").unlink()
         write_settings(tmp_path, Settings("queries"))
         assert read_settings(tmp_path) == Settings("queries")

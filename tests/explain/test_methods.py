@@ -40,12 +40,12 @@ def test_the_joined_maps_are_those_that_a_checkpoint_is_chosen_by() -> None:
     rows = np.random.default_rng(0).random((3, 2, 16)).astype(np.float16)
     named = ((0, 1), (2, 0))
     for method in METHODS:
-        settings = Settings(method, heads=named)
+        settings = Settings(method, heads=named, weights=((0.1, 0.0), (0.0, 0.5), (0.4, 0.0)))
         said = with_rows(rows, settings)
         expected = draw(rows[None].astype(np.float32), said.view, settings)
         assert (said.heatmap("star") == expected).all() and expected.max() == 1
         assert (
-            replace(said, trace=replace(said.trace, settings=Settings("mean", None, named))).heatmap(
+            replace(said, trace=replace(said.trace, settings=replace(settings, method="mean"))).heatmap(
                 "star", method=method
             )
             == expected
@@ -93,6 +93,7 @@ def test_queries_show_what_the_words_queries_saw_and_the_others_did_not() -> Non
         ({"method": "occlusion"}, "needs the model"),
         ({"method": "queries"}, "no Q-Former"),
         ({"method": "heads"}, "names no heads"),
+        ({"method": "weighted"}, "no weights for its heads"),
         ({"method": "mean", "layer": 0}, "choose raw"),
         ({"layer": 2}, "no layer 2: this model records 2"),
         ({"head": -1}, "no head -1"),

@@ -164,7 +164,7 @@ def test_a_pass_changes_neither_the_answer_nor_what_is_recorded(pipe: Pipeline, 
         if reason is None:
             heat = pipe.heatmap(before, 1, method=name)
             assert heat.shape == (60, 80) and heat.dtype == np.float32 and heat.min() >= 0 and heat.max() <= 1
-    assert [name for name, reason in told.items() if reason] == ["heads", "queries", "similarity"]
+    assert [name for name, reason in told.items() if reason] == ["heads", "weighted", "queries", "similarity"]
     after = pipe.ask(picture, QUESTION, max_new_tokens=5)
     assert after.tokens == before.tokens and (after.trace.image == before.trace.image).all()
     assert (before.view.pixel_values == pixels).all() and not pixels.requires_grad

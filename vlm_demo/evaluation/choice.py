@@ -1,10 +1,12 @@
 """Choice: which map of recorded rows a checkpoint should draw by default, and how well each method then does.
 
-Chosen on every second item and scored on the others, so that the winner's score owes nothing to having been chosen.
+Chosen on one half of the items and scored on the other, so that the winner's score owes nothing to having been chosen.
+Beside the free ones a method is scored that needs a pass of its own, so that it is known what it would bring.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,27 +15,30 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.evaluation import pointing
+from vlm_demo.evaluation import pointing, weights
 from vlm_demo.evaluation.items import Item, Skipped
 from vlm_demo.evaluation.maps import Comparison, compare, explained
 from vlm_demo.explain import methods
-from vlm_demo.explain.heatmap import Settings, combine, interpolate
+from vlm_demo.explain.heatmap import Settings, combine, inside, interpolate, log_shares
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
     from vlm_demo.answer import Answer
 
 BEST_HEADS = (1, 2, 3, 5)  # how many of the heads that point best are joined
+BESIDE = "relevancy"  # the method with a pass of its own that is scored beside the free ones
+
+Seen = Sequence[tuple[Item, "Answer"]]
 
 
 def choose(
     pipe: Pipeline, folder: Path, items: Sequence[Item], names: Sequence[str] | None = None, progress: bool = True
 ) -> tuple[Settings, Comparison]:
-    """Try all layers, each layer, and the single heads that point best, and join the best of these.
+    """Try every free method, all layers and each layer, the heads that point best, and all heads by fitted weights.
 
     Args:
-        items: pointing items.
-        names: the methods to be scored beside it; None = every free one.
+        items: pointing items; kinds of them count alike.
+        names: the methods to be scored beside it; None = every free one, and relevancy.
     Returns:
         The settings, with the scores of the second half, and that half's comparison.
     Raises:
@@ -41,13 +46,14 @@ def choose(
     """
     if len(items) < 4:
         raise VlmDemoError(f"{len(items)} pointing items are too few to choose by: give a folder with more of them.")
+    first, second = halves(items)
     skipped: list[Skipped] = []
-    seen = [(item, answer) for item, answer, _ in explained(pipe, folder, items[::2], skipped, progress)]
+    seen = [(item, answer) for item, answer, _ in explained(pipe, folder, first, skipped, progress)]
     if not seen:
         raise VlmDemoError(f"No pointing item could be read ({skipped[0].reason}); mend the folder.")
     settings = _best(seen)
-    wanted = list(names) if names else [method.name for method in methods.TABLE if method.free]
-    found = compare(pipe, folder, items[1::2], skipped, names=wanted, settings=settings, progress=progress)
+    wanted = list(names) if names else [own.name for own in methods.TABLE if own.free or own.name == BESIDE]
+    found = compare(pipe, folder, second, skipped, names=wanted, settings=settings, progress=progress)
     scores = {
         name: round(float(np.mean(own.hits)), 4) for name, own in found.figures.items() if name in methods.BY_NAME
     }
@@ -55,7 +61,17 @@ def choose(
     return replace(settings, scores=scores, scored=scored), found
 
 
-def _best(seen: Sequence[tuple[Item, Answer]]) -> Settings:
+def halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    """Every second item of each kind, and the others, in the order in which they stand."""
+    before: Counter[str] = Counter()
+    parts: tuple[list[Item], list[Item]] = ([], [])
+    for item in items:
+        parts[before[item.kind] % 2].append(item)
+        before[item.kind] += 1
+    return parts
+
+
+def _best(seen: Seen) -> Settings:
     """The settings whose map points right most often; among equals the one whose map lies best on the boxes."""
     trace = seen[0][1].trace
     assert trace is not None
@@ -68,22 +84,56 @@ def _best(seen: Sequence[tuple[Item, Answer]]) -> Settings:
     joined = [Settings("heads", heads=tuple(by_head[:count])) for count in BEST_HEADS if count <= len(singles)]
     best_heads = max(joined, key=lambda own: _measured(seen, own))
     best = max([*candidates, best_heads], key=lambda own: _measured(seen, own))
-    return replace(best, heads=best_heads.heads)
+    fitted = Settings("weighted", weights=_fitted(seen))
+    if _crossed(seen) > _measured(seen, best)[0]:  # what is as good and simpler stays
+        best = fitted
+    return replace(best, heads=best_heads.heads, weights=fitted.weights)
 
 
-def _measured(seen: Sequence[tuple[Item, Answer]], settings: Settings) -> tuple[float, float]:
-    """Share of hits, and mean overlap with the boxes."""
-    hits, overlaps = [], []
-    for item, answer in seen:
-        heat = interpolate(_cells(answer, item.phrase or "", settings), answer.view)
-        hits.append(pointing.hit(heat, item.boxes))
-        overlaps.append(pointing.iou(heat, pointing.area(item.boxes, answer.view.size)))
-    return float(np.mean(hits)), float(np.mean(overlaps))
+def _fitted(seen: Seen) -> tuple[tuple[float, ...], ...]:
+    """What each head is worth."""
+    logs = np.stack([log_shares(_rows(item, answer)) for item, answer in seen])
+    covers = np.stack([weights.cover(answer.view, item.boxes) for item, answer in seen])
+    shown = np.stack([inside(answer.view) for _, answer in seen])
+    return weights.fit(logs, covers, shown, [item.kind for item, _ in seen])
 
 
-def _cells(answer: Answer, phrase: str, settings: Settings) -> np.ndarray:
-    assert answer.trace is not None
+def _crossed(seen: Seen) -> float:
+    """The share of hits by fitted weights on items that they were not fitted on: each half by those of the other."""
+    parts = [[(item, answer) for item, answer in seen if item in half] for half in halves([item for item, _ in seen])]
+    if not all(parts):
+        return 0.0
+    found = []
+    for own, other in (parts, parts[::-1]):
+        settings = Settings("weighted", weights=_fitted(other))
+        found += [(item, answer, settings) for item, answer in own]
+    return _mean([item for item, *_ in found], [_pointed(*one) for one in found])[0]
+
+
+def _measured(seen: Seen, settings: Settings) -> tuple[float, float]:
+    """Share of hits, and mean overlap with the boxes; each the mean over the kinds of items."""
+    return _mean([item for item, _ in seen], [_pointed(item, answer, settings) for item, answer in seen])
+
+
+def _pointed(item: Item, answer: Answer, settings: Settings) -> tuple[bool, float]:
+    heat = interpolate(_cells(item, answer, settings), answer.view)
+    return pointing.hit(heat, item.boxes), pointing.iou(heat, pointing.area(item.boxes, answer.view.size))
+
+
+def _mean(items: Sequence[Item], pairs: Sequence[tuple[bool, float]]) -> tuple[float, float]:
+    kinds = sorted({item.kind for item in items})
+    means = [np.mean([pair for item, pair in zip(items, pairs, strict=True) if item.kind == kind], 0) for kind in kinds]
+    hits, overlap = np.mean(means, 0)
+    return float(hits), float(overlap)
+
+
+def _cells(item: Item, answer: Answer, settings: Settings) -> np.ndarray:
     if settings.method in ("raw", "queries"):
-        chosen, request = methods.request(answer, phrase, method=settings.method)
+        chosen, request = methods.request(answer, item.phrase or "", method=settings.method)
         return chosen.cells(request)
-    return combine(answer.trace.rows(0, answer.steps(phrase)), answer.view.grid, settings)
+    return combine(_rows(item, answer), answer.view.grid, settings)
+
+
+def _rows(item: Item, answer: Answer) -> np.ndarray:
+    assert answer.trace is not None
+    return answer.trace.rows(0, answer.steps(item.phrase or ""))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +18,11 @@ from vlm_demo.contracts import Mosaic, View
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain import mosaics
 
-METHODS = ("mean", "localised", "last", "heads")
+METHODS = ("mean", "localised", "last", "heads", "weighted")
 # What a checkpoint may name as its default: maps of recorded rows, which cost nothing.
 DEFAULTS = ("raw", *METHODS, "queries")
 LOCALISED_HEADS = 3
+EVEN = 2  # shares below so many times an even one are told apart little by `log_shares`
 SETTINGS_FILE = "vlm_demo.json"
 
 
@@ -31,12 +32,13 @@ class Settings:
 
     Attributes:
         method: one of ``DEFAULTS``: ``mean`` of all heads, ``localised`` = of the few most concentrated heads, ``last``
-            layer's mean, ``heads`` = of those that the checkpoint names, ...
+            layer's mean, ``heads`` = of those that the checkpoint names, ``weighted`` = of all by their worth, ...
         layers: which layers ``mean`` and ``localised`` look at; None = all. Negative ones count from the end.
         heads: (layer, head) of the heads that point best, for ``heads``; where none are named it is ``localised``.
         scores: how often each method of ``explain.methods`` pointed right on held-out pictures, 0..1; empty where
             nothing was measured.
         scored: on how many phrases that was measured.
+        weights: [layers][heads], each at least 0, for ``weighted``; where none fit the rows it is ``heads``.
     """
 
     method: str = "mean"
@@ -44,6 +46,7 @@ class Settings:
     heads: tuple[tuple[int, int], ...] = ()
     scores: dict[str, float] = field(default_factory=dict)
     scored: int = 0
+    weights: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,11 +110,15 @@ def read_settings(folder: Path) -> Settings:
         heads = tuple((int(layer), int(head)) for layer, head in told.get("heads", ()))
         scores = {str(name): float(score) for name, score in told.get("scores", {}).items()}
         layers = None if layers is None else tuple(int(layer) for layer in layers)
-        settings = Settings(method, layers, heads, scores, int(told.get("scored", 0)))
+        weights = tuple(tuple(float(weight) for weight in layer) for layer in told.get("weights", ()))
+        settings = Settings(method, layers, heads, scores, int(told.get("scored", 0)), weights)
     except (ValueError, AttributeError, TypeError) as error:
         raise UnsupportedModel(f"{file.name} of this checkpoint cannot be read: mend or delete it.") from error
     if settings.method not in DEFAULTS:
         raise UnsupportedModel(f"{file.name} names the method {settings.method}: choose one of {', '.join(DEFAULTS)}.")
+    given = np.array([weight for layer in weights for weight in layer])
+    if len({len(layer) for layer in weights}) > 1 or not (np.isfinite(given) & (given >= 0)).all():
+        raise UnsupportedModel(f"{file.name} has weights that are no table of numbers from 0 up: mend or delete it.")
     return settings
 
 
@@ -127,6 +134,7 @@ def write_settings(folder: Path, settings: Settings) -> Path:
     told: dict[str, object] = {"method": settings.method}
     told |= {"layers": settings.layers} if settings.layers is not None else {}
     told |= {"heads": settings.heads} if settings.heads else {}
+    told |= {"weights": settings.weights} if settings.weights else {}
     told |= {"scores": settings.scores, "scored": settings.scored} if settings.scores else {}
     file.write_text(json.dumps(held | {"heatmap": told}, indent=1) + "\n", encoding="utf-8")
     return file
@@ -151,7 +159,23 @@ def combine(rows: np.ndarray, grid: tuple[int, int], settings: Settings) -> np.n
     Each head's weights are first scaled to a sum of 1 over the picture, so that a head which rests on the first token
     counts no less than others.
     """
+    weights = np.array(settings.weights)
+    if settings.method == "weighted":
+        if weights.shape == rows.shape[1:3]:
+            joined = np.tensordot(weights / max(weights.sum(), 1e-12), log_shares(rows), 2)
+            return np.exp(joined - joined.max())
+        settings = replace(settings, method="heads")
     return np.mean([_combined(step, grid, settings) for step in rows], axis=0)
+
+
+def log_shares(rows: np.ndarray) -> np.ndarray:
+    """How far each head favours each patch: rows [steps, layers, heads, patches] → [layers, heads, patches], from 0 up.
+
+    log(1 + s / (``EVEN`` · e)) of a head's share s of the picture, the mean of the steps, and the even share e. Summed
+    with weights it lets heads agree: where they all look counts for more than where one of them looks alone.
+    """
+    shares = (rows / np.maximum(rows.sum(-1, keepdims=True), 1e-12)).mean(0)
+    return np.log1p(shares * rows.shape[-1] / EVEN)
 
 
 def _combined(weights: np.ndarray, grid: tuple[int, int], settings: Settings) -> np.ndarray:

@@ -1,76 +1,60 @@
-"""Heatmaps: which way of joining a checkpoint's attention points best at the thing that a word names.
+"""Heatmaps: scenes drawn to choose a checkpoint's default map by, neither trained on nor held out.
 
-Measured on scenes drawn for this choice alone, neither trained on nor held out; the winner is written beside the
-weights and is the default from then on.
+What is done with them is `evaluation.choice`, as `python -m vlm_demo evaluate FOLDER --pointing --choose` does it with
+any folder. `python -m vlm_demo.training.heatmaps FOLDER` writes such a folder of these scenes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from vlm_demo.evaluation.pointing import hit
-from vlm_demo.explain.heatmap import SETTINGS_FILE, Settings, draw
+from vlm_demo.evaluation import choice, items
+from vlm_demo.explain.heatmap import Settings, write_settings
 from vlm_demo.synthetic.export import POINTING_SIZE, pointing_items
 from vlm_demo.synthetic.questions import ask
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.world import Picture
 
-SCENES = 120
+SCENES = 120  # of each sort: phrases that are given, and right words for asked questions
+SEED = 7  # what the embedded models are trained from
 ASKED = ("colour", "shape", "where")  # questions that a word answers and whose thing can be pointed at
 
 
-def choose(checkpoint: Path, seed: int) -> dict[str, float]:
-    """Try every layer, all layers, the localised heads and each single head, on phrases given as the answer and on the
-    right words for asked questions alike; write the best to ``vlm_demo.json``.
-
-    Returns:
-        Each candidate's share of questions whose hottest point lies on the named thing: the mean over both sorts.
-    """
+def choose(checkpoint: Path, seed: int, scenes: int = SCENES) -> Settings:
+    """Choose a trained checkpoint's default map and write it into its ``vlm_demo.json``; what else that holds stays."""
     from vlm_demo.pipeline import Pipeline
 
-    engine = Pipeline.from_pretrained(str(checkpoint))
-    hits: dict[str, tuple[list[bool], list[bool]]] = {}
-    candidates: dict[str, Settings] = {}
-    for number in range(SCENES):
-        rng = np.random.default_rng([seed, 6, number])
-        picture = draw_scene(rng, POINTING_SIZE)
-        for sort, items in enumerate((pointing_items(picture, rng), _asked(picture, rng))):
-            for item in items:
-                answer = engine.explain(picture.image, item["question"], item["phrase"])
-                assert answer.trace is not None
-                rows = answer.trace.rows(0)
-                candidates = candidates or _candidates(*rows.shape[1:3])
-                for name, settings in candidates.items():
-                    found = hit(draw(rows, answer.view, settings), item["boxes"])
-                    hits.setdefault(name, ([], []))[sort].append(found)
-    shares = {name: float(np.mean([np.mean(sort) for sort in both])) for name, both in hits.items()}
-    best = candidates[max(shares, key=lambda name: shares[name])]
-    told: dict[str, object] = {"method": best.method}
-    if best.heads:
-        told["heads"] = best.heads
-    elif best.layers is not None:
-        told["layers"] = best.layers
-    table = {
-        name: {"given": round(float(np.mean(given)), 3), "asked": round(float(np.mean(asked)), 3)}
-        for name, (given, asked) in hits.items()
-    }
-    content = {"heatmap": told, "pointing_on_choice_scenes": table}
-    (checkpoint / SETTINGS_FILE).write_text(json.dumps(content, indent=1) + "\n")
-    return shares
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        draw(folder, seed, scenes)
+        settings, found = choice.choose(Pipeline.from_pretrained(str(checkpoint)), folder, items.read(folder)[0])
+    print(found.table())
+    write_settings(checkpoint, settings)
+    return settings
 
 
-def _candidates(layers: int, heads: int) -> dict[str, Settings]:
-    candidates = {f"layer {i + 1}": Settings("mean", (i,)) for i in range(layers)}
-    candidates |= {f"localised heads of layer {i + 1}": Settings("localised", (i,)) for i in range(layers)}
-    candidates |= {"all layers": Settings("mean"), "localised heads": Settings("localised")}
-    return candidates | {
-        f"head {head + 1} of layer {layer + 1}": Settings("heads", heads=((layer, head),))
-        for layer in range(layers)
-        for head in range(heads)
-    }
+def draw(folder: Path, seed: int, scenes: int = SCENES) -> None:
+    """Write ``folder/img`` and ``folder/items.jsonl``: so many scenes with a phrase that is given, and as many with the
+    right words for an asked question; no scene has both."""
+    (folder / "img").mkdir(parents=True, exist_ok=True)
+    sorts: tuple[Callable[[Picture, np.random.Generator], list[dict]], ...] = (pointing_items, _asked)
+    left, number = [scenes] * len(sorts), 0
+    with (folder / "items.jsonl").open("w") as handle:
+        while any(left):
+            rng = np.random.default_rng([seed, 6, number])
+            picture, sort = draw_scene(rng, POINTING_SIZE), int(np.argmax(left))
+            name = f"img/{number:05}.png"
+            for item in sorts[sort](picture, rng):
+                picture.image.save(folder / name)
+                handle.write(json.dumps({"image": name, **item}) + "\n")
+                left[sort] -= 1
+            number += 1
 
 
 def _asked(picture: Picture, rng: np.random.Generator) -> list[dict]:
@@ -78,6 +62,22 @@ def _asked(picture: Picture, rng: np.random.Generator) -> list[dict]:
     for question in ask(picture, 8, rng):
         things = question.looks[0][1] if question.looks else ()
         if question.kind in ASKED and len(things) == 1 and question.guess is None:
-            box = picture.things[things[0]].box
-            return [{"question": question.text, "phrase": question.answer, "boxes": [box]}]
+            box = [round(edge, 1) for edge in picture.things[things[0]].box]
+            return [{"question": question.text, "kind": "asked", "phrase": question.answer, "boxes": [box]}]
     return []
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`python -m vlm_demo.training.heatmaps FOLDER`."""
+    parser = argparse.ArgumentParser(prog="python -m vlm_demo.training.heatmaps", description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--scenes", type=int, default=SCENES, help="of each of the two sorts")
+    parser.add_argument("--seed", type=int, default=SEED, help="the training's own")
+    args = parser.parse_args(argv)
+    draw(args.folder, args.seed, args.scenes)
+    print(f"{2 * args.scenes} items in {args.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -23,6 +23,7 @@ from vlm_demo.explain.methods import (
     relevancy,
     rollout,
     similarity,
+    weighted,
 )
 from vlm_demo.explain.methods.request import Method, Request
 
@@ -72,6 +73,15 @@ TABLE = (
         "",
         heads.cells,
         lacks=heads.lacks,
+    ),
+    Method(
+        "weighted",
+        "Weighted heads",
+        "All heads together, each counting as much as it helps to point at named things, by weights fitted on pictures "
+        "drawn for that.",
+        "",
+        weighted.cells,
+        lacks=weighted.lacks,
     ),
     Method(
         "queries",

@@ -1,0 +1,22 @@
+"""Weighted heads: every head counts as much as it helps to point, by weights fitted on drawn pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vlm_demo.explain.heatmap import combine
+from vlm_demo.explain.methods.request import Request
+
+
+def cells(request: Request) -> np.ndarray:
+    """[patches], the geometric mean of what `explain.heatmap.log_shares` says of each head, weighted."""
+    return combine(request.rows, request.view.grid, request.settings)
+
+
+def lacks(request: Request) -> str | None:
+    if np.shape(request.settings.weights) == request.trace.image.shape[1:3]:
+        return None
+    return (
+        "This checkpoint has no weights for its heads: fit them with `evaluate FOLDER --pointing --choose`, or take "
+        "localised."
+    )
