@@ -72,6 +72,7 @@ class _Work:
     ocrs: tuple[OcrResult, ...] = ()
     shown: tuple[View, ...] = ()  # the pictures that ``ocrs`` are of
     rows: list[tuple[np.ndarray | None, ...] | None] = field(default_factory=list)
+    closing: tap.Rows | None = None
     views: tuple[View, ...] = field(init=False)
     prompt: Prompt = field(init=False)
     image_tokens: ImageTokens = field(init=False)
@@ -250,7 +251,7 @@ class Pipeline:
         writing, stopped = Writing(self.tokenizer), False
         generation = self.llm(work.prompt, work.image_tokens, max_new_tokens, work.cancelled)
         began = time.perf_counter()
-        step = next(generation, None)
+        step = self._next(generation, work)
         prefill = work.done("prefill", began, f"{len(work.prompt.ids)} tokens{self._prefilled(step)}")
         work.seconds["first_token"] = time.perf_counter() - work.started
         yield prefill
@@ -260,7 +261,7 @@ class Pipeline:
                 work.rows.append(_halved(step.rows))
                 yield TokenEvent(writing.add(step.id, step.probability), writing.text)
                 began = time.perf_counter()
-                step = next(generation, None)
+                step = self._next(generation, work)
                 decode += time.perf_counter() - began
         except Stopped:
             stopped = True
@@ -298,6 +299,7 @@ class Pipeline:
         for step in self.llm.read(work.prompt, work.image_tokens, ids):
             writing.add(step.id, step.probability)
             work.rows.append(_halved(step.rows))
+            work.closing = step.closing
         work.done("prefill", began, "")
         writing.finish()
         return self._answer(work, writing, False)
@@ -541,7 +543,18 @@ class Pipeline:
         looks = _half(work.image_tokens.looks)
         leading = self._family.leading_tokens
         mosaics = tuple(view.mosaics for view in work.views)
-        return Trace(image, text, first, work.image_tokens.counts, leading, self._settings, looks, mosaics)
+        last = None if work.closing is None else _half(work.closing.image)
+        counts = work.image_tokens.counts
+        return Trace(image, text, first, counts, leading, self._settings, looks, mosaics, last)
+
+    @staticmethod
+    def _next(generation: Generator[Step, None, tap.Rows | None], work: _Work) -> Step | None:
+        """The next step; None at the end, whose rows go to ``work``."""
+        try:
+            return next(generation)
+        except StopIteration as end:
+            work.closing = end.value
+            return None
 
 
 def _halved(rows: tap.Rows | None) -> tuple[np.ndarray | None, ...] | None:

@@ -1,6 +1,7 @@
 """Heatmaps: planted weights must come out where they were planted, in the upload's own pixels."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,16 @@ def test_a_traces_rows_of_some_steps() -> None:
     chosen = trace.rows(1, [3, 1])
     assert chosen.dtype == np.float32 and chosen.shape == (2, 2, 3, 6)
     assert (chosen == image[[3, 1], :, :, 6:]).all()
+
+
+def test_a_words_end_is_its_last_step_and_the_one_after() -> None:
+    image = np.random.default_rng(0).random((3, 2, 3, 12)).astype(np.float16)
+    trace = Trace(image, None, None, (5, 7), 1, Settings())
+    assert (trace.ending(1, [0, 1]) == trace.rows(1, [1, 2])).all()
+    assert (trace.ending(0, [2]) == trace.rows(0, [2])).all()
+    closing = image[:1] / 2
+    told = replace(trace, closing=closing).ending(1, [1, 2])
+    assert (told[:1] == trace.rows(1, [2])).all() and (told[1] == closing[0, :, :, 6:]).all()
 
 
 def test_any_weights_on_image_tokens_come_out_as_rows_do() -> None:

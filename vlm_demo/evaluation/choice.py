@@ -92,7 +92,7 @@ def _best(seen: Seen) -> Settings:
 
 def _fitted(seen: Seen) -> tuple[tuple[float, ...], ...]:
     """What each head is worth."""
-    logs = np.stack([log_shares(_rows(item, answer)) for item, answer in seen])
+    logs = np.stack([log_shares(_rows(item, answer, Settings("weighted"))) for item, answer in seen])
     covers = np.stack([weights.cover(answer.view, item.boxes) for item, answer in seen])
     shown = np.stack([inside(answer.view) for _, answer in seen])
     return weights.fit(logs, covers, shown, [item.kind for item, _ in seen])
@@ -131,9 +131,10 @@ def _cells(item: Item, answer: Answer, settings: Settings) -> np.ndarray:
     if settings.method in ("raw", "queries"):
         chosen, request = methods.request(answer, item.phrase or "", method=settings.method)
         return chosen.cells(request)
-    return combine(_rows(item, answer), answer.view.grid, settings)
+    return combine(_rows(item, answer, settings), answer.view.grid, settings)
 
 
-def _rows(item: Item, answer: Answer) -> np.ndarray:
+def _rows(item: Item, answer: Answer, settings: Settings) -> np.ndarray:
     assert answer.trace is not None
-    return answer.trace.rows(0, answer.steps(item.phrase or ""))
+    steps = answer.steps(item.phrase or "")
+    return answer.trace.ending(0, steps) if settings.method == "weighted" else answer.trace.rows(0, steps)

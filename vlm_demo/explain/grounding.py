@@ -60,7 +60,7 @@ def gather(answer: Answer, model: Rereading) -> Evidence:
     ends = np.cumsum(trace.counts)
     looked = trace.image[steps].astype(np.float32).sum((0, 1, 2))
     image = int(np.argmax([looked[end - count : end].sum() for end, count in zip(ends, trace.counts, strict=True)]))
-    hot, elsewhere = _hot(answer, tuple(steps), image)
+    hot, elsewhere = _hot(answer, image)
     said = model.likelihoods(answer, image, np.stack([hot, elsewhere, np.ones_like(hot)]))[:, steps].mean(1)
     own = float(np.mean([np.log(max(answer.tokens[step].probability, 1e-12)) for step in steps]))
     hot_fall, other_fall, whole_fall = (float(fall) for fall in 1 - np.exp(np.minimum(said - own, 0)))
@@ -111,11 +111,13 @@ def says_unknown(answer: Answer) -> bool:
     return _bare(answer.text) == UNKNOWN
 
 
-def _hot(answer: Answer, steps: tuple[int, ...], image: int) -> tuple[np.ndarray, np.ndarray]:
-    """bool [patches] twice: the hottest patches of the default map, and as many others."""
+def _hot(answer: Answer, image: int) -> tuple[np.ndarray, np.ndarray]:
+    """bool [patches] twice: the hottest patches of the words' default maps together, and as many others."""
     trace, view = answer.trace, answer.views[image]
     assert trace is not None
-    cells = BY_NAME[trace.settings.method].cells(Request(answer, steps, image, trace.settings))
+    method = BY_NAME[trace.settings.method]
+    maps = [method.cells(Request(answer, tuple(answer.steps(word)), image, trace.settings)) for word in answer.words]
+    cells = np.mean(maps, axis=0)
     shown = np.flatnonzero(inside(view))
     count = max(1, round(HOT * len(shown)))
     order = shown[np.argsort(-cells[shown], kind="stable")]

@@ -64,6 +64,7 @@ class Trace:
         looks: float16 [pictures, image tokens, features], where image tokens are no patches: how much each has looked
             at each patch.
         mosaics: of each picture, as in ``View``; empty = one image token a patch, in order.
+        closing: float16 [1, layers, heads, image tokens], the step after the last token; None where it was not taken.
     """
 
     image: np.ndarray
@@ -74,6 +75,7 @@ class Trace:
     settings: Settings
     looks: np.ndarray | None = None
     mosaics: tuple[tuple[Mosaic, ...], ...] = ()
+    closing: np.ndarray | None = None
 
     def rows(self, picture: int, steps: Sequence[int] | None = None) -> np.ndarray:
         """float32 [steps, layers, heads, patches] of one picture; ``steps`` are indices of tokens, None = all."""
@@ -81,6 +83,15 @@ class Trace:
         # Chosen before it is cast: a long answer of a large model holds a hundred million weights.
         chosen = (self.image if steps is None else self.image[list(steps)])[..., start:stop].astype(np.float32)
         return self._on_patches(chosen, picture)
+
+    def ending(self, picture: int, steps: Sequence[int]) -> np.ndarray:
+        """float32 [1 or 2, layers, heads, patches] of one picture: the last of ``steps``, and the step after it, which
+        was the first to read what they wrote; that one only where it was taken."""
+        last = steps[-1]
+        if last + 1 < len(self.image):
+            return self.rows(picture, [last, last + 1])
+        rows = self.rows(picture, [last])
+        return rows if self.closing is None else np.concatenate([rows, self.on_patches(self.closing, picture)])
 
     def on_patches(self, weights: np.ndarray, picture: int) -> np.ndarray:
         """Any weights [..., image tokens of all pictures] → float32 [..., patches] of one picture, as `rows` does."""

@@ -41,12 +41,14 @@ class Step:
         rows: the attention rows of this step ([1, layers, heads, image tokens]) in the layers that look at pictures, or
             None with the tap closed.
         known: how many of the prompt's tokens were remembered; in the first step alone.
+        closing: the rows of the step after it, which has read this token; in the last step of a given answer alone.
     """
 
     id: int
     probability: float
     rows: tap.Rows | None
     known: int = 0
+    closing: tap.Rows | None = None
 
 
 class Llm:
@@ -68,7 +70,7 @@ class Llm:
         image_tokens: ImageTokens,
         max_new_tokens: int | None = None,
         cancelled: Cancelled | None = None,
-    ) -> Generator[Step]:
+    ) -> Generator[Step, None, tap.Rows | None]:
         """Write greedily until an end token (which is not yielded), the limit, or the end of the context.
 
         Args:
@@ -76,6 +78,8 @@ class Llm:
             image_tokens: embeddings [tokens of all pictures, d_llm].
             max_new_tokens: None = the checkpoint's own limit.
             cancelled: asked before every layer of every step.
+        Returns:
+            The rows of the step that chose the end token, and so has read the whole answer; None where there was none.
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
@@ -93,12 +97,13 @@ class Llm:
         # 2) decode: one token at a time, each guarded alone, so that nothing is held while the caller looks at it
         for left in range(self._limit(prompt, max_new_tokens), 0, -1):
             if step.id in self.ends:
-                return
+                return step.rows
             ids.append(step.id)
             yield step
             if left > 1:
                 with self.guard.computing(cancelled):
                     step = self._step(self.embed_ids([step.id]), cache, prompt, image_tokens, processors, ids)
+        return None
 
     def read(
         self, prompt: Prompt, image_tokens: ImageTokens, answer: Sequence[int], cancelled: Cancelled | None = None
@@ -115,17 +120,17 @@ class Llm:
                 f"holds {self.family.context}: shorten one of them."
             )
         with self.guard.computing(cancelled):
-            embeddings = [self.embed(prompt, image_tokens)]
-            if len(answer) > 1:
-                # The last token is never read: the step before it is the one that writes it.
-                embeddings.append(self.embed_ids(answer[:-1]))
-            hidden, rows = self._forward(torch.cat(embeddings, 1), None, prompt, image_tokens, len(answer))
-            logits = self.family.head(hidden[:, -len(answer) :])[0].float()
+            embeddings = torch.cat([self.embed(prompt, image_tokens), self.embed_ids(answer)], 1)
+            # The step before a token is the one that writes it; the one at the last token closes the answer.
+            count = len(answer) + 1
+            hidden, rows = self._forward(embeddings, None, prompt, image_tokens, count)
+            logits = self.family.head(hidden[:, -count:-1])[0].float()
             chances = logits.softmax(-1)[torch.arange(len(answer)), torch.as_tensor(answer, device=logits.device)]
-        return [
+        steps = [
             Step(token, chance, rows and rows.step(i))
             for i, (token, chance) in enumerate(zip(answer, chances.tolist(), strict=True))
         ]
+        return [*steps[:-1], replace(steps[-1], closing=rows and rows.step(len(answer)))]
 
     def _step(
         self,

@@ -113,6 +113,24 @@ def test_reading_an_own_answer_gives_the_writing_steps(both: Both, noise) -> Non
         assert (step.rows.image[0] - torch.tensor(said.trace.image[i]).float()).abs().max() < near
 
 
+def test_the_closing_step_has_read_the_whole_answer(both: Both, noise) -> None:
+    """Written or given, it is the step that would write one token more; an answer cut short has none."""
+    pipe, near = both.pipe, 1e-3 if both.pipe.precision == "fp32" else 0.1
+    longer = pipe.ask(noise(90, 60), QUESTION, max_new_tokens=5)
+    assert longer.trace.closing is None and len(longer.tokens) == 5
+    tokens = pipe.bridge(pipe.encoder(longer.view))
+    *_, last = pipe.llm.read(longer.prompt, tokens, [token.id for token in longer.tokens[:4]])
+    assert (last.closing.image[0] - torch.tensor(longer.trace.image[4]).float()).abs().max() < near
+    ends, pipe.llm.ends = pipe.llm.ends, frozenset([longer.tokens[4].id])
+    try:
+        ended = pipe.ask(noise(90, 60), QUESTION, max_new_tokens=5)
+    finally:
+        pipe.llm.ends = ends
+    stop = [token.id for token in longer.tokens].index(longer.tokens[4].id)
+    assert len(ended.tokens) == stop
+    assert stop == 0 or abs(ended.trace.closing[0] - longer.trace.image[stop]).max() < near
+
+
 def test_exchanging_image_tokens_exchanges_the_answers(both: Both, noise) -> None:
     pipe = both.pipe
     answers = [pipe.ask(noise(60, 60, seed), QUESTION, max_new_tokens=8) for seed in (1, 2)]

@@ -1,4 +1,8 @@
-"""Weighted heads: every head counts as much as it helps to point, by weights fitted on drawn pictures."""
+"""Weighted heads: every head counts as much as it helps to point, by weights fitted on drawn pictures.
+
+Looks at the step that wrote the word's last token and at the one after it: before "red circle" was written many things
+might have been meant, after it one.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,8 @@ from vlm_demo.explain.methods.request import Request
 
 def cells(request: Request) -> np.ndarray:
     """[patches], the geometric mean of what `explain.heatmap.log_shares` says of each head, weighted."""
-    return combine(request.rows, request.view.grid, request.settings)
+    rows = request.trace.ending(request.image, request.steps)
+    return combine(rows, request.view.grid, request.settings)
 
 
 def lacks(request: Request) -> str | None:
