@@ -32,13 +32,19 @@ Seen = Sequence[tuple[Item, "Answer"]]
 
 
 def choose(
-    pipe: Pipeline, folder: Path, items: Sequence[Item], names: Sequence[str] | None = None, progress: bool = True
+    pipe: Pipeline,
+    folder: Path,
+    items: Sequence[Item],
+    names: Sequence[str] | None = None,
+    progress: bool = True,
+    hiding: bool = True,
 ) -> tuple[Settings, Comparison]:
     """Try every free method, all layers and each layer, the heads that point best, and all heads by fitted weights.
 
     Args:
         items: pointing items; kinds of them count alike.
         names: the methods to be scored beside it; None = every free one, and relevancy.
+        hiding: score insertion and deletion too.
     Returns:
         The settings, with the scores of the second half, and that half's comparison.
     Raises:
@@ -53,7 +59,7 @@ def choose(
         raise VlmDemoError(f"No pointing item could be read ({skipped[0].reason}); mend the folder.")
     settings = _best(seen)
     wanted = list(names) if names else [own.name for own in methods.TABLE if own.free or own.name == BESIDE]
-    found = compare(pipe, folder, second, skipped, names=wanted, settings=settings, progress=progress)
+    found = compare(pipe, folder, second, skipped, names=wanted, settings=settings, progress=progress, hiding=hiding)
     scores = {
         name: round(float(np.mean(own.hits)), 4) for name, own in found.figures.items() if name in methods.BY_NAME
     }

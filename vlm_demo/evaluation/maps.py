@@ -125,6 +125,7 @@ def compare(
     names: Sequence[str] | None = None,
     settings: Settings | None = None,
     progress: bool = True,
+    hiding: bool = True,
 ) -> Comparison:
     """Draw the phrase of every item by every method.
 
@@ -133,6 +134,7 @@ def compare(
         names: of methods; None = the model's default alone.
         settings: another default than the checkpoint's.
         progress: draw a bar on stderr.
+        hiding: measure insertion and deletion too, which takes most of the time.
     Raises:
         VlmDemoError: a name is no method's, or the model gives no heatmaps.
     """
@@ -147,7 +149,7 @@ def compare(
             if reason and name in (names or ()) and name != found.default:
                 found.unavailable[name] = reason
         drawn = [name for name in dict.fromkeys(names or [found.default]) if name not in found.unavailable]
-        _score(pipe, answer, item, _mask(folder, item, picture.size), drawn, found.figures)
+        _score(pipe, answer, item, _mask(folder, item, picture.size), drawn, found.figures, hiding)
     return found
 
 
@@ -180,7 +182,13 @@ def explained(
 
 
 def _score(
-    pipe: Pipeline, answer: Answer, item: Item, mask: np.ndarray, names: Sequence[str], figures: dict[str, Figures]
+    pipe: Pipeline,
+    answer: Answer,
+    item: Item,
+    mask: np.ndarray,
+    names: Sequence[str],
+    figures: dict[str, Figures],
+    hiding: bool,
 ) -> None:
     """Every method and both baselines on one item, whose steps of insertion and deletion are read in one go."""
     view, phrase = answer.view, item.phrase or ""
@@ -192,7 +200,7 @@ def _score(
     }
     makers |= {CENTRE: lambda: _centre(view), CHANCE: lambda: rng.random(len(shown))}
     known = _known(item, view.size)
-    hiding = [np.zeros((1, len(shown)), bool), np.ones((1, len(shown)), bool)]
+    hidden = [np.zeros((1, len(shown)), bool), np.ones((1, len(shown)), bool)]
     for name, make in makers.items():
         began = time.perf_counter()
         cells = make()
@@ -202,10 +210,12 @@ def _score(
             own.seconds.append(time.perf_counter() - began)
         own.hits.append(known[name] if name in known else float(pointing.hit(heat, item.boxes)))
         own.ious.append(pointing.iou(heat, mask))
-        hiding += pointing.hidden(cells, shown, STEPS)
+        hidden += pointing.hidden(cells, shown, STEPS)
+    if not hiding:
+        return
     steps = answer.steps(phrase)
     spots = pointing.fractions(STEPS)
-    whole, blurred, *between = np.exp(pipe.likelihoods(answer, np.concatenate(hiding))[:, steps].sum(1))
+    whole, blurred, *between = np.exp(pipe.likelihoods(answer, np.concatenate(hidden))[:, steps].sum(1))
     for i, name in enumerate(makers):
         deleted, inserted = (between[(2 * i + j) * STEPS : (2 * i + j + 1) * STEPS] for j in (0, 1))
         figures[name].deletions.append(pointing.under(spots, [whole, *deleted, blurred]))
@@ -246,10 +256,9 @@ def _row(name: str, own: Figures, width: int) -> str:
     low, high = wilson(score.right, score.n)
     points = f"{sum(own.hits) / score.n:.1%} ({low:.1%} to {high:.1%})"
     seconds = f"{_mean(own.seconds):7.2f}" if own.seconds else f"{'–':>7}"
-    means = (np.mean(own.ious), np.mean(own.insertions), np.mean(own.deletions))
-    return (
-        f"{name:<{width}} {score.n:>5}  {points:>24}  " + "  ".join(f"{mean:6.3f}" for mean in means) + f"  {seconds}"
-    )
+    means = [_mean(own.ious), _mean(own.insertions), _mean(own.deletions)]
+    told = "  ".join(f"{'–':>6}" if mean is None else f"{mean:6.3f}" for mean in means)
+    return f"{name:<{width}} {score.n:>5}  {points:>24}  {told}  {seconds}"
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -33,7 +33,8 @@ def choose(checkpoint: Path, seed: int, scenes: int = SCENES) -> Settings:
     with TemporaryDirectory() as name:
         folder = Path(name)
         draw(folder, seed, scenes)
-        settings, found = choice.choose(Pipeline.from_pretrained(str(checkpoint)), folder, items.read(folder)[0])
+        pool, _ = items.read(folder)
+        settings, found = choice.choose(Pipeline.from_pretrained(str(checkpoint)), folder, pool, hiding=False)
     print(found.table())
     write_settings(checkpoint, settings)
     return settings
