@@ -109,12 +109,16 @@ def _projectors(args: argparse.Namespace) -> int:
 
 def _bridge(args: argparse.Namespace, folder: Path, target: Path) -> tuple[dict[str, dict], dict[str, dict]]:
     """Train and export a family that stands on LLaVA's encoder and language model; what each stage did."""
+    from vlm_demo.training import heatmaps
+
     recipe = import_module(f"vlm_demo.training.{args.family}")
     if not args.export_only:
         options = (args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
         more = {"stages": tuple(args.stages)} if args.stages and args.family == "blip2" else {}
         recipe.train(folder, *options, **(more | {"again": target} if args.again else more))
     recipe.save(*recipe.load_latest(folder), target)
+    if args.family != "clip":  # which writes no words
+        heatmaps.choose(target, args.seed)
     return _done(folder, recipe.SHARES), card.measure(target, args.per_kind)
 
 
