@@ -99,24 +99,3 @@ def test_nothing_is_recorded_outside(pipe: Pipeline) -> None:
 def test_the_vision_tower_is_not_tapped(pipe: Pipeline) -> None:
     assert pipe.model.model.vision_tower.config._attn_implementation == "sdpa"
     assert pipe.model.model.language_model.config._attn_implementation == tap.NAME
-
-
-@pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("listening", [False, True])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
-def test_one_query_attends_as_sdpa_does(masked: bool, listening: bool, dtype: torch.dtype, tolerance: float) -> None:
-    torch.manual_seed(0)
-    query = torch.randn(2, 4, 1, 8).to(dtype)
-    key, value = torch.randn(2, 2, 7, 8).to(dtype), torch.randn(2, 2, 7, 6).to(dtype)
-    mask = torch.arange(7)[None, None, None] > torch.tensor([0, 2])[:, None, None, None] if masked else None
-    shared = (own.repeat_interleave(2, 1) for own in (key, value))
-    expected = torch.nn.functional.scaled_dot_product_attention(query, *shared, attn_mask=mask).transpose(1, 2)
-    module = torch.nn.Module()
-    with tap.recording(None, 3, None if listening else ()) as recorder:
-        output, _ = tap.tapped_sdpa(module, query, key, value, mask)
-    assert output.dtype == dtype and output.shape == expected.shape
-    assert (output - expected).abs().max() < tolerance
-    assert len(recorder.layers) == listening
-    if listening:
-        (rows,) = recorder.layers
-        assert rows.shape == (4, 2, 7) and torch.allclose(rows.sum(-1), torch.ones(4, 2))

@@ -14,7 +14,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -58,35 +57,35 @@ class Recorder:
         only: the attention modules that are listened to; None = every tapped one.
         length: how many keys there are; a layer that looks back over a window holds the last of them only. None = all
             layers hold all.
-        layers: the weights [heads, batch × last, keys] of each, in the order in which they ran.
+        layers: image [heads, batch × last, image tokens], text and first [heads, batch × last] of each, in the order in
+            which they ran.
     """
 
     columns: Tensor | None
     last: int | None
     only: Collection[torch.nn.Module] | None
     length: int | None = None
-    layers: list[Tensor] = field(default_factory=list)
+    layers: list[tuple[Tensor, ...]] = field(default_factory=list)
 
     def take(self, weights: Tensor) -> None:
-        """Keep weights [heads, batch × last, keys]; keys that a window has left behind have none."""
-        behind = 0 if self.length is None or self.columns is None else self.length - weights.shape[-1]
-        self.layers.append(torch.nn.functional.pad(weights, (behind, 0)) if behind else weights)
+        """Keep what is needed of weights [heads, batch × last, keys]."""
+        if self.columns is None:
+            self.layers.append((weights,))
+            return
+        if self.length is not None:
+            weights = torch.nn.functional.pad(weights, (self.length - weights.shape[-1], 0))
+        image = weights[:, :, self.columns.to(weights.device)]
+        # Some prompts begin with the picture, whose first token is then no place of rest.
+        first = torch.zeros_like(weights[:, :, 0]) if 0 in self.columns else weights[:, :, 0]
+        self.layers.append((image, weights.sum(-1) - first - image.sum(-1), first))
 
     def rows(self) -> Rows | None:
         """What was collected, or None where no tapped layer ran. Steps are the batch's wanted queries, one item's after
         the other's."""
         if not self.layers:
             return None
-        weights = torch.stack(self.layers).movedim(2, 0).cpu()
-        if self.columns is None:
-            return Rows(weights, None, None)
-        columns = self.columns.numpy()
-        # Image tokens stand in a few rows together, and to cut these out is faster than to pick each.
-        together = np.split(columns, np.flatnonzero(np.diff(columns) != 1) + 1)
-        image = torch.cat([weights[..., own[0] : own[-1] + 1] for own in together], -1)
-        # Some prompts begin with the picture, whose first token is then no place of rest.
-        first = torch.zeros_like(weights[..., 0]) if 0 in columns else weights[..., 0].clone()
-        return Rows(image, weights.sum(-1) - first - image.sum(-1), first)
+        image, *others = (torch.stack(parts).movedim(2, 0).cpu() for parts in zip(*self.layers, strict=True))
+        return Rows(image, *(others or (None, None)))
 
 
 @dataclass
@@ -175,38 +174,17 @@ def tapped_sdpa(
         recorder.layers.append((module, weights))
         values = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
         return (weights.to(value.dtype) @ values).transpose(1, 2).contiguous(), None
-    listening = recorder is not None and (recorder.only is None or module in recorder.only)
-    if query.shape[2] == 1 and query.device.type == "cpu" and kwargs.get("position_bias") is None:
-        weights = _weights(query, key, attention_mask, 1, kwargs.get("scaling"), causal)
-        if recorder is not None and listening:
-            recorder.take(_rows(weights))
-        return _attended(weights, value).to(query.dtype), None
-    if recorder is not None and listening:
+    if recorder is not None and (recorder.only is None or module in recorder.only):
         last = query.shape[2] if recorder.last is None else recorder.last
         recorder.take(_last_rows(query, key, attention_mask, last, kwargs.get("scaling"), causal))
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
-
-
-def _attended(weights: Tensor, value: Tensor) -> Tensor:
-    """The attention [batch, 1, heads, d] of one query, whose weights [batch, heads, 1, keys] are half of the work.
-
-    Torch's own goes through the keys once for each query head, in blocks made for many queries: 4.6 ms against 0.4 ms
-    (14 heads on 2, 2,900 keys of 64, bf16, one thread).
-    """
-    shared = weights.reshape(*value.shape[:2], -1, value.shape[2])
-    return (shared @ value.float()).reshape(weights.shape[0], 1, weights.shape[1], -1)
 
 
 def _last_rows(
     query: Tensor, key: Tensor, mask: Tensor | None, last: int, scaling: float | None, causal: bool = True
 ) -> Tensor:
     """Softmax weights [heads, batch × last, keys] of the last queries, in float32."""
-    return _rows(_weights(query, key, mask, last, scaling, causal))
-
-
-def _rows(weights: Tensor) -> Tensor:
-    """[batch, heads, last, keys] → [heads, batch × last, keys]."""
-    return weights.transpose(0, 1).flatten(1, 2)
+    return _weights(query, key, mask, last, scaling, causal).transpose(0, 1).flatten(1, 2)
 
 
 def _weights(query: Tensor, key: Tensor, mask: Tensor | None, last: int, scaling: float | None, causal: bool) -> Tensor:
@@ -214,14 +192,14 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor | None, last: int, scaling
     batch, heads, queries, width = query.shape
     keys = key.shape[2]
     wanted = query[:, :, queries - last :].float()
-    # Grouped-query attention: several query heads share a key head, and meet it in one product.
-    shared = wanted.reshape(batch, key.shape[1], heads // key.shape[1] * last, width)
-    scores = shared @ key.float().transpose(-1, -2)
+    # Grouped-query attention: several query heads share a key head.
+    shared = wanted.reshape(batch, key.shape[1], heads // key.shape[1], last, width)
+    scores = shared @ key.float().unsqueeze(2).transpose(-1, -2)
     scores = scores.reshape(batch, heads, last, keys) * (width**-0.5 if scaling is None else scaling)
     if mask is not None:
         given = mask[:, :, queries - last :, :keys]
         scores = scores.masked_fill(~given, float("-inf")) if given.dtype == torch.bool else scores + given.float()
-    elif causal and last > 1:
+    elif causal:
         # SDPA is asked to be causal, so query i of the last sees all keys but the ones after it.
         at = torch.arange(keys, device=scores.device)
         scores = scores.masked_fill(at > at[keys - last :, None], float("-inf"))
