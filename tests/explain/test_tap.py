@@ -99,3 +99,20 @@ def test_nothing_is_recorded_outside(pipe: Pipeline) -> None:
 def test_the_vision_tower_is_not_tapped(pipe: Pipeline) -> None:
     assert pipe.model.model.vision_tower.config._attn_implementation == "sdpa"
     assert pipe.model.model.language_model.config._attn_implementation == tap.NAME
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("heads", [2, 4])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+def test_one_query_attends_as_sdpa_does(masked: bool, heads: int, dtype: torch.dtype, tolerance: float) -> None:
+    torch.manual_seed(0)
+    query = torch.randn(2, heads, 1, 8).to(dtype)
+    key, value = torch.randn(2, 2, 7, 8).to(dtype), torch.randn(2, 2, 7, 8).to(dtype)
+    mask = torch.arange(7)[None, None, None] > torch.tensor([0, 2])[:, None, None, None] if masked else None
+    shared = (own.repeat_interleave(heads // 2, 1) for own in (key, value))
+    expected = torch.nn.functional.scaled_dot_product_attention(query, *shared, attn_mask=mask, scale=0.3)
+    module = torch.nn.Module()
+    module.num_key_value_groups = heads // 2
+    output, _ = tap.tapped_sdpa(module, query, key, value, mask, scaling=0.3)
+    assert output.dtype == dtype and output.shape == (2, 1, heads, 8)
+    assert (output - expected.transpose(1, 2)).abs().max() < tolerance

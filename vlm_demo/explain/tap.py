@@ -14,6 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -57,35 +58,35 @@ class Recorder:
         only: the attention modules that are listened to; None = every tapped one.
         length: how many keys there are; a layer that looks back over a window holds the last of them only. None = all
             layers hold all.
-        layers: image [heads, batch × last, image tokens], text and first [heads, batch × last] of each, in the order in
-            which they ran.
+        layers: the weights [heads, batch × last, keys] of each, in the order in which they ran.
     """
 
     columns: Tensor | None
     last: int | None
     only: Collection[torch.nn.Module] | None
     length: int | None = None
-    layers: list[tuple[Tensor, ...]] = field(default_factory=list)
+    layers: list[Tensor] = field(default_factory=list)
 
     def take(self, weights: Tensor) -> None:
-        """Keep what is needed of weights [heads, batch × last, keys]."""
-        if self.columns is None:
-            self.layers.append((weights,))
-            return
-        if self.length is not None:
-            weights = torch.nn.functional.pad(weights, (self.length - weights.shape[-1], 0))
-        image = weights[:, :, self.columns.to(weights.device)]
-        # Some prompts begin with the picture, whose first token is then no place of rest.
-        first = torch.zeros_like(weights[:, :, 0]) if 0 in self.columns else weights[:, :, 0]
-        self.layers.append((image, weights.sum(-1) - first - image.sum(-1), first))
+        """Keep weights [heads, batch × last, keys]; keys that a window has left behind have none."""
+        behind = 0 if self.length is None or self.columns is None else self.length - weights.shape[-1]
+        self.layers.append(torch.nn.functional.pad(weights, (behind, 0)) if behind else weights)
 
     def rows(self) -> Rows | None:
         """What was collected, or None where no tapped layer ran. Steps are the batch's wanted queries, one item's after
         the other's."""
         if not self.layers:
             return None
-        image, *others = (torch.stack(parts).movedim(2, 0).cpu() for parts in zip(*self.layers, strict=True))
-        return Rows(image, *(others or (None, None)))
+        weights = torch.stack(self.layers).movedim(2, 0).cpu()
+        if self.columns is None:
+            return Rows(weights, None, None)
+        columns = self.columns.numpy()
+        # Image tokens stand in a few rows together, and to cut these out is faster than to pick each.
+        together = np.split(columns, np.flatnonzero(np.diff(columns) != 1) + 1)
+        image = torch.cat([weights[..., own[0] : own[-1] + 1] for own in together], -1)
+        # Some prompts begin with the picture, whose first token is then no place of rest.
+        first = torch.zeros_like(weights[..., 0]) if 0 in columns else weights[..., 0].clone()
+        return Rows(image, weights.sum(-1) - first - image.sum(-1), first)
 
 
 @dataclass
@@ -177,7 +178,22 @@ def tapped_sdpa(
     if recorder is not None and (recorder.only is None or module in recorder.only):
         last = query.shape[2] if recorder.last is None else recorder.last
         recorder.take(_last_rows(query, key, attention_mask, last, kwargs.get("scaling"), causal))
+    plain = attention_mask is None and kwargs.get("position_bias") is None
+    if query.shape[2] == 1 and query.shape[1] > key.shape[1] and query.device.type == "cpu" and plain:
+        return _one_query(query, key, value, kwargs.get("scaling")), None
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+
+
+def _one_query(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    """SDPA [batch, 1, heads, d] of one query, whose heads that share a key head are laid out as so many queries of it.
+
+    The same numbers, but torch goes through the keys once for a key head, not for each query head: 0.33 ms, not 4.6
+    (14 heads on 2, 2,900 keys of 64, bf16, one thread).
+    """
+    batch, heads, _, width = query.shape
+    shared = query.reshape(batch, key.shape[1], -1, width)
+    output = torch.nn.functional.scaled_dot_product_attention(shared, key, value, scale=scaling)
+    return output.reshape(batch, 1, heads, -1)
 
 
 def _last_rows(
@@ -192,14 +208,14 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor | None, last: int, scaling
     batch, heads, queries, width = query.shape
     keys = key.shape[2]
     wanted = query[:, :, queries - last :].float()
-    # Grouped-query attention: several query heads share a key head.
-    shared = wanted.reshape(batch, key.shape[1], heads // key.shape[1], last, width)
-    scores = shared @ key.float().unsqueeze(2).transpose(-1, -2)
+    # Grouped-query attention: several query heads share a key head, and meet it in one product.
+    shared = wanted.reshape(batch, key.shape[1], heads // key.shape[1] * last, width)
+    scores = shared @ key.float().transpose(-1, -2)
     scores = scores.reshape(batch, heads, last, keys) * (width**-0.5 if scaling is None else scaling)
     if mask is not None:
         given = mask[:, :, queries - last :, :keys]
         scores = scores.masked_fill(~given, float("-inf")) if given.dtype == torch.bool else scores + given.float()
-    elif causal:
+    elif causal and last > 1:
         # SDPA is asked to be causal, so query i of the last sees all keys but the ones after it.
         at = torch.arange(keys, device=scores.device)
         scores = scores.masked_fill(at > at[keys - last :, None], float("-inf"))
