@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from vlm_demo.contracts import ImageTokens, Prompt
+from vlm_demo.stages.cache import RoomyLayer, empty
 from vlm_demo.stages.memory import Store, size_of
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ class Readings:
     def begin(self, prompt: Prompt, image_tokens: ImageTokens) -> Begun:
         """Look for the reading that shares most with the prompt. Image tokens without names are met with no memory."""
         text = self._text(prompt, image_tokens)
-        cache = DynamicCache(config=self.family.language_model.config)
+        cache = empty(self.family.language_model.config)
         named = len(text.pictures) == len(image_tokens.counts) > 0
         kept = bool(named and self.store.budget and all(_plain(layer) for layer in cache.layers))
         known = 0
@@ -131,7 +132,7 @@ class Readings:
         for i, (layer, (keys, values)) in enumerate(zip(cache.layers, reading.layers, strict=True)):
             layer.lazy_initialization(keys, values)
             held = slice(None) if i in self.family.picture_layers else slice(known)
-            # Nothing writes into these: a cache grows by making new tensors.
+            # Nothing writes into these: a layer that was given its past moves before it grows.
             layer.keys, layer.values = keys[..., held, :], values[..., held, :]
             if layer.is_sliding:
                 layer.cumulative_length = known
@@ -164,7 +165,7 @@ def stops_of(prompt: Prompt) -> Iterable[int]:
 
 def _plain(layer: object) -> bool:
     """Whether a layer's past can be cut anywhere: that of linear attention, one state, can't."""
-    return type(layer) in (DynamicLayer, DynamicSlidingWindowLayer)
+    return type(layer) in (RoomyLayer, DynamicSlidingWindowLayer)
 
 
 def _sliding(cache: DynamicCache) -> list[DynamicSlidingWindowLayer]:
