@@ -19,6 +19,7 @@ from transformers.generation.logits_process import (
 from vlm_demo.contracts import ImageTokens, Prompt
 from vlm_demo.errors import BadQuestion
 from vlm_demo.explain import tap
+from vlm_demo.stages import kernels
 from vlm_demo.stages.memory import Store
 from vlm_demo.stages.reading import Readings
 
@@ -59,6 +60,7 @@ class Llm:
         self.family, self.guard, self.generation = family, guard, generation
         self.readings = Readings(family, store or Store(0))
         self.tapping = True
+        self._own = {part: kernels.own_pays(part) for part in (family.language_model, family.head)}
         ends = generation.eos_token_id
         if ends is None:
             ends = family.language_model.config.eos_token_id
@@ -101,7 +103,7 @@ class Llm:
             ids.append(step.id)
             yield step
             if left > 1:
-                with self.guard.computing(cancelled):
+                with self.guard.computing(cancelled), kernels.own(self._own[self.family.language_model]):
                     step = self._step(self.embed_ids([step.id]), cache, prompt, image_tokens, processors, ids)
         return None
 
@@ -142,7 +144,8 @@ class Llm:
         ids: list,
     ) -> Step:
         hidden, rows = self._forward(embeddings, cache, prompt, image_tokens, 1)
-        logits = self.family.head(hidden[:, -1])
+        with kernels.own(self._own[self.family.head]):
+            logits = self.family.head(hidden[:, -1])
         scores = processors(torch.tensor([ids], device=logits.device), logits.float()) if processors else logits
         chosen = int(scores[0].argmax())
         return Step(chosen, float(logits[0].float().softmax(-1)[chosen]), rows)
