@@ -1,9 +1,11 @@
 """The whole table, at a size that runs in seconds."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from vlm_demo import Pipeline, cli
 from vlm_demo.bench import measure, shapes
@@ -28,9 +30,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shapes, "VISION", vision)
     monkeypatch.setattr(shapes, "PATCH", 42)
     monkeypatch.setattr(measure, "STREAMED", 2**16)
+    monkeypatch.setattr(measure, "clock", measure.clock)
 
 
-def test_the_table_is_printed_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_is_printed_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "seconds_to_page", lambda: 3.0)
+    monkeypatch.setattr(measure, "seconds_to_import", lambda: 2.0)
     out = tmp_path / "run.1"
     arguments = ["--shapes", "tiny", "--tokens", "3", "--repeats", "1", "--out", str(out)]
     assert cli.main(["bench", *arguments]) == 0
@@ -41,6 +48,11 @@ def test_the_table_is_printed_and_written(tmp_path: Path, capsys: pytest.Capture
         assert rows["tiny, 64 image tokens", what]["ratio"] > 0
     for name in ("tiny, 16 image tokens", "tiny, 320 image tokens"):
         assert rows[name, "decode"]["unit"] == "tokens/s"
+    assert rows["the page, embedded model", "page ready / bare imports"]["ratio"] == pytest.approx(2 / 3)
+    assert rows["tiny, 320 image tokens", "answer with heatmaps / eager"]["unit"] == "s"
+    # Two layers, each of two heads: 320 × 320 weights and more, in bf16.
+    assert rows["tiny, 320 image tokens", "peak extra memory / eager"]["plain"] >= 1e-3
+    assert written["machine"]["clock"] == "wall"
     growing = rows["tiny", "decode at 320 / at 16 image tokens"]
     assert growing["ours"] == rows["tiny, 320 image tokens", "decode"]["ours"]
     assert growing["plain"] == rows["tiny, 16 image tokens", "decode"]["ours"]
@@ -82,6 +94,46 @@ def test_a_first_question_is_timed_without_memory_and_a_second_with_it(
     encoded.clear()
     measure.asking_again("tiny", pipe, 2, 1)
     assert len(encoded) == 2
+
+
+def test_plain_transformers_never_meets_the_pipelines_attention(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(Shape("tiny"), tmp_path)
+    pipe = measure.load(tmp_path)
+    images, config = [measure.picture()], pipe.llm.family.language_model.config
+    met: list[str] = []
+    layer = pipe.llm.family.language_layers[0]
+    layer.register_forward_pre_hook(lambda *_: met.append(config._attn_implementation))
+    plain = measure.Plain(pipe)
+    plain.pace(images, 2)
+    plain.with_attentions(images, 2)
+    pipe.ask(images, measure.QUESTION, max_new_tokens=1)
+    assert set(met[:2]) == {"sdpa"} and set(met[2:4]) == {"eager"} and set(met[4:]) == {"tapped_sdpa"}
+
+
+def test_the_most_memory_is_found_though_it_is_given_back() -> None:
+    with measure._peak(torch.device("cpu")) as grown:
+        block = torch.ones(2**25)  # 128 MiB
+        time.sleep(0.1)
+        del block
+    assert 2**26 < grown() < 2**29
+
+
+def test_the_page_is_started_and_ended_in_either_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    try:
+        for name in ("wall", "cpu"):
+            measure.use(name)
+            assert measure.clock is measure.CLOCKS[name]
+            assert measure.seconds_to_page() > 0.5
+    finally:
+        torch.set_num_threads(threads)
+    monkeypatch.setattr(measure, "IMPORTS", "print(12.5)")
+    assert measure.seconds_to_import() == 12.5
+    monkeypatch.setattr(measure, "APP", Path(__file__).with_name("missing.py"))
+    with pytest.raises(OSError, match="refused"):
+        measure.seconds_to_page()
 
 
 def test_turns_are_taken_and_the_first_ones_do_not_count() -> None:

@@ -31,16 +31,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--tokens", type=_two_or_more, default=16, help="of an answer")
     parser.add_argument("--repeats", type=int, default=3, help="turns of each measurement, after one to warm up")
+    parser.add_argument(
+        "--clock",
+        choices=("wall", "cpu"),
+        default="wall",
+        help="cpu: the processor's time of one thread, for a machine that has other work",
+    )
     parser.add_argument("--out", type=Path, default=Path("bench"), help="OUT.json and OUT.png are written")
     args = parser.parse_args(argv)
     if not args.out.parent.is_dir():
         raise VlmDemoError(f"There is no folder {args.out.parent} to write {args.out.name} into; make it first.")
+    from vlm_demo.bench import measure
+
+    measure.use(args.clock)
     rows: list[Row] = []
     print(f"{'shape':<26}  {'what':<36}  {'ours':>9}  {'plain':>9}  {'unit':<8}  {'better':>7}")
     for row in measured(args.shapes, args.tokens, max(1, args.repeats)):
         rows.append(row)
         print(line(row), flush=True)
-    write(rows, args.out)
+    write(rows, args.out, args.clock)
     return 0
 
 
@@ -50,6 +59,7 @@ def measured(shapes: Sequence[str], tokens: int, repeats: int) -> Iterator[Row]:
     from vlm_demo.bench.shapes import write as write_checkpoint
 
     smallest = shapes[0]
+    yield measure.starting(repeats)
     with tempfile.TemporaryDirectory() as place:
         for text in shapes:
             shape, folder = Shape(text), Path(place) / text
@@ -66,8 +76,9 @@ def measured(shapes: Sequence[str], tokens: int, repeats: int) -> Iterator[Row]:
                 many = f"{text}, {MANY * shape.image_tokens} image tokens"
                 for row in measure.answering(many, pipe, tokens, repeats, MANY):
                     yield row
-                yield measure.with_heatmaps(many, pipe, tokens, repeats, MANY)
                 with_many = row  # the decode row is the last one
+                yield measure.with_heatmaps(many, pipe, tokens, repeats, MANY)
+                yield from measure.against_eager(many, pipe, tokens, 1, MANY)
             del pipe
             gc.collect()
             if text in QUANTIZED:
@@ -86,7 +97,7 @@ def line(row: Row) -> str:
     return f"{row.shape:<26}  {row.what:<36}  {row.ours:9.3f}  {row.plain:9.3f}  {row.unit:<8}  {row.ratio:6.2f}×"
 
 
-def write(rows: Sequence[Row], out: Path) -> None:
+def write(rows: Sequence[Row], out: Path, clock: str) -> None:
     """``out``.json with the rows and the machine, ``out``.png with their ratios."""
     import torch
     import transformers
@@ -95,6 +106,7 @@ def write(rows: Sequence[Row], out: Path) -> None:
         "processor": platform.processor() or platform.machine(),
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
+        "clock": clock,
         "cores": os.cpu_count(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,

@@ -2,17 +2,25 @@
 
 Both run the same weights on the same device; after one warm-up each, they take turns and the medians are compared, so
 that a slow minute of the machine slows both. Knows the pipeline's public interface and ``generate``.
+
+By the clock on the wall, or, for a machine that has other work as well, by the processor's time of this process.
 """
 
 from __future__ import annotations
 
 import gc
+import socket
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+from urllib.request import ProxyHandler, build_opener
 
 import numpy as np
 import psutil
@@ -21,11 +29,27 @@ from PIL import Image
 
 from vlm_demo import Pipeline, Turn
 from vlm_demo.contracts import TokenEvent
+from vlm_demo.explain import tap
+from vlm_demo.models.quantization import release
 
 QUESTION = "What is the main object and what is it doing?"
 SECOND = "And what is behind it?"
 PICTURE = (640, 480)
 STREAMED = 2**28  # float32 numbers that are read to measure the memory's bandwidth: 1 GiB
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+APP = Path(__file__).parents[2] / "app.py"
+IMPORTS = "import time, torch, transformers, gradio; print(time.process_time())"
+SAMPLING = 0.002  # seconds
+
+clock = CLOCKS["wall"]
+
+
+def use(name: str) -> None:
+    """Measure by this clock of CLOCKS; the processor's time is that of one thread, for others wait by computing."""
+    global clock
+    clock = CLOCKS[name]
+    if name == "cpu":
+        torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)
@@ -157,6 +181,71 @@ def with_heatmaps(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures
     return less(name, "answer with heatmaps / without", on, off, "s")
 
 
+def against_eager(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: int = 1) -> Iterator[Row]:
+    """A whole answer with the attention of each of its words: time, and the most memory beyond what was held before.
+    Plain transformers gives attention with eager attention and ``output_attentions`` only."""
+    images = [picture(seed) for seed in range(pictures)]
+    plain = Plain(pipe)
+    peaks: tuple[list[float], list[float]] = ([], [])
+
+    def measured(work: Callable[[], Any], side: int) -> float:
+        pipe.forget()
+        release()
+        with _peak(pipe.device) as grown:
+            seconds = _timed(work)
+        peaks[side].append(grown() / 1e9)
+        return seconds
+
+    ours, theirs = taking_turns(
+        repeats,
+        lambda: measured(lambda: pipe.ask(images, QUESTION, max_new_tokens=tokens), 0),
+        lambda: measured(lambda: plain.with_attentions(images, tokens), 1),
+    )
+    yield less(name, "answer with heatmaps / eager", ours, theirs, "s")
+    own, other = (max(1e-3, median(found[1:])) for found in peaks)
+    yield less(name, "peak extra memory / eager", own, other, "GB")
+
+
+def starting(repeats: int) -> Row:
+    """From the program's start to the page that answers, against importing torch, transformers and gradio alone."""
+    ours, plain = taking_turns(repeats, seconds_to_page, seconds_to_import)
+    return less("the page, embedded model", "page ready / bare imports", ours, plain, "s")
+
+
+def seconds_to_page() -> float:
+    """Start the app in a process of its own, ask for its page until it comes, and end it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    ask = build_opener(ProxyHandler({}))
+    began = time.perf_counter()
+    app = psutil.Popen([sys.executable, APP, "--port", str(port)], stdout=subprocess.DEVNULL, cwd=APP.parent)
+    try:
+        while True:
+            try:
+                ask.open(f"http://127.0.0.1:{port}/").read()
+                break
+            except OSError:
+                if app.poll() is not None:
+                    raise
+                time.sleep(0.02)
+        if clock is CLOCKS["wall"]:
+            return time.perf_counter() - began
+        used = app.cpu_times()
+        return used.user + used.system
+    finally:
+        if app.poll() is None:
+            app.terminate()
+            app.wait()
+
+
+def seconds_to_import() -> float:
+    """A process that imports the three packages and ends."""
+    began = time.perf_counter()
+    used = float(subprocess.run([sys.executable, "-c", IMPORTS], check=True, capture_output=True, text=True).stdout)
+    return time.perf_counter() - began if clock is CLOCKS["wall"] else used
+
+
 def quantized(name: str, folder: Path, tokens: int, repeats: int) -> Iterator[Row]:
     """Parameter bytes, growth of the process and decode speed in 8 and 4 bits, against ``generate`` in bf16."""
     images = [picture()]
@@ -192,7 +281,7 @@ class _Clock:
         self.times: list[float] = []
 
     def put(self, _value: torch.Tensor) -> None:
-        self.times.append(time.perf_counter())
+        self.times.append(clock())
 
     def end(self) -> None:
         """Nothing is held back."""
@@ -214,9 +303,18 @@ class Plain:
         _, times = self._generate(images, tokens)
         return (tokens - 1) / (times[-1] - times[0])
 
+    def with_attentions(self, images: Sequence[Image.Image], tokens: int) -> None:
+        """Write an answer with all weights of the attention, as only eager attention gives them."""
+        self._generate(images, tokens, attention="eager", return_dict_in_generate=True, output_attentions=True)
+
     @torch.no_grad()
     def _generate(
-        self, images: Sequence[Image.Image], tokens: int, history: Sequence[Turn] = ()
+        self,
+        images: Sequence[Image.Image],
+        tokens: int,
+        history: Sequence[Turn] = (),
+        attention: str = "sdpa",
+        **options: Any,
     ) -> tuple[list[int], list[float]]:
         """Prompt and answer, and when each token of the answer came."""
         pipe = self.pipe
@@ -228,9 +326,24 @@ class Plain:
         values = torch.cat([view.pixel_values for view in views]).to(pipe.device, pipe.model.dtype)
         asked = {"do_sample": False, "max_new_tokens": tokens, "min_new_tokens": tokens}
         given = {"input_ids": ids, "pixel_values": values, "attention_mask": torch.ones_like(ids)}
-        clock = _Clock()
-        made = pipe.model.generate(**given, **asked, streamer=clock)
-        return made[0].tolist(), clock.times[1:]  # the prompt comes first
+        came = _Clock()
+        with _attention(pipe, attention):
+            made = pipe.model.generate(**given, **asked, **options, streamer=came)
+        written = made.sequences if options else made
+        return written[0].tolist(), came.times[1:]  # the prompt comes first
+
+
+@contextmanager
+def _attention(pipe: Pipeline, name: str) -> Iterator[None]:
+    """The language model with one of transformers' own attentions in place of the tapped one."""
+    parts = pipe.llm.family.tapped
+    for part in parts:
+        part.set_attn_implementation({"": name})
+    try:
+        yield
+    finally:
+        for part in parts:
+            tap.install(part)
 
 
 def _first_token(pipe: Pipeline, images: Sequence[Image.Image], question: str, history: Sequence[Turn] = ()) -> float:
@@ -243,11 +356,38 @@ def _first_token(pipe: Pipeline, images: Sequence[Image.Image], question: str, h
 
 def _pace(pipe: Pipeline, images: Sequence[Image.Image], tokens: int) -> float:
     """Tokens a second after the first one."""
-    answer = pipe.ask(list(images), QUESTION, max_new_tokens=tokens)
-    return (len(answer.tokens) - 1) / answer.timings.decode
+    events = pipe.stream(list(images), QUESTION, max_new_tokens=tokens)
+    times = [clock() for event in events if isinstance(event, TokenEvent)]
+    return (len(times) - 1) / (times[-1] - times[0])
 
 
 def _timed(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+    began = clock()
     work()
-    return time.perf_counter() - began
+    return clock() - began
+
+
+@contextmanager
+def _peak(device: torch.device) -> Iterator[Callable[[], int]]:
+    """Hands out what tells, afterwards, how many bytes more than before were held at most: of the device, or, looked
+    at every few milliseconds, of this process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        held = torch.cuda.memory_allocated(device)
+        yield lambda: torch.cuda.max_memory_allocated(device) - held
+        return
+    process, over = psutil.Process(), threading.Event()
+    before = most = process.memory_info().rss
+
+    def look() -> None:
+        nonlocal most
+        while not over.wait(SAMPLING):
+            most = max(most, process.memory_info().rss)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        yield lambda: most - before
+    finally:
+        over.set()
+        looking.join()
