@@ -51,8 +51,8 @@ def test_a_word_stays_where_it_was_printed_whatever_is_read_for_it():
                 if word.text in ("Article", "number", "costs", "today,", "TOTAL:"):
                     (printed,) = (own for own in row if own.text == word.text)
                     assert np.allclose(printed.box, word.box, atol=1)
-                    found += word.confidence < 100
-    assert found > 2000
+                    found += 1
+    assert found > 5000
 
 
 def test_rules_of_dashes_are_mostly_not_seen():
@@ -84,7 +84,6 @@ def test_a_harvest_gives_its_pictures_back_and_goes_on_where_it_stopped(tmp_path
         assert lines[1] == [OcrWord("of", (1, 12, 9, 19), 90.0)]
         number = int(lines[0][1].text)
         assert np.array_equal(np.asarray(picture.image), seen[number - 1])
-        assert lines[1] == f"of {picture.image.width}"
     first = json.loads((tmp_path / "documents.jsonl").read_text().splitlines()[0])
     assert first["seed"] == [5, 0]
 

@@ -16,13 +16,13 @@ def test_every_start_and_resumption_is_taken_down(tmp_path):
     start.mkdir()
     (start / "model.safetensors").write_bytes(b"weights")
     runs = tmp_path / "runs"
-    note_command(runs, ["llava", "--minutes", "5"], Namespace(start=None, resume=False))
-    note_command(runs, ["llava", "--resume", "--from", str(start)], Namespace(start=start, resume=True))
+    note_command(runs, ["llava", "--minutes", "5"], Namespace(start=None, resume=False, again=False))
+    note_command(runs, ["llava", "--resume", "--from", str(start)], Namespace(start=start, resume=True, again=False))
     first, second = (runs / COMMANDS).read_text().splitlines()
     assert first == "python -m vlm_demo train llava --minutes 5"
     assert second.startswith(f"python -m vlm_demo train llava --resume --from {start}")
     assert second.endswith(sha256(b"weights").hexdigest()[:16])
-    note_command(runs, ["llava"], Namespace(start=None, resume=False))
+    note_command(runs, ["llava"], Namespace(start=None, resume=False, again=False))
     assert (runs / COMMANDS).read_text() == "python -m vlm_demo train llava\n"
 
 

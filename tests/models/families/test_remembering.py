@@ -9,6 +9,7 @@ import torch
 from tests.models.families.remembering import FIRST, SECOND, remembering_changes_nothing, same, told
 from tests.tiny import tiny_blip2, tiny_idefics, tiny_llava
 from vlm_demo import Pipeline, Turn
+from vlm_demo.stages.cache import ROOM
 
 MADE: dict[str, Callable[[Path], Path]] = {
     "llava": tiny_llava,
@@ -65,7 +66,10 @@ def test_a_chat_holds_one_reading_however_long_it_gets(pipe: Pipeline, noise) ->
     pipe.forget()
     alone = told(pipe, [], FIRST, history[:3], 2)
     same(last.answer, alone.answer)
-    assert long == pipe.remembered.bytes
+    text = pipe.model.config.get_text_config()
+    width = text.hidden_size // text.num_attention_heads
+    a_token = 2 * text.num_hidden_layers * text.num_key_value_heads * width * 4  # bytes of keys and values in float32
+    assert abs(long - pipe.remembered.bytes) <= ROOM * a_token  # places that are still free
 
 
 def test_nothing_is_left_after_forgetting(pipe: Pipeline, noise) -> None:
