@@ -6,6 +6,7 @@ from transformers import LlamaConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from vlm_demo.stages.cache import ROOM, RoomyLayer, empty
+from vlm_demo.stages.memory import size_of
 
 
 def states(tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -25,9 +26,16 @@ def test_it_holds_what_a_growing_cache_holds(lengths: tuple[int, ...]) -> None:
 
 def test_a_token_is_written_without_moving_the_others() -> None:
     layer = RoomyLayer()
-    before = layer.update(*states(5))[0].data_ptr()
-    moved = [layer.update(*states(1))[0].data_ptr() != before for _ in range(ROOM + 1)]
-    assert moved == [False] * ROOM + [True]
+    places = [layer.update(*states(tokens))[0].data_ptr() for tokens in (5, *[1] * (ROOM + 2))]
+    moved = [place != before for before, place in zip(places, places[1:], strict=False)]
+    assert moved == [True, *[False] * ROOM, True]
+
+
+def test_a_prompt_takes_its_own_bytes_and_no_more() -> None:
+    layer = RoomyLayer()
+    for tokens in (5, 7):
+        layer.update(*states(tokens))
+    assert size_of((layer.keys, layer.values)) == 12 * 2 * (4 + 3) * 4
 
 
 def test_what_was_handed_out_never_changes() -> None:

@@ -1,4 +1,4 @@
-"""Cache: a language model's keys and values, with room behind them for the tokens to come.
+"""Cache: a language model's keys and values, and while an answer is written, room behind them for the tokens to come.
 
 A growing cache of transformers copies all keys and values at every token: in a 7B model with 2,880 image tokens that is
 as much to move as a fifth of its weights.
@@ -16,7 +16,8 @@ ROOM = 64  # tokens
 
 
 class RoomyLayer(DynamicLayer):
-    """Writes new tokens behind the others, and moves to a larger place only where there is no room.
+    """Writes single tokens behind the others, and moves to a larger place only where there is no room. What is read in
+    one piece gets none, for a prompt may be remembered as it lies here.
 
     What it has handed out, or was given, never changes: a place is written once, in order.
     """
@@ -52,7 +53,8 @@ class RoomyLayer(DynamicLayer):
 
 def _place(states: torch.Tensor, held: torch.Tensor, start: int, stop: int) -> torch.Tensor:
     """A larger place with what is held at its beginning."""
-    place = states.new_empty(*states.shape[:-2], stop + ROOM, states.shape[-1])
+    length = stop + ROOM if states.shape[-2] == 1 else stop
+    place = states.new_empty(*states.shape[:-2], length, states.shape[-1])
     if start:
         place[..., :start, :] = held
     return place
