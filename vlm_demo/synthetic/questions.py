@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,23 +18,29 @@ ENDS = (" Answer in one word.", " Answer with one word.", " Answer briefly.", " 
 
 
 def ask(
-    picture: Picture, n: int, rng: np.random.Generator, read: list[str] | None = None, held_out: bool = False
+    picture: Picture,
+    n: int,
+    rng: np.random.Generator,
+    read: list[str] | None = None,
+    held_out: bool = False,
+    keep: Callable[[str, bool], float] | None = None,
 ) -> list[Question]:
     """Up to ``n`` different questions about the picture.
 
     Args:
         read: the OCR lines that the prompt will hold, or None if OCR is off. A field's answer is copied from them.
         held_out: use the phrasings that training never sees.
+        keep: the probability with which a question that was made is asked, by its kind and whether it can be answered.
     """
     makers = AREAS[picture.kind].makers(picture, rng, read)
     weights = np.array([weight for weight, _ in makers])
     questions: list[Question] = []
     seen: set[str] = set()
-    for _ in range(n * 3):
+    for _ in range(n * (9 if keep else 3)):
         if len(questions) == n:
             break
         made = makers[int(rng.choice(len(makers), p=weights / weights.sum()))][1]()
-        if made is None:
+        if made is None or (keep and rng.random() > keep(made.kind, made.guess is None)):
             continue
         question = worded(made, rng, held_out)
         if question.text.lower() not in seen:

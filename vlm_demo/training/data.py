@@ -20,6 +20,7 @@ from vlm_demo.synthetic.reading import Cache, imitate_ocr
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.screen_html import read_rendered
 from vlm_demo.synthetic.world import Picture
+from vlm_demo.training.focus import Focus
 from vlm_demo.training.packing import Packer, collate
 from vlm_demo.training.patches import GRID, PatchLabels, model_pixels, patch_boxes, patch_labels, places
 
@@ -37,14 +38,14 @@ class Portion:
 
 
 PORTIONS = {
-    "scenes": Portion(0.30, (10, 16)),
-    "solids": Portion(0.14, (10, 16)),
-    "charts": Portion(0.20, (10, 12), (8, 10)),
-    "screens": Portion(0.15, (10, 10), (8, 9)),
+    "scenes": Portion(0.26, (10, 16)),
+    "solids": Portion(0.16, (10, 16)),
+    "charts": Portion(0.22, (10, 12), (8, 10)),
+    "screens": Portion(0.17, (10, 10), (8, 9)),
     "documents": Portion(0.14, (8, 8), (6, 10)),
     # A document's OCR text without its picture: what is copied from text can be learnt from text, faster.
-    "text": Portion(0.05, (0, 0), (6, 10)),
-    "copy": Portion(0.02, (0, 0)),  # random tokens to be repeated
+    "text": Portion(0.04, (0, 0), (6, 10)),
+    "copy": Portion(0.01, (0, 0)),  # random tokens to be repeated
 }
 UNMARKED = 0.1  # of the OCR texts have no marks
 READ_FOR_REAL, RENDERED = 0.35, 0.2  # of documents with OCR, and of screens, where a library has them
@@ -123,12 +124,20 @@ class PatchBatches(IterableDataset):
 
 class QuestionBatches(IterableDataset):
     """Batches of pictures with patch labels and packed questions; each batch is of one of PORTIONS, and without
-    ``blind`` of one that has pictures; some come from the ``library``."""
+    ``blind`` of one that has pictures; some come from the ``library``. With ``focus`` they depend on what was answered
+    rightly so far, and on nothing but the seed without."""
 
     def __init__(
-        self, seed: int, start: int, tokenizer: PreTrainedTokenizerFast, library: Path, blind: bool = True
+        self,
+        seed: int,
+        start: int,
+        tokenizer: PreTrainedTokenizerFast,
+        library: Path,
+        blind: bool = True,
+        focus: Focus | None = None,
     ) -> None:
         self.seed, self.start, self.tokenizer, self.library = seed, start, tokenizer, library
+        self.keep = focus.keep if focus else None
         self.shares = {name: part.share for name, part in PORTIONS.items() if blind or part.plain[0]}
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
@@ -158,7 +167,7 @@ class QuestionBatches(IterableDataset):
         for _ in range(pictures):
             picture, read = library.draw(area, rng, reads)
             told = None if read is None else texts(read)
-            questions = ask(picture, asked, rng, told)
+            questions = ask(picture, asked, rng, told, keep=self.keep)
             if name in ("documents", "text") and told and rng.random() < 0.2:
                 questions.append(transcript(told[:20], rng))
             pieces = None if read is None else laid_out(read, picture.image.size, packer, rng)

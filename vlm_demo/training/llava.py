@@ -11,6 +11,7 @@ its activation.
 
 from __future__ import annotations
 
+import json
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from transformers import (
 from vlm_demo.stages.places import MARK, marks
 from vlm_demo.training import shared
 from vlm_demo.training.data import PatchBatches, QuestionBatches, loader
+from vlm_demo.training.focus import Focus
 from vlm_demo.training.gaze import GAZE_WEIGHT, decoders, gaze_loss, watched
 from vlm_demo.training.packing import block_mask
 from vlm_demo.training.patches import (
@@ -109,6 +111,7 @@ def answer_loss(
     words: PatchWords,
     stage: str,
     device: str,
+    focus: Focus | None = None,
 ) -> dict[str, Tensor]:
     """Next-token loss on the answers, logits only where a token is predicted; while the encoder is trained plus the
     patch labels.
@@ -140,7 +143,7 @@ def answer_loss(
                 position_ids=batch["positions"],
                 use_cache=False,
             ).last_hidden_state
-        losses = shared.answer_losses(hidden, model.lm_head, batch)
+        losses = shared.answer_losses(hidden, model.lm_head, batch, focus)
         if seen and stage != "read":
             shown, told = (batch["shape"] > 0).flatten(), image_tokens.flatten(0, 1)
             asked_words, said_words = (patch_words(batch, form)[shown] for form in (words.asked, words.said))
@@ -215,19 +218,24 @@ def train(
         lambda start: loader(PatchBatches(seed, start), workers),
         partial(vit_loss, vit=vit, head=head, device=device),
     )
-    whole = {"model": model, "head": head}
+    focus = Focus()
+    whole = {"model": model, "head": head, "focus": focus}
 
     def asking(name: str, groups, offset: int) -> None:
-        def batches(at: int):
-            return loader(QuestionBatches(seed + offset, at, tokenizer, folder.parent, blind=name != "align"), workers)
+        seen = focus if name == "tune" else None  # projectors, which `align` trains, are compared on the same pictures
 
-        loss_of = partial(answer_loss, model=model, head=head, words=words, stage=name, device=device)
+        def batches(at: int):
+            asked = QuestionBatches(seed + offset, at, tokenizer, folder.parent, name != "align", seen)
+            return loader(asked, workers)
+
+        loss_of = partial(answer_loss, model=model, head=head, words=words, stage=name, device=device, focus=seen)
         recipe.stage(name, whole, groups, batches, loss_of)
 
     asking("read", groups(writers, 1e-3, 2e-3), 2)
     asking("align", groups([bridge_part], 1e-3, 2e-3), 0)
     encoding = [] if keep_encoder else groups([vit, head], 4e-4, 8e-4)
     asking("tune", groups([bridge_part, *writers], 6e-4, 1.2e-3) + encoding, 1)
+    (folder / "kinds.json").write_text(json.dumps(focus.shares(), indent=1))
     return recipe.done
 
 

@@ -23,6 +23,7 @@ from vlm_demo.stages.places import MARK, Piece, marks
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 from vlm_demo.synthetic.asking import Question
 from vlm_demo.synthetic.questions import fill
+from vlm_demo.training.focus import KINDS, NO_KIND
 from vlm_demo.training.gaze import AIMS, FIRST_PATCH, HALVES, THIRDS, Gaze
 from vlm_demo.training.patches import Places
 
@@ -34,7 +35,8 @@ LINE_LOOK = 3  # tokens of a line's beginning
 class Packed:
     """int64 arrays [length]; ``labels`` holds the token that each position must produce, or IGNORED; ``weights`` is
     float32, one over the root of the answer's length, so that a long caption does not outweigh many short answers;
-    ``gaze`` holds where its positions shall look."""
+    ``gaze`` holds where its positions shall look; ``answers`` the kind of each answer, "" for one that is not followed
+    (`focus.py`), and how many labels it has."""
 
     ids: np.ndarray
     positions: np.ndarray
@@ -42,6 +44,7 @@ class Packed:
     labels: np.ndarray
     weights: np.ndarray
     gaze: Gaze
+    answers: list[tuple[str, int]]
 
 
 class Packer:
@@ -90,6 +93,7 @@ class Packer:
         positions = list(range(len(prefix)))
         labels = [IGNORED] * len(prefix)
         weights = [0.0] * len(prefix)
+        answers: list[tuple[str, int]] = []
         block, at = 0, len(prefix)
         for question, follows in _turns(questions, rng):
             ruled = rng.random() < (0.5 if question.guess is not None else 0.25)
@@ -98,6 +102,7 @@ class Packer:
             asked = ([self.user] if follows else []) + self.encode(text)[0] + [self.assistant]
             coded, begins = self.encode(answer)
             said = [*coded, self.eos]
+            answers.append((question.kind if question.guess is None else "", len(said)))
             if not follows:
                 block += 1
                 at = len(prefix)
@@ -113,7 +118,7 @@ class Packer:
             at += len(asked) + len(said)
             labels += [IGNORED] * (len(asked) - 1) + said + [IGNORED]
             weights += [0.0] * (len(asked) - 1) + [len(said) ** -0.5] * len(said) + [0.0]
-        return _packed(ids, positions, blocks, labels, weights, gaze)
+        return _packed(ids, positions, blocks, labels, weights, gaze, answers)
 
     def _source(self, read: Sequence[Piece], start: int) -> tuple[list[int], _Source]:
         """The tokens of OCR text, whose first is to stand at ``start``, and what is known of them."""
@@ -147,7 +152,8 @@ class Packer:
         gaze["source"] = [(first + i, 0, start + i) for i in range(length)]
         labels = [IGNORED] * first + [*tokens, self.eos, IGNORED]
         weights = [0.0] * first + [(length + 1) ** -0.5] * (length + 1) + [0.0]
-        return _packed(ids, list(range(len(ids))), [0] * len(ids), labels, weights, gaze)
+        positions, blocks = list(range(len(ids))), [0] * len(ids)
+        return _packed(ids, positions, blocks, labels, weights, gaze, [("", length + 1)])
 
 
 def _packed(
@@ -157,9 +163,10 @@ def _packed(
     labels: list[int],
     weights: list[float],
     gaze: Gaze,
+    answers: list[tuple[str, int]],
 ) -> Packed:
     weighted = np.array(weights, dtype=np.float32)
-    return Packed(np.array(ids), np.array(positions), np.array(blocks), np.array(labels), weighted, gaze)
+    return Packed(np.array(ids), np.array(positions), np.array(blocks), np.array(labels), weighted, gaze, answers)
 
 
 def _turns(questions: list[Question], rng: np.random.Generator) -> list[tuple[Question, bool]]:
@@ -272,9 +279,11 @@ def _patches(thing: int, places: Places) -> list[int]:
 
 
 def collate(packed: list[Packed], pad: int) -> dict[str, Tensor]:
-    """Pad to the longest: ids, positions, blocks (-1 = padding), labels [B, L] and weights [B, L]; and for each of AIMS
-    int64 [n, 4], rows of (sequence, position, part, where it shall look), sorted."""
+    """Pad to the longest: ids, positions, blocks (-1 = padding), labels [B, L] and weights [B, L]; for each answer in
+    turn its kind (a number of KINDS) and its length, [n]; and for each of AIMS int64 [n, 4], rows of (sequence,
+    position, part, where it shall look), sorted."""
     longest = max(len(p.ids) for p in packed)
+    answers = [answer for p in packed for answer in p.answers]
 
     def stack(name: str, fill: float) -> Tensor:
         rows = [np.pad(getattr(p, name), (0, longest - len(p.ids)), constant_values=fill) for p in packed]
@@ -286,6 +295,8 @@ def collate(packed: list[Packed], pad: int) -> dict[str, Tensor]:
         "blocks": stack("blocks", -1),
         "labels": stack("labels", IGNORED),
         "weights": stack("weights", 0),
+        "kinds": torch.tensor([KINDS.get(kind, NO_KIND) for kind, _ in answers], dtype=torch.int64),
+        "lengths": torch.tensor([length for _, length in answers], dtype=torch.int64),
     } | {
         name: torch.tensor(
             [(number, *row) for number, p in enumerate(packed) for row in sorted(p.gaze[name])], dtype=torch.int64

@@ -25,6 +25,7 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 
 from vlm_demo.training import attention, objectives
 from vlm_demo.training.data import Library, QuestionBatches
+from vlm_demo.training.focus import Focus
 from vlm_demo.training.packing import IGNORED, Packer
 from vlm_demo.training.patches import IMAGE_SIZE, MEAN, STD
 from vlm_demo.training.run import train_stage
@@ -161,18 +162,21 @@ class BridgedQuestions(QuestionBatches):
             number += worker.num_workers if worker else 1
 
 
-def answer_losses(hidden: Tensor, head: nn.Module, batch: dict[str, Tensor]) -> Losses:
+def answer_losses(hidden: Tensor, head: nn.Module, batch: dict[str, Tensor], focus: Focus | None = None) -> Losses:
     """The LM loss on the answers; logits only where a token is predicted, from hidden states [B, L, d].
 
-    ``right`` is the share of answer tokens whose most likely token is the right one.
+    ``right`` is the share of answer tokens whose most likely token is the right one; ``focus`` learns of them.
     """
     asked = batch["labels"] != IGNORED
     logits, labels = head(hidden[asked]), batch["labels"][asked]
     answers = objectives.lm(logits, labels, batch["weights"][asked])
+    right = logits.argmax(-1) == labels
+    if focus is not None:
+        focus.learn(right, batch["kinds"], batch["lengths"])
     return {
         "total": answers,
         "answers": answers,
-        "right": (logits.argmax(-1) == labels).float().mean(),
+        "right": right.float().mean(),
         "examples": torch.tensor(len(batch["ids"])),
     }
 
