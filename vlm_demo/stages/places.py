@@ -1,7 +1,7 @@
 """Places: the words that OCR read → the prompt's text, each part of a line behind a mark that says where it stands.
 
 A language model that is given printed words alone can only guess which bar, field or cell they belong to. A checkpoint
-whose tokenizer has a mark for each patch of the picture is told: ``<|at29|>Total<|at40|> 12.50``. It is the idea of
+whose tokenizer has a mark for each patch of the picture is told: ``<|at29|>Total<|at40|>12.50``. It is the idea of
 layout-aware language models (Xu et al. 2020, https://arxiv.org/abs/1912.13318) and of location tokens (Chen et al.
 2022, https://arxiv.org/abs/2109.10852) with the picture's own patches as the coordinates. All others get the text.
 """
@@ -112,7 +112,8 @@ def patch_at(point: tuple[float, float], boxes: np.ndarray) -> int:
 
 
 def marked(read: Sequence[Line], boxes: np.ndarray) -> list[Piece]:
-    """The text of the lines, each part of a line behind the mark of the patch in which its middle lies.
+    """The text of the lines, each part of a line behind the mark of the patch in which its middle lies, with no space
+    between them: so a part is cut into the same tokens as an answer that begins with it.
 
     Args:
         read: words with their boxes, line by line.
@@ -122,8 +123,8 @@ def marked(read: Sequence[Line], boxes: np.ndarray) -> list[Piece]:
     for number, line in enumerate(read):
         if number:
             pieces.append(("ocr", "\n"))
-        for i, part in enumerate(parts(line)):
+        for part in parts(line):
             x0, y0, x1, y1 = around(part)
             pieces.append(("place", MARK.format(patch_at(((x0 + x1) / 2, (y0 + y1) / 2), boxes))))
-            pieces.append(("ocr", " " * (i > 0) + " ".join(word.text for word in part)))
+            pieces.append(("ocr", " ".join(word.text for word in part)))
     return pieces

@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 TINY = 1e-5
-GAZE_WEIGHT = 0.3  # beside the loss on the answers
+GAZE_WEIGHT = 0.6  # beside the loss on the answers
 
 
 @dataclass(frozen=True)

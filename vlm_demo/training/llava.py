@@ -48,7 +48,7 @@ from vlm_demo.training.words import PatchWords, nearness, patch_words, spoken, w
 SHARES = {"vit": 0.22, "read": 0.18, "align": 0.1, "tune": 0.5}  # of the time
 BRIDGES = {"mlp": "gelu", "linear": "linear"}  # the projector's activation
 BRIDGE_FILE = "bridge.txt"
-PATCH_WEIGHT, WORD_WEIGHT = 0.3, 0.25
+PATCH_WEIGHT, WORD_WEIGHT = 0.3, 0.1
 
 
 def vision_config() -> CLIPVisionConfig:

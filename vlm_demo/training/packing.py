@@ -10,9 +10,10 @@ Positions of every block go on from the end of block 0, so each question is plac
 from __future__ import annotations
 
 import copy
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -128,6 +129,7 @@ class Packer:
         text = ""
         for kind, part in [("ocr", f"{OCR_HEADER}\n"), *read, ("ocr", "\n\n")]:
             if kind == "place":
+                text += " " if text and not text.endswith("\n") else ""
                 marks[len(coded)] = self.marks[part]
                 coded.append(self.backend.token_to_id(part))
                 begins.append(len(text))
@@ -181,8 +183,9 @@ def _turns(questions: list[Question], rng: np.random.Generator) -> list[tuple[Qu
 
 @dataclass(frozen=True)
 class _Source:
-    """OCR text in the prompt, without its marks: its tokens' first characters (a mark's is that of the token behind
-    it), the position of the first one in the sequence, and the patch of each token that is a mark."""
+    """OCR text in the prompt, with a space for each mark inside a line: its tokens' first characters (a mark's is that
+    of the token behind it), the position of the first one in the sequence, and the patch of each token that is a mark.
+    """
 
     text: str
     begins: list[int]
@@ -222,12 +225,20 @@ class _Source:
             if "\n" in copied:  # a transcript: every line once, in order
                 spots = spots[:1]
                 after = spots[0] + len(line) if spots else after
-            for i, begin in enumerate(begins):
+            for i, (begin, end) in enumerate(pairwise([*begins, len(answer)])):
                 if at <= begin <= at + len(line):
-                    tokens = {bisect_right(self.begins, spot + begin - at) - 1 for spot in spots}
+                    tokens = {self._token(spot + begin - at, end - begin == 1) for spot in spots}
                     found += [(first + i, 0, self.start + token) for token in sorted(tokens)]
             at += len(line) + 1
         return found
+
+    def _token(self, character: int, alone: bool) -> int:
+        """The token that holds a character of the text. A space that a mark stands for is held by the mark where it is
+        a token ``alone``, and by the word behind it where it is a part of that."""
+        token = bisect_right(self.begins, character) - 1
+        if self.text[character : character + 1] != " " or self.begins[token] == character:
+            return token
+        return bisect_left(self.begins, character + 1) if alone else bisect_right(self.begins, character + 1) - 1
 
 
 def _whole(text: str, start: int, length: int) -> bool:
