@@ -13,7 +13,7 @@ ARENA_MAX, MMAP_MAX, TRIM_THRESHOLD, TOP_PAD = -8, -4, -1, -2  # glibc's malloc.
 
 
 def hold() -> None:
-    """Keep freed memory in this process; to be called before it has threads. Elsewhere than on glibc nothing changes."""
+    """Keep freed memory in this process; to be called before it has threads. Without glibc nothing changes."""
     with suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL(None).mallopt
         for option, value in ((ARENA_MAX, 1), (MMAP_MAX, 0), (TRIM_THRESHOLD, -1), (TOP_PAD, 2**28)):
