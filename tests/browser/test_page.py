@@ -277,6 +277,27 @@ def test_what_people_type_is_text_and_toggles_reach_the_prompt(visitor, app, pic
     expect(visitor.locator(".run.image")).to_have_count(1)
 
 
+def test_a_question_that_is_being_rewritten_survives_the_badge(visitor, app, picture):
+    open_page(visitor, app.url)
+    visitor.evaluate("""() => new MutationObserver((_, observer) => {
+      if (!document.querySelector('.turn .answer .truth')) return;
+      observer.disconnect();
+      window.early = !document.querySelector('.badge');
+      document.querySelector('.asked .edit').click();
+      const area = document.querySelector('.rewrite textarea');
+      area.value = 'How many squares?';
+      area.dispatchEvent(new Event('input', { bubbles: true }));
+    }).observe(document.getElementById('chat'), { childList: true, subtree: true })""")
+    upload(visitor, picture)
+    ask(visitor, "What shape is red?")
+    expect(visitor.locator(".badge")).to_have_count(1)
+    assert visitor.evaluate("window.early")
+    expect(visitor.locator(".rewrite textarea")).to_be_visible()
+    expect(visitor.locator(".rewrite textarea")).to_have_value("How many squares?")
+    visitor.press(".rewrite textarea", "Enter")
+    expect(visitor.locator(".bubble p")).to_have_text("How many squares?")
+
+
 def test_undo_edit_and_clear(visitor, app, picture):
     open_page(visitor, app.url)
     upload(visitor, picture)

@@ -1,6 +1,6 @@
 /* The page's own behaviour: presses on data-act elements become Gradio events, the pressed word is marked, words are
    played, the conversation follows its end, a picture may be dropped anywhere. Holds no state but what is on the page,
-   and whether words are being played. */
+   whether words are being played, and the question that is being rewritten. */
 window.vlm = (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const narrow = () => matchMedia("(max-width: 820px)").matches;
@@ -19,6 +19,8 @@ window.vlm = (() => {
     }
   }
 
+  let draft = null; // of a question: its turn, what it was, and its new words so far
+
   function rewrite(turn, open) {
     const asked = turn.querySelector(".asked");
     const form = asked.querySelector("form");
@@ -26,8 +28,24 @@ window.vlm = (() => {
     asked.classList.toggle("editing", open);
     form.hidden = !open;
     area.value = area.defaultValue;
+    draft = open ? { turn: form.dataset.turn, question: area.defaultValue, words: area.value } : null;
     if (open) area.focus();
     else asked.querySelector(".edit").focus();
+  }
+
+  /* The conversation has been drawn again, a badge having come: what is being rewritten stays open, if it is there. */
+  function reopen(element) {
+    for (const asked of all(".asked.editing", element)) asked.classList.remove("editing");
+    const form = draft && element.querySelector(`form[data-turn="${draft.turn}"]`);
+    if (!form) return;
+    const { question, words } = draft;
+    const area = form.querySelector("textarea");
+    if (area.defaultValue !== question) return (draft = null);
+    const asked = form.closest(".asked");
+    asked.classList.add("editing");
+    form.hidden = false;
+    area.value = words;
+    if (document.activeElement === document.body) area.focus();
   }
 
   const acts = {
@@ -140,6 +158,7 @@ window.vlm = (() => {
     });
     element.addEventListener("submit", (event) => {
       event.preventDefault();
+      draft = null;
       const area = event.target.querySelector("textarea");
       send("edited", { turn: +event.target.dataset.turn, text: area.value });
     });
@@ -153,6 +172,7 @@ window.vlm = (() => {
       }
     });
     element.addEventListener("input", (event) => {
+      if (draft && event.target.closest(".rewrite")) draft.words = event.target.value;
       if (event.target.dataset.act !== "look") return;
       const opacity = element.querySelector("[name=opacity]").value;
       send("look", { opacity: +opacity, grid: element.querySelector("[name=grid]").checked });
@@ -170,8 +190,7 @@ window.vlm = (() => {
       }
       for (const link of all("a[download][href]", element)) save(link);
       for (const select of all("select", element)) select.value = select.dataset.value;
-      // The page is redrawn in place, so a question that was being edited is now another one.
-      for (const asked of all(".asked.editing", element)) asked.classList.remove("editing");
+      if (element.querySelector(".turn")) reopen(element);
     });
   }
 
