@@ -7,7 +7,7 @@ Beside the free ones a method is scored that needs a pass of its own, so that it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -78,7 +78,15 @@ def halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
 
 
 def _best(seen: Seen) -> Settings:
-    """The settings whose map points right most often; among equals the one whose map lies best on the boxes."""
+    """The simple map or the fitted one, whichever points right more often on items that it was not chosen by."""
+    simple, fitted = _simple(seen), _fitted(seen)
+    best = fitted if _crossed(seen, _fitted) > _crossed(seen, _simple) else simple  # what is as good and simpler stays
+    return replace(best, heads=simple.heads, weights=fitted.weights)
+
+
+def _simple(seen: Seen) -> Settings:
+    """The settings whose map points right most often, of those that name heads and layers; among equals the one whose
+    map lies best on the boxes. Its ``heads`` are the best ones in any case."""
     trace = seen[0][1].trace
     assert trace is not None
     layers, heads = trace.image.shape[1:3]
@@ -90,28 +98,25 @@ def _best(seen: Seen) -> Settings:
     joined = [Settings("heads", heads=tuple(by_head[:count])) for count in BEST_HEADS if count <= len(singles)]
     best_heads = max(joined, key=lambda own: _measured(seen, own))
     best = max([*candidates, best_heads], key=lambda own: _measured(seen, own))
-    fitted = Settings("weighted", weights=_fitted(seen))
-    if _crossed(seen) > _measured(seen, best)[0]:  # what is as good and simpler stays
-        best = fitted
-    return replace(best, heads=best_heads.heads, weights=fitted.weights)
+    return replace(best, heads=best_heads.heads)
 
 
-def _fitted(seen: Seen) -> tuple[tuple[float, ...], ...]:
-    """What each head is worth."""
+def _fitted(seen: Seen) -> Settings:
+    """All heads by what each is worth."""
     logs = np.stack([log_shares(_rows(item, answer, Settings("weighted"))) for item, answer in seen])
     covers = np.stack([weights.cover(answer.view, item.boxes) for item, answer in seen])
     shown = np.stack([inside(answer.view) for _, answer in seen])
-    return weights.fit(logs, covers, shown, [item.kind for item, _ in seen])
+    return Settings("weighted", weights=weights.fit(logs, covers, shown, [item.kind for item, _ in seen]))
 
 
-def _crossed(seen: Seen) -> float:
-    """The share of hits by fitted weights on items that they were not fitted on: each half by those of the other."""
+def _crossed(seen: Seen, pick: Callable[[Seen], Settings]) -> float:
+    """The share of hits on items that the settings were not picked by: on each half by those of the other."""
     parts = [[(item, answer) for item, answer in seen if item in half] for half in halves([item for item, _ in seen])]
     if not all(parts):
         return 0.0
     found = []
     for own, other in (parts, parts[::-1]):
-        settings = Settings("weighted", weights=_fitted(other))
+        settings = pick(other)
         found += [(item, answer, settings) for item, answer in own]
     return _mean([item for item, *_ in found], [_pointed(*one) for one in found])[0]
 

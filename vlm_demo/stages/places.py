@@ -17,6 +17,8 @@ from vlm_demo.contracts import OcrResult, OcrWord, View
 
 MARK = "<|at{}|>"
 GAP = 0.7  # of the height of a line's letters: a wider space, or step back, begins a new part of it
+DRAWN = set("©®°@¢§|()[]{}<>«»~^_=*•·")  # what OCR takes icons, boxes and lines for, if nothing else is in the word
+RINGS = ("O", "Q")  # and radio buttons and magnifying glasses
 SIDE_BY_SIDE = 0.5  # of the shorter of two labels that run upwards stands beside the other
 
 Line = Sequence[OcrWord]
@@ -56,14 +58,20 @@ def lines(result: OcrResult) -> list[list[OcrWord]]:
 
 
 def parts(line: Line) -> list[list[OcrWord]]:
-    """A line cut where its words stand wide apart: columns, cells, the labels of an axis."""
+    """A line cut where its words stand wide apart: columns, cells, the labels of an axis; and around what was an icon
+    and no word, so that a button's or a radio button's label is a part."""
     found: list[list[OcrWord]] = []
     widest = GAP * max((_thickness(word) for word in line), default=0)
     for word in line:
-        if not found or not _together(found[-1][-1], word, widest):
+        icons = found and _icon(found[-1][-1]) + _icon(word)
+        if not found or icons == 1 or not _together(found[-1][-1], word, widest):
             found.append([])
         found[-1].append(word)
     return found
+
+
+def _icon(word: OcrWord) -> bool:
+    return word.text in RINGS or set(word.text) <= DRAWN
 
 
 def _together(one: OcrWord, other: OcrWord, widest: float) -> bool:
