@@ -46,7 +46,7 @@ def choose(
         names: the methods to be scored beside it; None = every free one, and relevancy.
         hiding: score insertion and deletion too.
     Returns:
-        The settings, with the scores of the second half, and that half's comparison.
+        The settings, found on the first half and with the scores of the second, and that half's comparison.
     Raises:
         VlmDemoError: there are too few items to choose on one half and score on the other, or no heatmaps.
     """
@@ -57,7 +57,8 @@ def choose(
     seen = [(item, answer) for item, answer, _ in explained(pipe, folder, first, skipped, progress)]
     if not seen:
         raise VlmDemoError(f"No pointing item could be read ({skipped[0].reason}); mend the folder.")
-    settings = _best(seen)
+    rest = [(item, answer) for item, answer, _ in explained(pipe, folder, second, [], progress)]
+    settings = _best(seen, rest)
     wanted = list(names) if names else [own.name for own in methods.TABLE if own.free or own.name == BESIDE]
     found = compare(pipe, folder, second, skipped, names=wanted, settings=settings, progress=progress, hiding=hiding)
     scores = {
@@ -77,10 +78,15 @@ def halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
     return parts
 
 
-def _best(seen: Seen) -> Settings:
-    """The simple map or the fitted one, whichever points right more often on items that it was not chosen by."""
+def _best(seen: Seen, rest: Seen) -> Settings:
+    """The simple map or the fitted one, whichever points right more often on items that it was not chosen by; of the
+    rest that is all that is used."""
     simple, fitted = _simple(seen), _fitted(seen)
-    best = fitted if _crossed(seen, _fitted) > _crossed(seen, _simple) else simple  # what is as good and simpler stays
+    hits = [
+        len(seen) * _crossed(seen, pick) + (len(rest) * _measured(rest, own)[0] if rest else 0)
+        for pick, own in ((_simple, simple), (_fitted, fitted))
+    ]
+    best = fitted if hits[1] > hits[0] else simple  # what is as good and simpler stays
     return replace(best, heads=simple.heads, weights=fitted.weights)
 
 
