@@ -33,12 +33,25 @@ def test_a_line_is_cut_where_its_words_stand_wide_apart():
     assert places.parts([]) == []
 
 
+def test_an_icon_that_was_read_as_a_sign_is_no_part_of_a_label():
+    def cut(text: str) -> list[str]:
+        words = [OcrWord(word, (20 * i, 0, 20 * i + 18, 10), 90.0) for i, word in enumerate(text.split())]
+        return [" ".join(word.text for word in part) for part in places.parts(words)]
+
+    assert cut("© Free") == ["©", "Free"] and cut("O Weekly digest") == ["O", "Weekly digest"]
+    assert cut("@ ® Pay now |") == ["@ ®", "Pay now", "|"]
+    for label in ("A simple chart", "GREEN & SONS", "Save $ 5", "FISH (LARGE) - 2"):
+        assert cut(label) == [label]
+
+
 def test_the_marks_are_those_of_the_patches_in_which_the_parts_stand():
     pieces = places.told([RESULT], [_view(4, 4)], 16)
     assert pieces == [
         ("place", "<|at0|>"), ("ocr", "Flat white"), ("place", "<|at3|>"), ("ocr", "3.50"), ("ocr", "\n"),
         ("place", "<|at13|>"), ("ocr", "Total"),
     ]  # fmt: skip
+    text = "".join(" " if kind == "place" else text for kind, text in pieces)
+    assert "\n".join(line.strip() for line in text.split("\n")) == RESULT.text
 
 
 def test_pictures_of_another_grid_and_tokenizers_without_marks_get_the_plain_text():

@@ -46,7 +46,8 @@ def choose(
         names: the methods to be scored beside it; None = every free one, and relevancy.
         hiding: score insertion and deletion too.
     Returns:
-        The settings, found on the first half and with the scores of the second, and that half's comparison.
+        The settings, found on the first half and with the scores of the second, and that half's comparison. Of the
+        second half one thing is used beforehand: whether the simple or the fitted map becomes the default.
     Raises:
         VlmDemoError: there are too few items to choose on one half and score on the other, or no heatmaps.
     """
@@ -79,8 +80,8 @@ def halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
 
 
 def _best(seen: Seen, rest: Seen) -> Settings:
-    """The simple map or the fitted one, whichever points right more often on items that it was not chosen by; of the
-    rest that is all that is used."""
+    """The simple map or the fitted one, both found on what was ``seen``, whichever points right more often on items
+    that it was not found on: the rest, and each half of the seen by what the other half gives."""
     simple, fitted = _simple(seen), _fitted(seen)
     hits = [
         len(seen) * _crossed(seen, pick) + (len(rest) * _measured(rest, own)[0] if rest else 0)

@@ -63,8 +63,7 @@ def parts(line: Line) -> list[list[OcrWord]]:
     found: list[list[OcrWord]] = []
     widest = GAP * max((_thickness(word) for word in line), default=0)
     for word in line:
-        icons = found and _icon(found[-1][-1]) + _icon(word)
-        if not found or icons == 1 or not _together(found[-1][-1], word, widest):
+        if not found or not _together(found[-1][-1], word, widest):
             found.append([])
         found[-1].append(word)
     return found
@@ -75,7 +74,10 @@ def _icon(word: OcrWord) -> bool:
 
 
 def _together(one: OcrWord, other: OcrWord, widest: float) -> bool:
-    """Whether the second word goes on where the first one ends; of a label that runs upwards it stands above it."""
+    """Whether the second word goes on where the first one ends; of a label that runs upwards it stands above it. An
+    icon goes on with nothing but icons."""
+    if _icon(one) != _icon(other):
+        return False
     if _upward(one) or _upward(other):
         return 2 * abs(one.box[0] - other.box[0]) < other.box[2] - other.box[0]
     return abs(other.box[0] - one.box[2]) <= widest

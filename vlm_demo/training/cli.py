@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
-from vlm_demo.training import card, memory
+from vlm_demo.training import card
 
 COMMANDS = "commands.txt"
 
@@ -63,7 +63,6 @@ def main(argv: list[str] | None = None) -> int:
     if args.family == "projectors":
         return _projectors(args)
 
-    memory.hold()
     import torch
 
     torch.set_num_threads(args.threads)

@@ -2,8 +2,8 @@
 
 What a model has mastered teaches it little more, and of a hundred kinds it masters some in minutes, others in hours. So
 the share of right answers is followed kind by kind while it learns, and a question that has been made is asked with the
-probability 1 − that share, but never less than ``LEAST``: importance sampling by the error, of the kind rather than of
-the example (Katharopoulos & Fleuret 2018, https://arxiv.org/abs/1803.00942, sample by the gradient's bound).
+probability 1 − that share, but never less than ``LEAST``. Others prefer single examples by their gradient, and weigh
+them so that the mean stays (Katharopoulos & Fleuret 2018, https://arxiv.org/abs/1803.00942); here it is to move.
 """
 
 from __future__ import annotations

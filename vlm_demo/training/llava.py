@@ -235,7 +235,8 @@ def train(
     asking("align", groups([bridge_part], 1e-3, 2e-3), 0)
     encoding = [] if keep_encoder else groups([vit, head], 4e-4, 8e-4)
     asking("tune", groups([bridge_part, *writers], 6e-4, 1.2e-3) + encoding, 1)
-    (folder / "kinds.json").write_text(json.dumps(focus.shares(), indent=1))
+    if "tune" in recipe.done:
+        (folder / "kinds.json").write_text(json.dumps(focus.shares(), indent=1))
     return recipe.done
 
 

@@ -21,30 +21,29 @@ window.vlm = (() => {
 
   let draft = null; // of a question: its turn, what it was, and its new words so far
 
-  function rewrite(turn, open) {
-    const asked = turn.querySelector(".asked");
-    const form = asked.querySelector("form");
-    const area = form.querySelector("textarea");
-    asked.classList.toggle("editing", open);
+  function show(form, open, words) {
+    form.closest(".asked").classList.toggle("editing", open);
     form.hidden = !open;
-    area.value = area.defaultValue;
-    draft = open ? { turn: form.dataset.turn, question: area.defaultValue, words: area.value } : null;
-    if (open) area.focus();
-    else asked.querySelector(".edit").focus();
+    form.querySelector("textarea").value = words;
   }
 
-  /* The conversation has been drawn again, a badge having come: what is being rewritten stays open, if it is there. */
-  function reopen(element) {
-    for (const asked of all(".asked.editing", element)) asked.classList.remove("editing");
-    const form = draft && element.querySelector(`form[data-turn="${draft.turn}"]`);
-    if (!form) return;
-    const { question, words } = draft;
+  function rewrite(turn, open) {
+    const form = turn.querySelector("form");
     const area = form.querySelector("textarea");
-    if (area.defaultValue !== question) return (draft = null);
-    const asked = form.closest(".asked");
-    asked.classList.add("editing");
-    form.hidden = false;
-    area.value = words;
+    draft = open ? { turn: form.dataset.turn, question: area.defaultValue, words: area.defaultValue } : null;
+    show(form, open, area.defaultValue);
+    if (open) area.focus();
+    else turn.querySelector(".edit").focus();
+  }
+
+  /* The conversation has been drawn again in place: what is being rewritten stays open, if it is still there. */
+  function redrawn(chat) {
+    for (const asked of all(".asked.editing", chat)) asked.classList.remove("editing");
+    const form = draft && chat.querySelector(`form[data-turn="${draft.turn}"]`);
+    const area = form?.querySelector("textarea");
+    if (area?.defaultValue !== draft?.question) draft = null;
+    if (!draft) return;
+    show(form, true, draft.words);
     if (document.activeElement === document.body) area.focus();
   }
 
@@ -190,7 +189,7 @@ window.vlm = (() => {
       }
       for (const link of all("a[download][href]", element)) save(link);
       for (const select of all("select", element)) select.value = select.dataset.value;
-      if (element.querySelector(".turn")) reopen(element);
+      if (element.closest("#chat")) redrawn(element);
     });
   }
 
