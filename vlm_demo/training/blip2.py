@@ -63,6 +63,7 @@ from vlm_demo.training.shared import (
     remembered,
     word_vectors,
 )
+from vlm_demo.training.tokenizer import carry_over
 from vlm_demo.training.words import PatchWords, nearness, word_loss
 
 SHARES = {"refit": 0.12, "represent": 0.44, "generate": 0.44}
@@ -270,7 +271,7 @@ def train(
     words = model.retrieval.embeddings.word_embeddings
     words.weight.data.copy_(word_vectors(llava, words.num_embeddings))
     if again:
-        take_over(model, again)
+        take_over(model, again, tokenizer)
     for part in (teacher, model):
         ready(part, device)
     names = PatchWords.of(tokenizer, device)
@@ -313,15 +314,16 @@ def train(
     return recipe.done
 
 
-def take_over(model: Blip2, again: Path) -> None:
-    """Load all but the language model from an exported BLIP-2, whose vocabulary may be the beginning of ours."""
+def take_over(model: Blip2, again: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Load all but the language model from an exported BLIP-2, which may have another ``tokenizer``."""
     words = "embeddings.word_embeddings.weight"
     state = {key: rows for key, rows in exported(again).items() if not key.startswith("language_model.")}
     known = state.pop(words)
     for part in (model.retrieval, model.generator):
         own = part.state_dict().keys() & state.keys()
         part.load_state_dict({key: state[key] for key in own}, strict=False)
-    model.retrieval.get_parameter(words).data[: len(known)] = known
+    carried = carry_over(PreTrainedTokenizerFast.from_pretrained(again), tokenizer, known)
+    model.retrieval.get_parameter(words).data[: len(carried)] = carried
     model.temperature.log_scale.data.fill_(Blip2Config.from_pretrained(again).itc_log_scale)
 
 

@@ -42,7 +42,7 @@ from vlm_demo.training.patches import (
     patch_loss,
 )
 from vlm_demo.training.start import finer, prepare, whiten
-from vlm_demo.training.tokenizer import carry_over, train_tokenizer, with_marks
+from vlm_demo.training.tokenizer import alike, carry_over, train_tokenizer, with_marks
 from vlm_demo.training.words import PatchWords, nearness, patch_words, spoken, word_loss
 
 SHARES = {"vit": 0.22, "read": 0.18, "align": 0.1, "tune": 0.5}  # of the time
@@ -253,6 +253,8 @@ def carried(start: Path, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor
         state[key] = finer(state[key], PATCH_SIZE)
     for key in [key for key in state if "embed_tokens" in key or "lm_head" in key]:
         state[key] = carry_over(old, tokenizer, state[key])
+        if "embed_tokens" in key and old.get_vocab() != tokenizer.get_vocab():
+            state[key] = alike(tokenizer, state[key])
     return state
 
 

@@ -1,10 +1,16 @@
 """Tokenizer: a byte-level BPE learnt from the drawn world's questions, answers and printed lines.
 
+A word is cut alike with and without a space before it: its first token has a twin that begins with the space. So what
+stands behind a mark, amid a printed line, in a question and at the beginning of an answer is the same row of tokens but
+for the first, and can be found again and copied.
+
 Digits and newlines always stand alone: numbers are copied digit by digit, and a prompt may be cut at any newline
 without changing its tokens.
 """
 
 from __future__ import annotations
+
+import json
 
 import numpy as np
 import torch
@@ -18,6 +24,8 @@ from vlm_demo.synthetic.questions import ask
 from vlm_demo.synthetic.world import COLOURS, NOUNS, TRAITS
 
 VOCABULARY = 3072
+SPACE = "Ġ"  # how a byte-level BPE writes a space
+KINSHIP = 0.4  # of its twin's row that a token's row takes over
 PAD, BOS, EOS, IMAGE, USER, ASSISTANT = "<pad>", "<s>", "</s>", "<image>", "<|user|>", "<|assistant|>"
 SPECIAL = (PAD, BOS, EOS, IMAGE, USER, ASSISTANT)
 
@@ -35,24 +43,13 @@ CHAT_TEMPLATE = (
 
 
 def train_tokenizer(seed: int, pictures: int = 5000) -> PreTrainedTokenizerFast:
-    """Learn VOCABULARY tokens from the texts of ``pictures`` pictures; the same seed gives the same tokens."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(r"\n"), "isolated"),
-            pre_tokenizers.Digits(individual_digits=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-        ]
-    )
+    """Learn at most VOCABULARY tokens from the texts of ``pictures`` pictures; the same seed gives the same tokens."""
+    vocabulary, merges = _twinned(*_learnt(seed, pictures))
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    tokenizer.add_special_tokens(list(SPECIAL))
+    tokenizer.pre_tokenizer = _cut(pre_tokenizers.Split(Regex(r"\n"), "isolated"))
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.post_processor = processors.ByteLevel(trim_offsets=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_texts(seed, pictures), trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token=PAD,
@@ -63,6 +60,42 @@ def train_tokenizer(seed: int, pictures: int = 5000) -> PreTrainedTokenizerFast:
         padding_side="left",
         chat_template=CHAT_TEMPLATE,
     )
+
+
+def _cut(spaces: pre_tokenizers.PreTokenizer) -> pre_tokenizers.PreTokenizer:
+    """Text in words; each digit is one."""
+    words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    return pre_tokenizers.Sequence([spaces, pre_tokenizers.Digits(individual_digits=True), words])
+
+
+def _learnt(seed: int, pictures: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """The letters (bytes) and the merges of a BPE of words without their spaces."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = _cut(pre_tokenizers.Split(Regex(r"\s+"), "removed"))
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    size = (VOCABULARY - len(SPECIAL)) // 2
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=letters, show_progress=False)
+    tokenizer.train_from_iterator(_texts(seed, pictures), trainer)
+    return letters, [(one, other) for one, other in json.loads(tokenizer.to_str())["model"]["merges"]]
+
+
+def _twinned(letters: list[str], merges: list[tuple[str, str]]) -> tuple[dict[str, int], list[tuple[str, str]]]:
+    """The vocabulary and merges with a twin of each token, which begins with a space.
+
+    A space joins the first letter before anything else, unless that is but a byte of one; after that a merge of a
+    word's first token comes just before the same merge further on in it, as without the space, where equal pairs are
+    merged from the left.
+    """
+    tokens = [*letters, *(SPACE + letter for letter in letters if letter.isascii())]
+    twinned = [(SPACE, letter) for letter in letters if letter.isascii()]
+    for one, other in merges:
+        if one[0].isascii():
+            tokens.append(SPACE + one + other)
+            twinned.append((SPACE + one, other))
+        tokens.append(one + other)
+        twinned.append((one, other))
+    known = dict.fromkeys([*SPECIAL, *tokens])  # two merges may make the same token
+    return {token: number for number, token in enumerate(known)}, twinned
 
 
 def with_marks(tokenizer: PreTrainedTokenizerFast, patches: int) -> PreTrainedTokenizerFast:
@@ -99,3 +132,15 @@ def carry_over(old: PreTrainedTokenizerFast, new: PreTrainedTokenizerFast, rows:
             ids = old(new.backend_tokenizer.decoder.decode([token]), add_special_tokens=False).input_ids
         carried.append(rows[ids].mean(0))
     return torch.stack(carried)
+
+
+def alike(tokenizer: PreTrainedTokenizerFast, rows: torch.Tensor) -> torch.Tensor:
+    """Embeddings [vocabulary, d] in which each token and its twin with a space have something in common, whatever they
+    were before: so a word is recognised in both spellings from the first step. Lengths stay as they were."""
+    known = tokenizer.get_vocab()
+    pairs = [(known[token], known[SPACE + token]) for token in known if SPACE + token in known]
+    one, other = torch.tensor(pairs).unbind(1)
+    mixed = rows.clone()
+    mixed[one] += KINSHIP * rows[other]
+    mixed[other] += KINSHIP * rows[one]
+    return mixed * (rows.norm(dim=1) / mixed.norm(dim=1).clamp(min=1e-9))[:, None]
