@@ -7,7 +7,7 @@ from torch.nn import functional
 
 from vlm_demo.training import llava, shared
 from vlm_demo.training.packing import IGNORED
-from vlm_demo.training.shared import BridgedQuestions, Recipe, answer_losses, groups, word_vectors
+from vlm_demo.training.shared import BridgedQuestions, Recipe, answer_losses, autocast, groups, word_vectors
 
 
 def test_every_parameter_is_in_one_group_and_muon_gets_matrices_alone():
@@ -75,3 +75,12 @@ def test_what_was_taken_over_is_remembered(tmp_path, tokenizer):
     assert (
         again.vision_config.to_dict() == config.vision_config.to_dict() and words.get_vocab() == tokenizer.get_vocab()
     )
+
+
+@pytest.mark.parametrize(
+    ("has", "dtype"), [("avx512_bf16", torch.bfloat16), ("amx_bf16", torch.bfloat16), ("avx2", torch.float32)]
+)
+def test_bf16_is_taken_where_the_processor_has_it(monkeypatch, has, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": False, "sse": True, has: True})
+    with autocast("cpu"):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype

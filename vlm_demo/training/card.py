@@ -134,7 +134,8 @@ _HEAD = """# {family} (embedded)
 ```
 """
 _DATA = """Data: scenes of coloured shapes, ray-traced solids, charts, screens and documents, drawn on the fly by
-`vlm_demo/synthetic` from the seed; nothing else. bf16 autocast; loss curves lie beside the checkpoints in `runs/`.
+`vlm_demo/synthetic` from the seed; nothing else. bf16 autocast where the processor has it; loss curves lie beside the
+checkpoints in `runs/`.
 """
 _FIGURES = """## Figures
 
@@ -155,8 +156,10 @@ FAMILIES = {
         "training": """Objectives: patch labels from the exact outlines (`vit`), the next token of the answers, the
 picture being told in words (`read`), the same through the projector alone (`align`), then all of it together
 (`tune`). A few attention heads of the language model are shown where to look: at the things that an answer is about,
-at the things to be counted, at the OCR token that it copies (`vlm_demo/training/gaze.py`). A stage that the table does
-not show was left out of this training, which then went on from earlier weights (see the command).""",
+at the things to be counted, at the OCR token that it copies, at the printed name that a question holds
+(`vlm_demo/training/gaze.py`). Kinds of question that are still answered wrongly are asked more often
+(`vlm_demo/training/focus.py`). A stage that the table does not show was left out of this training, which then went on
+from earlier weights (see the command).""",
         "limits": """It knows what it was drawn, and nothing of photographs. It cannot read text without OCR. One
 picture a conversation is what it was trained on. The table says where it errs.""",
     },
