@@ -37,15 +37,17 @@ class Place:
     box: Box
 
 
-def draw_scene(rng: np.random.Generator, size: tuple[int, int] | None = None, large: bool = False) -> Picture:
+def draw_scene(
+    rng: np.random.Generator, size: tuple[int, int] | None = None, large: bool = False, layout: str | None = None
+) -> Picture:
     """A scene of 1 to 12 shapes, in boxes up to 8 in each, on a canvas of ``size`` (width, height) or of any size.
 
-    ``large`` keeps to few large shapes, an easier lesson to begin with.
+    ``large`` keeps to few large shapes, an easier lesson to begin with; ``layout`` is one of LAYOUTS, or None for any.
 
     ``facts``: ``background`` (a colour name or None), ``groups`` (how many boxes things are grouped in, or 0),
     ``boxes`` (these, from left to right), ``rgbs`` (the colour of each thing).
     """
-    layout = _layout(rng, size, large)
+    layout = layout or _layout(rng, size, large)
     width, height = size or _canvas(rng, layout)
     boxes: tuple[Box, ...] = ()
     if layout in ("boxes", "towers"):

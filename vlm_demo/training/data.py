@@ -39,33 +39,37 @@ class Portion:
 
 PORTIONS = {
     "scenes": Portion(0.26, (10, 16)),
-    "solids": Portion(0.16, (10, 16)),
-    "charts": Portion(0.22, (10, 12), (8, 10)),
-    "screens": Portion(0.17, (10, 10), (8, 9)),
-    "documents": Portion(0.14, (8, 8), (6, 10)),
+    "solids": Portion(0.12, (10, 16)),
+    "charts": Portion(0.24, (10, 12), (8, 10)),
+    "screens": Portion(0.18, (10, 10), (8, 9)),
+    "documents": Portion(0.15, (8, 8), (6, 10)),
     # A document's OCR text without its picture: what is copied from text can be learnt from text, faster.
     "text": Portion(0.04, (0, 0), (6, 10)),
     "copy": Portion(0.01, (0, 0)),  # random tokens to be repeated
 }
 UNMARKED = 0.1  # of the OCR texts have no marks
-READ_FOR_REAL, RENDERED = 0.35, 0.2  # of documents with OCR, and of screens, where a library has them
+READ_FOR_REAL, RENDERED = 0.35, 0.2  # of pictures with OCR, and of screens, where a library has them
+BOXED = 0.15  # of the scenes have many small things in boxes, beside those that are drawn so anyway
 PATCH_SHARES = {"scenes": 0.5, "solids": 0.15, "charts": 0.15, "screens": 0.12, "documents": 0.08}
 LARGE = 0.4  # of the scenes that teach the encoder, those of few large shapes
 
 
 class Library:
-    """Pictures that took longer to make than training can wait for: documents with what the real Tesseract read in
-    them (``folder/ocr``, `synthetic/reading.py`) and screens by a real browser (``folder/screens``,
+    """Pictures that took longer to make than training can wait for: what the real Tesseract read in some
+    (``folder/ocr``, `synthetic/reading.py`) and screens by a real browser (``folder/screens``,
     `synthetic/screen_html.py`). Where there are none, all are drawn and read on the spot."""
 
     def __init__(self, folder: Path) -> None:
-        self.documents, self.screens = Cache(folder / "ocr", "documents"), read_rendered(folder / "screens")
+        self.read = {name: Cache(folder / "ocr", name) for name, area in AREAS.items() if area.reads}
+        self.screens = read_rendered(folder / "screens")
 
     def draw(self, name: str, rng: np.random.Generator, reads: bool) -> tuple[Picture, list[list[OcrWord]] | None]:
         """A picture of the area and the lines that OCR reads in it, None without ``reads``."""
-        if name == "documents" and reads and len(self.documents) and rng.random() < READ_FOR_REAL:
-            return self.documents.pick(rng)
-        if name == "screens" and self.screens and rng.random() < RENDERED:
+        if reads and len(self.read[name]) and rng.random() < READ_FOR_REAL:
+            return self.read[name].pick(rng)
+        if name == "scenes" and rng.random() < BOXED:
+            picture = draw_scene(rng, layout="boxes")
+        elif name == "screens" and self.screens and rng.random() < RENDERED:
             picture = self.screens[int(rng.integers(len(self.screens)))]
         else:
             picture = AREAS[name].draw(rng, False)
