@@ -132,6 +132,34 @@ def test_a_label_looks_at_the_bar_that_it_names(tokenizer):
     assert named == {"Rome": 0, "Oslo": 1}  # three say Lima
 
 
+def test_a_printed_name_in_a_question_is_found_again_and_leads_to_its_thing(tokenizer):
+    pieces = _plain(["Sales of the month", "Green tea", "Oslo Bill", "Oslo"])
+    bars = Places(np.array([0, 1, -1, 2]), [[0], [1], [3]], [(0, 0)] * 3, ["Green tea", "Bill", "Oslo"])
+    asked = {
+        "What is the value of Green tea?": ("Green tea", 0),  # the name, and the patch of its thing
+        'Which colour has "Bill"?': ("Bill", 1),
+        "What about Oslo?": ("Oslo", 3),
+        "What does the billboard say of Greenland?": None,
+    }
+    questions = [Question("bar value", text, "red", looks=((0, (1,)),), named=("Green tea",)) for text in asked]
+    packed = Packer(tokenizer, 4).pack(questions, pieces, np.random.default_rng(1), bars)  # none follows another
+    words = [tokenizer.decode([i]) for i in packed.ids]
+    source = int((packed.blocks == 0).sum())
+    for at, _, there in packed.gaze["named"]:
+        assert there < source <= at and words[at].strip() == words[there].strip()
+    steps = {name: {row[0] for row in packed.gaze[name]} for name in AIMS}
+    for block, (text, expected) in enumerate(asked.items(), 1):
+        own = set(np.flatnonzero(packed.blocks == block).tolist())
+        found = sorted(steps["named"] & own)
+        assert "".join(words[at] for at in found).strip() == (expected[0] if expected else ""), text
+        looked = [row for row in packed.gaze["things"] if row[0] in found]
+        assert looked == ([(found[0], 0, FIRST_PATCH + expected[1])] if expected else [])
+        answering = {row[0]: row[2] for row in packed.gaze["asked"] if row[0] in own}
+        assert set(answering.values()) == ({found[0]} if expected else set())
+        assert own & steps["again"] and bool(expected) != bool(own & steps["high"])
+        assert not steps["things"] & set(answering) and set(found) <= steps["previous"]
+
+
 def test_a_mark_and_the_token_behind_it_look_at_its_patch(tokenizer):
     words = [spelled("Tea", (0, 0, 30, 10)) + spelled("1.00", (70, 0, 100, 10)), spelled("Total", (60, 90, 100, 100))]
     pieces = marked(words, patch_boxes((100, 100)))

@@ -53,7 +53,8 @@ def worded(made: Made, rng: np.random.Generator, held_out: bool) -> Question:
     """The question, and what follows it, in one phrasing."""
     follow = worded(made.follow, rng, held_out) if made.follow else None
     text = fill(made.kind, made.fields, rng, held_out)
-    return Question(made.kind, text, made.answer, made.guess, made.looks, made.among, made.copied, follow)
+    named = tuple(made.fields.values())
+    return Question(made.kind, text, made.answer, made.guess, made.looks, made.among, made.copied, follow, named)
 
 
 def transcript(read: list[str], rng: np.random.Generator) -> Question:

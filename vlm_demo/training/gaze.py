@@ -10,19 +10,28 @@ Every target is a set of earlier positions in the packed sequence, in parts that
 =================  =====  =====  ==============================  ====================================================
 aim                layer  heads  a position of                   looks at
 =================  =====  =====  ==============================  ====================================================
-previous           0      0      OCR text and answers            the token before
+previous           0      0      OCR text, answers, and names    the token before
+                                 in questions
 line               1      0      OCR text                        how its line begins
 place              1      1      a mark in OCR text, and the     patches that the printed part covers
                                  first token behind it
+named              1      2      a printed name in a question    the same token in OCR text
 things             2      0      an answer about a picture       patches of what it is about, ``<s>`` if there is
                                                                  none; of a list of things the one named before
-things             2      0      a name in OCR text              patches of what it names
+things             2      0      a name in OCR text or in a      patches of what it names
+                                 question
+asked              2      0      an answer to a question that    the name's first token in the question
+                                 holds a printed name
 high, mid, low     2      1..3   the same                        the middles of the things to be counted in that third
                                                                  of the picture and ``<s>``, alike: shares that count
 source             3      0      an answer copied from OCR text  the token to be copied
 again              3      1      an answer about a picture       patches of what it is about; of a list the next one
 left, right        3      2, 3   the same                        the things to be counted in that half and ``<s>``
 =================  =====  =====  ==============================  ====================================================
+
+A question about a printed name goes the way by the name: it is found again in the OCR text, its mark tells where it
+stands, and from there the step of the answer finds the thing or the field (``again``, ``source``); so ``things`` and
+the counting heads are not told what to do then.
 
 A softmax cannot add, but the share that ``<s>`` keeps, 1 / (n + 1), tells n; the fewer things a head has to count, the
 further apart these shares lie, so five heads count a part of the picture each.
@@ -57,7 +66,9 @@ AIMS = {
     "previous": Aim(0, 0),
     "line": Aim(1, 0),
     "place": Aim(1, 1),
+    "named": Aim(1, 2),
     "things": Aim(2, 0),
+    "asked": Aim(2, 0),
     **{zone: Aim(2, 1 + i) for i, zone in enumerate(THIRDS)},
     "source": Aim(3, 0),
     "again": Aim(3, 1),

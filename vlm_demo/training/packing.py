@@ -100,7 +100,9 @@ class Packer:
             ruled = rng.random() < (0.5 if question.guess is not None else 0.25)
             text = question.text + (f"\n{EVIDENCE_RULE}" if ruled else "")
             answer = question.answer if ruled or question.guess is None else question.guess
-            asked = ([self.user] if follows else []) + self.encode(text)[0] + [self.assistant]
+            words, starts = self.encode(text)
+            lead = [self.user] if follows else []
+            asked = lead + words + [self.assistant]
             coded, begins = self.encode(answer)
             said = [*coded, self.eos]
             answers.append((question.kind if question.guess is None else "", len(said)))
@@ -109,10 +111,12 @@ class Packer:
                 at = len(prefix)
             first = len(ids) + len(asked) - 1  # the position that produces the answer's first token
             gaze["previous"] += [(first + 1 + i, 0, first + i) for i in range(len(coded))]
+            by_name = source.named(gaze, question, text, starts, len(ids) + len(lead), places)
+            gaze["asked"] += [(first + i, 0, name) for i in range(len(said)) for name in by_name]
             if question.copied and answer == question.answer:
                 gaze["source"] += source.pointers(answer, question.copied, begins, first)
             if places is not None:
-                _look(gaze, question, answer, begins, first, places)
+                _look(gaze, question, answer, begins, first, places, bool(by_name))
             ids += asked + said
             blocks += [block] * (len(asked) + len(said))
             positions += range(at, at + len(asked) + len(said))
@@ -208,13 +212,47 @@ class _Source:
 
     def labels(self, gaze: Gaze, places: Places) -> None:
         """Add that the first token of a name looks at the thing that it names, where both are unmistakable."""
-        for thing, name in enumerate(places.texts):
+        for name in places.texts:
             spots = _occurrences(self.text, name, 0)
-            if len(spots) == 1 and places.texts.count(name) == 1 and _whole(self.text, spots[0], len(name)):
-                token = bisect_right(self.begins, spots[0]) - 1
-                gaze["things"] += [
-                    (self.start + token, 0, FIRST_PATCH + patch) for patch in sorted(_patches(thing, places))
-                ]
+            if len(spots) == 1 and _whole(self.text, spots[0], len(name)):
+                _name(gaze, name, self.start + bisect_right(self.begins, spots[0]) - 1, places)
+
+    def named(
+        self,
+        gaze: Gaze,
+        question: Question,
+        text: str,
+        starts: list[int],
+        at: int,
+        places: Places | None,
+    ) -> list[int]:
+        """Add that the printed names in a question are found in the OCR text and look at what they name; returns the
+        positions of their first tokens.
+
+        Args:
+            text: the question, its tokens' first characters being ``starts`` and the first one's position ``at``.
+        """
+        found: dict[int, str] = {}  # the names by their first tokens
+        taken: set[int] = set()
+        known = {*question.named, *(places.texts if places else ())}
+        for name in sorted(known, key=lambda name: (-len(name), name)):
+            spots = [spot for spot in _occurrences(self.text, name, 0) if _whole(self.text, spot, len(name))]
+            for start in _occurrences(text, name, 0) if spots else ():
+                tokens = range(bisect_right(starts, start) - 1, bisect_left(starts, start + len(name)))
+                if not _whole(text, start, len(name)) or not taken.isdisjoint(tokens):
+                    continue
+                taken.update(tokens)
+                found[at + tokens[0]] = name
+                for token in tokens:
+                    begin = max(starts[token], start)
+                    alone = begin + 1 == (starts[token + 1] if token + 1 < len(starts) else len(text))
+                    there = {self._token(spot + begin - start, alone) for spot in spots}
+                    gaze["previous"].append((at + token, 0, at + token - 1))
+                    gaze["named"] += [(at + token, 0, self.start + same) for same in sorted(there)]
+        if places is not None:
+            for token, name in found.items():
+                _name(gaze, name, token, places)
+        return sorted(found)
 
     def pointers(self, answer: str, copied: str, begins: list[int], first: int) -> list[tuple[int, int, int]]:
         """For each token of the copied part of the answer the places in the text that it is copied from."""
@@ -256,6 +294,13 @@ def _occurrences(text: str, part: str, after: int) -> list[int]:
     return spots
 
 
+def _name(gaze: Gaze, name: str, token: int, places: Places) -> None:
+    """Add that a name's first token looks at the thing that it names, where that is unmistakable."""
+    if places.texts.count(name) == 1:
+        patches = _patches(places.texts.index(name), places)
+        gaze["things"] += [(token, 0, FIRST_PATCH + patch) for patch in sorted(patches)]
+
+
 def _look(
     gaze: Gaze,
     question: Question,
@@ -263,8 +308,9 @@ def _look(
     begins: list[int],
     first: int,
     places: Places,
+    by_name: bool,
 ) -> None:
-    """Add where the answer's steps look in the picture.
+    """Add where the answer's steps look in the picture; ``by_name`` = the question holds a printed name.
 
     Of an answer that is a guess nothing is known but that the thing is absent.
     """
@@ -272,11 +318,11 @@ def _look(
     for number, (start, things) in enumerate(question.looks):
         end = question.looks[number + 1][0] if number + 1 < len(question.looks) else len(answer)
         steps = [first + i for i, begin in enumerate(begins) if start <= begin < end]
-        for aim, those in (("things", things if before is None else before), ("again", things)):
+        for aim, those in (("things", things if before is None else before), ("again", things))[by_name:]:
             shown = [patch + FIRST_PATCH for thing in those for patch in _patches(thing, places)] or [0]
             gaze[aim] += [(step, 0, at) for step in steps for at in shown]
         before = things
-    if question.looks:
+    if question.looks and not by_name:
         steps = [first + i for i, _ in enumerate(begins)]
         for axis, aims in enumerate((THIRDS, HALVES)):
             for zone, aim in enumerate(aims):
