@@ -253,7 +253,7 @@ def carried(start: Path, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor
         state[key] = finer(state[key], PATCH_SIZE)
     for key in [key for key in state if "embed_tokens" in key or "lm_head" in key]:
         state[key] = carry_over(old, tokenizer, state[key])
-        if "embed_tokens" in key and old.get_vocab() != tokenizer.get_vocab():
+        if "embed_tokens" in key and not old.get_vocab().keys() <= tokenizer.get_vocab().keys():  # cut in another way
             state[key] = alike(tokenizer, state[key])
     return state
 
