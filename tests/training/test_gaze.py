@@ -160,6 +160,13 @@ def test_a_printed_name_in_a_question_is_found_again_and_leads_to_its_thing(toke
         assert not steps["things"] & set(answering) and set(found) <= steps["previous"]
 
 
+def test_a_name_in_the_rule_is_not_the_questions(tokenizer):
+    question = Question("exist", "Is there a button?", "unknown", "yes", named=("unknown",))
+    for seed in range(12):
+        packed = Packer(tokenizer, 0).pack([question], _plain(["unknown", "Answer"]), np.random.default_rng(seed))
+        assert not packed.gaze["named"] and not packed.gaze["asked"]
+
+
 def test_a_mark_and_the_token_behind_it_look_at_its_patch(tokenizer):
     words = [spelled("Tea", (0, 0, 30, 10)) + spelled("1.00", (70, 0, 100, 10)), spelled("Total", (60, 90, 100, 100))]
     pieces = marked(words, patch_boxes((100, 100)))

@@ -127,6 +127,8 @@ class TestUploads:
         def run(**options) -> tuple[subprocess.Popen, list[Path]]:
             command = [sys.executable, "-c", WAITING]
             settings = os.environ | {"TMPDIR": str(tmp_path)}
+            # As from a terminal, even where the tests themselves run under nohup.
+            options.setdefault("preexec_fn", lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
             process = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, text=True, **options)
             started.append(process)
             assert process.stdout.readline() == "up\n"

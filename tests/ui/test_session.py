@@ -83,3 +83,15 @@ def test_a_part_of_an_upload_that_broke_off_is_swept(tmp_path, monkeypatch):
     (tmp_path / "tmpabc123").write_bytes(b"half a picture")
     Sessions().sweep()
     assert tmp_path.exists() and not list(tmp_path.iterdir())
+
+
+def test_only_the_cache_that_the_sessions_began_with_is_swept(tmp_path, monkeypatch):
+    monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
+    earlier = Sessions()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr("vlm_demo.ui.session.GRACE", 0.0)
+    (tmp_path / "picture.png").touch()
+    earlier.sweep()
+    assert (tmp_path / "picture.png").exists()
+    Sessions().sweep()
+    assert not (tmp_path / "picture.png").exists()

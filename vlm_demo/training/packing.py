@@ -10,10 +10,8 @@ Positions of every block go on from the end of block 0, so each question is plac
 from __future__ import annotations
 
 import copy
-from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -27,9 +25,9 @@ from vlm_demo.synthetic.questions import fill
 from vlm_demo.training.focus import KINDS, NO_KIND
 from vlm_demo.training.gaze import AIMS, FIRST_PATCH, HALVES, THIRDS, Gaze
 from vlm_demo.training.patches import Places
+from vlm_demo.training.source import Source
 
 IGNORED = -100
-LINE_LOOK = 3  # tokens of a line's beginning
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Packer:
         """
         prefix = [self.bos, self.user] + [self.image] * self.image_tokens
         gaze: Gaze = {name: [] for name in AIMS}
-        source = _Source("", [], 0, {})
+        source = Source("", [], 0, {})
         if read is not None:
             coded, source = self._source(read, len(prefix))
             source.gaze(gaze)
@@ -111,7 +109,7 @@ class Packer:
                 at = len(prefix)
             first = len(ids) + len(asked) - 1  # the position that produces the answer's first token
             gaze["previous"] += [(first + 1 + i, 0, first + i) for i in range(len(coded))]
-            by_name = source.named(gaze, question, text, starts, len(ids) + len(lead), places)
+            by_name = source.named(gaze, question, starts, len(ids) + len(lead), places)
             gaze["asked"] += [(first + i, 0, name) for i in range(len(said)) for name in by_name]
             if question.copied and answer == question.answer:
                 gaze["source"] += source.pointers(answer, question.copied, begins, first)
@@ -125,7 +123,7 @@ class Packer:
             weights += [0.0] * (len(asked) - 1) + [len(said) ** -0.5] * len(said) + [0.0]
         return _packed(ids, positions, blocks, labels, weights, gaze, answers)
 
-    def _source(self, read: Sequence[Piece], start: int) -> tuple[list[int], _Source]:
+    def _source(self, read: Sequence[Piece], start: int) -> tuple[list[int], Source]:
         """The tokens of OCR text, whose first is to stand at ``start``, and what is known of them."""
         coded: list[int] = []
         begins: list[int] = []
@@ -142,7 +140,7 @@ class Packer:
             coded += ids
             begins += [len(text) + begin for begin in starts]
             text += part
-        return coded, _Source(text, begins, start, marks)
+        return coded, Source(text, begins, start, marks)
 
     def exercise(self, length: int, rng: np.random.Generator) -> Packed:
         """``length`` random tokens as OCR text, to be repeated: each word of the vocabulary is copied alike, which
@@ -185,122 +183,6 @@ def _turns(questions: list[Question], rng: np.random.Generator) -> list[tuple[Qu
     return turns
 
 
-@dataclass(frozen=True)
-class _Source:
-    """OCR text in the prompt, with a space for each mark inside a line: its tokens' first characters (a mark's is that
-    of the token behind it), the position of the first one in the sequence, and the patch of each token that is a mark.
-    """
-
-    text: str
-    begins: list[int]
-    start: int
-    marks: dict[int, int]
-
-    def gaze(self, gaze: Gaze) -> None:
-        """Add where its own tokens look: at the one before, and at how their line begins."""
-        line = 0
-        for i, begin in enumerate(self.begins):
-            gaze["previous"].append((self.start + i, 0, self.start + i - 1))
-            if i and "\n" in self.text[self.begins[i - 1] : begin]:
-                line = i
-            gaze["line"] += [(self.start + i, 0, self.start + k) for k in range(line, min(line + LINE_LOOK, i + 1))]
-
-    def places(self, gaze: Gaze) -> None:
-        """Add that a mark and the token behind it look at the patch that the mark names."""
-        for i, patch in self.marks.items():
-            gaze["place"] += [(self.start + at, 0, FIRST_PATCH + patch) for at in (i, i + 1)]
-
-    def labels(self, gaze: Gaze, places: Places) -> None:
-        """Add that the first token of a name looks at the thing that it names, where both are unmistakable."""
-        for name in places.texts:
-            spots = _occurrences(self.text, name, 0)
-            if len(spots) == 1 and _whole(self.text, spots[0], len(name)):
-                _name(gaze, name, self.start + bisect_right(self.begins, spots[0]) - 1, places)
-
-    def named(
-        self,
-        gaze: Gaze,
-        question: Question,
-        text: str,
-        starts: list[int],
-        at: int,
-        places: Places | None,
-    ) -> list[int]:
-        """Add that the printed names in a question are found in the OCR text and look at what they name; returns the
-        positions of their first tokens.
-
-        Args:
-            text: the question, its tokens' first characters being ``starts`` and the first one's position ``at``.
-        """
-        found: dict[int, str] = {}  # the names by their first tokens
-        taken: set[int] = set()
-        known = {*question.named, *(places.texts if places else ())}
-        for name in sorted(known, key=lambda name: (-len(name), name)):
-            spots = [spot for spot in _occurrences(self.text, name, 0) if _whole(self.text, spot, len(name))]
-            for start in _occurrences(text, name, 0) if spots else ():
-                tokens = range(bisect_right(starts, start) - 1, bisect_left(starts, start + len(name)))
-                if not _whole(text, start, len(name)) or not taken.isdisjoint(tokens):
-                    continue
-                taken.update(tokens)
-                found[at + tokens[0]] = name
-                for token in tokens:
-                    begin = max(starts[token], start)
-                    alone = begin + 1 == (starts[token + 1] if token + 1 < len(starts) else len(text))
-                    there = {self._token(spot + begin - start, alone) for spot in spots}
-                    gaze["previous"].append((at + token, 0, at + token - 1))
-                    gaze["named"] += [(at + token, 0, self.start + same) for same in sorted(there)]
-        if places is not None:
-            for token, name in found.items():
-                _name(gaze, name, token, places)
-        return sorted(found)
-
-    def pointers(self, answer: str, copied: str, begins: list[int], first: int) -> list[tuple[int, int, int]]:
-        """For each token of the copied part of the answer the places in the text that it is copied from."""
-        found: list[tuple[int, int, int]] = []
-        after, at = self.text.index("\n") + 1 if self.text else 0, answer.index(copied)
-        for line in copied.split("\n"):
-            spots = _occurrences(self.text, line, after)
-            if "\n" in copied:  # a transcript: every line once, in order
-                spots = spots[:1]
-                after = spots[0] + len(line) if spots else after
-            for i, (begin, end) in enumerate(pairwise([*begins, len(answer)])):
-                if at <= begin <= at + len(line):
-                    tokens = {self._token(spot + begin - at, end - begin == 1) for spot in spots}
-                    found += [(first + i, 0, self.start + token) for token in sorted(tokens)]
-            at += len(line) + 1
-        return found
-
-    def _token(self, character: int, alone: bool) -> int:
-        """The token that holds a character of the text. A space that a mark stands for is held by the mark where it is
-        a token ``alone``, and by the word behind it where it is a part of that."""
-        token = bisect_right(self.begins, character) - 1
-        if self.text[character : character + 1] != " " or self.begins[token] == character:
-            return token
-        return bisect_left(self.begins, character + 1) if alone else bisect_right(self.begins, character + 1) - 1
-
-
-def _whole(text: str, start: int, length: int) -> bool:
-    """Whether the part is not just a part of a longer word."""
-    around = text[max(start - 1, 0) : start] + text[start + length : start + length + 1]
-    return not any(letter.isalnum() for letter in around)
-
-
-def _occurrences(text: str, part: str, after: int) -> list[int]:
-    spots = []
-    spot = text.find(part, after) if part else -1
-    while spot >= 0:
-        spots.append(spot)
-        spot = text.find(part, spot + 1)
-    return spots
-
-
-def _name(gaze: Gaze, name: str, token: int, places: Places) -> None:
-    """Add that a name's first token looks at the thing that it names, where that is unmistakable."""
-    if places.texts.count(name) == 1:
-        patches = _patches(places.texts.index(name), places)
-        gaze["things"] += [(token, 0, FIRST_PATCH + patch) for patch in sorted(patches)]
-
-
 def _look(
     gaze: Gaze,
     question: Question,
@@ -319,7 +201,7 @@ def _look(
         end = question.looks[number + 1][0] if number + 1 < len(question.looks) else len(answer)
         steps = [first + i for i, begin in enumerate(begins) if start <= begin < end]
         for aim, those in (("things", things if before is None else before), ("again", things))[by_name:]:
-            shown = [patch + FIRST_PATCH for thing in those for patch in _patches(thing, places)] or [0]
+            shown = [patch + FIRST_PATCH for thing in those for patch in places.patches(thing)] or [0]
             gaze[aim] += [(step, 0, at) for step in steps for at in shown]
         before = things
     if question.looks and not by_name:
@@ -329,10 +211,6 @@ def _look(
                 there = [thing for thing in question.counted if places.zones[thing][axis] == zone]
                 parts = [[0], *([spot + FIRST_PATCH for spot in places.spots[thing]] for thing in there)]
                 gaze[aim] += [(step, part, at) for step in steps for part, spots in enumerate(parts) for at in spots]
-
-
-def _patches(thing: int, places: Places) -> list[int]:
-    return np.flatnonzero(places.thing == thing).tolist() or places.spots[thing]
 
 
 def collate(packed: list[Packed], pad: int) -> dict[str, Tensor]:

@@ -75,6 +75,10 @@ class Places:
     zones: list[tuple[int, int]]
     texts: list[str]
 
+    def patches(self, thing: int) -> list[int]:
+        """The patches that show a thing, or those around its middle where it is too small or hidden to own one."""
+        return np.flatnonzero(self.thing == thing).tolist() or self.spots[thing]
+
 
 def model_pixels(image: Image.Image) -> np.ndarray:
     """uint8 [IMAGE_SIZE, IMAGE_SIZE, 3]: padded to a square with mid grey, then resized, as the checkpoint's

@@ -133,9 +133,10 @@ class Session:
 
 
 class Sessions:
-    """All open pages, by Gradio's session hash."""
+    """All open pages, by Gradio's session hash, and the upload cache that Gradio had when this was made."""
 
     def __init__(self) -> None:
+        self._cache = os.environ.get("GRADIO_TEMP_DIR")
         self._open: dict[str, Session] = {}
         self._lock = threading.Lock()
 
@@ -175,18 +176,18 @@ class Sessions:
     def sweep(self) -> None:
         """Delete uploads that no open page has claimed: those of pages that were closed during an upload (which leaves
         a part of it in the cache's own folder) or just after one. What is too young yet is looked at again later."""
-        cache = os.environ.get("GRADIO_TEMP_DIR")
-        if not cache:  # Gradio's default folder holds other programs' files too
+        if not self._cache:  # Gradio's default folder holds other programs' files too
             return
+        cache = Path(self._cache)
         with self._lock:
             held = set().union(*(session.uploads for session in self._open.values()))
         young = False
-        for path in (*Path(cache).glob("*"), *Path(cache).glob("*/*")):
+        for path in (*cache.glob("*"), *cache.glob("*/*")):
             with suppress(FileNotFoundError):  # another page's sweep was first
                 if path.is_dir() or str(path) in held:
                     continue
                 if time.time() - path.stat().st_ctime >= GRACE:
-                    _delete(path, Path(cache))
+                    _delete(path, cache)
                 else:
                     young = True
         if young:
