@@ -128,7 +128,8 @@ def test_a_label_looks_at_the_bar_that_it_names(tokenizer):
     bars = Places(np.array([0, 1, -1, 2]), [[0], [1], [3]], [(0, 0)] * 3, ["Rome", "Oslo", "Lima"])
     packed = Packer(tokenizer, 4).pack([], read, np.random.default_rng(0), bars)
     text = [tokenizer.decode([i]) for i in packed.ids]
-    named = {"".join(text[at : at + 4]).strip()[:4]: patch - 2 for at, _, patch in packed.gaze["things"]}
+    named = {"".join(text[at : at + 4]).strip()[:4]: patch - 2 for at, _, patch in packed.gaze["labelled"]}
+    assert not packed.gaze["things"]
     assert named == {"Rome": 0, "Oslo": 1}  # three say Lima
 
 

@@ -70,6 +70,22 @@ def test_a_checkpoint_without_marks_gets_them_and_may_keep_its_encoder(run, toke
     assert _changed(model.float().state_dict(), trained.state_dict()) == {"bridge", "writer"}
 
 
+def test_a_blend_is_the_mean_of_the_weights_before_and_after(run, tmp_path):
+    folder, _ = run
+    llava.save(*llava.load_latest(folder, 3), tmp_path / "out")
+    before = AutoModelForImageTextToText.from_pretrained(tmp_path / "out", dtype=torch.float32).state_dict()
+    options = {"start": tmp_path / "out", "stages": ("tune",), "steps": 1}
+    llava.train(tmp_path / "next", 0.05, 3, "cpu", 1, False, **options, blend=True)
+    llava.train(tmp_path / "next", 0.05, 3, "cpu", 1, True, **options, blend=True)  # as it was interrupted
+    blended, trained = llava.load_latest(tmp_path / "next", 3)[0].state_dict(), _state(tmp_path / "next", "tune")
+    assert _changed(before, trained) == {"vit", "bridge", "writer"}
+    for key, weights in blended.items():
+        torch.testing.assert_close(weights, (before[key] + trained[key]) / 2)
+    llava.train(tmp_path / "next", 0.05, 3, "cpu", 1, False, **options)  # another run, not to be blended
+    alone, trained = llava.load_latest(tmp_path / "next", 3)[0].state_dict(), _state(tmp_path / "next", "tune")
+    assert all(torch.equal(weights, trained[key]) for key, weights in alone.items())
+
+
 @torch.no_grad()
 def test_a_mark_begins_as_what_the_image_tokens_of_its_patch_have_in_common(tokenizer):
     torch.manual_seed(0)

@@ -51,6 +51,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--keep-encoder", action="store_true", help="of llava: tune the projector and the language model alone"
     )
+    parser.add_argument(
+        "--blend",
+        action="store_true",
+        help="of llava with --from: export the mean of the weights that it went on from and those that it came to",
+    )
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of resumable checkpoints and logs")
     parser.add_argument("--out", type=Path, default=Path("assets/models"), help="the checkpoint goes to OUT/FAMILY")
     parser.add_argument("--export-only", action="store_true", help="train nothing; write the newest state to OUT")
@@ -60,6 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.again and args.family not in ("blip2", "idefics"):
         parser.error("--again is of blip2 and idefics alone")
+    if args.blend and (args.family != "llava" or args.start is None or args.bridge):
+        parser.error("--blend is of llava with --from and without --bridge")
     if args.family == "projectors":
         return _projectors(args)
 
@@ -86,7 +93,7 @@ def _llava(args: argparse.Namespace, folder: Path, target: Path) -> tuple[dict[s
     if not args.export_only:
         stages = args.stages or (["tune"] if args.start else list(llava.SHARES))
         options = (args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
-        llava.train(folder, *options, tuple(stages), args.retokenize, args.bridge, None, args.keep_encoder)
+        llava.train(folder, *options, tuple(stages), args.retokenize, args.bridge, None, args.keep_encoder, args.blend)
     model, tokenizer = llava.load_latest(folder, args.seed)
     llava.save(model, tokenizer, target)
     inside = save_world(model, target, args.seed)

@@ -38,14 +38,14 @@ class Portion:
 
 
 PORTIONS = {
-    "scenes": Portion(0.25, (10, 16)),
-    "solids": Portion(0.12, (10, 16)),
-    "charts": Portion(0.23, (10, 12), (8, 10)),
+    "scenes": Portion(0.19, (10, 16)),
+    "solids": Portion(0.16, (10, 16)),
+    "charts": Portion(0.21, (10, 12), (8, 10)),
     "screens": Portion(0.17, (10, 10), (8, 9)),
     "documents": Portion(0.14, (8, 8), (6, 10)),
     # A document's OCR text without its picture: what is copied from text can be learnt from text, faster.
     "text": Portion(0.04, (0, 0), (6, 10)),
-    "copy": Portion(0.05, (0, 0)),  # random tokens to be repeated, rare ones too
+    "copy": Portion(0.09, (0, 0)),  # random tokens to be repeated, rare ones too
 }
 UNMARKED = 0.1  # of the OCR texts have no marks
 READ_FOR_REAL, RENDERED = 0.35, 0.2  # of pictures with OCR, and of screens, where a library has them

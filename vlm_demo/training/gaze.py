@@ -16,10 +16,10 @@ line               1      0      OCR text                        how its line be
 place              1      1      a mark in OCR text, and the     patches that the printed part covers
                                  first token behind it
 named              1      2      a printed name in a question    the same token in OCR text
+labelled           1      3      a name in OCR text              patches of what it names
 things             2      0      an answer about a picture       patches of what it is about, ``<s>`` if there is
                                                                  none; of a list of things the one named before
-things             2      0      a name in OCR text or in a      patches of what it names
-                                 question
+things             2      0      a printed name in a question    patches of what it names
 asked              2      0      an answer to a question that    the name's first token in the question
                                  holds a printed name
 high, mid, low     2      1..3   the same                        the middles of the things to be counted in that third
@@ -60,13 +60,14 @@ class Aim:
 
 THIRDS, HALVES = ("high", "mid", "low"), ("left", "right")
 COUNTING = (*THIRDS, *HALVES)
-SIGHT = ("place", "things", "again", *THIRDS, *HALVES)  # the aims whose targets are patches
+SIGHT = ("place", "labelled", "things", "again", *THIRDS, *HALVES)  # the aims whose targets are patches
 FIRST_PATCH = 2  # the position of the first image token, after ``<s> <|user|>``
 AIMS = {
     "previous": Aim(0, 0),
     "line": Aim(1, 0),
     "place": Aim(1, 1),
     "named": Aim(1, 2),
+    "labelled": Aim(1, 3),
     "things": Aim(2, 0),
     "asked": Aim(2, 0),
     **{zone: Aim(2, 1 + i) for i, zone in enumerate(THIRDS)},

@@ -47,7 +47,7 @@ from vlm_demo.training.words import PatchWords, nearness, patch_words, spoken, w
 
 SHARES = {"vit": 0.22, "read": 0.18, "align": 0.1, "tune": 0.5}  # of the time
 BRIDGES = {"mlp": "gelu", "linear": "linear"}  # the projector's activation
-BRIDGE_FILE = "bridge.txt"
+BRIDGE_FILE, BLEND_FILE = "bridge.txt", "start.pt"
 PATCH_WEIGHT, WORD_WEIGHT = 0.3, 0.1
 
 
@@ -172,6 +172,7 @@ def train(
     bridge: str | None = None,
     steps: int | None = None,
     keep_encoder: bool = False,
+    blend: bool = False,
 ) -> dict[str, dict]:
     """Run the ``stages`` (each resumes where it stopped) and return what each did; checkpoints go to ``folder``.
 
@@ -182,9 +183,13 @@ def train(
         bridge: the projector, one of BRIDGES, which begins anew; None = that of ``start``, or mlp.
         steps: of each stage, instead of minutes.
         keep_encoder: ``tune`` leaves the encoder as it is, so that families that share it stay as they are too.
+        blend: `load_latest` shall return the mean of the weights of ``start`` and of those trained from it; not with
+            ``bridge``, which begins anew.
     """
     torch.manual_seed(seed)
     folder.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        (folder / BLEND_FILE).unlink(missing_ok=True)
     if start is not None and not retokenize and not (folder / "tokenizer").exists():
         known = PreTrainedTokenizerFast.from_pretrained(start)
         (known if marks(known) else with_marks(known, GRID * GRID)).save_pretrained(folder / "tokenizer")
@@ -200,6 +205,8 @@ def train(
         if marks(tokenizer) and not marks(PreTrainedTokenizerFast.from_pretrained(start)):
             sample = next(iter(loader(PatchBatches(seed + 2, 0, size=200), 1)))
             give_places(model, tokenizer, as_pixel_values(sample["pixels"]))
+        if blend and not (folder / BLEND_FILE).exists():
+            torch.save(model.state_dict(), folder / BLEND_FILE)
     shared.ready(model, device)
     core, head = model.model, PatchHead(vision_config().hidden_size).to(device)
     vit = core.vision_tower
@@ -290,12 +297,18 @@ def _tokenizer(folder: Path, seed: int) -> PreTrainedTokenizerFast:
 
 
 def load_latest(folder: Path, seed: int) -> tuple[LlavaForConditionalGeneration, PreTrainedTokenizerFast]:
-    """The model of the last stage that has a checkpoint, in float32."""
+    """The model of the last stage that has a checkpoint, in float32; if the run was to blend, the mean of its weights
+    and of those it went on from, which may answer better than either (Wortsman et al. 2022,
+    https://arxiv.org/abs/2203.05482)."""
     tokenizer = _tokenizer(folder, seed)
     told = folder / BRIDGE_FILE
     model = build(tokenizer, told.read_text() if told.exists() else "mlp")
     name = next(name for name in reversed(SHARES) if name != "vit" and (folder / f"{name}.pt").exists())
-    model.load_state_dict(torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)["model"])
+    state = torch.load(folder / f"{name}.pt", map_location="cpu", weights_only=True)["model"]
+    if (folder / BLEND_FILE).exists():
+        before = torch.load(folder / BLEND_FILE, map_location="cpu", weights_only=True)
+        state = {key: (before[key] + trained) / 2 for key, trained in state.items()}
+    model.load_state_dict(state)
     return model.eval(), tokenizer
 
 

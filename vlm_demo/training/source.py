@@ -43,7 +43,7 @@ class Source:
         for name in places.texts:
             spots = _printed(self.text, name)
             if len(spots) == 1:
-                _name(gaze, name, self.start + bisect_right(self.begins, spots[0]) - 1, places)
+                _name(gaze["labelled"], name, self.start + bisect_right(self.begins, spots[0]) - 1, places)
 
     def named(
         self,
@@ -79,7 +79,7 @@ class Source:
                     gaze["named"] += [(at + token, 0, self.start + same) for same in sorted(there)]
         if places is not None:
             for token, name in found.items():
-                _name(gaze, name, token, places)
+                _name(gaze["things"], name, token, places)
         return sorted(found)
 
     def pointers(self, answer: str, copied: str, begins: list[int], first: int) -> list[tuple[int, int, int]]:
@@ -126,8 +126,8 @@ def _occurrences(text: str, part: str, after: int) -> list[int]:
     return spots
 
 
-def _name(gaze: Gaze, name: str, token: int, places: Places) -> None:
-    """Add that a name's first token looks at the thing that it names, where that is unmistakable."""
+def _name(aim: list[tuple[int, int, int]], name: str, token: int, places: Places) -> None:
+    """Add to an aim that a name's first token looks at the thing that it names, where that is unmistakable."""
     if places.texts.count(name) == 1:
         patches = places.patches(places.texts.index(name))
-        gaze["things"] += [(token, 0, FIRST_PATCH + patch) for patch in sorted(patches)]
+        aim += [(token, 0, FIRST_PATCH + patch) for patch in sorted(patches)]
