@@ -116,14 +116,14 @@ def test_presence_is_balanced_and_true(made: dict[str, list[dict[str, Any]]]) ->
     assert asked[0] == asked[1] == asked[2]
 
 
-def test_an_adversarial_thing_stands_often_beside_what_is_there(tmp_path: Path) -> None:
+def test_an_adversarial_thing_stands_often_beside_what_is_there_and_the_usual_is_not_asked(tmp_path: Path) -> None:
     folder = tmp_path / "photos" / "coco_val2017_people"
     (folder / "img").mkdir(parents=True)
     groups = [["dog", "a1", "a2", "a3", "a4", "a5", "a6"], ["cat", "b1", "b2", "b3", "b4", "b5", "b6"]]
     lines = []
     for i in range(300):
         alone, *rest = groups[i % 2]
-        image, things = f"img/{i:05}.png", [alone] if i % 3 == 0 else [alone, *rest]
+        image, things = f"img/{i:05}.png", ["person", alone] if i % 3 == 0 else ["person", alone, *rest]
         Image.new("RGB", (8, 8)).save(folder / image)
         lines.append(json.dumps({"image": image, "boxes": [[thing, *BIG] for thing in things]}))
     (folder / "annotations.jsonl").write_text("\n".join(lines))
@@ -133,6 +133,7 @@ def test_an_adversarial_thing_stands_often_beside_what_is_there(tmp_path: Path) 
     for line in (tmp_path / "items" / "items.jsonl").read_text().splitlines():
         item = json.loads(line)
         i = _source(item)[1]
+        assert "person" not in item["question"]  # in every picture: yes needs no look
         if item["answer"] == "no" and i % 3 == 0:
             plausible[item["kind"]].append(f" {'ab'[i % 2]}" in item["question"].removeprefix("Is there a"))
     adversarial, random = plausible["presence-adversarial"], plausible["presence-random"]

@@ -141,17 +141,20 @@ def presence(photos: Photos, seed: str, sort: str) -> Asked:
 
     The absent thing is drawn from all, from the most frequent ones of all pictures, or from those that are likeliest
     beside what is there: by the sum over the things there of the share of their pictures that hold it too. The pictures
-    and what is there are the same for all of SORTS.
+    and what is there are the same for all of SORTS. What most pictures hold, here people, is never asked about: yes
+    would be right unseen.
     """
     everything, alike = photos.every(PRESENCE), seed.removesuffix(sort)
     frequent = Counter(name for photo in everything for name in photo.things)
+    usual = {name for name, times in frequent.items() if 2 * times > len(everything)}
     beside: dict[str, Counter[str]] = defaultdict(Counter)
     for photo in everything:
         for name in photo.things:
             beside[name].update(other for other in photo.things if other != name)
 
     def absent(photo: Photo) -> list[str]:
-        names = _shuffled((name for name in sorted(frequent) if not _told(photo, name)), f"{seed} {photo.image}")
+        names = [name for name in sorted(frequent) if name not in usual and not _told(photo, name)]
+        names = _shuffled(names, f"{seed} {photo.image}")
         if sort == "popular":
             names.sort(key=lambda name: -frequent[name])
         if sort == "adversarial":
@@ -162,8 +165,8 @@ def presence(photos: Photos, seed: str, sort: str) -> Asked:
 
     turns = []
     for photo in _shuffled(photos.kept(PRESENCE), alike):
-        clear = [name for name, areas in sorted(photo.things.items()) if max(areas) >= SMALLEST]
-        pairs = zip(_shuffled(clear, f"{alike} {photo.image}"), absent(photo), strict=False)
+        clear = {name for name, areas in photo.things.items() if max(areas) >= SMALLEST} - usual
+        pairs = zip(_shuffled(sorted(clear), f"{alike} {photo.image}"), absent(photo), strict=False)
         turns += [(turn, photo, pair) for turn, pair in enumerate(pairs)]
     for _, photo, pair in sorted(turns, key=lambda one: one[0]):
         for name, answer in zip(pair, ("yes", "no"), strict=True):
