@@ -143,9 +143,10 @@ def _document(picture: Picture, rng: np.random.Generator) -> list[str]:
         head = f"an invoice with {mark + ' and ' if logo else ''}a table of "
         return [head + "what is to be paid", head + "items and their prices"]
     if sort == "letter":
+        head = "a typed letter with a logo" if logo else "a typed letter"
         return [
-            "a typed letter of a few short paragraphs on white paper",
-            "a page with a letter that somebody has typed",
+            f"{head} and a few lines of text on one page" if logo else f"{head} of a few lines on one page",
+            f"a page with {head} to somebody",
         ]
     if sort == "table":
         rows, columns = number_word(len(facts["rows"])), number_word(len(facts["headers"]))
