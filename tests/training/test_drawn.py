@@ -169,3 +169,13 @@ def test_yes_and_no_are_about_as_frequent(shards):
     answers = [answer for kind in KINDS for line in lines(shards / kind) for _, answer in line["qa"]]
     yes, no = answers.count("yes"), answers.count("no")
     assert yes + no > 60 and 0.35 < yes / (yes + no) < 0.65
+
+
+def test_questions_are_in_good_english(shards):
+    every = [line for kind in KINDS for line in lines(shards / kind)]
+    asked = [question for line in every for question, _ in line["qa"]]
+    assert not any(re.search(r"\b[Ww]hat is the (kinds|colou?rs)\b", question) for question in asked)
+    follow = [second for line in every for _, (second, _) in line["follow"]]
+    assert follow and not any(re.match(r"Hi\.|Please:|Question:", question) for question in follow)
+    one_word = [answer for line in every for question, answer in line["qa"] if " one word" in question]
+    assert all(" " not in answer for answer in one_word)
