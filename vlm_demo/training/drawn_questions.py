@@ -106,7 +106,7 @@ POSITIVE = {
     for said in words.split("|")
 }
 # How often yes is wanted, to be about as frequent as no in the end: many pictures allow a question with no alone.
-LEANING = {"screens": 0.55, "charts": 0.48}
+LEANING = {"screens": 0.55}
 
 
 @dataclass
