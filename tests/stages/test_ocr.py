@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vlm_demo import Pipeline
 from vlm_demo.contracts import StageEvent
 from vlm_demo.errors import OcrUnavailable, Stopped
-from vlm_demo.stages import ocr, places
+from vlm_demo.stages import ocr, ocr_layout
 from vlm_demo.stages.prompt import OCR_HEADER
 
 LINES = ["GREEN MARKET", "Coffee 2.50", "TOTAL 12.50"]
@@ -102,10 +102,10 @@ def test_labels_that_run_upwards_are_read_behind_the_level_lines() -> None:
         image.paste(label.rotate(90, expand=True), (60 + 90 * i, 140))
     result = ocr.read(image)
     assert result.text.split("\n") == ["Sales by town", "in millions", "Lisbon Oslo New York"]
-    (last,) = [words for words in places.lines(result) if words[0].text == "Lisbon"]
-    assert [[word.text for word in part] for part in places.parts(last)] == [["Lisbon"], ["Oslo"], ["New", "York"]]
-    for i, part in enumerate(places.parts(last)):
-        x0, y0, x1, y1 = places.around(part)
+    (last,) = [words for words in ocr_layout.lines(result) if words[0].text == "Lisbon"]
+    assert [[word.text for word in part] for part in ocr_layout.parts(last)] == [["Lisbon"], ["Oslo"], ["New", "York"]]
+    for i, part in enumerate(ocr_layout.parts(last)):
+        x0, y0, x1, y1 = ocr_layout.around(part)
         assert y1 - y0 > x1 - x0 and 55 + 90 * i < x0 < x1 < 95 + 90 * i
     assert last[2].box[1] > last[3].box[1]  # "New" stands below "York"
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from vlm_demo.contracts import OcrResult, OcrWord
 from vlm_demo.errors import OcrUnavailable
-from vlm_demo.stages import places
+from vlm_demo.stages import ocr_layout
 from vlm_demo.stages.guard import Cancelled, check
 
 PROGRAM = "tesseract"
@@ -90,14 +90,14 @@ def _with_upward(
     turned by a quarter, and neither stands where level words do nor is likely to be letters seen in shapes."""
     height, labels = image.height, list[list[OcrWord]]()
     for line in _read_at(scale, image.transpose(Image.Transpose.ROTATE_270), cancelled):
-        for label in places.parts(line):
+        for label in ocr_layout.parts(line):
             back = [(word.box[1], height - word.box[2], word.box[3], height - word.box[0]) for word in label]
             labels.append([replace(word, box=box) for word, box in zip(label, back, strict=True)])
     level = [word for line in found for word in line if word.confidence >= SURE or len(word.text) > 3]
     there = [label for label in labels if all(_may_be(word) for word in label) and not _hidden(label, level)]
     kept = [label for label in there if _sure(label) or sum(_lined_up(label, other) for other in there) > 2]
     found = [[word for word in line if not _hidden([word], _outdoing(word, kept, word in level))] for line in found]
-    return [line for line in found if line] + places.in_rows(kept)
+    return [line for line in found if line] + ocr_layout.in_rows(kept)
 
 
 def _outdoing(word: OcrWord, labels: list[list[OcrWord]], sure: bool) -> list[OcrWord]:
@@ -115,13 +115,13 @@ def _sure(label: list[OcrWord]) -> bool:
 
 def _lined_up(label: list[OcrWord], other: list[OcrWord]) -> bool:
     """Whether the labels begin or end at the same height, as those of an axis do (or are the same)."""
-    (x0, top, x1, bottom), (_, other_top, _, other_bottom) = places.around(label), places.around(other)
+    (x0, top, x1, bottom), (_, other_top, _, other_bottom) = ocr_layout.around(label), ocr_layout.around(other)
     return min(abs(top - other_top), abs(bottom - other_bottom)) <= 0.35 * (x1 - x0)
 
 
 def _hidden(words: list[OcrWord], others: list[OcrWord]) -> bool:
     """Whether a good part of the words lies on others."""
-    x0, y0, x1, y1 = places.around(words)
+    x0, y0, x1, y1 = ocr_layout.around(words)
     for other in others:
         across = min(x1, other.box[2]) - max(x0, other.box[0])
         down = min(y1, other.box[3]) - max(y0, other.box[1])

@@ -1,54 +1,20 @@
-"""Places: the words that OCR read → the prompt's text, each part of a line behind a mark that says where it stands.
+"""OCR layout: the words of a reading by where they stand: lines, the parts of a line, labels that run upwards.
 
-A language model that is given printed words alone can only guess which bar, field or cell they belong to. A checkpoint
-whose tokenizer has a mark for each patch of the picture is told: ``<|at29|>Total<|at40|>12.50``. It is the idea of
-layout-aware language models (Xu et al. 2020, https://arxiv.org/abs/1912.13318) and of location tokens (Chen et al.
-2022, https://arxiv.org/abs/2109.10852) with the picture's own patches as the coordinates. All others get the text.
+Knows boxes and texts of words; neither pictures nor Tesseract.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-from transformers import PreTrainedTokenizerBase
+from vlm_demo.contracts import OcrResult, OcrWord
 
-from vlm_demo.contracts import OcrResult, OcrWord, View
-
-MARK = "<|at{}|>"
 GAP = 0.7  # of the height of a line's letters: a wider space, or step back, begins a new part of it
 DRAWN = set("©®°@¢§|()[]{}<>«»~^_=*•·")  # what OCR takes icons, boxes and lines for, if nothing else is in the word
 RINGS = ("O", "Q")  # and radio buttons and magnifying glasses
 SIDE_BY_SIDE = 0.5  # of the shorter of two labels that run upwards stands beside the other
 
 Line = Sequence[OcrWord]
-Piece = tuple[str, str]  # ("place", a mark) or ("ocr", text)
-
-
-def marks(tokenizer: PreTrainedTokenizerBase) -> int:
-    """For how many patches the tokenizer has a mark."""
-    known = tokenizer.get_added_vocab()
-    count = 0
-    while MARK.format(count) in known:
-        count += 1
-    return count
-
-
-def told(results: Sequence[OcrResult], views: Sequence[View], known: int) -> str | list[Piece]:
-    """What was read in the pictures as the prompt stage takes it.
-
-    Args:
-        results: one for each of ``views``.
-        known: for how many patches the tokenizer has a mark; pictures of another number of patches get none.
-    """
-    read = [(result, view) for result, view in zip(results, views, strict=True) if result.text]
-    if not known or any(len(view.boxes) != known for _, view in read):
-        return "\n".join(result.text for result, _ in read)
-    pieces: list[Piece] = []
-    for result, view in read:
-        pieces += [("ocr", "\n")] if pieces else []
-        pieces += marked(lines(result), view.boxes)
-    return pieces
 
 
 def lines(result: OcrResult) -> list[list[OcrWord]]:
@@ -113,28 +79,3 @@ def around(words: Line) -> tuple[int, int, int, int]:
     """The box around words."""
     left, top, right, bottom = zip(*(word.box for word in words), strict=True)
     return min(left), min(top), max(right), max(bottom)
-
-
-def patch_at(point: tuple[float, float], boxes: np.ndarray) -> int:
-    """The patch whose middle is nearest to a point; ``boxes`` [patches, 4] in the same pixels."""
-    middles = (boxes[:, :2] + boxes[:, 2:]) / 2
-    return int(np.square(middles - np.asarray(point, dtype=np.float32)).sum(1).argmin())
-
-
-def marked(read: Sequence[Line], boxes: np.ndarray) -> list[Piece]:
-    """The text of the lines, each part of a line behind the mark of the patch in which its middle lies, with no space
-    between them: so a part is cut into the same tokens as an answer that begins with it.
-
-    Args:
-        read: words with their boxes, line by line.
-        boxes: float [patches, 4], what each patch covers in the same pixels.
-    """
-    pieces: list[Piece] = []
-    for number, line in enumerate(read):
-        if number:
-            pieces.append(("ocr", "\n"))
-        for part in parts(line):
-            x0, y0, x1, y1 = around(part)
-            pieces.append(("place", MARK.format(patch_at(((x0 + x1) / 2, (y0 + y1) / 2), boxes))))
-            pieces.append(("ocr", " ".join(word.text for word in part)))
-    return pieces
