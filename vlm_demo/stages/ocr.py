@@ -1,15 +1,10 @@
 """OCR: an upload at full resolution → the text printed in it, word by word, by Tesseract.
 
-Talks to the program through pipes: no file of the person is written anywhere. Knows nothing of the question.
+Decides how a picture is given to Tesseract, and which of its words to take. Knows nothing of the question.
 """
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
-import subprocess
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -18,13 +13,11 @@ from xml.etree import ElementTree
 from PIL import Image
 
 from vlm_demo.contracts import OcrResult, OcrWord
-from vlm_demo.errors import OcrUnavailable
 from vlm_demo.stages import ocr_layout
-from vlm_demo.stages.guard import Cancelled, check
+from vlm_demo.stages.guard import Cancelled
+from vlm_demo.stages.tesseract import read_hocr
 
-PROGRAM = "tesseract"
-LANGUAGE = "eng"
-LAYOUT = "6"  # one block of text: a receipt's prices stay on the lines of their goods
+BLOCK = 6  # page mode, one block of text: a receipt's prices stay on the lines of their goods
 LEAST_CONFIDENCE = 30.0  # below, it is mostly letters seen in shapes
 LONGEST_SIDE = 32_000  # Tesseract takes no more than 32,767 pixels a side
 READABLE_HEIGHT, WANTED_HEIGHT = 16, 26  # pixels of a word: smaller ones are read again, larger
@@ -33,22 +26,6 @@ CHART_WORDS, CHART_SIDE = 80, 1600  # a picture of more words, or more pixels a 
 SURE, LIKELY = 85.0, 55.0  # confidences of words that run upwards, alone and in a row of labels
 SMALL = 700  # pixels of the longer side: where nothing was read, such a picture may hold tiny text
 APART = 0.9  # of a letter's height: so far from the one before it, a letter begins a word of its own
-POLL_SECONDS = 0.05
-LONGEST_SECONDS = 300.0
-INSTALL = "Reading text needs Tesseract: install it with `sudo apt-get install tesseract-ocr`, then start again."
-
-
-def available() -> str | None:
-    """None if text can be read, or else one sentence that says how to get there."""
-    if shutil.which(PROGRAM) is None:
-        return INSTALL
-    try:
-        told = subprocess.run([PROGRAM, "--list-langs"], capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return "Tesseract is installed but does not run: install it again with `sudo apt-get install tesseract-ocr`."
-    if LANGUAGE not in (told.stdout + told.stderr).split():
-        return "Tesseract lacks its English data: install it with `sudo apt-get install tesseract-ocr-eng`."
-    return None
 
 
 def read(image: Image.Image, cancelled: Cancelled | None = None) -> OcrResult:
@@ -74,13 +51,11 @@ def read(image: Image.Image, cancelled: Cancelled | None = None) -> OcrResult:
     return OcrResult(text, tuple(word for line in found for word in line), time.perf_counter() - began)
 
 
-def _read_at(scale: float, image: Image.Image, cancelled: Cancelled | None) -> list[list[OcrWord]]:
+def _read_at(scale: float, image: Image.Image, cancelled: Cancelled | None, mode: int = BLOCK) -> list[list[OcrWord]]:
     """The lines of a picture that is read ``scale`` times as large, in the picture's own pixels."""
     size = [max(1, round(side * scale)) for side in image.size]
     shown = image if scale == 1 else image.resize((size[0], size[1]), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    shown.convert("RGB").save(buffer, "PPM")
-    return list(_lines(_run(buffer.getvalue(), cancelled), 1 / scale))
+    return list(_lines(read_hocr(shown, mode, cancelled), 1 / scale))
 
 
 def _with_upward(
@@ -148,37 +123,6 @@ def merged(results: Sequence[OcrResult]) -> OcrResult | None:
     text = "\n".join(result.text for result in results if result.text)
     words = tuple(word for result in results for word in result.words)
     return OcrResult(text, words, sum(result.seconds for result in results))
-
-
-def _run(picture: bytes, cancelled: Cancelled | None) -> str:
-    """Give Tesseract a picture; returns its hOCR (http://kba.github.io/hocr-spec/1.2/)."""
-    # Its own threads gain little on one picture, and take the cores from the model.
-    settings = {**os.environ, "OMP_THREAD_LIMIT": "1"}
-    command = [PROGRAM, "stdin", "stdout", "-l", LANGUAGE, "--psm", LAYOUT, "-c", "hocr_char_boxes=1", "hocr"]
-    try:
-        program = subprocess.Popen(
-            command, env=settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-    except OSError as error:
-        raise OcrUnavailable(INSTALL) from error
-    told: list[bytes] = []
-    talk = threading.Thread(target=lambda: told.append(program.communicate(picture)[0]), daemon=True)
-    talk.start()
-    try:
-        deadline = time.monotonic() + LONGEST_SECONDS
-        while talk.is_alive():
-            check(cancelled)
-            if time.monotonic() > deadline:
-                raise OcrUnavailable("Tesseract takes too long for this picture: crop it, or turn OCR off.")
-            talk.join(POLL_SECONDS)
-    finally:
-        if program.poll() is None:
-            program.kill()
-        talk.join(5)
-    if program.returncode or not told:
-        problem = "Tesseract cannot read this picture: crop or enlarge it, or turn OCR off."
-        raise OcrUnavailable(available() or problem)
-    return told[0].decode("utf-8", "replace")
 
 
 def _lines(told: str, scale: float) -> Iterator[list[OcrWord]]:
