@@ -12,6 +12,8 @@ from vlm_demo.contracts import OcrResult, OcrWord
 GAP = 0.7  # of the height of a line's letters: a wider space, or step back, begins a new part of it
 DRAWN = set("©®°@¢§|()[]{}<>«»~^_=*•·")  # what OCR takes icons, boxes and lines for, if nothing else is in the word
 RINGS = ("O", "Q")  # and radio buttons and magnifying glasses
+SURE = 85.0  # confidence from which a word is hardly ever wrong
+LIKELY = 55.0  # and from which one that runs upwards is taken in a row of such labels
 SIDE_BY_SIDE = 0.5  # of the shorter of two labels that run upwards stands beside the other
 
 Line = Sequence[OcrWord]
@@ -44,12 +46,13 @@ def _together(one: OcrWord, other: OcrWord, widest: float) -> bool:
     icon goes on with nothing but icons."""
     if _icon(one) != _icon(other):
         return False
-    if _upward(one) or _upward(other):
+    if upward(one) or upward(other):
         return 2 * abs(one.box[0] - other.box[0]) < other.box[2] - other.box[0]
     return abs(other.box[0] - one.box[2]) <= widest
 
 
-def _upward(word: OcrWord) -> bool:
+def upward(word: OcrWord) -> bool:
+    """Whether a word runs upwards or downwards; one letter alone does not tell."""
     x0, y0, x1, y1 = word.box
     return len(word.text) > 1 and y1 - y0 > 1.5 * (x1 - x0)
 
@@ -57,7 +60,7 @@ def _upward(word: OcrWord) -> bool:
 def _thickness(word: OcrWord) -> int:
     """The height of its letters, which is the width of a word that runs upwards."""
     x0, y0, x1, y1 = word.box
-    return x1 - x0 if _upward(word) else y1 - y0
+    return x1 - x0 if upward(word) else y1 - y0
 
 
 def in_rows(labels: Sequence[list[OcrWord]]) -> list[list[OcrWord]]:
@@ -79,3 +82,48 @@ def around(words: Line) -> tuple[int, int, int, int]:
     """The box around words."""
     left, top, right, bottom = zip(*(word.box for word in words), strict=True)
     return min(left), min(top), max(right), max(bottom)
+
+
+def with_upward(level: Sequence[Line], labels: Sequence[list[OcrWord]]) -> list[list[OcrWord]]:
+    """Level lines, and behind them the words that run upwards, such as a chart's axis has.
+
+    Args:
+        level: the lines of the picture.
+        labels: the parts of the lines that were read in the picture turned by a quarter, with boxes in the picture as
+            it is. Those are taken that neither stand where level words do nor are likely to be letters seen in shapes.
+    """
+    firm = [word for line in level for word in line if word.confidence >= SURE or len(word.text) > 3]
+    there = [label for label in labels if all(_may_be(word) for word in label) and not _hidden(label, firm)]
+    kept = [label for label in there if _sure(label) or sum(_lined_up(label, other) for other in there) > 2]
+    left = [[word for word in line if not _hidden([word], _outdoing(word, kept, word in firm))] for line in level]
+    return [line for line in left if line] + in_rows(kept)
+
+
+def _outdoing(word: OcrWord, labels: list[list[OcrWord]], sure: bool) -> list[OcrWord]:
+    """The words of labels that a level one must give way to: all if it is not ``sure``, or else longer ones."""
+    return [own for label in labels for own in label if not sure or len(own.text) > len(word.text)]
+
+
+def _may_be(word: OcrWord) -> bool:
+    return word.confidence >= LIKELY and any(letter.isalnum() for letter in word.text)
+
+
+def _sure(label: list[OcrWord]) -> bool:
+    return min(word.confidence for word in label) >= SURE and sum(len(word.text) for word in label) > 2
+
+
+def _lined_up(label: list[OcrWord], other: list[OcrWord]) -> bool:
+    """Whether the labels begin or end at the same height, as those of an axis do (or are the same)."""
+    (x0, top, x1, bottom), (_, other_top, _, other_bottom) = around(label), around(other)
+    return min(abs(top - other_top), abs(bottom - other_bottom)) <= 0.35 * (x1 - x0)
+
+
+def _hidden(words: list[OcrWord], others: list[OcrWord]) -> bool:
+    """Whether a good part of the words lies on others."""
+    x0, y0, x1, y1 = around(words)
+    for other in others:
+        across = min(x1, other.box[2]) - max(x0, other.box[0])
+        down = min(y1, other.box[3]) - max(y0, other.box[1])
+        if across > 0 and down > 0 and across * down > 0.3 * (x1 - x0) * (y1 - y0):
+            return True
+    return False
