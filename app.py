@@ -20,7 +20,7 @@ from pathlib import Path
 from vlm_demo import trust
 
 AUTH_VARIABLE = "VLM_DEMO_AUTH"
-UPLOADS = "vlm_demo_"  # the upload folder's name begins so; the process's id follows
+TEMPORARY = "vlm_demo_"  # the temporary folder's name begins so; the process's id follows
 # What ends the program besides Ctrl-C: a service manager, and a terminal that is closed (not known to Windows).
 ENDINGS = [ending for ending in signal.Signals if ending.name in ("SIGTERM", "SIGHUP")]
 NO_LINK = "No public link could be made (the tunnel cannot be reached from here); serving locally only."
@@ -67,15 +67,19 @@ def main() -> int:
     made = flags.share and not flags.auth and not flags.no_auth
     if made:
         flags.auth = f"guest:{secrets.token_urlsafe(9)}"
-    # Uploads lie in a folder that only this process's user can read, and that goes with the process.
-    uploads = Path(tempfile.mkdtemp(prefix=f"{UPLOADS}{os.getpid()}_"))
-    os.environ.update(GRADIO_TEMP_DIR=str(uploads), GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
+    # What people upload lies in a folder that only this process's user can read, and that goes with the process: their
+    # files in one of its own, as Gradio serves what lies there; those that are read for text beside it.
+    temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}_"))
+    uploads = temporary / "uploads"
+    uploads.mkdir()
+    os.environ.update(VLM_DEMO_TEMP_DIR=str(temporary), GRADIO_TEMP_DIR=str(uploads))
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
     os.environ.update(past_proxies(flags.host))
     for ending in ENDINGS:
         if signal.getsignal(ending) != signal.SIG_IGN:  # nohup asks not to be ended by a closed terminal
             signal.signal(ending, leave)
     try:
-        remove_stale(uploads)
+        remove_stale(temporary)
         # Nothing that is imported is thrown away: looking for it takes a fifth of the time until the page is ready.
         gc.disable()
         return serve(flags, made)
@@ -87,7 +91,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     finally:
-        shutil.rmtree(uploads, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def leave(*_: object) -> None:
@@ -106,11 +110,11 @@ def past_proxies(host: str) -> dict[str, str]:
 
 
 def remove_stale(own: Path) -> None:
-    """Delete the upload folders beside ``own`` that killed runs of the same user left."""
+    """Delete the temporary folders beside ``own`` that killed runs of the same user left."""
     import psutil
 
-    for folder in own.parent.glob(f"{UPLOADS}*"):
-        process = re.match(rf"{UPLOADS}(\d{{1,9}})_", folder.name)
+    for folder in own.parent.glob(f"{TEMPORARY}*"):
+        process = re.match(rf"{TEMPORARY}(\d{{1,9}})_", folder.name)
         if process is None or psutil.pid_exists(int(process[1])):
             continue
         with contextlib.suppress(OSError):  # gone meanwhile

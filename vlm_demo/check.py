@@ -65,12 +65,12 @@ def _version(package: str) -> str | None:
 def _tesseract() -> str:
     """The first line of `tesseract --version`, or the sentence that says how to install it."""
     try:
-        from vlm_demo.stages.ocr import available
+        from vlm_demo.stages.tesseract import available, program
 
         missing = available()
         if missing:
             return f"missing, so no --ocr: {missing}"
-        told = subprocess.run(["tesseract", "--version"], capture_output=True, text=True, timeout=10)
+        told = subprocess.run([program(), "--version"], capture_output=True, text=True, timeout=10)
     except ModuleNotFoundError as error:
         return f"the package {error.name} is missing: {SET_UP}"
     except (OSError, subprocess.TimeoutExpired) as error:

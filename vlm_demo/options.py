@@ -95,7 +95,7 @@ def require_ocr() -> None:
     Raises:
         OcrUnavailable: says what is missing.
     """
-    from vlm_demo.stages.ocr import available
+    from vlm_demo.stages.tesseract import available
 
     missing = available()
     if missing:

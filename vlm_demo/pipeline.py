@@ -41,7 +41,7 @@ from vlm_demo.explain.judging import Judge
 from vlm_demo.explain.rereading import Rereading
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
-from vlm_demo.stages import ocr, places
+from vlm_demo.stages import ocr
 from vlm_demo.stages.bridge import Bridge
 from vlm_demo.stages.encoder import Encoder
 from vlm_demo.stages.guard import Cancelled, Guard, check
@@ -70,7 +70,6 @@ class _Work:
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
     ocrs: tuple[OcrResult, ...] = ()
-    shown: tuple[View, ...] = ()  # the pictures that ``ocrs`` are of
     rows: list[tuple[np.ndarray | None, ...] | None] = field(default_factory=list)
     closing: tap.Rows | None = None
     views: tuple[View, ...] = field(init=False)
@@ -130,7 +129,6 @@ class Pipeline:
         if self.can_score:
             guard.watch(family.matcher.layers)
             self.scorer = Scorer(family.matcher, loaded.tokenizer, guard)
-        self._marks = places.marks(loaded.tokenizer)
         self._pictures = Pictures(self.encoder, getattr(self, "bridge", None), self.remembered)
         self._judge = Judge(family, guard, self.scorer) if self.can_score else None
         if self.can_answer and not family.as_a_whole:
@@ -471,18 +469,19 @@ class Pipeline:
         if work.ocr:
             began = time.perf_counter()
             # The question's own pictures; in a follow-up without any, the earlier ones.
-            work.shown = work.views[len(earlier) :] or work.views
-            work.ocrs = tuple(ocr.read(view.image, work.cancelled) for view in work.shown)
+            shown = work.views[len(earlier) :] or work.views
+            work.ocrs = tuple(ocr.read(view.image, work.cancelled) for view in shown)
             count = sum(len(result.words) for result in work.ocrs)
             yield work.done("ocr", began, f"{count} word{'s' * (count != 1)}")
 
         check(work.cancelled)
         began = time.perf_counter()
         given = [self._family.placeholders(view) for view in work.views]
+        read = ocr.merged(work.ocrs)
         work.prompt = self.prompt(
             work.question,
             given,
-            ocr_text=places.told(work.ocrs, work.shown, self._marks),
+            ocr_text=read.text if read else "",
             evidence_only=work.evidence_only,
             history=work.history,
         )

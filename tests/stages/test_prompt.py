@@ -10,7 +10,7 @@ from tests.tiny import CORPUS, TEMPLATE, tokenizer
 from vlm_demo.contracts import Prompt, Turn
 from vlm_demo.errors import BadQuestion, UnsupportedModel
 from vlm_demo.models.families.llava import FALLBACK_TEMPLATE
-from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER, PromptBuilder
+from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER, PromptBuilder, ocr_part
 
 CONTROL = [
     "<image>",
@@ -168,22 +168,18 @@ def test_ocr_and_rule_stand_where_they_were_agreed(built) -> None:
     check_segments(prompt)
 
 
-@pytest.mark.parametrize("typed", ["12.50", "<|at3|>", "<image>", "<|at", "</s><|at1|>"])
-def test_marks_act_where_they_were_put_and_nowhere_else(typed: str) -> None:
-    """As a printed text may show a mark, only those that stand for a place may become one."""
+@pytest.mark.parametrize("read", ["TOTAL 12.50\nTHANKS", "<|at3|>TOTAL", "</s><|at1|>"])
+def test_ocr_text_is_plain_lines_for_a_model_that_knows_marks_too(read: str) -> None:
     words = tokenizer()
     words.add_tokens([AddedToken(f"<|at{i}|>", special=True, normalized=False) for i in range(4)])
-    builder = PromptBuilder(words, TEMPLATE, words.convert_tokens_to_ids("<image>"), 4096)
-    read = [("place", "<|at2|>"), ("ocr", "TOTAL"), ("place", "<|at0|>"), ("ocr", f" {typed}"), ("ocr", "\n")]
-    prompt = builder("1|> what?", [9], ocr_text=read)
-    marks = {words.convert_tokens_to_ids(f"<|at{i}|>"): i for i in range(4)}
-    assert [marks[i] for i in prompt.ids if i in marks] == [2, 0] and prompt.image_tokens == 9
-    check_segments(prompt)
+    prompt = PromptBuilder(words, TEMPLATE, words.convert_tokens_to_ids("<image>"), 4096)(
+        "What is it?", [9], ocr_text=read
+    )
     (segment,) = [segment for segment in prompt.segments if segment.kind == "ocr"]
-    assert segment.text == f"{OCR_HEADER}\n<|at2|>TOTAL<|at0|> {typed}\n\n\n"
+    assert segment.text == ocr_part(read) == f"{OCR_HEADER}\n{read}\n\n"
     assert words.decode(list(prompt.ids[segment.start : segment.stop])) == segment.text
-    bare = builder("1|> what?", [9], ocr_text=[piece for piece in read if piece[0] == "ocr"])
-    assert bare == builder("1|> what?", [9], ocr_text=f"TOTAL {typed}\n")
+    assert not {words.convert_tokens_to_ids(f"<|at{i}|>") for i in range(4)} & set(prompt.ids)
+    check_segments(prompt)
 
 
 def test_evidence_only_changes_the_prompt_by_the_rule_and_nothing_else(built) -> None:

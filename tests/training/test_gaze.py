@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from vlm_demo.evaluation.answers import matches
-from vlm_demo.stages.places import marked
 from vlm_demo.stages.prompt import OCR_HEADER
 from vlm_demo.synthetic.asking import Question
 from vlm_demo.synthetic.charts import draw_chart
@@ -29,6 +28,7 @@ from vlm_demo.training.gaze import (
     watched,
 )
 from vlm_demo.training.llava import build
+from vlm_demo.training.ocr_marks import marked
 from vlm_demo.training.packing import IGNORED, Packer, block_mask, collate
 from vlm_demo.training.patches import COLOUR_INDEX, GRID, SHAPE_INDEX, Places, patch_boxes, patch_labels, places
 

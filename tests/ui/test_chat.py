@@ -111,15 +111,6 @@ def test_every_token_of_the_prompt_can_be_seen_with_its_id(picture):
     assert "the same 195 times more" in drawn and "<img" not in drawn
 
 
-def test_marks_of_places_are_explained_where_there_are_any(picture):
-    exchange = answered(picture, ocr=True)
-    assert "says in which patch" not in inspector.prompt.draw(exchange)
-    pieces = ("x",) * (len(exchange.answer.prompt.ids) - 1) + ("<|at16|>",)
-    exchange.answer = replace(exchange.answer, prompt=replace(exchange.answer.prompt, pieces=pieces))
-    drawn = inspector.prompt.draw(exchange)
-    assert "<code>&lt;|at16|&gt;</code> says in which patch" in drawn and "<|at" not in drawn
-
-
 def test_the_legend_names_the_origins_that_occur(picture):
     drawn = inspector.prompt.draw(answered(picture, ocr=True))
     assert re.findall(r'class="key (\w+)"', drawn) == ["template", "image", "ocr", "question"]

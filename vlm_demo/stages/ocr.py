@@ -1,54 +1,43 @@
 """OCR: an upload at full resolution → the text printed in it, word by word, by Tesseract.
 
-Talks to the program through pipes: no file of the person is written anywhere. Knows nothing of the question.
+Decides how a picture is given to Tesseract, and which of its words to take. Knows nothing of the question.
 """
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
-import subprocess
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 from xml.etree import ElementTree
 
 from PIL import Image
 
 from vlm_demo.contracts import OcrResult, OcrWord
-from vlm_demo.errors import OcrUnavailable
-from vlm_demo.stages import places
-from vlm_demo.stages.guard import Cancelled, check
+from vlm_demo.stages import ocr_layout
+from vlm_demo.stages.guard import POLL_SECONDS, Cancelled, check
+from vlm_demo.stages.ocr_layout import SURE
+from vlm_demo.stages.table_rules import without_rules
+from vlm_demo.stages.tesseract import read_hocr
 
-PROGRAM = "tesseract"
-LANGUAGE = "eng"
-LAYOUT = "6"  # one block of text: a receipt's prices stay on the lines of their goods
+T = TypeVar("T")
+
+BLOCK = 6  # page mode, one block of text: a receipt's prices stay on the lines of their goods
+AUTO = 3  # page mode, Tesseract looks for text itself, between rules and pictures and on its side too
+UPWARD = Image.Transpose.ROTATE_270  # makes words level that run upwards
+MANY, FEW = 8, 4  # letters: below, another reading is looked for; below, there are none
+PART = 0.6  # of all letters of a reading that is unsure, so many sure ones has a better one
 LEAST_CONFIDENCE = 30.0  # below, it is mostly letters seen in shapes
 LONGEST_SIDE = 32_000  # Tesseract takes no more than 32,767 pixels a side
 READABLE_HEIGHT, WANTED_HEIGHT = 16, 26  # pixels of a word: smaller ones are read again, larger
 MOST_LARGER, MOST_PIXELS = 3.0, 8_000_000
 CHART_WORDS, CHART_SIDE = 80, 1600  # a picture of more words, or more pixels a side, is no chart, but a page
-SURE, LIKELY = 85.0, 55.0  # confidences of words that run upwards, alone and in a row of labels
 SMALL = 700  # pixels of the longer side: where nothing was read, such a picture may hold tiny text
 APART = 0.9  # of a letter's height: so far from the one before it, a letter begins a word of its own
-POLL_SECONDS = 0.05
-LONGEST_SECONDS = 300.0
-INSTALL = "Reading text needs Tesseract: install it with `sudo apt-get install tesseract-ocr`, then start again."
-
-
-def available() -> str | None:
-    """None if text can be read, or else one sentence that says how to get there."""
-    if shutil.which(PROGRAM) is None:
-        return INSTALL
-    try:
-        told = subprocess.run([PROGRAM, "--list-langs"], capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return "Tesseract is installed but does not run: install it again with `sudo apt-get install tesseract-ocr`."
-    if LANGUAGE not in (told.stdout + told.stderr).split():
-        return "Tesseract lacks its English data: install it with `sudo apt-get install tesseract-ocr-eng`."
-    return None
 
 
 def read(image: Image.Image, cancelled: Cancelled | None = None) -> OcrResult:
@@ -64,80 +53,122 @@ def read(image: Image.Image, cancelled: Cancelled | None = None) -> OcrResult:
         Stopped: ``cancelled()`` turned True.
     """
     began = time.perf_counter()
-    found = _read_at(min(1.0, LONGEST_SIDE / max(image.size)), image, cancelled)
-    larger = _enlargement(found, image.size)
-    if larger > 1:
-        found = _read_at(larger, image, cancelled)
-    if 0 < sum(map(len, found)) <= CHART_WORDS and max(image.size) <= CHART_SIDE:
-        found = _with_upward(found, image, max(larger, 1.0), cancelled)
+    found, scale = _read_sized(image, cancelled)
+    turn = None
+    if _poor(found) or _letters(found) < MANY:
+        found, turn = _read_otherwise(found, image, cancelled)
+    if not found and max(image.size) < SMALL:
+        scale = MOST_LARGER
+        found = _read_at(scale, image, cancelled)
+    if turn is None and 0 < sum(map(len, found)) <= CHART_WORDS and max(image.size) <= CHART_SIDE:
+        upward = _read_at(max(scale, 1.0), image.transpose(UPWARD), cancelled)
+        labels = [label for line in upward for label in ocr_layout.parts(line)]
+        found = ocr_layout.with_upward(found, _turned_back(labels, UPWARD, image.size))
     text = "\n".join(" ".join(word.text for word in line) for line in found)
     return OcrResult(text, tuple(word for line in found for word in line), time.perf_counter() - began)
 
 
-def _read_at(scale: float, image: Image.Image, cancelled: Cancelled | None) -> list[list[OcrWord]]:
+def _read_sized(
+    image: Image.Image, cancelled: Cancelled | None, mode: int = BLOCK
+) -> tuple[list[list[OcrWord]], float]:
+    """The lines of a picture, and how many times larger it was read for them."""
+    scale = min(1.0, LONGEST_SIDE / max(image.size))
+    found = _read_at(scale, image, cancelled, mode)
+    larger = _enlargement(found, image.size)
+    return (_read_at(larger, image, cancelled, mode), larger) if larger > 1 else (found, scale)
+
+
+def _read_otherwise(
+    found: list[list[OcrWord]], image: Image.Image, cancelled: Cancelled | None
+) -> tuple[list[list[OcrWord]], Image.Transpose | None]:
+    """A better reading than ``found`` where there is one, and how the picture was turned for it: without the rules of a
+    table, by the layout that Tesseract finds, or turned as that layout's lines suggest."""
+    plain = _apart(partial(without_rules, image), cancelled)
+    if plain is not None:
+        image = plain
+        other, _ = _read_sized(image, cancelled)
+        if _better(other, found):
+            return other, None
+    other, _ = _read_sized(image, cancelled, AUTO)
+    if _letters(other) < FEW:
+        return found, None
+    upward = [word for line in other for word in line if ocr_layout.upward(word)]
+    if 2 * len(upward) > sum(map(len, other)):
+        turns = [UPWARD, Image.Transpose.ROTATE_90]
+    elif _better(other, found):
+        return other, None
+    else:
+        turns = [Image.Transpose.ROTATE_180]
+    for turn in turns:
+        other, _ = _read_sized(image.transpose(turn), cancelled)
+        if _better(other, found):
+            return _turned_back(other, turn, image.size), turn
+    return found, None
+
+
+def _letters(found: list[list[OcrWord]], least: float = 0.0) -> int:
+    """How many letters and digits the words of at least this confidence have."""
+    return sum(letter.isalnum() for line in found for word in line if word.confidence >= least for letter in word.text)
+
+
+def _poor(found: list[list[OcrWord]]) -> bool:
+    """Whether nothing was read, or most of it is unsure."""
+    return 2 * _letters(found, SURE) <= _letters(found)
+
+
+def _better(other: list[list[OcrWord]], found: list[list[OcrWord]]) -> bool:
+    """Whether another reading of the whole picture is to be taken for ``found``. One that reads a single label well,
+    and not the rest, is no better."""
+    sure = _letters(other, SURE)
+    return not _poor(other) and sure > 2 * _letters(found, SURE) and sure > PART * _letters(found)
+
+
+def _turned_back(found: list[list[OcrWord]], turn: Image.Transpose, size: tuple[int, int]) -> list[list[OcrWord]]:
+    """Lines that were read in a turned picture, with their boxes in the picture of this size."""
+    width, height = size
+
+    def back(x0: int, y0: int, x1: int, y1: int) -> tuple[int, int, int, int]:
+        if turn == Image.Transpose.ROTATE_90:
+            return width - y1, x0, width - y0, x1
+        if turn == Image.Transpose.ROTATE_270:
+            return y0, height - x1, y1, height - x0
+        return width - x1, height - y1, width - x0, height - y0
+
+    return [[replace(word, box=back(*word.box)) for word in line] for line in found]
+
+
+def _read_at(scale: float, image: Image.Image, cancelled: Cancelled | None, mode: int = BLOCK) -> list[list[OcrWord]]:
     """The lines of a picture that is read ``scale`` times as large, in the picture's own pixels."""
     size = [max(1, round(side * scale)) for side in image.size]
-    shown = image if scale == 1 else image.resize((size[0], size[1]), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    shown.convert("RGB").save(buffer, "PPM")
-    return list(_lines(_run(buffer.getvalue(), cancelled), 1 / scale))
+    if scale != 1:
+        image = _apart(partial(image.resize, (size[0], size[1]), Image.Resampling.LANCZOS), cancelled)
+    return list(_lines(read_hocr(image, mode, cancelled), 1 / scale))
 
 
-def _with_upward(
-    found: list[list[OcrWord]], image: Image.Image, scale: float, cancelled: Cancelled | None
-) -> list[list[OcrWord]]:
-    """The lines, and behind them the words that run upwards, such as a chart's axis has: what is read in the picture
-    turned by a quarter, and neither stands where level words do nor is likely to be letters seen in shapes."""
-    height, labels = image.height, list[list[OcrWord]]()
-    for line in _read_at(scale, image.transpose(Image.Transpose.ROTATE_270), cancelled):
-        for label in places.parts(line):
-            back = [(word.box[1], height - word.box[2], word.box[3], height - word.box[0]) for word in label]
-            labels.append([replace(word, box=box) for word, box in zip(label, back, strict=True)])
-    level = [word for line in found for word in line if word.confidence >= SURE or len(word.text) > 3]
-    there = [label for label in labels if all(_may_be(word) for word in label) and not _hidden(label, level)]
-    kept = [label for label in there if _sure(label) or sum(_lined_up(label, other) for other in there) > 2]
-    found = [[word for word in line if not _hidden([word], _outdoing(word, kept, word in level))] for line in found]
-    return [line for line in found if line] + places.in_rows(kept)
+def _apart(work: Callable[[], T], cancelled: Cancelled | None) -> T:
+    """What ``work`` returns; it is left to itself in its thread when the person stops."""
+    done: Future[T] = Future()
 
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except Exception as error:
+            done.set_exception(error)
 
-def _outdoing(word: OcrWord, labels: list[list[OcrWord]], sure: bool) -> list[OcrWord]:
-    """The words of labels that a level one must give way to: all if it is not ``sure``, or else longer ones."""
-    return [own for label in labels for own in label if not sure or len(own.text) > len(word.text)]
-
-
-def _may_be(word: OcrWord) -> bool:
-    return word.confidence >= LIKELY and any(letter.isalnum() for letter in word.text)
-
-
-def _sure(label: list[OcrWord]) -> bool:
-    return min(word.confidence for word in label) >= SURE and sum(len(word.text) for word in label) > 2
-
-
-def _lined_up(label: list[OcrWord], other: list[OcrWord]) -> bool:
-    """Whether the labels begin or end at the same height, as those of an axis do (or are the same)."""
-    (x0, top, x1, bottom), (_, other_top, _, other_bottom) = places.around(label), places.around(other)
-    return min(abs(top - other_top), abs(bottom - other_bottom)) <= 0.35 * (x1 - x0)
-
-
-def _hidden(words: list[OcrWord], others: list[OcrWord]) -> bool:
-    """Whether a good part of the words lies on others."""
-    x0, y0, x1, y1 = places.around(words)
-    for other in others:
-        across = min(x1, other.box[2]) - max(x0, other.box[0])
-        down = min(y1, other.box[3]) - max(y0, other.box[1])
-        if across > 0 and down > 0 and across * down > 0.3 * (x1 - x0) * (y1 - y0):
-            return True
-    return False
+    threading.Thread(target=run, daemon=True).start()
+    while True:
+        check(cancelled)
+        with suppress(TimeoutError):
+            return done.result(POLL_SECONDS)
 
 
 def _enlargement(found: list[list[OcrWord]], size: tuple[int, int]) -> float:
     """How many times larger a picture is better read, whose text ``found`` is small; 1 = it is large enough."""
     heights = [word.box[3] - word.box[1] for line in found for word in line]
     if not heights:
-        wanted = MOST_LARGER if max(size) < SMALL else 1.0
-    else:
-        tall = max(1, sorted(heights)[len(heights) // 2])
-        wanted = WANTED_HEIGHT / tall if tall < READABLE_HEIGHT else 1.0
+        return 1.0
+    tall = max(1, sorted(heights)[len(heights) // 2])
+    wanted = WANTED_HEIGHT / tall if tall < READABLE_HEIGHT else 1.0
     return max(1.0, min(wanted, MOST_LARGER, (MOST_PIXELS / (size[0] * size[1])) ** 0.5))
 
 
@@ -148,37 +179,6 @@ def merged(results: Sequence[OcrResult]) -> OcrResult | None:
     text = "\n".join(result.text for result in results if result.text)
     words = tuple(word for result in results for word in result.words)
     return OcrResult(text, words, sum(result.seconds for result in results))
-
-
-def _run(picture: bytes, cancelled: Cancelled | None) -> str:
-    """Give Tesseract a picture; returns its hOCR (http://kba.github.io/hocr-spec/1.2/)."""
-    # Its own threads gain little on one picture, and take the cores from the model.
-    settings = {**os.environ, "OMP_THREAD_LIMIT": "1"}
-    command = [PROGRAM, "stdin", "stdout", "-l", LANGUAGE, "--psm", LAYOUT, "-c", "hocr_char_boxes=1", "hocr"]
-    try:
-        program = subprocess.Popen(
-            command, env=settings, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-    except OSError as error:
-        raise OcrUnavailable(INSTALL) from error
-    told: list[bytes] = []
-    talk = threading.Thread(target=lambda: told.append(program.communicate(picture)[0]), daemon=True)
-    talk.start()
-    try:
-        deadline = time.monotonic() + LONGEST_SECONDS
-        while talk.is_alive():
-            check(cancelled)
-            if time.monotonic() > deadline:
-                raise OcrUnavailable("Tesseract takes too long for this picture: crop it, or turn OCR off.")
-            talk.join(POLL_SECONDS)
-    finally:
-        if program.poll() is None:
-            program.kill()
-        talk.join(5)
-    if program.returncode or not told:
-        problem = "Tesseract cannot read this picture: crop or enlarge it, or turn OCR off."
-        raise OcrUnavailable(available() or problem)
-    return told[0].decode("utf-8", "replace")
 
 
 def _lines(told: str, scale: float) -> Iterator[list[OcrWord]]:

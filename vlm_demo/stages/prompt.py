@@ -25,11 +25,16 @@ OCR_HEADER = "Text in the picture:"
 # Stand-ins for people's text while the template is filled, from a private-use area that no template writes.
 STAND_IN = "\ue000{}\ue001"
 STAND_INS = re.compile("\ue000(\\d+)\ue001")
-OURS = ("template", "image")  # the kinds of text that are there whatever people say
-CONTROL = (*OURS, "place")  # the kinds of text in which control strings act
+OURS = ("template", "image")  # the kinds of text that are there whatever people say; control strings act in no other
 
-Piece = tuple[str, str]  # (kind as in Segment, or "place" for a mark in OCR text; text)
+Piece = tuple[str, str]  # (kind as in Segment, text)
 Coded = tuple[int, int, int]  # token id, and the characters [start, stop) of the text that it stands for
+
+
+def ocr_part(ocr_text: str) -> str:
+    """What stands before the question of the text that was read in a picture, the same for every model: a header, the
+    lines in reading order, and an empty line; nothing where nothing was read."""
+    return f"{OCR_HEADER}\n{ocr_text}\n\n" if ocr_text.strip() else ""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class PromptBuilder:
         question: str,
         pictures: Sequence[int | str],
         *,
-        ocr_text: str | Sequence[Piece] = "",
+        ocr_text: str = "",
         evidence_only: bool = False,
         history: Sequence[Turn] = (),
     ) -> Prompt:
@@ -67,7 +72,7 @@ class PromptBuilder:
             question: as the person typed it.
             pictures: what stands for each picture, those of the history's turns first: so many image tokens, or a text
                 of the family's own with image tokens in it.
-            ocr_text: what Tesseract read, or empty; with marks among it, in the pieces that `places.marked` makes.
+            ocr_text: the lines that Tesseract read, or empty.
             evidence_only: add the rule that asks for "unknown" where nothing is seen.
             history: earlier turns; ``Turn.images`` says how many of the pictures are each turn's.
         Raises:
@@ -77,10 +82,9 @@ class PromptBuilder:
         if not question.strip():
             raise BadQuestion("The question is empty: type what you want to know about the picture.")
         said = [("question", question)]
-        read = [("ocr", ocr_text)] if isinstance(ocr_text, str) else list(ocr_text)
-        reads = bool(_joined(read).strip())
-        if reads:
-            said = [("ocr", f"{OCR_HEADER}\n"), *read, ("ocr", "\n\n"), *said]
+        read = ocr_part(ocr_text)
+        if read:
+            said.insert(0, ("ocr", read))
         if evidence_only:
             said.append(("rule", f"\n{EVIDENCE_RULE}"))
         messages: list[tuple[str, int, list[Piece]]] = []
@@ -95,14 +99,14 @@ class PromptBuilder:
             if sum(kind == "image" for kind, _ in pieces) != len(pictures):
                 raise UnsupportedModel("This model's chat template has no place for these pictures: choose another.")
             written = self._written(pieces, pictures)
-            prompt = _cut(_whole(pieces), _whole(written), self._tokenized(written), self.image_token_id)
+            prompt = _cut(pieces, written, self._tokenized(written), self.image_token_id)
         if len(prompt.ids) > self.context:
             # Pictures and template are there however short the text is.
             fixed = sum(segment.stop - segment.start for segment in prompt.segments if segment.kind in OURS)
             if fixed >= self.context:
                 way_out = "use fewer pictures" if len(pictures) > 1 else "choose another model"
             else:
-                way_out = "turn OCR off, or shorten the question" if reads else "shorten the question"
+                way_out = "turn OCR off, or shorten the question" if read else "shorten the question"
             if history:
                 way_out += ", or ask it in a new chat"
             raise BadQuestion(
@@ -182,19 +186,19 @@ class PromptBuilder:
         stops = list(accumulate(len(text) for _, text in pieces))
         for token, start, stop in whole:
             owner = bisect_left(stops, stop)
-            ours = pieces[owner][0] in CONTROL and start >= stops[owner] - len(pieces[owner][1])
+            ours = pieces[owner][0] in OURS and start >= stops[owner] - len(pieces[owner][1])
             if token in control and not ours:
                 return self._apart(pieces, whole[:1] if add_first and whole[0][2] == 0 else [])
         return whole
 
     def _apart(self, pieces: list[Piece], first: list[Coded]) -> list[Coded]:
-        """Control strings of the template and marks to their ids; all between two of them as ordinary text."""
+        """Control strings of the template to their ids; all between two of them as ordinary text."""
         added = {str(token): id_ for id_, token in self.tokenizer.added_tokens_decoder.items()}
         pattern = re.compile("|".join(re.escape(s) for s in sorted(added, key=len, reverse=True)))
         text, coded = _joined(pieces), list(first)
         at = start = 0  # where ordinary text begins; where the current piece begins
         for kind, piece in pieces:
-            for match in pattern.finditer(piece) if kind in CONTROL else ():
+            for match in pattern.finditer(piece) if kind in OURS else ():
                 coded += self._as_text(text[at : start + match.start()], at)
                 at = start + match.end()
                 coded.append((added[match.group()], start + match.start(), at))
@@ -239,18 +243,6 @@ def _cut(pieces: list[Piece], written: list[Piece], coded: list[Coded], image_to
             last = segments.pop()
             segments.append(Segment(last.kind, last.text, last.start, len(ids)))
     return Prompt(_joined(pieces), tuple(ids), len(positions), tuple(positions), tuple(segments))
-
-
-def _whole(pieces: Sequence[Piece]) -> list[Piece]:
-    """The pieces with the OCR text and the marks in it as one."""
-    joined: list[Piece] = []
-    for kind, text in pieces:
-        read = kind in ("ocr", "place")
-        if read and joined and joined[-1][0] == "ocr":
-            joined[-1] = ("ocr", joined[-1][1] + text)
-        else:
-            joined.append(("ocr" if read else kind, text))
-    return joined
 
 
 def _joined(pieces: Sequence[Piece]) -> str:

@@ -18,7 +18,7 @@ from transformers import ProcessorMixin
 from vlm_demo.contracts import ImageTokens, Prompt, Segment, Turn, View
 from vlm_demo.errors import BadQuestion, UnsupportedModel
 from vlm_demo.stages.llm import LONGEST_ANSWER, Step
-from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
+from vlm_demo.stages.prompt import EVIDENCE_RULE, ocr_part
 
 if TYPE_CHECKING:
     from vlm_demo.models.families.whole import Whole as Family
@@ -54,7 +54,7 @@ class Whole:
             BadQuestion: a text holds a control string, or the processor refuses what it is given.
             UnsupportedModel: the template refuses this conversation.
         """
-        said = f"{OCR_HEADER}\n{ocr_text}\n\n{question}" if ocr_text.strip() else question
+        said = f"{ocr_part(ocr_text)}{question}"
         said = f"{said}\n{EVIDENCE_RULE}" if evidence_only else said
         messages: list[tuple[str, int, str]] = []
         for turn in history:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vlm_demo.contracts import OcrWord
-from vlm_demo.stages.places import in_rows
+from vlm_demo.stages.ocr_layout import in_rows
 from vlm_demo.synthetic.fonts import font
 from vlm_demo.synthetic.printed import spelled, upwards
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from vlm_demo.contracts import OcrWord
-from vlm_demo.stages.places import lines
+from vlm_demo.stages.ocr_layout import lines
 from vlm_demo.synthetic.printed import Box, spelled
 from vlm_demo.synthetic.world import Picture
 

@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast
 
 from vlm_demo.contracts import OcrWord
-from vlm_demo.stages.places import Piece, marked
 from vlm_demo.synthetic.areas import AREAS
 from vlm_demo.synthetic.printed import spelled, texts
 from vlm_demo.synthetic.questions import ask, transcript
@@ -21,6 +20,7 @@ from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.screen_html import read_rendered
 from vlm_demo.synthetic.world import Picture
 from vlm_demo.training.focus import Focus
+from vlm_demo.training.ocr_marks import Piece, marked
 from vlm_demo.training.packing import Packer, collate
 from vlm_demo.training.patches import GRID, PatchLabels, model_pixels, patch_boxes, patch_labels, places
 

@@ -26,11 +26,11 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from vlm_demo.stages.places import MARK, marks
 from vlm_demo.training import shared
 from vlm_demo.training.data import PatchBatches, QuestionBatches, loader
 from vlm_demo.training.focus import Focus
 from vlm_demo.training.gaze import GAZE_WEIGHT, decoders, gaze_loss, watched
+from vlm_demo.training.ocr_marks import MARK, marks
 from vlm_demo.training.packing import block_mask
 from vlm_demo.training.patches import (
     GRID,
@@ -267,7 +267,7 @@ def carried(start: Path, tokenizer: PreTrainedTokenizerFast) -> dict[str, Tensor
 
 @torch.no_grad()
 def give_places(model: LlavaForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, pixels: Tensor) -> None:
-    """Let each mark (`stages/places.py`) begin as what the image tokens of its patch have in common, as large as a
+    """Let each mark (`training/ocr_marks.py`) begin as what the image tokens of its patch have in common, as large as a
     word's embedding: the two find each other from the first step. ``pixels`` [B, 3, H, W] are of many pictures."""
     core = model.model
     told = core.multi_modal_projector(core.vision_tower(pixels).last_hidden_state[:, 1:]).mean(0)

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from vlm_demo.stages.places import MARK, Piece, marks
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 from vlm_demo.synthetic.asking import Question
 from vlm_demo.synthetic.questions import fill
 from vlm_demo.training.focus import KINDS, NO_KIND
 from vlm_demo.training.gaze import AIMS, FIRST_PATCH, HALVES, THIRDS, Gaze
+from vlm_demo.training.ocr_marks import MARK, Piece, marks
 from vlm_demo.training.patches import Places
 from vlm_demo.training.source import Source
 
@@ -75,7 +75,7 @@ class Packer:
         in two), one in eight follows another as the second turn of a chat, and so do those made to follow.
 
         Args:
-            read: the OCR text in the pieces that the prompt stage is given (`places.marked`); None = no OCR.
+            read: the OCR text in the pieces that `ocr_marks.marked` makes; None = no OCR.
             places: where the picture's things are; None = there is no picture.
         """
         prefix = [self.bos, self.user] + [self.image] * self.image_tokens

@@ -17,11 +17,11 @@ import torch
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from vlm_demo.stages.places import MARK
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 from vlm_demo.synthetic.areas import AREAS
 from vlm_demo.synthetic.questions import ask
 from vlm_demo.synthetic.world import COLOURS, NOUNS, TRAITS
+from vlm_demo.training.ocr_marks import MARK
 
 VOCABULARY = 3072
 SPACE = "Ġ"  # how a byte-level BPE writes a space
@@ -99,7 +99,7 @@ def _twinned(letters: list[str], merges: list[tuple[str, str]]) -> tuple[dict[st
 
 
 def with_marks(tokenizer: PreTrainedTokenizerFast, patches: int) -> PreTrainedTokenizerFast:
-    """The tokenizer with a mark for each of so many patches (`stages/places.py`) behind all its tokens."""
+    """The tokenizer with a mark for each of so many patches (`training/ocr_marks.py`) behind all its tokens."""
     tokenizer.add_tokens([AddedToken(MARK.format(patch), special=True, normalized=False) for patch in range(patches)])
     return tokenizer
 

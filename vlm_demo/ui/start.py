@@ -37,14 +37,14 @@ def page(
         VlmDemoError: the model cannot be loaded; the sentence says why.
     """
     from vlm_demo import Pipeline
-    from vlm_demo.stages import ocr
+    from vlm_demo.stages import tesseract
 
     def load(name: str, precision: str, progress: Progress | None = None) -> Pipeline:
         allowed = trust if name == model else NONE
         return Pipeline.from_pretrained(name, quantize=precision, device=device, progress=progress, trust=allowed)
 
     service = Service(load(model, quantize, progress), load, model, quantize)
-    missing = ocr.available()
+    missing = tesseract.available()
     return layout.build(service, examples(with_ocr=missing is None), missing)
 
 

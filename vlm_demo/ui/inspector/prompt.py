@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from html import escape
 
 from vlm_demo.contracts import Prompt, Segment
@@ -21,24 +20,18 @@ ORIGINS = {
 }
 
 
-MARK = re.compile(r"<\|at(\d+)\|>")
-MARKED = "A mark such as {} says in which patch of the picture, counted from 0 row by row, the text behind it stands. "
-
-
 def draw(exchange: Exchange | None) -> str:
     """All runs in their order, each with its tokens on demand, and a legend of the origins that occur."""
     if not exchange or not exchange.answer:
         return NOTHING.format("Here stands exactly what the language model is given, token by token.")
     given = exchange.answer.prompt
     runs = "".join(_run(given, segment) for segment in given.segments)
-    mark = next((found[0] for piece in given.pieces if (found := MARK.fullmatch(piece))), None)
-    marked = MARKED.format(f"<code>{escape(mark)}</code>") if mark else ""
     texts = len(given.ids) - given.image_tokens
     present = {segment.kind for segment in given.segments}
     legend = "".join(f'<span class="key {kind}">{name}</span>' for kind, name in ORIGINS.items() if kind in present)
     return (
         f'<p class="muted">{len(given.ids)} tokens = {given.image_tokens} image + {texts} text, in this order. '
-        f'{marked}Press a number of tokens to see them one by one.</p><p class="muted legend">{legend}</p>'
+        f'Press a number of tokens to see them one by one.</p><p class="muted legend">{legend}</p>'
         f'<div class="prompt" role="list">{runs}</div>{folded("The filled template as text", given.text)}'
     )
 

@@ -1,0 +1,129 @@
+"""OCR layout: the words of a reading by where they stand: lines, the parts of a line, labels that run upwards.
+
+Knows boxes and texts of words; neither pictures nor Tesseract.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vlm_demo.contracts import OcrResult, OcrWord
+
+GAP = 0.7  # of the height of a line's letters: a wider space, or step back, begins a new part of it
+DRAWN = set("©®°@¢§|()[]{}<>«»~^_=*•·")  # what OCR takes icons, boxes and lines for, if nothing else is in the word
+RINGS = ("O", "Q")  # and radio buttons and magnifying glasses
+SURE = 85.0  # confidence from which a word is hardly ever wrong
+LIKELY = 55.0  # and from which one that runs upwards is taken in a row of such labels
+SIDE_BY_SIDE = 0.5  # of the shorter of two labels that run upwards stands beside the other
+
+Line = Sequence[OcrWord]
+
+
+def lines(result: OcrResult) -> list[list[OcrWord]]:
+    """The words of a reading, line by line."""
+    words = iter(result.words)
+    return [[next(words) for _ in line.split()] for line in result.text.split("\n")]
+
+
+def parts(line: Line) -> list[list[OcrWord]]:
+    """A line cut where its words stand wide apart: columns, cells, the labels of an axis; and around what was an icon
+    and no word, so that a button's or a radio button's label is a part."""
+    found: list[list[OcrWord]] = []
+    widest = GAP * max((_thickness(word) for word in line), default=0)
+    for word in line:
+        if not found or not _together(found[-1][-1], word, widest):
+            found.append([])
+        found[-1].append(word)
+    return found
+
+
+def _icon(word: OcrWord) -> bool:
+    return word.text in RINGS or set(word.text) <= DRAWN
+
+
+def _together(one: OcrWord, other: OcrWord, widest: float) -> bool:
+    """Whether the second word goes on where the first one ends; of a label that runs upwards it stands above it. An
+    icon goes on with nothing but icons."""
+    if _icon(one) != _icon(other):
+        return False
+    if upward(one) or upward(other):
+        return 2 * abs(one.box[0] - other.box[0]) < other.box[2] - other.box[0]
+    return abs(other.box[0] - one.box[2]) <= widest
+
+
+def upward(word: OcrWord) -> bool:
+    """Whether a word runs upwards or downwards; one letter alone does not tell."""
+    x0, y0, x1, y1 = word.box
+    return len(word.text) > 1 and y1 - y0 > 1.5 * (x1 - x0)
+
+
+def _thickness(word: OcrWord) -> int:
+    """The height of its letters, which is the width of a word that runs upwards."""
+    x0, y0, x1, y1 = word.box
+    return x1 - x0 if upward(word) else y1 - y0
+
+
+def in_rows(labels: Sequence[list[OcrWord]]) -> list[list[OcrWord]]:
+    """Labels that run upwards as lines: those side by side are one, from the left."""
+    rows: list[list[list[OcrWord]]] = []
+    for label in sorted(labels, key=lambda label: around(label)[1]):
+        top, bottom = around(label)[1::2]
+        for row in rows:
+            first, last = around([word for own in row for word in own])[1::2]
+            if min(bottom, last) - max(top, first) > SIDE_BY_SIDE * min(bottom - top, last - first):
+                row.append(label)
+                break
+        else:
+            rows.append([label])
+    return [[word for label in sorted(row, key=lambda label: label[0].box[0]) for word in label] for row in rows]
+
+
+def around(words: Line) -> tuple[int, int, int, int]:
+    """The box around words."""
+    left, top, right, bottom = zip(*(word.box for word in words), strict=True)
+    return min(left), min(top), max(right), max(bottom)
+
+
+def with_upward(level: Sequence[Line], labels: Sequence[list[OcrWord]]) -> list[list[OcrWord]]:
+    """Level lines, and behind them the words that run upwards, such as a chart's axis has.
+
+    Args:
+        level: the lines of the picture.
+        labels: the parts of the lines that were read in the picture turned by a quarter, with boxes in the picture as
+            it is. Those are taken that neither stand where level words do nor are likely to be letters seen in shapes.
+    """
+    firm = [word for line in level for word in line if word.confidence >= SURE or len(word.text) > 3]
+    there = [label for label in labels if all(_may_be(word) for word in label) and not _hidden(label, firm)]
+    kept = [label for label in there if _sure(label) or sum(_lined_up(label, other) for other in there) > 2]
+    left = [[word for word in line if not _hidden([word], _outdoing(word, kept, word in firm))] for line in level]
+    return [line for line in left if line] + in_rows(kept)
+
+
+def _outdoing(word: OcrWord, labels: list[list[OcrWord]], sure: bool) -> list[OcrWord]:
+    """The words of labels that a level one must give way to: all if it is not ``sure``, or else longer ones."""
+    return [own for label in labels for own in label if not sure or len(own.text) > len(word.text)]
+
+
+def _may_be(word: OcrWord) -> bool:
+    return word.confidence >= LIKELY and any(letter.isalnum() for letter in word.text)
+
+
+def _sure(label: list[OcrWord]) -> bool:
+    return min(word.confidence for word in label) >= SURE and sum(len(word.text) for word in label) > 2
+
+
+def _lined_up(label: list[OcrWord], other: list[OcrWord]) -> bool:
+    """Whether the labels begin or end at the same height, as those of an axis do (or are the same)."""
+    (x0, top, x1, bottom), (_, other_top, _, other_bottom) = around(label), around(other)
+    return min(abs(top - other_top), abs(bottom - other_bottom)) <= 0.35 * (x1 - x0)
+
+
+def _hidden(words: list[OcrWord], others: list[OcrWord]) -> bool:
+    """Whether a good part of the words lies on others."""
+    x0, y0, x1, y1 = around(words)
+    for other in others:
+        across = min(x1, other.box[2]) - max(x0, other.box[0])
+        down = min(y1, other.box[3]) - max(y0, other.box[1])
+        if across > 0 and down > 0 and across * down > 0.3 * (x1 - x0) * (y1 - y0):
+            return True
+    return False

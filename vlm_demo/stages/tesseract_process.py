@@ -1,0 +1,57 @@
+"""Tesseract process: a picture's file → its hOCR beside it, by pytesseract, in a process that can be ended at once.
+
+`tesseract.py` starts this file by its path and tells it all. It imports nothing of this package, whose own imports take
+seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+DONE, MISSING, FAILED = 0, 3, 4  # exit statuses
+HOCR = ".hocr"
+
+
+def main(program: str, language: str, config: str, seconds: str, picture: str) -> int:
+    """Write the hOCR of ``picture`` into the same folder, under its name and `HOCR`; returns the exit status.
+
+    Args:
+        program: what pytesseract starts, a name on the PATH or a path.
+        language, config: as pytesseract takes them.
+        seconds: after so many it gives up.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # pytesseract writes its own files where tempfile says; this process has no other use for it.
+    tempfile.tempdir = str(Path(picture).parent)
+    # It imports both where they are installed, which takes three times as long as all the rest, and needs neither.
+    sys.modules.update({"numpy": None, "pandas": None})  # type: ignore[dict-item]
+    import pytesseract
+
+    pytesseract.pytesseract.tesseract_cmd = program
+    try:
+        hocr = pytesseract.image_to_pdf_or_hocr(
+            picture, lang=language, config=config, extension="hocr", timeout=float(seconds)
+        )
+    except pytesseract.TesseractNotFoundError:
+        return MISSING
+    except (OSError, RuntimeError):  # it does not start, or it ends with an error; or there is no space for its files
+        return FAILED
+    Path(picture + HOCR).write_bytes(hocr)
+    return DONE
+
+
+def _end_with_parent() -> None:
+    """Wait for the end of the pipe that the parent holds, then end, with Tesseract, however the parent ended."""
+    os.read(0, 1)
+    if hasattr(os, "killpg"):
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+    os._exit(FAILED)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
