@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from vlm_demo.explain.heatmap import Trace
 
+CUT = "The model began to repeat itself, so the answer was cut there."
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 
 
@@ -47,6 +48,8 @@ class Answer:
         timings, memory: measured.
         model: the model's name.
         stopped: the person stopped it before its end.
+        cut: how many tokens the model wrote behind ``tokens`` that were cut off, because it had begun to repeat itself
+            without end; ``CUT`` says so. They are nowhere in this answer.
         trace: the attention rows that heatmaps are made of; None where the model gives none.
     """
 
@@ -60,6 +63,7 @@ class Answer:
     memory: Memory
     model: str
     stopped: bool = False
+    cut: int = 0
     ocrs: tuple[OcrResult, ...] = ()
     trace: Trace | None = field(default=None, repr=False)
 
@@ -201,6 +205,13 @@ class Writing:
         self.text += fresh
         self.tokens.append(Token(fresh, id_, probability))
         return self.tokens[-1]
+
+    def keep(self, count: int) -> int:
+        """Forget all tokens but the first ``count``; returns how many that were."""
+        cut = len(self.ids) - count
+        self.ids, self.tokens = self.ids[:count], self.tokens[:count]
+        self.text = "".join(token.text for token in self.tokens)
+        return cut
 
     def finish(self) -> None:
         """No more tokens: what hung in the middle of a character belongs to the last one."""

@@ -41,7 +41,7 @@ from vlm_demo.explain.judging import Judge
 from vlm_demo.explain.rereading import Rereading
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
-from vlm_demo.stages import ocr, places
+from vlm_demo.stages import ocr, places, repetition
 from vlm_demo.stages.bridge import Bridge
 from vlm_demo.stages.encoder import Encoder
 from vlm_demo.stages.guard import Cancelled, Guard, check
@@ -73,6 +73,7 @@ class _Work:
     shown: tuple[View, ...] = ()  # the pictures that ``ocrs`` are of
     rows: list[tuple[np.ndarray | None, ...] | None] = field(default_factory=list)
     closing: tap.Rows | None = None
+    cut: int = 0
     views: tuple[View, ...] = field(init=False)
     prompt: Prompt = field(init=False)
     image_tokens: ImageTokens = field(init=False)
@@ -88,7 +89,8 @@ class Pipeline:
 
     A chat goes on by handing over what was said before, oldest first. What was computed of pictures and prompts is
     remembered by their content, in ``remembered``, up to its budget of bytes: who asks about the same picture again
-    gets the same answer, sooner::
+    gets the same answer, sooner. An answer whose end only repeats is cut there, unless ``cuts_repetition`` is turned
+    off (to time a model of random weights)::
 
         from vlm_demo import Pipeline, Turn
 
@@ -102,6 +104,7 @@ class Pipeline:
         self.name, self.family, self.precision = loaded.name, family.name, loaded.precision
         self.folder = loaded.folder
         self.device, self.model = loaded.device, loaded.model
+        self.cuts_repetition = True
         self.tokenizer, self.image_processor = loaded.tokenizer, loaded.image_processor
         self.can_answer, self.can_score = family.writes, family.matcher is not None
         budget = budget_for(quantization.memory_of(loaded.model).parameter_bytes) if remember is None else remember
@@ -232,7 +235,8 @@ class Pipeline:
             cancelled: asked between layers and tokens.
         Yields:
             StageEvents (view, ocr if asked for, prompt, encoder, bridge, prefill), TokenEvents, the StageEvent decode,
-            and the Answer.
+            and the Answer. Where the model began to repeat itself, the Answer is shorter than the last TokenEvent's
+            text; the Answer counts.
         Raises:
             BadImage, BadQuestion, OcrUnavailable: one sentence for the person.
             UnsupportedModel: the model compares pictures with texts and writes nothing.
@@ -260,6 +264,11 @@ class Pipeline:
             while step:
                 work.rows.append(_halved(step.rows))
                 yield TokenEvent(writing.add(step.id, step.probability), writing.text)
+                if self.cuts_repetition and (period := repetition.period(writing.ids)):
+                    texts = [token.text for token in writing.tokens]
+                    work.cut = writing.keep(repetition.kept(writing.ids, texts, period))
+                    del work.rows[len(writing.ids) :]
+                    break
                 began = time.perf_counter()
                 step = self._next(generation, work)
                 decode += time.perf_counter() - began
@@ -268,7 +277,8 @@ class Pipeline:
         finally:
             generation.close()
         writing.finish()
-        yield work.done("decode", time.perf_counter() - decode, f"{len(writing.tokens)} tokens")
+        written = f"{len(writing.tokens) + work.cut} tokens" + (f", {work.cut} of them cut off" if work.cut else "")
+        yield work.done("decode", time.perf_counter() - decode, written)
         yield self._answer(work, writing, stopped)
 
     def explain(
@@ -531,6 +541,7 @@ class Pipeline:
             memory=self.memory(),
             model=self.name,
             stopped=stopped,
+            cut=work.cut,
             trace=self._trace(work),
         )
 

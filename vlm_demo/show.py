@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlm_demo.answer import CUT
 from vlm_demo.errors import VlmDemoError
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def show(
     """
     if not printed and not as_json:
         print(_printable(answer.text))
-    notes = [note for view in answer.views for note in view.notes]
+    notes = [CUT] * bool(answer.cut) + [note for view in answer.views for note in view.notes]
     word = word or content_word([word.text for word in answer.words])
     files: list[Path] = []
     problem: VlmDemoError | None = None
@@ -102,6 +103,7 @@ def _as_json(answer: Answer, word: str | None, files: list[Path], notes: list[st
     return {
         "text": answer.text,
         "stopped": answer.stopped,
+        "cut": answer.cut,
         "model": answer.model,
         "tokens": [dataclasses.asdict(token) for token in answer.tokens],
         "prompt": {"text": answer.prompt.text, "image_tokens": answer.prompt.image_tokens},

@@ -143,3 +143,11 @@ def test_an_answer_about_a_picture_outside_the_models_world_is_never_said_to_res
         exchange.outside = ("Outside.", "")
         shown[level] = "badge" in chat.conversation(Session([exchange]), [])
     assert shown == {"grounded": False, "not visible": True}
+
+
+def test_an_answer_that_was_cut_says_so_in_one_sentence(picture):
+    exchange = answered(picture)
+    assert "repeat itself" not in chat.conversation(Session([exchange]), [])
+    exchange.answer = replace(exchange.answer, cut=30)
+    drawn = chat.conversation(Session([exchange]), [])
+    assert drawn.count("The model began to repeat itself, so the answer was cut there.") == 1

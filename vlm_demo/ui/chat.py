@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from vlm_demo.answer import CUT
 from vlm_demo.ui.exchange import Exchange
 from vlm_demo.ui.session import Session
 
@@ -129,7 +130,7 @@ def _answered(session: Session, exchange: Exchange, index: int) -> str:
     if exchange.state == "failed":
         return f'<div class="answer"><p class="problem" role="alert">{escape(exchange.problem)}</p></div>'
     words = _words(session, exchange, index) if exchange.answer else escape(exchange.said)
-    below = _truth(exchange) + _outside(exchange) + _notes(exchange)
+    below = _cut(exchange) + _truth(exchange) + _outside(exchange) + _notes(exchange)
     return f'<div class="answer"><p class="words">{words}</p>{below}</div>'
 
 
@@ -194,6 +195,10 @@ def badge(grounding: Grounding) -> str:
 
 def _opens(tab: str, text: str) -> str:
     return f'<button type="button" class="link" data-act="open" data-tab="{tab}">{escape(text)}</button>'
+
+
+def _cut(exchange: Exchange) -> str:
+    return f'<p class="truth">{CUT}</p>' if exchange.answer and exchange.answer.cut else ""
 
 
 def _outside(exchange: Exchange) -> str:
