@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from vlm_demo.contracts import Memory, OcrResult, Prompt, Timings, Token, View, Word
+from vlm_demo.contracts import Memory, OcrResult, Prompt, Timings, Token, Turn, View, Word
 from vlm_demo.errors import VlmDemoError, WordNotInAnswer
 
 if TYPE_CHECKING:
@@ -33,6 +33,16 @@ class Shares:
     first: float
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What the prompt was made of beside the pictures and the text that was read in them, so that it can be made again
+    of other text. ``history`` holds None in place of each picture."""
+
+    question: str
+    evidence_only: bool = False
+    history: tuple[Turn, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Answer:
     """One answer.
@@ -51,6 +61,7 @@ class Answer:
         cut: how many tokens the model wrote behind ``tokens`` that were cut off, because it had begun to repeat itself
             without end; ``CUT`` says so. They are nowhere in this answer.
         trace: the attention rows that heatmaps are made of; None where the model gives none.
+        asked: what ``prompt`` was made of; None in an answer that no pipeline gave.
     """
 
     text: str
@@ -66,6 +77,7 @@ class Answer:
     cut: int = 0
     ocrs: tuple[OcrResult, ...] = ()
     trace: Trace | None = field(default=None, repr=False)
+    asked: Asked | None = field(default=None, repr=False)
 
     @property
     def view(self) -> View:

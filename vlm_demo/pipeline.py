@@ -17,7 +17,7 @@ from typing import Any, SupportsIndex, cast
 import numpy as np
 import torch
 
-from vlm_demo.answer import Answer, Writing, words_of
+from vlm_demo.answer import Answer, Asked, Writing, words_of
 from vlm_demo.contracts import (
     BridgeNote,
     ImageTokens,
@@ -70,7 +70,6 @@ class _Work:
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
     ocrs: tuple[OcrResult, ...] = ()
-    shown: tuple[View, ...] = ()  # the pictures that ``ocrs`` are of
     rows: list[tuple[np.ndarray | None, ...] | None] = field(default_factory=list)
     closing: tap.Rows | None = None
     cut: int = 0
@@ -137,7 +136,7 @@ class Pipeline:
         self._pictures = Pictures(self.encoder, getattr(self, "bridge", None), self.remembered)
         self._judge = Judge(family, guard, self.scorer) if self.can_score else None
         if self.can_answer and not family.as_a_whole:
-            self._again = Rereading(family, guard, self.view, self._pictures, self.llm, self._judge)
+            self._again = Rereading(family, guard, self.view, self._pictures, self.llm, self._judge, self._prompted)
         self._family = family
         self._settings = read_settings(loaded.folder)
         self._calibration = read_calibration(loaded.folder)
@@ -370,12 +369,13 @@ class Pipeline:
         return methods.offered(answer, self._again)
 
     def evidence(self, answer: Answer) -> Evidence:
-        """What speaks for an answer with at least one word resting on the picture: one more batched pass."""
+        """What speaks for an answer with at least one word resting on the picture, or on text that was read in it: a
+        batched pass and one to three more."""
         self._require_stages()
         return gather(answer, self._again)
 
     def grounding(self, answer: Answer, *, cancelled: Callable[[], bool] | None = None) -> Grounding:
-        """Whether an answer rests on the picture: a badge, its score, and why.
+        """Whether an answer rests on the picture, or on text that was read in it: a badge, its score, and why.
 
         Raises:
             VlmDemoError: no attention was recorded.
@@ -481,21 +481,15 @@ class Pipeline:
         if work.ocr:
             began = time.perf_counter()
             # The question's own pictures; in a follow-up without any, the earlier ones.
-            work.shown = work.views[len(earlier) :] or work.views
-            work.ocrs = tuple(ocr.read(view.image, work.cancelled) for view in work.shown)
+            shown = work.views[len(earlier) :] or work.views
+            work.ocrs = tuple(ocr.read(view.image, work.cancelled) for view in shown)
             count = sum(len(result.words) for result in work.ocrs)
             yield work.done("ocr", began, f"{count} word{'s' * (count != 1)}")
 
         check(work.cancelled)
         began = time.perf_counter()
-        given = [self._family.placeholders(view) for view in work.views]
-        work.prompt = self.prompt(
-            work.question,
-            given,
-            ocr_text=places.told(work.ocrs, work.shown, self._marks),
-            evidence_only=work.evidence_only,
-            history=work.history,
-        )
+        asked = Asked(work.question, work.evidence_only, work.history)
+        work.prompt = self._prompted(asked, work.views, work.ocrs)
         pieces = self.tokenizer.convert_ids_to_tokens(list(work.prompt.ids))
         work.prompt = replace(work.prompt, pieces=tuple(piece or "" for piece in pieces))
         texts = len(work.prompt.ids) - work.prompt.image_tokens
@@ -516,6 +510,16 @@ class Pipeline:
         tokens = _times([f"{count}×{width}" for count in work.image_tokens.counts])
         known_of = _from_memory(known, len(patches))
         yield work.done("bridge", began, f"{features} → {tokens}, {self.note.text}{known_of}")
+
+    def _prompted(self, asked: Asked, views: Sequence[View], ocrs: Sequence[OcrResult]) -> Prompt:
+        """The prompt for a question; what was read is of the last ones of its pictures."""
+        return self.prompt(
+            asked.question,
+            [self._family.placeholders(view) for view in views],
+            ocr_text=places.told(ocrs, views[len(views) - len(ocrs) :], self._marks),
+            evidence_only=asked.evidence_only,
+            history=asked.history,
+        )
 
     def _prefilled(self, step: Step | None) -> str:
         """What a memory has done for the prompt that this first step has read, in words."""
@@ -543,6 +547,11 @@ class Pipeline:
             stopped=stopped,
             cut=work.cut,
             trace=self._trace(work),
+            asked=Asked(
+                work.question,
+                work.evidence_only,
+                tuple(replace(turn, images=(None,) * len(turn.images)) for turn in work.history),
+            ),
         )
 
     def _trace(self, work: _Work) -> Trace | None:

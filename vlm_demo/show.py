@@ -15,15 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from vlm_demo.answer import CUT
 from vlm_demo.errors import VlmDemoError
+from vlm_demo.words import FUNCTION_WORDS
 
 if TYPE_CHECKING:
     from vlm_demo.answer import Answer
-
-# Words that point at nothing in a picture; a heatmap is drawn for the first word that is none of them.
-FUNCTION_WORDS = frozenset(
-    "a an the this that these those there here it its is are was were be has have and or but not no yes unknown "
-    "in on at of to from by with as one i we you they he she".split()
-)
 
 
 def follow(stream: Any, live: bool) -> Answer:
