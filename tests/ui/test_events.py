@@ -242,3 +242,21 @@ def test_what_was_cut_of_an_answer_is_neither_shown_nor_sent_again(page, picture
     assert "again again" not in text_of(state["chat"]) and "began to repeat itself" in text_of(state["chat"])
     run(events, ask(events, "And now?"))
     assert [turn.answer for turn in pipe.requests[1]["history"]] == ["a star"]
+
+
+def test_the_notice_about_a_strange_picture_stands_under_every_turn_about_it(page, tmp_path):
+    def upload(name, colour):
+        path = tmp_path / name / "upload.png"
+        path.parent.mkdir()
+        Image.new("RGB", (50, 50), colour).save(path)
+        return path
+
+    events = page()
+    for text, *files in (("One?", upload("strange", (1, 2, 3))), ("Two?",), ("Three?",)):
+        state = run(events, ask(events, text, *files))
+    assert state["chat"].count('class="outside"') == 3
+    state = run(events, ask(events, "Four?", upload("known", "white")))
+    assert state["chat"].count('class="outside"') == 3  # of its own picture it is not said
+    state = run(events, ask(events, "Five?"))
+    assert [bool(own.outside) for own in events.sessions.of("a").exchanges] == [True, True, True, False, False]
+    assert state["chat"].count('class="outside"') == 3
