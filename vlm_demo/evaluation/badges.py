@@ -151,7 +151,8 @@ class Badges:
         lines.append(f"green minus the others: {gap}")
         wide = max(map(len, ("overall", *self.kinds)))
         lines += ["", f"{'kind':<{wide}}  {'green of the right answers':<34}  right of the green answers"]
-        for kind, green in [*sorted(self.kinds.items()), ("overall", self.overall)]:
+        shown = [(kind, own) for kind, own in sorted(self.kinds.items()) if own.of_right.n or own.right.n]
+        for kind, green in [*shown, ("overall", self.overall)]:
             lines.append(f"{kind:<{wide}}  {_counted(green.of_right):<34}  {_counted(green.right)}")
         lines.append("")
         if self.error is not None:
