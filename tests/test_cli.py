@@ -65,6 +65,7 @@ class Scripted:
             memory=Memory(1000, 2000),
             model="llava",
             stopped=False,
+            cut=0,
             heatmap=heatmap,
         )
 

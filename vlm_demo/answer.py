@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from vlm_demo.contracts import Memory, OcrResult, Prompt, Timings, Token, View, Word
+from vlm_demo.contracts import Memory, OcrResult, Prompt, Timings, Token, Turn, View, Word
 from vlm_demo.errors import VlmDemoError, WordNotInAnswer
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from vlm_demo.explain.heatmap import Trace
 
+CUT = "The model began to repeat itself, so the answer was cut there."
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 
 
@@ -30,6 +31,16 @@ class Shares:
     picture: float
     text: float
     first: float
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the prompt was made of beside the pictures and the text that was read in them, so that it can be made again
+    of other text. ``history`` holds None in place of each picture."""
+
+    question: str
+    evidence_only: bool = False
+    history: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +58,10 @@ class Answer:
         timings, memory: measured.
         model: the model's name.
         stopped: the person stopped it before its end.
+        cut: how many tokens the model wrote behind ``tokens`` that were cut off, because it had begun to repeat itself
+            without end; ``CUT`` says so. They are nowhere in this answer.
         trace: the attention rows that heatmaps are made of; None where the model gives none.
+        asked: what ``prompt`` was made of; None in an answer that no pipeline gave.
     """
 
     text: str
@@ -60,8 +74,10 @@ class Answer:
     memory: Memory
     model: str
     stopped: bool = False
+    cut: int = 0
     ocrs: tuple[OcrResult, ...] = ()
     trace: Trace | None = field(default=None, repr=False)
+    asked: Asked | None = field(default=None, repr=False)
 
     @property
     def view(self) -> View:
@@ -201,6 +217,13 @@ class Writing:
         self.text += fresh
         self.tokens.append(Token(fresh, id_, probability))
         return self.tokens[-1]
+
+    def keep(self, count: int) -> int:
+        """Forget all tokens but the first ``count``; returns how many that were."""
+        cut = len(self.ids) - count
+        self.ids, self.tokens = self.ids[:count], self.tokens[:count]
+        self.text = "".join(token.text for token in self.tokens)
+        return cut
 
     def finish(self) -> None:
         """No more tokens: what hung in the middle of a character belongs to the last one."""

@@ -17,7 +17,7 @@ from typing import Any, SupportsIndex, cast
 import numpy as np
 import torch
 
-from vlm_demo.answer import Answer, Writing, words_of
+from vlm_demo.answer import Answer, Asked, Writing, words_of
 from vlm_demo.contracts import (
     BridgeNote,
     ImageTokens,
@@ -41,7 +41,7 @@ from vlm_demo.explain.judging import Judge
 from vlm_demo.explain.rereading import Rereading
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
-from vlm_demo.stages import ocr
+from vlm_demo.stages import ocr, repetition
 from vlm_demo.stages.bridge import Bridge
 from vlm_demo.stages.encoder import Encoder
 from vlm_demo.stages.guard import Cancelled, Guard, check
@@ -72,6 +72,7 @@ class _Work:
     ocrs: tuple[OcrResult, ...] = ()
     rows: list[tuple[np.ndarray | None, ...] | None] = field(default_factory=list)
     closing: tap.Rows | None = None
+    cut: int = 0
     views: tuple[View, ...] = field(init=False)
     prompt: Prompt = field(init=False)
     image_tokens: ImageTokens = field(init=False)
@@ -87,7 +88,8 @@ class Pipeline:
 
     A chat goes on by handing over what was said before, oldest first. What was computed of pictures and prompts is
     remembered by their content, in ``remembered``, up to its budget of bytes: who asks about the same picture again
-    gets the same answer, sooner::
+    gets the same answer, sooner. An answer whose end only repeats is cut there, unless ``cuts_repetition`` is turned
+    off (to time a model of random weights)::
 
         from vlm_demo import Pipeline, Turn
 
@@ -101,6 +103,7 @@ class Pipeline:
         self.name, self.family, self.precision = loaded.name, family.name, loaded.precision
         self.folder = loaded.folder
         self.device, self.model = loaded.device, loaded.model
+        self.cuts_repetition = True
         self.tokenizer, self.image_processor = loaded.tokenizer, loaded.image_processor
         self.can_answer, self.can_score = family.writes, family.matcher is not None
         budget = budget_for(quantization.memory_of(loaded.model).parameter_bytes) if remember is None else remember
@@ -132,7 +135,7 @@ class Pipeline:
         self._pictures = Pictures(self.encoder, getattr(self, "bridge", None), self.remembered)
         self._judge = Judge(family, guard, self.scorer) if self.can_score else None
         if self.can_answer and not family.as_a_whole:
-            self._again = Rereading(family, guard, self.view, self._pictures, self.llm, self._judge)
+            self._again = Rereading(family, guard, self.view, self._pictures, self.llm, self._judge, self._prompted)
         self._family = family
         self._settings = read_settings(loaded.folder)
         self._calibration = read_calibration(loaded.folder)
@@ -230,7 +233,8 @@ class Pipeline:
             cancelled: asked between layers and tokens.
         Yields:
             StageEvents (view, ocr if asked for, prompt, encoder, bridge, prefill), TokenEvents, the StageEvent decode,
-            and the Answer.
+            and the Answer. Where the model began to repeat itself, the Answer is shorter than the last TokenEvent's
+            text; the Answer counts.
         Raises:
             BadImage, BadQuestion, OcrUnavailable: one sentence for the person.
             UnsupportedModel: the model compares pictures with texts and writes nothing.
@@ -258,6 +262,11 @@ class Pipeline:
             while step:
                 work.rows.append(_halved(step.rows))
                 yield TokenEvent(writing.add(step.id, step.probability), writing.text)
+                if self.cuts_repetition and (period := repetition.period(writing.ids)):
+                    texts = [token.text for token in writing.tokens]
+                    work.cut = writing.keep(repetition.kept(writing.ids, texts, period))
+                    del work.rows[len(writing.ids) :]
+                    break
                 began = time.perf_counter()
                 step = self._next(generation, work)
                 decode += time.perf_counter() - began
@@ -266,7 +275,8 @@ class Pipeline:
         finally:
             generation.close()
         writing.finish()
-        yield work.done("decode", time.perf_counter() - decode, f"{len(writing.tokens)} tokens")
+        written = f"{len(writing.tokens) + work.cut} tokens" + (f", {work.cut} of them cut off" if work.cut else "")
+        yield work.done("decode", time.perf_counter() - decode, written)
         yield self._answer(work, writing, stopped)
 
     def explain(
@@ -358,12 +368,13 @@ class Pipeline:
         return methods.offered(answer, self._again)
 
     def evidence(self, answer: Answer) -> Evidence:
-        """What speaks for an answer with at least one word resting on the picture: one more batched pass."""
+        """What speaks for an answer with at least one word resting on the picture, or on text that was read in it: a
+        batched pass and one to three more."""
         self._require_stages()
         return gather(answer, self._again)
 
     def grounding(self, answer: Answer, *, cancelled: Callable[[], bool] | None = None) -> Grounding:
-        """Whether an answer rests on the picture: a badge, its score, and why.
+        """Whether an answer rests on the picture, or on text that was read in it: a badge, its score, and why.
 
         Raises:
             VlmDemoError: no attention was recorded.
@@ -476,15 +487,8 @@ class Pipeline:
 
         check(work.cancelled)
         began = time.perf_counter()
-        given = [self._family.placeholders(view) for view in work.views]
-        read = ocr.merged(work.ocrs)
-        work.prompt = self.prompt(
-            work.question,
-            given,
-            ocr_text=read.text if read else "",
-            evidence_only=work.evidence_only,
-            history=work.history,
-        )
+        asked = Asked(work.question, work.evidence_only, work.history)
+        work.prompt = self._prompted(asked, work.views, work.ocrs)
         pieces = self.tokenizer.convert_ids_to_tokens(list(work.prompt.ids))
         work.prompt = replace(work.prompt, pieces=tuple(piece or "" for piece in pieces))
         texts = len(work.prompt.ids) - work.prompt.image_tokens
@@ -505,6 +509,17 @@ class Pipeline:
         tokens = _times([f"{count}×{width}" for count in work.image_tokens.counts])
         known_of = _from_memory(known, len(patches))
         yield work.done("bridge", began, f"{features} → {tokens}, {self.note.text}{known_of}")
+
+    def _prompted(self, asked: Asked, views: Sequence[View], ocrs: Sequence[OcrResult]) -> Prompt:
+        """The prompt for a question; what was read is of the last ones of its pictures."""
+        read = ocr.merged(ocrs)
+        return self.prompt(
+            asked.question,
+            [self._family.placeholders(view) for view in views],
+            ocr_text=read.text if read else "",
+            evidence_only=asked.evidence_only,
+            history=asked.history,
+        )
 
     def _prefilled(self, step: Step | None) -> str:
         """What a memory has done for the prompt that this first step has read, in words."""
@@ -530,7 +545,13 @@ class Pipeline:
             memory=self.memory(),
             model=self.name,
             stopped=stopped,
+            cut=work.cut,
             trace=self._trace(work),
+            asked=Asked(
+                work.question,
+                work.evidence_only,
+                tuple(replace(turn, images=(None,) * len(turn.images)) for turn in work.history),
+            ),
         )
 
     def _trace(self, work: _Work) -> Trace | None:

@@ -13,16 +13,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vlm_demo.answer import CUT
 from vlm_demo.errors import VlmDemoError
+from vlm_demo.words import FUNCTION_WORDS
 
 if TYPE_CHECKING:
     from vlm_demo.answer import Answer
-
-# Words that point at nothing in a picture; a heatmap is drawn for the first word that is none of them.
-FUNCTION_WORDS = frozenset(
-    "a an the this that these those there here it its is are was were be has have and or but not no yes unknown "
-    "in on at of to from by with as one i we you they he she".split()
-)
 
 
 def follow(stream: Any, live: bool) -> Answer:
@@ -64,7 +60,7 @@ def show(
     """
     if not printed and not as_json:
         print(_printable(answer.text))
-    notes = [note for view in answer.views for note in view.notes]
+    notes = [CUT] * bool(answer.cut) + [note for view in answer.views for note in view.notes]
     word = word or content_word([word.text for word in answer.words])
     files: list[Path] = []
     problem: VlmDemoError | None = None
@@ -102,6 +98,7 @@ def _as_json(answer: Answer, word: str | None, files: list[Path], notes: list[st
     return {
         "text": answer.text,
         "stopped": answer.stopped,
+        "cut": answer.cut,
         "model": answer.model,
         "tokens": [dataclasses.asdict(token) for token in answer.tokens],
         "prompt": {"text": answer.prompt.text, "image_tokens": answer.prompt.image_tokens},

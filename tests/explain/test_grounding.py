@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,26 +11,53 @@ import torch
 
 from tests.test_answer import answer
 from vlm_demo import Pipeline
+from vlm_demo.answer import Answer
+from vlm_demo.contracts import OcrResult, OcrWord
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.explain import calibration, grounding
-from vlm_demo.explain.calibration import NAMES, Calibration, Evidence
+from vlm_demo.explain.calibration import NAMES, Calibration, Evidence, Limits
+from vlm_demo.explain.rereading import Reread
 
 SURE = Evidence(hot=0.9, elsewhere=0.05, whole=0.95, certain=0.9, share=0.4)
 BLIND = Evidence(hot=0.02, elsewhere=0.02, whole=0.03, certain=0.4, share=0.1)
+SAME = Evidence(hot=0.0, elsewhere=0.0, whole=0.0, certain=0.9, blank=0.001)
+READ = Evidence(hot=0.0, elsewhere=0.0, whole=0.0, certain=0.9, read=1.0, text=0.8, other=0.01)
 
 
 class Planted:
-    """A model whose answer loses 2 nats with ``patch``, and nothing with any other."""
+    """A model whose answer loses 2 nats with ``patch``, ``picture`` nats with a blank picture, ``text`` nats where the
+    word "12.50" is missing in the text that was read, and nothing else."""
 
     judge = None
 
-    def __init__(self, patch: int) -> None:
-        self.patch = patch
+    def __init__(self, patch: int, picture: float = 2.0, text: float = 0.0) -> None:
+        self.patch, self.picture, self.text = patch, picture, text
+        self.asked: list[tuple[list[str], bool]] = []
 
-    def likelihoods(self, said: object, image: int, masks: np.ndarray) -> np.ndarray:
+    def hiding(self, said: object, image: int, masks: np.ndarray) -> Reread:
         self.masks, self.image = masks, image
-        own = np.log([[token.probability for token in said.tokens]])
-        return own - 2.0 * masks[:, [self.patch]]
+        return self._reread(said, 2.0 * masks[:, [self.patch]])
+
+    def retelling(self, said: object, ocrs: Any, blank: bool = False) -> Reread:
+        self.asked.append(([own.text for own in ocrs], blank))
+        gone = bool(said.ocrs) and not any("12.50" in own.text for own in ocrs)
+        return self._reread(said, np.array([[self.picture * blank + self.text * gone]]))
+
+    @staticmethod
+    def _reread(said: object, lost: np.ndarray) -> Reread:
+        logs = np.log([[token.probability for token in said.tokens]]) - lost
+        return Reread(logs, np.exp(logs) > 0.3)
+
+
+def with_text(said: Answer, text: str) -> Answer:
+    words = tuple(OcrWord(word, (0, 0, 9, 9), 90.0) for word in text.split())
+    return replace(said, ocrs=(OcrResult(text, words, 0.1),))
+
+
+def surely(*texts: str) -> Answer:
+    """An answer whose tokens have a probability of 0.9."""
+    said = answer(*texts)
+    return replace(said, tokens=tuple(replace(token, probability=0.9) for token in said.tokens))
 
 
 def test_hiding_what_was_looked_at_takes_the_answer_away() -> None:
@@ -62,10 +90,95 @@ def test_without_attention_nothing_can_be_said() -> None:
         grounding.judge(answer("a", trace=False), None, None)
 
 
+@pytest.mark.parametrize(
+    ("text", "unknown"),
+    [
+        ("Unknown.", True),
+        ("It is unclear", True),
+        ("I can’t read the number.", True),
+        ("It cannot be seen in the picture.", True),
+        ("no", False),
+        ("unknown flower", False),
+        ("a red circle", False),
+    ],
+)
+def test_only_what_says_nothing_says_unknown(text: str, unknown: bool) -> None:
+    assert grounding.says_unknown(answer(text)) == unknown
+
+
+def test_the_picture_is_not_said_to_carry_what_stays_without_it() -> None:
+    """However sure the score is of the answer."""
+    sure = Calibration((0.0,) * len(NAMES), 5.0)
+    for found in (replace(SURE, hot=0.0), replace(SURE, hot=0.05), replace(SURE, hot=0.0, read=1.0, text=0.05)):
+        assert grounding.badge(found, sure).level == "weak"
+    assert grounding.badge(replace(SURE, hot=0.0, turned=True), sure).level == "grounded"
+    assert grounding.badge(SURE, sure).level == "grounded"
+    assert grounding.badge(SURE, Calibration((0.0,) * len(NAMES), -5.0)).level == "weak"
+    none = Limits(picture=0.0, text=0.0)
+    assert grounding.badge(replace(SURE, hot=0.0), replace(sure, limits=none)).level == "weak"
+    assert grounding.badge(replace(SURE, hot=0.3), replace(sure, limits=Limits(picture=0.4))).level == "weak"
+
+
+def test_words_that_were_read_are_what_an_answer_rests_on_if_it_falls_without_them() -> None:
+    said = with_text(answer("12.50"), "TOTAL 12.50\nCASH 12.50")
+    model = Planted(15, picture=0.0, text=2.0)
+    found = grounding.gather(said, model)
+    assert found.text == pytest.approx(1 - np.exp(-2)) and found.other == 0 and found.read == 1
+    assert [asked for asked in model.asked] == [([], True), (["TOTAL\nCASH"], False), (["12.50\n12.50"], False)]
+    told = grounding.judge(said, model, None)
+    assert told.level == "read" and told.quote == "12.50" and told.text_drop == found.text
+    assert [(own.image, own.word.text) for own in told.words] == [(0, "12.50"), (0, "12.50")]
+    assert told.sentence.startswith("The text that was read says “12.50”: without these words 86%")
+    # the same words, and a model that reads the picture itself: they carry nothing
+    told = grounding.judge(said, Planted(0, text=0.0), None)
+    assert told.level == "grounded" and told.text_drop == 0 and "without these words 0%" in told.sentence
+    # neither
+    assert grounding.judge(said, Planted(15, picture=0.0), None).level not in grounding.GREEN
+
+
+def test_of_two_things_that_carry_an_answer_the_one_that_carries_more_is_named() -> None:
+    both = replace(READ, hot=0.7, whole=0.9)
+    assert grounding.badge(both, None).level == "read"
+    assert grounding.badge(replace(both, hot=0.9), None).level == "grounded"
+
+
+def test_what_stays_the_same_without_any_picture_is_not_about_it() -> None:
+    said = surely("Hello", " there")
+    told = grounding.judge(said, Planted(8, picture=0.0), None)
+    assert told.level == "weak"  # a blur over all of it takes something
+    nothing = Planted(0, picture=0.0)
+    nothing.hiding = lambda said, image, masks: Planted._reread(said, np.zeros((len(masks), 1)))
+    told = grounding.judge(said, nothing, None)
+    assert told.level == "not about the picture" and told.sentence.startswith("With a blank picture")
+    likelier = Planted(0, picture=-0.1)  # a blank picture matters, though it makes the answer likelier
+    likelier.hiding = nothing.hiding
+    assert grounding.judge(said, likelier, None).level == "weak"
+    # a quotation that carries the answer is evidence, and so is text that it does not repeat
+    assert grounding.judge(with_text(said, "TOTAL 12.50"), Planted(15, 0.0, 1.0), None).level == "weak"
+    assert grounding.badge(replace(SAME, blank_turned=True), None).level == "weak"
+
+
+def test_a_no_is_judged_by_the_evidence_and_a_blank_picture_is_no_test_of_it() -> None:
+    assert [grounding.says_none(answer(text)) for text in ("No.", "There is no dog", "none", "north", "yes")] == (
+        [True, True, True, False, False]
+    )
+    assert grounding.badge(SURE, None, none=True).level == "grounded"
+    told = grounding.badge(SAME, None, none=True)
+    assert told.level == "weak" and "holds none of anything" in told.sentence
+
+
+def test_a_token_that_turns_is_a_change_however_little_the_whole_falls() -> None:
+    said = surely("a", " red", " circle", " on", " a", " wooden", " table")
+    found = grounding.gather(said, Planted(1))
+    assert found.turned and found.blank_turned and not found.text_turned
+    assert not grounding.gather(answer("circle"), Planted(0)).turned  # whether it was the likeliest is not known
+
+
 def test_uncalibrated_the_score_is_what_falls_away() -> None:
-    assert grounding.badge(SURE, None).level == "grounded" and grounding.badge(BLIND, None).level == "not visible"
+    assert grounding.badge(SURE, None).level == "grounded" and grounding.badge(BLIND, None).level == "weak"
     told = grounding.badge(replace(BLIND, whole=0.5), None)
     assert told.level == "weak" and told.score == 0.5 and "not measured" in told.sentence
+    assert grounding.badge(READ, None).level == "read" and grounding.badge(SAME, None).level == "not about the picture"
     assert grounding.badge(SURE, None, share_known=False).share is None and told.match is None or told.match == 0
 
 
@@ -104,7 +217,8 @@ def test_a_calibration_is_kept_beside_what_else_the_file_holds(tmp_path: Path) -
     assert calibration.read_calibration(tmp_path) is None
     (tmp_path / "vlm_demo.json").write_text('{"heatmap": {"method": "last"}}')
     assert calibration.read_calibration(tmp_path) is None
-    kept = Calibration(tuple(float(i) for i in range(len(NAMES))), 0.5, (0.3, 0.7), 12)
+    limits = Limits(0.2, 0.3, 0.01, 40)
+    kept = Calibration(tuple(float(i) for i in range(len(NAMES))), 0.5, (0.3, 0.7), 12, limits)
     calibration.write_calibration(tmp_path, kept)
     assert calibration.read_calibration(tmp_path) == kept
     assert json.loads((tmp_path / "vlm_demo.json").read_text())["heatmap"] == {"method": "last"}
@@ -113,9 +227,37 @@ def test_a_calibration_is_kept_beside_what_else_the_file_holds(tmp_path: Path) -
         calibration.read_calibration(tmp_path)
 
 
+def test_a_calibration_from_before_text_was_tried_is_read(tmp_path: Path) -> None:
+    old = {"weights": {"hot": 1.0, "read": 2.0}, "bias": 0.5, "thresholds": [0.3, 0.7], "fitted": 12}
+    (tmp_path / "vlm_demo.json").write_text(json.dumps({"grounding": old}))
+    told = calibration.read_calibration(tmp_path)
+    assert dict(zip(NAMES, told.weights, strict=True)) == dict.fromkeys(NAMES, 0.0) | old["weights"]
+    assert told.limits == Limits()
+    # of text it knows nothing: what falls away decides, and nothing is said of how often it is right
+    given = grounding.badge(READ, replace(told, bias=-9.0), quote="12.50")
+    assert given.level == "read" and "not measured" in given.sentence
+    fitted = replace(told, bias=-9.0, limits=replace(told.limits, read=30))
+    assert grounding.badge(READ, fitted).level == "weak"
+
+
+def test_limits_lie_above_what_chance_takes() -> None:
+    rng = np.random.default_rng(0)
+    found = [
+        Evidence(0.5, float(rng.uniform(0, 0.2)), 0.9, 0.9, text=0.5 * (i % 2), other=0.1 * (i % 2) * rng.random())
+        for i in range(200)
+    ]
+    found = [replace(own, blank=0.03 + 0.9 * i / 200) for i, own in enumerate(found)]
+    limits = calibration.fit_limits(found, [True] * 200)
+    assert limits.picture == pytest.approx(0.18, abs=0.02) and limits.text == pytest.approx(0.09, abs=0.01)
+    assert limits.nothing == 0.05 and limits.read == 100
+    assert calibration.fit_limits(found[:5], [True] * 5) == Limits()
+    assert calibration.fit_limits([replace(own, elsewhere=0.0) for own in found], [True] * 200).picture == 0.01
+
+
 def test_the_pipelines_badge(pipe: Pipeline, noise) -> None:
     said = pipe.ask(noise(80, 60), "How many circles are there?", max_new_tokens=4)
     told = pipe.grounding(said)
     assert told.level in grounding.LEVELS and 0 <= told.score <= 1 and told.match is None
     found = pipe.evidence(said)
+    assert 0 < found.blank <= 1 and found.text == found.other == 0 and told.words == ()
     assert found.share == pytest.approx(told.share) and told.drop == found.hot and 0 <= found.whole <= 1

@@ -1,16 +1,19 @@
 """Passes of their own against plain transformers' eager attention, gradients, hidden states and pictures."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import ImageFilter
+from PIL import Image, ImageFilter
 from transformers import Blip2ForConditionalGeneration, IdeficsForVisionText2Text, LlavaForConditionalGeneration
 
 from tests.tiny import tiny_blip2, tiny_idefics, tiny_llava
-from vlm_demo import Pipeline
+from vlm_demo import Pipeline, Turn
+from vlm_demo.answer import Asked
+from vlm_demo.contracts import OcrResult, OcrWord
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain.hiding import BLUR
 from vlm_demo.explain.methods.activation import unexplained
@@ -176,3 +179,41 @@ def test_what_a_family_cannot_offer_is_one_sentence(tmp_path: Path, noise) -> No
     with pytest.raises(VlmDemoError, match="no part of the text"):
         pipe.heatmap(answer, 0, method="activation")
     assert pipe.heatmap(answer, 0, method="rollout").max() == 1
+
+
+def test_other_text_and_blank_pictures_are_those_of_another_prompt_and_another_picture(llava, noise) -> None:
+    pipe, plain, _ = llava
+    read = OcrResult(
+        "TOTAL 12.50\nshop", tuple(OcrWord(w, (0, 0, 9, 9), 90.0) for w in "TOTAL 12.50 shop".split()), 0.1
+    )
+    picture = noise(70, 90)
+    asked = Asked(QUESTION, True, (Turn("What is it?", "a star", (None,)),))
+    said = pipe.ask(
+        [], QUESTION, evidence_only=True, history=[Turn("What is it?", "a star", (picture,))], max_new_tokens=4
+    )
+    assert said.asked == asked
+    said = replace(said, ocrs=(read,), prompt=pipe._prompted(asked, said.views, (read,)))
+    left = replace(read, text="TOTAL\nshop", words=(read.words[0], read.words[2]))
+    mean = Image.new("RGB", picture.size, tuple(picture.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))))
+    for ocrs, blank, text in ((said.ocrs, False, read.text), ((left,), False, left.text), ((), True, "")):
+        prompt = pipe.prompt(QUESTION, [16], ocr_text=text, evidence_only=True, history=asked.history)
+        view = pipe.view(mean) if blank else said.view
+        tokens = [token.id for token in said.tokens]
+        with torch.no_grad():
+            ids = torch.tensor([[*prompt.ids, *tokens]])
+            logits = plain(input_ids=ids, pixel_values=view.pixel_values).logits[0].log_softmax(-1)
+        rows = logits[len(prompt.ids) - 1 : -1]
+        found = pipe._again.retelling(said, ocrs, blank)
+        assert found.logs[0] == pytest.approx(rows[range(len(tokens)), tokens].tolist(), abs=1e-3)
+        assert found.likeliest[0].tolist() == [
+            int(row.argmax()) == token for row, token in zip(rows, tokens, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("make", [tiny_blip2, tiny_idefics])
+def test_every_way_into_the_language_model_can_be_blank(tmp_path: Path, noise, make: Any) -> None:
+    pipe = Pipeline.from_pretrained(make(tmp_path))
+    answer = pipe.ask([noise(60, 60, 1), noise(60, 90, 2)], QUESTION, max_new_tokens=3)
+    own = np.log([token.probability for token in answer.tokens])
+    assert pipe._again.retelling(answer, ()).logs[0] == pytest.approx(own, abs=1e-3)
+    assert abs(pipe._again.retelling(answer, (), blank=True).logs[0] - own).max() > 1e-4

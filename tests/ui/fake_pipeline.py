@@ -52,6 +52,7 @@ class FakeAnswer:
     model: str
     stopped: bool
     trace: Trace
+    cut: int = 0
 
     @property
     def view(self) -> View:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from tests.ui.fake_pipeline import FakePipeline
 from vlm_demo.answer import Shares
 from vlm_demo.contracts import OcrResult, OcrWord, Segment
-from vlm_demo.explain.grounding import Grounding
+from vlm_demo.explain.grounding import LEVELS, Grounding
 from vlm_demo.ui import chat, inspector
 from vlm_demo.ui.exchange import Exchange
 from vlm_demo.ui.session import Session
@@ -119,18 +119,49 @@ def test_the_legend_names_the_origins_that_occur(picture):
 def test_words_are_tinted_by_how_much_of_their_attention_lay_on_the_picture(picture):
     exchange = answered(picture, text="a star")
     exchange.shares = (Shares(0.1, 0.5, 0.4), Shares(0.4, 0.5, 0.1))
+    assert re.findall(r"--look:([\d.]+)", chat.conversation(Session([exchange]), [])) == ["1.00"]  # “a” has none
+    exchange = answered(picture, text="red, star")
+    exchange.shares = (Shares(0.1, 0.5, 0.4), Shares(0.4, 0.5, 0.1))
     assert re.findall(r"--look:([\d.]+)", chat.conversation(Session([exchange]), [])) == ["0.25", "1.00"]
-    exchange.shares = (None, None)
+    exchange = answered(picture, text="The star and a square of the king is yes 2")
+    exchange.shares = (Shares(0.1, 0.5, 0.4),) * 11
+    tinted = re.findall(r"--look:[^>]+>([^<]+)</button>", chat.conversation(Session([exchange]), []))
+    assert tinted == ["star", "square", "king", "yes", "2"]
+    exchange.shares = (None,) * 11
     assert "--look" not in chat.conversation(Session([exchange]), [])
 
 
 def test_an_answer_about_a_picture_outside_the_models_world_is_never_said_to_rest_on_it(picture):
     exchange = answered(picture)
     shown = {}
-    for level in ("grounded", "not visible"):
+    for level in ("grounded", "read", "not visible"):
         exchange.grounding = Grounding(level, 0.9, 0.9, 0.5, None, "Because.")
         exchange.outside = None
         assert "badge" in chat.conversation(Session([exchange]), [])
         exchange.outside = ("Outside.", "")
         shown[level] = "badge" in chat.conversation(Session([exchange]), [])
-    assert shown == {"grounded": False, "not visible": True}
+    assert shown == {"grounded": False, "read": False, "not visible": True}
+
+
+def test_every_badge_has_its_sign_and_its_words(picture):
+    exchange, shown = answered(picture), {}
+    for level in LEVELS:
+        exchange.grounding = Grounding(level, 0.9, 0.9, 0.5, None, "Because.", 0.8, EVIL * (level == "read"))
+        badge = re.search(r'<button[^>]*class="link badge ([^"]+)"[^>]*>(.*?)</button>', chat.badge(exchange.grounding))
+        shown[badge[1]] = re.sub(r"<[^>]+>", "", badge[2])
+    quote = html.escape(EVIL if len(EVIL) <= chat.QUOTED else EVIL[: chat.QUOTED - 1] + "…")
+    assert shown == {
+        "grounded": "● rests on the picture",
+        "read": f"≡ rests on text read: “{quote}”",
+        "weak": "◐ rests weakly",
+        "not-visible": "○ not visible",
+        "not-about-the-picture": "– not about the picture",
+    }
+
+
+def test_an_answer_that_was_cut_says_so_in_one_sentence(picture):
+    exchange = answered(picture)
+    assert "repeat itself" not in chat.conversation(Session([exchange]), [])
+    exchange.answer = replace(exchange.answer, cut=30)
+    drawn = chat.conversation(Session([exchange]), [])
+    assert drawn.count("The model began to repeat itself, so the answer was cut there.") == 1

@@ -226,3 +226,37 @@ def test_stop_takes_a_waiting_question_out_of_the_queue_at_once(page, picture):
     assert events.sessions.of("a").last.state == "stopped"
     state = run(events, ask(events, "Second?"))
     assert "purple star" in text_of(state["chat"])
+
+
+def test_what_was_cut_of_an_answer_is_neither_shown_nor_sent_again(page, picture):
+    class Looping(FakePipeline):
+        def stream(self, *arguments, **options):
+            *events, answer = super().stream(*arguments, **options)
+            whole = dict(vars(answer)) | {"text": "a star", "tokens": answer.tokens[:2], "words": answer.words[:2]}
+            yield from events
+            yield type(answer)(**whole | {"cut": len(answer.tokens) - 2})
+
+    pipe = Looping(answer="a star " + "again " * 40)
+    events = page(pipe)
+    state = run(events, ask(events, "Describe.", picture))
+    assert "again again" not in text_of(state["chat"]) and "began to repeat itself" in text_of(state["chat"])
+    run(events, ask(events, "And now?"))
+    assert [turn.answer for turn in pipe.requests[1]["history"]] == ["a star"]
+
+
+def test_the_notice_about_a_strange_picture_stands_under_every_turn_about_it(page, tmp_path):
+    def upload(name, colour):
+        path = tmp_path / name / "upload.png"
+        path.parent.mkdir()
+        Image.new("RGB", (50, 50), colour).save(path)
+        return path
+
+    events = page()
+    for text, *files in (("One?", upload("strange", (1, 2, 3))), ("Two?",), ("Three?",)):
+        state = run(events, ask(events, text, *files))
+    assert state["chat"].count('class="outside"') == 3
+    state = run(events, ask(events, "Four?", upload("known", "white")))
+    assert state["chat"].count('class="outside"') == 3  # of its own picture it is not said
+    state = run(events, ask(events, "Five?"))
+    assert [bool(own.outside) for own in events.sessions.of("a").exchanges] == [True, True, True, False, False]
+    assert state["chat"].count('class="outside"') == 3

@@ -124,7 +124,7 @@ def test_a_large_model_is_measured_by_its_answers_alone():
     held = service()
 
     def answer(tokens: int, decode: float) -> SimpleNamespace:
-        return SimpleNamespace(tokens=[None] * tokens, timings=Timings(decode=decode))
+        return SimpleNamespace(tokens=[None] * tokens, cut=0, timings=Timings(decode=decode))
 
     held.note(answer(2, 9.0))
     assert held.measured["none"].seconds is None

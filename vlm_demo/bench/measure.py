@@ -271,9 +271,9 @@ def quantized(name: str, folder: Path, tokens: int, repeats: int) -> Iterator[Ro
 
 
 def load(folder: Path, precision: str = "none") -> Pipeline:
-    """The pipeline, writing on until the limit: random weights end an answer anywhere."""
+    """The pipeline, writing on until the limit: random weights end an answer anywhere, and repeat themselves."""
     pipe = Pipeline.from_pretrained(folder, quantize=precision)
-    pipe.llm.ends = frozenset()
+    pipe.llm.ends, pipe.cuts_repetition = frozenset(), False
     return pipe
 
 

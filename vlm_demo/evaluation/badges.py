@@ -1,14 +1,15 @@
-"""Badges: are answers that are called grounded right more often than those called not visible?
+"""Badges: are answers with a green badge right, and do right answers get one?
 
 Asks every question, gathers the evidence for each answer, and fits what it is worth on every second one where that is
-wanted, so that what is reported was not fitted on. Draws how far the scores can be believed.
+wanted, so that what is reported was not fitted on. Green is what is said to rest on the picture, or on text that was
+read. Draws how far the scores can be believed.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,8 @@ from vlm_demo.evaluation.items import Item, Skipped
 from vlm_demo.evaluation.report import Score, wilson
 from vlm_demo.evaluation.run import LastPicture
 from vlm_demo.explain import grounding
-from vlm_demo.explain.calibration import Calibration, Evidence, as_row, fit
-from vlm_demo.explain.grounding import GROUNDED, LEVELS, NOT_VISIBLE
+from vlm_demo.explain.calibration import Calibration, Evidence, as_row, fit, fit_limits
+from vlm_demo.explain.grounding import GREEN, LEVELS, NOT_VISIBLE
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
@@ -38,11 +39,38 @@ class Labelled:
         evidence: what speaks for it; None where it says itself that nothing can be said.
         right: whether it equals an accepted answer.
         visible: whether the question can be answered from the picture.
+        kind: the question's.
+        none: whether the answer says that there is none of something.
     """
 
     evidence: Evidence | None
     right: bool
     visible: bool
+    kind: str = ""
+    none: bool = False
+
+
+@dataclass
+class Green:
+    """How green and right go together in one kind of question. Right means right and visible.
+
+    Attributes:
+        of_right: of the right answers, those that are green.
+        right: of the green answers, those that are right.
+    """
+
+    of_right: Score = field(default_factory=Score)
+    right: Score = field(default_factory=Score)
+
+    def add(self, green: bool, right: bool) -> None:
+        if right:
+            self.of_right.add(green)
+        if green:
+            self.right.add(right)
+
+    def as_dict(self) -> dict[str, Any]:
+        """green_of_right and right_of_green, each n, share, low, high."""
+        return {"green_of_right": _share(self.of_right), "right_of_green": _share(self.right)}
 
 
 @dataclass
@@ -51,12 +79,14 @@ class Badges:
 
     Attributes:
         levels: for each level how many answers were right and visible.
+        kinds: for each kind of question how green and right go together.
         scores, labels: of the answers that have evidence: the score 0..1, and whether right and visible.
         calibration: by which they were judged; None = uncalibrated.
         settings: how the run was made, for the reader of the JSON.
     """
 
     levels: dict[str, Score] = field(default_factory=dict)
+    kinds: dict[str, Green] = field(default_factory=dict)
     scores: list[float] = field(default_factory=list)
     labels: list[bool] = field(default_factory=list)
     unknown: int = 0
@@ -66,9 +96,21 @@ class Badges:
 
     @property
     def gap(self) -> float | None:
-        """The accuracy of what is called grounded minus that of what is called not visible."""
-        high, low = (self.levels[level] for level in (GROUNDED, NOT_VISIBLE))
+        """The accuracy of green answers minus that of the others."""
+        high, low = Score(), Score()
+        for level, own in self.levels.items():
+            side = high if level in GREEN else low
+            side.n, side.right = side.n + own.n, side.right + own.right
         return high.right / high.n - low.right / low.n if high.n and low.n else None
+
+    @property
+    def overall(self) -> Green:
+        """All kinds together."""
+        total = Green()
+        for own in self.kinds.values():
+            for side, part in ((total.of_right, own.of_right), (total.right, own.right)):
+                side.n, side.right = side.n + part.n, side.right + part.right
+        return total
 
     @property
     def error(self) -> float | None:
@@ -86,9 +128,11 @@ class Badges:
         return [(float(scores[part].mean()), float(labels[part].mean()), len(part)) for part in parts]
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-ready values: levels, gap, calibration error, the reliability curve, skipped, settings."""
+        """JSON-ready values: levels, green, kinds, gap, calibration error, the reliability curve, skipped, settings."""
         return {
             "levels": {level: own.as_dict() for level, own in self.levels.items()},
+            "green": self.overall.as_dict(),
+            "kinds": {kind: self.kinds[kind].as_dict() for kind in sorted(self.kinds)},
             "gap": self.gap,
             "calibration_error": self.error,
             "reliability": [{"score": said, "right": right, "n": n} for said, right, n in self.bins()],
@@ -100,15 +144,17 @@ class Badges:
 
     def table(self) -> str:
         """The figures for a person."""
-        lines = [f"{'badge':<12}  {'n':>5}  right, and answerable from the picture"]
-        for level, own in self.levels.items():
-            told = "–"
-            if own.n:
-                low, high = wilson(own.right, own.n)
-                told = f"{own.right / own.n:.1%} ({low:.1%} to {high:.1%})"
-            lines.append(f"{level:<12}  {own.n:>5}  {told}")
+        wide = max(map(len, ("badge", *self.levels)))
+        lines = [f"{'badge':<{wide}}  {'n':>5}  right, and answerable from the picture"]
+        lines += [f"{level:<{wide}}  {own.n:>5}  {_told(own)}" for level, own in self.levels.items()]
         gap = "–" if self.gap is None else f"{100 * self.gap:.0f} points"
-        lines.append(f"grounded minus not visible: {gap}")
+        lines.append(f"green minus the others: {gap}")
+        wide = max(map(len, ("overall", *self.kinds)))
+        lines += ["", f"{'kind':<{wide}}  {'green of the right answers':<34}  right of the green answers"]
+        shown = [(kind, own) for kind, own in sorted(self.kinds.items()) if own.of_right.n or own.right.n]
+        for kind, green in [*shown, ("overall", self.overall)]:
+            lines.append(f"{kind:<{wide}}  {_counted(green.of_right):<34}  {_counted(green.right)}")
+        lines.append("")
         if self.error is not None:
             lines.append(f"mean distance of score and accuracy: {self.error:.3f}")
         lines.append(f"of all answers {self.unknown} say themselves that nothing can be said: not visible")
@@ -132,6 +178,22 @@ class Badges:
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="the badge's score", ylabel="right, and answerable")
         axes.set_title(f"{len(self.scores)} held-out answers, in {len(bins)} bins of equal size", fontsize=10)
         figure.savefig(file, dpi=150)
+
+
+def _told(score: Score) -> str:
+    if not score.n:
+        return "–"
+    low, high = wilson(score.right, score.n)
+    return f"{score.right / score.n:.1%} ({low:.1%} to {high:.1%})"
+
+
+def _counted(score: Score) -> str:
+    return f"{score.right} of {score.n}: {_told(score)}" if score.n else "–"
+
+
+def _share(score: Score) -> dict[str, Any]:
+    told = score.as_dict()
+    return {"n": told["n"], "share": told["accuracy"], "low": told["low"], "high": told["high"]}
 
 
 def collect(
@@ -161,12 +223,13 @@ def collect(
         visible = not any(fold(accepted) == grounding.UNKNOWN for accepted in item.answers)
         telling = answer.words and not grounding.says_unknown(answer)
         evidence = pipe.evidence(answer) if telling else None
-        found.append(Labelled(evidence, matches(item.metric, answer.text, item.answers), visible))
+        right, none = matches(item.metric, answer.text, item.answers), grounding.says_none(answer)
+        found.append(Labelled(evidence, right, visible, item.kind, none))
     return found
 
 
 def calibrate(found: Sequence[Labelled]) -> Calibration:
-    """What the evidence is worth, fitted on labelled answers.
+    """What the evidence is worth, and how much of it a badge needs, fitted on labelled answers.
 
     Raises:
         VlmDemoError: there are none with evidence, or all are right, or all wrong.
@@ -174,8 +237,10 @@ def calibrate(found: Sequence[Labelled]) -> Calibration:
     told = [own for own in found if own.evidence is not None]
     if not told:
         raise VlmDemoError("No answer has evidence to fit on: give a folder with questions that the model answers.")
-    evidence = np.array([as_row(own.evidence) for own in told if own.evidence is not None])
-    return fit(evidence, np.array([own.right and own.visible for own in told]))
+    evidence = [own.evidence for own in told if own.evidence is not None]
+    labels = [own.right and own.visible for own in told]
+    fitted = fit(np.array([as_row(own) for own in evidence]), np.array(labels))
+    return replace(fitted, limits=fit_limits(evidence, labels))
 
 
 def judge(found: Sequence[Labelled], calibration: Calibration | None) -> Badges:
@@ -183,11 +248,14 @@ def judge(found: Sequence[Labelled], calibration: Calibration | None) -> Badges:
     badges = Badges({level: Score() for level in LEVELS}, calibration=calibration)
     for own in found:
         label = own.right and own.visible
+        kind = badges.kinds.setdefault(own.kind, Green())
         if own.evidence is None:
+            kind.add(False, label)
             badges.unknown += 1
             badges.levels[NOT_VISIBLE].add(label)
             continue
-        given = grounding.badge(own.evidence, calibration)
+        given = grounding.badge(own.evidence, calibration, none=own.none)
+        kind.add(given.level in GREEN, label)
         badges.levels[given.level].add(label)
         badges.scores.append(given.score)
         badges.labels.append(label)

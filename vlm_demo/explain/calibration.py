@@ -6,7 +6,8 @@ Knows numbers alone: neither pictures nor how the evidence was gathered. Kept in
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,17 @@ import numpy as np
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.explain.heatmap import SETTINGS_FILE
 
-THRESHOLDS = (1 / 3, 2 / 3)  # called not visible: less than one in three right; grounded: at least two in three
+THRESHOLDS = (1 / 3, 2 / 3)  # rests on it: at least two in three right; the first tells apart nothing any more
+BY_CHANCE = 0.9  # the share of answers in which hiding something drawn by chance takes less than the limit
+MOVED = 0.05  # the share of right answers in which a blank picture may change less than the limit
+LEAST, MOST = 0.01, 0.5  # of the probability: what a limit may be
+MOST_NOTHING = 0.05  # a change that large is never nothing
+FEW = 10  # answers on which no limit is fitted
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for an answer, each 0..1.
+    """What speaks for an answer, each 0..1. ``NAMES`` go into the score; all decide the badge.
 
     Attributes:
         hot: how much of the probability of an average token falls away when the hottest patches of the default map are
@@ -31,6 +37,14 @@ class Evidence:
         share: how much of the attention rested on the pictures; 0 where that can't be told.
         match: how well the answer fits the picture, by the model's part that compares the two; 0 where it has none.
         read: how many of the answer's words stand in the text that was read off the picture (OCR).
+        text: how much of the probability of an average token of the words that the answer repeats of that text falls
+            away when just these words are taken out of it, wherever they stand, and the pictures are kept; 0 where the
+            answer repeats none.
+        other: the same with as many other words of it, drawn by chance.
+        blank: how much the probability of an average token changes, up or down, when all pictures have their mean
+            colour, and none of the text is given.
+        turned, text_turned, blank_turned: whether another token becomes the likeliest, so that the answer is another
+            one: under ``hot``, ``text`` and ``blank``. Only tokens that had more than half of the probability count.
     """
 
     hot: float
@@ -40,13 +54,36 @@ class Evidence:
     share: float = 0.0
     match: float = 0.0
     read: float = 0.0
+    text: float = 0.0
+    other: float = 0.0
+    blank: float = 1.0
+    turned: bool = False
+    text_turned: bool = False
+    blank_turned: bool = False
 
 
-NAMES = tuple(own.name for own in fields(Evidence))
+NAMES = ("hot", "elsewhere", "whole", "certain", "share", "match", "read", "text")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """From where on evidence counts, each ``LEAST``..``MOST``, the same unit as the evidence's.
+
+    Attributes:
+        picture: an answer rests on the picture only if at least so much falls away with the hottest patches (``hot``).
+        text: and on text that was read only if at least so much falls away with its words (``text``).
+        nothing: up to so much of a change (``blank``) the picture counts for nothing.
+        read: on how many answers that repeat words of the text ``text`` was fitted; 0 = it was not.
+    """
+
+    picture: float = 0.1
+    text: float = 0.1
+    nothing: float = 0.02
+    read: int = 0
 
 
 def as_row(found: Evidence) -> np.ndarray:
-    """float [fields of Evidence]."""
+    """float [NAMES]."""
     return np.array([getattr(found, name) for name in NAMES])
 
 
@@ -55,19 +92,21 @@ class Calibration:
     """What the evidence is worth: P(right, and visible) = 1 / (1 + exp(-(weights · evidence + bias))).
 
     Attributes:
-        weights: of each field of ``Evidence``, in order.
+        weights: of each of ``NAMES``, in order.
         bias: of the sum.
-        thresholds: below the first an answer is not visible, from the second on it is grounded.
+        thresholds: from the second on an answer may be called grounded; the first is kept for those who read it.
         fitted: on how many answers.
+        limits: how much of the evidence itself a badge needs; those of ``Limits()`` in files that know of none.
     """
 
     weights: tuple[float, ...]
     bias: float
     thresholds: tuple[float, float] = THRESHOLDS
     fitted: int = 0
+    limits: Limits = field(default_factory=Limits)
 
     def score(self, evidence: np.ndarray) -> np.ndarray:
-        """float [n, fields of Evidence] → probabilities [n]."""
+        """float [n, NAMES] → probabilities [n]."""
         return 1 / (1 + np.exp(-(evidence @ np.array(self.weights) + self.bias)))
 
 
@@ -86,7 +125,10 @@ def read_calibration(folder: Path) -> Calibration | None:
             return None
         low, high = told["thresholds"]
         weights = tuple(float(told["weights"].get(name, 0.0)) for name in NAMES)
-        return Calibration(weights, float(told["bias"]), (float(low), float(high)), int(told["fitted"]))
+        held = Limits(**told.get("limits", {}))
+        picture, text, nothing = (max(LEAST, float(own)) for own in (held.picture, held.text, held.nothing))
+        limits = Limits(picture, text, nothing, int(held.read))
+        return Calibration(weights, float(told["bias"]), (float(low), float(high)), int(told["fitted"]), limits)
     except (ValueError, AttributeError, TypeError, KeyError) as error:
         raise UnsupportedModel(f"The grounding in {file.name} of this checkpoint cannot be read: mend it.") from error
 
@@ -100,6 +142,7 @@ def write_calibration(folder: Path, calibration: Calibration) -> Path:
         "bias": calibration.bias,
         "thresholds": list(calibration.thresholds),
         "fitted": calibration.fitted,
+        "limits": asdict(calibration.limits),
     }
     file.write_text(json.dumps(held | {"grounding": told}, indent=1) + "\n", encoding="utf-8")
     return file
@@ -109,7 +152,7 @@ def fit(evidence: np.ndarray, labels: np.ndarray, ridge: float = 0.1, rounds: in
     """Logistic regression by Newton's method.
 
     Args:
-        evidence: float [n, fields of Evidence].
+        evidence: float [n, NAMES].
         labels: bool [n], True = the answer is right, and what it says can be seen.
         ridge: how strongly weights are held near 0, in units of one answer.
     Raises:
@@ -129,3 +172,30 @@ def fit(evidence: np.ndarray, labels: np.ndarray, ridge: float = 0.1, rounds: in
         if np.abs(step).max() < 1e-8:
             break
     return Calibration(tuple(weights[:-1].tolist()), float(weights[-1]), fitted=len(labels))
+
+
+def fit_limits(found: Sequence[Evidence], right: Sequence[bool]) -> Limits:
+    """How much of the evidence a badge needs.
+
+    What falls away must be more than hiding something drawn by chance takes in ``BY_CHANCE`` of the answers: other
+    patches for the picture, other words for the text. A picture counts for nothing where a blank one changes less than
+    in all but ``MOVED`` of the right answers. A limit stays as in ``Limits()`` where only ``FEW`` tell of it.
+
+    Args:
+        found: of every answer.
+        right: whether it is right, and what it says can be seen.
+    """
+    usual = Limits()
+    tried = [own.other for own in found if own.text or own.other]
+    moved = [own.blank for own, good in zip(found, right, strict=True) if good]
+    return Limits(
+        picture=_at([own.elsewhere for own in found], BY_CHANCE, usual.picture),
+        text=_at(tried, BY_CHANCE, usual.text),
+        nothing=min(_at(moved, MOVED, usual.nothing), MOST_NOTHING),
+        read=len(tried) if len(tried) > FEW else 0,
+    )
+
+
+def _at(values: Sequence[float], share: float, usual: float) -> float:
+    """The value that ``share`` of the values stay below, within ``LEAST`` and ``MOST``; the usual one of few values."""
+    return float(np.clip(np.quantile(values, share), LEAST, MOST)) if len(values) > FEW else usual

@@ -7,20 +7,21 @@ is generated: the tokens are given, so they can't change. Draws nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
-from vlm_demo.contracts import ImageTokens, View
+from vlm_demo.contracts import ImageTokens, OcrResult, Prompt, View
 from vlm_demo.explain import tap
 from vlm_demo.explain.hiding import Hider
 from vlm_demo.stages.pictures import joined
 
 if TYPE_CHECKING:
-    from vlm_demo.answer import Answer
+    from vlm_demo.answer import Answer, Asked
     from vlm_demo.explain.judging import Judge
     from vlm_demo.models.families import Writer
     from vlm_demo.stages.guard import Guard
@@ -41,8 +42,22 @@ class Layer:
     of_pictures: bool
 
 
+@dataclass(frozen=True)
+class Reread:
+    """What the model said of an answer's tokens under some changes, each token with those before it given.
+
+    Attributes:
+        logs: float32 [changes, tokens], natural logarithms of their probabilities.
+        likeliest: bool [changes, tokens], whether no other token is likelier.
+    """
+
+    logs: np.ndarray
+    likeliest: np.ndarray
+
+
 class Rereading:
-    """The stations of a pipeline, for reading its own answers. ``judge`` compares pictures with texts, or is None."""
+    """The stations of a pipeline, for reading its own answers. ``judge`` compares pictures with texts, or is None;
+    ``prompted`` makes the prompt for a question, pictures and text that was read, or is None."""
 
     def __init__(
         self,
@@ -52,9 +67,10 @@ class Rereading:
         pictures: Pictures,
         llm: Llm,
         judge: Judge | None = None,
+        prompted: Callable[[Asked, Sequence[View], Sequence[OcrResult]], Prompt] | None = None,
     ) -> None:
         self.family, self.guard, self.view = family, guard, view
-        self.pictures, self.llm, self.judge = pictures, llm, judge
+        self.pictures, self.llm, self.judge, self.prompted = pictures, llm, judge, prompted
 
     @property
     def reads_image_tokens(self) -> bool:
@@ -120,29 +136,52 @@ class Rereading:
         return torch.cat(parts).cpu().numpy()
 
     def likelihoods(self, answer: Answer, image: int, masks: np.ndarray) -> np.ndarray:
-        """How likely the answer is with parts of one picture hidden, each token with those before it given.
+        """As `hiding`, and only the logarithms: float32 [n, tokens of the answer]."""
+        return self.hiding(answer, image, masks).logs
+
+    def hiding(self, answer: Answer, image: int, masks: np.ndarray) -> Reread:
+        """How likely the answer is with parts of one picture hidden.
 
         Args:
             image: which of ``answer.views``.
             masks: bool [n, patches], True = hidden behind a blur.
-        Returns:
-            float32 [n, tokens of the answer], natural logarithms of the tokens' probabilities.
         """
         assert self.pictures.bridge is not None
         encoder, bridge = self.pictures.encoder, self.pictures.bridge  # what is hidden is not to be remembered
         hide = Hider(self.view, answer.views[image])
         others = list(split(self._image_tokens(answer))) if len(answer.views) > 1 else []
         size = max(1, TOKENS_AT_ONCE // _length(answer))
-        said = []
+        said: list[tuple[Tensor, Tensor]] = []
         for begin in range(0, len(masks), size):
             views: list[View] = hide(masks[begin : begin + size])
             hidden = split(bridge(encoder(views), prompt=answer.prompt))
             sets = [joined([*others[:image], own, *others[image + 1 :]]) for own in hidden]
-            said += self._likelihoods(answer, sets)
-        return torch.stack(said).cpu().numpy()
+            said += self._said(answer, sets)
+        return _stacked(said)
 
-    def _likelihoods(self, answer: Answer, sets: Sequence[ImageTokens]) -> list[Tensor]:
-        """[tokens of the answer] for each set of image tokens; all in one pass where the family allows it."""
+    def retelling(self, answer: Answer, ocrs: Sequence[OcrResult], blank: bool = False) -> Reread:
+        """How likely the answer is if other text had been read, of one change.
+
+        Args:
+            ocrs: for each of ``answer.ocrs`` the reading that is put into the prompt in its place; or none at all.
+            blank: show each picture in its mean colour.
+        """
+        assert self.pictures.bridge is not None
+        encoder, bridge = self.pictures.encoder, self.pictures.bridge
+        prompt, views = answer.prompt, answer.views
+        if tuple(ocrs) != answer.ocrs:
+            assert self.prompted is not None and answer.asked is not None
+            prompt = self.prompted(answer.asked, views, ocrs)
+        if blank:
+            views = tuple(replace(view, pixel_values=self.view(_plain(view)).pixel_values) for view in views)
+            patches = [encoder([view]) for view in views]
+        else:
+            patches, _ = self.pictures.patches(views)
+        tokens = joined([bridge(own, prompt=prompt) for own in patches])
+        return _stacked(self._said(replace(answer, prompt=prompt), [tokens]))
+
+    def _said(self, answer: Answer, sets: Sequence[ImageTokens]) -> list[tuple[Tensor, Tensor]]:
+        """`Reread`'s two rows for each set of image tokens; all in one pass where the family allows it."""
         ids = [token.id for token in answer.tokens]
         with self.guard.computing():
             embedded = [self._embedded(answer, tokens) for tokens in sets]
@@ -157,7 +196,8 @@ class Rereading:
                 hidden = torch.cat([self._run(own, given) for own, given in zip(embedded, beside, strict=True)])
             chances = self.family.head(hidden[:, -len(ids) :]).float().log_softmax(-1)
             wanted = torch.tensor(ids, device=chances.device).expand(len(sets), -1)
-            return list(chances.gather(-1, wanted[..., None])[..., 0])
+            logs = chances.gather(-1, wanted[..., None])[..., 0]
+            return list(zip(logs, logs >= chances.amax(-1), strict=True))
 
     def _image_tokens(self, answer: Answer) -> ImageTokens:
         patches, _ = self.pictures.patches(answer.views)
@@ -188,6 +228,16 @@ def split(tokens: ImageTokens) -> Iterator[ImageTokens]:
         deep = None if tokens.deep is None else tokens.deep[:, start:stop]
         yield ImageTokens(tokens.embeddings[start:stop], (count,), None, deep, tokens.grids[i : i + 1])
         start = stop
+
+
+def _plain(view: View) -> Image.Image:
+    """A picture of one colour, the mean of the view's."""
+    return view.image.resize((1, 1), Image.Resampling.BOX).resize(view.size)
+
+
+def _stacked(said: Sequence[tuple[Tensor, Tensor]]) -> Reread:
+    logs, likeliest = (torch.stack(own).cpu().numpy() for own in zip(*said, strict=True))
+    return Reread(logs, likeliest)
 
 
 def _length(answer: Answer) -> int:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from jinja2 import TemplateError
-from transformers import ProcessorMixin
+from transformers import ProcessorMixin, StoppingCriteria, StoppingCriteriaList
 
 from vlm_demo.contracts import ImageTokens, Prompt, Segment, Turn, View
 from vlm_demo.errors import BadQuestion, UnsupportedModel
+from vlm_demo.stages import repetition
 from vlm_demo.stages.llm import LONGEST_ANSWER, Step
 from vlm_demo.stages.prompt import EVIDENCE_RULE, ocr_part
 
@@ -30,6 +31,19 @@ class WholePrompt(Prompt):
     """A prompt with what the model's own processor made of it."""
 
     inputs: dict[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+
+class Repeating(StoppingCriteria):
+    """Ends a generation of one sequence whose tail has become a loop. Counts its own calls, one a token: what stands
+    before the answer depends on the model."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
+        self.written += 1
+        looping = repetition.period(input_ids[0, -self.written :].tolist()) is not None
+        return torch.full((len(input_ids),), looping, device=input_ids.device)
 
 
 class Whole:
@@ -85,7 +99,7 @@ class Whole:
         max_new_tokens: int | None = None,
         cancelled: Cancelled | None = None,
     ) -> Generator[Step]:
-        """Greedy, all at once: tokens come when the last one is there.
+        """Greedy, all at once: tokens come when the last one is there, or the tail repeats.
 
         Raises:
             Stopped: ``cancelled()`` turned True.
@@ -104,6 +118,7 @@ class Whole:
                 num_beams=1,
                 max_new_tokens=LONGEST_ANSWER if wanted is None else wanted,
                 output_logits=True,
+                stopping_criteria=StoppingCriteriaList([Repeating()]),
                 return_dict_in_generate=True,
             )
         new = made.sequences[0, -len(made.logits) :].tolist()

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
+from vlm_demo.answer import CUT
 from vlm_demo.ui.exchange import Exchange
 from vlm_demo.ui.session import Session
+from vlm_demo.words import bare, tells
 
 if TYPE_CHECKING:
     from vlm_demo.answer import Answer
     from vlm_demo.explain.grounding import Grounding
 
-SMALL_WORDS = frozenset("a an the and or of in on at to with is are there it its this that i".split())
 ROAD = {
     "view": "Preparing the picture",
     "ocr": "Reading the text",
@@ -27,7 +28,8 @@ ROAD = {
 }
 
 
-SIGNS = {"grounded": "●", "weak": "◐", "not visible": "○"}
+SIGNS = {"grounded": "●", "read": "≡", "weak": "◐", "not visible": "○", "not about the picture": "–"}
+QUOTED = 32  # characters of the text read that a badge names; all of them stand in its sentence
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,7 @@ def _progress(said: str, value: str = "") -> str:
 
 def first_telling_word(answer: Answer) -> int:
     """The index of the first word that names something, for the first look at a new answer."""
-    words = [word.text.strip(".,;:!?'\"").lower() for word in answer.words]
-    return next((i for i, word in enumerate(words) if word and word not in SMALL_WORDS), 0)
+    return next((i for i, word in enumerate(answer.words) if tells(bare(word.text))), 0)
 
 
 def _welcome(examples: list[Example]) -> str:
@@ -129,7 +130,7 @@ def _answered(session: Session, exchange: Exchange, index: int) -> str:
     if exchange.state == "failed":
         return f'<div class="answer"><p class="problem" role="alert">{escape(exchange.problem)}</p></div>'
     words = _words(session, exchange, index) if exchange.answer else escape(exchange.said)
-    below = _truth(exchange) + _outside(exchange) + _notes(exchange)
+    below = _cut(exchange) + _truth(exchange) + _outside(exchange) + _notes(exchange)
     return f'<div class="answer"><p class="words">{words}</p>{below}</div>'
 
 
@@ -154,16 +155,17 @@ def _words(session: Session, exchange: Exchange, index: int) -> str:
 
 
 def _tint(exchange: Exchange, index: int) -> str:
-    """The deeper, the more of the word's attention rested on the picture, as against the other words of the answer."""
-    share = exchange.shares[index]
-    most = max(other.picture for other in exchange.shares if other) if share else 0.0
-    return f' style="--look:{share.picture / most:.2f}"' if share and most > 0 else ""
+    """The deeper, the more of the word's attention rested on the picture, as against the other content words of the
+    answer. Function words have none: where "a" looked says nothing."""
+    words = zip(exchange.answer.words, exchange.shares, strict=True)
+    looked = [share.picture if share and tells(bare(word.text)) else 0.0 for word, share in words]
+    return f' style="--look:{looked[index] / max(looked):.2f}"' if looked[index] > 0 else ""
 
 
 def _truth(exchange: Exchange) -> str:
     """The one line of truth under an answer; its parts open the inspector's tabs."""
     # The badge was calibrated on pictures of the model's world: on others it must not say that all is well.
-    misled = exchange.outside and exchange.grounding and exchange.grounding.level == "grounded"
+    misled = exchange.outside and exchange.grounding and exchange.grounding.level in ("grounded", "read")
     parts = [badge(exchange.grounding)] if exchange.grounding and not misled else []
     parts += [_opens("Stages", "stopped")] if exchange.state == "stopped" else []
     if answer := exchange.answer:
@@ -181,19 +183,27 @@ def _truth(exchange: Exchange) -> str:
 
 
 def badge(grounding: Grounding) -> str:
-    """Whether the answer rests on the picture, in a few words, and why on hover."""
+    """What the answer rests on, in a few words, and why on hover."""
     from vlm_demo.explain.grounding import LEVELS
 
     level, sign = grounding.level.replace(" ", "-"), SIGNS.get(grounding.level, "○")
+    said, tab = LEVELS.get(grounding.level, grounding.level).lower(), "Heatmap"
+    if grounding.level == "read":
+        quote = grounding.quote
+        said += f": “{quote if len(quote) <= QUOTED else quote[: QUOTED - 1] + '…'}”"
+        tab = "Text"
     return (
-        f'<button type="button" class="link badge {level}" data-act="open" data-tab="Heatmap" '
-        f'title="{escape(grounding.sentence)}"><i aria-hidden="true">{sign}</i> '
-        f"{escape(LEVELS.get(grounding.level, grounding.level)).lower()}</button>"
+        f'<button type="button" class="link badge {level}" data-act="open" data-tab="{tab}" '
+        f'title="{escape(grounding.sentence)}"><i aria-hidden="true">{sign}</i> {escape(said)}</button>'
     )
 
 
 def _opens(tab: str, text: str) -> str:
     return f'<button type="button" class="link" data-act="open" data-tab="{tab}">{escape(text)}</button>'
+
+
+def _cut(exchange: Exchange) -> str:
+    return f'<p class="truth">{CUT}</p>' if exchange.answer and exchange.answer.cut else ""
 
 
 def _outside(exchange: Exchange) -> str:

@@ -143,8 +143,7 @@ class Events:
                         answer = event
                     yield
             self.service.note(answer)
-            if exchange.pictures:
-                exchange.outside = world.outside(pipe, answer.views)
+            exchange.outside = world.outside(pipe, answer.views)  # of a follow-up's earlier pictures too
             exchange.methods = pipe.heatmap_methods(answer)
         exchange.keep(answer)
 

@@ -102,7 +102,7 @@ class Service:
         """Remember how fast the loaded model wrote an answer."""
         if len(answer.tokens) >= LEAST:
             paces = self._paces.setdefault((self.model, self.quantize), [])
-            paces.append(answer.timings.decode / (len(answer.tokens) - 1))
+            paces.append(answer.timings.decode / (len(answer.tokens) + answer.cut - 1))
             del paces[:-KEPT]
 
     def forget(self) -> None:

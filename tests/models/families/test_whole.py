@@ -31,6 +31,7 @@ from tests.tiny import noise as noised
 from vlm_demo import Pipeline, Turn
 from vlm_demo.contracts import StageEvent
 from vlm_demo.errors import BadQuestion, Stopped, UnsupportedModel, VlmDemoError
+from vlm_demo.stages import repetition
 
 QUESTION = "How many circles are there in the picture?"
 VISION = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2, "image_size": 24, "patch_size": 6}
@@ -164,3 +165,24 @@ def test_a_blip2_with_an_encoder_decoder_answers_too(tmp_path: Path, noise) -> N
         answer = pipe.ask(noise(60, 90, seed), QUESTION, max_new_tokens=6)
         end = plain.generation_config.eos_token_id
         assert [token.id for token in answer.tokens] == (out[: out.index(end)] if end in out else out)
+
+
+def test_a_loop_ends_the_generation_and_is_cut(tmp_path: Path, noise, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = Pipeline.from_pretrained(vip_llava(tmp_path))
+    for layer in pipe.model.model.language_model.layers:
+        layer.self_attn.o_proj.weight.data.zero_()  # from token to token alone: a loop is certain
+    pipe.model.generation_config.eos_token_id = []
+    lengths: list[int] = []
+    generate = pipe.model.generate
+    monkeypatch.setattr(pipe.model, "generate", lambda **given: _counted(generate(**given), lengths))
+    answer = pipe.ask(noise(60, 60), QUESTION, max_new_tokens=200)
+    assert answer.cut and lengths == [len(answer.tokens) + answer.cut] and lengths[0] < 200
+    monkeypatch.setattr(repetition, "SPAN", 1000)
+    monkeypatch.setattr(repetition, "TIMES", 1000)
+    uncut = pipe.ask(noise(60, 60), QUESTION, max_new_tokens=200)
+    assert uncut.tokens[: len(answer.tokens)] == answer.tokens and lengths[1] == len(uncut.tokens) == 200
+
+
+def _counted(made: object, lengths: list[int]) -> object:
+    lengths.append(len(made.logits))
+    return made

@@ -7,7 +7,9 @@ from html import escape
 import numpy as np
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.explain.overlay import COLORMAPS
+from vlm_demo.explain import methods
+from vlm_demo.explain.heatmap import inside
+from vlm_demo.explain.overlay import COLORMAPS, palette
 from vlm_demo.ui import pictures
 from vlm_demo.ui.exchange import Exchange
 from vlm_demo.ui.inspector import heads, method, words
@@ -74,8 +76,43 @@ def _figure(session: Session, exchange: Exchange, number: int, heat: np.ndarray 
         f'style="--ratio:{width / height:.4f}" aria-label="Heatmap of the word {word} over picture {number + 1}: '
         f'press a patch to see which words used it; arrow keys move it">'
         f'<img class="overlay" src="{pictures.data_uri(drawn)}" alt="">{canvas(width, height, pressed)}</button>'
-        f"{caption}</figure>"
+        f"{scale(session, number, heat is not None)}{caption}</figure>"
     )
+
+
+def scale(session: Session, number: int, drawn: bool = True) -> str:
+    """The colours from the coldest patch to the hottest one, each with its share of the map's whole weight, and a tick
+    where every patch would lie if the weight were spread evenly: 1 / patches. Maps that the model was asked for are not
+    kept patch by patch, so they have colours alone; what is not ``drawn`` has none."""
+    if not drawn:
+        return ""
+    look, name = session.look, method.shown(session)
+    stops = ", ".join("#{:02x}{:02x}{:02x}".format(*colour) for colour in palette(look.colormap)[:: 255 // 5])
+    bar = f'<i style="background:linear-gradient(90deg, {stops})">{{}}</i>'
+    if look.head is None and not method.is_free(name):
+        return f'<div class="scale">{bar.format("")}<span>least</span><span>most</span></div>'
+    shares = _shares(session, number, name)
+    if shares is None:
+        return ""
+    low, high, even = float(shares.min()), float(shares.max()), 1 / len(shares)
+    at = 100 * (even - low) / (high - low)
+    told = f"{percent(low)} to {percent(high)} of the map’s weight a patch; spread evenly {percent(even)} each"
+    tick = f'<b style="left:{at:.1f}%"></b>'
+    return (
+        f'<div class="scale" role="img" aria-label="Colours: {told}" title="{told}">{bar.format(tick)}'
+        f"<span>{percent(low)}</span><span>even {percent(even)}</span><span>{percent(high)}</span></div>"
+    )
+
+
+def _shares(session: Session, number: int, name: str | None) -> np.ndarray | None:
+    """[patches inside the picture], of the shown map's weight, together 1; None where all are alike."""
+    answer, head = session.shown.answer, session.look.head or (None, None)
+    word = answer.words[session.word]
+    chosen, made = methods.request(answer, word, number, None if session.look.head else name, *head)
+    cells = chosen.cells(made)[inside(answer.views[number])].astype(np.float64)
+    if not len(cells) or cells.min() < 0 or cells.max() - cells.min() <= 1e-6 * cells.max():
+        return None
+    return cells / cells.sum()
 
 
 def _saves(session: Session, number: int) -> str:

@@ -1,0 +1,24 @@
+"""Words: which of them point at nothing in a picture. Cheap to import; knows no model."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+EDGES = re.compile(r"^[\W_]+|[\W_]+$")
+FUNCTION_WORDS = frozenset(
+    "a an the this that these those there here it its is are was were be been being am has have had do does did "
+    "and or but nor so than then if as not no yes unknown in on at of to from by with for "
+    "i you he she we they his her their our my your one some any each which who what where when while also very".split()
+)
+ANSWERS = frozenset("yes no not unknown one".split())  # of these: what may itself be the answer
+
+
+def bare(text: str) -> str:
+    """Folded, in one spelling of each sign, and without punctuation around it."""
+    return EDGES.sub("", unicodedata.normalize("NFKC", text).casefold())
+
+
+def tells(word: str) -> bool:
+    """Whether a word of an answer (folded, without punctuation) says something of its own: no function word."""
+    return bool(word) and (word not in FUNCTION_WORDS or word in ANSWERS)
