@@ -136,6 +136,9 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
     print(f"Loading {flags.model} ...", flush=True)
     try:
         tell = waiting if sys.stderr.isatty() else None
+        announced = start.announcement(flags.model)
+        if announced:
+            print(announced, flush=True)
         page = start.page(flags.model, flags.quantize, flags.device, tell, allowed)
     except VlmDemoError as error:
         print(error, file=sys.stderr)
@@ -160,6 +163,8 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         said = " ".join(str(error).split()) or type(error).__name__
         print(f"The page cannot be served on {flags.host}, port {flags.port}: {said}", file=sys.stderr)
         return 1
+    if tell and announced:
+        waiting(None, "")  # the model is still being put together, and its line is not ended
     print(f"Ready: {url}", flush=True)
     gc.freeze()
     gc.enable()

@@ -78,18 +78,24 @@ class BranchPacker:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
     def __call__(self, conversations: Sequence[Conversation], longest: int) -> Packed:
-        """Pack the conversations that fit into ``longest`` tokens; the first always does, cut at its end."""
-        ids, positions = list(self.prefix), list(range(len(self.prefix)))
+        """Pack the conversations that fit into ``longest`` tokens; the first always does.
+
+        OCR text that they have in common is read once, as the picture is.
+        """
+        read = conversations[0].ocr
+        if any(conversation.ocr != read for conversation in conversations):
+            raise ValueError("conversations about one picture have one OCR text")
+        prefix = [*self.prefix, *self._shared(read, conversations)] if read else self.prefix
+        skipped = len(prefix) - len(self.prefix)
+        ids, positions = list(prefix), list(range(len(prefix)))
         branch, weights, turn = [0] * len(ids), [0.0] * len(ids), [-1] * len(ids)
         kinds: list[str] = []
         for number, conversation in enumerate(conversations, 1):
-            own, own_weights, own_turn = self._written(conversation, len(kinds))
+            own, own_weights, own_turn = (row[skipped:] for row in self._written(conversation, len(kinds)))
             if number > 1 and len(ids) + len(own) > longest:
                 continue
-            room = longest - len(ids)
-            own, own_weights, own_turn = own[:room], own_weights[:room], own_turn[:room]
             ids += own
-            positions += range(len(self.prefix), len(self.prefix) + len(own))
+            positions += range(len(prefix), len(prefix) + len(own))
             branch += [number] * len(own)
             weights += own_weights
             turn += own_turn
@@ -102,6 +108,14 @@ class BranchPacker:
             tuple(kinds),
             np.array(turn),
         )
+
+    def _shared(self, read: str, conversations: Sequence[Conversation]) -> list[int]:
+        """The tokens that all conversations begin with, at most those of the OCR text: the last of them may be another
+        where a question follows."""
+        rows = [self._written(conversation, 0)[0] for conversation in conversations]
+        most = min(len(self.encode(f"{OCR_HEADER}\n{read}")), *(len(row) - 1 for row in rows))
+        count = next((i for i in range(most) if len({row[i] for row in rows}) > 1), most)
+        return rows[0][:count]
 
     def _written(self, conversation: Conversation, first: int) -> tuple[list[int], list[float], list[int]]:
         ids: list[int] = []

@@ -244,7 +244,7 @@ class Trainer:
     def _step(self, samples: list[Sample], recent: dict[str, list[float]]) -> None:
         logits, batch = logits_of(self.parts, samples, self.pad)
         each = nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
-        loss = (each * batch["weights"]).sum() / batch["weights"].sum()
+        loss = (each * batch["weights"]).sum() / batch["weights"].sum().clamp_min(1e-6)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_([value for value in self.parts.trained().values() if value.requires_grad], 1.0)

@@ -29,10 +29,10 @@ SHARES = {
 }  # fmt: skip
 NEEDS_OCR = frozenset({"chartqa"})
 CHAT = 0.12  # of the pictures, those with a plain chat turn about nothing in them
-WITH_OCR = 0.75  # of the pictures whose OCR text is known, those asked with it
 WITH_RULE = 0.15  # of the conversations that can be answered, those asked with the evidence-only rule
 CHAINED = 0.2  # of the pictures, those whose single turns are asked one after the other
-MOST_TURNS, LONGEST = 7, 420  # turns a picture; tokens a picture
+MOST_TURNS, LONGEST = 7, 560  # turns a picture; tokens a picture
+MOST_OCR = 700  # characters of OCR text; the context of the shipped model holds far more
 NUMBER_WORDS = {word: str(i) for i, word in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty".split())}  # fmt: skip
@@ -81,10 +81,9 @@ class Folder:
         else:
             turns = drawn_turns(item)
         chosen = _chosen(turns, rng)
-        read = item.get("ocr")
-        ocr = "\n".join(read) if read and rng.random() < WITH_OCR else ""
-        if self.name == "chartqa" and read:
-            ocr = "\n".join(read)
+        read, ocr = item.get("ocr"), ""
+        if read:
+            ocr = "\n".join(fitting_lines(read, [answer for turn in chosen for answer in _answers(turn)], rng))
         made = [_conversation(turn, ocr, rng) for turn in chosen]
         if len(made) > 2 and rng.random() < CHAINED:
             made = _chained(made, rng)
@@ -133,7 +132,7 @@ class Mixture:
                 break
         if self.chat and not self.held and rng.random() < CHAT:
             question, answer = self.chat[int(rng.integers(len(self.chat)))]
-            conversations.insert(1, Conversation(((question, answer),), ("chat",)))
+            conversations.insert(1, Conversation(((question, answer),), ("chat",), ocr=conversations[0].ocr))
         packed = self.packer(conversations, LONGEST)
         photo = folder.turns is not None and folder.name != "chartqa"
         flip = mirrored and photo and rng.random() < 0.5 and not self.held
@@ -161,6 +160,23 @@ def load_pixels(path: Path, side: int, flip: bool, crop: float, rng: np.random.G
     square = Image.new("RGB", (side, side), GREY)
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return np.asarray(square)
+
+
+def fitting_lines(lines: Sequence[str], answers: Sequence[str], rng: np.random.Generator) -> list[str]:
+    """OCR lines of at most MOST_OCR characters together, in their order; those that an answer is copied from stay."""
+    wanted = [answer.lower() for answer in answers if len(answer) > 1]
+    needed = [any(part in line.lower() for answer in wanted for part in answer.split("\n")) for line in lines]
+    keep = set(range(len(lines)))
+    for i in rng.permutation(len(lines)):
+        if sum(len(lines[j]) + 1 for j in keep) <= MOST_OCR:
+            break
+        if not needed[i]:
+            keep.discard(int(i))
+    return [lines[i] for i in sorted(keep)]
+
+
+def _answers(turn: AskedTurn) -> list[str]:
+    return [turn.answer, *(answer for _, answer in turn.follow)]
 
 
 def drawn_turns(item: Mapping[str, Any]) -> list[AskedTurn]:
