@@ -192,7 +192,7 @@ class Trainer:
         )
         self.save()
 
-    def train(self, minutes: float, stage: int, measure_every: float = 12.0) -> None:
+    def train(self, minutes: float, stage: int, measure_every: float = 24.0) -> None:
         """Stage 1 (projector alone) or 2 (projector and LoRA) for so many minutes."""
         self.optimizer.param_groups[1]["params"][0].requires_grad_(True)
         for weight in self._lora_parameters():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFilter, ImageOps
 
 from vlm_demo.training.branches import BranchPacker, Conversation, Packed
 from vlm_demo.training.photo_turns import UNKNOWN, AskedTurn, PhotoTurns, sentence
@@ -37,6 +37,7 @@ NUMBER_WORDS = {word: str(i) for i, word in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty".split())}  # fmt: skip
 TRUE_OR_FALSE = re.compile(r"\btrue or false\b", re.IGNORECASE)
+SHARPENED = 0.4  # of the photographs
 GREY = (127, 127, 127)  # what the image processor pads with: its mean
 
 
@@ -137,15 +138,19 @@ class Mixture:
         photo = folder.turns is not None and folder.name != "chartqa"
         flip = mirrored and photo and rng.random() < 0.5 and not self.held
         crop = float(rng.uniform(0.9, 1.0)) if photo and not self.held and "boxes" not in item else 1.0
-        pixels = load_pixels(folder.path / item["image"], self.side, flip, crop, rng)
+        sharpen = photo and not self.held and rng.random() < SHARPENED
+        pixels = load_pixels(folder.path / item["image"], self.side, flip, crop, rng, sharpen)
         return Sample(pixels, packed, folder.name)
 
 
-def load_pixels(path: Path, side: int, flip: bool, crop: float, rng: np.random.Generator) -> np.ndarray:
+def load_pixels(
+    path: Path, side: int, flip: bool, crop: float, rng: np.random.Generator, sharpen: bool = False
+) -> np.ndarray:
     """A picture as the image processor gives it, before normalization: uint8 [side, side, 3], padded to a square.
 
     Args:
         crop: the share of each side that is kept, at a random place.
+        sharpen: make up for what was lost when the picture was stored small: uploads are larger and so sharper.
     """
     with Image.open(path) as opened:
         image = opened.convert("RGB")
@@ -157,6 +162,8 @@ def load_pixels(path: Path, side: int, flip: bool, crop: float, rng: np.random.G
         image = ImageOps.mirror(image)
     scale = side / max(image.size)
     image = image.resize([max(1, round(edge * scale)) for edge in image.size], Image.Resampling.BILINEAR)
+    if sharpen:
+        image = image.filter(ImageFilter.UnsharpMask(float(rng.uniform(0.8, 2.0)), int(rng.integers(60, 180)), 0))
     square = Image.new("RGB", (side, side), GREY)
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return np.asarray(square)
