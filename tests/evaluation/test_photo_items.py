@@ -183,3 +183,24 @@ def test_the_command_makes_a_folder(photos: Path, tmp_path: Path, capsys: Any) -
     assert f"{2 * len(KINDS)} items of {len(KINDS)} kinds" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["draw", str(tmp_path / "out"), "photos-held-out"])
+
+
+def test_pointing_items_hold_the_boxes_of_the_named_thing_in_pixels(tmp_path: Path) -> None:
+    folder = tmp_path / "photos" / "voc2007"
+    (folder / "img").mkdir(parents=True)
+    lines = []
+    for i in range(60):
+        Image.new("RGB", (200, 100)).save(folder / f"img/{i:05}.png")
+        boxes = [
+            ["dog", 0.1, 0.2, 0.3, 0.4],
+            ["dog", 0.5, 0.5, 0.2, 0.2],
+            ["sofa", 0, 0, 1, 0.9],
+            ["cat", 0, 0, 0.1, 0.1],
+        ]
+        lines.append(json.dumps({"image": f"img/{i:05}.png", "boxes": boxes}))
+    (folder / "annotations.jsonl").write_text("\n".join(lines))
+    make(tmp_path / "photos", tmp_path / "items", 100, 0, ["pointing"])
+    items = [json.loads(line) for line in (tmp_path / "items" / "items.jsonl").read_text().splitlines()]
+    # The couch fills the picture and the cat can hardly be seen.
+    assert items and {item["phrase"] for item in items} == {"dog"}
+    assert all(item["boxes"] == [[20, 20, 80, 60], [100, 50, 140, 70]] for item in items)

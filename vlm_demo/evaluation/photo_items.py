@@ -18,6 +18,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
+from PIL import Image
+
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation.answers import name as mentions
 from vlm_demo.evaluation.photo_names import UNCOUNTED, accepted, is_there, plural, readable
@@ -32,6 +34,7 @@ SORTS = ("random", "popular", "adversarial")
 MOST = 6  # things to be counted
 PLAUSIBLE = 5  # absent things, the most popular or the most adversarial, that one is drawn from
 SMALLEST = 0.005  # of the picture's area: what is smaller can hardly be seen at 240 pixels, and is not asked about
+MOST_POINTED = 0.4  # of the picture's area, all boxes of the thing together
 STYLE = "Is this a photo, a painting, a cartoon or a sketch?"
 
 T = TypeVar("T")
@@ -223,6 +226,23 @@ def chartqa(photos: Photos, seed: str) -> Asked:
             yield photo, {"question": question, "answer": answer, "metric": "relaxed", "ocr": True}
 
 
+def pointing(photos: Photos, seed: str) -> Asked:
+    """Where is it? A named thing and its boxes in pixels, for heatmaps; what fills the picture says little and is left
+    out."""
+    for photo in _shuffled(photos.kept("voc2007"), seed):
+        with Image.open(photos.root / photo.folder / photo.image) as picture:
+            width, height = picture.size
+        for thing, areas in sorted(photo.things.items()):
+            if SMALLEST * 4 <= sum(areas) <= MOST_POINTED:
+                boxes = [
+                    [x * width, y * height, (x + w) * width, (y + h) * height]
+                    for label, x, y, w, h in photo.facts["boxes"]
+                    if readable(label) == thing
+                ]
+                asked = {"question": "What is in the picture?", "answer": thing, "metric": "exact"}
+                yield photo, asked | {"phrase": thing, "boxes": [[round(at, 1) for at in box] for box in boxes]}
+
+
 KINDS: dict[str, Callable[[Photos, str], Asked]] = {
     "captions-flickr": partial(captions, folders=("flickr8k", "flickr8k_rest")),
     "captions-coco": partial(captions, folders=("coco_val2017_people",)),
@@ -234,6 +254,7 @@ KINDS: dict[str, Callable[[Photos, str], Asked]] = {
     "style": style,
     "garment": garment,
     "chartqa": chartqa,
+    "pointing": pointing,
 }
 
 
