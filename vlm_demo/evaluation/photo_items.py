@@ -22,6 +22,7 @@ from PIL import Image
 
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation.answers import name as mentions
+from vlm_demo.evaluation.items import UNKNOWN
 from vlm_demo.evaluation.photo_names import UNCOUNTED, accepted, is_there, plural, readable
 from vlm_demo.training.photos_split import PERCENT, held_out
 
@@ -176,6 +177,15 @@ def presence(photos: Photos, seed: str, sort: str) -> Asked:
             yield photo, {"question": is_there(name), "answer": answer, "metric": "exact"}
 
 
+def absent(photos: Photos, seed: str) -> Asked:
+    """What can't be known: the color or the place of a thing that is not there."""
+    names = sorted({name for photo in photos.every(PRESENCE) for name in photo.things} - set(UNCOUNTED))
+    for i, photo in enumerate(_shuffled(photos.kept(PRESENCE), seed)):
+        gone = [name for name in _shuffled(names, f"{seed} {photo.image}") if not _told(photo, name)]
+        question = ("What color is the {}?", "Where is the {}?", "What is next to the {}?")[i % 3].format(gone[0])
+        yield photo, {"question": question, "answer": UNKNOWN, "metric": "exact"}
+
+
 def name(photos: Photos, seed: str) -> Asked:
     """What is this? An object of caltech101, or a fruit, vegetable or carton of grocery."""
     for photo in _shuffled(photos.kept("caltech101", "grocery"), seed):
@@ -248,6 +258,7 @@ KINDS: dict[str, Callable[[Photos, str], Asked]] = {
     "captions-coco": partial(captions, folders=("coco_val2017_people",)),
     "vqa": vqa,
     **{f"presence-{sort}": partial(presence, sort=sort) for sort in SORTS},
+    "absent": absent,
     "name": name,
     "action": action,
     "count": count,

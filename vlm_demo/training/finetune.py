@@ -107,7 +107,9 @@ def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path 
     """Freeze the parts, add LoRA, and take over trained weights from ``init`` (a ``trained.safetensors``)."""
     dtype = fast_dtype()
     tower = tower.to(dtype).eval().to(memory_format=torch.channels_last).requires_grad_(False)
+    rotary = llm.model.rotary_emb.inv_freq.float().clone()
     llm = llm.to(dtype).eval().requires_grad_(False)
+    llm.model.rotary_emb.inv_freq = rotary  # rounded to bf16 it turns distant tokens by the wrong angle
     register_attention()
     llm.set_attn_implementation(ATTENTION)
     projector = Projector(tower.config.hidden_size, llm.config.hidden_size)
