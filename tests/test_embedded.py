@@ -60,7 +60,7 @@ def slip(seed: int) -> tuple[Image.Image, str]:
 
 
 def test_plain_transformers_gives_the_same_answer(llava: Pipeline) -> None:
-    model = AutoModelForImageTextToText.from_pretrained(FOLDER)
+    model = AutoModelForImageTextToText.from_pretrained(FOLDER, dtype=llava.model.dtype)
     processor = AutoProcessor.from_pretrained(FOLDER)
     for seed, question in enumerate(["Describe the picture.", "How many shapes are there?", "Where is the circle?"]):
         picture = draw_scene(np.random.default_rng(HELD_OUT + seed)).image

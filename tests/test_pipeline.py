@@ -20,6 +20,8 @@ from vlm_demo.answer import Answer
 from vlm_demo.contracts import ImageTokens, OcrResult, StageEvent, TokenEvent
 from vlm_demo.errors import BadImage, BadQuestion, Stopped
 
+pytestmark = pytest.mark.usefixtures("bf16_as_stored")
+
 QUESTION = "How many circles are there in the picture?"
 SIZES = [(120, 120), (90, 160), (200, 70)]
 

@@ -185,6 +185,24 @@ def bench(arguments: list[str]) -> int:
     return bench_main(arguments)
 
 
+def export(arguments: list[str]) -> int:
+    """Copy an embedded model's checkpoint to a folder."""
+    parser = shared.command("export", "Copy an embedded model as an ordinary Hugging Face checkpoint to a folder.")
+    parser.add_argument("name", metavar="NAME", help="of an embedded model")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new or an empty folder")
+    options = parser.parse_args(arguments)
+
+    from vlm_demo.models import embedded, loading
+
+    embedded.require_empty(options.folder)
+    announced = loading.announcement(options.name)
+    if announced:
+        print(announced, file=sys.stderr)
+    embedded.export(loading.checkpoint(options.name), options.folder)
+    print(f"{options.name} lies in {options.folder}; after `import vlm_demo`, transformers' from_pretrained loads it.")
+    return 0
+
+
 COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "ask": (ask, "ask a question about a picture"),
     "explain": (explain, "see where the model looks for a given answer"),
@@ -195,6 +213,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "train": (train, "train an embedded model"),
     "train-shards": (train_shards, "draw pictures with questions once, for training"),
     "bridges": (bridges, "compare the embedded families in one table"),
+    "export": (export, "copy an embedded model as an ordinary checkpoint"),
     "bench": (bench, "time this pipeline beside plain transformers, on random weights"),
 }
 

@@ -66,7 +66,11 @@ def load(options: argparse.Namespace) -> Pipeline:
         tell(None, f"Loading {options.model}")  # importing torch alone takes seconds
     try:
         from vlm_demo import Pipeline
+        from vlm_demo.models import loading
 
+        announced = loading.announcement(options.model)
+        if announced:
+            print(f"\r{announced:<{len(shown)}}", file=sys.stderr, flush=True)
         return Pipeline.from_pretrained(
             options.model, quantize=options.quantize, device=options.device, progress=tell, trust=allowed
         )

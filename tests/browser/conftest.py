@@ -18,9 +18,9 @@ from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.tiny import tiny_llava
+from vlm_demo.models import loading
 
 ROOT = Path(__file__).parents[2]
-EMBEDDED = ROOT / "assets" / "models" / "llava"
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -81,8 +81,11 @@ def talkative(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def app(tmp_path_factory, talkative) -> Iterator[App]:
     """The app with the embedded model, as ``make demo`` serves it."""
-    model = EMBEDDED if (EMBEDDED / "config.json").is_file() else talkative
-    running = start(tmp_path_factory.mktemp("app") / "log.txt", "--model", str(model))
+    model = str(talkative)
+    if "llava" in loading.embedded_names():
+        model = "llava"
+        loading.checkpoint(model)  # put together before, so that no test waits for it
+    running = start(tmp_path_factory.mktemp("app") / "log.txt", "--model", model)
     yield running
     stop(running)
 

@@ -23,6 +23,8 @@ from tests.tiny import tiny_blip2, tiny_clip, tiny_idefics, tiny_llava, tiny_sig
 from vlm_demo import Pipeline
 from vlm_demo.explain import tap
 
+pytestmark = pytest.mark.usefixtures("bf16_as_stored")
+
 QUESTION = "How many circles are there?"
 FAMILIES = [
     test_gemmas.TestPaliGemma,

@@ -24,6 +24,8 @@ from vlm_demo.errors import QuantizationUnavailable
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.quantization import config_for, memory_of, precision_of
 
+pytestmark = pytest.mark.usefixtures("bf16_as_stored")
+
 LAYERS = {"8bit": Linear8bitLt, "4bit": Linear4bit}
 
 

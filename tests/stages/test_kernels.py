@@ -11,6 +11,8 @@ from tests.tiny import tiny_llava
 from vlm_demo import Pipeline
 from vlm_demo.stages import kernels
 
+pytestmark = pytest.mark.usefixtures("bf16_as_stored")
+
 
 def enabled() -> bool:
     return torch._C._get_mkldnn_enabled()

@@ -67,6 +67,17 @@ def test_a_model_that_only_compares_is_not_offered_for_a_chat(tmp_path, monkeypa
     assert "openai/clip-vit-base-patch32" in {entry.id for entry in catalog()} - offered.keys()
 
 
+def test_a_model_that_is_not_loaded_yet_has_no_figures():
+    waiting = Status("llava", None, "", 0, "cpu", "Putting llava together", 0.25)
+    precisions = header.precisions("none", waiting, {}, {})
+    assert precisions["none"].label == "full precision"
+    drawn = header.chips(waiting, "llava", "none", {"llava": Choice("llava")}, precisions, True)
+    assert "llava · on this machine" in drawn and "MB" not in drawn
+    assert 'value="0.250"' in header.notice(waiting) and "Putting llava together" in header.notice(waiting)
+    failed = Status("llava", None, "", 0, "cpu", problem="The disk is too full.")
+    assert "The disk is too full." in header.notice(failed)
+
+
 MODEL = "llava-hf/llava-1.5-7b-hf"  # 14.1 GB; 7.6 in 8 bit, 4.8 in 4 bit
 
 

@@ -20,6 +20,8 @@ from vlm_demo.contracts import Timings
 from vlm_demo.errors import QuantizationUnavailable, Stopped, VlmDemoError
 from vlm_demo.ui.service import Measured, Service, is_operator
 
+pytestmark = pytest.mark.usefixtures("bf16_as_stored")
+
 
 def service(load=lambda name, quantize, progress: FakePipeline(name, quantize)) -> Service:
     return Service(FakePipeline(), load, "llava")
@@ -152,3 +154,69 @@ def test_a_large_model_is_measured_by_its_answers_alone():
 )
 def test_only_direct_requests_from_this_machine_are_the_operators(client, headers, allowed):
     assert is_operator(client, headers) is allowed
+
+
+class TestBeginning:
+    """A service without a model loads it while the page is up."""
+
+    def begun(self, load, told: list | None = None) -> tuple[Service, threading.Thread]:
+        held = Service(None, load, "llava", device="cpu")
+        return held, held.begin(None if told is None else lambda *step: told.append(step))
+
+    def test_questions_wait_and_pages_see_how_it_goes(self):
+        go, told, answered = threading.Event(), [], []
+
+        def load(name: str, quantize: str, progress) -> FakePipeline:
+            progress(0.5, f"Putting {name} together")
+            go.wait(10)
+            return FakePipeline(name, quantize)
+
+        held, thread = self.begun(load, told)
+
+        def ask() -> None:
+            with held.pipeline() as pipe:
+                answered.append(pipe)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        time.sleep(0.2)
+        assert not held.ready and not answered and told == [(0.5, "Putting llava together")]
+        assert (held.status.busy, held.status.fraction) == ("Putting llava together", 0.5)
+        assert held.status.name == "llava" and held.status.parameter_bytes == 0
+        with pytest.raises(VlmDemoError, match="Another switch"):
+            held.switch("llava", "8bit")
+        with pytest.raises(Stopped), held.pipeline(cancelled=lambda: True):
+            pass
+        held.forget()
+        go.set()
+        thread.join(5)
+        asking.join(5)
+        assert held.ready and len(answered) == 1 and not held.status.busy
+        assert held.measured["none"].parameter_bytes == held.status.parameter_bytes > 0
+
+    def test_a_failure_is_said_to_pages_questions_and_the_terminal_and_a_switch_helps(self, caplog):
+        def load(name: str, quantize: str, progress) -> FakePipeline:
+            if name == "llava":
+                raise VlmDemoError("The disk is too full for llava.")
+            return FakePipeline(name, quantize)
+
+        held, thread = self.begun(load)
+        thread.join(5)
+        assert not held.ready and held.status.problem == "The disk is too full for llava." and not held.status.busy
+        assert [record.getMessage() for record in caplog.records] == ["The disk is too full for llava."]
+        with pytest.raises(VlmDemoError, match="too full"), held.pipeline():
+            pass
+        held.switch("other", "none")
+        with held.pipeline() as pipe:
+            assert pipe.name == "other"
+        assert held.ready and not held.status.problem
+
+    def test_an_unexpected_failure_says_nothing_of_its_insides(self, caplog):
+        secret = "/".join(("quoted", "upload"))
+
+        def load(*_: object) -> FakePipeline:
+            raise KeyError(secret)
+
+        held, thread = self.begun(load)
+        thread.join(5)
+        assert held.status.problem == "llava could not be loaded." and secret not in caplog.text

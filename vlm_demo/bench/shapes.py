@@ -64,9 +64,9 @@ def write(shape: Shape, folder: Path, seed: int = 0) -> None:
     from transformers.initialization import no_init_weights
     from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
-    from vlm_demo.models.loading import EMBEDDED
+    from vlm_demo.models.loading import checkpoint
 
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED / "llava")
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint("llava"))
     with no_init_weights():
         model = LlavaForConditionalGeneration._from_config(_config(shape, tokenizer), dtype=torch.bfloat16)
     generator = torch.Generator().manual_seed(seed)

@@ -1,6 +1,6 @@
 """EfficientNet-Lite as a vision tower: pixels → patch features on two levels, one token for each 32 × 32 pixels.
 
-A transformers model that ``LlavaForConditionalGeneration`` takes as any other tower, once ``register()`` was called.
+A transformers model that ``LlavaForConditionalGeneration`` takes as any other tower (see ``registration``).
 Batch normalization is folded into the convolutions (``from_published``), so training the tower's last blocks leaves the
 normalization frozen. Architecture: Tan & Le 2019 (https://arxiv.org/abs/1905.11946), without squeeze-and-excitation and
 with ReLU6, as TensorFlow's EfficientNet-Lite has it; the published weights are read, never their code.
@@ -14,53 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, pixel_unshuffle
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_utils import PreTrainedModel
 
-STRIDE = 32  # pixels of a token's side
+from vlm_demo.models.efficientnet_lite_config import LITE2, STRIDE, EfficientNetLiteConfig
+
+__all__ = ["LITE2", "STRIDE", "EfficientNetLiteConfig", "EfficientNetLiteModel", "from_published", "register"]
+
 BATCH_NORM_EPS = 1e-3
-
-# EfficientNet-Lite2, a row a stage: blocks, kernel, stride, expansion, output channels.
-LITE2 = (
-    (1, 3, 1, 1, 16),
-    (3, 3, 2, 6, 24),
-    (3, 5, 2, 6, 48),
-    (4, 3, 2, 6, 88),
-    (4, 5, 1, 6, 120),
-    (5, 5, 2, 6, 208),
-    (1, 3, 1, 6, 352),
-)
-
-
-class EfficientNetLiteConfig(PreTrainedConfig):
-    """Configuration of ``EfficientNetLiteModel``.
-
-    Attributes:
-        stages: for each stage blocks, kernel, stride, expansion and output channels.
-        stem, head: channels of the first and of the last convolution.
-        fine_stage: index of the stage whose output, of stride 16, joins the last level in each token.
-        hidden_size: channels of a token: head + 4 × the fine stage's output channels.
-        image_size: pixels of the square that it was trained with; other multiples of 32 work too.
-        patch_size: pixels of a token's side, 32.
-    """
-
-    model_type = "efficientnet_lite"
-    base_config_key = "vision_config"
-
-    stages: tuple = LITE2
-    stem: int = 32
-    head: int = 1280
-    fine_stage: int = 4
-    image_size: int = 288
-    patch_size: int = STRIDE
-    hidden_size: int = 1760
-    num_channels: int = 3
-    initializer_range: float = 0.02
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        self.stages = tuple(tuple(stage) for stage in self.stages)
-        self.hidden_size = self.head + 4 * self.stages[self.fine_stage][4]
-        super().__post_init__(**kwargs)
 
 
 class SameConv(nn.Conv2d):
@@ -104,6 +65,8 @@ class EfficientNetLiteModel(PreTrainedModel):
     main_input_name = "pixel_values"
     input_modalities = ("image",)
     _no_split_modules = ("Block",)
+    # It has no attention, so a model that it is a part of may choose any.
+    _supports_sdpa = _supports_flash_attn = _supports_flex_attn = _supports_attention_backend = True
 
     def __init__(self, config: EfficientNetLiteConfig) -> None:
         super().__init__(config)
@@ -167,6 +130,9 @@ def from_published(published: Mapping[str, Tensor], config: EfficientNetLiteConf
 
 
 def register() -> None:
-    """Make ``AutoConfig`` and ``AutoModel`` know this tower; a second call changes nothing."""
+    """Make ``AutoConfig`` and ``AutoModel`` know this tower; a second call changes nothing. ``import vlm_demo`` sees to
+    it (see ``registration``)."""
+    from transformers import AutoConfig, AutoModel
+
     AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig, exist_ok=True)
     AutoModel.register(EfficientNetLiteConfig, EfficientNetLiteModel, exist_ok=True)

@@ -21,7 +21,8 @@ import torch
 
 from vlm_demo.errors import ModelNotFound, QuantizationUnavailable, UnsupportedModel, VlmDemoError
 from vlm_demo.models import catalog as catalogue
-from vlm_demo.models import fetching, quantization, weights
+from vlm_demo.models import embedded, fetching, quantization, weights
+from vlm_demo.models.builders import RECIPE, read_recipe
 from vlm_demo.models.catalog import Entry
 from vlm_demo.models.families import adapter_of
 from vlm_demo.models.families.whole import Trusted
@@ -86,15 +87,13 @@ def load(
     tell = progress or (lambda _fraction, _text: None)
     tell(None, "Looking for the model")
     with quiet():
-        check_torchvision()
-        quantization.config_for(quantize, ())  # complain before anything is downloaded
+        where = check(quantize, device)  # complain before anything is downloaded
         folder, shown = resolve(name, tell, trust)
         adapter = _adapter(folder, shown, trust)
         if quantize != "none" and not adapter.writes:
             raise QuantizationUnavailable(
                 f"{shown} has no language model, the one part that is quantized here: load it without quantization."
             )
-        where = _device(device)
         tell(None, f"Loading {shown}")
         model = weights.load(folder, shown, adapter, quantize, where, trust)
         tokenizer, image_processor = _processors(folder, shown, trust)
@@ -103,6 +102,18 @@ def load(
     precision = quantization.precision_of(model, quantize)
     template = (_template(folder, shown, tokenizer) or adapter.fallback_template) if adapter.writes else ""
     return Loaded(shown, folder, model, family, tokenizer, image_processor, template, precision, where)
+
+
+def check(quantize: str, device: str | None) -> torch.device:
+    """See that a model could be loaded so, and return the device on which it would compute.
+
+    Raises:
+        QuantizationUnavailable: see ``quantization.config_for``.
+        VlmDemoError: there is no such device, or a torchvision that is broken.
+    """
+    check_torchvision()
+    quantization.config_for(quantize, ())
+    return _device(device)
 
 
 def check_torchvision() -> None:
@@ -123,8 +134,63 @@ def check_torchvision() -> None:
 
 
 def embedded_names() -> list[str]:
-    """The models that are part of this project."""
-    return sorted(folder.parent.name for folder in EMBEDDED.glob("*/config.json"))
+    """The models that are part of this project: ready checkpoints, and recipes that are put together on first use."""
+    return sorted(folder.name for folder in EMBEDDED.iterdir() if _is_embedded(folder)) if EMBEDDED.is_dir() else []
+
+
+def _is_embedded(folder: Path) -> bool:
+    # os.path says no where pathlib raises: to a name that is too long, or a folder that is locked.
+    return embedded.is_composed(folder) or os.path.isfile(folder / "config.json")
+
+
+def shipped(name: str) -> Path | None:
+    """The folder of this project that an embedded model's name stands for; None = it is no such name."""
+    return (
+        EMBEDDED / name if "/" not in name and name not in ("", ".", "..") and _is_embedded(EMBEDDED / name) else None
+    )
+
+
+def family_of(name: str) -> str | None:
+    """The module in ``families`` that runs a model which is put together on first use; None = see its config.json.
+
+    Raises:
+        UnsupportedModel: its recipe is damaged.
+    """
+    folder = _composed(name)
+    return read_recipe(folder / RECIPE).family if folder else None
+
+
+def announcement(name: str) -> str:
+    """What has to be made before a model can be loaded, as one sentence; empty where that is nothing.
+
+    Raises:
+        UnsupportedModel: its recipe is damaged.
+    """
+    folder = _composed(name)
+    return embedded.announcement(folder) if folder else ""
+
+
+def _composed(name: str) -> Path | None:
+    """The folder with the recipe that a name or a path stands for; None = it is no model that is put together."""
+    folder = shipped(name) or Path(os.path.expanduser(name))
+    return folder.resolve() if name and embedded.is_composed(folder) else None
+
+
+def checkpoint(name: str, progress: Progress | None = None) -> Path:
+    """The checkpoint's folder of an embedded model, put together now if it has to be.
+
+    Raises:
+        ModelNotFound: there is no such embedded model, or a part of it can't be fetched.
+        UnsupportedModel, VlmDemoError: see ``embedded.assembled``.
+    """
+    folder = shipped(name)
+    if folder is None:
+        known = ", ".join(embedded_names()) or "none yet"
+        raise ModelNotFound(f"There is no embedded model {name}: choose one of {known}.")
+    if not embedded.is_composed(folder):
+        return folder
+    with quiet():
+        return embedded.assembled(folder, progress or (lambda _fraction, _text: None))
 
 
 def catalog() -> list[Entry]:
@@ -139,9 +205,12 @@ def resolve(name: str, tell: Progress, trust: Trust = NONE) -> tuple[Path, str]:
     Raises:
         ModelNotFound: one sentence for each way in which there is none.
     """
-    # os.path says no where pathlib raises: to a name that is too long, a folder that is locked, an unknown ~user.
-    if "/" not in name and os.path.isfile(EMBEDDED / name / "config.json"):
-        return EMBEDDED / name, name
+    if shipped(name):
+        return checkpoint(name, tell), name
+    composed = _composed(name)
+    if composed:
+        return embedded.assembled(composed, tell), composed.name
+    # os.path says no where pathlib raises, to an unknown ~user too.
     folder = Path(os.path.expanduser(name))
     if name and os.path.isdir(folder):
         if not os.path.isfile(folder / "config.json"):

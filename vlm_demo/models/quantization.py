@@ -69,6 +69,12 @@ def config_for(quantize: str, keep: Iterable[str]) -> BitsAndBytesConfig | None:
     )
 
 
+def fast_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bf16 numbers by instructions of its own. A CPU that has none imitates them, about ten
+    times slower than float32."""
+    return device.type != "cpu" or any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
+
+
 def check_shapes(model: torch.nn.Module, device: torch.device) -> None:
     """Refuse layers that bitsandbytes packs into 4 bit and then cannot multiply on a CPU.
 

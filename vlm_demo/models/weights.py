@@ -1,4 +1,4 @@
-"""Weights: a checkpoint's folder → its model in memory, quantized or as it is stored.
+"""Weights: a checkpoint's folder → its model in memory, quantized, as it is stored, or as the processor is fast at.
 
 Knows which error means what; how a model is found and what else belongs to it, ``loading`` knows.
 """
@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from safetensors import SafetensorError
 
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.models import fetching, quantization
-from vlm_demo.models.catalog import gigabytes
+from vlm_demo.models.catalog import fits, gigabytes
 from vlm_demo.models.families.whole import Trusted
 from vlm_demo.trust import Trust
 
@@ -44,7 +45,7 @@ def load(folder: Path, shown: str, adapter: type[Any], quantize: str, device: to
     elif not (trust.pickle and any(folder.glob(fetching.PICKLED))):
         raise UnsupportedModel(_no_weights(shown, folder))
     options: dict[str, Any] = {
-        "dtype": "auto",
+        "dtype": _dtype(folder, device) if safe and quantize == "none" else "auto",
         "use_safetensors": safe,
         "trust_remote_code": adapter is Trusted,
     }
@@ -106,6 +107,18 @@ def _check_room(folder: Path, shown: str, quantize: str, device: torch.device) -
         raise VlmDemoError(_too_large(shown, way_out, device, figures))
 
 
+def _dtype(folder: Path, device: torch.device) -> torch.dtype | str:
+    """float32 for a checkpoint in bf16 where that is much faster and fits; or else as it is stored."""
+    if quantization.fast_bf16(device):
+        return "auto"
+    numbers: Counter[str] = Counter()
+    for file in _files(folder):
+        for dtype, shape in _tensors(file):
+            numbers[dtype] += math.prod(shape)
+    in_bf16 = bool(numbers) and numbers.most_common(1)[0][0] == "BF16"
+    return torch.float32 if in_bf16 and fits(4 * numbers.total(), quantization.room_on(device)) else "auto"
+
+
 def _files(folder: Path) -> list[Path]:
     """The safetensors files that are loaded: those that an index names, where there is one."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -118,12 +131,21 @@ def _least(file: Path, quantize: str) -> int:
     """The fewest bytes that the tensors of a safetensors file can take; 0 where it can't be read, which is told of
     later."""
     try:
+        return sum(
+            math.prod(shape) * min(8 * WIDTHS.get(dtype, 1), BITS[quantize]) // 8 for dtype, shape in _tensors(file)
+        )
+    except (ValueError, TypeError, OverflowError):
+        return 0
+
+
+def _tensors(file: Path) -> list[tuple[str, list[int]]]:
+    """Type and shape of each tensor in a safetensors file; none where it can't be read."""
+    try:
         with file.open("rb") as opened:
             header: Mapping[str, Any] = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-        tensors = [(tensor["dtype"], tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"]
-        return sum(math.prod(shape) * min(8 * WIDTHS.get(dtype, 1), BITS[quantize]) // 8 for dtype, shape in tensors)
+        return [(tensor["dtype"], tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError):
-        return 0
+        return []
 
 
 def _no_weights(shown: str, folder: Path) -> str:

@@ -23,6 +23,7 @@ from transformers import (
 )
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
+from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training import attention, objectives
 from vlm_demo.training.data import Library, QuestionBatches
 from vlm_demo.training.focus import Focus
@@ -75,8 +76,7 @@ def ready(model: nn.Module, device: str) -> None:
 def autocast(device: str) -> torch.autocast:
     """bf16 matrix products where the device has them; a processor that must imitate them is several times slower at
     them than in float32."""
-    able = device != "cpu" or any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
-    return torch.autocast(device, torch.bfloat16, enabled=able)
+    return torch.autocast(device, torch.bfloat16, enabled=fast_bf16(torch.device(device)))
 
 
 def moved(batch: dict[str, Tensor], device: str) -> dict[str, Tensor]:

@@ -193,13 +193,14 @@ class Events:
         yield self.parts.service(session, self.service, operator)
 
     def _switch(self, model: str, quantize: str, problems: list[str]) -> None:
+        stays = f" {self.service.model} stays in service." if self.service.ready else ""
         try:
             self.service.switch(model, quantize)
         except VlmDemoError as error:
-            problems.append(f"{error} {self.service.model} stays in service.")
+            problems.append(f"{error}{stays}")
         except Exception as error:
             log_unexpected(error)
-            problems.append(f"{model} ({quantize}) could not be loaded; {self.service.model} stays in service.")
+            problems.append(f"{model} ({quantize}) could not be loaded.{stays}")
 
     def tick(self, message: dict | None, request: gr.Request) -> Changes:
         """On uploads, and now and then: claim the composer's files for this page, show what became of the service."""

@@ -60,7 +60,7 @@ def precisions(
     """
     found = {}
     for name, label in PRECISIONS.items():
-        if name == quantize:
+        if name == quantize and status.precision:
             label = f"{status.precision if name == 'none' else label} · {size(status.parameter_bytes)}"
         elif name in measured:
             label = f"{label} · {size(measured[name].parameter_bytes)}"
@@ -86,11 +86,12 @@ def compared(plain: Measured, packed: Measured) -> str:
 
 
 def notice(status: Status, sentence: str = "") -> str:
-    """One line under the header: a switch and its progress, or a sentence for this page; empty when all is quiet."""
+    """One line under the header: a loading and its progress, or a sentence; empty when all is quiet."""
     if status.busy:
         value = "" if status.fraction is None else f' value="{status.fraction:.3f}"'
         return f'<p role="status">{escape(status.busy)}</p><progress max="1"{value} aria-label="Loading"></progress>'
-    return f'<p class="problem" role="alert">{escape(sentence)}</p>' if sentence else ""
+    problem = sentence or status.problem
+    return f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
 
 
 def _menu(label: str, name: str, value: str, options: dict[str, Choice], disabled: bool, hint: str) -> str:

@@ -37,7 +37,8 @@ log = logging.getLogger("vlm_demo.ui")
 
 @dataclass(frozen=True)
 class Status:
-    """What every page shows of the service. ``busy`` and ``fraction`` (0..1) tell of a switch that goes on."""
+    """What every page shows of the service. ``busy`` and ``fraction`` (0..1) tell of a loading that goes on, ``problem``
+    of one that failed and left no model."""
 
     name: str
     parameters: int | None
@@ -46,6 +47,7 @@ class Status:
     device: str
     busy: str = ""
     fraction: float | None = None
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,23 +60,69 @@ class Measured:
 
 
 class Service:
-    """Holds the loaded pipeline and serialises the use of it."""
+    """Holds the loaded pipeline and serialises the use of it. Without one, ``begin`` loads it."""
 
-    def __init__(self, pipe: Pipeline, load: Load, model: str, quantize: str = "none"):
+    def __init__(self, pipe: Pipeline | None, load: Load, model: str, quantize: str = "none", device: str = "cpu"):
         self._pipe, self._load = pipe, load
         self.model, self.quantize = model, quantize
         self._use = threading.Lock()
         self._switch = threading.Lock()
         self._busy = ""
         self._fraction: float | None = None
-        self._facts = _facts(pipe)
+        self._problem = ""
+        self._facts = _facts(pipe) if pipe else (model, None, "", 0, device)
         self._paces: dict[tuple[str, str], list[float]] = {}
         self._bytes: dict[tuple[str, str], int] = {}
-        self._weigh()
+        if pipe:
+            self._weigh()
 
     @property
     def status(self) -> Status:
-        return Status(*self._facts, self._busy, self._fraction)
+        return Status(*self._facts, self._busy, self._fraction, self._problem)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a model is loaded."""
+        return self._pipe is not None
+
+    def begin(self, progress: Progress | None = None) -> threading.Thread:
+        """Load the model in the background. Questions wait for it, and a switch is refused meanwhile.
+
+        Args:
+            progress: told what the pages are told too.
+        Returns:
+            The thread, which has ended when the model is there or has failed to load; ``status`` says which.
+        """
+
+        def tell(fraction: float | None, text: str) -> None:
+            self._progress(fraction, text)
+            if progress:
+                progress(fraction, text)
+
+        # Held from now on, so that no question can come first.
+        self._switch.acquire()
+        self._use.acquire()
+        self._busy = f"Loading {self.model}."
+        thread = threading.Thread(target=self._first, args=(tell,), daemon=True)
+        thread.start()
+        return thread
+
+    def _first(self, tell: Progress) -> None:
+        try:
+            self._pipe = self._load(self.model, self.quantize, tell)
+            self._facts = _facts(self._pipe)
+            self._weigh()
+        except VlmDemoError as error:
+            self._problem = str(error)
+            tell(None, "")  # the terminal's line is free again
+            log.error("%s", error)
+        except Exception as error:
+            self._problem = f"{self.model} could not be loaded."
+            log_unexpected(error)
+        finally:
+            self._busy, self._fraction = "", None
+            self._use.release()
+            self._switch.release()
 
     @contextmanager
     def pipeline(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Pipeline]:
@@ -82,11 +130,14 @@ class Service:
 
         Raises:
             Stopped: ``cancelled()`` turned True while waiting.
+            VlmDemoError: no model could be loaded; says why.
         """
         while not self._use.acquire(timeout=0.1):
             if cancelled():
                 raise Stopped("Stopped before it began.")
         try:
+            if self._pipe is None:
+                raise VlmDemoError(self._problem)
             yield self._pipe
         finally:
             self._use.release()
@@ -107,7 +158,8 @@ class Service:
 
     def forget(self) -> None:
         """Let go of what the model remembers of pictures and prompts: somebody's conversation has ended."""
-        self._pipe.forget()
+        if self._pipe:
+            self._pipe.forget()
 
     def _weigh(self) -> None:
         self._bytes[self.model, self.quantize] = self._facts[3]
@@ -115,7 +167,7 @@ class Service:
     def _try(self) -> None:
         """Time a small model that has not answered yet, so that a switch can be compared with what was before."""
         parameters = self._facts[1]
-        if (self.model, self.quantize) in self._paces or not parameters or parameters > SMALL:
+        if not self._pipe or (self.model, self.quantize) in self._paces or not parameters or parameters > SMALL:
             return
         from PIL import Image, ImageDraw
 
@@ -146,6 +198,7 @@ class Service:
                     self._try()
                 self._pipe = self._load(model, quantize, self._progress)
                 self.model, self.quantize, self._facts = model, quantize, _facts(self._pipe)
+                self._problem = ""
                 _release()
                 self._weigh()
                 self._try()

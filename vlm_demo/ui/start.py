@@ -19,13 +19,25 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 
-__all__ = ["examples", "launch_options", "page"]
+__all__ = ["announcement", "examples", "launch_options", "page"]
+
+
+def announcement(model: str) -> str:
+    """What has to be made before ``model`` can be loaded, as one sentence; empty where that is nothing.
+
+    Raises:
+        VlmDemoError: it can't be made; says why.
+    """
+    from vlm_demo.models import loading
+
+    return loading.announcement(model)
 
 
 def page(
     model: str, quantize: str, device: str | None, progress: Progress | None = None, trust: Trust = NONE
 ) -> gr.Blocks:
-    """Load ``model`` and build its page.
+    """Load ``model`` and build its page. Where the model must be put together first, that and the loading go on in the
+    background, and the page shows how.
 
     Args:
         model: an embedded model's name, a folder, or a hub id.
@@ -37,13 +49,18 @@ def page(
         VlmDemoError: the model cannot be loaded; the sentence says why.
     """
     from vlm_demo import Pipeline
+    from vlm_demo.models import loading
     from vlm_demo.stages import ocr
 
     def load(name: str, precision: str, progress: Progress | None = None) -> Pipeline:
         allowed = trust if name == model else NONE
         return Pipeline.from_pretrained(name, quantize=precision, device=device, progress=progress, trust=allowed)
 
-    service = Service(load(model, quantize, progress), load, model, quantize)
+    if loading.announcement(model):
+        service = Service(None, load, model, quantize, str(loading.check(quantize, device)))
+        service.begin(progress)
+    else:
+        service = Service(load(model, quantize, progress), load, model, quantize)
     missing = ocr.available()
     return layout.build(service, examples(with_ocr=missing is None), missing)
 

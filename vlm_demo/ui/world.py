@@ -91,9 +91,11 @@ def writes(name: str) -> bool:
     from transformers import AutoConfig
 
     from vlm_demo.models.families import adapter_of
-    from vlm_demo.models.loading import EMBEDDED
+    from vlm_demo.models.loading import checkpoint, family_of
 
-    return bool(adapter_of(AutoConfig.from_pretrained(EMBEDDED / name)).writes)
+    family = family_of(name)  # known before the checkpoint is put together
+    adapter = _family(family) if family else adapter_of(AutoConfig.from_pretrained(checkpoint(name)))
+    return bool(adapter.writes)
 
 
 def outside(pipe: Pipeline, views: Sequence[View]) -> tuple[str, str] | None:

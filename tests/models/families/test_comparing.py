@@ -18,6 +18,8 @@ from tests.tiny import tiny_blip2, tiny_clip, tiny_siglip
 from vlm_demo import Pipeline
 from vlm_demo.errors import BadImage, BadQuestion, QuantizationUnavailable, Stopped, UnsupportedModel
 
+pytestmark = pytest.mark.usefixtures("bf16_as_stored")
+
 TEXTS = ["a red star", "a blue circle and a green square", "yes"]
 SIZES = [(120, 120), (90, 160), (200, 70)]
 

@@ -1,4 +1,5 @@
-"""LLaVA: a ViT, a two-layer projector, and a language model that reads its output among the words.
+"""LLaVA: a ViT or a convolutional encoder, a two-layer projector, and a language model that reads its output among the
+words.
 
 Liu et al. 2023 (https://arxiv.org/abs/2304.08485, https://arxiv.org/abs/2310.03744). One image token stands for one
 patch, in reading order, so the grid of tokens is the grid of patches.
@@ -17,7 +18,7 @@ from vlm_demo.models.families import blocks
 from vlm_demo.models.families.usual import OneTile, Writes
 
 # Vision towers with one fixed square grid, and how many CLS tokens each puts before its patches.
-CLS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
+CLS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "efficientnet_lite": 0}
 
 # What LLaVA-1.5 was trained with, for checkpoints that carry no chat template of their own.
 FALLBACK_TEMPLATE = (
@@ -43,7 +44,7 @@ class Llava(OneTile, Writes):
         self.model, self.config = model, model.config
         self.tower = model.model.vision_tower
         self.language_model, self.head = model.model.language_model, model.lm_head
-        self.encoder_layers = blocks(self.tower, self.config.vision_config.num_hidden_layers)
+        self.encoder_layers = _encoder_layers(self.tower)
         self.bridge_layers: list[torch.nn.Module] = []
         self.language_layers = blocks(self.language_model, self.config.text_config.num_hidden_layers)
         self.tapped = (self.language_model,)
@@ -95,3 +96,10 @@ class Llava(OneTile, Writes):
     def bridge(self, patches: Patches) -> torch.Tensor:
         weight = self.model.model.multi_modal_projector.linear_1.weight
         return self.model.model.multi_modal_projector(patches.features.to(weight.device, weight.dtype))
+
+
+def _encoder_layers(tower: torch.nn.Module) -> list[torch.nn.Module]:
+    """The tower's blocks in their order; those of a convolutional one lie in stages."""
+    if hasattr(tower, "stages"):
+        return [block for stage in tower.stages for block in stage]
+    return blocks(tower, tower.config.num_hidden_layers)

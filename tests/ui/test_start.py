@@ -1,0 +1,66 @@
+"""Start: a model that must be put together first does not keep the page waiting."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.models import composed
+from tests.ui.fake_pipeline import FakePipeline
+from vlm_demo import Pipeline
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.models import embedded, loading, user_cache
+from vlm_demo.ui import layout, start
+from vlm_demo.ui.service import Service
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(user_cache, "folder", lambda: tmp_path / "cache" / "vlm_demo")
+    monkeypatch.setattr(loading, "EMBEDDED", tmp_path / "models")
+    composed.install(tmp_path / "site", monkeypatch)
+    return composed.ship(tmp_path / "models" / "small")
+
+
+@pytest.fixture
+def services(monkeypatch: pytest.MonkeyPatch) -> list[Service]:
+    """Those for which a page is built."""
+    found: list[Service] = []
+    monkeypatch.setattr(layout, "build", lambda service, *_: found.append(service))
+    return found
+
+
+def test_the_page_is_there_before_the_model(shipped: Path, services: list[Service], monkeypatch) -> None:
+    go, told = threading.Event(), []
+    assembled = embedded.assembled
+
+    def slowly(folder: Path, tell) -> Path:
+        go.wait(60)
+        return assembled(folder, tell)
+
+    monkeypatch.setattr(embedded, "assembled", slowly)
+    assert start.announcement("small").startswith("small is put together once")
+    start.page("small", "none", "cpu", lambda *step: told.append(step))
+    (service,) = services
+    assert not service.ready and service.status.busy
+    go.set()
+    with service.pipeline() as pipe:
+        assert pipe.name == "small"
+    assert any("Putting small together" in text for _, text in told) and told[-1] == (1.0, "small is ready")
+    assert start.announcement("small") == ""
+    start.page("small", "none", "cpu")
+    assert services[1].ready
+
+
+def test_a_device_that_is_not_there_is_refused_before_the_page(shipped: Path, services: list[Service]) -> None:
+    with pytest.raises(VlmDemoError, match="no device abacus"):
+        start.page("small", "none", "abacus")
+    assert not services
+
+
+def test_other_models_are_loaded_before_the_page(services: list[Service], monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(Pipeline, "from_pretrained", classmethod(lambda *_, **__: FakePipeline()))
+    start.page(str(tmp_path), "none", None)
+    assert services[0].ready

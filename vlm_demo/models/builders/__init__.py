@@ -1,0 +1,93 @@
+"""Builders: a recipe, trained weights and pretrained parts → the files of an ordinary Hugging Face checkpoint.
+
+A family is one more file with a ``build`` function and one more line in ``BUILDERS``; where its folder lies, when it is
+whole and what else goes into it, ``models.embedded`` knows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from vlm_demo.errors import UnsupportedModel
+from vlm_demo.models.fetching import Progress
+
+RECIPE = "recipe.json"
+
+# The family in a recipe → the module of this package that builds it.
+BUILDERS = {"llava": "llava"}
+
+
+class Misfit(Exception):
+    """Trained weights do not fit the parts that they are for; says which."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an embedded model is put together from.
+
+    Attributes:
+        family: a key of ``BUILDERS``, and the module in ``families`` that runs the result.
+        language_model, vision_tower: keys of ``parts.PARTS``.
+        image_size: pixels of the square that the tower sees.
+        lora_alpha: what the LoRA updates are scaled by, over their rank.
+    """
+
+    family: str
+    language_model: str
+    vision_tower: str
+    image_size: int
+    lora_alpha: float
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The pretrained parts that it needs."""
+        return (self.language_model, self.vision_tower)
+
+
+class Build(Protocol):
+    """A family's ``build``."""
+
+    def __call__(
+        self, recipe: Recipe, trained: Mapping[str, Tensor], parts: Mapping[str, Path], folder: Path, tell: Progress
+    ) -> None:
+        """Write configuration, weights, tokenizer and processor into ``folder``.
+
+        Args:
+            trained: what this project trained, by name; see the family's module.
+            parts: name of a pretrained part → its weight file.
+            tell: called with a fraction 0..1 and a few words on the step that begins.
+        Raises:
+            Misfit: the trained weights do not fit the parts.
+            UnsupportedModel: a part is damaged.
+        """
+
+
+def read_recipe(file: Path) -> Recipe:
+    """The recipe in a JSON file.
+
+    Raises:
+        UnsupportedModel: it is damaged, or of a family that no builder knows.
+    """
+    try:
+        recipe = Recipe(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise UnsupportedModel(f"The {RECIPE} of {file.parent.name} is damaged: fetch the project again.") from error
+    if recipe.family not in BUILDERS:
+        raise UnsupportedModel(
+            f"The {RECIPE} of {file.parent.name} is of a family {recipe.family}, which nothing here puts together: "
+            f"choose one of {', '.join(BUILDERS)}."
+        )
+    return recipe
+
+
+def builder_of(recipe: Recipe) -> Build:
+    """The function that builds a recipe's family."""
+    build: Callable[..., None] = import_module(f"{__name__}.{BUILDERS[recipe.family]}").build
+    return build

@@ -1,0 +1,119 @@
+"""User cache: the folder in which this project keeps large files that it can make again, and the room on its disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.models.catalog import gigabytes
+
+NAME = "vlm_demo"
+UNFINISHED = ".unfinished"  # what a folder's name begins with as long as it is being filled
+ABANDONED = 86_400  # seconds after which such a folder of another machine belongs to nobody any more
+
+
+def folder() -> Path:
+    """Where the platform wants a user's caches, and in it ours; it need not exist yet."""
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~\\AppData\\Local")
+    elif sys.platform == "darwin":
+        base = os.path.expanduser("~/Library/Caches")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        if not os.path.isabs(base):  # by the XDG specification a relative path is to be ignored
+            base = os.path.expanduser("~/.cache")
+    return Path(base) / NAME
+
+
+def made() -> Path:
+    """The same folder, made if it was not there.
+
+    Raises:
+        VlmDemoError: it can't be.
+    """
+    place = folder()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(place) from error
+    if not os.access(place, os.W_OK):
+        raise unwritable(place)
+    return place
+
+
+def require_room(wanted: int, what: str) -> None:
+    """See that the disk has ``wanted`` bytes left for ``what``.
+
+    Raises:
+        VlmDemoError: it has not.
+    """
+    place = made()
+    free = shutil.disk_usage(place).free
+    if wanted > free:
+        raise VlmDemoError(
+            f"The disk is too full for {what}: it takes {gigabytes(wanted)} in {place} and {gigabytes(free)} are free; "
+            "free some space and try again."
+        )
+
+
+@contextmanager
+def unfinished(place: Path) -> Iterator[Path]:
+    """A new folder in ``place`` that belongs to this process, is taken for nothing else, and is deleted in the end.
+    What interrupted processes left there is deleted too."""
+    for left in place.glob(f"{UNFINISHED}-*"):
+        with suppress(OSError):
+            if _abandoned(left):
+                shutil.rmtree(left, ignore_errors=True)
+    # Containers and machines that share a cache have process ids of their own, hence the machine's name.
+    made = tempfile.mkdtemp(prefix=f"{UNFINISHED}-{_machine()}-{os.getpid()}-", dir=place)
+    try:
+        yield Path(made)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _machine() -> str:
+    return re.sub(r"[^\w.]", "_", platform.node())
+
+
+def _abandoned(left: Path) -> bool:
+    own = re.fullmatch(rf"{UNFINISHED}-{re.escape(_machine())}-(\d{{1,9}})-\w+", left.name)
+    if own:
+        return not psutil.pid_exists(int(own[1]))
+    return time.time() - left.stat().st_mtime > ABANDONED
+
+
+@contextmanager
+def writing(what: str) -> Iterator[None]:
+    """Say in one sentence what goes wrong with the disk while ``what`` is written.
+
+    Raises:
+        VlmDemoError: the disk is full, or the folder can't be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise VlmDemoError(f"The disk is too full for {what}: free some space and try again.") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise unwritable(folder()) from error
+        raise
+
+
+def unwritable(place: Path) -> VlmDemoError:
+    """What is said where nothing can be kept."""
+    variable = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
+    way_out = "make it writable" if sys.platform == "darwin" else f"make it writable, or set {variable} to another"
+    return VlmDemoError(f"The folder {place} can't be written, and the embedded model is kept there: {way_out}.")
