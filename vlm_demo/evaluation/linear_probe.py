@@ -61,7 +61,7 @@ def features(items: Sequence[Labelled], encode: Callable[[list[Image.Image]], Te
 
 
 def probe(rows: Tensor, labels: Sequence[str]) -> ProbeResult:
-    """Fit on three quarters of the rows and score the fourth; the weight decay is chosen on a part of the fitted ones."""
+    """Fit on three quarters of the rows and score the fourth; the weight decay is chosen on some of the fitted ones."""
     names = sorted(set(labels))
     target = torch.tensor([names.index(label) for label in labels])
     # Within each class every fourth picture is held out, whatever their order.

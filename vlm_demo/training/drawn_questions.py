@@ -67,7 +67,7 @@ PLAINLY: dict[str, tuple[str, ...]] = {
 ONCE = (
     "describe", "what", "medium", "element", "theme", "chart kind", "document sort", "legend", "colours", "kinds",
     "background", "mention", "heading", "screen title", "screen heading", "dialog title", "chart title", "currency",
-    "transcript", "total", "date", "shop", "seller", "labels", "only", "how many boxes", "direction", "negative",
+    "total", "date", "shop", "seller", "labels", "only", "how many boxes", "direction", "negative",
 )  # fmt: skip
 # What no drawn picture shows, and what is said of it without the evidence-only rule.
 NEVER_DRAWN = tuple(

@@ -7,7 +7,6 @@ A folder holds ``img/`` and ``annotations.jsonl``; photographs and drawn picture
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,6 @@ MOST_TURNS, LONGEST = 7, 420  # turns a picture; tokens a picture
 NUMBER_WORDS = {word: str(i) for i, word in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty".split())}  # fmt: skip
-TRUE_OR_FALSE = re.compile(r"\btrue or false\b", re.IGNORECASE)
 GREY = (127, 127, 127)  # what the image processor pads with: its mean
 
 
@@ -76,10 +74,7 @@ class Folder:
 
     def conversations(self, item: Mapping[str, Any], rng: np.random.Generator) -> tuple[list[Conversation], bool]:
         """What is asked about an item, and whether it stays true when the picture is flipped."""
-        if self.turns is not None:
-            turns = self.turns(item, self.name, rng)
-        else:
-            turns = drawn_turns(item)
+        turns = drawn_turns(item) if self.turns is None else self.turns(item, self.name, rng)
         chosen = _chosen(turns, rng)
         read = item.get("ocr")
         ocr = "\n".join(read) if read and rng.random() < WITH_OCR else ""

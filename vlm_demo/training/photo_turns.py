@@ -68,7 +68,23 @@ COLOURED_NOUNS = (
     "bicycle,bike,motorcycle,umbrella,ball,kite,frisbee,surfboard,skateboard,chair,couch,bench,sign,flower,bird,"
     "airplane,swimsuit,bikini,sweater,vest,tie,hair,sky,wall,door,fire hydrant,plate,bowl,vase,phone,bag,backpack"
 ).split(",")
-ARTICLES = re.compile(r"\b(a|an|the)\b")
+# A caption with one of these words (regular expressions) may mean the thing without naming it.
+IMPLIED_BY = {
+    "man": "person|people|guy|player|rider|surfer|skier|boy|crowd|men|he|his|someone|couple",
+    "woman": "person|people|lady|player|rider|girl|crowd|women|she|her|someone|couple",
+    "boy": "child|kid|children|person|people|man|player", "girl": "child|kid|children|person|people|woman|lady",
+    "child": "boy|girl|kid|kids|baby|toddler|people|person|boys|girls", "baby": "toddler|infant|child",
+    "tree": "wood|woods|forest|park|branch|log|outside", "grass": "field|lawn|park|yard|outside|green",
+    "beach": "sand|ocean|sea|shore|wave", "bicycle": "bike|cyclist|biker|bikes", "sign": "street|store|text",
+    "motorcycle": "bike|motorbike|biker", "airplane": "plane|jet|planes",
+    "ball": "baseball|football|soccer|tennis|basketball|golf", "snow": "ski|snowboard|winter|ice",
+    "mountain": "cliff|hill|rock|ski", "rock": "cliff|stone|boulder|mountain|rocky", "river": "water|stream|creek",
+    "lake": "water|pond|river", "toy": "ball|doll|frisbee|stuffed", "car": "vehicle|race|street|road|traffic",
+    "football": "ball|player|game|team", "hat": "cap|helmet", "phone": "cell|talking",
+    "boat": "ship|canoe|kayak|raft|row", "table": "desk|restaurant|eat|dinner|sit",
+    "chair": "sit|seat|bench|couch|table", "flower": "garden|plant|flowers", "fence": "yard|gate",
+    "rope": "climb|pull|swing|leash", "staircase": "stairs|steps", "book": "read|magazine",
+}  # fmt: skip
 WORD = re.compile(r"[a-z']+")
 
 DESCRIBE = (
@@ -319,19 +335,7 @@ def _presence_question(thing: str, rng: np.random.Generator) -> str:
 
 def _implied(noun: str, told: str) -> bool:
     """Whether a caption that does not name the thing may still mean it."""
-    people = {"man": "person|people|guy|player|rider|surfer|skier|boy|crowd|men|he|his|someone|couple",
-              "woman": "person|people|lady|player|rider|girl|crowd|women|she|her|someone|couple",
-              "boy": "child|kid|children|person|people|man|player", "girl": "child|kid|children|person|people|woman|lady",
-              "child": "boy|girl|kid|kids|baby|toddler|people|person|boys|girls", "baby": "toddler|infant|child",
-              "tree": "wood|woods|forest|park|branch|log|outside", "grass": "field|lawn|park|yard|outside|green",
-              "beach": "sand|ocean|sea|shore|wave", "bicycle": "bike|cyclist|biker|bikes", "sign": "street|store|text",
-              "motorcycle": "bike|motorbike|biker", "airplane": "plane|jet|planes", "ball": "baseball|football|soccer|tennis|basketball|golf",
-              "snow": "ski|snowboard|winter|ice", "mountain": "cliff|hill|rock|ski", "rock": "cliff|stone|boulder|mountain|rocky",
-              "river": "water|stream|creek", "lake": "water|pond|river", "toy": "ball|doll|frisbee|stuffed", "car": "vehicle|race|street|road|traffic",
-              "football": "ball|player|game|team", "hat": "cap|helmet", "phone": "cell|talking", "boat": "ship|canoe|kayak|raft|row",
-              "table": "desk|restaurant|eat|dinner|sit", "chair": "sit|seat|bench|couch|table", "flower": "garden|plant|flowers", "fence": "yard|gate",
-              "rope": "climb|pull|swing|leash", "staircase": "stairs|steps", "book": "read|magazine"}  # fmt: skip
-    return noun in people and bool(re.search(rf"\b({people[noun]})", told))
+    return noun in IMPLIED_BY and bool(re.search(rf"\b({IMPLIED_BY[noun]})", told))
 
 
 def _sided(texts: Sequence[str]) -> bool:
