@@ -19,7 +19,7 @@ from vlm_demo.errors import VlmDemoError
 if TYPE_CHECKING:
     from vlm_demo.training.finetune import Parts
 
-RECIPE = {
+RECIPE: dict[str, Any] = {
     "family": "llava",
     "language_model": "smollm2-135m-instruct",
     "vision_tower": "efficientnet-lite2",
@@ -117,7 +117,7 @@ def _train(args: argparse.Namespace, folder: Path) -> None:
     from vlm_demo.training.mixture import Mixture
 
     parts = _parts(args.init)
-    roots, side = [*args.photos, args.drawn], int(RECIPE["image_size"])
+    roots, side = [*args.photos, args.drawn], RECIPE["image_size"]
     packer = BranchPacker(parts.tokenizer, (side // parts.tower.config.patch_size) ** 2)
     data, held = Mixture(roots, packer, side), Mixture(roots, packer, side, held=True)
     if not data.names or not held.names:
@@ -139,11 +139,11 @@ def _train(args: argparse.Namespace, folder: Path) -> None:
 
 
 def _parts(init: Path | None) -> Parts:
+    from vlm_demo.models.pretrained import language_model, vision_tower
     from vlm_demo.training.finetune import compose
-    from vlm_demo.training.pretrained import language_model, vision_tower
 
-    tower = vision_tower(str(RECIPE["vision_tower"]), int(RECIPE["image_size"]), _tell)
-    model, tokenizer = language_model(str(RECIPE["language_model"]), _tell)
+    tower = vision_tower(RECIPE["vision_tower"], RECIPE["image_size"], _tell)
+    model, tokenizer = language_model(RECIPE["language_model"], _tell)
     return compose(tower, model, tokenizer, init)
 
 

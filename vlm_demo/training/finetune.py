@@ -24,6 +24,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
+from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training.alignment import Vocabulary, align, words_of
 from vlm_demo.training.branches import BranchPacker, collate
 from vlm_demo.training.lora import ALPHA, LoraLinear, add_lora
@@ -56,9 +57,8 @@ class Projector(nn.Module):
 
 
 def fast_dtype() -> torch.dtype:
-    """bf16 where the processor has instructions for it; imitating them is about ten times slower than float32."""
-    able = any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
-    return torch.bfloat16 if able else torch.float32
+    """bf16 where the processor has instructions for it, else float32."""
+    return torch.bfloat16 if fast_bf16(torch.device("cpu")) else torch.float32
 
 
 def register_attention() -> None:

@@ -185,7 +185,7 @@ def _chosen(turns: Sequence[AskedTurn], rng: np.random.Generator) -> list[AskedT
     if rng.random() < 0.25:  # with the rule or without, seldom both of one picture
         most |= {"unknown": 0, "absent": 1 if rng.random() < 0.4 else 0}
     counts: dict[str, int] = {}
-    chosen = []
+    chosen: list[AskedTurn] = []
     for turn in order:
         if counts.get(turn.kind, 0) < most.get(turn.kind, 6) and len(chosen) < MOST_TURNS:
             counts[turn.kind] = counts.get(turn.kind, 0) + 1

@@ -1,4 +1,4 @@
-"""Pretrained: the names of two parts → a vision tower, a language model and its tokenizer in memory, to be trained on.
+"""Pretrained: a part's name → a vision tower, or a language model with its tokenizer, to train or to measure.
 
 Finds and checks the weight files as the assembly of an embedded model does, so both stand on the same weights.
 """
