@@ -159,6 +159,8 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         said = " ".join(str(error).split()) or type(error).__name__
         print(f"The page cannot be served on {flags.host}, port {flags.port}: {said}", file=sys.stderr)
         return 1
+    if tell and announced:
+        waiting(None, "")  # the model is still being put together, and its line is not ended
     print(f"Ready: {url}", flush=True)
     gc.freeze()
     gc.enable()

@@ -14,14 +14,13 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForCon
 from vlm_demo import Pipeline
 from vlm_demo.evaluation.answers import matches
 from vlm_demo.evaluation.pointing import hit
-from vlm_demo.models.loading import EMBEDDED
+from vlm_demo.models.loading import checkpoint
 from vlm_demo.stages.prompt import EVIDENCE_RULE
 from vlm_demo.synthetic.fonts import font
 from vlm_demo.synthetic.phrasings import phrasings
 from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.world import SHAPES, Picture
 
-FOLDER = EMBEDDED / "llava"
 HELD_OUT = 4000  # seeds from here on are used by no training and no figure
 
 
@@ -60,8 +59,8 @@ def slip(seed: int) -> tuple[Image.Image, str]:
 
 
 def test_plain_transformers_gives_the_same_answer(llava: Pipeline) -> None:
-    model = AutoModelForImageTextToText.from_pretrained(FOLDER, dtype=llava.model.dtype)
-    processor = AutoProcessor.from_pretrained(FOLDER)
+    model = AutoModelForImageTextToText.from_pretrained(llava.folder, dtype=llava.model.dtype)
+    processor = AutoProcessor.from_pretrained(llava.folder)
     for seed, question in enumerate(["Describe the picture.", "How many shapes are there?", "Where is the circle?"]):
         picture = draw_scene(np.random.default_rng(HELD_OUT + seed)).image
         content = [{"type": "image"}, {"type": "text", "text": question}]
@@ -186,8 +185,8 @@ def test_is_there_is_answered_yes_or_no_in_words_it_was_not_trained_on(llava: Pi
 
 
 def test_heatmap_rows_are_eager_attentions(tmp_path) -> None:
-    folder = shutil.copytree(FOLDER, tmp_path / "llava")
-    LlavaForConditionalGeneration.from_pretrained(FOLDER, dtype=torch.float32).save_pretrained(folder)
+    folder = shutil.copytree(checkpoint("llava"), tmp_path / "llava")
+    LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).save_pretrained(folder)
     pipe = Pipeline.from_pretrained(folder)
     attention = {"text_config": "eager", "vision_config": "sdpa"}
     eager = LlavaForConditionalGeneration.from_pretrained(folder, dtype="auto", attn_implementation=attention).eval()
