@@ -51,7 +51,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def _add_llava(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--photos", type=Path, nargs="+", default=[], metavar="FOLDER", help="holds folders of annotated photographs"
+        "--photos",
+        type=Path,
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="FOLDER",
+        help="holds folders of annotated photographs",
     )
     parser.add_argument("--drawn", type=Path, default=DRAWN, help="what train-shards wrote (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=75, help="of projector and LoRA together")

@@ -104,6 +104,9 @@ COUNTING = (
 NAMING = ("What is this?", "What object is this?", "What is it?", "What is shown here?", "What is the object called?")
 DOING = ("What is the person doing?", "What is the person in the picture doing?", "What are they doing?",
          "What action is shown?")  # fmt: skip
+WEARING = ("What garment is this?", "What piece of clothing is this?", "What is this?")
+STYLE = ("What style is this picture?", "Is this a photo, a painting, a cartoon or a sketch?",
+         "What kind of picture is this?")  # fmt: skip
 ABSENT = (
     "What color is the {x}?", "Where is the {x}?", "What is the {x} doing?", "What is on the {x}?",
     "What is next to the {x}?", "How big is the {x}?", "What is the {x} made of?",
@@ -292,17 +295,14 @@ class PhotoTurns:
             turns.append(AskedTurn(_one(DOING, rng), labels["action"], "action"))
         if "garment" in labels:
             garment = {"longsleeve": "long sleeve shirt", "outwear": "coat"}.get(labels["garment"], labels["garment"])
-            asked = ("What garment is this?", "What piece of clothing is this?", "What is this?")
-            turns.append(AskedTurn(_one(asked, rng), garment, "garment"))
+            turns.append(AskedTurn(_one(WEARING, rng), garment, "garment"))
         if "item" in labels:
             turns.append(AskedTurn(_one(NAMING, rng), labels["kind"].lower(), "name"))
             if labels["item"] != labels["kind"]:
                 asked = f"What kind of {labels['kind'].lower()} is this?"
                 turns.append(AskedTurn(asked, labels["item"].lower(), "name-fine"))
         if "style" in labels:
-            asked = ("What style is this picture?", "Is this a photo, a painting, a cartoon or a sketch?",
-                     "What kind of picture is this?")  # fmt: skip
-            turns.append(AskedTurn(_one(asked, rng), labels["style"], "style"))
+            turns.append(AskedTurn(_one(STYLE, rng), labels["style"], "style"))
         if "object" in labels and labels["object"] not in ("faces", "garfield", "snoopy"):
             name = {"airplanes": "airplane", "motorbikes": "motorbike", "car side": "car", "leopards": "leopard"}
             turns.append(AskedTurn(_one(NAMING, rng), name.get(labels["object"], labels["object"]), "name"))
