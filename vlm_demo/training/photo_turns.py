@@ -150,14 +150,14 @@ def usual_captions(captions: Sequence[str], most: int = 3) -> list[str]:
     Agreement is the mean share of a caption's words that the others have too: what one person alone noticed can't be
     learnt from one picture.
     """
-    told = [sentence(caption) for caption in captions]
-    fitting = [text for text in told if 6 <= len(text.split()) <= 16] or [
-        text for text in told if len(text.split()) > 3
+    sentences = [sentence(caption) for caption in captions]
+    fitting = [text for text in sentences if 6 <= len(text.split()) <= 16] or [
+        text for text in sentences if len(text.split()) > 3
     ]
-    words = {text: set(WORD.findall(text.lower())) for text in told}
+    words = {text: set(WORD.findall(text.lower())) for text in sentences}
 
     def agreement(text: str) -> float:
-        others = [words[other] for other in told if other is not text]
+        others = [words[other] for other in sentences if other is not text]
         own = words[text] or {""}
         return sum(len(own & other) / max(len(own), len(other), 1) for other in others)
 
@@ -204,14 +204,14 @@ class PhotoTurns:
         if not usual:
             return []
         turns = [AskedTurn(_one(DESCRIBE, rng), _one(usual[:3], rng), "caption", not _sided(captions))]
-        told = " ".join(captions).lower()
+        text = " ".join(captions).lower()
         if len(captions) >= 4:
-            here = [noun for noun in CAPTION_NOUNS if _mentions(noun).search(told)]
-            gone = [noun for noun in CAPTION_NOUNS if noun not in here and not _implied(noun, told)]
+            here = [noun for noun in CAPTION_NOUNS if _mentions(noun).search(text)]
+            gone = [noun for noun in CAPTION_NOUNS if noun not in here and not _implied(noun, text)]
             turns += [AskedTurn(_presence_question(noun, rng), "yes", "presence-yes") for noun in _some(here, 1, rng)]
             turns += [AskedTurn(_presence_question(noun, rng), "no", "presence-no") for noun in _some(gone, 1, rng)]
         coloured: dict[str, set[str]] = {}
-        for colour, noun in re.findall(rf"\b({'|'.join(COLOURS)}) ({'|'.join(COLOURED_NOUNS)})\b", told):
+        for colour, noun in re.findall(rf"\b({'|'.join(COLOURS)}) ({'|'.join(COLOURED_NOUNS)})\b", text):
             coloured.setdefault(noun, set()).add("gray" if colour == "grey" else colour)
         for noun, colours in coloured.items():
             if len(colours) == 1:
@@ -251,8 +251,8 @@ class PhotoTurns:
         return turns
 
     def _absent(self, gone: list[str], captions: Sequence[str], rng: np.random.Generator) -> list[AskedTurn]:
-        told = " ".join(captions).lower()
-        gone = [t for t in gone if not _mentions(t).search(told) and t not in ("person", "skis", "scissors")]
+        text = " ".join(captions).lower()
+        gone = [t for t in gone if not _mentions(t).search(text) and t not in ("person", "skis", "scissors")]
         if not gone:
             return []
         thing = _one(gone, rng)
@@ -333,9 +333,9 @@ def _presence_question(thing: str, rng: np.random.Generator) -> str:
     return _one(PRESENCE, rng).format(a=with_article(thing))
 
 
-def _implied(noun: str, told: str) -> bool:
+def _implied(noun: str, text: str) -> bool:
     """Whether a caption that does not name the thing may still mean it."""
-    return noun in IMPLIED_BY and bool(re.search(rf"\b({IMPLIED_BY[noun]})", told))
+    return noun in IMPLIED_BY and bool(re.search(rf"\b({IMPLIED_BY[noun]})", text))
 
 
 def _sided(texts: Sequence[str]) -> bool:
