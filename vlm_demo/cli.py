@@ -164,6 +164,13 @@ def train_shards(arguments: list[str]) -> int:
     return shards_main(arguments)
 
 
+def probe(arguments: list[str]) -> int:
+    """Hand every argument to the linear probe of the vision encoder."""
+    from vlm_demo.evaluation.linear_probe import main as probe_main
+
+    return probe_main(arguments)
+
+
 def draw(arguments: list[str]) -> int:
     """Hand every argument to the drawing of held-out pictures."""
     from vlm_demo.synthetic.export import main as draw_main
@@ -210,8 +217,9 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "score": (score, "tell how well each of some texts fits a picture"),
     "evaluate": (evaluate, "score a folder of questions with known answers"),
     "draw": (draw, "draw held-out pictures with questions, for evaluate"),
-    "train": (train, "train an embedded model"),
+    "train": (train, "train the embedded llava, and prepare what its training reads"),
     "train-shards": (train_shards, "draw pictures with questions once, for training"),
+    "probe": (probe, "measure what the vision encoder alone tells apart"),
     "bridges": (bridges, "compare the embedded families in one table"),
     "export": (export, "copy an embedded model as an ordinary checkpoint"),
     "bench": (bench, "time this pipeline beside plain transformers, on random weights"),

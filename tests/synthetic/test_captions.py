@@ -48,7 +48,7 @@ def test_a_list_of_a_scene_names_what_is_there_and_the_wrong_one_something_that_
     seen = 0
     for picture, rng in _drawn("scenes", 80):
         caption = full(picture, rng)
-        if caption is None or caption.true != caption.lists:
+        if caption is None or ";" in caption.true or " on a " in caption.true:
             continue
         there = Counter((t.colour, t.shape) for t in picture.things if t.visible > 0.05)
         told, wrong = Counter(_pairs(caption.true)), Counter(_pairs(caption.wrong))

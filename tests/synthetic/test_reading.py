@@ -1,16 +1,9 @@
-"""Reading: imitated mistakes are few and of the right kind, and a harvest gives back the pictures it was made of."""
-
-import json
-from types import SimpleNamespace
+"""Reading: imitated mistakes are few and of the right kind."""
 
 import numpy as np
 
-from vlm_demo.contracts import OcrResult, OcrWord
-from vlm_demo.stages import ocr
-from vlm_demo.synthetic import areas
-from vlm_demo.synthetic.documents import draw_document
 from vlm_demo.synthetic.printed import spelled, texts
-from vlm_demo.synthetic.reading import Cache, harvest, imitate_ocr
+from vlm_demo.synthetic.reading import imitate_ocr
 
 PAGE = [f"Article number {n} costs {n}.{n}5 today, TOTAL: {n * 7},90" for n in range(10, 40)]
 PRINTED = [spelled(text, (10, 20 * row, 10 + 8 * len(text), 20 * row + 12)) for row, text in enumerate(PAGE)]
@@ -61,32 +54,3 @@ def test_rules_of_dashes_are_mostly_not_seen():
         for seed in range(200)
     ]
     assert 0.05 < np.mean(kept) < 0.5
-
-
-def test_a_harvest_gives_its_pictures_back_and_goes_on_where_it_stopped(tmp_path, monkeypatch):
-    seen = []
-
-    def read(image):
-        seen.append(np.asarray(image))
-        words = (OcrWord("picture", (1, 2, 30, 9), 90.0), OcrWord(f"{len(seen)}", (40, 2, 50, 9), 90.0))
-        return OcrResult(f"picture {len(seen)}\nof", (*words, OcrWord("of", (1, 12, 9, 19), 90.0)), 0.1)
-
-    monkeypatch.setattr(ocr, "read", read)
-    monkeypatch.setitem(areas.AREAS, "documents", SimpleNamespace(draw=draw_document))
-    assert harvest(tmp_path, "documents", 3, 5) == 3
-    assert harvest(tmp_path, "documents", 4, 5) == 1
-    with (tmp_path / "documents.jsonl").open("a") as handle:
-        handle.write('{"seed": [5, 9], "li')  # still being written
-    cache = Cache(tmp_path, "documents")
-    assert len(cache) == 4
-    for seed in range(8):
-        picture, lines = cache.pick(np.random.default_rng(seed))
-        assert lines[1] == [OcrWord("of", (1, 12, 9, 19), 90.0)]
-        number = int(lines[0][1].text)
-        assert np.array_equal(np.asarray(picture.image), seen[number - 1])
-    first = json.loads((tmp_path / "documents.jsonl").read_text().splitlines()[0])
-    assert first["seed"] == [5, 0]
-
-
-def test_without_a_harvest_the_cache_is_empty(tmp_path):
-    assert len(Cache(tmp_path, "documents")) == 0

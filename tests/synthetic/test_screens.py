@@ -1,21 +1,17 @@
 """Screens must show what their truth says, and their questions must be true of it."""
 
 import json
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from importlib.resources import files
 from string import Formatter
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tests.synthetic.colours import colour_distance
 from vlm_demo.synthetic import screen_questions
 from vlm_demo.synthetic.phrasings import WAYS, phrasings
 from vlm_demo.synthetic.printed import texts
-from vlm_demo.synthetic.screen_html import compose, read_rendered, truth
 from vlm_demo.synthetic.screen_sheet import lines
 from vlm_demo.synthetic.screens import COMPONENTS, component, draw_screen
 from vlm_demo.synthetic.world import COLOURS, NOUNS, TRAITS
@@ -255,45 +251,3 @@ def test_looks_are_of_the_picture_and_lists_name_theirs(asked):
     for picture, made in asked["labels"]:
         for at, (thing,) in made.looks:
             assert made.answer[at:].startswith(picture.things[thing].text)
-
-
-def test_pages_follow_the_seed():
-    one, two, other = (compose(np.random.default_rng(seed)) for seed in (3, 3, 4))
-    assert one == two and one != other
-
-
-def test_a_rendered_folder_is_read_back(tmp_path):
-    assert read_rendered(tmp_path / "none") == []
-    thing = {"kind": "tab", "text": "Home", "colour": "red", "sure": "indicator", "heading": False, "field": None}
-    held = [
-        thing | {"box": [10, 10, 60, 40], "states": ["selected"]},
-        thing | {"box": [60, 10, 110, 40], "states": [], "text": "Mail", "sure": None, "colour": "black"},
-    ]
-    words = [[15, 20, 40, 30, "Home"], [65, 20, 90, 30, "Mail"]]
-    told = {"frame": [10, 10, 110, 60], "things": held, "words": words}
-    known = {"component": "tabs", "dark": False}
-    (tmp_path / "a.json").write_text(json.dumps(truth(told, known)))
-    Image.new("RGB", (100, 50), "white").save(tmp_path / "a.png")
-    (picture,) = read_rendered(tmp_path)
-    assert picture.things[0].box == (0, 0, 50, 30) and picture.things[0].traits == ("selected",)
-    assert [word.box[0] for word in picture.facts["words"][0]] == [words[0][0] - 10, words[1][0] - 10]
-    assert picture.facts["texts"] == ["Home Mail"] and picture.facts["sure"] == {0: "indicator"}
-    cut = {**told, "words": [*words, [100, 50, 130, 60, "cut"]]}
-    over = {**told, "things": [*held, thing | {"box": [50, 30, 80, 55], "states": []}]}
-    assert truth(cut, known) is None and truth(over, known) is None
-
-
-def test_a_browser_renders_what_the_page_says(tmp_path):
-    # In a process of its own: the browser's driver does not start beside the one of the page's tests.
-    command = [sys.executable, "-m", "vlm_demo.synthetic.screen_html", str(tmp_path), "--count", "8", "--seed", "1"]
-    subprocess.run(command, check=True, capture_output=True)
-    pictures = read_rendered(tmp_path)
-    assert len(pictures) == 8
-    checked = 0
-    for picture in pictures:
-        for i, part in picture.facts["sure"].items():
-            thing = picture.things[i]
-            if thing.shape in ("button", "chip", "app bar") and part == "":
-                assert colour_distance(_commonest(_pixels(picture, thing.box)), thing.colour) < 30
-                checked += 1
-    assert checked

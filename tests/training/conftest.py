@@ -1,11 +1,26 @@
 """What the tests of training share."""
 
-import pytest
+from collections.abc import Iterator
 
-from vlm_demo.training.patches import GRID
-from vlm_demo.training.tokenizer import train_tokenizer, with_marks
+import pytest
+import torch
+
+from tests.training import tiny_parts
+from vlm_demo.models import smollm2
+from vlm_demo.training import finetune
 
 
 @pytest.fixture(scope="session")
-def tokenizer():
-    return with_marks(train_tokenizer(seed=1, pictures=60), GRID * GRID)
+def language(tmp_path_factory: pytest.TempPathFactory) -> smollm2.LanguageModel:
+    return tiny_parts.language(tmp_path_factory.mktemp("language"))
+
+
+@pytest.fixture
+def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Frozen weights stay in float32 whatever the processor computes fast, so that sums can be compared."""
+    monkeypatch.setattr(finetune, "fast_dtype", lambda: torch.float32)
+
+
+@pytest.fixture
+def parts(language: smollm2.LanguageModel, in_float32: None) -> Iterator[finetune.Parts]:
+    yield tiny_parts.compose(language)

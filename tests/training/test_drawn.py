@@ -23,7 +23,7 @@ FIELDS = {"image", "captions", "qa", "unanswerable", "ocr", "follow"}
 def without_tesseract():
     """What OCR would read is imitated alone: Tesseract takes seconds, and is not everywhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(drawn, "FOR_REAL", 0.0)
+        patch.setattr(drawn, "BY_TESSERACT", 0.0)
         yield
 
 
@@ -110,7 +110,7 @@ def test_tesseract_reads_the_picture_at_its_full_size(monkeypatch):
         sizes.append(image.size)
         return OcrResult("TOTAL 12.50\n\n Tea 3.00 ", (), 0.0)
 
-    monkeypatch.setattr(drawn, "FOR_REAL", 1.0)
+    monkeypatch.setattr(drawn, "BY_TESSERACT", 1.0)
     monkeypatch.setattr(ocr, "read", read)
     found = [drawn.drawn("documents", 2, number) for number in range(6)]
     assert all(line.get("ocr", ["TOTAL 12.50", "Tea 3.00"]) == ["TOTAL 12.50", "Tea 3.00"] for _, line in found)

@@ -1,21 +1,33 @@
 """Linear probe: what a frozen vision encoder's patch features tell apart, before any bridge or language model.
 
 Mean of the image tokens → standardized → multinomial logistic regression, accuracy on every fourth picture, which was
-not fitted. Compares encoders and resolutions on one folder of labelled photographs, see ``../training/photos.py``.
+not fitted. Compares resolutions and levels of the encoder on folders of labelled photographs, padded to a square.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
+from vlm_demo import options as shared
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.evaluation.report import wilson
+from vlm_demo.models.fetching import Progress
+from vlm_demo.models.quantization import fast_bf16
+
+TOWER = "efficientnet-lite2"
+FOLDERS = {"stanford40": "action", "caltech101": "object"}  # folder of photographs → the label that is told apart
+SIDES = (256, 288, 320, 384)  # pixels
+GREY = (127, 127, 127)  # what is padded with
 HELD_OUT_EVERY = 4
 WEIGHT_DECAYS = (1e-3, 1e-2, 1e-1)
 
@@ -61,7 +73,7 @@ def features(items: Sequence[Labelled], encode: Callable[[list[Image.Image]], Te
 
 
 def probe(rows: Tensor, labels: Sequence[str]) -> ProbeResult:
-    """Fit on three quarters of the rows and score the fourth; the weight decay is chosen on a part of the fitted ones."""
+    """Fit on three quarters of the rows and score the fourth; the weight decay is chosen on some of the fitted ones."""
     names = sorted(set(labels))
     target = torch.tensor([names.index(label) for label in labels])
     # Within each class every fourth picture is held out, whatever their order.
@@ -93,3 +105,89 @@ def _accuracy(rows: Tensor, target: Tensor, fit: Tensor, test: Tensor, decay: fl
     optimizer.step(loss)
     with torch.no_grad():
         return float(((rows[test] @ weight + bias).argmax(1) == target[test]).float().mean())
+
+
+class Tower:
+    """The vision encoder on squares of one size; calls the tower and takes its time.
+
+    Attributes:
+        head: channels of the last level; those behind them are the finer one's.
+        seconds: what encoding took, without opening and padding the pictures.
+    """
+
+    def __init__(self, side: int, tell: Progress) -> None:
+        from vlm_demo.models.pretrained import vision_tower
+
+        self.side, self.seconds = side, 0.0
+        self.dtype = torch.bfloat16 if fast_bf16(torch.device("cpu")) else torch.float32
+        self.model = vision_tower(TOWER, side, tell).to(self.dtype).to(memory_format=torch.channels_last)
+        self.head: int = self.model.config.head
+
+    @torch.no_grad()
+    def __call__(self, pictures: list[Image.Image]) -> Tensor:
+        """Patch features [B, N, channels] of pictures of any size."""
+        squares = [ImageOps.pad(own, (self.side, self.side), Image.Resampling.BILINEAR, GREY) for own in pictures]
+        pixels = torch.from_numpy(np.stack([np.asarray(square) for square in squares])).permute(0, 3, 1, 2)
+        started = time.perf_counter()
+        tokens = self.model(pixels.to(self.dtype) / 127.5 - 1).last_hidden_state
+        self.seconds += time.perf_counter() - started
+        return tokens
+
+
+def table(photos: Path, sides: Sequence[int], most: int | None, tell: Progress) -> str:
+    """Markdown: a line for each folder, resolution, and levels of the encoder.
+
+    Args:
+        photos: holds the folders that FOLDERS names; those that are missing are left out.
+        sides: pixels, multiples of 32.
+        most: the first so many pictures of a folder; None = all.
+        tell: see ``loading.load``.
+    Raises:
+        VlmDemoError: none of the folders is there, or has pictures enough.
+    """
+    lines = [
+        "| folder | classes | pixels | levels | right | 95 % interval | of | chance | pictures a second |",
+        "|---" * 9 + "|",
+    ]
+    for name, label in FOLDERS.items():
+        if not (photos / name / "annotations.jsonl").is_file():
+            continue
+        items = labelled(photos / name, label, most)
+        if not items:
+            continue
+        for side in sides:
+            tower = Tower(side, tell)
+            rows = features(items, tower)
+            for levels, own in (("last", rows[:, : tower.head]), ("both", rows)):
+                found = probe(own, [item.label for item in items])
+                low, high = wilson(round(found.accuracy * found.held_out), found.held_out)
+                cells = (
+                    *(name, found.labels, side, levels, f"{found.accuracy:.1%}", f"{low:.1%} – {high:.1%}"),
+                    *(found.held_out, f"{found.chance:.1%}", f"{len(items) / tower.seconds:.1f}"),
+                )
+                lines.append(f"| {' | '.join(map(str, cells))} |")
+    if len(lines) == 2:
+        raise VlmDemoError(f"{photos} holds no labelled photographs; give a folder that holds {' or '.join(FOLDERS)}.")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m vlm_demo probe`."""
+    parser = shared.command("probe", "Measure what the vision encoder alone tells apart, with a linear probe.")
+    parser.add_argument(
+        "--photos", type=Path, required=True, metavar="FOLDER", help=f"holds the folders {' and '.join(FOLDERS)}"
+    )
+    parser.add_argument("--sides", type=_side, nargs="+", default=list(SIDES), metavar="PIXELS")
+    parser.add_argument("--limit", type=shared.positive, metavar="N", help="the first N pictures of each folder")
+    parser.add_argument("--threads", type=shared.positive, default=2, help="CPU threads")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    print(table(options.photos, options.sides, options.limit, lambda _fraction, _text: None))
+    return 0
+
+
+def _side(text: str) -> int:
+    side = int(text)
+    if side < 32 or side % 32:
+        raise argparse.ArgumentTypeError("must be a multiple of 32")
+    return side

@@ -68,8 +68,7 @@ def balanced(make: Maker, rng: np.random.Generator, tries: int) -> Maker:
 
 @dataclass(frozen=True)
 class Question:
-    """One question about a picture: ``text`` as a person would type it, what `Made` says of it, and what the phrasing's
-    braces were filled with, in which printed names are ``named``."""
+    """One question about a picture: ``text`` as a person would type it, and what `Made` says of it."""
 
     kind: str
     text: str
@@ -79,7 +78,6 @@ class Question:
     among: tuple[int, ...] | None = None
     copied: str = ""
     follow: Question | None = field(default=None)
-    named: tuple[str, ...] = ()
 
     @property
     def counted(self) -> tuple[int, ...]:

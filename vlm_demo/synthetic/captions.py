@@ -9,7 +9,6 @@ changed only if no thing of the picture looks like what is then said.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,12 +105,10 @@ TRIES = 60
 
 @dataclass(frozen=True)
 class Caption:
-    """A caption that is true of its picture, and one that is not and differs in one word; ``lists`` is what it says is
-    in the picture, "" if it claims less."""
+    """A caption that is true of its picture, and one that is not and differs in one word."""
 
     true: str
     wrong: str
-    lists: str = ""
 
 
 def full(picture: Picture, rng: np.random.Generator) -> Caption | None:
@@ -124,9 +121,9 @@ def full(picture: Picture, rng: np.random.Generator) -> Caption | None:
     extra = claim(picture, rng, FURTHER) if rng.random() < ADDED else None
     if extra is not None:
         link = " " if extra.true.startswith("on ") else "; "
-        return Caption(told + link + extra.true, told + link + extra.wrong, told)
+        return Caption(told + link + extra.true, told + link + extra.wrong)
     wrong = _changed(told, picture, rng)
-    return Caption(told, wrong, told) if wrong else None
+    return Caption(told, wrong) if wrong else None
 
 
 def claim(picture: Picture, rng: np.random.Generator, kinds: tuple[str, ...] = ()) -> Caption | None:
@@ -262,9 +259,3 @@ def _has(traits: tuple[str, ...], word: str) -> bool:
 def _spelled(text: str) -> str:
     """With "an" where it belongs."""
     return re.sub(r"\ba (?=[aeiou])", "an ", re.sub(r"\ban (?=[^aeiou\W])", "a ", text))
-
-
-def listed(caption: Caption) -> Counter[str]:
-    """The things that it lists, without articles and order."""
-    items = re.split(r", | and ", caption.lists) if caption.lists else []
-    return Counter(re.sub(r"^(?:and|an?|the) ", "", item) for item in items)

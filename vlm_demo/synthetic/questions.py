@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from vlm_demo.synthetic.asking import Made, Question
 from vlm_demo.synthetic.phrasings import choose
 from vlm_demo.synthetic.world import Picture
 
-TOLD = ("describe", "what", "transcript")  # answered in more than a word
+TOLD = ("describe", "what")  # answered in more than a word
 LEADS = ("Please answer: ", "Question: ", "Look at the {image}. ", "Please: ", "Hi. ")
 ENDS = (" Answer in one word.", " Answer with one word.", " Answer briefly.", " Be brief.")
 
@@ -23,24 +22,22 @@ def ask(
     rng: np.random.Generator,
     read: list[str] | None = None,
     held_out: bool = False,
-    keep: Callable[[str, bool], float] | None = None,
 ) -> list[Question]:
     """Up to ``n`` different questions about the picture.
 
     Args:
         read: the OCR lines that the prompt will hold, or None if OCR is off. A field's answer is copied from them.
         held_out: use the phrasings that training never sees.
-        keep: the probability with which a question that was made is asked, by its kind and whether it can be answered.
     """
     makers = AREAS[picture.kind].makers(picture, rng, read)
     weights = np.array([weight for weight, _ in makers])
     questions: list[Question] = []
     seen: set[str] = set()
-    for _ in range(n * (9 if keep else 3)):
+    for _ in range(n * 3):
         if len(questions) == n:
             break
         made = makers[int(rng.choice(len(makers), p=weights / weights.sum()))][1]()
-        if made is None or (keep and rng.random() > keep(made.kind, made.guess is None)):
+        if made is None:
             continue
         question = worded(made, rng, held_out)
         if question.text.lower() not in seen:
@@ -53,14 +50,7 @@ def worded(made: Made, rng: np.random.Generator, held_out: bool) -> Question:
     """The question, and what follows it, in one phrasing."""
     follow = worded(made.follow, rng, held_out) if made.follow else None
     text = fill(made.kind, made.fields, rng, held_out)
-    named = tuple(made.fields.values())
-    return Question(made.kind, text, made.answer, made.guess, made.looks, made.among, made.copied, follow, named)
-
-
-def transcript(read: list[str], rng: np.random.Generator) -> Question:
-    """The exercise of repeating all that OCR read: nothing else teaches copying as fast."""
-    text = "\n".join(line for line in read if line)
-    return Question("transcript", fill("transcript", {}, rng, held_out=False), text, copied=text)
+    return Question(made.kind, text, made.answer, made.guess, made.looks, made.among, made.copied, follow)
 
 
 def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: bool) -> str:

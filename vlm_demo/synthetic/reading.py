@@ -1,23 +1,14 @@
-"""Reading: printed lines as OCR reads them: imitated mistakes, fast, or a stored harvest of what Tesseract really read.
-
-The harvest of an area is made once, by ``python -m vlm_demo.synthetic.reading FOLDER --area documents --count 700``. It
-holds seeds and lines, no pictures: `Cache` draws each picture again from its seed.
-"""
+"""Reading: printed lines → the same as OCR reads them, with imitated mistakes."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from vlm_demo.contracts import OcrWord
-from vlm_demo.stages.ocr_layout import lines
 from vlm_demo.synthetic.printed import Box, spelled
-from vlm_demo.synthetic.world import Picture
 
 # What Tesseract takes a letter for, the likelier ones more often.
 _CONFUSED = {
@@ -125,71 +116,3 @@ def _words(letters: Sequence[tuple[str, Box | None]]) -> list[OcrWord]:
         if letter.endswith(" "):
             text, boxes = "", []
     return words
-
-
-def harvest(folder: Path, area: str, count: int, seed: int) -> int:
-    """Let Tesseract read ``count`` drawn pictures into ``folder/<area>.jsonl``; goes on where an earlier run stopped.
-
-    The picture of number i is drawn from the seed ``[seed, i]``. Returns how many were read now.
-    """
-    from tqdm import tqdm
-
-    from vlm_demo.stages.ocr import read
-
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{area}.jsonl"
-    done = {tuple(entry["seed"]) for entry in _entries(file)}
-    missing = [i for i in range(count) if (seed, i) not in done]
-    with file.open("a") as handle:
-        for i in tqdm(missing, desc=area):
-            found = lines(read(drawn(area, [seed, i]).image))
-            told = [[(word.text, *word.box) for word in line] for line in found]
-            handle.write(json.dumps({"seed": [seed, i], "lines": told}, ensure_ascii=False) + "\n")
-            handle.flush()
-    return len(missing)
-
-
-def _entries(file: Path) -> list[dict]:
-    """What is stored; a last line that is still being written does not count."""
-    lines = file.read_text().split("\n")[:-1] if file.exists() else []
-    return [json.loads(line) for line in lines]
-
-
-def drawn(area: str, seed: list[int]) -> Picture:
-    """The picture of a seed."""
-    from vlm_demo.synthetic.areas import AREAS  # which needs this module's neighbours
-
-    return AREAS[area].draw(np.random.default_rng(seed), False)
-
-
-class Cache:
-    """A harvest: pictures with what Tesseract really read in them."""
-
-    def __init__(self, folder: Path, area: str) -> None:
-        self.area = area
-        self.entries = _entries(Path(folder) / f"{area}.jsonl")
-
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def pick(self, rng: np.random.Generator) -> tuple[Picture, list[list[OcrWord]]]:
-        """A random picture, drawn again, and the lines read in it."""
-        entry = self.entries[int(rng.integers(len(self.entries)))]
-        read = [[OcrWord(text, tuple(box), 90.0) for text, *box in line] for line in entry["lines"]]
-        return drawn(self.area, entry["seed"]), read
-
-
-def main(argv: list[str] | None = None) -> int:
-    """``python -m vlm_demo.synthetic.reading FOLDER --area documents --count 700``."""
-    parser = argparse.ArgumentParser(prog="python -m vlm_demo.synthetic.reading", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--area", default="documents")
-    parser.add_argument("--count", type=int, default=700)
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args(argv)
-    print(f"{harvest(args.folder, args.area, args.count, args.seed)} pictures read into {args.folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -1,1 +1,1 @@
-"""Training: the recipes that make the embedded checkpoints from the synthetic world."""
+"""Training: photographs and drawn pictures, with what is known of them → an embedded model's trained weights."""

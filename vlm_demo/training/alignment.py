@@ -91,7 +91,8 @@ def align(
     parameters = [*projector.parameters(), temperature]
     optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.01)
     steps = epochs * math.ceil(len(fit) / batch)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=0.1)
+    rising = max(0.1, min(0.6, 1.5 / steps))  # more than a step, which OneCycleLR divides by
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=rising)
 
     def scored(rows: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast("cpu", torch.bfloat16):
@@ -113,8 +114,8 @@ def align(
             schedule.step()
             total += loss.item() * len(rows)
         with torch.no_grad():
-            rows = held.nonzero()[:, 0]
-            top = torch.cat([scored(some)[0].topk(5).indices for some in rows.split(batch)])
+            rows, best = held.nonzero()[:, 0], min(5, len(vocabulary.words))
+            top = torch.cat([scored(some)[0].topk(best).indices for some in rows.split(batch)])
             hit = (targets[rows].gather(1, top) > 0).any(1).float().mean()
         tell(
             f"alignment epoch {epoch + 1}: loss {total / len(order):.3f}, one of the five likeliest words is right for "

@@ -97,14 +97,16 @@ CANNOT_KNOW = {
     ),
 }  # fmt: skip
 FOREIGN = (
-    "¿Qué hay en la imagen?", "¿De qué color es el coche?", "Describe la imagen en español.", "¿Cuántas personas hay?",
-    "Que vois-tu sur cette image ?", "Décris l'image.", "Combien de personnes y a-t-il ?", "Qu'est-ce que c'est ?",
-    "Was ist auf dem Bild zu sehen?", "Beschreibe das Bild.", "Wie viele Menschen sind da?", "Welche Farbe hat das Auto?",
+    "¿Qué hay en la imagen?", "¿De qué color es el coche?", "Describe la imagen en español.",
+    "¿Cuántas personas hay?", "Que vois-tu sur cette image ?", "Décris l'image.",
+    "Combien de personnes y a-t-il ?", "Qu'est-ce que c'est ?", "Was ist auf dem Bild zu sehen?",
+    "Beschreibe das Bild.", "Wie viele Menschen sind da?", "Welche Farbe hat das Auto?",
     "Cosa c'è nell'immagine?", "Descrivi l'immagine.", "Quante persone ci sono?", "O que há na imagem?",
-    "Descreva a imagem.", "Wat is er op de foto te zien?", "Beskriv bilden.", "Co jest na obrazku?", "Opisz zdjęcie.",
-    "Что на картинке?", "Опиши изображение.", "Сколько людей на фото?", "这张图片里有什么？", "描述这张图片", "图中有几个人？",
-    "この画像には何がありますか？", "写真を説明してください。", "이 사진에 무엇이 있나요?", "صف الصورة", "ماذا يوجد في الصورة؟",
-    "चित्र में क्या है?", "Bu resimde ne var?", "Mitä kuvassa on?", "Τι υπάρχει στην εικόνα;", "Có gì trong bức ảnh?",
+    "Descreva a imagem.", "Wat is er op de foto te zien?", "Beskriv bilden.", "Co jest na obrazku?",
+    "Opisz zdjęcie.", "Что на картинке?", "Опиши изображение.", "Сколько людей на фото?", "这张图片里有什么？",
+    "描述这张图片", "图中有几个人？", "この画像には何がありますか？", "写真を説明してください。",
+    "이 사진에 무엇이 있나요?", "صف الصورة", "ماذا يوجد في الصورة؟", "चित्र में क्या है?", "Bu resimde ne var?",
+    "Mitä kuvassa on?", "Τι υπάρχει στην εικόνα;", "Có gì trong bức ảnh?",
 )  # fmt: skip
 ENGLISH_ONLY = "I can only answer in English."
 NONSENSE = "I don't understand the question."

@@ -1,4 +1,4 @@
-"""`python -m vlm_demo train FAMILY`: trains an embedded model and writes its checkpoint and card."""
+"""`python -m vlm_demo train`: trains the embedded model, and prepares and measures what belongs to its training."""
 
 from __future__ import annotations
 
@@ -6,146 +6,267 @@ import argparse
 import hashlib
 import json
 import shlex
+import subprocess
 import sys
-from collections.abc import Iterable
-from importlib import import_module
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from vlm_demo.training import card
+from vlm_demo import options as shared
+from vlm_demo.errors import VlmDemoError
 
-COMMANDS = "commands.txt"
+if TYPE_CHECKING:
+    from vlm_demo.training.finetune import Parts
+
+RECIPE: dict[str, Any] = {
+    "family": "llava",
+    "language_model": "smollm2-135m-instruct",
+    "vision_tower": "efficientnet-lite2",
+    "image_size": 288,
+}
+CHECKPOINT, LOG, STARTED = "checkpoint.pt", "log.jsonl", "started.jsonl"  # in a run's folder
+TRAINED, HISTORY = "trained.safetensors", "training.json"  # beside the exported weights
+OUT = Path("assets/models/llava")
+DRAWN = Path("runs/drawn")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse ``argv`` and train; returns the exit status."""
+    """Run one of the training commands and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m vlm_demo train", description=__doc__)
-    parser.add_argument("family", choices=["llava", "clip", "blip2", "idefics", "projectors"])
-    parser.add_argument("--minutes", type=float, default=75, help="wall-clock budget of all stages together")
-    parser.add_argument("--steps", type=int, default=200, help="of projectors: of each of the two, instead of minutes")
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--workers", type=int, default=1, help="processes that draw pictures")
-    parser.add_argument("--threads", type=int, default=2, help="CPU threads of the training itself")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoints in --runs")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add: dict[str, Callable[[argparse.ArgumentParser], None]] = {
+        "llava": _add_llava,
+        "ocr": _add_ocr,
+        "world": _add_world,
+    }
+    for name, (_, text) in COMMANDS.items():
+        add[name](commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}."))
+    arguments = sys.argv[1:] if argv is None else argv
+    args = parser.parse_args(arguments)
+    args.line = f"python -m vlm_demo train {shlex.join(arguments)}"
+    command, _ = COMMANDS[args.command]
+    return command(args)
+
+
+def _add_llava(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--from",
-        dest="start",
+        "--photos",
         type=Path,
-        help="go on from this exported llava; the others' encoder and language model (default: OUT/llava)",
-    )
-    parser.add_argument(
-        "--stages",
         nargs="+",
-        choices=["vit", "read", "align", "tune", "refit", "represent", "generate"],
-        help="of llava: all, or with --from tune alone; of blip2: all",
+        action="extend",
+        default=[],
+        metavar="FOLDER",
+        help="holds folders of annotated photographs",
     )
-    parser.add_argument("--bridge", choices=["mlp", "linear"], help="of llava: a new projector of this kind")
-    parser.add_argument(
-        "--retokenize", action="store_true", help="of llava with --from: learn a new tokenizer all the same"
-    )
-    parser.add_argument(
-        "--again",
-        action="store_true",
-        help="of blip2 and idefics: go on from the bridge in OUT/FAMILY, as after the language model alone has changed",
-    )
-    parser.add_argument(
-        "--keep-encoder", action="store_true", help="of llava: tune the projector and the language model alone"
-    )
-    parser.add_argument(
-        "--blend",
-        action="store_true",
-        help="of llava with --from: export the mean of the weights that it went on from and those that it came to",
-    )
+    parser.add_argument("--drawn", type=Path, default=DRAWN, help="what train-shards wrote (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=75, help="of projector and LoRA together")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUNS/llava")
+    parser.add_argument("--init", type=Path, metavar="FILE", help=f"begin with the weights of this {TRAINED}")
+    parser.add_argument("--align-pictures", type=shared.positive, default=9000, metavar="N")
+    parser.add_argument("--align-epochs", type=shared.positive, default=4, metavar="N")
+    parser.add_argument("--projector-minutes", type=float, default=4, help="of the projector alone, before that")
+    parser.add_argument("--seed", type=int, default=0, help="of new weights and of the order of the samples")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of resumable checkpoints and logs")
-    parser.add_argument("--out", type=Path, default=Path("assets/models"), help="the checkpoint goes to OUT/FAMILY")
-    parser.add_argument("--export-only", action="store_true", help="train nothing; write the newest state to OUT")
+    parser.add_argument("--out", type=Path, default=OUT, help="where the trained weights go (default: %(default)s)")
     parser.add_argument(
-        "--per-kind", type=int, default=60, help="held-out questions of each kind for the card's figures"
+        "--export-only", action="store_true", help="train nothing; write the checkpoint's weights to OUT"
     )
-    args = parser.parse_args(argv)
-    if args.again and args.family not in ("blip2", "idefics"):
-        parser.error("--again is of blip2 and idefics alone")
-    if args.blend and (args.family != "llava" or args.start is None or args.bridge):
-        parser.error("--blend is of llava with --from and without --bridge")
-    if args.family == "projectors":
-        return _projectors(args)
+    parser.add_argument("--threads", type=shared.positive, default=2, help="CPU threads")
+
+
+def _add_ocr(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--photos", type=Path, required=True, metavar="FOLDER", help="holds the folder chartqa")
+    parser.add_argument("--drawn", type=Path, default=DRAWN, help="gets ocr/chartqa.jsonl (default: %(default)s)")
+
+
+def _add_world(parser: argparse.ArgumentParser) -> None:
+    shared.add_model(parser)
+    parser.add_argument(
+        "--pictures", type=Path, nargs="+", required=True, metavar="FOLDER", help="pictures like those trained on"
+    )
+    parser.add_argument("--count", type=shared.positive, default=1200, help="of them, and of strange ones")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=OUT, help="gets world.safetensors (default: %(default)s)")
+
+
+# -- llava ------------------------------------------------------------------------------------------------------
+
+
+def llava(args: argparse.Namespace) -> int:
+    """Train projector and LoRA, and export them."""
+    folder = args.runs / "llava"
+    if args.export_only:
+        if not (folder / CHECKPOINT).is_file():
+            raise VlmDemoError(f"{folder} holds no {CHECKPOINT} to export; train first, or name another with --runs.")
+    else:
+        _train(args, folder)
+    write(folder, args.out)
+    print(f"saved {args.out}")
+    return 0
+
+
+def _train(args: argparse.Namespace, folder: Path) -> None:
+    if args.init and not args.init.is_file():
+        raise VlmDemoError(f"There are no weights {args.init} to begin with.")
+    if args.resume and not (folder / CHECKPOINT).is_file():
+        raise VlmDemoError(f"{folder} holds no {CHECKPOINT} to go on from; leave out --resume.")
+    write_chat_turns(args.drawn)
 
     import torch
 
     torch.set_num_threads(args.threads)
-    folder, target = args.runs / args.family, args.out / args.family
-    if args.family != "llava":
-        args.start = args.start or args.out / "llava"
-    if not args.export_only:
-        note_command(folder, argv, args)
-    done, reports = _llava(args, folder, target) if args.family == "llava" else _bridge(args, folder, target)
-    commands = (folder / COMMANDS).read_text() if (folder / COMMANDS).exists() else ""
-    card.write(args.family, target, done, reports, commands)
-    print(f"saved {target}")
-    return 0
+    torch.manual_seed(args.seed)
+
+    from vlm_demo.training.branches import BranchPacker
+    from vlm_demo.training.finetune import run
+    from vlm_demo.training.mixture import Mixture
+
+    parts = _parts(args.init)
+    roots, side = [*args.photos, args.drawn], RECIPE["image_size"]
+    packer = BranchPacker(parts.tokenizer, (side // parts.tower.config.patch_size) ** 2)
+    data, held = Mixture(roots, packer, side), Mixture(roots, packer, side, held=True)
+    if not data.names or not held.names:
+        raise VlmDemoError(f"There are no annotated pictures in {', '.join(map(str, roots))}; see train-shards.")
+    note_start(folder, args.line, args.init, args.resume)
+    run(
+        parts,
+        data,
+        held,
+        folder,
+        args.minutes,
+        args.align_pictures,
+        args.align_epochs,
+        args.projector_minutes,
+        args.resume,
+        args.init is not None,
+        seed=args.seed,
+    )
 
 
-def _llava(args: argparse.Namespace, folder: Path, target: Path) -> tuple[dict[str, dict], dict[str, dict]]:
-    """Train and export LLaVA; what each stage did, and its figures."""
-    from vlm_demo.training import heatmaps, llava
-    from vlm_demo.training.world import save_world
+def _parts(init: Path | None) -> Parts:
+    from vlm_demo.models.pretrained import language_model, vision_tower
+    from vlm_demo.training.finetune import compose
 
-    if not args.export_only:
-        stages = args.stages or (["tune"] if args.start else list(llava.SHARES))
-        options = (args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
-        llava.train(folder, *options, tuple(stages), args.retokenize, args.bridge, None, args.keep_encoder, args.blend)
-    model, tokenizer = llava.load_latest(folder, args.seed)
-    llava.save(model, tokenizer, target)
-    inside = save_world(model, target, args.seed)
-    print("inside its world: " + ", ".join(f"{share:.1%} of {kind} pictures" for kind, share in inside.items()))
-    heatmaps.choose(target, args.seed)
-    return _done(folder, llava.SHARES), card.measure(target, args.per_kind)
+    tower = vision_tower(RECIPE["vision_tower"], RECIPE["image_size"], _tell)
+    model, tokenizer = language_model(RECIPE["language_model"], _tell)
+    return compose(tower, model, tokenizer, init)
 
 
-def _projectors(args: argparse.Namespace) -> int:
-    """Compare the two projectors on the exported LLaVA and add what was found to its card."""
-    from vlm_demo.training import projectors
-
-    target = args.out / "llava"
-    found = projectors.compare(args.runs, args.steps, args.seed, args.device, args.workers, target)
-    for name, figures in found.items():
-        print(f"{name}: {figures['right']:.1%} of {figures['tokens']} answer tokens right, loss {figures['loss']:.3f}")
-    card.add_projectors(target, found)
-    return 0
+def _tell(_fraction: float | None, text: str) -> None:
+    print(f"\r{text}", end="", file=sys.stderr, flush=True)
 
 
-def _bridge(args: argparse.Namespace, folder: Path, target: Path) -> tuple[dict[str, dict], dict[str, dict]]:
-    """Train and export a family that stands on LLaVA's encoder and language model; what each stage did."""
-    from vlm_demo.training import heatmaps
+def write_chat_turns(drawn: Path) -> None:
+    """Write the turns that are about no picture to ``chat.jsonl`` in a folder of drawn pictures, where they lack."""
+    file = drawn / "chat.jsonl"
+    if file.exists():
+        return
 
-    recipe = import_module(f"vlm_demo.training.{args.family}")
-    if not args.export_only:
-        options = (args.minutes, args.seed, args.device, args.workers, args.resume, args.start)
-        more = {"stages": tuple(args.stages)} if args.stages and args.family == "blip2" else {}
-        recipe.train(folder, *options, **(more | {"again": target} if args.again else more))
-    recipe.save(*recipe.load_latest(folder), target)
-    if args.family != "clip":  # which writes no words
-        heatmaps.choose(target, args.seed)
-    return _done(folder, recipe.SHARES), card.measure(target, args.per_kind)
+    import numpy as np
 
+    from vlm_demo.training.chat_turns import chat_turns
 
-def _done(folder: Path, names: Iterable[str]) -> dict[str, dict]:
-    files = {name: folder / f"{name}.json" for name in names}
-    return {name: json.loads(file.read_text()) for name, file in files.items() if file.exists()}
+    drawn.mkdir(parents=True, exist_ok=True)
+    turns = [list(turn) for turn in chat_turns(np.random.default_rng(0))]
+    file.write_text(json.dumps({"qa": turns}) + "\n", encoding="utf-8")
 
 
-def note_command(folder: Path, argv: list[str] | None, args: argparse.Namespace) -> None:
-    """Take down how the run was started, and once more each time that it is resumed: the card shows it."""
-    line = "python -m vlm_demo train " + shlex.join(sys.argv[1:] if argv is None else argv)
-    if args.start:
-        digest = hashlib.sha256((args.start / "model.safetensors").read_bytes()).hexdigest()
-        line += f"  # --from weights with sha256 {digest[:16]}"
-    if args.again:
-        digest = hashlib.sha256((args.out / args.family / "model.safetensors").read_bytes()).hexdigest()
-        line += f", --again {digest[:16]}"
+def note_start(folder: Path, line: str, init: Path | None, resumed: bool) -> None:
+    """Take down how a run was started, and once more each time that it is resumed."""
+    record = {"command": line, "commit": _commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+    if init is not None:
+        record["init_sha256"] = hashlib.sha256(init.read_bytes()).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / COMMANDS).open("a" if args.resume else "w") as handle:
-        handle.write(line + "\n")
+    if not resumed:
+        (folder / LOG).unlink(missing_ok=True)
+    with (folder / STARTED).open("a" if resumed else "w", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def _commit() -> str:
+    """The commit of the code that runs, with ``-dirty`` behind it where files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        described = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def write(folder: Path, out: Path) -> None:
+    """Export a run's averaged weights to ``out``, with their recipe, and add to its ``training.json`` how they came
+    about.
+
+    An entry there is one run: ``started``, its commands with commit and time; ``samples`` (pictures seen), ``steps``
+    and ``minutes`` of training; ``held_out``, the last shares of held-out answers that were right token for token by
+    kind, and ``n``, of how many. A run that is exported again replaces its entry; one that began with no earlier
+    weights begins the list anew.
+    """
+    import torch
+
+    from vlm_demo.training.finetune import export
+
+    export(folder / CHECKPOINT, out, dict(RECIPE))
+    state = torch.load(folder / CHECKPOINT, weights_only=True)
+    log = _lines(folder / LOG)
+    measured: dict[str, Any] = next((line for line in reversed(log) if "held_out" in line), {})
+    entry = {
+        "started": _lines(folder / STARTED),
+        "samples": state["next_sample"],
+        "steps": state["step"],
+        "minutes": round(state["seconds"] / 60, 1),
+        "held_out": measured.get("held_out", {}),
+        "n": measured.get("n", {}),
+    }
+    file = out / HISTORY
+    earlier = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    first = entry["started"][:1]
+    kept = [other for other in earlier if other["started"][:1] != first]
+    if not (first and "init_sha256" in first[0]):
+        kept = []
+    file.write_text(json.dumps([*kept, entry], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    if not file.is_file():
+        return []
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.endswith("}")]
+
+
+# -- what belongs to it -----------------------------------------------------------------------------------------
+
+
+def ocr(args: argparse.Namespace) -> int:
+    """Let Tesseract read the photographed charts."""
+    from vlm_demo.training.photo_ocr import harvest
+
+    shared.require_ocr()
+    file = args.drawn / "ocr" / "chartqa.jsonl"
+    print(f"{harvest(args.photos / 'chartqa', file)} pictures read into {file}")
+    return 0
+
+
+def world(args: argparse.Namespace) -> int:
+    """Fit what tells pictures like the trained ones from strange ones."""
+    from vlm_demo.explain.world import FILE, save
+    from vlm_demo.training.world import fitted, pictures_in
+
+    if not args.out.is_dir():
+        raise VlmDemoError(f"There is no folder {args.out} to write {FILE} into.")
+    pictures = pictures_in(args.pictures, args.count, args.seed)
+    reader, inside = fitted(shared.load(args), pictures, args.seed)
+    save(args.out, reader)
+    print(f"inside: {inside['pictures']:.1%} of the pictures, {inside['strange']:.1%} of strange ones")
+    print(f"saved {args.out / FILE}")
+    return 0
+
+
+COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {
+    "llava": (llava, "train the embedded llava's projector and LoRA on photographs and drawn pictures"),
+    "ocr": (ocr, "read the text of photographed charts with Tesseract once, for training"),
+    "world": (world, "fit what tells pictures like those trained on from strange ones"),
+}
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from vlm_demo.training.drawn_questions import alike, asked
 
 ANNOTATIONS = "annotations.jsonl"
 LONGEST_SIDE, LOSSLESS_SIDE, QUALITY = 640, 400, 90  # pixels, pixels, of JPEG
-FOR_REAL = 0.25  # of the pictures with OCR lines are read by Tesseract, the others by its imitation
+BY_TESSERACT = 0.25  # of the pictures with OCR lines; the others are read by its imitation
 WELL_READ = 0.8  # the least share of a short text that OCR has to read, or another is drawn
 # How scenes are laid out: in three gray boxes, in any boxes, on noisy black, in nine cells, few large shapes, anywhere,
 # in rows, towers in boxes.
@@ -121,9 +121,9 @@ def _resumed(file: Path) -> int:
     """The number of the next picture; a last line that was not written to its end is taken away."""
     if not file.exists():
         return 0
-    told = file.read_bytes()
-    whole = told[: told.rfind(b"\n") + 1]
-    if len(whole) < len(told):
+    stored = file.read_bytes()
+    whole = stored[: stored.rfind(b"\n") + 1]
+    if len(whole) < len(stored):
         os.truncate(file, len(whole))
     return whole.count(b"\n")
 
@@ -151,7 +151,7 @@ def drawn(kind: str, seed: int, number: int) -> tuple[Image.Image, dict[str, Any
 
 def _read(picture: Picture, rng: np.random.Generator) -> list[str]:
     """The lines that OCR reads in the picture at its full size."""
-    if rng.random() < FOR_REAL:
+    if rng.random() < BY_TESSERACT:
         lines = ocr.read(picture.image).text.split("\n")
     else:
         lines = texts(imitate_ocr(picture.facts["words"], rng))

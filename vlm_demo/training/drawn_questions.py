@@ -67,7 +67,7 @@ PLAINLY: dict[str, tuple[str, ...]] = {
 ONCE = (
     "describe", "what", "medium", "element", "theme", "chart kind", "document sort", "legend", "colours", "kinds",
     "background", "mention", "heading", "screen title", "screen heading", "dialog title", "chart title", "currency",
-    "transcript", "total", "date", "shop", "seller", "labels", "only", "how many boxes", "direction", "negative",
+    "total", "date", "shop", "seller", "labels", "only", "how many boxes", "direction", "negative",
 )  # fmt: skip
 # What no drawn picture shows, and what is said of it without the evidence-only rule.
 NEVER_DRAWN = tuple(
@@ -183,10 +183,10 @@ def _wanted(made: Made, kinds: Counter[str], wanted: dict[str, bool], leaning: f
 
 
 def _answered(made: Made, caption: str) -> Made:
-    """With a sentence where the picture is to be described, and things that are alike told together."""
+    """With a sentence where the picture is to be described, and things that are alike named together."""
     if made.kind == "describe":
-        told = made.answer[0].upper() + made.answer[1:]
-        return replace(made, answer=told.rstrip(".") + "." if made.copied else caption)
+        text = made.answer[0].upper() + made.answer[1:]
+        return replace(made, answer=text.rstrip(".") + "." if made.copied else caption)
     if made.kind == "what" and not made.answer.startswith("many"):
         return replace(made, answer=grouped(re.split(r", | and ", made.answer)))
     return made

@@ -1,9 +1,9 @@
 """Fine-tuning: a projector, and LoRA in the language model, trained behind a frozen vision tower.
 
 Stage 0 aligns the projector with word embeddings (``alignment``), stage 1 trains the projector through the frozen
-language model, stage 2 projector and LoRA. The tower runs in the loop; nothing is cached, so pictures can be flipped and
-cropped. A checkpoint holds all that is trained, the optimizer and the number of the next sample: a run goes on where it
-stopped. Frozen weights are bf16 where the processor computes it fast, float32 elsewhere.
+language model, stage 2 projector and LoRA. The tower runs in the loop; nothing is cached, so pictures can be flipped
+and cropped. A checkpoint holds all that is trained, the optimizer and the number of the next sample: a run goes on
+where it stopped. Frozen weights are bf16 where the processor computes it fast, float32 elsewhere.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
+from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training.alignment import Vocabulary, align, words_of
 from vlm_demo.training.branches import BranchPacker, collate
 from vlm_demo.training.lora import ALPHA, LoraLinear, add_lora
@@ -56,9 +57,8 @@ class Projector(nn.Module):
 
 
 def fast_dtype() -> torch.dtype:
-    """bf16 where the processor has instructions for it; imitating them is about ten times slower than float32."""
-    able = any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
-    return torch.bfloat16 if able else torch.float32
+    """bf16 where the processor has instructions for it, else float32."""
+    return torch.bfloat16 if fast_bf16(torch.device("cpu")) else torch.float32
 
 
 def register_attention() -> None:
@@ -196,13 +196,13 @@ class Trainer:
 
     def train(self, minutes: float, stage: int, measure_every: float = 24.0) -> None:
         """Stage 1 (projector alone) or 2 (projector and LoRA) for so many minutes."""
-        self.optimizer.param_groups[1]["params"][0].requires_grad_(True)
         for weight in self._lora_parameters():
             weight.requires_grad_(stage == 2)
-        first, started, measured, saved = self.step, time.perf_counter(), 0.0, 0.0
+        first, before, started, measured, saved = self.step, self.seconds, time.perf_counter(), 0.0, 0.0
         recent: dict[str, list[float]] = defaultdict(list)
         for samples in self._batches():
             spent = (time.perf_counter() - started) / 60
+            self.seconds = before + 60 * spent
             if spent >= minutes:
                 break
             rate = RATE * min(1.0, (self.step - first + 1) / WARM_UP)
@@ -223,7 +223,6 @@ class Trainer:
             if spent - measured > measure_every:
                 measured = spent
                 self.measure()
-        self.seconds += time.perf_counter() - started
         self.save()
         self.measure()
 
@@ -267,7 +266,7 @@ class Trainer:
 
     @torch.no_grad()
     def measure(self, pictures: int = 160) -> dict[str, float]:
-        """Share of held-out answers that are right token for token (teacher forcing), by kind, with averaged weights."""
+        """Share of held-out answers that are right token for token (teacher forcing), by kind, with mean weights."""
         own = {name: value.detach().clone() for name, value in self.parts.trained().items()}
         load_trained(self.parts, self.average)
         right: dict[str, list[bool]] = defaultdict(list)
@@ -349,9 +348,10 @@ def run(
     resume: bool = False,
     aligned: bool = False,
     log: Callable[[str], None] = print,
+    seed: int = 0,
 ) -> None:
     """All stages of one run; with ``resume``, or from weights that are ``aligned``, stage 2 alone."""
-    trainer = Trainer(parts, data, held, folder)
+    trainer = Trainer(parts, data, held, folder, seed)
     compile_layers(parts)
     going_on = resume and trainer.resume()
     if not going_on and not aligned:

@@ -10,12 +10,9 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from vlm_demo.evaluation import choice, items
-from vlm_demo.explain.heatmap import Settings, write_settings
 from vlm_demo.synthetic.export import POINTING_SIZE, pointing_items
 from vlm_demo.synthetic.questions import ask
 from vlm_demo.synthetic.scenes import draw_scene
@@ -24,20 +21,6 @@ from vlm_demo.synthetic.world import Picture
 SCENES = 120  # of each sort: phrases that are given, and right words for asked questions
 SEED = 7  # what the embedded models are trained from
 ASKED = ("colour", "shape", "where")  # questions that a word answers and whose thing can be pointed at
-
-
-def choose(checkpoint: Path, seed: int, scenes: int = SCENES) -> Settings:
-    """Choose a trained checkpoint's default map and write it into its ``vlm_demo.json``; what else that holds stays."""
-    from vlm_demo.pipeline import Pipeline
-
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        draw(folder, seed, scenes)
-        pool, _ = items.read(folder)
-        settings, found = choice.choose(Pipeline.from_pretrained(str(checkpoint)), folder, pool, hiding=False)
-    print(found.table())
-    write_settings(checkpoint, settings)
-    return settings
 
 
 def draw(folder: Path, seed: int, scenes: int = SCENES) -> None:

@@ -7,7 +7,6 @@ A folder holds ``img/`` and ``annotations.jsonl``; photographs and drawn picture
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +35,6 @@ MOST_OCR = 700  # characters of OCR text; the context of the shipped model holds
 NUMBER_WORDS = {word: str(i) for i, word in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty".split())}  # fmt: skip
-TRUE_OR_FALSE = re.compile(r"\btrue or false\b", re.IGNORECASE)
 SHARPENED = 0.4  # of the photographs
 GREY = (127, 127, 127)  # what the image processor pads with: its mean
 
@@ -77,10 +75,7 @@ class Folder:
 
     def conversations(self, item: Mapping[str, Any], rng: np.random.Generator) -> tuple[list[Conversation], bool]:
         """What is asked about an item, and whether it stays true when the picture is flipped."""
-        if self.turns is not None:
-            turns = self.turns(item, self.name, rng)
-        else:
-            turns = drawn_turns(item)
+        turns = drawn_turns(item) if self.turns is None else self.turns(item, self.name, rng)
         chosen = _chosen(turns, rng)
         read, ocr = item.get("ocr"), ""
         if read:
@@ -213,7 +208,7 @@ def _chosen(turns: Sequence[AskedTurn], rng: np.random.Generator) -> list[AskedT
     if rng.random() < 0.25:  # with the rule or without, seldom both of one picture
         most |= {"unknown": 0, "absent": 1 if rng.random() < 0.4 else 0}
     counts: dict[str, int] = {}
-    chosen = []
+    chosen: list[AskedTurn] = []
     for turn in order:
         if counts.get(turn.kind, 0) < most.get(turn.kind, 6) and len(chosen) < MOST_TURNS:
             counts[turn.kind] = counts.get(turn.kind, 0) + 1
@@ -226,7 +221,8 @@ def _chosen(turns: Sequence[AskedTurn], rng: np.random.Generator) -> list[AskedT
 
 
 def _conversation(turn: AskedTurn, ocr: str, rng: np.random.Generator) -> Conversation:
-    rule = turn.rule if turn.rule is not None else bool(rng.random() < WITH_RULE)
+    # The app writes the rule behind the current question alone, so it teaches nothing in a longer conversation.
+    rule = turn.rule if turn.rule is not None else not turn.follow and bool(rng.random() < WITH_RULE)
     question = turn.question
     turns = ((question, turn.answer), *turn.follow)
     return Conversation(turns, (turn.kind, *["follow"] * len(turn.follow)), rule, ocr)

@@ -68,7 +68,23 @@ COLOURED_NOUNS = (
     "bicycle,bike,motorcycle,umbrella,ball,kite,frisbee,surfboard,skateboard,chair,couch,bench,sign,flower,bird,"
     "airplane,swimsuit,bikini,sweater,vest,tie,hair,sky,wall,door,fire hydrant,plate,bowl,vase,phone,bag,backpack"
 ).split(",")
-ARTICLES = re.compile(r"\b(a|an|the)\b")
+# A caption with one of these words (regular expressions) may mean the thing without naming it.
+IMPLIED_BY = {
+    "man": "person|people|guy|player|rider|surfer|skier|boy|crowd|men|he|his|someone|couple",
+    "woman": "person|people|lady|player|rider|girl|crowd|women|she|her|someone|couple",
+    "boy": "child|kid|children|person|people|man|player", "girl": "child|kid|children|person|people|woman|lady",
+    "child": "boy|girl|kid|kids|baby|toddler|people|person|boys|girls", "baby": "toddler|infant|child",
+    "tree": "wood|woods|forest|park|branch|log|outside", "grass": "field|lawn|park|yard|outside|green",
+    "beach": "sand|ocean|sea|shore|wave", "bicycle": "bike|cyclist|biker|bikes", "sign": "street|store|text",
+    "motorcycle": "bike|motorbike|biker", "airplane": "plane|jet|planes",
+    "ball": "baseball|football|soccer|tennis|basketball|golf", "snow": "ski|snowboard|winter|ice",
+    "mountain": "cliff|hill|rock|ski", "rock": "cliff|stone|boulder|mountain|rocky", "river": "water|stream|creek",
+    "lake": "water|pond|river", "toy": "ball|doll|frisbee|stuffed", "car": "vehicle|race|street|road|traffic",
+    "football": "ball|player|game|team", "hat": "cap|helmet", "phone": "cell|talking",
+    "boat": "ship|canoe|kayak|raft|row", "table": "desk|restaurant|eat|dinner|sit",
+    "chair": "sit|seat|bench|couch|table", "flower": "garden|plant|flowers", "fence": "yard|gate",
+    "rope": "climb|pull|swing|leash", "staircase": "stairs|steps", "book": "read|magazine",
+}  # fmt: skip
 WORD = re.compile(r"[a-z']+")
 
 DESCRIBE = (
@@ -88,6 +104,9 @@ COUNTING = (
 NAMING = ("What is this?", "What object is this?", "What is it?", "What is shown here?", "What is the object called?")
 DOING = ("What is the person doing?", "What is the person in the picture doing?", "What are they doing?",
          "What action is shown?")  # fmt: skip
+WEARING = ("What garment is this?", "What piece of clothing is this?", "What is this?")
+STYLE = ("What style is this picture?", "Is this a photo, a painting, a cartoon or a sketch?",
+         "What kind of picture is this?")  # fmt: skip
 ABSENT = (
     "What color is the {x}?", "Where is the {x}?", "What is the {x} doing?", "What is on the {x}?",
     "What is next to the {x}?", "How big is the {x}?", "What is the {x} made of?",
@@ -131,14 +150,14 @@ def usual_captions(captions: Sequence[str], most: int = 3) -> list[str]:
     Agreement is the mean share of a caption's words that the others have too: what one person alone noticed can't be
     learnt from one picture.
     """
-    told = [sentence(caption) for caption in captions]
-    fitting = [text for text in told if 6 <= len(text.split()) <= 16] or [
-        text for text in told if len(text.split()) > 3
+    sentences = [sentence(caption) for caption in captions]
+    fitting = [text for text in sentences if 6 <= len(text.split()) <= 16] or [
+        text for text in sentences if len(text.split()) > 3
     ]
-    words = {text: set(WORD.findall(text.lower())) for text in told}
+    words = {text: set(WORD.findall(text.lower())) for text in sentences}
 
     def agreement(text: str) -> float:
-        others = [words[other] for other in told if other is not text]
+        others = [words[other] for other in sentences if other is not text]
         own = words[text] or {""}
         return sum(len(own & other) / max(len(own), len(other), 1) for other in others)
 
@@ -185,14 +204,14 @@ class PhotoTurns:
         if not usual:
             return []
         turns = [AskedTurn(_one(DESCRIBE, rng), _one(usual[:3], rng), "caption", not _sided(captions))]
-        told = " ".join(captions).lower()
+        text = " ".join(captions).lower()
         if len(captions) >= 4:
-            here = [noun for noun in CAPTION_NOUNS if _mentions(noun).search(told)]
-            gone = [noun for noun in CAPTION_NOUNS if noun not in here and not _implied(noun, told)]
+            here = [noun for noun in CAPTION_NOUNS if _mentions(noun).search(text)]
+            gone = [noun for noun in CAPTION_NOUNS if noun not in here and not _implied(noun, text)]
             turns += [AskedTurn(_presence_question(noun, rng), "yes", "presence-yes") for noun in _some(here, 1, rng)]
             turns += [AskedTurn(_presence_question(noun, rng), "no", "presence-no") for noun in _some(gone, 1, rng)]
         coloured: dict[str, set[str]] = {}
-        for colour, noun in re.findall(rf"\b({'|'.join(COLOURS)}) ({'|'.join(COLOURED_NOUNS)})\b", told):
+        for colour, noun in re.findall(rf"\b({'|'.join(COLOURS)}) ({'|'.join(COLOURED_NOUNS)})\b", text):
             coloured.setdefault(noun, set()).add("gray" if colour == "grey" else colour)
         for noun, colours in coloured.items():
             if len(colours) == 1:
@@ -232,8 +251,8 @@ class PhotoTurns:
         return turns
 
     def _absent(self, gone: list[str], captions: Sequence[str], rng: np.random.Generator) -> list[AskedTurn]:
-        told = " ".join(captions).lower()
-        gone = [t for t in gone if not _mentions(t).search(told) and t not in ("person", "skis", "scissors")]
+        text = " ".join(captions).lower()
+        gone = [t for t in gone if not _mentions(t).search(text) and t not in ("person", "skis", "scissors")]
         if not gone:
             return []
         thing = _one(gone, rng)
@@ -276,17 +295,14 @@ class PhotoTurns:
             turns.append(AskedTurn(_one(DOING, rng), labels["action"], "action"))
         if "garment" in labels:
             garment = {"longsleeve": "long sleeve shirt", "outwear": "coat"}.get(labels["garment"], labels["garment"])
-            asked = ("What garment is this?", "What piece of clothing is this?", "What is this?")
-            turns.append(AskedTurn(_one(asked, rng), garment, "garment"))
+            turns.append(AskedTurn(_one(WEARING, rng), garment, "garment"))
         if "item" in labels:
             turns.append(AskedTurn(_one(NAMING, rng), labels["kind"].lower(), "name"))
             if labels["item"] != labels["kind"]:
                 asked = f"What kind of {labels['kind'].lower()} is this?"
                 turns.append(AskedTurn(asked, labels["item"].lower(), "name-fine"))
         if "style" in labels:
-            asked = ("What style is this picture?", "Is this a photo, a painting, a cartoon or a sketch?",
-                     "What kind of picture is this?")  # fmt: skip
-            turns.append(AskedTurn(_one(asked, rng), labels["style"], "style"))
+            turns.append(AskedTurn(_one(STYLE, rng), labels["style"], "style"))
         if "object" in labels and labels["object"] not in ("faces", "garfield", "snoopy"):
             name = {"airplanes": "airplane", "motorbikes": "motorbike", "car side": "car", "leopards": "leopard"}
             turns.append(AskedTurn(_one(NAMING, rng), name.get(labels["object"], labels["object"]), "name"))
@@ -317,21 +333,9 @@ def _presence_question(thing: str, rng: np.random.Generator) -> str:
     return _one(PRESENCE, rng).format(a=with_article(thing))
 
 
-def _implied(noun: str, told: str) -> bool:
+def _implied(noun: str, text: str) -> bool:
     """Whether a caption that does not name the thing may still mean it."""
-    people = {"man": "person|people|guy|player|rider|surfer|skier|boy|crowd|men|he|his|someone|couple",
-              "woman": "person|people|lady|player|rider|girl|crowd|women|she|her|someone|couple",
-              "boy": "child|kid|children|person|people|man|player", "girl": "child|kid|children|person|people|woman|lady",
-              "child": "boy|girl|kid|kids|baby|toddler|people|person|boys|girls", "baby": "toddler|infant|child",
-              "tree": "wood|woods|forest|park|branch|log|outside", "grass": "field|lawn|park|yard|outside|green",
-              "beach": "sand|ocean|sea|shore|wave", "bicycle": "bike|cyclist|biker|bikes", "sign": "street|store|text",
-              "motorcycle": "bike|motorbike|biker", "airplane": "plane|jet|planes", "ball": "baseball|football|soccer|tennis|basketball|golf",
-              "snow": "ski|snowboard|winter|ice", "mountain": "cliff|hill|rock|ski", "rock": "cliff|stone|boulder|mountain|rocky",
-              "river": "water|stream|creek", "lake": "water|pond|river", "toy": "ball|doll|frisbee|stuffed", "car": "vehicle|race|street|road|traffic",
-              "football": "ball|player|game|team", "hat": "cap|helmet", "phone": "cell|talking", "boat": "ship|canoe|kayak|raft|row",
-              "table": "desk|restaurant|eat|dinner|sit", "chair": "sit|seat|bench|couch|table", "flower": "garden|plant|flowers", "fence": "yard|gate",
-              "rope": "climb|pull|swing|leash", "staircase": "stairs|steps", "book": "read|magazine"}  # fmt: skip
-    return noun in people and bool(re.search(rf"\b({people[noun]})", told))
+    return noun in IMPLIED_BY and bool(re.search(rf"\b({IMPLIED_BY[noun]})", text))
 
 
 def _sided(texts: Sequence[str]) -> bool:

@@ -1,12 +1,14 @@
-"""World: what pictures from the synthetic world look like to the encoder, so that a stranger can be told from them.
+"""World: what pictures like the trained ones look like to the encoder, so that a stranger can be told from them.
 
-Logistic regression on the encoder's pooled patch features, drawn pictures against `synthetic/strange.py`. No photograph
-takes part.
+Logistic regression on the encoder's pooled patch features: given pictures against `synthetic/strange.py`. Which
+pictures stand for the trained ones is the caller's to say.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,47 +16,58 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from vlm_demo.explain.world import World, pooled, save
-from vlm_demo.synthetic.areas import AREAS
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.explain.world import World, pooled
 from vlm_demo.synthetic.strange import draw_strange
-from vlm_demo.training.patches import as_pixel_values, model_pixels
 
-PICTURES = 1200  # of each side; half of them set the weights, the others the threshold
+if TYPE_CHECKING:
+    from vlm_demo import Pipeline
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".avif")
 DECAY = 1e-3
-REFUSED = 0.01  # the share of drawn pictures that may fall outside
+REFUSED = 0.01  # the share of the pictures like the trained ones that may fall outside
+FEWEST = 8  # pictures
 
 
-def save_world(model, target: Path, seed: int) -> dict[str, float]:
-    """Fit the reader, set its threshold so that 1 in 100 drawn pictures falls outside, write
-    ``target/world.safetensors``.
+def pictures_in(folders: Sequence[Path], count: int, seed: int) -> list[Path]:
+    """Up to ``count`` pictures that lie anywhere in the folders, in an order drawn from the seed.
 
-    Returns:
-        The shares of the drawn and of the strange pictures, of the halves not fitted on, that come out inside.
+    Raises:
+        VlmDemoError: there are hardly any.
     """
-    rngs = [np.random.default_rng([seed, 5, i]) for i in range(PICTURES)]
-    areas = list(AREAS.values())
-    drawn = _features(model, [areas[i % len(areas)].draw(rng, False).image for i, rng in enumerate(rngs)])
-    strange = _features(model, [draw_strange(rng) for rng in rngs])
-    half = PICTURES // 2
-    world = fit(torch.cat([drawn[:half], strange[:half]]), torch.arange(2 * half) < half)
-    held = drawn[half:] @ world.weight
+    files = (path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
+    found = sorted(files)
+    if len(found) < FEWEST:
+        raise VlmDemoError(f"{', '.join(map(str, folders))} holds {len(found)} pictures; at least {FEWEST} are needed.")
+    order = np.random.default_rng([seed, 5]).permutation(len(found))[:count]
+    return [found[i] for i in order]
+
+
+def fitted(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> tuple[World, dict[str, float]]:
+    """Fit the reader on one half, and set its threshold on the other so that 1 in 100 of the pictures falls outside.
+
+    Args:
+        pictures: such as the model was trained on; as many strange ones are drawn from the seed.
+    Returns:
+        The reader, and the shares of ``pictures`` and ``strange``, of the halves not fitted on, that come out inside.
+    """
+    rngs = (np.random.default_rng([seed, 5, i]) for i in range(len(pictures)))
+    inside = _features(pipe, pictures)
+    strange = _features(pipe, (draw_strange(rng) for rng in rngs))
+    half = len(pictures) // 2
+    world = fit(torch.cat([inside[:half], strange[:half]]), torch.arange(2 * half) < half)
+    held = inside[half:] @ world.weight
     world = World(world.weight, -held.quantile(REFUSED)[None])
-    save(target, world)
-    return {
-        "drawn": float((held + world.bias >= 0).float().mean()),
+    return world, {
+        "pictures": float((held + world.bias >= 0).float().mean()),
         "strange": float((strange[half:] @ world.weight + world.bias >= 0).float().mean()),
     }
 
 
-@torch.no_grad()
-def _features(model, images: list[Image.Image]) -> Tensor:
-    """Pooled features float32 [n, 2d]."""
-    vision = model.model.vision_tower
-    features = []
-    for start in range(0, len(images), 32):
-        pixels = torch.from_numpy(np.stack([model_pixels(image) for image in images[start : start + 32]]))
-        features.append(pooled(vision(as_pixel_values(pixels).to(vision.dtype)).last_hidden_state[:, 1:]))
-    return torch.cat(features)
+def _features(pipe: Pipeline, images: Iterable[Path | Image.Image]) -> Tensor:
+    """Pooled features float32 [n, 2d], without the tokens before the patches'."""
+    leading = pipe.encoder.family.leading_tokens
+    return torch.stack([pooled(pipe.encoder(pipe.view(image)).features[0, leading:].cpu()) for image in images])
 
 
 def fit(features: Tensor, inside: Tensor) -> World:

@@ -37,7 +37,7 @@ log = logging.getLogger("vlm_demo.ui")
 
 @dataclass(frozen=True)
 class Status:
-    """What every page shows of the service. ``busy`` and ``fraction`` (0..1) tell of a loading that goes on, ``problem``
+    """What every page shows of the service. ``busy`` and ``fraction`` (0..1) are of a loading that goes on, ``problem``
     of one that failed and left no model."""
 
     name: str

@@ -1,0 +1,139 @@
+"""Fine-tuning: a toy run learns, goes on where it stopped, and exports what the assembly of an embedded model reads."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training import tiny_parts
+from tests.training.tiny_parts import SIDE, TOKENS, write_folder
+from vlm_demo.models.builders import lora, read_recipe
+from vlm_demo.models.smollm2 import LanguageModel
+from vlm_demo.training import finetune
+from vlm_demo.training.branches import BranchPacker
+from vlm_demo.training.finetune import Parts, Trainer, export
+from vlm_demo.training.mixture import Mixture
+
+NAMES = ("dog", "cat", "car", "bus")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Four pictures, again and again, each with its name."""
+    items = [{"captions": [f"a {NAMES[n % 4]} here now"], "qa": [["What is it?", NAMES[n % 4]]]} for n in range(48)]
+    folder = write_folder(tmp_path / "photos" / "coco_train", items)
+    for n in range(48):
+        (folder / f"img/{n:05}.png").write_bytes((folder / f"img/{n % 4:05}.png").read_bytes())
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small pools and batches, nothing compiled, and a clock that goes on a second each time that it is looked at."""
+    clock = itertools.count()
+    monkeypatch.setattr(finetune, "POOL", 8)
+    monkeypatch.setattr(finetune, "TOKENS_A_BATCH", 300)
+    monkeypatch.setattr(finetune, "RATE", 5e-3)
+    monkeypatch.setattr(finetune, "WARM_UP", 2)
+    monkeypatch.setattr(finetune, "compile_layers", lambda parts: None)
+    monkeypatch.setattr(finetune, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+
+
+def trainer_of(parts: Parts, root: Path, folder: Path) -> Trainer:
+    packer = BranchPacker(parts.tokenizer, TOKENS)
+    return Trainer(parts, Mixture([root], packer, SIDE), Mixture([root], packer, SIDE, held=True), folder)
+
+
+def log(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_a_toy_run_learns_in_all_stages(parts: Parts, root: Path, tmp_path: Path, quick: None) -> None:
+    before = {name: value.detach().clone() for name, value in parts.trained().items()}
+    frozen = parts.llm.model.layers[0].mlp.up_proj.weight.clone(), parts.tower.head.weight.clone()
+    packer = BranchPacker(parts.tokenizer, TOKENS)
+    data, held = Mixture([root], packer, SIDE), Mixture([root], packer, SIDE, held=True)
+    finetune.run(parts, data, held, tmp_path / "run", 2.1, 40, 2, 0.7, log=lambda text: None)
+    lines = log(tmp_path / "run")
+    assert [line["stage"] for line in lines if "words" in line] == [0]
+    losses = {
+        stage: [line["loss"]["all"] for line in lines if "loss" in line and line["stage"] == stage] for stage in (1, 2)
+    }
+    assert len(losses[1]) >= 2 and len(losses[2]) >= 5
+    assert losses[2][-1] < 0.5 * losses[1][0]
+    measured = [line for line in lines if "held_out" in line]
+    assert {"caption", "vqa-word", "folder coco_train"} <= measured[-1]["held_out"].keys()
+    assert measured[-1]["held_out"]["vqa-word"] > measured[0]["held_out"]["vqa-word"]
+    assert all((value - before[name]).abs().max() > 1e-4 for name, value in parts.trained().items())
+    assert torch.equal(frozen[0], parts.llm.model.layers[0].mlp.up_proj.weight)
+    assert torch.equal(frozen[1], parts.tower.head.weight)
+
+
+def test_the_projectors_own_stage_leaves_the_language_model_alone(
+    parts: Parts, root: Path, tmp_path: Path, quick: None
+) -> None:
+    trainer = trainer_of(parts, root, tmp_path / "run")
+    before = {name: value.detach().clone() for name, value in parts.trained().items()}
+    trainer.train(0.2, 1)
+    assert trainer.step > 3
+    for name, value in parts.trained().items():
+        assert torch.equal(value, before[name]) == name.startswith("lora."), name
+
+
+def test_a_resumed_run_goes_on_with_the_same_batch_and_weights(
+    language: LanguageModel, in_float32: None, root: Path, tmp_path: Path, quick: None
+) -> None:
+    first = trainer_of(tiny_parts.compose(language, 0), root, tmp_path / "run")
+    first.train(0.2, 2)
+    second = trainer_of(tiny_parts.compose(language, 9), root, tmp_path / "run")
+    assert second.resume() and not trainer_of(tiny_parts.compose(language), root, tmp_path / "other").resume()
+    assert (second.next_sample, second.step, second.seconds) == (first.next_sample, first.step, first.seconds)
+    assert first.next_sample > 0 and first.seconds > 10
+    for name, value in first.parts.trained().items():
+        assert torch.equal(value, second.parts.trained()[name]), name
+    batches = [next(trainer._batches()) for trainer in (first, second)]
+    for one, two in zip(*batches, strict=True):
+        assert np.array_equal(one.packed.ids, two.packed.ids) and np.array_equal(one.pixels, two.pixels)
+    for trainer, batch in zip((first, second), batches, strict=True):
+        for weight in trainer.parts.trained().values():
+            weight.requires_grad_(True)
+        trainer._step(batch, finetune.defaultdict(list))
+    for name, value in first.parts.trained().items():
+        torch.testing.assert_close(value, second.parts.trained()[name])
+
+
+def test_weights_that_are_given_are_begun_with(
+    language: LanguageModel, parts: Parts, root: Path, tmp_path: Path, quick: None
+) -> None:
+    trainer = trainer_of(parts, root, tmp_path / "run")
+    trainer.train(0.1, 2)
+    export(tmp_path / "run" / "checkpoint.pt", tmp_path / "out", {"family": "llava"})
+    other = tiny_parts.compose(language, 5, tmp_path / "out" / "trained.safetensors")
+    for name, value in other.trained().items():
+        assert torch.equal(value, trainer.average[name].bfloat16().float()), name
+
+
+def test_the_export_is_what_an_embedded_model_is_put_together_from(
+    parts: Parts, root: Path, tmp_path: Path, quick: None, language: LanguageModel
+) -> None:
+    trainer = trainer_of(parts, root, tmp_path / "run")
+    trainer.train(0.1, 2)
+    recipe = {"family": "llava", "language_model": "words", "vision_tower": "sight", "image_size": SIDE}
+    export(tmp_path / "run" / "checkpoint.pt", tmp_path / "out", recipe)
+    read = read_recipe(tmp_path / "out" / "recipe.json")
+    assert (read.image_size, read.lora_alpha, read.parts) == (SIDE, 32, ("words", "sight"))
+    trained = load_file(tmp_path / "out" / "trained.safetensors")
+    assert trained.keys() == parts.trained().keys() and {own.dtype for own in trained.values()} == {torch.bfloat16}
+    merged = lora.merged(language.weights, trained, read.lora_alpha)
+    name = "model.layers.1.mlp.down_proj.weight"
+    low, high = (trainer.average[f"lora.layers.1.mlp.down_proj.{half}"] for half in "AB")
+    expected = language.weights[name] + 2 * high @ low
+    torch.testing.assert_close(merged[name], expected, atol=1e-2, rtol=1e-2)
+    assert (merged[name] - language.weights[name]).abs().max() > 0.02
