@@ -37,7 +37,7 @@ NUMBER_WORDS = {word: str(i) for i, word in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty".split())}  # fmt: skip
 TRUE_OR_FALSE = re.compile(r"\btrue or false\b", re.IGNORECASE)
-GREY = (127, 127, 127)  # what the image processor pads with: its mean
+GREY = (127, 127, 127)  # what the image processor of EfficientNet-Lite pads with: its mean
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class Mixture:
         packer: writes the tokens.
         side: pixels of the square that the picture is padded and resized to.
         held: the held-out part instead of the trained one.
+        fill: the colour that pads it, the image processor's mean.
     """
 
     def __init__(
@@ -110,8 +111,9 @@ class Mixture:
         side: int,
         held: bool = False,
         shares: Mapping[str, float] = SHARES,
+        fill: tuple[int, ...] = GREY,
     ) -> None:
-        self.packer, self.side, self.held = packer, side, held
+        self.packer, self.side, self.held, self.fill = packer, side, held, fill
         found = {
             name: root / name for root in roots for name in shares if (root / name / "annotations.jsonl").is_file()
         }
@@ -138,11 +140,13 @@ class Mixture:
         photo = folder.turns is not None and folder.name != "chartqa"
         flip = mirrored and photo and rng.random() < 0.5 and not self.held
         crop = float(rng.uniform(0.9, 1.0)) if photo and not self.held and "boxes" not in item else 1.0
-        pixels = load_pixels(folder.path / item["image"], self.side, flip, crop, rng)
+        pixels = load_pixels(folder.path / item["image"], self.side, flip, crop, rng, self.fill)
         return Sample(pixels, packed, folder.name)
 
 
-def load_pixels(path: Path, side: int, flip: bool, crop: float, rng: np.random.Generator) -> np.ndarray:
+def load_pixels(
+    path: Path, side: int, flip: bool, crop: float, rng: np.random.Generator, fill: tuple[int, ...] = GREY
+) -> np.ndarray:
     """A picture as the image processor gives it, before normalization: uint8 [side, side, 3], padded to a square.
 
     Args:
@@ -158,7 +162,7 @@ def load_pixels(path: Path, side: int, flip: bool, crop: float, rng: np.random.G
         image = ImageOps.mirror(image)
     scale = side / max(image.size)
     image = image.resize([max(1, round(edge * scale)) for edge in image.size], Image.Resampling.BILINEAR)
-    square = Image.new("RGB", (side, side), GREY)
+    square = Image.new("RGB", (side, side), fill)
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return np.asarray(square)
 
