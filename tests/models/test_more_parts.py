@@ -1,4 +1,4 @@
-"""The ViT and the text tower: read from files that are not transformers', and the models that are put together of them."""
+"""The ViT and the text tower: read from files that are not transformers', and what is put together of them."""
 
 from __future__ import annotations
 

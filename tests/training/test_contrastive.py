@@ -52,6 +52,7 @@ class TestPhotos:
             ({"labels": {"action": "riding_a_bike"}}, ("a person riding a bike",)),
             ({"labels": {"object": "dog", "style": "painting"}}, ("a painting of a dog",)),
             ({"labels": {"object": "motorbike"}}, ("a photo of a motorcycle",)),
+            ({"labels": {"garment": "undershirt"}}, ("a photo of an undershirt",)),
             (
                 {"boxes": [["dog", 0, 0, 1, 1], ["sofa", 0, 0, 1, 1], ["dog", 0, 0, 1, 1]]},
                 ("a photo of a dog and a couch",),
