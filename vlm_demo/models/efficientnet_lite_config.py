@@ -26,7 +26,9 @@ class EfficientNetLiteConfig(PreTrainedConfig):
         stages: for each stage blocks, kernel, stride, expansion and output channels.
         stem, head: channels of the first and of the last convolution.
         fine_stage: index of the stage whose output, of stride 16, joins the last level in each token.
-        hidden_size: channels of a token: head + 4 × the fine stage's output channels.
+        pooled_size: 0, or the channels that a pooling head brings each token to, for a model that compares whole
+            pictures with texts; see ``EfficientNetLiteModel``.
+        hidden_size: channels of a token: head + 4 × the fine stage's output channels, or ``pooled_size``.
         image_size: pixels of the square that it was trained with; other multiples of 32 work too.
         patch_size: pixels of a token's side, 32.
     """
@@ -40,11 +42,17 @@ class EfficientNetLiteConfig(PreTrainedConfig):
     fine_stage: int = 4
     image_size: int = 288
     patch_size: int = STRIDE
+    pooled_size: int = 0
     hidden_size: int = 1760
     num_channels: int = 3
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.stages = tuple(tuple(stage) for stage in self.stages)
-        self.hidden_size = self.head + 4 * self.stages[self.fine_stage][4]
+        self.hidden_size = self.pooled_size or self.gathered_size
         super().__post_init__(**kwargs)
+
+    @property
+    def gathered_size(self) -> int:
+        """Channels of a token before a pooling head."""
+        return self.head + 4 * self.stages[self.fine_stage][4]

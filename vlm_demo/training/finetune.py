@@ -47,13 +47,18 @@ class Projector(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         return self.linear_2(nn.functional.gelu(self.linear_1(features)))
 
-    @torch.no_grad()
     def standardize(self, features: Tensor) -> None:
-        """Fold the mean and the spread of these features [n, channels] into the first layer, so that it begins as if
-        every channel had mean 0 and spread 1."""
-        mean, spread = features.float().mean(0), features.float().std(0) + 1e-3
-        self.linear_1.weight /= spread
-        self.linear_1.bias -= self.linear_1.weight @ mean
+        """See ``standardize``, of the first layer."""
+        standardize(self.linear_1, features)
+
+
+@torch.no_grad()
+def standardize(layer: nn.Linear, features: Tensor) -> None:
+    """Fold the mean and the spread of these features [n, channels] into a layer, so that it begins as if every channel
+    had mean 0 and spread 1."""
+    mean, spread = features.float().mean(0), features.float().std(0) + 1e-3
+    layer.weight /= spread
+    layer.bias -= layer.weight @ mean
 
 
 def fast_dtype() -> torch.dtype:
@@ -99,12 +104,16 @@ class Parts:
     def features(self, pixels: Sequence[np.ndarray]) -> Tensor:
         """uint8 pictures [side, side, 3] → patch features [B, N, channels]."""
         stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
-        dtype = next(self.tower.parameters()).dtype
-        return self.tower(stacked.to(dtype) / 127.5 - 1).last_hidden_state
+        return self.tower(stacked.float() / 127.5 - 1).last_hidden_state
 
 
 def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path | None = None) -> Parts:
-    """Freeze the parts, add LoRA, and take over trained weights from ``init`` (a ``trained.safetensors``)."""
+    """Freeze the parts, add LoRA, and take over trained weights from ``init`` (a ``trained.safetensors``).
+
+    Args:
+        tower: pixels float32 [B, 3, side, side] over −1..1 → ``last_hidden_state`` [B, patches, channels]; has
+            ``config.hidden_size`` channels. See ``towers.Seeing``.
+    """
     dtype = fast_dtype()
     tower = tower.to(dtype).eval().to(memory_format=torch.channels_last).requires_grad_(False)
     rotary = llm.model.rotary_emb.inv_freq.float().clone()
@@ -179,7 +188,9 @@ class Trainer:
             chosen += [(folder.path / folder.items[i]["image"], words_of(folder.items[i])) for i in some]
         side, features = self.data.side, []
         for start in range(0, len(chosen), 16):
-            pixels = [load_pixels(path, side, False, 1.0, rng) for path, _ in chosen[start : start + 16]]
+            pixels = [
+                load_pixels(path, side, False, 1.0, rng, self.data.fill) for path, _ in chosen[start : start + 16]
+            ]
             features.append(self.parts.features(pixels).bfloat16())
         rows = torch.cat(features)
         said = [words for _, words in chosen]

@@ -36,7 +36,7 @@ NUMBER_WORDS = {word: str(i) for i, word in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty".split())}  # fmt: skip
 SHARPENED = 0.4  # of the photographs
-GREY = (127, 127, 127)  # what the image processor pads with: its mean
+GREY = (127, 127, 127)  # what the image processor of EfficientNet-Lite pads with: its mean
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,7 @@ class Mixture:
         packer: writes the tokens.
         side: pixels of the square that the picture is padded and resized to.
         held: the held-out part instead of the trained one.
+        fill: the colour that pads it, the image processor's mean.
     """
 
     def __init__(
@@ -105,8 +106,9 @@ class Mixture:
         side: int,
         held: bool = False,
         shares: Mapping[str, float] = SHARES,
+        fill: tuple[int, ...] = GREY,
     ) -> None:
-        self.packer, self.side, self.held = packer, side, held
+        self.packer, self.side, self.held, self.fill = packer, side, held, fill
         found = {
             name: root / name for root in roots for name in shares if (root / name / "annotations.jsonl").is_file()
         }
@@ -134,12 +136,18 @@ class Mixture:
         flip = mirrored and photo and rng.random() < 0.5 and not self.held
         crop = float(rng.uniform(0.9, 1.0)) if photo and not self.held and "boxes" not in item else 1.0
         sharpen = photo and not self.held and rng.random() < SHARPENED
-        pixels = load_pixels(folder.path / item["image"], self.side, flip, crop, rng, sharpen)
+        pixels = load_pixels(folder.path / item["image"], self.side, flip, crop, rng, self.fill, sharpen)
         return Sample(pixels, packed, folder.name)
 
 
 def load_pixels(
-    path: Path, side: int, flip: bool, crop: float, rng: np.random.Generator, sharpen: bool = False
+    path: Path,
+    side: int,
+    flip: bool,
+    crop: float,
+    rng: np.random.Generator,
+    fill: tuple[int, ...] = GREY,
+    sharpen: bool = False,
 ) -> np.ndarray:
     """A picture as the image processor gives it, before normalization: uint8 [side, side, 3], padded to a square.
 
@@ -159,7 +167,7 @@ def load_pixels(
     image = image.resize([max(1, round(edge * scale)) for edge in image.size], Image.Resampling.BILINEAR)
     if sharpen:
         image = image.filter(ImageFilter.UnsharpMask(float(rng.uniform(0.8, 2.0)), int(rng.integers(60, 180)), 0))
-    square = Image.new("RGB", (side, side), GREY)
+    square = Image.new("RGB", (side, side), fill)
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return np.asarray(square)
 

@@ -21,7 +21,7 @@ from vlm_demo.models.fetching import Progress
 RECIPE = "recipe.json"
 
 # The family in a recipe → the module of this package that builds it.
-BUILDERS = {"llava": "llava"}
+BUILDERS = {"llava": "llava", "clip": "clip"}
 
 
 class Misfit(Exception):
@@ -34,16 +34,17 @@ class Recipe:
 
     Attributes:
         family: a key of ``BUILDERS``, and the module in ``families`` that runs the result.
-        language_model, vision_tower: keys of ``parts.PARTS``.
+        language_model: a key of ``parts.PARTS``, what reads the words; of a clip the text tower.
+        vision_tower: a key of ``parts.PARTS`` that ``towers.TOWERS`` has too.
         image_size: pixels of the square that the tower sees.
-        lora_alpha: what the LoRA updates are scaled by, over their rank.
+        lora_alpha: what the LoRA updates are scaled by, over their rank; 0 = there are none.
     """
 
     family: str
     language_model: str
     vision_tower: str
     image_size: int
-    lora_alpha: float
+    lora_alpha: float = 0.0
 
     @property
     def parts(self) -> tuple[str, ...]:

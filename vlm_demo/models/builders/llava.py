@@ -1,7 +1,8 @@
-"""LLaVA: SmolLM2 with merged LoRA, a trained projector, and EfficientNet-Lite2 → ``LlavaForConditionalGeneration``.
+"""LLaVA: SmolLM2 with merged LoRA, a trained projector, and a vision tower → ``LlavaForConditionalGeneration``.
 
 Trained weights: ``projector.linear_1|linear_2.weight|bias``, ``lora.…`` (see ``lora``), and where the tower was trained
-too ``tower.…`` (see ``towers``). One image token for each 32 × 32 pixels.
+too ``tower.…`` (see ``towers``). One image token for each patch of the tower: 32 × 32 pixels of EfficientNet-Lite2,
+14 × 14 of DINOv2, with which the folder needs no class but transformers' own.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ from torch import Tensor
 
 from vlm_demo.models import smollm2
 from vlm_demo.models.builders import Misfit, Recipe, lora, towers
+from vlm_demo.models.builders.pixels import image_processor
 from vlm_demo.models.fetching import Progress
 
 PROJECTOR = "projector."
 KNOWN = (PROJECTOR, lora.PREFIX, towers.PREFIX)
-# Of the three colours, over their range 0..1: what these weights of the tower were trained with.
-MEAN = STD = 0.5
 LONGEST_ANSWER = 128  # tokens
 
 
@@ -37,15 +37,16 @@ def build(
     tell(0.6, "merging what was trained into it")
     words = lora.merged(language.weights, trained, recipe.lora_alpha)
     tell(0.7, "reading the vision encoder")
-    vision, seeing = towers.efficientnet_lite2(parts[recipe.vision_tower], trained, recipe.image_size)
+    tower = towers.read(recipe.vision_tower, parts[recipe.vision_tower], recipe.image_size)
+    seeing = towers.replaced(tower.weights, trained)
 
     config = LlavaConfig(
-        vision_config=vision,
+        vision_config=tower.config,
         text_config=language.config,
         image_token_index=language.tokenizer.convert_tokens_to_ids(smollm2.IMAGE_TOKEN),
-        image_seq_length=(recipe.image_size // vision.patch_size) ** 2,
+        image_seq_length=(recipe.image_size // tower.config.patch_size) ** 2,
         vision_feature_layer=-1,
-        vision_feature_select_strategy="full",
+        vision_feature_select_strategy=strategy(tower),
         projector_hidden_act="gelu",
         tie_word_embeddings=language.config.tie_word_embeddings,
     )
@@ -69,14 +70,18 @@ def build(
     except RuntimeError as error:  # torch's only word for names and shapes that do not fit
         raise Misfit(str(error)) from error
     model.tie_weights()
-    _save(model, language, vision.patch_size, recipe.image_size, folder)
+    _save(model, language, tower, recipe.image_size, folder)
+
+
+def strategy(tower: towers.Tower) -> str:
+    """Llava's word for which of the tower's tokens it reads: ``default`` = all but the first."""
+    return "default" if tower.cls_tokens else "full"
 
 
 def _save(
-    model: torch.nn.Module, language: smollm2.LanguageModel, patch_size: int, image_size: int, folder: Path
+    model: torch.nn.Module, language: smollm2.LanguageModel, tower: towers.Tower, image_size: int, folder: Path
 ) -> None:
     from transformers import GenerationConfig, LlavaProcessor
-    from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
     tokenizer = language.tokenizer
     model.generation_config = GenerationConfig(
@@ -87,21 +92,11 @@ def _save(
         pad_token_id=tokenizer.pad_token_id,
     )
     model.save_pretrained(folder)
-    square = {"height": image_size, "width": image_size}
     LlavaProcessor(
-        image_processor=LlavaImageProcessorPil(
-            do_pad=True,
-            do_resize=True,
-            size=square,
-            do_center_crop=False,
-            crop_size=square,
-            resample=2,
-            image_mean=[MEAN] * 3,
-            image_std=[STD] * 3,
-        ),
+        image_processor=image_processor(tower, image_size),
         tokenizer=tokenizer,
-        patch_size=patch_size,
-        vision_feature_select_strategy="full",
-        num_additional_image_tokens=0,
+        patch_size=tower.config.patch_size,
+        vision_feature_select_strategy=strategy(tower),
+        num_additional_image_tokens=tower.cls_tokens,
         chat_template=smollm2.CHAT_TEMPLATE,
     ).save_pretrained(folder)

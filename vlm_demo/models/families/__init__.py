@@ -27,6 +27,7 @@ ADAPTERS = {
     "Blip2ForConditionalGeneration": ("blip2", "Blip2"),
     "IdeficsForVisionText2Text": ("idefics", "Idefics"),
     "CLIPModel": ("clip", "Clip"),
+    "VisionTextDualEncoderModel": ("clip", "DualEncoder"),
     "SiglipModel": ("siglip", "Siglip"),
     "Idefics3ForConditionalGeneration": ("idefics3", "Idefics3"),
     "SmolVLMForConditionalGeneration": ("smolvlm", "SmolVlm"),

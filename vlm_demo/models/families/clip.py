@@ -1,4 +1,4 @@
-"""CLIP: a ViT and a text tower that put pictures and texts into one space, where what belongs together is near.
+"""CLIP: a vision and a text tower that put pictures and texts into one space, where what belongs together is near.
 
 Radford et al. 2021 (https://arxiv.org/abs/2103.00020). It compares and does not write: there is no bridge and no
 language model.
@@ -6,6 +6,7 @@ language model.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.nn.functional import normalize
 
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models.families.two_towers import TwoTowers
+from vlm_demo.models.families.usual import OneTile
 
 # A text config with this eos_token_id means an old checkpoint: transformers then reads the token with the highest id.
 OLD_EOS = 2
@@ -42,6 +44,64 @@ class Clip(TwoTowers):
     def picture(self, features: torch.Tensor) -> torch.Tensor:
         read = self.model.vision_model.post_layernorm(features[:, 0])
         return normalize(self.model.visual_projection(read).float(), dim=-1)
+
+    def texts(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        read = self.model.get_text_features(input_ids=ids, attention_mask=mask).pooler_output
+        return normalize(read.float(), dim=-1)
+
+    def matches(self, features: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor) -> None:
+        return None
+
+
+class DualEncoder(OneTile):
+    """Adapter of ``VisionTextDualEncoderModel`` with our vision tower and a BERT; its own ``families.Matcher``.
+
+    Each token of the tower's pooling head is a patch, and the picture's vector a weighted mean of them, so what each
+    patch adds to a similarity can be read off.
+    """
+
+    name = "clip"
+    writes = as_a_whole = joint_tiles = False
+    note = TwoTowers.note
+    leading_tokens = 0
+    keep_unquantized: tuple[str, ...] = ()
+    parts: tuple[torch.nn.Module, ...] = ()
+
+    def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
+        self.model, self.config = model, model.config
+        self.encoder_layers = [block for stage in model.vision_model.stages for block in stage]
+        self.layers = list(model.text_model.encoder.layer)
+        self.longest = self.config.text_config.max_position_embeddings
+        self.temperature = math.exp(-model.logit_scale.item())
+        self.matcher = self
+
+    @staticmethod
+    def model_class() -> Any:
+        from transformers import VisionTextDualEncoderModel
+
+        return VisionTextDualEncoderModel
+
+    @staticmethod
+    def check(config: Any) -> None:
+        """Refuse other towers.
+
+        Raises:
+            UnsupportedModel: names them.
+        """
+        seen, read = config.vision_config, config.text_config
+        if not getattr(seen, "pooled_size", 0) or read.model_type != "bert":
+            raise UnsupportedModel(
+                f"This checkpoint compares a {seen.model_type} with a {read.model_type}, which cannot be run here: "
+                "choose a CLIP or SigLIP."
+            )
+
+    def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        tower = self.model.vision_model
+        return tower(pixel_values.to(tower.device, tower.dtype)).last_hidden_state
+
+    def picture(self, features: torch.Tensor) -> torch.Tensor:
+        pooled = self.model.vision_model.pool(features)
+        return normalize(self.model.visual_projection(pooled).float(), dim=-1)
 
     def texts(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         read = self.model.get_text_features(input_ids=ids, attention_mask=mask).pooler_output

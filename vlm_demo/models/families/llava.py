@@ -18,7 +18,7 @@ from vlm_demo.models.families import blocks
 from vlm_demo.models.families.usual import OneTile, Writes
 
 # Vision towers with one fixed square grid, and how many CLS tokens each puts before its patches.
-CLS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "efficientnet_lite": 0}
+CLS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "dinov2": 1, "efficientnet_lite": 0}
 
 # What LLaVA-1.5 was trained with, for checkpoints that carry no chat template of their own.
 FALLBACK_TEMPLATE = (

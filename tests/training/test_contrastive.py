@@ -1,0 +1,174 @@
+"""Contrastive training: the loss, the pictures that may be used, what is kept on disk, and heads that learn."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.nn.functional import cross_entropy, normalize
+from transformers.models.clip.modeling_clip import image_text_contrastive_loss
+
+from tests.models import composed, minilm_kit
+from vlm_demo.models import embedded, minilm
+from vlm_demo.models.builders.clip import PLACES
+from vlm_demo.models.builders.towers import Tower
+from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
+from vlm_demo.training import contrastive
+from vlm_demo.training.contrastive import Heads, Pairs, Photo, fit, info_nce, kept, photos, recall, said
+from vlm_demo.training.photos_split import held_out
+from vlm_demo.training.towers import Seeing
+
+COLOURS = {"red": (220, 20, 20), "green": (20, 160, 20), "blue": (20, 20, 220), "star": (240, 220, 40)}
+
+
+def unit(rows: int, width: int = 8, seed: int = 0) -> torch.Tensor:
+    return normalize(torch.randn(rows, width, generator=torch.Generator().manual_seed(seed)), dim=-1)
+
+
+class TestLoss:
+    def test_with_different_texts_it_is_transformers_own(self) -> None:
+        pictures, texts, scale = unit(6), unit(6, seed=1), torch.tensor(2.0)
+        expected = image_text_contrastive_loss(texts @ pictures.T * scale.exp())
+        torch.testing.assert_close(info_nce(pictures, texts, torch.arange(6), scale), expected)
+
+    def test_pictures_of_one_text_share_what_is_right(self) -> None:
+        pictures, texts, scale = unit(3), unit(2, seed=1)[[0, 0, 1]], torch.tensor(1.0)
+        scores = pictures @ texts.T * scale.exp()
+        right = torch.tensor([[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]])
+        expected = (cross_entropy(scores, right) + cross_entropy(scores.T, right)) / 2
+        torch.testing.assert_close(info_nce(pictures, texts, torch.tensor([4, 4, 1]), scale), expected)
+
+
+class TestPhotos:
+    @pytest.mark.parametrize(
+        ("item", "texts"),
+        [
+            ({"captions": ["A dog.", "Two dogs."], "labels": {"things": ["dog"]}}, ("A dog.", "Two dogs.")),
+            ({"labels": {"action": "riding_a_bike"}}, ("a person riding a bike",)),
+            ({"labels": {"object": "dog", "style": "painting"}}, ("a painting of a dog",)),
+            ({"labels": {"object": "motorbike"}}, ("a photo of a motorcycle",)),
+            ({"labels": {"garment": "undershirt"}}, ("a photo of an undershirt",)),
+            (
+                {"boxes": [["dog", 0, 0, 1, 1], ["sofa", 0, 0, 1, 1], ["dog", 0, 0, 1, 1]]},
+                ("a photo of a dog and a couch",),
+            ),
+            ({"labels": {"things": ["horse"]}}, ()),
+        ],
+    )
+    def test_what_is_said_of_a_picture(self, item: dict, texts: tuple[str, ...]) -> None:
+        assert said(item) == texts
+
+    def test_held_out_photographs_are_never_trained_on(self, tmp_path: Path) -> None:
+        write(tmp_path, 60)
+        chosen, apart = photos([tmp_path]), photos([tmp_path], held=True)
+        assert len(chosen) + len(apart) == 60 and apart and len(photos([tmp_path], most=7)) == 7
+        for some, expected in ((chosen, False), (apart, True)):
+            assert all(held_out("flickr8k", f"img/{own.path.name}") == expected for own in some)
+        assert photos([tmp_path]) == chosen and photos([tmp_path], seed=1) != chosen
+
+
+class TestKept:
+    def test_it_goes_on_where_it_stopped_and_begins_anew_for_others(self, tmp_path: Path) -> None:
+        asked: list[int] = []
+
+        def rows_of(start: int, end: int, value: float = 1.0) -> torch.Tensor:
+            asked.append(start)
+            if len(asked) == 200:
+                raise KeyboardInterrupt
+            return torch.full((end - start, 2), value * start)
+
+        file, shape = tmp_path / "rows.npy", (300, 2)
+        with pytest.raises(KeyboardInterrupt):
+            kept(file, "a", shape, rows_of, 1)
+        assert len(asked) == 200
+        rows = kept(file, "a", shape, rows_of, 1)
+        assert asked[200] == 150 and (rows[:, 1] == np.arange(300)).all()
+        count = len(asked)
+        assert (kept(file, "a", shape, rows_of, 1) == rows).all() and len(asked) == count
+        assert kept(file, "b", (4, 2), rows_of, 1).shape == (4, 2) and asked[count:] == [0, 1, 2, 3]
+
+
+def test_heads_have_the_names_that_the_builder_takes() -> None:
+    assert Heads(12, 8, 4).state_dict().keys() == PLACES.keys()
+
+
+def test_pictures_learn_to_find_their_texts() -> None:
+    """Each picture's vector hides in one token of six, turned by a matrix that is the same for all."""
+    draw = torch.Generator().manual_seed(0)
+    texts = torch.randn(260, 16, generator=draw)
+    rows = torch.randn(260, 6, 24, generator=draw) * 0.3
+    rows[torch.arange(260), torch.randint(6, (260,), generator=draw)] += texts @ torch.randn(16, 24, generator=draw)
+    of = tuple((i,) for i in range(260))
+    data = Pairs(rows[:200].half().numpy(), texts, of[:200])
+    held = Pairs(rows[200:].half().numpy(), texts, of[200:])
+    torch.manual_seed(0)
+    heads, told = Heads(24, 16, 64), []
+    before = recall(heads, held)["text to picture"]
+    fit(heads, data, held, told.append, epochs=40, batch=100)
+    assert before < 0.2 and len(told) == 40 and told[-1]["loss"] < told[0]["loss"] / 2
+    assert min(told[-1]["held_out"].values()) > 0.6
+    assert abs(heads.logit_scale.item() + math.log(contrastive.TEMPERATURE)) > 0.05  # it is learned
+
+
+def write(root: Path, count: int) -> None:
+    """A folder of photographs, each of one colour."""
+    (root / "flickr8k" / "img").mkdir(parents=True)
+    lines = []
+    for i in range(count):
+        name = list(COLOURS)[i % len(COLOURS)]
+        Image.new("RGB", (80 + i % 3, 64), COLOURS[name]).save(root / "flickr8k" / "img" / f"{i:05}.png")
+        lines.append(json.dumps({"image": f"img/{i:05}.png", "captions": [f"a {name} circle", f"the {name}"]}))
+    (root / "flickr8k" / "annotations.jsonl").write_text("\n".join(lines))
+
+
+def test_a_run_is_read_once_trained_and_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = EfficientNetLiteConfig(
+        stages=((1, 3, 1, 1, 8), (1, 3, 4, 2, 8), (1, 3, 2, 2, 8), (1, 3, 2, 2, 16)),
+        stem=8,
+        head=32,
+        fine_stage=2,
+        image_size=64,
+    )
+    torch.manual_seed(0)
+    half = (0.5, 0.5, 0.5)
+    small = Tower(config, EfficientNetLiteModel(config).state_dict(), half, half, 0)
+    minilm_kit.write(tmp_path / "model.zip")
+    monkeypatch.setattr(contrastive, "seeing", lambda *_: Seeing(small).eval())
+    monkeypatch.setattr(contrastive.parts, "find", lambda *_: tmp_path / "model.zip")
+    write(tmp_path / "photos", 60)
+    options = {"epochs": 2, "batch": 16, "recipe": contrastive.RECIPE | {"image_size": 64}}
+    said: list[str] = []
+    contrastive.run([tmp_path / "photos"], tmp_path / "run", log=said.append, **options)
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert lines == [json.loads(line) for line in said] and [line.get("epoch") for line in lines] == [None, 1, 2]
+    assert lines[0]["texts"] == 8 and lines[0]["pictures"] + lines[0]["held_out"] == 60
+    assert all(math.isfinite(line["loss"]) for line in lines[1:])
+    monkeypatch.setattr(Seeing, "forward", lambda *_: pytest.fail("the pictures were read again"))
+    contrastive.run([tmp_path / "photos"], tmp_path / "run", log=said.append, **options)
+
+    contrastive.export(tmp_path / "run", tmp_path / "clip")
+    recipe = embedded.builders.read_recipe(tmp_path / "clip" / "recipe.json")
+    assert (recipe.family, recipe.parts) == ("clip", ("all-minilm-l6-v2", "efficientnet-lite2"))
+    assert embedded.is_composed(tmp_path / "clip")
+
+
+def test_tokens_and_texts_are_what_the_towers_say(tmp_path: Path) -> None:
+    """Also of those at random places, and in the order in which they were asked for."""
+    minilm_kit.write(tmp_path / "model.zip")
+    write(tmp_path, 4)
+    chosen = [Photo(tmp_path / "flickr8k" / "img" / f"{i:05}.png", ("a red star and a dog", "two")) for i in range(2)]
+    config = EfficientNetLiteConfig(image_size=96)
+    tower = Seeing(Tower(config, EfficientNetLiteModel(config).state_dict(), *[(0.5,) * 3] * 2, 0)).eval()
+    every, some = (contrastive.picture_rows(tower, chosen, 96, count, tmp_path / f"{count}.npy") for count in (None, 4))
+    assert every.shape == (2, 9, composed.SEEN) and some.shape == (2, 4, composed.SEEN)
+    for row, own in zip(every, some, strict=True):
+        assert all((row == token).all(1).any() for token in own)
+    text = minilm.read(tmp_path / "model.zip")
+    together = contrastive.text_rows(text, ["a red star and a dog", "two"], tmp_path / "texts.npy")
+    alone = contrastive.text_rows(text, ["two"], tmp_path / "alone.npy")
+    assert np.allclose(together[1], alone[0], atol=1e-2) and not np.allclose(together[0], alone[0], atol=0.1)
