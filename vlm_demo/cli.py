@@ -52,7 +52,7 @@ def _dispatch(arguments: list[str]) -> int:
         epilog="Each command explains itself: python -m vlm_demo COMMAND --help",
         formatter_class=argparse.RawTextHelpFormatter,
     )
-    described = "\n".join(f"{name:<9} {text}" for name, (_, text) in COMMANDS.items())
+    described = "\n".join(f"{name:<12} {text}" for name, (_, text) in COMMANDS.items())
     top.add_argument("command", choices=COMMANDS, metavar="COMMAND", help=described)
     command, _ = COMMANDS[top.parse_args(arguments[:1]).command]
     return command(arguments[1:])
@@ -157,6 +157,13 @@ def train(arguments: list[str]) -> int:
     return train_main(arguments) or 0
 
 
+def train_shards(arguments: list[str]) -> int:
+    """Hand every argument to the drawing of stored training pictures."""
+    from vlm_demo.training.drawn import main as shards_main
+
+    return shards_main(arguments)
+
+
 def draw(arguments: list[str]) -> int:
     """Hand every argument to the drawing of held-out pictures."""
     from vlm_demo.synthetic.export import main as draw_main
@@ -204,6 +211,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "evaluate": (evaluate, "score a folder of questions with known answers"),
     "draw": (draw, "draw held-out pictures with questions, for evaluate"),
     "train": (train, "train an embedded model"),
+    "train-shards": (train_shards, "draw pictures with questions once, for training"),
     "bridges": (bridges, "compare the embedded families in one table"),
     "export": (export, "copy an embedded model as an ordinary checkpoint"),
     "bench": (bench, "time this pipeline beside plain transformers, on random weights"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlm_demo.evaluation.answers import exact, fits, matches, money, number
+from vlm_demo.evaluation.answers import exact, fits, matches, money, name, number, relaxed, stands_in, vqa
 
 
 @pytest.mark.parametrize(
@@ -124,3 +124,98 @@ def test_any_of_several_answers_counts() -> None:
 def test_an_expected_number_must_hold_one() -> None:
     assert fits("number", "28") and fits("money", "RM 9") and fits("exact", "?")
     assert not fits("number", "many") and not fits("money", "cheap")
+    assert fits("name", "horse") and not fits("name", "the") and fits("vqa", "A") and fits("relaxed", "Finland")
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answer", "right"),
+    [
+        ("A brown horse in a field.", "horse", True),
+        ("Two HORSES", "a horse", True),
+        ("horse", "horses", True),
+        ("three buses", "bus", True),
+        ("puppies", "puppy", True),
+        ("The man is riding the bike", "riding a bike", True),
+        ("an orange juice", "orange juice", True),
+        ("orange and juice", "orange juice", False),
+        ("bike riding", "riding a bike", False),
+        ("a seahorse", "horse", False),
+        ("a t-shirt", "shirt", False),
+        ("a T-shirt", "t-shirt", True),
+        ("glas", "glass", False),
+        ("juice", "orange juice", False),
+        ("", "horse", False),
+        ("a", "the", False),
+    ],
+)
+def test_a_name_counts_where_it_stands_as_whole_words(prediction: str, answer: str, right: bool) -> None:
+    assert name(prediction, answer) is right
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answer", "right"),
+    [
+        ("The dog.", "dog", True),
+        ("two", "2", True),
+        ("none", "0", True),
+        ("T-shirt", "t shirt", True),
+        ("don't walk", "dont walk", True),
+        ("A", "a", True),
+        ("A", "the", False),
+        ("dogs", "dog", False),
+        ("a brown dog", "dog", False),
+    ],
+)
+def test_vqa_drops_articles_and_nothing_else(prediction: str, answer: str, right: bool) -> None:
+    assert vqa(prediction, answer) is right
+
+
+@pytest.mark.parametrize(
+    ("prediction", "answer", "right"),
+    [
+        ("80", "80.2", True),
+        ("80.2%", "80.2", True),
+        ("$1,268", "1268.82", True),
+        ("three", "3", True),
+        ("1.05", "1", True),
+        ("1.06", "1", False),
+        ("1.4 million", "1400884", True),
+        ("2019", "2020", False),
+        ("2020", "2020", True),
+        ("2019.0", "2020", False),
+        ("1950", "1850", False),
+        ("1890", "1900", True),  # no year: one of them lies outside
+        ("0.01", "0", False),
+        ("0.0", "0", True),
+        ("finland", "Finland", True),
+        ("Finland", "Norway", False),
+        ("about 80", "80", False),
+        ("2010-2015", "2010-2016", False),
+    ],
+)
+def test_relaxed_is_five_percent_for_numbers_and_exact_for_years_and_words(
+    prediction: str, answer: str, right: bool
+) -> None:
+    assert relaxed(prediction, answer) is right
+
+
+@pytest.mark.parametrize(
+    ("metric", "answer", "text", "there"),
+    [
+        ("exact", "BOOK TA .K (TAMAN DAYA) SDN BHD", "tan woon yann\nBOOK TA .K(TAMAN DAYA)\nSDN BHD\n789417-W", True),
+        ("exact", "25/12/2018", "Date : 25/12/2018 8:13:39 PM", True),
+        ("exact", "25/12/2018", "Date : 25/12/2013", False),
+        ("exact", "ten", "often", False),
+        ("exact", "?", "What?", False),
+        ("money", "9.00", "Total RM9.00\nCash 10.00", True),
+        ("money", "$8.20", "5.00\nTotal 8,20", True),
+        ("money", "9.00", "19.00 9.01 90", False),
+        ("relaxed", "80.2", "1 in 80.21", False),
+        ("relaxed", "1268.82", "China 1,268.82", True),
+        ("exact", "red", "", False),
+    ],
+)
+def test_an_answer_stands_in_a_text_as_whole_words_or_as_an_amount(
+    metric: str, answer: str, text: str, there: bool
+) -> None:
+    assert stands_in(metric, answer, text) is there

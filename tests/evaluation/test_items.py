@@ -44,6 +44,19 @@ def test_the_turns_before_are_read_in_their_order(tmp_path: Path) -> None:
     assert not skipped and items[0].before == (("A?", "a"), ("B?", "b"))
 
 
+def test_accepted_answers_stand_behind_the_answer(tmp_path: Path) -> None:
+    line = {**GOOD, "answer": "bike", "accepted": ["bicycle", "bike", 2], "metric": "name"}
+    items, skipped = read(write(tmp_path, line))
+    assert not skipped and items[0].answers == ("bike", "bicycle", "2") and items[0].metric == "name"
+
+
+def test_captions_stand_for_answer_and_metric(tmp_path: Path) -> None:
+    line = {"image": "a.png", "question": "Describe it.", "kind": "photo", "captions": ["A cat.", "One cat."]}
+    items, skipped = read(write(tmp_path, line, {**GOOD, "captions": ["A cat."]}, {**GOOD, "captions": []}))
+    assert not skipped and [item.captions for item in items] == [("A cat.", "One cat."), ("A cat.",), ()]
+    assert items[1].answers == ("A cat.",) and items[2].answers == ("red",)
+
+
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
@@ -57,6 +70,9 @@ def test_the_turns_before_are_read_in_their_order(tmp_path: Path) -> None:
         ({k: v for k, v in GOOD.items() if k != "answer"}, "'answer'"),
         ({**GOOD, "answer": []}, "'answer'"),
         ({**GOOD, "answer": True}, "'answer'"),
+        ({**GOOD, "accepted": "crimson"}, "'accepted'"),
+        ({**GOOD, "captions": ["A cat.", 3]}, "'captions'"),
+        ({**GOOD, "captions": "A cat."}, "'captions'"),
         ({**GOOD, "metric": "bleu"}, "unknown metric 'bleu'"),
         ({**GOOD, "metric": "number"}, "'red' is no number"),
         ({**GOOD, "phrase": "red circle"}, "'boxes'"),

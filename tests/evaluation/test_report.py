@@ -4,9 +4,12 @@ import json
 
 import pytest
 
+from vlm_demo.evaluation.cider import Captions
 from vlm_demo.evaluation.hallucination import YesNo
 from vlm_demo.evaluation.items import Skipped
-from vlm_demo.evaluation.report import Report, Score, wilson
+from vlm_demo.evaluation.report import Read, Report, Score, wilson
+
+ALSO = ["presence", "cider", "in_ocr_text"]
 
 
 @pytest.mark.parametrize(
@@ -27,7 +30,7 @@ def test_the_interval_is_wilsons(right: int, n: int, low: float, high: float) ->
 def test_pointing_stays_out_of_the_overall_accuracy() -> None:
     report = Report({"b": Score(4, 1), "a": Score(6, 5)}, pointing=Score(2, 0), skipped=[Skipped(3, None, "broken")])
     told = json.loads(json.dumps(report.as_dict()))
-    assert list(told) == ["overall", "kinds", "yes_no", "pointing", "skipped", "settings"]
+    assert list(told) == ["overall", "kinds", "yes_no", *ALSO, "pointing", "skipped", "settings"]
     assert told["overall"]["n"] == 10 and told["overall"]["accuracy"] == 0.6
     assert list(told["kinds"]) == ["a", "b"]
     assert told["pointing"]["accuracy"] == 0
@@ -52,3 +55,19 @@ def test_a_kind_of_yes_and_no_shows_how_often_yes_was_said() -> None:
     rows = {line.split()[0]: line for line in report.table().splitlines() if line}
     assert rows["exist"].endswith("F1 0.89, yes 62% (true 50%)") and "F1" not in rows["colour"]
     assert report.as_dict()["yes_no"]["exist"]["f1"] == 8 / 9
+
+
+def test_captions_and_what_ocr_read_have_their_own_tables() -> None:
+    cat, dog = Captions(["a cat"], [("a cat",)]), Captions(["a dog", "x"], [("a dog",), ("a cow",)])
+    read = Read()
+    for found, right in [(True, True), (True, False), (False, True), (True, True)]:
+        read.add(found, right)
+    report = Report(captions={"one": cat, "two": dog}, read={"total": read})
+    rows = {line.split()[0]: line.split() for line in report.table().splitlines() if line}
+    assert rows["one"] == ["one", "1", "-"] and rows["two"][1:3] == ["2", "250.0"]  # words and pairs, "a" is no news
+    assert rows["total"] == ["total", "4", "75.0%", "66.7%", "20.8%", "to", "93.9%"]
+    assert rows["overall"][1] == "3" and "accuracy" in report.table()
+    told = json.loads(json.dumps(report.as_dict()))
+    assert told["cider"]["overall"]["n"] == 3 and told["in_ocr_text"]["kinds"]["total"]["share"] == 0.75
+    assert Report().as_dict()["cider"] == {"overall": Captions().as_dict(), "kinds": {}}
+    assert "OCR" not in Report().table() and "CIDEr" not in Report().table()

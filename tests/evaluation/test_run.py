@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlm_demo.contracts import Turn
+from vlm_demo.contracts import OcrResult, Turn
 from vlm_demo.errors import BadQuestion, OcrUnavailable
 from vlm_demo.evaluation import items, run
+from vlm_demo.evaluation.cider import cider_d
 
 
 @dataclass
@@ -22,12 +23,17 @@ class Scripted:
     reply: str = "red"
     spot: tuple[int, int] = (5, 5)
     can_explain: bool = True
+    page: str | None = None  # what OCR reads
     asked: list[tuple[Any, str, bool, bool]] = field(default_factory=list)
     told: list[tuple[Turn, ...]] = field(default_factory=list)
 
     @property
     def text(self) -> str:
         return self.reply
+
+    @property
+    def ocr(self) -> OcrResult | None:
+        return OcrResult(self.page, (), 0.0) if self.page is not None and self.asked[-1][2] else None
 
     def heatmap(self, word: str) -> np.ndarray:
         assert word == self.asked[-1][1]
@@ -146,3 +152,51 @@ def test_what_was_said_before_goes_along_as_the_history_of_the_picture(tmp_path:
     assert follow[0] == [] and alone[0] is history[0].images[0] and none == ()
     assert [(turn.question, turn.answer) for turn in history] == [tuple(turn.values()) for turn in said]
     assert len(history[0].images) == 1 and history[1].images == ()
+
+
+def test_captions_are_scored_together_and_are_no_right_or_wrong_answers(tmp_path: Path) -> None:
+    seen = [["red", "a red picture"], ["a blue picture"], ["red"]]
+    lines = [item(captions=texts, kind=kind) for texts, kind in zip(seen, ("one", "one", "other"), strict=True)]
+    out = io.StringIO()
+    told = evaluated(tmp_path, [*lines, item(), item(captions=["x"], question="too long")], Scripted(), answers=out)
+    assert told["kinds"] == {"colour": told["overall"]} and told["overall"]["n"] == 1
+    found = told["cider"]
+    assert found["overall"]["n"] == 4 and {kind: own["n"] for kind, own in found["kinds"].items()} == {
+        "one": 2,
+        "other": 1,
+        "colour": 1,
+    }
+    wanted = 100 * cider_d(["red", "red"], seen[:2])
+    assert found["kinds"]["one"]["cider"] == wanted.mean() > 0
+    assert found["kinds"]["one"]["low"] <= wanted.mean() <= found["kinds"]["one"]["high"]
+    assert "right" not in json.loads(out.getvalue().splitlines()[0]) and told["settings"]["refused"] == 1
+
+
+def test_presence_is_split_by_how_the_absent_thing_was_chosen(tmp_path: Path) -> None:
+    def asked(answer: str, kind: str) -> dict[str, Any]:
+        return item(answer, kind=kind)
+
+    lines = [asked("yes", "presence-random"), asked("no", "presence-random"), asked("no", "presence-adversarial")]
+    told = evaluated(tmp_path, [*lines, asked("yes", "exist")], Scripted("Yes."))["presence"]
+    assert list(told["kinds"]) == ["adversarial", "random"] and told["overall"]["n"] == 3
+    random = told["kinds"]["random"]
+    assert random["accuracy"] == 0.5 and random["yes_ratio"] == 1 and random["true_yes_ratio"] == 0.5
+    assert random["f1"] == 2 / 3 and told["kinds"]["adversarial"]["f1"] == 0
+
+
+def test_with_ocr_it_is_told_whether_the_answer_could_be_copied(tmp_path: Path) -> None:
+    total = {"kind": "total", "metric": "money", "ocr": True}
+    lines = [item("9.00", **total), item("8.20", **total), item("7", **total), item("9.00", kind="total")]
+    lines += [item("yes", kind="exist", ocr=True), item("unknown", ocr=True), item("TOTAL", ocr=True)]
+    out = io.StringIO()
+    told = evaluated(tmp_path, lines, Scripted("9.00", page="Total 8,20 RM9.00"), answers=out)["in_ocr_text"]
+    found = told["kinds"]["total"]
+    assert (found["n"], found["share"], found["of_these"]["n"], found["of_these"]["accuracy"]) == (3, 2 / 3, 2, 0.5)
+    assert told["kinds"]["colour"]["n"] == 1 and told["overall"]["n"] == 4 and "exist" not in told["kinds"]
+    marks = [json.loads(line).get("in_ocr_text") for line in out.getvalue().splitlines()]
+    assert marks == [True, True, False, None, None, None, True]
+
+
+def test_a_name_is_right_in_any_accepted_wording(tmp_path: Path) -> None:
+    lines = [item("bike", accepted=["bicycle"], metric="name"), item("bike", metric="name")]
+    assert evaluated(tmp_path, lines, Scripted("Two bicycles."))["overall"]["accuracy"] == 0.5

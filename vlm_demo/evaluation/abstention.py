@@ -6,10 +6,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from vlm_demo.evaluation.items import Item
+from vlm_demo.evaluation.items import UNKNOWN, Item
 from vlm_demo.evaluation.report import Report
 
-UNKNOWN = "unknown"
 SORTS = ("answerable", "unanswerable")
 OFF, ON = "rule off", "rule on"
 
@@ -18,7 +17,7 @@ def twice(items: Sequence[Item]) -> list[Item]:
     """Each question without and with the rule; its kind says whether it can be answered, and which of both it is."""
     asked = []
     for item in items:
-        if item.phrase is None:
+        if item.phrase is None and not item.captions:
             sort = SORTS[item.answers == (UNKNOWN,)]
             asked += [
                 replace(item, kind=f"{sort}, {rule}", evidence_only=told) for rule, told in ((OFF, False), (ON, True))

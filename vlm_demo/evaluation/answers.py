@@ -1,4 +1,5 @@
-"""Answers: is this reply the expected one? Three metrics, each a function of two texts → bool.
+"""Answers: is this reply the expected one? Metrics, each a function of two texts → bool, and whether an answer stands
+in a longer text.
 
 Knows nothing of pictures, models or folders.
 """
@@ -7,10 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from decimal import ROUND_HALF_UP, Decimal
 
 TOLERANCE = Decimal("0.05")
+YEARS = range(1900, 2101)
+ARTICLES = ("a", "an", "the")
 
 _SMALL = dict(
     zip(
@@ -66,7 +69,44 @@ def money(prediction: str, answer: str) -> bool:
     return got is not None and wanted is not None and _cents(got) == _cents(wanted)
 
 
-METRICS: dict[str, Callable[[str, str], bool]] = {"exact": exact, "number": number, "money": money}
+def name(prediction: str, answer: str) -> bool:
+    """The expected name stands in the reply as whole words, side by side and in its order.
+
+    Case, punctuation, articles and the s of a plural are ignored: "Two brown horses in a field." holds "horse",
+    "riding the bike" holds "riding a bike". False if nothing of the name is left.
+    """
+    said, wanted = _names(prediction), _names(answer)
+    starts = range(len(said) - len(wanted) + 1) if wanted else range(0)
+    return any(all(a & b for a, b in zip(said[i:], wanted, strict=False)) for i in starts)
+
+
+def vqa(prediction: str, answer: str) -> bool:
+    """The same words after the normalisation of VQA (Antol et al. 2015, https://arxiv.org/abs/1505.00468, and its
+    evaluation code): as ``exact``, articles are dropped too, and "none" is 0."""
+    return exact(_without_articles(prediction), _without_articles(answer))
+
+
+def relaxed(prediction: str, answer: str) -> bool:
+    """ChartQA's relaxed accuracy (Masry et al. 2022, https://arxiv.org/abs/2203.10244, section 5.1).
+
+    Where both texts are numbers and nothing else but units of money and per cent, within 5 % of the expected one;
+    two years, integers from 1900 to 2100, must be the same, or every year of a chart would be right. Other texts as
+    ``exact``.
+    """
+    got, wanted = _only_number(prediction), _only_number(answer)
+    if got is None or wanted is None or (got in YEARS and wanted in YEARS):
+        return exact(prediction, answer)
+    return abs(got - wanted) <= TOLERANCE * abs(wanted)
+
+
+METRICS: dict[str, Callable[[str, str], bool]] = {
+    "exact": exact,
+    "number": number,
+    "money": money,
+    "name": name,
+    "vqa": vqa,
+    "relaxed": relaxed,
+}
 
 
 def matches(metric: str, prediction: str, answers: Iterable[str]) -> bool:
@@ -75,8 +115,18 @@ def matches(metric: str, prediction: str, answers: Iterable[str]) -> bool:
 
 
 def fits(metric: str, answer: str) -> bool:
-    """Whether ``answer`` can be met at all: an expected number or amount must hold one."""
-    return metric == "exact" or METRICS[metric](answer, answer)
+    """Whether ``answer`` can be met at all: an expected number or amount must hold one, a name a word."""
+    return METRICS[metric](answer, answer)
+
+
+def stands_in(metric: str, answer: str, text: str) -> bool:
+    """Whether ``answer`` can be copied from ``text``: its words stand there side by side, folded as for ``exact``, or,
+    for ``money``, an amount equal to the cent. False for an answer without words."""
+    wanted = fold(answer)
+    if wanted and f" {wanted} " in f" {fold(text)} ":
+        return True
+    amount = _first_amount(answer) if metric == "money" else None
+    return amount is not None and any(_cents(amount) == _cents(one) for one in _amounts(text))
 
 
 def fold(text: str) -> str:
@@ -89,6 +139,28 @@ def fold(text: str) -> str:
     text = re.sub(r"(?<![^\s(])-(?=\d)", _MINUS, text)
     text = re.sub(rf"[^\w{_POINT}{_MINUS}]|_", " ", text)
     return " ".join(_digits(text.split())).replace(_POINT, ".").replace(_MINUS, "-")
+
+
+def _names(text: str) -> list[set[str]]:
+    """For each word of a text, articles left out, the singulars that it may be the plural of, and itself."""
+    joined = re.sub(r"\b(\w)-(?=[^\W\d])", r"\1", _plain(text))  # a "t-shirt" is no "shirt"
+    return [_singulars(word) for word in fold(joined).split() if word not in ARTICLES]
+
+
+def _singulars(word: str) -> set[str]:
+    found = {word}
+    if len(word) > 2 and word.endswith("s") and not word.endswith("ss"):
+        found.add(word[:-1])
+        if word.endswith("es"):
+            found.add(word[:-2])
+        if word.endswith("ies"):
+            found.add(word[:-3] + "y")
+    return found
+
+
+def _without_articles(text: str) -> str:
+    words = ["0" if word == "none" else word for word in fold(text).split() if word not in ARTICLES]
+    return " ".join(words) or text  # "A" may be the answer itself
 
 
 def _plain(text: str) -> str:
@@ -145,11 +217,22 @@ def _first_number(text: str) -> Decimal | None:
     return _value(found, thousands=",") * (_SCALES[scale[1]] if scale else 1)
 
 
+def _only_number(text: str) -> Decimal | None:
+    """The number that a text is, units of money and per cent aside; None where it says anything else."""
+    found = re.fullmatch(r"(-?\d+(?:\.\d+)?)(?: (thousand|million|billion|trillion))?", fold(text))
+    return Decimal(found[1]) * _SCALES.get(found[2], 1) if found else None
+
+
 def _first_amount(text: str) -> Decimal | None:
+    amount = next(_amounts(text), None)
+    return _first_number(text) if amount is None else amount
+
+
+def _amounts(text: str) -> Iterator[Decimal]:
     plain = "".join(sign for sign in _plain(text) if unicodedata.category(sign) != "Sc")
     # Words go with their full stop, or "Rs.500" would be read as half a rupee.
-    found = _NUMBER.search(re.sub(r"[^\W\d_]+\.?", " ", plain))
-    return _value(found, thousands=".,") if found else _first_number(text)
+    for found in _NUMBER.finditer(re.sub(r"[^\W\d_]+\.?", " ", plain)):
+        yield _value(found, thousands=".,")
 
 
 def _value(found: re.Match[str], thousands: str) -> Decimal:

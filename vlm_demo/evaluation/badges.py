@@ -137,13 +137,13 @@ class Badges:
 def collect(
     pipe: Pipeline, folder: Path, items: Sequence[Item], skipped: list[Skipped], progress: bool = True
 ) -> list[Labelled]:
-    """Ask every question that is no pointing item, and gather the evidence for its answer. Adds to ``skipped``."""
+    """Ask every question that has a right answer, and gather the evidence for its answer. Adds to ``skipped``."""
     from tqdm import tqdm
 
     if not pipe.can_explain:
         raise VlmDemoError("This model gives no heatmaps, so its answers can't be tried: choose another model.")
     pictures, found = LastPicture(folder), []
-    asked = [item for item in items if item.phrase is None]
+    asked = [item for item in items if item.phrase is None and not item.captions]  # no caption is right or wrong
     for item in tqdm(asked, unit="item", file=sys.stderr, disable=not progress, dynamic_ncols=True):
         try:
             picture = pictures.open(item.image)

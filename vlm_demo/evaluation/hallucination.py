@@ -42,16 +42,25 @@ class YesNo:
         self.misses += there and not said
         self.rejections += not there and not said
 
+    def __add__(self, other: YesNo) -> YesNo:
+        return YesNo(
+            self.hits + other.hits,
+            self.false_alarms + other.false_alarms,
+            self.misses + other.misses,
+            self.rejections + other.rejections,
+        )
+
     @property
     def n(self) -> int:
         return self.hits + self.false_alarms + self.misses + self.rejections
 
     def as_dict(self) -> dict[str, Any]:
-        """n, and as fractions precision, recall, f1 (None where there is nothing to divide by), yes_ratio, and what the
-        yes-ratio should be."""
+        """n, and as fractions 0..1 accuracy, precision, recall, f1 (None where there is nothing to divide by),
+        yes_ratio, and what the yes-ratio should be. For all of them an answer is a yes where it begins with one."""
         said, there = self.hits + self.false_alarms, self.hits + self.misses
         return {
             "n": self.n,
+            "accuracy": (self.hits + self.rejections) / self.n if self.n else None,
             "precision": self.hits / said if said else None,
             "recall": self.hits / there if there else None,
             "f1": 2 * self.hits / (said + there) if said + there else None,

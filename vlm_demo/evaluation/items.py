@@ -1,7 +1,9 @@
 """Items: a folder's items.jsonl → the questions to be asked, and what could not be read.
 
 One JSON object a line: `image` (a path relative to the folder), `question`, `answer` (text, number, or a list of
-accepted ones), `kind`, `metric` (`exact`, `number` or `money`). An item with `phrase` and `boxes`
+accepted ones), `kind`, `metric` (a key of `answers.METRICS`); optional `accepted` are further right answers. An item
+with `captions` (what people wrote about the picture) is scored by them all and needs neither `answer` nor `metric`; its
+question asks for a description. An item with `phrase` and `boxes`
 ([[x0, y0, x1, y1], ...] in pixels) is a pointing item; its optional `mask` is the path of a picture of the same size,
 white where the thing is. Optional `ocr` and `evidence_only` (true or false) override
 the run's settings for that item; optional `before` ([{"question": ..., "answer": ...}, ...]) are the earlier turns of
@@ -14,7 +16,7 @@ import json
 import math
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from vlm_demo.evaluation.answers import METRICS, fits
 from vlm_demo.evaluation.pointing import Box
 
 POINTING = "pointing"
+UNKNOWN = "unknown"  # the right answer to what can't be known from the picture
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class Item:
         answers: every accepted answer.
         kind: the group that it is reported under.
         phrase, boxes: the named thing and where it is; None and () for a question.
+        captions: what people wrote about the picture, where the question asks for a description; () for others.
         mask: the path of a picture that is white where the named thing is; None where only boxes are known.
         ocr, evidence_only: override the run's settings; None leaves them.
         before: what was asked and answered earlier in the chat, oldest first.
@@ -52,6 +56,7 @@ class Item:
     ocr: bool | None = None
     evidence_only: bool | None = None
     before: tuple[tuple[str, str], ...] = ()
+    captions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,15 +148,19 @@ def _item(line: int, record: Any) -> Item:
         boxes = _boxes(record.get("boxes"))
         mask = _text(record, "mask") if record.get("mask") is not None else None
         return Item(line, image, question, (phrase,), kind, "exact", phrase, boxes, mask, ocr, evidence_only)
-    metric = _text(record, "metric")
-    if metric not in METRICS:
-        raise ValueError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}")
-    answers = _answers(record)
-    if not any(fits(metric, answer) for answer in answers):
-        raise ValueError(f"the answer {answers[0]!r} is no {metric}")
     kind = _text(record, "kind")
     before = _before(record.get("before", []))
-    return Item(line, image, question, answers, kind, metric, ocr=ocr, evidence_only=evidence_only, before=before)
+    captions = _captions(record.get("captions", []))
+    if captions:
+        metric, answers = "exact", captions
+    else:
+        metric, answers = _text(record, "metric"), _answers(record)
+        if metric not in METRICS:
+            raise ValueError(f"unknown metric {metric!r}; known are {', '.join(METRICS)}")
+        if not any(fits(metric, answer) for answer in answers):
+            raise ValueError(f"the answer {answers[0]!r} is no {metric}")
+    item = Item(line, image, question, answers, kind, metric, ocr=ocr, evidence_only=evidence_only)
+    return replace(item, before=before, captions=captions)
 
 
 def _text(record: dict[str, Any], name: str) -> str:
@@ -174,12 +183,25 @@ def _before(turns: Any) -> tuple[tuple[str, str], ...]:
     return tuple((_text(turn, "question"), _text(turn, "answer")) for turn in turns)
 
 
+def _captions(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) and one.strip() for one in value):
+        raise ValueError("the field 'captions' is no list of texts")
+    return tuple(value)
+
+
 def _answers(record: dict[str, Any]) -> tuple[str, ...]:
-    value = record.get("answer")
+    """What is right: ``answer``, and behind it ``accepted``, each once."""
+
+    def fine(answers: list[Any]) -> bool:
+        return all(isinstance(one, (str, int, float)) and not isinstance(one, bool) for one in answers)
+
+    value, more = record.get("answer"), record.get("accepted", [])
     answers = value if isinstance(value, list) else [value]
-    if not answers or not all(isinstance(one, (str, int, float)) and not isinstance(one, bool) for one in answers):
+    if not answers or not fine(answers):
         raise ValueError("the field 'answer' is missing or neither text, number nor a list of them")
-    return tuple(str(one) for one in answers)
+    if not isinstance(more, list) or not fine(more):
+        raise ValueError("the field 'accepted' is no list of texts or numbers")
+    return tuple(dict.fromkeys(str(one) for one in (*answers, *more)))
 
 
 def _boxes(value: Any) -> tuple[Box, ...]:

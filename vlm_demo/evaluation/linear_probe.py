@@ -42,7 +42,9 @@ def labelled(folder: Path, label: str, most: int | None = None) -> list[Labelled
     """The pictures of ``folder/annotations.jsonl`` that have this label, and whose class has at least four."""
     lines = (folder / "annotations.jsonl").read_text(encoding="utf-8").splitlines()
     items = [json.loads(line) for line in lines]
-    found = [Labelled(folder / item["image"], item["labels"][label]) for item in items if label in item.get("labels", {})]
+    found = [
+        Labelled(folder / item["image"], item["labels"][label]) for item in items if label in item.get("labels", {})
+    ]
     counts: dict[str, int] = {}
     for item in found:
         counts[item.label] = counts.get(item.label, 0) + 1

@@ -9,11 +9,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from vlm_demo.evaluation.cider import Captions
 from vlm_demo.evaluation.hallucination import YesNo
 from vlm_demo.evaluation.items import Skipped
 
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 SHOWN_SKIPPED = 20
+PRESENCE = "presence"  # how the kinds of questions begin that ask whether a thing is there
 
 
 def wilson(right: int, n: int) -> tuple[float, float]:
@@ -40,6 +42,9 @@ class Score:
         self.n += 1
         self.right += right
 
+    def __add__(self, other: Score) -> Score:
+        return Score(self.n + other.n, self.right + other.right)
+
     def as_dict(self) -> dict[str, Any]:
         """n, accuracy, low, high; fractions, or None where nothing was counted."""
         if not self.n:
@@ -49,18 +54,43 @@ class Score:
 
 
 @dataclass
+class Read:
+    """Answers of questions that were asked with OCR: how many stand in the text that was read, and are right then."""
+
+    found: Score = field(default_factory=Score)
+    right: Score = field(default_factory=Score)
+
+    def add(self, found: bool, right: bool) -> None:
+        self.found.add(found)
+        if found:
+            self.right.add(right)
+
+    def __add__(self, other: Read) -> Read:
+        return Read(self.found + other.found, self.right + other.right)
+
+    def as_dict(self) -> dict[str, Any]:
+        """n; share, low, high: of the answers that stand in the text; of_these: how many of those are right."""
+        told = self.found.as_dict()
+        return {"n": told.pop("n"), "share": told.pop("accuracy"), **told, "of_these": self.right.as_dict()}
+
+
+@dataclass
 class Report:
     """What a run found.
 
     Attributes:
-        kinds: a score for each kind of question; pointing is counted apart and never enters ``overall``.
+        kinds: a score for each kind of question; pointing and captions are counted apart and never enter ``overall``.
         yes_no: for each kind whose every question is to be answered by yes or no, how often yes was said.
+        captions: for each kind of question with reference captions, what was written.
+        read: for each kind, the questions asked with OCR whose answer could be copied (not yes, no or unknown).
         refused: questions that the model declined with an error (too long for its context); counted as wrong.
         settings: how the run was made, for the reader of the JSON.
     """
 
     kinds: dict[str, Score] = field(default_factory=dict)
     yes_no: dict[str, YesNo] = field(default_factory=dict)
+    captions: dict[str, Captions] = field(default_factory=dict)
+    read: dict[str, Read] = field(default_factory=dict)
     pointing: Score = field(default_factory=Score)
     skipped: list[Skipped] = field(default_factory=list)
     refused: int = 0
@@ -68,14 +98,24 @@ class Report:
 
     @property
     def overall(self) -> Score:
-        return Score(sum(score.n for score in self.kinds.values()), sum(score.right for score in self.kinds.values()))
+        return sum(self.kinds.values(), Score())
+
+    @property
+    def presence(self) -> dict[str, YesNo]:
+        """The kinds that ask whether a thing is there, by what follows "presence-" in their names."""
+        found = {kind: own for kind, own in self.yes_no.items() if kind.startswith(PRESENCE)}
+        return {kind.removeprefix(PRESENCE).lstrip("-") or PRESENCE: own for kind, own in found.items()}
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as JSON-ready values: overall, kinds, yes_no, pointing, skipped, settings."""
+        """The report as JSON-ready values: overall, kinds, yes_no, presence, cider, in_ocr_text, pointing, skipped,
+        settings; presence, cider and in_ocr_text each with an overall and its kinds."""
         return {
             "overall": self.overall.as_dict(),
             "kinds": {kind: self.kinds[kind].as_dict() for kind in sorted(self.kinds)},
             "yes_no": {kind: self.yes_no[kind].as_dict() for kind in sorted(self.yes_no)},
+            "presence": _by_kind(self.presence, YesNo()),
+            "cider": _by_kind(self.captions, Captions()),
+            "in_ocr_text": _by_kind(self.read, Read()),
             "pointing": self.pointing.as_dict(),
             "skipped": [{"line": s.line, "image": s.image, "reason": s.reason} for s in self.skipped],
             "settings": {**self.settings, "refused": self.refused},
@@ -86,15 +126,16 @@ class Report:
         rows = [(kind, self.kinds[kind]) for kind in sorted(self.kinds)]
         total = ("overall", self.overall)
         beside = [("pointing", self.pointing)] if self.pointing.n else []
-        width = max(len(name) for name, _ in [*rows, total, ("pointing", None)])
+        width = max(map(len, ("pointing", *self.kinds, *self.captions)))
         head = f"{'kind':<{width}}  {'n':>6}  {'right':>6}  {'accuracy':>8}  95 % interval"
         rule = "-" * len(head)
         lines = [head, rule, *(_row(name, score, width) + _yes(self.yes_no.get(name)) for name, score in rows)]
-        if rows or not beside:
+        if rows or not (beside or self.captions):
             lines += [rule] * bool(rows) + [_row(*total, width)]
         lines += [_row(name, score, width) for name, score in beside]
         if beside:
             lines.append("pointing: the heatmap's hottest pixel lies on the named thing; not part of the overall")
+        lines += _caption_lines(self.captions, width) + _read_lines(self.read, width)
         if self.refused:
             lines.append(f"refused by the model, counted as wrong: {self.refused}")
         if self.skipped:
@@ -118,6 +159,38 @@ def _yes(found: YesNo | None) -> str:
     if not told or told["f1"] is None:
         return ""
     return f"   F1 {told['f1']:.2f}, yes {told['yes_ratio']:.0%} (true {told['true_yes_ratio']:.0%})"
+
+
+def _by_kind(parts: dict[str, Any], none: Any) -> dict[str, Any]:
+    kinds = {kind: parts[kind].as_dict() for kind in sorted(parts)}
+    return {"overall": sum(parts.values(), none).as_dict(), "kinds": kinds}
+
+
+def _caption_lines(captions: dict[str, Captions], width: int) -> list[str]:
+    if not captions:
+        return []
+    lines = ["", f"{'captions':<{width}}  {'n':>6}  CIDEr-D  95 % interval"]
+    told = _by_kind(captions, Captions())
+    for kind, own in [*told["kinds"].items(), *[("overall", told["overall"])] * (len(captions) > 1)]:
+        start = f"{kind:<{width}}  {own['n']:>6}  "
+        lines.append(start + _interval(own["cider"], own["low"], own["high"]))
+    return lines
+
+
+def _interval(value: float | None, low: float, high: float) -> str:
+    return f"{'-':>7}" if value is None else f"{value:>7.1f}  {low:.1f} to {high:.1f}"
+
+
+def _read_lines(read: dict[str, Read], width: int) -> list[str]:
+    if not read:
+        return []
+    lines = ["", f"{'with OCR':<{width}}  {'n':>6}  {'in text':>7}  right of these"]
+    for kind, own in [*sorted(read.items()), *[("overall", sum(read.values(), Read()))] * (len(read) > 1)]:
+        told = own.right.as_dict()
+        start = f"{kind:<{width}}  {own.found.n:>6}  {own.found.right / own.found.n:>7.1%}  "
+        shown = f"{told['accuracy']:.1%}  {told['low']:.1%} to {told['high']:.1%}" if told["n"] else "-"
+        lines.append(start + shown)
+    return [*lines, "in text: the answer stands in the text that Tesseract read"]
 
 
 def _skipped_line(skipped: Skipped) -> str:

@@ -1,7 +1,7 @@
 """Run: items → the pipeline → a report. Goes on over unreadable pictures; says which.
 
-Knows `ask`, `explain` and `can_explain`, so any engine behind them can be scored. What an item says was asked and
-answered before goes to the engine as the chat's history.
+Knows `ask`, `explain` and `can_explain`, so any engine behind them can be scored. Captions are kept until the end:
+their score needs them all. What an item says was asked and answered before goes to the engine as the chat's history.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from typing import Any, Protocol, TextIO
 
 from vlm_demo.contracts import Turn
 from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, WordNotInAnswer
-from vlm_demo.evaluation.answers import matches
+from vlm_demo.evaluation.answers import matches, stands_in
+from vlm_demo.evaluation.cider import Captions
 from vlm_demo.evaluation.hallucination import YesNo
-from vlm_demo.evaluation.items import Item, Skipped
+from vlm_demo.evaluation.items import UNKNOWN, Item, Skipped
 from vlm_demo.evaluation.pointing import hit, hottest
-from vlm_demo.evaluation.report import Report, Score
+from vlm_demo.evaluation.report import Read, Report, Score
 
 
 class Engine(Protocol):
-    """What evaluation needs of a pipeline; ``image`` is a picture, the result has ``text`` and ``heatmap``."""
+    """What evaluation needs of a pipeline; ``image`` is a picture, the result has ``text`` and ``heatmap``, and if
+    the engine tells what OCR read, ``ocr``."""
 
     @property
     def can_explain(self) -> bool: ...
@@ -80,14 +82,18 @@ def evaluate(
             "evidence_only": evidence_only if item.evidence_only is None else item.evidence_only,
         }
         note: dict[str, Any] = {}
-        score = report.kinds.setdefault(item.kind, Score()) if item.phrase is None else report.pointing
+        if item.phrase is None and not item.captions:
+            report.kinds.setdefault(item.kind, Score())  # named even where every picture of it is skipped
         try:
-            score.add(_right(engine, pictures.open(item.image), item, settings, max_new_tokens, note))
-            if item.phrase is None and YesNo.fits(item.answers):
-                report.yes_no.setdefault(item.kind, YesNo()).add(item.answers, note["prediction"])
+            picture = pictures.open(item.image)
+            if item.phrase is not None:
+                report.pointing.add(_points(engine, picture, item, settings, note))
+            else:
+                said = _asked(engine, picture, item, settings, max_new_tokens)
+                read = getattr(said, "ocr", None)  # an engine need not tell what it read
+                _count(report, item, said.text, read.text if read else None, note)
         except BadQuestion as error:
-            score.add(False)
-            report.refused += 1
+            _count_refused(report, item)
             note["refused"] = str(error)
         except (BadImage, OcrUnavailable, WordNotInAnswer, _CannotExplainError) as error:
             report.skipped.append(Skipped(item.line, item.image, str(error)))
@@ -127,19 +133,32 @@ class LastPicture:
         return self.picture
 
 
-def _right(
-    engine: Engine,
-    picture: Any,
-    item: Item,
-    settings: dict[str, bool],
-    max_new_tokens: int | None,
-    note: dict[str, Any],
-) -> bool:
-    """Whether the engine is right about ``item``; ``note`` takes down what it said or where it pointed."""
-    if item.phrase is None:
-        note["prediction"] = _asked(engine, picture, item, settings, max_new_tokens)
-        note["right"] = matches(item.metric, note["prediction"], item.answers)
-        return note["right"]
+def _count(report: Report, item: Item, prediction: str, text: str | None, note: dict[str, Any]) -> None:
+    """Count an answer wherever it counts, and take it down in ``note``; ``text`` is what OCR read, None without."""
+    note["prediction"] = prediction
+    if item.captions:
+        report.captions.setdefault(item.kind, Captions()).add(prediction, item.captions)
+        return
+    right = note["right"] = matches(item.metric, prediction, item.answers)
+    report.kinds[item.kind].add(right)
+    if YesNo.fits(item.answers):
+        report.yes_no.setdefault(item.kind, YesNo()).add(item.answers, prediction)
+    elif text is not None and item.answers != (UNKNOWN,):
+        note["in_ocr_text"] = any(stands_in(item.metric, answer, text) for answer in item.answers)
+        report.read.setdefault(item.kind, Read()).add(note["in_ocr_text"], right)
+
+
+def _count_refused(report: Report, item: Item) -> None:
+    report.refused += 1
+    if item.captions and item.phrase is None:
+        report.captions.setdefault(item.kind, Captions()).add("", item.captions)
+    else:
+        (report.kinds[item.kind] if item.phrase is None else report.pointing).add(False)
+
+
+def _points(engine: Engine, picture: Any, item: Item, settings: dict[str, bool], note: dict[str, Any]) -> bool:
+    """Whether the heatmap of the item's phrase is hottest on it; ``note`` takes down where."""
+    assert item.phrase is not None
     if not engine.can_explain:
         raise _CannotExplainError("this model gives no heatmaps")
     heatmap = engine.explain(picture, item.question, item.phrase, **settings).heatmap(item.phrase)
@@ -148,13 +167,11 @@ def _right(
     return note["right"]
 
 
-def _asked(engine: Engine, picture: Any, item: Item, settings: dict[str, bool], max_new_tokens: int | None) -> str:
+def _asked(engine: Engine, picture: Any, item: Item, settings: dict[str, bool], max_new_tokens: int | None) -> Any:
     """The engine's answer; the picture belongs to the first turn of the chat."""
     history = tuple(Turn(question, answer, () if i else (picture,)) for i, (question, answer) in enumerate(item.before))
-    said = engine.ask(
-        [] if history else picture, item.question, max_new_tokens=max_new_tokens, history=history, **settings
-    )
-    return said.text
+    shown = [] if history else picture
+    return engine.ask(shown, item.question, max_new_tokens=max_new_tokens, history=history, **settings)
 
 
 def _so_far(report: Report) -> str:

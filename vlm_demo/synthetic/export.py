@@ -24,7 +24,7 @@ from vlm_demo.synthetic.scenes import draw_scene
 from vlm_demo.synthetic.world import Picture, instance_map
 
 AREAS = (*areas.AREAS, "pointing", "pope")
-CAPTIONS, WORLD = "captions", "world"
+CAPTIONS, WORLD, PHOTOS = "captions", "world", "photos-held-out"
 MONEY = ("total", "price")
 POINTING_SIZE = (500, 240)
 
@@ -165,11 +165,18 @@ def main(argv: list[str] | None = None) -> int:
     """`python -m vlm_demo draw FOLDER AREA`."""
     parser = argparse.ArgumentParser(prog="python -m vlm_demo draw", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("area", choices=(*AREAS, CAPTIONS, WORLD))
+    parser.add_argument("area", choices=(*AREAS, CAPTIONS, WORLD, PHOTOS))
     parser.add_argument("--per-kind", type=int, default=60, help="questions of each kind, or captions of each area")
     parser.add_argument("--seed", type=int, default=1000)
+    parser.add_argument("--photos", type=Path, help=f"of {PHOTOS}: holds the folders of photographs; they are copied")
     args = parser.parse_args(argv)
-    if args.area in (CAPTIONS, WORLD):
+    if (args.area == PHOTOS) != (args.photos is not None):
+        parser.error(f"{PHOTOS} and --photos go together")
+    if args.area == PHOTOS:
+        from vlm_demo.evaluation.photo_items import make
+
+        counts = make(args.photos, args.folder, args.per_kind, args.seed)
+    elif args.area in (CAPTIONS, WORLD):
         counts = {CAPTIONS: export_captions, WORLD: export_world}[args.area](args.folder, args.per_kind, args.seed)
     else:
         counts = export(args.folder, args.area, args.per_kind, args.seed)

@@ -1,0 +1,200 @@
+"""Drawn shards: pictures of the drawn world with captions, questions and OCR lines, stored once to be trained on.
+
+A folder a kind, ``img/`` and ``annotations.jsonl``, a line a picture, each written as soon as it is drawn, so that a
+reader can use the part that is there. Knows nothing of the model that is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.stages import ocr
+from vlm_demo.synthetic.charts import draw_chart
+from vlm_demo.synthetic.documents import draw_document
+from vlm_demo.synthetic.lettering import draw_lettering
+from vlm_demo.synthetic.plain_scenes import draw_boxes, draw_plain
+from vlm_demo.synthetic.printed import texts
+from vlm_demo.synthetic.reading import imitate_ocr
+from vlm_demo.synthetic.scenes import draw_scene
+from vlm_demo.synthetic.screens import draw_screen
+from vlm_demo.synthetic.sentences import sentence
+from vlm_demo.synthetic.world import Picture
+from vlm_demo.training.drawn_questions import alike, asked
+
+ANNOTATIONS = "annotations.jsonl"
+LONGEST_SIDE, LOSSLESS_SIDE, QUALITY = 640, 400, 90  # pixels, pixels, of JPEG
+FOR_REAL = 0.25  # of the pictures with OCR lines are read by Tesseract, the others by its imitation
+WELL_READ = 0.8  # the least share of a short text that OCR has to read, or another is drawn
+# How scenes are laid out: in three gray boxes, in any boxes, on noisy black, in nine cells, few large shapes, anywhere,
+# in rows, towers in boxes.
+LAYOUTS = {
+    "gray boxes": 0.13,
+    "boxes": 0.07,
+    "dark": 0.22,
+    "cells": 0.1,
+    "large": 0.2,
+    "free": 0.2,
+    "rows": 0.05,
+    "towers": 0.03,
+}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One folder of pictures.
+
+    Attributes:
+        draw: ``draw(rng)`` → a picture.
+        pictures: how many are drawn unless another number is wanted.
+        questions: how many a picture.
+        reads: the share that is given with what OCR reads.
+    """
+
+    draw: Callable[[np.random.Generator], Picture]
+    pictures: int
+    questions: int
+    reads: float = 0.0
+
+
+def _scene(rng: np.random.Generator) -> Picture:
+    layout = str(rng.choice(list(LAYOUTS), p=list(LAYOUTS.values())))
+    if layout == "gray boxes":
+        return draw_boxes(rng)
+    return draw_scene(rng, large=True) if layout == "large" else draw_scene(rng, layout=layout)
+
+
+# A picture depends on its kind's place here: new ones go to the end.
+KINDS: dict[str, Kind] = {
+    "scenes": Kind(_scene, 5000, 8),
+    "plain": Kind(draw_plain, 3000, 8),
+    "charts": Kind(draw_chart, 2000, 6, 0.7),
+    "screens": Kind(draw_screen, 1500, 6, 0.8),
+    "documents": Kind(draw_document, 1500, 6, 0.95),
+    "text": Kind(draw_lettering, 1500, 2, 1.0),
+}
+
+
+def draw(folder: Path, counts: Mapping[str, int], seed: int, rounds: int = 1) -> None:
+    """Draw up to ``counts`` pictures of each kind into ``folder``, going on behind those that are there.
+
+    ``rounds`` draws a part of every kind before the next part of any.
+
+    Raises:
+        OcrUnavailable: Tesseract is missing; says what to do.
+    """
+    for part in range(1, rounds + 1):
+        for kind, count in counts.items():
+            draw_kind(folder / kind, kind, math.ceil(count * part / rounds), seed)
+
+
+def draw_kind(folder: Path, kind: str, count: int, seed: int) -> int:
+    """Draw the pictures of one kind up to number ``count`` - 1 and return how many were drawn now.
+
+    Each depends on the seed, the kind and its number alone.
+    """
+    (folder / "img").mkdir(parents=True, exist_ok=True)
+    file = folder / ANNOTATIONS
+    first = _resumed(file)
+    with file.open("a", encoding="utf-8") as handle:
+        for number in tqdm(range(first, count), desc=kind, mininterval=5, disable=first >= count):
+            image, line = drawn(kind, seed, number)
+            line["image"] = f"img/{number:05}.{'png' if _lossless(kind, image) else 'jpg'}"
+            _save(image, folder / line["image"])
+            handle.write(json.dumps(line, ensure_ascii=False) + "\n")
+            handle.flush()
+    return max(0, count - first)
+
+
+def _resumed(file: Path) -> int:
+    """The number of the next picture; a last line that was not written to its end is taken away."""
+    if not file.exists():
+        return 0
+    told = file.read_bytes()
+    whole = told[: told.rfind(b"\n") + 1]
+    if len(whole) < len(told):
+        os.truncate(file, len(whole))
+    return whole.count(b"\n")
+
+
+def drawn(kind: str, seed: int, number: int) -> tuple[Image.Image, dict[str, Any]]:
+    """The picture of a number, as it is saved, and its line of annotations without the picture's name."""
+    rng = np.random.default_rng([seed, 31, list(KINDS).index(kind), number])
+    how = KINDS[kind]
+    while True:
+        picture = how.draw(rng)
+        read = _read(picture, rng) if rng.random() < how.reads else None
+        if kind == "text" and (not read or alike(read, picture.facts["texts"]) < WELL_READ):
+            continue
+        caption = sentence(picture, rng)
+        questions = asked(picture, how.questions, rng, read, caption)
+        if len(questions.qa) + len(questions.follow) >= how.questions / 2:
+            break
+    line: dict[str, Any] = {"image": "", "captions": [caption], "qa": questions.qa}
+    line["unanswerable"] = questions.unanswerable
+    if read:
+        line["ocr"] = read
+    line["follow"] = questions.follow
+    return _shrunk(picture.image), line
+
+
+def _read(picture: Picture, rng: np.random.Generator) -> list[str]:
+    """The lines that OCR reads in the picture at its full size."""
+    if rng.random() < FOR_REAL:
+        lines = ocr.read(picture.image).text.split("\n")
+    else:
+        lines = texts(imitate_ocr(picture.facts["words"], rng))
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _shrunk(image: Image.Image) -> Image.Image:
+    scale = LONGEST_SIDE / max(image.size)
+    if scale >= 1:
+        return image
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _lossless(kind: str, image: Image.Image) -> bool:
+    return kind in ("scenes", "plain") and max(image.size) <= LOSSLESS_SIDE
+
+
+def _save(image: Image.Image, path: Path) -> None:
+    if path.suffix == ".png":
+        image.save(path)
+    else:
+        image.save(path, quality=QUALITY)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """`python -m vlm_demo train-shards OUT`."""
+    parser = argparse.ArgumentParser(prog="python -m vlm_demo train-shards", description=__doc__)
+    parser.add_argument("folder", type=Path, metavar="OUT")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--per-kind", type=int, metavar="N", help="pictures of each kind; default: a number for each")
+    parser.add_argument("--rounds", type=int, default=1, help="draw a part of every kind before the next part of any")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args(argv)
+    if min(args.per_kind or 1, args.rounds) < 1:
+        parser.error("--per-kind and --rounds are at least 1")
+    problem = ocr.available() if any(KINDS[kind].reads for kind in args.kinds) else None
+    if problem:
+        raise VlmDemoError(problem)
+    counts = {kind: args.per_kind or KINDS[kind].pictures for kind in args.kinds}
+    draw(args.folder, counts, args.seed, args.rounds)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

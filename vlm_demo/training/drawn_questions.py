@@ -1,0 +1,316 @@
+"""Drawn questions: which questions go with a picture that is stored for training, and how they are put.
+
+Half are phrased as in `synthetic/phrasings.py`, half in the few plain ways in which most people type them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
+
+import numpy as np
+
+from vlm_demo.synthetic.areas import AREAS
+from vlm_demo.synthetic.asking import Made, Maker, Question
+from vlm_demo.synthetic.questions import ENDS, worded
+from vlm_demo.synthetic.sentences import grouped
+from vlm_demo.synthetic.world import COLOURS, Picture, number_word
+
+PLAIN = 0.5  # the share of questions that are put plainly, where there is such a way
+PLAINLY: dict[str, tuple[str, ...]] = {
+    "count": ("How many {plural} are there?",),
+    "exist": ("Is there a {obj}?", "Is there a {obj} in the picture?"),
+    "colour": ("What color is the {obj}?", "What colour is the {obj}?"),
+    "where": ("Where is the {obj}?",),
+    "what": ("What is in the picture?", "What is in the image?"),
+    "describe": ("Describe the picture.", "Describe the image.", "What do you see?"),
+    "any relation": ("Is {one} {relation} {two}?",),
+    "relation": ("Is the {obj} {relation} the {other}?",),
+    "beside": ("What is {relation} the {other}?",),
+    "shape": ("What shape is {tint}?",),
+    "yes statement": ("Is it true that {statement}?",),
+    "background": ("What color is the background?",),
+    "extreme": ("Which {wanted} is {extreme}?",),
+    "compare": ("Are there more {plural} than {others}?",),
+    "bars": ("How many bars are there?", "How many bars are there in the chart?"),
+    "lines": ("How many lines are there in the chart?",),
+    "slices": ("How many slices are there?",),
+    "points": ("How many points are there?",),
+    "bar label": ("Which category has the {most} value?",),
+    "label extreme": ("Which category has the {most} value?",),
+    "slice label": ("Which category has the {extreme} slice?",),
+    "bar value": ("What is the value of {label}?",),
+    "chart kind": ("What kind of chart is this?",),
+    "chart title": ("What is the title of the chart?",),
+    "widget text": ("What does the {obj} say?", "What is the label of the {obj}?"),
+    "chosen": ("Which {obj} is {state}?",),
+    "screen title": ("What is the title?", "What is the title of the screen?"),
+    "state": ("Is the {obj} {state}?",),
+    "total": ("What is the total?", "What is the total amount?"),
+    "date": ("What is the date?",),
+    "shop": ("What is the name of the company?", "What is the name of the shop?"),
+    "seller": ("What is the name of the company?", "Who is the seller?"),
+    "buyer": ("Who is the customer?",),
+    "document number": ("What is the {field}?",),
+    "document phone": ("What is the phone number?",),
+    "document address": ("What is the address?",),
+    "document sort": ("What kind of document is this?",),
+    "field": ("What is the {field}?",),
+    "form field": ("What is the {field}?",),
+    "price": ("What is the price of {item}?",),
+    "quantity": ("What is the quantity of {item}?",),
+    "table cell": ("What is the {column} of {row}?",),
+}
+# Of these kinds there is one question a picture, of all others two.
+ONCE = (
+    "describe", "what", "medium", "element", "theme", "chart kind", "document sort", "legend", "colours", "kinds",
+    "background", "mention", "heading", "screen title", "screen heading", "dialog title", "chart title", "currency",
+    "transcript", "total", "date", "shop", "seller", "labels", "only", "how many boxes", "direction", "negative",
+)  # fmt: skip
+# What no drawn picture shows, and what is said of it without the evidence-only rule.
+NEVER_DRAWN = tuple(
+    tuple(pair.split("|"))
+    for pair in (
+        "What is the man holding?|a phone;What is the woman wearing?|a dress;What color is the dog?|brown;"
+        "What is the dog doing?|sleeping;Where is the cat?|on the sofa;What color is the car?|red;"
+        "What is the boy eating?|an apple;What is the girl doing?|reading;How is the weather?|sunny;"
+        "What is the child playing with?|a ball;What is on the plate?|food;What sport is being played?|tennis;"
+        "What is the man doing?|walking;What color is the man's shirt?|blue;Who is driving the bus?|a man;"
+        "What is behind the house?|a tree;What is the bird sitting on?|a branch;What color is the cat?|black;"
+        "What is the woman looking at?|her phone;How old is the boy?|ten;What animal is on the grass?|a cow;"
+        "What is the horse doing?|eating grass;What color is the woman's hair?|brown;What is in the vase?|flowers;"
+        "What is the baby holding?|a toy;Which room is this?|a kitchen;What are the people doing?|talking;"
+        "What brand is the laptop?|Dell;What is the name of the street?|Main Street;What color is the bus?|yellow;"
+        "What is the person riding?|a bicycle;What fruit is in the bowl?|apples;What color is the umbrella?|black;"
+        "What is the man wearing on his head?|a hat;Is the dog sleeping?|yes;Is the woman smiling?|yes;"
+        "Is the car parked?|yes;Is the door open?|no;Is the man tall?|yes;Is the cat black?|no;"
+        "Is the train moving?|no;Are the children playing?|yes;Is the boy wearing a hat?|no;Is the window open?|yes"
+    ).split(";")
+)
+PLAIN_ALONE = ("quantity",)  # the other ways read badly with the names of goods
+MORE_OFTEN = {"count": 1.8, "exist": 1.6}  # than `synthetic` asks so of scenes
+TWISTED = re.compile(r"\b(either|or|if|unless|neither)\b")  # statements of several clauses
+UNTWISTED = 0.65  # of them are not asked
+EMPTY = re.compile(r"of the (?:things|objects|shapes) are (?:things|objects|shapes)\b")
+PLURAL = re.compile(r"\b([Ww])hat(?: is|'s) the ((?:different )?(?:kinds|types|sorts|colors|colours|names)\b)")
+LEADS = re.compile(r"^(?:Hi\. |Question: |Please: |Please answer: |Look at the \w+\. )")
+OFTEN_UNREAD = ("charts", "screens", "documents")
+POSITIVE = {
+    said: positive
+    for positive, words in (
+        (True, "yes|true|on|enabled|clickable|active|selected|checked|ticked"),
+        (False, "no|false|off|disabled|inactive|not selected|unchecked|not ticked|not checked"),
+    )
+    for said in words.split("|")
+}
+# How often yes is wanted, to be about as frequent as no in the end: many pictures allow a question with no alone.
+LEANING = {"screens": 0.55}
+
+
+@dataclass
+class Asked:
+    """What is asked of one picture: pairs of a question and its answer; of an unanswerable one, of a question and what
+    is said without the evidence-only rule; of a follow-up, two pairs, the second being understood after the first."""
+
+    qa: list[tuple[str, str]] = field(default_factory=list)
+    unanswerable: list[tuple[str, str]] = field(default_factory=list)
+    follow: list[tuple[tuple[str, str], tuple[str, str]]] = field(default_factory=list)
+
+
+def asked(picture: Picture, n: int, rng: np.random.Generator, read: list[str] | None, caption: str) -> Asked:
+    """``n`` questions that the picture answers, as far as it allows, and besides one or two that it does not.
+
+    Args:
+        read: the lines that OCR read, or None if it is off: then what is printed can't be asked for.
+        caption: the answer to "Describe the picture.".
+    """
+    if picture.kind == "text":
+        return _lettering(picture, n, rng, read or [])
+    makers = AREAS[picture.kind].makers(picture, rng, read)
+    weights = np.array([weight * _more_often(make, picture.kind) for weight, make in makers])
+    chosen = rng.choice(len(makers), n * 14, p=weights / weights.sum())
+    unread = read is None and picture.kind in OFTEN_UNREAD
+    most_unanswerable = max(1, n // 3 if unread else n // 4)
+    found, kinds, seen = Asked(), Counter[str](), set[str]()
+    wanted: dict[str, bool] = {}
+    for choice in chosen:
+        if len(found.qa) + len(found.follow) >= n:
+            break
+        made = makers[int(choice)][1]()
+        if made is None or not _wanted(made, kinds, wanted, LEANING.get(picture.kind, 0.5), rng):
+            continue
+        question = _worded(_answered(made, caption), picture.kind, rng)
+        text = question.text.lower().replace("colour", "color").rstrip("?. ")
+        if text in seen or EMPTY.search(text):
+            continue
+        pair = question.text, question.answer
+        if question.guess is not None:
+            if len(found.unanswerable) == most_unanswerable:
+                continue
+            found.unanswerable.append((question.text, question.guess))
+        elif question.follow and question.follow.guess is None:
+            found.follow.append((pair, (question.follow.text, question.follow.answer)))
+        else:
+            found.qa.append(pair)
+        kinds[made.kind] += 1
+        seen.add(text)
+    if rng.random() < 0.3:
+        found.unanswerable.append(_never_drawn(rng))
+    return found
+
+
+def _more_often(make: Maker, kind: str) -> float:
+    return MORE_OFTEN.get(getattr(make, "__name__", ""), 1.0) if kind == "scenes" else 1.0
+
+
+def _wanted(made: Made, kinds: Counter[str], wanted: dict[str, bool], leaning: float, rng: np.random.Generator) -> bool:
+    """Whether to ask this too. The next yes or no of a kind, kept in ``wanted``, is the toss of a coin, not what is
+    commoner."""
+    most = 1 if made.kind in ONCE else 3 if made.kind == "count" else 2
+    if kinds[made.kind] >= most:
+        return False
+    if TWISTED.search(made.fields.get("statement", "")) and rng.random() < UNTWISTED:
+        return False
+    positive = POSITIVE.get(made.answer)
+    if positive is None:
+        return True
+    if wanted.setdefault(made.kind, bool(rng.random() < leaning)) != positive:
+        return False
+    del wanted[made.kind]
+    return True
+
+
+def _answered(made: Made, caption: str) -> Made:
+    """With a sentence where the picture is to be described, and things that are alike told together."""
+    if made.kind == "describe":
+        told = made.answer[0].upper() + made.answer[1:]
+        return replace(made, answer=told.rstrip(".") + "." if made.copied else caption)
+    if made.kind == "what" and not made.answer.startswith("many"):
+        return replace(made, answer=grouped(re.split(r", | and ", made.answer)))
+    return made
+
+
+def _worded(made: Made, kind: str, rng: np.random.Generator) -> Question:
+    """The question in words that fit what is shown."""
+    if kind != "scenes":
+        made = _called(made, rng)
+    question = worded(made, rng, held_out=False)
+    ways = PLAINLY.get(made.kind)
+    if ways is not None and (rng.random() < PLAIN or made.kind in PLAIN_ALONE):
+        text = ways[int(rng.integers(len(ways)))].format(**made.fields)
+        question = replace(question, text=re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text))
+    return _tidied(question)
+
+
+def _called(made: Made, rng: np.random.Generator) -> Made:
+    """A chart, a screen and a document are no drawings of shapes."""
+    words = {"image": ("picture", "image"), "objects": ("objects", "things")}
+    fields = {name: of[int(rng.integers(len(of)))] for name, of in words.items()} | made.fields
+    return replace(made, fields=fields, follow=_called(made.follow, rng) if made.follow else None)
+
+
+def _tidied(question: Question, follows: bool = False) -> Question:
+    text = PLURAL.sub(r"\1hat are the \2", question.text)
+    if " " in question.answer:
+        for end in ENDS[:2]:
+            text = text.removesuffix(end)
+    if follows:
+        text = LEADS.sub("", text)
+        text = text[0].upper() + text[1:]
+    follow = _tidied(question.follow, follows=True) if question.follow else None
+    return replace(question, text=text, follow=follow)
+
+
+def _never_drawn(rng: np.random.Generator) -> tuple[str, str]:
+    question, guess = NEVER_DRAWN[int(rng.integers(len(NEVER_DRAWN)))]
+    if guess in ("yes", "no"):
+        guess = ("yes", "no")[int(rng.integers(2))]
+    return question, guess
+
+
+SAID = (
+    "What does the text say?", "What does the text say?", "What does it say?", "Read the text.", "Read it to me.",
+    "What is written here?", "What text is in the picture?", "What is written in the image?", "Write down the text.",
+    "What does the picture say?", "Which words are in the picture?",
+)  # fmt: skip
+ELSEWHERE = "Monday garden OPEN price Anna Street free water Closed Coffee exit north please Room river".split()
+# What a short text may lack: how it is asked for, a plausible guess, and the sorts of texts that may have it.
+LACKING = (
+    ("What is the phone number?", "555-0123", ("card", "words")),
+    ("What is the price?", "4.50", ("menu", "sentence")),
+    ("How much does it cost?", "9.99", ("menu", "sentence")),
+    ("What is the date?", "12 May 2019", ("date", "card")),
+    ("What time does it open?", "9:00", ("hours", "date", "sign")),
+    ("What is the name of the street?", "Main Street", ("card",)),
+    ("What is the website?", "www.example.com", ()),
+    ("What is the email address?", "info@example.com", ()),
+    ("Who wrote this?", "a shop owner", ()),
+    ("What is the name of the company?", "Sunny Mart", ("card", "sign", "words", "date")),
+)
+
+
+def _lettering(picture: Picture, n: int, rng: np.random.Generator, read: list[str]) -> Asked:
+    """What the text says, and besides something about it."""
+    lines = [line for line in map(_without_strays, read) if line]
+    found = Asked([(SAID[int(rng.integers(len(SAID)))], "\n".join(lines))])
+    others = _about_text(picture, rng, lines)
+    for i in rng.permutation(len(others)):
+        if len(found.qa) < n and others[int(i)] not in found.qa:
+            found.qa.append(others[int(i)])
+    if rng.random() < 0.3:
+        lacking = [(q, guess) for q, guess, sorts in LACKING if picture.facts["holds"] not in sorts]
+        found.unanswerable.append(lacking[int(rng.integers(len(lacking)))])
+    elif rng.random() < 0.15:
+        found.unanswerable.append(_never_drawn(rng))
+    return found
+
+
+def _without_strays(line: str) -> str:
+    """The line without the signs at its ends that OCR sees where none are."""
+    words = line.split()
+    while words and not any(letter.isalnum() for letter in words[0]):
+        words.pop(0)
+    while words and not any(letter.isalnum() for letter in words[-1]):
+        words.pop()
+    return " ".join(words)
+
+
+def _about_text(picture: Picture, rng: np.random.Generator, read: list[str]) -> list[tuple[str, str]]:
+    ink, ground = picture.facts["ink"], picture.facts["ground"]
+    colour = ("color", "colour")[int(rng.integers(2))]
+    found = [
+        (f"What {colour} is the text?", ink),
+        (f"What {colour} are the letters?", ink),
+        _yes_no("Is the text {}?", ink, [name for name in COLOURS if name != ink], rng),
+    ]
+    if ground:
+        found.append((f"What {colour} is the background?", ground))
+    spelled = [word.strip(".,:;!?") for line in read for word in line.split()]
+    if len(spelled) > 1:
+        place, word = (("first", spelled[0]), ("last", spelled[-1]))[int(rng.integers(2))]
+        found += [(f"What is the {place} word?", word)] if word.isalpha() else []
+    words = sorted({word for word in spelled if word.isalpha() and len(word) > 2})
+    if words:
+        there = words[int(rng.integers(len(words)))]
+        others = [word for word in ELSEWHERE if word.lower() not in " ".join(read).lower()]
+        found.append(_yes_no('Does it say "{}"?', there, others, rng))
+    if len(read) == len(picture.things):
+        found.append(("How many lines of text are there?", number_word(len(read))))
+        if len(read) > 1:
+            places = [("first", 0), ("last", -1), ("second", 1)]
+            place, i = places[int(rng.integers(3))]
+            found += [(f"What does the {place} line say?", read[i])] * 2
+    return found
+
+
+def _yes_no(template: str, right: str, others: list[str], rng: np.random.Generator) -> tuple[str, str]:
+    if rng.random() < 0.5:
+        return template.format(right), "yes"
+    return template.format(others[int(rng.integers(len(others)))]), "no"
+
+
+def alike(read: list[str], printed: list[str]) -> float:
+    """How much of a text OCR read rightly, 0..1."""
+    return SequenceMatcher(None, "\n".join(read), "\n".join(printed), autojunk=False).ratio()

@@ -1,0 +1,361 @@
+"""Fine-tuning: a projector, and LoRA in the language model, trained behind a frozen vision tower.
+
+Stage 0 aligns the projector with word embeddings (``alignment``), stage 1 trains the projector through the frozen
+language model, stage 2 projector and LoRA. The tower runs in the loop; nothing is cached, so pictures can be flipped and
+cropped. A checkpoint holds all that is trained, the optimizer and the number of the next sample: a run goes on where it
+stopped. Frozen weights are bf16 where the processor computes it fast, float32 elsewhere.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
+from transformers.models.llama.modeling_llama import LlamaForCausalLM
+
+from vlm_demo.training.alignment import Vocabulary, align, words_of
+from vlm_demo.training.branches import BranchPacker, collate
+from vlm_demo.training.lora import ALPHA, LoraLinear, add_lora
+from vlm_demo.training.mixture import Mixture, Sample, load_pixels
+
+ATTENTION = "grouped"
+POOL = 48  # samples sorted by length before they are cut into batches
+TOKENS_A_BATCH = 2200
+RATE, WARM_UP, COOL_DOWN = 4e-4, 40, 0.3  # steps; the last share of a run's time in which the rate falls to a 20th
+AVERAGE = 0.995  # of the running mean of the weights, a step
+
+
+class Projector(nn.Module):
+    """Patch features [..., channels] → image tokens [..., d_llm]: LLaVA's two layers."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.linear_1, self.linear_2 = nn.Linear(channels, width), nn.Linear(width, width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear_2(nn.functional.gelu(self.linear_1(features)))
+
+    @torch.no_grad()
+    def standardize(self, features: Tensor) -> None:
+        """Fold the mean and the spread of these features [n, channels] into the first layer, so that it begins as if
+        every channel had mean 0 and spread 1."""
+        mean, spread = features.float().mean(0), features.float().std(0) + 1e-3
+        self.linear_1.weight /= spread
+        self.linear_1.bias -= self.linear_1.weight @ mean
+
+
+def fast_dtype() -> torch.dtype:
+    """bf16 where the processor has instructions for it; imitating them is about ten times slower than float32."""
+    able = any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
+    return torch.bfloat16 if able else torch.float32
+
+
+def register_attention() -> None:
+    """Attention written out for training on a CPU with grouped keys: its backward pass is three times as fast as
+    SDPA's at these lengths."""
+
+    def attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **_unused):
+        batch, heads, length, width = query.shape
+        groups = key.shape[1]
+        rows = query.reshape(batch, groups, heads // groups * length, width)
+        scores = (rows @ key.transpose(2, 3)).view(batch, groups, heads // groups, length, length).float() * scaling
+        scores = scores.masked_fill(~attention_mask[:, :, None], -1e30)
+        weights = scores.softmax(-1).to(value.dtype).view(batch, groups, heads // groups * length, length)
+        return (weights @ value).view(batch, heads, length, width).transpose(1, 2).contiguous(), None
+
+    AttentionInterface.register(ATTENTION, attend)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+@dataclass
+class Parts:
+    """What is put together for training. ``tower`` and the language model's own weights are frozen."""
+
+    tower: nn.Module
+    llm: LlamaForCausalLM
+    tokenizer: Any
+    projector: Projector
+    lora: dict[str, LoraLinear]
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """All trained tensors by the names that ``trained.safetensors`` has."""
+        named = {f"projector.{name}": value for name, value in self.projector.named_parameters()}
+        for name, layer in self.lora.items():
+            named[f"lora.layers.{name}.A"], named[f"lora.layers.{name}.B"] = layer.A, layer.B
+        return named
+
+    @torch.no_grad()
+    def features(self, pixels: Sequence[np.ndarray]) -> Tensor:
+        """uint8 pictures [side, side, 3] → patch features [B, N, channels]."""
+        stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+        dtype = next(self.tower.parameters()).dtype
+        return self.tower(stacked.to(dtype) / 127.5 - 1).last_hidden_state
+
+
+def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path | None = None) -> Parts:
+    """Freeze the parts, add LoRA, and take over trained weights from ``init`` (a ``trained.safetensors``)."""
+    dtype = fast_dtype()
+    tower = tower.to(dtype).eval().to(memory_format=torch.channels_last).requires_grad_(False)
+    llm = llm.to(dtype).eval().requires_grad_(False)
+    register_attention()
+    llm.set_attn_implementation(ATTENTION)
+    projector = Projector(tower.config.hidden_size, llm.config.hidden_size)
+    parts = Parts(tower, llm, tokenizer, projector, add_lora(llm.model.layers))
+    if init is not None:
+        load_trained(parts, load_file(init))
+    return parts
+
+
+def load_trained(parts: Parts, tensors: dict[str, Tensor]) -> None:
+    """Take over trained tensors by name; those that are missing stay as they are."""
+    with torch.no_grad():
+        for name, value in parts.trained().items():
+            if name in tensors:
+                value.copy_(tensors[name].float())
+
+
+def logits_of(parts: Parts, samples: Sequence[Sample], pad: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """The logits [n, vocabulary] of every predicted token of a batch, and the batch."""
+    batch = collate([sample.packed for sample in samples], pad)
+    image_id = parts.tokenizer.convert_tokens_to_ids("<image>")
+    features = parts.features([sample.pixels for sample in samples])
+    dtype = parts.llm.lm_head.weight.dtype
+    with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+        tokens = parts.projector(features).to(dtype)  # [B, N, d]
+    embeddings = parts.llm.model.embed_tokens(batch["ids"])
+    embeddings = embeddings.masked_scatter((batch["ids"] == image_id)[..., None], tokens)
+    hidden = parts.llm.model(
+        inputs_embeds=embeddings, attention_mask=batch["mask"], position_ids=batch["positions"], use_cache=False
+    ).last_hidden_state
+    row, place = batch["at"].T
+    return parts.llm.lm_head(hidden[row, place]).float(), batch
+
+
+class Trainer:
+    """A run in a folder: ``checkpoint.pt`` and ``log.jsonl``."""
+
+    def __init__(self, parts: Parts, data: Mixture, held: Mixture, folder: Path, seed: int = 0) -> None:
+        self.parts, self.data, self.held, self.folder, self.seed = parts, data, held, folder, seed
+        self.pad = parts.tokenizer.convert_tokens_to_ids("<|endoftext|>")
+        self.next_sample = self.step = 0
+        self.seconds = 0.0
+        self.average: dict[str, Tensor] = {}
+        self.optimizer = torch.optim.AdamW(
+            [{"params": list(parts.projector.parameters())}, {"params": self._lora_parameters()}],
+            lr=RATE,
+            betas=(0.9, 0.98),
+            weight_decay=0.0,
+        )
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _lora_parameters(self) -> list[nn.Parameter]:
+        return [weight for layer in self.parts.lora.values() for weight in (layer.A, layer.B)]
+
+    # -- stages -------------------------------------------------------------------------------------------------
+
+    def align(self, pictures: int, epochs: int) -> None:
+        """Stage 0 on the trained part of all folders but charts and documents."""
+        rng = np.random.default_rng(self.seed)
+        chosen = []
+        for name in self.data.names:
+            if name in ("chartqa", "charts", "screens", "documents", "text", "daquar"):
+                continue
+            folder = self.data.folders[name]
+            share = self.data.share[self.data.names.index(name)]
+            some = rng.permutation(len(folder.items))[: round(pictures * share)]
+            chosen += [(folder.path / folder.items[i]["image"], words_of(folder.items[i])) for i in some]
+        side, features = self.data.side, []
+        for start in range(0, len(chosen), 16):
+            pixels = [load_pixels(path, side, False, 1.0, rng) for path, _ in chosen[start : start + 16]]
+            features.append(self.parts.features(pixels).bfloat16())
+        rows = torch.cat(features)
+        said = [words for _, words in chosen]
+        embeddings = self.parts.llm.get_input_embeddings().weight.detach()
+        encode = BranchPacker(self.parts.tokenizer, 0).encode
+        vocabulary = Vocabulary(said, embeddings, encode)
+        self.tell({"stage": 0, "pictures": len(rows), "words": len(vocabulary.words)})
+        self.parts.projector.standardize(rows[:500].flatten(0, 1))
+        targets = torch.stack([vocabulary.targets(words) for words in said])
+        align(
+            self.parts.projector, rows, targets, vocabulary, epochs, lambda text: self.tell({"stage": 0, "text": text})
+        )
+        self.save()
+
+    def train(self, minutes: float, stage: int, measure_every: float = 12.0) -> None:
+        """Stage 1 (projector alone) or 2 (projector and LoRA) for so many minutes."""
+        self.optimizer.param_groups[1]["params"][0].requires_grad_(True)
+        for weight in self._lora_parameters():
+            weight.requires_grad_(stage == 2)
+        first, started, measured, saved = self.step, time.perf_counter(), 0.0, 0.0
+        recent: dict[str, list[float]] = defaultdict(list)
+        for samples in self._batches():
+            spent = (time.perf_counter() - started) / 60
+            if spent >= minutes:
+                break
+            rate = RATE * min(1.0, (self.step - first + 1) / WARM_UP)
+            left = (1 - spent / minutes) / COOL_DOWN
+            rate *= max(0.05, min(1.0, left)) if stage == 2 else 1.0
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            self._step(samples, recent)
+            if self.step % 20 == 0:
+                means = {kind: round(float(np.mean(values)), 3) for kind, values in sorted(recent.items())}
+                tokens = sum(len(sample.packed) for sample in samples)
+                self.tell({"stage": stage, "step": self.step, "samples": self.next_sample, "minutes": round(spent, 1),
+                           "tokens": tokens, "loss": means})  # fmt: skip
+                recent.clear()
+            if spent - saved > 4:
+                saved = spent
+                self.save()
+            if spent - measured > measure_every:
+                measured = spent
+                self.measure()
+        self.seconds += time.perf_counter() - started
+        self.save()
+        self.measure()
+
+    def _batches(self) -> Iterator[list[Sample]]:
+        """Batches of like length: POOL samples are drawn, sorted, cut, and shuffled."""
+        while True:
+            start = self.next_sample
+            pool = [self.data.sample(self.seed, start + i) for i in range(POOL)]
+            pool.sort(key=lambda sample: len(sample.packed))
+            batches: list[list[Sample]] = [[]]
+            for sample in pool:
+                if batches[-1] and len(sample.packed) * (len(batches[-1]) + 1) > TOKENS_A_BATCH:
+                    batches.append([])
+                batches[-1].append(sample)
+            order = np.random.default_rng([self.seed, start, 1]).permutation(len(batches))
+            for i in order:
+                yield batches[i]
+            self.next_sample = start + POOL
+
+    def _step(self, samples: list[Sample], recent: dict[str, list[float]]) -> None:
+        logits, batch = logits_of(self.parts, samples, self.pad)
+        each = nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
+        loss = (each * batch["weights"]).sum() / batch["weights"].sum()
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_([value for value in self.parts.trained().values() if value.requires_grad], 1.0)
+        self.optimizer.step()
+        self.step += 1
+        recent["all"].append(loss.item())
+        for (row, turn), value in zip(
+            torch.stack([batch["at"][:, 0], batch["turn"]], 1).tolist(), each.tolist(), strict=True
+        ):
+            recent[samples[row].packed.kinds[turn].split("-")[0]].append(value)
+        with torch.no_grad():
+            keep = min(AVERAGE, (self.step + 1) / (self.step + 20))
+            for name, value in self.parts.trained().items():
+                if name in self.average:
+                    self.average[name].lerp_(value.detach(), 1 - keep)
+                else:
+                    self.average[name] = value.detach().clone()
+
+    @torch.no_grad()
+    def measure(self, pictures: int = 160) -> dict[str, float]:
+        """Share of held-out answers that are right token for token (teacher forcing), by kind, with averaged weights."""
+        own = {name: value.detach().clone() for name, value in self.parts.trained().items()}
+        load_trained(self.parts, self.average)
+        right: dict[str, list[bool]] = defaultdict(list)
+        for start in range(0, pictures, 8):
+            samples = [self.held.sample(1, start + i) for i in range(8)]
+            logits, batch = logits_of(self.parts, samples, self.pad)
+            hit = (logits.argmax(1) == batch["targets"]).tolist()
+            turns: dict[tuple[int, int], list[bool]] = defaultdict(list)
+            for (row, turn), good in zip(torch.stack([batch["at"][:, 0], batch["turn"]], 1).tolist(), hit, strict=True):
+                turns[row, turn].append(good)
+            for (row, turn), goods in turns.items():
+                sample = samples[row]
+                right[f"{sample.packed.kinds[turn]}"].append(all(goods))
+                if sample.packed.kinds[turn] != "caption":
+                    right[f"folder {sample.folder}"].append(all(goods))
+        load_trained(self.parts, own)
+        figures = {kind: round(float(np.mean(values)), 3) for kind, values in sorted(right.items())}
+        self.tell({"held_out": figures, "n": {kind: len(values) for kind, values in sorted(right.items())}})
+        return figures
+
+    # -- files --------------------------------------------------------------------------------------------------
+
+    def tell(self, record: dict[str, Any]) -> None:
+        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+            log.write(json.dumps(record) + "\n")
+
+    def save(self) -> None:
+        state = {
+            "trained": {name: value.detach() for name, value in self.parts.trained().items()},
+            "average": self.average,
+            "optimizer": self.optimizer.state_dict(),
+            "next_sample": self.next_sample,
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+        part = self.folder / "checkpoint.part"
+        torch.save(state, part)
+        part.replace(self.folder / "checkpoint.pt")
+
+    def resume(self) -> bool:
+        """Go on from the folder's checkpoint; False where there is none."""
+        file = self.folder / "checkpoint.pt"
+        if not file.is_file():
+            return False
+        state = torch.load(file, weights_only=True)
+        load_trained(self.parts, state["trained"])
+        self.average = state["average"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.next_sample, self.step, self.seconds = state["next_sample"], state["step"], state["seconds"]
+        return True
+
+
+def export(checkpoint: Path, folder: Path, recipe: dict[str, Any]) -> None:
+    """The averaged weights of a run → ``trained.safetensors`` (bf16) and ``recipe.json``."""
+    average = torch.load(checkpoint, weights_only=True)["average"]
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.bfloat16().contiguous() for name, value in average.items()}, folder / "trained.safetensors")
+    (folder / "recipe.json").write_text(json.dumps(recipe | {"lora_alpha": ALPHA}, indent=1) + "\n", encoding="utf-8")
+
+
+def compile_layers(parts: Parts) -> None:
+    """Compile each decoder layer: a quarter faster, after half a minute."""
+    import torch._dynamo
+
+    torch._dynamo.config.cache_size_limit = 64
+    for layer in parts.llm.model.layers:
+        layer.compile(dynamic=True)
+
+
+def run(
+    parts: Parts,
+    data: Mixture,
+    held: Mixture,
+    folder: Path,
+    minutes: float,
+    align_pictures: int = 9000,
+    align_epochs: int = 4,
+    projector_minutes: float = 4.0,
+    resume: bool = False,
+    aligned: bool = False,
+    log: Callable[[str], None] = print,
+) -> None:
+    """All stages of one run; with ``resume``, or from weights that are ``aligned``, stage 2 alone."""
+    trainer = Trainer(parts, data, held, folder)
+    compile_layers(parts)
+    going_on = resume and trainer.resume()
+    if not going_on and not aligned:
+        log(f"Stage 0: aligning image tokens with words of {align_pictures} pictures")
+        trainer.align(align_pictures, align_epochs)
+        log(f"Stage 1: the projector, for {projector_minutes} minutes")
+        trainer.train(projector_minutes, 1, measure_every=1e9)
+    log(f"Stage 2: projector and LoRA, for {minutes} minutes")
+    trainer.train(minutes, 2)

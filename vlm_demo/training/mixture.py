@@ -1,0 +1,221 @@
+"""Mixture: folders of annotated pictures → an endless stream of packed training samples.
+
+A folder holds ``img/`` and ``annotations.jsonl``; photographs and drawn pictures have one format. Held-out photographs
+(``photos_split``) are never drawn here. Draws from a seed and a sample number alone, so a run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from vlm_demo.training.branches import BranchPacker, Conversation, Packed
+from vlm_demo.training.photo_turns import UNKNOWN, AskedTurn, PhotoTurns, sentence
+from vlm_demo.training.photos_split import PERCENT, held_out
+
+# Share of the pictures, by folder; a folder that is missing gives its share to the others.
+SHARES = {
+    "coco_train": 25.0, "coco_val2017_people": 9.0, "flickr8k": 2.5, "flickr8k_rest": 7.0, "coco_captions": 2.0,
+    "voc2007": 5.0, "stanford40": 6.0, "daquar": 2.0, "caltech101": 2.0, "imagenet": 1.0, "grocery": 1.6,
+    "clothing": 0.6, "pacs": 0.6, "chartqa": 3.5,
+    "scenes": 11.0, "plain": 6.0, "text": 3.5, "charts": 4.0, "screens": 3.5, "documents": 4.5,
+}  # fmt: skip
+NEEDS_OCR = frozenset({"chartqa"})
+CHAT = 0.12  # of the pictures, those with a plain chat turn about nothing in them
+WITH_OCR = 0.75  # of the pictures whose OCR text is known, those asked with it
+WITH_RULE = 0.15  # of the conversations that can be answered, those asked with the evidence-only rule
+CHAINED = 0.2  # of the pictures, those whose single turns are asked one after the other
+MOST_TURNS, LONGEST = 7, 420  # turns a picture; tokens a picture
+NUMBER_WORDS = {word: str(i) for i, word in enumerate(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+    "eighteen nineteen twenty".split())}  # fmt: skip
+TRUE_OR_FALSE = re.compile(r"\btrue or false\b", re.IGNORECASE)
+GREY = (127, 127, 127)  # what the image processor pads with: its mean
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture, uint8 [side, side, 3], and what is said about it."""
+
+    pixels: np.ndarray
+    packed: Packed
+    folder: str
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    """The whole lines of a file that may be growing; none where there is no file."""
+    if not file.is_file():
+        return []
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+
+class Folder:
+    """One folder of annotated pictures; ``held`` = its held-out part instead of the trained one."""
+
+    def __init__(self, path: Path, held: bool = False, ocr: Path | None = None) -> None:
+        self.path, self.name = path, path.name
+        every = _lines(path / "annotations.jsonl")
+        # What OCR read in photographs, which come without it, lies beside the drawn pictures.
+        read = {item["image"]: item["ocr"] for item in _lines(ocr)} if ocr else {}
+        every = [item | {"ocr": read[item["image"]]} if item["image"] in read else item for item in every]
+        if self.name in NEEDS_OCR:
+            every = [item for item in every if "ocr" in item]
+        if self.name in PERCENT:
+            self.items = [item for item in every if held_out(self.name, item["image"]) == held]
+        else:  # drawn pictures: the first of them
+            cut = min(100, len(every) // 10)
+            self.items = every[:cut] if held else every[cut:]
+        self.turns = PhotoTurns(self.items) if self.name in PERCENT else None
+
+    def conversations(self, item: Mapping[str, Any], rng: np.random.Generator) -> tuple[list[Conversation], bool]:
+        """What is asked about an item, and whether it stays true when the picture is flipped."""
+        if self.turns is not None:
+            turns = self.turns(item, self.name, rng)
+        else:
+            turns = drawn_turns(item)
+        chosen = _chosen(turns, rng)
+        read = item.get("ocr")
+        ocr = "\n".join(read) if read and rng.random() < WITH_OCR else ""
+        if self.name == "chartqa" and read:
+            ocr = "\n".join(read)
+        made = [_conversation(turn, ocr, rng) for turn in chosen]
+        if len(made) > 2 and rng.random() < CHAINED:
+            made = _chained(made, rng)
+        mirrored = self.turns is not None and not ocr and all(turn.mirrored for turn in chosen)
+        return made, mirrored
+
+
+class Mixture:
+    """Samples of all folders in their shares.
+
+    Args:
+        roots: folders that hold the folders named in SHARES; in one of them may lie ``ocr/NAME.jsonl``, what OCR read,
+            and ``chat.jsonl``, turns that are about no picture.
+        packer: writes the tokens.
+        side: pixels of the square that the picture is padded and resized to.
+        held: the held-out part instead of the trained one.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Path],
+        packer: BranchPacker,
+        side: int,
+        held: bool = False,
+        shares: Mapping[str, float] = SHARES,
+    ) -> None:
+        self.packer, self.side, self.held = packer, side, held
+        found = {
+            name: root / name for root in roots for name in shares if (root / name / "annotations.jsonl").is_file()
+        }
+        ocr = {name: root / "ocr" / f"{name}.jsonl" for root in roots for name in NEEDS_OCR if (root / "ocr").is_dir()}
+        self.folders = {name: Folder(path, held, ocr.get(name)) for name, path in found.items()}
+        self.chat = [turn for root in roots for item in _lines(root / "chat.jsonl") for turn in item["qa"]]
+        self.names = [name for name, folder in self.folders.items() if folder.items]
+        share = np.array([shares[name] for name in self.names])
+        self.share = share / share.sum()
+
+    def sample(self, seed: int, number: int) -> Sample:
+        """The sample of this number; the same for the same folders."""
+        rng = np.random.default_rng([seed, number])
+        while True:
+            folder = self.folders[self.names[int(rng.choice(len(self.names), p=self.share))]]
+            item = folder.items[int(rng.integers(len(folder.items)))]
+            conversations, mirrored = folder.conversations(item, rng)
+            if conversations:
+                break
+        if self.chat and not self.held and rng.random() < CHAT:
+            question, answer = self.chat[int(rng.integers(len(self.chat)))]
+            conversations.insert(1, Conversation(((question, answer),), ("chat",)))
+        packed = self.packer(conversations, LONGEST)
+        photo = folder.turns is not None and folder.name != "chartqa"
+        flip = mirrored and photo and rng.random() < 0.5 and not self.held
+        crop = float(rng.uniform(0.9, 1.0)) if photo and not self.held and "boxes" not in item else 1.0
+        pixels = load_pixels(folder.path / item["image"], self.side, flip, crop, rng)
+        return Sample(pixels, packed, folder.name)
+
+
+def load_pixels(path: Path, side: int, flip: bool, crop: float, rng: np.random.Generator) -> np.ndarray:
+    """A picture as the image processor gives it, before normalization: uint8 [side, side, 3], padded to a square.
+
+    Args:
+        crop: the share of each side that is kept, at a random place.
+    """
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    if crop < 1:
+        width, height = round(image.width * crop), round(image.height * crop)
+        x, y = int(rng.integers(image.width - width + 1)), int(rng.integers(image.height - height + 1))
+        image = image.crop((x, y, x + width, y + height))
+    if flip:
+        image = ImageOps.mirror(image)
+    scale = side / max(image.size)
+    image = image.resize([max(1, round(edge * scale)) for edge in image.size], Image.Resampling.BILINEAR)
+    square = Image.new("RGB", (side, side), GREY)
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return np.asarray(square)
+
+
+def drawn_turns(item: Mapping[str, Any]) -> list[AskedTurn]:
+    """The turns of a drawn picture's annotation."""
+    turns = [AskedTurn("Describe the picture.", sentence(text), "caption") for text in item.get("captions", ())]
+    for question, answer in item.get("qa", ()):
+        answer = _digits(question, answer)
+        words = answer.lower()
+        kind = f"drawn-{words}" if words in ("yes", "no", "true", "false") else "drawn"
+        turns.append(AskedTurn(question, answer, kind))
+    turns += [AskedTurn(question, UNKNOWN, "unknown", rule=True) for question, _ in item.get("unanswerable", ())]
+    for follow in item.get("follow", ()):
+        (question, answer), *others = [(asked, _digits(asked, said)) for asked, said in follow]
+        turns.append(AskedTurn(question, answer, "drawn", follow=tuple(others)))
+    return turns
+
+
+def _digits(question: str, answer: str) -> str:
+    """People write small numbers as digits in answers to "How many …?"."""
+    return NUMBER_WORDS.get(answer.lower(), answer)
+
+
+def _chosen(turns: Sequence[AskedTurn], rng: np.random.Generator) -> list[AskedTurn]:
+    """Some of the turns: one caption, few of each kind, as many no as yes, and one about something absent at most."""
+    order = [turns[i] for i in rng.permutation(len(turns))]
+    most = {"caption": 1, "unknown": 1, "absent": 0, "presence-yes": 2, "presence-no": 2, "count": 2, "colour": 2}
+    if rng.random() < 0.25:  # with the rule or without, seldom both of one picture
+        most |= {"unknown": 0, "absent": 1 if rng.random() < 0.4 else 0}
+    counts: dict[str, int] = {}
+    chosen = []
+    for turn in order:
+        if counts.get(turn.kind, 0) < most.get(turn.kind, 6) and len(chosen) < MOST_TURNS:
+            counts[turn.kind] = counts.get(turn.kind, 0) + 1
+            chosen.append(turn)
+    # A picture's only caption is its richest answer: it is always among them.
+    captions = [turn for turn in order if turn.kind == "caption"]
+    if captions and "caption" not in counts:
+        chosen[-1] = captions[0]
+    return chosen
+
+
+def _conversation(turn: AskedTurn, ocr: str, rng: np.random.Generator) -> Conversation:
+    rule = turn.rule if turn.rule is not None else bool(rng.random() < WITH_RULE)
+    question = turn.question
+    turns = ((question, turn.answer), *turn.follow)
+    return Conversation(turns, (turn.kind, *["follow"] * len(turn.follow)), rule, ocr)
+
+
+def _chained(made: Sequence[Conversation], rng: np.random.Generator) -> list[Conversation]:
+    """The plain conversations of a picture as one with several turns, the others as they were."""
+    plain = [own for own in made if not own.rule and len(own.turns) == 1]
+    if len(plain) < 2:
+        return list(made)
+    plain = plain[: int(rng.integers(2, 4))]
+    turns = tuple(turn for own in plain for turn in own.turns)
+    kinds = tuple(kind for own in plain for kind in own.kinds)
+    rest = [own for own in made if all(own is not other for other in plain)]
+    return [Conversation(turns, kinds, False, plain[0].ocr), *rest]

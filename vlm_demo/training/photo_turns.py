@@ -1,0 +1,350 @@
+"""Photo turns: what is known of a photograph → questions and answers to train on.
+
+Reads one line of an ``annotations.jsonl`` (captions, questions, labels, boxes) and asks what it can answer; opens no
+picture. Yes and no, and the small numbers, are balanced here, since most people's questions are not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class AskedTurn:
+    """One question and its answer.
+
+    Attributes:
+        question, answer: as they are written.
+        kind: what it teaches, for the balance and for figures while training.
+        mirrored: whether it stays true when the picture is flipped left to right.
+        rule: True = only with the evidence-only rule, False = only without, None = either.
+        follow: further turns of the same conversation.
+    """
+
+    question: str
+    answer: str
+    kind: str
+    mirrored: bool = True
+    rule: bool | None = None
+    follow: tuple[tuple[str, str], ...] = ()
+
+
+COCO_THINGS = (
+    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,"
+    "bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,"
+    "skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,"
+    "cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,"
+    "potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,toaster,sink,"
+    "refrigerator,book,clock,vase,scissors,teddy bear,hair drier,toothbrush"
+).split(",")
+LABELLED_THINGS = tuple(COCO_THINGS[:9] + COCO_THINGS[9:18])  # the 18 that coco_train is labelled with
+VOC_THINGS = (
+    "aeroplane,bicycle,bird,boat,bottle,bus,car,cat,chair,cow,diningtable,dog,horse,motorbike,person,pottedplant,sheep,"
+    "sofa,train,tvmonitor"
+).split(",")
+READABLE = {
+    "aeroplane": "airplane", "diningtable": "dining table", "pottedplant": "potted plant", "motorbike": "motorcycle",
+    "tvmonitor": "tv", "sofa": "couch",
+}  # fmt: skip
+# Nouns that people use in captions; a picture of five captions without one has none of it, as a rule.
+CAPTION_NOUNS = (
+    "dog,cat,horse,bird,cow,man,woman,boy,girl,child,baby,bicycle,car,bus,truck,boat,train,motorcycle,airplane,ball,"
+    "bench,beach,tree,snow,grass,guitar,hat,helmet,umbrella,kite,skateboard,surfboard,fence,mountain,river,lake,"
+    "swimming pool,rope,tent,bridge,flag,camera,book,phone,table,chair,bed,fire,flower,football,toy,swing,slide,"
+    "fountain,staircase,tractor,balloon,frisbee,sandcastle,bucket,rock,sign"
+).split(",")
+COLOURS = "red,orange,yellow,green,blue,purple,pink,brown,black,white,gray,grey".split(",")
+COLOURED_NOUNS = (
+    "shirt,t-shirt,dress,jacket,coat,hat,cap,helmet,shorts,pants,jeans,suit,dog,cat,horse,car,truck,bus,train,boat,"
+    "bicycle,bike,motorcycle,umbrella,ball,kite,frisbee,surfboard,skateboard,chair,couch,bench,sign,flower,bird,"
+    "airplane,swimsuit,bikini,sweater,vest,tie,hair,sky,wall,door,fire hydrant,plate,bowl,vase,phone,bag,backpack"
+).split(",")
+ARTICLES = re.compile(r"\b(a|an|the)\b")
+WORD = re.compile(r"[a-z']+")
+
+DESCRIBE = (
+    "Describe the picture.", "Describe the picture.", "Describe the picture.", "Describe the image.",
+    "Describe this picture.", "Describe this photo.", "What is in the picture?", "What do you see?",
+    "What does the picture show?", "Write a caption for this picture.", "What is happening in the picture?",
+    "Caption this image.",
+)  # fmt: skip
+PRESENCE = (
+    "Is there {a} in the picture?", "Is there {a} in the image?", "Is there {a} in this photo?", "Is there {a}?",
+    "Can you see {a}?", "Does the picture show {a}?", "Is {a} visible in the picture?",
+)  # fmt: skip
+COUNTING = (
+    "How many {s} are there?", "How many {s} are in the picture?", "How many {s} can you see?",
+    "How many {s} are there in the image?",
+)  # fmt: skip
+NAMING = ("What is this?", "What object is this?", "What is it?", "What is shown here?", "What is the object called?")
+DOING = ("What is the person doing?", "What is the person in the picture doing?", "What are they doing?",
+         "What action is shown?")  # fmt: skip
+ABSENT = (
+    "What color is the {x}?", "Where is the {x}?", "What is the {x} doing?", "What is on the {x}?",
+    "What is next to the {x}?", "How big is the {x}?", "What is the {x} made of?",
+)  # fmt: skip
+
+
+def with_article(noun: str) -> str:
+    """ "an umbrella", "a car", "skis"."""
+    if noun in ("skis", "scissors", "grass", "snow", "hair"):
+        return noun
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def plural(noun: str) -> str:
+    """The plural of a noun or of a noun phrase's last word."""
+    *before, last = noun.split(" ")
+    irregular = {
+        "person": "people", "man": "men", "woman": "women", "child": "children", "knife": "knives", "sheep": "sheep",
+        "skis": "skis", "scissors": "scissors", "mouse": "mice", "tv": "tvs", "bus": "buses", "broccoli": "broccoli",
+    }  # fmt: skip
+    if last in irregular:
+        last = irregular[last]
+    elif last.endswith(("s", "sh", "ch", "x")):
+        last += "es"
+    elif last.endswith("y") and last[-2] not in "aeiou":
+        last = last[:-1] + "ies"
+    else:
+        last += "s"
+    return " ".join([*before, last])
+
+
+def sentence(caption: str) -> str:
+    """A caption as a sentence: capital first, one full stop at its end, no space before punctuation."""
+    text = re.sub(r"\s+([.,;!?])", r"\1", " ".join(caption.split())).strip(" .\"'")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def usual_captions(captions: Sequence[str], most: int = 3) -> list[str]:
+    """The captions that agree most with the others of the picture, best first; each of a sensible length.
+
+    Agreement is the mean share of a caption's words that the others have too: what one person alone noticed can't be
+    learnt from one picture.
+    """
+    told = [sentence(caption) for caption in captions]
+    fitting = [text for text in told if 6 <= len(text.split()) <= 16] or [
+        text for text in told if len(text.split()) > 3
+    ]
+    words = {text: set(WORD.findall(text.lower())) for text in told}
+
+    def agreement(text: str) -> float:
+        others = [words[other] for other in told if other is not text]
+        own = words[text] or {""}
+        return sum(len(own & other) / max(len(own), len(other), 1) for other in others)
+
+    return sorted(dict.fromkeys(fitting), key=agreement, reverse=True)[:most]
+
+
+@cache
+def _mentions(noun: str) -> re.Pattern[str]:
+    return re.compile(rf"\b({re.escape(noun)}|{re.escape(plural(noun))})\b")
+
+
+class PhotoTurns:
+    """Makes turns of one folder's items; knows what else stands in the folder, for absent things that would fit."""
+
+    def __init__(self, items: Iterable[Mapping[str, Any]]) -> None:
+        self.together: dict[str, Counter[str]] = {}
+        self.answers: Counter[str] = Counter()
+        for item in items:
+            present = {_readable(box[0]) for box in item.get("boxes", ())}
+            present |= set(item.get("labels", {}).get("things", ()))
+            for thing in present:
+                self.together.setdefault(thing, Counter()).update(present - {thing})
+            self.answers.update(str(answer).lower() for _, answer in item.get("qa", ()))
+
+    def __call__(self, item: Mapping[str, Any], folder: str, rng: np.random.Generator) -> list[AskedTurn]:
+        """All turns of one item, in no order; a caller draws from them."""
+        turns: list[AskedTurn] = []
+        captions = item.get("captions", ())
+        if captions:
+            turns += self._described(captions, rng)
+        turns += self._people_asked(item.get("qa", ()), folder, rng)
+        labels = item.get("labels", {})
+        if "things" in labels:
+            absent = [thing for thing in LABELLED_THINGS if thing not in labels["things"]]
+            turns += self._presence(list(labels["things"]), absent, rng)
+            turns += self._absent(absent, captions, rng)
+        if item.get("boxes"):
+            turns += self._boxed(item["boxes"], VOC_THINGS if folder == "voc2007" else COCO_THINGS, captions, rng)
+        turns += self._labelled(labels, rng)
+        return turns
+
+    def _described(self, captions: Sequence[str], rng: np.random.Generator) -> list[AskedTurn]:
+        usual = usual_captions(captions)
+        if not usual:
+            return []
+        turns = [AskedTurn(_one(DESCRIBE, rng), _one(usual[:3], rng), "caption", not _sided(captions))]
+        told = " ".join(captions).lower()
+        if len(captions) >= 4:
+            here = [noun for noun in CAPTION_NOUNS if _mentions(noun).search(told)]
+            gone = [noun for noun in CAPTION_NOUNS if noun not in here and not _implied(noun, told)]
+            turns += [AskedTurn(_presence_question(noun, rng), "yes", "presence-yes") for noun in _some(here, 1, rng)]
+            turns += [AskedTurn(_presence_question(noun, rng), "no", "presence-no") for noun in _some(gone, 1, rng)]
+        coloured: dict[str, set[str]] = {}
+        for colour, noun in re.findall(rf"\b({'|'.join(COLOURS)}) ({'|'.join(COLOURED_NOUNS)})\b", told):
+            coloured.setdefault(noun, set()).add("gray" if colour == "grey" else colour)
+        for noun, colours in coloured.items():
+            if len(colours) == 1:
+                turns.append(AskedTurn(f"What color is the {noun}?", next(iter(colours)), "colour"))
+        return turns
+
+    def _people_asked(self, qa: Sequence[Sequence[str]], folder: str, rng: np.random.Generator) -> list[AskedTurn]:
+        turns = []
+        for question, answer in qa:
+            question, answer = " ".join(str(question).split()), str(answer).strip()
+            if folder == "daquar":
+                question = re.sub(r" ?image ?\d+", "the picture", question)
+                question = f"{question[:1].upper()}{question[1:]}?"
+                answer = answer.replace("_", " ")
+            kind = {"yes": "vqa-yes", "no": "vqa-no", "true": "vqa-true", "false": "vqa-false"}.get(answer.lower())
+            kind = kind or ("vqa-number" if answer.isdigit() else "vqa-word")
+            # Of the answers that are given to very many questions not all are needed.
+            often = self.answers[answer.lower()] / max(sum(self.answers.values()), 1)
+            if kind == "vqa-number" and rng.random() > min(1.0, (0.02 / max(often, 1e-9)) ** 0.5):
+                continue
+            turns.append(AskedTurn(question, answer, kind, not _sided([question, answer])))
+        return turns
+
+    def _presence(self, here: list[str], gone: list[str], rng: np.random.Generator) -> list[AskedTurn]:
+        """As many absent things as present ones, half of the absent ones such as often stand beside those present."""
+        if not gone or not here:
+            return []
+        turns = []
+        for thing in _some(here, 2, rng):
+            turns.append(AskedTurn(_presence_question(thing, rng), "yes", "presence-yes"))
+            fitting = Counter[str]()
+            for other in here:
+                fitting += self.together.get(other, Counter())
+            likely = [name for name, _ in fitting.most_common() if name in gone][:6]
+            absent = _one(likely, rng) if likely and rng.random() < 0.55 else _one(gone, rng)
+            turns.append(AskedTurn(_presence_question(absent, rng), "no", "presence-no"))
+        return turns
+
+    def _absent(self, gone: list[str], captions: Sequence[str], rng: np.random.Generator) -> list[AskedTurn]:
+        told = " ".join(captions).lower()
+        gone = [t for t in gone if not _mentions(t).search(told) and t not in ("person", "skis", "scissors")]
+        if not gone:
+            return []
+        thing = _one(gone, rng)
+        question = _one(ABSENT, rng).format(x=thing)
+        honest = f"There is no {thing} in the picture."
+        return [AskedTurn(question, UNKNOWN, "unknown", rule=True), AskedTurn(question, honest, "absent", rule=False)]
+
+    def _boxed(
+        self, boxes: Sequence[Sequence[Any]], things: Sequence[str], captions: Sequence[str], rng: np.random.Generator
+    ) -> list[AskedTurn]:
+        names = [_readable(box[0]) for box in boxes]
+        counts = Counter(names)
+        every = [_readable(thing) for thing in things]
+        gone = [thing for thing in every if thing not in counts]
+        turns = self._presence(list(counts), gone, rng) + self._absent(gone, captions, rng)
+        # Large counts are rare: the rarer, the likelier to be asked for.
+        for name, count in counts.items():
+            seen = [box for box, own in zip(boxes, names, strict=True) if own == name]
+            visible = max(box[3] * box[4] for box in seen)
+            if count <= 8 and visible > 0.004 and rng.random() < (0.35, 0.7, 1.0, 1.0, 1.0, 1.0, 0.7, 0.7)[count - 1]:
+                turns.append(AskedTurn(_one(COUNTING, rng).format(s=plural(name)), str(count), "count"))
+        single = [
+            (name, box) for name, box in zip(names, boxes, strict=True) if counts[name] == 1 and box[3] * box[4] > 0.01
+        ]
+        if len(single) >= 2:
+            first, second = (single[i] for i in rng.permutation(len(single))[:2])
+            turns += _relations(first, second, rng)
+        if len(counts) >= 2:
+            areas = sorted(zip(names, (box[3] * box[4] for box in boxes), strict=True), key=lambda pair: -pair[1])
+            runner_up = next((area for name, area in areas if name != areas[0][0]), 0.0)
+            if areas[0][1] > 1.6 * runner_up:
+                turns.append(AskedTurn("What is the largest thing in the picture?", areas[0][0], "largest"))
+        elif max(box[3] * box[4] for box in boxes) > 0.2 and len(counts) == 1:
+            turns.append(AskedTurn(_one(NAMING, rng), names[0], "name"))
+        return turns
+
+    def _labelled(self, labels: Mapping[str, Any], rng: np.random.Generator) -> list[AskedTurn]:
+        turns = []
+        if "action" in labels:
+            turns.append(AskedTurn(_one(DOING, rng), labels["action"], "action"))
+        if "garment" in labels:
+            garment = {"longsleeve": "long sleeve shirt", "outwear": "coat"}.get(labels["garment"], labels["garment"])
+            asked = ("What garment is this?", "What piece of clothing is this?", "What is this?")
+            turns.append(AskedTurn(_one(asked, rng), garment, "garment"))
+        if "item" in labels:
+            turns.append(AskedTurn(_one(NAMING, rng), labels["kind"].lower(), "name"))
+            if labels["item"] != labels["kind"]:
+                asked = f"What kind of {labels['kind'].lower()} is this?"
+                turns.append(AskedTurn(asked, labels["item"].lower(), "name-fine"))
+        if "style" in labels:
+            asked = ("What style is this picture?", "Is this a photo, a painting, a cartoon or a sketch?",
+                     "What kind of picture is this?")  # fmt: skip
+            turns.append(AskedTurn(_one(asked, rng), labels["style"], "style"))
+        if "object" in labels and labels["object"] not in ("faces", "garfield", "snoopy"):
+            name = {"airplanes": "airplane", "motorbikes": "motorbike", "car side": "car", "leopards": "leopard"}
+            turns.append(AskedTurn(_one(NAMING, rng), name.get(labels["object"], labels["object"]), "name"))
+        return turns
+
+
+def _relations(first: tuple[str, Any], second: tuple[str, Any], rng: np.random.Generator) -> list[AskedTurn]:
+    (one, a), (other, b) = first, second
+    across = (a[1] + a[3] / 2) - (b[1] + b[3] / 2)
+    down = (a[2] + a[4] / 2) - (b[2] + b[4] / 2)
+    turns = []
+    if abs(across) > 0.2:
+        side = "left" if across < 0 else "right"
+        asked = "left" if rng.random() < 0.5 else "right"
+        yes = "yes" if asked == side else "no"
+        way = f"to the {asked} of"
+        turns.append(AskedTurn(f"Is the {one} {way} the {other}?", yes, f"relation-{yes}", False))
+        turns.append(AskedTurn(f"Is the {one} on the left or the right of the {other}?", side, "relation", False))
+    if abs(down) > 0.25:
+        place = "above" if down < 0 else "below"
+        asked = "above" if rng.random() < 0.5 else "below"
+        yes = "yes" if asked == place else "no"
+        turns.append(AskedTurn(f"Is the {one} {asked} the {other}?", yes, f"relation-{yes}"))
+    return turns
+
+
+def _presence_question(thing: str, rng: np.random.Generator) -> str:
+    return _one(PRESENCE, rng).format(a=with_article(thing))
+
+
+def _implied(noun: str, told: str) -> bool:
+    """Whether a caption that does not name the thing may still mean it."""
+    people = {"man": "person|people|guy|player|rider|surfer|skier|boy|crowd|men|he|his|someone|couple",
+              "woman": "person|people|lady|player|rider|girl|crowd|women|she|her|someone|couple",
+              "boy": "child|kid|children|person|people|man|player", "girl": "child|kid|children|person|people|woman|lady",
+              "child": "boy|girl|kid|kids|baby|toddler|people|person|boys|girls", "baby": "toddler|infant|child",
+              "tree": "wood|woods|forest|park|branch|log|outside", "grass": "field|lawn|park|yard|outside|green",
+              "beach": "sand|ocean|sea|shore|wave", "bicycle": "bike|cyclist|biker|bikes", "sign": "street|store|text",
+              "motorcycle": "bike|motorbike|biker", "airplane": "plane|jet|planes", "ball": "baseball|football|soccer|tennis|basketball|golf",
+              "snow": "ski|snowboard|winter|ice", "mountain": "cliff|hill|rock|ski", "rock": "cliff|stone|boulder|mountain|rocky",
+              "river": "water|stream|creek", "lake": "water|pond|river", "toy": "ball|doll|frisbee|stuffed", "car": "vehicle|race|street|road|traffic",
+              "football": "ball|player|game|team", "hat": "cap|helmet", "phone": "cell|talking", "boat": "ship|canoe|kayak|raft|row",
+              "table": "desk|restaurant|eat|dinner|sit", "chair": "sit|seat|bench|couch|table", "flower": "garden|plant|flowers", "fence": "yard|gate",
+              "rope": "climb|pull|swing|leash", "staircase": "stairs|steps", "book": "read|magazine"}  # fmt: skip
+    return noun in people and bool(re.search(rf"\b({people[noun]})", told))
+
+
+def _sided(texts: Sequence[str]) -> bool:
+    return bool(re.search(r"\b(left|right|clockwise|reads?|says?|letters?|numbers?|words?)\b", " ".join(texts).lower()))
+
+
+def _readable(name: str) -> str:
+    return READABLE.get(name, name)
+
+
+def _one(of: Sequence[Any], rng: np.random.Generator) -> Any:
+    return of[int(rng.integers(len(of)))]
+
+
+def _some(of: Sequence[str], most: int, rng: np.random.Generator) -> list[str]:
+    return [of[i] for i in rng.permutation(len(of))[:most]]
