@@ -21,7 +21,10 @@ from vlm_demo.models.fetching import Progress
 RECIPE = "recipe.json"
 
 # The family in a recipe → the module of this package that builds it.
-BUILDERS = {"llava": "llava"}
+BUILDERS = {"llava": "llava", "blip2": "blip2", "idefics": "idefics"}
+# Bytes that a checkpoint takes beside its parts' and what was trained, in bf16: BLIP-2's projected word embeddings, the
+# key and value heads that Idefics repeats.
+UNFOLDED = {"blip2": 38_000_000, "idefics": 27_000_000}
 
 
 class Misfit(Exception):
@@ -36,14 +39,14 @@ class Recipe:
         family: a key of ``BUILDERS``, and the module in ``families`` that runs the result.
         language_model, vision_tower: keys of ``parts.PARTS``.
         image_size: pixels of the square that the tower sees.
-        lora_alpha: what the LoRA updates are scaled by, over their rank.
+        lora_alpha: what the LoRA updates are scaled by, over their rank; of a family without them it says nothing.
     """
 
     family: str
     language_model: str
     vision_tower: str
     image_size: int
-    lora_alpha: float
+    lora_alpha: float = 0.0
 
     @property
     def parts(self) -> tuple[str, ...]:
