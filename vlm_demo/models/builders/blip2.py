@@ -44,7 +44,7 @@ def build(
     tell(0.1, "reading the language model")
     language = smollm2.read(parts[recipe.language_model])
     tell(0.6, "reading the vision encoder")
-    vision, seeing = towers.efficientnet_lite2(parts[recipe.vision_tower], trained, recipe.image_size)
+    seeing = saving.tower_weights(recipe, parts, trained)
     config = config_of(trained, language, recipe.image_size)
 
     tell(0.7, "projecting the word embeddings")

@@ -31,7 +31,7 @@ def build(
     tell(0.1, "reading the language model")
     language = smollm2.read(parts[recipe.language_model])
     tell(0.6, "reading the vision encoder")
-    vision, seeing = towers.efficientnet_lite2(parts[recipe.vision_tower], trained, recipe.image_size)
+    seeing = saving.tower_weights(recipe, parts, trained)
     found = {int(match[1]) for match in map(LAYER.match, trained) if match}
     inner = trained.get("model.gated_cross_attn_layers.0.mlp.gate_proj.weight")
     if not found or inner is None:

@@ -1,4 +1,4 @@
-"""Saving: a model on its way into a folder, with the tokenizer and the image processor that it is loaded with."""
+"""Saving: what builders of frozen language models share, from the tower's weights to the folder's files."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ import torch
 from torch import Tensor
 
 from vlm_demo.models import smollm2
-from vlm_demo.models.builders import Misfit
-from vlm_demo.models.builders.llava import LONGEST_ANSWER, MEAN, STD
+from vlm_demo.models.builders import Misfit, Recipe, towers
+
+MEAN = STD = 0.5  # of the three colours, over their range 0..1: what the published tower was trained with
+LONGEST_ANSWER = 128  # tokens
+
+
+def tower_weights(recipe: Recipe, parts: Mapping[str, Path], trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of ``EfficientNetLiteModel``, with what was trained further of it; see ``towers``."""
+    return towers.efficientnet_lite2(parts[recipe.vision_tower], trained, recipe.image_size)[1]
 
 
 def filled(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> torch.nn.Module:
