@@ -113,7 +113,8 @@ def is_whole(place: Path) -> bool:
 
 def _stored(shipped: Path, recipe: Recipe) -> int:
     """Bytes of the checkpoint, about."""
-    return sum(parts.PARTS[name].stored for name in recipe.parts) + _bytes(shipped) + FILES_BESIDE
+    unfolded = builders.UNFOLDED.get(recipe.family, 0) + FILES_BESIDE
+    return sum(parts.PARTS[name].stored for name in recipe.parts) + _bytes(shipped) + unfolded
 
 
 def _bytes(shipped: Path) -> int:

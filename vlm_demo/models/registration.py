@@ -1,4 +1,5 @@
-"""Registration: transformers' ``AutoConfig`` and ``AutoModel`` learn of this project's vision tower.
+"""Registration: transformers' automatic classes learn of this project's vision tower, and of the BLIP-2 and the Idefics
+that see through it.
 
 ``import vlm_demo`` must stay cheap, and after it any transformers call must load our folders, whoever imports
 transformers and when. So each is told as soon as transformers' own table has been imported: now, if it was already, or
@@ -9,9 +10,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 
 def install() -> None:
@@ -24,15 +27,49 @@ def install() -> None:
 
 
 def _register_config(auto: ModuleType) -> None:
+    from vlm_demo.models.efficientnet_bridges_config import (
+        EfficientNetBlip2Config,
+        EfficientNetIdeficsConfig,
+        ProjectedEfficientNetConfig,
+    )
     from vlm_demo.models.efficientnet_lite_config import EfficientNetLiteConfig
 
-    auto.AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig, exist_ok=True)
+    for config in (
+        EfficientNetLiteConfig,
+        ProjectedEfficientNetConfig,
+        EfficientNetBlip2Config,
+        EfficientNetIdeficsConfig,
+    ):
+        auto.AutoConfig.register(config.model_type, config, exist_ok=True)
 
 
 def _register_model(auto: ModuleType) -> None:
+    from vlm_demo.models.efficientnet_bridges_config import EfficientNetBlip2Config, EfficientNetIdeficsConfig
     from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
 
     auto.AutoModel.register(EfficientNetLiteConfig, EfficientNetLiteModel, exist_ok=True)
+    writes, reads, sees = (
+        _Later(EfficientNetBlip2Config, "EfficientNetBlip2ForConditionalGeneration"),
+        _Later(EfficientNetBlip2Config, "EfficientNetBlip2ForImageTextRetrieval"),
+        _Later(EfficientNetIdeficsConfig, "EfficientNetIdeficsForVisionText2Text"),
+    )
+    auto.AutoModelForImageTextToText.register(EfficientNetBlip2Config, writes, exist_ok=True)
+    auto.AutoModelForZeroShotImageClassification.register(EfficientNetBlip2Config, reads, exist_ok=True)
+    auto.AutoModelForImageTextToText.register(EfficientNetIdeficsConfig, sees, exist_ok=True)
+
+
+class _Later:
+    """Stands for a class of ``efficientnet_bridges`` until something of it is wanted.
+
+    That module needs transformers' BLIP-2 and Idefics, and one of these may be half imported when the automatic classes
+    are told.
+    """
+
+    def __init__(self, config_class: type, name: str) -> None:
+        self.config_class, self.__name__ = config_class, name
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(getattr(import_module("vlm_demo.models.efficientnet_bridges"), self.__name__), name)
 
 
 # transformers' module → what to call when it has been imported.

@@ -14,7 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -83,6 +83,27 @@ def register_attention() -> None:
     AttentionMaskInterface.register(ATTENTION, sdpa_mask)
 
 
+class Trainable(Protocol):
+    """What ``Trainer`` needs of what it trains; ``Parts``, and those of the other families.
+
+    Attributes:
+        llm: the language model, with ``model`` and ``lm_head``.
+        projector: patch features → image tokens, or whatever else ``align`` can bring near to words.
+        lora: what is trained in the language model itself, or nothing.
+    """
+
+    llm: Any
+    tokenizer: Any
+    projector: Any
+    lora: dict[str, LoraLinear]
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """All trained tensors by the names that ``trained.safetensors`` has."""
+
+    def features(self, pixels: Sequence[np.ndarray]) -> Tensor:
+        """uint8 pictures [side, side, 3] → patch features [B, N, channels]."""
+
+
 @dataclass
 class Parts:
     """What is put together for training. ``tower`` and the language model's own weights are frozen."""
@@ -128,7 +149,7 @@ def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path 
     return parts
 
 
-def load_trained(parts: Parts, tensors: dict[str, Tensor]) -> None:
+def load_trained(parts: Trainable, tensors: dict[str, Tensor]) -> None:
     """Take over trained tensors by name; those that are missing stay as they are."""
     with torch.no_grad():
         for name, value in parts.trained().items():
@@ -136,7 +157,7 @@ def load_trained(parts: Parts, tensors: dict[str, Tensor]) -> None:
                 value.copy_(tensors[name].float())
 
 
-def logits_of(parts: Parts, samples: Sequence[Sample], pad: int) -> tuple[Tensor, dict[str, Tensor]]:
+def logits_of(parts: Trainable, samples: Sequence[Sample], pad: int) -> tuple[Tensor, dict[str, Tensor]]:
     """The logits [n, vocabulary] of every predicted token of a batch, and the batch."""
     batch = collate([sample.packed for sample in samples], pad)
     image_id = parts.tokenizer.convert_tokens_to_ids("<image>")
@@ -156,19 +177,22 @@ def logits_of(parts: Parts, samples: Sequence[Sample], pad: int) -> tuple[Tensor
 class Trainer:
     """A run in a folder: ``checkpoint.pt`` and ``log.jsonl``."""
 
-    def __init__(self, parts: Parts, data: Mixture, held: Mixture, folder: Path, seed: int = 0) -> None:
+    def __init__(self, parts: Trainable, data: Mixture, held: Mixture, folder: Path, seed: int = 0) -> None:
         self.parts, self.data, self.held, self.folder, self.seed = parts, data, held, folder, seed
         self.pad = parts.tokenizer.convert_tokens_to_ids("<|endoftext|>")
         self.next_sample = self.step = 0
         self.seconds = 0.0
         self.average: dict[str, Tensor] = {}
-        self.optimizer = torch.optim.AdamW(
-            [{"params": list(parts.projector.parameters())}, {"params": self._lora_parameters()}],
-            lr=RATE,
-            betas=(0.9, 0.98),
-            weight_decay=0.0,
-        )
+        self.optimizer = torch.optim.AdamW(self._groups(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.0)
         folder.mkdir(parents=True, exist_ok=True)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """The optimizer's parameter groups; ``scale`` in one multiplies its learning rate."""
+        return [{"params": list(self.parts.projector.parameters())}, {"params": self._lora_parameters()}]
+
+    def logits(self, samples: Sequence[Sample]) -> tuple[Tensor, dict[str, Tensor]]:
+        """See ``logits_of``."""
+        return logits_of(self.parts, samples, self.pad)
 
     def _lora_parameters(self) -> list[nn.Parameter]:
         return [weight for layer in self.parts.lora.values() for weight in (layer.A, layer.B)]
@@ -220,7 +244,7 @@ class Trainer:
             left = (1 - spent / minutes) / COOL_DOWN
             rate *= max(0.05, min(1.0, left)) if stage == 2 else 1.0
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group.get("scale", 1.0)
             self._step(samples, recent)
             if self.step % 20 == 0:
                 means = {kind: round(float(np.mean(values)), 3) for kind, values in sorted(recent.items())}
@@ -254,7 +278,7 @@ class Trainer:
             self.next_sample = start + POOL
 
     def _step(self, samples: list[Sample], recent: dict[str, list[float]]) -> None:
-        logits, batch = logits_of(self.parts, samples, self.pad)
+        logits, batch = self.logits(samples)
         each = nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
         loss = (each * batch["weights"]).sum() / batch["weights"].sum().clamp_min(1e-6)
         self.optimizer.zero_grad()
@@ -283,7 +307,7 @@ class Trainer:
         right: dict[str, list[bool]] = defaultdict(list)
         for start in range(0, pictures, 8):
             samples = [self.held.sample(1, start + i) for i in range(8)]
-            logits, batch = logits_of(self.parts, samples, self.pad)
+            logits, batch = self.logits(samples)
             hit = (logits.argmax(1) == batch["targets"]).tolist()
             turns: dict[tuple[int, int], list[bool]] = defaultdict(list)
             for (row, turn), good in zip(torch.stack([batch["at"][:, 0], batch["turn"]], 1).tolist(), hit, strict=True):
@@ -338,7 +362,7 @@ def export(checkpoint: Path, folder: Path, recipe: dict[str, Any]) -> None:
     (folder / "recipe.json").write_text(json.dumps(recipe | {"lora_alpha": ALPHA}, indent=1) + "\n", encoding="utf-8")
 
 
-def compile_layers(parts: Parts) -> None:
+def compile_layers(parts: Trainable) -> None:
     """Compile each decoder layer: a quarter faster, after half a minute."""
     import torch._dynamo
 

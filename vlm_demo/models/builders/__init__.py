@@ -21,7 +21,10 @@ from vlm_demo.models.fetching import Progress
 RECIPE = "recipe.json"
 
 # The family in a recipe → the module of this package that builds it.
-BUILDERS = {"llava": "llava", "clip": "clip"}
+BUILDERS = {"llava": "llava", "clip": "clip", "blip2": "blip2", "idefics": "idefics"}
+# Bytes that a checkpoint takes beside its parts' and what was trained, in bf16: BLIP-2's projected word embeddings, the
+# key and value heads that Idefics repeats.
+UNFOLDED = {"blip2": 38_000_000, "idefics": 27_000_000}
 
 
 class Misfit(Exception):

@@ -39,14 +39,14 @@ class Blip2(OneTile, Writes):
 
     def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
         self._take(model, "look")
-        self.matcher = blip2_retrieval.load(model, folder)
+        self.matcher = blip2_retrieval.load(model, folder, self.retrieval_class())
 
     def _take(self, model: Any, doing: str) -> None:
         """Name the parts; ``doing`` is what the queries do, in words."""
         self.model, self.config = model, model.config
         self.language_model = model.language_model.base_model
         self.head = model.language_model.get_output_embeddings()
-        self.encoder_layers = list(model.vision_model.encoder.layers)
+        self.encoder_layers = self._encoder_layers(model.vision_model)
         self.bridge_layers = list(model.qformer.encoder.layer)
         self.language_layers = blocks(self.language_model, self.config.text_config.num_hidden_layers)
         self.context = self.config.text_config.max_position_embeddings
@@ -61,6 +61,17 @@ class Blip2(OneTile, Writes):
         from transformers import Blip2ForConditionalGeneration
 
         return Blip2ForConditionalGeneration
+
+    @staticmethod
+    def retrieval_class() -> Any:
+        """The class that has the retrieval heads."""
+        from transformers import Blip2ForImageTextRetrieval
+
+        return Blip2ForImageTextRetrieval
+
+    @staticmethod
+    def _encoder_layers(vision_model: Any) -> list[torch.nn.Module]:
+        return list(vision_model.encoder.layers)
 
     @staticmethod
     def check(config: Any) -> None:
@@ -90,3 +101,25 @@ class Blip2(OneTile, Writes):
         projection = self.model.language_projection
         queried = blip2_retrieval.queried(self.model, patches.features)
         return projection(queried.to(projection.weight.dtype))
+
+
+class EfficientNetBlip2(Blip2):
+    """Adapter of ``EfficientNetBlip2ForConditionalGeneration``, whose encoder is convolutional and has no CLS token."""
+
+    leading_tokens = 0
+
+    @staticmethod
+    def model_class() -> Any:
+        from vlm_demo.models.efficientnet_bridges import EfficientNetBlip2ForConditionalGeneration
+
+        return EfficientNetBlip2ForConditionalGeneration
+
+    @staticmethod
+    def retrieval_class() -> Any:
+        from vlm_demo.models.efficientnet_bridges import EfficientNetBlip2ForImageTextRetrieval
+
+        return EfficientNetBlip2ForImageTextRetrieval
+
+    @staticmethod
+    def _encoder_layers(vision_model: Any) -> list[torch.nn.Module]:
+        return [block for stage in vision_model.stages for block in stage]

@@ -28,16 +28,16 @@ def queried(model: Any, features: torch.Tensor) -> torch.Tensor:
     ).last_hidden_state
 
 
-def load(model: Any, folder: Path) -> Retrieval | None:
+def load(model: Any, folder: Path, retrieval_class: Any) -> Retrieval | None:
     """The retrieval model around the loaded one's shared parts; None where the folder does not hold its heads.
 
+    Args:
+        retrieval_class: ``Blip2ForImageTextRetrieval``, or one like it.
     Raises:
         UnsupportedModel: it holds only some of them, or of other sizes.
     """
-    from transformers import Blip2ForImageTextRetrieval
-
     with torch.device("meta"):
-        retrieval = Blip2ForImageTextRetrieval(model.config)
+        retrieval = retrieval_class(model.config)
     wanted = {name for name in retrieval.state_dict() if not name.startswith(SHARED)}
     held = _tensors(folder, wanted)
     if not held:

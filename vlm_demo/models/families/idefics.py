@@ -41,7 +41,7 @@ class Idefics(OneTile, Writes):
     def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
         self.model, self.config = model, model.config
         self.language_model, self.head = model.model, model.lm_head
-        self.encoder_layers = list(model.model.vision_model.encoder.layers)
+        self.encoder_layers = self._encoder_layers(model.model.vision_model)
         self.bridge_layers: list[torch.nn.Module] = []
         crossing = list(model.model.gated_cross_attn_layers)
         self.language_layers = [*model.model.layers, *crossing]
@@ -58,6 +58,10 @@ class Idefics(OneTile, Writes):
         from transformers import IdeficsForVisionText2Text
 
         return IdeficsForVisionText2Text
+
+    @staticmethod
+    def _encoder_layers(vision_model: Any) -> list[torch.nn.Module]:
+        return list(vision_model.encoder.layers)
 
     @staticmethod
     def check(config: Any) -> None:
@@ -95,3 +99,19 @@ class Idefics(OneTile, Writes):
         begun = (torch.tensor(positions)[:, None] >= marks).sum(1)
         seen = torch.nn.functional.one_hot((begun - 1).clamp(min=0), len(marks))
         return {"image_encoder_embeddings": keys, "image_attention_mask": seen[None].to(keys.device)}
+
+
+class EfficientNetIdefics(Idefics):
+    """Adapter of ``EfficientNetIdeficsForVisionText2Text``, whose encoder is convolutional and has no CLS token."""
+
+    leading_tokens = 0
+
+    @staticmethod
+    def model_class() -> Any:
+        from vlm_demo.models.efficientnet_bridges import EfficientNetIdeficsForVisionText2Text
+
+        return EfficientNetIdeficsForVisionText2Text
+
+    @staticmethod
+    def _encoder_layers(vision_model: Any) -> list[torch.nn.Module]:
+        return [block for stage in vision_model.stages for block in stage]

@@ -1,0 +1,332 @@
+"""Training of the Q-Former and of gated cross-attention: what is exported does, put together, what was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from transformers import AutoModelForImageTextToText, AutoTokenizer, LlamaForCausalLM
+
+from tests.models import composed
+from vlm_demo.models import embedded, smollm2, user_cache
+from vlm_demo.models.builders import towers
+from vlm_demo.models.efficientnet_bridges import EfficientNetBlip2ForImageTextRetrieval
+from vlm_demo.models.efficientnet_lite import EfficientNetLiteModel
+from vlm_demo.training import bridges, cross_attention, finetune, qformer_training
+from vlm_demo.training.branches import BranchPacker, Conversation
+from vlm_demo.training.cached_features import cached, captioned
+from vlm_demo.training.mixture import Mixture, Sample
+from vlm_demo.training.qformer_bridge import (
+    compare,
+    contrastive_loss,
+    hard_negatives,
+    padded,
+    retrieval_figures,
+    similarities,
+)
+
+SIDE, COLOURS = 96, ("red", "green", "blue", "white")
+SIZES = {"queries": 4, "width": 64, "layers": 2, "inner": 48}
+ASKED = Conversation((("What is it?", "a red circle"),), ("caption",))
+ALSO = Conversation((("Is it blue?", "no"),), ("yes-no",))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+    place = tmp_path_factory.mktemp("parts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(user_cache, "folder", lambda: place / "cache" / "vlm_demo")
+        yield composed.install(place / "site", patch)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty captioned pictures of one colour each, as folders of photographs are laid out."""
+    root = tmp_path_factory.mktemp("photos")
+    folder = root / "flickr8k"
+    (folder / "img").mkdir(parents=True)
+    lines = []
+    for i in range(40):
+        colour, name = COLOURS[i % 4], f"img/{i:05}.png"
+        Image.new("RGB", (60 + i, 50), colour).save(folder / name)
+        caption = f"a {colour} picture of a {colour} circle"
+        lines.append({"image": name, "captions": [caption, f"The picture is {colour}."]})
+    (folder / "annotations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return root
+
+
+def frozen_parts(files: dict[str, Path]) -> tuple[EfficientNetLiteModel, LlamaForCausalLM, Any]:
+    read = towers.efficientnet_lite2(files[composed.TOWER], SIDE)
+    tower = EfficientNetLiteModel(read.config)
+    tower.load_state_dict(read.weights)
+    language = smollm2.read(files[composed.LANGUAGE])
+    llm = LlamaForCausalLM(language.config)
+    llm.load_state_dict(dict(language.weights), strict=False)
+    llm.tie_weights()
+    return tower, llm, language.tokenizer
+
+
+@dataclass
+class Family:
+    """A trainer of one family at tiny sizes."""
+
+    name: str
+    module: Any
+    trainer: type[finetune.Trainer]
+    image_tokens: int
+    sizes: dict[str, int]
+
+    def compose(self, files: dict[str, Path]) -> Any:
+        torch.manual_seed(0)
+        parts = self.module.compose(*frozen_parts(files), **self.sizes)
+        with torch.no_grad():  # so that the picture says something
+            parts.projector.standardize(parts.features([pixels(i) for i in range(4)]).flatten(0, 1))
+            for name, value in parts.trained().items():
+                if "alpha" in name:
+                    value.fill_(1.0)
+        return parts
+
+    def packer(self, parts: Any) -> BranchPacker:
+        return BranchPacker(parts.tokenizer, self.image_tokens)
+
+
+FAMILIES = {
+    "blip2": Family("blip2", qformer_training, qformer_training.QFormerTrainer, 4, SIZES),
+    "idefics": Family(
+        "idefics", cross_attention, cross_attention.CrossAttentionTrainer, 1, {"crossings": 1, "inner": 40}
+    ),
+}
+
+
+@pytest.fixture(params=list(FAMILIES))
+def family(request: pytest.FixtureRequest) -> Family:
+    return FAMILIES[request.param]
+
+
+def pixels(seed: int) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+    return np.asarray(Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.NEAREST))
+
+
+def trainer_of(family: Family, parts: Any, folder: Path, comparing: Any = None) -> finetune.Trainer:
+    nothing: Any = None
+    more = (comparing,) if family.name == "blip2" else ()
+    return family.trainer(parts, nothing, nothing, folder, *more)
+
+
+@torch.no_grad()
+def test_put_together_it_predicts_what_it_predicted_in_training(
+    files: dict[str, Path], family: Family, tmp_path: Path
+) -> None:
+    """Two conversations side by side in training; each alone, with transformers' own forward, from what was
+    exported."""
+    parts = family.compose(files)
+    trainer = trainer_of(family, parts, tmp_path / "run")
+    trainer.save()
+    family.module.export(tmp_path / "run" / "checkpoint.pt", tmp_path / "small", SIDE)
+    folder = embedded.assembled(tmp_path / "small", lambda _fraction, _text: None)
+    plain = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
+    # Exported numbers are bf16: training starts from them again.
+    again = family.module.compose(*frozen_parts(files), init=tmp_path / "small" / "trained.safetensors", **family.sizes)
+    bridges.frozen(again.tower.bfloat16(), torch.float32), bridges.frozen(again.llm.bfloat16(), torch.float32)
+    packer = family.packer(parts)
+    both = packer([ASKED, ALSO], 200)
+    logits, batch = trainer_of(family, again, tmp_path / "again").logits([Sample(pixels(1), both, "x")])
+    for number, conversation in enumerate((ASKED, ALSO)):
+        alone = packer([conversation], 200)
+        ids = torch.from_numpy(alone.ids)[None]
+        values = torch.tensor(pixels(1)).permute(2, 0, 1)[None] / 127.5 - 1
+        given = {"input_ids": ids, "pixel_values": values}
+        if family.name == "idefics":
+            given |= {"pixel_values": values[:, None], "image_attention_mask": torch.ones(*ids.shape, 1)}
+        told = plain(**given).logits[0, :-1][torch.from_numpy(alone.weights)[1:] > 0]
+        mine = logits[batch["turn"] == number]
+        torch.testing.assert_close(mine, told, atol=0.05, rtol=0.05)
+    assert logits.std() > 0.1
+
+
+def test_the_bridge_alone_is_trained_and_learns(files: dict[str, Path], family: Family, tmp_path: Path) -> None:
+    parts = family.compose(files)
+    before = {name: value.detach().clone() for name, value in parts.llm.named_parameters() if "gated" not in name}
+    trainer: Any = trainer_of(family, parts, tmp_path)
+    packer = family.packer(parts)
+    answers = ("a red circle", "two blue squares")
+    samples = [
+        Sample(pixels(i), packer([Conversation((("What is it?", answers[i]),), ("caption",))], 200), "x")
+        for i in range(2)
+    ]
+    steps = 100 if family.name == "blip2" else 30  # its queries have first to learn to look
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = 3e-3 * group["scale"]
+    losses: dict[str, list[float]] = {"all": [], "caption": []}
+    for _ in range(steps):
+        finetune.Trainer._step(trainer, samples, losses)
+    assert losses["all"][-1] < 0.5 * losses["all"][0]
+    for name, value in parts.llm.named_parameters():
+        if name in before:
+            assert torch.equal(value, before[name]), name
+    # Another picture, another answer: it is the picture that tells them apart.
+    hit, wrong = (trainer.logits([Sample(pixels(at), samples[1].packed, "x")])[0].log_softmax(1) for at in (1, 0))
+    batch = trainer.logits(samples[1:])[1]
+    assert hit.gather(1, batch["targets"][:, None]).mean() > wrong.gather(1, batch["targets"][:, None]).mean() + 0.1
+    trainer.save()
+    other: Any = trainer_of(family, family.compose(files), tmp_path)
+    assert finetune.Trainer.resume(other) and other.step == steps
+    for name, value in other.parts.trained().items():
+        assert torch.equal(value, parts.trained()[name]), name
+
+
+def test_a_step_in_bf16(
+    files: dict[str, Path], family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is frozen is in bf16 where the processor is fast at it; what is trained stays in float32."""
+    monkeypatch.setattr(family.module, "fast_dtype", lambda: torch.bfloat16)
+    parts = family.compose(files)
+    assert parts.llm.lm_head.weight.dtype == torch.bfloat16
+    assert {value.dtype for value in parts.trained().values()} == {torch.float32}
+    exact = [value for name, value in parts.llm.named_buffers() if name.endswith("inv_freq")]
+    assert exact and all(value.dtype == torch.float32 for value in exact)
+    trainer: Any = trainer_of(family, parts, tmp_path)
+    sample = Sample(pixels(1), family.packer(parts)([ASKED, ALSO], 200), "x")
+    before = {name: value.detach().clone() for name, value in parts.trained().items()}
+    losses: dict[str, list[float]] = {"all": [], "caption": [], "yes": []}
+    finetune.Trainer._step(trainer, [sample, sample], losses)
+    moved = [name for name, value in parts.trained().items() if not torch.equal(value, before[name])]
+    assert np.isfinite(losses["all"][0]) and len(moved) > len(before) / 3
+    if family.name == "blip2":
+        with torch.autocast("cpu", torch.bfloat16):
+            ids, mask = padded(["a red circle", "no"], parts.tokenizer, 64)
+            features = parts.features([pixels(0), pixels(1)])
+            found = compare(parts.projector, features, ids, mask, 2, torch.Generator().manual_seed(0))
+        (found["itc"] + found["itm"]).backward()
+
+
+def test_trained_weights_stay_small() -> None:
+    """At the sizes that ship: 25 MB of BLIP-2, 30 MB of Idefics, in bf16."""
+    from transformers import LlamaConfig
+
+    from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig
+
+    language = LlamaConfig(
+        vocab_size=512, hidden_size=576, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
+        num_key_value_heads=3, head_dim=64, pad_token_id=0,
+    )  # fmt: skip
+
+    class Tokens:
+        pad_token_id = 0
+
+        def convert_tokens_to_ids(self, _token: str) -> int:
+            return 4
+
+    for family, most in ((FAMILIES["blip2"], 25e6), (FAMILIES["idefics"], 30e6)):
+        with torch.device("meta"):
+            tower, llm = EfficientNetLiteModel(EfficientNetLiteConfig()), LlamaForCausalLM(language)
+            parts = family.module.compose(tower, llm, Tokens())
+        size = 2 * sum(value.numel() for value in parts.trained().values())
+        assert 0.9 * most < size < most, (family.name, size)
+
+
+class TestComparing:
+    def test_itc_wants_the_own_text_nearest_and_one_query_is_enough(self) -> None:
+        pictures = torch.eye(3)[[0, 1, 2, 2, 0, 1]].view(3, 2, 3)  # queries of picture 0: axes 0 and 1, and so on
+        assert similarities(pictures, torch.eye(3)).tolist() == [[1, 1, 0], [0, 0, 1], [1, 1, 0]]
+        right, wrong = torch.eye(3), torch.eye(3).roll(1, 0)
+        assert contrastive_loss(right, torch.tensor(10.0)) < 1 < contrastive_loss(wrong, torch.tensor(10.0))
+
+    def test_a_hard_negative_is_never_the_own_one_and_mostly_the_nearest(self) -> None:
+        scores = torch.tensor([[9.0, 8.0, 0.0], [0.0, 9.0, 8.0], [8.0, 0.0, 9.0]])
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.stack([hard_negatives(scores, generator) for _ in range(50)])
+        assert not (drawn == torch.arange(3)).any()
+        assert (drawn == torch.tensor([1, 2, 0])).float().mean() > 0.9
+
+    def test_padding_changes_no_text(self, files: dict[str, Path]) -> None:
+        parts = FAMILIES["blip2"].compose(files)
+        ids, mask = padded(["a red circle", "two blue squares, and a red circle"], parts.tokenizer, 64)
+        assert ids[0, 0] == 1 and ids[0, mask[0].sum() - 1] == 2 and mask[1].all()
+        with torch.no_grad():
+            both = parts.projector.texts(ids, mask)
+            length = int(mask[0].sum())
+            alone = parts.projector.texts(ids[:1, :length], mask[:1, :length])
+        torch.testing.assert_close(both[:1], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_one_call_trains_all_stages(
+    files: dict[str, Path], photos: Path, family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In their order, with held-out figures on the way; resumed, it goes on with the language model's loss alone."""
+    monkeypatch.setattr(qformer_training, "REHEARSED", 1)
+    parts = family.compose(files)
+    data, held = (Mixture([photos], family.packer(parts), SIDE, held, {"flickr8k": 1.0}) for held in (False, True))
+    shares = {"compare_minutes": 0.01} if family.name == "blip2" else {"align_pictures": 30}
+    told: list[str] = []
+    folder, options = tmp_path / "run", {"align_epochs": 1, "compiled": False, "log": told.append}
+    family.module.run(parts, data, held, folder, 0.01, **shares, **options)
+    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert any("held_out" in line for line in log) and any("alignment" in line.get("text", "") for line in log)
+    assert any("text R@1" in line.get("retrieval", {}) for line in log) == (family.name == "blip2")
+    assert len(told) == {"blip2": 4, "idefics": 2}[family.name]
+    told.clear()
+    family.module.run(parts, data, held, folder, 0.01, resume=True, **shares, **options)
+    assert [line for line in told if "lign" in line] == []
+    size = family.module.export(folder / "checkpoint.pt", tmp_path / "small", SIDE)
+    assert size > 2 * sum(value.numel() for value in parts.trained().values())
+
+
+@torch.no_grad()
+def test_cached_features_are_the_towers_and_are_computed_once(
+    files: dict[str, Path], photos: Path, tmp_path: Path
+) -> None:
+    parts = FAMILIES["blip2"].compose(files)
+    mixture = Mixture([photos], FAMILIES["blip2"].packer(parts), SIDE, False, {"flickr8k": 1.0})
+    known = captioned(mixture, 6)
+    assert len(known) == 6 and all(own.captions for own in known)
+    asked: list[int] = []
+
+    def seeing(some: list[np.ndarray]) -> torch.Tensor:
+        asked.append(len(some))
+        return parts.features(some)
+
+    first = cached(tmp_path / "seen.bf16", known, SIDE, seeing).clone()
+    assert first.shape == (6, 9, composed.SEEN) and sum(asked) == 7
+    torch.testing.assert_close(cached(tmp_path / "seen.bf16", known, SIDE, seeing), first)
+    assert sum(asked) == 8
+    other = cached(tmp_path / "seen.bf16", known[::-1], SIDE, seeing)
+    torch.testing.assert_close(other, first.flip(0), atol=0.02, rtol=0.02)
+
+
+def test_what_is_exported_compares_as_it_did_in_training(files: dict[str, Path], tmp_path: Path) -> None:
+    family = FAMILIES["blip2"]
+    parts = family.compose(files)
+    bridge = parts.projector
+    trainer_of(family, parts, tmp_path / "run").save()
+    family.module.export(tmp_path / "run" / "checkpoint.pt", tmp_path / "small", SIDE)
+    shipped = load_file(tmp_path / "small" / "trained.safetensors")
+    assert shipped.keys() == parts.trained().keys() and {t.dtype for t in shipped.values()} == {torch.bfloat16}
+    folder = embedded.assembled(tmp_path / "small", lambda _fraction, _text: None)
+    plain = EfficientNetBlip2ForImageTextRetrieval.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    ids, mask = padded(["a red circle", "two blue squares"], tokenizer, 64)
+    values = torch.from_numpy(np.stack([pixels(1), pixels(2)])).permute(0, 3, 1, 2) / 127.5 - 1
+    places = torch.full((2, family.image_tokens), 4)
+    given = {
+        "pixel_values": values,
+        "input_ids": torch.cat([places, ids], 1),
+        "attention_mask": torch.cat([torch.ones_like(places), mask], 1),
+    }
+    with torch.no_grad():
+        keys = bridge.feature_head(parts.features([pixels(1), pixels(2)]))
+        mine = similarities(bridge.pictures(keys), bridge.texts(ids, mask))
+        torch.testing.assert_close(mine, plain(**given).logits_per_image, atol=0.02, rtol=0.02)
+        match = plain(**given, use_image_text_matching_head=True).logits_per_image
+        torch.testing.assert_close(bridge.judged(keys, ids, mask), match, atol=0.02, rtol=0.02)
+        figures = retrieval_figures(bridge, parts.features([pixels(1), pixels(2)]), ids, mask, 2)
+    assert figures.keys() == {"text R@1", "picture R@1", "ITM"} and all(0 <= v <= 1 for v in figures.values())

@@ -1,0 +1,183 @@
+"""Cross-attention training: gated layers in a frozen language model learn to look at a frozen vision tower's features.
+
+Flamingo (Alayrac et al. 2022, https://arxiv.org/abs/2204.14198) as transformers' Idefics has it. First the feature head
+is aligned with words (``alignment``), then head and gated layers are trained with the language model's loss on
+conversations. The picture is not among the words: the text holds one mark for it.
+
+``compose`` and ``run`` train, ``export`` writes what ships.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import sdpa_mask
+
+from vlm_demo.models import smollm2
+from vlm_demo.models.builders import idefics
+from vlm_demo.models.efficientnet_bridges import EfficientNetIdeficsForVisionText2Text, FeatureHead
+from vlm_demo.training import bridges
+from vlm_demo.training.branches import collate
+from vlm_demo.training.finetune import Parts, Trainer, compile_layers, fast_dtype, load_trained
+from vlm_demo.training.mixture import Mixture, Sample
+
+FAMILY = "idefics"
+CROSSINGS, INNER = 6, 512  # 14.4 million weights with the feature head, 29 MB in bf16
+IMAGE_TOKENS = 1  # in the text, for its packer
+FIRST_GATE = 0.1  # of tanh(alpha): small enough to change no word, and not 0, where nothing behind it would be trained
+GATES_RATE = 2.5  # times the learning rate of matrices
+ATTENTION = "written_out"
+
+
+def register_attention() -> None:
+    """Attention written out, of words and of patches: on a CPU its backward pass is faster than SDPA's at these
+    lengths."""
+
+    def attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **_unused):
+        query, key = query.to(value.dtype), key.to(value.dtype)  # their norms leave them in float32
+        scores = (query @ key.transpose(2, 3)).float() * scaling
+        if attention_mask.dtype == torch.bool:
+            scores = scores.masked_fill(~attention_mask, -1e30)
+        else:
+            scores = scores + attention_mask
+        return (scores.softmax(-1).to(value.dtype) @ value).transpose(1, 2).contiguous(), None
+
+    AttentionInterface.register(ATTENTION, attend)
+    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
+
+
+class AlignedHead(nn.Module):
+    """The feature head with one more layer, which alignment alone uses: cross-attention needs features that tell words
+    apart, not ones that lie where words are."""
+
+    def __init__(self, head: FeatureHead, width: int) -> None:
+        super().__init__()
+        self.head, self.linear_2 = head, nn.Linear(width, width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear_2(self.head(features))
+
+    def standardize(self, features: Tensor) -> None:
+        self.head.standardize(features)
+
+
+class CrossAttentionParts(Parts):
+    """What is put together for training. ``llm`` is the Idefics, without its vision module; ``projector`` is an
+    ``AlignedHead``."""
+
+    projector: Any
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        head = self.projector.head.named_parameters()
+        gated = self.llm.model.gated_cross_attn_layers.named_parameters()
+        named = {f"model.vision_model.feature_head.{name}": value for name, value in head}
+        return named | {f"model.gated_cross_attn_layers.{name}": value for name, value in gated}
+
+
+def compose(
+    tower: nn.Module,
+    llm: Any,
+    tokenizer: Any,
+    init: Path | None = None,
+    crossings: int = CROSSINGS,
+    inner: int = INNER,
+) -> CrossAttentionParts:
+    """Freeze tower and language model, and put new gated cross-attention layers into the latter.
+
+    Args:
+        tower: ``EfficientNetLiteModel``; its config's ``image_size`` is that of the mixture.
+        llm: ``LlamaForCausalLM``; its weights are copied.
+        init: a ``trained.safetensors`` to begin with.
+        crossings: how many of these layers, evenly spread.
+        inner: width of their feed-forward halves.
+    """
+    dtype = fast_dtype()
+    register_attention()
+    language = smollm2.LanguageModel(llm.config, llm.state_dict(), tokenizer)
+    config = idefics.config_of(language, tower.config.image_size, crossings, inner)
+    model = EfficientNetIdeficsForVisionText2Text(config)
+    model.model.vision_model = None  # features are given to it
+    strange = model.load_state_dict(idefics.repeated(language), strict=False).unexpected_keys
+    if strange:
+        raise ValueError(f"Idefics has no {', '.join(strange)}")
+    model = bridges.frozen(model, dtype)
+    model.set_attn_implementation(ATTENTION)
+    gated = model.model.gated_cross_attn_layers.float().requires_grad_(True)
+    with torch.no_grad():
+        for layer in gated:
+            layer.alpha_cross_attn.fill_(FIRST_GATE)
+            layer.alpha_dense.fill_(FIRST_GATE)
+    vision = config.vision_config
+    head = AlignedHead(FeatureHead(vision.channels, vision.hidden_size, vision.positions), config.hidden_size)
+    tower = bridges.frozen(tower, dtype).to(memory_format=torch.channels_last)
+    parts = CrossAttentionParts(tower, model, tokenizer, head, {})
+    if init is not None:
+        load_trained(parts, load_file(init))
+    return parts
+
+
+class CrossAttentionTrainer(Trainer):
+    """A run in a folder, as ``Trainer`` has it."""
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return bridges.groups(self.parts.trained().values(), GATES_RATE)
+
+    def logits(self, samples: Sequence[Sample]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The logits [n, vocabulary] of every predicted token of a batch, and the batch; all tokens see the picture."""
+        batch = collate([sample.packed for sample in samples], self.pad)
+        features, model = self.parts.features([sample.pixels for sample in samples]), self.parts.llm
+        dtype = model.lm_head.weight.dtype
+        with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+            hidden = model.model(
+                input_ids=batch["ids"],
+                attention_mask=batch["mask"],
+                position_ids=batch["positions"],
+                image_encoder_embeddings=self.parts.projector.head(features)[:, None],  # [B, pictures, N, d]
+                image_attention_mask=torch.ones(*batch["ids"].shape, 1, dtype=torch.long),
+                use_cache=False,
+            ).last_hidden_state
+            row, place = batch["at"].T
+            return model.lm_head(hidden[row, place]).float(), batch
+
+
+def run(
+    parts: CrossAttentionParts,
+    data: Mixture,
+    held: Mixture,
+    folder: Path,
+    minutes: float,
+    align_pictures: int = 9000,
+    align_epochs: int = 2,
+    resume: bool = False,
+    aligned: bool = False,
+    compiled: bool = False,
+    log: Callable[[str], None] = print,
+) -> None:
+    """Alignment and training; with ``resume``, or from weights that are ``aligned``, training alone.
+
+    Args:
+        parts: see ``compose``.
+        data, held: mixtures whose packer writes one image token.
+        folder: gets ``checkpoint.pt`` and ``log.jsonl``.
+        minutes: of the language model's loss.
+        compiled: whether to compile the language model's own layers.
+    """
+    trainer = CrossAttentionTrainer(parts, data, held, folder)
+    if not (resume and trainer.resume()) and not aligned:
+        log(f"Aligning the features with words of {align_pictures} pictures")
+        trainer.align(align_pictures, align_epochs)
+    if compiled:
+        compile_layers(parts)
+    log(f"The language model's loss, for {minutes} minutes")
+    trainer.train(minutes, 2)
+
+
+def export(checkpoint: Path, folder: Path, image_size: int) -> int:
+    """See ``bridges.export``."""
+    return bridges.export(checkpoint, folder, FAMILY, image_size)

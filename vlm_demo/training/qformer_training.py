@@ -1,0 +1,305 @@
+"""Q-Former training: a BLIP-2 bridge between a frozen vision tower and a frozen language model, in three stages.
+
+1. ITC and ITM on captioned photographs, from cached features: the queries learn to gather what a caption says.
+2. Alignment: the projected queries are brought near the embeddings of the words that people used of each picture.
+3. The language model's loss on conversations. Every few steps repeat stage 1, so that one Q-Former serves both.
+
+``compose`` and ``run`` train, ``export`` writes what ships. Nothing of the language model changes.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.models.efficientnet_bridges_config import (
+    EfficientNetBlip2Config,
+    ProjectedEfficientNetConfig,
+    QFormerConfig,
+)
+from vlm_demo.training import bridges
+from vlm_demo.training.alignment import Vocabulary, align, words_of
+from vlm_demo.training.branches import IMAGE_TOKEN, BranchPacker
+from vlm_demo.training.cached_features import Captioned, cached, captioned
+from vlm_demo.training.finetune import (
+    ATTENTION,
+    COOL_DOWN,
+    Parts,
+    Trainer,
+    compile_layers,
+    fast_dtype,
+    load_trained,
+    register_attention,
+)
+from vlm_demo.training.mixture import Mixture, Sample
+from vlm_demo.training.qformer_bridge import QFormerBridge, compare, padded, retrieval_figures
+
+FAMILY = "blip2"
+QUERIES, WIDTH, LAYERS, INNER = 32, 384, 6, 576  # 12 million weights, 24 MB in bf16
+HEAD_WIDTH, CROSS_EVERY, COMPARED, LONGEST_TEXT = 64, 2, 256, 64
+BATCH, JUDGED = 64, 24  # pictures that ITC compares; of these, those that ITM judges
+REHEARSED = 4  # each so many-th step of the last stage repeats the first
+RATE, WARM_UP = 5e-4, 100  # of the first stage
+HELD, ALIGNED = 300, 6000  # pictures
+SAVE_EVERY = 4.0  # minutes
+PROGRESS = "stages.json"
+
+
+class QFormerParts(Parts):
+    """What is put together for training; ``projector`` is the bridge, and there is no LoRA."""
+
+    projector: Any
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        return self.projector.trained()
+
+
+def compose(
+    tower: nn.Module,
+    llm: Any,
+    tokenizer: Any,
+    init: Path | None = None,
+    queries: int = QUERIES,
+    width: int = WIDTH,
+    layers: int = LAYERS,
+    inner: int = INNER,
+) -> QFormerParts:
+    """Freeze tower and language model and put a new Q-Former between them.
+
+    Args:
+        tower: ``EfficientNetLiteModel``; its config's ``image_size`` is that of the mixture.
+        llm: ``LlamaForCausalLM``.
+        init: a ``trained.safetensors`` to begin with.
+        queries, width, layers, inner: sizes of the Q-Former; heads are 64 wide.
+    """
+    dtype = fast_dtype()
+    tower = bridges.frozen(tower, dtype).to(memory_format=torch.channels_last)
+    llm = bridges.frozen(llm, dtype)
+    register_attention()
+    llm.set_attn_implementation(ATTENTION)
+    config = EfficientNetBlip2Config(
+        text_config=copy.deepcopy(llm.config),  # or else its choice of attention would be unset here
+        vision_config=ProjectedEfficientNetConfig(image_size=tower.config.image_size, projected_size=width),
+        qformer_config=QFormerConfig(
+            vocab_size=llm.config.vocab_size,
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=width // HEAD_WIDTH,
+            intermediate_size=inner,
+            max_position_embeddings=LONGEST_TEXT,
+            pad_token_id=tokenizer.pad_token_id,
+            cross_attention_frequency=CROSS_EVERY,
+        ),
+        num_query_tokens=queries,
+        image_text_hidden_size=min(COMPARED, width),
+        image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
+    )
+    parts = QFormerParts(tower, llm, tokenizer, QFormerBridge(config, llm.get_input_embeddings().weight), {})
+    if init is not None:
+        load_trained(parts, load_file(init))
+        parts.projector.standardized = True
+    return parts
+
+
+class Comparison:
+    """ITC and ITM on cached features; draws from a seed and a batch's number alone.
+
+    Args:
+        features, held_features: [pictures, positions, channels].
+        pictures, held: their captions.
+    """
+
+    def __init__(
+        self,
+        parts: QFormerParts,
+        features: Tensor,
+        pictures: Sequence[Captioned],
+        held_features: Tensor,
+        held: Sequence[Captioned],
+        seed: int = 0,
+        batch: int = BATCH,
+    ) -> None:
+        self.bridge, self.tokenizer, self.seed = parts.projector, parts.tokenizer, seed
+        self.features, self.pictures, self.held_features = features, pictures, held_features
+        self.batch = min(batch, len(pictures))
+        self.held = padded([own.captions[0] for own in held], self.tokenizer, self.bridge.longest)
+        self.fast = fast_dtype() == torch.bfloat16
+
+    def losses(self, number: int) -> dict[str, Tensor]:
+        """See ``compare``, of the batch of this number."""
+        rng = np.random.default_rng([self.seed, number, 2])
+        rows = rng.permutation(len(self.pictures))[: self.batch]
+        said = [self.pictures[row].captions for row in rows]
+        ids, mask = padded([some[int(rng.integers(len(some)))] for some in said], self.tokenizer, self.bridge.longest)
+        generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
+            return compare(self.bridge, self.features[torch.from_numpy(rows)], ids, mask, JUDGED, generator)
+
+    def figures(self) -> dict[str, float]:
+        """See ``retrieval_figures``, of the held-out pictures, a hundred at a time."""
+        ids, mask = self.held
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
+            return retrieval_figures(self.bridge, self.held_features, ids, mask, min(100, len(ids)))
+
+
+class QFormerTrainer(Trainer):
+    """A run in a folder, as ``Trainer`` has it, with the two stages before the language model's loss."""
+
+    def __init__(
+        self, parts: QFormerParts, data: Mixture, held: Mixture, folder: Path, comparing: Comparison, seed: int = 0
+    ) -> None:
+        super().__init__(parts, data, held, folder, seed)
+        self.comparing, self.bridge = comparing, parts.projector
+        self.compared, self.compared_minutes, self.aligned = 0, 0.0, False
+
+    def _groups(self) -> list[dict[str, Any]]:
+        return bridges.groups(self.parts.projector.parameters())
+
+    def represent(self, minutes: float, measure_every: float = 6.0) -> None:
+        """Stage 1, until it has had so many minutes, all resumptions together."""
+        self.bridge.standardize(self.comparing.features[:500].flatten(0, 1))
+        before, started, saved, measured = self.compared_minutes, time.perf_counter(), 0.0, 0.0
+        recent: dict[str, list[float]] = defaultdict(list)
+        while self.compared_minutes < minutes:
+            left = (1 - self.compared_minutes / minutes) / COOL_DOWN
+            rate = RATE * min(1.0, (self.compared + 1) / WARM_UP) * max(0.05, min(1.0, left))
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate * group["scale"]
+            for name, value in self._compare().items():
+                recent[name].append(value)
+            spent = (time.perf_counter() - started) / 60
+            self.compared_minutes = before + spent
+            if self.compared % 20 == 0:
+                means = {name: round(float(np.mean(values)), 3) for name, values in recent.items()}
+                had = round(self.compared_minutes, 1)
+                self.tell({"stage": 1, "step": self.compared, "minutes": had, "loss": means})
+                recent.clear()
+            if spent - saved > SAVE_EVERY:
+                saved = spent
+                self.save()
+            if spent - measured > measure_every:
+                measured = spent
+                self.measure_retrieval()
+        self.save()
+        self.measure_retrieval()
+
+    def _compare(self) -> dict[str, float]:
+        """One step of ITC and ITM."""
+        losses = self.comparing.losses(self.compared)
+        self.optimizer.zero_grad()
+        (losses["itc"] + losses["itm"]).backward()
+        nn.utils.clip_grad_norm_(list(self.parts.trained().values()), 1.0)
+        self.optimizer.step()
+        self.compared += 1
+        return {name: value.item() for name, value in losses.items()}
+
+    def align_queries(self, epochs: int, pictures: int = ALIGNED) -> None:
+        """Stage 2, on the first of the cached pictures."""
+        some = self.comparing.pictures[:pictures]
+        said = [words_of(own.item) for own in some]
+        encode = BranchPacker(self.parts.tokenizer, 0).encode
+        vocabulary = Vocabulary(said, self.parts.llm.get_input_embeddings().weight.detach(), encode)
+        targets = torch.stack([vocabulary.targets(words) for words in said])
+        self.tell({"stage": 2, "pictures": len(some), "words": len(vocabulary.words)})
+        rows = self.comparing.features[: len(some)]
+        align(self.bridge, rows, targets, vocabulary, epochs, lambda text: self.tell({"stage": 2, "text": text}))
+        self.aligned = True
+        self.save()
+
+    def _step(self, samples: list[Sample], recent: dict[str, list[float]]) -> None:
+        super()._step(samples, recent)
+        if self.step % REHEARSED == 0:
+            for name, value in self._compare().items():
+                recent[name].append(value)
+
+    def measure(self, pictures: int = 160) -> dict[str, float]:
+        """See ``Trainer.measure``; and how well pictures and texts still find one another."""
+        return super().measure(pictures) | self.measure_retrieval()
+
+    @torch.no_grad()
+    def measure_retrieval(self) -> dict[str, float]:
+        """Held-out R@1 and ITM with averaged weights; see ``retrieval_figures``."""
+        own = {name: value.detach().clone() for name, value in self.parts.trained().items()}
+        load_trained(self.parts, self.average)
+        figures = self.comparing.figures()
+        load_trained(self.parts, own)
+        self.tell({"retrieval": figures})
+        return figures
+
+    def save(self) -> None:
+        super().save()
+        told = {"compared": self.compared, "compared_minutes": self.compared_minutes, "aligned": self.aligned}
+        (self.folder / PROGRESS).write_text(json.dumps(told), encoding="utf-8")
+
+    def resume(self) -> bool:
+        if not super().resume():
+            return False
+        told = json.loads((self.folder / PROGRESS).read_text(encoding="utf-8"))
+        self.compared, self.compared_minutes = told["compared"], told["compared_minutes"]
+        self.aligned, self.bridge.standardized = told["aligned"], True
+        return True
+
+
+def run(
+    parts: QFormerParts,
+    data: Mixture,
+    held: Mixture,
+    folder: Path,
+    minutes: float,
+    compare_minutes: float = 30.0,
+    pictures: int = 12000,
+    align_epochs: int = 2,
+    resume: bool = False,
+    compiled: bool = True,
+    log: Callable[[str], None] = print,
+) -> None:
+    """All stages of one run; with ``resume`` those that are not done.
+
+    Args:
+        parts: see ``compose``.
+        data, held: mixtures whose packer writes as many image tokens as there are queries.
+        folder: gets ``checkpoint.pt``, ``log.jsonl`` and the cached features.
+        minutes: of the language model's loss.
+        compare_minutes: of ITC and ITM.
+        pictures: captioned photographs for these; their features take 285 KB each on the disk.
+        compiled: whether to compile the language model's layers, which takes half a minute and saves a quarter.
+    Raises:
+        VlmDemoError: there are no captioned photographs.
+    """
+    log(f"Features of up to {pictures} captioned photographs, once")
+    known, others = captioned(data, pictures), captioned(held, HELD)
+    if not known or not others:
+        raise VlmDemoError("There are no captioned photographs to train on, or none held out: name their folders.")
+    seen = cached(folder / "features.bf16", known, data.side, parts.features)
+    held_seen = cached(folder / "held_features.bf16", others, data.side, parts.features)
+    comparing = Comparison(parts, seen, known, held_seen, others)
+    trainer = QFormerTrainer(parts, data, held, folder, comparing)
+    if resume:
+        trainer.resume()
+    log(f"Stage 1: ITC and ITM, for {compare_minutes} minutes")
+    if trainer.compared_minutes < compare_minutes:
+        trainer.represent(compare_minutes)
+    if not trainer.aligned and align_epochs:
+        log(f"Stage 2: aligning the queries with words, {align_epochs} epochs")
+        trainer.align_queries(align_epochs)
+    if minutes > 0:
+        log(f"Stage 3: the language model's loss, for {minutes} minutes")
+        if compiled:
+            compile_layers(parts)
+        trainer.train(minutes, 2)
+
+
+def export(checkpoint: Path, folder: Path, image_size: int) -> int:
+    """See ``bridges.export``."""
+    return bridges.export(checkpoint, folder, FAMILY, image_size)
