@@ -20,6 +20,7 @@ from torch import Tensor
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 
 IMAGE_TOKEN = "<image>"
+CAPTION_WEIGHT = 2.0  # of a caption's tokens: one caption says more of a picture than its other answers together
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,8 @@ class BranchPacker:
             said = [*self.encode(answer), *self.end]
             ids += asked + said
             # Long answers weigh more, but not in proportion: a caption must not drown twelve words.
-            weights += [0.0] * len(asked) + [len(said) ** -0.5] * len(said)
+            weight = len(said) ** -0.5 * (CAPTION_WEIGHT if conversation.kinds[i] == "caption" else 1.0)
+            weights += [0.0] * len(asked) + [weight] * len(said)
             turn += [-1] * len(asked) + [first + i] * len(said)
         return ids, weights, turn
 

@@ -34,6 +34,7 @@ ATTENTION = "grouped"
 POOL = 48  # samples sorted by length before they are cut into batches
 TOKENS_A_BATCH = 2200
 RATE, WARM_UP, COOL_DOWN = 4e-4, 40, 0.3  # steps; the last share of a run's time in which the rate falls to a 20th
+PROJECTOR_SCALE = 2.5  # of its learning rate, over LoRA's
 AVERAGE = 0.995  # of the running mean of the weights, a step
 
 
@@ -188,7 +189,8 @@ class Trainer:
 
     def _groups(self) -> list[dict[str, Any]]:
         """The optimizer's parameter groups; ``scale`` in one multiplies its learning rate."""
-        return [{"params": list(self.parts.projector.parameters())}, {"params": self._lora_parameters()}]
+        projector = list(self.parts.projector.parameters())
+        return [{"params": projector, "scale": PROJECTOR_SCALE}, {"params": self._lora_parameters()}]
 
     def logits(self, samples: Sequence[Sample]) -> tuple[Tensor, dict[str, Tensor]]:
         """See ``logits_of``."""
@@ -349,7 +351,10 @@ class Trainer:
         state = torch.load(file, weights_only=True)
         load_trained(self.parts, state["trained"])
         self.average = state["average"]
+        scales = [group.get("scale", 1.0) for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, scale in zip(self.optimizer.param_groups, scales, strict=True):
+            group["scale"] = scale
         self.next_sample, self.step, self.seconds = state["next_sample"], state["step"], state["seconds"]
         return True
 
