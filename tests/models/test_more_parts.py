@@ -28,7 +28,7 @@ from vlm_demo import Pipeline, cli
 from vlm_demo.errors import BadQuestion, UnsupportedModel
 from vlm_demo.models import dinov2, embedded, loading, minilm, onnx_file, parts, user_cache
 from vlm_demo.models.builders import RECIPE, towers
-from vlm_demo.training.towers import Seeing
+from vlm_demo.models.pretrained import VisionTower
 
 VIT, TEXT = "dinov2-vit-s-focus", "all-minilm-l6-v2"
 TEXTS = ["a red star", "a blue circle and a green square, of a dog", "two"]
@@ -166,7 +166,7 @@ class TestLlavaVit:
 
     @torch.no_grad()
     def test_training_sees_what_the_finished_model_sees(self, llava_vit: Path, files, tmp_path: Path, noise) -> None:
-        seeing = Seeing(towers.read(VIT, files[VIT], 42)).eval()
+        seeing = VisionTower(towers.read(VIT, files[VIT], 42)).eval()
         folder = embedded.assembled(llava_vit, silent)
         made = AutoImageProcessor.from_pretrained(folder, backend="pil")(noise(60, 40), return_tensors="pt")
         tower = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).model.vision_tower

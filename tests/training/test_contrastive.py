@@ -18,10 +18,10 @@ from vlm_demo.models import embedded, minilm
 from vlm_demo.models.builders.clip import PLACES
 from vlm_demo.models.builders.towers import Tower
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
+from vlm_demo.models.pretrained import VisionTower
 from vlm_demo.training import contrastive
 from vlm_demo.training.contrastive import Heads, Pairs, Photo, fit, info_nce, kept, photos, recall, said
 from vlm_demo.training.photos_split import held_out
-from vlm_demo.training.towers import Seeing
 
 COLOURS = {"red": (220, 20, 20), "green": (20, 160, 20), "blue": (20, 20, 220), "star": (240, 220, 40)}
 
@@ -138,7 +138,7 @@ def test_a_run_is_read_once_trained_and_exported(tmp_path: Path, monkeypatch: py
     half = (0.5, 0.5, 0.5)
     small = Tower(config, EfficientNetLiteModel(config).state_dict(), half, half, 0)
     minilm_kit.write(tmp_path / "model.zip")
-    monkeypatch.setattr(contrastive, "seeing", lambda *_: Seeing(small).eval())
+    monkeypatch.setattr(contrastive, "vision_tower", lambda *_: VisionTower(small).eval())
     monkeypatch.setattr(contrastive.parts, "find", lambda *_: tmp_path / "model.zip")
     write(tmp_path / "photos", 60)
     options = {"epochs": 2, "batch": 16, "recipe": contrastive.RECIPE | {"image_size": 64}}
@@ -148,7 +148,7 @@ def test_a_run_is_read_once_trained_and_exported(tmp_path: Path, monkeypatch: py
     assert lines == [json.loads(line) for line in said] and [line.get("epoch") for line in lines] == [None, 1, 2]
     assert lines[0]["texts"] == 8 and lines[0]["pictures"] + lines[0]["held_out"] == 60
     assert all(math.isfinite(line["loss"]) for line in lines[1:])
-    monkeypatch.setattr(Seeing, "forward", lambda *_: pytest.fail("the pictures were read again"))
+    monkeypatch.setattr(VisionTower, "forward", lambda *_: pytest.fail("the pictures were read again"))
     contrastive.run([tmp_path / "photos"], tmp_path / "run", log=said.append, **options)
 
     contrastive.export(tmp_path / "run", tmp_path / "clip")
@@ -163,7 +163,7 @@ def test_tokens_and_texts_are_what_the_towers_say(tmp_path: Path) -> None:
     write(tmp_path, 4)
     chosen = [Photo(tmp_path / "flickr8k" / "img" / f"{i:05}.png", ("a red star and a dog", "two")) for i in range(2)]
     config = EfficientNetLiteConfig(image_size=96)
-    tower = Seeing(Tower(config, EfficientNetLiteModel(config).state_dict(), *[(0.5,) * 3] * 2, 0)).eval()
+    tower = VisionTower(Tower(config, EfficientNetLiteModel(config).state_dict(), *[(0.5,) * 3] * 2, 0)).eval()
     every, some = (contrastive.picture_rows(tower, chosen, 96, count, tmp_path / f"{count}.npy") for count in (None, 4))
     assert every.shape == (2, 9, composed.SEEN) and some.shape == (2, 4, composed.SEEN)
     for row, own in zip(every, some, strict=True):

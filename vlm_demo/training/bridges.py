@@ -20,7 +20,7 @@ PARTS = {"language_model": "smollm2-135m-instruct", "vision_tower": "efficientne
 
 def frozen(module: Any, dtype: torch.dtype) -> Any:
     """A module without gradients, in eval mode and in this dtype; its rotary frequencies stay in float32, as they are
-    in every loaded checkpoint."""
+    in every loaded checkpoint: rounded to bf16 they turn distant tokens by the wrong angle."""
     exact = {name: buffer.clone() for name, buffer in module.named_buffers() if name.endswith("inv_freq")}
     module = module.to(dtype).eval().requires_grad_(False)
     for name, buffer in exact.items():

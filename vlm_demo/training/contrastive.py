@@ -26,11 +26,11 @@ from transformers import BertModel
 
 from vlm_demo.models import minilm, parts
 from vlm_demo.models.efficientnet_lite import AttentionPool
+from vlm_demo.models.pretrained import VisionTower, vision_tower
 from vlm_demo.training.finetune import fast_dtype, standardize
 from vlm_demo.training.mixture import SHARES, Folder, load_pixels
 from vlm_demo.training.photo_turns import READABLE
 from vlm_demo.training.photos_split import PERCENT
-from vlm_demo.training.towers import Seeing, seeing
 
 RECIPE: dict[str, Any] = {
     "family": "clip",
@@ -163,7 +163,7 @@ def kept(file: Path, key: str, shape: tuple[int, ...], rows_of: Callable[[int, i
 
 
 @torch.no_grad()
-def picture_rows(tower: Seeing, chosen: Sequence[Photo], side: int, tokens: int | None, file: Path) -> np.ndarray:
+def picture_rows(tower: VisionTower, chosen: Sequence[Photo], side: int, tokens: int | None, file: Path) -> np.ndarray:
     """Tokens [pictures, tokens, channels] of each picture, by the frozen tower.
 
     Args:
@@ -218,7 +218,7 @@ class Pairs:
 
 
 def pairs(
-    tower: Seeing, text: minilm.TextTower, chosen: Sequence[Photo], side: int, tokens: int | None, place: Path
+    tower: VisionTower, text: minilm.TextTower, chosen: Sequence[Photo], side: int, tokens: int | None, place: Path
 ) -> Pairs:
     """Read all of them, or what was not yet read into files that begin with ``place``."""
     index: dict[str, int] = {}
@@ -341,7 +341,7 @@ def run(
 
     folder.mkdir(parents=True, exist_ok=True)
     side = recipe["image_size"]
-    tower = seeing(recipe["vision_tower"], side, lambda _fraction, text: log(text))
+    tower = vision_tower(recipe["vision_tower"], side, lambda _fraction, text: log(text))
     text = minilm.read(parts.find(recipe["language_model"], lambda _fraction, text: log(text)))
     began = time.perf_counter()
     chosen, apart = photos(roots, False, pictures, seed), photos(roots, True, held_pictures, seed)

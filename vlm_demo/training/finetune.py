@@ -27,6 +27,7 @@ from transformers.models.llama.modeling_llama import LlamaForCausalLM
 from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training.alignment import Vocabulary, align, words_of
 from vlm_demo.training.branches import BranchPacker, collate
+from vlm_demo.training.bridges import frozen
 from vlm_demo.training.lora import ALPHA, LoraLinear, add_lora
 from vlm_demo.training.mixture import Mixture, Sample, load_pixels
 
@@ -133,13 +134,12 @@ def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path 
 
     Args:
         tower: pixels float32 [B, 3, side, side] over −1..1 → ``last_hidden_state`` [B, patches, channels]; has
-            ``config.hidden_size`` channels. See ``towers.Seeing``.
+            ``config.hidden_size`` channels. See
+            ``pretrained.VisionTower``.
     """
     dtype = fast_dtype()
-    tower = tower.to(dtype).eval().to(memory_format=torch.channels_last).requires_grad_(False)
-    rotary = llm.model.rotary_emb.inv_freq.float().clone()
-    llm = llm.to(dtype).eval().requires_grad_(False)
-    llm.model.rotary_emb.inv_freq = rotary  # rounded to bf16 it turns distant tokens by the wrong angle
+    tower = frozen(tower, dtype).to(memory_format=torch.channels_last)
+    llm = frozen(llm, dtype)
     register_attention()
     llm.set_attn_implementation(ATTENTION)
     projector = Projector(tower.config.hidden_size, llm.config.hidden_size)

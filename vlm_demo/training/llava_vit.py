@@ -14,10 +14,10 @@ from typing import Any
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from vlm_demo.models import parts, smollm2
+from vlm_demo.models.pretrained import vision_tower
 from vlm_demo.training import finetune
 from vlm_demo.training.branches import BranchPacker
 from vlm_demo.training.mixture import Mixture
-from vlm_demo.training.towers import seeing
 
 RECIPE: dict[str, Any] = {
     "family": "llava",
@@ -55,7 +55,7 @@ def run(
         log(text)
 
     side = recipe["image_size"]
-    tower = seeing(recipe["vision_tower"], side, tell)
+    tower = vision_tower(recipe["vision_tower"], side, tell)
     language = smollm2.read(parts.find(recipe["language_model"], tell))
     llm = LlamaForCausalLM(language.config)
     llm.load_state_dict(language.weights, strict=not language.config.tie_word_embeddings)
