@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.nn.functional import cross_entropy, normalize
 from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
 from tests.models import composed, minilm_kit
+from tests.training.tiny_parts import write_photographs
+from vlm_demo.errors import VlmDemoError
 from vlm_demo.models import embedded, minilm
 from vlm_demo.models.builders.clip import PLACES
 from vlm_demo.models.builders.towers import Tower
@@ -22,8 +24,7 @@ from vlm_demo.models.pretrained import VisionTower
 from vlm_demo.training import contrastive
 from vlm_demo.training.contrastive import Heads, Pairs, Photo, fit, info_nce, kept, photos, recall, said
 from vlm_demo.training.photos_split import held_out
-
-COLOURS = {"red": (220, 20, 20), "green": (20, 160, 20), "blue": (20, 20, 220), "star": (240, 220, 40)}
+from vlm_demo.training.recipes import RECIPES
 
 
 def unit(rows: int, width: int = 8, seed: int = 0) -> torch.Tensor:
@@ -64,12 +65,14 @@ class TestPhotos:
         assert said(item) == texts
 
     def test_held_out_photographs_are_never_trained_on(self, tmp_path: Path) -> None:
-        write(tmp_path, 60)
+        write_photographs(tmp_path, 60)
         chosen, apart = photos([tmp_path]), photos([tmp_path], held=True)
         assert len(chosen) + len(apart) == 60 and apart and len(photos([tmp_path], most=7)) == 7
         for some, expected in ((chosen, False), (apart, True)):
             assert all(held_out("flickr8k", f"img/{own.path.name}") == expected for own in some)
         assert photos([tmp_path]) == chosen and photos([tmp_path], seed=1) != chosen
+        with pytest.raises(VlmDemoError, match="no photographs with words"):
+            photos([tmp_path / "flickr8k"])
 
 
 class TestKept:
@@ -115,17 +118,6 @@ def test_pictures_learn_to_find_their_texts() -> None:
     assert abs(heads.logit_scale.item() + math.log(contrastive.TEMPERATURE)) > 0.05  # it is learned
 
 
-def write(root: Path, count: int) -> None:
-    """A folder of photographs, each of one colour."""
-    (root / "flickr8k" / "img").mkdir(parents=True)
-    lines = []
-    for i in range(count):
-        name = list(COLOURS)[i % len(COLOURS)]
-        Image.new("RGB", (80 + i % 3, 64), COLOURS[name]).save(root / "flickr8k" / "img" / f"{i:05}.png")
-        lines.append(json.dumps({"image": f"img/{i:05}.png", "captions": [f"a {name} circle", f"the {name}"]}))
-    (root / "flickr8k" / "annotations.jsonl").write_text("\n".join(lines))
-
-
 def test_a_run_is_read_once_trained_and_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = EfficientNetLiteConfig(
         stages=((1, 3, 1, 1, 8), (1, 3, 4, 2, 8), (1, 3, 2, 2, 8), (1, 3, 2, 2, 16)),
@@ -140,27 +132,26 @@ def test_a_run_is_read_once_trained_and_exported(tmp_path: Path, monkeypatch: py
     minilm_kit.write(tmp_path / "model.zip")
     monkeypatch.setattr(contrastive, "vision_tower", lambda *_: VisionTower(small).eval())
     monkeypatch.setattr(contrastive.parts, "find", lambda *_: tmp_path / "model.zip")
-    write(tmp_path / "photos", 60)
-    options = {"epochs": 2, "batch": 16, "recipe": contrastive.RECIPE | {"image_size": 64}}
-    said: list[str] = []
-    contrastive.run([tmp_path / "photos"], tmp_path / "run", log=said.append, **options)
+    write_photographs(tmp_path / "photos", 60)
+    roots, recipe, said = [tmp_path / "photos"], replace(RECIPES["clip"], image_size=64), []
+    given = photos(roots), photos(roots, held=True), tmp_path / "run", recipe, 2, 16
+    contrastive.run(*given, log=said.append)
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert lines == [json.loads(line) for line in said] and [line.get("epoch") for line in lines] == [None, 1, 2]
-    assert lines[0]["texts"] == 8 and lines[0]["pictures"] + lines[0]["held_out"] == 60
+    assert lines[0]["texts"] == 8 and lines[0]["pictures"] + lines[0]["pictures_held_out"] == 60
     assert all(math.isfinite(line["loss"]) for line in lines[1:])
     monkeypatch.setattr(VisionTower, "forward", lambda *_: pytest.fail("the pictures were read again"))
-    contrastive.run([tmp_path / "photos"], tmp_path / "run", log=said.append, **options)
+    contrastive.run(*given, log=said.append)
 
-    contrastive.export(tmp_path / "run", tmp_path / "clip")
-    recipe = embedded.builders.read_recipe(tmp_path / "clip" / "recipe.json")
-    assert (recipe.family, recipe.parts) == ("clip", ("all-minilm-l6-v2", "efficientnet-lite2"))
+    contrastive.export(tmp_path / "run", tmp_path / "clip", recipe)
+    assert embedded.builders.read_recipe(tmp_path / "clip" / "recipe.json") == recipe
     assert embedded.is_composed(tmp_path / "clip")
 
 
 def test_tokens_and_texts_are_what_the_towers_say(tmp_path: Path) -> None:
     """Also of those at random places, and in the order in which they were asked for."""
     minilm_kit.write(tmp_path / "model.zip")
-    write(tmp_path, 4)
+    write_photographs(tmp_path, 4)
     chosen = [Photo(tmp_path / "flickr8k" / "img" / f"{i:05}.png", ("a red star and a dog", "two")) for i in range(2)]
     config = EfficientNetLiteConfig(image_size=96)
     tower = VisionTower(Tower(config, EfficientNetLiteModel(config).state_dict(), *[(0.5,) * 3] * 2, 0)).eval()

@@ -19,30 +19,27 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, normalize
 from transformers import BertModel
 
+from vlm_demo.errors import VlmDemoError
 from vlm_demo.models import minilm, parts
+from vlm_demo.models.builders import Recipe
 from vlm_demo.models.efficientnet_lite import AttentionPool
 from vlm_demo.models.pretrained import VisionTower, vision_tower
+from vlm_demo.training import json_lines
+from vlm_demo.training.export import export as export_weights
 from vlm_demo.training.finetune import fast_dtype, standardize
 from vlm_demo.training.mixture import SHARES, Folder, load_pixels
 from vlm_demo.training.photo_turns import READABLE
 from vlm_demo.training.photos_split import PERCENT
+from vlm_demo.training.record import CHECKPOINT, LOG, Spent
 
-RECIPE: dict[str, Any] = {
-    "family": "clip",
-    "language_model": "all-minilm-l6-v2",
-    "vision_tower": "efficientnet-lite2",
-    "image_size": 288,
-}
 WITHOUT = frozenset({"chartqa", "daquar"})  # folders whose words do not say what a picture shows
 SIZE = 512  # channels of the pooling head
 KEPT, SEEN = 32, 24  # tokens of a picture: on disk, in a step
 BATCH, EPOCHS, RATE, DECAY = 512, 16, 1e-3, 0.05
-CHECKPOINT = "checkpoint.pt"
 DROPOUT = 0.1  # of the pooled vector, while it is trained
 CANDIDATES = 100  # pictures among which a text has to find its own
 TEMPERATURE = 0.07  # in the beginning
@@ -62,7 +59,9 @@ def photos(roots: Sequence[Path], held: bool = False, most: int | None = None, s
 
     Args:
         roots: folders of folders of annotated photographs, see ``mixture.Mixture``.
-        most: so many of them.
+        most: so many of them; None = all.
+    Raises:
+        VlmDemoError: there are none.
     """
     found = []
     for name in SHARES:
@@ -73,6 +72,8 @@ def photos(roots: Sequence[Path], held: bool = False, most: int | None = None, s
                 folder = Folder(root / name, held)
                 found += [Photo(folder.path / item["image"], texts) for item in folder.items if (texts := said(item))]
                 break
+    if not found:
+        raise VlmDemoError(f"There are no photographs with words in {', '.join(map(str, roots))}: name their folders.")
     order = np.random.default_rng(seed).permutation(len(found))
     return [found[i] for i in order[:most]]
 
@@ -267,6 +268,7 @@ def fit(
     Args:
         tell: called after each epoch with its loss, the held-out recall, the temperature and the seconds.
     """
+    batch = min(batch, len(data.of))
     rng, draw = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout's
     batch = min(batch, len(data.of))
@@ -305,20 +307,20 @@ def fit(
             losses.append(loss.item())
         figures = {name: round(value, 3) for name, value in recall(heads, held).items()}
         tell({"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 3), "held_out": figures,
+              "n": dict.fromkeys(figures, len(held.of)), "samples": len(losses) * batch, "steps": len(losses),
               "temperature": round(math.exp(-heads.logit_scale.item()), 4),
               "seconds": round(time.perf_counter() - began, 1)})  # fmt: skip
 
 
 def run(
-    roots: Sequence[Path],
+    chosen: Sequence[Photo],
+    apart: Sequence[Photo],
     folder: Path,
-    pictures: int | None = 40_000,
-    held_pictures: int = 1000,
+    recipe: Recipe,
     epochs: int = EPOCHS,
     batch: int = BATCH,
     seed: int = 0,
     log: Callable[[str], None] = print,
-    recipe: Mapping[str, Any] = RECIPE,
 ) -> None:
     """Read the photographs, unless ``folder`` holds what was read already, and train the heads: ``checkpoint.pt`` and
     ``log.jsonl``.
@@ -326,9 +328,8 @@ def run(
     Reading takes about 26 ms a picture and 5 ms a text on two cores that are free, and 113 KB of disk a picture.
 
     Args:
-        roots: folders of folders of annotated photographs; held-out ones are never trained on.
-        pictures: to be trained on, at most; None = all.
-        held_pictures: for the recall, at most.
+        chosen: photographs to be trained on.
+        apart: held out, for the recall.
         recipe: which parts.
     Raises:
         UnsupportedModel, ModelNotFound, VlmDemoError: see ``parts.find``.
@@ -336,18 +337,17 @@ def run(
 
     def tell(record: dict[str, Any]) -> None:
         log(json.dumps(record))
-        with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
+        with (folder / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     folder.mkdir(parents=True, exist_ok=True)
-    side = recipe["image_size"]
-    tower = vision_tower(recipe["vision_tower"], side, lambda _fraction, text: log(text))
-    text = minilm.read(parts.find(recipe["language_model"], lambda _fraction, text: log(text)))
+    side = recipe.image_size
+    tower = vision_tower(recipe.vision_tower, side, lambda _fraction, text: log(text))
+    text = minilm.read(parts.find(recipe.language_model, lambda _fraction, text: log(text)))
     began = time.perf_counter()
-    chosen, apart = photos(roots, False, pictures, seed), photos(roots, True, held_pictures, seed)
     data = pairs(tower, text, chosen, side, KEPT, folder / "trained")
     held = pairs(tower, text, apart, side, None, folder / "held")
-    tell({"pictures": len(chosen), "texts": len(data.texts), "held_out": len(apart),
+    tell({"pictures": len(chosen), "texts": len(data.texts), "pictures_held_out": len(apart),
           "seconds": round(time.perf_counter() - began, 1)})  # fmt: skip
     torch.manual_seed(seed)
     heads = Heads(tower.config.hidden_size, text.config.hidden_size)
@@ -355,10 +355,13 @@ def run(
     torch.save(heads.state_dict(), folder / CHECKPOINT)
 
 
-def export(folder: Path, target: Path, recipe: Mapping[str, Any] = RECIPE) -> None:
-    """A run's heads → ``trained.safetensors`` (bf16) and ``recipe.json`` in ``target`` (``assets/models/clip``), which
-    from then on is offered."""
-    held = torch.load(folder / CHECKPOINT, weights_only=True)
-    target.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.bfloat16().contiguous() for name, value in held.items()}, target / "trained.safetensors")
-    (target / "recipe.json").write_text(json.dumps(dict(recipe), indent=1) + "\n", encoding="utf-8")
+def spent(folder: Path) -> Spent:
+    """What a run took, by its log; reading the photographs is left out."""
+    epochs = [line for line in json_lines.read(folder / LOG) if "epoch" in line]
+    samples, steps = (sum(line[name] for line in epochs) for name in ("samples", "steps"))
+    return Spent(samples, steps, round(sum(line["seconds"] for line in epochs) / 60, 1))
+
+
+def export(folder: Path, target: Path, recipe: Recipe) -> None:
+    """A run's heads → what ships of them in ``target`` (``assets/models/clip``), which from then on is offered."""
+    export_weights(torch.load(folder / CHECKPOINT, weights_only=True), target, recipe)
