@@ -7,7 +7,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
@@ -22,7 +21,7 @@ from vlm_demo.models.builders.towers import Tower
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
 from vlm_demo.models.pretrained import VisionTower
 from vlm_demo.training import contrastive
-from vlm_demo.training.contrastive import Heads, Pairs, Photo, fit, info_nce, kept, photos, recall, said
+from vlm_demo.training.contrastive import Heads, Pairs, Photo, fit, info_nce, photos, recall, said
 from vlm_demo.training.photos_split import held_out
 from vlm_demo.training.recipes import RECIPES
 
@@ -75,27 +74,6 @@ class TestPhotos:
             photos([tmp_path / "flickr8k"])
 
 
-class TestKept:
-    def test_it_goes_on_where_it_stopped_and_begins_anew_for_others(self, tmp_path: Path) -> None:
-        asked: list[int] = []
-
-        def rows_of(start: int, end: int, value: float = 1.0) -> torch.Tensor:
-            asked.append(start)
-            if len(asked) == 200:
-                raise KeyboardInterrupt
-            return torch.full((end - start, 2), value * start)
-
-        file, shape = tmp_path / "rows.npy", (300, 2)
-        with pytest.raises(KeyboardInterrupt):
-            kept(file, "a", shape, rows_of, 1)
-        assert len(asked) == 200
-        rows = kept(file, "a", shape, rows_of, 1)
-        assert asked[200] == 150 and (rows[:, 1] == np.arange(300)).all()
-        count = len(asked)
-        assert (kept(file, "a", shape, rows_of, 1) == rows).all() and len(asked) == count
-        assert kept(file, "b", (4, 2), rows_of, 1).shape == (4, 2) and asked[count:] == [0, 1, 2, 3]
-
-
 def test_heads_have_the_names_that_the_builder_takes() -> None:
     assert Heads(12, 8, 4).state_dict().keys() == PLACES.keys()
 
@@ -107,8 +85,8 @@ def test_pictures_learn_to_find_their_texts() -> None:
     rows = torch.randn(260, 6, 24, generator=draw) * 0.3
     rows[torch.arange(260), torch.randint(6, (260,), generator=draw)] += texts @ torch.randn(16, 24, generator=draw)
     of = tuple((i,) for i in range(260))
-    data = Pairs(rows[:200].half().numpy(), texts, of[:200])
-    held = Pairs(rows[200:].half().numpy(), texts, of[200:])
+    data = Pairs(rows[:200].half(), texts, of[:200])
+    held = Pairs(rows[200:].half(), texts, of[200:])
     torch.manual_seed(0)
     heads, told = Heads(24, 16, 64), []
     before = recall(heads, held)["text to picture"]
@@ -162,4 +140,4 @@ def test_tokens_and_texts_are_what_the_towers_say(tmp_path: Path) -> None:
     text = minilm.read(tmp_path / "model.zip")
     together = contrastive.text_rows(text, ["a red star and a dog", "two"], tmp_path / "texts.npy")
     alone = contrastive.text_rows(text, ["two"], tmp_path / "alone.npy")
-    assert np.allclose(together[1], alone[0], atol=1e-2) and not np.allclose(together[0], alone[0], atol=0.1)
+    assert torch.allclose(together[1], alone[0], atol=1e-2) and not torch.allclose(together[0], alone[0], atol=0.1)

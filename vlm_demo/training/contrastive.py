@@ -8,7 +8,6 @@ ways (Radford et al. 2021, https://arxiv.org/abs/2103.00020), with every picture
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -29,6 +28,8 @@ from vlm_demo.models.builders import Recipe
 from vlm_demo.models.efficientnet_lite import AttentionPool
 from vlm_demo.models.pretrained import VisionTower, vision_tower
 from vlm_demo.training import json_lines
+from vlm_demo.training.bridges import frozen
+from vlm_demo.training.cached_features import kept
 from vlm_demo.training.export import export as export_weights
 from vlm_demo.training.finetune import fast_dtype, standardize
 from vlm_demo.training.mixture import SHARES, Folder, load_pixels
@@ -44,6 +45,7 @@ DROPOUT = 0.1  # of the pooled vector, while it is trained
 CANDIDATES = 100  # pictures among which a text has to find its own
 TEMPERATURE = 0.07  # in the beginning
 PIECE = 16  # pictures, or texts × 8, that a tower reads at once
+MOST = 6e4  # what a feature may be at most, in float16
 
 
 @dataclass(frozen=True)
@@ -143,36 +145,16 @@ def info_nce(pictures: Tensor, texts: Tensor, same: Tensor, logit_scale: Tensor)
 # -- what the towers say, once --------------------------------------------------------------------------------------
 
 
-def kept(file: Path, key: str, shape: tuple[int, ...], rows_of: Callable[[int, int], Tensor], piece: int) -> np.ndarray:
-    """A float16 array on disk, filled piece by piece; goes on where it stopped.
-
-    Args:
-        key: what it is made of; another key makes it anew.
-        rows_of: (start, end) → these rows.
-    """
-    note = file.with_suffix(".json")
-    told = json.loads(note.read_text(encoding="utf-8")) if note.is_file() and file.is_file() else {}
-    done = told["done"] if told.get("key") == key else 0
-    rows = np.lib.format.open_memmap(file, "r+" if done else "w+", np.float16, None if done else shape)
-    for start in range(done, len(rows), piece):
-        end = min(start + piece, len(rows))
-        rows[start:end] = rows_of(start, end).float().clamp(-6e4, 6e4).numpy()
-        if end == len(rows) or start // piece % 50 == 49:
-            rows.flush()
-            note.write_text(json.dumps({"key": key, "done": end}), encoding="utf-8")
-    return rows
-
-
 @torch.no_grad()
-def picture_rows(tower: VisionTower, chosen: Sequence[Photo], side: int, tokens: int | None, file: Path) -> np.ndarray:
-    """Tokens [pictures, tokens, channels] of each picture, by the frozen tower.
+def picture_rows(tower: VisionTower, chosen: Sequence[Photo], side: int, tokens: int | None, file: Path) -> Tensor:
+    """Tokens float16 [pictures, tokens, channels] of each picture, by the frozen tower.
 
     Args:
         tokens: how many of them, at random places; None = all.
     """
     patches = (side // tower.config.patch_size) ** 2
     count = min(tokens or patches, patches)
-    tower = tower.to(fast_dtype()).to(memory_format=torch.channels_last)
+    tower = frozen(tower, fast_dtype()).to(memory_format=torch.channels_last)
 
     def rows_of(start: int, end: int) -> Tensor:
         rng = np.random.default_rng(start)
@@ -180,15 +162,15 @@ def picture_rows(tower: VisionTower, chosen: Sequence[Photo], side: int, tokens:
         stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
         rows = tower(stacked).last_hidden_state
         at = torch.from_numpy(np.stack([np.sort(rng.choice(patches, count, replace=False)) for _ in rows]))
-        return rows.gather(1, at[..., None].expand(-1, -1, rows.shape[2]))
+        return rows.gather(1, at[..., None].expand(-1, -1, rows.shape[2])).float().clamp(-MOST, MOST)
 
-    key = _sum([f"{side} {count}", *(str(photo.path) for photo in chosen)])
-    return kept(file, key, (len(chosen), count, tower.config.hidden_size), rows_of, PIECE)
+    made_of = [f"{side} {count}", *(str(photo.path) for photo in chosen)]
+    return kept(file, made_of, (len(chosen), count, tower.config.hidden_size), torch.float16, rows_of, PIECE)
 
 
 @torch.no_grad()
-def text_rows(text: minilm.TextTower, texts: Sequence[str], file: Path) -> np.ndarray:
-    """MiniLM's vectors [texts, width]."""
+def text_rows(text: minilm.TextTower, texts: Sequence[str], file: Path) -> Tensor:
+    """MiniLM's vectors float16 [texts, width]."""
     model = BertModel(text.config, add_pooling_layer=False).eval()
     model.load_state_dict(text.weights)
     lengths = [len(text.tokenizer(said)["input_ids"]) for said in texts]
@@ -199,8 +181,8 @@ def text_rows(text: minilm.TextTower, texts: Sequence[str], file: Path) -> np.nd
         coded = text.tokenizer(own, padding=True, truncation=True, padding_side="right", return_tensors="pt")
         return model(input_ids=coded["input_ids"], attention_mask=coded["attention_mask"]).last_hidden_state[:, 0]
 
-    rows = kept(file, _sum(texts), (len(texts), text.config.hidden_size), rows_of, 8 * PIECE)
-    return rows[np.argsort(order)]
+    rows = kept(file, texts, (len(texts), text.config.hidden_size), torch.float16, rows_of, 8 * PIECE)
+    return rows[torch.from_numpy(np.argsort(order))]
 
 
 @dataclass(frozen=True)
@@ -213,7 +195,7 @@ class Pairs:
         of: for each picture the rows of ``texts`` that fit it.
     """
 
-    pictures: np.ndarray
+    pictures: Tensor
     texts: Tensor
     of: tuple[tuple[int, ...], ...]
 
@@ -224,13 +206,9 @@ def pairs(
     """Read all of them, or what was not yet read into files that begin with ``place``."""
     index: dict[str, int] = {}
     of = tuple(tuple(index.setdefault(said, len(index)) for said in photo.texts) for photo in chosen)
-    sentences = text_rows(text, list(index), place.with_name(f"{place.name}-texts.npy"))
-    pictures = picture_rows(tower, chosen, side, tokens, place.with_name(f"{place.name}-pictures.npy"))
-    return Pairs(pictures, torch.from_numpy(sentences.astype(np.float32)), of)
-
-
-def _sum(lines: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    sentences = text_rows(text, list(index), place.with_name(f"{place.name}-texts.float16"))
+    pictures = picture_rows(tower, chosen, side, tokens, place.with_name(f"{place.name}-pictures.float16"))
+    return Pairs(pictures, sentences.float(), of)
 
 
 # -- training -------------------------------------------------------------------------------------------------------
@@ -246,7 +224,7 @@ def recall(heads: Heads, held: Pairs) -> dict[str, float]:
         own = torch.tensor([held.of[i][0] for i in range(start, min(start + CANDIDATES, len(held.of)))])
         if start and len(own) < CANDIDATES:
             break
-        seen = heads.pictures(torch.from_numpy(held.pictures[start : start + len(own)]).float())
+        seen = heads.pictures(held.pictures[start : start + len(own)].float())
         near = seen @ heads.texts(held.texts[own]).T
         for name, found in (("text to picture", near.argmax(0)), ("picture to text", near.argmax(1))):
             told[name].append((own[found] == own).float().mean().item())
@@ -294,7 +272,7 @@ def fit(
             rows = np.sort(order[start : start + batch])  # in the order of the file
             own = torch.tensor([data.of[i][int(rng.integers(len(data.of[i])))] for i in rows])
             at = torch.randperm(data.pictures.shape[1], generator=draw)[:SEEN]
-            features = torch.from_numpy(data.pictures[rows])[:, at]
+            features = data.pictures[torch.from_numpy(rows)][:, at]
             with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
                 seen, read = heads.pictures(features.float()), heads.texts(data.texts[own])
             loss = info_nce(seen, read, own, heads.logit_scale)
