@@ -71,7 +71,8 @@ def kept(
         rows_of: (start, end) → these rows, which are rounded to ``dtype``.
         piece: rows that are computed at once.
     """
-    note, key = file.with_suffix(".json"), hashlib.sha256("\n".join(made_of).encode()).hexdigest()
+    note, lines = file.with_suffix(".json"), [f"{shape} {dtype}", *made_of]
+    key = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     told = json.loads(note.read_text(encoding="utf-8")) if note.is_file() and file.is_file() else {}
     done = told["done"] if told.get("key") == key else 0
     size = math.prod(shape)
@@ -104,5 +105,5 @@ def cached(
         return encode([load_pixels(own.path, side, False, 1.0, rng) for own in pictures[start:end]])
 
     shape = (len(pictures), *rows_of(0, 1).shape[1:])
-    made_of = [f"{side} {shape}", *(str(own.path) for own in pictures)]
+    made_of = [f"{side}", *(str(own.path) for own in pictures)]
     return kept(file, made_of, shape, torch.bfloat16, rows_of, AT_ONCE)

@@ -164,7 +164,7 @@ def picture_rows(tower: VisionTower, chosen: Sequence[Photo], side: int, tokens:
         at = torch.from_numpy(np.stack([np.sort(rng.choice(patches, count, replace=False)) for _ in rows]))
         return rows.gather(1, at[..., None].expand(-1, -1, rows.shape[2])).float().clamp(-MOST, MOST)
 
-    made_of = [f"{side} {count}", *(str(photo.path) for photo in chosen)]
+    made_of = [f"{side}", *(str(photo.path) for photo in chosen)]
     return kept(file, made_of, (len(chosen), count, tower.config.hidden_size), torch.float16, rows_of, PIECE)
 
 
