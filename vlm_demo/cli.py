@@ -217,7 +217,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "score": (score, "tell how well each of some texts fits a picture"),
     "evaluate": (evaluate, "score a folder of questions with known answers"),
     "draw": (draw, "draw held-out pictures with questions, for evaluate"),
-    "train": (train, "train the embedded llava, and prepare what its training reads"),
+    "train": (train, "train an embedded model, and prepare what its training reads"),
     "train-shards": (train_shards, "draw pictures with questions once, for training"),
     "probe": (probe, "measure what the vision encoder alone tells apart"),
     "bridges": (bridges, "compare the embedded families in one table"),

@@ -1,22 +1,25 @@
-"""An embedded model in small: two pretrained parts in installed packages, a recipe, and random trained weights."""
+"""An embedded model in small: pretrained parts in installed packages, a recipe, and random trained weights."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tests.models import gguf_file
+from tests.models import gguf_file, minilm_kit, onnx_kit
 from vlm_demo.models import parts
 from vlm_demo.models.builders import RECIPE
 from vlm_demo.models.efficientnet_lite import LITE2, EfficientNetLiteConfig
 
 LANGUAGE, TOWER = "smollm2-135m-instruct", "efficientnet-lite2"
+VIT, TEXT = "dinov2-vit-s-focus", "all-minilm-l6-v2"
 TRAINED = "trained.safetensors"
 WIDTH, KEYS, INNER, LAYERS = 64, 32, 96, 2  # of the Llama in ``gguf_file``
 RANK, SEEN = 2, 1760  # of the LoRA; the tower's channels
@@ -59,17 +62,26 @@ def published(seed: int = 0) -> dict[str, Tensor]:
     return state
 
 
-def install(site: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """Put both parts into packages on the import path that must not be imported; returns their weight files."""
+# A pretrained part → its package, its file in there, and what writes that.
+PACKAGES: dict[str, tuple[str, str, Callable[[Path], Any]]] = {
+    LANGUAGE: ("tiny_words", "words.gguf", gguf_file.write),
+    TOWER: ("tiny_sight", "models/sight.pth", lambda path: torch.save(published(), path)),
+    VIT: ("tiny_vit", "models/vit.onnx", onnx_kit.write),
+    TEXT: ("tiny_text", "model.zip", minilm_kit.write),
+}
+
+
+def install(site: Path, monkeypatch: pytest.MonkeyPatch, names: Sequence[str] = (LANGUAGE, TOWER)) -> dict[str, Path]:
+    """Put tiny parts into packages on the import path that must not be imported; returns their weight files. Those that
+    lie in ``site`` already are taken as they are."""
     files = {}
-    for name, package, file in ((LANGUAGE, "tiny_words", "words.gguf"), (TOWER, "tiny_sight", "models/sight.pth")):
+    for name in names:
+        package, file, write = PACKAGES[name]
         path = site / package / file
-        path.parent.mkdir(parents=True)
-        (site / package / "__init__.py").write_text("raise SystemExit('imported')")
-        if name == LANGUAGE:
-            gguf_file.write(path)
-        else:
-            torch.save(published(), path)
+        if not path.exists():
+            path.parent.mkdir(parents=True)
+            (site / package / "__init__.py").write_text("raise SystemExit('imported')")
+            write(path)
         part = parts.PARTS[name]
         own = replace(
             part, package=package, file=file, sha256=parts.sha256(path), bytes=path.stat().st_size, stored=10**6

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,9 +27,9 @@ from vlm_demo import Pipeline, cli
 from vlm_demo.errors import BadQuestion, UnsupportedModel
 from vlm_demo.models import dinov2, embedded, loading, minilm, onnx_file, parts, user_cache
 from vlm_demo.models.builders import RECIPE, towers
-from vlm_demo.training.towers import Seeing
+from vlm_demo.models.pretrained import VisionTower
 
-VIT, TEXT = "dinov2-vit-s-focus", "all-minilm-l6-v2"
+VIT, TEXT = composed.VIT, composed.TEXT
 TEXTS = ["a red star", "a blue circle and a green square, of a dog", "two"]
 
 
@@ -42,15 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Packages with the weight files of all four parts, in small."""
     site = tmp_path_factory.mktemp("site")
     with pytest.MonkeyPatch.context() as patch:
-        composed.install(site, patch)
-    for package, file, write in (
-        ("tiny_vit", "models/vit.onnx", onnx_kit.write),
-        ("tiny_text", "model.zip", minilm_kit.write),
-    ):
-        path = site / package / file
-        path.parent.mkdir(parents=True)
-        (site / package / "__init__.py").write_text("raise SystemExit('imported')")
-        write(path)
+        composed.install(site, patch, list(composed.PACKAGES))
     return site
 
 
@@ -59,18 +50,7 @@ def files(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[s
     """These packages installed, and a cache and a folder of embedded models of this test's own."""
     monkeypatch.setattr(user_cache, "folder", lambda: tmp_path / "cache" / "vlm_demo")
     monkeypatch.setattr(loading, "EMBEDDED", tmp_path / "models")
-    monkeypatch.syspath_prepend(str(site))
-    found = {
-        composed.LANGUAGE: ("tiny_words", "words.gguf"),
-        composed.TOWER: ("tiny_sight", "models/sight.pth"),
-        VIT: ("tiny_vit", "models/vit.onnx"),
-        TEXT: ("tiny_text", "model.zip"),
-    }
-    for name, (package, file) in found.items():
-        path = site / package / file
-        own = {"package": package, "file": file, "sha256": parts.sha256(path), "bytes": path.stat().st_size}
-        monkeypatch.setitem(parts.PARTS, name, replace(parts.PARTS[name], stored=10**6, **own))
-    return {name: site / package / file for name, (package, file) in found.items()}
+    return composed.install(site, monkeypatch, list(composed.PACKAGES))
 
 
 class TestVit:
@@ -166,7 +146,7 @@ class TestLlavaVit:
 
     @torch.no_grad()
     def test_training_sees_what_the_finished_model_sees(self, llava_vit: Path, files, tmp_path: Path, noise) -> None:
-        seeing = Seeing(towers.read(VIT, files[VIT], 42)).eval()
+        seeing = VisionTower(towers.read(VIT, files[VIT], 42)).eval()
         folder = embedded.assembled(llava_vit, silent)
         made = AutoImageProcessor.from_pretrained(folder, backend="pil")(noise(60, 40), return_tensors="pt")
         tower = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).model.vision_tower

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,16 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoTokenizer, LlamaForCausalLM
 
 from tests.models import composed
-from vlm_demo.models import embedded, smollm2, user_cache
-from vlm_demo.models.builders import towers
+from tests.training.tiny_parts import write_photographs
+from vlm_demo.models import embedded, user_cache
+from vlm_demo.models.builders import Recipe
 from vlm_demo.models.efficientnet_bridges import EfficientNetBlip2ForImageTextRetrieval
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteModel
+from vlm_demo.models.pretrained import VisionTower, language_model, vision_tower
 from vlm_demo.training import bridges, cross_attention, finetune, qformer_training
 from vlm_demo.training.branches import BranchPacker, Conversation
 from vlm_demo.training.cached_features import cached, captioned
+from vlm_demo.training.export import export_run
 from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.qformer_bridge import (
     compare,
@@ -32,46 +35,34 @@ from vlm_demo.training.qformer_bridge import (
     retrieval_figures,
     similarities,
 )
+from vlm_demo.training.recipes import RECIPES
 
-SIDE, COLOURS = 96, ("red", "green", "blue", "white")
+SIDE = 96
 SIZES = {"queries": 4, "width": 64, "layers": 2, "inner": 48}
 ASKED = Conversation((("What is it?", "a red circle"),), ("caption",))
 ALSO = Conversation((("Is it blue?", "no"),), ("yes-no",))
 
 
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path]]:
+@pytest.fixture(scope="module", autouse=True)
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tiny parts, and a cache of this file's own."""
     place = tmp_path_factory.mktemp("parts")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(user_cache, "folder", lambda: place / "cache" / "vlm_demo")
-        yield composed.install(place / "site", patch)
+        composed.install(place / "site", patch)
+        yield
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty captioned pictures of one colour each, as folders of photographs are laid out."""
-    root = tmp_path_factory.mktemp("photos")
-    folder = root / "flickr8k"
-    (folder / "img").mkdir(parents=True)
-    lines = []
-    for i in range(40):
-        colour, name = COLOURS[i % 4], f"img/{i:05}.png"
-        Image.new("RGB", (60 + i, 50), colour).save(folder / name)
-        caption = f"a {colour} picture of a {colour} circle"
-        lines.append({"image": name, "captions": [caption, f"The picture is {colour}."]})
-    (folder / "annotations.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return root
+    return write_photographs(tmp_path_factory.mktemp("photos"), 40)
 
 
-def frozen_parts(files: dict[str, Path]) -> tuple[EfficientNetLiteModel, LlamaForCausalLM, Any]:
-    read = towers.efficientnet_lite2(files[composed.TOWER], SIDE)
-    tower = EfficientNetLiteModel(read.config)
-    tower.load_state_dict(read.weights)
-    language = smollm2.read(files[composed.LANGUAGE])
-    llm = LlamaForCausalLM(language.config)
-    llm.load_state_dict(dict(language.weights), strict=False)
-    llm.tie_weights()
-    return tower, llm, language.tokenizer
+def frozen_parts() -> tuple[VisionTower, LlamaForCausalLM, Any]:
+    return vision_tower(composed.TOWER, SIDE, silent), *language_model(composed.LANGUAGE, silent)
+
+
+def silent(_fraction: float | None, _text: str) -> None: ...
 
 
 @dataclass
@@ -84,9 +75,9 @@ class Family:
     image_tokens: int
     sizes: dict[str, int]
 
-    def compose(self, files: dict[str, Path]) -> Any:
+    def compose(self) -> Any:
         torch.manual_seed(0)
-        parts = self.module.compose(*frozen_parts(files), **self.sizes)
+        parts = self.module.compose(*frozen_parts(), **self.sizes)
         with torch.no_grad():  # so that the picture says something
             parts.projector.standardize(parts.features([pixels(i) for i in range(4)]).flatten(0, 1))
             for name, value in parts.trained().items():
@@ -111,6 +102,10 @@ def family(request: pytest.FixtureRequest) -> Family:
     return FAMILIES[request.param]
 
 
+def recipe_of(family: Family) -> Recipe:
+    return replace(RECIPES[family.name], image_size=SIDE)
+
+
 def pixels(seed: int) -> np.ndarray:
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 6, 3), dtype=np.uint8)
     return np.asarray(Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.NEAREST))
@@ -123,19 +118,17 @@ def trainer_of(family: Family, parts: Any, folder: Path, comparing: Any = None) 
 
 
 @torch.no_grad()
-def test_put_together_it_predicts_what_it_predicted_in_training(
-    files: dict[str, Path], family: Family, tmp_path: Path
-) -> None:
+def test_put_together_it_predicts_what_it_predicted_in_training(family: Family, tmp_path: Path) -> None:
     """Two conversations side by side in training; each alone, with transformers' own forward, from what was
     exported."""
-    parts = family.compose(files)
+    parts = family.compose()
     trainer = trainer_of(family, parts, tmp_path / "run")
     trainer.save()
-    family.module.export(tmp_path / "run" / "checkpoint.pt", tmp_path / "small", SIDE)
-    folder = embedded.assembled(tmp_path / "small", lambda _fraction, _text: None)
+    export_run(tmp_path / "run", tmp_path / "small", recipe_of(family))
+    folder = embedded.assembled(tmp_path / "small", silent)
     plain = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     # Exported numbers are bf16: training starts from them again.
-    again = family.module.compose(*frozen_parts(files), init=tmp_path / "small" / "trained.safetensors", **family.sizes)
+    again = family.module.compose(*frozen_parts(), init=tmp_path / "small" / "trained.safetensors", **family.sizes)
     bridges.frozen(again.tower.bfloat16(), torch.float32), bridges.frozen(again.llm.bfloat16(), torch.float32)
     packer = family.packer(parts)
     both = packer([ASKED, ALSO], 200)
@@ -153,8 +146,8 @@ def test_put_together_it_predicts_what_it_predicted_in_training(
     assert logits.std() > 0.1
 
 
-def test_the_bridge_alone_is_trained_and_learns(files: dict[str, Path], family: Family, tmp_path: Path) -> None:
-    parts = family.compose(files)
+def test_the_bridge_alone_is_trained_and_learns(family: Family, tmp_path: Path) -> None:
+    parts = family.compose()
     before = {name: value.detach().clone() for name, value in parts.llm.named_parameters() if "gated" not in name}
     trainer: Any = trainer_of(family, parts, tmp_path)
     packer = family.packer(parts)
@@ -178,18 +171,16 @@ def test_the_bridge_alone_is_trained_and_learns(files: dict[str, Path], family: 
     batch = trainer.logits(samples[1:])[1]
     assert hit.gather(1, batch["targets"][:, None]).mean() > wrong.gather(1, batch["targets"][:, None]).mean() + 0.1
     trainer.save()
-    other: Any = trainer_of(family, family.compose(files), tmp_path)
+    other: Any = trainer_of(family, family.compose(), tmp_path)
     assert finetune.Trainer.resume(other) and other.step == steps
     for name, value in other.parts.trained().items():
         assert torch.equal(value, parts.trained()[name]), name
 
 
-def test_a_step_in_bf16(
-    files: dict[str, Path], family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_step_in_bf16(family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is frozen is in bf16 where the processor is fast at it; what is trained stays in float32."""
     monkeypatch.setattr(family.module, "fast_dtype", lambda: torch.bfloat16)
-    parts = family.compose(files)
+    parts = family.compose()
     assert parts.llm.lm_head.weight.dtype == torch.bfloat16
     assert {value.dtype for value in parts.trained().values()} == {torch.float32}
     exact = [value for name, value in parts.llm.named_buffers() if name.endswith("inv_freq")]
@@ -248,8 +239,8 @@ class TestComparing:
         assert not (drawn == torch.arange(3)).any()
         assert (drawn == torch.tensor([1, 2, 0])).float().mean() > 0.9
 
-    def test_padding_changes_no_text(self, files: dict[str, Path]) -> None:
-        parts = FAMILIES["blip2"].compose(files)
+    def test_padding_changes_no_text(self) -> None:
+        parts = FAMILIES["blip2"].compose()
         ids, mask = padded(["a red circle", "two blue squares, and a red circle"], parts.tokenizer, 64)
         assert ids[0, 0] == 1 and ids[0, mask[0].sum() - 1] == 2 and mask[1].all()
         with torch.no_grad():
@@ -260,11 +251,11 @@ class TestComparing:
 
 
 def test_one_call_trains_all_stages(
-    files: dict[str, Path], photos: Path, family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In their order, with held-out figures on the way; resumed, it goes on with the language model's loss alone."""
     monkeypatch.setattr(qformer_training, "REHEARSED", 1)
-    parts = family.compose(files)
+    parts = family.compose()
     data, held = (Mixture([photos], family.packer(parts), SIDE, held, {"flickr8k": 1.0}) for held in (False, True))
     shares = {"compare_minutes": 0.01} if family.name == "blip2" else {"align_pictures": 30}
     told: list[str] = []
@@ -277,15 +268,11 @@ def test_one_call_trains_all_stages(
     told.clear()
     family.module.run(parts, data, held, folder, 0.01, resume=True, **shares, **options)
     assert [line for line in told if "lign" in line] == []
-    size = family.module.export(folder / "checkpoint.pt", tmp_path / "small", SIDE)
-    assert size > 2 * sum(value.numel() for value in parts.trained().values())
 
 
 @torch.no_grad()
-def test_cached_features_are_the_towers_and_are_computed_once(
-    files: dict[str, Path], photos: Path, tmp_path: Path
-) -> None:
-    parts = FAMILIES["blip2"].compose(files)
+def test_cached_features_are_the_towers_and_are_computed_once(photos: Path, tmp_path: Path) -> None:
+    parts = FAMILIES["blip2"].compose()
     mixture = Mixture([photos], FAMILIES["blip2"].packer(parts), SIDE, False, {"flickr8k": 1.0})
     known = captioned(mixture, 6)
     assert len(known) == 6 and all(own.captions for own in known)
@@ -303,15 +290,15 @@ def test_cached_features_are_the_towers_and_are_computed_once(
     torch.testing.assert_close(other, first.flip(0), atol=0.02, rtol=0.02)
 
 
-def test_what_is_exported_compares_as_it_did_in_training(files: dict[str, Path], tmp_path: Path) -> None:
+def test_what_is_exported_compares_as_it_did_in_training(tmp_path: Path) -> None:
     family = FAMILIES["blip2"]
-    parts = family.compose(files)
+    parts = family.compose()
     bridge = parts.projector
     trainer_of(family, parts, tmp_path / "run").save()
-    family.module.export(tmp_path / "run" / "checkpoint.pt", tmp_path / "small", SIDE)
+    export_run(tmp_path / "run", tmp_path / "small", recipe_of(family))
     shipped = load_file(tmp_path / "small" / "trained.safetensors")
     assert shipped.keys() == parts.trained().keys() and {t.dtype for t in shipped.values()} == {torch.bfloat16}
-    folder = embedded.assembled(tmp_path / "small", lambda _fraction, _text: None)
+    folder = embedded.assembled(tmp_path / "small", silent)
     plain = EfficientNetBlip2ForImageTextRetrieval.from_pretrained(folder, dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)
     ids, mask = padded(["a red circle", "two blue squares"], tokenizer, 64)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch.nn.functional import cross_entropy, normalize
 from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
 from tests.models import composed, minilm_kit
+from tests.training.tiny_parts import write_photographs
+from vlm_demo.errors import VlmDemoError
 from vlm_demo.models import embedded, minilm
 from vlm_demo.models.builders.clip import PLACES
 from vlm_demo.models.builders.towers import Tower
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
+from vlm_demo.models.pretrained import VisionTower
 from vlm_demo.training import contrastive
-from vlm_demo.training.contrastive import Heads, Pairs, Photo, fit, info_nce, kept, photos, recall, said
+from vlm_demo.training.contrastive import Heads, Pairs, Photo, fit, info_nce, photos, recall, said
 from vlm_demo.training.photos_split import held_out
-from vlm_demo.training.towers import Seeing
-
-COLOURS = {"red": (220, 20, 20), "green": (20, 160, 20), "blue": (20, 20, 220), "star": (240, 220, 40)}
+from vlm_demo.training.recipes import RECIPES
 
 
 def unit(rows: int, width: int = 8, seed: int = 0) -> torch.Tensor:
@@ -64,33 +64,14 @@ class TestPhotos:
         assert said(item) == texts
 
     def test_held_out_photographs_are_never_trained_on(self, tmp_path: Path) -> None:
-        write(tmp_path, 60)
+        write_photographs(tmp_path, 60)
         chosen, apart = photos([tmp_path]), photos([tmp_path], held=True)
         assert len(chosen) + len(apart) == 60 and apart and len(photos([tmp_path], most=7)) == 7
         for some, expected in ((chosen, False), (apart, True)):
             assert all(held_out("flickr8k", f"img/{own.path.name}") == expected for own in some)
         assert photos([tmp_path]) == chosen and photos([tmp_path], seed=1) != chosen
-
-
-class TestKept:
-    def test_it_goes_on_where_it_stopped_and_begins_anew_for_others(self, tmp_path: Path) -> None:
-        asked: list[int] = []
-
-        def rows_of(start: int, end: int, value: float = 1.0) -> torch.Tensor:
-            asked.append(start)
-            if len(asked) == 200:
-                raise KeyboardInterrupt
-            return torch.full((end - start, 2), value * start)
-
-        file, shape = tmp_path / "rows.npy", (300, 2)
-        with pytest.raises(KeyboardInterrupt):
-            kept(file, "a", shape, rows_of, 1)
-        assert len(asked) == 200
-        rows = kept(file, "a", shape, rows_of, 1)
-        assert asked[200] == 150 and (rows[:, 1] == np.arange(300)).all()
-        count = len(asked)
-        assert (kept(file, "a", shape, rows_of, 1) == rows).all() and len(asked) == count
-        assert kept(file, "b", (4, 2), rows_of, 1).shape == (4, 2) and asked[count:] == [0, 1, 2, 3]
+        with pytest.raises(VlmDemoError, match="no photographs with words"):
+            photos([tmp_path / "flickr8k"])
 
 
 def test_heads_have_the_names_that_the_builder_takes() -> None:
@@ -104,8 +85,8 @@ def test_pictures_learn_to_find_their_texts() -> None:
     rows = torch.randn(260, 6, 24, generator=draw) * 0.3
     rows[torch.arange(260), torch.randint(6, (260,), generator=draw)] += texts @ torch.randn(16, 24, generator=draw)
     of = tuple((i,) for i in range(260))
-    data = Pairs(rows[:200].half().numpy(), texts, of[:200])
-    held = Pairs(rows[200:].half().numpy(), texts, of[200:])
+    data = Pairs(rows[:200].half(), texts, of[:200])
+    held = Pairs(rows[200:].half(), texts, of[200:])
     torch.manual_seed(0)
     heads, told = Heads(24, 16, 64), []
     before = recall(heads, held)["text to picture"]
@@ -113,17 +94,6 @@ def test_pictures_learn_to_find_their_texts() -> None:
     assert before < 0.2 and len(told) == 40 and told[-1]["loss"] < told[0]["loss"] / 2
     assert min(told[-1]["held_out"].values()) > 0.6
     assert abs(heads.logit_scale.item() + math.log(contrastive.TEMPERATURE)) > 0.05  # it is learned
-
-
-def write(root: Path, count: int) -> None:
-    """A folder of photographs, each of one colour."""
-    (root / "flickr8k" / "img").mkdir(parents=True)
-    lines = []
-    for i in range(count):
-        name = list(COLOURS)[i % len(COLOURS)]
-        Image.new("RGB", (80 + i % 3, 64), COLOURS[name]).save(root / "flickr8k" / "img" / f"{i:05}.png")
-        lines.append(json.dumps({"image": f"img/{i:05}.png", "captions": [f"a {name} circle", f"the {name}"]}))
-    (root / "flickr8k" / "annotations.jsonl").write_text("\n".join(lines))
 
 
 def test_a_run_is_read_once_trained_and_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,32 +108,31 @@ def test_a_run_is_read_once_trained_and_exported(tmp_path: Path, monkeypatch: py
     half = (0.5, 0.5, 0.5)
     small = Tower(config, EfficientNetLiteModel(config).state_dict(), half, half, 0)
     minilm_kit.write(tmp_path / "model.zip")
-    monkeypatch.setattr(contrastive, "seeing", lambda *_: Seeing(small).eval())
+    monkeypatch.setattr(contrastive, "vision_tower", lambda *_: VisionTower(small).eval())
     monkeypatch.setattr(contrastive.parts, "find", lambda *_: tmp_path / "model.zip")
-    write(tmp_path / "photos", 60)
-    options = {"epochs": 2, "batch": 16, "recipe": contrastive.RECIPE | {"image_size": 64}}
-    said: list[str] = []
-    contrastive.run([tmp_path / "photos"], tmp_path / "run", log=said.append, **options)
+    write_photographs(tmp_path / "photos", 60)
+    roots, recipe, said = [tmp_path / "photos"], replace(RECIPES["clip"], image_size=64), []
+    given = photos(roots), photos(roots, held=True), tmp_path / "run", recipe, 2, 16
+    contrastive.run(*given, log=said.append)
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert lines == [json.loads(line) for line in said] and [line.get("epoch") for line in lines] == [None, 1, 2]
-    assert lines[0]["texts"] == 8 and lines[0]["pictures"] + lines[0]["held_out"] == 60
+    assert lines[0]["texts"] == 8 and lines[0]["pictures"] + lines[0]["pictures_held_out"] == 60
     assert all(math.isfinite(line["loss"]) for line in lines[1:])
-    monkeypatch.setattr(Seeing, "forward", lambda *_: pytest.fail("the pictures were read again"))
-    contrastive.run([tmp_path / "photos"], tmp_path / "run", log=said.append, **options)
+    monkeypatch.setattr(VisionTower, "forward", lambda *_: pytest.fail("the pictures were read again"))
+    contrastive.run(*given, log=said.append)
 
-    contrastive.export(tmp_path / "run", tmp_path / "clip")
-    recipe = embedded.builders.read_recipe(tmp_path / "clip" / "recipe.json")
-    assert (recipe.family, recipe.parts) == ("clip", ("all-minilm-l6-v2", "efficientnet-lite2"))
+    contrastive.export(tmp_path / "run", tmp_path / "clip", recipe)
+    assert embedded.builders.read_recipe(tmp_path / "clip" / "recipe.json") == recipe
     assert embedded.is_composed(tmp_path / "clip")
 
 
 def test_tokens_and_texts_are_what_the_towers_say(tmp_path: Path) -> None:
     """Also of those at random places, and in the order in which they were asked for."""
     minilm_kit.write(tmp_path / "model.zip")
-    write(tmp_path, 4)
+    write_photographs(tmp_path, 4)
     chosen = [Photo(tmp_path / "flickr8k" / "img" / f"{i:05}.png", ("a red star and a dog", "two")) for i in range(2)]
     config = EfficientNetLiteConfig(image_size=96)
-    tower = Seeing(Tower(config, EfficientNetLiteModel(config).state_dict(), *[(0.5,) * 3] * 2, 0)).eval()
+    tower = VisionTower(Tower(config, EfficientNetLiteModel(config).state_dict(), *[(0.5,) * 3] * 2, 0)).eval()
     every, some = (contrastive.picture_rows(tower, chosen, 96, count, tmp_path / f"{count}.npy") for count in (None, 4))
     assert every.shape == (2, 9, composed.SEEN) and some.shape == (2, 4, composed.SEEN)
     for row, own in zip(every, some, strict=True):
@@ -171,4 +140,4 @@ def test_tokens_and_texts_are_what_the_towers_say(tmp_path: Path) -> None:
     text = minilm.read(tmp_path / "model.zip")
     together = contrastive.text_rows(text, ["a red star and a dog", "two"], tmp_path / "texts.npy")
     alone = contrastive.text_rows(text, ["two"], tmp_path / "alone.npy")
-    assert np.allclose(together[1], alone[0], atol=1e-2) and not np.allclose(together[0], alone[0], atol=0.1)
+    assert torch.allclose(together[1], alone[0], atol=1e-2) and not torch.allclose(together[0], alone[0], atol=0.1)

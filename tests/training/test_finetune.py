@@ -14,14 +14,17 @@ from safetensors.torch import load_file
 
 from tests.training import tiny_parts
 from tests.training.tiny_parts import SIDE, TOKENS, write_folder
-from vlm_demo.models.builders import lora, read_recipe
+from vlm_demo.models.builders import Recipe, lora, read_recipe
 from vlm_demo.models.smollm2 import LanguageModel
 from vlm_demo.training import finetune
 from vlm_demo.training.branches import BranchPacker
-from vlm_demo.training.finetune import Parts, Trainer, export
+from vlm_demo.training.export import export_run
+from vlm_demo.training.finetune import Parts, Trainer
+from vlm_demo.training.lora import ALPHA
 from vlm_demo.training.mixture import Mixture
 
 NAMES = ("dog", "cat", "car", "bus")
+RECIPE = Recipe("llava", "words", "sight", SIDE, ALPHA)
 
 
 @pytest.fixture
@@ -114,7 +117,7 @@ def test_weights_that_are_given_are_begun_with(
 ) -> None:
     trainer = trainer_of(parts, root, tmp_path / "run")
     trainer.train(0.1, 2)
-    export(tmp_path / "run" / "checkpoint.pt", tmp_path / "out", {"family": "llava"})
+    export_run(tmp_path / "run", tmp_path / "out", RECIPE)
     other = tiny_parts.compose(language, 5, tmp_path / "out" / "trained.safetensors")
     for name, value in other.trained().items():
         assert torch.equal(value, trainer.average[name].bfloat16().float()), name
@@ -125,10 +128,9 @@ def test_the_export_is_what_an_embedded_model_is_put_together_from(
 ) -> None:
     trainer = trainer_of(parts, root, tmp_path / "run")
     trainer.train(0.1, 2)
-    recipe = {"family": "llava", "language_model": "words", "vision_tower": "sight", "image_size": SIDE}
-    export(tmp_path / "run" / "checkpoint.pt", tmp_path / "out", recipe)
+    export_run(tmp_path / "run", tmp_path / "out", RECIPE)
     read = read_recipe(tmp_path / "out" / "recipe.json")
-    assert (read.image_size, read.lora_alpha, read.parts) == (SIDE, 32, ("words", "sight"))
+    assert read == RECIPE
     trained = load_file(tmp_path / "out" / "trained.safetensors")
     assert trained.keys() == parts.trained().keys() and {own.dtype for own in trained.values()} == {torch.bfloat16}
     merged = lora.merged(language.weights, trained, read.lora_alpha)

@@ -144,6 +144,7 @@ def test_flipped_and_cropped_pixels_are_of_the_picture(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pixels = load_pixels(tmp_path / "a.png", SIDE, True, 1.0, rng)
     assert pixels[32, 5, 0] == 30 and pixels[32, 58, 0] == 200 and pixels[2, 30].tolist() == [127] * 3
+    assert load_pixels(tmp_path / "a.png", SIDE, True, 1.0, rng, (123, 116, 103))[2, 30].tolist() == [123, 116, 103]
     cropped = load_pixels(tmp_path / "a.png", SIDE, False, 0.9, rng)
     assert cropped[32, 5, 0] == 200 and cropped[32, 58, 0] == 30
 

@@ -20,6 +20,7 @@ from vlm_demo.training import finetune
 from vlm_demo.training.finetune import Parts
 
 SIDE, TOKENS = 64, 4
+COLOURS = ("red", "green", "blue", "white")
 STAGES = ((1, 3, 1, 1, 8), (1, 3, 2, 2, 8), (1, 3, 2, 2, 8), (1, 3, 2, 2, 8), (1, 3, 1, 2, 8), (1, 3, 2, 2, 8))
 
 
@@ -63,3 +64,16 @@ def write_folder(folder: Path, items: Sequence[dict[str, Any]], size: tuple[int,
         lines.append(json.dumps({"image": f"img/{number:05}.png", **item}))
     (folder / "annotations.jsonl").write_text("\n".join(lines) + "\n")
     return folder
+
+
+def write_photographs(root: Path, count: int) -> Path:
+    """``root/flickr8k``: pictures of one colour each, which their two captions name."""
+    folder = root / "flickr8k"
+    items = [
+        {"captions": [f"a {colour} picture of a {colour} circle", f"The picture is {colour}."]}
+        for colour in (COLOURS[i % len(COLOURS)] for i in range(count))
+    ]
+    write_folder(folder, items)
+    for i in range(count):
+        Image.new("RGB", (60 + i, 50), COLOURS[i % len(COLOURS)]).save(folder / f"img/{i:05}.png")
+    return root

@@ -7,7 +7,6 @@ not fitted. Compares resolutions and levels of the encoder on folders of labelle
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation.report import wilson
 from vlm_demo.models.fetching import Progress
 from vlm_demo.models.quantization import fast_bf16
+from vlm_demo.training import json_lines
 
 TOWER = "efficientnet-lite2"
 FOLDERS = {"stanford40": "action", "caltech101": "object"}  # folder of photographs → the label that is told apart
@@ -52,8 +52,7 @@ class ProbeResult:
 
 def labelled(folder: Path, label: str, most: int | None = None) -> list[Labelled]:
     """The pictures of ``folder/annotations.jsonl`` that have this label, and whose class has at least four."""
-    lines = (folder / "annotations.jsonl").read_text(encoding="utf-8").splitlines()
-    items = [json.loads(line) for line in lines]
+    items = json_lines.read(folder / "annotations.jsonl")
     found = [
         Labelled(folder / item["image"], item["labels"][label]) for item in items if label in item.get("labels", {})
     ]

@@ -5,32 +5,62 @@ Finds and checks the weight files as the assembly of an embedded model does, so 
 
 from __future__ import annotations
 
-from transformers import PreTrainedTokenizerFast
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModel, PreTrainedTokenizerFast
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from vlm_demo.models import parts, smollm2
 from vlm_demo.models.builders import towers
-from vlm_demo.models.efficientnet_lite import EfficientNetLiteModel
 from vlm_demo.models.fetching import Progress
 
 
-def vision_tower(name: str, image_size: int, tell: Progress) -> EfficientNetLiteModel:
+class VisionTower(nn.Module):
+    """Pixels [B, 3, side, side] over −1..1 → ``last_hidden_state`` [B, patches, channels], without a CLS token.
+
+    However the encoder itself wants pixels normalised, they come over −1..1 here. The features are the last of its
+    ``hidden_states``, as ``LlavaForConditionalGeneration`` reads them: of DINOv2 they lie before its last LayerNorm.
+
+    Attributes:
+        config: the encoder's; ``hidden_size`` is the channels of a patch.
+        fill: the colour, 0..255, that the image processor pads pictures to a square with.
+    """
+
+    def __init__(self, tower: towers.Tower) -> None:
+        super().__init__()
+        self.model = AutoModel.from_config(tower.config)
+        self.model.load_state_dict(tower.weights)
+        self.config: Any = tower.config
+        self.fill = tuple(int(255 * channel) for channel in tower.mean)
+        self._cls_tokens = tower.cls_tokens
+        # ((x + 1) / 2 − mean) / std as scale · x + shift: for a mean and a spread of a half that is x, to the last bit.
+        self._scale = [0.5 / std for std in tower.std]
+        self._shift = [(0.5 - mean) / std for mean, std in zip(tower.mean, tower.std, strict=True)]
+
+    def forward(self, pixels: Tensor) -> BaseModelOutput:
+        scale, shift = (torch.tensor(three)[:, None, None] for three in (self._scale, self._shift))
+        normalised = pixels.float() * scale + shift
+        states = self.model(normalised.to(self.model.dtype), output_hidden_states=True).hidden_states
+        return BaseModelOutput(last_hidden_state=states[-1][:, self._cls_tokens :])
+
+
+def vision_tower(name: str, image_size: int, tell: Progress) -> VisionTower:
     """The tower of that name, float32, for squares of ``image_size`` pixels.
 
     Raises:
-        ModelNotFound, UnsupportedModel: see ``parts.find`` and ``towers.efficientnet_lite2``.
+        ModelNotFound, UnsupportedModel, VlmDemoError: see ``parts.find`` and ``builders.towers.read``.
     """
-    config, weights = towers.efficientnet_lite2(parts.find(name, tell), {}, image_size)
-    tower = EfficientNetLiteModel(config)
-    tower.load_state_dict(weights)
-    return tower.eval()
+    return VisionTower(towers.read(name, parts.find(name, tell), image_size)).eval()
 
 
 def language_model(name: str, tell: Progress) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """The language model of that name, float32, and its tokenizer, which knows ``<image>``.
 
     Raises:
-        ModelNotFound, UnsupportedModel: see ``parts.find`` and ``smollm2.read``.
+        ModelNotFound, UnsupportedModel, VlmDemoError: see ``parts.find`` and ``smollm2.read``.
     """
     read = smollm2.read(parts.find(name, tell))
     weights = dict(read.weights)

@@ -92,7 +92,8 @@ class BranchPacker:
         branch, weights, turn = [0] * len(ids), [0.0] * len(ids), [-1] * len(ids)
         kinds: list[str] = []
         for number, conversation in enumerate(conversations, 1):
-            own, own_weights, own_turn = (row[skipped:] for row in self._written(conversation, len(kinds)))
+            all_ids, all_weights, all_turns = self._written(conversation, len(kinds))
+            own, own_weights, own_turn = all_ids[skipped:], all_weights[skipped:], all_turns[skipped:]
             if number > 1 and len(ids) + len(own) > longest:
                 continue
             ids += own

@@ -1,11 +1,14 @@
-"""Cached features: what the frozen vision tower sees in captioned photographs, computed once and kept in a file.
+"""Cached features: what a frozen tower says of pictures or texts, computed once and kept in a file.
 
-Stages that train the bridge alone see every picture dozens of times, and the tower would be most of their work.
+Stages that train what lies behind it alone see every picture dozens of times, and the tower would be most of their
+work.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +21,7 @@ from torch import Tensor
 from vlm_demo.training.mixture import Mixture, load_pixels
 
 AT_ONCE = 16  # pictures
-Seeing = Callable[[Sequence[np.ndarray]], Tensor]
+NOTED = 50  # so many pieces are computed before it is noted that they are there
 
 
 @dataclass(frozen=True)
@@ -51,32 +54,56 @@ def captioned(mixture: Mixture, most: int, seed: int = 0) -> list[Captioned]:
     return [found[i] for i in order]
 
 
-def cached(file: Path, pictures: Sequence[Captioned], side: int, seeing: Seeing) -> Tensor:
-    """Features bf16 [pictures, positions, channels] in a memory-mapped file, computed if it holds those of others.
+def kept(
+    file: Path,
+    made_of: Sequence[str],
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    rows_of: Callable[[int, int], Tensor],
+    piece: int,
+) -> Tensor:
+    """Rows in a memory-mapped file, computed piece by piece; goes on where it stopped.
 
     Args:
-        file: takes positions × channels × 2 bytes a picture (285 KB); the list of its pictures lies beside it.
-        side: pixels of the square that each picture is padded and resized to.
-        seeing: uint8 pictures [side, side, 3] → features [B, positions, channels].
+        file: holds the rows and nothing else; beside it lies a note of how many are there.
+        made_of: lines that tell these rows from others; where the file holds others, all are computed anew.
+        shape: of all rows.
+        rows_of: (start, end) → these rows, which are rounded to ``dtype``.
+        piece: rows that are computed at once.
     """
-    index = file.with_suffix(".json")
+    note, lines = file.with_suffix(".json"), [f"{shape} {dtype}", *made_of]
+    key = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    told = json.loads(note.read_text(encoding="utf-8")) if note.is_file() and file.is_file() else {}
+    done = told["done"] if told.get("key") == key else 0
+    size = math.prod(shape)
+    if not done:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        note.unlink(missing_ok=True)
+        with file.open("wb") as handle:
+            handle.truncate(dtype.itemsize * size)
+    rows = torch.from_file(str(file), shared=True, size=size, dtype=dtype).view(shape)
+    for start in range(done, len(rows), piece):
+        end = min(start + piece, len(rows))
+        rows[start:end] = rows_of(start, end)
+        if end == len(rows) or start // piece % NOTED == NOTED - 1:
+            note.write_text(json.dumps({"key": key, "done": end}), encoding="utf-8")
+    return rows
+
+
+def cached(
+    file: Path, pictures: Sequence[Captioned], side: int, encode: Callable[[Sequence[np.ndarray]], Tensor]
+) -> Tensor:
+    """Features bf16 [pictures, positions, channels], see ``kept``: positions × channels × 2 bytes a picture (285 KB).
+
+    Args:
+        side: pixels of the square that each picture is padded and resized to.
+        encode: uint8 pictures [side, side, 3] → features [B, positions, channels].
+    """
     rng = np.random.default_rng(0)
 
-    def seen(some: Sequence[Captioned]) -> Tensor:
-        return seeing([load_pixels(own.path, side, False, 1.0, rng) for own in some]).bfloat16()
+    def rows_of(start: int, end: int) -> Tensor:
+        return encode([load_pixels(own.path, side, False, 1.0, rng) for own in pictures[start:end]])
 
-    shape = (len(pictures), *seen(pictures[:1]).shape[1:])
-    told = {"shape": list(shape), "side": side, "pictures": [str(own.path) for own in pictures]}
-    size = int(np.prod(shape))
-    known = file.is_file() and index.is_file() and json.loads(index.read_text(encoding="utf-8")) == told
-    if not known:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        index.unlink(missing_ok=True)
-        with file.open("wb") as handle:
-            handle.truncate(2 * size)
-    features = torch.from_file(str(file), shared=True, size=size, dtype=torch.bfloat16).view(shape)
-    if not known:
-        for start in range(0, len(pictures), AT_ONCE):
-            features[start : start + AT_ONCE] = seen(pictures[start : start + AT_ONCE])
-        index.write_text(json.dumps(told), encoding="utf-8")
-    return features
+    shape = (len(pictures), *rows_of(0, 1).shape[1:])
+    made_of = [f"{side}", *(str(own.path) for own in pictures)]
+    return kept(file, made_of, shape, torch.bfloat16, rows_of, AT_ONCE)

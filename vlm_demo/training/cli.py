@@ -1,55 +1,90 @@
-"""`python -m vlm_demo train`: trains the embedded model, and prepares and measures what belongs to its training."""
+"""`python -m vlm_demo train`: trains the embedded models, and prepares and measures what belongs to their training."""
 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import shlex
-import subprocess
 import sys
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vlm_demo import options as shared
 from vlm_demo.errors import VlmDemoError
+from vlm_demo.models.embedded import TRAINED
+from vlm_demo.training import record
+from vlm_demo.training.recipes import RECIPES
+from vlm_demo.training.record import CHECKPOINT
 
-if TYPE_CHECKING:
-    from vlm_demo.training.finetune import Parts
-
-RECIPE: dict[str, Any] = {
-    "family": "llava",
-    "language_model": "smollm2-135m-instruct",
-    "vision_tower": "efficientnet-lite2",
-    "image_size": 288,
-}
-CHECKPOINT, LOG, STARTED = "checkpoint.pt", "log.jsonl", "started.jsonl"  # in a run's folder
-TRAINED, HISTORY = "trained.safetensors", "training.json"  # beside the exported weights
-OUT = Path("assets/models/llava")
+OUT = Path("assets/models")
 DRAWN = Path("runs/drawn")
+HELD_PHOTOS = 1000  # at most, for the recall of clip
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of models that answer.
+
+    Attributes:
+        module: of this package, see ``prepare.Training``; its ``run`` trains, and its ``spent`` says what that took.
+        text: what the command does.
+        stages: the options of ``run`` that the command has too, by name, with their defaults.
+    """
+
+    module: str
+    text: str
+    stages: Mapping[str, int | float]
+
+
+PROJECTOR = {"align_pictures": 9000, "align_epochs": 4, "projector_minutes": 4.0}
+# The embedded model → what trains it.
+FAMILIES = {
+    "llava": Family("finetune", "train the embedded llava's projector and LoRA on photographs and drawings", PROJECTOR),
+    "llava-vit": Family("finetune", "train the same behind a DINOv2 ViT", PROJECTOR),
+    "blip2": Family(
+        "qformer_training",
+        "train a Q-Former between vision encoder and language model",
+        {"pictures": 12000, "compare_minutes": 30.0, "align_epochs": 2},
+    ),
+    "idefics": Family(
+        "cross_attention",
+        "train gated cross-attention layers in the language model",
+        {"align_pictures": 9000, "align_epochs": 2},
+    ),
+}
+STAGES = {
+    "align_pictures": "pictures that image tokens are aligned with words of, before the language model's loss",
+    "align_epochs": "of that alignment",
+    "projector_minutes": "of the projector alone, after that",
+    "pictures": "captioned photographs that are compared with their texts (285 KB of disk each)",
+    "compare_minutes": "of comparing them (ITC and ITM), before anything else",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one of the training commands and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m vlm_demo train", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    add: dict[str, Callable[[argparse.ArgumentParser], None]] = {
-        "llava": _add_llava,
-        "ocr": _add_ocr,
-        "world": _add_world,
-    }
-    for name, (_, text) in COMMANDS.items():
-        add[name](commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}."))
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+
+    for name, family in FAMILIES.items():
+        _add_family(command(name, family.text), name, family)
+    for name, (_, text, add) in OTHERS.items():
+        add(command(name, text))
     arguments = sys.argv[1:] if argv is None else argv
     args = parser.parse_args(arguments)
     args.line = f"python -m vlm_demo train {shlex.join(arguments)}"
-    command, _ = COMMANDS[args.command]
-    return command(args)
+    if args.command in FAMILIES:
+        return family_of(args)
+    return OTHERS[args.command][0](args)
 
 
-def _add_llava(parser: argparse.ArgumentParser) -> None:
+def _add_run(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         "--photos",
         type=Path,
@@ -59,20 +94,38 @@ def _add_llava(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="holds folders of annotated photographs",
     )
-    parser.add_argument("--drawn", type=Path, default=DRAWN, help="what train-shards wrote (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=75, help="of projector and LoRA together")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in RUNS/llava")
-    parser.add_argument("--init", type=Path, metavar="FILE", help=f"begin with the weights of this {TRAINED}")
-    parser.add_argument("--align-pictures", type=shared.positive, default=9000, metavar="N")
-    parser.add_argument("--align-epochs", type=shared.positive, default=4, metavar="N")
-    parser.add_argument("--projector-minutes", type=float, default=4, help="of the projector alone, before that")
     parser.add_argument("--seed", type=int, default=0, help="of new weights and of the order of the samples")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of resumable checkpoints and logs")
-    parser.add_argument("--out", type=Path, default=OUT, help="where the trained weights go (default: %(default)s)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints and logs")
+    parser.add_argument(
+        "--out", type=Path, default=OUT / name, help="where the trained weights go (default: %(default)s)"
+    )
     parser.add_argument(
         "--export-only", action="store_true", help="train nothing; write the checkpoint's weights to OUT"
     )
     parser.add_argument("--threads", type=shared.positive, default=2, help="CPU threads")
+
+
+def _add_family(parser: argparse.ArgumentParser, name: str, family: Family) -> None:
+    _add_run(parser, name)
+    parser.add_argument("--drawn", type=Path, default=DRAWN, help="what train-shards wrote (default: %(default)s)")
+    parser.add_argument("--minutes", type=float, default=75, help="of the language model's loss (default: %(default)s)")
+    parser.add_argument("--resume", action="store_true", help=f"go on from the checkpoint in RUNS/{name}")
+    parser.add_argument("--init", type=Path, metavar="FILE", help=f"begin with the weights of this {TRAINED}")
+    for option, default in family.stages.items():
+        kind: Callable[[str], int | float] = shared.positive if isinstance(default, int) else float
+        parser.add_argument(
+            f"--{option.replace('_', '-')}",
+            type=kind,
+            default=default,
+            metavar="N",
+            help=f"{STAGES[option]} (default: %(default)s)",
+        )
+
+
+def _add_clip(parser: argparse.ArgumentParser) -> None:
+    _add_run(parser, "clip")
+    parser.add_argument("--pictures", type=shared.positive, default=40_000, metavar="N", help="at most")
+    parser.add_argument("--epochs", type=shared.positive, default=16, metavar="N")
 
 
 def _add_ocr(parser: argparse.ArgumentParser) -> None:
@@ -87,70 +140,72 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--count", type=shared.positive, default=1200, help="of them, and of strange ones")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=OUT, help="gets world.safetensors (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=OUT / "llava", help="gets world.safetensors (default: %(default)s)")
 
 
-# -- llava ------------------------------------------------------------------------------------------------------
+# -- models that answer -----------------------------------------------------------------------------------------
 
 
-def llava(args: argparse.Namespace) -> int:
-    """Train projector and LoRA, and export them."""
-    folder = args.runs / "llava"
+def family_of(args: argparse.Namespace) -> int:
+    """Train a model that answers, and export what was trained."""
+    family, folder = FAMILIES[args.command], args.runs / args.command
     if args.export_only:
-        if not (folder / CHECKPOINT).is_file():
-            raise VlmDemoError(f"{folder} holds no {CHECKPOINT} to export; train first, or name another with --runs.")
+        _require_checkpoint(folder, "to export; train first, or name another with --runs")
     else:
-        _train(args, folder)
-    write(folder, args.out)
-    print(f"saved {args.out}")
-    return 0
+        _train(args, family, folder)
+    from vlm_demo.training.export import export_run
+
+    export_run(folder, args.out, RECIPES[args.command])
+    return _recorded(folder, args.out, _module(family))
 
 
-def _train(args: argparse.Namespace, folder: Path) -> None:
+def _train(args: argparse.Namespace, family: Family, folder: Path) -> None:
     if args.init and not args.init.is_file():
         raise VlmDemoError(f"There are no weights {args.init} to begin with.")
-    if args.resume and not (folder / CHECKPOINT).is_file():
-        raise VlmDemoError(f"{folder} holds no {CHECKPOINT} to go on from; leave out --resume.")
+    if args.resume:
+        _require_checkpoint(folder, "to go on from; leave out --resume")
     write_chat_turns(args.drawn)
+    _seed(args)
 
-    import torch
+    from vlm_demo.training.prepare import prepare
 
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-
-    from vlm_demo.training.branches import BranchPacker
-    from vlm_demo.training.finetune import run
-    from vlm_demo.training.mixture import Mixture
-
-    parts = _parts(args.init)
-    roots, side = [*args.photos, args.drawn], RECIPE["image_size"]
-    packer = BranchPacker(parts.tokenizer, (side // parts.tower.config.patch_size) ** 2)
-    data, held = Mixture(roots, packer, side), Mixture(roots, packer, side, held=True)
-    if not data.names or not held.names:
-        raise VlmDemoError(f"There are no annotated pictures in {', '.join(map(str, roots))}; see train-shards.")
-    note_start(folder, args.line, args.init, args.resume)
-    run(
+    training = _module(family)
+    parts, data, held = prepare(RECIPES[args.command], training, [*args.photos, args.drawn], args.init, _tell)
+    record.note_start(folder, args.line, args.init, args.resume)
+    stages = {name: getattr(args, name) for name in family.stages}
+    training.run(
         parts,
         data,
         held,
         folder,
         args.minutes,
-        args.align_pictures,
-        args.align_epochs,
-        args.projector_minutes,
-        args.resume,
-        args.init is not None,
+        resume=args.resume,
+        aligned=args.init is not None,
         seed=args.seed,
+        **stages,
     )
 
 
-def _parts(init: Path | None) -> Parts:
-    from vlm_demo.models.pretrained import language_model, vision_tower
-    from vlm_demo.training.finetune import compose
+def _module(family: Family) -> Any:
+    return import_module(f"vlm_demo.training.{family.module}")
 
-    tower = vision_tower(RECIPE["vision_tower"], RECIPE["image_size"], _tell)
-    model, tokenizer = language_model(RECIPE["language_model"], _tell)
-    return compose(tower, model, tokenizer, init)
+
+def _require_checkpoint(folder: Path, what: str) -> None:
+    if not (folder / CHECKPOINT).is_file():
+        raise VlmDemoError(f"{folder} holds no {CHECKPOINT} {what}.")
+
+
+def _seed(args: argparse.Namespace) -> None:
+    import torch
+
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+
+
+def _recorded(folder: Path, out: Path, training: Any) -> int:
+    record.write(folder, out, training.spent(folder))
+    print(f"saved {out}")
+    return 0
 
 
 def _tell(_fraction: float | None, text: str) -> None:
@@ -172,69 +227,24 @@ def write_chat_turns(drawn: Path) -> None:
     file.write_text(json.dumps({"qa": turns}) + "\n", encoding="utf-8")
 
 
-def note_start(folder: Path, line: str, init: Path | None, resumed: bool) -> None:
-    """Take down how a run was started, and once more each time that it is resumed."""
-    record = {"command": line, "commit": _commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
-    if init is not None:
-        record["init_sha256"] = hashlib.sha256(init.read_bytes()).hexdigest()
-    folder.mkdir(parents=True, exist_ok=True)
-    if not resumed:
-        (folder / LOG).unlink(missing_ok=True)
-    with (folder / STARTED).open("a" if resumed else "w", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+# -- others -----------------------------------------------------------------------------------------------------
 
 
-def _commit() -> str:
-    """The commit of the code that runs, with ``-dirty`` behind it where files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        described = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return described.stdout.strip()
+def clip(args: argparse.Namespace) -> int:
+    """Train a pooling head and projections on photographs and their texts, and export them."""
+    folder = args.runs / "clip"
+    if args.export_only:
+        _require_checkpoint(folder, "to export; train first, or name another with --runs")
+    from vlm_demo.training import contrastive
 
-
-def write(folder: Path, out: Path) -> None:
-    """Export a run's averaged weights to ``out``, with their recipe, and add to its ``training.json`` how they came
-    about.
-
-    An entry there is one run: ``started``, its commands with commit and time; ``samples`` (pictures seen), ``steps``
-    and ``minutes`` of training; ``held_out``, the last shares of held-out answers that were right token for token by
-    kind, and ``n``, of how many. A run that is exported again replaces its entry; one that began with no earlier
-    weights begins the list anew.
-    """
-    import torch
-
-    from vlm_demo.training.finetune import export
-
-    export(folder / CHECKPOINT, out, dict(RECIPE))
-    state = torch.load(folder / CHECKPOINT, weights_only=True)
-    log = _lines(folder / LOG)
-    measured: dict[str, Any] = next((line for line in reversed(log) if "held_out" in line), {})
-    entry = {
-        "started": _lines(folder / STARTED),
-        "samples": state["next_sample"],
-        "steps": state["step"],
-        "minutes": round(state["seconds"] / 60, 1),
-        "held_out": measured.get("held_out", {}),
-        "n": measured.get("n", {}),
-    }
-    file = out / HISTORY
-    earlier = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-    first = entry["started"][:1]
-    kept = [other for other in earlier if other["started"][:1] != first]
-    if not (first and "init_sha256" in first[0]):
-        kept = []
-    file.write_text(json.dumps([*kept, entry], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _lines(file: Path) -> list[dict[str, Any]]:
-    if not file.is_file():
-        return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").split("\n") if line.endswith("}")]
-
-
-# -- what belongs to it -----------------------------------------------------------------------------------------
+    if not args.export_only:
+        _seed(args)
+        chosen = contrastive.photos(args.photos, False, args.pictures, args.seed)
+        apart = contrastive.photos(args.photos, True, HELD_PHOTOS, args.seed)
+        record.note_start(folder, args.line, None, False)
+        contrastive.run(chosen, apart, folder, RECIPES["clip"], epochs=args.epochs, seed=args.seed)
+    contrastive.export(folder, args.out, RECIPES["clip"])
+    return _recorded(folder, args.out, contrastive)
 
 
 def ocr(args: argparse.Namespace) -> int:
@@ -262,10 +272,11 @@ def world(args: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS: dict[str, tuple[Callable[[argparse.Namespace], int], str]] = {
-    "llava": (llava, "train the embedded llava's projector and LoRA on photographs and drawn pictures"),
-    "ocr": (ocr, "read the text of photographed charts with Tesseract once, for training"),
-    "world": (world, "fit what tells pictures like those trained on from strange ones"),
+# The other commands: what runs each, what it does, and what adds its options.
+OTHERS: dict[str, tuple[Callable[[argparse.Namespace], int], str, Callable[[argparse.ArgumentParser], None]]] = {
+    "clip": (clip, "train what compares photographs with texts", _add_clip),
+    "ocr": (ocr, "read the text of photographed charts with Tesseract once, for training", _add_ocr),
+    "world": (world, "fit what tells pictures like those trained on from strange ones", _add_world),
 }
 
 

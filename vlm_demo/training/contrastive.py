@@ -8,7 +8,6 @@ ways (Radford et al. 2021, https://arxiv.org/abs/2103.00020), with every picture
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import time
@@ -19,34 +18,34 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, normalize
 from transformers import BertModel
 
+from vlm_demo.errors import VlmDemoError
 from vlm_demo.models import minilm, parts
+from vlm_demo.models.builders import Recipe
 from vlm_demo.models.efficientnet_lite import AttentionPool
+from vlm_demo.models.pretrained import VisionTower, vision_tower
+from vlm_demo.training import json_lines
+from vlm_demo.training.bridges import frozen
+from vlm_demo.training.cached_features import kept
+from vlm_demo.training.export import export as export_weights
 from vlm_demo.training.finetune import fast_dtype, standardize
 from vlm_demo.training.mixture import SHARES, Folder, load_pixels
 from vlm_demo.training.photo_turns import READABLE
 from vlm_demo.training.photos_split import PERCENT
-from vlm_demo.training.towers import Seeing, seeing
+from vlm_demo.training.record import CHECKPOINT, LOG, Spent
 
-RECIPE: dict[str, Any] = {
-    "family": "clip",
-    "language_model": "all-minilm-l6-v2",
-    "vision_tower": "efficientnet-lite2",
-    "image_size": 288,
-}
 WITHOUT = frozenset({"chartqa", "daquar"})  # folders whose words do not say what a picture shows
 SIZE = 512  # channels of the pooling head
 KEPT, SEEN = 32, 24  # tokens of a picture: on disk, in a step
 BATCH, EPOCHS, RATE, DECAY = 512, 16, 1e-3, 0.05
-CHECKPOINT = "checkpoint.pt"
 DROPOUT = 0.1  # of the pooled vector, while it is trained
 CANDIDATES = 100  # pictures among which a text has to find its own
 TEMPERATURE = 0.07  # in the beginning
 PIECE = 16  # pictures, or texts × 8, that a tower reads at once
+MOST = 6e4  # what a feature may be at most, in float16
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,9 @@ def photos(roots: Sequence[Path], held: bool = False, most: int | None = None, s
 
     Args:
         roots: folders of folders of annotated photographs, see ``mixture.Mixture``.
-        most: so many of them.
+        most: so many of them; None = all.
+    Raises:
+        VlmDemoError: there are none.
     """
     found = []
     for name in SHARES:
@@ -73,6 +74,8 @@ def photos(roots: Sequence[Path], held: bool = False, most: int | None = None, s
                 folder = Folder(root / name, held)
                 found += [Photo(folder.path / item["image"], texts) for item in folder.items if (texts := said(item))]
                 break
+    if not found:
+        raise VlmDemoError(f"There are no photographs with words in {', '.join(map(str, roots))}: name their folders.")
     order = np.random.default_rng(seed).permutation(len(found))
     return [found[i] for i in order[:most]]
 
@@ -142,36 +145,16 @@ def info_nce(pictures: Tensor, texts: Tensor, same: Tensor, logit_scale: Tensor)
 # -- what the towers say, once --------------------------------------------------------------------------------------
 
 
-def kept(file: Path, key: str, shape: tuple[int, ...], rows_of: Callable[[int, int], Tensor], piece: int) -> np.ndarray:
-    """A float16 array on disk, filled piece by piece; goes on where it stopped.
-
-    Args:
-        key: what it is made of; another key makes it anew.
-        rows_of: (start, end) → these rows.
-    """
-    note = file.with_suffix(".json")
-    told = json.loads(note.read_text(encoding="utf-8")) if note.is_file() and file.is_file() else {}
-    done = told["done"] if told.get("key") == key else 0
-    rows = np.lib.format.open_memmap(file, "r+" if done else "w+", np.float16, None if done else shape)
-    for start in range(done, len(rows), piece):
-        end = min(start + piece, len(rows))
-        rows[start:end] = rows_of(start, end).float().clamp(-6e4, 6e4).numpy()
-        if end == len(rows) or start // piece % 50 == 49:
-            rows.flush()
-            note.write_text(json.dumps({"key": key, "done": end}), encoding="utf-8")
-    return rows
-
-
 @torch.no_grad()
-def picture_rows(tower: Seeing, chosen: Sequence[Photo], side: int, tokens: int | None, file: Path) -> np.ndarray:
-    """Tokens [pictures, tokens, channels] of each picture, by the frozen tower.
+def picture_rows(tower: VisionTower, chosen: Sequence[Photo], side: int, tokens: int | None, file: Path) -> Tensor:
+    """Tokens float16 [pictures, tokens, channels] of each picture, by the frozen tower.
 
     Args:
         tokens: how many of them, at random places; None = all.
     """
     patches = (side // tower.config.patch_size) ** 2
     count = min(tokens or patches, patches)
-    tower = tower.to(fast_dtype()).to(memory_format=torch.channels_last)
+    tower = frozen(tower, fast_dtype()).to(memory_format=torch.channels_last)
 
     def rows_of(start: int, end: int) -> Tensor:
         rng = np.random.default_rng(start)
@@ -179,15 +162,15 @@ def picture_rows(tower: Seeing, chosen: Sequence[Photo], side: int, tokens: int 
         stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
         rows = tower(stacked).last_hidden_state
         at = torch.from_numpy(np.stack([np.sort(rng.choice(patches, count, replace=False)) for _ in rows]))
-        return rows.gather(1, at[..., None].expand(-1, -1, rows.shape[2]))
+        return rows.gather(1, at[..., None].expand(-1, -1, rows.shape[2])).float().clamp(-MOST, MOST)
 
-    key = _sum([f"{side} {count}", *(str(photo.path) for photo in chosen)])
-    return kept(file, key, (len(chosen), count, tower.config.hidden_size), rows_of, PIECE)
+    made_of = [f"{side}", *(str(photo.path) for photo in chosen)]
+    return kept(file, made_of, (len(chosen), count, tower.config.hidden_size), torch.float16, rows_of, PIECE)
 
 
 @torch.no_grad()
-def text_rows(text: minilm.TextTower, texts: Sequence[str], file: Path) -> np.ndarray:
-    """MiniLM's vectors [texts, width]."""
+def text_rows(text: minilm.TextTower, texts: Sequence[str], file: Path) -> Tensor:
+    """MiniLM's vectors float16 [texts, width]."""
     model = BertModel(text.config, add_pooling_layer=False).eval()
     model.load_state_dict(text.weights)
     lengths = [len(text.tokenizer(said)["input_ids"]) for said in texts]
@@ -198,8 +181,8 @@ def text_rows(text: minilm.TextTower, texts: Sequence[str], file: Path) -> np.nd
         coded = text.tokenizer(own, padding=True, truncation=True, padding_side="right", return_tensors="pt")
         return model(input_ids=coded["input_ids"], attention_mask=coded["attention_mask"]).last_hidden_state[:, 0]
 
-    rows = kept(file, _sum(texts), (len(texts), text.config.hidden_size), rows_of, 8 * PIECE)
-    return rows[np.argsort(order)]
+    rows = kept(file, texts, (len(texts), text.config.hidden_size), torch.float16, rows_of, 8 * PIECE)
+    return rows[torch.from_numpy(np.argsort(order))]
 
 
 @dataclass(frozen=True)
@@ -212,24 +195,20 @@ class Pairs:
         of: for each picture the rows of ``texts`` that fit it.
     """
 
-    pictures: np.ndarray
+    pictures: Tensor
     texts: Tensor
     of: tuple[tuple[int, ...], ...]
 
 
 def pairs(
-    tower: Seeing, text: minilm.TextTower, chosen: Sequence[Photo], side: int, tokens: int | None, place: Path
+    tower: VisionTower, text: minilm.TextTower, chosen: Sequence[Photo], side: int, tokens: int | None, place: Path
 ) -> Pairs:
     """Read all of them, or what was not yet read into files that begin with ``place``."""
     index: dict[str, int] = {}
     of = tuple(tuple(index.setdefault(said, len(index)) for said in photo.texts) for photo in chosen)
-    sentences = text_rows(text, list(index), place.with_name(f"{place.name}-texts.npy"))
-    pictures = picture_rows(tower, chosen, side, tokens, place.with_name(f"{place.name}-pictures.npy"))
-    return Pairs(pictures, torch.from_numpy(sentences.astype(np.float32)), of)
-
-
-def _sum(lines: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    sentences = text_rows(text, list(index), place.with_name(f"{place.name}-texts.float16"))
+    pictures = picture_rows(tower, chosen, side, tokens, place.with_name(f"{place.name}-pictures.float16"))
+    return Pairs(pictures, sentences.float(), of)
 
 
 # -- training -------------------------------------------------------------------------------------------------------
@@ -245,7 +224,7 @@ def recall(heads: Heads, held: Pairs) -> dict[str, float]:
         own = torch.tensor([held.of[i][0] for i in range(start, min(start + CANDIDATES, len(held.of)))])
         if start and len(own) < CANDIDATES:
             break
-        seen = heads.pictures(torch.from_numpy(held.pictures[start : start + len(own)]).float())
+        seen = heads.pictures(held.pictures[start : start + len(own)].float())
         near = seen @ heads.texts(held.texts[own]).T
         for name, found in (("text to picture", near.argmax(0)), ("picture to text", near.argmax(1))):
             told[name].append((own[found] == own).float().mean().item())
@@ -267,6 +246,7 @@ def fit(
     Args:
         tell: called after each epoch with its loss, the held-out recall, the temperature and the seconds.
     """
+    batch = min(batch, len(data.of))
     rng, draw = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout's
     batch = min(batch, len(data.of))
@@ -292,7 +272,7 @@ def fit(
             rows = np.sort(order[start : start + batch])  # in the order of the file
             own = torch.tensor([data.of[i][int(rng.integers(len(data.of[i])))] for i in rows])
             at = torch.randperm(data.pictures.shape[1], generator=draw)[:SEEN]
-            features = torch.from_numpy(data.pictures[rows])[:, at]
+            features = data.pictures[torch.from_numpy(rows)][:, at]
             with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
                 seen, read = heads.pictures(features.float()), heads.texts(data.texts[own])
             loss = info_nce(seen, read, own, heads.logit_scale)
@@ -305,20 +285,20 @@ def fit(
             losses.append(loss.item())
         figures = {name: round(value, 3) for name, value in recall(heads, held).items()}
         tell({"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 3), "held_out": figures,
+              "n": dict.fromkeys(figures, len(held.of)), "samples": len(losses) * batch, "steps": len(losses),
               "temperature": round(math.exp(-heads.logit_scale.item()), 4),
               "seconds": round(time.perf_counter() - began, 1)})  # fmt: skip
 
 
 def run(
-    roots: Sequence[Path],
+    chosen: Sequence[Photo],
+    apart: Sequence[Photo],
     folder: Path,
-    pictures: int | None = 40_000,
-    held_pictures: int = 1000,
+    recipe: Recipe,
     epochs: int = EPOCHS,
     batch: int = BATCH,
     seed: int = 0,
     log: Callable[[str], None] = print,
-    recipe: Mapping[str, Any] = RECIPE,
 ) -> None:
     """Read the photographs, unless ``folder`` holds what was read already, and train the heads: ``checkpoint.pt`` and
     ``log.jsonl``.
@@ -326,9 +306,8 @@ def run(
     Reading takes about 26 ms a picture and 5 ms a text on two cores that are free, and 113 KB of disk a picture.
 
     Args:
-        roots: folders of folders of annotated photographs; held-out ones are never trained on.
-        pictures: to be trained on, at most; None = all.
-        held_pictures: for the recall, at most.
+        chosen: photographs to be trained on.
+        apart: held out, for the recall.
         recipe: which parts.
     Raises:
         UnsupportedModel, ModelNotFound, VlmDemoError: see ``parts.find``.
@@ -336,18 +315,17 @@ def run(
 
     def tell(record: dict[str, Any]) -> None:
         log(json.dumps(record))
-        with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
+        with (folder / LOG).open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
 
     folder.mkdir(parents=True, exist_ok=True)
-    side = recipe["image_size"]
-    tower = seeing(recipe["vision_tower"], side, lambda _fraction, text: log(text))
-    text = minilm.read(parts.find(recipe["language_model"], lambda _fraction, text: log(text)))
+    side = recipe.image_size
+    tower = vision_tower(recipe.vision_tower, side, lambda _fraction, text: log(text))
+    text = minilm.read(parts.find(recipe.language_model, lambda _fraction, text: log(text)))
     began = time.perf_counter()
-    chosen, apart = photos(roots, False, pictures, seed), photos(roots, True, held_pictures, seed)
     data = pairs(tower, text, chosen, side, KEPT, folder / "trained")
     held = pairs(tower, text, apart, side, None, folder / "held")
-    tell({"pictures": len(chosen), "texts": len(data.texts), "held_out": len(apart),
+    tell({"pictures": len(chosen), "texts": len(data.texts), "pictures_held_out": len(apart),
           "seconds": round(time.perf_counter() - began, 1)})  # fmt: skip
     torch.manual_seed(seed)
     heads = Heads(tower.config.hidden_size, text.config.hidden_size)
@@ -355,10 +333,13 @@ def run(
     torch.save(heads.state_dict(), folder / CHECKPOINT)
 
 
-def export(folder: Path, target: Path, recipe: Mapping[str, Any] = RECIPE) -> None:
-    """A run's heads → ``trained.safetensors`` (bf16) and ``recipe.json`` in ``target`` (``assets/models/clip``), which
-    from then on is offered."""
-    held = torch.load(folder / CHECKPOINT, weights_only=True)
-    target.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.bfloat16().contiguous() for name, value in held.items()}, target / "trained.safetensors")
-    (target / "recipe.json").write_text(json.dumps(dict(recipe), indent=1) + "\n", encoding="utf-8")
+def spent(folder: Path) -> Spent:
+    """What a run took, by its log; reading the photographs is left out."""
+    epochs = [line for line in json_lines.read(folder / LOG) if "epoch" in line]
+    samples, steps = (sum(line[name] for line in epochs) for name in ("samples", "steps"))
+    return Spent(samples, steps, round(sum(line["seconds"] for line in epochs) / 60, 1))
+
+
+def export(folder: Path, target: Path, recipe: Recipe) -> None:
+    """A run's heads → what ships of them in ``target`` (``assets/models/clip``), which from then on is offered."""
+    export_weights(torch.load(folder / CHECKPOINT, weights_only=True), target, recipe)

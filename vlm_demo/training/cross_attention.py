@@ -4,7 +4,7 @@ Flamingo (Alayrac et al. 2022, https://arxiv.org/abs/2204.14198) as transformers
 is aligned with words (``alignment``), then head and gated layers are trained with the language model's loss on
 conversations. The picture is not among the words: the text holds one mark for it.
 
-``compose`` and ``run`` train, ``export`` writes what ships.
+``compose`` and ``run`` train.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from transformers.masking_utils import sdpa_mask
 from vlm_demo.models import smollm2
 from vlm_demo.models.builders import idefics
 from vlm_demo.models.efficientnet_bridges import EfficientNetIdeficsForVisionText2Text, FeatureHead
-from vlm_demo.training import bridges
+from vlm_demo.training import bridges, finetune
 from vlm_demo.training.branches import collate
 from vlm_demo.training.finetune import Parts, Trainer, compile_layers, fast_dtype, load_trained
 from vlm_demo.training.mixture import Mixture, Sample
+from vlm_demo.training.record import Spent
 
-FAMILY = "idefics"
 CROSSINGS, INNER = 6, 512  # 14.4 million weights with the feature head, 29 MB in bf16
 IMAGE_TOKENS = 1  # in the text, for its packer
 FIRST_GATE = 0.1  # of tanh(alpha): small enough to change no word, and not 0, where nothing behind it would be trained
@@ -91,7 +91,7 @@ def compose(
     """Freeze tower and language model, and put new gated cross-attention layers into the latter.
 
     Args:
-        tower: ``EfficientNetLiteModel``; its config's ``image_size`` is that of the mixture.
+        tower: of EfficientNet-Lite, see ``pretrained.VisionTower``; its config's ``image_size`` is that of the mixture.
         llm: ``LlamaForCausalLM``; its weights are copied.
         init: a ``trained.safetensors`` to begin with.
         crossings: how many of these layers, evenly spread.
@@ -158,6 +158,7 @@ def run(
     aligned: bool = False,
     compiled: bool = False,
     log: Callable[[str], None] = print,
+    seed: int = 0,
 ) -> None:
     """Alignment and training; with ``resume``, or from weights that are ``aligned``, training alone.
 
@@ -168,7 +169,7 @@ def run(
         minutes: of the language model's loss.
         compiled: whether to compile the language model's own layers.
     """
-    trainer = CrossAttentionTrainer(parts, data, held, folder)
+    trainer = CrossAttentionTrainer(parts, data, held, folder, seed)
     if not (resume and trainer.resume()) and not aligned:
         log(f"Aligning the features with words of {align_pictures} pictures")
         trainer.align(align_pictures, align_epochs)
@@ -178,6 +179,11 @@ def run(
     trainer.train(minutes, 2)
 
 
-def export(checkpoint: Path, folder: Path, image_size: int) -> int:
-    """See ``bridges.export``."""
-    return bridges.export(checkpoint, folder, FAMILY, image_size)
+def spent(folder: Path) -> Spent:
+    """See ``finetune.spent``."""
+    return finetune.spent(folder)
+
+
+def image_tokens(_config: Any) -> int:
+    """How many tokens stand for the picture in the text: one, whatever the tower."""
+    return IMAGE_TOKENS

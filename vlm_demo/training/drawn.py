@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from vlm_demo.errors import VlmDemoError
+from vlm_demo.options import require_ocr
 from vlm_demo.stages import ocr
 from vlm_demo.synthetic.charts import draw_chart
 from vlm_demo.synthetic.documents import draw_document
@@ -188,9 +188,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if min(args.per_kind or 1, args.rounds) < 1:
         parser.error("--per-kind and --rounds are at least 1")
-    problem = ocr.available() if any(KINDS[kind].reads for kind in args.kinds) else None
-    if problem:
-        raise VlmDemoError(problem)
+    if any(KINDS[kind].reads for kind in args.kinds):
+        require_ocr()
     counts = {kind: args.per_kind or KINDS[kind].pictures for kind in args.kinds}
     draw(args.folder, counts, args.seed, args.rounds)
     return 0

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
@@ -27,8 +27,10 @@ from transformers.models.llama.modeling_llama import LlamaForCausalLM
 from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training.alignment import Vocabulary, align, words_of
 from vlm_demo.training.branches import BranchPacker, collate
-from vlm_demo.training.lora import ALPHA, LoraLinear, add_lora
+from vlm_demo.training.bridges import frozen
+from vlm_demo.training.lora import LoraLinear, add_lora
 from vlm_demo.training.mixture import Mixture, Sample, load_pixels
+from vlm_demo.training.record import CHECKPOINT, LOG, Spent
 
 ATTENTION = "grouped"
 POOL = 48  # samples sorted by length before they are cut into batches
@@ -134,13 +136,12 @@ def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path 
 
     Args:
         tower: pixels float32 [B, 3, side, side] over −1..1 → ``last_hidden_state`` [B, patches, channels]; has
-            ``config.hidden_size`` channels. See ``towers.Seeing``.
+            ``config.hidden_size`` channels. See
+            ``pretrained.VisionTower``.
     """
     dtype = fast_dtype()
-    tower = tower.to(dtype).eval().to(memory_format=torch.channels_last).requires_grad_(False)
-    rotary = llm.model.rotary_emb.inv_freq.float().clone()
-    llm = llm.to(dtype).eval().requires_grad_(False)
-    llm.model.rotary_emb.inv_freq = rotary  # rounded to bf16 it turns distant tokens by the wrong angle
+    tower = frozen(tower, dtype).to(memory_format=torch.channels_last)
+    llm = frozen(llm, dtype)
     register_attention()
     llm.set_attn_implementation(ATTENTION)
     projector = Projector(tower.config.hidden_size, llm.config.hidden_size)
@@ -327,7 +328,7 @@ class Trainer:
     # -- files --------------------------------------------------------------------------------------------------
 
     def tell(self, record: dict[str, Any]) -> None:
-        with (self.folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        with (self.folder / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
 
     def save(self) -> None:
@@ -341,11 +342,11 @@ class Trainer:
         }
         part = self.folder / "checkpoint.part"
         torch.save(state, part)
-        part.replace(self.folder / "checkpoint.pt")
+        part.replace(self.folder / CHECKPOINT)
 
     def resume(self) -> bool:
         """Go on from the folder's checkpoint; False where there is none."""
-        file = self.folder / "checkpoint.pt"
+        file = self.folder / CHECKPOINT
         if not file.is_file():
             return False
         state = torch.load(file, weights_only=True)
@@ -359,12 +360,15 @@ class Trainer:
         return True
 
 
-def export(checkpoint: Path, folder: Path, recipe: dict[str, Any]) -> None:
-    """The averaged weights of a run → ``trained.safetensors`` (bf16) and ``recipe.json``."""
-    average = torch.load(checkpoint, weights_only=True)["average"]
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.bfloat16().contiguous() for name, value in average.items()}, folder / "trained.safetensors")
-    (folder / "recipe.json").write_text(json.dumps(recipe | {"lora_alpha": ALPHA}, indent=1) + "\n", encoding="utf-8")
+def spent(folder: Path) -> Spent:
+    """What a run took, by its checkpoint."""
+    state = torch.load(folder / CHECKPOINT, weights_only=True)
+    return Spent(state["next_sample"], state["step"], round(state["seconds"] / 60, 1))
+
+
+def image_tokens(config: Any) -> int:
+    """How many tokens stand for the picture in the text: one for each patch of a tower of this config."""
+    return (config.image_size // config.patch_size) ** 2
 
 
 def compile_layers(parts: Trainable) -> None:

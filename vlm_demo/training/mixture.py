@@ -6,7 +6,6 @@ A folder holds ``img/`` and ``annotations.jsonl``; photographs and drawn picture
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
+from vlm_demo.training import json_lines
 from vlm_demo.training.branches import BranchPacker, Conversation, Packed
 from vlm_demo.training.photo_turns import UNKNOWN, AskedTurn, PhotoTurns, sentence
 from vlm_demo.training.photos_split import PERCENT, held_out
@@ -48,21 +48,14 @@ class Sample:
     folder: str
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a file that may be growing; none where there is no file."""
-    if not file.is_file():
-        return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-
-
 class Folder:
     """One folder of annotated pictures; ``held`` = its held-out part instead of the trained one."""
 
     def __init__(self, path: Path, held: bool = False, ocr: Path | None = None) -> None:
         self.path, self.name = path, path.name
-        every = _lines(path / "annotations.jsonl")
+        every = json_lines.read(path / "annotations.jsonl")
         # What OCR read in photographs, which come without it, lies beside the drawn pictures.
-        read = {item["image"]: item["ocr"] for item in _lines(ocr)} if ocr else {}
+        read = {item["image"]: item["ocr"] for item in json_lines.read(ocr)} if ocr else {}
         every = [item | {"ocr": read[item["image"]]} if item["image"] in read else item for item in every]
         if self.name in NEEDS_OCR:
             every = [item for item in every if "ocr" in item]
@@ -114,7 +107,7 @@ class Mixture:
         }
         ocr = {name: root / "ocr" / f"{name}.jsonl" for root in roots for name in NEEDS_OCR if (root / "ocr").is_dir()}
         self.folders = {name: Folder(path, held, ocr.get(name)) for name, path in found.items()}
-        self.chat = [turn for root in roots for item in _lines(root / "chat.jsonl") for turn in item["qa"]]
+        self.chat = [turn for root in roots for item in json_lines.read(root / "chat.jsonl") for turn in item["qa"]]
         self.names = [name for name, folder in self.folders.items() if folder.items]
         share = np.array([shares[name] for name in self.names])
         self.share = share / share.sum()

@@ -4,7 +4,7 @@
 2. Alignment: the projected queries are brought near the embeddings of the words that people used of each picture.
 3. The language model's loss on conversations. Every few steps repeat stage 1, so that one Q-Former serves both.
 
-``compose`` and ``run`` train, ``export`` writes what ships. Nothing of the language model changes.
+``compose`` and ``run`` train. Nothing of the language model changes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vlm_demo.models.efficientnet_bridges_config import (
     ProjectedEfficientNetConfig,
     QFormerConfig,
 )
-from vlm_demo.training import bridges
+from vlm_demo.training import bridges, finetune
 from vlm_demo.training.alignment import Vocabulary, align, words_of
 from vlm_demo.training.branches import IMAGE_TOKEN, BranchPacker
 from vlm_demo.training.cached_features import Captioned, cached, captioned
@@ -44,8 +44,8 @@ from vlm_demo.training.finetune import (
 )
 from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.qformer_bridge import QFormerBridge, compare, padded, retrieval_figures
+from vlm_demo.training.record import Spent
 
-FAMILY = "blip2"
 QUERIES, WIDTH, LAYERS, INNER = 32, 384, 6, 576  # 12 million weights, 24 MB in bf16
 HEAD_WIDTH, CROSS_EVERY, COMPARED, LONGEST_TEXT = 64, 2, 256, 64
 BATCH, JUDGED = 64, 24  # pictures that ITC compares; of these, those that ITM judges
@@ -78,7 +78,7 @@ def compose(
     """Freeze tower and language model and put a new Q-Former between them.
 
     Args:
-        tower: ``EfficientNetLiteModel``; its config's ``image_size`` is that of the mixture.
+        tower: of EfficientNet-Lite, see ``pretrained.VisionTower``; its config's ``image_size`` is that of the mixture.
         llm: ``LlamaForCausalLM``.
         init: a ``trained.safetensors`` to begin with.
         queries, width, layers, inner: sizes of the Q-Former; heads are 64 wide.
@@ -261,10 +261,12 @@ def run(
     pictures: int = 12000,
     align_epochs: int = 2,
     resume: bool = False,
+    aligned: bool = False,
     compiled: bool = True,
     log: Callable[[str], None] = print,
+    seed: int = 0,
 ) -> None:
-    """All stages of one run; with ``resume`` those that are not done.
+    """All stages of one run; with ``resume`` those that are not done, from weights that are ``aligned`` the last alone.
 
     Args:
         parts: see ``compose``.
@@ -278,17 +280,18 @@ def run(
         VlmDemoError: there are no captioned photographs.
     """
     log(f"Features of up to {pictures} captioned photographs, once")
-    known, others = captioned(data, pictures), captioned(held, HELD)
+    known, others = captioned(data, pictures, seed), captioned(held, HELD, seed)
     if not known or not others:
         raise VlmDemoError("There are no captioned photographs to train on, or none held out: name their folders.")
     seen = cached(folder / "features.bf16", known, data.side, parts.features)
     held_seen = cached(folder / "held_features.bf16", others, data.side, parts.features)
-    comparing = Comparison(parts, seen, known, held_seen, others)
-    trainer = QFormerTrainer(parts, data, held, folder, comparing)
+    comparing = Comparison(parts, seen, known, held_seen, others, seed)
+    trainer = QFormerTrainer(parts, data, held, folder, comparing, seed)
     if resume:
         trainer.resume()
-    log(f"Stage 1: ITC and ITM, for {compare_minutes} minutes")
-    if trainer.compared_minutes < compare_minutes:
+    trainer.aligned = trainer.aligned or aligned
+    if trainer.compared_minutes < compare_minutes and not trainer.aligned:
+        log(f"Stage 1: ITC and ITM, for {compare_minutes} minutes")
         trainer.represent(compare_minutes)
     if not trainer.aligned and align_epochs:
         log(f"Stage 2: aligning the queries with words, {align_epochs} epochs")
@@ -300,6 +303,13 @@ def run(
         trainer.train(minutes, 2)
 
 
-def export(checkpoint: Path, folder: Path, image_size: int) -> int:
-    """See ``bridges.export``."""
-    return bridges.export(checkpoint, folder, FAMILY, image_size)
+def spent(folder: Path) -> Spent:
+    """What a run took, the comparing with it, by its checkpoint."""
+    last, told = finetune.spent(folder), json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+    minutes = round(last.minutes + told["compared_minutes"], 1)
+    return Spent(last.samples, last.steps + told["compared"], minutes)
+
+
+def image_tokens(_config: Any) -> int:
+    """How many tokens stand for the picture in the text: one for each query, whatever the tower."""
+    return QUERIES

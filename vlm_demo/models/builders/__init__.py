@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Protocol
 
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models.fetching import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RECIPE = "recipe.json"
 

@@ -44,7 +44,7 @@ def build(
     tell(0.1, "reading the language model")
     language = smollm2.read(parts[recipe.language_model])
     tell(0.6, "reading the vision encoder")
-    seeing = saving.tower_weights(recipe, parts, trained)
+    tower = towers.of_recipe(recipe, parts, trained)
     config = config_of(trained, language, recipe.image_size)
 
     tell(0.7, "projecting the word embeddings")
@@ -53,7 +53,7 @@ def build(
     own.pop(LOG_SCALE)
     own["embeddings.word_embeddings.weight"] = words
     heads = {name: own.pop(name) for name in list(own) if name.startswith(RETRIEVAL)}
-    own |= {f"vision_model.{name}": tensor for name, tensor in seeing.items()}
+    own |= {f"vision_model.{name}": tensor for name, tensor in tower.weights.items()}
     shared = {name: tensor for name, tensor in own.items() if not name.startswith("language_projection.")}
     own |= {f"language_model.{name}": tensor for name, tensor in language.weights.items()}
     own.setdefault("language_model.lm_head.weight", own["language_model.model.embed_tokens.weight"])
@@ -63,7 +63,7 @@ def build(
         writes = EfficientNetBlip2ForConditionalGeneration(config)
         compares = EfficientNetBlip2ForImageTextRetrieval(config)
     saving.filled(compares, shared | heads)
-    saving.save(saving.filled(writes, own), language, recipe.image_size, folder, heads)
+    saving.save(saving.filled(writes, own), language, tower, recipe.image_size, folder, heads)
 
 
 def config_of(

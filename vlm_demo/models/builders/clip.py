@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vlm_demo.models import minilm
-from vlm_demo.models.builders import Misfit, Recipe, towers
+from vlm_demo.models.builders import Misfit, Recipe, saving, towers
 from vlm_demo.models.builders.pixels import image_processor
 from vlm_demo.models.fetching import Progress
 
@@ -56,10 +56,6 @@ def build(
 
     tell(0.8, "writing it")
     model = VisionTextDualEncoderModel(config)  # not on "meta": no file holds BERT's buffers of positions
-    try:
-        model.load_state_dict({name: tensor.bfloat16() for name, tensor in weights.items()}, assign=True)
-    except RuntimeError as error:  # torch's only word for names and shapes that do not fit
-        raise Misfit(str(error)) from error
-    model.to(torch.bfloat16).save_pretrained(folder)
+    saving.filled(model, weights).to(torch.bfloat16).save_pretrained(folder)
     text.tokenizer.save_pretrained(folder)
     image_processor(tower, recipe.image_size).save_pretrained(folder)

@@ -31,21 +31,21 @@ def build(
     tell(0.1, "reading the language model")
     language = smollm2.read(parts[recipe.language_model])
     tell(0.6, "reading the vision encoder")
-    seeing = saving.tower_weights(recipe, parts, trained)
+    tower = towers.of_recipe(recipe, parts, trained)
     found = {int(match[1]) for match in map(LAYER.match, trained) if match}
     inner = trained.get("model.gated_cross_attn_layers.0.mlp.gate_proj.weight")
     if not found or inner is None:
         raise Misfit("there are no gated cross-attention layers")
     config = config_of(language, recipe.image_size, len(found), len(inner))
     own = {name: tensor for name, tensor in trained.items() if not name.startswith(towers.PREFIX)}
-    own |= {f"model.vision_model.{name}": tensor for name, tensor in seeing.items()}
+    own |= {f"model.vision_model.{name}": tensor for name, tensor in tower.weights.items()}
     own |= repeated(language)
     own.setdefault("lm_head.weight", own["model.embed_tokens.weight"])
 
     tell(0.8, "writing it")
     with torch.device("meta"):
         model = EfficientNetIdeficsForVisionText2Text(config)
-    saving.save(saving.filled(model, own), language, recipe.image_size, folder)
+    saving.save(saving.filled(model, own), language, tower, recipe.image_size, folder)
 
 
 def config_of(

@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 
 from vlm_demo.models import smollm2
-from vlm_demo.models.builders import Misfit, Recipe, lora, towers
+from vlm_demo.models.builders import Misfit, Recipe, lora, saving, towers
 from vlm_demo.models.builders.pixels import image_processor
 from vlm_demo.models.fetching import Progress
 
 PROJECTOR = "projector."
 KNOWN = (PROJECTOR, lora.PREFIX, towers.PREFIX)
-LONGEST_ANSWER = 128  # tokens
 
 
 def build(
@@ -37,8 +36,7 @@ def build(
     tell(0.6, "merging what was trained into it")
     words = lora.merged(language.weights, trained, recipe.lora_alpha)
     tell(0.7, "reading the vision encoder")
-    tower = towers.read(recipe.vision_tower, parts[recipe.vision_tower], recipe.image_size)
-    seeing = towers.replaced(tower.weights, trained)
+    tower = towers.of_recipe(recipe, parts, trained)
 
     config = LlavaConfig(
         vision_config=tower.config,
@@ -51,7 +49,7 @@ def build(
         tie_word_embeddings=language.config.tie_word_embeddings,
     )
     weights = {f"model.language_model.{name.removeprefix('model.')}": tensor for name, tensor in words.items()}
-    weights |= {f"model.vision_tower.{name}": tensor for name, tensor in seeing.items()}
+    weights |= {f"model.vision_tower.{name}": tensor for name, tensor in tower.weights.items()}
     weights |= {
         f"model.multi_modal_projector.{name.removeprefix(PROJECTOR)}": tensor
         for name, tensor in trained.items()
@@ -65,11 +63,7 @@ def build(
     tell(0.8, "writing it")
     with torch.device("meta"):
         model = LlavaForConditionalGeneration(config)
-    try:
-        model.load_state_dict({name: tensor.bfloat16() for name, tensor in weights.items()}, assign=True)
-    except RuntimeError as error:  # torch's only word for names and shapes that do not fit
-        raise Misfit(str(error)) from error
-    model.tie_weights()
+    saving.filled(model, weights).tie_weights()
     _save(model, language, tower, recipe.image_size, folder)
 
 
@@ -81,20 +75,13 @@ def strategy(tower: towers.Tower) -> str:
 def _save(
     model: torch.nn.Module, language: smollm2.LanguageModel, tower: towers.Tower, image_size: int, folder: Path
 ) -> None:
-    from transformers import GenerationConfig, LlavaProcessor
+    from transformers import LlavaProcessor
 
-    tokenizer = language.tokenizer
-    model.generation_config = GenerationConfig(
-        do_sample=False,
-        max_new_tokens=LONGEST_ANSWER,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    model.generation_config = saving.generation_config(language)
     model.save_pretrained(folder)
     LlavaProcessor(
         image_processor=image_processor(tower, image_size),
-        tokenizer=tokenizer,
+        tokenizer=language.tokenizer,
         patch_size=tower.config.patch_size,
         vision_feature_select_strategy=strategy(tower),
         num_additional_image_tokens=tower.cls_tokens,

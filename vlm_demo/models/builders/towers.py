@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models import dinov2
-from vlm_demo.models.builders import Misfit
+from vlm_demo.models.builders import Misfit, Recipe
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, from_published
 
 PREFIX = "tower."
@@ -82,6 +82,18 @@ TOWERS: dict[str, Callable[[Path, int], Tower]] = {
     "efficientnet-lite2": efficientnet_lite2,
     "dinov2-vit-s-focus": dinov2_vit_s_focus,
 }
+
+
+def of_recipe(recipe: Recipe, parts: Mapping[str, Path], trained: Mapping[str, Tensor]) -> Tower:
+    """The tower of a recipe, with what was trained further of it in its place.
+
+    Args:
+        parts, trained: see ``builders.Build``.
+    Raises:
+        Misfit, UnsupportedModel: see ``replaced`` and ``read``.
+    """
+    tower = read(recipe.vision_tower, parts[recipe.vision_tower], recipe.image_size)
+    return replace(tower, weights=replaced(tower.weights, trained))
 
 
 def replaced(weights: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
