@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,9 +22,14 @@ from vlm_demo.training.mixture import Sample
 CONVERSATIONS = (
     Conversation((("How many circles?", "2"), ("And the square?", "blue, I think")), ("count", "follow")),
     Conversation((("Is there a cat in the picture?", "no"),), ("presence-no",), rule=True),
-    Conversation((("What is the total?", "12.50 in all"),), ("drawn",), ocr="Tea 4.50\nTotal 12.50"),
+    Conversation((("What is the total?", "12.50 in all"),), ("drawn",)),
     Conversation((("What is in the picture?", "A red circle and two blue squares."),), ("caption",)),
 )
+
+
+@pytest.fixture(params=["", "Tea 4.50\nTotal 12.50"], ids=["without OCR", "with OCR"])
+def conversations(request: pytest.FixtureRequest) -> tuple[Conversation, ...]:
+    return tuple(replace(own, ocr=request.param) for own in CONVERSATIONS)
 
 
 @pytest.fixture
@@ -86,15 +92,19 @@ def _of(logits: torch.Tensor, batch: dict, packed: Packed, number: int, row: int
     return logits[(batch["at"][:, 0] == row) & own[(batch["at"][:, 1] + 1).clamp(max=len(own) - 1)]]
 
 
-def test_each_branch_holds_what_the_chat_template_writes(parts: Parts, packer: BranchPacker) -> None:
-    packed = packer(CONVERSATIONS, 1000)
-    for number, conversation in enumerate(CONVERSATIONS, 1):
+def test_each_branch_holds_what_the_chat_template_writes(
+    conversations: tuple[Conversation, ...], parts: Parts, packer: BranchPacker
+) -> None:
+    packed = packer(conversations, 1000)
+    for number, conversation in enumerate(conversations, 1):
         assert _branch(packed, number).tolist() == _alone(parts, conversation)
 
 
-def test_a_question_reads_as_the_app_asks_it(parts: Parts, packer: BranchPacker) -> None:
+def test_a_question_reads_as_the_app_asks_it(
+    conversations: tuple[Conversation, ...], parts: Parts, packer: BranchPacker
+) -> None:
     builder = PromptBuilder(copy.deepcopy(parts.tokenizer), CHAT_TEMPLATE, packer.image_id, 1000)
-    for conversation in CONVERSATIONS:
+    for conversation in conversations:
         question, _ = conversation.turns[0]
         prompt = builder(question, [TOKENS], ocr_text=conversation.ocr, evidence_only=conversation.rule)
         assert packer([conversation], 1000).ids.tolist()[: len(prompt.ids)] == list(prompt.ids)
@@ -102,12 +112,16 @@ def test_a_question_reads_as_the_app_asks_it(parts: Parts, packer: BranchPacker)
 
 @torch.no_grad()
 def test_logits_of_packed_conversations_are_those_of_each_alone_in_plain_transformers(
-    parts: Parts, packer: BranchPacker, plain: LlavaForConditionalGeneration, pixels: np.ndarray
+    conversations: tuple[Conversation, ...],
+    parts: Parts,
+    packer: BranchPacker,
+    plain: LlavaForConditionalGeneration,
+    pixels: np.ndarray,
 ) -> None:
-    packed = packer(CONVERSATIONS, 1000)
+    packed = packer(conversations, 1000)
     logits, batch = logits_of(parts, [Sample(pixels, packed, "any")], 0)
     pictures = torch.from_numpy(pixels).permute(2, 0, 1)[None] / 127.5 - 1
-    for number, conversation in enumerate(CONVERSATIONS, 1):
+    for number, conversation in enumerate(conversations, 1):
         ids = torch.tensor([_alone(parts, conversation)])
         weights = np.concatenate([packed.weights[packed.branch == 0], packed.weights[packed.branch == number]])
         predicted = torch.from_numpy(weights).nonzero()[:, 0]
@@ -119,12 +133,14 @@ def test_logits_of_packed_conversations_are_those_of_each_alone_in_plain_transfo
 
 @torch.no_grad()
 def test_another_conversation_changes_nothing_and_the_picture_does(
-    parts: Parts, packer: BranchPacker, pixels: np.ndarray
+    conversations: tuple[Conversation, ...], parts: Parts, packer: BranchPacker, pixels: np.ndarray
 ) -> None:
-    packed = packer(CONVERSATIONS, 1000)
+    packed = packer(conversations, 1000)
     logits, batch = logits_of(parts, [Sample(pixels, packed, "any")], 0)
-    longer = Conversation((("What colour is the very large square in the picture?", "red"),), ("colour",))
-    other = packer([CONVERSATIONS[0], longer, *CONVERSATIONS[2:]], 1000)
+    longer = Conversation(
+        (("What colour is the very large square in the picture?", "red"),), ("colour",), ocr=conversations[0].ocr
+    )
+    other = packer([conversations[0], longer, *conversations[2:]], 1000)
     changed, its = logits_of(parts, [Sample(pixels, other, "any")], 0)
     for number in (1, 3, 4):
         torch.testing.assert_close(_of(changed, its, other, number), _of(logits, batch, packed, number))
@@ -133,36 +149,49 @@ def test_another_conversation_changes_nothing_and_the_picture_does(
 
 
 @torch.no_grad()
-def test_a_batch_is_padded_without_a_trace(parts: Parts, packer: BranchPacker, pixels: np.ndarray) -> None:
-    short, long = packer(CONVERSATIONS[:1], 1000), packer(CONVERSATIONS, 1000)
+def test_a_batch_is_padded_without_a_trace(
+    conversations: tuple[Conversation, ...], parts: Parts, packer: BranchPacker, pixels: np.ndarray
+) -> None:
+    short, long = packer(conversations[:1], 1000), packer(conversations, 1000)
     alone, _ = logits_of(parts, [Sample(pixels, short, "any")], 0)
     both, batch = logits_of(parts, [Sample(pixels, short, "any"), Sample(255 - pixels, long, "any")], 0)
     torch.testing.assert_close(both[batch["at"][:, 0] == 0], alone)
 
 
-def test_positions_count_from_the_pictures_end(packer: BranchPacker) -> None:
-    packed = packer(CONVERSATIONS, 1000)
-    start = len(packer.prefix)
+def test_positions_count_from_the_pictures_end(conversations: tuple[Conversation, ...], packer: BranchPacker) -> None:
+    packed = packer(conversations, 1000)
+    start = int((packed.branch == 0).sum())
     assert packed.positions[packed.branch == 0].tolist() == list(range(start))
-    for number in range(1, len(CONVERSATIONS) + 1):
+    for number in range(1, len(conversations) + 1):
         own = packed.positions[packed.branch == number]
         assert own.tolist() == list(range(start, start + len(own)))
 
 
-def test_answers_and_their_ends_are_predicted_and_nothing_else(parts: Parts, packer: BranchPacker) -> None:
-    packed = packer(CONVERSATIONS, 1000)
+def test_answers_and_their_ends_are_predicted_and_nothing_else(
+    conversations: tuple[Conversation, ...], parts: Parts, packer: BranchPacker
+) -> None:
+    packed = packer(conversations, 1000)
     batch = collate([packed], 0)
     said = [parts.tokenizer.decode(batch["targets"][batch["turn"] == turn]) for turn in range(len(packed.kinds))]
-    assert said == [f"{answer}<|im_end|>" for own in CONVERSATIONS for _, answer in own.turns]
-    assert packed.kinds == tuple(kind for own in CONVERSATIONS for kind in own.kinds)
-    for turn, (_, answer) in enumerate(turn for own in CONVERSATIONS for turn in own.turns):
+    assert said == [f"{answer}<|im_end|>" for own in conversations for _, answer in own.turns]
+    assert packed.kinds == tuple(kind for own in conversations for kind in own.kinds)
+    for turn, (_, answer) in enumerate(turn for own in conversations for turn in own.turns):
         own = batch["weights"][batch["turn"] == turn]
         assert own.tolist() == pytest.approx([(len(packer.encode(answer)) + 1) ** -0.5] * len(own))
 
 
-def test_what_does_not_fit_is_left_out_and_the_first_is_cut(packer: BranchPacker) -> None:
-    whole = packer(CONVERSATIONS, 1000)
+def test_what_does_not_fit_is_left_out_but_the_first(
+    conversations: tuple[Conversation, ...], packer: BranchPacker
+) -> None:
+    whole = packer(conversations, 1000)
     room = int((whole.branch <= 1).sum()) + int((whole.branch == 2).sum())
-    assert set(packer(CONVERSATIONS, room).branch) == {0, 1, 2}
-    tight = packer(CONVERSATIONS, len(packer.prefix) + 5)
-    assert len(tight) == len(packer.prefix) + 5 and set(tight.branch) == {0, 1}
+    assert set(packer(conversations, room).branch) == {0, 1, 2}
+    tight = packer(conversations, 1)
+    assert set(tight.branch) == {0, 1} and _branch(tight, 1).tolist() == _branch(whole, 1).tolist()
+
+
+def test_what_ocr_read_stands_once_in_a_sequence(packer: BranchPacker) -> None:
+    read = packer([replace(own, ocr="Tea 4.50") for own in CONVERSATIONS], 1000)
+    assert packer.tokenizer.decode(read.ids).count("Tea 4.50") == 1
+    with pytest.raises(ValueError, match="one OCR text"):
+        packer([CONVERSATIONS[0], replace(CONVERSATIONS[1], ocr="Tea 4.50")], 1000)

@@ -105,7 +105,7 @@ def test_only_photographs_are_flipped_and_only_where_all_stays_true(
     write_folder(root / "stanford40", [sides] * 40)
     flips: dict[str, set[bool]] = {}
 
-    def seen(path: Path, side: int, flip: bool, crop: float, rng: np.random.Generator) -> np.ndarray:
+    def seen(path: Path, side: int, flip: bool, *_: object) -> np.ndarray:
         flips.setdefault(path.parent.parent.name, set()).add(flip)
         return np.zeros((side, side, 3), np.uint8)
 

@@ -246,11 +246,10 @@ def fit(
     Args:
         tell: called after each epoch with its loss, the held-out recall, the temperature and the seconds.
     """
-    batch = min(batch, len(data.of))
     rng, draw = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)  # dropout's
     batch = min(batch, len(data.of))
-    some = torch.from_numpy(data.pictures[: min(500, len(data.of))]).flatten(0, 1)
+    some = data.pictures[: min(500, len(data.of))].flatten(0, 1)
     standardize(heads.picture.project, some)
     matrices = [value for value in heads.parameters() if value.dim() == 2]
     vectors = [value for value in heads.parameters() if value.dim() == 1]
@@ -264,6 +263,7 @@ def fit(
     steps = epochs * (len(data.of) // batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps, pct_start=min(0.1, 50 / steps))
     dtype = fast_dtype()
+    compared = len(held.of) // CANDIDATES * CANDIDATES or len(held.of)  # by ``recall``
     heads.train()
     for epoch in range(epochs):
         began, losses = time.perf_counter(), []
@@ -285,7 +285,7 @@ def fit(
             losses.append(loss.item())
         figures = {name: round(value, 3) for name, value in recall(heads, held).items()}
         tell({"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 3), "held_out": figures,
-              "n": dict.fromkeys(figures, len(held.of)), "samples": len(losses) * batch, "steps": len(losses),
+              "n": dict.fromkeys(figures, compared), "samples": len(losses) * batch, "steps": len(losses),
               "temperature": round(math.exp(-heads.logit_scale.item()), 4),
               "seconds": round(time.perf_counter() - began, 1)})  # fmt: skip
 

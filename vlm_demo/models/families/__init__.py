@@ -24,10 +24,10 @@ Bridged: TypeAlias = torch.Tensor | Sequence[torch.Tensor]
 # Architecture in a checkpoint's config.json → module of this package and the adapter's class in it.
 ADAPTERS = {
     "LlavaForConditionalGeneration": ("llava", "Llava"),
-    "EfficientNetBlip2ForConditionalGeneration": ("blip2", "EfficientNetBlip2"),
-    "EfficientNetIdeficsForVisionText2Text": ("idefics", "EfficientNetIdefics"),
     "Blip2ForConditionalGeneration": ("blip2", "Blip2"),
+    "EfficientNetBlip2ForConditionalGeneration": ("blip2", "EfficientNetBlip2"),
     "IdeficsForVisionText2Text": ("idefics", "Idefics"),
+    "EfficientNetIdeficsForVisionText2Text": ("idefics", "EfficientNetIdefics"),
     "CLIPModel": ("clip", "Clip"),
     "VisionTextDualEncoderModel": ("clip", "DualEncoder"),
     "SiglipModel": ("siglip", "Siglip"),
