@@ -19,12 +19,11 @@ from vlm_demo.models.loading import EMBEDDED
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
 
-FAMILIES = ("llava", "blip2", "idefics", "clip")
+FAMILIES = ("blip2", "idefics", "clip")  # trained by one recipe; llava has another encoder, LLM and training
 AREAS = ("scenes", "solids", "charts", "screens", "documents")
 RETRIEVED = "caption of a picture, R@1"
 MATCHED = "matching head, each"
 DIFFERS = {
-    "llava": "projector and language model are trained, and the encoder was in the runs before",
     "blip2": "its ViT is a refit of the shared encoder, for its class has no layer norm before the first layer",
     "idefics": "the class token is seen beside the patches, and pictures take no place among the words",
     "clip": "the encoder's last two layers are trained; it has a text tower and writes nothing",
