@@ -176,6 +176,11 @@ def test_without_pictures_nothing_begins(start: list[str], tmp_path: Path, capsy
     assert "no annotated pictures" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
+def test_without_photographs_clip_does_not_begin(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert top.main(["train", "clip", "--photos", str(tmp_path), "--runs", str(tmp_path / "runs")]) == 2
+    assert "no photographs with words" in capsys.readouterr().err and not (tmp_path / "runs").exists()
+
+
 def test_folders_of_photographs_add_up(start: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[list[str]] = []
     monkeypatch.setattr(finetune, "run", lambda parts, data, held, *rest, **more: given.append(sorted(data.folders)))

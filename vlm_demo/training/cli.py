@@ -56,9 +56,9 @@ FAMILIES = {
     ),
 }
 STAGES = {
-    "align_pictures": "pictures that image tokens are aligned with words of, before the language model's loss",
-    "align_epochs": "of that alignment",
-    "projector_minutes": "of the projector alone, after that",
+    "align_pictures": "pictures whose features are aligned with words, before the language model's loss",
+    "align_epochs": "of aligning features with words",
+    "projector_minutes": "of the projector alone, after its alignment",
     "pictures": "captioned photographs that are compared with their texts (285 KB of disk each)",
     "compare_minutes": "of comparing them (ITC and ITM), before anything else",
 }
@@ -124,8 +124,10 @@ def _add_family(parser: argparse.ArgumentParser, name: str, family: Family) -> N
 
 def _add_clip(parser: argparse.ArgumentParser) -> None:
     _add_run(parser, "clip")
-    parser.add_argument("--pictures", type=shared.positive, default=40_000, metavar="N", help="at most")
-    parser.add_argument("--epochs", type=shared.positive, default=16, metavar="N")
+    parser.add_argument(
+        "--pictures", type=shared.positive, default=40_000, metavar="N", help="at most (default: %(default)s)"
+    )
+    parser.add_argument("--epochs", type=shared.positive, default=16, metavar="N", help="(default: %(default)s)")
 
 
 def _add_ocr(parser: argparse.ArgumentParser) -> None:

@@ -75,7 +75,8 @@ def photos(roots: Sequence[Path], held: bool = False, most: int | None = None, s
                 found += [Photo(folder.path / item["image"], texts) for item in folder.items if (texts := said(item))]
                 break
     if not found:
-        raise VlmDemoError(f"There are no photographs with words in {', '.join(map(str, roots))}: name their folders.")
+        where = ", ".join(map(str, roots)) or "no folder"
+        raise VlmDemoError(f"There are no photographs with words in {where}: name what holds their folders.")
     order = np.random.default_rng(seed).permutation(len(found))
     return [found[i] for i in order[:most]]
 

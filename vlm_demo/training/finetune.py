@@ -136,8 +136,7 @@ def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path 
 
     Args:
         tower: pixels float32 [B, 3, side, side] over −1..1 → ``last_hidden_state`` [B, patches, channels]; has
-            ``config.hidden_size`` channels. See
-            ``pretrained.VisionTower``.
+            ``config.hidden_size`` channels. See ``pretrained.VisionTower``.
     """
     dtype = fast_dtype()
     tower = frozen(tower, dtype).to(memory_format=torch.channels_last)
