@@ -136,7 +136,7 @@ def test_quantized_layers_are_bitsandbytes_and_smaller(llava: Pipeline, quantize
         return {type(module).__name__ for module in part.modules() if isinstance(module, torch.nn.Linear)}
 
     assert layers(core.language_model) == {kinds[quantize]}
-    assert layers(core.vision_tower) == layers(core.multi_modal_projector) == {"Linear"}
+    assert layers(core.multi_modal_projector) == {"Linear"} and not layers(core.vision_tower)  # convolutions
     assert small.memory().parameter_bytes < llava.memory().parameter_bytes
     assert small.ask(EXAMPLES / "cat.jpg", "What animal is this?").text == "cat"
 

@@ -85,8 +85,11 @@ def write(shape: Shape, folder: Path, seed: int = 0) -> None:
 def _config(shape: Shape, tokenizer: Any) -> Any:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
 
+    sizes = TEXT[shape.text]
+    # The prompts are cut by the embedded model's tokenizer, whose every token needs a row.
+    rows = max(sizes["vocab_size"], len(tokenizer))
     text = LlamaConfig(
-        **TEXT[shape.text],
+        **(sizes | {"vocab_size": rows}),
         max_position_embeddings=CONTEXT,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
