@@ -74,8 +74,8 @@ def talkative(tmp_path_factory) -> Path:
     """A tiny checkpoint with random weights that goes on talking for thousands of tokens."""
     folder = tiny_llava(tmp_path_factory.mktemp("talkative"), context=6000)
     settings = folder / "generation_config.json"
-    # Without repeating itself, for what repeats itself is cut.
-    told = {"max_new_tokens": 4000, "eos_token_id": None, "no_repeat_ngram_size": 3}
+    # Without repeating itself, for what repeats itself is cut, and with an end token that it does not have.
+    told = {"max_new_tokens": 4000, "eos_token_id": 10**6, "no_repeat_ngram_size": 3}
     settings.write_text(json.dumps(json.loads(settings.read_text()) | told))
     return folder
 
