@@ -19,7 +19,7 @@ from transformers.modeling_utils import PreTrainedModel
 
 from vlm_demo.models.efficientnet_lite_config import LITE2, STRIDE, EfficientNetLiteConfig
 
-__all__ = ["LITE2", "STRIDE", "EfficientNetLiteConfig", "EfficientNetLiteModel", "from_published", "register"]
+__all__ = ["LITE2", "STRIDE", "EfficientNetLiteConfig", "EfficientNetLiteModel", "from_published"]
 
 BATCH_NORM_EPS = 1e-3
 
@@ -149,12 +149,3 @@ def from_published(published: Mapping[str, Tensor], config: EfficientNetLiteConf
             number += 1
     fold("head", "_conv_head", "_bn1")
     return folded
-
-
-def register() -> None:
-    """Make ``AutoConfig`` and ``AutoModel`` know this tower; a second call changes nothing. ``import vlm_demo`` sees to
-    it (see ``registration``)."""
-    from transformers import AutoConfig, AutoModel
-
-    AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig, exist_ok=True)
-    AutoModel.register(EfficientNetLiteConfig, EfficientNetLiteModel, exist_ok=True)
