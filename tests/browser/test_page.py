@@ -45,9 +45,16 @@ def answered(page: Page, turns: int = 1) -> None:
     page.wait_for_selector(f".turn:nth-child({turns}) .answer .truth")
 
 
+def speaking(page: Page) -> None:
+    """Wait for more than a word: what is stopped before its first letters is no answer, and has no word to press."""
+    page.wait_for_function("() => /\\w \\S/.test(document.querySelector('#live .words')?.textContent ?? '')")
+
+
 def finish(page: Page) -> None:
     """Let an answer of the embedded model come to its end; stop one of a model that goes on and on."""
-    page.wait_for_selector(".turn .word, #live .words")
+    page.wait_for_function(
+        "() => document.querySelector('.turn .word') || /\\w/.test(document.querySelector('#live .words')?.textContent)"
+    )
     page.wait_for_timeout(500)
     page.evaluate("document.querySelector('.stop-button')?.click()")  # in one go: it may be gone at any moment
 
@@ -166,8 +173,7 @@ def test_words_of_the_answer_can_be_reached_and_pressed_by_keyboard(visitor, slo
     open_page(visitor, slow_app.url)
     upload(visitor, picture)
     ask(visitor, "What?")
-    # An answer that is stopped before its first letters has no word to press.
-    visitor.wait_for_function("() => /\\w \\S/.test(document.querySelector('#live .words')?.textContent ?? '')")
+    speaking(visitor)
     visitor.click(".stop-button")
     answered(visitor)
     visitor.wait_for_selector("img.overlay")
@@ -202,7 +208,7 @@ def test_words_stream_and_stop_ends_the_computing(visitor, slow_app, picture):
     assert sum(server.cpu_times()[:2]) - busy < 1.0  # of about two seconds that an answer would burn
 
     ask(visitor, "And now?")  # the next question starts at once
-    visitor.wait_for_selector("#live .words")
+    speaking(visitor)
     visitor.click(".stop-button")
     answered(visitor, 2)
 
@@ -211,7 +217,7 @@ def test_what_is_typed_and_added_while_an_answer_comes_stays(visitor, slow_app, 
     open_page(visitor, slow_app.url)
     upload(visitor, picture)
     ask(visitor, "Describe the picture at length.")
-    visitor.wait_for_selector("#live .words")
+    speaking(visitor)
     upload(visitor, other)
     visitor.fill(COMPOSER, "the next question")
     visitor.click(".stop-button")

@@ -27,6 +27,7 @@ class VisionTower(nn.Module):
     Attributes:
         config: the encoder's; ``hidden_size`` is the channels of a patch.
         fill: the colour, 0..255, that the image processor pads pictures to a square with.
+        classifier: see ``towers.Tower``.
     """
 
     def __init__(self, tower: towers.Tower) -> None:
@@ -35,6 +36,7 @@ class VisionTower(nn.Module):
         self.model.load_state_dict(tower.weights)
         self.config: Any = tower.config
         self.fill = tuple(int(255 * channel) for channel in tower.mean)
+        self.classifier = tower.classifier
         self._cls_tokens = tower.cls_tokens
         # ((x + 1) / 2 − mean) / std as scale · x + shift: for a mean and a spread of a half that is x, to the last bit.
         self._scale = [0.5 / std for std in tower.std]

@@ -25,7 +25,7 @@ STOP_WORDS = frozenset(
     "them there they this to up was were while who with yes no not one two three four five six seven eight nine ten "
     "picture image photo photograph shows showing unknown true false very other another each all".split()
 )
-LEAST_PICTURES = 4  # a word must be used of so many
+LEAST_PICTURES = 3  # a word must be used of so many
 NORM_WEIGHT = 0.02
 
 
@@ -56,6 +56,16 @@ class Vocabulary:
         self.vectors = torch.stack(rows)
         self.bias = torch.tensor([math.log(counts[word] / len(said)) for word in self.words])
 
+    def scores(self, tokens: Tensor, temperature: float | Tensor) -> Tensor:
+        """How well each word fits a picture, [pictures, words]: its likest token's cosine, soft, and its frequency.
+
+        Args:
+            tokens: image tokens less ``mean``, [pictures, tokens, d].
+        """
+        unit = nn.functional.normalize(tokens.float(), dim=-1)
+        alike = unit @ nn.functional.normalize(self.vectors, dim=1).T  # [pictures, tokens, words]
+        return (alike.float() * temperature).logsumexp(1) + self.bias
+
     def targets(self, words: set[str]) -> Tensor:
         """[words], the distribution over the vocabulary that a picture of these words should get."""
         row = torch.zeros(len(self.words))
@@ -85,7 +95,6 @@ def align(
     features, targets = features[usable], targets[usable]
     held = torch.arange(len(features)) % 20 == 0
     fit = (~held).nonzero()[:, 0]
-    vectors = nn.functional.normalize(vocabulary.vectors, dim=1)
     norm = vocabulary.vectors.norm(dim=1).mean()
     temperature = nn.Parameter(torch.tensor(math.log(10.0)))
     parameters = [*projector.parameters(), temperature]
@@ -97,9 +106,7 @@ def align(
     def scored(rows: Tensor) -> tuple[Tensor, Tensor]:
         with torch.autocast("cpu", torch.bfloat16):
             tokens = projector(features[rows].float())  # [B, N, d]
-            unit = nn.functional.normalize(tokens.float(), dim=-1)
-            alike = unit @ vectors.T  # [B, N, words]
-        return (alike.float() * temperature.exp()).logsumexp(1) + vocabulary.bias, tokens.float()
+            return vocabulary.scores(tokens, temperature.exp()), tokens.float()
 
     for epoch in range(epochs):
         began, total = time.perf_counter(), 0.0

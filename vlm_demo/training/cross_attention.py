@@ -125,6 +125,8 @@ def compose(
 class CrossAttentionTrainer(Trainer):
     """A run in a folder, as ``Trainer`` has it."""
 
+    rehearses = False  # the layer through which features are aligned is not kept
+
     def _groups(self) -> list[dict[str, Any]]:
         return bridges.groups(self.parts.trained().values(), GATES_RATE)
 
@@ -172,7 +174,8 @@ def run(
     trainer = CrossAttentionTrainer(parts, data, held, folder, seed)
     if not (resume and trainer.resume()) and not aligned:
         log(f"Aligning the features with words of {align_pictures} pictures")
-        trainer.align(align_pictures, align_epochs)
+        trainer.gather(align_pictures)
+        trainer.align(align_epochs)
     if compiled:
         compile_layers(parts)
     log(f"The language model's loss, for {minutes} minutes")

@@ -25,11 +25,18 @@ from transformers.masking_utils import sdpa_mask
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from vlm_demo.models.quantization import fast_bf16
-from vlm_demo.training.alignment import Vocabulary, align, words_of
+from vlm_demo.training.aligned_pictures import (
+    REHEARSAL_WEIGHT,
+    AlignedPictures,
+    Classifier,
+    gather,
+    imagenet_classifier,
+)
+from vlm_demo.training.alignment import Vocabulary, align
 from vlm_demo.training.branches import BranchPacker, collate
 from vlm_demo.training.bridges import frozen
 from vlm_demo.training.lora import LoraLinear, add_lora
-from vlm_demo.training.mixture import Mixture, Sample, load_pixels
+from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.record import CHECKPOINT, LOG, Spent
 
 ATTENTION = "grouped"
@@ -176,7 +183,13 @@ def logits_of(parts: Trainable, samples: Sequence[Sample], pad: int) -> tuple[Te
 
 
 class Trainer:
-    """A run in a folder: ``checkpoint.pt`` and ``log.jsonl``."""
+    """A run in a folder: ``checkpoint.pt`` and ``log.jsonl``.
+
+    Attributes:
+        rehearses: whether the alignment's loss stays beside the language model's.
+    """
+
+    rehearses = True
 
     def __init__(self, parts: Trainable, data: Mixture, held: Mixture, folder: Path, seed: int = 0) -> None:
         self.parts, self.data, self.held, self.folder, self.seed = parts, data, held, folder, seed
@@ -184,6 +197,7 @@ class Trainer:
         self.next_sample = self.step = 0
         self.seconds = 0.0
         self.average: dict[str, Tensor] = {}
+        self.rehearsal: AlignedPictures | None = None
         self.optimizer = torch.optim.AdamW(self._groups(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.0)
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -201,33 +215,34 @@ class Trainer:
 
     # -- stages -------------------------------------------------------------------------------------------------
 
-    def align(self, pictures: int, epochs: int) -> None:
-        """Stage 0 on the trained part of all folders but charts and documents."""
-        rng = np.random.default_rng(self.seed)
-        chosen = []
-        for name in self.data.names:
-            if name in ("chartqa", "charts", "screens", "documents", "text", "daquar"):
-                continue
-            folder = self.data.folders[name]
-            share = self.data.share[self.data.names.index(name)]
-            some = rng.permutation(len(folder.items))[: round(pictures * share)]
-            chosen += [(folder.path / folder.items[i]["image"], words_of(folder.items[i])) for i in some]
-        side, features = self.data.side, []
-        for start in range(0, len(chosen), 16):
-            pixels = [
-                load_pixels(path, side, False, 1.0, rng, self.data.fill) for path, _ in chosen[start : start + 16]
-            ]
-            features.append(self.parts.features(pixels).bfloat16())
-        rows = torch.cat(features)
-        said = [words for _, words in chosen]
+    def gather(self, pictures: int, classifier: Classifier | None = None) -> None:
+        """Compute the features that stage 0 learns from and the later ones rehearse."""
         embeddings = self.parts.llm.get_input_embeddings().weight.detach()
         encode = BranchPacker(self.parts.tokenizer, 0).encode
-        vocabulary = Vocabulary(said, embeddings, encode)
+        self.rehearsal = gather(
+            self.data,
+            pictures,
+            self.seed,
+            self.folder / "aligned.features",
+            self.parts.features,
+            lambda said: Vocabulary(said, embeddings, encode),
+            classifier,
+        )
+
+    def align(self, epochs: int) -> None:
+        """Stage 0, on the pictures that were gathered."""
+        if self.rehearsal is None:
+            raise RuntimeError("gather pictures before their alignment")
+        rows, vocabulary = self.rehearsal.features, self.rehearsal.vocabulary
         self.tell({"stage": 0, "pictures": len(rows), "words": len(vocabulary.words)})
         self.parts.projector.standardize(rows[:500].flatten(0, 1))
-        targets = torch.stack([vocabulary.targets(words) for words in said])
         align(
-            self.parts.projector, rows, targets, vocabulary, epochs, lambda text: self.tell({"stage": 0, "text": text})
+            self.parts.projector,
+            rows,
+            self.rehearsal.targets,
+            vocabulary,
+            epochs,
+            lambda text: self.tell({"stage": 0, "text": text}),
         )
         self.save()
 
@@ -283,8 +298,13 @@ class Trainer:
         logits, batch = self.logits(samples)
         each = nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
         loss = (each * batch["weights"]).sum() / batch["weights"].sum().clamp_min(1e-6)
+        whole = loss
+        if self.rehearses and self.rehearsal is not None:
+            rehearsed = self.rehearsal.loss(self.parts.projector, self.seed, self.step)
+            recent["words"].append(rehearsed.item())
+            whole = loss + REHEARSAL_WEIGHT * rehearsed
         self.optimizer.zero_grad()
-        loss.backward()
+        whole.backward()
         nn.utils.clip_grad_norm_([value for value in self.parts.trained().values() if value.requires_grad], 1.0)
         self.optimizer.step()
         self.step += 1
@@ -385,7 +405,7 @@ def run(
     held: Mixture,
     folder: Path,
     minutes: float,
-    align_pictures: int = 9000,
+    align_pictures: int = 12000,
     align_epochs: int = 4,
     projector_minutes: float = 4.0,
     resume: bool = False,
@@ -397,9 +417,11 @@ def run(
     trainer = Trainer(parts, data, held, folder, seed)
     compile_layers(parts)
     going_on = resume and trainer.resume()
+    log(f"Patch features of {align_pictures} pictures, which are aligned with words")
+    trainer.gather(align_pictures, imagenet_classifier(getattr(parts.tower, "classifier", None), data))
     if not going_on and not aligned:
-        log(f"Stage 0: aligning image tokens with words of {align_pictures} pictures")
-        trainer.align(align_pictures, align_epochs)
+        log("Stage 0: aligning image tokens with words")
+        trainer.align(align_epochs)
         log(f"Stage 1: the projector, for {projector_minutes} minutes")
         trainer.train(projector_minutes, 1, measure_every=1e9)
     log(f"Stage 2: projector and LoRA, for {minutes} minutes")

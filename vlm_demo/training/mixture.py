@@ -21,16 +21,17 @@ from vlm_demo.training.photos_split import PERCENT, held_out
 
 # Share of the pictures, by folder; a folder that is missing gives its share to the others.
 SHARES = {
-    "coco_train": 31.0, "coco_val2017_people": 12.0, "flickr8k": 3.0, "flickr8k_rest": 9.0, "coco_captions": 3.0,
-    "voc2007": 5.0, "stanford40": 6.0, "daquar": 1.5, "caltech101": 2.0, "imagenet": 2.0, "grocery": 1.6,
-    "clothing": 0.6, "pacs": 0.6, "chartqa": 1.0,
-    "scenes": 9.0, "plain": 4.0, "text": 2.5, "charts": 2.5, "screens": 2.5, "documents": 3.0,
+    "coco_train": 24.0, "coco_val2017_people": 13.0, "flickr8k": 3.0, "flickr8k_rest": 11.0, "coco_captions": 3.0,
+    "voc2007": 5.0, "stanford40": 9.0, "daquar": 1.0, "caltech101": 3.5, "imagenet": 2.5, "grocery": 2.5,
+    "clothing": 0.8, "pacs": 0.8, "chartqa": 1.0,
+    "scenes": 8.0, "plain": 5.0, "text": 2.0, "charts": 2.0, "screens": 2.0, "documents": 2.5,
 }  # fmt: skip
 NEEDS_OCR = frozenset({"chartqa"})
 CHAT = 0.12  # of the pictures, those with a plain chat turn about nothing in them
 WITH_RULE = 0.15  # of the conversations that can be answered, those asked with the evidence-only rule
 CHAINED = 0.2  # of the pictures, those whose single turns are asked one after the other
-MOST_TURNS, LONGEST = 7, 560  # turns a picture; tokens a picture
+MOST_TURNS, LONGEST = 8, 560  # turns a picture; tokens a picture
+CAPTIONS = 3  # of a picture, at most: the picture is read once for all of them
 MOST_OCR = 700  # characters of OCR text; the context of the shipped model holds far more
 NUMBER_WORDS = {word: str(i) for i, word in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -205,7 +206,15 @@ def _digits(question: str, answer: str) -> str:
 def _chosen(turns: Sequence[AskedTurn], rng: np.random.Generator) -> list[AskedTurn]:
     """Some of the turns: one caption, few of each kind, as many no as yes, and one about something absent at most."""
     order = [turns[i] for i in rng.permutation(len(turns))]
-    most = {"caption": 1, "unknown": 1, "absent": 0, "presence-yes": 2, "presence-no": 2, "count": 2, "colour": 2}
+    most = {
+        "caption": CAPTIONS,
+        "unknown": 1,
+        "absent": 0,
+        "presence-yes": 2,
+        "presence-no": 2,
+        "count": 2,
+        "colour": 2,
+    }
     if rng.random() < 0.25:  # with the rule or without, seldom both of one picture
         most |= {"unknown": 0, "absent": 1 if rng.random() < 0.4 else 0}
     counts: dict[str, int] = {}
@@ -214,11 +223,11 @@ def _chosen(turns: Sequence[AskedTurn], rng: np.random.Generator) -> list[AskedT
         if counts.get(turn.kind, 0) < most.get(turn.kind, 6) and len(chosen) < MOST_TURNS:
             counts[turn.kind] = counts.get(turn.kind, 0) + 1
             chosen.append(turn)
-    # A picture's only caption is its richest answer: it is always among them.
-    captions = [turn for turn in order if turn.kind == "caption"]
-    if captions and "caption" not in counts:
-        chosen[-1] = captions[0]
-    return chosen
+    # Captions are a picture's richest answers: they are always among them.
+    captions = [turn for turn in order if turn.kind == "caption"][:CAPTIONS]
+    others = [turn for turn in chosen if turn.kind != "caption"]
+    chosen = captions + others[: MOST_TURNS - len(captions)]
+    return [chosen[i] for i in rng.permutation(len(chosen))]
 
 
 def _conversation(turn: AskedTurn, ocr: str, rng: np.random.Generator) -> Conversation:

@@ -203,7 +203,7 @@ class PhotoTurns:
         usual = usual_captions(captions)
         if not usual:
             return []
-        turns = [AskedTurn(_one(DESCRIBE, rng), _one(usual[:3], rng), "caption", not _sided(captions))]
+        turns = [AskedTurn(_one(DESCRIBE, rng), caption, "caption", not _sided(captions)) for caption in usual]
         text = " ".join(captions).lower()
         if len(captions) >= 4:
             here = [noun for noun in CAPTION_NOUNS if _mentions(noun).search(text)]

@@ -29,6 +29,8 @@ class Tower:
         weights: float32, named as in that class's state dict.
         mean, std: of the three colours over their range 0..1, what it is normalised with.
         cls_tokens: how many tokens stand before its patches; a model that reads patches alone drops them.
+        classifier: (weight, bias) of its ImageNet classifier, which takes the mean of the last level; training alone
+            uses it. None where it has none.
     """
 
     config: Any
@@ -36,6 +38,7 @@ class Tower:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     cls_tokens: int
+    classifier: tuple[Tensor, Tensor] | None = None
 
 
 def read(name: str, file: Path, image_size: int) -> Tower:
@@ -63,9 +66,10 @@ def efficientnet_lite2(file: Path, image_size: int) -> Tower:
     try:
         published = torch.load(file, map_location="cpu", weights_only=True)
         weights = from_published(published, config)
+        classifier = (published["_fc.weight"].float(), published["_fc.bias"].float())
     except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise UnsupportedModel(f"{file.name} is damaged, or holds another network: fetch the file again.") from error
-    return Tower(config, weights, HALF, HALF, 0)
+    return Tower(config, weights, HALF, HALF, 0, classifier)
 
 
 def dinov2_vit_s_focus(file: Path, image_size: int) -> Tower:
