@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.tiny import tiny_llava
+from tests.kit.tiny import tiny_llava
 from vlm_demo import Pipeline
 from vlm_demo.models import quantization
 

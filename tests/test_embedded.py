@@ -14,8 +14,8 @@ from vlm_demo.evaluation.answers import matches
 from vlm_demo.evaluation.pointing import hit
 from vlm_demo.models.loading import checkpoint
 from vlm_demo.stages.prompt import EVIDENCE_RULE
-from vlm_demo.synthetic.fonts import font
-from vlm_demo.synthetic.scenes import draw_scene
+from vlm_demo.training.worlds.fonts import font
+from vlm_demo.training.worlds.scenes import draw_scene
 
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 HELD_OUT = 4000  # seeds from here on are used by no training and no figure

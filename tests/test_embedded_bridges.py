@@ -13,8 +13,8 @@ from vlm_demo import Pipeline
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.evaluation.answers import matches
 from vlm_demo.models.loading import EMBEDDED
-from vlm_demo.synthetic.captions import full
-from vlm_demo.synthetic.scenes import draw_scene
+from vlm_demo.training.worlds.captions import full
+from vlm_demo.training.worlds.scenes import draw_scene
 
 COLOURS = ("red", "green", "blue", "yellow")
 WRITERS, SCORERS = ("blip2", "idefics"), ("clip", "blip2")

@@ -17,7 +17,6 @@ from typing import Any, SupportsIndex, cast
 import numpy as np
 import torch
 
-from vlm_demo.answer import Answer, Asked, Writing, words_of
 from vlm_demo.contracts import (
     BridgeNote,
     ImageTokens,
@@ -32,26 +31,28 @@ from vlm_demo.contracts import (
     View,
     Word,
 )
+from vlm_demo.contracts.answer import Answer, Asked, Writing, words_of
+from vlm_demo.engines.generate_fallback import Whole
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, UnsupportedModel
-from vlm_demo.explain import methods, tap, world
+from vlm_demo.explain import methods, out_of_distribution
 from vlm_demo.explain.calibration import Evidence, read_calibration
 from vlm_demo.explain.grounding import Grounding, gather, judge
 from vlm_demo.explain.heatmap import Trace, interpolate, read_settings
-from vlm_demo.explain.judging import Judge
-from vlm_demo.explain.rereading import Rereading
+from vlm_demo.explain.itm_relevancy import Judge
+from vlm_demo.explain.teacher_forcing import Rereading
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
-from vlm_demo.stages import ocr, repetition
+from vlm_demo.runtime import attention_tap, repetition
+from vlm_demo.runtime.cancellation import Cancelled, Guard, check
+from vlm_demo.runtime.feature_cache import Pictures
+from vlm_demo.runtime.lru_store import Store, budget_for
+from vlm_demo.runtime.scorer import Scorer
+from vlm_demo.stages import ocr
 from vlm_demo.stages.bridge import Bridge
 from vlm_demo.stages.encoder import Encoder
-from vlm_demo.stages.guard import Cancelled, Guard, check
 from vlm_demo.stages.llm import Llm, Step
-from vlm_demo.stages.memory import Store, budget_for
-from vlm_demo.stages.pictures import Pictures
 from vlm_demo.stages.prompt import PromptBuilder
-from vlm_demo.stages.scorer import Scorer
 from vlm_demo.stages.view import Source, ViewMaker
-from vlm_demo.stages.whole import Whole
 from vlm_demo.trust import NONE, Trust
 
 Event = StageEvent | TokenEvent | Answer
@@ -71,7 +72,7 @@ class _Work:
     seconds: dict[str, float] = field(default_factory=dict)
     ocrs: tuple[OcrResult, ...] = ()
     rows: list[tuple[np.ndarray | None, ...] | None] = field(default_factory=list)
-    closing: tap.Rows | None = None
+    closing: attention_tap.Rows | None = None
     cut: int = 0
     views: tuple[View, ...] = field(init=False)
     prompt: Prompt = field(init=False)
@@ -118,7 +119,7 @@ class Pipeline:
         elif self.can_answer:
             guard.watch([*family.bridge_layers, *family.language_layers])
             for part in family.tapped:
-                tap.install(part)
+                attention_tap.install(part)
             # A tokenizer of its own: to encode control strings as text switches its state, which no thread may see.
             self.prompt = PromptBuilder(
                 copy.deepcopy(loaded.tokenizer),
@@ -139,7 +140,7 @@ class Pipeline:
         self._family = family
         self._settings = read_settings(loaded.folder)
         self._calibration = read_calibration(loaded.folder)
-        self._world = world.load(loaded.folder)
+        self._world = out_of_distribution.load(loaded.folder)
 
     @classmethod
     def from_pretrained(
@@ -568,7 +569,7 @@ class Pipeline:
         return Trace(image, text, first, counts, leading, self._settings, looks, mosaics, last)
 
     @staticmethod
-    def _next(generation: Generator[Step, None, tap.Rows | None], work: _Work) -> Step | None:
+    def _next(generation: Generator[Step, None, attention_tap.Rows | None], work: _Work) -> Step | None:
         """The next step; None at the end, whose rows go to ``work``."""
         try:
             return next(generation)
@@ -577,7 +578,7 @@ class Pipeline:
             return None
 
 
-def _halved(rows: tap.Rows | None) -> tuple[np.ndarray | None, ...] | None:
+def _halved(rows: attention_tap.Rows | None) -> tuple[np.ndarray | None, ...] | None:
     """Half precision: a long answer of a large model holds a hundred million weights."""
     return None if rows is None else tuple(_half(part) for part in (rows.image, rows.text, rows.first))
 

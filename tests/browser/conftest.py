@@ -17,7 +17,7 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.tiny import tiny_llava
+from tests.kit.tiny import tiny_llava
 from vlm_demo.models import loading
 
 ROOT = Path(__file__).parents[2]

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vlm_demo.evaluation.hallucination import YesNo
-from vlm_demo.synthetic.pope import SORTS, pope_items, popular
-from vlm_demo.synthetic.scenes import draw_scene
+from vlm_demo.training.worlds.pope import SORTS, pope_items, popular
+from vlm_demo.training.worlds.scenes import draw_scene
 
 
 def test_the_figures_are_those_of_the_table():

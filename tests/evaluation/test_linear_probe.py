@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.training.tiny_parts import tower
-from vlm_demo import cli
+from tests.kit.tiny_parts import tower
+from vlm_demo.cli.main import main
 from vlm_demo.evaluation import linear_probe
 from vlm_demo.evaluation.linear_probe import features, labelled, probe
 from vlm_demo.models import pretrained
@@ -75,7 +75,7 @@ def test_the_command_prints_a_row_for_each_resolution_and_level(
         return model
 
     monkeypatch.setattr(pretrained, "vision_tower", tiny)
-    assert cli.main(["probe", "--photos", str(photos), "--sides", "64", "96"]) == 0
+    assert main.main(["probe", "--photos", str(photos), "--sides", "64", "96"]) == 0
     head, _, *rows = capsys.readouterr().out.splitlines()
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert head.count("|") == 10 and [row[:4] for row in cells] == [
@@ -97,7 +97,7 @@ def test_pictures_are_padded_to_a_square_with_grey(monkeypatch: pytest.MonkeyPat
 
 def test_sides_are_multiples_of_32_and_folders_are_named(photos: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
-        cli.main(["probe", "--photos", str(photos), "--sides", "100"])
+        main.main(["probe", "--photos", str(photos), "--sides", "100"])
     assert "multiple of 32" in capsys.readouterr().err
-    assert cli.main(["probe", "--photos", str(photos / "none")]) == 2
+    assert main.main(["probe", "--photos", str(photos / "none")]) == 2
     assert "holds no labelled photographs" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from vlm_demo.cli import main
+from vlm_demo.cli.main import main
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation import items
 from vlm_demo.evaluation.photo_items import KINDS, SORTS, make

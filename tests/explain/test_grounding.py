@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from tests.test_answer import answer
+from tests.contracts.test_answer import answer
 from vlm_demo import Pipeline
-from vlm_demo.answer import Answer
 from vlm_demo.contracts import OcrResult, OcrWord
+from vlm_demo.contracts.answer import Answer
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.explain import calibration, grounding
 from vlm_demo.explain.calibration import NAMES, Calibration, Evidence, Limits
-from vlm_demo.explain.rereading import Reread
+from vlm_demo.explain.teacher_forcing import Reread
 
 SURE = Evidence(hot=0.9, elsewhere=0.05, whole=0.95, certain=0.9, share=0.4)
 BLIND = Evidence(hot=0.02, elsewhere=0.02, whole=0.03, certain=0.4, share=0.1)

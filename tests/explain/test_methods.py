@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.test_answer import SAID, answer, patches
+from tests.contracts.test_answer import SAID, answer, patches
 from vlm_demo.errors import VlmDemoError, WordNotInAnswer
 from vlm_demo.explain.heatmap import METHODS, Settings, draw
 from vlm_demo.explain.methods import BY_NAME, TABLE, offered

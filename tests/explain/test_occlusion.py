@@ -9,7 +9,7 @@ from PIL import Image
 from tests.explain.test_heatmap import view
 from vlm_demo.contracts import Mosaic
 from vlm_demo.explain import methods
-from vlm_demo.explain.hiding import Hider
+from vlm_demo.explain.masking import Hider
 from vlm_demo.explain.methods import occlusion
 from vlm_demo.explain.methods.request import Request
 

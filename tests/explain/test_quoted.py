@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.test_answer import answer
-from vlm_demo.answer import words_of
+from tests.contracts.test_answer import answer
 from vlm_demo.contracts import OcrResult, OcrWord, Token
+from vlm_demo.contracts.answer import words_of
 from vlm_demo.explain.quoted import others, quoted, read_words, without
 
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers.initialization import no_init_weights
 
-from tests.models.hub_shapes import SHAPES
+from tests.kit.hub_shapes import SHAPES
 from vlm_demo.models import loading
+from vlm_demo.models.adapters import ADAPTERS, adapter_of
 from vlm_demo.models.catalog import Entry, bytes_of, fits, listed
-from vlm_demo.models.families import ADAPTERS, adapter_of
 
 ON_HUB = [entry for entry in listed() if entry.on_hub]
 # Of a module with several the first, which the models on the hub are of.
@@ -30,7 +30,7 @@ def _quiet() -> Iterator[None]:
 def test_parameters_are_those_of_its_architecture_at_the_published_sizes(entry: Entry) -> None:
     """Also: its family takes such a config, and quantization packs as many as the catalog says."""
     architecture, name = CLASSES[entry.family]
-    adapter = getattr(import_module(f"vlm_demo.models.families.{entry.family}"), name)
+    adapter = getattr(import_module(f"vlm_demo.models.adapters.{entry.family}"), name)
     config = adapter.model_class().config_class(**SHAPES[entry.id])
     config.architectures = [architecture]
     assert adapter_of(config) is adapter

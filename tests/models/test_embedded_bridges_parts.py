@@ -21,7 +21,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from tests.models import composed
+from tests.kit import composed
 from vlm_demo import Pipeline
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models import embedded, loading, smollm2, user_cache

@@ -19,13 +19,14 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoProcessor, AutoTokenizer, LlavaForConditionalGeneration
 
-from tests.models import composed
-from vlm_demo import Pipeline, cli
+from tests.kit import composed
+from vlm_demo import Pipeline
+from vlm_demo.cli.main import main
 from vlm_demo.errors import ModelNotFound, UnsupportedModel, VlmDemoError
 from vlm_demo.models import embedded, loading, parts, smollm2, user_cache
 from vlm_demo.models.builders import Misfit, lora
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel, from_published
-from vlm_demo.ui import world
+from vlm_demo.ui.components import model_menu
 
 ROOT = Path(__file__).parents[2]
 
@@ -364,9 +365,9 @@ class TestNames:
         assert not user_cache.folder().exists()
 
     def test_the_menu_is_drawn_without_putting_anything_together(self, shipped: Path) -> None:
-        world.writes.cache_clear()
-        offered = world.choices("some/folder", "none", "cpu")
-        world.writes.cache_clear()
+        model_menu.writes.cache_clear()
+        offered = model_menu.choices("some/folder", "none", "cpu")
+        model_menu.writes.cache_clear()
         assert offered["small"].label == "small · embedded" and not user_cache.folder().exists()
 
     def test_an_unknown_name(self, shipped: Path) -> None:
@@ -377,7 +378,7 @@ class TestNames:
 
 class TestExport:
     def test_it_is_an_ordinary_checkpoint(self, shipped: Path, tmp_path: Path, capsys) -> None:
-        assert cli.main(["export", "small", str(tmp_path / "a" / "b")]) == 0
+        assert main.main(["export", "small", str(tmp_path / "a" / "b")]) == 0
         told = capsys.readouterr()
         assert told.err.startswith("small is put together once") and str(tmp_path / "a" / "b") in told.out
         assert LlavaForConditionalGeneration.from_pretrained(tmp_path / "a" / "b").config.image_token_id == 4
@@ -388,10 +389,10 @@ class TestExport:
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "mine.txt").write_text("mine")
         for target in (tmp_path / "full", tmp_path / "full" / "mine.txt"):
-            assert cli.main(["export", "small", str(target)]) == 2
+            assert main.main(["export", "small", str(target)]) == 2
             assert "is not an empty folder" in capsys.readouterr().err
         assert [file.name for file in (tmp_path / "full").iterdir()] == ["mine.txt"]
-        assert cli.main(["export", "someone/some-model", str(tmp_path / "x")]) == 2
+        assert main.main(["export", "someone/some-model", str(tmp_path / "x")]) == 2
 
 
 CONFIG = "from transformers import AutoConfig as A"

@@ -25,10 +25,11 @@ from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration
 
 import app
-from tests.tiny import tiny_llava, without
-from vlm_demo import Pipeline, cli, trust
+from tests.kit.tiny import tiny_llava, without
+from vlm_demo import Pipeline, trust
+from vlm_demo.cli.main import main
 from vlm_demo.errors import ModelNotFound, UnsupportedModel, VlmDemoError
-from vlm_demo.models import fetching, loading, quantization
+from vlm_demo.models import download, loading, quantization
 from vlm_demo.trust import NONE, Trust
 
 
@@ -315,7 +316,7 @@ class TestHub:
         monkeypatch.setattr("huggingface_hub.model_info", listing(dict.fromkeys(files, 10)))
 
         def fetch() -> None:
-            fetching.fetch(self.NAME, allowed, lambda _folder: None, lambda *_: None, "llava")
+            download.fetch(self.NAME, allowed, lambda _folder: None, lambda *_: None, "llava")
 
         if len(files) == 1 and not allowed.pickle:
             with pytest.raises(UnsupportedModel, match="--allow-pickle") as caught:
@@ -388,11 +389,11 @@ class TestResuming:
     SUM = hashlib.sha256(Hub.content).hexdigest()
 
     def fetch(self, tell: Callable[..., None] = lambda *_: None) -> None:
-        fetching._continue("someone/some-model", "a" * 40, self.FILES, tell)
+        download._continue("someone/some-model", "a" * 40, self.FILES, tell)
 
     @pytest.fixture(autouse=True)
     def _all_is_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(fetching, "LARGE", 0)
+        monkeypatch.setattr(download, "LARGE", 0)
 
     def test_it_goes_on_where_it_stopped(self, served: Path) -> None:
         def stop(fraction: float, _text: str) -> None:
@@ -420,7 +421,7 @@ class TestResuming:
         assert not list(served.glob("*.part")) and not (served / self.SUM).exists()
 
     def test_a_disk_that_is_too_full_is_seen_before(self, served: Path, monkeypatch) -> None:
-        monkeypatch.setattr(fetching.shutil, "disk_usage", lambda _path: SimpleNamespace(free=1000))
+        monkeypatch.setattr(download.shutil, "disk_usage", lambda _path: SimpleNamespace(free=1000))
         with pytest.raises(ModelNotFound, match="takes 0 MB more and there are 0 MB; free some") as caught:
             self.fetch()
         sentence(caught)
@@ -500,8 +501,8 @@ class TestTrust:
         torch.save(load_file(checkpoint / "model.safetensors"), bare / "pytorch_model.bin")
         asked = ["ask", str(tmp_path / "picture.png"), "What is it?", "--model", str(bare), "--max-new-tokens", "1"]
         Image.new("RGB", (50, 50)).save(tmp_path / "picture.png")
-        assert cli.main(asked) == 2 and "--allow-pickle" in capsys.readouterr().err
-        assert cli.main([*asked, "--allow-pickle"]) == 0 and capsys.readouterr().err.startswith("Warning: --allow-p")
+        assert main.main(asked) == 2 and "--allow-pickle" in capsys.readouterr().err
+        assert main.main([*asked, "--allow-pickle"]) == 0 and capsys.readouterr().err.startswith("Warning: --allow-p")
 
 
 def test_loading_says_nothing_by_itself(checkpoint: Path, capfd, caplog: pytest.LogCaptureFixture) -> None:

@@ -22,8 +22,9 @@ from transformers import (
     VisionTextDualEncoderModel,
 )
 
-from tests.models import composed, minilm_kit, onnx_kit
-from vlm_demo import Pipeline, cli
+from tests.kit import composed, minilm_files, onnx_files
+from vlm_demo import Pipeline
+from vlm_demo.cli.main import main
 from vlm_demo.errors import BadQuestion, UnsupportedModel
 from vlm_demo.models import dinov2, embedded, loading, minilm, onnx_file, parts, user_cache
 from vlm_demo.models.builders import RECIPE, towers
@@ -57,7 +58,7 @@ class TestVit:
     @torch.no_grad()
     @pytest.mark.parametrize("side", [56, 28, 70])
     def test_it_is_the_model_of_the_file_and_its_positions_fit_the_picture(self, tmp_path: Path, side: int) -> None:
-        written = onnx_kit.write(tmp_path / "vit.onnx")
+        written = onnx_files.write(tmp_path / "vit.onnx")
         config, weights = dinov2.read(tmp_path / "vit.onnx", side)
         model = Dinov2Model(config).eval()
         model.load_state_dict(weights)
@@ -69,7 +70,7 @@ class TestVit:
         assert told.last_hidden_state.std() > 0.1
 
     def test_a_file_that_is_cut_off_or_something_else(self, tmp_path: Path) -> None:
-        onnx_kit.write(tmp_path / "vit.onnx")
+        onnx_files.write(tmp_path / "vit.onnx")
         whole = (tmp_path / "vit.onnx").read_bytes()
         for content in (
             whole[: len(whole) // 2],
@@ -93,7 +94,7 @@ class TestVit:
 class TestText:
     @torch.no_grad()
     def test_its_first_token_is_the_mean_of_the_published_models(self, tmp_path: Path) -> None:
-        published = minilm_kit.write(tmp_path / "model.zip")
+        published = minilm_files.write(tmp_path / "model.zip")
         read = minilm.read(tmp_path / "model.zip")
         model = BertModel(read.config, add_pooling_layer=False).eval()
         model.load_state_dict(read.weights)
@@ -107,7 +108,7 @@ class TestText:
         torch.testing.assert_close(model(**inputs).last_hidden_state[:, 0], expected, atol=0.01, rtol=0.01)
 
     def test_an_archive_that_is_damaged(self, tmp_path: Path) -> None:
-        minilm_kit.write(tmp_path / "model.zip")
+        minilm_files.write(tmp_path / "model.zip")
         whole = (tmp_path / "model.zip").read_bytes()
         for content in (whole[:-100], b"", whole.replace(b"config.json", b"konfig.json")):
             (tmp_path / "bad.zip").write_bytes(content)
@@ -159,7 +160,7 @@ class TestLlavaVit:
         assert corner == list(seeing.fill) == [123, 116, 103] and seeing.config.hidden_size == read.shape[2]
 
     def test_the_exported_folder_needs_nothing_of_ours(self, llava_vit: Path, tmp_path: Path, capsys) -> None:
-        assert cli.main(["export", "small-vit", str(tmp_path / "out")]) == 0
+        assert main.main(["export", "small-vit", str(tmp_path / "out")]) == 0
         code = (
             "import sys; sys.path = [own for own in sys.path if own not in ('', '.')]\n"
             "from transformers import LlavaForConditionalGeneration as L, AutoProcessor as P\n"
@@ -268,7 +269,7 @@ class TestClip:
 
     def test_it_is_exported_and_offered_as_one_that_compares(self, clip: Path, tmp_path: Path, capsys) -> None:
         assert loading.embedded_names() == ["small-clip"] and loading.family_of("small-clip") == "clip"
-        assert cli.main(["export", "small-clip", str(tmp_path / "out")]) == 0
+        assert main.main(["export", "small-clip", str(tmp_path / "out")]) == 0
         assert VisionTextDualEncoderModel.from_pretrained(tmp_path / "out").config.vision_config.hidden_size == 24
 
 

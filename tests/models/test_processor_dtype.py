@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.tiny import tiny_llava
+from tests.kit.tiny import tiny_llava
 from vlm_demo import Pipeline
 from vlm_demo.models import quantization
 

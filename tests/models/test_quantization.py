@@ -9,7 +9,8 @@ import pytest
 import torch
 from bitsandbytes.nn import Linear4bit, Linear8bitLt
 
-from tests.models.families import (
+from tests.kit.tiny import tiny_blip2, tiny_idefics, tiny_llava
+from tests.models.adapters import (
     test_gemmas,
     test_idefics3,
     test_instructblip,
@@ -18,7 +19,6 @@ from tests.models.families import (
     test_mllama,
     test_qwen_vl,
 )
-from tests.tiny import tiny_blip2, tiny_idefics, tiny_llava
 from vlm_demo import Pipeline
 from vlm_demo.errors import QuantizationUnavailable
 from vlm_demo.models import loading, quantization

@@ -7,7 +7,7 @@ import torch
 from gguf import GGMLQuantizationType
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-from tests.models import gguf_file
+from tests.kit import gguf_file
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models import smollm2
 

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from vlm_demo import Pipeline
 from vlm_demo.contracts import StageEvent
 from vlm_demo.errors import OcrUnavailable, Stopped
-from vlm_demo.stages import ocr, ocr_layout, tesseract
+from vlm_demo.runtime import ocr_layout, tesseract
+from vlm_demo.stages import ocr
 from vlm_demo.stages.prompt import OCR_HEADER
 
 LINES = ["GREEN MARKET", "Coffee 2.50", "TOTAL 12.50"]

@@ -6,10 +6,10 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
 
-from tests.tiny import CORPUS, TEMPLATE, tokenizer
+from tests.kit.tiny import CORPUS, TEMPLATE, tokenizer
 from vlm_demo.contracts import Prompt, Turn
 from vlm_demo.errors import BadQuestion, UnsupportedModel
-from vlm_demo.models.families.llava import FALLBACK_TEMPLATE
+from vlm_demo.models.adapters.llava import FALLBACK_TEMPLATE
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER, PromptBuilder, ocr_part
 
 CONTROL = [

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from tests.training import tiny_parts
+from tests.kit import tiny_parts
 from vlm_demo.models import smollm2
 from vlm_demo.training import finetune
 

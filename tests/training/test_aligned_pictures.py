@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.tiny_parts import SIDE, TOKENS, write_folder, write_photographs
+from tests.kit.tiny_parts import SIDE, TOKENS, write_folder, write_photographs
 from vlm_demo.training import aligned_pictures
 from vlm_demo.training.aligned_pictures import Classifier, chosen, gather, imagenet_classifier
 from vlm_demo.training.alignment import Vocabulary

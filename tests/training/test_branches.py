@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
-from tests.training.tiny_parts import SIDE, TOKENS
+from tests.kit.tiny_parts import SIDE, TOKENS
 from vlm_demo.models.builders import lora
 from vlm_demo.models.smollm2 import CHAT_TEMPLATE, LanguageModel
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER, PromptBuilder

@@ -12,8 +12,8 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 from transformers.models.clip.modeling_clip import image_text_contrastive_loss
 
-from tests.models import composed, minilm_kit
-from tests.training.tiny_parts import write_photographs
+from tests.kit import composed, minilm_files
+from tests.kit.tiny_parts import write_photographs
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.models import embedded, minilm
 from vlm_demo.models.builders.clip import PLACES
@@ -107,7 +107,7 @@ def test_a_run_is_read_once_trained_and_exported(tmp_path: Path, monkeypatch: py
     torch.manual_seed(0)
     half = (0.5, 0.5, 0.5)
     small = Tower(config, EfficientNetLiteModel(config).state_dict(), half, half, 0)
-    minilm_kit.write(tmp_path / "model.zip")
+    minilm_files.write(tmp_path / "model.zip")
     monkeypatch.setattr(contrastive, "vision_tower", lambda *_: VisionTower(small).eval())
     monkeypatch.setattr(contrastive.parts, "find", lambda *_: tmp_path / "model.zip")
     write_photographs(tmp_path / "photos", 60)
@@ -128,7 +128,7 @@ def test_a_run_is_read_once_trained_and_exported(tmp_path: Path, monkeypatch: py
 
 def test_tokens_and_texts_are_what_the_towers_say(tmp_path: Path) -> None:
     """Also of those at random places, and in the order in which they were asked for."""
-    minilm_kit.write(tmp_path / "model.zip")
+    minilm_files.write(tmp_path / "model.zip")
     write_photographs(tmp_path, 4)
     chosen = [Photo(tmp_path / "flickr8k" / "img" / f"{i:05}.png", ("a red star and a dog", "two")) for i in range(2)]
     config = EfficientNetLiteConfig(image_size=96)

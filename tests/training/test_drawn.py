@@ -9,11 +9,11 @@ from PIL import Image
 
 from vlm_demo.contracts import OcrResult
 from vlm_demo.stages import ocr
-from vlm_demo.synthetic.lettering import draw_lettering
-from vlm_demo.synthetic.plain_scenes import draw_boxes, draw_plain
-from vlm_demo.synthetic.world import COLOURS, SHAPES, number_word
 from vlm_demo.training import drawn
 from vlm_demo.training.drawn import ANNOTATIONS, KINDS, draw, draw_kind
+from vlm_demo.training.worlds.lettering import draw_lettering
+from vlm_demo.training.worlds.plain_scenes import draw_boxes, draw_plain
+from vlm_demo.training.worlds.world import COLOURS, SHAPES, number_word
 
 COUNT = 14
 FIELDS = {"image", "captions", "qa", "unanswerable", "ocr", "follow"}

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.training import tiny_parts
-from tests.training.tiny_parts import SIDE, TOKENS, write_folder
+from tests.kit import tiny_parts
+from tests.kit.tiny_parts import SIDE, TOKENS, write_folder
 from vlm_demo.models.builders import Recipe, lora, read_recipe
 from vlm_demo.models.smollm2 import LanguageModel
 from vlm_demo.training import finetune

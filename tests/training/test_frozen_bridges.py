@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoTokenizer, LlamaForCausalLM
 
-from tests.models import composed
-from tests.training.tiny_parts import write_photographs
+from tests.kit import composed
+from tests.kit.tiny_parts import write_photographs
 from vlm_demo.models import embedded, user_cache
 from vlm_demo.models.builders import Recipe
 from vlm_demo.models.efficientnet_bridges import EfficientNetBlip2ForImageTextRetrieval

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
-from tests.training.tiny_parts import SIDE, TOKENS, write_folder
+from tests.kit.tiny_parts import SIDE, TOKENS, write_folder
 from vlm_demo.models.smollm2 import LanguageModel
 from vlm_demo.training import mixture
 from vlm_demo.training.branches import BranchPacker

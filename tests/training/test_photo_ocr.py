@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.training.tiny_parts import write_folder
+from tests.kit.tiny_parts import write_folder
 from vlm_demo.contracts import OcrResult
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.stages import ocr

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from tests.ui.fake_pipeline import FakePipeline
-from vlm_demo.ui.chat import Example
-from vlm_demo.ui.events import Events
-from vlm_demo.ui.parts import Parts
-from vlm_demo.ui.service import Service
+from tests.kit.fake_pipeline import FakePipeline
+from vlm_demo.engines.registry import Service
+from vlm_demo.ui.components.page_components import Parts
+from vlm_demo.ui.tabs.chat.chat_events import Events
+from vlm_demo.ui.tabs.chat.transcript import Example
 
 
 @pytest.fixture

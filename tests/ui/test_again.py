@@ -8,11 +8,11 @@ import time
 import pytest
 from PIL import Image
 
-from tests.ui.fake_pipeline import FakePipeline
+from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.ui import event, request, run
 from tests.ui.test_events import ask
-from tests.ui.ui_kit import event, request, run
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.ui.inspector.heatmap import shown_map
+from vlm_demo.ui.tabs.inspect.panels.heatmap_panel import shown_map
 
 
 def answered(page, picture, pipe=None):

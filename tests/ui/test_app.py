@@ -16,10 +16,10 @@ import pytest
 
 import app
 from tests.browser import conftest as browser
-from tests.ui.fake_pipeline import FakePipeline
+from tests.kit.fake_pipeline import FakePipeline
+from vlm_demo.engines.registry import Service
 from vlm_demo.ui import layout
 from vlm_demo.ui import start as starting
-from vlm_demo.ui.service import Service
 from vlm_demo.ui.theme import launch_options
 
 ROOT = Path(__file__).parents[2]

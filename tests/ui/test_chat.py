@@ -6,13 +6,14 @@ import html
 import re
 from dataclasses import replace
 
-from tests.ui.fake_pipeline import FakePipeline
-from vlm_demo.answer import Shares
+from tests.kit.fake_pipeline import FakePipeline
 from vlm_demo.contracts import OcrResult, OcrWord, Segment
+from vlm_demo.contracts.answer import Shares
 from vlm_demo.explain.grounding import LEVELS, Grounding
-from vlm_demo.ui import chat, inspector
-from vlm_demo.ui.exchange import Exchange
+from vlm_demo.ui.chat_turn import Exchange
 from vlm_demo.ui.session import Session
+from vlm_demo.ui.tabs.chat import transcript
+from vlm_demo.ui.tabs.inspect import panels
 
 EVIL = "<img src=x onerror=alert(1)>\"'&amp;<image></s>"
 
@@ -26,13 +27,16 @@ def answered(picture, question: str = "What is this?", text: str | None = None, 
 
 def test_question_and_answer_are_escaped(picture):
     exchange = answered(picture, EVIL, EVIL)
-    for drawn in (chat.conversation(Session([exchange]), []), chat.live(Session([replace(exchange, state="running")]))):
+    for drawn in (
+        transcript.conversation(Session([exchange]), []),
+        transcript.live(Session([replace(exchange, state="running")])),
+    ):
         assert "<img src=x" not in drawn and "<image>" not in drawn and "</s>" not in drawn
 
 
 def test_problem_and_outside_sentences_are_escaped():
     failed = Exchange(EVIL, False, False, state="failed", problem=EVIL)
-    assert "<img src=x" not in chat.conversation(Session([failed]), [])
+    assert "<img src=x" not in transcript.conversation(Session([failed]), [])
 
 
 def test_every_tab_of_the_inspector_is_escaped(picture):
@@ -41,13 +45,13 @@ def test_every_tab_of_the_inspector_is_escaped(picture):
     view = replace(exchange.answer.view, notes=(EVIL,))
     read = OcrResult(EVIL, (OcrWord(EVIL, (0, 0, 9, 9), 90.0),), 0.1)
     exchange.answer = replace(exchange.answer, prompt=prompt, views=(view,), ocrs=(read,), ocr=read, model=EVIL)
-    for tab in (inspector.sees, inspector.prompt, inspector.text, inspector.stages):
+    for tab in (panels.sees, panels.prompt, panels.text, panels.stages):
         assert "onerror" not in re.sub(r"&lt;.*?&gt;", "", tab.draw(exchange)), tab.__name__
 
 
 def test_words_are_buttons_in_the_order_of_the_text(picture):
     exchange = answered(picture, text="a red circle, and a star.")
-    drawn = chat.conversation(Session([exchange]), [])
+    drawn = transcript.conversation(Session([exchange]), [])
     pressable = [html.unescape(word) for word in re.findall(r'class="word"[^>]*>([^<]*)</button>', drawn)]
     assert pressable == [word.text for word in exchange.answer.words]
     words = re.search(r'<p class="words">(.*?)</p>', drawn, re.DOTALL)[1]
@@ -58,45 +62,45 @@ def test_the_shown_word_is_pressed_and_no_other(picture):
     exchange = answered(picture)
     session = Session([exchange])
     session.show(exchange, 2)
-    drawn = chat.conversation(session, [])
+    drawn = transcript.conversation(session, [])
     assert re.findall(r'data-word="(\d+)" aria-pressed="true"', drawn) == ["2"]
 
 
 def test_line_of_truth_tells_times_tokens_and_toggles(picture):
     exchange = answered(picture)
     exchange.evidence_only = True
-    line = re.sub(r"<[^>]+>", "", chat.conversation(Session([exchange]), []).split('class="truth">')[1])
+    line = re.sub(r"<[^>]+>", "", transcript.conversation(Session([exchange]), []).split('class="truth">')[1])
     assert re.match(r"\d+\.\d\d s · first word 0\.12 s · 196 image tokens · evidence only", line)
 
 
 def test_text_is_said_to_be_read_only_where_there_was_some(picture):
     exchange = answered(picture, ocr=True)
-    assert ">text read<" in chat.conversation(Session([exchange]), [])
+    assert ">text read<" in transcript.conversation(Session([exchange]), [])
     nothing = OcrResult("", (), 0.1)
     exchange.answer = replace(exchange.answer, ocrs=(nothing,), ocr=nothing)
-    drawn = chat.conversation(Session([exchange]), [])
+    drawn = transcript.conversation(Session([exchange]), [])
     assert ">no text found<" in drawn and "text read" not in drawn
     stopped = Exchange("What?", True, False, state="stopped")
-    assert "text" not in chat.conversation(Session([stopped]), []).split('class="truth">')[1]
+    assert "text" not in transcript.conversation(Session([stopped]), []).split('class="truth">')[1]
 
 
 def test_an_offer_is_drawn_only_where_there_is_one(picture):
     exchange = answered(picture)
     exchange.outside = ("Outside.", 'make demo ARGS="--model x"')
-    drawn = chat.conversation(Session([exchange]), [])
+    drawn = transcript.conversation(Session([exchange]), [])
     assert html.unescape(re.search("<code>(.*?)</code>", drawn)[1]) == exchange.outside[1]
     exchange.outside = ("Outside.", "")
-    drawn = chat.conversation(Session([exchange]), [])
+    drawn = transcript.conversation(Session([exchange]), [])
     assert "Outside." in drawn and "<code>" not in drawn
 
 
 def test_first_telling_word_skips_small_words(picture):
-    assert chat.first_telling_word(answered(picture, text="there is a star").answer) == 3
-    assert chat.first_telling_word(answered(picture, text="it is").answer) == 0
+    assert transcript.first_telling_word(answered(picture, text="there is a star").answer) == 3
+    assert transcript.first_telling_word(answered(picture, text="it is").answer) == 0
 
 
 def test_image_tokens_are_folded_and_counted(picture):
-    drawn = inspector.prompt.draw(answered(picture))
+    drawn = panels.prompt.draw(answered(picture))
     assert "⟨image⟩ × 196" in drawn and drawn.count("196 tokens") == 1
 
 
@@ -104,7 +108,7 @@ def test_every_token_of_the_prompt_can_be_seen_with_its_id(picture):
     exchange = answered(picture, EVIL)
     pieces = tuple(f"{EVIL}{i}" for i in range(len(exchange.answer.prompt.ids)))
     exchange.answer = replace(exchange.answer, prompt=replace(exchange.answer.prompt, pieces=pieces))
-    drawn = inspector.prompt.draw(exchange)
+    drawn = panels.prompt.draw(exchange)
     listed = re.findall(r"<li><code>([^<]*)</code><small>(\d+)</small></li>", drawn)
     texts = [i for i in range(len(pieces)) if i not in exchange.answer.prompt.image_positions[1:]]
     assert [(html.unescape(piece), int(id_)) for piece, id_ in listed] == [(pieces[i], i) for i in texts]
@@ -112,23 +116,23 @@ def test_every_token_of_the_prompt_can_be_seen_with_its_id(picture):
 
 
 def test_the_legend_names_the_origins_that_occur(picture):
-    drawn = inspector.prompt.draw(answered(picture, ocr=True))
+    drawn = panels.prompt.draw(answered(picture, ocr=True))
     assert re.findall(r'class="key (\w+)"', drawn) == ["template", "image", "ocr", "question"]
 
 
 def test_words_are_tinted_by_how_much_of_their_attention_lay_on_the_picture(picture):
     exchange = answered(picture, text="a star")
     exchange.shares = (Shares(0.1, 0.5, 0.4), Shares(0.4, 0.5, 0.1))
-    assert re.findall(r"--look:([\d.]+)", chat.conversation(Session([exchange]), [])) == ["1.00"]  # “a” has none
+    assert re.findall(r"--look:([\d.]+)", transcript.conversation(Session([exchange]), [])) == ["1.00"]  # “a” has none
     exchange = answered(picture, text="red, star")
     exchange.shares = (Shares(0.1, 0.5, 0.4), Shares(0.4, 0.5, 0.1))
-    assert re.findall(r"--look:([\d.]+)", chat.conversation(Session([exchange]), [])) == ["0.25", "1.00"]
+    assert re.findall(r"--look:([\d.]+)", transcript.conversation(Session([exchange]), [])) == ["0.25", "1.00"]
     exchange = answered(picture, text="The star and a square of the king is yes 2")
     exchange.shares = (Shares(0.1, 0.5, 0.4),) * 11
-    tinted = re.findall(r"--look:[^>]+>([^<]+)</button>", chat.conversation(Session([exchange]), []))
+    tinted = re.findall(r"--look:[^>]+>([^<]+)</button>", transcript.conversation(Session([exchange]), []))
     assert tinted == ["star", "square", "king", "yes", "2"]
     exchange.shares = (None,) * 11
-    assert "--look" not in chat.conversation(Session([exchange]), [])
+    assert "--look" not in transcript.conversation(Session([exchange]), [])
 
 
 def test_an_answer_about_a_picture_outside_the_models_world_is_never_said_to_rest_on_it(picture):
@@ -137,9 +141,9 @@ def test_an_answer_about_a_picture_outside_the_models_world_is_never_said_to_res
     for level in ("grounded", "read", "not visible"):
         exchange.grounding = Grounding(level, 0.9, 0.9, 0.5, None, "Because.")
         exchange.outside = None
-        assert "badge" in chat.conversation(Session([exchange]), [])
+        assert "badge" in transcript.conversation(Session([exchange]), [])
         exchange.outside = ("Outside.", "")
-        shown[level] = "badge" in chat.conversation(Session([exchange]), [])
+        shown[level] = "badge" in transcript.conversation(Session([exchange]), [])
     assert shown == {"grounded": False, "read": False, "not visible": True}
 
 
@@ -147,9 +151,11 @@ def test_every_badge_has_its_sign_and_its_words(picture):
     exchange, shown = answered(picture), {}
     for level in LEVELS:
         exchange.grounding = Grounding(level, 0.9, 0.9, 0.5, None, "Because.", 0.8, EVIL * (level == "read"))
-        badge = re.search(r'<button[^>]*class="link badge ([^"]+)"[^>]*>(.*?)</button>', chat.badge(exchange.grounding))
+        badge = re.search(
+            r'<button[^>]*class="link badge ([^"]+)"[^>]*>(.*?)</button>', transcript.badge(exchange.grounding)
+        )
         shown[badge[1]] = re.sub(r"<[^>]+>", "", badge[2])
-    quote = html.escape(EVIL if len(EVIL) <= chat.QUOTED else EVIL[: chat.QUOTED - 1] + "…")
+    quote = html.escape(EVIL if len(EVIL) <= transcript.QUOTED else EVIL[: transcript.QUOTED - 1] + "…")
     assert shown == {
         "grounded": "● rests on the picture",
         "read": f"≡ rests on text read: “{quote}”",
@@ -161,7 +167,7 @@ def test_every_badge_has_its_sign_and_its_words(picture):
 
 def test_an_answer_that_was_cut_says_so_in_one_sentence(picture):
     exchange = answered(picture)
-    assert "repeat itself" not in chat.conversation(Session([exchange]), [])
+    assert "repeat itself" not in transcript.conversation(Session([exchange]), [])
     exchange.answer = replace(exchange.answer, cut=30)
-    drawn = chat.conversation(Session([exchange]), [])
+    drawn = transcript.conversation(Session([exchange]), [])
     assert drawn.count("The model began to repeat itself, so the answer was cut there.") == 1

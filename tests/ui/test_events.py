@@ -10,11 +10,11 @@ import time
 import pytest
 from PIL import Image
 
-from tests.ui.fake_pipeline import FakePipeline
-from tests.ui.ui_kit import event, request, run
+from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.ui import event, request, run
+from vlm_demo.engines.registry import UNEXPECTED
 from vlm_demo.errors import ModelNotFound
-from vlm_demo.ui.chat import Example
-from vlm_demo.ui.service import UNEXPECTED
+from vlm_demo.ui.tabs.chat.transcript import Example
 
 
 def ask(events, text: str, *files, ocr: bool = False, evidence_only: bool = False) -> dict:

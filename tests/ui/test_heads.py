@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from tests.ui.test_inspector import pressed
-from vlm_demo.explain.overlay import palette
-from vlm_demo.ui.inspector import heads, heatmap
+from vlm_demo.images.overlay import palette
+from vlm_demo.ui.tabs.inspect.panels import heads_panel, heatmap_panel
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 4), (16, 16), (17, 16), (32, 40)])
 def test_the_pages_hold_every_head_once_and_none_is_larger_than_a_page(shape):
     seen = np.zeros(shape, int)
-    for layers, columns in heads.blocks(*shape):
-        assert len(layers) <= heads.PAGE and len(columns) <= heads.PAGE
+    for layers, columns in heads_panel.blocks(*shape):
+        assert len(layers) <= heads_panel.PAGE and len(columns) <= heads_panel.PAGE
         seen[layers.start : layers.stop, columns.start : columns.stop] += 1
     assert (seen == 1).all()
 
@@ -26,7 +26,7 @@ def test_each_small_map_has_its_peak_where_its_head_looks():
     planted = {(i, j): ((i + j) % 4, (2 * i + j) % 5) for i in range(2) for j in range(3)}
     for (i, j), (row, column) in planted.items():
         maps[i, j, row, column] = 0.1 * (1 + i + j)
-    drawn = np.asarray(heads.sprite(maps, "viridis").convert("RGB"))
+    drawn = np.asarray(heads_panel.sprite(maps, "viridis").convert("RGB"))
     assert drawn.shape == (2 * 4, 3 * 5, 3)
     for (i, j), (row, column) in planted.items():
         tile = drawn[i * 4 : i * 4 + 4, j * 5 : j * 5 + 5]
@@ -36,8 +36,8 @@ def test_each_small_map_has_its_peak_where_its_head_looks():
 
 def test_large_grids_are_averaged_and_no_cell_is_left_out():
     maps = np.random.default_rng(0).random((1, 1, 37, 24))
-    small = heads._averaged(heads._averaged(maps, 2), 3)
-    assert small.shape[2:] == (heads.CELLS, heads.CELLS)
+    small = heads_panel._averaged(heads_panel._averaged(maps, 2), 3)
+    assert small.shape[2:] == (heads_panel.CELLS, heads_panel.CELLS)
     rows = np.diff(np.append(np.unique(np.arange(16) * 37 // 16), 37))
     columns = np.diff(np.append(np.unique(np.arange(16) * 24 // 16), 24))
     assert np.isclose((small[0, 0] * np.outer(rows, columns)).sum(), maps.sum())
@@ -46,7 +46,7 @@ def test_large_grids_are_averaged_and_no_cell_is_left_out():
 def test_the_pressed_head_is_marked_and_told_and_tab_reaches_one_head():
     session = pressed(1)
     session.look.head = (0, 0)
-    drawn = heatmap.draw(session)
+    drawn = heatmap_panel.draw(session)
     assert len(re.findall('class="head"', drawn)) == 1
     assert re.search(r'class="head"[^>]*aria-pressed="true"(?! tabindex)', drawn)
     assert "layer 1, head 1" in drawn and "all heads" in drawn

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.kit.ui import event, request
 from tests.ui.test_inspector import pressed
-from tests.ui.ui_kit import event, request
-from vlm_demo.ui.inspector.heatmap import shown_map
-from vlm_demo.ui.looking import view_patch
+from vlm_demo.ui.tabs.inspect.inspect_events import view_patch
+from vlm_demo.ui.tabs.inspect.panels.heatmap_panel import shown_map
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.tiny import tiny_clip, tiny_llava
-from tests.ui.fake_pipeline import FakePipeline
+from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.tiny import tiny_clip, tiny_llava
+from vlm_demo.engines.registry import Measured, Status
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import catalog
-from vlm_demo.ui import header, world
-from vlm_demo.ui.header import Choice
-from vlm_demo.ui.service import Measured, Status
+from vlm_demo.ui.components import header, model_menu
+from vlm_demo.ui.components.header import Choice
 
 
 def view(colour: tuple[int, int, int]):
@@ -26,7 +26,7 @@ def view(colour: tuple[int, int, int]):
 
 
 def test_smallest_model_for_photos_is_offered():
-    sentence, command = world.outside(FakePipeline(), [view((1, 2, 3))])
+    sentence, command = model_menu.outside(FakePipeline(), [view((1, 2, 3))])
     fitting = [e for e in catalog() if e.on_hub and "photos" in e.good_at and "no answers" not in e.good_at]
     smallest = min(fitting, key=lambda entry: entry.download_bytes)
     assert command == f'make demo ARGS="--model {smallest.id}"'
@@ -34,7 +34,7 @@ def test_smallest_model_for_photos_is_offered():
 
 
 def test_the_command_starts_the_app_with_that_model_and_the_environment_that_make_sets_up():
-    make, *arguments = shlex.split(world.outside(FakePipeline(), [view((1, 2, 3))])[1])
+    make, *arguments = shlex.split(model_menu.outside(FakePipeline(), [view((1, 2, 3))])[1])
     root = Path(__file__).parents[2]
     # The tests are run by make themselves: one inside another would say which folder it enters, and take its flags.
     outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
@@ -44,14 +44,14 @@ def test_the_command_starts_the_app_with_that_model_and_the_environment_that_mak
 
 
 def test_nothing_is_said_of_known_pictures_or_by_models_that_cannot_tell():
-    assert world.outside(FakePipeline(), [view((255, 255, 255))]) is None
+    assert model_menu.outside(FakePipeline(), [view((255, 255, 255))]) is None
     silent = FakePipeline()
     silent.in_world = lambda _view: None
-    assert world.outside(silent, [view((1, 2, 3))]) is None
+    assert model_menu.outside(silent, [view((1, 2, 3))]) is None
 
 
 def test_the_menu_offers_the_loaded_model_first_and_sizes_of_downloads():
-    offered = world.choices("some/folder", "none", "cpu")
+    offered = model_menu.choices("some/folder", "none", "cpu")
     assert next(iter(offered)) == "some/folder"
     assert all("download" in choice.label for name, choice in offered.items() if name.startswith("llava-hf/"))
 
@@ -60,9 +60,9 @@ def test_a_model_that_only_compares_is_not_offered_for_a_chat(tmp_path, monkeypa
     for name, config in (("writer", tiny_llava), ("judge", tiny_clip)):
         config(tmp_path / name)
     monkeypatch.setattr(loading, "EMBEDDED", tmp_path)
-    world.writes.cache_clear()
-    offered = world.choices("some/folder", "none", "cpu")
-    world.writes.cache_clear()
+    model_menu.writes.cache_clear()
+    offered = model_menu.choices("some/folder", "none", "cpu")
+    model_menu.writes.cache_clear()
     assert "writer" in offered and "judge" not in offered
     assert "openai/clip-vit-base-patch32" in {entry.id for entry in catalog()} - offered.keys()
 
@@ -95,13 +95,13 @@ MODEL = "llava-hf/llava-1.5-7b-hf"  # 14.1 GB; 7.6 in 8 bit, 4.8 in 4 bit
 )
 def test_what_does_not_fit_at_the_chosen_precision_says_why(room, quantize, reason, monkeypatch):
     monkeypatch.setattr(quantization, "room_on", lambda _device: int(room))
-    assert world.choices("llava", quantize, "cpu")[MODEL].closed == reason
+    assert model_menu.choices("llava", quantize, "cpu")[MODEL].closed == reason
 
 
 def test_the_room_is_that_of_the_device_on_which_the_model_is(monkeypatch):
     asked = []
     monkeypatch.setattr(quantization, "room_on", lambda device: asked.append(str(device)) or 0)
-    world.choices("llava", "none", "cuda:1")
+    model_menu.choices("llava", "none", "cuda:1")
     assert asked == ["cuda:1"]
 
 
@@ -135,9 +135,9 @@ def test_the_precisions_say_what_was_measured_of_them_here():
 
 
 def test_a_precision_that_cannot_be_had_says_what_is_missing(monkeypatch):
-    assert world.unquantizable() == {}
+    assert model_menu.unquantizable() == {}
     found = importlib.util.find_spec
     monkeypatch.setattr(quantization, "find_spec", lambda name: None if name == "bitsandbytes" else found(name))
-    closed = world.unquantizable()
+    closed = model_menu.unquantizable()
     assert labels("none", {}, closed)["4bit"] == "4-bit|needs bitsandbytes"
     assert labels("4bit", {}, closed)["4bit"].endswith("|")

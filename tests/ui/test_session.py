@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from vlm_demo.ui.exchange import Exchange
+from vlm_demo.ui.chat_turn import Exchange
 from vlm_demo.ui.session import Session, Sessions
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.models import composed
-from tests.ui.fake_pipeline import FakePipeline
+from tests.kit import composed
+from tests.kit.fake_pipeline import FakePipeline
 from vlm_demo import Pipeline
+from vlm_demo.engines.registry import Service
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.models import embedded, loading, user_cache
 from vlm_demo.ui import layout, start
-from vlm_demo.ui.service import Service
 
 
 @pytest.fixture

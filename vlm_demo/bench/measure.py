@@ -29,8 +29,8 @@ from PIL import Image
 
 from vlm_demo import Pipeline, Turn
 from vlm_demo.contracts import TokenEvent
-from vlm_demo.explain import tap
 from vlm_demo.models.quantization import release
+from vlm_demo.runtime import attention_tap
 
 QUESTION = "What is the main object and what is it doing?"
 SECOND = "And what is behind it?"
@@ -346,7 +346,7 @@ def _attention(pipe: Pipeline, name: str) -> Iterator[None]:
         yield
     finally:
         for part in parts:
-            tap.install(part)
+            attention_tap.install(part)
 
 
 def _first_token(pipe: Pipeline, images: Sequence[Image.Image], question: str, history: Sequence[Turn] = ()) -> float:

@@ -58,7 +58,7 @@ def compare(names: tuple[str, ...] = FAMILIES) -> list[Row]:
 
 def _times(pipes: dict[str, Pipeline]) -> dict[str, tuple[float, int]]:
     """For each model the median seconds of an answer, and the image tokens of a picture."""
-    from vlm_demo.synthetic.scenes import draw_scene
+    from vlm_demo.training.worlds.scenes import draw_scene
 
     taken: dict[str, list[float]] = {name: [] for name in pipes}
     tokens: dict[str, int] = {}

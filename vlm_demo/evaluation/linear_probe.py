@@ -17,10 +17,10 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from vlm_demo import options as shared
+from vlm_demo.cli import options as shared
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation.report import wilson
-from vlm_demo.models.fetching import Progress
+from vlm_demo.models.download import Progress
 from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training import json_lines
 

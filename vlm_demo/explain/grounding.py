@@ -24,8 +24,8 @@ from vlm_demo.explain.quoted import ReadWord, others, quoted, read_words, withou
 from vlm_demo.words import bare, tells
 
 if TYPE_CHECKING:
-    from vlm_demo.answer import Answer
-    from vlm_demo.explain.rereading import Rereading
+    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.explain.teacher_forcing import Rereading
 
 GROUNDED, READ, WEAK, NOT_VISIBLE = "grounded", "read", "weak", "not visible"
 NOT_ABOUT = "not about the picture"

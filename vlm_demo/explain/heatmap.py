@@ -16,7 +16,7 @@ import numpy as np
 
 from vlm_demo.contracts import Mosaic, View
 from vlm_demo.errors import UnsupportedModel
-from vlm_demo.explain import mosaics
+from vlm_demo.explain import patch_grid
 
 METHODS = ("mean", "localised", "last", "heads", "weighted")
 # What a checkpoint may name as its default: maps of recorded rows, which cost nothing.
@@ -102,7 +102,7 @@ class Trace:
         if self.looks is not None:
             own = own @ self.looks[picture].astype(np.float32)
         own = own[..., self.leading :]
-        return mosaics.on_patches(own, self.mosaics[picture]) if self.mosaics else own
+        return patch_grid.on_patches(own, self.mosaics[picture]) if self.mosaics else own
 
 
 def read_settings(folder: Path) -> Settings:

@@ -13,7 +13,7 @@ from vlm_demo.contracts import OcrResult, OcrWord, Word
 from vlm_demo.words import FUNCTION_WORDS, bare
 
 if TYPE_CHECKING:
-    from vlm_demo.answer import Answer
+    from vlm_demo.contracts.answer import Answer
 
 Place = tuple[int, int]  # which reading, and which of its words
 

@@ -21,12 +21,12 @@ import torch
 
 from vlm_demo.errors import ModelNotFound, QuantizationUnavailable, UnsupportedModel, VlmDemoError
 from vlm_demo.models import catalog as catalogue
-from vlm_demo.models import embedded, fetching, quantization, weights
+from vlm_demo.models import download, embedded, quantization, weights
+from vlm_demo.models.adapters import adapter_of
+from vlm_demo.models.adapters.whole import Trusted
 from vlm_demo.models.builders import RECIPE, read_recipe
 from vlm_demo.models.catalog import Entry
-from vlm_demo.models.families import adapter_of
-from vlm_demo.models.families.whole import Trusted
-from vlm_demo.models.fetching import Progress
+from vlm_demo.models.download import Progress
 from vlm_demo.trust import NONE, Trust
 
 EMBEDDED = Path(__file__).parents[2] / "assets" / "models"
@@ -220,7 +220,7 @@ def resolve(name: str, tell: Progress, trust: Trust = NONE) -> tuple[Path, str]:
         raise ModelNotFound(f"{name} is a file: name the checkpoint's folder, which holds config.json and the weights.")
     if HUB_ID.fullmatch(name) and not name.startswith((".", "~")):
         instead = ", ".join(embedded_names()) or "a checkpoint's folder"
-        return fetching.fetch(name, trust, lambda found: _adapter(found, name, trust), tell, instead), name
+        return download.fetch(name, trust, lambda found: _adapter(found, name, trust), tell, instead), name
     known = ", ".join(embedded_names()) or "none yet"
     raise ModelNotFound(
         f"There is no model {name}: choose an embedded one ({known}), a checkpoint's folder, or a hub id as OWNER/NAME."

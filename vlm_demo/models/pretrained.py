@@ -15,7 +15,7 @@ from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from vlm_demo.models import parts, smollm2
 from vlm_demo.models.builders import towers
-from vlm_demo.models.fetching import Progress
+from vlm_demo.models.download import Progress
 
 
 class VisionTower(nn.Module):

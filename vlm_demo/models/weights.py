@@ -19,9 +19,9 @@ import torch
 from safetensors import SafetensorError
 
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
-from vlm_demo.models import fetching, quantization
+from vlm_demo.models import download, quantization
+from vlm_demo.models.adapters.whole import Trusted
 from vlm_demo.models.catalog import fits, gigabytes
-from vlm_demo.models.families.whole import Trusted
 from vlm_demo.trust import Trust
 
 # How torch, safetensors and CUDA say it; most of their errors are plain RuntimeErrors.
@@ -42,7 +42,7 @@ def load(folder: Path, shown: str, adapter: type[Any], quantize: str, device: to
     safe = any(folder.glob("*.safetensors"))
     if safe:
         _check_room(folder, shown, quantize, device)
-    elif not (trust.pickle and any(folder.glob(fetching.PICKLED))):
+    elif not (trust.pickle and any(folder.glob(download.PICKLED))):
         raise UnsupportedModel(_no_weights(shown, folder))
     options: dict[str, Any] = {
         "dtype": _dtype(folder, device) if safe and quantize == "none" else "auto",
@@ -149,8 +149,8 @@ def _tensors(file: Path) -> list[tuple[str, list[int]]]:
 
 
 def _no_weights(shown: str, folder: Path) -> str:
-    if any(folder.glob(fetching.PICKLED)):
-        return fetching.only_pickles(shown)
+    if any(folder.glob(download.PICKLED)):
+        return download.only_pickles(shown)
     return f"{shown} has no weights in safetensors files: choose a checkpoint that was saved in this format."
 
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from vlm_demo.contracts import ImageTokens, Patches, Prompt
-from vlm_demo.explain import tap
+from vlm_demo.runtime import attention_tap
 
 if TYPE_CHECKING:
-    from vlm_demo.models.families import Writer
-    from vlm_demo.stages.guard import Cancelled, Guard
+    from vlm_demo.models.adapters import Writer
+    from vlm_demo.runtime.cancellation import Cancelled, Guard
 
 
 class Bridge:
@@ -37,7 +37,7 @@ class Bridge:
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
-        listened = tap.recording(None, last=None, only=self.family.bridge_attentions)
+        listened = attention_tap.recording(None, last=None, only=self.family.bridge_attentions)
         with self.guard.computing(cancelled), listened as recorder:
             asked = (prompt,) if self.family.bridge_reads else ()
             tokens, deep = self.family.bridge(patches, *asked), None

@@ -13,8 +13,8 @@ import torch
 from vlm_demo.contracts import Patches, View
 
 if TYPE_CHECKING:
-    from vlm_demo.models.families import Family
-    from vlm_demo.stages.guard import Cancelled, Guard
+    from vlm_demo.models.adapters import Family
+    from vlm_demo.runtime.cancellation import Cancelled, Guard
 
 
 class Encoder:

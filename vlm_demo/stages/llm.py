@@ -18,16 +18,15 @@ from transformers.generation.logits_process import (
 
 from vlm_demo.contracts import ImageTokens, Prompt
 from vlm_demo.errors import BadQuestion
-from vlm_demo.explain import tap
-from vlm_demo.stages import kernels
-from vlm_demo.stages.memory import Store
-from vlm_demo.stages.reading import Readings
+from vlm_demo.runtime import attention_tap, cpu_matmul
+from vlm_demo.runtime.lru_store import Store
+from vlm_demo.runtime.prefix_cache import Readings
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, GenerationConfig
 
-    from vlm_demo.models.families import Writer
-    from vlm_demo.stages.guard import Cancelled, Guard
+    from vlm_demo.models.adapters import Writer
+    from vlm_demo.runtime.cancellation import Cancelled, Guard
 
 LONGEST_ANSWER = 256  # tokens, where neither the caller nor the checkpoint says
 
@@ -47,9 +46,9 @@ class Step:
 
     id: int
     probability: float
-    rows: tap.Rows | None
+    rows: attention_tap.Rows | None
     known: int = 0
-    closing: tap.Rows | None = None
+    closing: attention_tap.Rows | None = None
 
 
 class Llm:
@@ -60,7 +59,7 @@ class Llm:
         self.family, self.guard, self.generation = family, guard, generation
         self.readings = Readings(family, store or Store(0))
         self.tapping = True
-        self._own = {part: kernels.own_pays(part) for part in (family.language_model, family.head)}
+        self._own = {part: cpu_matmul.own_pays(part) for part in (family.language_model, family.head)}
         ends = generation.eos_token_id
         if ends is None:
             ends = family.language_model.config.eos_token_id
@@ -72,7 +71,7 @@ class Llm:
         image_tokens: ImageTokens,
         max_new_tokens: int | None = None,
         cancelled: Cancelled | None = None,
-    ) -> Generator[Step, None, tap.Rows | None]:
+    ) -> Generator[Step, None, attention_tap.Rows | None]:
         """Write greedily until an end token (which is not yielded), the limit, or the end of the context.
 
         Args:
@@ -103,7 +102,7 @@ class Llm:
             ids.append(step.id)
             yield step
             if left > 1:
-                with self.guard.computing(cancelled), kernels.own(self._own[self.family.language_model]):
+                with self.guard.computing(cancelled), cpu_matmul.own(self._own[self.family.language_model]):
                     step = self._step(self.embed_ids([step.id]), cache, prompt, image_tokens, processors, ids)
         return None
 
@@ -144,7 +143,7 @@ class Llm:
         ids: list,
     ) -> Step:
         hidden, rows = self._forward(embeddings, cache, prompt, image_tokens, 1)
-        with kernels.own(self._own[self.family.head]):
+        with cpu_matmul.own(self._own[self.family.head]):
             logits = self.family.head(hidden[:, -1])
         scores = processors(torch.tensor([ids], device=logits.device), logits.float()) if processors else logits
         chosen = int(scores[0].argmax())
@@ -152,7 +151,7 @@ class Llm:
 
     def _forward(
         self, embeddings: torch.Tensor, cache: DynamicCache | None, prompt: Prompt, image_tokens: ImageTokens, last: int
-    ) -> tuple[torch.Tensor, tap.Rows | None]:
+    ) -> tuple[torch.Tensor, attention_tap.Rows | None]:
         at = cache.get_seq_length() if cache is not None else 0
         inputs = {"inputs_embeds": embeddings, "past_key_values": cache, "use_cache": cache is not None}
         inputs |= self.family.beside(image_tokens, prompt, range(at, at + embeddings.shape[1]))
@@ -160,7 +159,7 @@ class Llm:
             return self.family.language_model(**inputs).last_hidden_state, None
         columns = prompt.image_positions if self.family.among_words else None
         length = at + embeddings.shape[1]
-        with tap.recording(columns, last, self.family.looking, length) as recorder:
+        with attention_tap.recording(columns, last, self.family.looking, length) as recorder:
             hidden = self.family.language_model(**inputs).last_hidden_state
         return hidden, recorder.rows()
 

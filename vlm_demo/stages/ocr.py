@@ -18,11 +18,11 @@ from xml.etree import ElementTree
 from PIL import Image
 
 from vlm_demo.contracts import OcrResult, OcrWord
-from vlm_demo.stages import ocr_layout
-from vlm_demo.stages.guard import POLL_SECONDS, Cancelled, check
-from vlm_demo.stages.ocr_layout import SURE
-from vlm_demo.stages.table_rules import without_rules
-from vlm_demo.stages.tesseract import read_hocr
+from vlm_demo.runtime import ocr_layout
+from vlm_demo.runtime.cancellation import POLL_SECONDS, Cancelled, check
+from vlm_demo.runtime.ocr_layout import SURE
+from vlm_demo.runtime.table_rules import without_rules
+from vlm_demo.runtime.tesseract import read_hocr
 
 T = TypeVar("T")
 

@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from vlm_demo.contracts import View
 from vlm_demo.errors import BadImage
-from vlm_demo.models.cutting import MAX_PIXELS, Cut, Geometry
+from vlm_demo.models.patch_geometry import MAX_PIXELS, Cut, Geometry
 
 Source = Image.Image | str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
 WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")

@@ -19,19 +19,19 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from vlm_demo.options import require_ocr
+from vlm_demo.cli.options import require_ocr
 from vlm_demo.stages import ocr
-from vlm_demo.synthetic.charts import draw_chart
-from vlm_demo.synthetic.documents import draw_document
-from vlm_demo.synthetic.lettering import draw_lettering
-from vlm_demo.synthetic.plain_scenes import draw_boxes, draw_plain
-from vlm_demo.synthetic.printed import texts
-from vlm_demo.synthetic.reading import imitate_ocr
-from vlm_demo.synthetic.scenes import draw_scene
-from vlm_demo.synthetic.screens import draw_screen
-from vlm_demo.synthetic.sentences import sentence
-from vlm_demo.synthetic.world import Picture
 from vlm_demo.training.drawn_questions import alike, asked
+from vlm_demo.training.worlds.charts import draw_chart
+from vlm_demo.training.worlds.documents import draw_document
+from vlm_demo.training.worlds.lettering import draw_lettering
+from vlm_demo.training.worlds.plain_scenes import draw_boxes, draw_plain
+from vlm_demo.training.worlds.printed import texts
+from vlm_demo.training.worlds.reading import imitate_ocr
+from vlm_demo.training.worlds.scenes import draw_scene
+from vlm_demo.training.worlds.screens import draw_screen
+from vlm_demo.training.worlds.sentences import sentence
+from vlm_demo.training.worlds.world import Picture
 
 ANNOTATIONS = "annotations.jsonl"
 LONGEST_SIDE, LOSSLESS_SIDE, QUALITY = 640, 400, 90  # pixels, pixels, of JPEG

@@ -12,11 +12,11 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
-from vlm_demo.synthetic.areas import AREAS
-from vlm_demo.synthetic.asking import Made, Maker, Question
-from vlm_demo.synthetic.questions import ENDS, worded
-from vlm_demo.synthetic.sentences import grouped
-from vlm_demo.synthetic.world import COLOURS, Picture, number_word
+from vlm_demo.training.worlds.areas import AREAS
+from vlm_demo.training.worlds.asking import Made, Maker, Question
+from vlm_demo.training.worlds.questions import ENDS, worded
+from vlm_demo.training.worlds.sentences import grouped
+from vlm_demo.training.worlds.world import COLOURS, Picture, number_word
 
 PLAIN = 0.5  # the share of questions that are put plainly, where there is such a way
 PLAINLY: dict[str, tuple[str, ...]] = {

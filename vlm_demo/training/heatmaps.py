@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vlm_demo.synthetic.export import POINTING_SIZE, pointing_items
-from vlm_demo.synthetic.questions import ask
-from vlm_demo.synthetic.scenes import draw_scene
-from vlm_demo.synthetic.world import Picture
+from vlm_demo.training.worlds.export import POINTING_SIZE, pointing_items
+from vlm_demo.training.worlds.questions import ask
+from vlm_demo.training.worlds.scenes import draw_scene
+from vlm_demo.training.worlds.world import Picture
 
 SCENES = 120  # of each sort: phrases that are given, and right words for asked questions
 SEED = 7  # what the embedded models are trained from

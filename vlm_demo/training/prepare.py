@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.models.builders import Recipe
-from vlm_demo.models.fetching import Progress
+from vlm_demo.models.download import Progress
 from vlm_demo.models.pretrained import language_model, vision_tower
 from vlm_demo.training.branches import BranchPacker
 from vlm_demo.training.mixture import Mixture

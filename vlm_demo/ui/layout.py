@@ -6,16 +6,17 @@ from html import escape
 
 import gradio as gr
 
-from vlm_demo.ui import chat, header
-from vlm_demo.ui.events import Events
-from vlm_demo.ui.parts import Parts
-from vlm_demo.ui.service import Service
+from vlm_demo.engines.registry import Service
+from vlm_demo.ui.components import header
+from vlm_demo.ui.components.page_components import Parts
+from vlm_demo.ui.tabs.chat import transcript
+from vlm_demo.ui.tabs.chat.chat_events import Events
 
 POLL = 2.5  # seconds between two looks of a page at the service's status
 SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
 
 
-def build(service: Service, examples: list[chat.Example], ocr_missing: str | None = None) -> gr.Blocks:
+def build(service: Service, examples: list[transcript.Example], ocr_missing: str | None = None) -> gr.Blocks:
     """The whole page.
 
     Args:

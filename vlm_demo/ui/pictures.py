@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vlm_demo.contracts import View
-from vlm_demo.ui.look import Look
+from vlm_demo.ui.tabs.inspect.map_options import Look
 
 PREVIEW = 420  # longest side of a picture in the chat, CSS pixels
 LARGE = 1040  # longest side of a picture in the inspector: twice its column, for sharp screens
@@ -66,7 +66,7 @@ def small(view: View) -> View:
 
 def overlay(heat: np.ndarray, view: View, look: Look) -> Image.Image:
     """A map over its picture, in the colours and with the grid that were chosen."""
-    from vlm_demo.explain import overlay as drawing
+    from vlm_demo.images import overlay as drawing
 
     (left, top), (right, bottom) = view.boxes[0][:2], view.boxes[-1][2:]
     whole = max(abs(left), abs(top), abs(view.size[0] - right), abs(view.size[1] - bottom)) < 1

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlm_demo.contracts import Turn
-from vlm_demo.ui.exchange import Exchange
-from vlm_demo.ui.look import Job, Look
+from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.tabs.inspect.map_options import Job, Look
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from vlm_demo.engines.registry import Progress, Service
 from vlm_demo.trust import NONE, Trust
 from vlm_demo.ui import layout, pictures
-from vlm_demo.ui.chat import Example
-from vlm_demo.ui.service import Progress, Service
+from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.theme import launch_options
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def page(
     """
     from vlm_demo import Pipeline
     from vlm_demo.models import loading
-    from vlm_demo.stages import tesseract
+    from vlm_demo.runtime import tesseract
 
     def load(name: str, precision: str, progress: Progress | None = None) -> Pipeline:
         allowed = trust if name == model else NONE

@@ -30,8 +30,8 @@ from vlm_demo.explain.methods.request import Method, Request
 if TYPE_CHECKING:
     import numpy as np
 
-    from vlm_demo.answer import Answer
-    from vlm_demo.explain.rereading import Rereading
+    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.explain.teacher_forcing import Rereading
 
 ARXIV = "https://arxiv.org/abs/"
 

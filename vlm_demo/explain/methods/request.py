@@ -15,8 +15,8 @@ from vlm_demo.explain.heatmap import Settings, Trace
 if TYPE_CHECKING:
     import numpy as np
 
-    from vlm_demo.answer import Answer
-    from vlm_demo.explain.rereading import Rereading
+    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.explain.teacher_forcing import Rereading
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from vlm_demo.errors import UnsupportedModel
-from vlm_demo.models.fetching import Progress
+from vlm_demo.models.download import Progress
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -19,12 +19,12 @@ from torch import Tensor
 
 from vlm_demo.models import smollm2
 from vlm_demo.models.builders import Misfit, Recipe, saving, towers
+from vlm_demo.models.download import Progress
 from vlm_demo.models.efficientnet_bridges_config import (
     EfficientNetBlip2Config,
     ProjectedEfficientNetConfig,
     QFormerConfig,
 )
-from vlm_demo.models.fetching import Progress
 
 HEAD_WIDTH = 64  # of an attention head of the Q-Former
 WORD_PROJECTION, LOG_SCALE = "embeddings.word_projection.weight", "itc_log_scale"

@@ -16,7 +16,7 @@ from torch import Tensor
 from vlm_demo.models import minilm
 from vlm_demo.models.builders import Misfit, Recipe, saving, towers
 from vlm_demo.models.builders.pixels import image_processor
-from vlm_demo.models.fetching import Progress
+from vlm_demo.models.download import Progress
 
 # What was trained → where it is in the model.
 PLACES = {

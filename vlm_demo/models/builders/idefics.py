@@ -15,8 +15,8 @@ from torch import Tensor
 
 from vlm_demo.models import smollm2
 from vlm_demo.models.builders import Misfit, Recipe, saving, towers
+from vlm_demo.models.download import Progress
 from vlm_demo.models.efficientnet_bridges_config import EfficientNetIdeficsConfig, ProjectedEfficientNetConfig
-from vlm_demo.models.fetching import Progress
 
 LAYER = re.compile(r"model\.gated_cross_attn_layers\.(\d+)\.")
 KEYS_AND_VALUES = ("self_attn.k_proj.weight", "self_attn.v_proj.weight")

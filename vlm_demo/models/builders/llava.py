@@ -16,7 +16,7 @@ from torch import Tensor
 from vlm_demo.models import smollm2
 from vlm_demo.models.builders import Misfit, Recipe, lora, saving, towers
 from vlm_demo.models.builders.pixels import image_processor
-from vlm_demo.models.fetching import Progress
+from vlm_demo.models.download import Progress
 
 PROJECTOR = "projector."
 KNOWN = (PROJECTOR, lora.PREFIX, towers.PREFIX)

@@ -1,0 +1,156 @@
+"""The whole table, at a size that runs in seconds."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from vlm_demo import Pipeline
+from vlm_demo.bench import measure, shapes
+from vlm_demo.bench.shapes import Shape, write
+from vlm_demo.cli.main import main
+from vlm_demo.errors import VlmDemoError
+
+TINY = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "vocab_size": 2048,
+}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shape beside the real ones, and patches so large that a picture has few of them."""
+    monkeypatch.setitem(shapes.TEXT, "tiny", TINY)
+    vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    monkeypatch.setattr(shapes, "VISION", vision)
+    monkeypatch.setattr(shapes, "PATCH", 42)
+    monkeypatch.setattr(measure, "STREAMED", 2**16)
+    monkeypatch.setattr(measure, "clock", measure.clock)
+
+
+def test_the_table_is_printed_and_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "seconds_to_page", lambda: 3.0)
+    monkeypatch.setattr(measure, "seconds_to_import", lambda: 2.0)
+    out = tmp_path / "run.1"
+    arguments = ["--shapes", "tiny", "--tokens", "3", "--repeats", "1", "--out", str(out)]
+    assert main.main(["bench", *arguments]) == 0
+    written = json.loads((tmp_path / "run.1.json").read_text())
+    rows = {(row["shape"], row["what"]): row for row in written["rows"]}
+    assert (tmp_path / "run.1.png").stat().st_size > 1000 and written["machine"]["torch"]
+    for what in ("load", "time to first token", "decode", "decode / memory limit", "second question"):
+        assert rows["tiny, 64 image tokens", what]["ratio"] > 0
+    for name in ("tiny, 16 image tokens", "tiny, 320 image tokens"):
+        assert rows[name, "decode"]["unit"] == "tokens/s"
+    assert rows["the page, embedded model", "page ready / bare imports"]["ratio"] == pytest.approx(2 / 3)
+    assert rows["tiny, 320 image tokens", "answer with heatmaps / eager"]["unit"] == "s"
+    # Two layers, each of two heads: 320 × 320 weights and more, in bf16.
+    assert rows["tiny, 320 image tokens", "peak extra memory / eager"]["plain"] >= 1e-3
+    assert written["machine"]["clock"] == "wall"
+    growing = rows["tiny", "decode at 320 / at 16 image tokens"]
+    assert growing["ours"] == rows["tiny, 320 image tokens", "decode"]["ours"]
+    assert growing["plain"] == rows["tiny, 16 image tokens", "decode"]["ours"]
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(rows) + 1
+    for row in rows.values():
+        better = row["ours"] / row["plain"] if "decode" in row["what"] else row["plain"] / row["ours"]
+        assert row["ratio"] == pytest.approx(better)
+
+
+def test_plain_transformers_does_the_same_work(tmp_path: Path) -> None:
+    """Same weights, same prompt, with a history too: the same tokens."""
+    write(Shape("tiny"), tmp_path)
+    pipe = measure.load(tmp_path)
+    assert isinstance(pipe, Pipeline) and pipe.precision == "bf16"
+    images = [measure.picture(seed) for seed in range(2)]
+    answer = pipe.ask(images, measure.QUESTION, max_new_tokens=3)
+    assert len(answer.tokens) == 3 and answer.prompt.image_tokens == 2 * 64
+    plain = measure.Plain(pipe)
+    given = len(answer.prompt.ids)
+    made, times = plain._generate(images, 3)
+    assert made[:given] == list(answer.prompt.ids) and len(made) == given + 3
+    assert len(times) == 3 and times == sorted(times)
+    history = [measure.Turn(measure.QUESTION, "a dog", (images[0],))]
+    later = pipe.ask([], measure.SECOND, history=history, max_new_tokens=1)
+    assert plain._generate([], 1, history)[0][:-1] == list(later.prompt.ids)
+
+
+def test_a_first_question_is_timed_without_memory_and_a_second_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(Shape("tiny"), tmp_path)
+    pipe = measure.load(tmp_path)
+    encoded: list[int] = []
+    pipe.llm.family.encoder_layers[0].register_forward_pre_hook(lambda *_: encoded.append(1))
+    monkeypatch.setattr(measure, "Plain", lambda _: type("Free", (), {"first": lambda *_: 1.0, "pace": lambda *_: 1.0}))
+    first = next(measure.answering("tiny", pipe, 2, 2))
+    assert first.plain == 1.0 and len(encoded) == 3  # a warm-up, and two that count
+    encoded.clear()
+    measure.asking_again("tiny", pipe, 2, 1)
+    assert len(encoded) == 2
+
+
+def test_plain_transformers_never_meets_the_pipelines_attention(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(Shape("tiny"), tmp_path)
+    pipe = measure.load(tmp_path)
+    images, config = [measure.picture()], pipe.llm.family.language_model.config
+    met: list[str] = []
+    layer = pipe.llm.family.language_layers[0]
+    layer.register_forward_pre_hook(lambda *_: met.append(config._attn_implementation))
+    plain = measure.Plain(pipe)
+    plain.pace(images, 2)
+    plain.with_attentions(images, 2)
+    pipe.ask(images, measure.QUESTION, max_new_tokens=1)
+    assert set(met[:2]) == {"sdpa"} and set(met[2:4]) == {"eager"} and set(met[4:]) == {"tapped_sdpa"}
+
+
+def test_the_most_memory_is_found_though_it_is_given_back() -> None:
+    with measure._peak(torch.device("cpu")) as grown:
+        block = torch.ones(2**25)  # 128 MiB
+        time.sleep(0.1)
+        del block
+    assert 2**26 < grown() < 2**29
+
+
+def test_the_page_is_started_and_ended_in_either_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = torch.get_num_threads()
+    try:
+        for name in ("wall", "cpu"):
+            measure.use(name)
+            assert measure.clock is measure.CLOCKS[name]
+            assert measure.seconds_to_page() > 0.5
+    finally:
+        torch.set_num_threads(threads)
+    monkeypatch.setattr(measure, "IMPORTS", "print(12.5)")
+    assert measure.seconds_to_import() == 12.5
+    monkeypatch.setattr(measure, "APP", Path(__file__).with_name("missing.py"))
+    with pytest.raises(OSError, match="refused"):
+        measure.seconds_to_page()
+
+
+def test_turns_are_taken_and_the_first_ones_do_not_count() -> None:
+    order: list[str] = []
+
+    def work(name: str, times: list[float]) -> float:
+        order.append(name)
+        return times.pop(0)
+
+    ours, plain = [9.0, 1.0, 2.0, 6.0], [9.0, 5.0, 4.0, 4.0]
+    assert measure.taking_turns(3, lambda: work("ours", ours), lambda: work("plain", plain)) == (2.0, 4.0)
+    assert order == ["ours", "plain"] * 4
+
+
+def test_a_missing_folder_is_said_before_anything_is_measured(tmp_path: Path) -> None:
+    from vlm_demo.cli.bench import main
+
+    with pytest.raises(VlmDemoError, match="make it first"):
+        main(["--shapes", "tiny", "--out", str(tmp_path / "missing" / "run")])

@@ -1,0 +1,308 @@
+"""The command line: what it prints, where, and with which exit code. The pipeline behind it is scripted."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vlm_demo
+from tests.kit.tiny import tiny_clip
+from vlm_demo.cli.main import main
+from vlm_demo.cli.output import content_word, follow
+from vlm_demo.contracts import Memory, Prompt, StageEvent, Timings, Token, TokenEvent, Word
+from vlm_demo.errors import BadImage, ModelNotFound, WordNotInAnswer
+from vlm_demo.trust import NONE, Trust
+
+ROOT = Path(__file__).parents[2]
+
+
+class Scripted:
+    """A pipeline that says "a red circle" and remembers what it was given."""
+
+    calls: list[tuple[str, Any, dict[str, Any]]] = []
+    name, family, precision, device, can_explain = "llava", "llava", "bf16", "cpu", True
+    text = "a red circle"
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str, *, quantize: str, device: str | None, progress: Any, trust: Trust
+    ) -> "Scripted":
+        if name == "nonsense":
+            raise ModelNotFound("There is no model nonsense; embedded are llava.")
+        assert trust == NONE
+        cls.calls.append(("load", name, {"quantize": quantize, "device": device}))
+        return cls()
+
+    def answer(self, images: Any, text: str) -> SimpleNamespace:
+        views = []
+        for image in images if isinstance(images, list) else [images]:
+            if not Path(image).exists():
+                raise BadImage(f"{image} is missing.")
+            picture = Image.open(image).convert("RGB")
+            views.append(SimpleNamespace(image=picture, size=picture.size, notes=("First frame only.",)))
+
+        def heatmap(word: str, image: int = 0, method: str | None = None) -> np.ndarray:
+            if word not in text:
+                raise WordNotInAnswer(f"The answer has no word {word}; it has {text}.")
+            width, height = views[image].size
+            return np.linspace(0, 1, width * height, dtype=np.float32).reshape(height, width)
+
+        return SimpleNamespace(
+            text=text,
+            tokens=tuple(Token(word, i, 0.5) for i, word in enumerate(text.split())),
+            words=tuple(Word(word, i, i + 1) for i, word in enumerate(text.split())),
+            prompt=Prompt("<image>?", (1, 2), 1, (0,), ()),
+            views=tuple(views),
+            ocr=None,
+            timings=Timings(total=0.5),
+            memory=Memory(1000, 2000),
+            model="llava",
+            stopped=False,
+            cut=0,
+            heatmap=heatmap,
+        )
+
+    def stream(self, image: Any, question: str, **options: Any) -> Iterator[Any]:
+        self.calls.append(("stream", image, {"question": question, **options}))
+        yield StageEvent("view", 0.1, "")
+        for i in range(len(self.text)):
+            yield TokenEvent(Token(self.text[i], i, 0.5), self.text[: i + 1])
+        yield self.answer(image, self.text)
+
+    def explain(self, image: Any, question: str, answer_text: str, **options: Any) -> SimpleNamespace:
+        return self.answer(image, answer_text)
+
+    def ask(self, image: Any, question: str, **options: Any) -> SimpleNamespace:
+        return SimpleNamespace(text="red")
+
+    def score(self, image: Any, texts: list[str]) -> SimpleNamespace:
+        self.calls.append(("score", image, {"texts": texts}))
+        share = 1 / len(texts)
+        return SimpleNamespace(
+            texts=tuple(texts),
+            probabilities=(share,) * len(texts),
+            similarities=(0.25,) * len(texts),
+            temperature=0.05,
+            matches=(0.9,) * len(texts) if "matching" in texts else None,
+            view=SimpleNamespace(notes=("First frame only.",)),
+            stages=(StageEvent("compare", 0.5, ""),),
+            model="clip",
+        )
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, dict[str, Any]]]:
+    monkeypatch.setattr(vlm_demo, "Pipeline", Scripted, raising=False)
+    monkeypatch.setattr(Scripted, "calls", [])
+    return Scripted.calls
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> str:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (30, 20), "red").save(path)
+    return str(path)
+
+
+def command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "vlm_demo", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=60, **options
+    )
+
+
+def test_the_answer_goes_to_stdout_and_notes_to_stderr(calls: list, picture: str, capsys: Any) -> None:
+    assert main.main(["ask", picture, "What is it?", "--ocr", "--max-new-tokens", "7", "--quantize", "4bit"]) == 0
+    told = capsys.readouterr()
+    assert told.out == "a red circle\n"
+    assert told.err == "First frame only.\n"
+    assert calls[0] == ("load", "llava", {"quantize": "4bit", "device": None})
+    settings = {"question": "What is it?", "ocr": True, "evidence_only": False, "max_new_tokens": 7}
+    assert calls[1] == ("stream", picture, settings)
+
+
+def test_scores_are_a_table(calls: list, picture: str, capsys: Any) -> None:
+    assert main.main(["score", picture, "a red star", "no"]) == 0
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        "probability  similarity  match  text",
+        "      50.0%       0.250      –  a red star",
+        "      50.0%       0.250      –  no",
+    ]
+    assert told.err == "First frame only.\n"
+    assert calls[0][:2] == ("load", "clip") and calls[1] == ("score", picture, {"texts": ["a red star", "no"]})
+
+
+def test_scores_as_json_and_with_matches(calls: list, picture: str, capsys: Any) -> None:
+    assert main.main(["score", picture, "matching", "--model", "blip2"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "     100.0%       0.250    90%  matching"
+    assert main.main(["score", "--json", picture, "matching", "two"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["model"] == "clip" and told["temperature"] == 0.05 and told["seconds"] == {"compare": 0.5}
+    assert told["texts"][1] == {"text": "two", "probability": 0.5, "similarity": 0.25, "match": 0.9}
+    assert [call[1] for call in calls if call[0] == "load"] == ["blip2", "clip"]
+
+
+def test_a_score_needs_a_text(calls: list, picture: str, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main.main(["score", picture])
+    assert caught.value.code == 2 and "at least one text" in capsys.readouterr().err and not calls
+
+
+def test_several_pictures_and_options_between_them(calls: list, picture: str, capsys: Any) -> None:
+    assert main.main(["ask", picture, "--evidence-only", picture, "Which is red?"]) == 0
+    _, images, settings = calls[1]
+    assert images == [picture, picture] and settings["question"] == "Which is red?" and settings["evidence_only"]
+
+
+def test_json_is_one_object_and_nothing_else(calls: list, picture: str, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "map.png"
+    assert main.main(["ask", picture, picture, "What is it?", "--json", "--heatmap", str(out)]) == 0
+    told = capsys.readouterr()
+    answer = json.loads(told.out)
+    assert answer["text"] == "a red circle" and answer["image_tokens"] == answer["prompt"]["image_tokens"] == 1
+    assert answer["tokens"][1] == {"text": "red", "id": 1, "probability": 0.5}
+    assert answer["timings"]["total"] == 0.5 and answer["memory"] == {"parameter_bytes": 1000, "process_bytes": 2000}
+    assert answer["prompt"]["text"] == "<image>?" and answer["ocr"] is None
+    assert answer["notes"] == ["First frame only."] * 2
+    assert answer["heatmap"] == str(out) and answer["heatmap_word"] == "red"
+    for file in (out, out.with_name("map-2.png")):
+        assert Image.open(file).size == (30, 20)
+    assert told.err == ""
+
+
+def test_explain_draws_the_word_of_a_given_answer(calls: list, picture: str, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "map.png"
+    arguments = ["explain", picture, "What is it?", "blue star", "--heatmap", str(out), "--word", "star", "--json"]
+    assert main.main(arguments) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["text"] == "blue star" and answer["heatmap_word"] == "star" and out.exists()
+
+
+def test_a_missing_word_costs_the_heatmap_and_not_the_answer(calls: list, picture: str, tmp_path: Path, capsys: Any):
+    out = tmp_path / "map.png"
+    assert main.main(["ask", picture, "What is it?", "--heatmap", str(out), "--word", "star"]) == 2
+    told = capsys.readouterr()
+    assert told.out == "a red circle\n" and "no word star" in told.err and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["ask", "nowhere.png", "What?"], "nowhere.png is missing."),
+        (["ask", "a.png", "What?", "--model", "nonsense"], "There is no model nonsense"),
+        (["ask", "a.png", "What?", "--heatmap", "map.txt"], "no picture's name"),
+        (["ask", "a.png", "What?", "--heatmap", "nowhere/map.png"], "There is no folder nowhere"),
+        (["evaluate", "nowhere"], "There is no folder nowhere"),
+        (["evaluate", "."], "holds no items.jsonl"),
+    ],
+)
+def test_an_error_is_one_sentence_on_stderr(
+    calls: list, arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main.main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == "" and sentence in told.err and told.err.count("\n") == 1
+
+
+def test_an_interrupt_is_silent(calls: list, picture: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Scripted, "stream", interrupted)
+    assert main.main(["ask", picture, "What?"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_missing_package_names_the_next_step(calls: list, picture: str, monkeypatch: pytest.MonkeyPatch, capsys: Any):
+    def missing(*_: Any, **__: Any) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(Scripted, "from_pretrained", missing)
+    assert main.main(["ask", picture, "What?"]) == 2
+    assert "torch is not installed; `make demo`" in capsys.readouterr().err
+
+
+def test_evaluate_prints_a_table_and_writes_the_figures(calls: list, picture: str, tmp_path: Path, capsys: Any) -> None:
+    lines = [
+        {"image": "a.png", "question": "What colour?", "answer": answer, "kind": "colour", "metric": "exact"}
+        for answer in ("Red!", "blue")
+    ]
+    (tmp_path / "items.jsonl").write_text("\n".join([*map(json.dumps, lines), "{broken"]))
+    out, answers = tmp_path / "figures.json", tmp_path / "answers.jsonl"
+    assert main.main(["evaluate", str(tmp_path), "--json", str(out), "--answers", str(answers)]) == 0
+    told = capsys.readouterr()
+    assert "50.0%" in told.out and "line 3: the line is not JSON" in told.out
+    assert "2/2" in told.err  # the bar
+    figures = json.loads(out.read_text())
+    assert figures["overall"]["n"] == 2 and figures["kinds"]["colour"]["accuracy"] == 0.5
+    assert figures["settings"]["precision"] == "bf16" and len(figures["skipped"]) == 1
+    assert [json.loads(line)["right"] for line in answers.read_text().splitlines()] == [True, False]
+
+
+@pytest.mark.parametrize("name", ["ask", "explain", "doctor", "evaluate"])
+def test_a_command_explains_itself_without_loading_anything_heavy(name: str) -> None:
+    program = (
+        "import sys; from vlm_demo.cli.main import main\n"
+        f"try: main([{name!r}, '--help'])\n"
+        "except SystemExit as end: code = end.code\n"
+        "sys.exit(code or any(heavy in sys.modules for heavy in ('torch', 'transformers', 'gradio', 'numpy')))"
+    )
+    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert told.returncode == 0 and told.stderr == ""
+    assert f"usage: python -m vlm_demo {name}" in told.stdout
+
+
+def test_the_program_itself_ends_with_an_exit_code_and_no_traceback(tmp_path: Path) -> None:
+    told = command("evaluate", str(tmp_path / "nowhere"))
+    assert told.returncode == 2 and told.stderr.count("\n") == 1 and "Traceback" not in told.stderr
+    assert command("dance").returncode == 2
+    assert command("ask", "only-a-picture.png").returncode == 2
+
+
+def test_words_are_written_as_they_come(capsys: Any) -> None:
+    def events() -> Iterator[Any]:
+        yield StageEvent("prefill", 0.1, "")
+        yield TokenEvent(Token("caf", 0, 0.5), "caf")
+        assert capsys.readouterr().out == "caf"
+        yield TokenEvent(Token("", 1, 0.5), "caf\ufffd")
+        assert capsys.readouterr().out == ""
+        yield TokenEvent(Token("é", 2, 0.5), "café")
+        assert capsys.readouterr().out == "é"
+        yield SimpleNamespace(text="café")
+
+    assert follow(events(), live=True).text == "café"
+    assert capsys.readouterr().out == "\n"
+
+
+def test_an_answer_never_steers_the_terminal(capsys: Any) -> None:
+    follow(iter([SimpleNamespace(text="a\x1b[2Jb\r\x07")]), live=True)
+    assert not set(capsys.readouterr().out) & set("\x1b\r\x07")
+
+
+@pytest.mark.parametrize(
+    ("answer", "word"),
+    [
+        ("There is a red circle.", "red"),
+        ("yes", "yes"),
+        ("(Blue)", "Blue"),
+        ("three", "three"),
+        ("...", None),
+        ("", None),
+    ],
+)
+def test_the_default_heatmap_is_for_the_first_word_that_can_be_seen(answer: str, word: str | None) -> None:
+    assert content_word(answer.split()) == word
+
+
+def test_check_tries_a_model_that_only_compares(tmp_path, capsys) -> None:
+    tiny_clip(tmp_path)
+    assert main.main(["doctor", "--model", str(tmp_path)]) == 0
+    assert "compares pictures with texts" in capsys.readouterr().out

@@ -1,0 +1,222 @@
+"""The service: switches wait for answers and lose nothing, and only the operator may make them."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+from PIL import Image
+
+from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.tiny import tiny_llava, without
+from vlm_demo import Pipeline
+from vlm_demo.contracts import Timings
+from vlm_demo.engines.registry import Measured, Service, is_operator
+from vlm_demo.errors import QuantizationUnavailable, Stopped, VlmDemoError
+
+pytestmark = pytest.mark.usefixtures("bf16_as_stored")
+
+
+def service(load=lambda name, quantize, progress: FakePipeline(name, quantize)) -> Service:
+    return Service(FakePipeline(), load, "llava")
+
+
+def test_a_switch_waits_for_the_running_answer():
+    held = service()
+    with held.pipeline() as pipe:
+        worker = threading.Thread(target=held.switch, args=("llava", "4bit"))
+        worker.start()
+        time.sleep(0.2)
+        assert held.status.precision == pipe.precision == "bf16" and "Waiting" in held.status.busy
+    worker.join(5)
+    assert held.status.precision == "4bit" and held.quantize == "4bit" and not held.status.busy
+
+
+def test_a_failed_switch_leaves_the_loaded_model_in_service():
+    def refuse(*_):
+        raise QuantizationUnavailable("8bit needs the package bitsandbytes.")
+
+    held = service(refuse)
+    with held.pipeline() as before:
+        pass
+    with pytest.raises(VlmDemoError, match="bitsandbytes"):
+        held.switch("llava", "8bit")
+    with held.pipeline() as after:
+        assert after is before
+    assert held.quantize == "none" and not held.status.busy
+
+
+def test_waiting_for_the_model_can_be_stopped():
+    held = service()
+    with held.pipeline(), pytest.raises(Stopped), held.pipeline(cancelled=lambda: True):
+        pass
+
+
+def test_a_second_switch_is_refused_while_one_goes_on():
+    held = service()
+    with held.pipeline():
+        worker = threading.Thread(target=held.switch, args=("llava", "4bit"))
+        worker.start()
+        time.sleep(0.1)
+        with pytest.raises(VlmDemoError, match="Another switch"):
+            held.switch("llava", "8bit")
+    worker.join(5)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Large enough for a copy of it to be seen in the memory of the process, and small enough to be loaded often."""
+    return tiny_llava(tmp_path_factory.mktemp("wide"), dtype=torch.bfloat16, width=384)
+
+
+def real(folder: Path) -> Service:
+    def load(name: str, quantize: str, progress=None) -> Pipeline:
+        return Pipeline.from_pretrained(name, quantize=quantize, progress=progress)
+
+    return Service(load(str(folder), "none"), load, str(folder))
+
+
+def test_ten_switches_leave_nothing_of_the_old_models(checkpoint: Path):
+    """Measured: the process does not grow by as much as one copy of the weights, where ten would have been kept."""
+    held = real(checkpoint)
+    with held.pipeline() as pipe:
+        own = pipe.memory().parameter_bytes
+    del pipe
+    for quantize in ("8bit", "4bit", "none"):  # what the first use of each of them takes for good
+        held.switch(str(checkpoint), quantize)
+    before = psutil.Process().memory_info().rss
+    for quantize in ["4bit", "none", "8bit", "4bit", "8bit", "none", "4bit", "none", "8bit", "none"]:
+        with held.pipeline() as pipe:
+            old = weakref.ref(pipe.model)
+        del pipe
+        held.switch(str(checkpoint), quantize)
+        assert old() is None and held.quantize == quantize
+    grown = psutil.Process().memory_info().rss - before
+    assert own > 15_000_000 and grown < own
+
+
+def test_a_failed_switch_leaves_a_model_that_answers(checkpoint: Path, tmp_path: Path):
+    held = real(checkpoint)
+    broken = without(checkpoint, tmp_path / "x", "*.safetensors")
+    with pytest.raises(VlmDemoError, match="no weights"):
+        held.switch(str(broken), "none")
+    with held.pipeline() as pipe:
+        assert pipe.ask(Image.new("RGB", (50, 50)), "What is it?", max_new_tokens=1).tokens
+    assert held.model == str(checkpoint) and held.status.precision == "bf16" and not held.status.busy
+
+
+def test_a_switch_of_a_small_model_is_measured_on_both_sides(checkpoint: Path):
+    held = real(checkpoint)
+    assert held.measured["none"].seconds is None
+    held.switch(str(checkpoint), "4bit")
+    plain, packed = held.measured["none"], held.measured["4bit"]
+    assert 0 < packed.parameter_bytes < plain.parameter_bytes
+    assert plain.seconds > 0 and packed.seconds > 0
+    with held.pipeline() as pipe:
+        assert pipe.memory().parameter_bytes == pytest.approx(packed.parameter_bytes, rel=0.1)
+
+
+def test_a_large_model_is_measured_by_its_answers_alone():
+    held = service()
+
+    def answer(tokens: int, decode: float) -> SimpleNamespace:
+        return SimpleNamespace(tokens=[None] * tokens, cut=0, timings=Timings(decode=decode))
+
+    held.note(answer(2, 9.0))
+    assert held.measured["none"].seconds is None
+    for decode in (1.0, 2.0, 30.0):
+        held.note(answer(11, decode))
+    assert held.measured["none"].seconds == pytest.approx(0.2)
+    held.switch("llava", "4bit")
+    held.note(answer(11, 4.0))
+    assert held.measured["4bit"].seconds == pytest.approx(0.4)
+    held.switch("another", "none")
+    assert held.measured == {"none": Measured(18_900_000, None)}
+
+
+@pytest.mark.parametrize(
+    ("client", "headers", "allowed"),
+    [
+        ("127.0.0.1", {"host": "127.0.0.1:7860"}, True),
+        ("::1", {"host": "[::1]:7860"}, True),
+        ("127.0.0.1", {"host": "localhost"}, True),
+        ("192.168.1.7", {"host": "192.168.1.2:7860"}, False),
+        ("127.0.0.1", {"host": "abc.example.org"}, False),
+        ("127.0.0.1", {"host": "127.0.0.1:7860", "x-forwarded-for": "8.8.8.8"}, False),
+        (None, {"host": "127.0.0.1"}, False),
+    ],
+)
+def test_only_direct_requests_from_this_machine_are_the_operators(client, headers, allowed):
+    assert is_operator(client, headers) is allowed
+
+
+class TestBeginning:
+    """A service without a model loads it while the page is up."""
+
+    def begun(self, load, told: list | None = None) -> tuple[Service, threading.Thread]:
+        held = Service(None, load, "llava", device="cpu")
+        return held, held.begin(None if told is None else lambda *step: told.append(step))
+
+    def test_questions_wait_and_pages_see_how_it_goes(self):
+        go, told, answered = threading.Event(), [], []
+
+        def load(name: str, quantize: str, progress) -> FakePipeline:
+            progress(0.5, f"Putting {name} together")
+            go.wait(10)
+            return FakePipeline(name, quantize)
+
+        held, thread = self.begun(load, told)
+
+        def ask() -> None:
+            with held.pipeline() as pipe:
+                answered.append(pipe)
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        time.sleep(0.2)
+        assert not held.ready and not answered and told == [(0.5, "Putting llava together")]
+        assert (held.status.busy, held.status.fraction) == ("Putting llava together", 0.5)
+        assert held.status.name == "llava" and held.status.parameter_bytes == 0
+        with pytest.raises(VlmDemoError, match="Another switch"):
+            held.switch("llava", "8bit")
+        with pytest.raises(Stopped), held.pipeline(cancelled=lambda: True):
+            pass
+        held.forget()
+        go.set()
+        thread.join(5)
+        asking.join(5)
+        assert held.ready and len(answered) == 1 and not held.status.busy
+        assert held.measured["none"].parameter_bytes == held.status.parameter_bytes > 0
+
+    def test_a_failure_is_said_to_pages_questions_and_the_terminal_and_a_switch_helps(self, caplog):
+        def load(name: str, quantize: str, progress) -> FakePipeline:
+            if name == "llava":
+                raise VlmDemoError("The disk is too full for llava.")
+            return FakePipeline(name, quantize)
+
+        held, thread = self.begun(load)
+        thread.join(5)
+        assert not held.ready and held.status.problem == "The disk is too full for llava." and not held.status.busy
+        assert [record.getMessage() for record in caplog.records] == ["The disk is too full for llava."]
+        with pytest.raises(VlmDemoError, match="too full"), held.pipeline():
+            pass
+        held.switch("other", "none")
+        with held.pipeline() as pipe:
+            assert pipe.name == "other"
+        assert held.ready and not held.status.problem
+
+    def test_an_unexpected_failure_says_nothing_of_its_insides(self, caplog):
+        secret = "/".join(("quoted", "upload"))
+
+        def load(*_: object) -> FakePipeline:
+            raise KeyError(secret)
+
+        held, thread = self.begun(load)
+        thread.join(5)
+        assert held.status.problem == "llava could not be loaded." and secret not in caplog.text

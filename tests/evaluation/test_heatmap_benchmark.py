@@ -1,0 +1,264 @@
+"""Methods side by side, the choice of a default, and badges, on a pipeline whose attention is planted."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.contracts.test_answer import answer
+from tests.explain.test_heatmap import view
+from vlm_demo.cli import options
+from vlm_demo.cli.main import main
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.evaluation import badges, head_weights, heatmap_benchmark, items, select_method
+from vlm_demo.explain import methods
+from vlm_demo.explain.calibration import Evidence
+from vlm_demo.explain.heatmap import Settings, read_settings
+
+GRID = (4, 8)
+SIZE = (80, 40)  # patches of 10 pixels
+
+
+class Planted:
+    """Head (0, 1) looks at the thing, all others at the corner; the word's probability is 0.9 while the thing can be
+    seen, and 0.1 without it. The thing lies where the phrase says: "p7" is patch 7."""
+
+    can_explain = True
+
+    def __init__(self) -> None:
+        self.read: list[np.ndarray] = []
+
+    def explain(self, picture: Any, question: str, text: str, *, ocr: bool, evidence_only: bool) -> Any:
+        said = answer(text)
+        rows = np.full((1, 2, 2, 32), 0.001, np.float16)
+        rows[..., 31] = 0.1
+        rows[0, 0, 1, 31] = 0.001
+        rows[0, 0, 1, int(text[1:])] = 0.1
+        trace = replace(said.trace, image=rows, counts=(32,), settings=Settings())
+        return replace(said, views=(view(SIZE, GRID),), trace=trace)
+
+    def cells(self, said: Any, phrase: str, method: str) -> np.ndarray:
+        chosen, request = methods.request(said, phrase, method=method)
+        return chosen.cells(request)
+
+    def heatmap_methods(self, said: Any) -> dict[str, str | None]:
+        return methods.offered(said)
+
+    def likelihoods(self, said: Any, masks: np.ndarray) -> np.ndarray:
+        self.read.append(masks)
+        return np.log(np.where(masks[:, [int(said.text[1:])]], 0.1, 0.9))
+
+
+def folder_with(path: Path, patches: list[int], masks: bool = False) -> tuple[Path, list[items.Item]]:
+    Image.new("RGB", SIZE, "white").save(path / "a.png")
+    lines = []
+    for i, patch in enumerate(patches):
+        row, column = divmod(patch, GRID[1])
+        box = [10 * column, 10 * row, 10 * column + 10, 10 * row + 10]
+        line = {"image": "a.png", "question": "What?", "phrase": f"p{patch}", "boxes": [box]}
+        if masks:
+            mask = Image.new("L", SIZE, 0)
+            mask.paste(255, (box[0], box[1], box[2], box[3] + 10))
+            mask.save(path / f"m{i}.png")
+            line["mask"] = f"m{i}.png"
+        lines.append(json.dumps(line))
+    (path / "items.jsonl").write_text("\n".join(lines))
+    return path, items.read(path)[0]
+
+
+def test_methods_and_baselines_over_the_same_items(tmp_path: Path) -> None:
+    folder, pool = folder_with(tmp_path, [3, 20])
+    engine = Planted()
+    found = heatmap_benchmark.compare(engine, folder, pool, names=["raw", "mean", "last", "occlusion"], progress=False)
+    assert list(found.figures) == ["raw", "mean", "last", "centre", "chance"]
+    assert found.default == "mean" and "needs the model" in found.unavailable["occlusion"]
+    told = found.as_dict()
+    assert told["methods"]["last"]["pointing"]["accuracy"] == 0 and told["pointing"]["n"] == 2
+    assert told["baselines"]["centre"]["pointing"]["accuracy"] == 0.5  # patch 20 begins in the middle
+    assert told["baselines"]["chance"]["pointing"]["accuracy"] == pytest.approx(1 / 32)
+    assert told["baselines"]["chance"]["seconds_a_word"] is None
+    assert len(engine.read) == 2 and len(engine.read[0]) == 2 + 5 * 2 * heatmap_benchmark.STEPS
+    table = found.table()
+    assert "mean *" in table and "0.0% (0.0% to 65.8%)" in table and "occlusion:" in table
+    json.dumps(told)
+
+
+def test_insertion_and_deletion_by_hand(tmp_path: Path) -> None:
+    folder, pool = folder_with(tmp_path, [3])
+    best = Settings("heads", heads=((0, 1),))
+    own = heatmap_benchmark.compare(Planted(), folder, pool, names=["heads"], settings=best, progress=False).figures[
+        "heads"
+    ]
+    # The thing is the first patch to go and to come; the first of seven steps changes 1/64 of the picture.
+    assert own.deletions == [pytest.approx(0.1 + 0.8 / 64 / 2)]
+    assert own.insertions == [pytest.approx(0.9 - 0.8 / 64 / 2)]
+    assert own.hits == [1.0] and own.ious[0] > 0.3
+
+
+def test_the_overlap_is_with_the_mask_where_there_is_one(tmp_path: Path) -> None:
+    best = Settings("heads", heads=((0, 1),))
+    for name in ("boxes", "masks"):
+        (tmp_path / name).mkdir()
+    overlaps = [
+        heatmap_benchmark.compare(
+            Planted(),
+            *folder_with(tmp_path / name, [11], name == "masks"),
+            names=["heads"],
+            settings=best,
+            progress=False,
+        )
+        .figures["heads"]
+        .ious[0]
+        for name in ("boxes", "masks")
+    ]
+    assert overlaps[0] != overlaps[1] and min(overlaps) > 0.2
+    Image.new("L", (3, 3)).save(tmp_path / "masks" / "m0.png")
+    folder, pool = tmp_path / "masks", items.read(tmp_path / "masks")[0]
+    with pytest.raises(VlmDemoError, match="not of its picture's size"):
+        heatmap_benchmark.compare(Planted(), folder, pool, progress=False)
+
+
+def test_an_unknown_method_and_a_broken_picture(tmp_path: Path) -> None:
+    folder, pool = folder_with(tmp_path, [3, 4])
+    with pytest.raises(VlmDemoError, match="choose all or of raw, mean"):
+        heatmap_benchmark.compare(Planted(), folder, pool, names=["wish"], progress=False)
+    told = heatmap_benchmark.compare(Planted(), folder, [replace(pool[0], image="b.png"), pool[1]], progress=False)
+    assert [one.image for one in told.skipped] == ["b.png"] and len(told.figures["mean"].hits) == 1
+
+
+def test_the_best_head_is_chosen_on_one_half_and_scored_on_the_other(tmp_path: Path) -> None:
+    folder, pool = folder_with(tmp_path, [3, 12, 7, 18, 20])
+    settings, found = select_method.choose(Planted(), folder, pool, progress=False)
+    assert settings.method == "heads" and settings.heads == ((0, 1),)
+    assert settings.scores["heads"] == 1 and settings.scores["last"] == 0 and settings.scored == 2
+    assert found.default == "heads" and "localised" in settings.scores and "chance" not in settings.scores
+    with pytest.raises(VlmDemoError, match="too few"):
+        select_method.choose(Planted(), folder, pool[:3], progress=False)
+
+
+def test_heads_that_point_only_together_are_weighted(tmp_path: Path) -> None:
+    """Two heads look at the thing and at a patch of their own, which differs; no single one and no mean can do it."""
+    folder, pool = folder_with(tmp_path, [3, 12, 7, 18, 20, 9, 14, 26, 5, 22, 11, 17])
+
+    class Together(Planted):
+        def explain(self, *given: Any, **switches: Any) -> Any:
+            said = super().explain(*given, **switches)
+            rows = np.full((1, 2, 2, 32), 0.001, np.float16)
+            thing = int(said.text[1:])
+            for head, own in ((0, 30), (1, 1)):
+                rows[0, 1, head, [thing, own]] = 0.1, 0.25
+            rows[0, 0, :, 31] = 0.5
+            return replace(said, trace=replace(said.trace, image=rows))
+
+    settings, found = select_method.choose(Together(), folder, pool, progress=False)
+    assert settings.method == found.default == "weighted" and settings.scores["weighted"] == 1
+    assert settings.scores["heads"] < 1 and settings.scores["mean"] < 1
+    worth = np.array(settings.weights)
+    assert worth.shape == (2, 2) and worth.sum() == pytest.approx(1, abs=1e-3) and (worth[1] > 0.3).all()
+
+
+def test_each_kind_is_halved_by_itself_and_counts_alike() -> None:
+    pool = [items.Item(i, "a.png", "?", ("a",), "asked" if i % 2 else "pointing", "exact", "a") for i in range(8)]
+    first, second = select_method.halves(pool)
+    assert [item.line for item in first] == [0, 1, 4, 5] and [item.line for item in second] == [2, 3, 6, 7]
+    assert select_method._mean(pool[:3], [(True, 0.5), (False, 0.0), (True, 0.1)]) == pytest.approx((0.5, 0.15))
+
+
+def test_how_much_of_a_patch_a_thing_covers() -> None:
+    told = head_weights.cover(view(SIZE, GRID), [(5, 0, 20, 10), (0, 0, 8, 5)])
+    assert told[:3].tolist() == [0.5, 1, 0] and not told[3:].any()
+
+
+def labelled(whole: float, right: bool, visible: bool = True) -> badges.Labelled:
+    return badges.Labelled(Evidence(0.5, 0.1, whole, 0.5), right, visible)
+
+
+def test_badges_are_worth_what_their_answers_are() -> None:
+    told = [replace(labelled(0.9, True), kind="colour")] * 8 + [replace(labelled(0.8, False), kind="colour")] * 2
+    told += [replace(labelled(0.1, False), kind="count")] * 3 + [replace(labelled(0.1, True), kind="count")]
+    read = Evidence(0, 0, 0, 0.9, read=1.0, text=0.9)
+    told += [badges.Labelled(read, True, True, "total"), badges.Labelled(None, True, False, "total, absent")]
+    same = Evidence(0, 0, 0, 0.9, blank=0.0)
+    told += [badges.Labelled(same, False, True, "chat"), badges.Labelled(same, False, True, "chat", none=True)]
+    found = badges.judge(told, None)
+    assert {level: (own.right, own.n) for level, own in found.levels.items()} == {
+        "grounded": (8, 10),
+        "read": (1, 1),
+        "weak": (1, 5),
+        "not visible": (0, 1),
+        "not about the picture": (0, 1),
+    }
+    assert found.gap == pytest.approx(9 / 11 - 1 / 7) and found.unknown == 1
+    assert "68 points" in found.table() and "not calibrated" in found.table()
+    assert sum(n for _, _, n in found.bins()) == 17
+    told = json.loads(json.dumps(found.as_dict()))
+    assert told["kinds"]["count"] == {
+        "green_of_right": {"n": 1, "share": 0.0, "low": 0.0, "high": pytest.approx(0.793, abs=1e-3)},
+        "right_of_green": {"n": 0, "share": None, "low": None, "high": None},
+    }
+    assert told["green"]["green_of_right"]["share"] == 0.9 and told["green"]["right_of_green"]["n"] == 11
+    assert "9 of 10: 90.0% (59.6% to 98.2%)" in found.table() and "9 of 11: 81.8%" in found.table()
+
+
+def test_a_fit_brings_scores_to_accuracies(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    told = []
+    for _ in range(600):
+        whole = float(rng.random())
+        told.append(labelled(whole, bool(rng.random() < 1 / (1 + np.exp(4 - 8 * whole)))))
+    rough, fitted = badges.judge(told[1::2], None), badges.judge(told[1::2], badges.calibrate(told[::2]))
+    assert fitted.error < 0.06 and fitted.gap > 0.65 and rough.error > 0.12
+    fitted.draw(tmp_path / "curve.png")
+    assert Image.open(tmp_path / "curve.png").width > 400
+    with pytest.raises(VlmDemoError, match="No answer has evidence"):
+        badges.calibrate([badges.Labelled(None, True, True)])
+
+
+def test_answers_to_what_cannot_be_seen_are_never_right_and_visible(tmp_path: Path) -> None:
+    Image.new("RGB", SIZE, "white").save(tmp_path / "a.png")
+    lines = [
+        {"image": "a.png", "question": q, "answer": a, "kind": "colour", "metric": "exact"}
+        for q, a in (("What colour?", "red"), ("Which shape?", "unknown"), ("Say unknown", "unknown"))
+    ]
+    (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    class Asked(Planted):
+        def ask(self, picture: Any, question: str, **_: Any) -> Any:
+            return answer(*question.split()[-1:]) if "unknown" in question else answer("red")
+
+        def evidence(self, said: Any) -> Evidence:
+            return Evidence(0.5, 0.1, 0.9, 0.9)
+
+    told = badges.collect(Asked(), tmp_path, items.read(tmp_path)[0], [], progress=False)
+    assert [(own.evidence is not None, own.right, own.visible) for own in told] == [
+        (True, True, True),
+        (True, False, False),
+        (False, True, False),
+    ]
+
+
+def test_the_command_measures_chooses_and_keeps_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "items").mkdir()
+    folder, _ = folder_with(tmp_path / "items", [3, 12, 7, 18])
+    engine = Planted()
+    engine.folder, engine.precision = tmp_path, "bf16"
+    (tmp_path / "vlm_demo.json").write_text('{"heatmap": {"method": "last"}, "grounding_like": 1}')
+    monkeypatch.setattr(options, "load", lambda _: engine)
+    out = tmp_path / "figures.json"
+    arguments = ["evaluate", str(folder), "--pointing", "--method", "mean", "heads", "--choose", "--json", str(out)]
+    assert main.main(arguments) == 0
+    assert "heads *" in capsys.readouterr().out
+    assert json.loads(out.read_text())["methods"]["heads"]["pointing"]["accuracy"] == 1
+    kept = read_settings(tmp_path)
+    assert kept.method == "heads" and kept.heads == ((0, 1),) and kept.scores == {"mean": 0.0, "heads": 1.0}
+    assert json.loads((tmp_path / "vlm_demo.json").read_text())["grounding_like"] == 1
+    assert main.main(["evaluate", str(folder), "--pointing", "--limit", "1"]) == 0
+    for wrong in (["--method", "all"], ["--pointing", "--answers", str(out)], ["--grounding", "--answers", str(out)]):
+        with pytest.raises(SystemExit):
+            main.main(["evaluate", str(folder), *wrong])

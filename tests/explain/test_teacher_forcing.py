@@ -1,0 +1,219 @@
+"""Passes of their own against plain transformers' eager attention, gradients, hidden states and pictures."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFilter
+from transformers import Blip2ForConditionalGeneration, IdeficsForVisionText2Text, LlavaForConditionalGeneration
+
+from tests.kit.tiny import tiny_blip2, tiny_idefics, tiny_llava
+from vlm_demo import Pipeline, Turn
+from vlm_demo.contracts import OcrResult, OcrWord
+from vlm_demo.contracts.answer import Asked
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.explain.masking import BLUR
+from vlm_demo.explain.methods.activation import unexplained
+
+QUESTION = "How many circles are there?"
+EAGER = {"dtype": "auto", "attn_implementation": "eager"}
+
+
+@pytest.fixture(scope="module")
+def llava(checkpoint: Path, pipe: Pipeline, noise) -> tuple[Pipeline, Any, Any]:
+    """Our pipeline, plain transformers, and an answer of ours."""
+    plain = LlavaForConditionalGeneration.from_pretrained(checkpoint, **EAGER).eval()
+    return pipe, plain, pipe.ask(noise(70, 90), QUESTION, max_new_tokens=4)
+
+
+def ids_of(answer: Any) -> torch.Tensor:
+    return torch.tensor([[*answer.prompt.ids, *(token.id for token in answer.tokens)]])
+
+
+def test_rollout_is_the_product_of_eagers_matrices(llava) -> None:
+    pipe, plain, answer = llava
+    with torch.no_grad():
+        out = plain(input_ids=ids_of(answer), pixel_values=answer.view.pixel_values, output_attentions=True)
+    through = torch.eye(ids_of(answer).shape[1])
+    for layer in out.attentions:
+        through = (0.5 * layer[0].mean(0) + 0.5 * torch.eye(len(through))) @ through
+    for step in (0, 2):
+        row = through[len(answer.prompt.ids) - 1 + step, list(answer.prompt.image_positions)]
+        assert np.allclose(pipe.cells(answer, step, method="rollout"), row.numpy(), atol=1e-5)
+
+
+def test_relevancy_is_gradient_times_attention_of_eager(llava) -> None:
+    pipe, plain, answer = llava
+    out = plain(input_ids=ids_of(answer), pixel_values=answer.view.pixel_values, output_attentions=True)
+    for step in (0, 2):
+        place = len(answer.prompt.ids) - 1 + step
+        logit = out.logits[0, place, answer.tokens[step].id]
+        slopes = torch.autograd.grad(logit, out.attentions, retain_graph=True)
+        relevance = torch.eye(ids_of(answer).shape[1])
+        for layer, slope in zip(out.attentions, slopes, strict=True):
+            relevance = relevance + (layer[0].detach() * slope[0]).clamp(min=0).mean(0) @ relevance
+        row = relevance[place, list(answer.prompt.image_positions)].numpy()
+        assert row.std() > 1e-6
+        assert np.allclose(pipe.cells(answer, step, method="relevancy"), row, atol=1e-3 * row.max())
+
+
+def test_relevancy_through_cross_attention(tmp_path: Path, noise) -> None:
+    folder = tiny_idefics(tmp_path, interval=2)
+    pipe = Pipeline.from_pretrained(folder)
+    plain = IdeficsForVisionText2Text.from_pretrained(folder, **EAGER).eval()
+    answer = pipe.ask(noise(70, 90), QUESTION, max_new_tokens=3)
+    ids = ids_of(answer)
+    order: list[tuple[bool, torch.Tensor]] = []
+    for layer in plain.model.gated_cross_attn_layers:
+        layer.cross_attn.register_forward_hook(lambda _m, _i, output: order.append((True, output[1])))
+    for layer in plain.model.layers:
+        layer.self_attn.register_forward_hook(lambda _m, _i, output: order.append((False, output[1])))
+    seen = torch.ones(1, ids.shape[1], 1)
+    out = plain(input_ids=ids, pixel_values=answer.view.pixel_values[None], image_attention_mask=seen)
+    assert [crossing for crossing, _ in order] == [True, False, False, True, False, False]
+    place = len(answer.prompt.ids)  # of the second token
+    slopes = torch.autograd.grad(out.logits[0, place, answer.tokens[1].id], [weights for _, weights in order])
+    words, picture = torch.eye(ids.shape[1]), torch.zeros(ids.shape[1], 17)
+    for (crossing, weights), slope in zip(order, slopes, strict=True):
+        joined = (weights[0].detach() * slope[0]).clamp(min=0).mean(0)
+        if crossing:
+            picture = picture + joined
+        else:
+            words, picture = words + joined @ words, picture + joined @ picture
+    row = picture[place, 1:].numpy()
+    assert row.std() > 1e-7
+    assert np.allclose(pipe.cells(answer, 1, method="relevancy"), row, atol=1e-3 * row.max())
+
+
+def test_rollout_through_queries_ends_on_the_patches_that_they_saw(tmp_path: Path, noise) -> None:
+    folder = tiny_blip2(tmp_path)
+    pipe = Pipeline.from_pretrained(folder)
+    plain = Blip2ForConditionalGeneration.from_pretrained(folder, **EAGER).eval()
+    answer = pipe.ask(noise(70, 90), QUESTION, max_new_tokens=3)
+    with torch.no_grad():
+        out = plain(input_ids=ids_of(answer), pixel_values=answer.view.pixel_values, output_attentions=True)
+        features = plain.vision_model(answer.view.pixel_values).last_hidden_state
+        queried = plain.qformer(query_embeds=plain.query_tokens, encoder_hidden_states=features, output_attentions=True)
+    through = torch.eye(ids_of(answer).shape[1])
+    for layer in out.language_model_outputs.attentions:
+        through = (0.5 * layer[0].mean(0) + 0.5 * torch.eye(len(through))) @ through
+    row = through[len(answer.prompt.ids) - 1, list(answer.prompt.image_positions)]
+    looks = torch.stack(queried.cross_attentions).mean((0, 2))[0]
+    expected = (row @ looks)[1:].numpy()
+    assert np.allclose(pipe.cells(answer, 0, method="rollout"), expected, rtol=2e-2, atol=1e-5)
+
+
+def test_logits_of_image_tokens_are_plain_transformers(llava) -> None:
+    pipe, plain, answer = llava
+    with torch.no_grad():
+        logits = plain(input_ids=ids_of(answer), pixel_values=answer.view.pixel_values).logits[0]
+    wanted = [answer.tokens[1].id, 7]
+    found = pipe._again.logits(pipe._again.hidden(answer), wanted)
+    assert np.allclose(found, logits[:-1, wanted].numpy(), atol=1e-3)
+    assert pipe.cells(answer, 1, method="activation").shape == (16,)
+
+
+def test_what_an_earlier_word_stirs_is_taken_off() -> None:
+    own = np.array([1.0, 5.0, 1.0, 3.0])
+    earlier = np.array([[0.0, 10.0, 0.0, 0.0], [0.0, 0.0, -2.0, 0.0]]).T
+    assert unexplained(own, earlier, np.array([2.0, 0.0])).tolist() == [1, 0, 1, 3]
+    assert unexplained(own, earlier, np.array([-2.0, -1.0])).tolist() == own.tolist()
+    assert unexplained(-own, earlier[:, :0], np.zeros(0)).tolist() == [0, 0, 0, 0]
+
+
+def test_likelihoods_are_those_of_the_picture_with_blurred_patches(llava) -> None:
+    pipe, plain, answer = llava
+    masks = np.zeros((3, 16), bool)
+    masks[1, [5, 10]] = masks[2] = True
+    found = pipe.likelihoods(answer, masks)
+    image = answer.view.image
+    blurred = pipe.view(image.filter(ImageFilter.GaussianBlur(BLUR * max(image.size)))).pixel_values
+    some = answer.view.pixel_values.clone()
+    for row, column in ((1, 1), (2, 2)):
+        part = (..., slice(12 * row, 12 * row + 12), slice(12 * column, 12 * column + 12))
+        some[part] = blurred[part]
+    tokens = [token.id for token in answer.tokens]
+    for told, pixels in zip(found, (answer.view.pixel_values, some, blurred), strict=True):
+        with torch.no_grad():
+            logits = plain(input_ids=ids_of(answer), pixel_values=pixels).logits[0].log_softmax(-1)
+        begin = len(answer.prompt.ids) - 1
+        expected = [logits[begin + i, token].item() for i, token in enumerate(tokens)]
+        assert told == pytest.approx(expected, abs=1e-3)
+    assert np.exp(found[0]) == pytest.approx([token.probability for token in answer.tokens], abs=1e-3)
+    assert abs(found[1] - found[0]).max() > 1e-3
+
+
+@pytest.mark.parametrize("make", [tiny_llava, tiny_blip2, tiny_idefics])
+def test_hiding_in_one_of_several_pictures_leaves_the_others(tmp_path: Path, noise, make: Any) -> None:
+    pipe = Pipeline.from_pretrained(make(tmp_path))
+    answer = pipe.ask([noise(60, 60, 1), noise(60, 90, 2)], QUESTION, max_new_tokens=3)
+    nothing, everything = np.zeros((1, 16), bool), np.ones((1, 16), bool)
+    told = pipe.likelihoods(answer, np.concatenate([nothing, everything, nothing]), image=1)
+    assert np.exp(told[0]) == pytest.approx([token.probability for token in answer.tokens], abs=1e-3)
+    assert told[0] == pytest.approx(told[2], abs=1e-5) and abs(told[1] - told[0]).max() > 1e-4
+    other = pipe.likelihoods(answer, everything, image=0)
+    assert abs(other - told[1]).max() > 1e-4
+
+
+def test_a_pass_changes_neither_the_answer_nor_what_is_recorded(pipe: Pipeline, noise) -> None:
+    picture = noise(80, 60)
+    before = pipe.ask(picture, QUESTION, max_new_tokens=5)
+    pixels = before.view.pixel_values.clone()
+    told = pipe.heatmap_methods(before)
+    for name, reason in told.items():
+        if reason is None:
+            heat = pipe.heatmap(before, 1, method=name)
+            assert heat.shape == (60, 80) and heat.dtype == np.float32 and heat.min() >= 0 and heat.max() <= 1
+    assert [name for name, reason in told.items() if reason] == ["heads", "weighted", "queries", "similarity"]
+    after = pipe.ask(picture, QUESTION, max_new_tokens=5)
+    assert after.tokens == before.tokens and (after.trace.image == before.trace.image).all()
+    assert (before.view.pixel_values == pixels).all() and not pixels.requires_grad
+
+
+def test_what_a_family_cannot_offer_is_one_sentence(tmp_path: Path, noise) -> None:
+    pipe = Pipeline.from_pretrained(tiny_idefics(tmp_path))
+    answer = pipe.ask(noise(60, 60), QUESTION, max_new_tokens=2)
+    with pytest.raises(VlmDemoError, match="no part of the text"):
+        pipe.heatmap(answer, 0, method="activation")
+    assert pipe.heatmap(answer, 0, method="rollout").max() == 1
+
+
+def test_other_text_and_blank_pictures_are_those_of_another_prompt_and_another_picture(llava, noise) -> None:
+    pipe, plain, _ = llava
+    read = OcrResult(
+        "TOTAL 12.50\nshop", tuple(OcrWord(w, (0, 0, 9, 9), 90.0) for w in "TOTAL 12.50 shop".split()), 0.1
+    )
+    picture = noise(70, 90)
+    asked = Asked(QUESTION, True, (Turn("What is it?", "a star", (None,)),))
+    said = pipe.ask(
+        [], QUESTION, evidence_only=True, history=[Turn("What is it?", "a star", (picture,))], max_new_tokens=4
+    )
+    assert said.asked == asked
+    said = replace(said, ocrs=(read,), prompt=pipe._prompted(asked, said.views, (read,)))
+    left = replace(read, text="TOTAL\nshop", words=(read.words[0], read.words[2]))
+    mean = Image.new("RGB", picture.size, tuple(picture.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))))
+    for ocrs, blank, text in ((said.ocrs, False, read.text), ((left,), False, left.text), ((), True, "")):
+        prompt = pipe.prompt(QUESTION, [16], ocr_text=text, evidence_only=True, history=asked.history)
+        view = pipe.view(mean) if blank else said.view
+        tokens = [token.id for token in said.tokens]
+        with torch.no_grad():
+            ids = torch.tensor([[*prompt.ids, *tokens]])
+            logits = plain(input_ids=ids, pixel_values=view.pixel_values).logits[0].log_softmax(-1)
+        rows = logits[len(prompt.ids) - 1 : -1]
+        found = pipe._again.retelling(said, ocrs, blank)
+        assert found.logs[0] == pytest.approx(rows[range(len(tokens)), tokens].tolist(), abs=1e-3)
+        assert found.likeliest[0].tolist() == [
+            int(row.argmax()) == token for row, token in zip(rows, tokens, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("make", [tiny_blip2, tiny_idefics])
+def test_every_way_into_the_language_model_can_be_blank(tmp_path: Path, noise, make: Any) -> None:
+    pipe = Pipeline.from_pretrained(make(tmp_path))
+    answer = pipe.ask([noise(60, 60, 1), noise(60, 90, 2)], QUESTION, max_new_tokens=3)
+    own = np.log([token.probability for token in answer.tokens])
+    assert pipe._again.retelling(answer, ()).logs[0] == pytest.approx(own, abs=1e-3)
+    assert abs(pipe._again.retelling(answer, (), blank=True).logs[0] - own).max() > 1e-4

@@ -1,0 +1,253 @@
+"""A stand-in for ``vlm_demo.Pipeline`` that needs no weights: same events, same shapes, answers from a script.
+
+It lets the page be tested in milliseconds, and made slow or faulty on demand.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from vlm_demo.contracts import (
+    Memory,
+    OcrResult,
+    OcrWord,
+    Prompt,
+    Segment,
+    StageEvent,
+    Timings,
+    Token,
+    TokenEvent,
+    View,
+    Word,
+)
+from vlm_demo.contracts.answer import Shares
+from vlm_demo.errors import BadImage, BadQuestion, Stopped
+from vlm_demo.explain.grounding import Grounding
+from vlm_demo.explain.heatmap import Settings, Trace
+
+GRID = (14, 14)
+SETTINGS = Settings("localised", scores={"localised": 0.95, "last": 0.38}, scored=400)
+
+
+@dataclass(frozen=True)
+class FakeAnswer:
+    """The public face of ``vlm_demo.contracts.answer.Answer``; a word's map is a blob that moves with its index."""
+
+    text: str
+    tokens: tuple[Token, ...]
+    words: tuple[Word, ...]
+    prompt: Prompt
+    views: tuple[View, ...]
+    ocrs: tuple[OcrResult, ...]
+    ocr: OcrResult | None
+    timings: Timings
+    memory: Memory
+    model: str
+    stopped: bool
+    trace: Trace
+    cut: int = 0
+
+    @property
+    def view(self) -> View:
+        return self.views[0]
+
+    def picture_share(self, word: str | Word | int) -> float:
+        return 0.25
+
+    def shares(self, word: str | Word | int) -> Shares:
+        return Shares(0.25, 0.5, 0.25)
+
+    def steps(self, word: Word) -> list[int]:
+        return list(range(word.start, word.stop))
+
+    def attention(self, word: Word, image: int = 0) -> np.ndarray:
+        return self.trace.rows(image, self.steps(word)).mean(0)
+
+    def heatmap(
+        self,
+        word: str | Word | int,
+        image: int = 0,
+        method: str | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+    ) -> np.ndarray:
+        width, height = self.views[image].size
+        if isinstance(word, str):
+            word = next(w for w in self.words if w.text == word)
+        index = (word.start if isinstance(word, Word) else word) + len(method or "") + 3 * (layer or 0) + (head or 0)
+        x, y = width * (0.15 + 0.7 * (index * 0.37 % 1)), height * (0.2 + 0.6 * (index * 0.61 % 1))
+        ys, xs = np.mgrid[0:height, 0:width]
+        spread = 0.12 * max(width, height)
+        return np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * spread**2)).astype(np.float32)
+
+
+class FakePipeline:
+    """Answers ``answer`` word by word, ``pause`` seconds apart; ``precision`` and ``name`` are what was asked for."""
+
+    def __init__(self, name: str = "llava", precision: str = "bf16", pause: float = 0.0, answer: str | None = None):
+        self.name, self.precision, self.pause, self.answer = name, precision, pause, answer
+        self.family, self.device, self.can_explain, self.model = "llava", "cpu", True, None
+        self.requests: list[dict] = []
+        self.forgotten = 0
+
+    def forget(self) -> None:
+        self.forgotten += 1
+
+    def view(self, source: object) -> View:
+        return self._view(source)
+
+    def heatmap_methods(self, answer: FakeAnswer) -> dict[str, str | None]:
+        return {"raw": None, "localised": None, "last": None, "queries": "There is no Q-Former.", "occlusion": None}
+
+    def heatmap(
+        self,
+        answer: FakeAnswer,
+        word: Word,
+        image: int = 0,
+        method: str | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> np.ndarray:
+        """Slow, if the pipeline is, and stoppable."""
+        for _ in range(10):
+            time.sleep(self.pause)
+            if cancelled and cancelled():
+                raise Stopped("Stopped.")
+        return answer.heatmap(word, image, method)
+
+    def grounding(self, answer: FakeAnswer, cancelled: Callable[[], bool] | None = None) -> Grounding:
+        if cancelled and cancelled():
+            raise Stopped("Stopped.")
+        return Grounding("weak", 0.5, 0.2, 0.25, None, "Hiding <what it looked at> hardly changes the answer.")
+
+    def memory(self) -> Memory:
+        return Memory(parameter_bytes=18_900_000, process_bytes=812_000_000)
+
+    def in_world(self, view: View) -> float | None:
+        return 0.1 if view.image.getpixel((0, 0)) == (1, 2, 3) else 0.9
+
+    def stream(
+        self,
+        image: object,
+        question: str,
+        *,
+        ocr: bool = False,
+        evidence_only: bool = False,
+        max_new_tokens: int | None = None,
+        history: tuple = (),
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Iterator[object]:
+        self.requests.append({"question": question, "ocr": ocr, "evidence_only": evidence_only, "history": history})
+        if not question.strip():
+            raise BadQuestion("The question is empty: type what you want to know about the picture.")
+        started = time.perf_counter()
+        own = image if isinstance(image, list | tuple) else [image]
+        sources = [*(picture for turn in history for picture in turn.images), *own]
+        views = tuple(self._view(source) for source in sources)
+        yield StageEvent("view", 0.004, "{}×{} → 168×168".format(*views[0].size))
+        read = None
+        if ocr:
+            read = OcrResult("TOTAL 12.50", (OcrWord("TOTAL", (10, 10, 80, 30), 96.0),), 0.2)
+            yield StageEvent("ocr", 0.2, "1 word")
+        prompt = self._prompt(question, len(views), read, evidence_only)
+        yield StageEvent("prompt", 0.001, f"{prompt.image_tokens} + {len(prompt.ids) - prompt.image_tokens} tokens")
+        for name, seconds, detail in (
+            ("encoder", 0.031, "168×168 → 196×192"),
+            ("bridge", 0.001, "196×192 → 196×256"),
+            ("prefill", 0.089, f"{len(prompt.ids)} tokens"),
+        ):
+            time.sleep(self.pause)
+            if cancelled and cancelled():
+                raise Stopped("Stopped before the first word.")
+            yield StageEvent(name, seconds, detail)
+        tokens: list[Token] = []
+        said, stopped = "", False
+        for word in (self.answer or "a large purple star and a small red square").split():
+            if cancelled and cancelled():
+                stopped = True
+                break
+            time.sleep(self.pause)
+            token = Token((" " if tokens else "") + word, 7, 0.93)
+            tokens.append(token)
+            said += token.text
+            yield TokenEvent(token, said)
+        total = time.perf_counter() - started
+        yield StageEvent("decode", 0.024 * len(tokens), f"{len(tokens)} tokens")
+        words = tuple(Word(token.text.strip(), i, i + 1) for i, token in enumerate(tokens))
+        timings = Timings(0.004, 0.2 * ocr, 0.001, 0.031, 0.001, 0.089, 0.024 * len(tokens), 0.12, total)
+        yield FakeAnswer(
+            said,
+            tuple(tokens),
+            words,
+            prompt,
+            views,
+            (read,) if read else (),
+            read,
+            timings,
+            self.memory(),
+            self.name,
+            stopped,
+            self._trace(len(tokens), len(views)),
+        )
+
+    @staticmethod
+    def _trace(tokens: int, pictures: int) -> Trace:
+        """Two layers of three heads; each token looks hardest at the patch of its own number, the last head most."""
+        patches = GRID[0] * GRID[1]
+        image = np.full((tokens, 2, 3, pictures * patches), 0.001, np.float16)
+        for token in range(tokens):
+            image[token, :, :, token] = np.linspace(0.05, 0.3, 6).reshape(2, 3)
+        other = np.full(image.shape[:3], 0.25, np.float16)
+        return Trace(image, other, other, (patches,) * pictures, 0, SETTINGS)
+
+    @staticmethod
+    def _view(source: object) -> View:
+        try:
+            opened = source
+            if isinstance(source, bytes):
+                opened = Image.open(io.BytesIO(source))
+            elif isinstance(source, str | Path):
+                opened = Image.open(source)
+            image = ImageOps.exif_transpose(opened).convert("RGB")
+        except OSError as error:
+            raise BadImage("This file is not a picture that can be opened: try a PNG or JPEG.") from error
+        width, height = image.size
+        rows, columns = GRID
+        boxes = np.array(
+            [
+                (c * width / columns, r * height / rows, (c + 1) * width / columns, (r + 1) * height / rows)
+                for r in range(rows)
+                for c in range(columns)
+            ],
+            dtype=np.float32,
+        )
+        processed = np.asarray(image.resize((168, 168)))
+        return View(image, image.size, None, processed, GRID, boxes)
+
+    @staticmethod
+    def _prompt(question: str, pictures: int, read: OcrResult | None, rule: bool) -> Prompt:
+        parts = [("template", "<s><|user|>", 2)] + [("image", "<image>", 196)] * pictures
+        if read:
+            parts.append(("ocr", f"Text in the picture:\n{read.text}\n\n", 12))
+        parts.append(("question", question, len(question.split())))
+        if rule:
+            parts.append(("rule", "\nAnswer only from visible evidence; say unknown if it is unclear.", 14))
+        parts.append(("template", "<|assistant|>", 1))
+        segments, at = [], 0
+        for kind, text, length in parts:
+            segments.append(Segment(kind, text, at, at + length))
+            at += length
+        return Prompt(
+            "".join(text for _, text, _ in parts),
+            tuple(range(at)),
+            196 * pictures,
+            tuple(range(2, 2 + 196 * pictures)),
+            tuple(segments),
+            tuple(f"piece {i}" for i in range(at)),
+        )

@@ -1,0 +1,192 @@
+"""Tesseract: files only in a private folder, an end at once, and one sentence for each way in which it can fail."""
+
+import os
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytesseract
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+from vlm_demo.errors import OcrUnavailable, Stopped
+from vlm_demo.runtime import tesseract
+
+
+def printed(text: str, size: tuple[int, int] = (300, 80)) -> Image.Image:
+    image = Image.new("RGB", size, "white")
+    ImageDraw.Draw(image).text((20, 20), text, "black", ImageFont.load_default(28))
+    return image
+
+
+@pytest.fixture
+def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder that is named for private files. The system's is another one."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "system").mkdir()
+    monkeypatch.setenv(tesseract.FOLDER_VARIABLE, str(tmp_path / "own"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "system"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "system"))
+    return tmp_path / "own"
+
+
+@pytest.fixture
+def instead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    """Lets a shell script stand for Tesseract. It tells its process id in the file that is returned."""
+
+    def put(script: str) -> Path:
+        told = tmp_path / "process"
+        program = tmp_path / "another tesseract"
+        program.write_text(f"#!/bin/sh\n[ $1 = --list-langs ] && echo eng && exit\necho $$ > '{told}'\n{script}\n")
+        program.chmod(0o700)
+        monkeypatch.setattr(pytesseract.pytesseract, "tesseract_cmd", str(program))
+        return told
+
+    return put
+
+
+def gone(process: int) -> bool:
+    try:
+        return psutil.Process(process).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def wait_for(fact, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not fact():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_letters_have_boxes_of_their_own():
+    told = tesseract.read_hocr(printed("TOTAL"), 6)
+    assert "ocrx_cinfo" in told and "x_bboxes" in told and "x_wconf" in told
+
+
+class TestFiles:
+    def test_they_lie_in_a_private_folder_and_nowhere_else(self, own: Path):
+        seen, modes, done = set(), set(), threading.Event()
+
+        def watch() -> None:
+            while not done.is_set():
+                for folder in own.iterdir():
+                    try:
+                        modes.add(stat.S_IMODE(folder.stat().st_mode))
+                        seen.update(path.name for path in folder.iterdir())
+                    except FileNotFoundError:
+                        continue
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        before = (own.parent / "system").stat().st_mtime_ns
+        try:
+            tesseract.read_hocr(printed("TOTAL"), 6)
+        finally:
+            done.set()
+            watching.join()
+        assert (own.parent / "system").stat().st_mtime_ns == before
+        assert modes == {0o700} and "picture.ppm" in seen
+        assert any(name.startswith("tess_") for name in seen)  # pytesseract's own are there too
+        assert not list(own.iterdir())
+
+    def test_they_go_when_it_fails(self, own: Path, instead):
+        instead("exit 1")
+        with pytest.raises(OcrUnavailable):
+            tesseract.read_hocr(printed("TOTAL"), 6)
+        assert not list(own.iterdir())
+
+    def test_a_folder_that_cannot_be_written_is_named(self, own: Path):
+        own.rmdir()
+        with pytest.raises(OcrUnavailable, match="own cannot be written"):
+            tesseract.read_hocr(printed("TOTAL"), 6)
+
+
+class TestStopping:
+    def test_it_returns_at_once_and_nothing_goes_on(self, own: Path, instead):
+        told = instead("sleep 60; echo never")
+        asked = []
+
+        def cancelled() -> bool:
+            if told.exists() and told.read_text().strip():
+                asked.append(time.monotonic())
+            return bool(asked)
+
+        with pytest.raises(Stopped):
+            tesseract.read_hocr(printed("TOTAL"), 6, cancelled)
+        assert time.monotonic() - asked[0] < 0.3
+        wait_for(lambda: gone(int(told.read_text())), 2)
+        assert not list(own.iterdir())
+
+    def test_a_large_picture_does_not_keep_it(self):
+        image = Image.new("RGB", (8000, 8000), "white")
+        began = time.monotonic()
+        asked = iter([False, True])
+        with pytest.raises(Stopped):
+            tesseract.read_hocr(image, 6, lambda: next(asked))
+        assert time.monotonic() - began < 0.5
+
+    @pytest.mark.skipif(os.name != "posix", reason="elsewhere it goes on to its time limit")
+    def test_it_ends_with_the_program_that_asked(self, own: Path, instead):
+        told = instead("sleep 60; echo never")
+        code = (
+            "import sys, pytesseract; from PIL import Image; from vlm_demo.stages import tesseract\n"
+            f"pytesseract.pytesseract.tesseract_cmd = {pytesseract.pytesseract.tesseract_cmd!r}\n"
+            "tesseract.read_hocr(Image.new('RGB', (9, 9)), 6)"
+        )
+        asking = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+        try:
+            wait_for(lambda: told.exists() and told.read_text().strip(), 60)
+        finally:
+            asking.kill()
+            asking.wait()
+        wait_for(lambda: gone(int(told.read_text())), 5)
+
+
+class TestFailing:
+    def test_a_program_that_hangs_is_given_up(self, own: Path, instead, monkeypatch: pytest.MonkeyPatch):
+        told = instead("sleep 60; echo never")
+        monkeypatch.setattr(tesseract, "LONGEST_SECONDS", 1.0)
+        with pytest.raises(OcrUnavailable, match="too long"):
+            tesseract.read_hocr(printed("TOTAL"), 6)
+        if told.exists():
+            wait_for(lambda: gone(int(told.read_text())), 2)
+        assert not list(own.iterdir())
+
+    @pytest.mark.parametrize("script", ["kill -SEGV $$", "echo broken >&2; exit 1", "exit 0"])
+    def test_a_program_that_crashes_is_one_sentence(self, instead, script: str):
+        instead(script)
+        with pytest.raises(OcrUnavailable) as raised:
+            tesseract.read_hocr(printed("TOTAL"), 6)
+        assert str(raised.value) == tesseract.UNREADABLE
+
+    @pytest.mark.parametrize("name", ["nonesuch", "/no/such/folder/tesseract"])
+    def test_a_program_that_is_not_there_is_named(self, monkeypatch: pytest.MonkeyPatch, name: str):
+        monkeypatch.setattr(pytesseract.pytesseract, "tesseract_cmd", name)
+        assert tesseract.available() == tesseract.INSTALL
+        with pytest.raises(OcrUnavailable, match="tesseract-ocr"):
+            tesseract.read_hocr(printed("TOTAL"), 6)
+
+    def test_a_file_that_is_no_program_is_one_sentence(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+        (tmp_path / "tesseract").write_bytes(b"\x7fELF nothing")
+        (tmp_path / "tesseract").chmod(0o700)
+        monkeypatch.setattr(pytesseract.pytesseract, "tesseract_cmd", str(tmp_path / "tesseract"))
+        with pytest.raises(OcrUnavailable, match="does not run"):
+            tesseract.read_hocr(printed("TOTAL"), 6)
+
+    def test_without_the_package_it_says_how_to_get_it(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setitem(sys.modules, "pytesseract", None)
+        assert tesseract.available() == tesseract.INSTALL_PACKAGE
+        with pytest.raises(OcrUnavailable, match="pip install pytesseract"):
+            tesseract.read_hocr(printed("TOTAL"), 6)
+
+
+def test_the_program_may_lie_anywhere(instead):
+    instead('exec tesseract "$@"')
+    assert tesseract.available() is None
+    assert tesseract.read_hocr(printed("TOTAL"), 6).count("ocrx_cinfo") == len("TOTAL")

@@ -1,0 +1,93 @@
+"""Doctor: what this machine has, as lines for a person. Loads the model and tries it once.
+
+Knows how to ask each part for its version; decides nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from vlm_demo.errors import VlmDemoError
+
+if TYPE_CHECKING:
+    from vlm_demo import Pipeline
+
+SET_UP = "run `make demo`, which installs requirements.txt"
+
+
+def report(load: Callable[[], Pipeline], model: str) -> bool:
+    """Print a line for each part, what is missing and the next step; True if the model of that name works."""
+    _line("python", platform.python_version())
+    for package in ("torch", "transformers", "gradio"):
+        _line(package, _version(package) or f"missing: {SET_UP}")
+    _line("bitsandbytes", _version("bitsandbytes") or f"missing, so no --quantize 8bit or 4bit: {SET_UP}")
+    _line("tesseract", _tesseract())
+    try:
+        from PIL import Image
+
+        pipe = load()
+        picture = Image.new("RGB", (64, 64), "red")
+        if pipe.can_answer:
+            pipe.ask(picture, "What colour is the picture?", max_new_tokens=4)
+        else:
+            pipe.score(picture, ["a red picture"])
+    except VlmDemoError as error:
+        _line("model", f"{model} can't answer: {error}")
+        return False
+    except ModuleNotFoundError as error:
+        _line("model", f"{model} can't answer: the package {error.name} is missing; {SET_UP}")
+        return False
+    parameters = sum(parameter.numel() for parameter in pipe.model.parameters())
+    does = "answers" if pipe.can_answer else "compares pictures with texts"
+    memory = pipe.memory()
+    _line("model", f"{pipe.name} ({pipe.family}), {pipe.precision} on {pipe.device}, {does}")
+    _line("parameters", f"{parameters / 1e6:.1f} million; {_bytes(memory.parameter_bytes)} with buffers")
+    _line("heatmaps", "yes" if pipe.can_explain else "no: this model gives no attention to draw")
+    _line("memory", _memory(memory.process_bytes))
+    return True
+
+
+def _line(name: str, text: str) -> None:
+    print(f"{name:<13} {text}", flush=True)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _tesseract() -> str:
+    """The first line of `tesseract --version`, or the sentence that says how to install it."""
+    try:
+        from vlm_demo.runtime.tesseract import available, program
+
+        missing = available()
+        if missing:
+            return f"missing, so no --ocr: {missing}"
+        told = subprocess.run([program(), "--version"], capture_output=True, text=True, timeout=10)
+    except ModuleNotFoundError as error:
+        return f"the package {error.name} is missing: {SET_UP}"
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"does not run: {error}"
+    return (told.stdout or told.stderr).splitlines()[0].removeprefix("tesseract ")
+
+
+def _memory(process_bytes: int) -> str:
+    import psutil
+    import torch
+
+    free = f"{_bytes(psutil.virtual_memory().available)} free, {_bytes(process_bytes)} taken by this process"
+    if torch.cuda.is_available():
+        on_card, _total = torch.cuda.mem_get_info()
+        free += f"; {_bytes(on_card)} free on the graphics card"
+    return free
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

@@ -1,0 +1,155 @@
+"""Whole: pictures and question → tokens, where a model's stations are unknown: its own processor, then ``generate``.
+
+Stands in the places of the prompt and the llm. What people type goes through a processor that takes control strings as
+control, so a text that holds one is refused.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jinja2 import TemplateError
+from transformers import ProcessorMixin, StoppingCriteria, StoppingCriteriaList
+
+from vlm_demo.contracts import ImageTokens, Prompt, Segment, Turn, View
+from vlm_demo.errors import BadQuestion, UnsupportedModel
+from vlm_demo.runtime import repetition
+from vlm_demo.stages.llm import LONGEST_ANSWER, Step
+from vlm_demo.stages.prompt import EVIDENCE_RULE, ocr_part
+
+if TYPE_CHECKING:
+    from vlm_demo.models.adapters.whole import Whole as Family
+    from vlm_demo.runtime.cancellation import Cancelled, Guard
+
+
+@dataclass(frozen=True)
+class WholePrompt(Prompt):
+    """A prompt with what the model's own processor made of it."""
+
+    inputs: dict[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+
+class Repeating(StoppingCriteria):
+    """Ends a generation of one sequence whose tail has become a loop. Counts its own calls, one a token: what stands
+    before the answer depends on the model."""
+
+    def __init__(self) -> None:
+        self.written = 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: object, **_: object) -> torch.Tensor:
+        self.written += 1
+        looping = repetition.period(input_ids[0, -self.written :].tolist()) is not None
+        return torch.full((len(input_ids),), looping, device=input_ids.device)
+
+
+class Whole:
+    """Reads and writes with a model as it is."""
+
+    def __init__(self, family: Family, guard: Guard, tokenizer: Any, template: str) -> None:
+        self.family, self.guard, self.template = family, guard, template
+        self.tokenizer = copy.deepcopy(tokenizer)
+
+    def read(
+        self,
+        question: str,
+        pictures: Sequence[View],
+        *,
+        ocr_text: str = "",
+        evidence_only: bool = False,
+        history: Sequence[Turn] = (),
+    ) -> WholePrompt:
+        """Fill the chat template and let the processor do the rest.
+
+        Raises:
+            BadQuestion: a text holds a control string, or the processor refuses what it is given.
+            UnsupportedModel: the template refuses this conversation.
+        """
+        said = f"{ocr_part(ocr_text)}{question}"
+        said = f"{said}\n{EVIDENCE_RULE}" if evidence_only else said
+        messages: list[tuple[str, int, str]] = []
+        for turn in history:
+            messages += [("user", len(turn.images), turn.question), ("assistant", 0, turn.answer)]
+        messages.append(("user", len(pictures) - sum(images for _, images, _ in messages), said))
+        for _, _, text in messages:
+            self._refuse_control(text)
+        text = self._filled(messages)
+        first = self.tokenizer.bos_token
+        options = {"add_special_tokens": False} if first and text.startswith(first) else {}
+        try:
+            images = [view.image for view in pictures]
+            inputs = self.family.processor(images=images, text=[text], return_tensors="pt", **options)
+        except (ValueError, TypeError, IndexError) as error:
+            raise BadQuestion(
+                "The processor of this model does not take this conversation: use one picture, or start a new chat."
+            ) from error
+        ids = tuple(inputs["input_ids"][0].tolist())
+        image = getattr(self.family.config, "image_token_id", None)
+        places = tuple(i for i, token in enumerate(ids) if token == image)
+        segments = (Segment("template", text, 0, len(ids)),)
+        return WholePrompt(text, ids, len(places), places, segments, inputs=dict(inputs))
+
+    def write(
+        self,
+        prompt: WholePrompt,
+        image_tokens: ImageTokens,
+        max_new_tokens: int | None = None,
+        cancelled: Cancelled | None = None,
+    ) -> Generator[Step]:
+        """Greedy, all at once: tokens come when the last one is there, or the tail repeats.
+
+        Raises:
+            Stopped: ``cancelled()`` turned True.
+        """
+        model = self.family.model
+        wanted = max_new_tokens if max_new_tokens is not None else model.generation_config.max_new_tokens
+        inputs = {key: value for key, value in prompt.inputs.items() if key not in ("labels", "num_crops")}
+        moved = {key: value.to(model.device) if hasattr(value, "to") else value for key, value in inputs.items()}
+        for key, value in moved.items():
+            if isinstance(value, torch.Tensor) and value.is_floating_point():
+                moved[key] = value.to(model.dtype)
+        with self.guard.computing(cancelled):
+            made = model.generate(
+                **moved,
+                do_sample=False,
+                num_beams=1,
+                max_new_tokens=LONGEST_ANSWER if wanted is None else wanted,
+                output_logits=True,
+                stopping_criteria=StoppingCriteriaList([Repeating()]),
+                return_dict_in_generate=True,
+            )
+        new = made.sequences[0, -len(made.logits) :].tolist()
+        ends = model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        for token, logits in zip(new, made.logits, strict=True):
+            if token in ends:
+                return
+            yield Step(token, float(logits[0].float().softmax(-1)[token]), None)
+
+    def _filled(self, messages: list[tuple[str, int, str]]) -> str:
+        if not self.template:
+            images = sum(count for _, count, _ in messages)
+            processor = self.family.processor
+            # Some put the pictures before the text by themselves.
+            expands = type(processor).replace_image_token is not ProcessorMixin.replace_image_token
+            place = processor.image_token if expands else ""
+            return place * images + "\n".join(text for _, _, text in messages)
+        conversation = [
+            {"role": role, "content": [*[{"type": "image"}] * images, {"type": "text", "text": text}]}
+            for role, images, text in messages
+        ]
+        try:
+            return self.tokenizer.apply_chat_template(
+                conversation, chat_template=self.template, add_generation_prompt=True, tokenize=False
+            )
+        except TemplateError as error:
+            raise UnsupportedModel("This model's chat template refuses this conversation: start a new chat.") from error
+
+    def _refuse_control(self, text: str) -> None:
+        held = (str(token) for token in self.tokenizer.added_tokens_decoder.values() if str(token).strip())
+        found = next((token for token in held if token in text), None)
+        if found is not None:
+            raise BadQuestion(f"To this model {found} is a command and no text: leave it out.")

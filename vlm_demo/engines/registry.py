@@ -1,0 +1,237 @@
+"""Service: the one model that all open pages share, who may exchange it, and how that goes.
+
+Knows neither HTML nor Gradio. One job at a time works with the model; a switch is such a job, so it waits for
+running answers, and answers wait for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from vlm_demo.errors import Stopped, VlmDemoError
+
+if TYPE_CHECKING:
+    from vlm_demo import Pipeline
+    from vlm_demo.contracts.answer import Answer
+
+Progress = Callable[[float | None, str], None]
+Load = Callable[[str, str, Progress], "Pipeline"]
+
+FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+LOOPBACK = ("127.0.0.1", "::1", "localhost", "testclient")
+SMALL = 100_000_000  # parameters of a model that is timed at each switch; larger ones by the answers that they give
+TRIAL = 24  # tokens of such a timing, at most
+LEAST = 4  # tokens of an answer that tells a pace
+KEPT = 9  # answers whose pace is remembered, for its median
+UNEXPECTED = "Something unexpected went wrong on the server; the conversation and the model are kept. Please try again."
+
+log = logging.getLogger("vlm_demo.ui")
+
+
+@dataclass(frozen=True)
+class Status:
+    """What every page shows of the service. ``busy`` and ``fraction`` (0..1) are of a loading that goes on, ``problem``
+    of one that failed and left no model."""
+
+    name: str
+    parameters: int | None
+    precision: str
+    parameter_bytes: int
+    device: str
+    busy: str = ""
+    fraction: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one model at one precision was found to cost on this machine: ``seconds`` of a token after the first, None
+    as long as nothing long enough was written."""
+
+    parameter_bytes: int
+    seconds: float | None
+
+
+class Service:
+    """Holds the loaded pipeline and serialises the use of it. Without one, ``begin`` loads it."""
+
+    def __init__(self, pipe: Pipeline | None, load: Load, model: str, quantize: str = "none", device: str = "cpu"):
+        self._pipe, self._load = pipe, load
+        self.model, self.quantize = model, quantize
+        self._use = threading.Lock()
+        self._switch = threading.Lock()
+        self._busy = ""
+        self._fraction: float | None = None
+        self._problem = ""
+        self._facts = _facts(pipe) if pipe else (model, None, "", 0, device)
+        self._paces: dict[tuple[str, str], list[float]] = {}
+        self._bytes: dict[tuple[str, str], int] = {}
+        if pipe:
+            self._weigh()
+
+    @property
+    def status(self) -> Status:
+        return Status(*self._facts, self._busy, self._fraction, self._problem)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a model is loaded."""
+        return self._pipe is not None
+
+    def begin(self, progress: Progress | None = None) -> threading.Thread:
+        """Load the model in the background. Questions wait for it, and a switch is refused meanwhile.
+
+        Args:
+            progress: told what the pages are told too.
+        Returns:
+            The thread, which has ended when the model is there or has failed to load; ``status`` says which.
+        """
+
+        def tell(fraction: float | None, text: str) -> None:
+            self._progress(fraction, text)
+            if progress:
+                progress(fraction, text)
+
+        # Held from now on, so that no question can come first.
+        self._switch.acquire()
+        self._use.acquire()
+        self._busy = f"Loading {self.model}."
+        thread = threading.Thread(target=self._first, args=(tell,), daemon=True)
+        thread.start()
+        return thread
+
+    def _first(self, tell: Progress) -> None:
+        try:
+            self._pipe = self._load(self.model, self.quantize, tell)
+            self._facts = _facts(self._pipe)
+            self._weigh()
+        except VlmDemoError as error:
+            self._problem = str(error)
+            tell(None, "")  # the terminal's line is free again
+            log.error("%s", error)
+        except Exception as error:
+            self._problem = f"{self.model} could not be loaded."
+            log_unexpected(error)
+        finally:
+            self._busy, self._fraction = "", None
+            self._use.release()
+            self._switch.release()
+
+    @contextmanager
+    def pipeline(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Pipeline]:
+        """The model, for one job.
+
+        Raises:
+            Stopped: ``cancelled()`` turned True while waiting.
+            VlmDemoError: no model could be loaded; says why.
+        """
+        while not self._use.acquire(timeout=0.1):
+            if cancelled():
+                raise Stopped("Stopped before it began.")
+        try:
+            if self._pipe is None:
+                raise VlmDemoError(self._problem)
+            yield self._pipe
+        finally:
+            self._use.release()
+
+    @property
+    def measured(self) -> dict[str, Measured]:
+        """Precision → what was measured of the loaded model in it since the start."""
+        found = {quantize: size for (model, quantize), size in self._bytes.items() if model == self.model}
+        paces = {quantize: self._paces.get((self.model, quantize)) for quantize in found}
+        return {q: Measured(size, median(paces[q]) if paces[q] else None) for q, size in found.items()}
+
+    def note(self, answer: Answer) -> None:
+        """Remember how fast the loaded model wrote an answer."""
+        if len(answer.tokens) >= LEAST:
+            paces = self._paces.setdefault((self.model, self.quantize), [])
+            paces.append(answer.timings.decode / (len(answer.tokens) + answer.cut - 1))
+            del paces[:-KEPT]
+
+    def forget(self) -> None:
+        """Let go of what the model remembers of pictures and prompts: somebody's conversation has ended."""
+        if self._pipe:
+            self._pipe.forget()
+
+    def _weigh(self) -> None:
+        self._bytes[self.model, self.quantize] = self._facts[3]
+
+    def _try(self) -> None:
+        """Time a small model that has not answered yet, so that a switch can be compared with what was before."""
+        parameters = self._facts[1]
+        if not self._pipe or (self.model, self.quantize) in self._paces or not parameters or parameters > SMALL:
+            return
+        from PIL import Image, ImageDraw
+
+        # What a trial fails at is told of when somebody asks.
+        with suppress(VlmDemoError):
+            picture = Image.new("RGB", (224, 224), "white")
+            pen = ImageDraw.Draw(picture)
+            pen.ellipse((20, 20, 100, 100), fill="red")
+            pen.rectangle((120, 120, 200, 200), fill="blue")
+            for _ in range(2):  # the first warms up
+                answer = self._pipe.ask(picture, "Describe the picture.", max_new_tokens=TRIAL)
+            self.note(answer)
+
+    def switch(self, model: str, quantize: str) -> None:
+        """Load another model or precision and put it in service; if that fails, the loaded one stays. The memory of the
+        one that was loaded is given back.
+
+        Raises:
+            VlmDemoError: a sentence saying why the switch failed.
+        """
+        if not self._switch.acquire(blocking=False):
+            raise VlmDemoError("Another switch is going on: wait until it is finished.")
+        try:
+            self._busy, self._fraction = f"Waiting for running answers, then loading {model} ({quantize}).", None
+            with self._use:
+                self._busy = f"Loading {model} ({quantize})."
+                if model == self.model:
+                    self._try()
+                self._pipe = self._load(model, quantize, self._progress)
+                self.model, self.quantize, self._facts = model, quantize, _facts(self._pipe)
+                self._problem = ""
+                _release()
+                self._weigh()
+                self._try()
+        finally:
+            self._busy, self._fraction = "", None
+            self._switch.release()
+
+    def _progress(self, fraction: float | None, text: str) -> None:
+        self._fraction = fraction
+        if text:
+            self._busy = text
+
+
+def _release() -> None:
+    from vlm_demo.models.quantization import release
+
+    release()
+
+
+def _facts(pipe: Pipeline) -> tuple[str, int | None, str, int, str]:
+    count = getattr(pipe.model, "num_parameters", None)
+    memory = pipe.memory()
+    return pipe.name, count() if count else None, pipe.precision, memory.parameter_bytes, str(pipe.device)
+
+
+def is_operator(client_host: str | None, headers: Mapping[str, str]) -> bool:
+    """Whether a request comes from this very machine and through no tunnel or proxy: only then may it switch models."""
+    host = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
+    direct = not any(header in headers for header in FORWARDED)
+    return direct and client_host in LOOPBACK and host in LOOPBACK
+
+
+def log_unexpected(error: BaseException) -> None:
+    """Log where an unexpected error happened, without its message: that could quote the visitor."""
+    frames = "".join(traceback.format_tb(error.__traceback__))
+    log.error("%s (message withheld)\n%s", type(error).__name__, frames)

@@ -1,0 +1,265 @@
+"""Maps: every heatmap method over the same pointing items → how well each points, overlaps, and matters to the model.
+
+Knows the pipeline's public interface and nothing of how maps are made. Two baselines stand beside the methods: the
+picture's centre, and chance.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vlm_demo.contracts import View
+from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, VlmDemoError, WordNotInAnswer
+from vlm_demo.evaluation import pointing
+from vlm_demo.evaluation.items import Item, Skipped
+from vlm_demo.evaluation.report import Score, wilson
+from vlm_demo.evaluation.run import LastPicture
+from vlm_demo.explain import methods
+from vlm_demo.explain.heatmap import Settings, inside, interpolate
+
+if TYPE_CHECKING:
+    from vlm_demo import Pipeline
+    from vlm_demo.contracts.answer import Answer
+
+STEPS = 7  # maps between the whole picture and the blurred one, for insertion and deletion
+CENTRE, CHANCE = "centre", "chance"
+LAST = "last"
+
+
+@dataclass
+class Figures:
+    """What one method did over all items.
+
+    Attributes:
+        hits: for each item whether the hottest pixel lies on the named thing; for chance the probability that it does.
+        ious: the overlaps of the hot part with the thing, 0..1.
+        insertions, deletions: areas under the word's probability, 0..1; high and low are good.
+        seconds: of each map.
+    """
+
+    hits: list[float] = field(default_factory=list)
+    ious: list[float] = field(default_factory=list)
+    insertions: list[float] = field(default_factory=list)
+    deletions: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def pointing(self) -> Score:
+        return Score(len(self.hits), round(sum(self.hits)))
+
+    def as_dict(self) -> dict[str, Any]:
+        """pointing (n, accuracy, 95 % interval), and the means of the others; None where nothing was counted."""
+        told = self.pointing.as_dict() | {"accuracy": _mean(self.hits)}
+        means = {name: _mean(getattr(self, name)) for name in ("ious", "insertions", "deletions", "seconds")}
+        names = {"ious": "iou", "insertions": "insertion", "deletions": "deletion", "seconds": "seconds_a_word"}
+        return {"pointing": told} | {names[name]: mean for name, mean in means.items()}
+
+
+@dataclass
+class Comparison:
+    """All methods side by side.
+
+    Attributes:
+        figures: of each method, then of the baselines.
+        default: the method that the model draws where none is named.
+        unavailable: the methods that this model can't offer, and why.
+        skipped: items that could not be scored.
+        settings: how the run was made, for the reader of the JSON.
+    """
+
+    figures: dict[str, Figures] = field(default_factory=dict)
+    default: str = ""
+    unavailable: dict[str, str] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures as JSON-ready values; ``pointing`` repeats the default's."""
+        known = {name: own.as_dict() for name, own in self.figures.items()}
+        own = known.get(self.default, Figures().as_dict())
+        return {
+            "pointing": own["pointing"],
+            "default": self.default,
+            "methods": {name: told for name, told in known.items() if name in methods.BY_NAME},
+            "baselines": {name: told for name, told in known.items() if name not in methods.BY_NAME},
+            "unavailable": self.unavailable,
+            "skipped": [{"line": s.line, "image": s.image, "reason": s.reason} for s in self.skipped],
+            "settings": self.settings,
+        }
+
+    def table(self) -> str:
+        """The figures for a person."""
+        width = max(len(name) for name in (*self.figures, "method")) + 2
+        columns = "".join(f"  {name:>6}" for name in ("IoU", "insert", "delete"))
+        head = f"{'method':<{width}} {'n':>5}  {'points right':>24}{columns}  {'s/word':>7}"
+        lines = [head, "-" * len(head)]
+        lines += [_row(name + " *" * (name == self.default), own, width) for name, own in self.figures.items()]
+        lines.append(
+            "* the default. points right: the hottest pixel lies on the named thing (95 % interval). IoU: of the map, "
+            "cut by\n  Otsu, with the thing. insert, delete: the word's probability while the hottest patches come out "
+            "of the blur (high is\n  good) or go into it (low is good)"
+        )
+        last, default = (
+            _mean(self.figures[name].ious) if name in self.figures else None for name in (LAST, self.default)
+        )
+        if last and default and self.default != LAST:
+            lines.append(f"the default's IoU over the last layer's: {default / last:.2f}×")
+        lines += [f"{name}: {reason}" for name, reason in self.unavailable.items()]
+        lines += [f"skipped: line {one.line} ({one.image}): {one.reason}" for one in self.skipped]
+        return "\n".join(lines)
+
+
+def compare(
+    pipe: Pipeline,
+    folder: Path,
+    items: Sequence[Item],
+    skipped: Sequence[Skipped] = (),
+    *,
+    names: Sequence[str] | None = None,
+    settings: Settings | None = None,
+    progress: bool = True,
+    hiding: bool = True,
+) -> Comparison:
+    """Draw the phrase of every item by every method.
+
+    Args:
+        items: pointing items, as `items.select` gives them.
+        names: of methods; None = the model's default alone.
+        settings: another default than the checkpoint's.
+        progress: draw a bar on stderr.
+        hiding: measure insertion and deletion too, which takes most of the time.
+    Raises:
+        VlmDemoError: a name is no method's, or the model gives no heatmaps.
+    """
+    unknown = [name for name in names or () if name not in methods.BY_NAME]
+    if unknown:
+        raise VlmDemoError(f"There is no heatmap method {unknown[0]}: choose all or of {', '.join(methods.BY_NAME)}.")
+    found = Comparison(skipped=list(skipped))
+    for item, answer, picture in explained(pipe, folder, items, found.skipped, progress, settings):
+        assert answer.trace is not None
+        found.default = answer.trace.settings.method
+        for name, reason in pipe.heatmap_methods(answer).items():
+            if reason and name in (names or ()) and name != found.default:
+                found.unavailable[name] = reason
+        drawn = [name for name in dict.fromkeys(names or [found.default]) if name not in found.unavailable]
+        _score(pipe, answer, item, _mask(folder, item, picture.size), drawn, found.figures, hiding)
+    return found
+
+
+def explained(
+    pipe: Pipeline,
+    folder: Path,
+    items: Sequence[Item],
+    skipped: list[Skipped],
+    progress: bool,
+    settings: Settings | None = None,
+) -> Iterable[tuple[Item, Answer, Any]]:
+    """Each pointing item with the answer that its phrase is given for, and the picture; adds to ``skipped``."""
+    from tqdm import tqdm
+
+    if not pipe.can_explain:
+        raise VlmDemoError("This model gives no heatmaps, so nothing points: choose another model.")
+    pictures = LastPicture(folder)
+    for item in tqdm(items, unit="item", file=sys.stderr, disable=not progress, dynamic_ncols=True):
+        try:
+            picture = pictures.open(item.image)
+            answer = pipe.explain(
+                picture, item.question, item.phrase or "", ocr=bool(item.ocr), evidence_only=bool(item.evidence_only)
+            )
+        except (BadImage, BadQuestion, OcrUnavailable, WordNotInAnswer) as error:
+            skipped.append(Skipped(item.line, item.image, str(error)))
+            continue
+        if settings is not None and answer.trace is not None:
+            answer = replace(answer, trace=replace(answer.trace, settings=settings))
+        yield item, answer, picture
+
+
+def _score(
+    pipe: Pipeline,
+    answer: Answer,
+    item: Item,
+    mask: np.ndarray,
+    names: Sequence[str],
+    figures: dict[str, Figures],
+    hiding: bool,
+) -> None:
+    """Every method and both baselines on one item, whose steps of insertion and deletion are read in one go."""
+    view, phrase = answer.view, item.phrase or ""
+    shown = inside(view)
+    rng = np.random.default_rng(item.line)
+    makers: dict[str, Callable[[], np.ndarray]] = {
+        name: lambda name=name: pipe.cells(answer, phrase, method=name)  # type: ignore[misc]
+        for name in names
+    }
+    makers |= {CENTRE: lambda: _centre(view), CHANCE: lambda: rng.random(len(shown))}
+    known = _known(item, view.size)
+    hidden = [np.zeros((1, len(shown)), bool), np.ones((1, len(shown)), bool)]
+    for name, make in makers.items():
+        began = time.perf_counter()
+        cells = make()
+        heat = interpolate(cells, view)
+        own = figures.setdefault(name, Figures())
+        if name in methods.BY_NAME:
+            own.seconds.append(time.perf_counter() - began)
+        own.hits.append(known[name] if name in known else float(pointing.hit(heat, item.boxes)))
+        own.ious.append(pointing.iou(heat, mask))
+        hidden += pointing.hidden(cells, shown, STEPS)
+    if not hiding:
+        return
+    steps = answer.steps(phrase)
+    spots = pointing.fractions(STEPS)
+    whole, blurred, *between = np.exp(pipe.likelihoods(answer, np.concatenate(hidden))[:, steps].sum(1))
+    for i, name in enumerate(makers):
+        deleted, inserted = (between[(2 * i + j) * STEPS : (2 * i + j + 1) * STEPS] for j in (0, 1))
+        figures[name].deletions.append(pointing.under(spots, [whole, *deleted, blurred]))
+        figures[name].insertions.append(pointing.under(spots, [blurred, *inserted, whole]))
+
+
+def _centre(view: View) -> np.ndarray:
+    """The nearer a patch to the middle of the picture, the hotter."""
+    x, y = view.boxes[:, [0, 2]].mean(1), view.boxes[:, [1, 3]].mean(1)
+    return -np.hypot(x - view.size[0] / 2, y - view.size[1] / 2)
+
+
+def _known(item: Item, size: tuple[int, int]) -> dict[str, float]:
+    """Whether the middle of the picture lies on the thing, and how probably a random pixel does."""
+    x, y = size[0] / 2, size[1] / 2
+    middle = any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in item.boxes)
+    return {CENTRE: float(middle), CHANCE: float(pointing.area(item.boxes, size).mean())}
+
+
+def _mask(folder: Path, item: Item, size: tuple[int, int]) -> np.ndarray:
+    """bool [H, W] of the thing: the item's own mask, or else its boxes."""
+    from PIL import Image
+
+    if item.mask is None:
+        return pointing.area(item.boxes, size)
+    try:
+        with Image.open(folder / item.mask) as opened:
+            mask = np.asarray(opened.convert("L")) > 127
+    except OSError as error:
+        raise VlmDemoError(f"The mask {item.mask} of line {item.line} can't be opened: mend the folder.") from error
+    if mask.shape != size[::-1]:
+        raise VlmDemoError(f"The mask {item.mask} of line {item.line} is not of its picture's size: mend the folder.")
+    return mask
+
+
+def _row(name: str, own: Figures, width: int) -> str:
+    score = own.pointing
+    low, high = wilson(score.right, score.n)
+    points = f"{sum(own.hits) / score.n:.1%} ({low:.1%} to {high:.1%})"
+    seconds = f"{_mean(own.seconds):7.2f}" if own.seconds else f"{'–':>7}"
+    means = [_mean(own.ious), _mean(own.insertions), _mean(own.deletions)]
+    told = "  ".join(f"{'–':>6}" if mean is None else f"{mean:6.3f}" for mean in means)
+    return f"{name:<{width}} {score.n:>5}  {points:>24}  {told}  {seconds}"
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if len(values) else None

@@ -1,0 +1,158 @@
+"""Choice: which map of recorded rows a checkpoint should draw by default, and how well each method then does.
+
+Chosen on one half of the items and scored on the other, so that the winner's score owes nothing to having been chosen.
+Beside the free ones a method is scored that needs a pass of its own, so that it is known what it would bring.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.evaluation import head_weights, pointing
+from vlm_demo.evaluation.heatmap_benchmark import Comparison, compare, explained
+from vlm_demo.evaluation.items import Item, Skipped
+from vlm_demo.explain import methods
+from vlm_demo.explain.heatmap import Settings, combine, inside, interpolate, log_shares
+
+if TYPE_CHECKING:
+    from vlm_demo import Pipeline
+    from vlm_demo.contracts.answer import Answer
+
+BEST_HEADS = (1, 2, 3, 5)  # how many of the heads that point best are joined
+BESIDE = "relevancy"  # the method with a pass of its own that is scored beside the free ones
+
+Seen = Sequence[tuple[Item, "Answer"]]
+
+
+def choose(
+    pipe: Pipeline,
+    folder: Path,
+    items: Sequence[Item],
+    names: Sequence[str] | None = None,
+    progress: bool = True,
+    hiding: bool = True,
+) -> tuple[Settings, Comparison]:
+    """Try every free method, all layers and each layer, the heads that point best, and all heads by fitted weights.
+
+    Args:
+        items: pointing items; kinds of them count alike.
+        names: the methods to be scored beside it; None = every free one, and relevancy.
+        hiding: score insertion and deletion too.
+    Returns:
+        The settings, found on the first half and with the scores of the second, and that half's comparison. Of the
+        second half one thing is used beforehand: whether the simple or the fitted map becomes the default.
+    Raises:
+        VlmDemoError: there are too few items to choose on one half and score on the other, or no heatmaps.
+    """
+    if len(items) < 4:
+        raise VlmDemoError(f"{len(items)} pointing items are too few to choose by: give a folder with more of them.")
+    first, second = halves(items)
+    skipped: list[Skipped] = []
+    seen = [(item, answer) for item, answer, _ in explained(pipe, folder, first, skipped, progress)]
+    if not seen:
+        raise VlmDemoError(f"No pointing item could be read ({skipped[0].reason}); mend the folder.")
+    rest = [(item, answer) for item, answer, _ in explained(pipe, folder, second, [], progress)]
+    settings = _best(seen, rest)
+    wanted = list(names) if names else [own.name for own in methods.TABLE if own.free or own.name == BESIDE]
+    found = compare(pipe, folder, second, skipped, names=wanted, settings=settings, progress=progress, hiding=hiding)
+    scores = {
+        name: round(float(np.mean(own.hits)), 4) for name, own in found.figures.items() if name in methods.BY_NAME
+    }
+    scored = len(next(iter(found.figures.values())).hits) if found.figures else 0
+    return replace(settings, scores=scores, scored=scored), found
+
+
+def halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
+    """Every second item of each kind, and the others, in the order in which they stand."""
+    before: Counter[str] = Counter()
+    parts: tuple[list[Item], list[Item]] = ([], [])
+    for item in items:
+        parts[before[item.kind] % 2].append(item)
+        before[item.kind] += 1
+    return parts
+
+
+def _best(seen: Seen, rest: Seen) -> Settings:
+    """The simple map or the fitted one, both found on what was ``seen``, whichever points right more often on items
+    that it was not found on: the rest, and each half of the seen by what the other half gives."""
+    simple, fitted = _simple(seen), _fitted(seen)
+    hits = [
+        len(seen) * _crossed(seen, pick) + (len(rest) * _measured(rest, own)[0] if rest else 0)
+        for pick, own in ((_simple, simple), (_fitted, fitted))
+    ]
+    best = fitted if hits[1] > hits[0] else simple  # what is as good and simpler stays
+    return replace(best, heads=simple.heads, weights=fitted.weights)
+
+
+def _simple(seen: Seen) -> Settings:
+    """The settings whose map points right most often, of those that name heads and layers; among equals the one whose
+    map lies best on the boxes. Its ``heads`` are the best ones in any case."""
+    trace = seen[0][1].trace
+    assert trace is not None
+    layers, heads = trace.image.shape[1:3]
+    singles = [(layer, head) for layer in range(layers) for head in range(heads)]
+    by_head = sorted(singles, key=lambda own: _measured(seen, Settings("heads", heads=(own,))), reverse=True)
+    candidates = [Settings("raw"), Settings("mean"), Settings("localised"), Settings("last")]
+    candidates += [Settings("queries")] if trace.looks is not None else []
+    candidates += [Settings(way, (layer,)) for way in ("mean", "localised") for layer in range(layers)]
+    joined = [Settings("heads", heads=tuple(by_head[:count])) for count in BEST_HEADS if count <= len(singles)]
+    best_heads = max(joined, key=lambda own: _measured(seen, own))
+    best = max([*candidates, best_heads], key=lambda own: _measured(seen, own))
+    return replace(best, heads=best_heads.heads)
+
+
+def _fitted(seen: Seen) -> Settings:
+    """All heads by what each is worth."""
+    logs = np.stack([log_shares(_rows(item, answer, Settings("weighted"))) for item, answer in seen])
+    covers = np.stack([head_weights.cover(answer.view, item.boxes) for item, answer in seen])
+    shown = np.stack([inside(answer.view) for _, answer in seen])
+    return Settings("weighted", weights=head_weights.fit(logs, covers, shown, [item.kind for item, _ in seen]))
+
+
+def _crossed(seen: Seen, pick: Callable[[Seen], Settings]) -> float:
+    """The share of hits on items that the settings were not picked by: on each half by those of the other."""
+    parts = [[(item, answer) for item, answer in seen if item in half] for half in halves([item for item, _ in seen])]
+    if not all(parts):
+        return 0.0
+    found = []
+    for own, other in (parts, parts[::-1]):
+        settings = pick(other)
+        found += [(item, answer, settings) for item, answer in own]
+    return _mean([item for item, *_ in found], [_pointed(*one) for one in found])[0]
+
+
+def _measured(seen: Seen, settings: Settings) -> tuple[float, float]:
+    """Share of hits, and mean overlap with the boxes; each the mean over the kinds of items."""
+    return _mean([item for item, _ in seen], [_pointed(item, answer, settings) for item, answer in seen])
+
+
+def _pointed(item: Item, answer: Answer, settings: Settings) -> tuple[bool, float]:
+    heat = interpolate(_cells(item, answer, settings), answer.view)
+    return pointing.hit(heat, item.boxes), pointing.iou(heat, pointing.area(item.boxes, answer.view.size))
+
+
+def _mean(items: Sequence[Item], pairs: Sequence[tuple[bool, float]]) -> tuple[float, float]:
+    kinds = sorted({item.kind for item in items})
+    means = [np.mean([pair for item, pair in zip(items, pairs, strict=True) if item.kind == kind], 0) for kind in kinds]
+    hits, overlap = np.mean(means, 0)
+    return float(hits), float(overlap)
+
+
+def _cells(item: Item, answer: Answer, settings: Settings) -> np.ndarray:
+    if settings.method in ("raw", "queries"):
+        chosen, request = methods.request(answer, item.phrase or "", method=settings.method)
+        return chosen.cells(request)
+    return combine(_rows(item, answer, settings), answer.view.grid, settings)
+
+
+def _rows(item: Item, answer: Answer, settings: Settings) -> np.ndarray:
+    assert answer.trace is not None
+    steps = answer.steps(item.phrase or "")
+    return answer.trace.ending(0, steps) if settings.method == "weighted" else answer.trace.rows(0, steps)

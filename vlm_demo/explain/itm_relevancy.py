@@ -1,0 +1,70 @@
+"""Judging: how well a text fits a picture, and which patches speak for it, in a model that compares the two.
+
+Reads the vision encoder once more with whole attention matrices and gradients. Writes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from vlm_demo.contracts import Patches, View
+from vlm_demo.errors import BadQuestion
+from vlm_demo.explain.methods.flow import flow
+from vlm_demo.explain.methods.relevancy import mattering
+from vlm_demo.runtime import attention_tap
+
+if TYPE_CHECKING:
+    from vlm_demo.models.adapters import Family
+    from vlm_demo.runtime.cancellation import Guard
+    from vlm_demo.runtime.scorer import Scorer
+
+
+class Judge:
+    """Encoder and scorer of a pipeline."""
+
+    def __init__(self, family: Family, guard: Guard, scorer: Scorer) -> None:
+        self.family, self.guard, self.scorer = family, guard, scorer
+
+    def match(self, view: View, text: str) -> float | None:
+        """How well a text fits a picture, 0..1: the probability of the head that reads both together, or else their
+        cosine, never below 0; None for a text that is empty or too long."""
+        try:
+            coded = self.scorer.read([text])
+        except BadQuestion:
+            return None
+        patches = Patches(self._features(view))
+        found = self.scorer.matches(patches, coded)
+        return float((self.scorer.similarities(patches, coded) if found is None else found)[0].clamp(0, 1))
+
+    def _features(self, view: View) -> torch.Tensor:
+        with self.guard.computing():
+            return self.family.encode(view.pixel_values)
+
+    def relevancy(self, view: View, text: str) -> np.ndarray:
+        """How much each patch speaks for the text: float32 [patches] of the view, never below 0.
+
+        R ← R + E_h((∇A ⊙ A)⁺) R through the encoder's layers, the gradient that of the cosine (Chefer et al. 2021,
+        https://arxiv.org/abs/2103.15679). The row that is followed begins where the cosine is read from: at the CLS
+        token of CLIP; where heads gather all patches, at each as far as |gradient · feature| says it counts.
+
+        Raises:
+            BadQuestion: the text is empty or too long.
+        """
+        coded = self.scorer.read([text])
+        matcher, layers = self.scorer.matcher, self.family.encoder_layers
+        with self.guard.computing():
+            wanted = matcher.texts(coded.ids, coded.mask)
+            with torch.enable_grad(), attention_tap.installed(layers), attention_tap.whole() as matrices:
+                features = self.family.encode(view.pixel_values.detach().clone().requires_grad_())
+                weights = [own for _, own in matrices.layers]
+                cosine = (matcher.picture(features) @ wanted.T).max()
+            slopes = torch.autograd.grad(cosine, [features, *weights])
+            count = (slopes[0] * features.detach()).float().sum(-1).abs()[0]
+            along = [
+                (mattering(own.detach()[0], slope[0]), False) for own, slope in zip(weights, slopes[1:], strict=True)
+            ]
+            start = count / count.sum().clamp(min=1e-12)
+            return flow(along, start, range(self.family.leading_tokens, len(start)), 1.0, 1.0)

@@ -1,0 +1,244 @@
+"""Rereading: a loaded model reads an answer that it gave once more, for what the recorded rows can't tell.
+
+Whole attention matrices, gradients, hidden states, and the answer's likelihood with parts of a picture hidden. Nothing
+is generated: the tokens are given, so they can't change. Draws nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vlm_demo.contracts import ImageTokens, OcrResult, Prompt, View
+from vlm_demo.explain.masking import Hider
+from vlm_demo.runtime import attention_tap
+from vlm_demo.runtime.feature_cache import joined
+
+if TYPE_CHECKING:
+    from vlm_demo.contracts.answer import Answer, Asked
+    from vlm_demo.explain.itm_relevancy import Judge
+    from vlm_demo.models.adapters import Writer
+    from vlm_demo.runtime.cancellation import Guard
+    from vlm_demo.runtime.feature_cache import Pictures
+    from vlm_demo.stages.llm import Llm
+    from vlm_demo.stages.view import ViewMaker
+
+TOKENS_AT_ONCE = 8192  # of all sequences that are read together: what a laptop's memory holds of a small model
+PLACES_AT_ONCE = 512  # whose logits over the whole vocabulary are in memory at once
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer's attention: ``weights`` float32 [heads, queries, keys], and whether the keys are image tokens and
+    nothing else (cross-attention) or the queries' own tokens."""
+
+    weights: Tensor
+    of_pictures: bool
+
+
+@dataclass(frozen=True)
+class Reread:
+    """What the model said of an answer's tokens under some changes, each token with those before it given.
+
+    Attributes:
+        logs: float32 [changes, tokens], natural logarithms of their probabilities.
+        likeliest: bool [changes, tokens], whether no other token is likelier.
+    """
+
+    logs: np.ndarray
+    likeliest: np.ndarray
+
+
+class Rereading:
+    """The stations of a pipeline, for reading its own answers. ``judge`` compares pictures with texts, or is None;
+    ``prompted`` makes the prompt for a question, pictures and text that was read, or is None."""
+
+    def __init__(
+        self,
+        family: Writer,
+        guard: Guard,
+        view: ViewMaker,
+        pictures: Pictures,
+        llm: Llm,
+        judge: Judge | None = None,
+        prompted: Callable[[Asked, Sequence[View], Sequence[OcrResult]], Prompt] | None = None,
+    ) -> None:
+        self.family, self.guard, self.view = family, guard, view
+        self.pictures, self.llm, self.judge, self.prompted = pictures, llm, judge, prompted
+
+    @property
+    def reads_image_tokens(self) -> bool:
+        """Whether the image tokens stand among the words, and have hidden states there."""
+        return self.family.among_words
+
+    def at(self, answer: Answer, step: int) -> Tensor:
+        """float32 [prompt and answer], a 1 at the place from which token ``step`` was written."""
+        row = torch.zeros(_length(answer), device=self.guard.device)
+        row[len(answer.prompt.ids) - 1 + step] = 1
+        return row
+
+    def attentions(self, answer: Answer) -> list[Layer]:
+        """Every attention layer of the language model over prompt and answer, in the order in which they ran."""
+        tokens = self._image_tokens(answer)
+        with self.guard.computing(), attention_tap.whole() as matrices:
+            self._read(self._embedded(answer, tokens), answer, tokens)
+        return [Layer(weights[0], self._crosses(module)) for module, weights in matrices.layers]
+
+    def gradients(
+        self, answer: Answer, steps: Sequence[int], join: Callable[[Tensor, Tensor], Tensor]
+    ) -> list[list[tuple[Tensor, bool]]]:
+        """For each step all layers' attention joined with the gradient of the step's own logit.
+
+        Args:
+            steps: indices of the answer's tokens.
+            join: weights and gradient, each [heads, queries, keys] → [queries, keys]; called layer by layer, so that
+                one step's gradients are never kept.
+        Returns:
+            For each step, each layer in the order in which they ran, and whether its keys are image tokens alone.
+        """
+        tokens = self._image_tokens(answer)
+        found = []
+        with self.guard.computing():
+            embeddings = self._embedded(answer, tokens).detach()
+            with torch.enable_grad(), attention_tap.whole() as matrices:
+                hidden = self._read(embeddings.requires_grad_(), answer, tokens)
+                weights = [own for _, own in matrices.layers]
+                for step in steps:
+                    place = len(answer.prompt.ids) - 1 + step
+                    logit = self.family.head(hidden[:, place])[0, answer.tokens[step].id].float()
+                    gradients = torch.autograd.grad(logit, weights, retain_graph=True, allow_unused=True)
+                    found.append(
+                        [
+                            (join(own.detach()[0], torch.zeros_like(own[0]) if slope is None else slope[0]), crossing)
+                            for own, slope, crossing in zip(
+                                weights, gradients, (self._crosses(m) for m, _ in matrices.layers), strict=True
+                            )
+                        ]
+                    )
+        return found
+
+    def hidden(self, answer: Answer) -> Tensor:
+        """The language model's last hidden states [prompt and answer, d_llm]."""
+        tokens = self._image_tokens(answer)
+        with self.guard.computing():
+            return self._read(self._embedded(answer, tokens), answer, tokens)[0]
+
+    def logits(self, hidden: Tensor, ids: Sequence[int]) -> np.ndarray:
+        """What each hidden state [places, d_llm] says of some tokens: float32 [places, ids]."""
+        with self.guard.computing():
+            parts = [self.family.head(part)[:, list(ids)].float() for part in hidden.split(PLACES_AT_ONCE)]
+        return torch.cat(parts).cpu().numpy()
+
+    def likelihoods(self, answer: Answer, image: int, masks: np.ndarray) -> np.ndarray:
+        """As `hiding`, and only the logarithms: float32 [n, tokens of the answer]."""
+        return self.hiding(answer, image, masks).logs
+
+    def hiding(self, answer: Answer, image: int, masks: np.ndarray) -> Reread:
+        """How likely the answer is with parts of one picture hidden.
+
+        Args:
+            image: which of ``answer.views``.
+            masks: bool [n, patches], True = hidden behind a blur.
+        """
+        assert self.pictures.bridge is not None
+        encoder, bridge = self.pictures.encoder, self.pictures.bridge  # what is hidden is not to be remembered
+        hide = Hider(self.view, answer.views[image])
+        others = list(split(self._image_tokens(answer))) if len(answer.views) > 1 else []
+        size = max(1, TOKENS_AT_ONCE // _length(answer))
+        said: list[tuple[Tensor, Tensor]] = []
+        for begin in range(0, len(masks), size):
+            views: list[View] = hide(masks[begin : begin + size])
+            hidden = split(bridge(encoder(views), prompt=answer.prompt))
+            sets = [joined([*others[:image], own, *others[image + 1 :]]) for own in hidden]
+            said += self._said(answer, sets)
+        return _stacked(said)
+
+    def retelling(self, answer: Answer, ocrs: Sequence[OcrResult], blank: bool = False) -> Reread:
+        """How likely the answer is if other text had been read, of one change.
+
+        Args:
+            ocrs: for each of ``answer.ocrs`` the reading that is put into the prompt in its place; or none at all.
+            blank: show each picture in its mean colour.
+        """
+        assert self.pictures.bridge is not None
+        encoder, bridge = self.pictures.encoder, self.pictures.bridge
+        prompt, views = answer.prompt, answer.views
+        if tuple(ocrs) != answer.ocrs:
+            assert self.prompted is not None and answer.asked is not None
+            prompt = self.prompted(answer.asked, views, ocrs)
+        if blank:
+            views = tuple(replace(view, pixel_values=self.view(_plain(view)).pixel_values) for view in views)
+            patches = [encoder([view]) for view in views]
+        else:
+            patches, _ = self.pictures.patches(views)
+        tokens = joined([bridge(own, prompt=prompt) for own in patches])
+        return _stacked(self._said(replace(answer, prompt=prompt), [tokens]))
+
+    def _said(self, answer: Answer, sets: Sequence[ImageTokens]) -> list[tuple[Tensor, Tensor]]:
+        """`Reread`'s two rows for each set of image tokens; all in one pass where the family allows it."""
+        ids = [token.id for token in answer.tokens]
+        with self.guard.computing():
+            embedded = [self._embedded(answer, tokens) for tokens in sets]
+            beside = [self.family.beside(tokens, answer.prompt, range(_length(answer))) for tokens in sets]
+            alike = all(
+                isinstance(value, Tensor) and len(value) == 1 for given in beside for value in given.values()
+            ) and all(tokens.deep is None for tokens in sets)
+            if alike:
+                together = {name: torch.cat([given[name] for given in beside]) for name in beside[0]}
+                hidden = self._run(torch.cat(embedded), together)
+            else:
+                hidden = torch.cat([self._run(own, given) for own, given in zip(embedded, beside, strict=True)])
+            chances = self.family.head(hidden[:, -len(ids) :]).float().log_softmax(-1)
+            wanted = torch.tensor(ids, device=chances.device).expand(len(sets), -1)
+            logs = chances.gather(-1, wanted[..., None])[..., 0]
+            return list(zip(logs, logs >= chances.amax(-1), strict=True))
+
+    def _image_tokens(self, answer: Answer) -> ImageTokens:
+        patches, _ = self.pictures.patches(answer.views)
+        return self.pictures.tokens(patches, answer.prompt)[0]
+
+    def _embedded(self, answer: Answer, tokens: ImageTokens) -> Tensor:
+        """Prompt and answer [1, tokens, d_llm], but for the last token, which is written and never read."""
+        parts = [self.llm.embed(answer.prompt, tokens)]
+        if len(answer.tokens) > 1:
+            parts.append(self.llm.embed_ids([token.id for token in answer.tokens[:-1]]))
+        return torch.cat(parts, 1)
+
+    def _read(self, embeddings: Tensor, answer: Answer, tokens: ImageTokens) -> Tensor:
+        return self._run(embeddings, self.family.beside(tokens, answer.prompt, range(embeddings.shape[1])))
+
+    def _run(self, embeddings: Tensor, beside: dict[str, Tensor]) -> Tensor:
+        return self.family.language_model(inputs_embeds=embeddings, use_cache=False, **beside).last_hidden_state
+
+    def _crosses(self, module: torch.nn.Module) -> bool:
+        return not self.family.among_words and self.family.looking is not None and module in self.family.looking
+
+
+def split(tokens: ImageTokens) -> Iterator[ImageTokens]:
+    """The image tokens of each picture alone; what they have looked at is left out."""
+    start = 0
+    for i, count in enumerate(tokens.counts):
+        stop = start + count
+        deep = None if tokens.deep is None else tokens.deep[:, start:stop]
+        yield ImageTokens(tokens.embeddings[start:stop], (count,), None, deep, tokens.grids[i : i + 1])
+        start = stop
+
+
+def _plain(view: View) -> Image.Image:
+    """A picture of one colour, the mean of the view's."""
+    return view.image.resize((1, 1), Image.Resampling.BOX).resize(view.size)
+
+
+def _stacked(said: Sequence[tuple[Tensor, Tensor]]) -> Reread:
+    logs, likeliest = (torch.stack(own).cpu().numpy() for own in zip(*said, strict=True))
+    return Reread(logs, likeliest)
+
+
+def _length(answer: Answer) -> int:
+    return len(answer.prompt.ids) + max(len(answer.tokens) - 1, 0)

@@ -1,0 +1,43 @@
+"""Usual: what most families answer to what ``families.Writer`` and ``families.Family`` ask of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from PIL import Image
+
+from vlm_demo.contracts import ImageTokens, Prompt
+from vlm_demo.models.patch_geometry import Cut, whole
+
+
+class OneTile:
+    """Families whose encoder gets a picture in one piece, and cuts it into square patches; needs ``config``."""
+
+    config: Any
+
+    def cut(self, processor: Any, image: Image.Image) -> Cut:
+        return whole(processor, image, self.grid)
+
+    def grid(self, height: int, width: int) -> tuple[int, int]:
+        patch = self.config.vision_config.patch_size
+        return height // patch, width // patch
+
+
+class Writes:
+    """Families that write; each says what is different with it."""
+
+    writes = True
+    as_a_whole = False
+    joint_tiles = False
+    bridge_reads = False
+    sees_ahead = False
+    picture_layers: frozenset[int] = frozenset()
+    matcher: Any = None
+    placeholder: str | None = None
+    among_words = True
+    looking: frozenset[torch.nn.Module] | None = None
+    bridge_attentions: frozenset[torch.nn.Module] = frozenset()
+
+    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
+        return {}

@@ -1,0 +1,101 @@
+"""Pictures: views → features → image tokens, each picture computed once for as long as it is remembered.
+
+Each is encoded and bridged alone, so what comes of it is the same whatever stands beside it. It is known by its pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from vlm_demo.contracts import ImageTokens, Patches, Prompt, View
+from vlm_demo.runtime.lru_store import Store, size_of
+
+if TYPE_CHECKING:
+    from vlm_demo.runtime.cancellation import Cancelled
+    from vlm_demo.stages.bridge import Bridge
+    from vlm_demo.stages.encoder import Encoder
+
+
+class Pictures:
+    """Encoder and bridge with a memory; ``bridge`` is None in a model that writes nothing."""
+
+    def __init__(self, encoder: Encoder, bridge: Bridge | None, store: Store) -> None:
+        self.encoder, self.bridge, self.store = encoder, bridge, store
+
+    def patches(self, views: Sequence[View], cancelled: Cancelled | None = None) -> tuple[list[Patches], int]:
+        """The encoder's notes of each picture, and how many of the pictures were remembered.
+
+        Raises:
+            Stopped: ``cancelled()`` turned True.
+        """
+        found, known = [], 0
+        for view in views:
+            key = ("features", _name(view))
+            features = self.store.get(key)
+            known += features is not None
+            if features is None:
+                features = self.encoder([view], cancelled).features
+                self.store.put(key, features, size_of([features]))
+            found.append(Patches(features, (view,)))
+        return found, known
+
+    def tokens(
+        self, patches: Sequence[Patches], prompt: Prompt, cancelled: Cancelled | None = None
+    ) -> tuple[ImageTokens, int]:
+        """The image tokens of all pictures, named by what they were made of, and how many were remembered.
+
+        Raises:
+            Stopped: ``cancelled()`` turned True.
+        """
+        assert self.bridge is not None
+        # Some bridges make of the same picture something else for every question.
+        asked = _digest(repr(_said(prompt)).encode()) if self.bridge.family.bridge_reads else ""
+        found, names, known = [], [], 0
+        for own in patches:
+            names.append(_name(own.views[0]) + asked)
+            key = ("tokens", names[-1])
+            made = self.store.get(key)
+            known += made is not None
+            if made is None:
+                made = self.bridge(own, cancelled, prompt)
+                self.store.put(key, made, size_of([made.embeddings, made.deep, made.looks]))
+            found.append(made)
+        named = [replace(made, names=(name,)) for made, name in zip(found, names, strict=True)]
+        return joined(named), known
+
+
+def joined(parts: Sequence[ImageTokens]) -> ImageTokens:
+    """The image tokens of some pictures one after the other; they have a name together only if each has one."""
+    deep = [part.deep for part in parts if part.deep is not None]
+    looks = [part.looks for part in parts if part.looks is not None]
+    return ImageTokens(
+        embeddings=torch.cat([part.embeddings for part in parts]),
+        counts=tuple(count for part in parts for count in part.counts),
+        looks=torch.cat(looks) if looks else None,
+        deep=torch.cat(deep, 1) if deep else None,
+        grids=tuple(grid for part in parts for grid in part.grids),
+        names=tuple(name for part in parts for name in part.names) if all(part.names for part in parts) else (),
+    )
+
+
+def _name(view: View) -> str:
+    """What the encoder and the bridge are given of a picture, in 64 characters."""
+    laid = repr((tuple(view.pixel_values.shape), view.size, view.tiling, view.grid)).encode()
+    pixels = view.pixel_values.contiguous().view(torch.uint8).numpy()
+    return _digest(laid, pixels)
+
+
+def _digest(*parts: object) -> str:
+    made = hashlib.sha256()
+    for part in parts:
+        made.update(part)  # type: ignore[arg-type]
+    return made.hexdigest()
+
+
+def _said(prompt: Prompt) -> list[str]:
+    return [segment.text for segment in prompt.segments if segment.kind != "image"]

@@ -1,0 +1,82 @@
+"""Questions: from a picture's truth to questions in words, with their answers, answerable or not."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from vlm_demo.training.worlds.areas import AREAS
+from vlm_demo.training.worlds.asking import Made, Question
+from vlm_demo.training.worlds.phrasings import choose
+from vlm_demo.training.worlds.world import Picture
+
+TOLD = ("describe", "what")  # answered in more than a word
+LEADS = ("Please answer: ", "Question: ", "Look at the {image}. ", "Please: ", "Hi. ")
+ENDS = (" Answer in one word.", " Answer with one word.", " Answer briefly.", " Be brief.")
+
+
+def ask(
+    picture: Picture,
+    n: int,
+    rng: np.random.Generator,
+    read: list[str] | None = None,
+    held_out: bool = False,
+) -> list[Question]:
+    """Up to ``n`` different questions about the picture.
+
+    Args:
+        read: the OCR lines that the prompt will hold, or None if OCR is off. A field's answer is copied from them.
+        held_out: use the phrasings that training never sees.
+    """
+    makers = AREAS[picture.kind].makers(picture, rng, read)
+    weights = np.array([weight for weight, _ in makers])
+    questions: list[Question] = []
+    seen: set[str] = set()
+    for _ in range(n * 3):
+        if len(questions) == n:
+            break
+        made = makers[int(rng.choice(len(makers), p=weights / weights.sum()))][1]()
+        if made is None:
+            continue
+        question = worded(made, rng, held_out)
+        if question.text.lower() not in seen:
+            seen.add(question.text.lower())
+            questions.append(question)
+    return questions
+
+
+def worded(made: Made, rng: np.random.Generator, held_out: bool) -> Question:
+    """The question, and what follows it, in one phrasing."""
+    follow = worded(made.follow, rng, held_out) if made.follow else None
+    text = fill(made.kind, made.fields, rng, held_out)
+    return Question(made.kind, text, made.answer, made.guess, made.looks, made.among, made.copied, follow)
+
+
+def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: bool) -> str:
+    """One phrasing of the kind with its fields, in the spellings and carelessness of typed questions."""
+    template = choose(kind, rng, held_out)
+    words = {
+        "color": str(rng.choice(["color", "colour"])),
+        "image": str(rng.choice(["image", "picture", "scene", "drawing"], p=[0.4, 0.4, 0.12, 0.08])),
+        "objects": str(rng.choice(["shapes", "objects", "things"])),
+        **fields,
+    }
+    text = template.format(**words)
+    text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
+    text = text[0].upper() + text[1:]
+    style = rng.random()
+    if style < 0.07 and not _spelled(fields):
+        text = text.lower()
+    elif style < 0.12:
+        text = text.rstrip("?.")
+    elif style < 0.16:
+        text = str(rng.choice(LEADS)).format(**words) + text
+    elif style < 0.19 and kind not in TOLD:
+        text += str(rng.choice(ENDS))
+    return text
+
+
+def _spelled(fields: dict[str, str]) -> bool:
+    """Whether a field holds a name, such as a chart's label, whose capitals matter."""
+    return any(value != value.lower() for value in fields.values())

@@ -1,0 +1,73 @@
+"""Exchange: one question and what became of it. Knows neither HTML nor the model."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from vlm_demo.contracts import StageEvent
+from vlm_demo.ui.pictures import small
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vlm_demo.contracts.answer import Answer, Shares
+    from vlm_demo.explain.grounding import Grounding
+
+
+@dataclass(eq=False)
+class Exchange:
+    """One question and what became of it.
+
+    Attributes:
+        pictures: the files attached to this very question, as bytes; empty when it is about an earlier picture.
+        names: their file names, for putting them back into the composer.
+        previews: data URIs of the pictures, upright and small.
+        state: ``waiting``, ``running``, ``done``, ``stopped`` or ``failed``.
+        said: the answer so far.
+        answer: the answer with its views shrunk to what the page shows.
+        sizes: (width, height) of the uploads that ``answer.views`` were shrunk from.
+        shares: for each word of the answer, what its attention rested on, or None where that is not known.
+        methods: the heatmap methods' names, and why this answer can't have a map of it; None where it can.
+        grounding: whether the answer rests on the picture; None until it is ``judged``, or where that can't be told.
+        problem: the sentence that stands where the answer would be, when ``failed``.
+        outside: a sentence about a picture outside the model's world and the command that helps, or empty.
+        stop: set to end the computing.
+    """
+
+    question: str
+    ocr: bool
+    evidence_only: bool
+    pictures: tuple[bytes, ...] = ()
+    names: tuple[str, ...] = ()
+    previews: tuple[str, ...] = ()
+    state: str = "waiting"
+    said: str = ""
+    stages: list[StageEvent] = field(default_factory=list)
+    answer: Answer | None = None
+    sizes: tuple[tuple[int, int], ...] = ()
+    shares: tuple[Shares | None, ...] = ()
+    methods: dict[str, str | None] = field(default_factory=dict)
+    grounding: Grounding | None = None
+    judged: bool = False
+    problem: str = ""
+    outside: tuple[str, str] | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def running(self) -> bool:
+        return self.state in ("waiting", "running")
+
+    @cached_property
+    def looked(self) -> np.ndarray:
+        """float32 [tokens, image tokens], the attention of each token's step, the mean of all layers and heads."""
+        return self.answer.trace.image.mean((1, 2), dtype="float32")
+
+    def keep(self, answer: Answer) -> None:
+        """The answer is there. A huge upload must not stay in memory at its full size, nor its maps be drawn so."""
+        self.sizes = tuple(view.size for view in answer.views)
+        self.shares = tuple(answer.shares(word) for word in answer.words)
+        self.answer, self.said = replace(answer, views=tuple(small(view) for view in answer.views)), answer.text
+        self.state = "stopped" if answer.stopped else "done"

@@ -1,0 +1,114 @@
+"""Header: the service's status → the product's name, the model and precision chips, and the notice line, as HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+
+from vlm_demo.engines.registry import Measured, Status
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import size
+
+BRAND = '<h1>vlm_demo</h1><p class="muted">ask a picture, see inside the answer</p>'
+FEW = 0.1  # of a model's bytes; to save less is little
+EVEN = 1.1  # times of less than this ratio are taken as equal
+PRECISIONS = {"none": "full precision", "8bit": "8-bit", "4bit": "4-bit"}
+ONLY_OPERATOR = "Only the operator can switch, from the machine that runs the model."
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One line of a menu; ``closed`` says why it can't be chosen, or nothing."""
+
+    label: str
+    closed: str = ""
+
+
+def chips(
+    status: Status,
+    model: str,
+    quantize: str,
+    models: dict[str, Choice],
+    precisions: dict[str, Choice],
+    operator: bool,
+) -> str:
+    """Two menus that say what is loaded and what it costs in memory.
+
+    Args:
+        models, precisions: value → choice of everything that there is.
+        operator: whether this page may switch; for others the menus are shown but disabled.
+    """
+    count = f" · {_short(status.parameters)}" if status.parameters else ""
+    where = "on this machine" if status.device.startswith("cpu") else f"on {status.device}"
+    labels = {**models, model: Choice(f"{status.name}{count} · {where}")}
+    closed = not operator or bool(status.busy)
+    hint = "" if operator else ONLY_OPERATOR
+    return _menu("Model", "model", model, labels, closed, hint) + _menu(
+        "Precision", "quantize", quantize, precisions, closed, hint
+    )
+
+
+def precisions(
+    quantize: str, status: Status, measured: Mapping[str, Measured], closed: Mapping[str, str]
+) -> dict[str, Choice]:
+    """The precisions, each with what was measured of it here.
+
+    Args:
+        quantize: what is loaded.
+        measured: precision → what it costs, as far as that is known.
+        closed: precision → why it can't be had.
+    """
+    found = {}
+    for name, label in PRECISIONS.items():
+        if name == quantize and status.precision:
+            label = f"{status.precision if name == 'none' else label} · {size(status.parameter_bytes)}"
+        elif name in measured:
+            label = f"{label} · {size(measured[name].parameter_bytes)}"
+        remark = compared(measured["none"], measured[name]) if {"none", name} <= measured.keys() else ""
+        found[name] = Choice(
+            f"{label} · {remark}" if remark else label, "" if name == quantize else closed.get(name, "")
+        )
+    return found
+
+
+def compared(plain: Measured, packed: Measured) -> str:
+    """What packing brought on this machine: its pace, where it was measured, and whether it is hardly smaller."""
+    said = []
+    saved = plain.parameter_bytes - packed.parameter_bytes
+    if 0 < saved < FEW * plain.parameter_bytes:
+        said.append(f"saves only {size(saved)}")
+    if plain.seconds and packed.seconds and packed is not plain:
+        ratio = packed.seconds / plain.seconds
+        even = max(ratio, 1 / ratio) < EVEN
+        pace = f"{ratio:.1f}× slower here" if ratio > 1 else f"{1 / ratio:.1f}× faster here"
+        said.insert(0, "no faster here" if even else pace)
+    return ", ".join(said)
+
+
+def notice(status: Status, sentence: str = "") -> str:
+    """One line under the header: a loading and its progress, or a sentence; empty when all is quiet."""
+    if status.busy:
+        value = "" if status.fraction is None else f' value="{status.fraction:.3f}"'
+        return f'<p role="status">{escape(status.busy)}</p><progress max="1"{value} aria-label="Loading"></progress>'
+    problem = sentence or status.problem
+    return f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
+
+
+def _menu(label: str, name: str, value: str, options: dict[str, Choice], disabled: bool, hint: str) -> str:
+    items = "".join(
+        f'<option value="{escape(key)}"{" selected" * (key == value)}'
+        f"{' disabled' * bool(choice.closed and not disabled)}>"
+        f"{escape(f'{choice.label} · {choice.closed}' if choice.closed else choice.label)}</option>"
+        for key, choice in options.items()
+    )
+    return (
+        f'<label class="chip" title="{escape(hint or label)}"><select data-act="switch" name="{name}" '
+        f'aria-label="{label}" data-value="{escape(value)}"{" disabled" * disabled}>{items}</select></label>'
+    )
+
+
+def _short(count: int) -> str:
+    for scale, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= scale:
+            return f"{count / scale:.{int(unit == 'B')}f}{unit}"
+    return str(count)

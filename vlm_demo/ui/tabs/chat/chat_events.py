@@ -1,0 +1,243 @@
+"""Events: what happens when something is asked, stopped or switched. A request of a page → changes of its session.
+
+Holds nothing but the open sessions, and draws nothing: that is ``parts``. The inspector's own are in
+``looking`` and ``again``.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from vlm_demo.contracts import StageEvent, TokenEvent
+from vlm_demo.engines.registry import UNEXPECTED, Service, is_operator, log_unexpected
+from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
+from vlm_demo.ui import pictures
+from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.components import header, model_menu
+from vlm_demo.ui.components.page_components import Changes, Parts
+from vlm_demo.ui.session import Session, Sessions, put_back
+from vlm_demo.ui.tabs.chat import transcript
+from vlm_demo.ui.tabs.inspect.deferred_maps import Again
+from vlm_demo.ui.tabs.inspect.inspect_events import Looking, forgotten
+
+FRAME = 0.04  # seconds between two drawings of a growing answer
+
+
+class Events:
+    """The handlers of the page, for all its visitors."""
+
+    def __init__(self, service: Service, parts: Parts):
+        self.service, self.parts = service, parts
+        self.sessions = Sessions()
+        self.looking = Looking(self.sessions, parts)
+        self.again = Again(self.sessions, parts, service)
+
+    # -- asking ---------------------------------------------------------------------------------------------------
+
+    def ask(self, message: dict, ocr: bool, evidence_only: bool, request: gr.Request) -> Changes:
+        """Take a question from the composer: check it, show it, and leave it for ``answer``."""
+        session = self.sessions.of(request.session_hash)
+        text, files = message.get("text") or "", message.get("files") or []
+        self.sessions.claim(session, files)
+        opened, problem = _opened(files)
+        if problem:
+            return self.parts.refused(problem, value={"text": text, "files": [path for path, *_ in opened]})
+        if not opened and session.with_pictures(len(session.exchanges) - 1) < 0:
+            return self.parts.refused(
+                BadQuestion("There is no picture yet: drop, paste or upload one, or press an example.")
+            )
+        if not text.strip():
+            return self.parts.refused(
+                BadQuestion("The question is empty: type what you want to know about the picture.")
+            )
+        contents, previews = [content for _, content, _ in opened], [preview for _, _, preview in opened]
+        names = [Path(path).name for path, _, _ in opened]
+        session.add(Exchange(text.strip(), ocr, evidence_only, tuple(contents), tuple(names), tuple(previews)))
+        self.sessions.release(session)
+        return self.parts.talk(session, value={"text": "", "files": []})
+
+    def ask_example(self, event: gr.EventData, request: gr.Request) -> Changes:
+        """One press: the example's picture and question are asked, with the example's toggles."""
+        session = self.sessions.of(request.session_hash)
+        example = self.parts.examples[int(event.index)]
+        own = (example.picture,), (example.name,), (example.preview,)
+        session.add(Exchange(example.question, example.ocr, example.evidence_only, *own))
+        toggles = {self.parts.ocr: example.ocr, self.parts.evidence_only: example.evidence_only}
+        return {**self.parts.talk(session), **toggles}
+
+    def ask_edited(self, event: gr.EventData, ocr: bool, evidence_only: bool, request: gr.Request) -> Changes:
+        """An earlier question in other words: it and all that followed is asked anew."""
+        session = self.sessions.of(request.session_hash)
+        index, text = int(event.turn), str(event.text).strip()
+        if index >= len(session.exchanges):
+            return self.parts.refused(forgotten())
+        if not text:
+            return self.parts.refused(BadQuestion("The edited question is empty: type what you want to know."))
+        return self._again(session, index, text, ocr, evidence_only)
+
+    def retry(self, ocr: bool, evidence_only: bool, request: gr.Request) -> Changes:
+        """The last question once more, with the toggles as they are now."""
+        session = self.sessions.of(request.session_hash)
+        if not session.last:
+            return self.parts.refused(BadQuestion("There is nothing to retry yet: ask a question first."))
+        return self._again(session, len(session.exchanges) - 1, session.last.question, ocr, evidence_only)
+
+    def _again(self, session: Session, index: int, question: str, ocr: bool, evidence_only: bool) -> Changes:
+        old = session.cut(index)[0]
+        session.add(Exchange(question, ocr, evidence_only, old.pictures, old.names, old.previews))
+        return self.parts.everything(session)
+
+    # -- answering ------------------------------------------------------------------------------------------------
+
+    def answer(self, request: gr.Request) -> Iterator[Changes]:
+        """Compute the answer that waits in this session, drawing each stage and word as it comes."""
+        session = self.sessions.of(request.session_hash)
+        exchange, live = session.waiting, self.parts.live
+        if exchange is None:
+            yield {live: gr.skip()}
+            return
+        drawn = 0.0
+        try:
+            with closing(self._compute(session, exchange)) as steps:
+                for _ in steps:
+                    if time.perf_counter() - drawn > FRAME:
+                        drawn = time.perf_counter()
+                        yield {live: transcript.live(session)}
+        except Stopped:
+            exchange.state = "stopped"
+        except VlmDemoError as error:
+            exchange.state, exchange.problem = "failed", str(error)
+        except Exception as error:
+            log_unexpected(error)
+            exchange.state, exchange.problem = "failed", UNEXPECTED
+        finally:
+            if exchange.running:  # the page was closed, or Gradio closed this generator
+                exchange.stop.set()
+                exchange.state = "stopped"
+        if exchange.answer and exchange in session.exchanges:
+            session.show(exchange, transcript.first_telling_word(exchange.answer))
+        yield {**self.parts.talk(session), **self.parts.inside(session)}
+
+    def _compute(self, session: Session, exchange: Exchange) -> Generator[None, None, None]:
+        """Run the pipeline for one exchange, yielding after each change of it."""
+        sources, history = session.context(exchange)
+        toggles = {"ocr": exchange.ocr, "evidence_only": exchange.evidence_only}
+        with self.service.pipeline(exchange.stop.is_set) as pipe:
+            exchange.state = "running"
+            yield
+            stream: Any = pipe.stream(
+                sources, exchange.question, **toggles, history=history, cancelled=exchange.stop.is_set
+            )
+            with closing(stream):
+                for event in stream:
+                    if isinstance(event, StageEvent):
+                        exchange.stages.append(event)
+                    elif isinstance(event, TokenEvent):
+                        exchange.said = event.text
+                    else:
+                        answer = event
+                    yield
+            self.service.note(answer)
+            exchange.outside = model_menu.outside(pipe, answer.views)  # of a follow-up's earlier pictures too
+            exchange.methods = pipe.heatmap_methods(answer)
+        exchange.keep(answer)
+
+    # -- stopping and going back ----------------------------------------------------------------------------------
+
+    def stop(self, request: gr.Request) -> Changes:
+        """Unqueued, so that it is heard while the answer is being computed."""
+        session = self.sessions.of(request.session_hash)
+        session.stop()
+        return self.parts.talk(session)
+
+    def undo(self, request: gr.Request) -> Changes:
+        """Take the last exchange back: its question and pictures lie in the composer again."""
+        session = self.sessions.of(request.session_hash)
+        if not session.last:
+            return self.parts.refused(BadQuestion("There is nothing to undo yet."))
+        (dropped,) = session.cut(len(session.exchanges) - 1)
+        files = put_back(dropped)
+        self.sessions.claim(session, files)
+        return self.parts.everything(session, value={"text": dropped.question, "files": files})
+
+    def clear(self, request: gr.Request) -> Changes:
+        """Forget the whole conversation, its pictures and maps."""
+        session = self.sessions.of(request.session_hash)
+        session.cut(0)
+        self.sessions.release(session)
+        self.service.forget()
+        return self.parts.everything(session, value={"text": "", "files": []})
+
+    # -- the service, and pages that come and go ------------------------------------------------------------------
+
+    def switch(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
+        """Load another model or precision for everyone, drawing how it goes. Checked here, not only in the page."""
+        session, operator = self.sessions.of(request.session_hash), _operator(request)
+        session.tell("" if operator else header.ONLY_OPERATOR)
+        if operator:
+            chosen = {"model": self.service.model, "quantize": self.service.quantize, str(event.name): str(event.value)}
+            problems: list[str] = []
+            arguments = (chosen["model"], chosen["quantize"], problems)
+            worker = threading.Thread(target=self._switch, args=arguments, daemon=True)
+            worker.start()
+            while worker.is_alive():
+                worker.join(0.25)
+                yield self.parts.service(session, self.service, operator)
+            session.tell(" ".join(problems))
+        yield self.parts.service(session, self.service, operator)
+
+    def _switch(self, model: str, quantize: str, problems: list[str]) -> None:
+        stays = f" {self.service.model} stays in service." if self.service.ready else ""
+        try:
+            self.service.switch(model, quantize)
+        except VlmDemoError as error:
+            problems.append(f"{error}{stays}")
+        except Exception as error:
+            log_unexpected(error)
+            problems.append(f"{model} ({quantize}) could not be loaded.{stays}")
+
+    def tick(self, message: dict | None, request: gr.Request) -> Changes:
+        """On uploads, and now and then: claim the composer's files for this page, show what became of the service."""
+        session = self.sessions.of(request.session_hash)
+        if message and message.get("files"):
+            self.sessions.claim(session, message["files"])
+        if session.seen == self.service.status and not session.drop_old_notice():
+            return {self.parts.chips: gr.skip()}
+        return self.parts.service(session, self.service, _operator(request))
+
+    def opened(self, request: gr.Request) -> Changes:
+        """A page is opened."""
+        session = self.sessions.of(request.session_hash)
+        return {**self.parts.everything(session), **self.parts.service(session, self.service, _operator(request))}
+
+    def closed(self, request: gr.Request) -> None:
+        """A page is closed: its files, its computing and what is remembered of its pictures go with it."""
+        self.sessions.close(request.session_hash)
+        self.service.forget()
+
+
+def _opened(paths: list[str]) -> tuple[list[tuple[str, bytes, str]], BadImage | None]:
+    """The uploads that are pictures, as (path, bytes, preview), and what is wrong with the first that is none."""
+    from vlm_demo.stages.view import open_image
+
+    opened, problem = [], None
+    for path in paths:
+        try:
+            content = Path(path).read_bytes()
+            opened.append((path, content, pictures.preview(open_image(content)[0])))
+        except OSError:
+            problem = problem or BadImage("This upload is no longer on the server: add the picture again.")
+        except BadImage as error:
+            problem = problem or error
+    return opened, problem
+
+
+def _operator(request: gr.Request) -> bool:
+    return is_operator(request.client.host if request.client else None, request.headers)

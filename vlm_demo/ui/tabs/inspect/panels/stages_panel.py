@@ -1,0 +1,71 @@
+"""Stages: every station's time on one time line, and memory, the model's and the process's apart."""
+
+from __future__ import annotations
+
+from html import escape
+
+from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import NOTHING, lasted, size
+
+STATIONS = {
+    "view": "View: what the model is shown",
+    "ocr": "OCR: text in the picture",
+    "prompt": "Prompt: template and tokens",
+    "encoder": "Encoder: pixels to features",
+    "bridge": "Bridge: features to image tokens",
+    "prefill": "LLM: reading the prompt",
+    "decode": "LLM: writing the words",
+}
+
+
+def draw(exchange: Exchange | None) -> str:
+    """Every station's time as a bar on one time line, and memory: the model's and the process's apart."""
+    if not exchange or not exchange.answer:
+        return NOTHING.format("Here stand the time that every stage took, and the memory in use.")
+    answer = exchange.answer
+    detail = {stage.name: stage.detail for stage in exchange.stages}
+    times = {name: getattr(answer.timings, name) for name in STATIONS if name != "ocr" or exchange.ocr}
+    total = sum(times.values()) or 1.0
+    rows, before = [], 0.0
+    for name, seconds in times.items():
+        place = f"margin-left:{100 * before / total:.1f}%;width:{max(0.6, 100 * seconds / total):.1f}%"
+        rows.append(
+            f'<tr><th scope="row">{STATIONS[name]}<small>{escape(detail.get(name, ""))}</small></th>'
+            f'<td class="track"><i class="bar" style="{place}"></i></td><td class="figure">{lasted(seconds)}</td></tr>'
+        )
+        before += seconds
+    whole = f"{answer.timings.total:.2f} s in all, first word after {answer.timings.first_token:.2f} s"
+    memory = _row("Model", "parameters and buffers, counted", size(answer.memory.parameter_bytes)) + _row(
+        "Process", "resident, with Python and libraries, measured", size(answer.memory.process_bytes)
+    )
+    return (
+        f'<table class="stages"><tbody>{"".join(rows)}</tbody></table>'
+        f'<p class="muted">{whole} · {escape(answer.model)}</p>'
+        f'<h3>Memory</h3><table class="memory"><tbody>{memory}</tbody></table>'
+    )
+
+
+def _row(title: str, explained: str, figure: str) -> str:
+    return f'<tr><th scope="row">{title}<small>{explained}</small></th><td class="figure">{figure}</td></tr>'
+
+
+def cards(exchange: Exchange) -> str:
+    """Encoder, bridge, prompt and LLM: real shapes, and times as bars on one scale."""
+    # What follows the shapes in words stands in the tab of the stages.
+    detail = {stage.name: stage.detail.partition(", ")[0] for stage in exchange.stages}
+    times, words = exchange.answer.timings, len(exchange.answer.tokens)
+    pace = f" + {lasted(times.decode / (words - 1))} a token" if words > 1 else ""
+    written = f"{words} token{'s' * (words != 1)}"
+    rows = [
+        ("Encoder", detail.get("encoder", ""), times.encoder, lasted(times.encoder)),
+        ("Bridge", detail.get("bridge", ""), times.bridge, lasted(times.bridge)),
+        ("Prompt", detail.get("prompt", ""), times.prompt, lasted(times.prompt)),
+        ("LLM", f"{len(exchange.answer.prompt.ids)} → {written}", times.prefill, lasted(times.prefill) + pace),
+    ]
+    longest = max(seconds for _, _, seconds, _ in rows) or 1.0
+    drawn = "".join(
+        f'<div class="card"><b>{name}</b><span>{escape(shapes)}</span>'
+        f'<i class="bar" style="width:{max(3, 100 * seconds / longest):.0f}%"></i><span>{text}</span></div>'
+        for name, shapes, seconds, text in rows
+    )
+    return f'<div class="cards">{drawn}</div>'
