@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from vlm_demo.contracts import (
-    BridgeNote,
+    BridgeInfo,
     ImageTokens,
     Memory,
     OcrResult,
@@ -32,20 +32,20 @@ from vlm_demo.contracts import (
     Word,
 )
 from vlm_demo.contracts.answer import Answer, Asked, Writing, words_of
-from vlm_demo.engines.generate_fallback import Whole
+from vlm_demo.engines.generate_fallback import GenerateFallback
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, UnsupportedModel
 from vlm_demo.explain import methods, out_of_distribution
 from vlm_demo.explain.calibration import Evidence, read_calibration
 from vlm_demo.explain.grounding import Grounding, gather, judge
 from vlm_demo.explain.heatmap import Trace, interpolate, read_settings
-from vlm_demo.explain.itm_relevancy import Judge
-from vlm_demo.explain.teacher_forcing import Rereading
+from vlm_demo.explain.itm_relevancy import ItmRelevancy
+from vlm_demo.explain.teacher_forcing import TeacherForcing
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
 from vlm_demo.runtime import attention_tap, repetition
-from vlm_demo.runtime.cancellation import Cancelled, Guard, check
-from vlm_demo.runtime.feature_cache import Pictures
-from vlm_demo.runtime.lru_store import Store, budget_for
+from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled, check
+from vlm_demo.runtime.feature_cache import FeatureCache
+from vlm_demo.runtime.lru_store import LruStore, budget_for
 from vlm_demo.runtime.scorer import Scorer
 from vlm_demo.stages import ocr
 from vlm_demo.stages.bridge import Bridge
@@ -108,12 +108,12 @@ class Pipeline:
         self.tokenizer, self.image_processor = loaded.tokenizer, loaded.image_processor
         self.can_answer, self.can_score = family.writes, family.matcher is not None
         budget = budget_for(quantization.memory_of(loaded.model).parameter_bytes) if remember is None else remember
-        self.remembered = Store(budget)
-        self._guard = guard = Guard(loaded.device)
+        self.remembered = LruStore(budget)
+        self._guard = guard = CancellationHooks(loaded.device)
         guard.watch(family.encoder_layers)
         self.view, self.encoder = ViewMaker(loaded.image_processor, family.cut), Encoder(family, guard)
         if family.as_a_whole:
-            whole = Whole(family, guard, loaded.tokenizer, loaded.template)
+            whole = GenerateFallback(family, guard, loaded.tokenizer, loaded.template)
             # It stands in the places of both, and nothing else of them is there.
             self.prompt, self.llm = cast(PromptBuilder, whole.read), cast(Llm, whole.write)
         elif self.can_answer:
@@ -133,10 +133,12 @@ class Pipeline:
         if self.can_score:
             guard.watch(family.matcher.layers)
             self.scorer = Scorer(family.matcher, loaded.tokenizer, guard)
-        self._pictures = Pictures(self.encoder, getattr(self, "bridge", None), self.remembered)
-        self._judge = Judge(family, guard, self.scorer) if self.can_score else None
+        self._pictures = FeatureCache(self.encoder, getattr(self, "bridge", None), self.remembered)
+        self._judge = ItmRelevancy(family, guard, self.scorer) if self.can_score else None
         if self.can_answer and not family.as_a_whole:
-            self._again = Rereading(family, guard, self.view, self._pictures, self.llm, self._judge, self._prompted)
+            self._again = TeacherForcing(
+                family, guard, self.view, self._pictures, self.llm, self._judge, self._prompted
+            )
         self._family = family
         self._settings = read_settings(loaded.folder)
         self._calibration = read_calibration(loaded.folder)
@@ -168,7 +170,7 @@ class Pipeline:
         return self.can_answer and not self._family.as_a_whole and self.llm.tapping
 
     @property
-    def note(self) -> BridgeNote:
+    def note(self) -> BridgeInfo:
         """How pictures get into the language model."""
         return self._family.note
 
@@ -563,10 +565,10 @@ class Pipeline:
         assert image is not None
         looks = _half(work.image_tokens.looks)
         leading = self._family.leading_tokens
-        mosaics = tuple(view.mosaics for view in work.views)
+        patch_grids = tuple(view.patch_grids for view in work.views)
         last = None if work.closing is None else _half(work.closing.image)
         counts = work.image_tokens.counts
-        return Trace(image, text, first, counts, leading, self._settings, looks, mosaics, last)
+        return Trace(image, text, first, counts, leading, self._settings, looks, patch_grids, last)
 
     @staticmethod
     def _next(generation: Generator[Step, None, attention_tap.Rows | None], work: _Work) -> Step | None:

@@ -17,14 +17,14 @@ from tests.kit.fake_pipeline import FakePipeline
 from tests.kit.tiny import tiny_llava, without
 from vlm_demo import Pipeline
 from vlm_demo.contracts import Timings
-from vlm_demo.engines.registry import Measured, Service, is_operator
+from vlm_demo.engines.registry import Measured, ModelRegistry, is_operator
 from vlm_demo.errors import QuantizationUnavailable, Stopped, VlmDemoError
 
 pytestmark = pytest.mark.usefixtures("bf16_as_stored")
 
 
-def service(load=lambda name, quantize, progress: FakePipeline(name, quantize)) -> Service:
-    return Service(FakePipeline(), load, "llava")
+def service(load=lambda name, quantize, progress: FakePipeline(name, quantize)) -> ModelRegistry:
+    return ModelRegistry(FakePipeline(), load, "llava")
 
 
 def test_a_switch_waits_for_the_running_answer():
@@ -75,11 +75,11 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_llava(tmp_path_factory.mktemp("wide"), dtype=torch.bfloat16, width=384)
 
 
-def real(folder: Path) -> Service:
+def real(folder: Path) -> ModelRegistry:
     def load(name: str, quantize: str, progress=None) -> Pipeline:
         return Pipeline.from_pretrained(name, quantize=quantize, progress=progress)
 
-    return Service(load(str(folder), "none"), load, str(folder))
+    return ModelRegistry(load(str(folder), "none"), load, str(folder))
 
 
 def test_ten_switches_leave_nothing_of_the_old_models(checkpoint: Path):
@@ -159,8 +159,8 @@ def test_only_direct_requests_from_this_machine_are_the_operators(client, header
 class TestBeginning:
     """A service without a model loads it while the page is up."""
 
-    def begun(self, load, told: list | None = None) -> tuple[Service, threading.Thread]:
-        held = Service(None, load, "llava", device="cpu")
+    def begun(self, load, told: list | None = None) -> tuple[ModelRegistry, threading.Thread]:
+        held = ModelRegistry(None, load, "llava", device="cpu")
         return held, held.begin(None if told is None else lambda *step: told.append(step))
 
     def test_questions_wait_and_pages_see_how_it_goes(self):

@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from tests.explain.test_heatmap import view
-from vlm_demo.contracts import Mosaic
+from vlm_demo.contracts import PatchGrid
 from vlm_demo.explain import methods
-from vlm_demo.explain.masking import Hider
+from vlm_demo.explain.masking import PatchMasker
 from vlm_demo.explain.methods import occlusion
 from vlm_demo.explain.methods.request import Request
 
@@ -63,7 +63,7 @@ def test_only_the_hidden_patches_pixels_change(pipe, noise) -> None:
     seen = pipe.view(noise(70, 90))
     masks = np.zeros((2, 16), bool)
     masks[1, 6] = True
-    whole, part = Hider(pipe.view, seen)(masks)
+    whole, part = PatchMasker(pipe.view, seen)(masks)
     assert (whole.pixel_values == seen.pixel_values).all()
     changed = (part.pixel_values != seen.pixel_values).any(1)[0]
     assert changed[12:24, 24:36].any() and changed.sum() == changed[12:24, 24:36].sum()
@@ -75,11 +75,11 @@ def test_where_patches_overlap_the_upload_itself_is_covered(pipe) -> None:
     from dataclasses import replace
 
     seen = pipe.view(image)
-    coarse = Mosaic((1, 1), np.array([[0, 0, 80, 80]], np.float32), np.array([16]))
-    tiled = replace(seen, mosaics=(*seen.mosaics, coarse))
+    coarse = PatchGrid((1, 1), np.array([[0, 0, 80, 80]], np.float32), np.array([16]))
+    tiled = replace(seen, patch_grids=(*seen.patch_grids, coarse))
     mask = np.zeros((1, 16), bool)
     mask[0, 5] = True  # 20..40 both ways
-    hidden = Hider(pipe.view, tiled)(mask)[0].pixel_values
+    hidden = PatchMasker(pipe.view, tiled)(mask)[0].pixel_values
     changed = (hidden - seen.pixel_values).abs().amax(1)[0] > 0.1
     assert changed[14:22, 14:22].all() and not changed[30:].any() and not changed[:, 30:].any()
 

@@ -21,7 +21,7 @@ def test_pooled_is_mean_and_deviation_over_patches() -> None:
 
 
 def test_the_score_is_the_readers_sigmoid() -> None:
-    made = out_of_distribution.World(torch.tensor([2.0, 0.0]), torch.tensor([-2.0]))
+    made = out_of_distribution.TrainingDistribution(torch.tensor([2.0, 0.0]), torch.tensor([-2.0]))
     scores = [made.score(torch.tensor([[x], [x]])) for x in (0.0, 1.0, 4.0)]
     assert scores == pytest.approx([1 / (1 + math.exp(2)), 0.5, 1 / (1 + math.exp(-6))])
 
@@ -44,13 +44,15 @@ def test_the_checkpoints_file_decides(checkpoint: Path, tmp_path: Path, noise) -
     seen = out_of_distribution.pooled(plain.encoder(view).features[0])
     other = plain.view(noise(60, 60, 5))
     apart = seen - out_of_distribution.pooled(plain.encoder(other).features[0])
-    out_of_distribution.save(folder, out_of_distribution.World(apart, -(apart @ seen - apart.square().sum() / 2)[None]))
+    out_of_distribution.save(
+        folder, out_of_distribution.TrainingDistribution(apart, -(apart @ seen - apart.square().sum() / 2)[None])
+    )
     pipe = Pipeline.from_pretrained(folder)
     assert pipe.in_world(view) > 0.5 > pipe.in_world(other)
 
 
 def test_a_class_token_is_no_part_of_it(tmp_path: Path, noise) -> None:
-    reader = out_of_distribution.World(
+    reader = out_of_distribution.TrainingDistribution(
         torch.randn(128, generator=torch.Generator().manual_seed(0)) * 0.01, torch.zeros(1)
     )
     out_of_distribution.save(tiny_idefics(tmp_path), reader)
@@ -63,7 +65,7 @@ def test_a_class_token_is_no_part_of_it(tmp_path: Path, noise) -> None:
 
 def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
     assert out_of_distribution.load(tmp_path) is None
-    out_of_distribution.save(tmp_path, out_of_distribution.World(torch.zeros(4), torch.zeros(1)))
+    out_of_distribution.save(tmp_path, out_of_distribution.TrainingDistribution(torch.zeros(4), torch.zeros(1)))
     whole = (tmp_path / out_of_distribution.FILE).read_bytes()
     for damaged in (b"", b"no tensors at all", whole[:-4], whole.replace(b"weight", b"height")):
         (tmp_path / out_of_distribution.FILE).write_bytes(damaged)

@@ -6,15 +6,15 @@ import pytest
 import torch
 
 from vlm_demo.errors import Stopped
-from vlm_demo.runtime.cancellation import Guard
+from vlm_demo.runtime.cancellation import CancellationHooks
 
 
 @pytest.fixture
-def guard() -> Guard:
-    return Guard(torch.device("cpu"))
+def guard() -> CancellationHooks:
+    return CancellationHooks(torch.device("cpu"))
 
 
-def test_stopping_releases_the_model_and_the_layers(guard: Guard) -> None:
+def test_stopping_releases_the_model_and_the_layers(guard: CancellationHooks) -> None:
     layer = torch.nn.Identity()
     guard.watch([layer])
     stop = threading.Event()
@@ -28,7 +28,7 @@ def test_stopping_releases_the_model_and_the_layers(guard: Guard) -> None:
     assert torch.is_grad_enabled()
 
 
-def test_anothers_stop_button_is_not_ours(guard: Guard) -> None:
+def test_anothers_stop_button_is_not_ours(guard: CancellationHooks) -> None:
     layer = torch.nn.Identity()
     guard.watch([layer])
     failed = []
@@ -47,20 +47,20 @@ def test_anothers_stop_button_is_not_ours(guard: Guard) -> None:
     assert not failed
 
 
-def test_an_error_inside_releases_the_model(guard: Guard) -> None:
+def test_an_error_inside_releases_the_model(guard: CancellationHooks) -> None:
     with pytest.raises(ZeroDivisionError), guard.computing():
         1 / 0  # noqa: B018
     with guard.computing():
         pass
 
 
-def test_computing_has_no_gradients(guard: Guard) -> None:
+def test_computing_has_no_gradients(guard: CancellationHooks) -> None:
     weight = torch.ones(1, requires_grad=True)
     with guard.computing():
         assert not (weight * 2).requires_grad
 
 
-def test_a_question_around_several_computations_stops_each_and_goes_with_its_end(guard: Guard) -> None:
+def test_a_question_around_several_computations_stops_each_and_goes_with_its_end(guard: CancellationHooks) -> None:
     layer = torch.nn.Identity()
     guard.watch([layer])
     stop = threading.Event()

@@ -4,16 +4,16 @@ import pytest
 import torch
 
 from vlm_demo import Pipeline
-from vlm_demo.contracts import ImageTokens, Patches
+from vlm_demo.contracts import ImageTokens, PatchFeatures
 from vlm_demo.errors import Stopped
-from vlm_demo.runtime.feature_cache import Pictures
-from vlm_demo.runtime.lru_store import Store
+from vlm_demo.runtime.feature_cache import FeatureCache
+from vlm_demo.runtime.lru_store import LruStore
 
 
 def test_tokens_are_those_of_the_stations(pipe: Pipeline, noise) -> None:
     views = [pipe.view(noise(50, 60, seed)) for seed in range(3)]
     prompt = pipe.prompt("What is it?", [16] * 3)
-    pictures = Pictures(pipe.encoder, pipe.bridge, Store(2**20))
+    pictures = FeatureCache(pipe.encoder, pipe.bridge, LruStore(2**20))
     first, known = pictures.patches(views)
     tokens, bridged = pictures.tokens(first, prompt)
     assert (known, bridged) == (0, 0)
@@ -28,7 +28,7 @@ def test_tokens_are_those_of_the_stations(pipe: Pipeline, noise) -> None:
 
 
 def test_a_picture_is_known_by_its_pixels_and_shape(pipe: Pipeline, noise) -> None:
-    pictures = Pictures(pipe.encoder, pipe.bridge, Store(2**20))
+    pictures = FeatureCache(pipe.encoder, pipe.bridge, LruStore(2**20))
     one = noise(50, 60, 1)
     assert pictures.patches([pipe.view(one)])[1] == 0
     assert pictures.patches([pipe.view(one.copy())])[1] == 1
@@ -38,16 +38,16 @@ def test_a_picture_is_known_by_its_pixels_and_shape(pipe: Pipeline, noise) -> No
 
 
 def test_uploads_are_not_kept(pipe: Pipeline, noise) -> None:
-    store = Store(2**20)
-    pictures = Pictures(pipe.encoder, pipe.bridge, store)
+    store = LruStore(2**20)
+    pictures = FeatureCache(pipe.encoder, pipe.bridge, store)
     patches, _ = pictures.patches([pipe.view(noise(50, 60))])
     pictures.tokens(patches, pipe.prompt("What is it?", [16]))
-    assert not store.of(Patches) and len(store.of(torch.Tensor)) == len(store.of(ImageTokens)) == 1
+    assert not store.of(PatchFeatures) and len(store.of(torch.Tensor)) == len(store.of(ImageTokens)) == 1
     assert store.bytes == patches[0].features.nbytes + store.of(ImageTokens)[0].embeddings.nbytes
 
 
 def test_what_was_stopped_is_not_remembered(pipe: Pipeline, noise) -> None:
-    store = Store(2**20)
+    store = LruStore(2**20)
     with pytest.raises(Stopped):
-        Pictures(pipe.encoder, pipe.bridge, store).patches([pipe.view(noise(50, 60))], lambda: True)
+        FeatureCache(pipe.encoder, pipe.bridge, store).patches([pipe.view(noise(50, 60))], lambda: True)
     assert store.bytes == 0

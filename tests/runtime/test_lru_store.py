@@ -4,11 +4,11 @@ import threading
 
 import torch
 
-from vlm_demo.runtime.lru_store import LEAST_BUDGET, Store, budget_for, size_of
+from vlm_demo.runtime.lru_store import LEAST_BUDGET, LruStore, budget_for, size_of
 
 
 def test_the_least_recently_used_goes_first() -> None:
-    store = Store(10)
+    store = LruStore(10)
     for key in "abc":
         store.put(key, key.upper(), 3)
     assert store.get("a") == "A"
@@ -18,21 +18,21 @@ def test_the_least_recently_used_goes_first() -> None:
 
 
 def test_what_is_larger_than_the_budget_is_not_held_and_drives_nothing_out() -> None:
-    store = Store(10)
+    store = LruStore(10)
     store.put("a", 1, 6)
     store.put("b", 2, 11)
     assert (store.get("a"), store.get("b"), store.bytes) == (1, None, 6)
 
 
 def test_putting_again_replaces() -> None:
-    store = Store(10)
+    store = LruStore(10)
     store.put("a", 1, 6)
     store.put("a", 2, 8)
     assert (store.get("a"), store.bytes) == (2, 8)
 
 
 def test_a_smaller_budget_lets_go_at_once_and_none_holds_nothing() -> None:
-    store = Store(10)
+    store = LruStore(10)
     for key in "ab":
         store.put(key, 1, 4)
     store.budget = 5
@@ -43,7 +43,7 @@ def test_a_smaller_budget_lets_go_at_once_and_none_holds_nothing() -> None:
 
 
 def test_values_are_found_by_their_class() -> None:
-    store = Store(10)
+    store = LruStore(10)
     for key, value in (("a", 1), ("b", "two"), ("c", 3)):
         store.put(key, value, 1)
     assert store.of(int) == [1, 3] and store.of(str) == ["two"]
@@ -66,7 +66,7 @@ def test_a_model_may_remember_a_quarter_of_its_own_bytes() -> None:
 
 
 def test_many_threads_leave_the_sum_right() -> None:
-    store = Store(50)
+    store = LruStore(50)
 
     def work(seed: int) -> None:
         for i in range(300):

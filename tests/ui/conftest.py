@@ -8,8 +8,8 @@ import pytest
 from PIL import Image, ImageDraw
 
 from tests.kit.fake_pipeline import FakePipeline
-from vlm_demo.engines.registry import Service
-from vlm_demo.ui.components.page_components import Parts
+from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.ui.components.page_components import PageComponents
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.chat.transcript import Example
 
@@ -30,7 +30,9 @@ def page():
     """Builds events around a pipeline; the parts of the page are their names."""
 
     def build(pipe: FakePipeline | None = None, load=None, examples: list[Example] = ()) -> Events:
-        parts = Parts(**({name: name for name in Parts.__dataclass_fields__} | {"examples": list(examples)}))
-        return Events(Service(pipe or FakePipeline(), load or (lambda *_: FakePipeline()), "llava"), parts)
+        parts = PageComponents(
+            **({name: name for name in PageComponents.__dataclass_fields__} | {"examples": list(examples)})
+        )
+        return Events(ModelRegistry(pipe or FakePipeline(), load or (lambda *_: FakePipeline()), "llava"), parts)
 
     return build

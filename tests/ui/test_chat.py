@@ -10,7 +10,7 @@ from tests.kit.fake_pipeline import FakePipeline
 from vlm_demo.contracts import OcrResult, OcrWord, Segment
 from vlm_demo.contracts.answer import Shares
 from vlm_demo.explain.grounding import LEVELS, Grounding
-from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat import transcript
 from vlm_demo.ui.tabs.inspect import panels
@@ -18,8 +18,8 @@ from vlm_demo.ui.tabs.inspect import panels
 EVIL = "<img src=x onerror=alert(1)>\"'&amp;<image></s>"
 
 
-def answered(picture, question: str = "What is this?", text: str | None = None, **options) -> Exchange:
-    exchange = Exchange(question, options.get("ocr", False), False, (picture.read_bytes(),), ("p.png",), ("data:,",))
+def answered(picture, question: str = "What is this?", text: str | None = None, **options) -> ChatTurn:
+    exchange = ChatTurn(question, options.get("ocr", False), False, (picture.read_bytes(),), ("p.png",), ("data:,",))
     (*_, answer) = FakePipeline(answer=text).stream(list(exchange.pictures), question, **options)
     exchange.keep(answer)
     return exchange
@@ -35,7 +35,7 @@ def test_question_and_answer_are_escaped(picture):
 
 
 def test_problem_and_outside_sentences_are_escaped():
-    failed = Exchange(EVIL, False, False, state="failed", problem=EVIL)
+    failed = ChatTurn(EVIL, False, False, state="failed", problem=EVIL)
     assert "<img src=x" not in transcript.conversation(Session([failed]), [])
 
 
@@ -80,7 +80,7 @@ def test_text_is_said_to_be_read_only_where_there_was_some(picture):
     exchange.answer = replace(exchange.answer, ocrs=(nothing,), ocr=nothing)
     drawn = transcript.conversation(Session([exchange]), [])
     assert ">no text found<" in drawn and "text read" not in drawn
-    stopped = Exchange("What?", True, False, state="stopped")
+    stopped = ChatTurn("What?", True, False, state="stopped")
     assert "text" not in transcript.conversation(Session([stopped]), []).split('class="truth">')[1]
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from vlm_demo.contracts import Memory, Prompt, Timings, Token, View
 from vlm_demo.contracts.answer import Answer, words_of
 from vlm_demo.explain.heatmap import Settings, Trace
-from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.inspect import panels
 
@@ -41,7 +41,7 @@ def pressed(word: int) -> Session:
         model="made up",
         trace=Trace(image, nothing, nothing, (16,), 0, Settings()),
     )
-    exchange = Exchange("What is it?", False, False)
+    exchange = ChatTurn("What is it?", False, False)
     exchange.keep(answer)
     session = Session([exchange])
     session.show(exchange, word)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session, Sessions
 
 
-def turn(question: str, *pictures: bytes, state: str = "done") -> Exchange:
-    return Exchange(question, False, False, pictures, state=state, said="yes" if state == "done" else "")
+def turn(question: str, *pictures: bytes, state: str = "done") -> ChatTurn:
+    return ChatTurn(question, False, False, pictures, state=state, said="yes" if state == "done" else "")
 
 
 def test_a_follow_up_is_asked_with_the_earlier_turns_and_their_pictures():

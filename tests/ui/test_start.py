@@ -10,7 +10,7 @@ import pytest
 from tests.kit import composed
 from tests.kit.fake_pipeline import FakePipeline
 from vlm_demo import Pipeline
-from vlm_demo.engines.registry import Service
+from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.models import embedded, loading, user_cache
 from vlm_demo.ui import layout, start
@@ -25,14 +25,14 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def services(monkeypatch: pytest.MonkeyPatch) -> list[Service]:
+def services(monkeypatch: pytest.MonkeyPatch) -> list[ModelRegistry]:
     """Those for which a page is built."""
-    found: list[Service] = []
+    found: list[ModelRegistry] = []
     monkeypatch.setattr(layout, "build", lambda service, *_: found.append(service))
     return found
 
 
-def test_the_page_is_there_before_the_model(shipped: Path, services: list[Service], monkeypatch) -> None:
+def test_the_page_is_there_before_the_model(shipped: Path, services: list[ModelRegistry], monkeypatch) -> None:
     go, told = threading.Event(), []
     assembled = embedded.assembled
 
@@ -54,13 +54,13 @@ def test_the_page_is_there_before_the_model(shipped: Path, services: list[Servic
     assert services[1].ready
 
 
-def test_a_device_that_is_not_there_is_refused_before_the_page(shipped: Path, services: list[Service]) -> None:
+def test_a_device_that_is_not_there_is_refused_before_the_page(shipped: Path, services: list[ModelRegistry]) -> None:
     with pytest.raises(VlmDemoError, match="no device abacus"):
         start.page("small", "none", "abacus")
     assert not services
 
 
-def test_other_models_are_loaded_before_the_page(services: list[Service], monkeypatch, tmp_path: Path) -> None:
+def test_other_models_are_loaded_before_the_page(services: list[ModelRegistry], monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Pipeline, "from_pretrained", classmethod(lambda *_, **__: FakePipeline()))
     start.page(str(tmp_path), "none", None)
     assert services[0].ready

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Mosaic:
+class PatchGrid:
     """A regular grid of patches laid over an upload; those of a picture that is cut into tiles lie in one mosaic.
 
     Attributes:
@@ -55,7 +55,7 @@ class View:
     grid: tuple[int, int]
     boxes: np.ndarray
     notes: tuple[str, ...] = ()
-    mosaics: tuple[Mosaic, ...] = ()
+    patch_grids: tuple[PatchGrid, ...] = ()
     tiling: tuple[int, int] = (1, 1)
 
 
@@ -113,7 +113,7 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Patches:
+class PatchFeatures:
     """The encoder's notes.
 
     Attributes:
@@ -127,7 +127,7 @@ class Patches:
 
 
 @dataclass(frozen=True)
-class BridgeNote:
+class BridgeInfo:
     """How pictures get into the language model.
 
     Attributes:

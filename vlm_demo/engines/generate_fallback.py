@@ -22,8 +22,8 @@ from vlm_demo.stages.llm import LONGEST_ANSWER, Step
 from vlm_demo.stages.prompt import EVIDENCE_RULE, ocr_part
 
 if TYPE_CHECKING:
-    from vlm_demo.models.adapters.whole import Whole as Family
-    from vlm_demo.runtime.cancellation import Cancelled, Guard
+    from vlm_demo.models.adapters.whole import GenerateFallback as Family
+    from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ class Repeating(StoppingCriteria):
         return torch.full((len(input_ids),), looping, device=input_ids.device)
 
 
-class Whole:
+class GenerateFallback:
     """Reads and writes with a model as it is."""
 
-    def __init__(self, family: Family, guard: Guard, tokenizer: Any, template: str) -> None:
+    def __init__(self, family: Family, guard: CancellationHooks, tokenizer: Any, template: str) -> None:
         self.family, self.guard, self.template = family, guard, template
         self.tokenizer = copy.deepcopy(tokenizer)
 

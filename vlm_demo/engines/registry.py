@@ -59,7 +59,7 @@ class Measured:
     seconds: float | None
 
 
-class Service:
+class ModelRegistry:
     """Holds the loaded pipeline and serialises the use of it. Without one, ``begin`` loads it."""
 
     def __init__(self, pipe: Pipeline | None, load: Load, model: str, quantize: str = "none", device: str = "cpu"):
@@ -146,7 +146,7 @@ class Service:
     def measured(self) -> dict[str, Measured]:
         """Precision → what was measured of the loaded model in it since the start."""
         found = {quantize: size for (model, quantize), size in self._bytes.items() if model == self.model}
-        paces = {quantize: self._paces.get((self.model, quantize)) for quantize in found}
+        paces = {quantize: self._paces.get((self.model, quantize), []) for quantize in found}
         return {q: Measured(size, median(paces[q]) if paces[q] else None) for q, size in found.items()}
 
     def note(self, answer: Answer) -> None:

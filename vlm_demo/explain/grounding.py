@@ -25,7 +25,7 @@ from vlm_demo.words import bare, tells
 
 if TYPE_CHECKING:
     from vlm_demo.contracts.answer import Answer
-    from vlm_demo.explain.teacher_forcing import Rereading
+    from vlm_demo.explain.teacher_forcing import TeacherForcing
 
 GROUNDED, READ, WEAK, NOT_VISIBLE = "grounded", "read", "weak", "not visible"
 NOT_ABOUT = "not about the picture"
@@ -76,7 +76,7 @@ class Grounding:
     words: tuple[ReadWord, ...] = ()
 
 
-def gather(answer: Answer, model: Rereading) -> Evidence:
+def gather(answer: Answer, model: TeacherForcing) -> Evidence:
     """The evidence for an answer with a trace and at least one word: one more pass over three versions of the picture,
     one over a blank one, and where the answer repeats words that OCR read, one without them and one without others.
 
@@ -124,7 +124,7 @@ def gather(answer: Answer, model: Rereading) -> Evidence:
     )
 
 
-def judge(answer: Answer, model: Rereading, calibration: Calibration | None) -> Grounding:
+def judge(answer: Answer, model: TeacherForcing, calibration: Calibration | None) -> Grounding:
     """The badge of an answer.
 
     Raises:
@@ -253,7 +253,7 @@ def _share(answer: Answer, steps: list[int]) -> float | None:
     return float(trace.image[steps].astype(np.float32).sum(-1).mean())
 
 
-def _match(answer: Answer, image: int, model: Rereading) -> float | None:
+def _match(answer: Answer, image: int, model: TeacherForcing) -> float | None:
     return None if model.judge is None else model.judge.match(answer.views[image], answer.text)
 
 

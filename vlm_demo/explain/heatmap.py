@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vlm_demo.contracts import Mosaic, View
+from vlm_demo.contracts import PatchGrid, View
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain import patch_grid
 
@@ -74,7 +74,7 @@ class Trace:
     leading: int
     settings: Settings
     looks: np.ndarray | None = None
-    mosaics: tuple[tuple[Mosaic, ...], ...] = ()
+    patch_grids: tuple[tuple[PatchGrid, ...], ...] = ()
     closing: np.ndarray | None = None
 
     def rows(self, picture: int, steps: Sequence[int] | None = None) -> np.ndarray:
@@ -102,7 +102,7 @@ class Trace:
         if self.looks is not None:
             own = own @ self.looks[picture].astype(np.float32)
         own = own[..., self.leading :]
-        return patch_grid.on_patches(own, self.mosaics[picture]) if self.mosaics else own
+        return patch_grid.on_patches(own, self.patch_grids[picture]) if self.patch_grids else own
 
 
 def read_settings(folder: Path) -> Settings:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from vlm_demo.contracts import Patches, View
+from vlm_demo.contracts import PatchFeatures, View
 from vlm_demo.errors import BadQuestion
 from vlm_demo.explain.methods.flow import flow
 from vlm_demo.explain.methods.relevancy import mattering
@@ -18,14 +18,14 @@ from vlm_demo.runtime import attention_tap
 
 if TYPE_CHECKING:
     from vlm_demo.models.adapters import Family
-    from vlm_demo.runtime.cancellation import Guard
+    from vlm_demo.runtime.cancellation import CancellationHooks
     from vlm_demo.runtime.scorer import Scorer
 
 
-class Judge:
+class ItmRelevancy:
     """Encoder and scorer of a pipeline."""
 
-    def __init__(self, family: Family, guard: Guard, scorer: Scorer) -> None:
+    def __init__(self, family: Family, guard: CancellationHooks, scorer: Scorer) -> None:
         self.family, self.guard, self.scorer = family, guard, scorer
 
     def match(self, view: View, text: str) -> float | None:
@@ -35,7 +35,7 @@ class Judge:
             coded = self.scorer.read([text])
         except BadQuestion:
             return None
-        patches = Patches(self._features(view))
+        patches = PatchFeatures(self._features(view))
         found = self.scorer.matches(patches, coded)
         return float((self.scorer.similarities(patches, coded) if found is None else found)[0].clamp(0, 1))
 

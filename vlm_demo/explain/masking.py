@@ -17,7 +17,7 @@ from vlm_demo.contracts import View
 BLUR = 1 / 8  # the Gaussian's standard deviation as a share of the picture's longer side
 
 
-class Hider:
+class PatchMasker:
     """Hides patches of one view behind the same picture, blurred.
 
     Args:
@@ -33,7 +33,7 @@ class Hider:
     def __call__(self, masks: np.ndarray) -> list[View]:
         """A view for each of ``masks``, bool [n, patches], True = hidden."""
         pixels = self.view.pixel_values
-        if len(pixels) > 1 or len(self.view.mosaics) > 1:  # patches overlap: hide the place in the upload instead
+        if len(pixels) > 1 or len(self.view.patch_grids) > 1:  # patches overlap: hide the place in the upload instead
             return [replace(self.view, pixel_values=self.make(self._covered(mask)).pixel_values) for mask in masks]
         rows, columns = self.view.grid
         height, width = pixels.shape[-2:]

@@ -20,7 +20,7 @@ FILE = "world.safetensors"
 
 
 @dataclass(frozen=True)
-class World:
+class TrainingDistribution:
     """``weight`` [2d] and ``bias`` [1] of the reader: positive on pictures of the world, negative on others."""
 
     weight: Tensor
@@ -37,7 +37,7 @@ def pooled(features: Tensor) -> Tensor:
     return torch.cat([features.mean(-2), features.std(-2, correction=0)], -1)
 
 
-def load(folder: Path) -> World | None:
+def load(folder: Path) -> TrainingDistribution | None:
     """The checkpoint's world, or None where it has none.
 
     Raises:
@@ -48,13 +48,13 @@ def load(folder: Path) -> World | None:
         return None
     try:
         held = load_file(file)
-        return World(held["weight"], held["bias"])
+        return TrainingDistribution(held["weight"], held["bias"])
     except (SafetensorError, OSError, KeyError) as error:
         raise UnsupportedModel(
             f"The {FILE} of {folder.resolve().name} is damaged: fetch the checkpoint again, or delete this file."
         ) from error
 
 
-def save(folder: Path, world: World) -> None:
+def save(folder: Path, world: TrainingDistribution) -> None:
     """Write the world beside a checkpoint's weights."""
     save_file({"weight": world.weight.contiguous(), "bias": world.bias.contiguous()}, folder / FILE)

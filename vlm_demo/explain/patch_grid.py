@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vlm_demo.contracts import Mosaic
+from vlm_demo.contracts import PatchGrid
 
 
-def on_patches(weights: np.ndarray, mosaics: Sequence[Mosaic]) -> np.ndarray:
+def on_patches(weights: np.ndarray, patch_grids: Sequence[PatchGrid]) -> np.ndarray:
     """float32 [..., image tokens of one picture] → [..., patches of the finest mosaic]."""
-    finest, *coarser = mosaics
+    finest, *coarser = patch_grids
     found = weights[..., finest.tokens]
     for own in coarser:
         down, across = _spread(own, finest, 1), _spread(own, finest, 0)
@@ -24,7 +24,7 @@ def on_patches(weights: np.ndarray, mosaics: Sequence[Mosaic]) -> np.ndarray:
     return found
 
 
-def _spread(coarse: Mosaic, fine: Mosaic, axis: int) -> np.ndarray:
+def _spread(coarse: PatchGrid, fine: PatchGrid, axis: int) -> np.ndarray:
     """float32 [fine, coarse]: how much of each coarse row (axis 1) or column (axis 0) lies in each fine one."""
     from_begin, from_end = _edges(coarse, axis)
     to_begin, to_end = _edges(fine, axis)
@@ -32,7 +32,7 @@ def _spread(coarse: Mosaic, fine: Mosaic, axis: int) -> np.ndarray:
     return (np.maximum(shared, 0) / (from_end - from_begin)).astype(np.float32)
 
 
-def _edges(mosaic: Mosaic, axis: int) -> tuple[np.ndarray, np.ndarray]:
+def _edges(mosaic: PatchGrid, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the rows (axis 1) or columns (axis 0) of a mosaic begin and end, in the upload's pixels."""
     boxes = mosaic.boxes.reshape(*mosaic.grid, 4)
     line = boxes[:, 0] if axis else boxes[0]

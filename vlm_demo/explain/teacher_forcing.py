@@ -16,16 +16,16 @@ from PIL import Image
 from torch import Tensor
 
 from vlm_demo.contracts import ImageTokens, OcrResult, Prompt, View
-from vlm_demo.explain.masking import Hider
+from vlm_demo.explain.masking import PatchMasker
 from vlm_demo.runtime import attention_tap
 from vlm_demo.runtime.feature_cache import joined
 
 if TYPE_CHECKING:
     from vlm_demo.contracts.answer import Answer, Asked
-    from vlm_demo.explain.itm_relevancy import Judge
+    from vlm_demo.explain.itm_relevancy import ItmRelevancy
     from vlm_demo.models.adapters import Writer
-    from vlm_demo.runtime.cancellation import Guard
-    from vlm_demo.runtime.feature_cache import Pictures
+    from vlm_demo.runtime.cancellation import CancellationHooks
+    from vlm_demo.runtime.feature_cache import FeatureCache
     from vlm_demo.stages.llm import Llm
     from vlm_demo.stages.view import ViewMaker
 
@@ -55,18 +55,18 @@ class Reread:
     likeliest: np.ndarray
 
 
-class Rereading:
+class TeacherForcing:
     """The stations of a pipeline, for reading its own answers. ``judge`` compares pictures with texts, or is None;
     ``prompted`` makes the prompt for a question, pictures and text that was read, or is None."""
 
     def __init__(
         self,
         family: Writer,
-        guard: Guard,
+        guard: CancellationHooks,
         view: ViewMaker,
-        pictures: Pictures,
+        pictures: FeatureCache,
         llm: Llm,
-        judge: Judge | None = None,
+        judge: ItmRelevancy | None = None,
         prompted: Callable[[Asked, Sequence[View], Sequence[OcrResult]], Prompt] | None = None,
     ) -> None:
         self.family, self.guard, self.view = family, guard, view
@@ -148,7 +148,7 @@ class Rereading:
         """
         assert self.pictures.bridge is not None
         encoder, bridge = self.pictures.encoder, self.pictures.bridge  # what is hidden is not to be remembered
-        hide = Hider(self.view, answer.views[image])
+        hide = PatchMasker(self.view, answer.views[image])
         others = list(split(self._image_tokens(answer))) if len(answer.views) > 1 else []
         size = max(1, TOKENS_AT_ONCE // _length(answer))
         said: list[tuple[Tensor, Tensor]] = []

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vlm_demo.contracts import Mosaic
+from vlm_demo.contracts import PatchGrid
 from vlm_demo.errors import BadImage, UnsupportedModel
 
 MAX_PIXELS = 178_000_000
@@ -52,7 +52,7 @@ class Cut:
 
     pixel_values: torch.Tensor
     shown: torch.Tensor
-    mosaics: tuple[Mosaic, ...]
+    patch_grids: tuple[PatchGrid, ...]
     place: Geometry
     tiling: tuple[int, int] = (1, 1)
 
@@ -123,10 +123,10 @@ def unplaceable(processor: Any) -> UnsupportedModel:
     )
 
 
-def mosaic(place: Geometry, grid: tuple[int, int], tokens: np.ndarray | None = None) -> Mosaic:
+def mosaic(place: Geometry, grid: tuple[int, int], tokens: np.ndarray | None = None) -> PatchGrid:
     """A grid of (rows, columns) over all of ``place``; ``tokens`` None = one after the other."""
     boxes = place.to_upload(cells(place.size, *grid))
-    return Mosaic(grid, boxes, np.arange(len(boxes)) if tokens is None else tokens)
+    return PatchGrid(grid, boxes, np.arange(len(boxes)) if tokens is None else tokens)
 
 
 def cells(size: tuple[int, int], rows: int, columns: int) -> np.ndarray:

@@ -17,7 +17,7 @@ Cancelled = Callable[[], bool]
 POLL_SECONDS = 0.05
 
 
-class Guard:
+class CancellationHooks:
     """Serialises the use of one model and carries the question "stop?" into its layers."""
 
     def __init__(self, device: torch.device) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vlm_demo.contracts import ImageTokens, Patches, Prompt, View
-from vlm_demo.runtime.lru_store import Store, size_of
+from vlm_demo.contracts import ImageTokens, PatchFeatures, Prompt, View
+from vlm_demo.runtime.lru_store import LruStore, size_of
 
 if TYPE_CHECKING:
     from vlm_demo.runtime.cancellation import Cancelled
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from vlm_demo.stages.encoder import Encoder
 
 
-class Pictures:
+class FeatureCache:
     """Encoder and bridge with a memory; ``bridge`` is None in a model that writes nothing."""
 
-    def __init__(self, encoder: Encoder, bridge: Bridge | None, store: Store) -> None:
+    def __init__(self, encoder: Encoder, bridge: Bridge | None, store: LruStore) -> None:
         self.encoder, self.bridge, self.store = encoder, bridge, store
 
-    def patches(self, views: Sequence[View], cancelled: Cancelled | None = None) -> tuple[list[Patches], int]:
+    def patches(self, views: Sequence[View], cancelled: Cancelled | None = None) -> tuple[list[PatchFeatures], int]:
         """The encoder's notes of each picture, and how many of the pictures were remembered.
 
         Raises:
@@ -41,11 +41,11 @@ class Pictures:
             if features is None:
                 features = self.encoder([view], cancelled).features
                 self.store.put(key, features, size_of([features]))
-            found.append(Patches(features, (view,)))
+            found.append(PatchFeatures(features, (view,)))
         return found, known
 
     def tokens(
-        self, patches: Sequence[Patches], prompt: Prompt, cancelled: Cancelled | None = None
+        self, patches: Sequence[PatchFeatures], prompt: Prompt, cancelled: Cancelled | None = None
     ) -> tuple[ImageTokens, int]:
         """The image tokens of all pictures, named by what they were made of, and how many were remembered.
 

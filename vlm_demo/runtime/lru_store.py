@@ -18,7 +18,7 @@ LEAST_BUDGET = 2**28  # 256 MiB
 SHARE = 4  # a model may remember a quarter of its own bytes
 
 
-class Store:
+class LruStore:
     """Holds values up to ``budget`` bytes; the least recently used go first. A budget of 0 holds nothing."""
 
     def __init__(self, budget: int) -> None:

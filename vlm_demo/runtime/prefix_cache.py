@@ -22,7 +22,7 @@ from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from vlm_demo.contracts import ImageTokens, Prompt
 from vlm_demo.runtime.kv_cache import RoomyLayer, empty
-from vlm_demo.runtime.lru_store import Store, size_of
+from vlm_demo.runtime.lru_store import LruStore, size_of
 
 if TYPE_CHECKING:
     from vlm_demo.models.adapters import Writer
@@ -87,7 +87,7 @@ class Begun:
 class Readings:
     """What one language model remembers of prompts, within a store's budget."""
 
-    def __init__(self, family: Writer, store: Store) -> None:
+    def __init__(self, family: Writer, store: LruStore) -> None:
         self.family, self.store = family, store
 
     def begin(self, prompt: Prompt, image_tokens: ImageTokens) -> Begun:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vlm_demo.contracts import Patches
+from vlm_demo.contracts import PatchFeatures
 from vlm_demo.errors import BadQuestion
 
 if TYPE_CHECKING:
     from vlm_demo.models.adapters import Matcher
-    from vlm_demo.runtime.cancellation import Cancelled, Guard
+    from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Texts:
 class Scorer:
     """Tokenizer and matcher of a checkpoint as a station, in three steps that can be called alone."""
 
-    def __init__(self, matcher: Matcher, tokenizer: Any, guard: Guard) -> None:
+    def __init__(self, matcher: Matcher, tokenizer: Any, guard: CancellationHooks) -> None:
         self.matcher, self.guard = matcher, guard
         self.tokenizer, self._lock = copy.deepcopy(tokenizer), threading.Lock()
 
@@ -58,7 +58,7 @@ class Scorer:
         places = torch.arange(len(longest), device=self.guard.device)
         return Texts(ids, (places < lengths[:, None]).long())
 
-    def similarities(self, patches: Patches, texts: Texts, cancelled: Cancelled | None = None) -> torch.Tensor:
+    def similarities(self, patches: PatchFeatures, texts: Texts, cancelled: Cancelled | None = None) -> torch.Tensor:
         """Cosines float32 [texts] with the picture; of its several vectors the nearest one counts.
 
         Raises:
@@ -72,7 +72,7 @@ class Scorer:
         """The softmax [texts] of similarity / temperature."""
         return (similarities / self.matcher.temperature).softmax(-1)
 
-    def matches(self, patches: Patches, texts: Texts, cancelled: Cancelled | None = None) -> torch.Tensor | None:
+    def matches(self, patches: PatchFeatures, texts: Texts, cancelled: Cancelled | None = None) -> torch.Tensor | None:
         """The probability float32 [texts] that each text, by itself, fits; None where the model has no head for it.
 
         Raises:

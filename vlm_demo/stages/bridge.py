@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vlm_demo.contracts import ImageTokens, Patches, Prompt
+from vlm_demo.contracts import ImageTokens, PatchFeatures, Prompt
 from vlm_demo.runtime import attention_tap
 
 if TYPE_CHECKING:
     from vlm_demo.models.adapters import Writer
-    from vlm_demo.runtime.cancellation import Cancelled, Guard
+    from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled
 
 
 class Bridge:
     """Projector, Q-Former or nothing at all, as a station."""
 
-    def __init__(self, family: Writer, guard: Guard) -> None:
+    def __init__(self, family: Writer, guard: CancellationHooks) -> None:
         self.family, self.guard = family, guard
 
     def __call__(
-        self, patches: Patches, cancelled: Cancelled | None = None, prompt: Prompt | None = None
+        self, patches: PatchFeatures, cancelled: Cancelled | None = None, prompt: Prompt | None = None
     ) -> ImageTokens:
         """Translate the camera's notes.
 

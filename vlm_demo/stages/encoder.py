@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vlm_demo.contracts import Patches, View
+from vlm_demo.contracts import PatchFeatures, View
 
 if TYPE_CHECKING:
     from vlm_demo.models.adapters import Family
-    from vlm_demo.runtime.cancellation import Cancelled, Guard
+    from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled
 
 
 class Encoder:
     """The vision tower as a station."""
 
-    def __init__(self, family: Family, guard: Guard) -> None:
+    def __init__(self, family: Family, guard: CancellationHooks) -> None:
         self.family, self.guard = family, guard
 
-    def __call__(self, pictures: torch.Tensor | View | Sequence[View], cancelled: Cancelled | None = None) -> Patches:
+    def __call__(
+        self, pictures: torch.Tensor | View | Sequence[View], cancelled: Cancelled | None = None
+    ) -> PatchFeatures:
         """Take notes of every picture.
 
         Args:
@@ -44,8 +46,10 @@ class Encoder:
         with self.guard.computing(cancelled):
             if self.family.joint_tiles:
                 # The tiles of a picture see each other, so each picture is encoded alone.
-                return Patches(torch.cat([self.family.encode(view.pixel_values, view.tiling) for view in views]), views)
+                return PatchFeatures(
+                    torch.cat([self.family.encode(view.pixel_values, view.tiling) for view in views]), views
+                )
             if len({own.shape[1:] for own in tiles}) == 1:
-                return Patches(self.family.encode(torch.cat(tiles)), views)
+                return PatchFeatures(self.family.encode(torch.cat(tiles)), views)
             features = [self.family.encode(own).flatten(0, 1) for own in tiles]
-            return Patches(torch.cat(features)[None], views)
+            return PatchFeatures(torch.cat(features)[None], views)

@@ -19,14 +19,14 @@ from transformers.generation.logits_process import (
 from vlm_demo.contracts import ImageTokens, Prompt
 from vlm_demo.errors import BadQuestion
 from vlm_demo.runtime import attention_tap, cpu_matmul
-from vlm_demo.runtime.lru_store import Store
+from vlm_demo.runtime.lru_store import LruStore
 from vlm_demo.runtime.prefix_cache import Readings
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, GenerationConfig
 
     from vlm_demo.models.adapters import Writer
-    from vlm_demo.runtime.cancellation import Cancelled, Guard
+    from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled
 
 LONGEST_ANSWER = 256  # tokens, where neither the caller nor the checkpoint says
 
@@ -55,9 +55,11 @@ class Llm:
     """The language model as a station. ``tapping = False`` closes the tap: same tokens, no rows. What it reads of image
     tokens with names is remembered in ``store``."""
 
-    def __init__(self, family: Writer, guard: Guard, generation: GenerationConfig, store: Store | None = None) -> None:
+    def __init__(
+        self, family: Writer, guard: CancellationHooks, generation: GenerationConfig, store: LruStore | None = None
+    ) -> None:
         self.family, self.guard, self.generation = family, guard, generation
-        self.readings = Readings(family, store or Store(0))
+        self.readings = Readings(family, store or LruStore(0))
         self.tapping = True
         self._own = {part: cpu_matmul.own_pays(part) for part in (family.language_model, family.head)}
         ends = generation.eos_token_id

@@ -167,7 +167,7 @@ class ViewMaker:
         """
         image, notes = open_image(source)
         made = self.cut(self.processor, image)
-        finest = made.mosaics[0]
+        finest = made.patch_grids[0]
         return View(
             image=image,
             size=image.size,
@@ -176,7 +176,7 @@ class ViewMaker:
             grid=finest.grid,
             boxes=finest.boxes,
             notes=(*notes, *_lost(made.place, image.size)),
-            mosaics=made.mosaics,
+            patch_grids=made.patch_grids,
             tiling=made.tiling,
         )
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.explain.out_of_distribution import World, pooled
+from vlm_demo.explain.out_of_distribution import TrainingDistribution, pooled
 from vlm_demo.training.worlds.strange import draw_strange
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def pictures_in(folders: Sequence[Path], count: int, seed: int) -> list[Path]:
     return [found[i] for i in order]
 
 
-def fitted(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> tuple[World, dict[str, float]]:
+def fitted(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> tuple[TrainingDistribution, dict[str, float]]:
     """Fit the reader on one half, and set its threshold on the other so that 1 in 100 of the pictures falls outside.
 
     Args:
@@ -57,7 +57,7 @@ def fitted(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> tuple[World, 
     half = len(pictures) // 2
     world = fit(torch.cat([inside[:half], strange[:half]]), torch.arange(2 * half) < half)
     held = inside[half:] @ world.weight
-    world = World(world.weight, -held.quantile(REFUSED)[None])
+    world = TrainingDistribution(world.weight, -held.quantile(REFUSED)[None])
     return world, {
         "pictures": float((held + world.bias >= 0).float().mean()),
         "strange": float((strange[half:] @ world.weight + world.bias >= 0).float().mean()),
@@ -70,7 +70,7 @@ def _features(pipe: Pipeline, images: Iterable[Path | Image.Image]) -> Tensor:
     return torch.stack([pooled(pipe.encoder(pipe.view(image)).features[0, leading:].cpu()) for image in images])
 
 
-def fit(features: Tensor, inside: Tensor) -> World:
+def fit(features: Tensor, inside: Tensor) -> TrainingDistribution:
     """Logistic regression on standardised features [n, 2d] with labels bool [n], L2-penalised."""
     mean, spread = features.mean(0), features.std(0) + 1e-6
     points, labels = ((features - mean) / spread).double(), inside.double()
@@ -87,4 +87,4 @@ def fit(features: Tensor, inside: Tensor) -> World:
 
     optimizer.step(loss)
     scaled = (weight.detach() / spread).float()
-    return World(scaled, (bias.detach() - scaled.double() @ mean.double()).float())
+    return TrainingDistribution(scaled, (bias.detach() - scaled.double() @ mean.double()).float())

@@ -1,4 +1,4 @@
-"""Exchange: one question and what became of it. Knows neither HTML nor the model."""
+"""ChatTurn: one question and what became of it. Knows neither HTML nor the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class Exchange:
+class ChatTurn:
     """One question and what became of it.
 
     Attributes:

@@ -6,9 +6,9 @@ from html import escape
 
 import gradio as gr
 
-from vlm_demo.engines.registry import Service
+from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui.components import header
-from vlm_demo.ui.components.page_components import Parts
+from vlm_demo.ui.components.page_components import PageComponents
 from vlm_demo.ui.tabs.chat import transcript
 from vlm_demo.ui.tabs.chat.chat_events import Events
 
@@ -16,7 +16,7 @@ POLL = 2.5  # seconds between two looks of a page at the service's status
 SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
 
 
-def build(service: Service, examples: list[transcript.Example], ocr_missing: str | None = None) -> gr.Blocks:
+def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missing: str | None = None) -> gr.Blocks:
     """The whole page.
 
     Args:
@@ -85,7 +85,7 @@ def build(service: Service, examples: list[transcript.Example], ocr_missing: str
                 with gr.Tab("Stages"):
                     stages = _html("stages")
         talk = (chips, notice, conversation, live, status, ocr, evidence_only, composer)
-        parts = Parts(*talk, heatmap, sees, prompt, text, stages, download, examples)
+        parts = PageComponents(*talk, heatmap, sees, prompt, text, stages, download, examples)
         _wire(page, Events(service, parts), retry, undo, clear)
     return page
 

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vlm_demo.contracts import View
-from vlm_demo.ui.tabs.inspect.map_options import Look
+from vlm_demo.ui.tabs.inspect.map_options import MapOptions
 
 PREVIEW = 420  # longest side of a picture in the chat, CSS pixels
 LARGE = 1040  # longest side of a picture in the inspector: twice its column, for sharp screens
@@ -64,7 +64,7 @@ def small(view: View) -> View:
     return replace(view, image=image, size=image.size, boxes=view.boxes * scale)
 
 
-def overlay(heat: np.ndarray, view: View, look: Look) -> Image.Image:
+def overlay(heat: np.ndarray, view: View, look: MapOptions) -> Image.Image:
     """A map over its picture, in the colours and with the grid that were chosen."""
     from vlm_demo.images import overlay as drawing
 

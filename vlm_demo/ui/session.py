@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vlm_demo.contracts import Turn
-from vlm_demo.ui.chat_turn import Exchange
-from vlm_demo.ui.tabs.inspect.map_options import Job, Look
+from vlm_demo.ui.chat_turn import ChatTurn
+from vlm_demo.ui.tabs.inspect.map_options import Job, MapOptions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,10 +32,10 @@ MAPS, DEAR = 16, 64  # maps that a page's session remembers: free ones, and thos
 class Session:
     """One open page: its conversation, the word that is looked at, and the upload files that it owns."""
 
-    exchanges: list[Exchange] = field(default_factory=list)
-    shown: Exchange | None = None
+    exchanges: list[ChatTurn] = field(default_factory=list)
+    shown: ChatTurn | None = None
     word: int = 0
-    look: Look = field(default_factory=Look)
+    look: MapOptions = field(default_factory=MapOptions)
     job: Job | None = None
     notice: str = ""
     noticed: float = 0.0
@@ -45,20 +45,20 @@ class Session:
     dear: dict[Hashable, np.ndarray] = field(default_factory=dict)
 
     @property
-    def last(self) -> Exchange | None:
+    def last(self) -> ChatTurn | None:
         return self.exchanges[-1] if self.exchanges else None
 
     @property
     def running(self) -> bool:
         return any(exchange.running for exchange in self.exchanges)
 
-    def add(self, exchange: Exchange) -> None:
+    def add(self, exchange: ChatTurn) -> None:
         """A new question; what is still being computed for this page is no longer wanted."""
         self.stop()
         self.exchanges.append(exchange)
 
     @property
-    def waiting(self) -> Exchange | None:
+    def waiting(self) -> ChatTurn | None:
         """The question whose turn it is."""
         return next((exchange for exchange in self.exchanges if exchange.state == "waiting"), None)
 
@@ -76,7 +76,7 @@ class Session:
             self.job.stop.set()
         self.job = None
 
-    def cut(self, index: int) -> list[Exchange]:
+    def cut(self, index: int) -> list[ChatTurn]:
         """Drop the exchanges from ``index`` on and return them; their computing is told to stop."""
         dropped = self.exchanges[index:]
         for exchange in dropped:
@@ -97,7 +97,7 @@ class Session:
             self.tell("")
         return old
 
-    def show(self, exchange: Exchange | None, word: int = 0) -> None:
+    def show(self, exchange: ChatTurn | None, word: int = 0) -> None:
         """Look at ``word`` of this exchange's answer from now on; maps of other answers are forgotten."""
         if exchange is not self.shown:
             self.maps.clear()
@@ -117,7 +117,7 @@ class Session:
         """The nearest exchange up to ``index`` that brought pictures: those its question is about. -1 = none."""
         return next((i for i in range(index, -1, -1) if self.exchanges[i].pictures), -1)
 
-    def context(self, exchange: Exchange) -> tuple[list[bytes], list[Turn]]:
+    def context(self, exchange: ChatTurn) -> tuple[list[bytes], list[Turn]]:
         """What a question is asked with: pictures of its own, and the finished turns about the same pictures.
 
         A question with new pictures starts afresh: what was said about another picture is not evidence for this one.
@@ -201,7 +201,7 @@ def _delete(path: Path, cache: Path | None = None) -> None:
         path.parent.rmdir()
 
 
-def put_back(exchange: Exchange) -> list[str]:
+def put_back(exchange: ChatTurn) -> list[str]:
     """Write an exchange's pictures into the upload cache again, for the composer; returns the paths."""
     if not exchange.pictures:
         return []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from vlm_demo.engines.registry import Progress, Service
+from vlm_demo.engines.registry import ModelRegistry, Progress
 from vlm_demo.trust import NONE, Trust
 from vlm_demo.ui import layout, pictures
 from vlm_demo.ui.tabs.chat.transcript import Example
@@ -57,10 +57,10 @@ def page(
         return Pipeline.from_pretrained(name, quantize=precision, device=device, progress=progress, trust=allowed)
 
     if loading.announcement(model):
-        service = Service(None, load, model, quantize, str(loading.check(quantize, device)))
+        service = ModelRegistry(None, load, model, quantize, str(loading.check(quantize, device)))
         service.begin(progress)
     else:
-        service = Service(load(model, quantize, progress), load, model, quantize)
+        service = ModelRegistry(load(model, quantize, progress), load, model, quantize)
     missing = tesseract.available()
     return layout.build(service, examples(with_ocr=missing is None), missing)
 

@@ -21,7 +21,7 @@ from transformers import AutoImageProcessor, AutoTokenizer
 
 from tests.models.adapters.remembering import remembering_changes_nothing
 from vlm_demo import Pipeline, Turn
-from vlm_demo.contracts import Mosaic, View
+from vlm_demo.contracts import PatchGrid, View
 from vlm_demo.explain.heatmap import interpolate
 
 QUESTION = "How many circles are there in the picture?"
@@ -188,9 +188,9 @@ class Placed:
         """What stands for the patches of all pictures: [tokens, width]."""
         return pipe.bridge(pipe.encoder(views)).embeddings
 
-    def margin(self, view: View, mosaic: Mosaic) -> float:
+    def margin(self, view: View, mosaic: PatchGrid) -> float:
         """How far from a token's box a change may reach it, in the upload's pixels."""
-        finest = mosaic is view.mosaics[0]
+        finest = mosaic is view.patch_grids[0]
         pixels = view.processed.shape[1] / mosaic.grid[1] if finest else self.pixels
         # A thumbnail may be made of what was already resized once.
         return (3 if finest else 4) * max(1.0, float(mosaic.boxes[0, 2] - mosaic.boxes[0, 0]) / pixels) + 1
@@ -210,12 +210,12 @@ class Placed:
             assert not moved[:leading].any()
             moved = moved[leading:]
             placed = np.zeros(len(moved), bool)
-            for mosaic in views[0].mosaics:
+            for mosaic in views[0].patch_grids:
                 touched, away = moved[mosaic.tokens], apart(mosaic.boxes, region)
                 placed[mosaic.tokens] = True
                 margin = self.margin(views[0], mosaic)
                 assert touched[away < -1].all() and not touched[away > margin].any()
-                assert mosaic is not views[0].mosaics[0] or ((away < -1).any() and (away > margin).any())
+                assert mosaic is not views[0].patch_grids[0] or ((away < -1).any() and (away > margin).any())
             assert not moved[~placed].any()
 
     @torch.no_grad()
@@ -234,11 +234,12 @@ class Placed:
         away = apart(view.boxes, region)
         # What rests on a thumbnail's token is spread over all that it covers.
         reach = max(
-            self.margin(view, own) + (own is not view.mosaics[0]) * float((own.boxes[0, 2:] - own.boxes[0, :2]).max())
-            for own in view.mosaics
+            self.margin(view, own)
+            + (own is not view.patch_grids[0]) * float((own.boxes[0, 2:] - own.boxes[0, :2]).max())
+            for own in view.patch_grids
         )
         assert (found[away < -1] > 0).all() and not found[away > reach].any()
-        assert (away < -1).any() and (away > reach).any() or len(view.mosaics) > 1
+        assert (away < -1).any() and (away > reach).any() or len(view.patch_grids) > 1
         y, x = np.unravel_index(interpolate(found, view).argmax(), view.size[::-1])
         width, height = view.boxes[0, 2:] - view.boxes[0, :2]
         assert region[0] - width <= x < region[2] + width and region[1] - height <= y < region[3] + height

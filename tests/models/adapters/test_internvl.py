@@ -59,6 +59,6 @@ class TestInternVl(RowParity):
         view = both.pipe.view(noise(200, 70))
         given = both.image_processor(noise(200, 70), return_tensors="pt", crop_to_patches=True)
         assert torch.equal(view.pixel_values, given["pixel_values"]) and len(view.pixel_values) == 4
-        assert (view.tiling, view.grid, view.mosaics[1].grid) == ((1, 3), (2, 6), (2, 2))
-        assert view.mosaics[0].tokens.tolist() == [0, 1, 4, 5, 8, 9, 2, 3, 6, 7, 10, 11]
+        assert (view.tiling, view.grid, view.patch_grids[1].grid) == ((1, 3), (2, 6), (2, 2))
+        assert view.patch_grids[0].tokens.tolist() == [0, 1, 4, 5, 8, 9, 2, 3, 6, 7, 10, 11]
         assert view.boxes[-1].tolist() == pytest.approx([200 * 5 / 6, 35, 200, 70])

@@ -82,7 +82,7 @@ class TestMllama(Placed, Parity):
         assert torch.equal(view.pixel_values, pixels)
         assert (view.tiling, view.grid) == ((2, 2), (8, 8))
         assert view.boxes[1].tolist() == pytest.approx([20, 0, 40, 20])
-        assert view.mosaics[0].tokens[:8].tolist() == [1, 2, 3, 4, *range(PATCHES + 2, PATCHES + 6)]
+        assert view.patch_grids[0].tokens[:8].tolist() == [1, 2, 3, 4, *range(PATCHES + 2, PATCHES + 6)]
         answer = both.pipe.ask(noise(*PORTRAIT), "What is it?", max_new_tokens=1)
         assert answer.trace.counts == (4 * (PATCHES + 1),)
         assert answer.heatmap(0).max() == pytest.approx(1)

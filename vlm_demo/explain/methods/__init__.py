@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vlm_demo.contracts.answer import Answer
-    from vlm_demo.explain.teacher_forcing import Rereading
+    from vlm_demo.explain.teacher_forcing import TeacherForcing
 
 ARXIV = "https://arxiv.org/abs/"
 
@@ -147,7 +147,7 @@ def request(
     method: str | None = None,
     layer: int | None = None,
     head: int | None = None,
-    model: Rereading | None = None,
+    model: TeacherForcing | None = None,
 ) -> tuple[Method, Request]:
     """The method that is meant and what it is to be given.
 
@@ -188,7 +188,7 @@ def missing(method: Method, made: Request) -> str | None:
     return method.lacks(made)
 
 
-def offered(answer: Answer, model: Rereading | None = None) -> dict[str, str | None]:
+def offered(answer: Answer, model: TeacherForcing | None = None) -> dict[str, str | None]:
     """Every method's name, and why this answer can't have it; None where it can. Empty where nothing was recorded."""
     if answer.trace is None:
         return {}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vlm_demo.contracts.answer import Answer
-    from vlm_demo.explain.teacher_forcing import Rereading
+    from vlm_demo.explain.teacher_forcing import TeacherForcing
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +38,7 @@ class Request:
     settings: Settings
     layer: int | None = None
     head: int | None = None
-    model: Rereading | None = None
+    model: TeacherForcing | None = None
 
     @property
     def view(self) -> View:
@@ -60,7 +60,7 @@ class Request:
         return self.trace.rows(self.image, self.steps)
 
     @property
-    def again(self) -> Rereading:
+    def again(self) -> TeacherForcing:
         """The model, for methods that need a pass of their own."""
         assert self.model is not None
         return self.model

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 import torch
 from PIL import Image
 
-from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt, View
+from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt, View
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models.adapters.whole import Whole
 from vlm_demo.models.patch_geometry import Cut
@@ -93,7 +93,7 @@ class Family(Protocol):
     name: str
     writes: bool
     as_a_whole: bool
-    note: BridgeNote
+    note: BridgeInfo
     encoder_layers: list[torch.nn.Module]
     leading_tokens: int
     joint_tiles: bool
@@ -158,7 +158,7 @@ class Writer(Family, Protocol):
     def placeholders(self, view: View) -> int | str:
         """What stands in the prompt for a picture: so many image tokens, or a text with them in it."""
 
-    def bridge(self, patches: Patches, prompt: Prompt | None = None) -> Bridged | tuple[Bridged, torch.Tensor]:
+    def bridge(self, patches: PatchFeatures, prompt: Prompt | None = None) -> Bridged | tuple[Bridged, torch.Tensor]:
         """The image tokens of each picture, and where the family has it what ``ImageTokens.deep`` holds."""
 
     def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, torch.Tensor]:

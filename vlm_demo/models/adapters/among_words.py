@@ -42,4 +42,4 @@ class AmongWords(Writes):
         """All of them can be run."""
 
     def placeholders(self, view: View) -> int | str:
-        return sum(len(mosaic.tokens) for mosaic in view.mosaics)
+        return sum(len(mosaic.tokens) for mosaic in view.patch_grids)

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vlm_demo.contracts import BridgeNote, Patches, Prompt, View
+from vlm_demo.contracts import BridgeInfo, PatchFeatures, Prompt, View
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models.adapters import NotApart, blip2_retrieval, blocks
 from vlm_demo.models.adapters.usual import OneTile, Writes
@@ -54,7 +54,7 @@ class Blip2(OneTile, Writes):
         self.tapped = (self.language_model, model.qformer)
         crossing = [layer.crossattention.attention for layer in self.bridge_layers if layer.has_cross_attention]
         self.bridge_attentions = frozenset(crossing)
-        self.note = BridgeNote("Q-Former", f"{self.config.num_query_tokens} queries that {doing} {len(crossing)} times")
+        self.note = BridgeInfo("Q-Former", f"{self.config.num_query_tokens} queries that {doing} {len(crossing)} times")
 
     @staticmethod
     def model_class() -> Any:
@@ -97,7 +97,7 @@ class Blip2(OneTile, Writes):
     def placeholders(self, view: View) -> int:
         return self.config.num_query_tokens
 
-    def bridge(self, patches: Patches, prompt: Prompt | None = None) -> torch.Tensor:
+    def bridge(self, patches: PatchFeatures, prompt: Prompt | None = None) -> torch.Tensor:
         projection = self.model.language_projection
         queried = blip2_retrieval.queried(self.model, patches.features)
         return projection(queried.to(projection.weight.dtype))

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt, View
+from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt, View
 from vlm_demo.models.adapters import blocks
 from vlm_demo.models.adapters.among_words import AmongWords
 from vlm_demo.models.adapters.masks import runs, seen
@@ -44,7 +44,7 @@ class Gemma3(AmongWords):
         ids = [self.config.boi_token_index, self.image_token_id, self.config.eoi_token_index]
         self.placeholder, self.image_token, self.end = tokenizer.convert_ids_to_tokens(ids)
         merged = self.config.vision_config.image_size // self.config.vision_config.patch_size // self.side
-        self.note = BridgeNote("projector", f"the mean of {merged} × {merged} patches through one layer")
+        self.note = BridgeInfo("projector", f"the mean of {merged} × {merged} patches through one layer")
 
     @staticmethod
     def model_class() -> Any:
@@ -62,7 +62,7 @@ class Gemma3(AmongWords):
     def placeholders(self, view: View) -> str:
         return f"\n\n{self.placeholder}{self.image_token * len(view.boxes)}{self.end}\n\n"
 
-    def bridge(self, patches: Patches) -> torch.Tensor:
+    def bridge(self, patches: PatchFeatures) -> torch.Tensor:
         weight = self.projector.mm_input_projection_weight
         return self.projector(patches.features.to(weight.device, weight.dtype))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt, View
+from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt, View
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models.adapters.usual import OneTile, Writes
 
@@ -48,7 +48,7 @@ class Idefics(OneTile, Writes):
         self.looking = frozenset(layer.cross_attn for layer in crossing)
         self.tapped = (self.language_model,)
         self.context = self.config.max_position_embeddings
-        self.note = BridgeNote("cross-attention", f"read by {len(crossing)} gated layers of the language model")
+        self.note = BridgeInfo("cross-attention", f"read by {len(crossing)} gated layers of the language model")
         # Its config has no field for the mark.
         mark = getattr(self.config, "image_token_id", None)
         self.image_token_id = tokenizer.convert_tokens_to_ids("<image>") if mark is None else mark
@@ -84,7 +84,7 @@ class Idefics(OneTile, Writes):
     def placeholders(self, view: View) -> int:
         return 1
 
-    def bridge(self, patches: Patches) -> torch.Tensor:
+    def bridge(self, patches: PatchFeatures) -> torch.Tensor:
         """The features as they are: each cross-attention layer projects them itself."""
         return patches.features
 

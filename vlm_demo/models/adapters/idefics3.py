@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from vlm_demo.contracts import BridgeNote, Patches, View
+from vlm_demo.contracts import BridgeInfo, PatchFeatures, View
 from vlm_demo.models.adapters.among_words import AmongWords
 from vlm_demo.models.patch_geometry import Cut, joined, mosaic, squashed, tile_by_tile, unplaceable
 
@@ -45,7 +45,7 @@ class Idefics3(AmongWords):
         self.tile_grid = (side // self.config.scale_factor,) * 2
         self.image_token = tokenizer.convert_ids_to_tokens(self.image_token_id)
         merged = self.config.scale_factor
-        self.note = BridgeNote("projector", f"{merged} × {merged} patches side by side through one layer")
+        self.note = BridgeInfo("projector", f"{merged} × {merged} patches side by side through one layer")
 
     @staticmethod
     def model_class() -> Any:
@@ -64,12 +64,12 @@ class Idefics3(AmongWords):
             raise unplaceable(processor)
         place = squashed(image.size, (tiling[1] * side, tiling[0] * side))
         grid = (tiling[0] * self.tile_grid[0], tiling[1] * self.tile_grid[1])
-        mosaics = [mosaic(place, grid, tile_by_tile(tiling, self.tile_grid))]
+        patch_grids = [mosaic(place, grid, tile_by_tile(tiling, self.tile_grid))]
         if split:
             size = math.prod(self.tile_grid)
             last = torch.arange(size).numpy() + rows * columns * size
-            mosaics.append(mosaic(squashed(image.size, (side, side)), self.tile_grid, last))
-        return Cut(tiles, joined(tiles[: math.prod(tiling)], tiling), tuple(mosaics), place, tiling)
+            patch_grids.append(mosaic(squashed(image.size, (side, side)), self.tile_grid, last))
+        return Cut(tiles, joined(tiles[: math.prod(tiling)], tiling), tuple(patch_grids), place, tiling)
 
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """The last layer's hidden states."""
@@ -78,7 +78,7 @@ class Idefics3(AmongWords):
     def placeholders(self, view: View) -> str:
         tile = self.image_token * math.prod(self.tile_grid)
         thumbnail = f"{AROUND}{THUMBNAIL}{tile}{AROUND}"
-        if len(view.mosaics) == 1:
+        if len(view.patch_grids) == 1:
             return thumbnail
         rows, columns = view.tiling
         lines = (
@@ -87,7 +87,7 @@ class Idefics3(AmongWords):
         )
         return f"{''.join(lines)}\n{thumbnail}"
 
-    def bridge(self, patches: Patches) -> list[torch.Tensor]:
+    def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:
         weight = self.connector.modality_projection.proj.weight
         tokens = self.connector(patches.features.to(weight.device, weight.dtype))
         tiles = [len(view.pixel_values) for view in patches.views]

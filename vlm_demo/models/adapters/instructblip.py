@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vlm_demo.contracts import Patches, Prompt
+from vlm_demo.contracts import PatchFeatures, Prompt
 from vlm_demo.errors import BadQuestion, UnsupportedModel
 from vlm_demo.models.adapters.blip2 import Blip2
 
@@ -53,7 +53,7 @@ class InstructBlip(Blip2):
 
         return InstructBlipForConditionalGeneration
 
-    def bridge(self, patches: Patches, prompt: Prompt | None = None) -> torch.Tensor:
+    def bridge(self, patches: PatchFeatures, prompt: Prompt | None = None) -> torch.Tensor:
         """What the queries gather, all words of the prompt read beside them.
 
         Raises:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optimal_tiled_canvas
 
-from vlm_demo.contracts import BridgeNote, Patches, View
+from vlm_demo.contracts import BridgeInfo, PatchFeatures, View
 from vlm_demo.models.adapters.among_words import AmongWords
 from vlm_demo.models.patch_geometry import Cut, joined, mosaic, squashed, tile_by_tile, unplaceable
 
@@ -48,7 +48,7 @@ class InternVl(AmongWords):
         self.begin = getattr(tokenizer, "start_image_token", "<img>")
         self.end = getattr(tokenizer, "end_image_token", "</img>")
         merged = round(1 / self.config.downsample_ratio)
-        self.note = BridgeNote("projector", f"{merged} × {merged} patches side by side through two layers")
+        self.note = BridgeInfo("projector", f"{merged} × {merged} patches side by side through two layers")
 
     @staticmethod
     def model_class() -> Any:
@@ -69,11 +69,11 @@ class InternVl(AmongWords):
             raise unplaceable(processor)
         place = squashed(image.size, (tiling[1] * width, tiling[0] * height))
         grid = (tiling[0] * self.tile_grid[0], tiling[1] * self.tile_grid[1])
-        mosaics = [mosaic(place, grid, tile_by_tile(tiling, self.tile_grid))]
+        patch_grids = [mosaic(place, grid, tile_by_tile(tiling, self.tile_grid))]
         if count > 1:
             last = math.prod(grid) + np.arange(math.prod(self.tile_grid))
-            mosaics.append(mosaic(squashed(image.size, (width, height)), self.tile_grid, last))
-        return Cut(tiles, joined(tiles[:count], tiling), tuple(mosaics), place, tiling)
+            patch_grids.append(mosaic(squashed(image.size, (width, height)), self.tile_grid, last))
+        return Cut(tiles, joined(tiles[:count], tiling), tuple(patch_grids), place, tiling)
 
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """The hidden states of the layer that the checkpoint names, CLS token dropped where it is not read."""
@@ -84,10 +84,10 @@ class InternVl(AmongWords):
         return states[:, 1:] if self.config.vision_feature_select_strategy == "default" else states
 
     def placeholders(self, view: View) -> str:
-        count = sum(len(mosaic.tokens) for mosaic in view.mosaics)
+        count = sum(len(mosaic.tokens) for mosaic in view.patch_grids)
         return f"{self.begin}{self.image_token * count}{self.end}"
 
-    def bridge(self, patches: Patches) -> list[torch.Tensor]:
+    def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:
         weight = self.projector.linear_1.weight
         features = patches.features.to(weight.device, weight.dtype)
         side = math.isqrt(features.shape[1])

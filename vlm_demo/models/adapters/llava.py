@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from vlm_demo.contracts import BridgeNote, Patches, View
+from vlm_demo.contracts import BridgeInfo, PatchFeatures, View
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models.adapters import blocks
 from vlm_demo.models.adapters.usual import OneTile, Writes
@@ -35,7 +35,7 @@ class Llava(OneTile, Writes):
     """Adapter of ``LlavaForConditionalGeneration``; implements ``families.Writer``."""
 
     name = "llava"
-    note = BridgeNote("projector", "each patch through a projector of two layers")
+    note = BridgeInfo("projector", "each patch through a projector of two layers")
     fallback_template = FALLBACK_TEMPLATE
     # Full module paths: bitsandbytes' short names would match nothing, and the encoder would be quantized silently.
     keep_unquantized: tuple[str, ...] = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
@@ -93,7 +93,7 @@ class Llava(OneTile, Writes):
     def placeholders(self, view: View) -> int:
         return len(view.boxes) + self.leading_tokens
 
-    def bridge(self, patches: Patches) -> torch.Tensor:
+    def bridge(self, patches: PatchFeatures) -> torch.Tensor:
         weight = self.model.model.multi_modal_projector.linear_1.weight
         return self.model.model.multi_modal_projector(patches.features.to(weight.device, weight.dtype))
 

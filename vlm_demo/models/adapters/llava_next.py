@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from transformers.image_processing_utils import select_best_resolution
 
-from vlm_demo.contracts import BridgeNote, Mosaic, Patches, View
+from vlm_demo.contracts import BridgeInfo, PatchFeatures, PatchGrid, View
 from vlm_demo.models.adapters.llava import Llava
 from vlm_demo.models.patch_geometry import Cut, Geometry, cells, joined, mosaic, squashed, unplaceable
 
@@ -24,7 +24,7 @@ class LlavaNext(Llava):
     """Adapter of ``LlavaNextForConditionalGeneration``; implements ``families.Writer``."""
 
     name = "llava_next"
-    note = BridgeNote("projector", "each patch through a projector of two layers, with a token at each line's end")
+    note = BridgeInfo("projector", "each patch through a projector of two layers, with a token at each line's end")
 
     def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
         super().__init__(model, folder, tokenizer)
@@ -59,7 +59,7 @@ class LlavaNext(Llava):
         if grid != lines:
             boxes = _regular(boxes, grid)
         tokens = small + np.arange(grid[0] * (grid[1] + 1)).reshape(grid[0], -1)[:, :-1]
-        fine = Mosaic(grid, boxes.reshape(-1, 4), tokens.reshape(-1))
+        fine = PatchGrid(grid, boxes.reshape(-1, 4), tokens.reshape(-1))
         thumbnail = mosaic(squashed(image.size, (self.side, self.side)), self.tile_grid)
         shown = joined(tiles[1:], tiling)
         high, wide = shown.shape[1] // rows, shown.shape[2] // columns
@@ -71,10 +71,10 @@ class LlavaNext(Llava):
         return lines
 
     def placeholders(self, view: View) -> int:
-        fine, thumbnail = view.mosaics
+        fine, thumbnail = view.patch_grids
         return len(thumbnail.tokens) + len(fine.tokens) + fine.grid[0]
 
-    def bridge(self, patches: Patches) -> list[torch.Tensor]:
+    def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:
         tiles = [len(view.pixel_values) for view in patches.views]
         tokens = list(super().bridge(patches).split(tiles))
         sizes = [view.size[::-1] for view in patches.views]

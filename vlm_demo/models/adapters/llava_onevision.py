@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from vlm_demo.contracts import BridgeNote
+from vlm_demo.contracts import BridgeInfo
 from vlm_demo.models.adapters.llava_next import LlavaNext
 
 # What its Qwen2 was trained with.
@@ -27,7 +27,7 @@ class LlavaOnevision(LlavaNext):
     """Adapter of ``LlavaOnevisionForConditionalGeneration``; implements ``families.Writer``."""
 
     name = "llava_onevision"
-    note = BridgeNote("projector", "each patch through a projector of two layers, pooled where they are many")
+    note = BridgeInfo("projector", "each patch through a projector of two layers, pooled where they are many")
     fallback_template = FALLBACK_TEMPLATE
 
     @staticmethod

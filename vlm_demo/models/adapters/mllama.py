@@ -20,7 +20,7 @@ from transformers.models.mllama.image_processing_pil_mllama import (
 )
 from transformers.models.mllama.processing_mllama import get_cross_attention_token_mask
 
-from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt, View
+from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt, View
 from vlm_demo.models.adapters.among_words import AmongWords
 from vlm_demo.models.patch_geometry import Cut, Geometry, joined, mosaic, tile_by_tile, unplaceable
 
@@ -53,7 +53,7 @@ class Mllama(AmongWords):
         vision = self.config.vision_config
         self.most, self.side = vision.max_num_tiles, vision.image_size
         self.tile_grid = (self.side // vision.patch_size,) * 2
-        self.note = BridgeNote("cross-attention", f"read by {len(crossing)} gated layers of the language model")
+        self.note = BridgeInfo("cross-attention", f"read by {len(crossing)} gated layers of the language model")
         # Which token stands for a picture; older configs call it by another name.
         self.image_token_id = self.config.image_token_index
 
@@ -99,7 +99,7 @@ class Mllama(AmongWords):
     def placeholders(self, view: View) -> int:
         return 1
 
-    def bridge(self, patches: Patches) -> list[torch.Tensor]:
+    def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:
         weight = self.projector.weight
         tokens = self.projector(patches.features.to(weight.device, weight.dtype))
         tiles = [len(view.pixel_values) for view in patches.views]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt
+from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt
 from vlm_demo.models.adapters import NotApart, blocks
 from vlm_demo.models.adapters.among_words import AmongWords
 from vlm_demo.models.adapters.masks import seen
@@ -32,7 +32,7 @@ class PaliGemma(OneTile, AmongWords):
 
     name = "paligemma"
     sees_ahead = True
-    note = BridgeNote("projector", "each patch through one linear layer")
+    note = BridgeInfo("projector", "each patch through one linear layer")
     fallback_template = FALLBACK_TEMPLATE
     keep_unquantized = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 
@@ -61,7 +61,7 @@ class PaliGemma(OneTile, AmongWords):
         """The last layer's hidden states."""
         return self.vision(pixel_values.to(self.vision.device, self.vision.dtype)).last_hidden_state
 
-    def bridge(self, patches: Patches) -> torch.Tensor:
+    def bridge(self, patches: PatchFeatures) -> torch.Tensor:
         weight = self.projector.linear.weight
         return self.projector(patches.features.to(weight.device, weight.dtype))
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from transformers.vision_utils import get_vision_window_index
 
-from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt
+from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt
 from vlm_demo.errors import BadImage
 from vlm_demo.models.adapters import Bridged
 from vlm_demo.models.adapters.among_words import AmongWords
@@ -43,7 +43,7 @@ class Qwen25Vl(AmongWords):
         self.encoder_layers = list(self.visual.blocks)
         vision = self.config.vision_config
         self.patch, self.merged, self.frames = vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size
-        self.note = BridgeNote("projector", f"{self.merged} × {self.merged} patches merged into one token")
+        self.note = BridgeInfo("projector", f"{self.merged} × {self.merged} patches merged into one token")
 
     @staticmethod
     def model_class() -> Any:
@@ -90,7 +90,7 @@ class Qwen25Vl(AmongWords):
         blocks = states.reshape(len(order), self.merged**2, -1)[torch.argsort(order).to(states.device)]
         return blocks.reshape(len(pixel_values), -1, states.shape[-1])
 
-    def bridge(self, patches: Patches) -> Bridged | tuple[Bridged, torch.Tensor]:
+    def bridge(self, patches: PatchFeatures) -> Bridged | tuple[Bridged, torch.Tensor]:
         return list(self.visual.merger(patches.features.flatten(0, 1)).split(counts(patches)))
 
     def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
@@ -109,6 +109,6 @@ class Qwen25Vl(AmongWords):
         return {"position_ids": every[..., positions.start : positions.stop].to(device)}
 
 
-def counts(patches: Patches) -> list[int]:
+def counts(patches: PatchFeatures) -> list[int]:
     """Image tokens of each picture."""
     return [len(view.boxes) for view in patches.views]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from vlm_demo.contracts import BridgeNote, ImageTokens, Patches, Prompt
+from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt
 from vlm_demo.models.adapters import Bridged
 from vlm_demo.models.adapters.qwen2_5_vl import Qwen25Vl, counts
 
@@ -34,7 +34,7 @@ class Qwen3Vl(Qwen25Vl):
         super().__init__(model, folder, tokenizer)
         self.stacked = list(self.config.vision_config.deepstack_visual_indexes)
         text = f"{self.merged} × {self.merged} patches merged into one token, at {len(self.stacked) + 1} depths"
-        self.note = BridgeNote("projector", text)
+        self.note = BridgeInfo("projector", text)
 
     @staticmethod
     def model_class() -> Any:
@@ -49,7 +49,7 @@ class Qwen3Vl(Qwen25Vl):
         states = [out.last_hidden_state, *(out.hidden_states[block + 1] for block in self.stacked)]
         return torch.cat(states, -1).reshape(len(pixel_values), -1, sum(own.shape[-1] for own in states))
 
-    def bridge(self, patches: Patches) -> tuple[Bridged, torch.Tensor]:
+    def bridge(self, patches: PatchFeatures) -> tuple[Bridged, torch.Tensor]:
         last, *others = patches.features.flatten(0, 1).chunk(len(self.stacked) + 1, -1)
         mergers = zip(self.visual.deepstack_merger_list, others, strict=True)
         deep = torch.stack([merger(states.contiguous()) for merger, states in mergers])

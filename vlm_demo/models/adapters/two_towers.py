@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vlm_demo.contracts import BridgeNote
+from vlm_demo.contracts import BridgeInfo
 from vlm_demo.models.adapters.usual import OneTile
 
 
@@ -17,7 +17,7 @@ class TwoTowers(OneTile):
     writes = False
     as_a_whole = False
     joint_tiles = False
-    note = BridgeNote("none", "pictures and texts meet in one space")
+    note = BridgeInfo("none", "pictures and texts meet in one space")
     keep_unquantized: tuple[str, ...] = ()
     parts: tuple[torch.nn.Module, ...] = ()
 

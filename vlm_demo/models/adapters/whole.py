@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vlm_demo.contracts import BridgeNote, View
+from vlm_demo.contracts import BridgeInfo, View
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models.patch_geometry import Cut, mosaic, squashed
 
@@ -44,7 +44,7 @@ class Whole:
         lists = (own for own in model.modules() if isinstance(own, torch.nn.ModuleList))
         self.encoder_layers = [layer for own in lists for layer in own]
         kind = type(model).__name__
-        self.note = BridgeNote(
+        self.note = BridgeInfo(
             "whole",
             f"{kind} can't be taken apart here: it answers in one piece, without its stages and without heatmaps",
         )

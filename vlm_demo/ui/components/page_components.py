@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from vlm_demo.engines.registry import UNEXPECTED, Service, log_unexpected
+from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, log_unexpected
 from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat import transcript
@@ -22,7 +22,7 @@ Changes = dict[Any, Any]
 
 
 @dataclass(eq=False)
-class Parts:
+class PageComponents:
     """The components of the page that events change. ``examples`` is no component: it fills an empty conversation."""
 
     chips: gr.HTML
@@ -86,7 +86,7 @@ class Parts:
             log_unexpected(error)
             return {self.heatmap: NOTHING.format(UNEXPECTED)}
 
-    def service(self, session: Session, service: Service, operator: bool) -> Changes:
+    def service(self, session: Session, service: ModelRegistry, operator: bool) -> Changes:
         """The chips and the notice line; remembers in the session that this page has seen them."""
         status = session.seen = service.status
         models = model_menu.choices(service.model, service.quantize, status.device)

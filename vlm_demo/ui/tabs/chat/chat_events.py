@@ -16,16 +16,16 @@ from typing import Any
 import gradio as gr
 
 from vlm_demo.contracts import StageEvent, TokenEvent
-from vlm_demo.engines.registry import UNEXPECTED, Service, is_operator, log_unexpected
+from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, is_operator, log_unexpected
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
 from vlm_demo.ui import pictures
-from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components import header, model_menu
-from vlm_demo.ui.components.page_components import Changes, Parts
+from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.session import Session, Sessions, put_back
 from vlm_demo.ui.tabs.chat import transcript
-from vlm_demo.ui.tabs.inspect.deferred_maps import Again
-from vlm_demo.ui.tabs.inspect.inspect_events import Looking, forgotten
+from vlm_demo.ui.tabs.inspect.deferred_maps import DeferredMaps
+from vlm_demo.ui.tabs.inspect.inspect_events import InspectorEvents, forgotten
 
 FRAME = 0.04  # seconds between two drawings of a growing answer
 
@@ -33,11 +33,11 @@ FRAME = 0.04  # seconds between two drawings of a growing answer
 class Events:
     """The handlers of the page, for all its visitors."""
 
-    def __init__(self, service: Service, parts: Parts):
+    def __init__(self, service: ModelRegistry, parts: PageComponents):
         self.service, self.parts = service, parts
         self.sessions = Sessions()
-        self.looking = Looking(self.sessions, parts)
-        self.again = Again(self.sessions, parts, service)
+        self.looking = InspectorEvents(self.sessions, parts)
+        self.again = DeferredMaps(self.sessions, parts, service)
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
@@ -59,7 +59,7 @@ class Events:
             )
         contents, previews = [content for _, content, _ in opened], [preview for _, _, preview in opened]
         names = [Path(path).name for path, _, _ in opened]
-        session.add(Exchange(text.strip(), ocr, evidence_only, tuple(contents), tuple(names), tuple(previews)))
+        session.add(ChatTurn(text.strip(), ocr, evidence_only, tuple(contents), tuple(names), tuple(previews)))
         self.sessions.release(session)
         return self.parts.talk(session, value={"text": "", "files": []})
 
@@ -68,7 +68,7 @@ class Events:
         session = self.sessions.of(request.session_hash)
         example = self.parts.examples[int(event.index)]
         own = (example.picture,), (example.name,), (example.preview,)
-        session.add(Exchange(example.question, example.ocr, example.evidence_only, *own))
+        session.add(ChatTurn(example.question, example.ocr, example.evidence_only, *own))
         toggles = {self.parts.ocr: example.ocr, self.parts.evidence_only: example.evidence_only}
         return {**self.parts.talk(session), **toggles}
 
@@ -91,7 +91,7 @@ class Events:
 
     def _again(self, session: Session, index: int, question: str, ocr: bool, evidence_only: bool) -> Changes:
         old = session.cut(index)[0]
-        session.add(Exchange(question, ocr, evidence_only, old.pictures, old.names, old.previews))
+        session.add(ChatTurn(question, ocr, evidence_only, old.pictures, old.names, old.previews))
         return self.parts.everything(session)
 
     # -- answering ------------------------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ class Events:
             session.show(exchange, transcript.first_telling_word(exchange.answer))
         yield {**self.parts.talk(session), **self.parts.inside(session)}
 
-    def _compute(self, session: Session, exchange: Exchange) -> Generator[None, None, None]:
+    def _compute(self, session: Session, exchange: ChatTurn) -> Generator[None, None, None]:
         """Run the pipeline for one exchange, yielding after each change of it."""
         sources, history = session.context(exchange)
         toggles = {"ocr": exchange.ocr, "evidence_only": exchange.evidence_only}

@@ -10,7 +10,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from vlm_demo.contracts.answer import CUT
-from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session
 from vlm_demo.words import bare, tells
 
@@ -111,7 +111,7 @@ def _fresh_start(session: Session, index: int) -> str:
     return '<p class="divide"><span>new picture: earlier turns are not sent to the model</span></p>'
 
 
-def _asked(exchange: Exchange, index: int) -> str:
+def _asked(exchange: ChatTurn, index: int) -> str:
     pictures = "".join(
         f'<img src="{uri}" alt="Uploaded picture {number}">' for number, uri in enumerate(exchange.previews, 1)
     )
@@ -124,7 +124,7 @@ def _asked(exchange: Exchange, index: int) -> str:
 <button type="submit" class="solid">Ask again</button></span></form></div>"""
 
 
-def _answered(session: Session, exchange: Exchange, index: int) -> str:
+def _answered(session: Session, exchange: ChatTurn, index: int) -> str:
     if exchange.running:
         return ""
     if exchange.state == "failed":
@@ -134,7 +134,7 @@ def _answered(session: Session, exchange: Exchange, index: int) -> str:
     return f'<div class="answer"><p class="words">{words}</p>{below}</div>'
 
 
-def _words(session: Session, exchange: Exchange, index: int) -> str:
+def _words(session: Session, exchange: ChatTurn, index: int) -> str:
     """The answer's text with each of its words as a button; what lies between words stays as it is."""
     answer, html, at = exchange.answer, [], 0
     for i, word in enumerate(answer.words):
@@ -154,7 +154,7 @@ def _words(session: Session, exchange: Exchange, index: int) -> str:
     return "".join(html)
 
 
-def _tint(exchange: Exchange, index: int) -> str:
+def _tint(exchange: ChatTurn, index: int) -> str:
     """The deeper, the more of the word's attention rested on the picture, as against the other content words of the
     answer. Function words have none: where "a" looked says nothing."""
     words = zip(exchange.answer.words, exchange.shares, strict=True)
@@ -162,7 +162,7 @@ def _tint(exchange: Exchange, index: int) -> str:
     return f' style="--look:{looked[index] / max(looked):.2f}"' if looked[index] > 0 else ""
 
 
-def _truth(exchange: Exchange) -> str:
+def _truth(exchange: ChatTurn) -> str:
     """The one line of truth under an answer; its parts open the inspector's tabs."""
     # The badge was calibrated on pictures of the model's world: on others it must not say that all is well.
     misled = exchange.outside and exchange.grounding and exchange.grounding.level in ("grounded", "read")
@@ -202,11 +202,11 @@ def _opens(tab: str, text: str) -> str:
     return f'<button type="button" class="link" data-act="open" data-tab="{tab}">{escape(text)}</button>'
 
 
-def _cut(exchange: Exchange) -> str:
+def _cut(exchange: ChatTurn) -> str:
     return f'<p class="truth">{CUT}</p>' if exchange.answer and exchange.answer.cut else ""
 
 
-def _outside(exchange: Exchange) -> str:
+def _outside(exchange: ChatTurn) -> str:
     if not exchange.outside:
         return ""
     sentence, command = exchange.outside
@@ -214,7 +214,7 @@ def _outside(exchange: Exchange) -> str:
     return f'<aside class="outside">{escape(sentence)}{offer}</aside>'
 
 
-def _notes(exchange: Exchange) -> str:
+def _notes(exchange: ChatTurn) -> str:
     """What was done to the upload before the model saw it, said once: under the question that brought it."""
     views = exchange.answer.views if exchange.answer and exchange.pictures else ()
     notes = [note for view in views for note in view.notes]

@@ -13,10 +13,10 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from vlm_demo.engines.registry import UNEXPECTED, Service, log_unexpected
+from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, log_unexpected
 from vlm_demo.errors import Stopped, VlmDemoError
-from vlm_demo.ui.chat_turn import Exchange
-from vlm_demo.ui.components.page_components import Changes, Parts
+from vlm_demo.ui.chat_turn import ChatTurn
+from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.session import Session, Sessions
 from vlm_demo.ui.tabs.inspect.map_options import Job
 from vlm_demo.ui.tabs.inspect.panels import method_menu
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from vlm_demo.contracts.answer import Answer
 
 
-class Again:
+class DeferredMaps:
     """The handlers that ask the model again, for all visitors of the page."""
 
-    def __init__(self, sessions: Sessions, parts: Parts, service: Service):
+    def __init__(self, sessions: Sessions, parts: PageComponents, service: ModelRegistry):
         self.sessions, self.parts, self.service = sessions, parts, service
 
     def compute(self, request: gr.Request) -> Changes:
@@ -90,7 +90,7 @@ class Again:
                 log_unexpected(error)
         yield {**self.parts.said(session), **self.parts.map(session)} if waiting else {self.parts.heatmap: gr.skip()}
 
-    def _judge(self, session: Session, exchange: Exchange) -> None:
+    def _judge(self, session: Session, exchange: ChatTurn) -> None:
         def unwanted() -> bool:
             return session.running or exchange not in session.exchanges
 
@@ -100,7 +100,7 @@ class Again:
 
 
 def maps_of(
-    pipe: Pipeline, session: Session, exchange: Exchange, index: int, name: str, cancelled: Callable[[], bool]
+    pipe: Pipeline, session: Session, exchange: ChatTurn, index: int, name: str, cancelled: Callable[[], bool]
 ) -> Iterator[np.ndarray]:
     """One word's map over each picture, in the size in which the page shows it.
 
@@ -114,7 +114,7 @@ def maps_of(
         yield np.asarray(Image.fromarray(heat).resize(view.size, Image.Resampling.BOX))
 
 
-def whole(pipe: Pipeline, session: Session, exchange: Exchange) -> Answer:
+def whole(pipe: Pipeline, session: Session, exchange: ChatTurn) -> Answer:
     """The answer with its pictures as they were uploaded: shrunk for the page, they could be cut in another way.
 
     Raises:

@@ -13,7 +13,7 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain.methods import BY_NAME
 from vlm_demo.images.overlay import COLORMAPS
 from vlm_demo.ui import pictures
-from vlm_demo.ui.components.page_components import Changes, Parts
+from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.session import Session, Sessions
 from vlm_demo.ui.tabs.inspect.panels.heads_panel import blocks
 from vlm_demo.ui.tabs.inspect.panels.heatmap_panel import shown_map
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
 NOT_TOLD = object()
 
 
-class Looking:
+class InspectorEvents:
     """The handlers of the inspector, for all visitors of the page."""
 
-    def __init__(self, sessions: Sessions, parts: Parts):
+    def __init__(self, sessions: Sessions, parts: PageComponents):
         self.sessions, self.parts = sessions, parts
 
     def press(self, event: gr.EventData, request: gr.Request) -> Changes:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vlm_demo.ui.chat_turn import Exchange
+    from vlm_demo.ui.chat_turn import ChatTurn
 
 
 @dataclass
-class Look:
+class MapOptions:
     """How maps are drawn, and what of the answer is singled out.
 
     Attributes:
@@ -51,7 +51,7 @@ class Job:
         stop: set to end the computing.
     """
 
-    wanted: tuple[Exchange, int, str]
+    wanted: tuple[ChatTurn, int, str]
     running: bool = False
     problem: str = ""
     stop: threading.Event = field(default_factory=threading.Event)

@@ -11,7 +11,7 @@ from vlm_demo.explain import methods
 from vlm_demo.explain.heatmap import inside
 from vlm_demo.images.overlay import COLORMAPS, palette
 from vlm_demo.ui import pictures
-from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.inspect.panels import heads_panel, method_menu, word_buttons
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import NOTHING, canvas, menu, percent
@@ -60,7 +60,7 @@ def shown_map(session: Session, number: int) -> np.ndarray | None:
     return session.maps[key]
 
 
-def _figure(session: Session, exchange: Exchange, number: int, heat: np.ndarray | None) -> str:
+def _figure(session: Session, exchange: ChatTurn, number: int, heat: np.ndarray | None) -> str:
     look, view = session.look, exchange.answer.views[number]
     drawn = view.image if heat is None else pictures.overlay(heat, view, look)
     width, height = view.size
@@ -158,7 +158,7 @@ def _chance(session: Session) -> str:
     return f'<span title="{told}">Probability {sure:.2f}{looked}.</span>'
 
 
-def _grounded(exchange: Exchange) -> str:
+def _grounded(exchange: ChatTurn) -> str:
     """Why the answer has its badge."""
     return f'<p class="muted">{escape(exchange.grounding.sentence)}</p>' if exchange.grounding else ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from vlm_demo.explain.methods import BY_NAME, TABLE
-from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import chooses
 
@@ -46,7 +46,7 @@ def picker(session: Session) -> str:
     )
 
 
-def _option(exchange: Exchange, name: str, chosen: str, value: str | None = None) -> str:
+def _option(exchange: ChatTurn, name: str, chosen: str, value: str | None = None) -> str:
     score = exchange.answer.trace.settings.scores.get(name)
     said = escape(BY_NAME[name].title) + ("" if score is None else f" · {score:.0%}")
     return f'<option value="{name if value is None else value}"{" selected" * (name == chosen)}>{said}</option>'

@@ -9,14 +9,14 @@ from PIL import Image
 
 from vlm_demo.contracts import View
 from vlm_demo.ui import pictures
-from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import NOTHING, stack
 
 LETTER = 7  # rows of the 5 × 7 dot-matrix alphabet, about the lowest in which letters keep their shapes
 Box = tuple[float, float, float, float]
 
 
-def draw(exchange: Exchange | None) -> str:
+def draw(exchange: ChatTurn | None) -> str:
     """Each picture twice: as it was uploaded, and as the model sees it."""
     if not exchange or not exchange.answer:
         return NOTHING.format("Here stands the picture as the model sees it: resized, and cut into patches.")

@@ -6,11 +6,11 @@ from html import escape
 
 from vlm_demo.contracts import OcrResult, View
 from vlm_demo.ui import pictures
-from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import NOTHING, folded, stack
 
 
-def draw(exchange: Exchange | None) -> str:
+def draw(exchange: ChatTurn | None) -> str:
     """What Tesseract read: its boxes over the upload, and the words beside them."""
     if not exchange or not exchange.answer:
         return NOTHING.format("With “Read text (OCR)” on, the text found in the picture stands here.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from vlm_demo.contracts import Prompt, Segment
-from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import NOTHING, folded
 
 NEWLINE = '<i class="newline">↵</i>\n'
@@ -20,7 +20,7 @@ ORIGINS = {
 }
 
 
-def draw(exchange: Exchange | None) -> str:
+def draw(exchange: ChatTurn | None) -> str:
     """All runs in their order, each with its tokens on demand, and a legend of the origins that occur."""
     if not exchange or not exchange.answer:
         return NOTHING.format("Here stands exactly what the language model is given, token by token.")

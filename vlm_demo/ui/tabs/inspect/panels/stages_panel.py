@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import NOTHING, lasted, size
 
 STATIONS = {
@@ -18,7 +18,7 @@ STATIONS = {
 }
 
 
-def draw(exchange: Exchange | None) -> str:
+def draw(exchange: ChatTurn | None) -> str:
     """Every station's time as a bar on one time line, and memory: the model's and the process's apart."""
     if not exchange or not exchange.answer:
         return NOTHING.format("Here stand the time that every stage took, and the memory in use.")
@@ -49,7 +49,7 @@ def _row(title: str, explained: str, figure: str) -> str:
     return f'<tr><th scope="row">{title}<small>{explained}</small></th><td class="figure">{figure}</td></tr>'
 
 
-def cards(exchange: Exchange) -> str:
+def cards(exchange: ChatTurn) -> str:
     """Encoder, bridge, prompt and LLM: real shapes, and times as bars on one scale."""
     # What follows the shapes in words stands in the tab of the stages.
     detail = {stage.name: stage.detail.partition(", ")[0] for stage in exchange.stages}

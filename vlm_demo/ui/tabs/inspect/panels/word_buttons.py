@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from vlm_demo.ui.chat_turn import Exchange
+from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import chooses, percent
 
@@ -27,7 +27,7 @@ def shares(session: Session) -> str:
     )
 
 
-def _share(session: Session, exchange: Exchange, index: int) -> str:
+def _share(session: Session, exchange: ChatTurn, index: int) -> str:
     parts = exchange.shares[index]
     weights = [(part, getattr(parts, part)) for part, _ in PARTS]
     told = ", ".join(f"{name} {percent(weight)}" for (_, name), (_, weight) in zip(PARTS, weights, strict=True))
