@@ -45,7 +45,7 @@ def test_every_tab_of_the_inspector_is_escaped(picture):
     view = replace(exchange.answer.view, notes=(EVIL,))
     read = OcrResult(EVIL, (OcrWord(EVIL, (0, 0, 9, 9), 90.0),), 0.1)
     exchange.answer = replace(exchange.answer, prompt=prompt, views=(view,), ocrs=(read,), ocr=read, model=EVIL)
-    for tab in (panels.sees, panels.prompt, panels.text, panels.stages):
+    for tab in (panels.model_view_panel, panels.prompt_panel, panels.ocr_panel, panels.stages_panel):
         assert "onerror" not in re.sub(r"&lt;.*?&gt;", "", tab.draw(exchange)), tab.__name__
 
 
@@ -100,7 +100,7 @@ def test_first_telling_word_skips_small_words(picture):
 
 
 def test_image_tokens_are_folded_and_counted(picture):
-    drawn = panels.prompt.draw(answered(picture))
+    drawn = panels.prompt_panel.draw(answered(picture))
     assert "⟨image⟩ × 196" in drawn and drawn.count("196 tokens") == 1
 
 
@@ -108,7 +108,7 @@ def test_every_token_of_the_prompt_can_be_seen_with_its_id(picture):
     exchange = answered(picture, EVIL)
     pieces = tuple(f"{EVIL}{i}" for i in range(len(exchange.answer.prompt.ids)))
     exchange.answer = replace(exchange.answer, prompt=replace(exchange.answer.prompt, pieces=pieces))
-    drawn = panels.prompt.draw(exchange)
+    drawn = panels.prompt_panel.draw(exchange)
     listed = re.findall(r"<li><code>([^<]*)</code><small>(\d+)</small></li>", drawn)
     texts = [i for i in range(len(pieces)) if i not in exchange.answer.prompt.image_positions[1:]]
     assert [(html.unescape(piece), int(id_)) for piece, id_ in listed] == [(pieces[i], i) for i in texts]
@@ -116,7 +116,7 @@ def test_every_token_of_the_prompt_can_be_seen_with_its_id(picture):
 
 
 def test_the_legend_names_the_origins_that_occur(picture):
-    drawn = panels.prompt.draw(answered(picture, ocr=True))
+    drawn = panels.prompt_panel.draw(answered(picture, ocr=True))
     assert re.findall(r'class="key (\w+)"', drawn) == ["template", "image", "ocr", "question"]
 
 

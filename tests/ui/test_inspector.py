@@ -50,7 +50,7 @@ def pressed(word: int) -> Session:
 
 def test_the_pages_map_is_the_librarys() -> None:
     session = pressed(1)
-    panels.heatmap.draw(session)
+    panels.heatmap_panel.draw(session)
     (drawn,) = session.maps.values()
     assert (drawn == session.shown.answer.heatmap("circle")).all()
     assert drawn[35, 35] < 0.1  # where the comma's step looked
@@ -58,33 +58,33 @@ def test_the_pages_map_is_the_librarys() -> None:
 
 def test_a_word_that_is_there_twice_is_the_one_that_was_pressed() -> None:
     session = pressed(2)
-    panels.heatmap.draw(session)
+    panels.heatmap_panel.draw(session)
     (drawn,) = session.maps.values()
     assert drawn[25, 15] > 0.8 and drawn[15, 15] < 0.1
 
 
 def test_the_share_of_attention_is_of_the_same_steps() -> None:
-    told = re.search(r"(\d+)% of its attention on the picture", panels.heatmap.draw(pressed(1)))
+    told = re.search(r"(\d+)% of its attention on the picture", panels.heatmap_panel.draw(pressed(1)))
     # 15 patches of 0.01 and one of 0.2 or 0.05; with the comma's step it would be 50.
     assert told and int(told[1]) == 28
 
 
 def test_the_colours_have_a_scale_with_a_tick_at_the_even_spread():
     session = pressed(0)  # of 16 patches one has 0.1 and each other 0.01
-    drawn = panels.heatmap.scale(session, 0)
+    drawn = panels.heatmap_panel.scale(session, 0)
     assert re.findall(r"<span>([^<]+)</span>", drawn) == ["4.0%", "even 6.2%", "40%"]
     assert float(re.search(r"left:([\d.]+)%", drawn)[1]) == 6.2  # (1/16 - 0.04) / (0.4 - 0.04)
-    assert 'class="scale"' in panels.heatmap.draw(session)
+    assert 'class="scale"' in panels.heatmap_panel.draw(session)
     session.look.head = (0, 0)
-    assert panels.heatmap.scale(session, 0) == drawn
+    assert panels.heatmap_panel.scale(session, 0) == drawn
     session.shown.answer.trace.image[:] = 0.01  # no patch is hotter than another: there is no map to read
     session.maps.clear()
-    assert panels.heatmap.scale(session, 0) == ""
+    assert panels.heatmap_panel.scale(session, 0) == ""
 
 
 def test_a_map_that_the_model_was_asked_for_has_colours_without_figures():
     session = pressed(0)
     session.shown.methods, session.look.method = {"occlusion": None}, "occlusion"
-    assert panels.heatmap.scale(session, 0, drawn=False) == ""
-    drawn = panels.heatmap.scale(session, 0)
+    assert panels.heatmap_panel.scale(session, 0, drawn=False) == ""
+    drawn = panels.heatmap_panel.scale(session, 0)
     assert "%" not in re.sub(r"<[^>]+>", "", drawn) and "least" in drawn and "<b" not in drawn

@@ -1,4 +1,4 @@
-"""Whole: pictures and question → tokens, where a model's stations are unknown: its own processor, then ``generate``.
+"""Generate fallback: pictures and question → tokens, where a model's stations are unknown: its own processor, then ``generate``.
 
 Stands in the places of the prompt and the llm. What people type goes through a processor that takes control strings as
 control, so a text that holds one is refused.
@@ -22,7 +22,7 @@ from vlm_demo.stages.llm import LONGEST_ANSWER, Step
 from vlm_demo.stages.prompt import EVIDENCE_RULE, ocr_part
 
 if TYPE_CHECKING:
-    from vlm_demo.models.adapters.whole import GenerateFallback as Family
+    from vlm_demo.models.adapters.generate_only import GenerateOnly as Family
     from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled
 
 

@@ -23,7 +23,7 @@ from vlm_demo.errors import ModelNotFound, QuantizationUnavailable, UnsupportedM
 from vlm_demo.models import catalog as catalogue
 from vlm_demo.models import download, embedded, quantization, weights
 from vlm_demo.models.adapters import adapter_of
-from vlm_demo.models.adapters.whole import Trusted
+from vlm_demo.models.adapters.generate_only import Trusted
 from vlm_demo.models.builders import RECIPE, read_recipe
 from vlm_demo.models.catalog import Entry
 from vlm_demo.models.download import Progress

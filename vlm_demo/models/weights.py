@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.models import download, quantization
-from vlm_demo.models.adapters.whole import Trusted
+from vlm_demo.models.adapters.generate_only import Trusted
 from vlm_demo.models.catalog import fits, gigabytes
 from vlm_demo.trust import Trust
 

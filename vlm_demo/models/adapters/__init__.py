@@ -15,7 +15,7 @@ from PIL import Image
 
 from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt, View
 from vlm_demo.errors import UnsupportedModel
-from vlm_demo.models.adapters.whole import Whole
+from vlm_demo.models.adapters.generate_only import GenerateOnly
 from vlm_demo.models.patch_geometry import Cut
 
 # Of each picture [tokens, d_llm], or of all of them where they have as many [pictures, tokens, d_llm].
@@ -166,7 +166,7 @@ class Writer(Family, Protocol):
 
 
 def adapter_of(config: Any) -> type[Any]:
-    """The adapter, a ``Family``, ``Writer`` or ``Whole``, for a checkpoint's config.
+    """The adapter, a ``Family``, ``Writer`` or ``GenerateOnly``, for a checkpoint's config.
 
     Raises:
         UnsupportedModel: no adapter runs this architecture; says which ones can be run.
@@ -178,12 +178,12 @@ def adapter_of(config: Any) -> type[Any]:
             try:
                 adapter.check(config)
             except NotApart:
-                return Whole
+                return GenerateOnly
             return adapter
     from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 
     if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-        return Whole
+        return GenerateOnly
     named = ", ".join(config.architectures or ()) or f"of type {getattr(config, 'model_type', 'unknown')}"
     raise UnsupportedModel(
         f"This checkpoint is {named}, which cannot be run here: choose one of {', '.join(ADAPTERS)}."

@@ -1,4 +1,4 @@
-"""Whole: a model whose class is unknown here. It answers through its own processor and ``generate``, in one piece.
+"""Generate only: a model whose class is unknown here. It answers through its own processor and ``generate``, in one piece.
 
 There are no stations to look into, so there are no heatmaps; what the person is told of it says so.
 """
@@ -17,7 +17,7 @@ from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models.patch_geometry import Cut, mosaic, squashed
 
 
-class Whole:
+class GenerateOnly:
     """Adapter of whatever ``AutoModelForImageTextToText`` loads; has what ``stages.whole`` needs and no more."""
 
     name = "whole"
@@ -79,7 +79,7 @@ class Whole:
         return view
 
 
-class Trusted(Whole):
+class Trusted(GenerateOnly):
     """A model whose class comes with its checkpoint, run because a person asked for it."""
 
     trust_remote_code = True
