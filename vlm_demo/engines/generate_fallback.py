@@ -1,4 +1,4 @@
-"""Generate fallback: pictures and question → tokens, where a model's stations are unknown: its own processor, then ``generate``.
+"""Generate fallback: pictures and question → tokens with a model whose stages are unknown: its processor and generate.
 
 Stands in the places of the prompt and the llm. What people type goes through a processor that takes control strings as
 control, so a text that holds one is refused.

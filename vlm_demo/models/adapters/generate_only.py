@@ -1,4 +1,4 @@
-"""Generate only: a model whose class is unknown here. It answers through its own processor and ``generate``, in one piece.
+"""Generate only: a model whose class is unknown here. It answers through its own processor and ``generate``.
 
 There are no stations to look into, so there are no heatmaps; what the person is told of it says so.
 """
