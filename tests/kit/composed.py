@@ -22,7 +22,7 @@ LANGUAGE, TOWER = "smollm2-135m-instruct", "efficientnet-lite2"
 VIT, TEXT = "dinov2-vit-s-focus", "all-minilm-l6-v2"
 TRAINED = "trained.safetensors"
 WIDTH, KEYS, INNER, LAYERS = 64, 32, 96, 2  # of the Llama in ``gguf_file``
-RANK, SEEN = 2, 1760  # of the LoRA; the tower's channels
+RANK, SEEN = 2, 1808  # of the LoRA; the tower's channels
 SHAPES = {
     "self_attn.q_proj": (WIDTH, WIDTH),
     "self_attn.k_proj": (KEYS, WIDTH),

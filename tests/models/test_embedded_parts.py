@@ -91,7 +91,7 @@ class Published(nn.Module):
 
 
 class TestTower:
-    def test_tokens_are_the_published_networks_two_levels(self) -> None:
+    def test_tokens_are_the_published_networks_two_levels_and_mean_colours(self) -> None:
         # In float64, for convolutions of other sizes round differently.
         state, config = (
             {name: tensor.double() for name, tensor in composed.published().items()},
@@ -103,11 +103,13 @@ class TestTower:
         with torch.no_grad():
             tokens = tower(pixels).last_hidden_state
             last, fine = Published(state, config)(pixels)
-        assert tokens.shape == (1, 9, 1760) and tokens.std() > 0.01
+        assert tokens.shape == (1, 9, 1808) and tokens.std() > 0.01
         for number in range(9):
             row, column = divmod(number, 3)
             under = fine[0, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]  # [channels, 2, 2]
-            own = torch.cat([last[0, :, row, column], under.flatten()])
+            square = pixels[0, :, 32 * row : 32 * row + 32, 32 * column : 32 * column + 32]
+            colours = square.reshape(3, 4, 8, 4, 8).mean((2, 4))
+            own = torch.cat([last[0, :, row, column], under.flatten(), colours.flatten()])
             torch.testing.assert_close(tokens[0, number], own, atol=1e-9, rtol=1e-9)
 
 
@@ -167,7 +169,7 @@ class TestCheckpoint:
         config = AutoConfig.from_pretrained(folder)
         assert config.architectures == ["LlavaForConditionalGeneration"] and config.image_token_id == 4
         assert (config.vision_feature_layer, config.vision_feature_select_strategy) == (-1, "full")
-        assert (config.vision_config.model_type, config.vision_config.hidden_size) == ("efficientnet_lite", 1760)
+        assert (config.vision_config.model_type, config.vision_config.hidden_size) == ("efficientnet_lite", 1808)
         assert (config.image_seq_length, config.text_config.model_type) == (81, "llama")
         processor = AutoProcessor.from_pretrained(folder)
         made = processor(images=Image.new("RGB", (500, 240), "red"), text="<image>\nHi", return_tensors="pt")

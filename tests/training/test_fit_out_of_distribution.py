@@ -1,22 +1,23 @@
-"""The reader of what the model was trained on: fitted on any pipeline and any folder of pictures."""
+"""What is kept of training pictures: fitted with any pipeline on any folder."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from vlm_demo import Pipeline
 from vlm_demo.cli import train
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain import out_of_distribution as stored
-from vlm_demo.training.fit_out_of_distribution import pictures_in
+from vlm_demo.training.fit_out_of_distribution import REFUSED, fit, pictures_in
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Flat pictures, unlike any that `strange` draws."""
-    for i in range(30):
+    """Flat pictures."""
+    for i in range(60):
         path = tmp_path / f"photos {i % 2}" / f"{i}.png"
         path.parent.mkdir(exist_ok=True)
         Image.new("RGB", (60, 50), tuple(np.random.default_rng(i).integers(0, 256, 3).tolist())).save(path)
@@ -26,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_the_order_follows_the_seed(folder: Path) -> None:
     found = pictures_in([folder], 100, 0)
-    assert len(found) == len(set(found)) == 30 and found == pictures_in([folder], 100, 0) != pictures_in(
+    assert len(found) == len(set(found)) == 60 and found == pictures_in([folder], 100, 0) != pictures_in(
         [folder], 100, 1
     )
     assert pictures_in([folder], 10, 0) == found[:10]
@@ -34,17 +35,26 @@ def test_the_order_follows_the_seed(folder: Path) -> None:
         pictures_in([folder / "none"], 10, 0)
 
 
-def test_the_command_writes_a_reader_that_tells_them_apart(
+def test_the_command_writes_what_is_kept_of_them(
     folder: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path_factory.mktemp("out")
-    line = ["world", "--model", str(checkpoint), "--pictures", str(folder), "--count", "28", "--out", str(out)]
+    line = ["world", "--model", str(checkpoint), "--pictures", str(folder), "--count", "60", "--out", str(out)]
     assert train.main(line) == 0
     printed = capsys.readouterr().out
     inside = float(printed.split("inside: ")[1].split("%")[0])
-    assert inside >= 90 and str(out / stored.FILE) in printed
-    reader, pipe = stored.load(out), Pipeline.from_pretrained(checkpoint)
-    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), dtype=np.uint8)
-    flat, noisy = Image.new("RGB", (70, 40), (10, 90, 200)), Image.fromarray(noise)
-    scores = [reader.score(pipe.encoder(pipe.view(image)).features[0]) for image in (flat, noisy)]
-    assert scores[0] > 0.5 > scores[1]
+    assert inside >= 85 and str(out / stored.FILE) in printed
+    kept, pipe = stored.load(out), Pipeline.from_pretrained(checkpoint)
+    assert len(kept.bank) == 30  # half of them
+    features = pipe.encoder(pipe.view(Image.new("RGB", (60, 50), (10, 90, 200)))).features
+    assert kept.cosine(stored.pooled(features, len(kept.basis))) > kept.threshold - 0.01
+
+
+def test_the_threshold_is_set_by_pictures_that_are_not_in_the_bank() -> None:
+    generator = torch.Generator().manual_seed(0)
+    around = torch.randn(400, 6, generator=generator) * 0.2 + torch.tensor([3.0, 0, 0, 1, 0, 0])
+    kept = fit(around[:200], around[200:])
+    assert (kept.cosine(around[200:]) < kept.threshold).float().mean() == pytest.approx(REFUSED, abs=0.01)
+    far = torch.tensor([[0.0, 3, 1, 0, 0, 0], [-3, 0, 0, -1, 0, 0]])
+    assert (kept.cosine(far) < kept.threshold - 0.1).all()
+    torch.testing.assert_close(kept.basis.T @ kept.basis, torch.eye(6), atol=0.02, rtol=0)

@@ -140,9 +140,11 @@ def _add_world(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pictures", type=Path, nargs="+", required=True, metavar="FOLDER", help="pictures like those trained on"
     )
-    parser.add_argument("--count", type=shared.positive, default=1200, help="of them, and of strange ones")
+    parser.add_argument("--count", type=shared.positive, default=6000, help="of them at most")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=OUT / "llava", help="gets world.safetensors (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=OUT / "llava", help="gets training_pictures.safetensors (default: %(default)s)"
+    )
 
 
 # -- models that answer -----------------------------------------------------------------------------------------
@@ -260,16 +262,16 @@ def ocr(args: argparse.Namespace) -> int:
 
 
 def world(args: argparse.Namespace) -> int:
-    """Fit what tells pictures like the trained ones from strange ones."""
+    """Fit what tells pictures like the trained ones from others."""
     from vlm_demo.explain.out_of_distribution import FILE, save
     from vlm_demo.training.fit_out_of_distribution import fitted, pictures_in
 
     if not args.out.is_dir():
         raise VlmDemoError(f"There is no folder {args.out} to write {FILE} into.")
     pictures = pictures_in(args.pictures, args.count, args.seed)
-    reader, inside = fitted(shared.load(args), pictures, args.seed)
-    save(args.out, reader)
-    print(f"inside: {inside['pictures']:.1%} of the pictures, {inside['strange']:.1%} of strange ones")
+    kept, inside = fitted(shared.load(args), pictures, args.seed)
+    save(args.out, kept)
+    print(f"inside: {inside:.1%} of pictures that decided nothing")
     print(f"saved {args.out / FILE}")
     return 0
 
@@ -278,7 +280,7 @@ def world(args: argparse.Namespace) -> int:
 OTHERS: dict[str, tuple[Callable[[argparse.Namespace], int], str, Callable[[argparse.ArgumentParser], None]]] = {
     "clip": (clip, "train what compares photographs with texts", _add_clip),
     "ocr": (ocr, "read the text of photographed charts with Tesseract once, for training", _add_ocr),
-    "world": (world, "fit what tells pictures like those trained on from strange ones", _add_world),
+    "world": (world, "fit what tells pictures like those trained on from others", _add_world),
 }
 
 

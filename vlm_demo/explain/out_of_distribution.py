@@ -1,7 +1,9 @@
-"""World: does a picture look like the ones that an embedded model was trained on?
+"""Out of distribution: does a picture look like any of those that an embedded model was trained on?
 
-A linear reader of the encoder's pooled patch features, fitted after training and kept beside the weights. A low score
-is a warning that the answer is a guess.
+The cosine of its pooled patch features with those of its nearest training pictures (deep nearest neighbours: Sun et al.
+2022, https://arxiv.org/abs/2204.06507); what lies outside the training pictures' principal components counts as unlike
+all of them. Fitted after training and kept beside the weights; no out-of-distribution picture is needed. A low score
+warns that the answer is a guess.
 """
 
 from __future__ import annotations
@@ -16,29 +18,55 @@ from torch import Tensor
 
 from vlm_demo.errors import UnsupportedModel
 
-FILE = "world.safetensors"
+FILE = "training_pictures.safetensors"
+NEIGHBOURS = 5
+SHARPNESS = 20.0  # of the step from 0 to 1: a cosine that lies 0.1 above the threshold scores 0.88
 
 
 @dataclass(frozen=True)
-class TrainingDistribution:
-    """``weight`` [2d] and ``bias`` [1] of the reader: positive on pictures of the world, negative on others."""
+class TrainingPictures:
+    """What is kept of training pictures.
 
-    weight: Tensor
-    bias: Tensor
+    Attributes:
+        basis: [channels, components], orthonormal columns.
+        bank: [pictures, components], their pooled features in this basis; rows of length 1 at most.
+        threshold: [], the cosine with the NEIGHBOURS-th nearest picture below which a picture is outside.
+    """
+
+    basis: Tensor
+    bank: Tensor
+    threshold: Tensor
+
+    def cosine(self, features: Tensor) -> Tensor:
+        """The cosine with the NEIGHBOURS-th nearest training picture, -1..1.
+
+        Args:
+            features: pooled features [n, channels], see ``pooled``.
+        Returns:
+            [n].
+        """
+        return (
+            (features @ self.basis.float() @ self.bank.float().T)
+            .topk(min(NEIGHBOURS, len(self.bank)), dim=1)
+            .values[:, -1]
+        )
 
     def score(self, features: Tensor) -> float:
-        """0..1 for one picture's patch features [patches, d]; below 0.5 it is outside the world."""
-        return float((pooled(features) @ self.weight.float() + self.bias.float()).sigmoid())
+        """0..1 for one picture's patch features [patches, channels or more]; below 0.5 it is outside."""
+        cosine = self.cosine(pooled(features[None], len(self.basis)))
+        return float(((cosine - self.threshold.float()) * SHARPNESS).sigmoid())
 
 
-def pooled(features: Tensor) -> Tensor:
-    """Patch features [..., patches, d] → their mean and standard deviation over the patches, side by side [..., 2d]."""
-    features = features.float()
-    return torch.cat([features.mean(-2), features.std(-2, correction=0)], -1)
+def pooled(features: Tensor, channels: int) -> Tensor:
+    """Patch features [n, patches, channels or more] → the square root of the first channels' mean over the patches,
+    [n, channels], rows of length 1; a negative mean counts as 0. The root keeps few strong channels from deciding
+    alone."""
+    mean = features[..., :channels].float().mean(1)
+    return torch.nn.functional.normalize(mean.clamp_min(0).sqrt(), dim=1)
 
 
-def load(folder: Path) -> TrainingDistribution | None:
-    """The checkpoint's world, or None where it has none.
+def load(folder: Path) -> TrainingPictures | None:
+    """What the checkpoint keeps of its training pictures, or None where it keeps nothing.
 
     Raises:
         UnsupportedModel: its file is damaged.
@@ -48,13 +76,15 @@ def load(folder: Path) -> TrainingDistribution | None:
         return None
     try:
         held = load_file(file)
-        return TrainingDistribution(held["weight"], held["bias"])
+        return TrainingPictures(held["basis"], held["bank"], held["threshold"])
     except (SafetensorError, OSError, KeyError) as error:
         raise UnsupportedModel(
             f"The {FILE} of {folder.resolve().name} is damaged: fetch the checkpoint again, or delete this file."
         ) from error
 
 
-def save(folder: Path, world: TrainingDistribution) -> None:
-    """Write the world beside a checkpoint's weights."""
-    save_file({"weight": world.weight.contiguous(), "bias": world.bias.contiguous()}, folder / FILE)
+def save(folder: Path, kept: TrainingPictures) -> None:
+    """Write what is kept beside a checkpoint's weights, as bfloat16."""
+    tensors = {"basis": kept.basis, "bank": kept.bank}
+    held = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}
+    save_file(held | {"threshold": kept.threshold.float()}, folder / FILE)

@@ -30,7 +30,7 @@ class ProjectedEfficientNetConfig(EfficientNetLiteConfig):
     model_type = "projected_efficientnet"
 
     projected_size: int = 384
-    channels: int = 1760
+    channels: int = 1808
     positions: int = 81
 
     def __post_init__(self, **kwargs: Any) -> None:

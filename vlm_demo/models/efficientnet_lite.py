@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad, pixel_unshuffle
+from torch.nn.functional import avg_pool2d, pad, pixel_unshuffle
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.modeling_utils import PreTrainedModel
 
@@ -71,9 +71,9 @@ class AttentionPool(nn.Module):
 class EfficientNetLiteModel(PreTrainedModel):
     """[B, 3, H, W] → patch features [B, H/32 × W/32, hidden_size], in reading order.
 
-    A token holds the last level, and beside it the 2 × 2 places of the stride-16 level that lie under it, so that
-    colour, edges and small shapes survive. ``hidden_states[-1]`` and ``last_hidden_state`` are both these tokens.
-    Where the configuration has a ``pooled_size`` a head brings each to so many channels, and ``pooler_output`` is its
+    A token holds the last level, and beside it the 2 × 2 places of the stride-16 level that lie under it and the mean
+    colours of 4 × 4 squares of its pixels, so that colour, edges and small shapes survive. ``hidden_states[-1]`` and
+    ``last_hidden_state`` are both these tokens. Where the configuration has a ``pooled_size`` a head brings each to so many channels, and ``pooler_output`` is its
     pooled vector; elsewhere that is the mean of the last level.
     """
 
@@ -111,7 +111,9 @@ class EfficientNetLiteModel(PreTrainedModel):
             if i == self.config.fine_stage:
                 fine = x  # [B, fine, H/16, W/16]
         last = nn.functional.relu6(self.head(x))  # [B, head, H/32, W/32]
-        tokens = torch.cat([last, pixel_unshuffle(fine, 2)], 1)  # [B, gathered_size, H/32, W/32]
+        side = self.config.pixel_stride
+        colours = pixel_unshuffle(avg_pool2d(pixel_values.to(last.dtype), side), STRIDE // side)
+        tokens = torch.cat([last, pixel_unshuffle(fine, 2), colours], 1)  # [B, gathered_size, H/32, W/32]
         tokens = tokens.flatten(2).transpose(1, 2).contiguous()  # [B, H/32 × W/32, gathered_size]
         if self.pool is None:
             pooled = last.mean((2, 3))

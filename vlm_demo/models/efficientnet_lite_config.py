@@ -28,7 +28,9 @@ class EfficientNetLiteConfig(PreTrainedConfig):
         fine_stage: index of the stage whose output, of stride 16, joins the last level in each token.
         pooled_size: 0, or the channels that a pooling head brings each token to, for a model that compares whole
             pictures with texts; see ``EfficientNetLiteModel``.
-        hidden_size: channels of a token: head + 4 × the fine stage's output channels, or ``pooled_size``.
+        pixel_stride: the pixels themselves join each token as the mean colours of squares of this side, since an
+            encoder that was trained to name things forgets most colours; it divides 32.
+        hidden_size: channels of a token, or ``pooled_size``; see ``gathered_size``.
         image_size: pixels of the square that it was trained with; other multiples of 32 work too.
         patch_size: pixels of a token's side, 32.
     """
@@ -42,8 +44,9 @@ class EfficientNetLiteConfig(PreTrainedConfig):
     fine_stage: int = 4
     image_size: int = 288
     patch_size: int = STRIDE
+    pixel_stride: int = 8
     pooled_size: int = 0
-    hidden_size: int = 1760
+    hidden_size: int = 1808
     num_channels: int = 3
     initializer_range: float = 0.02
 
@@ -54,5 +57,5 @@ class EfficientNetLiteConfig(PreTrainedConfig):
 
     @property
     def gathered_size(self) -> int:
-        """Channels of a token before a pooling head."""
-        return self.head + 4 * self.stages[self.fine_stage][4]
+        """Channels of a token before a pooling head: the last level, 2 × 2 places of the fine stage, mean colours."""
+        return self.head + 4 * self.stages[self.fine_stage][4] + self.num_channels * (STRIDE // self.pixel_stride) ** 2

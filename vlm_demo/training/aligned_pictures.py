@@ -66,7 +66,7 @@ def imagenet_classifier(layer: tuple[Tensor, Tensor] | None, data: Mixture) -> C
         return None
     annotations = json_lines.read(data.folders["imagenet"].path / "annotations.jsonl")
     names = [item["labels"]["object"] for item in annotations]
-    return Classifier(*layer, names) if len(names) == len(layer[1]) else None
+    return Classifier(layer[0].float(), layer[1].float(), names) if len(names) == len(layer[1]) else None
 
 
 @dataclass(frozen=True)

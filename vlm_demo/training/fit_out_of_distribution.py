@@ -1,31 +1,31 @@
-"""World: what pictures like the trained ones look like to the encoder, so that a stranger can be told from them.
+"""Fit out-of-distribution: pictures like those trained on → what tells others from them (``out_of_distribution``).
 
-Logistic regression on the encoder's pooled patch features: given pictures against `synthetic/strange.py`. Which
-pictures stand for the trained ones is the caller's to say.
+Which pictures stand for the trained ones is the caller's to say. One half of them becomes the bank, a quarter sets the
+threshold, and a quarter checks it. Pictures that are stored small are sharpened now and then, as in training, for
+uploads are sharper.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor
-from torch.nn import functional
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.explain.out_of_distribution import TrainingDistribution, pooled
-from vlm_demo.training.worlds.strange import draw_strange
+from vlm_demo.explain.out_of_distribution import TrainingPictures, pooled
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".avif")
-DECAY = 1e-3
+COMPONENTS = 128
 REFUSED = 0.01  # the share of the pictures like the trained ones that may fall outside
+SHARPENED = 0.4  # of the pictures
 FEWEST = 8  # pictures
 
 
@@ -43,48 +43,47 @@ def pictures_in(folders: Sequence[Path], count: int, seed: int) -> list[Path]:
     return [found[i] for i in order]
 
 
-def fitted(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> tuple[TrainingDistribution, dict[str, float]]:
-    """Fit the reader on one half, and set its threshold on the other so that 1 in 100 of the pictures falls outside.
+def fitted(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> tuple[TrainingPictures, float]:
+    """Fit on these pictures, so that REFUSED of those that set the threshold fall outside.
 
-    Args:
-        pictures: such as the model was trained on; as many strange ones are drawn from the seed.
     Returns:
-        The reader, and the shares of ``pictures`` and ``strange``, of the halves not fitted on, that come out inside.
+        What is kept, and the share of the last quarter of the pictures, which decided nothing, that comes out inside.
     """
-    rngs = (np.random.default_rng([seed, 5, i]) for i in range(len(pictures)))
-    inside = _features(pipe, pictures)
-    strange = _features(pipe, (draw_strange(rng) for rng in rngs))
-    half = len(pictures) // 2
-    world = fit(torch.cat([inside[:half], strange[:half]]), torch.arange(2 * half) < half)
-    held = inside[half:] @ world.weight
-    world = TrainingDistribution(world.weight, -held.quantile(REFUSED)[None])
-    return world, {
-        "pictures": float((held + world.bias >= 0).float().mean()),
-        "strange": float((strange[half:] @ world.weight + world.bias >= 0).float().mean()),
-    }
+    features = _features(pipe, pictures, seed)
+    half, last = len(features) // 2, len(features) // 4
+    bank, setting, checked = features[:half], features[half:-last], features[-last:]
+    kept = fit(bank, setting)
+    return kept, float((kept.cosine(checked) >= kept.threshold).float().mean())
 
 
-def _features(pipe: Pipeline, images: Iterable[Path | Image.Image]) -> Tensor:
-    """Pooled features float32 [n, 2d], without the tokens before the patches'."""
-    leading = pipe.encoder.family.leading_tokens
-    return torch.stack([pooled(pipe.encoder(pipe.view(image)).features[0, leading:].cpu()) for image in images])
+def fit(bank: Tensor, setting: Tensor) -> TrainingPictures:
+    """The principal components of pooled features [n, channels], the bank in them, and a threshold from others
+    [m, channels]."""
+    components = min(COMPONENTS, *bank.shape)
+    basis = torch.linalg.eigh(bank.T.double() @ bank.double()).eigenvectors[:, -components:].float()
+    # Rounded as they will be saved, so that the threshold is of what is loaded.
+    rounded = [tensor.bfloat16().float() for tensor in (basis, bank @ basis)]
+    threshold = TrainingPictures(*rounded, torch.tensor(0.0)).cosine(setting).quantile(REFUSED)
+    return TrainingPictures(*rounded, threshold)
 
 
-def fit(features: Tensor, inside: Tensor) -> TrainingDistribution:
-    """Logistic regression on standardised features [n, 2d] with labels bool [n], L2-penalised."""
-    mean, spread = features.mean(0), features.std(0) + 1e-6
-    points, labels = ((features - mean) / spread).double(), inside.double()
-    weight = torch.zeros(points.shape[1], dtype=torch.double, requires_grad=True)
-    bias = torch.zeros(1, dtype=torch.double, requires_grad=True)
-    optimizer = torch.optim.LBFGS([weight, bias], max_iter=200, line_search_fn="strong_wolfe")
+def _features(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> Tensor:
+    """Pooled features float32 [n, channels], without the tokens before the patches'; of an EfficientNet those of its
+    last level alone."""
+    family = pipe.encoder.family
+    rows = []
+    for i, path in enumerate(pictures):
+        rng = np.random.default_rng([seed, 6, i])
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+        if rng.random() < SHARPENED:
+            image = image.filter(ImageFilter.UnsharpMask(float(rng.uniform(0.8, 2.0)), int(rng.integers(60, 180)), 0))
+        patches = pipe.encoder(pipe.view(image)).features[:, family.leading_tokens :].cpu()
+        rows.append(pooled(patches, _channels(pipe, patches))[0])
+    return torch.stack(rows)
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        value = functional.binary_cross_entropy_with_logits(points @ weight + bias, labels)
-        value = value + DECAY * weight.square().sum()
-        value.backward()
-        return value
 
-    optimizer.step(loss)
-    scaled = (weight.detach() / spread).float()
-    return TrainingDistribution(scaled, (bias.detach() - scaled.double() @ mean.double()).float())
+def _channels(pipe: Pipeline, patches: Tensor) -> int:
+    """Of a tower with two levels the channels of the last one, else all."""
+    vision = getattr(pipe.model.config, "vision_config", None)
+    return int(getattr(vision, "head", 0)) or patches.shape[-1]
