@@ -73,8 +73,8 @@ class EfficientNetLiteModel(PreTrainedModel):
 
     A token holds the last level, and beside it the 2 × 2 places of the stride-16 level that lie under it and the mean
     colours of 4 × 4 squares of its pixels, so that colour, edges and small shapes survive. ``hidden_states[-1]`` and
-    ``last_hidden_state`` are both these tokens. Where the configuration has a ``pooled_size`` a head brings each to so many channels, and ``pooler_output`` is its
-    pooled vector; elsewhere that is the mean of the last level.
+    ``last_hidden_state`` are both these tokens. Where the configuration has a ``pooled_size`` a head brings each to so
+    many channels, and ``pooler_output`` is its pooled vector; elsewhere that is the mean of the last level.
     """
 
     config: EfficientNetLiteConfig

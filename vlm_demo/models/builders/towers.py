@@ -66,10 +66,10 @@ def efficientnet_lite2(file: Path, image_size: int) -> Tower:
     try:
         published = torch.load(file, map_location="cpu", weights_only=True)
         weights = from_published(published, config)
-        layer = (published.get("_fc.weight"), published.get("_fc.bias"))
+        classifier = (published["_fc.weight"], published["_fc.bias"]) if "_fc.bias" in published else None
     except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise UnsupportedModel(f"{file.name} is damaged, or holds another network: fetch the file again.") from error
-    return Tower(config, weights, HALF, HALF, 0, layer if None not in layer else None)
+    return Tower(config, weights, HALF, HALF, 0, classifier)
 
 
 def dinov2_vit_s_focus(file: Path, image_size: int) -> Tower:
