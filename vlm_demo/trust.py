@@ -12,6 +12,8 @@ from typing import TextIO
 
 REMOTE_CODE = "--trust-remote-code"
 PICKLE = "--allow-pickle"
+REMOTE_CODE_HELP = "run the Python files that come with --model, with all your rights"
+PICKLE_HELP = "open weights that are no safetensors, where --model has none"
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,8 @@ NONE = Trust()
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The two flags, off by default."""
-    parser.add_argument(
-        REMOTE_CODE, action="store_true", help="run the Python files that come with --model, with all your rights"
-    )
-    parser.add_argument(
-        PICKLE, action="store_true", help="open weights that are no safetensors, where --model has none"
-    )
+    parser.add_argument(REMOTE_CODE, action="store_true", help=REMOTE_CODE_HELP)
+    parser.add_argument(PICKLE, action="store_true", help=PICKLE_HELP)
 
 
 def of(flags: argparse.Namespace) -> Trust:

@@ -6,15 +6,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
+from typer.main import get_command
 
 import vlm_demo
 from tests.kit.tiny import tiny_clip
-from vlm_demo.cli.main import main
+from vlm_demo.cli.command import Command, application, one_of
+from vlm_demo.cli.main import COMMANDS, main
 from vlm_demo.cli.output import content_word, follow
 from vlm_demo.contracts import Memory, Prompt, StageEvent, Timings, Token, TokenEvent, Word
 from vlm_demo.errors import BadImage, ModelNotFound, WordNotInAnswer
@@ -118,7 +121,7 @@ def command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
 
 
 def test_the_answer_goes_to_stdout_and_notes_to_stderr(calls: list, picture: str, capsys: Any) -> None:
-    assert main.main(["ask", picture, "What is it?", "--ocr", "--max-new-tokens", "7", "--quantize", "4bit"]) == 0
+    assert main(["ask", picture, "What is it?", "--ocr", "--max-new-tokens", "7", "--quantize", "4bit"]) == 0
     told = capsys.readouterr()
     assert told.out == "a red circle\n"
     assert told.err == "First frame only.\n"
@@ -128,7 +131,7 @@ def test_the_answer_goes_to_stdout_and_notes_to_stderr(calls: list, picture: str
 
 
 def test_scores_are_a_table(calls: list, picture: str, capsys: Any) -> None:
-    assert main.main(["score", picture, "a red star", "no"]) == 0
+    assert main(["score", picture, "a red star", "no"]) == 0
     told = capsys.readouterr()
     assert told.out.splitlines() == [
         "probability  similarity  match  text",
@@ -140,9 +143,9 @@ def test_scores_are_a_table(calls: list, picture: str, capsys: Any) -> None:
 
 
 def test_scores_as_json_and_with_matches(calls: list, picture: str, capsys: Any) -> None:
-    assert main.main(["score", picture, "matching", "--model", "blip2"]) == 0
+    assert main(["score", picture, "matching", "--model", "blip2"]) == 0
     assert capsys.readouterr().out.splitlines()[1] == "     100.0%       0.250    90%  matching"
-    assert main.main(["score", "--json", picture, "matching", "two"]) == 0
+    assert main(["score", "--json", picture, "matching", "two"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["model"] == "clip" and told["temperature"] == 0.05 and told["seconds"] == {"compare": 0.5}
     assert told["texts"][1] == {"text": "two", "probability": 0.5, "similarity": 0.25, "match": 0.9}
@@ -151,19 +154,19 @@ def test_scores_as_json_and_with_matches(calls: list, picture: str, capsys: Any)
 
 def test_a_score_needs_a_text(calls: list, picture: str, capsys: Any) -> None:
     with pytest.raises(SystemExit) as caught:
-        main.main(["score", picture])
+        main(["score", picture])
     assert caught.value.code == 2 and "at least one text" in capsys.readouterr().err and not calls
 
 
 def test_several_pictures_and_options_between_them(calls: list, picture: str, capsys: Any) -> None:
-    assert main.main(["ask", picture, "--evidence-only", picture, "Which is red?"]) == 0
+    assert main(["ask", picture, "--evidence-only", picture, "Which is red?"]) == 0
     _, images, settings = calls[1]
     assert images == [picture, picture] and settings["question"] == "Which is red?" and settings["evidence_only"]
 
 
 def test_json_is_one_object_and_nothing_else(calls: list, picture: str, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "map.png"
-    assert main.main(["ask", picture, picture, "What is it?", "--json", "--heatmap", str(out)]) == 0
+    assert main(["ask", picture, picture, "What is it?", "--json", "--heatmap", str(out)]) == 0
     told = capsys.readouterr()
     answer = json.loads(told.out)
     assert answer["text"] == "a red circle" and answer["image_tokens"] == answer["prompt"]["image_tokens"] == 1
@@ -180,14 +183,14 @@ def test_json_is_one_object_and_nothing_else(calls: list, picture: str, tmp_path
 def test_explain_draws_the_word_of_a_given_answer(calls: list, picture: str, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "map.png"
     arguments = ["explain", picture, "What is it?", "blue star", "--heatmap", str(out), "--word", "star", "--json"]
-    assert main.main(arguments) == 0
+    assert main(arguments) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["text"] == "blue star" and answer["heatmap_word"] == "star" and out.exists()
 
 
 def test_a_missing_word_costs_the_heatmap_and_not_the_answer(calls: list, picture: str, tmp_path: Path, capsys: Any):
     out = tmp_path / "map.png"
-    assert main.main(["ask", picture, "What is it?", "--heatmap", str(out), "--word", "star"]) == 2
+    assert main(["ask", picture, "What is it?", "--heatmap", str(out), "--word", "star"]) == 2
     told = capsys.readouterr()
     assert told.out == "a red circle\n" and "no word star" in told.err and not out.exists()
 
@@ -207,7 +210,7 @@ def test_an_error_is_one_sentence_on_stderr(
     calls: list, arguments: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main.main(arguments) == 2
+    assert main(arguments) == 2
     told = capsys.readouterr()
     assert told.out == "" and sentence in told.err and told.err.count("\n") == 1
 
@@ -217,7 +220,7 @@ def test_an_interrupt_is_silent(calls: list, picture: str, monkeypatch: pytest.M
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Scripted, "stream", interrupted)
-    assert main.main(["ask", picture, "What?"]) == 130
+    assert main(["ask", picture, "What?"]) == 130
     assert capsys.readouterr() == ("", "")
 
 
@@ -226,7 +229,7 @@ def test_a_missing_package_names_the_next_step(calls: list, picture: str, monkey
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     monkeypatch.setattr(Scripted, "from_pretrained", missing)
-    assert main.main(["ask", picture, "What?"]) == 2
+    assert main(["ask", picture, "What?"]) == 2
     assert "torch is not installed; `make demo`" in capsys.readouterr().err
 
 
@@ -237,7 +240,7 @@ def test_evaluate_prints_a_table_and_writes_the_figures(calls: list, picture: st
     ]
     (tmp_path / "items.jsonl").write_text("\n".join([*map(json.dumps, lines), "{broken"]))
     out, answers = tmp_path / "figures.json", tmp_path / "answers.jsonl"
-    assert main.main(["evaluate", str(tmp_path), "--json", str(out), "--answers", str(answers)]) == 0
+    assert main(["evaluate", str(tmp_path), "--json", str(out), "--answers", str(answers)]) == 0
     told = capsys.readouterr()
     assert "50.0%" in told.out and "line 3: the line is not JSON" in told.out
     assert "2/2" in told.err  # the bar
@@ -257,7 +260,77 @@ def test_a_command_explains_itself_without_loading_anything_heavy(name: str) -> 
     )
     told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert told.returncode == 0 and told.stderr == ""
-    assert f"usage: python -m vlm_demo {name}" in told.stdout
+    assert f"Usage: python -m vlm_demo {name} " in told.stdout
+
+
+def test_the_program_explains_itself_without_importing_a_command() -> None:
+    program = (
+        "import sys; from vlm_demo.cli.main import COMMANDS, main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as end: code = end.code\n"
+        "heavy = {'torch', 'transformers', 'gradio', 'numpy', 'pydantic'}\n"
+        "files = {'vlm_demo.cli.' + name.replace('-', '_') for name in COMMANDS}\n"
+        "print(code, (heavy | files) & set(sys.modules))"
+    )
+    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert told.stderr == "" and told.stdout.splitlines()[-1] == "0 set()"
+    assert all(f"\n  {name} " in told.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_a_file_and_explains_itself(name: str, capsys: Any) -> None:
+    for flag in ("--help", "-h"):
+        with pytest.raises(SystemExit) as stopped:
+            main([name, flag])
+        assert stopped.value.code == 0 and f"Usage: python -m vlm_demo {name} " in capsys.readouterr().out
+
+
+def test_a_question_may_begin_with_a_hyphen(calls: list, picture: str) -> None:
+    assert main(["ask", "--ocr", picture, "-- or is it blue?"]) == 0
+    assert main(["ask", picture, "-5", "--word=red circle"]) == 0
+    assert main(["ask", picture, "--", "--ocr"]) == 0
+    asked = [settings for what, _, settings in calls if what == "stream"]
+    assert [one["question"] for one in asked] == ["-- or is it blue?", "-5", "--ocr"]
+    assert [one["ocr"] for one in asked] == [True, False, False]
+
+
+@pytest.mark.parametrize("wrong", [["--nope"], ["--word"], ["--word", "--json"], ["--quantize", "3bit"], ["--help=1"]])
+def test_options_that_make_no_sense_end_the_program(calls: list, picture: str, wrong: list[str], capsys: Any) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["ask", picture, "What?", *wrong])
+    told = capsys.readouterr()
+    assert caught.value.code == 2 and told.out == "" and wrong[0].partition("=")[0] in told.err and not calls
+
+
+def test_an_option_of_several_values_ends_at_the_next_one() -> None:
+    taken: list[Any] = []
+    app = application()
+
+    @app.command(cls=Command)
+    def run(
+        context: typer.Context,
+        folder: str,
+        sides: Annotated[list[int] | None, typer.Option()] = None,
+        names: Annotated[list[str] | None, typer.Option(parser=one_of(("a", "b")))] = None,
+        fast: Annotated[bool, typer.Option("--fast")] = False,
+    ) -> None:
+        taken.append((context.obj, folder, sides, names, fast))
+
+    command = get_command(app)
+
+    def given(*words: str) -> Any:
+        with command.make_context("run", list(words)) as context:
+            command.invoke(context)
+        return taken.pop()
+
+    line = "run --sides 3 -4 --fast --names a b -- 'a folder'"
+    assert given("--sides", "3", "-4", "--fast", "--names", "a", "b", "--", "a folder") == (
+        *(line, "a folder", [3, -4], ["a", "b"], True),
+    )
+    assert given("here", "--sides=3", "--sides", "4")[1:] == ("here", [3, 4], None, False)
+    for wrong in (["here", "--sides"], ["--sides", "--fast", "here"], ["here", "--names", "a", "c"]):
+        with pytest.raises(typer.TyperException):
+            given(*wrong)
 
 
 def test_the_program_itself_ends_with_an_exit_code_and_no_traceback(tmp_path: Path) -> None:
@@ -304,5 +377,5 @@ def test_the_default_heatmap_is_for_the_first_word_that_can_be_seen(answer: str,
 
 def test_check_tries_a_model_that_only_compares(tmp_path, capsys) -> None:
     tiny_clip(tmp_path)
-    assert main.main(["doctor", "--model", str(tmp_path)]) == 0
+    assert main(["doctor", "--model", str(tmp_path)]) == 0
     assert "compares pictures with texts" in capsys.readouterr().out

@@ -13,12 +13,13 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
+from typer.main import get_command
 
 from tests.kit import composed
 from tests.kit.tiny_parts import write_folder
 from vlm_demo import Pipeline
 from vlm_demo.cli import train
-from vlm_demo.cli.main import main as top
+from vlm_demo.cli.main import main
 from vlm_demo.models import embedded, user_cache
 from vlm_demo.models.builders import read_recipe
 from vlm_demo.training import cross_attention, export, finetune, lora, qformer_training, record
@@ -79,7 +80,7 @@ def history(tmp_path: Path) -> list[dict]:
 def test_a_run_is_exported_recorded_and_answers(
     start: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert train.main(start) == 0
+    assert main(["train", *start]) == 0
     assert read_recipe(tmp_path / "out" / "recipe.json") == RECIPES["llava"]
     (entry,) = history(tmp_path)
     (begun,) = entry["started"]
@@ -100,7 +101,7 @@ def test_a_run_is_exported_recorded_and_answers(
 
 @pytest.mark.parametrize("name", ["llava-vit", "blip2", "idefics", "clip"])
 def test_the_other_models_come_out_of_the_same_command(name: str, begun: list[str], tmp_path: Path) -> None:
-    assert train.main(line_of(name, begun, tmp_path)) == 0
+    assert main(["train", *line_of(name, begun, tmp_path)]) == 0
     assert read_recipe(tmp_path / "out" / "recipe.json") == RECIPES[name]
     (entry,) = history(tmp_path)
     assert entry["started"][0]["command"].startswith(f"python -m vlm_demo train {name} --photos ")
@@ -124,33 +125,33 @@ def test_pictures_are_padded_with_the_towers_own_mean(
     monkeypatch.setattr(finetune, "run", lambda parts, data, held, *rest, **more: given.extend([data.fill, held.fill]))
     monkeypatch.setattr(export, "export_run", lambda *_: None)
     monkeypatch.setattr(train, "_recorded", lambda *_: 0)
-    train.main(line_of("llava-vit", begun, tmp_path))
+    main(["train", *line_of("llava-vit", begun, tmp_path)])
     assert given == [(123, 116, 103)] * 2
 
 
 def test_a_resumed_run_goes_on_and_its_record_grows(start: list[str], tmp_path: Path) -> None:
-    train.main(start)
+    main(["train", *start])
     (before,) = history(tmp_path)
     first = load_file(tmp_path / "out" / embedded.TRAINED)
-    train.main([*start, "--resume"])
+    main(["train", *start, "--resume"])
     (after,) = history(tmp_path)
     assert after["started"][0] == before["started"][0] and "--resume" in after["started"][1]["command"]
     assert after["steps"] > before["steps"] and after["minutes"] > before["minutes"]
     second = load_file(tmp_path / "out" / embedded.TRAINED)
     assert any((second[name] != first[name]).any() for name in first)
-    train.main([*start, "--export-only"])
+    main(["train", *start, "--export-only"])
     assert history(tmp_path) == [after]
 
 
 def test_a_run_from_earlier_weights_is_added_behind_them(start: list[str], tmp_path: Path) -> None:
-    train.main(start)
+    main(["train", *start])
     again = [*start, "--init", str(tmp_path / "out" / embedded.TRAINED), "--runs", str(tmp_path / "more")]
-    train.main(again)
+    main(["train", *again])
     one, two = history(tmp_path)
     assert "init_sha256" not in one["started"][0] and len(two["started"][0]["init_sha256"]) == 64
     stages = [json.loads(line).get("stage") for line in (tmp_path / "more/llava/log.jsonl").read_text().splitlines()]
     assert set(stages) <= {2, None}  # weights that are aligned already
-    train.main([*start, "--runs", str(tmp_path / "anew")])
+    main(["train", *start, "--runs", str(tmp_path / "anew")])
     assert len(history(tmp_path)) == 1
 
 
@@ -165,7 +166,7 @@ def test_a_run_from_earlier_weights_is_added_behind_them(start: list[str], tmp_p
 def test_what_is_missing_is_said_in_a_sentence(
     start: list[str], more: list[str], said: str, capsys: pytest.CaptureFixture
 ) -> None:
-    assert top.main(["train", *start, *more]) == 2
+    assert main(["train", *start, *more]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
 
@@ -173,12 +174,12 @@ def test_what_is_missing_is_said_in_a_sentence(
 def test_without_pictures_nothing_begins(start: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     empty = ["--photos", str(tmp_path / "none"), "--drawn", str(tmp_path / "nothing")]
     line = ["llava", *empty, "--runs", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
-    assert top.main(["train", *line]) == 2
+    assert main(["train", *line]) == 2
     assert "no annotated pictures" in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_without_photographs_clip_does_not_begin(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert top.main(["train", "clip", "--photos", str(tmp_path), "--runs", str(tmp_path / "runs")]) == 2
+    assert main(["train", "clip", "--photos", str(tmp_path), "--runs", str(tmp_path / "runs")]) == 2
     assert "no photographs with words" in capsys.readouterr().err and not (tmp_path / "runs").exists()
 
 
@@ -188,7 +189,7 @@ def test_folders_of_photographs_add_up(start: list[str], tmp_path: Path, monkeyp
     monkeypatch.setattr(export, "export_run", lambda *_: None)
     monkeypatch.setattr(train, "_recorded", lambda *_: 0)
     write_folder(tmp_path / "other" / "voc2007", [{"boxes": [["dog", 0, 0, 0.9, 0.9]]}] * 20)
-    train.main([*start, "--photos", str(tmp_path / "other")])
+    main(["train", *start, "--photos", str(tmp_path / "other")])
     assert given == [["flickr8k", "scenes", "voc2007"]]
 
 
@@ -196,12 +197,12 @@ def test_ocr_reads_the_folder_of_charts(tmp_path: Path, monkeypatch: pytest.Monk
     asked = []
     monkeypatch.setattr("vlm_demo.cli.options.require_ocr", lambda: None)
     monkeypatch.setattr("vlm_demo.training.photo_ocr.harvest", lambda folder, file: asked.append((folder, file)) or 2)
-    assert train.main(["ocr", "--photos", str(tmp_path), "--drawn", "runs/own"]) == 0
+    assert main(["train", "ocr", "--photos", str(tmp_path), "--drawn", "runs/own"]) == 0
     assert asked == [(tmp_path / "chartqa", Path("runs/own/ocr/chartqa.jsonl"))]
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in (*train.FAMILIES, *train.OTHERS))])
+@pytest.mark.parametrize("command", [[], *([name] for name in get_command(train.app).commands)])
 def test_every_command_explains_itself(command: list[str], capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit) as stopped:
-        train.main([*command, "--help"])
-    assert stopped.value.code == 0 and "usage: python -m vlm_demo train" in capsys.readouterr().out
+        main(["train", *command, "--help"])
+    assert stopped.value.code == 0 and "Usage: python -m vlm_demo train" in capsys.readouterr().out

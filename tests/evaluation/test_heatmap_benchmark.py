@@ -252,13 +252,13 @@ def test_the_command_measures_chooses_and_keeps_the_rest(
     monkeypatch.setattr(options, "load", lambda _: engine)
     out = tmp_path / "figures.json"
     arguments = ["evaluate", str(folder), "--pointing", "--method", "mean", "heads", "--choose", "--json", str(out)]
-    assert main.main(arguments) == 0
+    assert main(arguments) == 0
     assert "heads *" in capsys.readouterr().out
     assert json.loads(out.read_text())["methods"]["heads"]["pointing"]["accuracy"] == 1
     kept = read_settings(tmp_path)
     assert kept.method == "heads" and kept.heads == ((0, 1),) and kept.scores == {"mean": 0.0, "heads": 1.0}
     assert json.loads((tmp_path / "vlm_demo.json").read_text())["grounding_like"] == 1
-    assert main.main(["evaluate", str(folder), "--pointing", "--limit", "1"]) == 0
+    assert main(["evaluate", str(folder), "--pointing", "--limit", "1"]) == 0
     for wrong in (["--method", "all"], ["--pointing", "--answers", str(out)], ["--grounding", "--answers", str(out)]):
         with pytest.raises(SystemExit):
-            main.main(["evaluate", str(folder), *wrong])
+            main(["evaluate", str(folder), *wrong])

@@ -75,7 +75,7 @@ def test_the_command_prints_a_row_for_each_resolution_and_level(
         return model
 
     monkeypatch.setattr(pretrained, "vision_tower", tiny)
-    assert main.main(["probe", "--photos", str(photos), "--sides", "64", "96"]) == 0
+    assert main(["probe", "--photos", str(photos), "--sides", "64", "96"]) == 0
     head, _, *rows = capsys.readouterr().out.splitlines()
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert head.count("|") == 10 and [row[:4] for row in cells] == [
@@ -97,7 +97,7 @@ def test_pictures_are_padded_to_a_square_with_grey(monkeypatch: pytest.MonkeyPat
 
 def test_sides_are_multiples_of_32_and_folders_are_named(photos: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(SystemExit):
-        main.main(["probe", "--photos", str(photos), "--sides", "100"])
+        main(["probe", "--photos", str(photos), "--sides", "100"])
     assert "multiple of 32" in capsys.readouterr().err
-    assert main.main(["probe", "--photos", str(photos / "none")]) == 2
+    assert main(["probe", "--photos", str(photos / "none")]) == 2
     assert "holds no labelled photographs" in capsys.readouterr().err

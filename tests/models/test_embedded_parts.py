@@ -380,7 +380,7 @@ class TestNames:
 
 class TestExport:
     def test_it_is_an_ordinary_checkpoint(self, shipped: Path, tmp_path: Path, capsys) -> None:
-        assert main.main(["export", "small", str(tmp_path / "a" / "b")]) == 0
+        assert main(["export", "small", str(tmp_path / "a" / "b")]) == 0
         told = capsys.readouterr()
         assert told.err.startswith("small is put together once") and str(tmp_path / "a" / "b") in told.out
         assert LlavaForConditionalGeneration.from_pretrained(tmp_path / "a" / "b").config.image_token_id == 4
@@ -391,10 +391,10 @@ class TestExport:
         (tmp_path / "full").mkdir()
         (tmp_path / "full" / "mine.txt").write_text("mine")
         for target in (tmp_path / "full", tmp_path / "full" / "mine.txt"):
-            assert main.main(["export", "small", str(target)]) == 2
+            assert main(["export", "small", str(target)]) == 2
             assert "is not an empty folder" in capsys.readouterr().err
         assert [file.name for file in (tmp_path / "full").iterdir()] == ["mine.txt"]
-        assert main.main(["export", "someone/some-model", str(tmp_path / "x")]) == 2
+        assert main(["export", "someone/some-model", str(tmp_path / "x")]) == 2
 
 
 CONFIG = "from transformers import AutoConfig as A"

@@ -501,8 +501,8 @@ class TestTrust:
         torch.save(load_file(checkpoint / "model.safetensors"), bare / "pytorch_model.bin")
         asked = ["ask", str(tmp_path / "picture.png"), "What is it?", "--model", str(bare), "--max-new-tokens", "1"]
         Image.new("RGB", (50, 50)).save(tmp_path / "picture.png")
-        assert main.main(asked) == 2 and "--allow-pickle" in capsys.readouterr().err
-        assert main.main([*asked, "--allow-pickle"]) == 0 and capsys.readouterr().err.startswith("Warning: --allow-p")
+        assert main(asked) == 2 and "--allow-pickle" in capsys.readouterr().err
+        assert main([*asked, "--allow-pickle"]) == 0 and capsys.readouterr().err.startswith("Warning: --allow-p")
 
 
 def test_loading_says_nothing_by_itself(checkpoint: Path, capfd, caplog: pytest.LogCaptureFixture) -> None:

@@ -160,7 +160,7 @@ class TestLlavaVit:
         assert corner == list(seeing.fill) == [123, 116, 103] and seeing.config.hidden_size == read.shape[2]
 
     def test_the_exported_folder_needs_nothing_of_ours(self, llava_vit: Path, tmp_path: Path, capsys) -> None:
-        assert main.main(["export", "small-vit", str(tmp_path / "out")]) == 0
+        assert main(["export", "small-vit", str(tmp_path / "out")]) == 0
         code = (
             "import sys; sys.path = [own for own in sys.path if own not in ('', '.')]\n"
             "from transformers import LlavaForConditionalGeneration as L, AutoProcessor as P\n"
@@ -269,7 +269,7 @@ class TestClip:
 
     def test_it_is_exported_and_offered_as_one_that_compares(self, clip: Path, tmp_path: Path, capsys) -> None:
         assert loading.embedded_names() == ["small-clip"] and loading.family_of("small-clip") == "clip"
-        assert main.main(["export", "small-clip", str(tmp_path / "out")]) == 0
+        assert main(["export", "small-clip", str(tmp_path / "out")]) == 0
         assert VisionTextDualEncoderModel.from_pretrained(tmp_path / "out").config.vision_config.hidden_size == 24
 
 

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from vlm_demo import Pipeline
-from vlm_demo.cli import train
+from vlm_demo.cli.main import main
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain import out_of_distribution as stored
 from vlm_demo.training.fit_out_of_distribution import REFUSED, fit, pictures_in
@@ -39,8 +39,8 @@ def test_the_command_writes_what_is_kept_of_them(
     folder: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path_factory.mktemp("out")
-    line = ["world", "--model", str(checkpoint), "--pictures", str(folder), "--count", "60", "--out", str(out)]
-    assert train.main(line) == 0
+    line = ["train", "world", "--model", str(checkpoint), "--pictures", str(folder), "--count", "60", "--out", str(out)]
+    assert main(line) == 0
     printed = capsys.readouterr().out
     inside = float(printed.split("inside: ")[1].split("%")[0])
     assert inside >= 85 and str(out / stored.FILE) in printed

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from vlm_demo.cli.main import main
 from vlm_demo.evaluation import items
-from vlm_demo.training import heatmaps
 
 
 def test_the_folder_holds_both_sorts_and_no_picture_twice(tmp_path: Path) -> None:
-    assert heatmaps.main([str(tmp_path), "--scenes", "4"]) == 0
+    assert main(["train", "heatmaps", str(tmp_path), "--scenes", "4"]) == 0
     pool, broken = items.read(tmp_path)
     kinds = [item.kind for item in pool]
     assert not broken and len(pool) == 8 and kinds.count("pointing") == kinds.count("asked") == 4

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 import json
 import os
@@ -11,46 +10,55 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from vlm_demo.bench.shapes import QUANTIZED, TEXT, Shape
+from vlm_demo.cli.command import Command, application, one_of
 from vlm_demo.errors import VlmDemoError
 
 if TYPE_CHECKING:
     from vlm_demo.bench.measure import Row
 
+app = application()
+SHAPES = ("0.5b", "2b")
 SMALL_SIDE = 196  # 14 × 14 image tokens
 MANY = 5  # pictures of 576 image tokens: 2,880 together
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parse ``argv``, measure, print the table and write it; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m vlm_demo bench", description=__doc__)
-    parser.add_argument(
-        "--shapes", nargs="+", choices=list(TEXT), default=["0.5b", "2b"], help="7b takes 14 GB of memory and of disk"
-    )
-    parser.add_argument("--tokens", type=_two_or_more, default=16, help="of an answer")
-    parser.add_argument("--repeats", type=int, default=3, help="turns of each measurement, after one to warm up")
-    parser.add_argument(
-        "--clock",
-        choices=("wall", "cpu"),
-        default="wall",
-        help="cpu: the processor's time of one thread, for a machine that has other work",
-    )
-    parser.add_argument("--out", type=Path, default=Path("bench"), help="OUT.json and OUT.png are written")
-    args = parser.parse_args(argv)
-    if not args.out.parent.is_dir():
-        raise VlmDemoError(f"There is no folder {args.out.parent} to write {args.out.name} into; make it first.")
+@app.command(cls=Command)
+def bench(
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option(
+            parser=one_of(TEXT),
+            metavar="SHAPE ...",
+            help=f"of {', '.join(TEXT)}, which takes 14 GB of memory and of disk; default: {' '.join(SHAPES)}",
+        ),
+    ] = None,
+    tokens: Annotated[
+        int, typer.Option(min=2, metavar="N", help="of an answer, at least 2: the first token is timed apart")
+    ] = 16,
+    repeats: Annotated[int, typer.Option(metavar="N", help="turns of each measurement, after one to warm up")] = 3,
+    clock: Annotated[
+        Literal["wall", "cpu"],
+        typer.Option(help="cpu: the processor's time of one thread, for a machine that has other work"),
+    ] = "wall",
+    out: Annotated[Path, typer.Option(metavar="OUT", help="OUT.json and OUT.png are written")] = Path("bench"),
+) -> None:
+    """Time this pipeline beside plain transformers on random weights of real sizes."""
+    if not out.parent.is_dir():
+        raise VlmDemoError(f"There is no folder {out.parent} to write {out.name} into; make it first.")
     from vlm_demo.bench import measure
 
-    measure.use(args.clock)
+    measure.use(clock)
     rows: list[Row] = []
     print(f"{'shape':<26}  {'what':<36}  {'ours':>9}  {'plain':>9}  {'unit':<8}  {'better':>7}")
-    for row in measured(args.shapes, args.tokens, max(1, args.repeats)):
+    for row in measured(shapes or SHAPES, tokens, max(1, repeats)):
         rows.append(row)
         print(line(row), flush=True)
-    write(rows, args.out, args.clock)
-    return 0
+    write(rows, out, clock)
 
 
 def measured(shapes: Sequence[str], tokens: int, repeats: int) -> Iterator[Row]:
@@ -123,10 +131,3 @@ def write(rows: Sequence[Row], out: Path, clock: str) -> None:
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel="times better than plain transformers, or than what stands behind the stroke")
     figure.savefig(out.with_name(f"{out.name}.png"), dpi=120)
-
-
-def _two_or_more(text: str) -> int:
-    value = int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError("must be at least 2: the first token is timed apart")
-    return value

@@ -1,4 +1,4 @@
-"""Doctor: what this machine has, as lines for a person. Loads the model and tries it once.
+"""`python -m vlm_demo doctor`: what this machine has, as lines for a person. Loads the model and tries it once.
 
 Knows how to ask each part for its version; decides nothing.
 """
@@ -11,12 +11,29 @@ import subprocess
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from vlm_demo.cli import options
+from vlm_demo.cli.command import Command, application
 from vlm_demo.errors import VlmDemoError
+from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
 
+app = application()
 SET_UP = "run `make demo`, which installs requirements.txt"
+
+
+@app.command(cls=Command)
+def doctor(
+    model: options.Model = "llava",
+    quantize: options.Quantize = "none",
+    device: options.Device = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    allow_pickle: options.AllowPickle = False,
+) -> int:
+    """Report what is installed, and whether the model loads and answers."""
+    wanted = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
+    return 0 if report(lambda: options.load(wanted), model) else 1
 
 
 def report(load: Callable[[], Pipeline], model: str) -> bool:

@@ -2,106 +2,167 @@
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import dataclasses
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from vlm_demo.cli import options as shared
+from vlm_demo.cli.command import Command, application
+from vlm_demo.cli.options import ModelOptions
+from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
 
+app = application()
 
-def main(arguments: list[str]) -> int:
-    """Score a folder of questions with known answers."""
-    parser = shared.command(
-        "evaluate", "Score a folder with an items.jsonl, or a captions.jsonl for models that score."
-    )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="holds the questions and the pictures they name")
-    shared.add_model(parser)
-    shared.add_prompt(parser)
-    parser.add_argument("--max-new-tokens", type=shared.positive, metavar="N", help="the longest answer, in tokens")
-    parser.add_argument(
-        "--limit", type=shared.positive, metavar="N", help="N items evenly over the kinds, always the same"
-    )
-    parser.add_argument("--pointing", action="store_true", help="measure heatmaps on the items with a phrase and boxes")
-    parser.add_argument("--method", nargs="+", metavar="NAME", help="with --pointing: heatmap methods, or all")
-    parser.add_argument(
-        "--choose",
-        action="store_true",
-        help="with --pointing: choose the checkpoint's default map on one half of the items, score it on the other",
-    )
-    parser.add_argument(
-        "--abstention", action="store_true", help="ask each question without and with the evidence-only rule"
-    )
-    parser.add_argument("--grounding", action="store_true", help="measure the badges of the answers")
-    parser.add_argument(
-        "--fit",
-        action="store_true",
-        help="with --grounding: fit the badge on one half of the items, score it on the other",
-    )
-    parser.add_argument("--curve", type=Path, metavar="OUT.png", help="with --grounding: draw the reliability curve")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write the figures to this file")
-    parser.add_argument("--answers", type=Path, metavar="OUT", help="write every prediction to this file, a line each")
-    options = parser.parse_args(arguments)
-    if (options.method or options.choose) and not options.pointing:
-        parser.error("--method and --choose go with --pointing")
-    if options.answers and (options.pointing or options.grounding):
-        parser.error("--answers is for questions; --pointing and --grounding write no answers")
-    if (options.fit or options.curve) and not options.grounding:
-        parser.error("--fit and --curve go with --grounding")
 
-    if options.abstention and (options.pointing or options.grounding):
-        parser.error("--abstention is for answers; leave out --pointing and --grounding")
+@dataclass(frozen=True)
+class Settings:
+    """What the options ask for: see their help."""
 
-    from vlm_demo.evaluation import abstention, retrieval, run
+    folder: Path
+    model: ModelOptions
+    ocr: bool
+    evidence_only: bool
+    max_new_tokens: int | None
+    limit: int | None
+    pointing: bool
+    method: list[str] | None
+    choose: bool
+    fit: bool
+    curve: Path | None
+    figures: Path | None
+
+
+@app.command(cls=Command)
+def evaluate(
+    context: typer.Context,
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="holds the questions and the pictures they name")],
+    model: shared.Model = "llava",
+    quantize: shared.Quantize = "none",
+    device: shared.Device = None,
+    trust_remote_code: shared.TrustRemoteCode = False,
+    allow_pickle: shared.AllowPickle = False,
+    ocr: shared.Ocr = False,
+    evidence_only: shared.EvidenceOnly = False,
+    max_new_tokens: shared.MaxNewTokens = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="N items evenly over the kinds, always the same")
+    ] = None,
+    pointing: Annotated[
+        bool, typer.Option("--pointing", help="measure heatmaps on the items with a phrase and boxes")
+    ] = False,
+    method: Annotated[
+        list[str] | None, typer.Option(metavar="NAME ...", help="with --pointing: heatmap methods, or all")
+    ] = None,
+    choose: Annotated[
+        bool,
+        typer.Option(
+            "--choose",
+            help="with --pointing: choose the checkpoint's default map on one half of the items, score it on the other",
+        ),
+    ] = False,
+    abstention: Annotated[
+        bool, typer.Option("--abstention", help="ask each question without and with the evidence-only rule")
+    ] = False,
+    grounding: Annotated[bool, typer.Option("--grounding", help="measure the badges of the answers")] = False,
+    fit: Annotated[
+        bool,
+        typer.Option("--fit", help="with --grounding: fit the badge on one half of the items, score it on the other"),
+    ] = False,
+    curve: Annotated[
+        Path | None, typer.Option(metavar="OUT.png", help="with --grounding: draw the reliability curve")
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option("--json", metavar="OUT", help="write the figures to this file")
+    ] = None,
+    answers: Annotated[
+        Path | None, typer.Option(metavar="OUT", help="write every prediction to this file, a line each")
+    ] = None,
+) -> None:
+    """Score a folder with an items.jsonl, or a captions.jsonl for models that score."""
+    if (method or choose) and not pointing:
+        context.fail("--method and --choose go with --pointing")
+    if answers and (pointing or grounding):
+        context.fail("--answers is for questions; --pointing and --grounding write no answers")
+    if (fit or curve) and not grounding:
+        context.fail("--fit and --curve go with --grounding")
+    if abstention and (pointing or grounding):
+        context.fail("--abstention is for answers; leave out --pointing and --grounding")
+    options = Settings(
+        folder=folder,
+        model=ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)),
+        ocr=ocr,
+        evidence_only=evidence_only,
+        max_new_tokens=max_new_tokens,
+        limit=limit,
+        pointing=pointing,
+        method=method,
+        choose=choose,
+        fit=fit,
+        curve=curve,
+        figures=figures,
+    )
+
     from vlm_demo.evaluation import items as questions
+    from vlm_demo.evaluation import retrieval
 
-    if (options.folder / retrieval.FILE).is_file():
-        return _retrieve(options)
-    items, skipped = questions.read(options.folder)
-    chosen = questions.select(items, options.limit, options.pointing)
-    for path in filter(None, (options.json, options.answers, options.curve)):
+    if (folder / retrieval.FILE).is_file():
+        _retrieve(options)
+        return
+    items, skipped = questions.read(folder)
+    chosen = questions.select(items, limit, pointing)
+    for path in filter(None, (figures, answers, curve)):
         shared.check_writable(path)
-    if any(options.ocr if item.ocr is None else item.ocr for item in chosen):
+    if any(ocr if item.ocr is None else item.ocr for item in chosen):
         shared.require_ocr()
-    pipe = shared.load(options)
-    chosen = [_told(item, options) for item in chosen]
-    if options.pointing:
-        return _point(pipe, chosen, skipped, options)
-    if options.grounding:
-        return _ground(pipe, chosen, skipped, options)
-    if options.abstention:
-        chosen = abstention.twice(chosen)
-    answers = options.answers.open("w", encoding="utf-8") if options.answers else None
-    try:
+    pipe = shared.load(options.model)
+    chosen = [_with_settings(item, options) for item in chosen]
+    if pointing:
+        _point(pipe, chosen, skipped, options)
+    elif grounding:
+        _ground(pipe, chosen, skipped, options)
+    else:
+        _ask(pipe, chosen, skipped, options, abstention, answers)
+
+
+def _ask(
+    pipe: Pipeline, items: list[Any], skipped: list[Any], options: Settings, twice: bool, answers: Path | None
+) -> None:
+    """Ask every question, where wanted ``twice``: without and with the evidence-only rule."""
+    from vlm_demo.evaluation import abstention, run
+
+    if twice:
+        items = abstention.twice(items)
+    with answers.open("w", encoding="utf-8") if answers else contextlib.nullcontext() as file:
         report = run.evaluate(
             pipe,
             options.folder,
-            chosen,
+            items,
             skipped,
             ocr=options.ocr,
             evidence_only=options.evidence_only,
             max_new_tokens=options.max_new_tokens,
-            answers=answers,
+            answers=file,
         )
-    finally:
-        if answers:
-            answers.close()
-    if options.abstention and (lost := abstention.lost(report)) is not None:
+    if twice and (lost := abstention.lost(report)) is not None:
         report.settings["answerable_lost_by_rule"] = lost
         print(f"The rule costs {100 * lost:.1f} points of the answerable questions.")
-    return _report(report, pipe, options)
+    _report(report, pipe, options)
 
 
-def _report(found: Any, pipe: Pipeline, options: argparse.Namespace) -> int:
+def _report(found: Any, pipe: Pipeline, options: Settings) -> None:
     """Print what was found, and write it where asked for."""
     found.settings |= {
         "folder": str(options.folder),
-        "model": options.model,
+        "model": options.model.model,
         "precision": pipe.precision,
         "ocr": options.ocr,
         "evidence_only": options.evidence_only,
@@ -110,19 +171,18 @@ def _report(found: Any, pipe: Pipeline, options: argparse.Namespace) -> int:
         "pointing": options.pointing,
     }
     print(found.table())
-    if options.json:
-        options.json.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return 0
+    if options.figures:
+        options.figures.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _told(item: Any, options: argparse.Namespace) -> Any:
+def _with_settings(item: Any, options: Settings) -> Any:
     """The item with the run's settings where it has none of its own."""
     ocr = options.ocr if item.ocr is None else item.ocr
     evidence_only = options.evidence_only if item.evidence_only is None else item.evidence_only
     return dataclasses.replace(item, ocr=ocr, evidence_only=evidence_only)
 
 
-def _point(pipe: Pipeline, items: list[Any], skipped: list[Any], options: argparse.Namespace) -> int:
+def _point(pipe: Pipeline, items: list[Any], skipped: list[Any], options: Settings) -> None:
     """Measure heatmap methods on pointing items."""
     from vlm_demo.evaluation import heatmap_benchmark, select_method
     from vlm_demo.explain import heatmap, methods
@@ -134,10 +194,10 @@ def _point(pipe: Pipeline, items: list[Any], skipped: list[Any], options: argpar
         print(f"{file} now names {settings.method} as the default.", file=sys.stderr)
     else:
         found = heatmap_benchmark.compare(pipe, options.folder, items, skipped, names=names)
-    return _report(found, pipe, options)
+    _report(found, pipe, options)
 
 
-def _ground(pipe: Pipeline, items: list[Any], skipped: list[Any], options: argparse.Namespace) -> int:
+def _ground(pipe: Pipeline, items: list[Any], skipped: list[Any], options: Settings) -> None:
     """Measure badges, after fitting them where that is asked for."""
     from vlm_demo.evaluation import badges
     from vlm_demo.explain.calibration import read_calibration, write_calibration
@@ -153,17 +213,16 @@ def _ground(pipe: Pipeline, items: list[Any], skipped: list[Any], options: argpa
     found.skipped = skipped
     if options.curve and found.scores:
         found.draw(options.curve)
-    return _report(found, pipe, options)
+    _report(found, pipe, options)
 
 
-def _retrieve(options: argparse.Namespace) -> int:
+def _retrieve(options: Settings) -> None:
     from vlm_demo.evaluation import retrieval
 
     lines = retrieval.read(options.folder)
-    if options.json:
-        shared.check_writable(options.json)
-    found = retrieval.retrieve(shared.load(options), options.folder, lines)
+    if options.figures:
+        shared.check_writable(options.figures)
+    found = retrieval.retrieve(shared.load(options.model), options.folder, lines)
     print(found.table())
-    if options.json:
-        options.json.write_text(json.dumps(found.as_dict(), indent=2) + "\n", encoding="utf-8")
-    return 0
+    if options.figures:
+        options.figures.write_text(json.dumps(found.as_dict(), indent=2) + "\n", encoding="utf-8")

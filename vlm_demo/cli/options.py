@@ -5,55 +5,58 @@ Nothing heavy is imported before the arguments have been understood.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from vlm_demo import trust
 from vlm_demo.errors import OcrUnavailable, VlmDemoError
+from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
 
-PRECISIONS = ("none", "8bit", "4bit")
+PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
+Precision = Literal["none", "8bit", "4bit"]
+
+# Which model, and how it is loaded.
+Model = Annotated[str, typer.Option(metavar="NAME|FOLDER|HUB_ID", help="an embedded model, a folder, or a hub id")]
+Quantize = Annotated[Precision, typer.Option(help="load the weights in 8 or 4 bit")]
+Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, ...; default: the best there is")]
+TrustRemoteCode = Annotated[bool, typer.Option(trust.REMOTE_CODE, help=trust.REMOTE_CODE_HELP)]
+AllowPickle = Annotated[bool, typer.Option(trust.PICKLE, help=trust.PICKLE_HELP)]
+
+# What goes into the prompt beside the question.
+Ocr = Annotated[bool, typer.Option("--ocr", help="give the model the text that Tesseract reads")]
+EvidenceOnly = Annotated[bool, typer.Option("--evidence-only", help="tell it to say unknown where it can't see")]
+MaxNewTokens = Annotated[int | None, typer.Option(min=1, metavar="N", help="the longest answer, in tokens")]
+
+# What is made of an answer.
+Heatmap = Annotated[Path | None, typer.Option(metavar="OUT.png", help="write where the model looked")]
+Word = Annotated[str | None, typer.Option(metavar="W", help="for which word or words; default: the first content word")]
+AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of the answer")]
+
+Threads = Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads")]
 
 
-def command(name: str, description: str) -> argparse.ArgumentParser:
-    """The parser of one command."""
-    return argparse.ArgumentParser(prog=f"python -m vlm_demo {name}", description=description)
+@dataclass(frozen=True)
+class ModelOptions:
+    """What the options say about the model: a name, folder or hub id, and how it is loaded."""
+
+    model: str
+    quantize: Precision
+    device: str | None
+    trust: Trust
 
 
-def add_model(parser: argparse.ArgumentParser, model: str = "llava") -> None:
-    """Which model, and how it is loaded; ``model`` is the default."""
-    parser.add_argument(
-        "--model", default=model, metavar="NAME|FOLDER|HUB_ID", help="an embedded model, a folder, or a hub id"
-    )
-    parser.add_argument("--quantize", choices=PRECISIONS, default="none", help="load the weights in 8 or 4 bit")
-    parser.add_argument("--device", metavar="DEVICE", help="cpu, cuda, ...; default: the best there is")
-    trust.add_flags(parser)
-
-
-def add_prompt(parser: argparse.ArgumentParser) -> None:
-    """What goes into the prompt beside the question."""
-    parser.add_argument("--ocr", action="store_true", help="give the model the text that Tesseract reads")
-    parser.add_argument("--evidence-only", action="store_true", help="tell it to say unknown where it can't see")
-
-
-def positive(text: str) -> int:
-    """A number that is at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
-
-
-def load(options: argparse.Namespace) -> Pipeline:
+def load(options: ModelOptions) -> Pipeline:
     """The pipeline that the options ask for; on a terminal, one line on stderr says what is being waited for."""
     shown = ""
-    allowed = trust.of(options)
-    trust.warn(allowed, options.model)
+    trust.warn(options.trust, options.model)
 
     def progress(fraction: float | None, text: str) -> None:
         nonlocal shown
@@ -72,11 +75,29 @@ def load(options: argparse.Namespace) -> Pipeline:
         if announced:
             print(f"\r{announced:<{len(shown)}}", file=sys.stderr, flush=True)
         return Pipeline.from_pretrained(
-            options.model, quantize=options.quantize, device=options.device, progress=tell, trust=allowed
+            options.model, quantize=options.quantize, device=options.device, progress=tell, trust=options.trust
         )
     finally:
         if shown:
             print("\r" + " " * len(shown) + "\r", end="", file=sys.stderr, flush=True)
+
+
+def one_or_many(images: list[str]) -> str | list[str]:
+    """A single picture stands for itself."""
+    return images[0] if len(images) == 1 else images
+
+
+def check_heatmap(path: Path | None) -> None:
+    """Say at once, not after a minute's work, that a heatmap can't be written there.
+
+    Raises:
+        VlmDemoError: says why.
+    """
+    if path is None:
+        return
+    if path.suffix.lower() not in PICTURE_ENDINGS:
+        raise VlmDemoError(f"{path} is no picture's name; end it in {', '.join(PICTURE_ENDINGS)}.")
+    check_writable(path)
 
 
 def check_writable(path: Path) -> None:

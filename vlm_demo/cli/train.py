@@ -2,214 +2,231 @@
 
 from __future__ import annotations
 
-import argparse
 import json
-import shlex
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from vlm_demo.cli import options as shared
+import typer
+
+from vlm_demo.cli import options
+from vlm_demo.cli.command import Command, application
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.models.embedded import TRAINED
-from vlm_demo.training import record
-from vlm_demo.training.recipes import RECIPES
-from vlm_demo.training.record import CHECKPOINT
+from vlm_demo.trust import Trust
 
+app = application("Train the embedded models, and prepare and measure what belongs to their training.")
 OUT = Path("assets/models")
 DRAWN = Path("runs/drawn")
+RUNS = Path("runs")
 HELD_PHOTOS = 1000  # at most, for the recall of clip
+# A model that answers → the module that trains it: its ``run`` trains, its ``spent`` says what that took; see
+# ``training.prepare.Training``.
+TRAINERS = {
+    "llava": "finetune",
+    "llava-vit": "finetune",
+    "blip2": "qformer_training",
+    "idefics": "cross_attention",
+}
+
+# What every model's command has.
+Photos = Annotated[
+    list[Path],
+    typer.Option(
+        default_factory=list, show_default=False, metavar="FOLDER ...", help="hold folders of annotated photographs"
+    ),
+]
+Runs = Annotated[Path, typer.Option(metavar="FOLDER", help="folder of checkpoints and logs")]
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="where the trained weights go")]
+ExportOnly = Annotated[bool, typer.Option("--export-only", help="train nothing; write the checkpoint's weights to OUT")]
+Seed = Annotated[int, typer.Option(metavar="N", help="of new weights and of the order of the samples")]
+# What the commands of the models that answer have besides.
+Drawn = Annotated[Path, typer.Option(metavar="FOLDER", help="what train-shards wrote")]
+Minutes = Annotated[float, typer.Option(metavar="N", help="of the language model's loss")]
+Resume = Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in RUNS, in the folder of that name")]
+Init = Annotated[Path | None, typer.Option(metavar="FILE", help=f"begin with the weights of this {TRAINED}")]
+# Their stages before the language model's loss, which only some have.
+AlignPictures = Annotated[
+    int, typer.Option(min=1, metavar="N", help="pictures whose features are aligned with words first")
+]
+AlignEpochs = Annotated[int, typer.Option(min=1, metavar="N", help="of aligning features with words")]
+ProjectorMinutes = Annotated[float, typer.Option(metavar="N", help="of the projector alone, after its alignment")]
 
 
 @dataclass(frozen=True)
-class Family:
-    """A family of models that answer.
+class Run:
+    """The options that the models which answer have in common: see their help."""
 
-    Attributes:
-        module: of this package, see ``prepare.Training``; its ``run`` trains, and its ``spent`` says what that took.
-        text: what the command does.
-        stages: the options of ``run`` that the command has too, by name, with their defaults.
-    """
-
-    module: str
-    text: str
-    stages: Mapping[str, int | float]
-
-
-PROJECTOR = {"align_pictures": 9000, "align_epochs": 4, "projector_minutes": 4.0}
-# The embedded model → what trains it.
-FAMILIES = {
-    "llava": Family("finetune", "train the embedded llava's projector and LoRA on photographs and drawings", PROJECTOR),
-    "llava-vit": Family("finetune", "train the same behind a DINOv2 ViT", PROJECTOR),
-    "blip2": Family(
-        "qformer_training",
-        "train a Q-Former between vision encoder and language model",
-        {"pictures": 12000, "compare_minutes": 30.0, "align_epochs": 2},
-    ),
-    "idefics": Family(
-        "cross_attention",
-        "train gated cross-attention layers in the language model",
-        {"align_pictures": 9000, "align_epochs": 2},
-    ),
-}
-STAGES = {
-    "align_pictures": "pictures whose features are aligned with words, before the language model's loss",
-    "align_epochs": "of aligning features with words",
-    "projector_minutes": "of the projector alone, after its alignment",
-    "pictures": "captioned photographs that are compared with their texts (285 KB of disk each)",
-    "compare_minutes": "of comparing them (ITC and ITM), before anything else",
-}
+    photos: list[Path]
+    drawn: Path
+    out: Path
+    runs: Path
+    init: Path | None
+    resume: bool
+    export_only: bool
+    minutes: float
+    seed: int
+    threads: int
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one of the training commands and return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m vlm_demo train", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-
-    def command(name: str, text: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-
-    for name, family in FAMILIES.items():
-        _add_family(command(name, family.text), name, family)
-    for name, (_, text, add) in OTHERS.items():
-        add(command(name, text))
-    arguments = sys.argv[1:] if argv is None else argv
-    args = parser.parse_args(arguments)
-    args.line = f"python -m vlm_demo train {shlex.join(arguments)}"
-    if args.command in FAMILIES:
-        return family_of(args)
-    return OTHERS[args.command][0](args)
+# -- models that answer: the signatures are read by Typer, the values from its context --------------------------
 
 
-def _add_run(parser: argparse.ArgumentParser, name: str) -> None:
-    parser.add_argument(
-        "--photos",
-        type=Path,
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="FOLDER",
-        help="holds folders of annotated photographs",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of new weights and of the order of the samples")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of checkpoints and logs")
-    parser.add_argument(
-        "--out", type=Path, default=OUT / name, help="where the trained weights go (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--export-only", action="store_true", help="train nothing; write the checkpoint's weights to OUT"
-    )
-    parser.add_argument("--threads", type=shared.positive, default=2, help="CPU threads")
+@app.command(cls=Command)
+def llava(
+    context: typer.Context,
+    photos: Photos,
+    drawn: Drawn = DRAWN,
+    out: Out = OUT / "llava",
+    runs: Runs = RUNS,
+    init: Init = None,
+    resume: Resume = False,
+    export_only: ExportOnly = False,
+    minutes: Minutes = 75.0,
+    align_pictures: AlignPictures = 9000,
+    align_epochs: AlignEpochs = 4,
+    projector_minutes: ProjectorMinutes = 4.0,
+    seed: Seed = 0,
+    threads: options.Threads = 2,
+) -> None:
+    """Train the embedded llava's projector and LoRA on photographs and drawings."""
+    _train_and_export(context)
 
 
-def _add_family(parser: argparse.ArgumentParser, name: str, family: Family) -> None:
-    _add_run(parser, name)
-    parser.add_argument("--drawn", type=Path, default=DRAWN, help="what train-shards wrote (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=75, help="of the language model's loss (default: %(default)s)")
-    parser.add_argument("--resume", action="store_true", help=f"go on from the checkpoint in RUNS/{name}")
-    parser.add_argument("--init", type=Path, metavar="FILE", help=f"begin with the weights of this {TRAINED}")
-    for option, default in family.stages.items():
-        kind: Callable[[str], int | float] = shared.positive if isinstance(default, int) else float
-        parser.add_argument(
-            f"--{option.replace('_', '-')}",
-            type=kind,
-            default=default,
+@app.command(cls=Command)
+def llava_vit(
+    context: typer.Context,
+    photos: Photos,
+    drawn: Drawn = DRAWN,
+    out: Out = OUT / "llava-vit",
+    runs: Runs = RUNS,
+    init: Init = None,
+    resume: Resume = False,
+    export_only: ExportOnly = False,
+    minutes: Minutes = 75.0,
+    align_pictures: AlignPictures = 9000,
+    align_epochs: AlignEpochs = 4,
+    projector_minutes: ProjectorMinutes = 4.0,
+    seed: Seed = 0,
+    threads: options.Threads = 2,
+) -> None:
+    """Train the same behind a DINOv2 ViT."""
+    _train_and_export(context)
+
+
+@app.command(cls=Command)
+def blip2(
+    context: typer.Context,
+    photos: Photos,
+    drawn: Drawn = DRAWN,
+    out: Out = OUT / "blip2",
+    runs: Runs = RUNS,
+    init: Init = None,
+    resume: Resume = False,
+    export_only: ExportOnly = False,
+    minutes: Minutes = 75.0,
+    pictures: Annotated[
+        int,
+        typer.Option(
+            min=1,
             metavar="N",
-            help=f"{STAGES[option]} (default: %(default)s)",
-        )
+            help="captioned photographs that are compared with their texts (285 KB of disk each)",
+        ),
+    ] = 12000,
+    compare_minutes: Annotated[
+        float, typer.Option(metavar="N", help="of comparing them (ITC and ITM), before anything else")
+    ] = 30.0,
+    align_epochs: AlignEpochs = 2,
+    seed: Seed = 0,
+    threads: options.Threads = 2,
+) -> None:
+    """Train a Q-Former between vision encoder and language model."""
+    _train_and_export(context)
 
 
-def _add_clip(parser: argparse.ArgumentParser) -> None:
-    _add_run(parser, "clip")
-    parser.add_argument(
-        "--pictures", type=shared.positive, default=40_000, metavar="N", help="at most (default: %(default)s)"
-    )
-    parser.add_argument("--epochs", type=shared.positive, default=16, metavar="N", help="(default: %(default)s)")
+@app.command(cls=Command)
+def idefics(
+    context: typer.Context,
+    photos: Photos,
+    drawn: Drawn = DRAWN,
+    out: Out = OUT / "idefics",
+    runs: Runs = RUNS,
+    init: Init = None,
+    resume: Resume = False,
+    export_only: ExportOnly = False,
+    minutes: Minutes = 75.0,
+    align_pictures: AlignPictures = 9000,
+    align_epochs: AlignEpochs = 2,
+    seed: Seed = 0,
+    threads: options.Threads = 2,
+) -> None:
+    """Train gated cross-attention layers in the language model."""
+    _train_and_export(context)
 
 
-def _add_ocr(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--photos", type=Path, required=True, metavar="FOLDER", help="holds the folder chartqa")
-    parser.add_argument("--drawn", type=Path, default=DRAWN, help="gets ocr/chartqa.jsonl (default: %(default)s)")
+def _train_and_export(context: typer.Context) -> None:
+    from vlm_demo.training.export import export_run
+    from vlm_demo.training.recipes import RECIPES
 
-
-def _add_world(parser: argparse.ArgumentParser) -> None:
-    shared.add_model(parser)
-    parser.add_argument(
-        "--pictures", type=Path, nargs="+", required=True, metavar="FOLDER", help="pictures like those trained on"
-    )
-    parser.add_argument("--count", type=shared.positive, default=6000, help="of them at most")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--out", type=Path, default=OUT / "llava", help="gets training_pictures.safetensors (default: %(default)s)"
-    )
-
-
-# -- models that answer -----------------------------------------------------------------------------------------
-
-
-def family_of(args: argparse.Namespace) -> int:
-    """Train a model that answers, and export what was trained."""
-    family, folder = FAMILIES[args.command], args.runs / args.command
-    if args.export_only:
+    values = dict(context.params)
+    run = Run(**{field.name: values.pop(field.name) for field in fields(Run)})
+    name = str(context.info_name)
+    folder, training = run.runs / name, import_module(f"vlm_demo.training.{TRAINERS[name]}")
+    if run.export_only:
         _require_checkpoint(folder, "to export; train first, or name another with --runs")
     else:
-        _train(args, family, folder)
-    from vlm_demo.training.export import export_run
-
-    export_run(folder, args.out, RECIPES[args.command])
-    return _recorded(folder, args.out, _module(family))
+        _train(run, training, folder, RECIPES[name], context.obj, stages=values)
+    export_run(folder, run.out, RECIPES[name])
+    _recorded(folder, run.out, training)
 
 
-def _train(args: argparse.Namespace, family: Family, folder: Path) -> None:
-    if args.init and not args.init.is_file():
-        raise VlmDemoError(f"There are no weights {args.init} to begin with.")
-    if args.resume:
+def _train(run: Run, training: Any, folder: Path, recipe: Any, line: str, stages: dict[str, int | float]) -> None:
+    if run.init and not run.init.is_file():
+        raise VlmDemoError(f"There are no weights {run.init} to begin with.")
+    if run.resume:
         _require_checkpoint(folder, "to go on from; leave out --resume")
-    write_chat_turns(args.drawn)
-    _seed(args)
+    write_chat_turns(run.drawn)
+    _seed(run.seed, run.threads)
 
+    from vlm_demo.training import record
     from vlm_demo.training.prepare import prepare
 
-    training = _module(family)
-    parts, data, held = prepare(RECIPES[args.command], training, [*args.photos, args.drawn], args.init, _tell)
-    record.note_start(folder, args.line, args.init, args.resume)
-    stages = {name: getattr(args, name) for name in family.stages}
+    parts, data, held = prepare(recipe, training, [*run.photos, run.drawn], run.init, _tell)
+    record.note_start(folder, line, run.init, run.resume)
     training.run(
         parts,
         data,
         held,
         folder,
-        args.minutes,
-        resume=args.resume,
-        aligned=args.init is not None,
-        seed=args.seed,
+        run.minutes,
+        resume=run.resume,
+        aligned=run.init is not None,
+        seed=run.seed,
         **stages,
     )
 
 
-def _module(family: Family) -> Any:
-    return import_module(f"vlm_demo.training.{family.module}")
-
-
 def _require_checkpoint(folder: Path, what: str) -> None:
+    from vlm_demo.training.record import CHECKPOINT
+
     if not (folder / CHECKPOINT).is_file():
         raise VlmDemoError(f"{folder} holds no {CHECKPOINT} {what}.")
 
 
-def _seed(args: argparse.Namespace) -> None:
+def _seed(seed: int, threads: int) -> None:
     import torch
 
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
 
 
-def _recorded(folder: Path, out: Path, training: Any) -> int:
+def _recorded(folder: Path, out: Path, training: Any) -> None:
+    from vlm_demo.training import record
+
     record.write(folder, out, training.spent(folder))
     print(f"saved {out}")
-    return 0
 
 
 def _tell(_fraction: float | None, text: str) -> None:
@@ -234,55 +251,83 @@ def write_chat_turns(drawn: Path) -> None:
 # -- others -----------------------------------------------------------------------------------------------------
 
 
-def clip(args: argparse.Namespace) -> int:
-    """Train a pooling head and projections on photographs and their texts, and export them."""
-    folder = args.runs / "clip"
-    if args.export_only:
+@app.command(cls=Command)
+def clip(
+    context: typer.Context,
+    photos: Photos,
+    out: Out = OUT / "clip",
+    runs: Runs = RUNS,
+    export_only: ExportOnly = False,
+    pictures: Annotated[int, typer.Option(min=1, metavar="N", help="at most")] = 40_000,
+    epochs: Annotated[int, typer.Option(min=1, metavar="N", help="how often each is seen")] = 16,
+    seed: Seed = 0,
+    threads: options.Threads = 2,
+) -> None:
+    """Train what compares photographs with texts."""
+    folder = runs / "clip"
+    if export_only:
         _require_checkpoint(folder, "to export; train first, or name another with --runs")
-    from vlm_demo.training import contrastive
+    from vlm_demo.training import contrastive, record
+    from vlm_demo.training.recipes import RECIPES
 
-    if not args.export_only:
-        _seed(args)
-        chosen = contrastive.photos(args.photos, False, args.pictures, args.seed)
-        apart = contrastive.photos(args.photos, True, HELD_PHOTOS, args.seed)
-        record.note_start(folder, args.line, None, False)
-        contrastive.run(chosen, apart, folder, RECIPES["clip"], epochs=args.epochs, seed=args.seed)
-    contrastive.export(folder, args.out, RECIPES["clip"])
-    return _recorded(folder, args.out, contrastive)
+    if not export_only:
+        _seed(seed, threads)
+        chosen = contrastive.photos(photos, False, pictures, seed)
+        apart = contrastive.photos(photos, True, HELD_PHOTOS, seed)
+        record.note_start(folder, context.obj, None, False)
+        contrastive.run(chosen, apart, folder, RECIPES["clip"], epochs=epochs, seed=seed)
+    contrastive.export(folder, out, RECIPES["clip"])
+    _recorded(folder, out, contrastive)
 
 
-def ocr(args: argparse.Namespace) -> int:
-    """Let Tesseract read the photographed charts."""
+@app.command(cls=Command)
+def ocr(
+    photos: Annotated[Path, typer.Option(metavar="FOLDER", help="holds the folder chartqa")],
+    drawn: Annotated[Path, typer.Option(metavar="FOLDER", help="gets ocr/chartqa.jsonl")] = DRAWN,
+) -> None:
+    """Read the text of photographed charts with Tesseract once, for training."""
     from vlm_demo.training.photo_ocr import harvest
 
-    shared.require_ocr()
-    file = args.drawn / "ocr" / "chartqa.jsonl"
-    print(f"{harvest(args.photos / 'chartqa', file)} pictures read into {file}")
-    return 0
+    options.require_ocr()
+    file = drawn / "ocr" / "chartqa.jsonl"
+    print(f"{harvest(photos / 'chartqa', file)} pictures read into {file}")
 
 
-def world(args: argparse.Namespace) -> int:
-    """Fit what tells pictures like the trained ones from others."""
+@app.command(cls=Command)
+def world(
+    pictures: Annotated[list[Path], typer.Option(metavar="FOLDER ...", help="pictures like those trained on")],
+    model: options.Model = "llava",
+    quantize: options.Quantize = "none",
+    device: options.Device = None,
+    trust_remote_code: options.TrustRemoteCode = False,
+    allow_pickle: options.AllowPickle = False,
+    count: Annotated[int, typer.Option(min=1, metavar="N", help="of them at most")] = 6000,
+    seed: Annotated[int, typer.Option(metavar="N", help="of the choice among them")] = 0,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="gets training_pictures.safetensors")] = OUT / "llava",
+) -> None:
+    """Fit what tells pictures like those trained on from others."""
     from vlm_demo.explain.out_of_distribution import FILE, save
     from vlm_demo.training.fit_out_of_distribution import fitted, pictures_in
 
-    if not args.out.is_dir():
-        raise VlmDemoError(f"There is no folder {args.out} to write {FILE} into.")
-    pictures = pictures_in(args.pictures, args.count, args.seed)
-    kept, inside = fitted(shared.load(args), pictures, args.seed)
-    save(args.out, kept)
+    if not out.is_dir():
+        raise VlmDemoError(f"There is no folder {out} to write {FILE} into.")
+    chosen = pictures_in(pictures, count, seed)
+    wanted = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
+    kept, inside = fitted(options.load(wanted), chosen, seed)
+    save(out, kept)
     print(f"inside: {inside:.1%} of pictures that decided nothing")
-    print(f"saved {args.out / FILE}")
-    return 0
+    print(f"saved {out / FILE}")
 
 
-# The other commands: what runs each, what it does, and what adds its options.
-OTHERS: dict[str, tuple[Callable[[argparse.Namespace], int], str, Callable[[argparse.ArgumentParser], None]]] = {
-    "clip": (clip, "train what compares photographs with texts", _add_clip),
-    "ocr": (ocr, "read the text of photographed charts with Tesseract once, for training", _add_ocr),
-    "world": (world, "fit what tells pictures like those trained on from others", _add_world),
-}
+@app.command(cls=Command)
+def heatmaps(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="where they are written")],
+    scenes: Annotated[int | None, typer.Option(metavar="N", help="of each of two sorts; default: as shipped")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="default: what training draws from")] = None,
+) -> None:
+    """Draw the scenes that evaluate --pointing --choose chooses a default map by."""
+    from vlm_demo.training.heatmaps import SCENES, SEED, draw
 
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    scenes = SCENES if scenes is None else scenes
+    draw(folder, SEED if seed is None else seed, scenes)
+    print(f"{2 * scenes} items in {folder}")

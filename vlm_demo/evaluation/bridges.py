@@ -6,7 +6,6 @@ of an answer is measured here, all models in turn on the same questions, and tol
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 from statistics import median
@@ -111,12 +110,3 @@ def table(rows: list[Row]) -> str:
 
 def _percent(score: dict[str, Any] | None) -> str:
     return f"{score['accuracy']:.0%}" if score and score["n"] else "–"
-
-
-def main(argv: list[str] | None = None) -> int:
-    """`python -m vlm_demo bridges`."""
-    parser = argparse.ArgumentParser(prog="python -m vlm_demo bridges", description=__doc__)
-    parser.add_argument("models", nargs="*", default=list(FAMILIES), help="of the embedded ones")
-    args = parser.parse_args(argv)
-    print(table(compare(tuple(args.models))))
-    return 0

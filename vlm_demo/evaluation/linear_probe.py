@@ -6,7 +6,6 @@ not fitted. Compares resolutions and levels of the encoder on folders of labelle
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from vlm_demo.cli import options as shared
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation.report import wilson
 from vlm_demo.models.download import Progress
@@ -168,25 +166,3 @@ def table(photos: Path, sides: Sequence[int], most: int | None, tell: Progress) 
     if len(lines) == 2:
         raise VlmDemoError(f"{photos} holds no labelled photographs; give a folder that holds {' or '.join(FOLDERS)}.")
     return "\n".join(lines)
-
-
-def main(arguments: list[str]) -> int:
-    """`python -m vlm_demo probe`."""
-    parser = shared.command("probe", "Measure what the vision encoder alone tells apart, with a linear probe.")
-    parser.add_argument(
-        "--photos", type=Path, required=True, metavar="FOLDER", help=f"holds the folders {' and '.join(FOLDERS)}"
-    )
-    parser.add_argument("--sides", type=_side, nargs="+", default=list(SIDES), metavar="PIXELS")
-    parser.add_argument("--limit", type=shared.positive, metavar="N", help="the first N pictures of each folder")
-    parser.add_argument("--threads", type=shared.positive, default=2, help="CPU threads")
-    options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
-    print(table(options.photos, options.sides, options.limit, lambda _fraction, _text: None))
-    return 0
-
-
-def _side(text: str) -> int:
-    side = int(text)
-    if side < 32 or side % 32:
-        raise argparse.ArgumentTypeError("must be a multiple of 32")
-    return side

@@ -6,7 +6,6 @@ reader can use the part that is there. Knows nothing of the model that is traine
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
@@ -19,7 +18,6 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from vlm_demo.cli.options import require_ocr
 from vlm_demo.stages import ocr
 from vlm_demo.training.drawn_questions import alike, asked
 from vlm_demo.training.worlds.charts import draw_chart
@@ -175,25 +173,3 @@ def _save(image: Image.Image, path: Path) -> None:
         image.save(path)
     else:
         image.save(path, quality=QUALITY)
-
-
-def main(argv: list[str] | None = None) -> int:
-    """`python -m vlm_demo train-shards OUT`."""
-    parser = argparse.ArgumentParser(prog="python -m vlm_demo train-shards", description=__doc__)
-    parser.add_argument("folder", type=Path, metavar="OUT")
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--per-kind", type=int, metavar="N", help="pictures of each kind; default: a number for each")
-    parser.add_argument("--rounds", type=int, default=1, help="draw a part of every kind before the next part of any")
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args(argv)
-    if min(args.per_kind or 1, args.rounds) < 1:
-        parser.error("--per-kind and --rounds are at least 1")
-    if any(KINDS[kind].reads for kind in args.kinds):
-        require_ocr()
-    counts = {kind: args.per_kind or KINDS[kind].pictures for kind in args.kinds}
-    draw(args.folder, counts, args.seed, args.rounds)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

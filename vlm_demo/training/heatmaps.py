@@ -1,12 +1,11 @@
 """Heatmaps: scenes drawn to choose a checkpoint's default map by, neither trained on nor held out.
 
-What is done with them is `evaluation.choice`, as `python -m vlm_demo evaluate FOLDER --pointing --choose` does it with
-any folder. `python -m vlm_demo.training.heatmaps FOLDER` writes such a folder of these scenes.
+What is done with them is `evaluation.select_method`, as `python -m vlm_demo evaluate FOLDER --pointing --choose` does
+it with any folder. `python -m vlm_demo train heatmaps FOLDER` writes such a folder of these scenes.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -49,19 +48,3 @@ def _asked(picture: Picture, rng: np.random.Generator) -> list[dict]:
             box = [round(edge, 1) for edge in picture.things[things[0]].box]
             return [{"question": question.text, "kind": "asked", "phrase": question.answer, "boxes": [box]}]
     return []
-
-
-def main(argv: list[str] | None = None) -> int:
-    """`python -m vlm_demo.training.heatmaps FOLDER`."""
-    parser = argparse.ArgumentParser(prog="python -m vlm_demo.training.heatmaps", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--scenes", type=int, default=SCENES, help="of each of the two sorts")
-    parser.add_argument("--seed", type=int, default=SEED, help="the training's own")
-    args = parser.parse_args(argv)
-    draw(args.folder, args.seed, args.scenes)
-    print(f"{2 * args.scenes} items in {args.folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -6,7 +6,6 @@ that it never saw.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from pathlib import Path
@@ -24,7 +23,6 @@ from vlm_demo.training.worlds.scenes import draw_scene
 from vlm_demo.training.worlds.world import Picture, instance_map
 
 AREAS = (*areas.AREAS, "pointing", "pope")
-CAPTIONS, WORLD, PHOTOS = "captions", "world", "photos-held-out"
 MONEY = ("total", "price")
 POINTING_SIZE = (500, 240)
 
@@ -159,30 +157,3 @@ def _mask(picture: Picture, phrase: str) -> Image.Image:
     seen = instance_map(picture, side)[top : top + height, left : left + width]
     fitting = [i + 1 for i, thing in enumerate(picture.things) if f"{thing.colour} {thing.shape}" == phrase]
     return Image.fromarray(np.isin(seen, fitting))
-
-
-def main(argv: list[str] | None = None) -> int:
-    """`python -m vlm_demo draw FOLDER AREA`."""
-    parser = argparse.ArgumentParser(prog="python -m vlm_demo draw", description=__doc__)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("area", choices=(*AREAS, CAPTIONS, WORLD, PHOTOS))
-    parser.add_argument("--per-kind", type=int, default=60, help="questions of each kind, or captions of each area")
-    parser.add_argument("--seed", type=int, default=1000)
-    parser.add_argument("--photos", type=Path, help=f"of {PHOTOS}: holds the folders of photographs; they are copied")
-    args = parser.parse_args(argv)
-    if (args.area == PHOTOS) != (args.photos is not None):
-        parser.error(f"{PHOTOS} and --photos go together")
-    if args.area == PHOTOS:
-        from vlm_demo.evaluation.photo_items import make
-
-        counts = make(args.photos, args.folder, args.per_kind, args.seed)
-    elif args.area in (CAPTIONS, WORLD):
-        counts = {CAPTIONS: export_captions, WORLD: export_world}[args.area](args.folder, args.per_kind, args.seed)
-    else:
-        counts = export(args.folder, args.area, args.per_kind, args.seed)
-    print(f"{sum(counts.values())} items of {len(counts)} kinds in {args.folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
