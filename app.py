@@ -183,7 +183,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
 def ssr_refusal() -> str | None:
     """One sentence if the environment asks for Gradio's server-side rendering, which is never used here, or None."""
     if os.environ.get(SSR_VARIABLE, "").strip().lower() in ("true", "1", "yes", "on"):
-        return f"{SSR_VARIABLE} asks for server-side rendering, which trusts forged Host headers: unset it or make it false."
+        return f"{SSR_VARIABLE} asks for server-side rendering, which trusts forged Host headers: unset it."
     return None
 
 
