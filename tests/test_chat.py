@@ -128,7 +128,7 @@ class TestSampling:
             choice = TokenChoice(sampling, GenerationConfig())
             count = 2000
             shares = np.bincount([choice([0], logits) for _ in range(count)], minlength=4) / count
-            spread = np.sqrt(expected * (1 - expected) / count).numpy()
+            spread = (expected * (1 - expected) / count).sqrt().numpy()
             assert (np.abs(shares - expected.numpy()) <= 4 * spread).all(), sampling
 
 
