@@ -25,6 +25,7 @@ TEMPORARY = "vlm_demo_"  # the temporary folder's name begins so; the process's 
 ENDINGS = [ending for ending in signal.Signals if ending.name in ("SIGTERM", "SIGHUP")]
 NO_LINK = "No public link could be made (the tunnel cannot be reached from here); serving locally only."
 BIGGEST_UPLOAD = "256mb"
+SSR_VARIABLE = "GRADIO_SSR_MODE"
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -124,7 +125,7 @@ def remove_stale(own: Path) -> None:
 
 def serve(flags: argparse.Namespace, made_password: bool) -> int:
     """Load, launch, and stay until stopped; returns the exit status."""
-    problem = refusal(flags.host, flags.port)
+    problem = ssr_refusal() or refusal(flags.host, flags.port)
     if problem:
         print(problem, file=sys.stderr)
         return 1
@@ -154,6 +155,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
             prevent_thread_lock=True,
             quiet=True,
             show_error=False,
+            ssr_mode=False,  # its Node server trusts the Host header of a request (CVE-2026-134825)
             **start.launch_options(),
         )
     except OSError:
@@ -176,6 +178,13 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         print(f"Public link: {link}" if link else NO_LINK, flush=True)
     page.block_thread()
     return 0
+
+
+def ssr_refusal() -> str | None:
+    """One sentence if the environment asks for Gradio's server-side rendering, which is never used here, or None."""
+    if os.environ.get(SSR_VARIABLE, "").strip().lower() in ("true", "1", "yes", "on"):
+        return f"{SSR_VARIABLE} asks for server-side rendering, which trusts forged Host headers: unset it."
+    return None
 
 
 def refusal(host: str, port: int) -> str | None:

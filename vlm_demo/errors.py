@@ -13,6 +13,10 @@ class BadQuestion(VlmDemoError):
     """The question is empty, or does not fit into the model's context."""
 
 
+class BadSetting(VlmDemoError):
+    """A setting of the loading or of the writing lies outside what it can be."""
+
+
 class ModelNotFound(VlmDemoError):
     """The name is no embedded model, the folder holds no model, or the hub cannot deliver it."""
 

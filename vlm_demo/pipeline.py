@@ -17,6 +17,7 @@ from typing import Any, SupportsIndex, cast
 import numpy as np
 import torch
 
+from vlm_demo import chat_messages
 from vlm_demo.contracts import (
     BridgeInfo,
     ImageTokens,
@@ -32,8 +33,9 @@ from vlm_demo.contracts import (
     Word,
 )
 from vlm_demo.contracts.answer import Answer, Asked, Writing, words_of
+from vlm_demo.contracts.sampling import GREEDY, Sampling, stops
 from vlm_demo.engines.generate_fallback import GenerateFallback
-from vlm_demo.errors import BadImage, BadQuestion, Stopped, UnsupportedModel
+from vlm_demo.errors import BadImage, BadQuestion, BadSetting, Stopped, UnsupportedModel
 from vlm_demo.explain import methods, out_of_distribution
 from vlm_demo.explain.calibration import Evidence, read_calibration
 from vlm_demo.explain.grounding import Grounding, gather, judge
@@ -68,6 +70,8 @@ class _Work:
     ocr: bool
     evidence_only: bool
     cancelled: Cancelled | None
+    system: str = ""
+    sampling: Sampling = GREEDY
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
     ocrs: tuple[OcrResult, ...] = ()
@@ -154,6 +158,9 @@ class Pipeline:
         progress: Progress | None = None,
         remember: int | None = None,
         trust: Trust = NONE,
+        dtype: torch.dtype | str | None = None,
+        device_map: str | None = None,
+        revision: str | None = None,
     ) -> Pipeline:
         """Load an embedded model, a local folder, or a model of the Hugging Face hub; see ``models.loading.load``.
 
@@ -161,8 +168,13 @@ class Pipeline:
             remember: the bytes that may be remembered of pictures and prompts; 0 = nothing, None = a quarter of the
                 model's own, or 256 MiB if that is more.
             trust: what of the checkpoint may run here; nothing, unless asked for.
+            dtype: of the weights, such as ``torch.float16`` or ``"float16"``; ``"auto"`` = as they are stored.
+            device_map: ``"auto"``, ``"cpu"`` or ``"cuda"``, in place of ``device``: a model lies on one device.
+            revision: a commit, branch or tag of a model of the hub.
         """
-        return cls(loading.load(os.fspath(name_or_folder_or_hub_id), quantize, device, progress, trust), remember)
+        where = loading.device_of(device_map, device)
+        name = os.fspath(name_or_folder_or_hub_id)
+        return cls(loading.load(name, quantize, where, progress, trust, dtype=dtype, revision=revision), remember)
 
     @property
     def can_explain(self) -> bool:
@@ -220,6 +232,8 @@ class Pipeline:
         max_new_tokens: int | None = None,
         history: Sequence[Turn] = (),
         cancelled: Callable[[], bool] | None = None,
+        system: str = "",
+        sampling: Sampling = GREEDY,
     ) -> Iterator[Event]:
         """Answer a question, telling each step. Closing the generator stops the work.
 
@@ -234,16 +248,18 @@ class Pipeline:
             max_new_tokens: None = the checkpoint's own limit.
             history: earlier turns (``vlm_demo.Turn``), oldest first; their pictures count before ``image``.
             cancelled: asked between layers and tokens.
+            system: a system message; see ``stages.prompt``.
+            sampling: how tokens are chosen, and before which texts the answer ends.
         Yields:
             StageEvents (view, ocr if asked for, prompt, encoder, bridge, prefill), TokenEvents, the StageEvent decode,
-            and the Answer. Where the model began to repeat itself, the Answer is shorter than the last TokenEvent's
-            text; the Answer counts.
+            and the Answer. Where the model began to repeat itself, or to write a text to stop at, the Answer is shorter
+            than the last TokenEvent's text; the Answer counts.
         Raises:
             BadImage, BadQuestion, OcrUnavailable: one sentence for the person.
             UnsupportedModel: the model compares pictures with texts and writes nothing.
             Stopped: ``cancelled()`` turned True before the first token. Later, the Answer says ``stopped``.
         """
-        work = _Work(question, _listed(image), tuple(history), ocr, evidence_only, cancelled)
+        work = _Work(question, _listed(image), tuple(history), ocr, evidence_only, cancelled, system, sampling)
         with closing(self._events(work, max_new_tokens)) as events:
             for event in events:
                 handed = time.perf_counter()
@@ -254,7 +270,7 @@ class Pipeline:
         """The stations one after the other. A time is taken before its event is handed over, never after."""
         yield from self._prepare(work)
         writing, stopped = Writing(self.tokenizer), False
-        generation = self.llm(work.prompt, work.image_tokens, max_new_tokens, work.cancelled)
+        generation = self.llm(work.prompt, work.image_tokens, max_new_tokens, work.cancelled, work.sampling)
         began = time.perf_counter()
         step = self._next(generation, work)
         prefill = work.done("prefill", began, f"{len(work.prompt.ids)} tokens{self._prefilled(step)}")
@@ -264,7 +280,12 @@ class Pipeline:
         try:
             while step:
                 work.rows.append(_halved(step.rows))
-                yield TokenEvent(writing.add(step.id, step.probability), writing.text)
+                token = writing.add(step.id, step.probability)
+                ended = writing.end_before(work.sampling.stop)
+                yield TokenEvent(token, writing.text)
+                if ended:
+                    del work.rows[len(writing.ids) :]
+                    break
                 if self.cuts_repetition and (period := repetition.period(writing.ids)):
                     texts = [token.text for token in writing.tokens]
                     work.cut = writing.keep(repetition.kept(writing.ids, texts, period))
@@ -281,6 +302,51 @@ class Pipeline:
         written = f"{len(writing.tokens) + work.cut} tokens" + (f", {work.cut} of them cut off" if work.cut else "")
         yield work.done("decode", time.perf_counter() - decode, written)
         yield self._answer(work, writing, stopped)
+
+    def chat(
+        self,
+        messages: Sequence[chat_messages.Message] | Sequence[Sequence[chat_messages.Message]],
+        *,
+        max_new_tokens: int | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        top_k: int | None = None,
+        seed: int | None = None,
+        repetition_penalty: float | None = None,
+        stop: str | Sequence[str] | None = None,
+    ) -> Answer | list[Answer]:
+        """Answer the last message of a conversation as transformers writes it; see ``chat_messages.read``::
+
+            picture = {"type": "image", "image": "scene.png"}
+            pipe.chat([{"role": "user", "content": [picture, {"type": "text", "text": "What is in it?"}]}]).text
+
+        Args:
+            messages: one conversation; or a list of them, which are answered one after the other, each as if alone.
+            max_new_tokens: None = the checkpoint's own limit.
+            temperature, top_p, top_k, seed, repetition_penalty, stop: see ``Sampling``; greedy where none is given.
+        Returns:
+            The Answer, or one for each conversation.
+        Raises:
+            BadSetting: a setting is out of its range.
+            BadQuestion, BadImage, UnsupportedModel: as `stream` and ``chat_messages.read`` do.
+        """
+        sampling = Sampling(temperature, top_p, top_k, seed, repetition_penalty, stops(stop))
+        if max_new_tokens is not None and max_new_tokens < 1:
+            raise BadSetting(f"max_new_tokens can't be {max_new_tokens}: choose a number from 1 on.")
+        batch = chat_messages.is_batch(messages)
+        asked = [chat_messages.read(own) for own in cast("Sequence[Any]", messages if batch else [messages])]
+        answers = []
+        for own in asked:
+            stream = self.stream(
+                own.images,
+                own.question,
+                max_new_tokens=max_new_tokens,
+                history=own.history,
+                system=own.system,
+                sampling=sampling,
+            )
+            answers.append(next(event for event in stream if isinstance(event, Answer)))
+        return answers if batch else answers[0]
 
     def explain(
         self,
@@ -490,7 +556,7 @@ class Pipeline:
 
         check(work.cancelled)
         began = time.perf_counter()
-        asked = Asked(work.question, work.evidence_only, work.history)
+        asked = Asked(work.question, work.evidence_only, work.history, work.system)
         work.prompt = self._prompted(asked, work.views, work.ocrs)
         pieces = self.tokenizer.convert_ids_to_tokens(list(work.prompt.ids))
         work.prompt = replace(work.prompt, pieces=tuple(piece or "" for piece in pieces))
@@ -522,6 +588,7 @@ class Pipeline:
             ocr_text=read.text if read else "",
             evidence_only=asked.evidence_only,
             history=asked.history,
+            system=asked.system,
         )
 
     def _prefilled(self, step: Step | None) -> str:
@@ -554,6 +621,7 @@ class Pipeline:
                 work.question,
                 work.evidence_only,
                 tuple(replace(turn, images=(None,) * len(turn.images)) for turn in work.history),
+                work.system,
             ),
         )
 

@@ -28,7 +28,7 @@ import app
 from tests.kit.tiny import tiny_llava, without
 from vlm_demo import Pipeline, trust
 from vlm_demo.cli.main import main
-from vlm_demo.errors import ModelNotFound, UnsupportedModel, VlmDemoError
+from vlm_demo.errors import BadSetting, ModelNotFound, UnsupportedModel, VlmDemoError
 from vlm_demo.models import download, loading, quantization
 from vlm_demo.trust import NONE, Trust
 
@@ -142,6 +142,143 @@ class TestDamage:
         for device in ("cuda:77", "abacus"):
             with pytest.raises(VlmDemoError, match=f"no device {device}"):
                 loading.load(str(checkpoint), device=device)
+
+
+class TestAttention:
+    """A config can't name code of the hub as its attention: transformers would fetch it and run it (CVE-2026-4372)."""
+
+    KERNEL = "kernels-community/flash-attn2"
+    CONFIGS: ClassVar[dict[str, dict]] = {
+        "public": {"attn_implementation": KERNEL},
+        "private": {"_attn_implementation": KERNEL},
+        "internal": {"_attn_implementation_internal": KERNEL},
+        "of a part": {"attn_implementation": {"text_config": KERNEL}},
+        "with a version": {"attn_implementation": f"{KERNEL}@v1:forward"},
+        "paged": {"attn_implementation": f"paged|{KERNEL}"},
+    }
+
+    @pytest.fixture
+    def fetched(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        """The names that transformers asks the hub for."""
+        names: list[str] = []
+        monkeypatch.setattr(
+            "transformers.modeling_utils.lazy_import_flash_attention", lambda name, **_: names.append(name)
+        )
+        return names
+
+    def test_transformers_by_itself_would(self, checkpoint: Path, tmp_path: Path, fetched: list[str]) -> None:
+        folder = changed(checkpoint, tmp_path / "x", **self.CONFIGS["public"])
+        LlavaForConditionalGeneration.from_pretrained(folder)
+        assert self.KERNEL in fetched
+
+    @pytest.mark.parametrize("kind", CONFIGS)
+    @pytest.mark.parametrize("part", ["", "text_config", "vision_config"])
+    def test_it_is_refused(
+        self, checkpoint: Path, tmp_path: Path, monkeypatch, fetched: list[str], kind: str, part: str
+    ) -> None:
+        named = self.CONFIGS[kind]
+        if part:
+            named = {part: json.loads((checkpoint / "config.json").read_text())[part] | named}
+        folder = changed(checkpoint, tmp_path / "x", **named)
+        monkeypatch.setattr(loading.weights, "load", None)
+        for allowed in (NONE, Trust(remote_code=True)):
+            with pytest.raises(UnsupportedModel, match="attention code from elsewhere") as caught:
+                loading.load(str(folder), trust=allowed)
+            assert self.KERNEL in sentence(caught)
+        assert not fetched
+
+    def test_in_a_config_for_other_releases_too(self, checkpoint: Path, tmp_path: Path) -> None:
+        folder = changed(checkpoint, tmp_path / "x", configuration_files=["config.4.0.0.json"])
+        other = json.loads((folder / "config.json").read_text()) | self.CONFIGS["public"]
+        (folder / "config.4.0.0.json").write_text(json.dumps(other))
+        with pytest.raises(UnsupportedModel, match=r"config\.4\.0\.0\.json .* attention code from elsewhere"):
+            loading.load(str(folder))
+
+    def test_other_names_are_not_followed(self, checkpoint: Path, tmp_path: Path, fetched: list[str]) -> None:
+        """In place of a FlashAttention that is not installed transformers takes a kernel of the hub."""
+        config = json.loads((checkpoint / "config.json").read_text())
+        flash = {"attn_implementation": "flash_attention_2"}
+        folder = changed(checkpoint, tmp_path / "x", **flash, text_config=config["text_config"] | flash)
+        model = loading.load(str(folder)).model
+        for part in (model, model.model.language_model, model.model.vision_tower):
+            assert part.config._attn_implementation == "sdpa"
+        assert not fetched
+
+
+class TestSettings:
+    @pytest.mark.parametrize("dtype", [torch.float16, "float16", "torch.float16"])
+    def test_a_dtype(self, checkpoint: Path, dtype: torch.dtype | str) -> None:
+        pipe = Pipeline.from_pretrained(checkpoint, dtype=dtype)
+        assert pipe.precision == "fp16" and {own.dtype for own in pipe.model.parameters()} == {torch.float16}
+
+    def test_as_stored(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise) -> None:
+        monkeypatch.setattr(quantization, "fast_bf16", lambda _device: False)
+        folder = tiny_llava(tmp_path, dtype=torch.bfloat16)
+        assert Pipeline.from_pretrained(folder).precision == "fp32"
+        pipe = Pipeline.from_pretrained(folder, dtype="auto")
+        assert pipe.precision == "bf16" and pipe.ask(noise(50, 50), "What is it?", max_new_tokens=2).tokens
+
+    @pytest.mark.parametrize(
+        ("settings", "said"),
+        [
+            ({"dtype": "int8"}, "no dtype int8"),
+            ({"dtype": torch.int64}, "no dtype torch.int64"),
+            ({"dtype": "float16", "quantize": "4bit"}, "leave out dtype"),
+            ({"device_map": "balanced"}, "choose one of auto, cpu, cuda"),
+            ({"device_map": {"": 0}}, "choose one of auto, cpu, cuda"),
+            ({"device_map": "cpu", "device": "cpu"}, "give one of them"),
+            ({"revision": "main"}, "leave revision out"),
+        ],
+        ids=str,
+    )
+    def test_what_cannot_be_is_refused_in_one_sentence(self, checkpoint: Path, settings: dict, said: str) -> None:
+        with pytest.raises(BadSetting, match=said) as caught:
+            Pipeline.from_pretrained(checkpoint, **settings)
+        sentence(caught)
+
+    def test_a_device_map_is_a_device(self) -> None:
+        maps = (None, "cuda:1"), ("cpu", None), ("cuda", None), ("auto", None)
+        assert [loading.device_of(*given) for given in maps] == ["cuda:1", "cpu", "cuda", None]
+
+    @pytest.mark.parametrize("name", ["llava", "no such name", "a/b/c"])
+    def test_only_models_of_the_hub_have_revisions(self, name: str) -> None:
+        with pytest.raises(BadSetting, match="leave revision out") as caught:
+            loading.load(name, revision="main")
+        sentence(caught)
+
+    @pytest.mark.parametrize("revision", ["", "../main", "a/../b", "/etc", "a b"])
+    def test_a_revision_is_a_name(self, revision: str) -> None:
+        with pytest.raises(BadSetting, match="no revision") as caught:
+            loading.load("someone/some-model", revision=revision)
+        sentence(caught)
+
+    def test_a_revision_is_asked_for(self, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[str | None] = []
+
+        def fetch(_name: str, revision: str | None = None, **_: object) -> str:
+            asked.append(revision)
+            return str(checkpoint)
+
+        def info(_name: str, revision: str | None = None, **_: object) -> SimpleNamespace:
+            asked.append(revision)
+            return SimpleNamespace(sha="a" * 40, siblings=[])
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+        monkeypatch.setattr("huggingface_hub.model_info", info)
+        loading.load("someone/some-model", revision="v1.0")
+        assert asked == ["v1.0"] * 3
+        asked.clear()
+        loading.load("someone/some-model")
+        assert asked == [None] * 3
+
+    def test_a_revision_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: object, **__: object) -> None:
+            raise hub.RevisionNotFoundError("gone", response=response(404))
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+        with pytest.raises(ModelNotFound, match="has no revision v9") as caught:
+            loading.load("someone/some-model", revision="v9")
+        sentence(caught)
 
 
 class TestMemory:

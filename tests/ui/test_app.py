@@ -51,6 +51,12 @@ def start(*flags: str, python: tuple[str, ...] = ()) -> subprocess.CompletedProc
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def test_help_needs_neither_torch_nor_gradio():
     code = "import sys; sys.argv = ['app.py', '--help']\ntry:\n import app; app.main()\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'gradio', 'transformers'} & set(sys.modules)"
@@ -106,6 +112,29 @@ def test_whatever_fails_at_the_launch_is_one_line(monkeypatch, capsys):
         port = str(free.getsockname()[1])
     assert app.serve(app.parse(["--port", port]), False) == 1
     assert capsys.readouterr().err.endswith(f"port {port}: localhost is not accessible\n")
+
+
+@pytest.mark.parametrize("value", ["true", "True", "1"])
+def test_server_side_rendering_is_refused(value, monkeypatch, capsys):
+    monkeypatch.setattr(starting, "page", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setenv("GRADIO_SSR_MODE", value)
+    assert app.serve(app.parse(["--port", str(free_port())]), False) == 1
+    said = capsys.readouterr().err
+    assert len(said.splitlines()) == 1 and "GRADIO_SSR_MODE" in said
+
+
+def test_server_side_rendering_is_switched_off_in_so_many_words(monkeypatch):
+    given = {}
+
+    class Page:
+        def launch(self, **options):
+            given.update(options)
+            raise RuntimeError("enough")
+
+    monkeypatch.setattr(starting, "page", lambda *_: Page())
+    monkeypatch.setenv("GRADIO_SSR_MODE", "false")
+    assert app.serve(app.parse(["--port", str(free_port())]), False) == 1
+    assert given["ssr_mode"] is False
 
 
 def test_requests_to_itself_go_past_a_proxy_as_do_those_that_did(monkeypatch):

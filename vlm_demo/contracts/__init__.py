@@ -81,7 +81,7 @@ class OcrResult:
 class Segment:
     """A run of prompt tokens [start, stop) of one origin.
 
-    ``kind`` is one of ``template``, ``image``, ``ocr``, ``question``, ``rule``, ``history``.
+    ``kind`` is one of ``template``, ``image``, ``ocr``, ``question``, ``rule``, ``history``, ``system``.
     """
 
     kind: str

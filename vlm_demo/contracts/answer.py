@@ -41,6 +41,7 @@ class Asked:
     question: str
     evidence_only: bool = False
     history: tuple[Turn, ...] = ()
+    system: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,6 +208,7 @@ class Writing:
         self.ids: list[int] = []
         self.tokens: list[Token] = []
         self.text = ""
+        self._ended = False
 
     def add(self, id_: int, probability: float) -> Token:
         """Take the next token; returns it with its text."""
@@ -225,8 +227,26 @@ class Writing:
         self.text = "".join(token.text for token in self.tokens)
         return cut
 
+    def end_before(self, stops: Sequence[str]) -> bool:
+        """Forget all from the first of these texts on, which may begin inside a token; False = none was written."""
+        found = [at for at in map(self.text.find, stops) if at >= 0]
+        if not found:
+            return False
+        self._ended, self.text = True, self.text[: min(found)]
+        kept, over = 0, -len(self.text)  # tokens, and the characters by which they are longer than the text
+        while over < 0:
+            over += len(self.tokens[kept].text)
+            kept += 1
+        self.ids, self.tokens = self.ids[:kept], self.tokens[:kept]
+        if over:
+            last = self.tokens[-1]
+            self.tokens[-1] = replace(last, text=last.text[:-over])
+        return True
+
     def finish(self) -> None:
         """No more tokens: what hung in the middle of a character belongs to the last one."""
+        if self._ended:
+            return
         decoded = self._decoded()
         if self.tokens and decoded != self.text and decoded.startswith(self.text):
             self.tokens[-1] = replace(self.tokens[-1], text=self.tokens[-1].text + decoded[len(self.text) :])

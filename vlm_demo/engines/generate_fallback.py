@@ -7,7 +7,8 @@ control, so a text that holds one is refused.
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,11 @@ from jinja2 import TemplateError
 from transformers import ProcessorMixin, StoppingCriteria, StoppingCriteriaList
 
 from vlm_demo.contracts import ImageTokens, Prompt, Segment, Turn, View
+from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.errors import BadQuestion, UnsupportedModel
 from vlm_demo.runtime import repetition
 from vlm_demo.stages.llm import LONGEST_ANSWER, Step
-from vlm_demo.stages.prompt import EVIDENCE_RULE, ocr_part
+from vlm_demo.stages.prompt import EVIDENCE_RULE, conversation, ocr_part
 
 if TYPE_CHECKING:
     from vlm_demo.models.adapters.generate_only import GenerateOnly as Family
@@ -61,6 +63,7 @@ class GenerateFallback:
         ocr_text: str = "",
         evidence_only: bool = False,
         history: Sequence[Turn] = (),
+        system: str = "",
     ) -> WholePrompt:
         """Fill the chat template and let the processor do the rest.
 
@@ -74,9 +77,9 @@ class GenerateFallback:
         for turn in history:
             messages += [("user", len(turn.images), turn.question), ("assistant", 0, turn.answer)]
         messages.append(("user", len(pictures) - sum(images for _, images, _ in messages), said))
-        for _, _, text in messages:
+        for text in (system, *(text for _, _, text in messages)):
             self._refuse_control(text)
-        text = self._filled(messages)
+        text = self._filled(messages, system.strip())
         first = self.tokenizer.bos_token
         options = {"add_special_tokens": False} if first and text.startswith(first) else {}
         try:
@@ -98,8 +101,9 @@ class GenerateFallback:
         image_tokens: ImageTokens,
         max_new_tokens: int | None = None,
         cancelled: Cancelled | None = None,
+        sampling: Sampling = GREEDY,
     ) -> Generator[Step]:
-        """Greedy, all at once: tokens come when the last one is there, or the tail repeats.
+        """All at once: tokens come when the last one is there, or the tail repeats.
 
         Raises:
             Stopped: ``cancelled()`` turned True.
@@ -111,10 +115,10 @@ class GenerateFallback:
         for key, value in moved.items():
             if isinstance(value, torch.Tensor) and value.is_floating_point():
                 moved[key] = value.to(model.dtype)
-        with self.guard.computing(cancelled):
+        with self.guard.computing(cancelled), _seeded(sampling):
             made = model.generate(
                 **moved,
-                do_sample=False,
+                **_options(sampling),
                 num_beams=1,
                 max_new_tokens=LONGEST_ANSWER if wanted is None else wanted,
                 output_logits=True,
@@ -129,7 +133,17 @@ class GenerateFallback:
                 return
             yield Step(token, float(logits[0].float().softmax(-1)[token]), None)
 
-    def _filled(self, messages: list[tuple[str, int, str]]) -> str:
+    def _filled(self, messages: list[tuple[str, int, str]], system: str = "") -> str:
+        """The messages in the chat template, a system message in its own turn if there is one; or else before them."""
+        if system and self.template:
+            for plain in (True, False):
+                with suppress(UnsupportedModel, TypeError):
+                    text = self._rendered([("system", 0, system), *messages], plain)
+                    if system in text:
+                        return text
+        if system:
+            (role, images, text), *others = messages
+            messages = [(role, images, f"{system}\n\n{text}"), *others]
         if not self.template:
             images = sum(count for _, count, _ in messages)
             processor = self.family.processor
@@ -137,13 +151,13 @@ class GenerateFallback:
             expands = type(processor).replace_image_token is not ProcessorMixin.replace_image_token
             place = processor.image_token if expands else ""
             return place * images + "\n".join(text for _, _, text in messages)
-        conversation = [
-            {"role": role, "content": [*[{"type": "image"}] * images, {"type": "text", "text": text}]}
-            for role, images, text in messages
-        ]
+        return self._rendered(messages)
+
+    def _rendered(self, messages: list[tuple[str, int, str]], plain_system: bool = False) -> str:
+        given = conversation(messages, plain_system)
         try:
             return self.tokenizer.apply_chat_template(
-                conversation, chat_template=self.template, add_generation_prompt=True, tokenize=False
+                given, chat_template=self.template, add_generation_prompt=True, tokenize=False
             )
         except TemplateError as error:
             raise UnsupportedModel("This model's chat template refuses this conversation: start a new chat.") from error
@@ -153,3 +167,25 @@ class GenerateFallback:
         found = next((token for token in held if token in text), None)
         if found is not None:
             raise BadQuestion(f"To this model {found} is a command and no text: leave it out.")
+
+
+def _options(sampling: Sampling) -> dict[str, Any]:
+    """What ``generate`` is given to choose tokens as ``stages.llm.TokenChoice`` does."""
+    options: dict[str, Any] = {"do_sample": sampling.draws}
+    if sampling.draws:
+        options["temperature"] = 1.0 if sampling.temperature is None else float(sampling.temperature)
+        options |= {"top_k": int(sampling.top_k or 0), "top_p": float(sampling.top_p or 1.0)}  # 0 and 1: of all tokens
+    if sampling.repetition_penalty is not None:
+        options["repetition_penalty"] = float(sampling.repetition_penalty)
+    return options
+
+
+@contextmanager
+def _seeded(sampling: Sampling) -> Iterator[None]:
+    """``generate`` draws by torch's global generator: seed it for this once, and put it back."""
+    if not sampling.draws or sampling.seed is None:
+        yield
+        return
+    with torch.random.fork_rng():
+        torch.manual_seed(int(sampling.seed))
+        yield

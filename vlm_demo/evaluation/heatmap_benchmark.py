@@ -23,6 +23,7 @@ from vlm_demo.evaluation.report import Score, wilson
 from vlm_demo.evaluation.run import LastPicture
 from vlm_demo.explain import methods
 from vlm_demo.explain.heatmap import Settings, inside, interpolate
+from vlm_demo.images.formats import formats
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
@@ -242,7 +243,7 @@ def _mask(folder: Path, item: Item, size: tuple[int, int]) -> np.ndarray:
     if item.mask is None:
         return pointing.area(item.boxes, size)
     try:
-        with Image.open(folder / item.mask) as opened:
+        with Image.open(folder / item.mask, formats=formats()) as opened:
             mask = np.asarray(opened.convert("L")) > 127
     except OSError as error:
         raise VlmDemoError(f"The mask {item.mask} of line {item.line} can't be opened: mend the folder.") from error

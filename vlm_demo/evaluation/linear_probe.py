@@ -18,6 +18,7 @@ from torch import Tensor
 
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation.report import wilson
+from vlm_demo.images.formats import formats
 from vlm_demo.models.download import Progress
 from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training import json_lines
@@ -62,9 +63,9 @@ def labelled(folder: Path, label: str, most: int | None = None) -> list[Labelled
 
 def features(items: Sequence[Labelled], encode: Callable[[list[Image.Image]], Tensor], batch: int = 16) -> Tensor:
     """Mean image token of each picture, [pictures, channels]; ``encode`` turns pictures into tokens [B, N, C]."""
-    rows = []
+    allowed, rows = formats(), []
     for start in range(0, len(items), batch):
-        pictures = [Image.open(item.path).convert("RGB") for item in items[start : start + batch]]
+        pictures = [Image.open(item.path, formats=allowed).convert("RGB") for item in items[start : start + batch]]
         rows.append(encode(pictures).float().mean(1))
     return torch.cat(rows)
 

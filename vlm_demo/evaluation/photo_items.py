@@ -24,6 +24,7 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation.answers import name as mentions
 from vlm_demo.evaluation.items import UNKNOWN
 from vlm_demo.evaluation.photo_names import UNCOUNTED, accepted, is_there, plural, readable
+from vlm_demo.images.formats import formats
 from vlm_demo.training.photos_split import PERCENT, held_out
 
 LINES = "annotations.jsonl"
@@ -240,7 +241,7 @@ def pointing(photos: Photos, seed: str) -> Asked:
     """Where is it? A named thing and its boxes in pixels, for heatmaps; what fills the picture says little and is left
     out."""
     for photo in _shuffled(photos.kept("voc2007"), seed):
-        with Image.open(photos.root / photo.folder / photo.image) as picture:
+        with Image.open(photos.root / photo.folder / photo.image, formats=formats()) as picture:
             width, height = picture.size
         for thing, areas in sorted(photo.things.items()):
             if SMALLEST * 4 <= sum(areas) <= MOST_POINTED:

@@ -27,7 +27,14 @@ UNWANTED = ("*/*.safetensors", "consolidated*", "open_clip*")
 LARGE = 50_000_000  # bytes; smaller files are fetched again rather than continued
 
 
-def fetch(name: str, trust: Trust, judge: Callable[[Path], object], tell: Progress, instead: str) -> Path:
+def fetch(
+    name: str,
+    trust: Trust,
+    judge: Callable[[Path], object],
+    tell: Progress,
+    instead: str,
+    revision: str | None = None,
+) -> Path:
     """Download what is not here yet.
 
     Args:
@@ -35,6 +42,7 @@ def fetch(name: str, trust: Trust, judge: Callable[[Path], object], tell: Progre
         judge: raises for a folder whose config.json can't be run here.
         tell: see ``loading.load``.
         instead: what to choose where the hub can't deliver, in words.
+        revision: a commit, branch or tag; None = the main branch.
     Raises:
         ModelNotFound: one sentence for each way in which there is no such model here.
         UnsupportedModel: what ``judge`` raises, or its weights are pickles, or they arrived damaged.
@@ -43,16 +51,20 @@ def fetch(name: str, trust: Trust, judge: Callable[[Path], object], tell: Progre
     from huggingface_hub import errors, snapshot_download
 
     try:
-        folder = Path(snapshot_download(name, allow_patterns=["config.json"]))
+        folder = Path(snapshot_download(name, revision=revision, allow_patterns=["config.json"]))
         if not (folder / "config.json").is_file():
             raise ModelNotFound(f"{name} on the hub holds no model (no config.json): choose another one.")
         judge(folder)
-        commit, sizes = _listing(name)
+        commit, sizes = _listing(name, revision)
         weights = _weights(name, list(sizes), trust)
         large = {file: sizes[file] for file in weights if sizes[file] >= LARGE}
         _continue(name, commit, large, tell)
         asked: dict[str, Any] = {"allow_patterns": [*WANTED, *weights], "ignore_patterns": list(UNWANTED)}
-        return Path(snapshot_download(name, tqdm_class=_bar(name, tell), **asked))
+        return Path(snapshot_download(name, revision=revision, tqdm_class=_bar(name, tell), **asked))
+    except errors.RevisionNotFoundError as error:
+        raise ModelNotFound(
+            f"The hub's {name} has no revision {revision}: name one of its commits, branches or tags."
+        ) from error
     except errors.GatedRepoError as error:
         raise ModelNotFound(
             f"The hub gives {name} only to people who accepted its licence: accept it on the model's page, then log in "
@@ -73,14 +85,14 @@ def fetch(name: str, trust: Trust, judge: Callable[[Path], object], tell: Progre
         ) from error
 
 
-def _listing(name: str) -> tuple[str, dict[str, int]]:
-    """The hub's newest version of a model, and its files with their bytes; nothing where the hub can't be reached, for
-    all may be here already."""
+def _listing(name: str, revision: str | None) -> tuple[str, dict[str, int]]:
+    """The commit that a revision of a model is on the hub, and its files with their bytes; nothing where the hub can't
+    be reached, for all may be here already."""
     import httpx2
     from huggingface_hub import errors, model_info
 
     try:
-        info = model_info(name, files_metadata=True)
+        info = model_info(name, revision=revision, files_metadata=True)
     except (errors.OfflineModeIsEnabled, errors.HfHubHTTPError, httpx2.TransportError):
         return "", {}
     return info.sha or "", {file.rfilename: file.size or 0 for file in info.siblings or ()}

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from vlm_demo.errors import ModelNotFound, QuantizationUnavailable, UnsupportedModel, VlmDemoError
+from vlm_demo.errors import BadSetting, ModelNotFound, QuantizationUnavailable, UnsupportedModel, VlmDemoError
 from vlm_demo.models import catalog as catalogue
 from vlm_demo.models import download, embedded, quantization, weights
 from vlm_demo.models.adapters import adapter_of
@@ -31,6 +31,9 @@ from vlm_demo.trust import NONE, Trust
 
 EMBEDDED = Path(__file__).parents[2] / "assets" / "models"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]*")  # a commit, branch or tag; it becomes part of a path in the hub's cache
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+DEVICE_MAPS = ("auto", "cpu", "cuda")
 # These speak of kernels and packages that change nothing for the person who waits for an answer.
 CHATTY = ("transformers", "bitsandbytes.backends.cpu.ops", "bitsandbytes.cextension", "huggingface_hub")
 # What the checkpoint's own code must offer to be run.
@@ -69,6 +72,9 @@ def load(
     device: str | None = None,
     progress: Progress | None = None,
     trust: Trust = NONE,
+    *,
+    dtype: torch.dtype | str | None = None,
+    revision: str | None = None,
 ) -> Loaded:
     """Find, check and load a checkpoint.
 
@@ -78,7 +84,11 @@ def load(
         device: of torch; None = the first CUDA device, or else the CPU.
         progress: called with a fraction 0..1 (None = unknown) and a few words.
         trust: what of the checkpoint may run here.
+        dtype: of the weights, of torch or its name in ``DTYPES``; ``auto`` = as they are stored; None = the same, but
+            float32 for bf16 where the processor is much faster at that.
+        revision: the hub's commit, branch or tag; None = the main branch.
     Raises:
+        BadSetting: an unknown dtype, one beside ``quantize``, or a revision of what is no model of the hub.
         ModelNotFound: no such name, no model in the folder, or the hub cannot deliver it.
         UnsupportedModel: no adapter for its class, or its files cannot be loaded.
         QuantizationUnavailable: see ``quantization.config_for``.
@@ -88,20 +98,50 @@ def load(
     tell(None, "Looking for the model")
     with quiet():
         where = check(quantize, device)  # complain before anything is downloaded
-        folder, shown = resolve(name, tell, trust)
+        numbers = _dtype(dtype, quantize)
+        folder, shown = resolve(name, tell, trust, revision)
         adapter = _adapter(folder, shown, trust)
         if quantize != "none" and not adapter.writes:
             raise QuantizationUnavailable(
                 f"{shown} has no language model, the one part that is quantized here: load it without quantization."
             )
         tell(None, f"Loading {shown}")
-        model = weights.load(folder, shown, adapter, quantize, where, trust)
+        model = weights.load(folder, shown, adapter, quantize, where, trust, numbers)
         tokenizer, image_processor = _processors(folder, shown, trust)
         family = adapter(model, folder, tokenizer)
     tell(1.0, f"{shown} is ready")
     precision = quantization.precision_of(model, quantize)
     template = (_template(folder, shown, tokenizer) or adapter.fallback_template) if adapter.writes else ""
     return Loaded(shown, folder, model, family, tokenizer, image_processor, template, precision, where)
+
+
+def device_of(device_map: str | None, device: str | None) -> str | None:
+    """The ``device`` of `load` that transformers' ``device_map`` asks for; a model is loaded onto one device whole.
+
+    Raises:
+        BadSetting: an unknown map, or one beside ``device``.
+    """
+    if device_map is None:
+        return device
+    if device is not None:
+        raise BadSetting("device and device_map say the same thing: give one of them.")
+    if device_map not in DEVICE_MAPS:
+        raise BadSetting(f"There is no device_map {device_map!r} here: choose one of {', '.join(DEVICE_MAPS)}.")
+    return None if device_map == "auto" else device_map
+
+
+def _dtype(asked: torch.dtype | str | None, quantize: str) -> torch.dtype | str | None:
+    """What ``weights.load`` is given for the ``dtype`` of `load`."""
+    if asked is None:
+        return None
+    if quantize != "none":
+        raise BadSetting(f"A model that is loaded in {quantize} has that precision: leave out dtype, or quantize.")
+    if asked == "auto" or asked in DTYPES.values():
+        return asked
+    found = DTYPES.get(asked.removeprefix("torch.")) if isinstance(asked, str) else None
+    if found is None:
+        raise BadSetting(f"There is no dtype {asked} for a model here: choose one of {', '.join(DTYPES)}, auto.")
+    return found
 
 
 def check(quantize: str, device: str | None) -> torch.device:
@@ -199,12 +239,18 @@ def catalog() -> list[Entry]:
     return [entry for entry in catalogue.listed() if entry.on_hub or entry.id in there]
 
 
-def resolve(name: str, tell: Progress, trust: Trust = NONE) -> tuple[Path, str]:
+def resolve(name: str, tell: Progress, trust: Trust = NONE, revision: str | None = None) -> tuple[Path, str]:
     """A model's name → its folder (downloaded if it is a hub id) and how to call it.
 
     Raises:
+        BadSetting: a revision of what is no model of the hub, or one that can't be.
         ModelNotFound: one sentence for each way in which there is none.
     """
+    if revision is not None:
+        if shipped(name) or os.path.exists(os.path.expanduser(name)) or not HUB_ID.fullmatch(name):
+            raise BadSetting(f"{name} is no model of the hub, and has no revisions: leave revision out.")
+        if not REVISION.fullmatch(revision):
+            raise BadSetting(f"There can be no revision {revision!r}: name a commit, a branch or a tag.")
     if shipped(name):
         return checkpoint(name, tell), name
     composed = _composed(name)
@@ -220,7 +266,7 @@ def resolve(name: str, tell: Progress, trust: Trust = NONE) -> tuple[Path, str]:
         raise ModelNotFound(f"{name} is a file: name the checkpoint's folder, which holds config.json and the weights.")
     if HUB_ID.fullmatch(name) and not name.startswith((".", "~")):
         instead = ", ".join(embedded_names()) or "a checkpoint's folder"
-        return download.fetch(name, trust, lambda found: _adapter(found, name, trust), tell, instead), name
+        return download.fetch(name, trust, lambda found: _adapter(found, name, trust), tell, instead, revision), name
     known = ", ".join(embedded_names()) or "none yet"
     raise ModelNotFound(
         f"There is no model {name}: choose an embedded one ({known}), a checkpoint's folder, or a hub id as OWNER/NAME."
@@ -242,12 +288,46 @@ def _adapter(folder: Path, shown: str, trust: Trust) -> type[Any]:
 def _config(folder: Path, shown: str, trust: Trust) -> Any:
     from transformers import AutoConfig
 
+    _refuse_kernels(folder, shown)
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust.remote_code)
     except (ValueError, KeyError, OSError, ImportError) as error:
         raise UnsupportedModel(
             f"The config.json of {shown} is damaged or of a kind unknown to transformers: choose another model."
         ) from error
+
+
+def _refuse_kernels(folder: Path, shown: str) -> None:
+    """Refuse a config that names a repository of the hub as its attention, such as ``kernels-community/flash-attn2``:
+    transformers would fetch its code and run it (CVE-2026-4372). Older and newer releases of transformers are given
+    configs of their own, beside config.json.
+
+    Raises:
+        UnsupportedModel: it does.
+    """
+    for file in folder.glob("config*.json"):
+        try:
+            named = list(_attentions(json.loads(file.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, RecursionError):  # damaged, which is told of when it is loaded
+            continue
+        kernel = next((name for name in named if "/" in name), None)
+        if kernel:
+            raise UnsupportedModel(
+                f"The {file.name} of {shown} asks for attention code from elsewhere ({kernel[:100]!r}), which is never "
+                "run here: choose another model, or take that line out."
+            )
+
+
+def _attentions(held: Any, under: bool = False) -> Iterator[str]:
+    """The names of attention implementations anywhere in a config, those of single parts too."""
+    if isinstance(held, dict):
+        for key, value in held.items():
+            yield from _attentions(value, under or "attn_implementation" in key)
+    elif isinstance(held, list):
+        for value in held:
+            yield from _attentions(value, under)
+    elif under and isinstance(held, str):
+        yield held
 
 
 def _processors(folder: Path, shown: str, trust: Trust) -> tuple[Any, Any]:

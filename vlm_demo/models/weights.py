@@ -26,12 +26,21 @@ from vlm_demo.trust import Trust
 
 # How torch, safetensors and CUDA say it; most of their errors are plain RuntimeErrors.
 NO_MEMORY = re.compile(r"out of memory|(can't|cannot) allocate memory|\bMemoryError\b", re.IGNORECASE)
+OWN_ATTENTION = (None, "eager", "sdpa")
 REPORTS = "transformers.modeling_utils"  # the logger that tells why weights could not be packed
 BITS = {"none": 16, "8bit": 8, "4bit": 4}  # of a weight, at most
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # bytes of a safetensors number; of all others 1
 
 
-def load(folder: Path, shown: str, adapter: type[Any], quantize: str, device: torch.device, trust: Trust) -> Any:
+def load(
+    folder: Path,
+    shown: str,
+    adapter: type[Any],
+    quantize: str,
+    device: torch.device,
+    trust: Trust,
+    dtype: torch.dtype | str | None = None,
+) -> Any:
     """The model of a folder, in eval mode on ``device``; see ``loading.load`` for the arguments.
 
     Raises:
@@ -45,7 +54,7 @@ def load(folder: Path, shown: str, adapter: type[Any], quantize: str, device: to
     elif not (trust.pickle and any(folder.glob(download.PICKLED))):
         raise UnsupportedModel(_no_weights(shown, folder))
     options: dict[str, Any] = {
-        "dtype": _dtype(folder, device) if safe and quantize == "none" else "auto",
+        "dtype": dtype or (_dtype(folder, device) if safe and quantize == "none" else "auto"),
         "use_safetensors": safe,
         "trust_remote_code": adapter is Trusted,
     }
@@ -53,9 +62,11 @@ def load(folder: Path, shown: str, adapter: type[Any], quantize: str, device: to
     if configured is not None:
         options |= {"quantization_config": configured, "device_map": {"": str(device)}}
     if not adapter.as_a_whole:
-        options["attn_implementation"] = "sdpa"
+        options["attn_implementation"] = "sdpa"  # of all parts, whatever the config says
     told: list[str] = []
     try:
+        if adapter.as_a_whole:
+            options["config"] = _with_own_attention(folder, adapter is Trusted)
         with _listening(told):
             model, report = adapter.model_class().from_pretrained(folder, output_loading_info=True, **options)
         if report["missing_keys"]:
@@ -72,6 +83,21 @@ def load(folder: Path, shown: str, adapter: type[Any], quantize: str, device: to
         ) from error
     quantization.check_shapes(model, device)
     return model.eval()
+
+
+def _with_own_attention(folder: Path, remote_code: bool) -> Any:
+    """A folder's config, without the attention that it asks for where that is none of torch's own: in place of a
+    FlashAttention that isn't installed transformers may fetch a kernel from the hub, and run it."""
+    from transformers import AutoConfig, PreTrainedConfig
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=remote_code)
+    parts = [config]
+    while parts:
+        part = parts.pop()
+        parts += [value for value in vars(part).values() if isinstance(value, PreTrainedConfig)]
+        if part._attn_implementation not in OWN_ATTENTION:
+            part._attn_implementation = None  # transformers chooses
+    return config
 
 
 @contextmanager

@@ -14,9 +14,13 @@ from transformers.generation.logits_process import (
     LogitsProcessorList,
     NoRepeatNGramLogitsProcessor,
     RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
 )
 
 from vlm_demo.contracts import ImageTokens, Prompt
+from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.errors import BadQuestion
 from vlm_demo.runtime import attention_tap, cpu_matmul
 from vlm_demo.runtime.lru_store import LruStore
@@ -51,6 +55,44 @@ class Step:
     closing: attention_tap.Rows | None = None
 
 
+class TokenChoice:
+    """Logits → the next token, by transformers' own processors in the order of its ``generate``.
+
+    Drawing is done on the CPU by a generator of its own, so that a seed gives the same numbers whatever else runs.
+    """
+
+    def __init__(self, sampling: Sampling, generation: GenerationConfig) -> None:
+        self.processors = LogitsProcessorList()
+        penalty = sampling.repetition_penalty or generation.repetition_penalty or 1.0
+        if penalty != 1.0:
+            self.processors.append(RepetitionPenaltyLogitsProcessor(float(penalty)))
+        if generation.no_repeat_ngram_size:
+            self.processors.append(NoRepeatNGramLogitsProcessor(generation.no_repeat_ngram_size))
+        self.generator: torch.Generator | None = None
+        if not sampling.draws:
+            return
+        self.generator = torch.Generator()
+        if sampling.seed is None:
+            self.generator.seed()
+        else:
+            self.generator.manual_seed(int(sampling.seed))
+        if sampling.temperature is not None and sampling.temperature != 1.0:
+            self.processors.append(TemperatureLogitsWarper(float(sampling.temperature)))
+        if sampling.top_k is not None:
+            self.processors.append(TopKLogitsWarper(int(sampling.top_k)))
+        if sampling.top_p is not None and sampling.top_p < 1.0:
+            self.processors.append(TopPLogitsWarper(float(sampling.top_p)))
+
+    def __call__(self, ids: Sequence[int], logits: torch.Tensor) -> int:
+        """The token after ``ids``, prompt and answer so far, from its logits [1, vocabulary]."""
+        scores = logits.float() if self.processors or self.generator else logits
+        if self.processors:
+            scores = self.processors(torch.tensor([list(ids)], device=logits.device), scores)
+        if self.generator is None:
+            return int(scores[0].argmax())
+        return int(torch.multinomial(scores[0].softmax(-1).cpu(), 1, generator=self.generator))
+
+
 class Llm:
     """The language model as a station. ``tapping = False`` closes the tap: same tokens, no rows. What it reads of image
     tokens with names is remembered in ``store``."""
@@ -73,14 +115,16 @@ class Llm:
         image_tokens: ImageTokens,
         max_new_tokens: int | None = None,
         cancelled: Cancelled | None = None,
+        sampling: Sampling = GREEDY,
     ) -> Generator[Step, None, attention_tap.Rows | None]:
-        """Write greedily until an end token (which is not yielded), the limit, or the end of the context.
+        """Write until an end token (which is not yielded), the limit, or the end of the context.
 
         Args:
             prompt: the ids, and where image tokens go among them.
             image_tokens: embeddings [tokens of all pictures, d_llm].
             max_new_tokens: None = the checkpoint's own limit.
             cancelled: asked before every layer of every step.
+            sampling: how each token is chosen; its ``stop`` is for those who read the tokens as text.
         Returns:
             The rows of the step that chose the end token, and so has read the whole answer; None where there was none.
         Raises:
@@ -88,13 +132,13 @@ class Llm:
         """
         # 1) prefill: what is not remembered of the prompt, piece by piece
         begun = self.readings.begin(prompt, image_tokens)
-        cache, processors, ids = begun.cache, self._processors(), list(prompt.ids)
+        cache, choice, ids = begun.cache, TokenChoice(sampling, self.generation), list(prompt.ids)
         with self.guard.computing(cancelled):
             embeddings = self.embed(prompt, image_tokens)
             *others, (start, stop) = begun.pieces
             for first, last in others:
                 self._forward(embeddings[:, first:last], cache, prompt, image_tokens, 0)
-            step = self._step(embeddings[:, start:stop], cache, prompt, image_tokens, processors, ids)
+            step = self._step(embeddings[:, start:stop], cache, prompt, image_tokens, choice, ids)
             self.readings.keep(begun)
         step = replace(step, known=begun.known)
         # 2) decode: one token at a time, each guarded alone, so that nothing is held while the caller looks at it
@@ -105,7 +149,7 @@ class Llm:
             yield step
             if left > 1:
                 with self.guard.computing(cancelled), cpu_matmul.own(self._own[self.family.language_model]):
-                    step = self._step(self.embed_ids([step.id]), cache, prompt, image_tokens, processors, ids)
+                    step = self._step(self.embed_ids([step.id]), cache, prompt, image_tokens, choice, ids)
         return None
 
     def read(
@@ -141,14 +185,13 @@ class Llm:
         cache: DynamicCache,
         prompt: Prompt,
         image_tokens: ImageTokens,
-        processors: LogitsProcessorList,
-        ids: list,
+        choice: TokenChoice,
+        ids: list[int],
     ) -> Step:
         hidden, rows = self._forward(embeddings, cache, prompt, image_tokens, 1)
         with cpu_matmul.own(self._own[self.family.head]):
             logits = self.family.head(hidden[:, -1])
-        scores = processors(torch.tensor([ids], device=logits.device), logits.float()) if processors else logits
-        chosen = int(scores[0].argmax())
+        chosen = choice(ids, logits)
         return Step(chosen, float(logits[0].float().softmax(-1)[chosen]), rows)
 
     def _forward(
@@ -184,12 +227,3 @@ class Llm:
         wanted = max_new_tokens if max_new_tokens is not None else self.generation.max_new_tokens
         # The token written last is never read, so a prompt that fills the context still gets one.
         return min(LONGEST_ANSWER if wanted is None else wanted, self.family.context - len(prompt.ids) + 1)
-
-    def _processors(self) -> LogitsProcessorList:
-        """The checkpoint's own settings that change a greedy choice."""
-        processors = LogitsProcessorList()
-        if (self.generation.repetition_penalty or 1.0) != 1.0:
-            processors.append(RepetitionPenaltyLogitsProcessor(self.generation.repetition_penalty))
-        if self.generation.no_repeat_ngram_size:
-            processors.append(NoRepeatNGramLogitsProcessor(self.generation.no_repeat_ngram_size))
-        return processors

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
@@ -28,7 +28,19 @@ STAND_INS = re.compile("\ue000(\\d+)\ue001")
 OURS = ("template", "image")  # the kinds of text that are there whatever people say; control strings act in no other
 
 Piece = tuple[str, str]  # (kind as in Segment, text)
+Message = tuple[str, int, list[Piece]]  # role, how many pictures, text
 Coded = tuple[int, int, int]  # token id, and the characters [start, stop) of the text that it stands for
+
+
+def conversation(messages: Iterable[tuple[str, int, str]], plain_system: bool = False) -> list[dict[str, Any]]:
+    """What a chat template is given: (role, number of pictures, text) of each message. Some templates take a system
+    message's content as a plain text only, others as a list of parts only."""
+    return [
+        {"role": role, "content": text}
+        if plain_system and role == "system"
+        else {"role": role, "content": [*[{"type": "image"}] * images, {"type": "text", "text": text}]}
+        for role, images, text in messages
+    ]
 
 
 def ocr_part(ocr_text: str) -> str:
@@ -65,6 +77,7 @@ class PromptBuilder:
         ocr_text: str = "",
         evidence_only: bool = False,
         history: Sequence[Turn] = (),
+        system: str = "",
     ) -> Prompt:
         """Build the prompt.
 
@@ -75,6 +88,7 @@ class PromptBuilder:
             ocr_text: the lines that Tesseract read, or empty.
             evidence_only: add the rule that asks for "unknown" where nothing is seen.
             history: earlier turns; ``Turn.images`` says how many of the pictures are each turn's.
+            system: the system message: in the template's own system turn, or before the first text where it has none.
         Raises:
             BadQuestion: the question is empty, or the prompt is longer than the context; says what to leave out.
             UnsupportedModel: the template has no place for a picture or for text.
@@ -87,7 +101,7 @@ class PromptBuilder:
             said.insert(0, ("ocr", read))
         if evidence_only:
             said.append(("rule", f"\n{EVIDENCE_RULE}"))
-        messages: list[tuple[str, int, list[Piece]]] = []
+        messages: list[Message] = []
         for turn in history:
             messages.append(("user", len(turn.images), [("history", turn.question)]))
             messages.append(("assistant", 0, [("history", turn.answer)]))
@@ -95,7 +109,10 @@ class PromptBuilder:
         messages.append(("user", len(pictures) - earlier, said))
 
         with self.lock:
-            pieces = self._filled(messages)
+            plain = False
+            if system.strip():
+                messages, plain = self._with_system(messages, system)
+            pieces = self._filled(messages, plain)
             if sum(kind == "image" for kind, _ in pieces) != len(pictures):
                 raise UnsupportedModel("This model's chat template has no place for these pictures: choose another.")
             written = self._written(pieces, pictures)
@@ -122,26 +139,40 @@ class PromptBuilder:
 
     # -- the template -------------------------------------------------------------------------------------------
 
-    def _filled(self, messages: list[tuple[str, int, list[Piece]]]) -> list[Piece]:
+    def _with_system(self, messages: list[Message], system: str) -> tuple[list[Message], bool]:
+        """The messages with the system message, and whether the template wants it as a plain text."""
+        turns: list[Message] = [("system", 0, [("system", system)]), *messages]
+        stand_ins = [STAND_IN.format(i) for i in range(len(turns))]
+        for plain in (True, False):
+            try:
+                text = self._render(turns, stand_ins, plain)
+            except (UnsupportedModel, TypeError):  # it knows no system, or its content in another form
+                continue
+            if text.count(stand_ins[0]) == 1:
+                return turns, plain
+        (role, images, pieces), *others = messages
+        return [(role, images, [("system", f"{system.strip()}\n\n"), *pieces]), *others], False
+
+    def _filled(self, messages: list[Message], plain_system: bool = False) -> list[Piece]:
         """Fill the template; the texts of the pieces join to it, with people's text apart from the template's."""
         said = [pieces for _, _, pieces in messages]
-        parts = STAND_INS.split(self._render(messages, [STAND_IN.format(i) for i in range(len(said))]))
+        parts = STAND_INS.split(self._render(messages, [STAND_IN.format(i) for i in range(len(said))], plain_system))
         if len(parts) == 1:
             raise UnsupportedModel("This model's chat template leaves the question out: choose another model.")
         filled = self._substituted(parts, said)
-        if _joined(filled) != self._render(messages, [_joined(pieces) for pieces in said]):
+        if _joined(filled) != self._render(messages, [_joined(pieces) for pieces in said], plain_system):
             # Some templates trim what they are given.
             filled = self._substituted(parts, [_stripped(pieces) for pieces in said])
         return filled
 
-    def _render(self, messages: list[tuple[str, int, list[Piece]]], texts: list[str]) -> str:
-        conversation = [
-            {"role": role, "content": [*[{"type": "image"}] * images, {"type": "text", "text": text}]}
-            for (role, images, _), text in zip(messages, texts, strict=True)
-        ]
+    def _render(self, messages: list[Message], texts: list[str], plain_system: bool = False) -> str:
+        filled = [(role, images, text) for (role, images, _), text in zip(messages, texts, strict=True)]
         try:
             return self.tokenizer.apply_chat_template(
-                conversation, chat_template=self.template, add_generation_prompt=True, tokenize=False
+                conversation(filled, plain_system),
+                chat_template=self.template,
+                add_generation_prompt=True,
+                tokenize=False,
             )
         except TemplateError as error:
             raise UnsupportedModel("This model's chat template refuses this conversation: start a new chat.") from error

@@ -18,6 +18,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from vlm_demo.contracts import View
 from vlm_demo.errors import BadImage
+from vlm_demo.images.formats import formats
 from vlm_demo.models.patch_geometry import MAX_PIXELS, Cut, Geometry
 
 Source = Image.Image | str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
@@ -45,7 +46,7 @@ def open_image(source: Source) -> tuple[Image.Image, tuple[str, ...]]:
     if not data:
         raise BadImage("This file is empty (0 bytes): save or download it again, and try once more.")
     try:
-        image = Image.open(io.BytesIO(data))
+        image = Image.open(io.BytesIO(data), formats=formats())
     except Image.DecompressionBombError as error:
         raise BadImage(_too_large()) from error
     except UnidentifiedImageError as error:

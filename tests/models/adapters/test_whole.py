@@ -1,5 +1,7 @@
 """Models of a class that is unknown here still answer, by plain ``generate`` and their own processor, and say so."""
 
+import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -93,12 +95,13 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return SimpleNamespace(folder=folder, pipe=Pipeline.from_pretrained(folder), plain=plain, processor=processor)
 
 
-def said(made: SimpleNamespace, picture: object) -> list[int]:
+def said(made: SimpleNamespace, picture: object, **settings: object) -> list[int]:
     text = f"<s><|user|><image>{QUESTION}<|assistant|>" if made.processor.chat_template else f"<image>{QUESTION}"
     special = {"add_special_tokens": False} if made.processor.chat_template else {}
     inputs = made.processor(images=[picture], text=[text], return_tensors="pt", **special)
     inputs.pop("labels", None)
-    out = made.plain.generate(**inputs, do_sample=False, max_new_tokens=8)[0].tolist()[inputs["input_ids"].shape[1] :]
+    settings = {"do_sample": False, "max_new_tokens": 8} | settings
+    out = made.plain.generate(**inputs, **settings)[0].tolist()[inputs["input_ids"].shape[1] :]
     end = made.plain.generation_config.eos_token_id
     return out[: out.index(end)] if end in out else out
 
@@ -109,6 +112,40 @@ def test_it_answers_as_plain_transformers_does(made: SimpleNamespace, noise) -> 
         assert [token.id for token in answer.tokens] == said(made, noise(90, 60, seed))
         assert all(0 < token.probability <= 1 for token in answer.tokens)
     assert len({answer.text for answer in answers}) > 1  # the picture matters
+
+
+def test_a_seed_draws_what_generate_draws(made: SimpleNamespace, noise, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(made.pipe, "cuts_repetition", False)
+    picture = noise(90, 60)
+    settings = {"temperature": 1.2, "top_k": 40, "top_p": 0.9, "repetition_penalty": 1.3}
+    messages = [{"role": "user", "content": [{"type": "image", "image": picture}, {"type": "text", "text": QUESTION}]}]
+    before = torch.random.get_rng_state()
+    answer = made.pipe.chat(messages, max_new_tokens=4, seed=5, **settings)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        expected = said(made, picture, max_new_tokens=4, do_sample=True, **settings)
+    assert [token.id for token in answer.tokens] == expected
+
+
+def test_a_system_message(made: SimpleNamespace, noise) -> None:
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUESTION}]
+    messages[1]["content"] = [{"type": "image", "image": noise(60, 60)}, {"type": "text", "text": QUESTION}]
+    prompt = made.pipe.chat(messages, max_new_tokens=1).prompt
+    own = "<|system|>Be brief.<|user|>" if made.processor.chat_template else "Be brief.\n\n"
+    assert own in prompt.text and prompt.text.count("Be brief.") == 1 and prompt.image_tokens == 16
+
+
+def test_a_flash_attention_that_a_config_names_is_not_followed(made: SimpleNamespace, tmp_path: Path, noise) -> None:
+    """Where it is not installed, transformers would take a kernel of the hub for it."""
+    folder = Path(shutil.copytree(made.folder, tmp_path / "x"))
+    config = json.loads((folder / "config.json").read_text())
+    flash = {"attn_implementation": "flash_attention_2"}
+    config |= flash | {"text_config": config["text_config"] | flash}
+    (folder / "config.json").write_text(json.dumps(config))
+    pipes = (made.pipe, Pipeline.from_pretrained(folder))
+    answers = [pipe.ask(noise(90, 60), QUESTION, max_new_tokens=3) for pipe in pipes]
+    assert answers[0].tokens == answers[1].tokens
 
 
 def test_it_says_what_it_cannot_show(made: SimpleNamespace, noise) -> None:

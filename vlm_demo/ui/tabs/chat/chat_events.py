@@ -128,7 +128,7 @@ class Events:
     def _compute(self, session: Session, exchange: ChatTurn) -> Generator[None, None, None]:
         """Run the pipeline for one exchange, yielding after each change of it."""
         sources, history = session.context(exchange)
-        toggles = {"ocr": exchange.ocr, "evidence_only": exchange.evidence_only}
+        toggles: dict[str, Any] = {"ocr": exchange.ocr, "evidence_only": exchange.evidence_only}
         with self.service.pipeline(exchange.stop.is_set) as pipe:
             exchange.state = "running"
             yield
