@@ -39,8 +39,8 @@ def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missin
                 with gr.Column(elem_id="desk"):
                     status = _html("status", binds=("uploaded",))
                     if ocr_missing:
-                        told = render("ocr_missing", sentence=ocr_missing)
-                        gr.HTML(told, elem_id="no-ocr", apply_default_css=False)
+                        missing = render("ocr_missing", sentence=ocr_missing)
+                        gr.HTML(missing, elem_id="no-ocr", apply_default_css=False)
                     with gr.Row(elem_id="controls"):
                         ocr = gr.Checkbox(
                             label="Read text (OCR)",

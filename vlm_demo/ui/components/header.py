@@ -90,8 +90,8 @@ def notice(status: Status, sentence: str = "") -> Markup:
     if status.busy:
         fraction = "" if status.fraction is None else f"{status.fraction:.3f}"
         return render("loading", sentence=status.busy, fraction=fraction)
-    told = sentence or status.problem
-    return problem(told) if told else Markup()
+    sentence = sentence or status.problem
+    return problem(sentence) if sentence else Markup()
 
 
 def _short(count: int) -> str:

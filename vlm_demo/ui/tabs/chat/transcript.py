@@ -55,7 +55,7 @@ class WordButton:
         text: the word as it stands in the answer.
         index: among the answer's words.
         pressed: whether its map is shown.
-        look: 0..1 as text, how deep its tint is; empty = none.
+        tint: 0..1 as text, how deep; empty = none.
         probability: 0..1 as text, of its least sure token.
     """
 
@@ -63,7 +63,7 @@ class WordButton:
     text: str
     index: int
     pressed: bool
-    look: str
+    tint: str
     probability: str
 
 
@@ -135,8 +135,8 @@ def _words(session: Session, exchange: ChatTurn) -> tuple[list[WordButton], str]
             continue
         pressed = session.shown is exchange and session.word == i
         sure = min(token.probability for token in answer.tokens[word.start : word.stop])
-        look = _tint(exchange, i)
-        buttons.append(WordButton(answer.text[at:found], word.text, i, pressed, look, f"{sure:.2f}"))
+        tint = _tint(exchange, i)
+        buttons.append(WordButton(answer.text[at:found], word.text, i, pressed, tint, f"{sure:.2f}"))
         at = found + len(word.text)
     return buttons, answer.text[at:]
 
@@ -176,16 +176,16 @@ def badge(grounding: Grounding) -> Markup:
     """What the answer rests on, in a few words, and why on hover."""
     from vlm_demo.explain.grounding import LEVELS
 
-    said, tab = LEVELS.get(grounding.level, grounding.level).lower(), "Heatmap"
+    text, tab = LEVELS.get(grounding.level, grounding.level).lower(), "Heatmap"
     if grounding.level == "read":
         quote = grounding.quote
-        said += f": “{quote if len(quote) <= QUOTED else quote[: QUOTED - 1] + '…'}”"
+        text += f": “{quote if len(quote) <= QUOTED else quote[: QUOTED - 1] + '…'}”"
         tab = "Text"
     return render(
         "badge",
         level=grounding.level.replace(" ", "-"),
         sign=SIGNS.get(grounding.level, "○"),
-        text=said,
+        text=text,
         tab=tab,
         reason=grounding.sentence,
     )

@@ -46,7 +46,7 @@ def draw(session: Session) -> Markup:
         colormaps=[(name, name) for name in COLORMAPS],
         saves="" if several else _saves(session, 0),
         chance=_chance(session),
-        told=method_menu.told(session),
+        explanation=method_menu.told(session),
         grounding=exchange.grounding,
         below=[
             word_buttons.used(session),
@@ -113,9 +113,9 @@ def scale(session: Session, number: int, drawn: bool = True) -> Markup:
         return Markup()
     low, high, even = float(shares.min()), float(shares.max()), 1 / len(shares)
     tick = f"{100 * (even - low) / (high - low):.1f}"
-    told = f"{percent(low)} to {percent(high)} of the map’s weight a patch; spread evenly {percent(even)} each"
+    summary = f"{percent(low)} to {percent(high)} of the map’s weight a patch; spread evenly {percent(even)} each"
     figures = [percent(low), percent(even), percent(high)]
-    return render("scale", stops=stops, shares=figures, tick=tick, told=told)
+    return render("scale", stops=stops, shares=figures, tick=tick, summary=summary)
 
 
 def _shares(session: Session, number: int, name: str | None) -> np.ndarray | None:

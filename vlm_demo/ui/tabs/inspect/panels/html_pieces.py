@@ -13,7 +13,7 @@ def nothing(sentence: str) -> Markup:
 
 
 def problem(sentence: str) -> Markup:
-    """What went wrong, told to screen readers at once."""
+    """What went wrong; screen readers read it out at once."""
     return render("problem", sentence=sentence)
 
 

@@ -96,9 +96,9 @@ def _pair(view: View, size: tuple[int, int], number: int, title: str = "") -> Ma
 def _upload(view: View, size: tuple[int, int], held: Fit, number: int) -> Figure:
     whole = (0.0, 0.0, float(view.size[0]), float(view.size[1]))
     lost = _without(whole, held.seen)
-    said = f"Your upload, {size[0]}×{size[1]}" + (" · hatched: cut away" if lost else "")
+    caption = f"Your upload, {size[0]}×{size[1]}" + (" · hatched: cut away" if lost else "")
     alt = "The upload; what the model is not shown is hatched"
-    return Figure(pictures.data_uri(view.image), alt, *view.size, said, f"cut-{number}", lost)
+    return Figure(pictures.data_uri(view.image), alt, *view.size, caption, f"cut-{number}", lost)
 
 
 def _given(view: View, held: Fit, number: int) -> Figure:
@@ -109,11 +109,11 @@ def _given(view: View, held: Fit, number: int) -> Figure:
     down, across = held.read[3] / rows, held.read[2] / columns
     lines = "".join(f"M0 {down * r:.2f}H{held.read[2]:.2f}" for r in range(rows + 1))
     lines += "".join(f"M{across * c:.2f} 0V{held.read[3]:.2f}" for c in range(columns + 1))
-    said = f"What the model sees, {width}×{height} in {rows}×{columns} = {rows * columns} patches"
-    said += " · hatched: padding" * bool(padding) + " · hatched edge: not read" * bool(unread)
+    caption = f"What the model sees, {width}×{height} in {rows}×{columns} = {rows * columns} patches"
+    caption += " · hatched: padding" * bool(padding) + " · hatched edge: not read" * bool(unread)
     source = pictures.data_uri(Image.fromarray(view.processed), lossless=True)
     alt = "The picture as the model sees it, in patches"
-    return Figure(source, alt, width, height, said, f"pad-{number}", padding + unread, lines, pixels=True)
+    return Figure(source, alt, width, height, caption, f"pad-{number}", padding + unread, lines, pixels=True)
 
 
 def _without(whole: Box, part: Box) -> str:

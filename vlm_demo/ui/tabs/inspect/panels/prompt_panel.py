@@ -63,12 +63,12 @@ def _run(given: Prompt, segment: Segment) -> Run:
     count = segment.stop - segment.start
     text = f"⟨image⟩ × {count}" if segment.kind == "image" else segment.text
     origin = ORIGINS.get(segment.kind, segment.kind)
-    said = f"{count} token{'s' * (count != 1)}"
-    return Run(segment.kind, origin, text.split("\n"), said, *_tokens(given, segment))
+    total = f"{count} token{'s' * (count != 1)}"
+    return Run(segment.kind, origin, text.split("\n"), total, *_tokens(given, segment))
 
 
 def _tokens(given: Prompt, segment: Segment) -> tuple[list[tuple[str, int]], str]:
-    """The ids and what the vocabulary calls them, and what is said of the rest. Image tokens are all the same."""
+    """The ids and what the vocabulary calls them, and a line about the rest. Image tokens are all the same."""
     if not given.pieces:
         return [], ""
     stop = segment.start + 1 if segment.kind == "image" else min(segment.stop, segment.start + LISTED)

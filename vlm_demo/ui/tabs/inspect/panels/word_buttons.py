@@ -27,8 +27,8 @@ def _share(exchange: ChatTurn, index: int) -> tuple[str, list[tuple[str, str]]]:
     """One word's shares as a sentence, and as (part, percent of the bar)."""
     parts = exchange.shares[index]
     weights = [(part, getattr(parts, part)) for part, _ in PARTS]
-    told = ", ".join(f"{name} {percent(weight)}" for (_, name), (_, weight) in zip(PARTS, weights, strict=True))
-    return told, [(part, f"{100 * weight:.1f}") for part, weight in weights]
+    summary = ", ".join(f"{name} {percent(weight)}" for (_, name), (_, weight) in zip(PARTS, weights, strict=True))
+    return summary, [(part, f"{100 * weight:.1f}") for part, weight in weights]
 
 
 def _turn(session: Session) -> int:
