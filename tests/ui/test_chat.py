@@ -154,8 +154,8 @@ def test_every_badge_has_its_sign_and_its_words(picture):
         badge = re.search(
             r'<button[^>]*class="link badge ([^"]+)"[^>]*>(.*?)</button>', transcript.badge(exchange.grounding)
         )
-        shown[badge[1]] = re.sub(r"<[^>]+>", "", badge[2])
-    quote = html.escape(EVIL if len(EVIL) <= transcript.QUOTED else EVIL[: transcript.QUOTED - 1] + "…")
+        shown[badge[1]] = html.unescape(re.sub(r"<[^>]+>", "", badge[2]))
+    quote = EVIL if len(EVIL) <= transcript.QUOTED else EVIL[: transcript.QUOTED - 1] + "…"
     assert shown == {
         "grounded": "● rests on the picture",
         "read": f"≡ rests on text read: “{quote}”",

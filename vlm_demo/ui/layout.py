@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import gradio as gr
 
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui.components import header
 from vlm_demo.ui.components.page_components import PageComponents
+from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.chat import transcript
 from vlm_demo.ui.tabs.chat.chat_events import Events
 
@@ -40,9 +39,8 @@ def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missin
                 with gr.Column(elem_id="desk"):
                     status = _html("status", binds=("uploaded",))
                     if ocr_missing:
-                        gr.HTML(
-                            f'<p class="muted">{escape(ocr_missing)}</p>', elem_id="no-ocr", apply_default_css=False
-                        )
+                        missing = render("ocr_missing", sentence=ocr_missing)
+                        gr.HTML(missing, elem_id="no-ocr", apply_default_css=False)
                     with gr.Row(elem_id="controls"):
                         ocr = gr.Checkbox(
                             label="Read text (OCR)",

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
-HERE = Path(__file__).parent
+from vlm_demo.ui.components.templates import render
+
+STATIC = Path(__file__).parent / "static"
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "Helvetica Neue", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 # name: (light, dark)
@@ -57,11 +60,11 @@ def launch_options() -> dict[str, Any]:
     The style sheet goes into the head, for ``css`` would have each rule rewritten with a prefix, and rules inside
     ``@media`` only in the rewritten form.
     """
-    style = _variables() + (HERE / "style.css").read_text(encoding="utf-8")
-    script = (HERE / "page.js").read_text(encoding="utf-8")
+    style = _variables() + (STATIC / "page.css").read_text(encoding="utf-8")
+    script = (STATIC / "page.js").read_text(encoding="utf-8")
     return {
         "theme": _theme(),
-        "head": f"<style>{style}</style><script>{script}</script>",
+        "head": str(render("head", style=Markup(style), script=Markup(script))),
         "footer_links": [],
         "run_history": False,
         "enable_monitoring": False,

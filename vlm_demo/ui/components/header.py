@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
+
+from markupsafe import Markup
 
 from vlm_demo.engines.registry import Measured, Status
-from vlm_demo.ui.tabs.inspect.panels.html_pieces import size
+from vlm_demo.ui.components.templates import render
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import problem, size
 
-BRAND = '<h1>vlm_demo</h1><p class="muted">ask a picture, see inside the answer</p>'
+BRAND = render("brand")
 FEW = 0.1  # of a model's bytes; to save less is little
 EVEN = 1.1  # times of less than this ratio are taken as equal
 PRECISIONS = {"none": "full precision", "8bit": "8-bit", "4bit": "4-bit"}
@@ -31,7 +33,7 @@ def chips(
     models: dict[str, Choice],
     precisions: dict[str, Choice],
     operator: bool,
-) -> str:
+) -> Markup:
     """Two menus that say what is loaded and what it costs in memory.
 
     Args:
@@ -42,10 +44,8 @@ def chips(
     where = "on this machine" if status.device.startswith("cpu") else f"on {status.device}"
     labels = {**models, model: Choice(f"{status.name}{count} · {where}")}
     closed = not operator or bool(status.busy)
-    hint = "" if operator else ONLY_OPERATOR
-    return _menu("Model", "model", model, labels, closed, hint) + _menu(
-        "Precision", "quantize", quantize, precisions, closed, hint
-    )
+    menus = [("Model", "model", model, labels), ("Precision", "quantize", quantize, precisions)]
+    return render("chips", menus=menus, closed=closed, hint="" if operator else ONLY_OPERATOR)
 
 
 def precisions(
@@ -85,26 +85,13 @@ def compared(plain: Measured, packed: Measured) -> str:
     return ", ".join(said)
 
 
-def notice(status: Status, sentence: str = "") -> str:
+def notice(status: Status, sentence: str = "") -> Markup:
     """One line under the header: a loading and its progress, or a sentence; empty when all is quiet."""
     if status.busy:
-        value = "" if status.fraction is None else f' value="{status.fraction:.3f}"'
-        return f'<p role="status">{escape(status.busy)}</p><progress max="1"{value} aria-label="Loading"></progress>'
-    problem = sentence or status.problem
-    return f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
-
-
-def _menu(label: str, name: str, value: str, options: dict[str, Choice], disabled: bool, hint: str) -> str:
-    items = "".join(
-        f'<option value="{escape(key)}"{" selected" * (key == value)}'
-        f"{' disabled' * bool(choice.closed and not disabled)}>"
-        f"{escape(f'{choice.label} · {choice.closed}' if choice.closed else choice.label)}</option>"
-        for key, choice in options.items()
-    )
-    return (
-        f'<label class="chip" title="{escape(hint or label)}"><select data-act="switch" name="{name}" '
-        f'aria-label="{label}" data-value="{escape(value)}"{" disabled" * disabled}>{items}</select></label>'
-    )
+        fraction = "" if status.fraction is None else f"{status.fraction:.3f}"
+        return render("loading", sentence=status.busy, fraction=fraction)
+    sentence = sentence or status.problem
+    return problem(sentence) if sentence else Markup()
 
 
 def _short(count: int) -> str:

@@ -6,7 +6,6 @@ The one place that knows which component shows what; decides nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import gradio as gr
@@ -16,7 +15,7 @@ from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat import transcript
 from vlm_demo.ui.tabs.inspect import panels
-from vlm_demo.ui.tabs.inspect.panels.html_pieces import NOTHING
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing, problem
 
 Changes = dict[Any, Any]
 
@@ -61,7 +60,7 @@ class PageComponents:
 
     def refused(self, error: Exception, **composer: Any) -> Changes:
         """A sentence above the composer; nothing else changes but what the composer holds, if given."""
-        changes: Changes = {self.status: f'<p class="problem" role="alert">{escape(str(error))}</p>'}
+        changes: Changes = {self.status: problem(str(error))}
         return {**changes, self.composer: gr.update(**composer)} if composer else changes
 
     def inside(self, session: Session) -> Changes:
@@ -84,7 +83,7 @@ class PageComponents:
             return {self.heatmap: panels.heatmap_panel.draw(session)}
         except Exception as error:
             log_unexpected(error)
-            return {self.heatmap: NOTHING.format(UNEXPECTED)}
+            return {self.heatmap: nothing(UNEXPECTED)}
 
     def service(self, session: Session, service: ModelRegistry, operator: bool) -> Changes:
         """The chips and the notice line; remembers in the session that this page has seen them."""

@@ -1,4 +1,4 @@
-"""Chat: a session → the conversation as HTML. Every character that a person or a model wrote is escaped here.
+"""Chat: a session → the conversation as HTML. Computes what its templates show.
 
 Knows no events and no model; ``page.js`` turns presses on ``data-act`` elements into events.
 """
@@ -6,11 +6,13 @@ Knows no events and no model; ``page.js`` turns presses on ``data-act`` elements
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
+
+from markupsafe import Markup
 
 from vlm_demo.contracts.answer import CUT
 from vlm_demo.ui.chat_turn import ChatTurn
+from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session
 from vlm_demo.words import bare, tells
 
@@ -44,33 +46,48 @@ class Example:
     evidence_only: bool = False
 
 
-def conversation(session: Session, examples: list[Example]) -> str:
+@dataclass(frozen=True)
+class WordButton:
+    """One word of an answer, and what stands before it.
+
+    Attributes:
+        before: the answer's text between the word before and this one.
+        text: the word as it stands in the answer.
+        index: among the answer's words.
+        pressed: whether its map is shown.
+        tint: 0..1 as text, how deep; empty = none.
+        probability: 0..1 as text, of its least sure token.
+    """
+
+    before: str
+    text: str
+    index: int
+    pressed: bool
+    tint: str
+    probability: str
+
+
+def conversation(session: Session, examples: list[Example]) -> Markup:
     """All exchanges; an empty conversation shows the examples instead. The running answer is ``live``'s."""
     if not session.exchanges:
-        return _welcome(examples)
-    turns = "".join(_turn(session, index) for index in range(len(session.exchanges)))
-    return f'<ol class="turns" role="log" aria-label="Conversation">{turns}</ol>'
+        return render("welcome", examples=examples)
+    return render("conversation", turns=[_turn(session, index) for index in range(len(session.exchanges))])
 
 
-def live(session: Session) -> str:
+def live(session: Session) -> Markup:
     """The answer that is being computed: the stage it is in, then its words so far. Empty when nothing runs."""
     exchange = session.last
     if exchange is None or not exchange.running:
-        return ""
-    if exchange.stop.is_set():
-        return f'<div class="answer"><p class="words">{escape(exchange.said)}</p><p class="truth">stopping</p></div>'
-    if exchange.said:
-        return f'<div class="answer"><p class="words streaming">{escape(exchange.said)}</p></div>'
+        return Markup()
+    stopping = exchange.stop.is_set()
+    if exchange.said or stopping:
+        return render("streaming", text=exchange.said, stopping=stopping)
     if exchange.state == "waiting":
-        return _progress("Waiting for its turn")
+        return render("progress", doing="Waiting for its turn", stages=0, done=0)
     road = [name for name in ROAD if name != "ocr" or exchange.ocr]
     done = {stage.name for stage in exchange.stages}
     ahead = next((name for name in road if name not in done), "prefill")
-    return _progress(ROAD[ahead], f' max="{len(road)}" value="{len(done & set(road))}"')
-
-
-def _progress(said: str, value: str = "") -> str:
-    return f'<div class="answer"><p class="truth">{said}</p><progress{value} aria-label="{said}"></progress></div>'
+    return render("progress", doing=ROAD[ahead], stages=len(road), done=len(done & set(road)))
 
 
 def first_telling_word(answer: Answer) -> int:
@@ -78,80 +95,50 @@ def first_telling_word(answer: Answer) -> int:
     return next((i for i, word in enumerate(answer.words) if tells(bare(word.text))), 0)
 
 
-def _welcome(examples: list[Example]) -> str:
-    cards = "".join(_card(example, index) for index, example in enumerate(examples))
-    offer = f'<p class="muted">Or press an example:</p><ul class="examples">{cards}</ul>' if cards else ""
-    return (
-        '<div class="welcome"><h2>Ask a picture, see inside the answer</h2>'
-        '<p class="muted">Drop, paste or upload a picture below and ask about it. '
-        f"Then press a word of the answer to see where the model looked.</p>{offer}</div>"
-    )
-
-
-def _card(example: Example, index: int) -> str:
-    toggles = ["reads the text"] * example.ocr + ["evidence only"] * example.evidence_only
-    return (
-        f'<li><button type="button" class="example" data-act="example" data-index="{index}">'
-        f'<img src="{example.preview}" alt=""><span>{escape(example.question)}'
-        f"<small>{', '.join(toggles)}</small></span></button></li>"
-    )
-
-
-def _turn(session: Session, index: int) -> str:
+def _turn(session: Session, index: int) -> Markup:
     exchange = session.exchanges[index]
-    return (
-        f'<li class="turn" data-turn="{index}">{_fresh_start(session, index)}{_asked(exchange, index)}'
-        f"{_answered(session, exchange, index)}</li>"
+    return render(
+        "turn",
+        index=index,
+        starts_afresh=index > 0 and bool(exchange.pictures),
+        previews=exchange.previews,
+        question=exchange.question,
+        answer=_answered(session, exchange, index),
     )
 
 
-def _fresh_start(session: Session, index: int) -> str:
-    if index == 0 or not session.exchanges[index].pictures:
-        return ""
-    return '<p class="divide"><span>new picture: earlier turns are not sent to the model</span></p>'
-
-
-def _asked(exchange: ChatTurn, index: int) -> str:
-    pictures = "".join(
-        f'<img src="{uri}" alt="Uploaded picture {number}">' for number, uri in enumerate(exchange.previews, 1)
-    )
-    question = escape(exchange.question)
-    shelf = f'<div class="pictures">{pictures}</div>' if pictures else ""
-    return f"""<div class="asked"><div class="bubble">{shelf}<p>{question}</p></div>
-<button type="button" class="quiet edit" data-act="edit" aria-label="Edit this question">Edit</button>
-<form class="rewrite" data-turn="{index}" hidden><textarea rows="2" aria-label="Edited question">{question}</textarea>
-<span><button type="button" class="quiet" data-act="cancel">Cancel</button>
-<button type="submit" class="solid">Ask again</button></span></form></div>"""
-
-
-def _answered(session: Session, exchange: ChatTurn, index: int) -> str:
+def _answered(session: Session, exchange: ChatTurn, index: int) -> Markup:
     if exchange.running:
-        return ""
+        return Markup()
     if exchange.state == "failed":
-        return f'<div class="answer"><p class="problem" role="alert">{escape(exchange.problem)}</p></div>'
-    words = _words(session, exchange, index) if exchange.answer else escape(exchange.said)
-    below = _cut(exchange) + _truth(exchange) + _outside(exchange) + _notes(exchange)
-    return f'<div class="answer"><p class="words">{words}</p>{below}</div>'
+        return render("failed", sentence=exchange.problem)
+    words, rest = _words(session, exchange) if exchange.answer else ([], exchange.said)
+    return render(
+        "answer",
+        turn=index,
+        words=words,
+        rest=rest,
+        cut=CUT if exchange.answer and exchange.answer.cut else "",
+        badge=_shown_badge(exchange),
+        links=_links(exchange),
+        outside=exchange.outside,
+        notes=_notes(exchange),
+    )
 
 
-def _words(session: Session, exchange: ChatTurn, index: int) -> str:
-    """The answer's text with each of its words as a button; what lies between words stays as it is."""
-    answer, html, at = exchange.answer, [], 0
+def _words(session: Session, exchange: ChatTurn) -> tuple[list[WordButton], str]:
+    """The answer's words with what lies between them as it is, and the text after the last one."""
+    answer, buttons, at = exchange.answer, [], 0
     for i, word in enumerate(answer.words):
         found = answer.text.find(word.text, at)
         if found < 0:
             continue
         pressed = session.shown is exchange and session.word == i
         sure = min(token.probability for token in answer.tokens[word.start : word.stop])
-        html.append(escape(answer.text[at:found]))
-        html.append(
-            f'<button type="button" class="word" data-act="word" data-turn="{index}" data-word="{i}" '
-            f'aria-pressed="{str(pressed).lower()}"{_tint(exchange, i)} title="probability {sure:.2f}">'
-            f"{escape(word.text)}</button>"
-        )
+        tint = _tint(exchange, i)
+        buttons.append(WordButton(answer.text[at:found], word.text, i, pressed, tint, f"{sure:.2f}"))
         at = found + len(word.text)
-    html.append(escape(answer.text[at:]))
-    return "".join(html)
+    return buttons, answer.text[at:]
 
 
 def _tint(exchange: ChatTurn, index: int) -> str:
@@ -159,63 +146,52 @@ def _tint(exchange: ChatTurn, index: int) -> str:
     answer. Function words have none: where "a" looked says nothing."""
     words = zip(exchange.answer.words, exchange.shares, strict=True)
     looked = [share.picture if share and tells(bare(word.text)) else 0.0 for word, share in words]
-    return f' style="--look:{looked[index] / max(looked):.2f}"' if looked[index] > 0 else ""
+    return f"{looked[index] / max(looked):.2f}" if looked[index] > 0 else ""
 
 
-def _truth(exchange: ChatTurn) -> str:
-    """The one line of truth under an answer; its parts open the inspector's tabs."""
+def _shown_badge(exchange: ChatTurn) -> Markup:
     # The badge was calibrated on pictures of the model's world: on others it must not say that all is well.
     misled = exchange.outside and exchange.grounding and exchange.grounding.level in ("grounded", "read")
-    parts = [badge(exchange.grounding)] if exchange.grounding and not misled else []
-    parts += [_opens("Stages", "stopped")] if exchange.state == "stopped" else []
+    return badge(exchange.grounding) if exchange.grounding and not misled else Markup()
+
+
+def _links(exchange: ChatTurn) -> list[tuple[str, str]]:
+    """The one line of truth under an answer, as (tab of the inspector that a part opens, its text)."""
+    links = [("Stages", "stopped")] if exchange.state == "stopped" else []
     if answer := exchange.answer:
-        parts += [
-            _opens("Stages", f"{answer.timings.total:.2f} s"),
-            _opens("Stages", f"first word {answer.timings.first_token:.2f} s"),
-            _opens("What it sees", f"{answer.prompt.image_tokens} image tokens"),
+        links += [
+            ("Stages", f"{answer.timings.total:.2f} s"),
+            ("Stages", f"first word {answer.timings.first_token:.2f} s"),
+            ("What it sees", f"{answer.prompt.image_tokens} image tokens"),
         ]
         if exchange.ocr:
             found = any(result.words for result in answer.ocrs)
-            parts.append(_opens("Text", "text read" if found else "no text found"))
+            links.append(("Text", "text read" if found else "no text found"))
     if exchange.evidence_only:
-        parts.append(_opens("Prompt", "evidence only"))
-    return f'<p class="truth">{" · ".join(parts)}</p>'
+        links.append(("Prompt", "evidence only"))
+    return links
 
 
-def badge(grounding: Grounding) -> str:
+def badge(grounding: Grounding) -> Markup:
     """What the answer rests on, in a few words, and why on hover."""
     from vlm_demo.explain.grounding import LEVELS
 
-    level, sign = grounding.level.replace(" ", "-"), SIGNS.get(grounding.level, "○")
-    said, tab = LEVELS.get(grounding.level, grounding.level).lower(), "Heatmap"
+    text, tab = LEVELS.get(grounding.level, grounding.level).lower(), "Heatmap"
     if grounding.level == "read":
         quote = grounding.quote
-        said += f": “{quote if len(quote) <= QUOTED else quote[: QUOTED - 1] + '…'}”"
+        text += f": “{quote if len(quote) <= QUOTED else quote[: QUOTED - 1] + '…'}”"
         tab = "Text"
-    return (
-        f'<button type="button" class="link badge {level}" data-act="open" data-tab="{tab}" '
-        f'title="{escape(grounding.sentence)}"><i aria-hidden="true">{sign}</i> {escape(said)}</button>'
+    return render(
+        "badge",
+        level=grounding.level.replace(" ", "-"),
+        sign=SIGNS.get(grounding.level, "○"),
+        text=text,
+        tab=tab,
+        reason=grounding.sentence,
     )
 
 
-def _opens(tab: str, text: str) -> str:
-    return f'<button type="button" class="link" data-act="open" data-tab="{tab}">{escape(text)}</button>'
-
-
-def _cut(exchange: ChatTurn) -> str:
-    return f'<p class="truth">{CUT}</p>' if exchange.answer and exchange.answer.cut else ""
-
-
-def _outside(exchange: ChatTurn) -> str:
-    if not exchange.outside:
-        return ""
-    sentence, command = exchange.outside
-    offer = f" <code>{escape(command)}</code>" if command else ""
-    return f'<aside class="outside">{escape(sentence)}{offer}</aside>'
-
-
-def _notes(exchange: ChatTurn) -> str:
+def _notes(exchange: ChatTurn) -> list[str]:
     """What was done to the upload before the model saw it, said once: under the question that brought it."""
     views = exchange.answer.views if exchange.answer and exchange.pictures else ()
-    notes = [note for view in views for note in view.notes]
-    return "".join(f'<p class="truth">{escape(note)}</p>' for note in notes)
+    return [note for view in views for note in view.notes]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -14,6 +13,7 @@ from vlm_demo.explain.methods import BY_NAME
 from vlm_demo.images.overlay import COLORMAPS
 from vlm_demo.ui import pictures
 from vlm_demo.ui.components.page_components import Changes, PageComponents
+from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session, Sessions
 from vlm_demo.ui.tabs.inspect.panels.heads_panel import blocks
 from vlm_demo.ui.tabs.inspect.panels.heatmap_panel import shown_map
@@ -126,9 +126,9 @@ class InspectorEvents:
             uri = pictures.held("image/png", pictures.png(pictures.overlay(heat, view, session.look)))
         word = re.sub(r"\W+", "-", answer.words[session.word].text).strip("-")[:40] or "word"
         which = f"-{number + 1}" if len(answer.views) > 1 else ""
-        name = escape(f"heatmap-{word}{which}.{'npy' if event.kind == 'npy' else 'png'}")
+        name = f"heatmap-{word}{which}.{'npy' if event.kind == 'npy' else 'png'}"
         # Two presses in a row must be two values, or the page would not hear of the second.
-        return {self.parts.download: f'<a download="{name}" href="{uri}" data-made="{time.monotonic_ns()}">{name}</a>'}
+        return {self.parts.download: render("download", name=name, uri=uri, made=time.monotonic_ns())}
 
     def show_map(self, request: gr.Request) -> Changes:
         """The first look at a new answer."""

@@ -1,6 +1,6 @@
 """Inspector: one answer → the HTML of its tabs, a file each.
 
-They only draw what the answer holds, and whatever a person, a picture or a model wrote is escaped.
+They only draw what the answer holds: each computes what its template shows.
 """
 
 from vlm_demo.ui.tabs.inspect.panels import heatmap_panel, model_view_panel, ocr_panel, prompt_panel, stages_panel

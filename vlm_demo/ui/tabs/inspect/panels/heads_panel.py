@@ -5,41 +5,62 @@ All are drawn into one picture, of which every button shows its part: a page of 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 
 from vlm_demo.images.overlay import palette
 from vlm_demo.ui import pictures
+from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session
-from vlm_demo.ui.tabs.inspect.panels.html_pieces import chooses, menu, percent
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import percent
 
 PAGE = 16  # layers, and heads, that are shown at once
 CELLS = 16  # of a small map, along a side
 
 
-def overview(session: Session) -> str:
+@dataclass(frozen=True)
+class HeadButton:
+    """One head's small map, a part of the one picture that holds all.
+
+    Attributes:
+        place: (layer, head).
+        x, y: percent as text, where in that picture its map lies.
+        share: of the head's attention that rests on the upload.
+        width: percent as text, of the bar that shows the share.
+    """
+
+    place: tuple[int, int]
+    x: str
+    y: str
+    share: str
+    width: str
+
+
+def overview(session: Session) -> Markup:
     """The table of small maps for the shown word; empty where no attention was recorded."""
     answer, look = session.shown.answer, session.look
     if answer.trace is None:
-        return ""
+        return Markup()
     weights = answer.attention(answer.words[session.word], look.picture)
     view = answer.views[look.picture]
     layers, heads = blocks(*weights.shape[:2])[look.block]
     shown = weights[layers.start : layers.stop, heads.start : heads.stop]
     mass = shown.sum(-1)
     sheet = pictures.data_uri(sprite(shown.reshape(*shown.shape[:2], *view.grid), look.colormap), lossless=True)
+    # By keyboard, Tab reaches one of the heads and the arrows the others.
     chosen = look.head if look.head and look.head[0] in layers and look.head[1] in heads else None
-    body = "".join(
-        f"<i>{layer + 1}</i>" + "".join(_button(layer, head, layers, heads, mass, look.head, chosen) for head in heads)
-        for layer in layers
-    )
-    top = "<i></i>" + "".join(f"<i>{head + 1}</i>" for head in heads)
-    return (
-        f'<section class="heads"><h3>Layers × heads, for this word</h3>{_menus(session, weights.shape[:2])}'
-        '<p class="muted">Each square is the map of one head, scaled to its own peak; the bar below it is how much of '
-        "that head’s attention rests on the picture. Press one to see it large.</p>"
-        f'<div class="sheet" role="group" aria-label="Maps of single heads: layers down, heads across" '
-        f'style="--columns:{len(heads)};--rows:{len(layers)};--sheet:url({sheet})">{top}{body}</div></section>'
+    return render(
+        "heads",
+        menus=_menus(session, weights.shape[:2]),
+        layers=layers,
+        heads=heads,
+        rows=[(layer, [_button(layer, head, layers, heads, mass) for head in heads]) for layer in layers],
+        sheet=sheet,
+        pressed=look.head,
+        reachable=chosen or (layers.start, heads.start),
     )
 
 
@@ -75,38 +96,22 @@ def _averaged(maps: np.ndarray, axis: int) -> np.ndarray:
     return np.add.reduceat(maps, starts, axis) / widths.reshape(shape)
 
 
-def _button(
-    layer: int,
-    head: int,
-    layers: range,
-    heads: range,
-    mass: np.ndarray,
-    pressed: tuple[int, int] | None,
-    reachable: tuple[int, int] | None,
-) -> str:
-    """One head. By keyboard, Tab reaches one of them and the arrows the others."""
-    here = (layer, head)
+def _button(layer: int, head: int, layers: range, heads: range, mass: np.ndarray) -> HeadButton:
     i, j = layer - layers.start, head - heads.start
     x, y = 100 * j / max(1, len(heads) - 1), 100 * i / max(1, len(layers) - 1)
     share = float(mass[i, j])
-    stop = "" if here == (reachable or (layers.start, heads.start)) else ' tabindex="-1"'
-    return (
-        f'<button type="button" class="head" {chooses("head", here)} aria-pressed="{str(here == pressed).lower()}"'
-        f'{stop} style="background-position:{x:.2f}% {y:.2f}%" '
-        f'title="layer {layer + 1}, head {head + 1}: {percent(share)} on the picture">'
-        f'<b style="width:{100 * min(share, 1):.0f}%"></b></button>'
-    )
+    return HeadButton((layer, head), f"{x:.2f}", f"{y:.2f}", percent(share), f"{100 * min(share, 1):.0f}")
 
 
-def _menus(session: Session, shape: tuple[int, ...]) -> str:
-    """Which picture's heads, and which page of them, where there are several."""
+def _menus(session: Session, shape: tuple[int, ...]) -> list[tuple[str, str, list[tuple[str, str]], str]]:
+    """Which picture's heads, and which page of them, where there are several: (name, label, options, value)."""
     look = session.look
     menus = []
     if (count := len(session.shown.answer.views)) > 1:
         names = [(str(i), f"Picture {i + 1}") for i in range(count)]
-        menus.append(menu("picture", "Picture", names, str(look.picture)))
+        menus.append(("picture", "Picture", names, str(look.picture)))
     pages = blocks(*shape[:2])
     if len(pages) > 1:
         parts = [f"layers {a.start + 1}–{a.stop}, heads {b.start + 1}–{b.stop}" for a, b in pages]
-        menus.append(menu("block", "Part", [(str(i), part) for i, part in enumerate(parts)], str(look.block)))
-    return f'<p class="menus">{"".join(menus)}</p>' if menus else ""
+        menus.append(("block", "Part", [(str(i), part) for i, part in enumerate(parts)], str(look.block)))
+    return menus

@@ -1,37 +1,20 @@
-"""Pieces: what several tabs are made of, and figures as people read them."""
+"""Pieces: sentences that stand where something else would, and figures as people read them."""
 
 from __future__ import annotations
 
-import json
-from html import escape
+from markupsafe import Markup
 
-NOTHING = '<p class="muted empty">{}</p>'
-
-
-def stack(picture: str, width: float, height: float, shapes: str) -> str:
-    """Shapes in the coordinates of a ``width`` × ``height`` picture, over it."""
-    return f'<div class="stack">{picture}{canvas(width, height, shapes)}</div>'
+from vlm_demo.ui.components.templates import render
 
 
-def canvas(width: float, height: float, shapes: str) -> str:
-    """Shapes that lie over a picture of this size, however large it is shown."""
-    return f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" aria-hidden="true">{shapes}</svg>'
+def nothing(sentence: str) -> Markup:
+    """What stands in a tab that has nothing to show yet."""
+    return render("nothing", sentence=sentence)
 
 
-def folded(title: str, text: str) -> str:
-    """A text that is there on demand."""
-    return f'<details class="raw"><summary>{title}</summary><pre>{escape(text)}</pre></details>'
-
-
-def chooses(name: str, value: object) -> str:
-    """The attributes of a button that sets what is called ``name`` to ``value``, which is written as JSON."""
-    return f'data-act="choose" data-name="{name}" data-value="{escape(json.dumps(value))}"'
-
-
-def menu(name: str, label: str, options: list[tuple[str, str]], value: str) -> str:
-    """A menu whose choice sets what is called ``name``; its texts are escaped already."""
-    items = "".join(f'<option value="{key}"{" selected" * (key == value)}>{said}</option>' for key, said in options)
-    return f'<select data-act="choose" name="{name}" aria-label="{label}" data-value="{value}">{items}</select>'
+def problem(sentence: str) -> Markup:
+    """What went wrong; screen readers read it out at once."""
+    return render("problem", sentence=sentence)
 
 
 def size(count: float) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from html import escape
+from markupsafe import Markup
 
 from vlm_demo.explain.methods import BY_NAME, TABLE
 from vlm_demo.ui.chat_turn import ChatTurn
+from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session
-from vlm_demo.ui.tabs.inspect.panels.html_pieces import chooses
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import problem
 
 
 def shown(session: Session) -> str | None:
@@ -21,35 +22,27 @@ def is_free(name: str | None) -> bool:
     return name is None or BY_NAME[name].free
 
 
-def picker(session: Session) -> str:
+def picker(session: Session) -> Markup:
     """The menu of methods with what is known of each; or the head that was pressed, and the way back to all."""
     look, exchange = session.look, session.shown
     if look.head:
-        layer, head = look.head
-        return (
-            f'<span class="method"><b>layer {layer + 1}, head {head + 1}</b> '
-            f'<button type="button" class="link" {chooses("head", None)}>all heads</button></span>'
-        )
+        return render("methods", head=look.head)
     if not exchange.methods or exchange.answer.trace is None:
-        return ""
+        return Markup()
     own, chosen = exchange.answer.trace.settings.method, shown(session) or ""
     others = [method for method in TABLE if method.name != own and exchange.methods.get(method.name, "") is None]
-    free = "".join(_option(exchange, method.name, chosen) for method in others if method.free)
-    slow = "".join(_option(exchange, method.name, chosen) for method in others if not method.free)
-    groups = [("Default", _option(exchange, own, own if not chosen else "", "")), ("Teaching views", free)]
+    free = [(method.name, _option(exchange, method.name)) for method in others if method.free]
+    slow = [(method.name, _option(exchange, method.name)) for method in others if not method.free]
+    groups = [("Default", [("", _option(exchange, own))]), ("Teaching views", free)]
     groups.append(("Teaching views that ask the model again", slow))
-    options = "".join(f'<optgroup label="{label}">{held}</optgroup>' for label, held in groups if held)
-    about = escape(BY_NAME[chosen or own].about)
-    return (
-        f'<span class="method"><select data-act="choose" name="method" aria-label="Heatmap method" title="{about}" '
-        f'data-value="{chosen}">{options}</select></span>'
-    )
+    about = BY_NAME[chosen or own].about
+    return render("methods", head=None, groups=[group for group in groups if group[1]], chosen=chosen, about=about)
 
 
-def _option(exchange: ChatTurn, name: str, chosen: str, value: str | None = None) -> str:
+def _option(exchange: ChatTurn, name: str) -> str:
+    """The method's title, and how often it pointed right where that was measured."""
     score = exchange.answer.trace.settings.scores.get(name)
-    said = escape(BY_NAME[name].title) + ("" if score is None else f" · {score:.0%}")
-    return f'<option value="{name if value is None else value}"{" selected" * (name == chosen)}>{said}</option>'
+    return BY_NAME[name].title + ("" if score is None else f" · {score:.0%}")
 
 
 def told(session: Session) -> str:
@@ -64,23 +57,16 @@ def told(session: Session) -> str:
         count = f"{settings.scored} " if settings.scored else ""
         believed = f"It pointed right in {score:.0%} of {count}held-out phrases."
     view = "" if name == settings.method else " A teaching view."
-    return f"{escape(method.about)} {believed}{view}"
+    return f"{method.about} {believed}{view}"
 
 
-def panel(session: Session) -> str:
+def panel(session: Session) -> Markup:
     """Where the shown word's map has to be asked for: the button, or how it goes."""
     name, index = shown(session), session.word
-    word = escape(session.shown.answer.words[index].text)
-    title, job = escape(BY_NAME[name].title), session.job
+    word = session.shown.answer.words[index].text
+    title, job, doing = BY_NAME[name].title, session.job, ""
     if job and job.wanted == (session.shown, index, name):
         if job.problem:
-            return f'<p class="problem" role="alert">{escape(job.problem)}</p>'
-        said = f"Computing: {title} for “{word}”" if job.running else "Waiting for the model"
-        return (
-            f'<div class="computing" role="status"><span>{said}</span><progress aria-label="{said}"></progress>'
-            '<button type="button" class="link" data-act="halt">Stop</button></div>'
-        )
-    return (
-        f'<div class="computing"><span>{title} asks the model again.</span>'
-        f'<button type="button" class="solid" data-act="compute">Compute for “{word}”</button></div>'
-    )
+            return problem(job.problem)
+        doing = f"Computing: {title} for “{word}”" if job.running else "Waiting for the model"
+    return render("computing", doing=doing, title=title, word=word)

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 
+from markupsafe import Markup
 from PIL import Image
 
 from vlm_demo.contracts import View
 from vlm_demo.ui import pictures
 from vlm_demo.ui.chat_turn import ChatTurn
-from vlm_demo.ui.tabs.inspect.panels.html_pieces import NOTHING, stack
+from vlm_demo.ui.components.templates import render
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
 
 LETTER = 7  # rows of the 5 × 7 dot-matrix alphabet, about the lowest in which letters keep their shapes
 Box = tuple[float, float, float, float]
 
 
-def draw(exchange: ChatTurn | None) -> str:
+def draw(exchange: ChatTurn | None) -> Markup:
     """Each picture twice: as it was uploaded, and as the model sees it."""
     if not exchange or not exchange.answer:
-        return NOTHING.format("Here stands the picture as the model sees it: resized, and cut into patches.")
+        return nothing("Here stands the picture as the model sees it: resized, and cut into patches.")
     views, sizes = exchange.answer.views, exchange.sizes
-    titles = [f"<h3>Picture {i + 1}</h3>" * (len(views) > 1) for i in range(len(views))]
-    return "".join(titles[i] + _pair(views[i], sizes[i], i) for i in range(len(views)))
+    titles = [f"Picture {i + 1}" * (len(views) > 1) for i in range(len(views))]
+    return Markup().join(_pair(views[i], sizes[i], i, titles[i]) for i in range(len(views)))
 
 
 @dataclass(frozen=True)
@@ -55,24 +56,52 @@ def fit(view: View, size: tuple[int, int]) -> Fit:
     return Fit((x0, y0, x1, y1), upload, (0, 0, columns * cell[0], rows * cell[1]), shrink)
 
 
-def _pair(view: View, size: tuple[int, int], number: int) -> str:
+@dataclass(frozen=True)
+class Figure:
+    """One picture of the pair, and what is drawn over it.
+
+    Attributes:
+        source: the picture as a data URI.
+        alt: what it shows, in words.
+        width, height: of the coordinates in which the shapes lie.
+        caption: the sentence below it.
+        pattern: the hatching's name, which no other figure has.
+        hatched: the path of what is hatched, or empty.
+        lines: the path of the patches' borders, or empty.
+        pixels: whether single pixels are to be seen.
+    """
+
+    source: str
+    alt: str
+    width: int
+    height: int
+    caption: str
+    pattern: str
+    hatched: str
+    lines: str = ""
+    pixels: bool = False
+
+    @property
+    def step(self) -> float:
+        """Between two lines of the hatching."""
+        return max(self.width, self.height) / 40
+
+
+def _pair(view: View, size: tuple[int, int], number: int, title: str = "") -> Markup:
     held = fit(view, size)
-    return (
-        f'<div class="pair">{_upload(view, size, held, number)}{_given(view, held, number)}</div>'
-        f'<ul class="notes">{"".join(f"<li>{said}</li>" for said in _told(view, held))}</ul>'
-    )
+    figures = [_upload(view, size, held, number), _given(view, held, number)]
+    return render("model_view", title=title, figures=figures, sentences=_told(view, held))
 
 
-def _upload(view: View, size: tuple[int, int], held: Fit, number: int) -> str:
+def _upload(view: View, size: tuple[int, int], held: Fit, number: int) -> Figure:
     whole = (0.0, 0.0, float(view.size[0]), float(view.size[1]))
     lost = _without(whole, held.seen)
-    shapes = _hatched(f"cut-{number}", view.size, lost)
-    picture = f'<img src="{pictures.data_uri(view.image)}" alt="The upload; what the model is not shown is hatched">'
-    said = f"Your upload, {size[0]}×{size[1]}" + (" · hatched: cut away" if lost else "")
-    return f'<figure class="seen">{stack(picture, *view.size, shapes)}<figcaption>{said}</figcaption></figure>'
+    caption = f"Your upload, {size[0]}×{size[1]}" + (" · hatched: cut away" if lost else "")
+    alt = "The upload; what the model is not shown is hatched"
+    return Figure(pictures.data_uri(view.image), alt, *view.size, caption, f"cut-{number}", lost)
 
 
-def _given(view: View, held: Fit, number: int) -> str:
+def _given(view: View, held: Fit, number: int) -> Figure:
     rows, columns = view.grid
     height, width = view.processed.shape[:2]
     whole = (0.0, 0.0, float(width), float(height))
@@ -80,14 +109,11 @@ def _given(view: View, held: Fit, number: int) -> str:
     down, across = held.read[3] / rows, held.read[2] / columns
     lines = "".join(f"M0 {down * r:.2f}H{held.read[2]:.2f}" for r in range(rows + 1))
     lines += "".join(f"M{across * c:.2f} 0V{held.read[3]:.2f}" for c in range(columns + 1))
-    shapes = _hatched(f"pad-{number}", (width, height), padding + unread) + f'<path class="lines" d="{lines}"/>'
-    image = Image.fromarray(view.processed)
-    picture = f'<img src="{pictures.data_uri(image, True)}" alt="The picture as the model sees it, in patches">'
-    said = f"What the model sees, {width}×{height} in {rows}×{columns} = {rows * columns} patches"
-    said += " · hatched: padding" * bool(padding) + " · hatched edge: not read" * bool(unread)
-    return (
-        f'<figure class="seen pixels">{stack(picture, width, height, shapes)}<figcaption>{said}</figcaption></figure>'
-    )
+    caption = f"What the model sees, {width}×{height} in {rows}×{columns} = {rows * columns} patches"
+    caption += " · hatched: padding" * bool(padding) + " · hatched edge: not read" * bool(unread)
+    source = pictures.data_uri(Image.fromarray(view.processed), lossless=True)
+    alt = "The picture as the model sees it, in patches"
+    return Figure(source, alt, width, height, caption, f"pad-{number}", padding + unread, lines, pixels=True)
 
 
 def _without(whole: Box, part: Box) -> str:
@@ -97,18 +123,6 @@ def _without(whole: Box, part: Box) -> str:
         return ""
     outer = f"M{whole[0]:.1f} {whole[1]:.1f}H{whole[2]:.1f}V{whole[3]:.1f}H{whole[0]:.1f}Z"
     return f"{outer}M{x0:.1f} {y0:.1f}H{x1:.1f}V{y1:.1f}H{x0:.1f}Z"
-
-
-def _hatched(name: str, size: tuple[int, int], path: str) -> str:
-    if not path:
-        return ""
-    step = max(size) / 40
-    return (
-        f'<defs><pattern id="{name}" width="{step:.2f}" height="{step:.2f}" patternUnits="userSpaceOnUse" '
-        f'patternTransform="rotate(45)"><rect class="dim" width="{step:.2f}" height="{step:.2f}"/>'
-        f'<rect class="stroke" width="{step / 4:.2f}" height="{step:.2f}"/></pattern></defs>'
-        f'<path class="lost" fill-rule="evenodd" fill="url(#{name})" d="{path}"/>'
-    )
 
 
 def _told(view: View, held: Fit) -> list[str]:
@@ -125,4 +139,4 @@ def _told(view: View, held: Fit) -> list[str]:
         told.append(f"The upload was enlarged {1 / down:.1f} times; that adds no detail.")
     if abs(across / down - 1) > 0.02:
         told.append(f"Its shape was changed: sides that were {across / down:.2f} to 1 are now equal.")
-    return [*told, *(escape(note) for note in view.notes)]
+    return [*told, *view.notes]

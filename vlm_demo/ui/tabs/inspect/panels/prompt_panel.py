@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from html import escape
+from dataclasses import dataclass
+
+from markupsafe import Markup
 
 from vlm_demo.contracts import Prompt, Segment
 from vlm_demo.ui.chat_turn import ChatTurn
-from vlm_demo.ui.tabs.inspect.panels.html_pieces import NOTHING, folded
+from vlm_demo.ui.components.templates import render
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
 
-NEWLINE = '<i class="newline">↵</i>\n'
 LISTED = 300  # tokens of a run that are listed one by one
 ORIGINS = {
     "template": "chat template",
@@ -20,43 +22,56 @@ ORIGINS = {
 }
 
 
-def draw(exchange: ChatTurn | None) -> str:
+@dataclass(frozen=True)
+class Run:
+    """Tokens of one origin that follow each other.
+
+    Attributes:
+        kind: of the segment.
+        origin: what the page calls that.
+        lines: its text, cut at the line breaks.
+        count: how many tokens it has, in words.
+        tokens: (what the vocabulary calls it, id) of those that are listed; empty where that is not known.
+        more: a line about those that are not listed, or empty.
+    """
+
+    kind: str
+    origin: str
+    lines: list[str]
+    count: str
+    tokens: list[tuple[str, int]]
+    more: str
+
+
+def draw(exchange: ChatTurn | None) -> Markup:
     """All runs in their order, each with its tokens on demand, and a legend of the origins that occur."""
     if not exchange or not exchange.answer:
-        return NOTHING.format("Here stands exactly what the language model is given, token by token.")
+        return nothing("Here stands exactly what the language model is given, token by token.")
     given = exchange.answer.prompt
-    runs = "".join(_run(given, segment) for segment in given.segments)
-    texts = len(given.ids) - given.image_tokens
     present = {segment.kind for segment in given.segments}
-    legend = "".join(f'<span class="key {kind}">{name}</span>' for kind, name in ORIGINS.items() if kind in present)
-    return (
-        f'<p class="muted">{len(given.ids)} tokens = {given.image_tokens} image + {texts} text, in this order. '
-        f'Press a number of tokens to see them one by one.</p><p class="muted legend">{legend}</p>'
-        f'<div class="prompt" role="list">{runs}</div>{folded("The filled template as text", given.text)}'
+    return render(
+        "prompt",
+        images=given.image_tokens,
+        texts=len(given.ids) - given.image_tokens,
+        legend=[(kind, name) for kind, name in ORIGINS.items() if kind in present],
+        runs=[_run(given, segment) for segment in given.segments],
+        text=given.text,
     )
 
 
-def _run(given: Prompt, segment: Segment) -> str:
+def _run(given: Prompt, segment: Segment) -> Run:
     count = segment.stop - segment.start
-    text = f"⟨image⟩ × {count}" if segment.kind == "image" else escape(segment.text).replace("\n", NEWLINE)
-    return (
-        f'<div class="run {escape(segment.kind)}" role="listitem"><span class="origin">'
-        f"{ORIGINS.get(segment.kind, escape(segment.kind))}</span><code>{text}</code>{_tokens(given, segment)}</div>"
-    )
+    text = f"⟨image⟩ × {count}" if segment.kind == "image" else segment.text
+    origin = ORIGINS.get(segment.kind, segment.kind)
+    total = f"{count} token{'s' * (count != 1)}"
+    return Run(segment.kind, origin, text.split("\n"), total, *_tokens(given, segment))
 
 
-def _tokens(given: Prompt, segment: Segment) -> str:
-    """How many there are, and on demand their ids and what the vocabulary calls them. Image tokens are all the same."""
-    count = segment.stop - segment.start
-    said = f"{count} token{'s' * (count != 1)}"
+def _tokens(given: Prompt, segment: Segment) -> tuple[list[tuple[str, int]], str]:
+    """The ids and what the vocabulary calls them, and a line about the rest. Image tokens are all the same."""
     if not given.pieces:
-        return f'<span class="count">{said}</span>'
+        return [], ""
     stop = segment.start + 1 if segment.kind == "image" else min(segment.stop, segment.start + LISTED)
-    listed = "".join(
-        f"<li><code>{escape(given.pieces[i])}</code><small>{given.ids[i]}</small></li>"
-        for i in range(segment.start, stop)
-    )
     rest = segment.stop - stop
-    listed += f"<li>… the same {rest} times more</li>" if rest and segment.kind == "image" else ""
-    listed += f"<li>… and {rest} more</li>" if rest and segment.kind != "image" else ""
-    return f'<details class="count"><summary>{said}</summary><ol>{listed}</ol></details>'
+    more = f"… the same {rest} times more" if segment.kind == "image" else f"… and {rest} more"
+    return [(given.pieces[i], given.ids[i]) for i in range(segment.start, stop)], more if rest else ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
+from markupsafe import Markup
 
 from vlm_demo.ui.chat_turn import ChatTurn
-from vlm_demo.ui.tabs.inspect.panels.html_pieces import NOTHING, lasted, size
+from vlm_demo.ui.components.templates import render
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import lasted, nothing, size
 
 STATIONS = {
     "view": "View: what the model is shown",
@@ -18,38 +19,28 @@ STATIONS = {
 }
 
 
-def draw(exchange: ChatTurn | None) -> str:
+def draw(exchange: ChatTurn | None) -> Markup:
     """Every station's time as a bar on one time line, and memory: the model's and the process's apart."""
     if not exchange or not exchange.answer:
-        return NOTHING.format("Here stand the time that every stage took, and the memory in use.")
+        return nothing("Here stand the time that every stage took, and the memory in use.")
     answer = exchange.answer
     detail = {stage.name: stage.detail for stage in exchange.stages}
     times = {name: getattr(answer.timings, name) for name in STATIONS if name != "ocr" or exchange.ocr}
     total = sum(times.values()) or 1.0
     rows, before = [], 0.0
     for name, seconds in times.items():
-        place = f"margin-left:{100 * before / total:.1f}%;width:{max(0.6, 100 * seconds / total):.1f}%"
-        rows.append(
-            f'<tr><th scope="row">{STATIONS[name]}<small>{escape(detail.get(name, ""))}</small></th>'
-            f'<td class="track"><i class="bar" style="{place}"></i></td><td class="figure">{lasted(seconds)}</td></tr>'
-        )
+        left, width = f"{100 * before / total:.1f}", f"{max(0.6, 100 * seconds / total):.1f}"
+        rows.append((STATIONS[name], detail.get(name, ""), left, width, lasted(seconds)))
         before += seconds
     whole = f"{answer.timings.total:.2f} s in all, first word after {answer.timings.first_token:.2f} s"
-    memory = _row("Model", "parameters and buffers, counted", size(answer.memory.parameter_bytes)) + _row(
-        "Process", "resident, with Python and libraries, measured", size(answer.memory.process_bytes)
-    )
-    return (
-        f'<table class="stages"><tbody>{"".join(rows)}</tbody></table>'
-        f'<p class="muted">{whole} · {escape(answer.model)}</p>'
-        f'<h3>Memory</h3><table class="memory"><tbody>{memory}</tbody></table>'
-    )
+    memory = [
+        ("Model", "parameters and buffers, counted", size(answer.memory.parameter_bytes)),
+        ("Process", "resident, with Python and libraries, measured", size(answer.memory.process_bytes)),
+    ]
+    return render("stages", stages=rows, whole=whole, model=answer.model, memory=memory)
 
 
-def _row(title: str, explained: str, figure: str) -> str:
-    return f'<tr><th scope="row">{title}<small>{explained}</small></th><td class="figure">{figure}</td></tr>'
-
-
-def cards(exchange: ChatTurn) -> str:
+def cards(exchange: ChatTurn) -> Markup:
     """Encoder, bridge, prompt and LLM: real shapes, and times as bars on one scale."""
     # What follows the shapes in words stands in the tab of the stages.
     detail = {stage.name: stage.detail.partition(", ")[0] for stage in exchange.stages}
@@ -63,9 +54,5 @@ def cards(exchange: ChatTurn) -> str:
         ("LLM", f"{len(exchange.answer.prompt.ids)} → {written}", times.prefill, lasted(times.prefill) + pace),
     ]
     longest = max(seconds for _, _, seconds, _ in rows) or 1.0
-    drawn = "".join(
-        f'<div class="card"><b>{name}</b><span>{escape(shapes)}</span>'
-        f'<i class="bar" style="width:{max(3, 100 * seconds / longest):.0f}%"></i><span>{text}</span></div>'
-        for name, shapes, seconds, text in rows
-    )
-    return f'<div class="cards">{drawn}</div>'
+    drawn = [(name, shapes, f"{max(3, 100 * seconds / longest):.0f}", text) for name, shapes, seconds, text in rows]
+    return render("cards", cards=drawn)

@@ -2,73 +2,64 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import numpy as np
+from markupsafe import Markup
 
 from vlm_demo.ui.chat_turn import ChatTurn
+from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session
-from vlm_demo.ui.tabs.inspect.panels.html_pieces import chooses, percent
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import percent
 
 LISTED = 8  # words that are named for a patch
 PARTS = (("picture", "picture"), ("text", "other text"), ("first", "first token"))
 
 
-def shares(session: Session) -> str:
+def shares(session: Session) -> Markup:
     """What each word's attention rested on, as a bar under it; empty where it can rest on pictures alone."""
     exchange = session.shown
     if not any(exchange.shares):
-        return ""
-    legend = "".join(f'<span class="key {part}">{name}</span>' for part, name in PARTS)
-    items = "".join(_share(session, exchange, i) for i in range(len(exchange.answer.words)))
-    return (
-        f'<section class="shares"><h3>What each word’s attention rested on</h3><p class="muted legend">{legend}</p>'
-        f"<ol>{items}</ol></section>"
-    )
+        return Markup()
+    words = [(word.text, *_share(exchange, i)) for i, word in enumerate(exchange.answer.words)]
+    return render("word_shares", parts=PARTS, words=words, turn=_turn(session), shown=session.word)
 
 
-def _share(session: Session, exchange: ChatTurn, index: int) -> str:
+def _share(exchange: ChatTurn, index: int) -> tuple[str, list[tuple[str, str]]]:
+    """One word's shares as a sentence, and as (part, percent of the bar)."""
     parts = exchange.shares[index]
     weights = [(part, getattr(parts, part)) for part, _ in PARTS]
-    told = ", ".join(f"{name} {percent(weight)}" for (_, name), (_, weight) in zip(PARTS, weights, strict=True))
-    bar = "".join(f'<b class="{part}" style="width:{100 * weight:.1f}%"></b>' for part, weight in weights)
-    return (
-        f'<li><button type="button" class="share" {press(session, index)} title="{told}">'
-        f"<span>{escape(exchange.answer.words[index].text)}</span><i>{bar}</i></button></li>"
-    )
+    summary = ", ".join(f"{name} {percent(weight)}" for (_, name), (_, weight) in zip(PARTS, weights, strict=True))
+    return summary, [(part, f"{100 * weight:.1f}") for part, weight in weights]
 
 
-def press(session: Session, index: int) -> str:
-    """The attributes of a button that shows this word's map."""
-    turn = session.exchanges.index(session.shown)
-    pressed = str(index == session.word).lower()
-    return f'data-act="word" data-turn="{turn}" data-word="{index}" aria-pressed="{pressed}"'
+def _turn(session: Session) -> int:
+    return session.exchanges.index(session.shown)
 
 
-def used(session: Session) -> str:
+def used(session: Session) -> Markup:
     """The words whose attention rested most on the patch that was pressed; empty where none was."""
     answer, look = session.shown.answer, session.look
     if look.patch is None or answer.trace is None:
-        return ""
+        return Markup()
     picture, patch = look.patch
     weights = on_patch(session)
     order = np.argsort(-weights, kind="stable")[:LISTED]
     top = float(weights[order[0]]) or 1.0
-    rows = "".join(
-        f'<li><button type="button" class="link" {press(session, int(i))}>{escape(answer.words[i].text)}</button>'
-        f'<i class="track"><i class="bar" style="width:{max(1, 100 * float(weights[i]) / top):.0f}%"></i></i>'
-        f'<span class="figure">{percent(float(weights[i]))}</span></li>'
-        for i in order
-    )
     row, column = divmod(patch, answer.views[picture].grid[1])
-    which = f" of picture {picture + 1}" if len(answer.views) > 1 else ""
-    by = f"layer {look.head[0] + 1}, head {look.head[1] + 1}" if look.head else "mean of all layers and heads"
-    return (
-        f'<section class="used" aria-live="polite"><h3>Words that used this patch most'
-        f'<button type="button" class="link" {chooses("patch", None)}>close</button></h3>'
-        f'<p class="muted">Row {row + 1}, column {column + 1}{which}: the share of each word’s attention that rested '
-        f"on it ({by}).</p><ol>{rows}</ol></section>"
+    return render(
+        "patch_words",
+        row=row + 1,
+        column=column + 1,
+        which=f" of picture {picture + 1}" if len(answer.views) > 1 else "",
+        by=f"layer {look.head[0] + 1}, head {look.head[1] + 1}" if look.head else "mean of all layers and heads",
+        words=[_used(answer.words[i].text, int(i), float(weights[i]), top) for i in order],
+        turn=_turn(session),
+        shown=session.word,
     )
+
+
+def _used(text: str, index: int, weight: float, top: float) -> tuple[int, str, str, str]:
+    """(index, word, percent of the bar, share) of one word."""
+    return index, text, f"{max(1, 100 * weight / top):.0f}", percent(weight)
 
 
 def on_patch(session: Session) -> np.ndarray:
