@@ -16,8 +16,7 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 from tests.kit.stopping import stopped_after_the_first
 from tests.kit.tiny import tiny_llava
 from vlm_demo import Pipeline, Turn
-from vlm_demo.contracts import ImageTokens, OcrResult, StageEvent, TokenEvent
-from vlm_demo.contracts.answer import Answer
+from vlm_demo.contracts import Answer, ImageTokens, OcrResult, StageEvent, TokenEvent
 from vlm_demo.errors import BadImage, BadQuestion, Stopped
 
 pytestmark = pytest.mark.usefixtures("bf16_as_stored")

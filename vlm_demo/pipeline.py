@@ -18,7 +18,10 @@ import numpy as np
 import torch
 
 from vlm_demo.contracts import (
+    Answer,
+    Asked,
     BridgeInfo,
+    Grounding,
     ImageTokens,
     Memory,
     OcrResult,
@@ -27,32 +30,35 @@ from vlm_demo.contracts import (
     StageEvent,
     Timings,
     TokenEvent,
+    Trace,
     Turn,
     View,
     Word,
 )
-from vlm_demo.contracts.answer import Answer, Asked, Writing, words_of
 from vlm_demo.engines.generate_fallback import GenerateFallback
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, UnsupportedModel
 from vlm_demo.explain import methods, out_of_distribution
 from vlm_demo.explain.calibration import Evidence, read_calibration
-from vlm_demo.explain.grounding import Grounding, gather, judge
-from vlm_demo.explain.heatmap import Trace, interpolate, read_settings
+from vlm_demo.explain.grounding import gather, judge
+from vlm_demo.explain.heatmap import interpolate, read_settings
 from vlm_demo.explain.itm_relevancy import ItmRelevancy
 from vlm_demo.explain.teacher_forcing import TeacherForcing
+from vlm_demo.images.open import Source
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
 from vlm_demo.runtime import attention_tap, repetition
 from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled, check
+from vlm_demo.runtime.detokenizer import Detokenizer, words_of
 from vlm_demo.runtime.feature_cache import FeatureCache
 from vlm_demo.runtime.lru_store import LruStore, budget_for
+from vlm_demo.runtime.pixel_view import PixelView
 from vlm_demo.runtime.scorer import Scorer
 from vlm_demo.stages import ocr
 from vlm_demo.stages.bridge import Bridge
 from vlm_demo.stages.encoder import Encoder
 from vlm_demo.stages.llm import Llm, Step
 from vlm_demo.stages.prompt import PromptBuilder
-from vlm_demo.stages.view import Source, ViewMaker
+from vlm_demo.stages.view import ViewMaker
 from vlm_demo.trust import NONE, Trust
 
 Event = StageEvent | TokenEvent | Answer
@@ -74,7 +80,7 @@ class _Work:
     rows: list[tuple[np.ndarray | None, ...] | None] = field(default_factory=list)
     closing: attention_tap.Rows | None = None
     cut: int = 0
-    views: tuple[View, ...] = field(init=False)
+    views: tuple[PixelView, ...] = field(init=False)
     prompt: Prompt = field(init=False)
     image_tokens: ImageTokens = field(init=False)
 
@@ -134,7 +140,7 @@ class Pipeline:
             guard.watch(family.matcher.layers)
             self.scorer = Scorer(family.matcher, loaded.tokenizer, guard)
         self._pictures = FeatureCache(self.encoder, getattr(self, "bridge", None), self.remembered)
-        self._judge = ItmRelevancy(family, guard, self.scorer) if self.can_score else None
+        self._judge = ItmRelevancy(family, guard, self.scorer, self.view) if self.can_score else None
         if self.can_answer and not family.as_a_whole:
             self._again = TeacherForcing(
                 family, guard, self.view, self._pictures, self.llm, self._judge, self._prompted
@@ -186,7 +192,7 @@ class Pipeline:
         """How much a picture looks like what the model was trained on, 0..1; None where the checkpoint can't say."""
         if self._world is None:
             return None
-        (patches,), _ = self._pictures.patches([view])
+        (patches,), _ = self._pictures.patches([self.view.with_pixels(view)])
         return self._world.score(patches.features[0, self._family.leading_tokens :].cpu())
 
     def ask(
@@ -253,7 +259,7 @@ class Pipeline:
     def _events(self, work: _Work, max_new_tokens: int | None) -> Generator[Event]:
         """The stations one after the other. A time is taken before its event is handed over, never after."""
         yield from self._prepare(work)
-        writing, stopped = Writing(self.tokenizer), False
+        writing, stopped = Detokenizer(self.tokenizer), False
         generation = self.llm(work.prompt, work.image_tokens, max_new_tokens, work.cancelled)
         began = time.perf_counter()
         step = self._next(generation, work)
@@ -306,7 +312,7 @@ class Pipeline:
         for _ in self._prepare(work):
             pass
         began = time.perf_counter()
-        writing = Writing(self.tokenizer)
+        writing = Detokenizer(self.tokenizer)
         for step in self.llm.read(work.prompt, work.image_tokens, ids):
             writing.add(step.id, step.probability)
             work.rows.append(_halved(step.rows))
@@ -443,7 +449,7 @@ class Pipeline:
             similarities=tuple(similarities.tolist()),
             temperature=self.scorer.matcher.temperature,
             matches=None if matches is None else tuple(matches.tolist()),
-            view=view,
+            view=view.geometry,
             stages=tuple(stages),
             model=self.name,
         )
@@ -535,13 +541,13 @@ class Pipeline:
         count = self._family.leading_tokens
         return f", {count} of them for the whole picture" if count else ""
 
-    def _answer(self, work: _Work, writing: Writing, stopped: bool) -> Answer:
+    def _answer(self, work: _Work, writing: Detokenizer, stopped: bool) -> Answer:
         return Answer(
             text=writing.text,
             tokens=tuple(writing.tokens),
             words=words_of(writing.tokens),
             prompt=work.prompt,
-            views=work.views,
+            views=tuple(view.geometry for view in work.views),
             ocr=ocr.merged(work.ocrs),
             ocrs=work.ocrs,
             timings=Timings(**work.seconds, total=time.perf_counter() - work.started),
@@ -550,6 +556,7 @@ class Pipeline:
             stopped=stopped,
             cut=work.cut,
             trace=self._trace(work),
+            drawer=methods.RECORDED,
             asked=Asked(
                 work.question,
                 work.evidence_only,
@@ -595,7 +602,7 @@ def _listed(image: Any) -> list[Source]:
     return list(image) if isinstance(image, list | tuple) else [image]
 
 
-def _tiles(views: Sequence[View]) -> str:
+def _tiles(views: Sequence[PixelView]) -> str:
     """What the encoder gets, in words, e.g. ``7 × 24×24``."""
     return _times([_by(view.pixel_values.shape[:1:-1]) for view in views for _ in view.pixel_values])
 

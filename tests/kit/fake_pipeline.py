@@ -15,22 +15,23 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from vlm_demo.contracts import (
+    Grounding,
     Memory,
     OcrResult,
     OcrWord,
     Prompt,
     Segment,
+    Settings,
+    Shares,
     StageEvent,
     Timings,
     Token,
     TokenEvent,
+    Trace,
     View,
     Word,
 )
-from vlm_demo.contracts.answer import Shares
 from vlm_demo.errors import BadImage, BadQuestion, Stopped
-from vlm_demo.explain.grounding import Grounding
-from vlm_demo.explain.heatmap import Settings, Trace
 
 GRID = (14, 14)
 SETTINGS = Settings("localised", scores={"localised": 0.95, "last": 0.38}, scored=400)
@@ -228,7 +229,7 @@ class FakePipeline:
             dtype=np.float32,
         )
         processed = np.asarray(image.resize((168, 168)))
-        return View(image, image.size, None, processed, GRID, boxes)
+        return View(image, image.size, processed, GRID, boxes)
 
     @staticmethod
     def _prompt(question: str, pictures: int, read: OcrResult | None, rule: bool) -> Prompt:

@@ -125,7 +125,7 @@ def test_the_tokens_up_to_the_cut_are_those_of_generate(tmp_path: Path, noise) -
             made = plain.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
-                pixel_values=answer.view.pixel_values,
+                pixel_values=pipe.view(answer.view.image).pixel_values,
                 do_sample=False,
                 max_new_tokens=200,
                 eos_token_id=None,

@@ -7,9 +7,7 @@ import re
 from dataclasses import replace
 
 from tests.kit.fake_pipeline import FakePipeline
-from vlm_demo.contracts import OcrResult, OcrWord, Segment
-from vlm_demo.contracts.answer import Shares
-from vlm_demo.explain.grounding import LEVELS, Grounding
+from vlm_demo.contracts import LEVELS, Grounding, OcrResult, OcrWord, Segment, Shares
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat import transcript

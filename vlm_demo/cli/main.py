@@ -18,8 +18,7 @@ from vlm_demo.cli.output import follow, show
 from vlm_demo.errors import VlmDemoError
 
 if TYPE_CHECKING:
-    from vlm_demo.contracts import Scores
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer, Scores
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 

@@ -19,7 +19,7 @@ from vlm_demo.errors import Stopped, VlmDemoError
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
 
 Progress = Callable[[float | None, str], None]
 Load = Callable[[str, str, Progress], "Pipeline"]

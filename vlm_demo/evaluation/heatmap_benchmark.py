@@ -26,7 +26,7 @@ from vlm_demo.explain.heatmap import Settings, inside, interpolate
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
 
 STEPS = 7  # maps between the whole picture and the blurred one, for insertion and deletion
 CENTRE, CHANCE = "centre", "chance"

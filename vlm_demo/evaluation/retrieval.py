@@ -103,7 +103,7 @@ def retrieve(engine: Engine, folder: Path, lines: Sequence[dict[str, str]], prog
     """
     from tqdm import tqdm
 
-    from vlm_demo.stages.view import open_image
+    from vlm_demo.images.open import open_image
 
     found = Retrieval()
     whole = [line for line in lines[: max(len(lines) // SHEET, 1) * SHEET]]

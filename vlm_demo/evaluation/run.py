@@ -125,7 +125,7 @@ class LastPicture:
 
     def open(self, name: str) -> Any:
         if name != self.name:
-            from vlm_demo.stages.view import open_image
+            from vlm_demo.images.open import open_image
 
             self.name = None
             self.picture, _notes = open_image(self.folder / name)

@@ -67,7 +67,7 @@ def page(
 
 def examples(with_ocr: bool = True, folder: Path = EXAMPLES) -> list[Example]:
     """What ``examples.json`` beside the pictures lists; without OCR, none that needs it."""
-    from vlm_demo.stages.view import open_image
+    from vlm_demo.images.open import open_image
 
     listing = folder / "examples.json"
     if not listing.exists():

@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 
 from vlm_demo import Pipeline, Turn
-from vlm_demo.contracts import StageEvent
-from vlm_demo.contracts.answer import Answer
+from vlm_demo.contracts import Answer, StageEvent
 
 FIRST, OTHER, SECOND = "What colour is the star?", "Is there a red square?", "How many circles are there?"
 TOKENS = 6

@@ -30,7 +30,7 @@ from vlm_demo.explain.methods.request import Method, Request
 if TYPE_CHECKING:
     import numpy as np
 
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
     from vlm_demo.explain.teacher_forcing import TeacherForcing
 
 ARXIV = "https://arxiv.org/abs/"
@@ -201,4 +201,35 @@ def draw(method: Method, made: Request) -> np.ndarray:
     return interpolate(method.cells(made), made.view)
 
 
-__all__ = ["BY_NAME", "TABLE", "Method", "Request", "draw", "missing", "offered", "request"]
+class RecordedMaps:
+    """Draws an answer's maps of what was recorded while it was written (a `contracts.MapDrawer`); no model is asked."""
+
+    def cells(
+        self,
+        answer: Answer,
+        word: str | Word | SupportsIndex,
+        image: int = 0,
+        method: str | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+    ) -> np.ndarray:
+        """float [patches] of the picture, row by row of its view's grid; see `request`."""
+        chosen, made = request(answer, word, image, method, layer, head)
+        return chosen.cells(made)
+
+    def heatmap(
+        self,
+        answer: Answer,
+        word: str | Word | SupportsIndex,
+        image: int = 0,
+        method: str | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+    ) -> np.ndarray:
+        """float32 [H, W] in the upload's own pixels, 0..1; see `request`."""
+        return draw(*request(answer, word, image, method, layer, head))
+
+
+RECORDED = RecordedMaps()
+
+__all__ = ["BY_NAME", "RECORDED", "TABLE", "Method", "RecordedMaps", "Request", "draw", "missing", "offered", "request"]

@@ -9,13 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm_demo.contracts import View
-from vlm_demo.explain.heatmap import Settings, Trace
+from vlm_demo.contracts import Settings, Trace, View
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
     from vlm_demo.explain.teacher_forcing import TeacherForcing
 
 

@@ -225,7 +225,7 @@ class Events:
 
 def _opened(paths: list[str]) -> tuple[list[tuple[str, bytes, str]], BadImage | None]:
     """The uploads that are pictures, as (path, bytes, preview), and what is wrong with the first that is none."""
-    from vlm_demo.stages.view import open_image
+    from vlm_demo.images.open import open_image
 
     opened, problem = [], None
     for path in paths:

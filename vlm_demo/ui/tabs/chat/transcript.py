@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING
 
-from vlm_demo.contracts.answer import CUT
+from vlm_demo.contracts import LEVELS
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session
-from vlm_demo.words import bare, tells
+from vlm_demo.words import CUT, bare, tells
 
 if TYPE_CHECKING:
-    from vlm_demo.contracts.answer import Answer
-    from vlm_demo.explain.grounding import Grounding
+    from vlm_demo.contracts import Answer, Grounding
 
 ROAD = {
     "view": "Preparing the picture",
@@ -184,8 +183,6 @@ def _truth(exchange: ChatTurn) -> str:
 
 def badge(grounding: Grounding) -> str:
     """What the answer rests on, in a few words, and why on hover."""
-    from vlm_demo.explain.grounding import LEVELS
-
     level, sign = grounding.level.replace(" ", "-"), SIGNS.get(grounding.level, "○")
     said, tab = LEVELS.get(grounding.level, grounding.level).lower(), "Heatmap"
     if grounding.level == "read":

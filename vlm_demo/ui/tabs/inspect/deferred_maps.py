@@ -23,7 +23,7 @@ from vlm_demo.ui.tabs.inspect.panels import method_menu
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
 
 
 class DeferredMaps:

@@ -19,7 +19,7 @@ from vlm_demo.ui.tabs.inspect.panels.heads_panel import blocks
 from vlm_demo.ui.tabs.inspect.panels.heatmap_panel import shown_map
 
 if TYPE_CHECKING:
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
 
 NOT_TOLD = object()
 
