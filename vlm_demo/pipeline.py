@@ -35,6 +35,7 @@ from vlm_demo.contracts import (
     View,
     Word,
 )
+from vlm_demo.contracts.engine import Event
 from vlm_demo.engines.generate_fallback import GenerateFallback
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, UnsupportedModel
 from vlm_demo.explain import methods, out_of_distribution
@@ -60,8 +61,6 @@ from vlm_demo.stages.llm import Llm, Step
 from vlm_demo.stages.prompt import PromptBuilder
 from vlm_demo.stages.view import ViewMaker
 from vlm_demo.trust import NONE, Trust
-
-Event = StageEvent | TokenEvent | Answer
 
 
 @dataclass
@@ -174,6 +173,12 @@ class Pipeline:
     def can_explain(self) -> bool:
         """Whether answers have heatmaps."""
         return self.can_answer and not self._family.as_a_whole and self.llm.tapping
+
+    @property
+    def parameters(self) -> int | None:
+        """How many the model has; None where it can't count them."""
+        count = getattr(self.model, "num_parameters", None)
+        return count() if count else None
 
     @property
     def note(self) -> BridgeInfo:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from vlm_demo.runtime.feature_cache import joined
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, Asked
-    from vlm_demo.explain.itm_relevancy import ItmRelevancy
     from vlm_demo.models.adapters import Writer
     from vlm_demo.runtime.cancellation import CancellationHooks
     from vlm_demo.runtime.feature_cache import FeatureCache
@@ -31,6 +30,16 @@ if TYPE_CHECKING:
 
 TOKENS_AT_ONCE = 8192  # of all sequences that are read together: what a laptop's memory holds of a small model
 PLACES_AT_ONCE = 512  # whose logits over the whole vocabulary are in memory at once
+
+
+class Judge(Protocol):
+    """The part of a model that compares pictures with texts; see ``explain.itm_relevancy``."""
+
+    def match(self, view: View, text: str) -> float | None:
+        """How well a text fits a picture, 0..1."""
+
+    def relevancy(self, view: View, text: str) -> np.ndarray:
+        """How much each patch speaks for the text: float32 [patches]."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class TeacherForcing:
         view: ViewMaker,
         pictures: FeatureCache,
         llm: Llm,
-        judge: ItmRelevancy | None = None,
+        judge: Judge | None = None,
         prompted: Callable[[Asked, Sequence[View], Sequence[OcrResult]], Prompt] | None = None,
     ) -> None:
         self.family, self.guard, self.view = family, guard, view

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -18,14 +18,29 @@ from vlm_demo.runtime.pixel_view import PixelView
 
 if TYPE_CHECKING:
     from vlm_demo.runtime.cancellation import Cancelled
-    from vlm_demo.stages.bridge import Bridge
-    from vlm_demo.stages.encoder import Encoder
+
+
+class Encodes(Protocol):
+    """Pixels → patch features, as the encoder does."""
+
+    def __call__(self, pictures: Sequence[PixelView], cancelled: Cancelled | None = None) -> PatchFeatures: ...
+
+
+class Bridges(Protocol):
+    """Patch features → image tokens, as the bridge does; ``reads_prompt`` says whether it reads the question too."""
+
+    @property
+    def reads_prompt(self) -> bool: ...
+
+    def __call__(
+        self, patches: PatchFeatures, cancelled: Cancelled | None = None, prompt: Prompt | None = None
+    ) -> ImageTokens: ...
 
 
 class FeatureCache:
     """Encoder and bridge with a memory; ``bridge`` is None in a model that writes nothing."""
 
-    def __init__(self, encoder: Encoder, bridge: Bridge | None, store: LruStore) -> None:
+    def __init__(self, encoder: Encodes, bridge: Bridges | None, store: LruStore) -> None:
         self.encoder, self.bridge, self.store = encoder, bridge, store
 
     def patches(
@@ -59,7 +74,7 @@ class FeatureCache:
         """
         assert self.bridge is not None
         # Some bridges make of the same picture something else for every question.
-        asked = _digest(repr(_said(prompt)).encode()) if self.bridge.family.bridge_reads else ""
+        asked = _digest(repr(_said(prompt)).encode()) if self.bridge.reads_prompt else ""
         found, names, known = [], [], 0
         for own in patches:
             names.append(own.names[0] + asked)

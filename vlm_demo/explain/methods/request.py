@@ -1,6 +1,6 @@
 """Request: what every method is given, and how a method describes itself.
 
-Data and no torch: the page reads the table of methods without loading a model.
+Data and no torch.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vlm_demo.contracts import Settings, Trace, View
+from vlm_demo.contracts.heatmap_methods import MapMethod
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,26 +71,14 @@ def anything(request: Request) -> str | None:
     return None
 
 
-@dataclass(frozen=True)
-class Method:
+@dataclass(frozen=True, kw_only=True)
+class Method(MapMethod):
     """One way to draw a word's map.
 
     Attributes:
-        name: what it is called in code and on the command line.
-        title: a few plain words for a menu.
-        about: one sentence for a person: what the map shows.
-        source: where the method is described; empty for what needs no source.
         cells: the method itself: a request → float [patches] of the picture, row by row of the view's grid.
-        free: made of the rows that were recorded while the answer was written; or else it needs a pass of its own.
-        selectable: whether a single layer and head can be chosen.
         lacks: why a model can't offer it, in one sentence; None where it can.
     """
 
-    name: str
-    title: str
-    about: str
-    source: str
     cells: Callable[[Request], np.ndarray]
-    free: bool = True
-    selectable: bool = False
     lacks: Callable[[Request], str | None] = anything

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from vlm_demo.contracts.heatmap_methods import BY_NAME
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.explain.methods import BY_NAME
 from vlm_demo.images.overlay import COLORMAPS
 from vlm_demo.ui import pictures
 from vlm_demo.ui.components.page_components import Changes, PageComponents
