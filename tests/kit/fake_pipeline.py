@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 from vlm_demo.contracts import (
     Answer,
+    BridgeInfo,
     Grounding,
     Memory,
     OcrResult,
@@ -34,6 +35,15 @@ from vlm_demo.contracts import (
     Word,
 )
 from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
+from vlm_demo.contracts.events import (
+    BridgeFacts,
+    DecodeFacts,
+    EncoderFacts,
+    OcrFacts,
+    PrefillFacts,
+    PromptFacts,
+    ViewFacts,
+)
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
 from vlm_demo.explain.methods import RECORDED
 from vlm_demo.images.open import Source
@@ -144,22 +154,24 @@ class FakePipeline:
         started = time.perf_counter()
         sources = [*(picture for turn in request.history for picture in turn.images), *request.images]
         views = tuple(self._view(source) for source in sources)
-        yield StageEvent("view", 0.004, "{}×{} → 168×168".format(*views[0].size))
+        yield StageEvent("view", 0.004, ViewFacts((views[0].size,), (((168, 168),),)))
         read = None
         if ocr:
             read = OcrResult("TOTAL 12.50", (OcrWord("TOTAL", (10, 10, 80, 30), 96.0),), 0.2)
-            yield StageEvent("ocr", 0.2, "1 word")
+            yield StageEvent("ocr", 0.2, OcrFacts(1))
         prompt = self._prompt(question, len(views), read, request.evidence_only)
-        yield StageEvent("prompt", 0.001, f"{prompt.image_tokens} + {len(prompt.ids) - prompt.image_tokens} tokens")
-        for name, seconds, detail in (
-            ("encoder", 0.031, "168×168 → 196×192"),
-            ("bridge", 0.001, "196×192 → 196×256"),
-            ("prefill", 0.089, f"{len(prompt.ids)} tokens"),
+        yield StageEvent("prompt", 0.001, PromptFacts(prompt.image_tokens, len(prompt.ids) - prompt.image_tokens))
+        features, count = ((196, 192),), len(views)
+        bridge = BridgeInfo("projector", "each patch becomes an image token")
+        for name, seconds, facts in (
+            ("encoder", 0.031, EncoderFacts(((168, 168),), features, 0, count, 0, 196 * 192 * 4)),
+            ("bridge", 0.001, BridgeFacts(features, ((196, 256),), bridge, count, 0, 196 * 256 * 4)),
+            ("prefill", 0.089, PrefillFacts(len(prompt.ids), 0, False)),
         ):
             time.sleep(self.pause)
             if cancelled and cancelled():
                 raise Stopped("Stopped before the first word.")
-            yield StageEvent(name, seconds, detail)
+            yield StageEvent(name, seconds, facts)
         tokens: list[Token] = []
         said, stopped = "", False
         for word in (self.answer or "a large purple star and a small red square").split():
@@ -172,7 +184,7 @@ class FakePipeline:
             said += token.text
             yield TokenEvent(token, said)
         total = time.perf_counter() - started
-        yield StageEvent("decode", 0.024 * len(tokens), f"{len(tokens)} tokens")
+        yield StageEvent("decode", 0.024 * len(tokens), DecodeFacts(len(tokens), 0))
         words = tuple(Word(token.text.strip(), i, i + 1) for i, token in enumerate(tokens))
         timings = Timings(0.004, 0.2 * ocr, 0.001, 0.031, 0.001, 0.089, 0.024 * len(tokens), 0.12, total)
         yield FakeAnswer(

@@ -15,7 +15,7 @@ import torch
 from jinja2 import TemplateError
 from transformers import ProcessorMixin, StoppingCriteria, StoppingCriteriaList
 
-from vlm_demo.contracts import ImageTokens, Prompt, Segment, Turn, View
+from vlm_demo.contracts import Prompt, Segment, Turn, View
 from vlm_demo.errors import BadQuestion, UnsupportedModel
 from vlm_demo.runtime import repetition
 from vlm_demo.stages.llm import LONGEST_ANSWER, Step
@@ -94,8 +94,7 @@ class GenerateFallback:
 
     def write(
         self,
-        prompt: WholePrompt,
-        image_tokens: ImageTokens,
+        prompt: Prompt,
         max_new_tokens: int | None = None,
         cancelled: Cancelled | None = None,
     ) -> Generator[Step]:
@@ -104,6 +103,7 @@ class GenerateFallback:
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
+        assert isinstance(prompt, WholePrompt)
         model = self.family.model
         wanted = max_new_tokens if max_new_tokens is not None else model.generation_config.max_new_tokens
         inputs = {key: value for key, value in prompt.inputs.items() if key not in ("labels", "num_crops")}
