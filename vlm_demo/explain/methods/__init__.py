@@ -27,7 +27,7 @@ from vlm_demo.explain.methods import (
     similarity,
     weighted,
 )
-from vlm_demo.explain.methods.request import Method, Request, anything
+from vlm_demo.explain.methods.request import MapRequest, Method, anything
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,7 +66,7 @@ def request(
     layer: int | None = None,
     head: int | None = None,
     model: TeacherForcing | None = None,
-) -> tuple[Method, Request]:
+) -> tuple[Method, MapRequest]:
     """The method that is meant and what it is to be given.
 
     Args:
@@ -89,7 +89,7 @@ def request(
         raise VlmDemoError(f"There is no heatmap method {method}: choose one of {', '.join(BY_NAME)}.")
     # The checkpoint's layers belong to its own method; another one asked for by name looks at all.
     settings = own if method == own.method else replace(own, method=method, layers=None)
-    made = Request(answer, tuple(answer.steps(word)), image % len(answer.views), settings, layer, head, model)
+    made = MapRequest(answer, tuple(answer.steps(word)), image % len(answer.views), settings, layer, head, model)
     chosen = BY_NAME[method]
     reason = missing(chosen, made)
     if reason and chosen.name != own.method:  # a checkpoint's default is always drawn, from what is there
@@ -99,7 +99,7 @@ def request(
     return chosen, made
 
 
-def missing(method: Method, made: Request) -> str | None:
+def missing(method: Method, made: MapRequest) -> str | None:
     """Why this model and answer can't have a map of this method, in one sentence; None where they can."""
     if not method.free and made.model is None:
         return AGAIN.format(title=method.title)
@@ -110,11 +110,11 @@ def offered(answer: Answer, model: TeacherForcing | None = None) -> dict[str, st
     """Every method's name, and why this answer can't have it; None where it can. Empty where nothing was recorded."""
     if answer.trace is None:
         return {}
-    made = Request(answer, (), 0, answer.trace.settings, model=model)
+    made = MapRequest(answer, (), 0, answer.trace.settings, model=model)
     return {method.name: missing(method, made) for method in TABLE}
 
 
-def draw(method: Method, made: Request) -> np.ndarray:
+def draw(method: Method, made: MapRequest) -> np.ndarray:
     """The map: float32 [H, W] in the upload's own pixels, 0..1."""
     return interpolate(method.cells(made), made.view)
 
@@ -150,4 +150,15 @@ class RecordedMaps:
 
 RECORDED = RecordedMaps()
 
-__all__ = ["BY_NAME", "RECORDED", "TABLE", "Method", "RecordedMaps", "Request", "draw", "missing", "offered", "request"]
+__all__ = [
+    "BY_NAME",
+    "RECORDED",
+    "TABLE",
+    "Method",
+    "RecordedMaps",
+    "MapRequest",
+    "draw",
+    "missing",
+    "offered",
+    "request",
+]

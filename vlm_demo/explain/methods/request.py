@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class MapRequest:
     """One map that is asked for.
 
     Attributes:
@@ -66,7 +66,7 @@ class Request:
         return self.model
 
 
-def anything(request: Request) -> str | None:
+def anything(request: MapRequest) -> str | None:
     """A method that no model lacks."""
     return None
 
@@ -80,5 +80,5 @@ class Method(MapMethod):
         lacks: why a model can't offer it, in one sentence; None where it can.
     """
 
-    cells: Callable[[Request], np.ndarray]
-    lacks: Callable[[Request], str | None] = anything
+    cells: Callable[[MapRequest], np.ndarray]
+    lacks: Callable[[MapRequest], str | None] = anything
