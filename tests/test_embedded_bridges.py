@@ -72,7 +72,7 @@ def test_clips_scores_are_plain_transformers() -> None:
         plain = model(
             input_ids=inputs.input_ids,
             attention_mask=inputs.attention_mask,
-            pixel_values=scores.view.pixel_values.to(model.dtype),
+            pixel_values=load("clip").view(scores.view.image).pixel_values.to(model.dtype),
         )
     expected = plain.logits_per_image[0].float().softmax(-1)
     torch.testing.assert_close(torch.tensor(scores.probabilities), expected, atol=0.02, rtol=0.02)

@@ -16,9 +16,9 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 from tests.kit.stopping import stopped_after_the_first
 from tests.kit.tiny import tiny_llava
 from vlm_demo import Pipeline, Turn
-from vlm_demo.contracts import ImageTokens, OcrResult, StageEvent, TokenEvent
-from vlm_demo.contracts.answer import Answer
+from vlm_demo.contracts import Answer, ImageTokens, OcrResult, StageEvent, TokenEvent
 from vlm_demo.errors import BadImage, BadQuestion, Stopped
+from vlm_demo.ui.stage_words import detail
 
 pytestmark = pytest.mark.usefixtures("bf16_as_stored")
 
@@ -178,7 +178,7 @@ class TestEvents:
         tokens = names.count("TokenEvent")
         stages = ["view", "prompt", "encoder", "bridge", "prefill"]
         assert names == [*stages, *["TokenEvent"] * tokens, "decode", "Answer"]
-        details = {event.name: event.detail for event in events if isinstance(event, StageEvent)}
+        details = {event.name: detail(event) for event in events if isinstance(event, StageEvent)}
         assert details["view"] == "150×100 → 48×48"
         assert details["encoder"] == "48×48 → 16×64"
         answer = events[-1]

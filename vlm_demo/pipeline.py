@@ -8,88 +8,154 @@ from __future__ import annotations
 import copy
 import os
 import time
-from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from typing import Any, SupportsIndex, cast
+from dataclasses import dataclass, replace
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
 
 from vlm_demo import chat_messages
 from vlm_demo.contracts import (
+    Answer,
+    Asked,
     BridgeInfo,
+    Grounding,
     ImageTokens,
     Memory,
     OcrResult,
+    PatchFeatures,
     Prompt,
     Scores,
     StageEvent,
     Timings,
     TokenEvent,
+    Trace,
     Turn,
     View,
     Word,
 )
-from vlm_demo.contracts.answer import Answer, Asked, Writing, words_of
+from vlm_demo.contracts.engine import Event, Request
+from vlm_demo.contracts.events import (
+    BridgeFacts,
+    CompareFacts,
+    DecodeFacts,
+    EncoderFacts,
+    OcrFacts,
+    PrefillFacts,
+    PromptFacts,
+    StageFacts,
+    TextsFacts,
+    ViewFacts,
+)
 from vlm_demo.contracts.sampling import GREEDY, Sampling, stops
 from vlm_demo.engines.generate_fallback import GenerateFallback
 from vlm_demo.errors import BadImage, BadQuestion, BadSetting, Stopped, UnsupportedModel
 from vlm_demo.explain import methods, out_of_distribution
 from vlm_demo.explain.calibration import Evidence, read_calibration
-from vlm_demo.explain.grounding import Grounding, gather, judge
-from vlm_demo.explain.heatmap import Trace, interpolate, read_settings
+from vlm_demo.explain.grounding import gather, judge
+from vlm_demo.explain.heatmap import interpolate, read_settings
 from vlm_demo.explain.itm_relevancy import ItmRelevancy
 from vlm_demo.explain.teacher_forcing import TeacherForcing
+from vlm_demo.images.open import Source
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
 from vlm_demo.runtime import attention_tap, repetition
-from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled, check
+from vlm_demo.runtime.cancellation import CancellationHooks, check
+from vlm_demo.runtime.detokenizer import Detokenizer, words_of
 from vlm_demo.runtime.feature_cache import FeatureCache
 from vlm_demo.runtime.lru_store import LruStore, budget_for
+from vlm_demo.runtime.pixel_view import PixelView
 from vlm_demo.runtime.scorer import Scorer
 from vlm_demo.stages import ocr
 from vlm_demo.stages.bridge import Bridge
 from vlm_demo.stages.encoder import Encoder
 from vlm_demo.stages.llm import Llm, Step
 from vlm_demo.stages.prompt import PromptBuilder
-from vlm_demo.stages.view import Source, ViewMaker
+from vlm_demo.stages.view import ViewMaker
 from vlm_demo.trust import NONE, Trust
 
-Event = StageEvent | TokenEvent | Answer
+HalfRows = tuple[np.ndarray | None, ...]  # as `attention_tap.Rows`, float16
 
 
-@dataclass
-class _Work:
-    """One question on its way through the stations. ``started`` moves on while somebody looks at an event."""
+class _Clock:
+    """The seconds of each station. ``pause`` leaves out the time in which somebody looks at an event."""
 
-    question: str
-    sources: list[Source]
-    history: tuple[Turn, ...]
-    ocr: bool
-    evidence_only: bool
-    cancelled: Cancelled | None
-    system: str = ""
-    sampling: Sampling = GREEDY
-    started: float = field(default_factory=time.perf_counter)
-    seconds: dict[str, float] = field(default_factory=dict)
-    ocrs: tuple[OcrResult, ...] = ()
-    rows: list[tuple[np.ndarray | None, ...] | None] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.started = time.perf_counter()
+        self.seconds: dict[str, float] = {}
+
+    def done(self, name: str, seconds: float, facts: StageFacts | None = None) -> StageEvent:
+        """A station took ``seconds``."""
+        self.seconds[name] = seconds
+        return StageEvent(name, seconds, facts)
+
+    def since(self, name: str, began: float, facts: StageFacts | None = None) -> StageEvent:
+        """A station has worked since ``began`` until now."""
+        return self.done(name, time.perf_counter() - began, facts)
+
+    def pause(self, seconds: float) -> None:
+        self.started += seconds
+
+    @property
+    def total(self) -> float:
+        return time.perf_counter() - self.started
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """What the stations before the language model made of one question; ``image_tokens`` is None where the model makes
+    them itself."""
+
+    views: tuple[PixelView, ...]
+    ocrs: tuple[OcrResult, ...]
+    prompt: Prompt
+    image_tokens: ImageTokens | None
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What the language model wrote, or read of a given answer.
+
+    Attributes:
+        text: its tokens and their texts.
+        rows: the attention rows of each token's step, in half precision; None where none were recorded.
+        closing: the rows of the step after the last token; None where it was not taken.
+        cut: how many more tokens were cut off as repetition.
+        stopped: the person stopped it.
+    """
+
+    text: Detokenizer
+    rows: list[HalfRows | None]
     closing: attention_tap.Rows | None = None
     cut: int = 0
-    views: tuple[View, ...] = field(init=False)
-    prompt: Prompt = field(init=False)
-    image_tokens: ImageTokens = field(init=False)
+    stopped: bool = False
 
-    def done(self, name: str, began: float, detail: str) -> StageEvent:
-        self.seconds[name] = time.perf_counter() - began
-        return StageEvent(name, self.seconds[name], detail)
+
+class _Steps:
+    """A generation's steps; ``closing`` is what it returned at its end, the rows of the step after the last token."""
+
+    def __init__(self, generation: Generator[Step, None, attention_tap.Rows | None]) -> None:
+        self._generation = generation
+        self.closing: attention_tap.Rows | None = None
+
+    def next(self) -> Step | None:
+        """The next step; None at the end."""
+        try:
+            return next(self._generation)
+        except StopIteration as end:
+            self.closing = end.value
+            return None
+
+    def close(self) -> None:
+        self._generation.close()
 
 
 class Pipeline:
     """A loaded model and its stations, each callable alone: ``view``, ``prompt``, ``encoder``, ``bridge``, ``llm``, and
-    ``scorer`` where it compares pictures with texts. One that only does that has no ``prompt``, ``bridge`` and ``llm``.
+    ``scorer`` where it compares pictures with texts. One that only does that, or that answers in one piece, has no
+    ``prompt``, ``bridge`` and ``llm``.
 
     A chat goes on by handing over what was said before, oldest first. What was computed of pictures and prompts is
     remembered by their content, in ``remembered``, up to its budget of bytes: who asks about the same picture again
@@ -116,11 +182,8 @@ class Pipeline:
         self._guard = guard = CancellationHooks(loaded.device)
         guard.watch(family.encoder_layers)
         self.view, self.encoder = ViewMaker(loaded.image_processor, family.cut), Encoder(family, guard)
-        if family.as_a_whole:
-            whole = GenerateFallback(family, guard, loaded.tokenizer, loaded.template)
-            # It stands in the places of both, and nothing else of them is there.
-            self.prompt, self.llm = cast(PromptBuilder, whole.read), cast(Llm, whole.write)
-        elif self.can_answer:
+        self._whole = GenerateFallback(family, guard, loaded.tokenizer, loaded.template) if family.as_a_whole else None
+        if self.can_answer and not family.as_a_whole:
             guard.watch([*family.bridge_layers, *family.language_layers])
             for part in family.tapped:
                 attention_tap.install(part)
@@ -138,7 +201,7 @@ class Pipeline:
             guard.watch(family.matcher.layers)
             self.scorer = Scorer(family.matcher, loaded.tokenizer, guard)
         self._pictures = FeatureCache(self.encoder, getattr(self, "bridge", None), self.remembered)
-        self._judge = ItmRelevancy(family, guard, self.scorer) if self.can_score else None
+        self._judge = ItmRelevancy(family, guard, self.scorer, self.view) if self.can_score else None
         if self.can_answer and not family.as_a_whole:
             self._again = TeacherForcing(
                 family, guard, self.view, self._pictures, self.llm, self._judge, self._prompted
@@ -182,6 +245,12 @@ class Pipeline:
         return self.can_answer and not self._family.as_a_whole and self.llm.tapping
 
     @property
+    def parameters(self) -> int | None:
+        """How many the model has; None where it can't count them."""
+        count = getattr(self.model, "num_parameters", None)
+        return count() if count else None
+
+    @property
     def note(self) -> BridgeInfo:
         """How pictures get into the language model."""
         return self._family.note
@@ -198,7 +267,7 @@ class Pipeline:
         """How much a picture looks like what the model was trained on, 0..1; None where the checkpoint can't say."""
         if self._world is None:
             return None
-        (patches,), _ = self._pictures.patches([view])
+        (patches,), _ = self._pictures.patches([self.view.with_pixels(view)])
         return self._world.score(patches.features[0, self._family.leading_tokens :].cpu())
 
     def ask(
@@ -259,49 +328,77 @@ class Pipeline:
             UnsupportedModel: the model compares pictures with texts and writes nothing.
             Stopped: ``cancelled()`` turned True before the first token. Later, the Answer says ``stopped``.
         """
-        work = _Work(question, _listed(image), tuple(history), ocr, evidence_only, cancelled, system, sampling)
-        with closing(self._events(work, max_new_tokens)) as events:
+        images = tuple(_listed(image))
+        request = Request(
+            images, question, ocr, evidence_only, max_new_tokens, tuple(history), cancelled, system, sampling
+        )
+        clock = _Clock()
+        with closing(self._events(request, clock)) as events:
             for event in events:
                 handed = time.perf_counter()
                 yield event
-                work.started += time.perf_counter() - handed
+                clock.pause(time.perf_counter() - handed)
 
-    def _events(self, work: _Work, max_new_tokens: int | None) -> Generator[Event]:
+    def _events(self, request: Request, clock: _Clock) -> Generator[Event]:
         """The stations one after the other. A time is taken before its event is handed over, never after."""
-        yield from self._prepare(work)
-        writing, stopped = Writing(self.tokenizer), False
-        generation = self.llm(work.prompt, work.image_tokens, max_new_tokens, work.cancelled, work.sampling)
+        # 1) view, OCR, prompt, encoder, bridge
+        prepared = yield from self._prepare(request, clock)
+        # 2) the language model
+        written = yield from self._write(request, prepared, clock)
+        # 3) the answer
+        yield self._answer(request, prepared, written, clock)
+
+    def _write(self, request: Request, prepared: _Prepared, clock: _Clock) -> Generator[Event, None, _Written]:
+        """Prefill, then one token at a time until the model ends, repeats itself or is stopped."""
+        text, stopped, cut = Detokenizer(self.tokenizer), False, 0
+        rows: list[HalfRows | None] = []
+        steps = _Steps(self._generation(request, prepared))
+        # 1) prefill, which ends with the first token
         began = time.perf_counter()
-        step = self._next(generation, work)
-        prefill = work.done("prefill", began, f"{len(work.prompt.ids)} tokens{self._prefilled(step)}")
-        work.seconds["first_token"] = time.perf_counter() - work.started
+        step = steps.next()
+        facts = PrefillFacts(len(prepared.prompt.ids), step.known if step else 0, self._sees_ahead)
+        prefill = clock.since("prefill", began, facts)
+        clock.seconds["first_token"] = clock.total
         yield prefill
+        # 2) decode
         decode = 0.0
         try:
             while step:
-                work.rows.append(_halved(step.rows))
-                token = writing.add(step.id, step.probability)
-                ended = writing.end_before(work.sampling.stop)
-                yield TokenEvent(token, writing.text)
+                rows.append(_halved(step.rows))
+                token = text.add(step.id, step.probability)
+                ended = text.end_before(request.sampling.stop)
+                yield TokenEvent(token, text.text)
                 if ended:
-                    del work.rows[len(writing.ids) :]
+                    del rows[len(text.ids) :]
                     break
-                if self.cuts_repetition and (period := repetition.period(writing.ids)):
-                    texts = [token.text for token in writing.tokens]
-                    work.cut = writing.keep(repetition.kept(writing.ids, texts, period))
-                    del work.rows[len(writing.ids) :]
+                if self.cuts_repetition and (period := repetition.period(text.ids)):
+                    texts = [token.text for token in text.tokens]
+                    cut = text.keep(repetition.kept(text.ids, texts, period))
+                    del rows[len(text.ids) :]
                     break
                 began = time.perf_counter()
-                step = self._next(generation, work)
+                step = steps.next()
                 decode += time.perf_counter() - began
         except Stopped:
             stopped = True
         finally:
-            generation.close()
-        writing.finish()
-        written = f"{len(writing.tokens) + work.cut} tokens" + (f", {work.cut} of them cut off" if work.cut else "")
-        yield work.done("decode", time.perf_counter() - decode, written)
-        yield self._answer(work, writing, stopped)
+            steps.close()
+        text.finish()
+        yield clock.done("decode", decode, DecodeFacts(len(text.tokens) + cut, cut))
+        return _Written(text, rows, steps.closing, cut, stopped)
+
+    def _generation(self, request: Request, prepared: _Prepared) -> Generator[Step, None, attention_tap.Rows | None]:
+        if self._whole:
+            return self._whole.write(prepared.prompt, request.max_new_tokens, request.cancelled, request.sampling)
+        assert prepared.image_tokens is not None
+        return self.llm(
+            prepared.prompt, prepared.image_tokens, request.max_new_tokens, request.cancelled, request.sampling
+        )
+
+    @property
+    def _sees_ahead(self) -> bool:
+        """Whether words of the prompt see those after them, so that nothing of it is remembered."""
+        return self._whole is None and self._family.sees_ahead
 
     def chat(
         self,
@@ -334,7 +431,8 @@ class Pipeline:
         if max_new_tokens is not None and max_new_tokens < 1:
             raise BadSetting(f"max_new_tokens can't be {max_new_tokens}: choose a number from 1 on.")
         batch = chat_messages.is_batch(messages)
-        asked = [chat_messages.read(own) for own in cast("Sequence[Any]", messages if batch else [messages])]
+        conversations: list[Any] = list(messages) if batch else [messages]
+        asked = [chat_messages.read(own) for own in conversations]
         answers = []
         for own in asked:
             stream = self.stream(
@@ -368,18 +466,20 @@ class Pipeline:
         ids = self.prompt.encode_text(answer_text)
         if not answer_text.strip() or not ids:
             raise BadQuestion("The answer to explain is empty: give at least one word.")
-        work = _Work(question, _listed(image), tuple(history), ocr, evidence_only, None)
-        for _ in self._prepare(work):
-            pass
+        request = Request(tuple(_listed(image)), question, ocr, evidence_only, None, tuple(history))
+        clock = _Clock()
+        prepared = _result(self._prepare(request, clock))
+        assert prepared.image_tokens is not None
         began = time.perf_counter()
-        writing = Writing(self.tokenizer)
-        for step in self.llm.read(work.prompt, work.image_tokens, ids):
-            writing.add(step.id, step.probability)
-            work.rows.append(_halved(step.rows))
-            work.closing = step.closing
-        work.done("prefill", began, "")
-        writing.finish()
-        return self._answer(work, writing, False)
+        text, last = Detokenizer(self.tokenizer), None
+        rows: list[HalfRows | None] = []
+        for step in self.llm.read(prepared.prompt, prepared.image_tokens, ids):
+            text.add(step.id, step.probability)
+            rows.append(_halved(step.rows))
+            last = step.closing
+        clock.since("prefill", began)
+        text.finish()
+        return self._answer(request, prepared, _Written(text, rows, last), clock)
 
     def heatmap(
         self,
@@ -481,35 +581,34 @@ class Pipeline:
         texts = (texts,) if isinstance(texts, str) else tuple(texts)
         stages: list[StageEvent] = []
 
-        def done(name: str, began: float, detail: str) -> None:
-            stages.append(StageEvent(name, time.perf_counter() - began, detail))
+        def done(name: str, began: float, facts: StageFacts) -> None:
+            stages.append(StageEvent(name, time.perf_counter() - began, facts))
 
         check(cancelled)
         began = time.perf_counter()
         view = self.view(image)
-        pixels = _by(view.pixel_values.shape[:1:-1])
-        done("view", began, f"{_by(view.size)} → {pixels}")
+        done("view", began, _view_facts([view]))
         began = time.perf_counter()
         coded = self.scorer.read(texts)
-        done("texts", began, f"{len(texts)} × {coded.ids.shape[1]} tokens")
+        done("texts", began, TextsFacts(len(texts), coded.ids.shape[1]))
         began = time.perf_counter()
         (patches,), known = self._pictures.patches([view], cancelled)
-        features = _by(patches.features.shape[1:])
-        done("encoder", began, f"{pixels} → {features}{self._leading()}{_from_memory(known, 1)}")
+        features = tuple(patches.features.shape[1:])
+        done("encoder", began, self._encoder_facts([view], [patches], known))
         began = time.perf_counter()
         similarities = self.scorer.similarities(patches, coded, cancelled)
-        done("compare", began, f"{features} with {len(texts)} texts")
+        done("compare", began, CompareFacts(features, len(texts)))
         began = time.perf_counter()
         matches = self.scorer.matches(patches, coded, cancelled)
         if matches is not None:
-            done("match", began, f"{features} and each of {len(texts)} texts together")
+            done("match", began, CompareFacts(features, len(texts), together=True))
         return Scores(
             texts=texts,
             probabilities=tuple(self.scorer.probabilities(similarities).tolist()),
             similarities=tuple(similarities.tolist()),
             temperature=self.scorer.matcher.temperature,
             matches=None if matches is None else tuple(matches.tolist()),
-            view=view,
+            view=view.geometry,
             stages=tuple(stages),
             model=self.name,
         )
@@ -532,123 +631,127 @@ class Pipeline:
         if self._family.as_a_whole:
             raise UnsupportedModel(f"{self.note.text}: choose a model whose stages are known.")
 
-    def _prepare(self, work: _Work) -> Iterator[StageEvent]:
+    def _prepare(self, request: Request, clock: _Clock) -> Generator[StageEvent, None, _Prepared]:
         """All stations before the language model."""
         self._require_answers()
-        if not work.question.strip():
+        if not request.question.strip():
             raise BadQuestion("The question is empty: type what you want to know about the picture.")
-        check(work.cancelled)
+        check(request.cancelled)
+        # 1) view: the pictures of the history first
         began = time.perf_counter()
-        earlier: list[Any] = [source for turn in work.history for source in turn.images]
-        work.views = tuple(self.view(source) for source in (*earlier, *work.sources))
-        if not work.views:
+        earlier: list[Any] = [source for turn in request.history for source in turn.images]
+        views = tuple(self.view(source) for source in (*earlier, *request.images))
+        if not views:
             raise BadImage("There is no picture: give at least one.")
-        shapes = ", ".join(f"{_by(view.size)} → {_tiles([view])}" for view in work.views)
-        yield work.done("view", began, shapes)
+        yield clock.since("view", began, _view_facts(views))
 
-        if work.ocr:
+        # 2) OCR of the question's own pictures; in a follow-up without any, of the earlier ones
+        ocrs: tuple[OcrResult, ...] = ()
+        if request.ocr:
             began = time.perf_counter()
-            # The question's own pictures; in a follow-up without any, the earlier ones.
-            shown = work.views[len(earlier) :] or work.views
-            work.ocrs = tuple(ocr.read(view.image, work.cancelled) for view in shown)
-            count = sum(len(result.words) for result in work.ocrs)
-            yield work.done("ocr", began, f"{count} word{'s' * (count != 1)}")
+            shown = views[len(earlier) :] or views
+            ocrs = tuple(ocr.read(view.image, request.cancelled) for view in shown)
+            yield clock.since("ocr", began, OcrFacts(sum(len(result.words) for result in ocrs)))
 
-        check(work.cancelled)
+        # 3) prompt
+        check(request.cancelled)
         began = time.perf_counter()
-        asked = Asked(work.question, work.evidence_only, work.history, work.system)
-        work.prompt = self._prompted(asked, work.views, work.ocrs)
-        pieces = self.tokenizer.convert_ids_to_tokens(list(work.prompt.ids))
-        work.prompt = replace(work.prompt, pieces=tuple(piece or "" for piece in pieces))
-        texts = len(work.prompt.ids) - work.prompt.image_tokens
-        yield work.done("prompt", began, f"{work.prompt.image_tokens} image + {texts} text tokens")
-        if self._family.as_a_whole:
-            work.image_tokens = ImageTokens(torch.empty(0), ())
-            return
+        prompt = self._prompted(
+            Asked(request.question, request.evidence_only, request.history, request.system), views, ocrs
+        )
+        pieces = self.tokenizer.convert_ids_to_tokens(list(prompt.ids))
+        prompt = replace(prompt, pieces=tuple(piece or "" for piece in pieces))
+        texts = len(prompt.ids) - prompt.image_tokens
+        yield clock.since("prompt", began, PromptFacts(prompt.image_tokens, texts))
+        if self._whole:
+            return _Prepared(views, ocrs, prompt, None)
 
+        # 4) encoder: patch features
         began = time.perf_counter()
-        patches, known = self._pictures.patches(work.views, work.cancelled)
-        features = _times([_by(own.features.shape[1:]) for own in patches for _ in own.features])
-        known_of = _from_memory(known, len(patches))
-        yield work.done("encoder", began, f"{_tiles(work.views)} → {features}{self._leading()}{known_of}")
+        patches, cached = self._pictures.patches(views, request.cancelled)
+        encoded = self._encoder_facts(views, patches, cached)
+        yield clock.since("encoder", began, encoded)
 
+        # 5) bridge: image tokens
         began = time.perf_counter()
-        work.image_tokens, known = self._pictures.tokens(patches, work.prompt, work.cancelled)
-        width = work.image_tokens.embeddings.shape[-1]
-        tokens = _times([f"{count}×{width}" for count in work.image_tokens.counts])
-        known_of = _from_memory(known, len(patches))
-        yield work.done("bridge", began, f"{features} → {tokens}, {self.note.text}{known_of}")
+        tokens, cached = self._pictures.tokens(patches, prompt, request.cancelled)
+        shapes = tuple((count, tokens.embeddings.shape[-1]) for count in tokens.counts)
+        facts = BridgeFacts(encoded.features, shapes, self.note, len(views), cached, tokens.embeddings.nbytes)
+        yield clock.since("bridge", began, facts)
+        return _Prepared(views, ocrs, prompt, tokens)
 
     def _prompted(self, asked: Asked, views: Sequence[View], ocrs: Sequence[OcrResult]) -> Prompt:
         """The prompt for a question; what was read is of the last ones of its pictures."""
         read = ocr.merged(ocrs)
+        text = read.text if read else ""
+        if self._whole:
+            return self._whole.read(
+                asked.question, views, ocr_text=text, evidence_only=asked.evidence_only, history=asked.history
+            )
         return self.prompt(
             asked.question,
             [self._family.placeholders(view) for view in views],
-            ocr_text=read.text if read else "",
+            ocr_text=text,
             evidence_only=asked.evidence_only,
             history=asked.history,
             system=asked.system,
         )
 
-    def _prefilled(self, step: Step | None) -> str:
-        """What a memory has done for the prompt that this first step has read, in words."""
-        if not self._family.as_a_whole and self._family.sees_ahead:
-            return ", always all of them: each sees those after it"
-        return f", {step.known} of them from memory" if step and step.known else ""
+    def _encoder_facts(self, views: Sequence[PixelView], patches: Sequence[PatchFeatures], cached: int) -> EncoderFacts:
+        return EncoderFacts(
+            tiles=tuple(tile for view in views for tile in _tiles(view)),
+            features=tuple(tuple(own.features.shape[1:]) for own in patches for _ in own.features),
+            leading=self._family.leading_tokens,
+            pictures=len(patches),
+            cached=cached,
+            bytes=sum(own.features.nbytes for own in patches),
+        )
 
-    def _leading(self) -> str:
-        """What of the features stands for no patch, in words."""
-        count = self._family.leading_tokens
-        return f", {count} of them for the whole picture" if count else ""
-
-    def _answer(self, work: _Work, writing: Writing, stopped: bool) -> Answer:
+    def _answer(self, request: Request, prepared: _Prepared, written: _Written, clock: _Clock) -> Answer:
+        tokens = tuple(written.text.tokens)
         return Answer(
-            text=writing.text,
-            tokens=tuple(writing.tokens),
-            words=words_of(writing.tokens),
-            prompt=work.prompt,
-            views=work.views,
-            ocr=ocr.merged(work.ocrs),
-            ocrs=work.ocrs,
-            timings=Timings(**work.seconds, total=time.perf_counter() - work.started),
+            text=written.text.text,
+            tokens=tokens,
+            words=words_of(tokens),
+            prompt=prepared.prompt,
+            views=tuple(view.geometry for view in prepared.views),
+            ocr=ocr.merged(prepared.ocrs),
+            ocrs=prepared.ocrs,
+            timings=Timings(**clock.seconds, total=clock.total),
             memory=self.memory(),
             model=self.name,
-            stopped=stopped,
-            cut=work.cut,
-            trace=self._trace(work),
+            stopped=written.stopped,
+            cut=written.cut,
+            trace=self._trace(prepared, written),
+            drawer=methods.RECORDED,
             asked=Asked(
-                work.question,
-                work.evidence_only,
-                tuple(replace(turn, images=(None,) * len(turn.images)) for turn in work.history),
-                work.system,
+                request.question,
+                request.evidence_only,
+                tuple(replace(turn, images=(None,) * len(turn.images)) for turn in request.history),
+                request.system,
             ),
         )
 
-    def _trace(self, work: _Work) -> Trace | None:
-        rows = [row for row in work.rows if row]
-        if not rows:
+    def _trace(self, prepared: _Prepared, written: _Written) -> Trace | None:
+        rows = [row for row in written.rows if row]
+        if not rows or prepared.image_tokens is None:
             return None
         image, text, first = (None if parts[0] is None else np.concatenate(parts) for parts in zip(*rows, strict=True))
         assert image is not None
-        looks = _half(work.image_tokens.looks)
-        leading = self._family.leading_tokens
-        patch_grids = tuple(view.patch_grids for view in work.views)
-        last = None if work.closing is None else _half(work.closing.image)
-        counts = work.image_tokens.counts
-        return Trace(image, text, first, counts, leading, self._settings, looks, patch_grids, last)
-
-    @staticmethod
-    def _next(generation: Generator[Step, None, attention_tap.Rows | None], work: _Work) -> Step | None:
-        """The next step; None at the end, whose rows go to ``work``."""
-        try:
-            return next(generation)
-        except StopIteration as end:
-            work.closing = end.value
-            return None
+        return Trace(
+            image,
+            text,
+            first,
+            counts=prepared.image_tokens.counts,
+            leading=self._family.leading_tokens,
+            settings=self._settings,
+            looks=_half(prepared.image_tokens.looks),
+            patch_grids=tuple(view.patch_grids for view in prepared.views),
+            closing=None if written.closing is None else _half(written.closing.image),
+        )
 
 
-def _halved(rows: attention_tap.Rows | None) -> tuple[np.ndarray | None, ...] | None:
+def _halved(rows: attention_tap.Rows | None) -> HalfRows | None:
     """Half precision: a long answer of a large model holds a hundred million weights."""
     return None if rows is None else tuple(_half(part) for part in (rows.image, rows.text, rows.first))
 
@@ -663,20 +766,20 @@ def _listed(image: Any) -> list[Source]:
     return list(image) if isinstance(image, list | tuple) else [image]
 
 
-def _tiles(views: Sequence[View]) -> str:
-    """What the encoder gets, in words, e.g. ``7 × 24×24``."""
-    return _times([_by(view.pixel_values.shape[:1:-1]) for view in views for _ in view.pixel_values])
+def _tiles(view: PixelView) -> tuple[tuple[int, int], ...]:
+    """(width, height) of each tile of one picture."""
+    height, width = view.pixel_values.shape[-2:]
+    return ((width, height),) * len(view.pixel_values)
 
 
-def _times(shapes: Sequence[str]) -> str:
-    """The same shapes together, e.g. ``2 × 4×64 + 9×64``."""
-    return " + ".join(f"{count} × {shape}" if count > 1 else shape for shape, count in Counter(shapes).items())
+def _view_facts(views: Sequence[PixelView]) -> ViewFacts:
+    return ViewFacts(tuple(view.size for view in views), tuple(_tiles(view) for view in views))
 
 
-def _from_memory(known: int, of: int) -> str:
-    """How many of so many pictures were remembered, in words."""
-    return "" if not known else ", from memory" if known == of else f", {known} of {of} from memory"
-
-
-def _by(shape: Sequence[int]) -> str:
-    return "×".join(str(int(length)) for length in shape)
+def _result(preparing: Generator[StageEvent, None, _Prepared]) -> _Prepared:
+    """What the stations made, their events unheard."""
+    while True:
+        try:
+            next(preparing)
+        except StopIteration as end:
+            return end.value

@@ -1,10 +1,11 @@
-"""Words: which of them point at nothing in a picture. Cheap to import; knows no model."""
+"""Words: which of them point at nothing in a picture, and what page and terminal both say. Knows no model."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 
+CUT = "The model began to repeat itself, so the answer was cut there."  # said of an answer with ``cut`` tokens
 EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 FUNCTION_WORDS = frozenset(
     "a an the this that these those there here it its is are was were be been being am has have had do does did "

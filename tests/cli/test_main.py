@@ -74,7 +74,7 @@ class Scripted:
 
     def stream(self, image: Any, question: str, **options: Any) -> Iterator[Any]:
         self.calls.append(("stream", image, {"question": question, **options}))
-        yield StageEvent("view", 0.1, "")
+        yield StageEvent("view", 0.1)
         for i in range(len(self.text)):
             yield TokenEvent(Token(self.text[i], i, 0.5), self.text[: i + 1])
         yield self.answer(image, self.text)
@@ -95,7 +95,7 @@ class Scripted:
             temperature=0.05,
             matches=(0.9,) * len(texts) if "matching" in texts else None,
             view=SimpleNamespace(notes=("First frame only.",)),
-            stages=(StageEvent("compare", 0.5, ""),),
+            stages=(StageEvent("compare", 0.5),),
             model="clip",
         )
 
@@ -342,7 +342,7 @@ def test_the_program_itself_ends_with_an_exit_code_and_no_traceback(tmp_path: Pa
 
 def test_words_are_written_as_they_come(capsys: Any) -> None:
     def events() -> Iterator[Any]:
-        yield StageEvent("prefill", 0.1, "")
+        yield StageEvent("prefill", 0.1)
         yield TokenEvent(Token("caf", 0, 0.5), "caf")
         assert capsys.readouterr().out == "caf"
         yield TokenEvent(Token("", 1, 0.5), "caf\ufffd")

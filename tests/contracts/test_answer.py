@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 import tests.kit.tiny as tiny
-from vlm_demo.contracts import Memory, Prompt, Timings, Token, View, Word
-from vlm_demo.contracts.answer import Answer, Writing, words_of
+from vlm_demo.contracts import Answer, Memory, Prompt, Settings, Timings, Token, Trace, View, Word
 from vlm_demo.errors import VlmDemoError, WordNotInAnswer
-from vlm_demo.explain.heatmap import Settings, Trace
+from vlm_demo.explain.methods import RECORDED
+from vlm_demo.runtime.detokenizer import Detokenizer, words_of
 
 GRID = (4, 4)
 BOXES = np.array([(j * 10, i * 10, j * 10 + 10, i * 10 + 10) for i in range(4) for j in range(4)], np.float32)
-VIEW = View(Image.new("RGB", (40, 40)), (40, 40), None, None, GRID, BOXES)
+VIEW = View(Image.new("RGB", (40, 40)), (40, 40), None, GRID, BOXES)
 
 
 def answer(*texts: str, pictures: int = 1, trace: bool = True) -> Answer:
@@ -40,6 +40,7 @@ def answer(*texts: str, pictures: int = 1, trace: bool = True) -> Answer:
         memory=Memory(0, 0),
         model="made up",
         trace=held,
+        drawer=RECORDED,
     )
 
 
@@ -131,13 +132,13 @@ def test_methods_and_missing_attention() -> None:
         answer("a", trace=False).heatmap("a")
 
 
-class TestWriting:
+class TestDetokenizer:
     @pytest.mark.parametrize(
         "text", ["a red circle", "3 Kreise: Größe", "这里有五个圆", "🟣🟣 one", "", "  a \n b  ", "né́e"]
     )
     def test_token_texts_join_to_the_text(self, text: str) -> None:
         words = tiny.tokenizer()
-        writing = Writing(words)
+        writing = Detokenizer(words)
         for id_ in words(text)["input_ids"]:
             before = writing.text
             token = writing.add(id_, 1.0)
@@ -148,7 +149,7 @@ class TestWriting:
     def test_a_character_cut_short_is_shown_as_the_tokenizer_shows_it(self) -> None:
         words = tiny.tokenizer()
         ids = words("a 🟣")["input_ids"][:-1]
-        writing = Writing(words)
+        writing = Detokenizer(words)
         for id_ in ids:
             writing.add(id_, 1.0)
         assert writing.text == "a "
@@ -157,7 +158,7 @@ class TestWriting:
 
     def test_special_tokens_have_no_text(self) -> None:
         words = tiny.tokenizer()
-        writing = Writing(words)
+        writing = Detokenizer(words)
         for id_ in words("<|user|>yes<s>")["input_ids"]:
             writing.add(id_, 1.0)
         assert writing.text == "yes"

@@ -15,8 +15,10 @@ from PIL import Image
 
 from tests.kit.fake_pipeline import FakePipeline
 from tests.kit.tiny import tiny_llava, without
-from vlm_demo import Pipeline
 from vlm_demo.contracts import Timings
+from vlm_demo.contracts.engine import Request
+from vlm_demo.engines import local
+from vlm_demo.engines.local import LocalEngine
 from vlm_demo.engines.registry import Measured, ModelRegistry, is_operator
 from vlm_demo.errors import QuantizationUnavailable, Stopped, VlmDemoError
 
@@ -29,7 +31,7 @@ def service(load=lambda name, quantize, progress: FakePipeline(name, quantize)) 
 
 def test_a_switch_waits_for_the_running_answer():
     held = service()
-    with held.pipeline() as pipe:
+    with held.engine() as pipe:
         worker = threading.Thread(target=held.switch, args=("llava", "4bit"))
         worker.start()
         time.sleep(0.2)
@@ -43,24 +45,24 @@ def test_a_failed_switch_leaves_the_loaded_model_in_service():
         raise QuantizationUnavailable("8bit needs the package bitsandbytes.")
 
     held = service(refuse)
-    with held.pipeline() as before:
+    with held.engine() as before:
         pass
     with pytest.raises(VlmDemoError, match="bitsandbytes"):
         held.switch("llava", "8bit")
-    with held.pipeline() as after:
+    with held.engine() as after:
         assert after is before
     assert held.quantize == "none" and not held.status.busy
 
 
 def test_waiting_for_the_model_can_be_stopped():
     held = service()
-    with held.pipeline(), pytest.raises(Stopped), held.pipeline(cancelled=lambda: True):
+    with held.engine(), pytest.raises(Stopped), held.engine(cancelled=lambda: True):
         pass
 
 
 def test_a_second_switch_is_refused_while_one_goes_on():
     held = service()
-    with held.pipeline():
+    with held.engine():
         worker = threading.Thread(target=held.switch, args=("llava", "4bit"))
         worker.start()
         time.sleep(0.1)
@@ -76,8 +78,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def real(folder: Path) -> ModelRegistry:
-    def load(name: str, quantize: str, progress=None) -> Pipeline:
-        return Pipeline.from_pretrained(name, quantize=quantize, progress=progress)
+    def load(name: str, quantize: str, progress=None) -> LocalEngine:
+        return local.load(name, quantize, None, progress)
 
     return ModelRegistry(load(str(folder), "none"), load, str(folder))
 
@@ -85,15 +87,15 @@ def real(folder: Path) -> ModelRegistry:
 def test_ten_switches_leave_nothing_of_the_old_models(checkpoint: Path):
     """Measured: the process does not grow by as much as one copy of the weights, where ten would have been kept."""
     held = real(checkpoint)
-    with held.pipeline() as pipe:
+    with held.engine() as pipe:
         own = pipe.memory().parameter_bytes
     del pipe
     for quantize in ("8bit", "4bit", "none"):  # what the first use of each of them takes for good
         held.switch(str(checkpoint), quantize)
     before = psutil.Process().memory_info().rss
     for quantize in ["4bit", "none", "8bit", "4bit", "8bit", "none", "4bit", "none", "8bit", "none"]:
-        with held.pipeline() as pipe:
-            old = weakref.ref(pipe.model)
+        with held.engine() as pipe:
+            old = weakref.ref(pipe.pipeline.model)
         del pipe
         held.switch(str(checkpoint), quantize)
         assert old() is None and held.quantize == quantize
@@ -106,8 +108,9 @@ def test_a_failed_switch_leaves_a_model_that_answers(checkpoint: Path, tmp_path:
     broken = without(checkpoint, tmp_path / "x", "*.safetensors")
     with pytest.raises(VlmDemoError, match="no weights"):
         held.switch(str(broken), "none")
-    with held.pipeline() as pipe:
-        assert pipe.ask(Image.new("RGB", (50, 50)), "What is it?", max_new_tokens=1).tokens
+    with held.engine() as pipe:
+        *_, answer = pipe.stream(Request((Image.new("RGB", (50, 50)),), "What is it?", max_new_tokens=1))
+        assert answer.tokens
     assert held.model == str(checkpoint) and held.status.precision == "bf16" and not held.status.busy
 
 
@@ -118,7 +121,7 @@ def test_a_switch_of_a_small_model_is_measured_on_both_sides(checkpoint: Path):
     plain, packed = held.measured["none"], held.measured["4bit"]
     assert 0 < packed.parameter_bytes < plain.parameter_bytes
     assert plain.seconds > 0 and packed.seconds > 0
-    with held.pipeline() as pipe:
+    with held.engine() as pipe:
         assert pipe.memory().parameter_bytes == pytest.approx(packed.parameter_bytes, rel=0.1)
 
 
@@ -174,7 +177,7 @@ class TestBeginning:
         held, thread = self.begun(load, told)
 
         def ask() -> None:
-            with held.pipeline() as pipe:
+            with held.engine() as pipe:
                 answered.append(pipe)
 
         asking = threading.Thread(target=ask)
@@ -185,7 +188,7 @@ class TestBeginning:
         assert held.status.name == "llava" and held.status.parameter_bytes == 0
         with pytest.raises(VlmDemoError, match="Another switch"):
             held.switch("llava", "8bit")
-        with pytest.raises(Stopped), held.pipeline(cancelled=lambda: True):
+        with pytest.raises(Stopped), held.engine(cancelled=lambda: True):
             pass
         held.forget()
         go.set()
@@ -204,10 +207,10 @@ class TestBeginning:
         thread.join(5)
         assert not held.ready and held.status.problem == "The disk is too full for llava." and not held.status.busy
         assert [record.getMessage() for record in caplog.records] == ["The disk is too full for llava."]
-        with pytest.raises(VlmDemoError, match="too full"), held.pipeline():
+        with pytest.raises(VlmDemoError, match="too full"), held.engine():
             pass
         held.switch("other", "none")
-        with held.pipeline() as pipe:
+        with held.engine() as pipe:
             assert pipe.name == "other"
         assert held.ready and not held.status.problem
 

@@ -11,8 +11,8 @@ import torch
 
 from tests.contracts.test_answer import answer
 from vlm_demo import Pipeline
-from vlm_demo.contracts import OcrResult, OcrWord
-from vlm_demo.contracts.answer import Answer
+from vlm_demo.contracts import Answer, OcrResult, OcrWord
+from vlm_demo.contracts.grounding import GREEN, LEVELS
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.explain import calibration, grounding
 from vlm_demo.explain.calibration import NAMES, Calibration, Evidence, Limits
@@ -133,7 +133,7 @@ def test_words_that_were_read_are_what_an_answer_rests_on_if_it_falls_without_th
     told = grounding.judge(said, Planted(0, text=0.0), None)
     assert told.level == "grounded" and told.text_drop == 0 and "without these words 0%" in told.sentence
     # neither
-    assert grounding.judge(said, Planted(15, picture=0.0), None).level not in grounding.GREEN
+    assert grounding.judge(said, Planted(15, picture=0.0), None).level not in GREEN
 
 
 def test_of_two_things_that_carry_an_answer_the_one_that_carries_more_is_named() -> None:
@@ -257,7 +257,7 @@ def test_limits_lie_above_what_chance_takes() -> None:
 def test_the_pipelines_badge(pipe: Pipeline, noise) -> None:
     said = pipe.ask(noise(80, 60), "How many circles are there?", max_new_tokens=4)
     told = pipe.grounding(said)
-    assert told.level in grounding.LEVELS and 0 <= told.score <= 1 and told.match is None
+    assert told.level in LEVELS and 0 <= told.score <= 1 and told.match is None
     found = pipe.evidence(said)
     assert 0 < found.blank <= 1 and found.text == found.other == 0 and told.words == ()
     assert found.share == pytest.approx(told.share) and told.drop == found.hot and 0 <= found.whole <= 1

@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm_demo.contracts import View
+from vlm_demo.contracts import Settings, Trace, View
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain.heatmap import (
-    Settings,
-    Trace,
     combine,
     draw,
     inside,
@@ -29,7 +27,7 @@ def view(size: tuple[int, int], grid: tuple[int, int], seen: tuple[float, float,
     rows, columns = grid
     across, down = np.linspace(x0, x1, columns + 1), np.linspace(y0, y1, rows + 1)
     boxes = [(across[j], down[i], across[j + 1], down[i + 1]) for i in range(rows) for j in range(columns)]
-    return View(Image.new("RGB", size), size, None, None, grid, np.array(boxes, np.float32))
+    return View(Image.new("RGB", size), size, None, grid, np.array(boxes, np.float32))
 
 
 def hottest(heat: np.ndarray) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from vlm_demo.contracts import PatchGrid
 from vlm_demo.explain import methods
 from vlm_demo.explain.masking import PatchMasker
 from vlm_demo.explain.methods import occlusion
-from vlm_demo.explain.methods.request import Request
+from vlm_demo.explain.methods.request import MapRequest
 
 
 class Planted:
@@ -29,9 +29,9 @@ class Planted:
 def test_the_planted_patch_is_the_hottest(patch: int) -> None:
     seen = view((140, 140), (14, 14))
     answer = SimpleNamespace(views=(seen,))
-    cells = occlusion.cells(Request(answer, (1,), 0, None, model=Planted([patch])))
+    cells = occlusion.cells(MapRequest(answer, (1,), 0, None, model=Planted([patch])))
     assert cells.argmax() == patch and np.median(cells) == 0
-    assert not occlusion.cells(Request(answer, (0,), 0, None, model=Planted([patch]))).any()
+    assert not occlusion.cells(MapRequest(answer, (0,), 0, None, model=Planted([patch]))).any()
 
 
 def test_padding_is_not_tried() -> None:
@@ -43,7 +43,7 @@ def test_padding_is_not_tried() -> None:
             tried.append(masks)
             return super().likelihoods(answer, image, masks)
 
-    occlusion.cells(Request(SimpleNamespace(views=(seen,)), (1,), 0, None, model=Listening([90])))
+    occlusion.cells(MapRequest(SimpleNamespace(views=(seen,)), (1,), 0, None, model=Listening([90])))
     windows = tried[0][1:].reshape(-1, 14, 14)
     assert windows[:, 4:10].any((1, 2)).all() and not tried[0][0].any()
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.contracts.test_answer import answer
 from vlm_demo.contracts import OcrResult, OcrWord, Token
-from vlm_demo.contracts.answer import words_of
 from vlm_demo.explain.quoted import others, quoted, read_words, without
+from vlm_demo.runtime.detokenizer import words_of
 
 
 def read(text: str) -> OcrResult:

@@ -1,4 +1,4 @@
-"""A stand-in for ``vlm_demo.Pipeline`` that needs no weights: same events, same shapes, answers from a script.
+"""An engine that needs no weights: same events, same shapes as the pipeline's, answers from a script.
 
 It lets the page be tested in milliseconds, and made slow or faulty on demand.
 """
@@ -7,56 +7,54 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from vlm_demo.contracts import (
+    Answer,
+    BridgeInfo,
+    Grounding,
     Memory,
     OcrResult,
     OcrWord,
     Prompt,
+    Scores,
     Segment,
+    Settings,
+    Shares,
     StageEvent,
     Timings,
     Token,
     TokenEvent,
+    Trace,
     View,
     Word,
 )
-from vlm_demo.contracts.answer import Shares
-from vlm_demo.errors import BadImage, BadQuestion, Stopped
-from vlm_demo.explain.grounding import Grounding
-from vlm_demo.explain.heatmap import Settings, Trace
+from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
+from vlm_demo.contracts.events import (
+    BridgeFacts,
+    DecodeFacts,
+    EncoderFacts,
+    OcrFacts,
+    PrefillFacts,
+    PromptFacts,
+    ViewFacts,
+)
+from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
+from vlm_demo.explain.methods import RECORDED
+from vlm_demo.images.open import Source
 
 GRID = (14, 14)
 SETTINGS = Settings("localised", scores={"localised": 0.95, "last": 0.38}, scored=400)
 
 
-@dataclass(frozen=True)
-class FakeAnswer:
-    """The public face of ``vlm_demo.contracts.answer.Answer``; a word's map is a blob that moves with its index."""
-
-    text: str
-    tokens: tuple[Token, ...]
-    words: tuple[Word, ...]
-    prompt: Prompt
-    views: tuple[View, ...]
-    ocrs: tuple[OcrResult, ...]
-    ocr: OcrResult | None
-    timings: Timings
-    memory: Memory
-    model: str
-    stopped: bool
-    trace: Trace
-    cut: int = 0
-
-    @property
-    def view(self) -> View:
-        return self.views[0]
+@dataclass(frozen=True, eq=False)
+class FakeAnswer(Answer):
+    """An answer whose words' maps are blobs that move with their index."""
 
     def picture_share(self, word: str | Word | int) -> float:
         return 0.25
@@ -66,9 +64,6 @@ class FakeAnswer:
 
     def steps(self, word: Word) -> list[int]:
         return list(range(word.start, word.stop))
-
-    def attention(self, word: Word, image: int = 0) -> np.ndarray:
-        return self.trace.rows(image, self.steps(word)).mean(0)
 
     def heatmap(
         self,
@@ -93,35 +88,54 @@ class FakePipeline:
 
     def __init__(self, name: str = "llava", precision: str = "bf16", pause: float = 0.0, answer: str | None = None):
         self.name, self.precision, self.pause, self.answer = name, precision, pause, answer
-        self.family, self.device, self.can_explain, self.model = "llava", "cpu", True, None
+        self.device, self.parameters, self.capabilities = "cpu", None, Capabilities(True, True, True)
         self.requests: list[dict] = []
         self.forgotten = 0
 
     def forget(self) -> None:
         self.forgotten += 1
 
-    def view(self, source: object) -> View:
-        return self._view(source)
+    def with_pictures(self, answer: Answer, images: Sequence[Source]) -> Answer:
+        if answer.model != self.name:
+            raise VlmDemoError(f"{answer.model} wrote this answer, and {self.name} is in service now: ask again first.")
+        return replace(answer, views=tuple(self._view(source) for source in images))
 
-    def heatmap_methods(self, answer: FakeAnswer) -> dict[str, str | None]:
+    def explain(self, request: Request, text: str) -> Answer:
+        if not text.strip():
+            raise BadQuestion("The answer to explain is empty: give at least one word.")
+        *_, answer = FakePipeline(self.name, self.precision, answer=text).stream(request)
+        return answer
+
+    def score(self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None) -> Scores:
+        if not texts or not all(text.strip() for text in texts):
+            raise BadQuestion("There is no text to compare: give at least one.")
+        even = 1 / len(texts)
+        return Scores(
+            tuple(texts), (even,) * len(texts), (0.2,) * len(texts), 0.01, None, self._view(image), (), self.name
+        )
+
+    def heatmap_methods(self, answer: Answer) -> dict[str, str | None]:
         return {"raw": None, "localised": None, "last": None, "queries": "There is no Q-Former.", "occlusion": None}
 
     def heatmap(
         self,
-        answer: FakeAnswer,
+        answer: Answer,
         word: Word,
         image: int = 0,
         method: str | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+        *,
+        cancelled: Cancelled | None = None,
     ) -> np.ndarray:
         """Slow, if the pipeline is, and stoppable."""
         for _ in range(10):
             time.sleep(self.pause)
             if cancelled and cancelled():
                 raise Stopped("Stopped.")
-        return answer.heatmap(word, image, method)
+        return answer.heatmap(word, image, method, layer, head)
 
-    def grounding(self, answer: FakeAnswer, cancelled: Callable[[], bool] | None = None) -> Grounding:
+    def grounding(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Grounding:
         if cancelled and cancelled():
             raise Stopped("Stopped.")
         return Grounding("weak", 0.5, 0.2, 0.25, None, "Hiding <what it looked at> hardly changes the answer.")
@@ -129,43 +143,35 @@ class FakePipeline:
     def memory(self) -> Memory:
         return Memory(parameter_bytes=18_900_000, process_bytes=812_000_000)
 
-    def in_world(self, view: View) -> float | None:
+    def in_distribution(self, view: View) -> float | None:
         return 0.1 if view.image.getpixel((0, 0)) == (1, 2, 3) else 0.9
 
-    def stream(
-        self,
-        image: object,
-        question: str,
-        *,
-        ocr: bool = False,
-        evidence_only: bool = False,
-        max_new_tokens: int | None = None,
-        history: tuple = (),
-        cancelled: Callable[[], bool] | None = None,
-    ) -> Iterator[object]:
-        self.requests.append({"question": question, "ocr": ocr, "evidence_only": evidence_only, "history": history})
+    def stream(self, request: Request) -> Iterator[Event]:
+        question, ocr, cancelled = request.question, request.ocr, request.cancelled
+        self.requests.append(dict(vars(request)))
         if not question.strip():
             raise BadQuestion("The question is empty: type what you want to know about the picture.")
         started = time.perf_counter()
-        own = image if isinstance(image, list | tuple) else [image]
-        sources = [*(picture for turn in history for picture in turn.images), *own]
+        sources = [*(picture for turn in request.history for picture in turn.images), *request.images]
         views = tuple(self._view(source) for source in sources)
-        yield StageEvent("view", 0.004, "{}×{} → 168×168".format(*views[0].size))
+        yield StageEvent("view", 0.004, ViewFacts((views[0].size,), (((168, 168),),)))
         read = None
         if ocr:
             read = OcrResult("TOTAL 12.50", (OcrWord("TOTAL", (10, 10, 80, 30), 96.0),), 0.2)
-            yield StageEvent("ocr", 0.2, "1 word")
-        prompt = self._prompt(question, len(views), read, evidence_only)
-        yield StageEvent("prompt", 0.001, f"{prompt.image_tokens} + {len(prompt.ids) - prompt.image_tokens} tokens")
-        for name, seconds, detail in (
-            ("encoder", 0.031, "168×168 → 196×192"),
-            ("bridge", 0.001, "196×192 → 196×256"),
-            ("prefill", 0.089, f"{len(prompt.ids)} tokens"),
+            yield StageEvent("ocr", 0.2, OcrFacts(1))
+        prompt = self._prompt(question, len(views), read, request.evidence_only)
+        yield StageEvent("prompt", 0.001, PromptFacts(prompt.image_tokens, len(prompt.ids) - prompt.image_tokens))
+        features, count = ((196, 192),), len(views)
+        bridge = BridgeInfo("projector", "each patch becomes an image token")
+        for name, seconds, facts in (
+            ("encoder", 0.031, EncoderFacts(((168, 168),), features, 0, count, 0, 196 * 192 * 4)),
+            ("bridge", 0.001, BridgeFacts(features, ((196, 256),), bridge, count, 0, 196 * 256 * 4)),
+            ("prefill", 0.089, PrefillFacts(len(prompt.ids), 0, False)),
         ):
             time.sleep(self.pause)
             if cancelled and cancelled():
                 raise Stopped("Stopped before the first word.")
-            yield StageEvent(name, seconds, detail)
+            yield StageEvent(name, seconds, facts)
         tokens: list[Token] = []
         said, stopped = "", False
         for word in (self.answer or "a large purple star and a small red square").split():
@@ -178,22 +184,23 @@ class FakePipeline:
             said += token.text
             yield TokenEvent(token, said)
         total = time.perf_counter() - started
-        yield StageEvent("decode", 0.024 * len(tokens), f"{len(tokens)} tokens")
+        yield StageEvent("decode", 0.024 * len(tokens), DecodeFacts(len(tokens), 0))
         words = tuple(Word(token.text.strip(), i, i + 1) for i, token in enumerate(tokens))
         timings = Timings(0.004, 0.2 * ocr, 0.001, 0.031, 0.001, 0.089, 0.024 * len(tokens), 0.12, total)
         yield FakeAnswer(
-            said,
-            tuple(tokens),
-            words,
-            prompt,
-            views,
-            (read,) if read else (),
-            read,
-            timings,
-            self.memory(),
-            self.name,
-            stopped,
-            self._trace(len(tokens), len(views)),
+            text=said,
+            tokens=tuple(tokens),
+            words=words,
+            prompt=prompt,
+            views=views,
+            ocr=read,
+            timings=timings,
+            memory=self.memory(),
+            model=self.name,
+            stopped=stopped,
+            ocrs=(read,) if read else (),
+            trace=self._trace(len(tokens), len(views)),
+            drawer=RECORDED,
         )
 
     @staticmethod
@@ -228,7 +235,7 @@ class FakePipeline:
             dtype=np.float32,
         )
         processed = np.asarray(image.resize((168, 168)))
-        return View(image, image.size, None, processed, GRID, boxes)
+        return View(image, image.size, processed, GRID, boxes)
 
     @staticmethod
     def _prompt(question: str, pictures: int, read: OcrResult | None, rule: bool) -> Prompt:

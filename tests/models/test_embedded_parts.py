@@ -22,6 +22,7 @@ from transformers import AutoConfig, AutoProcessor, AutoTokenizer, LlavaForCondi
 from tests.kit import composed
 from vlm_demo import Pipeline
 from vlm_demo.cli.main import main
+from vlm_demo.engines import offers
 from vlm_demo.errors import ModelNotFound, UnsupportedModel, VlmDemoError
 from vlm_demo.models import embedded, loading, parts, smollm2, user_cache
 from vlm_demo.models.builders import Misfit, lora
@@ -367,9 +368,9 @@ class TestNames:
         assert not user_cache.folder().exists()
 
     def test_the_menu_is_drawn_without_putting_anything_together(self, shipped: Path) -> None:
-        model_menu.writes.cache_clear()
+        offers.writes.cache_clear()
         offered = model_menu.choices("some/folder", "none", "cpu")
-        model_menu.writes.cache_clear()
+        offers.writes.cache_clear()
         assert offered["small"].label == "small · embedded" and not user_cache.folder().exists()
 
     def test_an_unknown_name(self, shipped: Path) -> None:

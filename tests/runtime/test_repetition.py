@@ -15,6 +15,7 @@ from vlm_demo.cli.output import follow, show
 from vlm_demo.contracts import TokenEvent
 from vlm_demo.runtime.repetition import LONGEST, SPAN, TIMES, kept, period
 from vlm_demo.stages.llm import Step
+from vlm_demo.ui.stage_words import detail
 
 
 def shortened(text: str) -> str | None:
@@ -92,7 +93,7 @@ def test_any_model_that_loops_is_stopped_cut_and_told(
     assert answer.text == "yes." + loop and answer.cut == len(asked) - len(answer.tokens) > 0
     assert len(asked) < 100 and not answer.stopped
     assert [token.id for token in answer.tokens] == asked[: len(answer.tokens)]
-    assert answer.words[-1].stop == len(answer.tokens) and "cut off" in events[-1].detail
+    assert answer.words[-1].stop == len(answer.tokens) and "cut off" in detail(events[-1])
     texts = [event.text for event in events if isinstance(event, TokenEvent)]
     assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
     show(follow([*events, answer], live=False))
@@ -125,7 +126,7 @@ def test_the_tokens_up_to_the_cut_are_those_of_generate(tmp_path: Path, noise) -
             made = plain.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
-                pixel_values=answer.view.pixel_values,
+                pixel_values=pipe.view(answer.view.image).pixel_values,
                 do_sample=False,
                 max_new_tokens=200,
                 eos_token_id=None,

@@ -16,8 +16,9 @@ from transformers.models.llava.image_processing_pil_llava import LlavaImageProce
 
 from vlm_demo.contracts import View
 from vlm_demo.errors import BadImage
+from vlm_demo.images.open import open_image
 from vlm_demo.models.patch_geometry import Cut, whole
-from vlm_demo.stages.view import ViewMaker, open_image
+from vlm_demo.stages.view import ViewMaker
 
 QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], np.uint8)
 

@@ -60,7 +60,7 @@ def test_the_model_reads_the_pictures_as_they_were_uploaded(page, tmp_path):
 
 def test_stop_ends_the_computing_and_frees_the_model(page, picture):
     events, session = answered(page, picture)
-    with events.service.pipeline() as pipe:
+    with events.service.engine() as pipe:
         pipe.pause = 0.1
     slow(events)
     events.again.compute(request())
@@ -69,7 +69,7 @@ def test_stop_ends_the_computing_and_frees_the_model(page, picture):
     *_, last = events.again.work(request())
     assert time.perf_counter() - began < 0.7
     assert session.job is None and 'data-act="compute"' in last["heatmap"]
-    with events.service.pipeline():
+    with events.service.engine():
         pass
 
 
@@ -99,7 +99,7 @@ def test_what_fails_is_one_sentence_where_the_map_would_be(page, picture, error)
 def test_another_model_in_service_is_told(page, picture):
     events, session = answered(page, picture)
     slow(events)
-    with events.service.pipeline() as pipe:
+    with events.service.engine() as pipe:
         pipe.name = "blip2"
     events.again.compute(request())
     *_, last = events.again.work(request())

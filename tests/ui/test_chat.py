@@ -7,9 +7,8 @@ import re
 from dataclasses import replace
 
 from tests.kit.fake_pipeline import FakePipeline
-from vlm_demo.contracts import OcrResult, OcrWord, Segment
-from vlm_demo.contracts.answer import Shares
-from vlm_demo.explain.grounding import LEVELS, Grounding
+from vlm_demo.contracts import LEVELS, Grounding, OcrResult, OcrWord, Segment, Shares
+from vlm_demo.contracts.engine import Request
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat import transcript
@@ -20,7 +19,7 @@ EVIL = "<img src=x onerror=alert(1)>\"'&amp;<image></s>"
 
 def answered(picture, question: str = "What is this?", text: str | None = None, **options) -> ChatTurn:
     exchange = ChatTurn(question, options.get("ocr", False), False, (picture.read_bytes(),), ("p.png",), ("data:,",))
-    (*_, answer) = FakePipeline(answer=text).stream(list(exchange.pictures), question, **options)
+    (*_, answer) = FakePipeline(answer=text).stream(Request(exchange.pictures, question, **options))
     exchange.keep(answer)
     return exchange
 

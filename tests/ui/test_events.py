@@ -98,7 +98,7 @@ def test_closing_the_generator_frees_the_model(page, picture):
     running = events.answer(request())
     next(running)
     running.close()
-    with events.service.pipeline():
+    with events.service.engine():
         assert events.sessions.of("a").last.state == "stopped"
 
 
@@ -161,8 +161,8 @@ def test_a_press_on_a_forgotten_answer_says_so(page):
 
 def test_unexpected_errors_say_one_sentence_and_log_nothing_of_the_visitor(page, picture, caplog):
     class Broken(FakePipeline):
-        def stream(self, image, question, **_):
-            raise RuntimeError(f"cannot do {question}")
+        def stream(self, request):
+            raise RuntimeError(f"cannot do {request.question}")
             yield
 
     events = page(Broken())
@@ -230,8 +230,8 @@ def test_stop_takes_a_waiting_question_out_of_the_queue_at_once(page, picture):
 
 def test_what_was_cut_of_an_answer_is_neither_shown_nor_sent_again(page, picture):
     class Looping(FakePipeline):
-        def stream(self, *arguments, **options):
-            *events, answer = super().stream(*arguments, **options)
+        def stream(self, request):
+            *events, answer = super().stream(request)
             whole = dict(vars(answer)) | {"text": "a star", "tokens": answer.tokens[:2], "words": answer.words[:2]}
             yield from events
             yield type(answer)(**whole | {"cut": len(answer.tokens) - 2})

@@ -7,9 +7,9 @@ import re
 import numpy as np
 from PIL import Image
 
-from vlm_demo.contracts import Memory, Prompt, Timings, Token, View
-from vlm_demo.contracts.answer import Answer, words_of
-from vlm_demo.explain.heatmap import Settings, Trace
+from vlm_demo.contracts import Answer, Memory, Prompt, Settings, Timings, Token, Trace, View
+from vlm_demo.explain.methods import RECORDED
+from vlm_demo.runtime.detokenizer import words_of
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.inspect import panels
@@ -34,12 +34,13 @@ def pressed(word: int) -> Session:
         tokens=tokens,
         words=words_of(tokens),
         prompt=Prompt("", (), 0, (), ()),
-        views=(View(Image.new("RGB", (40, 40)), (40, 40), None, None, GRID, BOXES),),
+        views=(View(Image.new("RGB", (40, 40)), (40, 40), None, GRID, BOXES),),
         ocr=None,
         timings=Timings(),
         memory=Memory(0, 0),
         model="made up",
         trace=Trace(image, nothing, nothing, (16,), 0, Settings()),
+        drawer=RECORDED,
     )
     exchange = ChatTurn("What is it?", False, False)
     exchange.keep(answer)

@@ -53,7 +53,7 @@ def test_a_place_that_the_model_does_not_see_has_no_patch_and_of_two_the_finer_o
     view = session(looking).shown.answer.view
     assert view_patch(view, 39.9, 41) is None
     whole = np.array([[0, 0, 40, 40], *view.boxes], np.float32)
-    assert view_patch(type(view)(view.image, view.size, None, None, view.grid, whole), 1, 1) == 1
+    assert view_patch(type(view)(view.image, view.size, None, view.grid, whole), 1, 1) == 1
 
 
 def test_a_head_shows_its_own_map_until_it_is_pressed_again_or_all_are(looking):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.kit.fake_pipeline import FakePipeline
 from tests.kit.tiny import tiny_clip, tiny_llava
+from vlm_demo.engines import offers
 from vlm_demo.engines.registry import Measured, Status
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import catalog
@@ -46,7 +47,7 @@ def test_the_command_starts_the_app_with_that_model_and_the_environment_that_mak
 def test_nothing_is_said_of_known_pictures_or_by_models_that_cannot_tell():
     assert model_menu.outside(FakePipeline(), [view((255, 255, 255))]) is None
     silent = FakePipeline()
-    silent.in_world = lambda _view: None
+    silent.in_distribution = lambda _view: None
     assert model_menu.outside(silent, [view((1, 2, 3))]) is None
 
 
@@ -60,9 +61,9 @@ def test_a_model_that_only_compares_is_not_offered_for_a_chat(tmp_path, monkeypa
     for name, config in (("writer", tiny_llava), ("judge", tiny_clip)):
         config(tmp_path / name)
     monkeypatch.setattr(loading, "EMBEDDED", tmp_path)
-    model_menu.writes.cache_clear()
+    offers.writes.cache_clear()
     offered = model_menu.choices("some/folder", "none", "cpu")
-    model_menu.writes.cache_clear()
+    offers.writes.cache_clear()
     assert "writer" in offered and "judge" not in offered
     assert "openai/clip-vit-base-patch32" in {entry.id for entry in catalog()} - offered.keys()
 

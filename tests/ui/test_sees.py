@@ -18,7 +18,7 @@ def view(size: tuple[int, int], box: tuple[float, float, float, float], processe
         (x0 + j * across, y0 + i * down, x0 + (j + 1) * across, y0 + (i + 1) * down) for i in range(4) for j in range(4)
     ]
     pixels = np.zeros((*processed[::-1], 3), np.uint8)
-    return View(Image.new("RGB", size), size, None, pixels, (4, 4), np.array(boxes, np.float32))
+    return View(Image.new("RGB", size), size, pixels, (4, 4), np.array(boxes, np.float32))
 
 
 def test_a_centre_crop_is_what_is_missing_of_the_upload():

@@ -46,7 +46,7 @@ def test_the_page_is_there_before_the_model(shipped: Path, services: list[ModelR
     (service,) = services
     assert not service.ready and service.status.busy
     go.set()
-    with service.pipeline() as pipe:
+    with service.engine() as pipe:
         assert pipe.name == "small"
     assert any("Putting small together" in text for _, text in told) and told[-1] == (1.0, "small is ready")
     assert start.announcement("small") == ""

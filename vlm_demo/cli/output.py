@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlm_demo.contracts.answer import CUT
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.words import FUNCTION_WORDS
+from vlm_demo.words import CUT, FUNCTION_WORDS
 
 if TYPE_CHECKING:
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
 
 
 def follow(stream: Any, live: bool) -> Answer:

@@ -1,6 +1,6 @@
 """Answer: what came of one question, with everything that made it, and its heatmaps.
 
-Holds results only; no model is needed to look at it.
+Holds results only; no model is needed to look at it. How maps are drawn of the recorded attention is handed in.
 """
 
 from __future__ import annotations
@@ -8,19 +8,28 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, SupportsIndex
+from dataclasses import dataclass, field
+from typing import Protocol, SupportsIndex
 
-from vlm_demo.contracts import Memory, OcrResult, Prompt, Timings, Token, Turn, View, Word
+import numpy as np
+
+from vlm_demo.contracts.attention import Trace
+from vlm_demo.contracts.events import Memory, Timings, Token
+from vlm_demo.contracts.geometry import View
+from vlm_demo.contracts.ocr import OcrResult
+from vlm_demo.contracts.prompt import Asked, Prompt
 from vlm_demo.errors import VlmDemoError, WordNotInAnswer
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from vlm_demo.explain.heatmap import Trace
-
-CUT = "The model began to repeat itself, so the answer was cut there."
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of the answer: ``text`` and the half-open range [start, stop) of its tokens."""
+
+    text: str
+    start: int
+    stop: int
 
 
 @dataclass(frozen=True)
@@ -33,15 +42,30 @@ class Shares:
     first: float
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What the prompt was made of beside the pictures and the text that was read in them, so that it can be made again
-    of other text. ``history`` holds None in place of each picture."""
+class MapDrawer(Protocol):
+    """What makes maps of an answer's recorded attention; its arguments are those of `Answer.heatmap`."""
 
-    question: str
-    evidence_only: bool = False
-    history: tuple[Turn, ...] = ()
-    system: str = ""
+    def cells(
+        self,
+        answer: Answer,
+        word: str | Word | SupportsIndex,
+        image: int = 0,
+        method: str | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+    ) -> np.ndarray:
+        """float [patches] of the picture, row by row of its view's grid."""
+
+    def heatmap(
+        self,
+        answer: Answer,
+        word: str | Word | SupportsIndex,
+        image: int = 0,
+        method: str | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+    ) -> np.ndarray:
+        """float32 [H, W] in the upload's own pixels, 0..1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +84,10 @@ class Answer:
         model: the model's name.
         stopped: the person stopped it before its end.
         cut: how many tokens the model wrote behind ``tokens`` that were cut off, because it had begun to repeat itself
-            without end; ``CUT`` says so. They are nowhere in this answer.
+            without end. They are nowhere in this answer.
         trace: the attention rows that heatmaps are made of; None where the model gives none.
         asked: what ``prompt`` was made of; None in an answer that no pipeline gave.
+        drawer: draws the maps of ``trace``; None where there is none to draw.
     """
 
     text: str
@@ -79,6 +104,7 @@ class Answer:
     ocrs: tuple[OcrResult, ...] = ()
     trace: Trace | None = field(default=None, repr=False)
     asked: Asked | None = field(default=None, repr=False)
+    drawer: MapDrawer | None = field(default=None, repr=False)
 
     @property
     def view(self) -> View:
@@ -99,8 +125,8 @@ class Answer:
             word: its first occurrence counts, whatever its case and punctuation; several words give the mean of their
                 steps; one of ``words`` is meant where it stands; a number is the index of a token.
             image: which of ``views``.
-            method: a free one of ``explain.methods.TABLE``; None = the checkpoint's default. `Pipeline.heatmap` draws
-                those too that need the model.
+            method: a free one of ``contracts.heatmap_methods.TABLE``; None = the checkpoint's default.
+                `Pipeline.heatmap` draws those too that need the model.
             layer, head: a single one, counted from 0, of ``raw`` attention.
         Returns:
             float32 [H, W] in the upload's own pixels, 0..1.
@@ -108,9 +134,28 @@ class Answer:
             WordNotInAnswer: the answer does not hold the word or the token; lists the words.
             VlmDemoError: no attention was recorded, or there is no such picture, method, layer or head.
         """
-        from vlm_demo.explain import methods
+        return self._drawer().heatmap(self, word, image, method, layer, head)
 
-        return methods.draw(*methods.request(self, word, image, method, layer, head))
+    def cells(
+        self,
+        word: str | Word | SupportsIndex,
+        image: int = 0,
+        method: str | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+    ) -> np.ndarray:
+        """What `heatmap` is drawn from, with the same arguments: float [patches] of the picture, row by row of its
+        view's grid.
+
+        Raises:
+            WordNotInAnswer, VlmDemoError: as `heatmap` does.
+        """
+        return self._drawer().cells(self, word, image, method, layer, head)
+
+    def _drawer(self) -> MapDrawer:
+        if self.trace is None or self.drawer is None:
+            raise VlmDemoError("No attention was recorded for this answer: choose a model that can explain itself.")
+        return self.drawer
 
     def attention(self, word: str | Word | SupportsIndex, image: int = 0) -> np.ndarray:
         """The weights on each patch of one picture, the mean of the steps that wrote ``word``.
@@ -195,76 +240,3 @@ def _find(wanted: Sequence[str], held: Sequence[str]) -> list[int] | None:
         if list(held[i : i + len(wanted)]) == list(wanted):
             return list(range(i, i + len(wanted)))
     return [held.index(word) for word in wanted] if set(wanted) <= set(held) else None
-
-
-class Writing:
-    """Token ids as they come → texts that join to the answer.
-
-    A token may end inside a character; its text is then empty, and the one that ends the character brings it.
-    """
-
-    def __init__(self, tokenizer: Any) -> None:
-        self.tokenizer = tokenizer
-        self.ids: list[int] = []
-        self.tokens: list[Token] = []
-        self.text = ""
-        self._ended = False
-
-    def add(self, id_: int, probability: float) -> Token:
-        """Take the next token; returns it with its text."""
-        self.ids.append(id_)
-        decoded = self._decoded()
-        # U+FFFD at the end stands for a character whose other bytes are still to come.
-        fresh = decoded[len(self.text) :] if decoded.startswith(self.text) and not decoded.endswith("\ufffd") else ""
-        self.text += fresh
-        self.tokens.append(Token(fresh, id_, probability))
-        return self.tokens[-1]
-
-    def keep(self, count: int) -> int:
-        """Forget all tokens but the first ``count``; returns how many that were."""
-        cut = len(self.ids) - count
-        self.ids, self.tokens = self.ids[:count], self.tokens[:count]
-        self.text = "".join(token.text for token in self.tokens)
-        return cut
-
-    def end_before(self, stops: Sequence[str]) -> bool:
-        """Forget all from the first of these texts on, which may begin inside a token; False = none was written."""
-        found = [at for at in map(self.text.find, stops) if at >= 0]
-        if not found:
-            return False
-        self._ended, self.text = True, self.text[: min(found)]
-        kept, over = 0, -len(self.text)  # tokens, and the characters by which they are longer than the text
-        while over < 0:
-            over += len(self.tokens[kept].text)
-            kept += 1
-        self.ids, self.tokens = self.ids[:kept], self.tokens[:kept]
-        if over:
-            last = self.tokens[-1]
-            self.tokens[-1] = replace(last, text=last.text[:-over])
-        return True
-
-    def finish(self) -> None:
-        """No more tokens: what hung in the middle of a character belongs to the last one."""
-        if self._ended:
-            return
-        decoded = self._decoded()
-        if self.tokens and decoded != self.text and decoded.startswith(self.text):
-            self.tokens[-1] = replace(self.tokens[-1], text=self.tokens[-1].text + decoded[len(self.text) :])
-            self.text = decoded
-
-    def _decoded(self) -> str:
-        return self.tokenizer.decode(self.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-
-
-def words_of(tokens: Sequence[Token]) -> tuple[Word, ...]:
-    """Cut the tokens' joined text at white space; each word knows the tokens that wrote it."""
-    text, owners, waiting = "", [], 0
-    for i, token in enumerate(tokens):
-        # Tokens without a text of their own are the first bytes of the next one's first character.
-        owners += [(waiting, i)] * bool(token.text) + [(i, i)] * (len(token.text) - 1)
-        waiting = i + 1 if token.text else waiting
-        text += token.text
-    return tuple(
-        Word(match.group(), owners[match.start()][0], owners[match.end() - 1][1] + 1)
-        for match in re.finditer(r"\S+", text)
-    )

@@ -16,7 +16,7 @@ import torch
 from jinja2 import TemplateError
 from transformers import ProcessorMixin, StoppingCriteria, StoppingCriteriaList
 
-from vlm_demo.contracts import ImageTokens, Prompt, Segment, Turn, View
+from vlm_demo.contracts import Prompt, Segment, Turn, View
 from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.errors import BadQuestion, UnsupportedModel
 from vlm_demo.runtime import repetition
@@ -97,8 +97,7 @@ class GenerateFallback:
 
     def write(
         self,
-        prompt: WholePrompt,
-        image_tokens: ImageTokens,
+        prompt: Prompt,
         max_new_tokens: int | None = None,
         cancelled: Cancelled | None = None,
         sampling: Sampling = GREEDY,
@@ -108,6 +107,7 @@ class GenerateFallback:
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
+        assert isinstance(prompt, WholePrompt)
         model = self.family.model
         wanted = max_new_tokens if max_new_tokens is not None else model.generation_config.max_new_tokens
         inputs = {key: value for key, value in prompt.inputs.items() if key not in ("labels", "num_crops")}

@@ -1,4 +1,4 @@
-"""Service: the one model that all open pages share, who may exchange it, and how that goes.
+"""Registry: the one engine that all open pages share, who may exchange it, and how that goes.
 
 Knows neither HTML nor Gradio. One job at a time works with the model; a switch is such a job, so it waits for
 running answers, and answers wait for it.
@@ -15,14 +15,16 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from vlm_demo.errors import Stopped, VlmDemoError
+from vlm_demo.contracts import StageEvent, TokenEvent
+from vlm_demo.contracts.engine import Engine, Request
+from vlm_demo.engines.scheduler import Scheduler
+from vlm_demo.errors import VlmDemoError
 
 if TYPE_CHECKING:
-    from vlm_demo import Pipeline
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
 
 Progress = Callable[[float | None, str], None]
-Load = Callable[[str, str, Progress], "Pipeline"]
+Load = Callable[[str, str, Progress], Engine]
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 LOOPBACK = ("127.0.0.1", "::1", "localhost", "testclient")
@@ -60,20 +62,20 @@ class Measured:
 
 
 class ModelRegistry:
-    """Holds the loaded pipeline and serialises the use of it. Without one, ``begin`` loads it."""
+    """Holds the loaded engine, whose turns its scheduler hands out. Without one, ``begin`` loads it."""
 
-    def __init__(self, pipe: Pipeline | None, load: Load, model: str, quantize: str = "none", device: str = "cpu"):
-        self._pipe, self._load = pipe, load
+    def __init__(self, engine: Engine | None, load: Load, model: str, quantize: str = "none", device: str = "cpu"):
+        self._engine, self._load = engine, load
         self.model, self.quantize = model, quantize
-        self._use = threading.Lock()
+        self._scheduler = Scheduler()
         self._switch = threading.Lock()
         self._busy = ""
         self._fraction: float | None = None
         self._problem = ""
-        self._facts = _facts(pipe) if pipe else (model, None, "", 0, device)
+        self._facts = _facts(engine) if engine else (model, None, "", 0, device)
         self._paces: dict[tuple[str, str], list[float]] = {}
         self._bytes: dict[tuple[str, str], int] = {}
-        if pipe:
+        if engine:
             self._weigh()
 
     @property
@@ -83,7 +85,7 @@ class ModelRegistry:
     @property
     def ready(self) -> bool:
         """Whether a model is loaded."""
-        return self._pipe is not None
+        return self._engine is not None
 
     def begin(self, progress: Progress | None = None) -> threading.Thread:
         """Load the model in the background. Questions wait for it, and a switch is refused meanwhile.
@@ -101,16 +103,16 @@ class ModelRegistry:
 
         # Held from now on, so that no question can come first.
         self._switch.acquire()
-        self._use.acquire()
+        release = self._scheduler.reserve()
         self._busy = f"Loading {self.model}."
-        thread = threading.Thread(target=self._first, args=(tell,), daemon=True)
+        thread = threading.Thread(target=self._first, args=(tell, release), daemon=True)
         thread.start()
         return thread
 
-    def _first(self, tell: Progress) -> None:
+    def _first(self, tell: Progress, release: Callable[[], None]) -> None:
         try:
-            self._pipe = self._load(self.model, self.quantize, tell)
-            self._facts = _facts(self._pipe)
+            self._engine = self._load(self.model, self.quantize, tell)
+            self._facts = _facts(self._engine)
             self._weigh()
         except VlmDemoError as error:
             self._problem = str(error)
@@ -121,26 +123,21 @@ class ModelRegistry:
             log_unexpected(error)
         finally:
             self._busy, self._fraction = "", None
-            self._use.release()
+            release()
             self._switch.release()
 
     @contextmanager
-    def pipeline(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Pipeline]:
+    def engine(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Engine]:
         """The model, for one job.
 
         Raises:
             Stopped: ``cancelled()`` turned True while waiting.
             VlmDemoError: no model could be loaded; says why.
         """
-        while not self._use.acquire(timeout=0.1):
-            if cancelled():
-                raise Stopped("Stopped before it began.")
-        try:
-            if self._pipe is None:
+        with self._scheduler.turn(cancelled):
+            if self._engine is None:
                 raise VlmDemoError(self._problem)
-            yield self._pipe
-        finally:
-            self._use.release()
+            yield self._engine
 
     @property
     def measured(self) -> dict[str, Measured]:
@@ -158,8 +155,8 @@ class ModelRegistry:
 
     def forget(self) -> None:
         """Let go of what the model remembers of pictures and prompts: somebody's conversation has ended."""
-        if self._pipe:
-            self._pipe.forget()
+        if self._engine:
+            self._engine.forget()
 
     def _weigh(self) -> None:
         self._bytes[self.model, self.quantize] = self._facts[3]
@@ -167,7 +164,7 @@ class ModelRegistry:
     def _try(self) -> None:
         """Time a small model that has not answered yet, so that a switch can be compared with what was before."""
         parameters = self._facts[1]
-        if not self._pipe or (self.model, self.quantize) in self._paces or not parameters or parameters > SMALL:
+        if not self._engine or (self.model, self.quantize) in self._paces or not parameters or parameters > SMALL:
             return
         from PIL import Image, ImageDraw
 
@@ -178,7 +175,8 @@ class ModelRegistry:
             pen.ellipse((20, 20, 100, 100), fill="red")
             pen.rectangle((120, 120, 200, 200), fill="blue")
             for _ in range(2):  # the first warms up
-                answer = self._pipe.ask(picture, "Describe the picture.", max_new_tokens=TRIAL)
+                *_, answer = self._engine.stream(Request((picture,), "Describe the picture.", max_new_tokens=TRIAL))
+            assert not isinstance(answer, StageEvent | TokenEvent)
             self.note(answer)
 
     def switch(self, model: str, quantize: str) -> None:
@@ -192,12 +190,12 @@ class ModelRegistry:
             raise VlmDemoError("Another switch is going on: wait until it is finished.")
         try:
             self._busy, self._fraction = f"Waiting for running answers, then loading {model} ({quantize}).", None
-            with self._use:
+            with self._scheduler.turn():
                 self._busy = f"Loading {model} ({quantize})."
                 if model == self.model:
                     self._try()
-                self._pipe = self._load(model, quantize, self._progress)
-                self.model, self.quantize, self._facts = model, quantize, _facts(self._pipe)
+                self._engine = self._load(model, quantize, self._progress)
+                self.model, self.quantize, self._facts = model, quantize, _facts(self._engine)
                 self._problem = ""
                 _release()
                 self._weigh()
@@ -218,10 +216,8 @@ def _release() -> None:
     release()
 
 
-def _facts(pipe: Pipeline) -> tuple[str, int | None, str, int, str]:
-    count = getattr(pipe.model, "num_parameters", None)
-    memory = pipe.memory()
-    return pipe.name, count() if count else None, pipe.precision, memory.parameter_bytes, str(pipe.device)
+def _facts(engine: Engine) -> tuple[str, int | None, str, int, str]:
+    return engine.name, engine.parameters, engine.precision, engine.memory().parameter_bytes, engine.device
 
 
 def is_operator(client_host: str | None, headers: Mapping[str, str]) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vlm_demo.contracts import Turn
+from vlm_demo.contracts.grounding import GREEN, LEVELS, NOT_VISIBLE
 from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, VlmDemoError
 from vlm_demo.evaluation.answers import fold, matches
 from vlm_demo.evaluation.items import Item, Skipped
@@ -23,7 +24,6 @@ from vlm_demo.evaluation.report import Score, wilson
 from vlm_demo.evaluation.run import LastPicture
 from vlm_demo.explain import grounding
 from vlm_demo.explain.calibration import Calibration, Evidence, as_row, fit, fit_limits
-from vlm_demo.explain.grounding import GREEN, LEVELS, NOT_VISIBLE
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline

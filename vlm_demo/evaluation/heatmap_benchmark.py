@@ -27,7 +27,7 @@ from vlm_demo.images.formats import formats
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
 
 STEPS = 7  # maps between the whole picture and the blurred one, for insertion and deletion
 CENTRE, CHANCE = "centre", "chance"

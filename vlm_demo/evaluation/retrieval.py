@@ -23,7 +23,7 @@ FILE = "captions.jsonl"
 SHEET = 100  # captions that a picture is compared with
 
 
-class Engine(Protocol):
+class Scoring(Protocol):
     """What retrieval needs of a pipeline; the result has ``similarities``, and ``matches`` or None."""
 
     def score(self, image: Any, texts: Sequence[str]) -> Any: ...
@@ -95,7 +95,7 @@ def read(folder: Path) -> list[dict[str, str]]:
     return lines
 
 
-def retrieve(engine: Engine, folder: Path, lines: Sequence[dict[str, str]], progress: bool = True) -> Retrieval:
+def retrieve(engine: Scoring, folder: Path, lines: Sequence[dict[str, str]], progress: bool = True) -> Retrieval:
     """Compare every picture with the captions of its sheet of SHEET, and with its own caption with one word changed.
 
     A caption that two pictures of a sheet share is right for both. A last sheet that is not full is left out, as it
@@ -103,7 +103,7 @@ def retrieve(engine: Engine, folder: Path, lines: Sequence[dict[str, str]], prog
     """
     from tqdm import tqdm
 
-    from vlm_demo.stages.view import open_image
+    from vlm_demo.images.open import open_image
 
     found = Retrieval()
     whole = [line for line in lines[: max(len(lines) // SHEET, 1) * SHEET]]

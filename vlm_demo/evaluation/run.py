@@ -23,7 +23,7 @@ from vlm_demo.evaluation.pointing import hit, hottest
 from vlm_demo.evaluation.report import Read, Report, Score
 
 
-class Engine(Protocol):
+class Answering(Protocol):
     """What evaluation needs of a pipeline; ``image`` is a picture, the result has ``text`` and ``heatmap``, and if
     the engine tells what OCR read, ``ocr``."""
 
@@ -45,7 +45,7 @@ class Engine(Protocol):
 
 
 def evaluate(
-    engine: Engine,
+    engine: Answering,
     folder: Path,
     items: Sequence[Item],
     skipped: Sequence[Skipped] = (),
@@ -125,7 +125,7 @@ class LastPicture:
 
     def open(self, name: str) -> Any:
         if name != self.name:
-            from vlm_demo.stages.view import open_image
+            from vlm_demo.images.open import open_image
 
             self.name = None
             self.picture, _notes = open_image(self.folder / name)
@@ -156,7 +156,7 @@ def _count_refused(report: Report, item: Item) -> None:
         (report.kinds[item.kind] if item.phrase is None else report.pointing).add(False)
 
 
-def _points(engine: Engine, picture: Any, item: Item, settings: dict[str, bool], note: dict[str, Any]) -> bool:
+def _points(engine: Answering, picture: Any, item: Item, settings: dict[str, bool], note: dict[str, Any]) -> bool:
     """Whether the heatmap of the item's phrase is hottest on it; ``note`` takes down where."""
     assert item.phrase is not None
     if not engine.can_explain:
@@ -167,7 +167,7 @@ def _points(engine: Engine, picture: Any, item: Item, settings: dict[str, bool],
     return note["right"]
 
 
-def _asked(engine: Engine, picture: Any, item: Item, settings: dict[str, bool], max_new_tokens: int | None) -> Any:
+def _asked(engine: Answering, picture: Any, item: Item, settings: dict[str, bool], max_new_tokens: int | None) -> Any:
     """The engine's answer; the picture belongs to the first turn of the chat."""
     history = tuple(Turn(question, answer, () if i else (picture,)) for i, (question, answer) in enumerate(item.before))
     shown = [] if history else picture

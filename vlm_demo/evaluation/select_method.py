@@ -23,7 +23,7 @@ from vlm_demo.explain.heatmap import Settings, combine, inside, interpolate, log
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
 
 BEST_HEADS = (1, 2, 3, 5)  # how many of the heads that point best are joined
 BESIDE = "relevancy"  # the method with a pass of its own that is scored beside the free ones

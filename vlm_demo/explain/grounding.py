@@ -10,33 +10,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vlm_demo.contracts import Word
+from vlm_demo.contracts.geometry import inside
+from vlm_demo.contracts.grounding import GROUNDED, NOT_ABOUT, NOT_VISIBLE, READ, WEAK, Grounding
+from vlm_demo.contracts.ocr import ReadWord
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain.calibration import LEAST, THRESHOLDS, Calibration, Evidence, Limits, as_row
-from vlm_demo.explain.heatmap import inside
-from vlm_demo.explain.methods import BY_NAME, Request
-from vlm_demo.explain.quoted import ReadWord, others, quoted, read_words, without
+from vlm_demo.explain.methods import BY_NAME, MapRequest
+from vlm_demo.explain.quoted import others, quoted, read_words, without
 from vlm_demo.words import bare, tells
 
 if TYPE_CHECKING:
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
     from vlm_demo.explain.teacher_forcing import TeacherForcing
 
-GROUNDED, READ, WEAK, NOT_VISIBLE = "grounded", "read", "weak", "not visible"
-NOT_ABOUT = "not about the picture"
-LEVELS = {
-    GROUNDED: "Rests on the picture",
-    READ: "Rests on text read",
-    WEAK: "Rests weakly",
-    NOT_VISIBLE: "Not visible",
-    NOT_ABOUT: "Not about the picture",
-}
-GREEN = (GROUNDED, READ)
 HOT = 0.1  # the share of the picture's patches that counts as hot
 SURE = 0.5  # a token of more than this probability is the likeliest
 UNKNOWN = "unknown"  # what the evidence-only rule asks for
@@ -46,34 +37,6 @@ SAYS_UNKNOWN = re.compile(
     r"|(it|this|that) (cannot|can not|can't) be (seen|read|told|said)\b.*"
 )
 SAYS_NONE = re.compile(r"none|nothing|zero|0|(no|there (is|are) (no|none|nothing))\b.*")
-
-
-@dataclass(frozen=True)
-class Grounding:
-    """One answer's badge.
-
-    Attributes:
-        level: a key of ``LEVELS``.
-        score: 0..1, where the checkpoint is calibrated the probability that the answer is right and visible.
-        drop: 0..1, how much of the answer's probability falls away with the looked-at patches; None where nothing was
-            tried.
-        share: 0..1, the attention on the pictures; None where that can't be told.
-        match: 0..1, how well the answer fits the picture; None where the model can't compare.
-        sentence: why, for a person.
-        text_drop: 0..1, how much falls away with the words that OCR read; None where the answer repeats none.
-        quote: the words that OCR read and the answer repeats, once, as they were read; empty likewise.
-        words: the same at every place at which they were read, with their boxes; empty likewise.
-    """
-
-    level: str
-    score: float
-    drop: float | None
-    share: float | None
-    match: float | None
-    sentence: str
-    text_drop: float | None = None
-    quote: str = ""
-    words: tuple[ReadWord, ...] = ()
 
 
 def gather(answer: Answer, model: TeacherForcing) -> Evidence:
@@ -213,7 +176,7 @@ def _hot(answer: Answer, image: int) -> tuple[np.ndarray, np.ndarray]:
     trace, view = answer.trace, answer.views[image]
     assert trace is not None
     method = BY_NAME[trace.settings.method]
-    maps = [method.cells(Request(answer, tuple(answer.steps(word)), image, trace.settings)) for word in answer.words]
+    maps = [method.cells(MapRequest(answer, tuple(answer.steps(word)), image, trace.settings)) for word in answer.words]
     cells = np.mean(maps, axis=0)
     shown = np.flatnonzero(inside(view))
     count = max(1, round(HOT * len(shown)))

@@ -8,15 +8,15 @@ table of all methods, those too that need more than recorded rows, is ``explain.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from vlm_demo.contracts import PatchGrid, View
+from vlm_demo.contracts import View
+from vlm_demo.contracts.attention import Settings
+from vlm_demo.contracts.geometry import inside
 from vlm_demo.errors import UnsupportedModel
-from vlm_demo.explain import patch_grid
 
 METHODS = ("mean", "localised", "last", "heads", "weighted")
 # What a checkpoint may name as its default: maps of recorded rows, which cost nothing.
@@ -24,85 +24,6 @@ DEFAULTS = ("raw", *METHODS, "queries")
 LOCALISED_HEADS = 3
 EVEN = 2  # shares below so many times an even one are told apart little by `log_shares`
 SETTINGS_FILE = "vlm_demo.json"
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a checkpoint's maps are made.
-
-    Attributes:
-        method: one of ``DEFAULTS``: ``mean`` of all heads, ``localised`` = of the few most concentrated heads, ``last``
-            layer's mean, ``heads`` = of those that the checkpoint names, ``weighted`` = of all by their worth, ...
-        layers: which layers ``mean`` and ``localised`` look at; None = all. Negative ones count from the end.
-        heads: (layer, head) of the heads that point best, for ``heads``; where none are named it is ``localised``.
-        scores: how often each method of ``explain.methods`` pointed right on held-out pictures, 0..1; empty where
-            nothing was measured.
-        scored: on how many phrases that was measured.
-        weights: [layers][heads], each at least 0, for ``weighted``; where none fit the rows it is ``heads``.
-    """
-
-    method: str = "mean"
-    layers: tuple[int, ...] | None = None
-    heads: tuple[tuple[int, int], ...] = ()
-    scores: dict[str, float] = field(default_factory=dict)
-    scored: int = 0
-    weights: tuple[tuple[float, ...], ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """The attention of every answer token's step.
-
-    Attributes:
-        image: float16 [tokens, layers, heads, image tokens of all pictures].
-        text: float16 [tokens, layers, heads], the share on other tokens but the first; None where these layers look at
-            pictures and nothing else (cross-attention).
-        first: float16 [tokens, layers, heads], the share on the first token; None likewise.
-        counts: image tokens of each picture.
-        leading: how many features of each picture come before the one of its first patch.
-        settings: the checkpoint's default.
-        looks: float16 [pictures, image tokens, features], where image tokens are no patches: how much each has looked
-            at each patch.
-        mosaics: of each picture, as in ``View``; empty = one image token a patch, in order.
-        closing: float16 [1, layers, heads, image tokens], the step after the last token; None where it was not taken.
-    """
-
-    image: np.ndarray
-    text: np.ndarray | None
-    first: np.ndarray | None
-    counts: tuple[int, ...]
-    leading: int
-    settings: Settings
-    looks: np.ndarray | None = None
-    patch_grids: tuple[tuple[PatchGrid, ...], ...] = ()
-    closing: np.ndarray | None = None
-
-    def rows(self, picture: int, steps: Sequence[int] | None = None) -> np.ndarray:
-        """float32 [steps, layers, heads, patches] of one picture; ``steps`` are indices of tokens, None = all."""
-        start, stop = sum(self.counts[:picture]), sum(self.counts[: picture + 1])
-        # Chosen before it is cast: a long answer of a large model holds a hundred million weights.
-        chosen = (self.image if steps is None else self.image[list(steps)])[..., start:stop].astype(np.float32)
-        return self._on_patches(chosen, picture)
-
-    def ending(self, picture: int, steps: Sequence[int]) -> np.ndarray:
-        """float32 [1 or 2, layers, heads, patches] of one picture: the last of ``steps``, and the step after it, which
-        was the first to read what they wrote; that one only where it was taken."""
-        last = steps[-1]
-        if last + 1 < len(self.image):
-            return self.rows(picture, [last, last + 1])
-        rows = self.rows(picture, [last])
-        return rows if self.closing is None else np.concatenate([rows, self.on_patches(self.closing, picture)])
-
-    def on_patches(self, weights: np.ndarray, picture: int) -> np.ndarray:
-        """Any weights [..., image tokens of all pictures] → float32 [..., patches] of one picture, as `rows` does."""
-        start, stop = sum(self.counts[:picture]), sum(self.counts[: picture + 1])
-        return self._on_patches(weights[..., start:stop].astype(np.float32), picture)
-
-    def _on_patches(self, own: np.ndarray, picture: int) -> np.ndarray:
-        if self.looks is not None:
-            own = own @ self.looks[picture].astype(np.float32)
-        own = own[..., self.leading :]
-        return patch_grid.on_patches(own, self.patch_grids[picture]) if self.patch_grids else own
 
 
 def read_settings(folder: Path) -> Settings:
@@ -265,12 +186,6 @@ def interpolate(cells: np.ndarray, view: View) -> np.ndarray:
     if peak > 0:
         heat /= peak  # in place: an upload may have 178 million pixels
     return heat
-
-
-def inside(view: View) -> np.ndarray:
-    """bool [patches]: whose middle lies in the upload. The others are padding; what rests on them is not shown."""
-    x, y = view.boxes[:, [0, 2]].mean(1), view.boxes[:, [1, 3]].mean(1)
-    return (x > 0) & (x < view.size[0]) & (y > 0) & (y < view.size[1])
 
 
 def _hats(edges: np.ndarray, length: int) -> np.ndarray:

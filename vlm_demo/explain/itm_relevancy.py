@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from vlm_demo.models.adapters import Family
     from vlm_demo.runtime.cancellation import CancellationHooks
     from vlm_demo.runtime.scorer import Scorer
+    from vlm_demo.stages.view import ViewMaker
 
 
 class ItmRelevancy:
-    """Encoder and scorer of a pipeline."""
+    """View, encoder and scorer of a pipeline."""
 
-    def __init__(self, family: Family, guard: CancellationHooks, scorer: Scorer) -> None:
-        self.family, self.guard, self.scorer = family, guard, scorer
+    def __init__(self, family: Family, guard: CancellationHooks, scorer: Scorer, view: ViewMaker) -> None:
+        self.family, self.guard, self.scorer, self.view = family, guard, scorer, view
 
     def match(self, view: View, text: str) -> float | None:
         """How well a text fits a picture, 0..1: the probability of the head that reads both together, or else their
@@ -41,7 +42,7 @@ class ItmRelevancy:
 
     def _features(self, view: View) -> torch.Tensor:
         with self.guard.computing():
-            return self.family.encode(view.pixel_values)
+            return self.family.encode(self.view.with_pixels(view).pixel_values)
 
     def relevancy(self, view: View, text: str) -> np.ndarray:
         """How much each patch speaks for the text: float32 [patches] of the view, never below 0.
@@ -55,10 +56,11 @@ class ItmRelevancy:
         """
         coded = self.scorer.read([text])
         matcher, layers = self.scorer.matcher, self.family.encoder_layers
+        pixels = self.view.with_pixels(view).pixel_values
         with self.guard.computing():
             wanted = matcher.texts(coded.ids, coded.mask)
             with torch.enable_grad(), attention_tap.installed(layers), attention_tap.whole() as matrices:
-                features = self.family.encode(view.pixel_values.detach().clone().requires_grad_())
+                features = self.family.encode(pixels.detach().clone().requires_grad_())
                 weights = [own for _, own in matrices.layers]
                 cosine = (matcher.picture(features) @ wanted.T).max()
             slopes = torch.autograd.grad(cosine, [features, *weights])

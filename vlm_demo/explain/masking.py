@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageFilter
 
-from vlm_demo.contracts import View
+from vlm_demo.runtime.pixel_view import PixelView
 
 BLUR = 1 / 8  # the Gaussian's standard deviation as a share of the picture's longer side
 
@@ -25,12 +25,12 @@ class PatchMasker:
         view: what the model saw.
     """
 
-    def __init__(self, make: Callable[[Image.Image], View], view: View) -> None:
+    def __init__(self, make: Callable[[Image.Image], PixelView], view: PixelView) -> None:
         self.make, self.view = make, view
         self.blurred = view.image.filter(ImageFilter.GaussianBlur(BLUR * max(view.size)))
         self._pixels = make(self.blurred).pixel_values
 
-    def __call__(self, masks: np.ndarray) -> list[View]:
+    def __call__(self, masks: np.ndarray) -> list[PixelView]:
         """A view for each of ``masks``, bool [n, patches], True = hidden."""
         pixels = self.view.pixel_values
         if len(pixels) > 1 or len(self.view.patch_grids) > 1:  # patches overlap: hide the place in the upload instead

@@ -9,21 +9,14 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from vlm_demo.contracts import OcrResult, OcrWord, Word
+from vlm_demo.contracts import OcrResult, Word
+from vlm_demo.contracts.ocr import ReadWord
 from vlm_demo.words import FUNCTION_WORDS, bare
 
 if TYPE_CHECKING:
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
 
 Place = tuple[int, int]  # which reading, and which of its words
-
-
-@dataclass(frozen=True)
-class ReadWord:
-    """A word that OCR read. ``image`` says in which of ``Answer.views``; ``word.box`` is in that upload's pixels."""
-
-    image: int
-    word: OcrWord
 
 
 @dataclass(frozen=True)

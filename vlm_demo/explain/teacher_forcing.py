@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
@@ -21,8 +21,7 @@ from vlm_demo.runtime import attention_tap
 from vlm_demo.runtime.feature_cache import joined
 
 if TYPE_CHECKING:
-    from vlm_demo.contracts.answer import Answer, Asked
-    from vlm_demo.explain.itm_relevancy import ItmRelevancy
+    from vlm_demo.contracts import Answer, Asked
     from vlm_demo.models.adapters import Writer
     from vlm_demo.runtime.cancellation import CancellationHooks
     from vlm_demo.runtime.feature_cache import FeatureCache
@@ -31,6 +30,16 @@ if TYPE_CHECKING:
 
 TOKENS_AT_ONCE = 8192  # of all sequences that are read together: what a laptop's memory holds of a small model
 PLACES_AT_ONCE = 512  # whose logits over the whole vocabulary are in memory at once
+
+
+class Judge(Protocol):
+    """The part of a model that compares pictures with texts; see ``explain.itm_relevancy``."""
+
+    def match(self, view: View, text: str) -> float | None:
+        """How well a text fits a picture, 0..1."""
+
+    def relevancy(self, view: View, text: str) -> np.ndarray:
+        """How much each patch speaks for the text: float32 [patches]."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class TeacherForcing:
         view: ViewMaker,
         pictures: FeatureCache,
         llm: Llm,
-        judge: ItmRelevancy | None = None,
+        judge: Judge | None = None,
         prompted: Callable[[Asked, Sequence[View], Sequence[OcrResult]], Prompt] | None = None,
     ) -> None:
         self.family, self.guard, self.view = family, guard, view
@@ -148,12 +157,12 @@ class TeacherForcing:
         """
         assert self.pictures.bridge is not None
         encoder, bridge = self.pictures.encoder, self.pictures.bridge  # what is hidden is not to be remembered
-        hide = PatchMasker(self.view, answer.views[image])
+        hide = PatchMasker(self.view, self.view.with_pixels(answer.views[image]))
         others = list(split(self._image_tokens(answer))) if len(answer.views) > 1 else []
         size = max(1, TOKENS_AT_ONCE // _length(answer))
         said: list[tuple[Tensor, Tensor]] = []
         for begin in range(0, len(masks), size):
-            views: list[View] = hide(masks[begin : begin + size])
+            views = hide(masks[begin : begin + size])
             hidden = split(bridge(encoder(views), prompt=answer.prompt))
             sets = [joined([*others[:image], own, *others[image + 1 :]]) for own in hidden]
             said += self._said(answer, sets)
@@ -173,10 +182,11 @@ class TeacherForcing:
             assert self.prompted is not None and answer.asked is not None
             prompt = self.prompted(answer.asked, views, ocrs)
         if blank:
-            views = tuple(replace(view, pixel_values=self.view(_plain(view)).pixel_values) for view in views)
-            patches = [encoder([view]) for view in views]
+            seen = [self.view.with_pixels(view) for view in views]
+            plain = [replace(own, pixel_values=self.view(_plain(own)).pixel_values) for own in seen]
+            patches = [encoder([own]) for own in plain]
         else:
-            patches, _ = self.pictures.patches(views)
+            patches, _ = self.pictures.patches([self.view.with_pixels(view) for view in views])
         tokens = joined([bridge(own, prompt=prompt) for own in patches])
         return _stacked(self._said(replace(answer, prompt=prompt), [tokens]))
 
@@ -200,7 +210,7 @@ class TeacherForcing:
             return list(zip(logs, logs >= chances.amax(-1), strict=True))
 
     def _image_tokens(self, answer: Answer) -> ImageTokens:
-        patches, _ = self.pictures.patches(answer.views)
+        patches, _ = self.pictures.patches([self.view.with_pixels(view) for view in answer.views])
         return self.pictures.tokens(patches, answer.prompt)[0]
 
     def _embedded(self, answer: Answer, tokens: ImageTokens) -> Tensor:

@@ -15,8 +15,7 @@ from PIL import Image
 
 from vlm_demo.contracts import PatchGrid
 from vlm_demo.errors import BadImage, UnsupportedModel
-
-MAX_PIXELS = 178_000_000
+from vlm_demo.images.open import MAX_PIXELS
 
 
 @dataclass(frozen=True)

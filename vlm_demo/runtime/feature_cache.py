@@ -8,56 +8,76 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from vlm_demo.contracts import ImageTokens, PatchFeatures, Prompt, View
+from vlm_demo.contracts import ImageTokens, PatchFeatures, Prompt
 from vlm_demo.runtime.lru_store import LruStore, size_of
+from vlm_demo.runtime.pixel_view import PixelView
 
 if TYPE_CHECKING:
     from vlm_demo.runtime.cancellation import Cancelled
-    from vlm_demo.stages.bridge import Bridge
-    from vlm_demo.stages.encoder import Encoder
+
+
+class Encodes(Protocol):
+    """Pixels → patch features, as the encoder does."""
+
+    def __call__(self, pictures: Sequence[PixelView], cancelled: Cancelled | None = None) -> PatchFeatures: ...
+
+
+class Bridges(Protocol):
+    """Patch features → image tokens, as the bridge does; ``reads_prompt`` says whether it reads the question too."""
+
+    @property
+    def reads_prompt(self) -> bool: ...
+
+    def __call__(
+        self, patches: PatchFeatures, cancelled: Cancelled | None = None, prompt: Prompt | None = None
+    ) -> ImageTokens: ...
 
 
 class FeatureCache:
     """Encoder and bridge with a memory; ``bridge`` is None in a model that writes nothing."""
 
-    def __init__(self, encoder: Encoder, bridge: Bridge | None, store: LruStore) -> None:
+    def __init__(self, encoder: Encodes, bridge: Bridges | None, store: LruStore) -> None:
         self.encoder, self.bridge, self.store = encoder, bridge, store
 
-    def patches(self, views: Sequence[View], cancelled: Cancelled | None = None) -> tuple[list[PatchFeatures], int]:
-        """The encoder's notes of each picture, and how many of the pictures were remembered.
+    def patches(
+        self, views: Sequence[PixelView], cancelled: Cancelled | None = None
+    ) -> tuple[list[PatchFeatures], int]:
+        """The patch features of each picture, and how many of the pictures were remembered.
 
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
         found, known = [], 0
         for view in views:
-            key = ("features", _name(view))
+            name = _name(view)
+            key = ("features", name)
             features = self.store.get(key)
             known += features is not None
             if features is None:
                 features = self.encoder([view], cancelled).features
                 self.store.put(key, features, size_of([features]))
-            found.append(PatchFeatures(features, (view,)))
+            found.append(PatchFeatures(features, (view,), (name,)))
         return found, known
 
     def tokens(
         self, patches: Sequence[PatchFeatures], prompt: Prompt, cancelled: Cancelled | None = None
     ) -> tuple[ImageTokens, int]:
-        """The image tokens of all pictures, named by what they were made of, and how many were remembered.
+        """The image tokens of all pictures that `patches` gave, named by what they were made of, and how many of them
+        were remembered.
 
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
         assert self.bridge is not None
         # Some bridges make of the same picture something else for every question.
-        asked = _digest(repr(_said(prompt)).encode()) if self.bridge.family.bridge_reads else ""
+        asked = _digest(repr(_said(prompt)).encode()) if self.bridge.reads_prompt else ""
         found, names, known = [], [], 0
         for own in patches:
-            names.append(_name(own.views[0]) + asked)
+            names.append(own.names[0] + asked)
             key = ("tokens", names[-1])
             made = self.store.get(key)
             known += made is not None
@@ -83,7 +103,7 @@ def joined(parts: Sequence[ImageTokens]) -> ImageTokens:
     )
 
 
-def _name(view: View) -> str:
+def _name(view: PixelView) -> str:
     """What the encoder and the bridge are given of a picture, in 64 characters."""
     laid = repr((tuple(view.pixel_values.shape), view.size, view.tiling, view.grid)).encode()
     pixels = view.pixel_values.contiguous().view(torch.uint8).numpy()

@@ -23,6 +23,11 @@ class Bridge:
     def __init__(self, family: Writer, guard: CancellationHooks) -> None:
         self.family, self.guard = family, guard
 
+    @property
+    def reads_prompt(self) -> bool:
+        """Whether its tokens depend on the question."""
+        return self.family.bridge_reads
+
     def __call__(
         self, patches: PatchFeatures, cancelled: Cancelled | None = None, prompt: Prompt | None = None
     ) -> ImageTokens:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from vlm_demo.contracts import PatchFeatures, View
+from vlm_demo.contracts import PatchFeatures
+from vlm_demo.runtime.pixel_view import PixelView
 
 if TYPE_CHECKING:
     from vlm_demo.models.adapters import Family
@@ -24,7 +25,7 @@ class Encoder:
         self.family, self.guard = family, guard
 
     def __call__(
-        self, pictures: torch.Tensor | View | Sequence[View], cancelled: Cancelled | None = None
+        self, pictures: torch.Tensor | PixelView | Sequence[PixelView], cancelled: Cancelled | None = None
     ) -> PatchFeatures:
         """Take notes of every picture.
 
@@ -37,11 +38,11 @@ class Encoder:
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
-        views: tuple[View, ...] = ()
+        views: tuple[PixelView, ...] = ()
         if isinstance(pictures, torch.Tensor):
             tiles = [pictures]
         else:
-            views = (pictures,) if isinstance(pictures, View) else tuple(pictures)
+            views = (pictures,) if isinstance(pictures, PixelView) else tuple(pictures)
             tiles = [view.pixel_values for view in views]
         with self.guard.computing(cancelled):
             if self.family.joint_tiles:

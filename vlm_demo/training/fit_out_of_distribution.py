@@ -62,9 +62,9 @@ def fit(bank: Tensor, setting: Tensor) -> TrainingPictures:
     components = min(COMPONENTS, *bank.shape)
     basis = torch.linalg.eigh(bank.T.double() @ bank.double()).eigenvectors[:, -components:].float()
     # Rounded as they will be saved, so that the threshold is of what is loaded.
-    rounded = [tensor.bfloat16().float() for tensor in (basis, bank @ basis)]
-    threshold = TrainingPictures(*rounded, torch.tensor(0.0)).cosine(setting).quantile(REFUSED)
-    return TrainingPictures(*rounded, threshold)
+    basis, rows = basis.bfloat16().float(), (bank @ basis).bfloat16().float()
+    threshold = TrainingPictures(basis, rows, torch.tensor(0.0)).cosine(setting).quantile(REFUSED)
+    return TrainingPictures(basis, rows, threshold)
 
 
 def _features(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> Tensor:

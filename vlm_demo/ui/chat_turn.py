@@ -13,8 +13,7 @@ from vlm_demo.ui.pictures import small
 if TYPE_CHECKING:
     import numpy as np
 
-    from vlm_demo.contracts.answer import Answer, Shares
-    from vlm_demo.explain.grounding import Grounding
+    from vlm_demo.contracts import Answer, Grounding, Shares
 
 
 @dataclass(eq=False)

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from vlm_demo.contracts import Turn
 from vlm_demo.ui.chat_turn import ChatTurn
-from vlm_demo.ui.tabs.inspect.map_options import Job, MapOptions
+from vlm_demo.ui.tabs.inspect.map_job import Job
+from vlm_demo.ui.tabs.inspect.map_options import MapOptions
 
 if TYPE_CHECKING:
     import numpy as np

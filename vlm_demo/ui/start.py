@@ -1,36 +1,25 @@
-"""Start: a model's name → the page, ready to launch. The one place where the page meets the pipeline's loader."""
+"""Start: a model's name → the page, ready to launch. The one place where the page meets the loading of engines."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import gradio as gr
 
+from vlm_demo.contracts.engine import Engine
+from vlm_demo.engines import local
+from vlm_demo.engines.local import announcement
 from vlm_demo.engines.registry import ModelRegistry, Progress
+from vlm_demo.images.open import open_image
 from vlm_demo.trust import NONE, Trust
 from vlm_demo.ui import layout, pictures
 from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.theme import launch_options
 
-if TYPE_CHECKING:
-    from vlm_demo import Pipeline
-
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 
 __all__ = ["announcement", "examples", "launch_options", "page"]
-
-
-def announcement(model: str) -> str:
-    """What has to be made before ``model`` can be loaded, as one sentence; empty where that is nothing.
-
-    Raises:
-        VlmDemoError: it can't be made; says why.
-    """
-    from vlm_demo.models import loading
-
-    return loading.announcement(model)
 
 
 def page(
@@ -48,27 +37,21 @@ def page(
     Raises:
         VlmDemoError: the model cannot be loaded; the sentence says why.
     """
-    from vlm_demo import Pipeline
-    from vlm_demo.models import loading
-    from vlm_demo.runtime import tesseract
 
-    def load(name: str, precision: str, progress: Progress | None = None) -> Pipeline:
-        allowed = trust if name == model else NONE
-        return Pipeline.from_pretrained(name, quantize=precision, device=device, progress=progress, trust=allowed)
+    def load(name: str, precision: str, progress: Progress | None = None) -> Engine:
+        return local.load(name, precision, device, progress, trust if name == model else NONE)
 
-    if loading.announcement(model):
-        service = ModelRegistry(None, load, model, quantize, str(loading.check(quantize, device)))
+    if announcement(model):
+        service = ModelRegistry(None, load, model, quantize, local.checked_device(quantize, device))
         service.begin(progress)
     else:
         service = ModelRegistry(load(model, quantize, progress), load, model, quantize)
-    missing = tesseract.available()
+    missing = local.ocr_missing()
     return layout.build(service, examples(with_ocr=missing is None), missing)
 
 
 def examples(with_ocr: bool = True, folder: Path = EXAMPLES) -> list[Example]:
     """What ``examples.json`` beside the pictures lists; without OCR, none that needs it."""
-    from vlm_demo.stages.view import open_image
-
     listing = folder / "examples.json"
     if not listing.exists():
         return []

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from vlm_demo import Pipeline, Turn
-from vlm_demo.contracts import StageEvent
-from vlm_demo.contracts.answer import Answer
+from vlm_demo.contracts import Answer, StageEvent
+from vlm_demo.ui.stage_words import detail
 
 FIRST, OTHER, SECOND = "What colour is the star?", "Is there a red square?", "How many circles are there?"
 TOKENS = 6
@@ -54,7 +54,7 @@ def told(
         for hook in hooks:
             hook.remove()
     answer = events[-1]
-    details = {event.name: event.detail for event in events if isinstance(event, StageEvent)}
+    details = {event.name: detail(event) for event in events if isinstance(event, StageEvent)}
     assert isinstance(answer, Answer)
     # Every token but the last is read, and no more of the prompt than was not remembered.
     return Told(answer, details, len(encoded), sum(read))

@@ -20,6 +20,7 @@ from transformers.models.smolvlm.processing_smolvlm import get_image_prompt_stri
 from tests.kit.tiny import SPECIAL, llama, noise, tokenizer, write
 from tests.models.adapters.parity import QUESTION, Both, RowParity
 from vlm_demo.contracts import StageEvent
+from vlm_demo.ui.stage_words import detail
 
 SIDE, PATCH, LONGEST = 24, 6, 72  # up to 3 × 3 tiles of 4 × 4 patches, each 2 × 2 tokens
 PLACES = [f"<row_{row}_col_{column}>" for row in range(1, 4) for column in range(1, 4)]
@@ -77,7 +78,7 @@ class TestIdefics3(RowParity):
 
     def test_what_the_page_shows_of_each_stage(self, both: Both, noise) -> None:
         *events, answer = both.pipe.stream([noise(200, 70), noise(100, 100)], QUESTION, max_new_tokens=1)
-        told = {event.name: event.detail for event in events if isinstance(event, StageEvent)}
+        told = {event.name: detail(event) for event in events if isinstance(event, StageEvent)}
         assert told["view"] == "200×70 → 7 × 24×24, 100×100 → 10 × 24×24"
         assert told["encoder"] == "17 × 24×24 → 17 × 16×32"
         assert told["bridge"].startswith("17 × 16×32 → 28×32 + 40×32, 2 × 2 patches")

@@ -8,8 +8,7 @@ import torch
 from tests.kit.tiny import tiny_clip, tiny_idefics, tiny_siglip
 from tests.models.adapters.parity import Placed
 from vlm_demo import Pipeline
-from vlm_demo.contracts import View
-from vlm_demo.explain.heatmap import Settings, Trace
+from vlm_demo.contracts import Settings, Trace, View
 
 
 class TestIdefics(Placed):

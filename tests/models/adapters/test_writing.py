@@ -15,6 +15,7 @@ from tests.kit.tiny import tiny_blip2, tiny_idefics
 from tests.models.adapters.both import QUERIES, Both
 from vlm_demo import Pipeline, Turn
 from vlm_demo.contracts import ImageTokens, StageEvent
+from vlm_demo.ui.stage_words import detail
 
 QUESTION = "How many circles are there in the picture?"
 SIZES = [(120, 120), (90, 160), (200, 70)]
@@ -150,7 +151,7 @@ def pipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_what_the_page_shows_of_each_stage(pipe: Pipeline, noise) -> None:
     *stages, answer = [e for e in pipe.stream(noise(150, 100), QUESTION, max_new_tokens=3) if not hasattr(e, "token")]
-    told = {stage.name: stage.detail for stage in stages if isinstance(stage, StageEvent)}
+    told = {stage.name: detail(stage) for stage in stages if isinstance(stage, StageEvent)}
     assert list(told) == ["view", "prompt", "encoder", "bridge", "prefill", "decode"]
     image_tokens = {"blip2": QUERIES, "idefics": 1}[pipe.family]
     assert answer.prompt.image_tokens == image_tokens

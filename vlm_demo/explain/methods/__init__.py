@@ -1,4 +1,5 @@
-"""Methods: the ways to draw a word's map, in one table. A new one is one more file and one more line in ``TABLE``.
+"""Methods: the ways to draw a word's map. A new one is one more file, a line in ``MODULES``, and its words in
+``contracts.heatmap_methods``.
 
 How far each may be believed is measured, not argued: `python -m vlm_demo evaluate FOLDER --pointing --method all`.
 """
@@ -6,9 +7,10 @@ How far each may be believed is measured, not argued: `python -m vlm_demo evalua
 from __future__ import annotations
 
 from dataclasses import replace
+from types import ModuleType
 from typing import TYPE_CHECKING, SupportsIndex
 
-from vlm_demo.contracts import Word
+from vlm_demo.contracts import Word, heatmap_methods
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain.heatmap import interpolate
 from vlm_demo.explain.methods import (
@@ -25,115 +27,31 @@ from vlm_demo.explain.methods import (
     similarity,
     weighted,
 )
-from vlm_demo.explain.methods.request import Method, Request
+from vlm_demo.explain.methods.request import MapRequest, Method, anything
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
     from vlm_demo.explain.teacher_forcing import TeacherForcing
 
-ARXIV = "https://arxiv.org/abs/"
-
-TABLE = (
-    Method(
-        "raw",
-        "Raw attention",
-        "The attention weights as they are, of one layer and head or the mean of all; the pull of the first token and "
-        "of patches that every word looks at is left in.",
-        ARXIV + "1706.03762",
-        raw.cells,
-        selectable=True,
-    ),
-    Method(
-        "mean",
-        "Mean of all heads",
-        "The mean of all heads, each scaled alike, so that heads which rest on the first token count no less.",
-        "",
-        mean.cells,
-    ),
-    Method(
-        "localised",
-        "Localised heads",
-        "The mean of the few heads whose attention lies in one place for this word.",
-        ARXIV + "2503.06287",
-        localised.cells,
-    ),
-    Method(
-        "last",
-        "Last layer",
-        "The mean of the last layer's heads, which is what most attention viewers draw.",
-        "",
-        last.cells,
-    ),
-    Method(
-        "heads",
-        "Best-pointing heads",
-        "The mean of the heads that pointed best at named things on pictures drawn to choose them.",
-        "",
-        heads.cells,
-        lacks=heads.lacks,
-    ),
-    Method(
-        "weighted",
-        "Weighted heads",
-        "All heads together, each counting as much as it helps to point at named things, by weights fitted on pictures "
-        "drawn for that.",
-        "",
-        weighted.cells,
-        lacks=weighted.lacks,
-    ),
-    Method(
-        "queries",
-        "Queries × patches",
-        "What the Q-Former's queries that this word looked at had seen of the picture, more than all queries did.",
-        ARXIV + "2301.12597",
-        queries.cells,
-        lacks=queries.lacks,
-    ),
-    Method(
-        "rollout",
-        "Attention rollout",
-        "Attention multiplied through all layers, as if each passed on half of what it was given.",
-        ARXIV + "2005.00928",
-        rollout.cells,
-        free=False,
-    ),
-    Method(
-        "relevancy",
-        "Gradient × attention",
-        "Attention through all layers, counted only as far as it made the word likelier.",
-        ARXIV + "2103.15679",
-        relevancy.cells,
-        free=False,
-    ),
-    Method(
-        "activation",
-        "Token activation",
-        "How far each image token itself would say the word, minus what the words before it explain.",
-        ARXIV + "2506.23270",
-        activation.cells,
-        free=False,
-        lacks=activation.lacks,
-    ),
-    Method(
-        "similarity",
-        "Fits the word",
-        "Which patches make the picture as a whole resemble this word, by the model's part that compares the two.",
-        ARXIV + "2103.15679",
-        similarity.cells,
-        free=False,
-        lacks=similarity.lacks,
-    ),
-    Method(
-        "occlusion",
-        "Occlusion",
-        "How much less likely the word becomes when this part of the picture is blurred: slow, and the only one of "
-        "these that tests what causes the word.",
-        ARXIV + "1311.2901",
-        occlusion.cells,
-        free=False,
-    ),
+MODULES: dict[str, ModuleType] = {
+    "raw": raw,
+    "mean": mean,
+    "localised": localised,
+    "last": last,
+    "heads": heads,
+    "weighted": weighted,
+    "queries": queries,
+    "rollout": rollout,
+    "relevancy": relevancy,
+    "activation": activation,
+    "similarity": similarity,
+    "occlusion": occlusion,
+}
+TABLE = tuple(
+    Method(**vars(facts), cells=MODULES[facts.name].cells, lacks=getattr(MODULES[facts.name], "lacks", anything))
+    for facts in heatmap_methods.TABLE
 )
 BY_NAME = {method.name: method for method in TABLE}
 SELECTED = "raw"  # what a layer or a head without a method means
@@ -148,7 +66,7 @@ def request(
     layer: int | None = None,
     head: int | None = None,
     model: TeacherForcing | None = None,
-) -> tuple[Method, Request]:
+) -> tuple[Method, MapRequest]:
     """The method that is meant and what it is to be given.
 
     Args:
@@ -171,7 +89,7 @@ def request(
         raise VlmDemoError(f"There is no heatmap method {method}: choose one of {', '.join(BY_NAME)}.")
     # The checkpoint's layers belong to its own method; another one asked for by name looks at all.
     settings = own if method == own.method else replace(own, method=method, layers=None)
-    made = Request(answer, tuple(answer.steps(word)), image % len(answer.views), settings, layer, head, model)
+    made = MapRequest(answer, tuple(answer.steps(word)), image % len(answer.views), settings, layer, head, model)
     chosen = BY_NAME[method]
     reason = missing(chosen, made)
     if reason and chosen.name != own.method:  # a checkpoint's default is always drawn, from what is there
@@ -181,7 +99,7 @@ def request(
     return chosen, made
 
 
-def missing(method: Method, made: Request) -> str | None:
+def missing(method: Method, made: MapRequest) -> str | None:
     """Why this model and answer can't have a map of this method, in one sentence; None where they can."""
     if not method.free and made.model is None:
         return AGAIN.format(title=method.title)
@@ -192,13 +110,55 @@ def offered(answer: Answer, model: TeacherForcing | None = None) -> dict[str, st
     """Every method's name, and why this answer can't have it; None where it can. Empty where nothing was recorded."""
     if answer.trace is None:
         return {}
-    made = Request(answer, (), 0, answer.trace.settings, model=model)
+    made = MapRequest(answer, (), 0, answer.trace.settings, model=model)
     return {method.name: missing(method, made) for method in TABLE}
 
 
-def draw(method: Method, made: Request) -> np.ndarray:
+def draw(method: Method, made: MapRequest) -> np.ndarray:
     """The map: float32 [H, W] in the upload's own pixels, 0..1."""
     return interpolate(method.cells(made), made.view)
 
 
-__all__ = ["BY_NAME", "TABLE", "Method", "Request", "draw", "missing", "offered", "request"]
+class RecordedMaps:
+    """Draws an answer's maps of what was recorded while it was written (a `contracts.MapDrawer`); no model is asked."""
+
+    def cells(
+        self,
+        answer: Answer,
+        word: str | Word | SupportsIndex,
+        image: int = 0,
+        method: str | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+    ) -> np.ndarray:
+        """float [patches] of the picture, row by row of its view's grid; see `request`."""
+        chosen, made = request(answer, word, image, method, layer, head)
+        return chosen.cells(made)
+
+    def heatmap(
+        self,
+        answer: Answer,
+        word: str | Word | SupportsIndex,
+        image: int = 0,
+        method: str | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+    ) -> np.ndarray:
+        """float32 [H, W] in the upload's own pixels, 0..1; see `request`."""
+        return draw(*request(answer, word, image, method, layer, head))
+
+
+RECORDED = RecordedMaps()
+
+__all__ = [
+    "BY_NAME",
+    "RECORDED",
+    "TABLE",
+    "Method",
+    "RecordedMaps",
+    "MapRequest",
+    "draw",
+    "missing",
+    "offered",
+    "request",
+]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.explain.methods.request import Request
+from vlm_demo.explain.methods.request import MapRequest
 
 
-def cells(request: Request) -> np.ndarray:
+def cells(request: MapRequest) -> np.ndarray:
     """[patches], the mean of the word's steps and of the chosen layers and heads, nothing scaled.
 
     Raises:

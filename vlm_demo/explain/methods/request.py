@@ -1,6 +1,6 @@
 """Request: what every method is given, and how a method describes itself.
 
-Data and no torch: the page reads the table of methods without loading a model.
+Data and no torch.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm_demo.contracts import View
-from vlm_demo.explain.heatmap import Settings, Trace
+from vlm_demo.contracts import Settings, Trace, View
+from vlm_demo.contracts.heatmap_methods import MapMethod
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
     from vlm_demo.explain.teacher_forcing import TeacherForcing
 
 
 @dataclass(frozen=True, eq=False)
-class Request:
+class MapRequest:
     """One map that is asked for.
 
     Attributes:
@@ -66,31 +66,19 @@ class Request:
         return self.model
 
 
-def anything(request: Request) -> str | None:
+def anything(request: MapRequest) -> str | None:
     """A method that no model lacks."""
     return None
 
 
-@dataclass(frozen=True)
-class Method:
+@dataclass(frozen=True, kw_only=True)
+class Method(MapMethod):
     """One way to draw a word's map.
 
     Attributes:
-        name: what it is called in code and on the command line.
-        title: a few plain words for a menu.
-        about: one sentence for a person: what the map shows.
-        source: where the method is described; empty for what needs no source.
         cells: the method itself: a request → float [patches] of the picture, row by row of the view's grid.
-        free: made of the rows that were recorded while the answer was written; or else it needs a pass of its own.
-        selectable: whether a single layer and head can be chosen.
         lacks: why a model can't offer it, in one sentence; None where it can.
     """
 
-    name: str
-    title: str
-    about: str
-    source: str
-    cells: Callable[[Request], np.ndarray]
-    free: bool = True
-    selectable: bool = False
-    lacks: Callable[[Request], str | None] = anything
+    cells: Callable[[MapRequest], np.ndarray]
+    lacks: Callable[[MapRequest], str | None] = anything

@@ -90,5 +90,5 @@ class Idefics3(AmongWords):
     def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:
         weight = self.connector.modality_projection.proj.weight
         tokens = self.connector(patches.features.to(weight.device, weight.dtype))
-        tiles = [len(view.pixel_values) for view in patches.views]
+        tiles = [view.tiles for view in patches.views]
         return [own.flatten(0, 1) for own in tokens.split(tiles)]

@@ -94,5 +94,5 @@ class InternVl(AmongWords):
         features = features.unflatten(1, (side, side))
         shuffled = self.model.model.pixel_shuffle(features, scale_factor=self.config.downsample_ratio)
         tokens = self.projector(shuffled.flatten(1, 2))
-        tiles = [len(view.pixel_values) for view in patches.views]
+        tiles = [view.tiles for view in patches.views]
         return [own.flatten(0, 1) for own in tokens.split(tiles)]

@@ -75,7 +75,7 @@ class LlavaNext(Llava):
         return len(thumbnail.tokens) + len(fine.tokens) + fine.grid[0]
 
     def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:
-        tiles = [len(view.pixel_values) for view in patches.views]
+        tiles = [view.tiles for view in patches.views]
         tokens = list(super().bridge(patches).split(tiles))
         sizes = [view.size[::-1] for view in patches.views]
         return self.packed(tokens, sizes)

@@ -102,7 +102,7 @@ class Mllama(AmongWords):
     def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:
         weight = self.projector.weight
         tokens = self.projector(patches.features.to(weight.device, weight.dtype))
-        tiles = [len(view.pixel_values) for view in patches.views]
+        tiles = [view.tiles for view in patches.views]
         return [own.flatten(0, 1) for own in tokens.split(tiles)]
 
     def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from typing import Any
 import gradio as gr
 
 from vlm_demo.contracts import StageEvent, TokenEvent
+from vlm_demo.contracts.engine import Request
 from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, is_operator, log_unexpected
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
+from vlm_demo.images.open import open_image
 from vlm_demo.ui import pictures
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components import header, model_menu
@@ -126,15 +128,20 @@ class Events:
         yield {**self.parts.talk(session), **self.parts.inside(session)}
 
     def _compute(self, session: Session, exchange: ChatTurn) -> Generator[None, None, None]:
-        """Run the pipeline for one exchange, yielding after each change of it."""
-        sources, history = session.context(exchange)
-        toggles: dict[str, Any] = {"ocr": exchange.ocr, "evidence_only": exchange.evidence_only}
-        with self.service.pipeline(exchange.stop.is_set) as pipe:
+        """Run the engine for one exchange, yielding after each change of it."""
+        images, history = session.context(exchange)
+        request = Request(
+            tuple(images),
+            exchange.question,
+            ocr=exchange.ocr,
+            evidence_only=exchange.evidence_only,
+            history=tuple(history),
+            cancelled=exchange.stop.is_set,
+        )
+        with self.service.engine(exchange.stop.is_set) as engine:
             exchange.state = "running"
             yield
-            stream: Any = pipe.stream(
-                sources, exchange.question, **toggles, history=history, cancelled=exchange.stop.is_set
-            )
+            stream: Any = engine.stream(request)
             with closing(stream):
                 for event in stream:
                     if isinstance(event, StageEvent):
@@ -145,8 +152,8 @@ class Events:
                         answer = event
                     yield
             self.service.note(answer)
-            exchange.outside = model_menu.outside(pipe, answer.views)  # of a follow-up's earlier pictures too
-            exchange.methods = pipe.heatmap_methods(answer)
+            exchange.outside = model_menu.outside(engine, answer.views)  # of a follow-up's earlier pictures too
+            exchange.methods = engine.heatmap_methods(answer)
         exchange.keep(answer)
 
     # -- stopping and going back ----------------------------------------------------------------------------------
@@ -225,8 +232,6 @@ class Events:
 
 def _opened(paths: list[str]) -> tuple[list[tuple[str, bytes, str]], BadImage | None]:
     """The uploads that are pictures, as (path, bytes, preview), and what is wrong with the first that is none."""
-    from vlm_demo.stages.view import open_image
-
     opened, problem = [], None
     for path in paths:
         try:

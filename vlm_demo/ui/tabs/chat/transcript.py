@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from vlm_demo.contracts.answer import CUT
+from vlm_demo.contracts import LEVELS
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session
-from vlm_demo.words import bare, tells
+from vlm_demo.words import CUT, bare, tells
 
 if TYPE_CHECKING:
-    from vlm_demo.contracts.answer import Answer
-    from vlm_demo.explain.grounding import Grounding
+    from vlm_demo.contracts import Answer, Grounding
 
 ROAD = {
     "view": "Preparing the picture",
@@ -174,8 +173,6 @@ def _links(exchange: ChatTurn) -> list[tuple[str, str]]:
 
 def badge(grounding: Grounding) -> Markup:
     """What the answer rests on, in a few words, and why on hover."""
-    from vlm_demo.explain.grounding import LEVELS
-
     text, tab = LEVELS.get(grounding.level, grounding.level).lower(), "Heatmap"
     if grounding.level == "read":
         quote = grounding.quote

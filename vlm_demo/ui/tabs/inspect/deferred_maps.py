@@ -1,4 +1,4 @@
-"""Again: what the model is asked once more about an answer that is there.
+"""Deferred maps: what the model is asked once more about an answer that is there.
 
 Maps that are not made of what was recorded, on demand; and, after every answer, whether it rests on the picture.
 """
@@ -6,24 +6,23 @@ Maps that are not made of what was recorded, on demand; and, after every answer,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
+from vlm_demo.contracts.engine import Engine
 from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, log_unexpected
 from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.session import Session, Sessions
-from vlm_demo.ui.tabs.inspect.map_options import Job
+from vlm_demo.ui.tabs.inspect.map_job import Job
 from vlm_demo.ui.tabs.inspect.panels import method_menu
 
 if TYPE_CHECKING:
-    from vlm_demo import Pipeline
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
 
 
 class DeferredMaps:
@@ -50,10 +49,10 @@ class DeferredMaps:
             return
         exchange, word, name = job.wanted
         try:
-            with self.service.pipeline(job.stop.is_set) as pipe:
+            with self.service.engine(job.stop.is_set) as engine:
                 job.running = True
                 yield self.parts.map(session)
-                for number, heat in enumerate(maps_of(pipe, session, exchange, word, name, job.stop.is_set)):
+                for number, heat in enumerate(maps_of(engine, session, exchange, word, name, job.stop.is_set)):
                     if session.shown is exchange:
                         session.keep((exchange, word, number, name, None), heat, dear=True)
         except Stopped:
@@ -94,13 +93,13 @@ class DeferredMaps:
         def unwanted() -> bool:
             return session.running or exchange not in session.exchanges
 
-        with self.service.pipeline(unwanted) as pipe:
-            exchange.grounding = pipe.grounding(whole(pipe, session, exchange), cancelled=unwanted)
+        with self.service.engine(unwanted) as engine:
+            exchange.grounding = engine.grounding(whole(engine, session, exchange), cancelled=unwanted)
         exchange.judged = True
 
 
 def maps_of(
-    pipe: Pipeline, session: Session, exchange: ChatTurn, index: int, name: str, cancelled: Callable[[], bool]
+    engine: Engine, session: Session, exchange: ChatTurn, index: int, name: str, cancelled: Callable[[], bool]
 ) -> Iterator[np.ndarray]:
     """One word's map over each picture, in the size in which the page shows it.
 
@@ -108,22 +107,18 @@ def maps_of(
         VlmDemoError: another model is in service than the one that answered.
         Stopped: ``cancelled()`` turned True.
     """
-    answer = whole(pipe, session, exchange)
+    answer = whole(engine, session, exchange)
     for number, view in enumerate(exchange.answer.views):
-        heat = pipe.heatmap(answer, answer.words[index], image=number, method=name, cancelled=cancelled)
+        heat = engine.heatmap(answer, answer.words[index], image=number, method=name, cancelled=cancelled)
         yield np.asarray(Image.fromarray(heat).resize(view.size, Image.Resampling.BOX))
 
 
-def whole(pipe: Pipeline, session: Session, exchange: ChatTurn) -> Answer:
+def whole(engine: Engine, session: Session, exchange: ChatTurn) -> Answer:
     """The answer with its pictures as they were uploaded: shrunk for the page, they could be cut in another way.
 
     Raises:
         VlmDemoError: another model is in service than the one that answered.
     """
-    if pipe.name != exchange.answer.model:
-        raise VlmDemoError(
-            f"{exchange.answer.model} wrote this answer, and {pipe.name} is in service now: ask again first."
-        )
     own, history = session.context(exchange)
-    sources: list[Any] = [*(picture for turn in history for picture in turn.images), *own]
-    return replace(exchange.answer, views=tuple(pipe.view(source) for source in sources))
+    images: list[Any] = [*(picture for turn in history for picture in turn.images), *own]
+    return engine.with_pictures(exchange.answer, images)

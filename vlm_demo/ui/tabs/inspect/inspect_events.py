@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from vlm_demo.contracts.heatmap_methods import BY_NAME
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.explain.methods import BY_NAME
 from vlm_demo.images.overlay import COLORMAPS
 from vlm_demo.ui import pictures
 from vlm_demo.ui.components.page_components import Changes, PageComponents
@@ -19,7 +19,7 @@ from vlm_demo.ui.tabs.inspect.panels.heads_panel import blocks
 from vlm_demo.ui.tabs.inspect.panels.heatmap_panel import shown_map
 
 if TYPE_CHECKING:
-    from vlm_demo.contracts.answer import Answer
+    from vlm_demo.contracts import Answer
 
 NOT_TOLD = object()
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from vlm_demo.ui.chat_turn import ChatTurn
+from dataclasses import dataclass
 
 
 @dataclass
@@ -38,20 +33,3 @@ class MapOptions:
         """Another answer is looked at: what was singled out in the last one means nothing in it."""
         self.head = self.patch = None
         self.picture = self.block = 0
-
-
-@dataclass(eq=False)
-class Job:
-    """Maps of one word that the model has to be asked for.
-
-    Attributes:
-        wanted: the exchange, the index of the word in its answer, and the method.
-        running: whether it is its turn.
-        problem: the sentence that stands where the map would be, if it failed.
-        stop: set to end the computing.
-    """
-
-    wanted: tuple[ChatTurn, int, str]
-    running: bool = False
-    problem: str = ""
-    stop: threading.Event = field(default_factory=threading.Event)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import Markup
 
+from vlm_demo.contracts.geometry import inside
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.explain import methods
-from vlm_demo.explain.heatmap import inside
 from vlm_demo.images.overlay import COLORMAPS, palette
 from vlm_demo.ui import pictures
 from vlm_demo.ui.chat_turn import ChatTurn
@@ -122,8 +121,8 @@ def _shares(session: Session, number: int, name: str | None) -> np.ndarray | Non
     """[patches inside the picture], of the shown map's weight, together 1; None where all are alike."""
     answer, head = session.shown.answer, session.look.head or (None, None)
     word = answer.words[session.word]
-    chosen, made = methods.request(answer, word, number, None if session.look.head else name, *head)
-    cells = chosen.cells(made)[inside(answer.views[number])].astype(np.float64)
+    cells = answer.cells(word, number, None if session.look.head else name, *head)
+    cells = cells[inside(answer.views[number])].astype(np.float64)
     if not len(cells) or cells.min() < 0 or cells.max() - cells.min() <= 1e-6 * cells.max():
         return None
     return cells / cells.sum()

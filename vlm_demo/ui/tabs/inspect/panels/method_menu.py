@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
-from vlm_demo.explain.methods import BY_NAME, TABLE
+from vlm_demo.contracts.heatmap_methods import BY_NAME, TABLE
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session

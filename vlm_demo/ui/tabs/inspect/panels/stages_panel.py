@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from vlm_demo.ui import stage_words
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import lasted, nothing, size
@@ -24,7 +25,7 @@ def draw(exchange: ChatTurn | None) -> Markup:
     if not exchange or not exchange.answer:
         return nothing("Here stand the time that every stage took, and the memory in use.")
     answer = exchange.answer
-    detail = {stage.name: stage.detail for stage in exchange.stages}
+    detail = {stage.name: stage_words.detail(stage) for stage in exchange.stages}
     times = {name: getattr(answer.timings, name) for name in STATIONS if name != "ocr" or exchange.ocr}
     total = sum(times.values()) or 1.0
     rows, before = [], 0.0
@@ -43,7 +44,7 @@ def draw(exchange: ChatTurn | None) -> Markup:
 def cards(exchange: ChatTurn) -> Markup:
     """Encoder, bridge, prompt and LLM: real shapes, and times as bars on one scale."""
     # What follows the shapes in words stands in the tab of the stages.
-    detail = {stage.name: stage.detail.partition(", ")[0] for stage in exchange.stages}
+    detail = {stage.name: stage_words.detail(stage).partition(", ")[0] for stage in exchange.stages}
     times, words = exchange.answer.timings, len(exchange.answer.tokens)
     pace = f" + {lasted(times.decode / (words - 1))} a token" if words > 1 else ""
     written = f"{words} token{'s' * (words != 1)}"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vlm_demo.explain.patch_grid import on_patches
+from vlm_demo.contracts.geometry import on_patches
 from vlm_demo.models.patch_geometry import mosaic, squashed, tile_by_tile
 
 UPLOAD = (120, 60)

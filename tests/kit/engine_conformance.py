@@ -1,0 +1,162 @@
+"""What every Engine does, whatever answers behind it: one suite, run over each of them.
+
+A test class of an engine derives from `EngineConformance` and says in its fixture ``engine`` which one is meant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vlm_demo.contracts import LEVELS, Answer, Memory, StageEvent, TokenEvent, Turn, heatmap_methods
+from vlm_demo.contracts.engine import Capabilities, Engine, Event, Request
+from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
+
+QUESTION = "What is in the picture?"
+BEFORE = ("view", "prompt", "encoder", "bridge", "prefill")  # the stages before the first token
+
+
+def picture(colour: str = "white", size: tuple[int, int] = (90, 60)) -> Image.Image:
+    image = Image.new("RGB", size, colour)
+    image.paste("red", (10, 10, 40, 40))
+    return image
+
+
+def asked(**changes: object) -> Request:
+    return replace(Request((picture(),), QUESTION, max_new_tokens=4), **changes)
+
+
+def answered(engine: Engine, request: Request) -> tuple[list[Event], Answer]:
+    *events, answer = engine.stream(request)
+    assert isinstance(answer, Answer)
+    return events, answer
+
+
+class EngineConformance:
+    """The promises of `contracts.engine.Engine`, for one that writes and explains."""
+
+    @pytest.fixture(scope="class")
+    def given(self, engine: Engine) -> tuple[list[Event], Answer]:
+        """The events of one question, and its answer."""
+        return answered(engine, asked())
+
+    def test_it_says_what_it_is_and_what_it_can_do(self, engine: Engine) -> None:
+        assert engine.name and engine.precision and engine.device
+        assert engine.parameters is None or engine.parameters > 0
+        assert isinstance(engine.capabilities, Capabilities) and engine.capabilities.writes
+
+    def test_stages_come_in_order_then_tokens_then_the_answer(self, given: tuple[list[Event], Answer]) -> None:
+        events, answer = given
+        names = [event.name for event in events if isinstance(event, StageEvent)]
+        assert names == [*BEFORE, "decode"]
+        tokens = [event for event in events if isinstance(event, TokenEvent)]
+        assert events == [*events[: len(BEFORE)], *tokens, events[-1]]
+        assert "".join(event.token.text for event in tokens) == tokens[-1].text == answer.text
+        assert tuple(event.token for event in tokens) == answer.tokens
+        assert all(0 <= token.probability <= 1 for token in answer.tokens)
+
+    def test_stage_events_are_numbers(self, given: tuple[list[Event], Answer]) -> None:
+        told = {event.name: event.facts for event in given[0] if isinstance(event, StageEvent)}
+        answer = given[1]
+        assert told["view"].uploads == ((90, 60),)
+        assert told["prompt"].image_tokens == answer.prompt.image_tokens
+        assert told["prompt"].image_tokens + told["prompt"].text_tokens == len(answer.prompt.ids)
+        assert told["encoder"].pictures == 1 and told["encoder"].bytes > 0
+        assert told["prefill"].tokens == len(answer.prompt.ids)
+        assert told["decode"].tokens == len(answer.tokens) + answer.cut
+
+    def test_an_answer_is_data(self, engine: Engine, given: tuple[list[Event], Answer]) -> None:
+        answer = given[1]
+        assert answer.model == engine.name and not answer.stopped
+        assert answer.view.size == (90, 60) and answer.view.image.mode == "RGB"
+        assert answer.view.boxes.shape == (answer.view.grid[0] * answer.view.grid[1], 4)
+        assert not hasattr(answer.view, "pixel_values")  # tensors stay inside
+        assert [segment.start for segment in answer.prompt.segments[1:]] == [
+            segment.stop for segment in answer.prompt.segments[:-1]
+        ]
+
+    def test_the_history_goes_before(self, engine: Engine) -> None:
+        turn = Turn("What is it?", "a square", (picture("blue", (50, 50)),))
+        _, answer = answered(engine, asked(images=(), history=(turn,)))
+        assert [view.size for view in answer.views] == [(50, 50)]
+        _, answer = answered(engine, asked(history=(turn,)))
+        assert [view.size for view in answer.views] == [(50, 50), (90, 60)]
+
+    def test_what_cannot_be_asked_is_one_sentence(self, engine: Engine) -> None:
+        with pytest.raises(BadQuestion):
+            list(engine.stream(asked(question=" \n")))
+        with pytest.raises(BadImage):
+            list(engine.stream(asked(images=(b"no picture",))))
+
+    def test_a_request_is_stopped_before_its_first_token_or_keeps_what_it_has(self, engine: Engine) -> None:
+        with pytest.raises(Stopped):
+            list(engine.stream(asked(cancelled=lambda: True)))
+        begun: list[Event] = []
+
+        def enough() -> bool:
+            return any(isinstance(event, TokenEvent) for event in begun)
+
+        for event in engine.stream(asked(cancelled=enough)):
+            begun.append(event)
+        assert isinstance(begun[-1], Answer) and begun[-1].stopped and len(begun[-1].tokens) == 1
+
+    def test_closing_the_stream_frees_the_engine(self, engine: Engine) -> None:
+        stream = engine.stream(asked())
+        next(stream)
+        stream.close()
+        assert answered(engine, asked())[1].tokens
+
+    def test_a_given_answer_is_explained(self, engine: Engine, given: tuple[list[Event], Answer]) -> None:
+        if not engine.capabilities.explains:
+            pytest.skip("it explains nothing")
+        told = engine.explain(asked(), "a red square")
+        assert told.text.strip() == "a red square" and [word.text for word in told.words] == ["a", "red", "square"]
+        heat = told.heatmap("red")
+        assert heat.shape == (60, 90) and heat.dtype == np.float32 and heat.min() >= 0 and heat.max() <= 1
+        with pytest.raises(BadQuestion):
+            engine.explain(asked(), "  ")
+
+    def test_methods_are_those_of_the_table_and_each_is_drawn_or_refused(
+        self, engine: Engine, given: tuple[list[Event], Answer]
+    ) -> None:
+        answer = engine.explain(asked(), "a red square")
+        offered = engine.heatmap_methods(answer)
+        assert offered and set(offered) <= set(heatmap_methods.BY_NAME)
+        for name in [name for name, missing in offered.items() if missing is None]:
+            heat = engine.heatmap(answer, answer.words[1], method=name)
+            assert heat.shape == (60, 90) and np.isfinite(heat).all() and heat.max() <= 1
+        with pytest.raises(Stopped):
+            engine.heatmap(answer, answer.words[1], method="occlusion", cancelled=lambda: True)
+
+    def test_an_answer_is_judged(self, engine: Engine) -> None:
+        answer = engine.explain(asked(), "a red square")
+        badge = engine.grounding(answer)
+        assert badge.level in LEVELS and 0 <= badge.score <= 1 and badge.sentence
+        with pytest.raises(Stopped):
+            engine.grounding(answer, cancelled=lambda: True)
+
+    def test_shrunk_pictures_are_put_back_for_the_model_that_saw_them(
+        self, engine: Engine, given: tuple[list[Event], Answer]
+    ) -> None:
+        answer = given[1]
+        small = replace(answer, views=(replace(answer.view, image=picture(size=(45, 30)), size=(45, 30)),))
+        assert engine.with_pictures(small, (picture(),)).view.size == (90, 60)
+        with pytest.raises(VlmDemoError, match="is in service now"):
+            engine.with_pictures(replace(answer, model="another"), (picture(),))
+
+    def test_texts_are_scored_where_it_can(self, engine: Engine) -> None:
+        if not engine.capabilities.scores:
+            with pytest.raises(VlmDemoError):
+                engine.score(picture(), ["a square"])
+            return
+        scores = engine.score(picture(), ["a red square", "a boat"])
+        assert scores.texts == ("a red square", "a boat") and sum(scores.probabilities) == pytest.approx(1)
+
+    def test_memory_is_measured_and_what_was_seen_forgotten(self, engine: Engine) -> None:
+        assert isinstance(engine.memory(), Memory) and engine.memory().process_bytes > 0
+        engine.forget()
+        score = engine.in_distribution(answered(engine, asked())[1].view)
+        assert score is None or 0 <= score <= 1

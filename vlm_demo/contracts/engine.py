@@ -1,0 +1,168 @@
+"""Engine: the one seam between what answers and what shows. Page, API, command line and evaluation know this alone.
+
+An engine may be the pipeline in this process, a server elsewhere, or a stand-in of the tests; ``capabilities`` say what
+it can do. What it can't do raises `UnsupportedModel` with a sentence for the person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol, SupportsIndex
+
+import numpy as np
+
+from vlm_demo.contracts.answer import Answer, Word
+from vlm_demo.contracts.events import Memory, StageEvent, TokenEvent
+from vlm_demo.contracts.geometry import View
+from vlm_demo.contracts.grounding import Grounding
+from vlm_demo.contracts.prompt import Turn
+from vlm_demo.contracts.sampling import GREEDY, Sampling
+from vlm_demo.contracts.scores import Scores
+from vlm_demo.images.open import Source
+
+Event = StageEvent | TokenEvent | Answer
+Cancelled = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question.
+
+    Attributes:
+        images: PIL images, paths, bytes or file objects; empty = about the pictures of ``history``.
+        question: passed to the model as it is, in its chat template.
+        ocr: whether the pictures' text is read first and put before the question.
+        evidence_only: whether "unknown" is asked for where nothing is seen.
+        max_new_tokens: None = the checkpoint's own limit.
+        history: earlier turns, oldest first; their pictures count before ``images``.
+        cancelled: asked while the answer is computed; True ends it.
+        system: a system message; see ``stages.prompt``.
+        sampling: how tokens are chosen, and before which texts the answer ends.
+    """
+
+    images: tuple[Source, ...]
+    question: str
+    ocr: bool = False
+    evidence_only: bool = False
+    max_new_tokens: int | None = None
+    history: tuple[Turn, ...] = ()
+    cancelled: Cancelled | None = None
+    system: str = ""
+    sampling: Sampling = GREEDY
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do.
+
+    Attributes:
+        writes: answers questions (``stream``).
+        explains: gives its answers heatmaps, and any given answer too (``explain``, ``heatmap``, ``grounding``).
+        scores: compares a picture with texts (``score``).
+    """
+
+    writes: bool
+    explains: bool
+    scores: bool
+
+
+class Engine(Protocol):
+    """What answers questions about pictures."""
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+
+    @property
+    def precision(self) -> str:
+        """Of the weights: ``fp32``, ``bf16``, ``fp16``, ``8bit`` or ``4bit``."""
+
+    @property
+    def device(self) -> str:
+        """Where it computes, as torch writes it: ``cpu``, ``cuda:0``."""
+
+    @property
+    def parameters(self) -> int | None:
+        """How many the model has; None where that is not known."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        """Answer a question; a plain generator: closing it stops the work.
+
+        Yields:
+            StageEvents and TokenEvents as they come, and the Answer as the last. Where its text is shorter than the
+            last TokenEvent's, the Answer counts.
+        Raises:
+            BadImage, BadQuestion, OcrUnavailable: one sentence for the person.
+            UnsupportedModel: it writes no answers.
+            Stopped: ``request.cancelled()`` turned True before the first token. Later, the Answer says ``stopped``.
+        """
+
+    def explain(self, request: Request, text: str) -> Answer:
+        """The Answer with heatmaps and probabilities for a given ``text``; nothing is generated.
+
+        Raises:
+            BadImage, BadQuestion, OcrUnavailable: question, picture or ``text`` can't be used.
+            UnsupportedModel: it can't explain.
+        """
+
+    def score(self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None) -> Scores:
+        """How well each text fits the picture.
+
+        Raises:
+            BadImage, BadQuestion: the picture or a text can't be used.
+            UnsupportedModel: it compares no pictures with texts.
+            Stopped: ``cancelled()`` turned True.
+        """
+
+    def heatmap_methods(self, answer: Answer) -> dict[str, str | None]:
+        """The names of ``contracts.heatmap_methods.TABLE``, and why this answer can't have a map of it; None where it
+        can."""
+
+    def heatmap(
+        self,
+        answer: Answer,
+        word: str | Word | SupportsIndex,
+        image: int = 0,
+        method: str | None = None,
+        layer: int | None = None,
+        head: int | None = None,
+        *,
+        cancelled: Cancelled | None = None,
+    ) -> np.ndarray:
+        """As `Answer.heatmap`, float32 [H, W] in 0..1, by methods too that ask the model again.
+
+        Raises:
+            WordNotInAnswer, VlmDemoError: as `Answer.heatmap` does; or the method can't be had.
+            Stopped: ``cancelled()`` turned True.
+        """
+
+    def grounding(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Grounding:
+        """Whether an answer rests on the picture, or on text that was read in it.
+
+        Raises:
+            VlmDemoError: no attention was recorded.
+            Stopped: ``cancelled()`` turned True.
+        """
+
+    def with_pictures(self, answer: Answer, images: Sequence[Source]) -> Answer:
+        """An answer of this engine with its pictures as they were uploaded, where only smaller ones were kept.
+
+        Args:
+            images: all of the answer's pictures, those of the history first.
+        Raises:
+            VlmDemoError: another model wrote the answer.
+        """
+
+    def in_distribution(self, view: View) -> float | None:
+        """How much a picture looks like what the model was trained on, 0..1; None where the checkpoint can't say."""
+
+    def memory(self) -> Memory:
+        """Bytes of the model and of the process, measured now."""
+
+    def forget(self) -> None:
+        """Remember no picture and no prompt from before."""

@@ -1,0 +1,108 @@
+"""Offers: which models and precisions this machine can be asked to load. Knows no page and no loaded model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A model of the catalog that has to be fetched and writes answers.
+
+    Attributes:
+        name: as people call it.
+        id: what ``--model`` takes.
+        download_bytes: of its files.
+        needed: bytes of its weights at the chosen precision; 0 where that is not known.
+        fits, fits_in_4bit: whether it can be loaded and can work in the room that there is.
+        gated: whether the hub gives it only to people who accepted the licence.
+        good_at: in a few words.
+    """
+
+    name: str
+    id: str
+    download_bytes: int
+    needed: int
+    fits: bool
+    fits_in_4bit: bool
+    gated: bool
+    good_at: str
+
+
+def hub(quantize: str = "none", room: int = 0) -> list[Offer]:
+    """The catalog's models that have to be fetched and write answers, smallest download first.
+
+    Args:
+        quantize: the precision in which one would be loaded.
+        room: bytes that are free for it.
+    """
+    from vlm_demo.models.catalog import fits
+    from vlm_demo.models.loading import catalog
+
+    fetched = (entry for entry in catalog() if entry.on_hub and _adapter(entry.family).writes)
+    offers = []
+    for entry in sorted(fetched, key=lambda entry: entry.download_bytes):
+        needed, smaller = entry.needs(quantize) or 0, entry.needs("4bit")
+        offers.append(
+            Offer(
+                name=entry.name,
+                id=entry.id,
+                download_bytes=entry.download_bytes,
+                needed=needed,
+                fits=fits(needed, room),
+                fits_in_4bit=bool(smaller and fits(smaller, room)),
+                gated=entry.gated,
+                good_at=entry.good_at,
+            )
+        )
+    return offers
+
+
+def embedded() -> list[str]:
+    """The names of the embedded models that write answers."""
+    from vlm_demo.models.loading import embedded_names
+
+    return [name for name in embedded_names() if writes(name)]
+
+
+def room_on(device: str) -> int:
+    """Bytes that are free on ``device``."""
+    import torch
+
+    from vlm_demo.models import quantization
+
+    return quantization.room_on(torch.device(device))
+
+
+def unquantizable() -> dict[str, str]:
+    """Precision → what is missing to load a model in it; nothing where all can be had."""
+    from vlm_demo.models import quantization
+
+    missing = quantization.missing()
+    return dict.fromkeys(quantization.PRECISIONS[1:], missing) if missing else {}
+
+
+@cache
+def writes(name: str) -> bool:
+    """Whether an embedded model writes answers; others compare pictures with texts, which is not what a chat does."""
+    from transformers import AutoConfig
+
+    from vlm_demo.models.adapters import adapter_of
+    from vlm_demo.models.loading import checkpoint, family_of
+
+    family = family_of(name)  # known before the checkpoint is put together
+    adapter = _adapter(family) if family else adapter_of(AutoConfig.from_pretrained(checkpoint(name)))
+    return bool(adapter.writes)
+
+
+@cache
+def _adapter(family: str) -> Any:
+    """The adapter's class of a family."""
+    from importlib import import_module
+
+    from vlm_demo.models.adapters import ADAPTERS
+
+    own = next(adapter for module, adapter in ADAPTERS.values() if module == family)
+    return getattr(import_module(f"vlm_demo.models.adapters.{family}"), own)

@@ -1,0 +1,28 @@
+"""Pixel view: what the model really sees of one upload, with the tensor that the encoder is given.
+
+It stays inside the pipeline: what leaves is its ``geometry``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+
+import torch
+
+from vlm_demo.contracts import View
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelView(View):
+    """A view and its pixels.
+
+    Attributes:
+        pixel_values: float tensor [tiles, 3, h, w], exactly what the checkpoint's image processor made.
+    """
+
+    pixel_values: torch.Tensor = field(repr=False)
+
+    @property
+    def geometry(self) -> View:
+        """The same without the tensor."""
+        return View(**{own.name: getattr(self, own.name) for own in fields(View)})

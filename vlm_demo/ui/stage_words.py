@@ -1,0 +1,66 @@
+"""Stage words: what a station did, in numbers → the few words that the page writes beside its time."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from vlm_demo.contracts import StageEvent
+from vlm_demo.contracts.events import (
+    BridgeFacts,
+    CompareFacts,
+    DecodeFacts,
+    EncoderFacts,
+    OcrFacts,
+    PrefillFacts,
+    PromptFacts,
+    Shape,
+    TextsFacts,
+    ViewFacts,
+)
+
+
+def detail(event: StageEvent) -> str:
+    """A station's shapes, e.g. ``168×168 → 196×192``, and after a comma what else is to be told of it."""
+    match event.facts:
+        case ViewFacts(uploads, tiles):
+            return ", ".join(f"{_by(size)} → {_times(own)}" for size, own in zip(uploads, tiles, strict=True))
+        case OcrFacts(words):
+            return f"{words} word{'s' * (words != 1)}"
+        case PromptFacts(image_tokens, text_tokens):
+            return f"{image_tokens} image + {text_tokens} text tokens"
+        case EncoderFacts(tiles, features, leading, pictures, cached):
+            whole = f", {leading} of them for the whole picture" if leading else ""
+            return f"{_times(tiles)} → {_times(features)}{whole}{_from_memory(cached, pictures)}"
+        case BridgeFacts(features, tokens, bridge, pictures, cached):
+            return f"{_times(features)} → {_times(tokens)}, {bridge.text}{_from_memory(cached, pictures)}"
+        case PrefillFacts(tokens, cached, sees_ahead):
+            if sees_ahead:
+                return f"{tokens} tokens, always all of them: each sees those after it"
+            return f"{tokens} tokens" + (f", {cached} of them from memory" if cached else "")
+        case DecodeFacts(tokens, cut):
+            return f"{tokens} tokens" + (f", {cut} of them cut off" if cut else "")
+        case TextsFacts(texts, tokens):
+            return f"{texts} × {tokens} tokens"
+        case CompareFacts(features, texts, together):
+            return (
+                f"{_by(features)} and each of {texts} texts together"
+                if together
+                else f"{_by(features)} with {texts} texts"
+            )
+    return ""
+
+
+def _times(shapes: Sequence[Shape]) -> str:
+    """The same shapes together, e.g. ``2 × 4×64 + 9×64``."""
+    counts = Counter(_by(shape) for shape in shapes)
+    return " + ".join(f"{count} × {shape}" if count > 1 else shape for shape, count in counts.items())
+
+
+def _from_memory(cached: int, pictures: int) -> str:
+    """How many of so many pictures were remembered, in words."""
+    return "" if not cached else ", from memory" if cached == pictures else f", {cached} of {pictures} from memory"
+
+
+def _by(shape: Shape) -> str:
+    return "×".join(str(length) for length in shape)
