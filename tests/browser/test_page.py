@@ -52,9 +52,8 @@ def speaking(page: Page) -> None:
 
 def finish(page: Page) -> None:
     """Let an answer of the embedded model come to its end; stop one of a model that goes on and on."""
-    page.wait_for_function(
-        "() => document.querySelector('.turn .word') || /\\w/.test(document.querySelector('#live .words')?.textContent)"
-    )
+    words = "document.querySelector('#live .words')?.textContent ?? ''"
+    page.wait_for_function(f"() => document.querySelector('.turn .word') || /\\w/.test({words})")
     page.wait_for_timeout(500)
     page.evaluate("document.querySelector('.stop-button')?.click()")  # in one go: it may be gone at any moment
 
