@@ -79,7 +79,7 @@ def test_it_names_what_a_photograph_shows_and_where_text_says_so_copies_it(llava
 def test_exchanging_image_tokens_exchanges_the_answers(llava: Pipeline) -> None:
     question = "What color is the circle?"
     one, two = (llava.ask(disc(colour), question) for colour in ("red", "blue"))
-    tokens = [llava.bridge(llava.encoder(answer.view)) for answer in (one, two)]
+    tokens = [llava.bridge(llava.encoder(llava.view.with_pixels(answer.view))) for answer in (one, two)]
 
     def written(prompt, image_tokens) -> str:
         return llava.tokenizer.decode([step.id for step in llava.llm(prompt, image_tokens)], skip_special_tokens=True)

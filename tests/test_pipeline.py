@@ -325,7 +325,7 @@ class TestStagesAlone:
     def test_exchanging_two_pictures_image_tokens_exchanges_the_answers(self, pipe: Pipeline, noise) -> None:
         answers = [pipe.ask(noise(60, 60, seed), QUESTION, max_new_tokens=8) for seed in (1, 2)]
         assert answers[0].tokens != answers[1].tokens
-        tokens = pipe.bridge(pipe.encoder([answer.view for answer in answers]))
+        tokens = pipe.bridge(pipe.encoder([pipe.view.with_pixels(answer.view) for answer in answers]))
         size = tokens.counts[0]
         for i in range(2):
             other = ImageTokens(tokens.embeddings[(1 - i) * size : (2 - i) * size], (size,))

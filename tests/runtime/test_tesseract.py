@@ -135,7 +135,7 @@ class TestStopping:
     def test_it_ends_with_the_program_that_asked(self, own: Path, instead):
         told = instead("sleep 60; echo never")
         code = (
-            "import sys, pytesseract; from PIL import Image; from vlm_demo.stages import tesseract\n"
+            "import sys, pytesseract; from PIL import Image; from vlm_demo.runtime import tesseract\n"
             f"pytesseract.pytesseract.tesseract_cmd = {pytesseract.pytesseract.tesseract_cmd!r}\n"
             "tesseract.read_hocr(Image.new('RGB', (9, 9)), 6)"
         )

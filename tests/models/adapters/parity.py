@@ -131,7 +131,7 @@ class Parity(ABC):
     def test_reading_an_own_answer_gives_the_writing_steps(self, both: Both, noise) -> None:
         pipe, picture = both.pipe, noise(*LANDSCAPE, 4)
         said = pipe.ask(picture, QUESTION, max_new_tokens=4)
-        tokens = pipe.bridge(pipe.encoder(said.view), None, said.prompt)
+        tokens = pipe.bridge(pipe.encoder(pipe.view.with_pixels(said.view)), None, said.prompt)
         steps = pipe.llm.read(said.prompt, tokens, [token.id for token in said.tokens])
         for i, step in enumerate(steps):
             assert step.probability == pytest.approx(said.tokens[i].probability, abs=1e-3)

@@ -28,7 +28,7 @@ def test_a_words_map_is_its_look_at_the_queries_times_theirs_at_the_patches(
     )
     queries = torch.stack(queried.cross_attentions)[:, 0]  # [layers, heads, queries, patches]
     assert queries.shape == (4 // frequency, 2, 5, 17)
-    looks = both.pipe.bridge(both.pipe.encoder(answer.view)).looks
+    looks = both.pipe.bridge(both.pipe.encoder(both.pipe.view.with_pixels(answer.view))).looks
     assert (looks[0] - queries.mean((0, 1))).abs().max() < 1e-4
     assert (looks.sum(-1) - 1).abs().max() < 1e-5
     ids, columns = list(answer.prompt.ids), list(answer.prompt.image_positions)
