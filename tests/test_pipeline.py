@@ -356,7 +356,7 @@ class TestExplain:
         """Teacher forcing on what was generated sees the same rows and probabilities, in one pass."""
         said = pipe.ask(noise(90, 60), QUESTION, max_new_tokens=10)
         ids = [token.id for token in said.tokens]
-        view = said.view
+        view = pipe.view.with_pixels(said.view)
         steps = pipe.llm.read(said.prompt, pipe.bridge(pipe.encoder(view)), ids)
         assert [step.id for step in steps] == ids
         for i, step in enumerate(steps):

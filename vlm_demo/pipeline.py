@@ -686,7 +686,12 @@ class Pipeline:
         text = read.text if read else ""
         if self._whole:
             return self._whole.read(
-                asked.question, views, ocr_text=text, evidence_only=asked.evidence_only, history=asked.history
+                asked.question,
+                views,
+                ocr_text=text,
+                evidence_only=asked.evidence_only,
+                history=asked.history,
+                system=asked.system,
             )
         return self.prompt(
             asked.question,
