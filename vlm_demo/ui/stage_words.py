@@ -39,7 +39,7 @@ def detail(event: StageEvent) -> str:
                 return f"{tokens} tokens, always all of them: each sees those after it"
             return f"{tokens} tokens" + (f", {cached} of them from memory" if cached else "")
         case DecodeFacts(tokens, cut):
-            return f"{tokens} tokens" + (f", {cut} of them cut off" if cut else "")
+            return f"{tokens} token{'s' * (tokens != 1)}" + (f", {cut} of them cut off" if cut else "")
         case TextsFacts(texts, tokens):
             return f"{texts} × {tokens} tokens"
         case CompareFacts(features, texts, together):

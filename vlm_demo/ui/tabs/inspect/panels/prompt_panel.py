@@ -14,6 +14,7 @@ from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
 LISTED = 300  # tokens of a run that are listed one by one
 ORIGINS = {
     "template": "chat template",
+    "system": "system message",
     "history": "earlier turn",
     "image": "image",
     "ocr": "text in the picture",
