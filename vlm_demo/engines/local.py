@@ -55,6 +55,8 @@ class LocalEngine:
             max_new_tokens=request.max_new_tokens,
             history=request.history,
             cancelled=request.cancelled,
+            system=request.system,
+            sampling=request.sampling,
         )
 
     def explain(self, request: Request, text: str) -> Answer:
