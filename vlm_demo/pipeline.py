@@ -209,7 +209,7 @@ class Pipeline:
         self._family = family
         self._settings = read_settings(loaded.folder)
         self._calibration = read_calibration(loaded.folder)
-        self._world = out_of_distribution.load(loaded.folder)
+        self._training_pictures = out_of_distribution.load(loaded.folder)
 
     @classmethod
     def from_pretrained(
@@ -263,12 +263,12 @@ class Pipeline:
         """Parameter bytes as they are stored, and the process's resident memory, measured now."""
         return quantization.memory_of(self.model, *(self._family.matcher.parts if self.can_score else ()))
 
-    def in_world(self, view: View) -> float | None:
+    def in_distribution(self, view: View) -> float | None:
         """How much a picture looks like what the model was trained on, 0..1; None where the checkpoint can't say."""
-        if self._world is None:
+        if self._training_pictures is None:
             return None
         (patches,), _ = self._pictures.patches([self.view.with_pixels(view)])
-        return self._world.score(patches.features[0, self._family.leading_tokens :].cpu())
+        return self._training_pictures.score(patches.features[0, self._family.leading_tokens :].cpu())
 
     def ask(
         self,

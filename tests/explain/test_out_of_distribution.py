@@ -38,7 +38,7 @@ def test_the_score_is_that_of_the_fifth_neighbour_against_the_threshold() -> Non
 def test_the_checkpoints_file_decides(checkpoint: Path, tmp_path: Path, noise) -> None:
     plain = Pipeline.from_pretrained(checkpoint)
     view = plain.view(noise(60, 60))
-    assert plain.in_world(view) is None
+    assert plain.in_distribution(view) is None
     folder = shutil.copytree(checkpoint, tmp_path / "with pictures")
     channels = plain.encoder(view).features.shape[-1]
     seen = out_of_distribution.pooled(plain.encoder(view).features[:1], channels)
@@ -46,7 +46,7 @@ def test_the_checkpoints_file_decides(checkpoint: Path, tmp_path: Path, noise) -
     against = float(seen @ out_of_distribution.pooled(plain.encoder(other).features[:1], channels).T)
     out_of_distribution.save(folder, kept(seen, (1 + against) / 2))
     pipe = Pipeline.from_pretrained(folder)
-    assert pipe.in_world(view) > 0.5 > pipe.in_world(other)
+    assert pipe.in_distribution(view) > 0.5 > pipe.in_distribution(other)
 
 
 def test_a_class_token_is_no_part_of_it(tmp_path: Path, noise) -> None:
@@ -55,8 +55,8 @@ def test_a_class_token_is_no_part_of_it(tmp_path: Path, noise) -> None:
     pipe = Pipeline.from_pretrained(tmp_path)
     view = pipe.view(noise(60, 60))
     features, expected = pipe.encoder(view).features[0], out_of_distribution.load(tmp_path)
-    assert pipe.in_world(view) == pytest.approx(expected.score(features[1:]), abs=1e-5)
-    assert pipe.in_world(view) != pytest.approx(expected.score(features), abs=1e-5)
+    assert pipe.in_distribution(view) == pytest.approx(expected.score(features[1:]), abs=1e-5)
+    assert pipe.in_distribution(view) != pytest.approx(expected.score(features), abs=1e-5)
 
 
 def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:

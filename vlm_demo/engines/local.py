@@ -97,7 +97,7 @@ class LocalEngine:
         return replace(answer, views=tuple(self.pipeline.view(image).geometry for image in images))
 
     def in_distribution(self, view: View) -> float | None:
-        return self.pipeline.in_world(view)
+        return self.pipeline.in_distribution(view)
 
     def memory(self) -> Memory:
         return self.pipeline.memory()

@@ -12,8 +12,8 @@ from vlm_demo.ui.components.header import Choice
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import size
 
 OUTSIDE = (
-    "This picture is outside what the small embedded model was trained on (drawn shapes, solids, charts, screens, "
-    "documents). Its answer may be a guess."
+    "This picture is unlike all that the small embedded model was trained on (everyday photographs, drawn shapes, "
+    "charts, screens, documents). Its answer may be a guess."
 )
 
 
