@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training import json_lines
 from vlm_demo.training.alignment import WORD, Vocabulary, words_of
 from vlm_demo.training.cached_features import AT_ONCE, kept
@@ -71,10 +72,12 @@ def imagenet_classifier(layer: tuple[Tensor, Tensor] | None, data: Mixture) -> C
 
 @dataclass(frozen=True)
 class AlignedPictures:
-    """Attributes:
-    features: bf16 [pictures, tokens, channels].
-    targets: [pictures, words], rows sum to 1, or to 0 where no word is known.
-    vocabulary: the words.
+    """Pictures whose image tokens should lie near words.
+
+    Attributes:
+        features: bf16 [pictures, tokens, channels].
+        targets: [pictures, words], rows sum to 1, or to 0 where no word is known.
+        vocabulary: the words.
     """
 
     features: Tensor
@@ -84,7 +87,7 @@ class AlignedPictures:
     def loss(self, projector: nn.Module, seed: int, step: int) -> Tensor:
         """The alignment loss of some of the pictures, which depend on seed and step alone."""
         rows = torch.from_numpy(np.random.default_rng([seed, step, 2]).permutation(len(self.features))[:REHEARSED])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast_bf16(torch.device("cpu"))):
             tokens = projector(self.features[rows].float())
             scores = self.vocabulary.scores(tokens - self.vocabulary.mean, TEMPERATURE)
         return -(self.targets[rows] * scores.log_softmax(1)).sum(1).mean()

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training.photo_turns import READABLE
 
 WORD = re.compile(r"[a-z][a-z-]+")
@@ -104,7 +105,7 @@ def align(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps, pct_start=rising)
 
     def scored(rows: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast_bf16(torch.device("cpu"))):
             tokens = projector(features[rows].float())  # [B, N, d]
             return vocabulary.scores(tokens, temperature.exp()), tokens.float()
 

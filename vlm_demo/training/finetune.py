@@ -405,7 +405,7 @@ def run(
     held: Mixture,
     folder: Path,
     minutes: float,
-    align_pictures: int = 12000,
+    align_pictures: int = 9000,
     align_epochs: int = 4,
     projector_minutes: float = 4.0,
     resume: bool = False,

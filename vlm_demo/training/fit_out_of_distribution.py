@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image
 from torch import Tensor
 
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain.out_of_distribution import TrainingPictures, pooled
+from vlm_demo.training.mixture import SHARPENED, sharpened
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".avif")
 COMPONENTS = 128
 REFUSED = 0.01  # the share of the pictures like the trained ones that may fall outside
-SHARPENED = 0.4  # of the pictures
 FEWEST = 8  # pictures
 
 
@@ -77,7 +77,7 @@ def _features(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> Tensor:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
         if rng.random() < SHARPENED:
-            image = image.filter(ImageFilter.UnsharpMask(float(rng.uniform(0.8, 2.0)), int(rng.integers(60, 180)), 0))
+            image = sharpened(image, rng)
         patches = pipe.encoder(pipe.view(image)).features[:, family.leading_tokens :].cpu()
         rows.append(pooled(patches, _channels(pipe, patches))[0])
     return torch.stack(rows)

@@ -160,10 +160,15 @@ def load_pixels(
     scale = side / max(image.size)
     image = image.resize([max(1, round(edge * scale)) for edge in image.size], Image.Resampling.BILINEAR)
     if sharpen:
-        image = image.filter(ImageFilter.UnsharpMask(float(rng.uniform(0.8, 2.0)), int(rng.integers(60, 180)), 0))
+        image = sharpened(image, rng)
     square = Image.new("RGB", (side, side), fill)
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return np.asarray(square)
+
+
+def sharpened(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """A picture that was stored small, about as sharp as an upload."""
+    return image.filter(ImageFilter.UnsharpMask(float(rng.uniform(0.8, 2.0)), int(rng.integers(60, 180)), 0))
 
 
 def fitting_lines(lines: Sequence[str], answers: Sequence[str], rng: np.random.Generator) -> list[str]:
