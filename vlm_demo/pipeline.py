@@ -45,7 +45,6 @@ from vlm_demo.contracts.events import (
     OcrFacts,
     PrefillFacts,
     PromptFacts,
-    StageFacts,
     TextsFacts,
     ViewFacts,
 )
@@ -68,6 +67,7 @@ from vlm_demo.runtime.feature_cache import FeatureCache
 from vlm_demo.runtime.lru_store import LruStore, budget_for
 from vlm_demo.runtime.pixel_view import PixelView
 from vlm_demo.runtime.scorer import Scorer
+from vlm_demo.runtime.stage_clock import StageClock
 from vlm_demo.stages import ocr
 from vlm_demo.stages.bridge import Bridge
 from vlm_demo.stages.encoder import Encoder
@@ -75,32 +75,6 @@ from vlm_demo.stages.llm import Llm, Step
 from vlm_demo.stages.prompt import PromptBuilder
 from vlm_demo.stages.view import ViewMaker
 from vlm_demo.trust import NONE, Trust
-
-HalfRows = tuple[np.ndarray | None, ...]  # as `attention_tap.Rows`, float16
-
-
-class _Clock:
-    """The seconds of each station. ``pause`` leaves out the time in which somebody looks at an event."""
-
-    def __init__(self) -> None:
-        self.started = time.perf_counter()
-        self.seconds: dict[str, float] = {}
-
-    def done(self, name: str, seconds: float, facts: StageFacts | None = None) -> StageEvent:
-        """A station took ``seconds``."""
-        self.seconds[name] = seconds
-        return StageEvent(name, seconds, facts)
-
-    def since(self, name: str, began: float, facts: StageFacts | None = None) -> StageEvent:
-        """A station has worked since ``began`` until now."""
-        return self.done(name, time.perf_counter() - began, facts)
-
-    def pause(self, seconds: float) -> None:
-        self.started += seconds
-
-    @property
-    def total(self) -> float:
-        return time.perf_counter() - self.started
 
 
 @dataclass(frozen=True)
@@ -127,7 +101,7 @@ class _Written:
     """
 
     text: Detokenizer
-    rows: list[HalfRows | None]
+    rows: list[attention_tap.HalfRows | None]
     closing: attention_tap.Rows | None = None
     cut: int = 0
     stopped: bool = False
@@ -332,14 +306,14 @@ class Pipeline:
         request = Request(
             images, question, ocr, evidence_only, max_new_tokens, tuple(history), cancelled, system, sampling
         )
-        clock = _Clock()
+        clock = StageClock()
         with closing(self._events(request, clock)) as events:
             for event in events:
                 handed = time.perf_counter()
                 yield event
                 clock.pause(time.perf_counter() - handed)
 
-    def _events(self, request: Request, clock: _Clock) -> Generator[Event]:
+    def _events(self, request: Request, clock: StageClock) -> Generator[Event]:
         """The stations one after the other. A time is taken before its event is handed over, never after."""
         # 1) view, OCR, prompt, encoder, bridge
         prepared = yield from self._prepare(request, clock)
@@ -348,10 +322,10 @@ class Pipeline:
         # 3) the answer
         yield self._answer(request, prepared, written, clock)
 
-    def _write(self, request: Request, prepared: _Prepared, clock: _Clock) -> Generator[Event, None, _Written]:
+    def _write(self, request: Request, prepared: _Prepared, clock: StageClock) -> Generator[Event, None, _Written]:
         """Prefill, then one token at a time until the model ends, repeats itself or is stopped."""
         text, stopped, cut = Detokenizer(self.tokenizer), False, 0
-        rows: list[HalfRows | None] = []
+        rows: list[attention_tap.HalfRows | None] = []
         steps = _Steps(self._generation(request, prepared))
         # 1) prefill, which ends with the first token
         began = time.perf_counter()
@@ -364,7 +338,7 @@ class Pipeline:
         decode = 0.0
         try:
             while step:
-                rows.append(_halved(step.rows))
+                rows.append(attention_tap.halved(step.rows))
                 token = text.add(step.id, step.probability)
                 ended = text.end_before(request.sampling.stop)
                 yield TokenEvent(token, text.text)
@@ -467,15 +441,15 @@ class Pipeline:
         if not answer_text.strip() or not ids:
             raise BadQuestion("The answer to explain is empty: give at least one word.")
         request = Request(tuple(_listed(image)), question, ocr, evidence_only, None, tuple(history))
-        clock = _Clock()
+        clock = StageClock()
         prepared = _result(self._prepare(request, clock))
         assert prepared.image_tokens is not None
         began = time.perf_counter()
         text, last = Detokenizer(self.tokenizer), None
-        rows: list[HalfRows | None] = []
+        rows: list[attention_tap.HalfRows | None] = []
         for step in self.llm.read(prepared.prompt, prepared.image_tokens, ids):
             text.add(step.id, step.probability)
-            rows.append(_halved(step.rows))
+            rows.append(attention_tap.halved(step.rows))
             last = step.closing
         clock.since("prefill", began)
         text.finish()
@@ -579,29 +553,26 @@ class Pipeline:
         if not self.can_score:
             raise self._no_scores()
         texts = (texts,) if isinstance(texts, str) else tuple(texts)
+        clock = StageClock()
         stages: list[StageEvent] = []
-
-        def done(name: str, began: float, facts: StageFacts) -> None:
-            stages.append(StageEvent(name, time.perf_counter() - began, facts))
-
         check(cancelled)
         began = time.perf_counter()
         view = self.view(image)
-        done("view", began, _view_facts([view]))
+        stages.append(clock.since("view", began, _view_facts([view])))
         began = time.perf_counter()
         coded = self.scorer.read(texts)
-        done("texts", began, TextsFacts(len(texts), coded.ids.shape[1]))
+        stages.append(clock.since("texts", began, TextsFacts(len(texts), coded.ids.shape[1])))
         began = time.perf_counter()
         (patches,), known = self._pictures.patches([view], cancelled)
         features = tuple(patches.features.shape[1:])
-        done("encoder", began, self._encoder_facts([view], [patches], known))
+        stages.append(clock.since("encoder", began, self._encoder_facts([view], [patches], known)))
         began = time.perf_counter()
         similarities = self.scorer.similarities(patches, coded, cancelled)
-        done("compare", began, CompareFacts(features, len(texts)))
+        stages.append(clock.since("compare", began, CompareFacts(features, len(texts))))
         began = time.perf_counter()
         matches = self.scorer.matches(patches, coded, cancelled)
         if matches is not None:
-            done("match", began, CompareFacts(features, len(texts), together=True))
+            stages.append(clock.since("match", began, CompareFacts(features, len(texts), together=True)))
         return Scores(
             texts=texts,
             probabilities=tuple(self.scorer.probabilities(similarities).tolist()),
@@ -631,7 +602,7 @@ class Pipeline:
         if self._family.as_a_whole:
             raise UnsupportedModel(f"{self.note.text}: choose a model whose stages are known.")
 
-    def _prepare(self, request: Request, clock: _Clock) -> Generator[StageEvent, None, _Prepared]:
+    def _prepare(self, request: Request, clock: StageClock) -> Generator[StageEvent, None, _Prepared]:
         """All stations before the language model."""
         self._require_answers()
         if not request.question.strip():
@@ -712,7 +683,7 @@ class Pipeline:
             bytes=sum(own.features.nbytes for own in patches),
         )
 
-    def _answer(self, request: Request, prepared: _Prepared, written: _Written, clock: _Clock) -> Answer:
+    def _answer(self, request: Request, prepared: _Prepared, written: _Written, clock: StageClock) -> Answer:
         tokens = tuple(written.text.tokens)
         return Answer(
             text=written.text.text,
@@ -750,19 +721,10 @@ class Pipeline:
             counts=prepared.image_tokens.counts,
             leading=self._family.leading_tokens,
             settings=self._settings,
-            looks=_half(prepared.image_tokens.looks),
+            looks=attention_tap.half(prepared.image_tokens.looks),
             patch_grids=tuple(view.patch_grids for view in prepared.views),
-            closing=None if written.closing is None else _half(written.closing.image),
+            closing=None if written.closing is None else attention_tap.half(written.closing.image),
         )
-
-
-def _halved(rows: attention_tap.Rows | None) -> HalfRows | None:
-    """Half precision: a long answer of a large model holds a hundred million weights."""
-    return None if rows is None else tuple(_half(part) for part in (rows.image, rows.text, rows.first))
-
-
-def _half(weights: torch.Tensor | None) -> np.ndarray | None:
-    return None if weights is None else weights.to(torch.float16).numpy()
 
 
 def _listed(image: Any) -> list[Source]:

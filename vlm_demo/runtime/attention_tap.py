@@ -48,6 +48,19 @@ class Rows:
         return Rows(self.image[one], self.text[one], self.first[one])
 
 
+HalfRows = tuple[np.ndarray | None, ...]  # image, text and first of ``Rows``, float16
+
+
+def halved(rows: Rows | None) -> HalfRows | None:
+    """Half precision: a long answer of a large model holds a hundred million weights."""
+    return None if rows is None else tuple(half(part) for part in (rows.image, rows.text, rows.first))
+
+
+def half(weights: torch.Tensor | None) -> np.ndarray | None:
+    """The same in half precision."""
+    return None if weights is None else weights.to(torch.float16).numpy()
+
+
 @dataclass
 class Recorder:
     """Collects rows during one forward pass.
