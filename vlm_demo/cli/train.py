@@ -202,7 +202,6 @@ def _train(run: Run, training: Any, folder: Path, recipe: Any, line: str, stages
         folder,
         run.minutes,
         resume=run.resume,
-        aligned=run.init is not None,
         seed=run.seed,
         **stages,
     )
