@@ -41,6 +41,8 @@ class Evidence:
             away when just these words are taken out of it, wherever they stand, and the pictures are kept; 0 where the
             answer repeats none.
         other: the same with as many other words of it, drawn by chance.
+        yes_no, number: 1 where the answer is yes, no, true or false, or a number: such answers are right by chance
+            oftener than words are, and models are surer of them.
         blank: how much the probability of an average token changes, up or down, when all pictures have their mean
             colour, and none of the text is given.
         turned, text_turned, blank_turned: whether another token becomes the likeliest, so that the answer is another
@@ -56,13 +58,15 @@ class Evidence:
     read: float = 0.0
     text: float = 0.0
     other: float = 0.0
+    yes_no: float = 0.0
+    number: float = 0.0
     blank: float = 1.0
     turned: bool = False
     text_turned: bool = False
     blank_turned: bool = False
 
 
-NAMES = ("hot", "elsewhere", "whole", "certain", "share", "match", "read", "text")
+NAMES = ("hot", "elsewhere", "whole", "certain", "share", "match", "read", "text", "yes_no", "number")
 
 
 @dataclass(frozen=True)

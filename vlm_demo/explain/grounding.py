@@ -36,6 +36,8 @@ SAYS_UNKNOWN = re.compile(
     r"|(i|we|you) (cannot|can not|can't|could not|couldn't|do not|don't) (know|see|tell|say|read)\b.*"
     r"|(it|this|that) (cannot|can not|can't) be (seen|read|told|said)\b.*"
 )
+SAYS_YES_NO = re.compile(r"(yes|no|true|false)\b.*")
+SAYS_NUMBER = re.compile(r"\d+|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve")
 SAYS_NONE = re.compile(r"none|nothing|zero|0|(no|there (is|are) (no|none|nothing))\b.*")
 
 
@@ -80,6 +82,8 @@ def gather(answer: Answer, model: TeacherForcing) -> Evidence:
         read=float(np.mean([bare(word.text) in text for word in answer.words])) if text else 0.0,
         text=text_fall,
         other=between_fall,
+        yes_no=float(SAYS_YES_NO.fullmatch(_folded(answer.text)) is not None),
+        number=float(SAYS_NUMBER.fullmatch(_folded(answer.text)) is not None),
         blank=float(1 - np.exp(-moved)),
         turned=_turned(answer, telling, hidden.likeliest[0]),
         text_turned=text_turned,
