@@ -1,22 +1,22 @@
 """Bridges: the embedded families side by side, one table: what is trained, what a picture costs, what comes of it.
 
 Accuracies are read from the checkpoints' own ``figures.json``, measured on the same held-out items for all; the time
-of an answer is measured here, all models in turn on the same questions, and told as a ratio.
+of an answer is measured here, all models in turn on the same questions, and given as a ratio.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from vlm_demo.contracts.engine import Engine, Request, answered
+from vlm_demo.engines import local
 from vlm_demo.models.loading import EMBEDDED
-
-if TYPE_CHECKING:
-    from vlm_demo import Pipeline
 
 FAMILIES = ("blip2", "idefics", "clip")  # trained by one recipe; llava has another encoder, LLM and training
 AREAS = ("scenes", "solids", "charts", "screens", "documents")
@@ -48,24 +48,22 @@ class Row:
 
 def compare(names: tuple[str, ...] = FAMILIES) -> list[Row]:
     """Load the embedded models, take their times question by question in turn, and read their figures."""
-    from vlm_demo import Pipeline
-
-    pipes = {name: Pipeline.from_pretrained(name) for name in names}
-    times = _times({name: pipe for name, pipe in pipes.items() if pipe.can_answer})
-    return [_row(name, pipe, times.get(name)) for name, pipe in pipes.items()]
+    engines = {name: local.load(name, "none", None) for name in names}
+    times = _times({name: engine for name, engine in engines.items() if engine.capabilities.writes})
+    return [_row(name, engine, times.get(name)) for name, engine in engines.items()]
 
 
-def _times(pipes: dict[str, Pipeline]) -> dict[str, tuple[float, int]]:
+def _times(engines: Mapping[str, Engine]) -> dict[str, tuple[float, int]]:
     """For each model the median seconds of an answer, and the image tokens of a picture."""
     from vlm_demo.training.worlds.scenes import draw_scene
 
-    taken: dict[str, list[float]] = {name: [] for name in pipes}
+    taken: dict[str, list[float]] = {name: [] for name in engines}
     tokens: dict[str, int] = {}
     for number in range(PICTURES + 1):
         rng = np.random.default_rng([1000, 96, number])
         picture = draw_scene(rng)
-        for name, pipe in pipes.items():
-            answer = pipe.ask(picture.image, QUESTION, max_new_tokens=8)
+        for name, engine in engines.items():
+            answer = answered(engine.stream(Request((picture.image,), QUESTION, max_new_tokens=8)))
             if number:  # the first one warms up
                 taken[name].append(answer.timings.total)
             looks = answer.trace and answer.trace.image.shape[-1]
@@ -73,14 +71,14 @@ def _times(pipes: dict[str, Pipeline]) -> dict[str, tuple[float, int]]:
     return {name: (median(seconds), tokens[name]) for name, seconds in taken.items()}
 
 
-def _row(name: str, pipe: Pipeline, timed: tuple[float, int] | None) -> Row:
+def _row(name: str, engine: local.LocalEngine, timed: tuple[float, int] | None) -> Row:
     figures = json.loads((EMBEDDED / name / "figures.json").read_text(encoding="utf-8"))
     reports = figures["held_out"]
     captions = reports.get("captions", {})
     return Row(
         name,
-        pipe.note.text,
-        sum(parameter.numel() for parameter in pipe.model.parameters()),
+        engine.pipeline.note.text,
+        engine.parameters or 0,
         max(stage.get("trainable", 0) for stage in figures["stages"].values()),
         timed[1] if timed else None,
         {area: reports[area]["overall"] for area in AREAS if area in reports},
