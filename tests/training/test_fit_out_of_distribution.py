@@ -46,7 +46,7 @@ def test_the_command_writes_what_is_kept_of_them(
     assert inside >= 85 and str(out / stored.FILE) in printed
     kept, pipe = stored.load(out), Pipeline.from_pretrained(checkpoint)
     assert len(kept.bank) == 42  # seven in ten
-    features = pipe.encoder(pipe.view(Image.new("RGB", (60, 50), (10, 90, 200)))).features
+    features = pipe.stages().encoder(pipe.view(Image.new("RGB", (60, 50), (10, 90, 200)))).features
     assert kept.cosine(stored.pooled(features, len(kept.basis))) > kept.threshold - 0.01
 
 

@@ -14,19 +14,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from vlm_demo.contracts import Answer
+from vlm_demo.contracts.engine import Engine, Request, answered
+from vlm_demo.engines import local
 from vlm_demo.evaluation.items import Item
 from vlm_demo.evaluation.report import Score
 from vlm_demo.evaluation.run import LastPicture, evaluate
 from vlm_demo.models import builders
 from vlm_demo.models.embedded import TRAINED
-from vlm_demo.models.loading import EMBEDDED
-
-if TYPE_CHECKING:
-    from vlm_demo import Pipeline
+from vlm_demo.shipped import folder as shipped
 
 FAMILIES = ("llava", "llava-vit", "blip2", "idefics", "clip")
 TIMED = 12  # questions whose time to the first token is taken, after one that warms up
@@ -81,46 +82,49 @@ def compare(folder: Path, items: Sequence[Item], names: Sequence[str] = FAMILIES
         items: see ``items.read``; those with captions are also what models that score are measured on.
         names: of embedded models.
     """
-    from vlm_demo import Pipeline
-
-    pipes = {name: Pipeline.from_pretrained(name) for name in names}
-    times = first_tokens({name: pipe for name, pipe in pipes.items() if pipe.can_answer}, folder, items)
-    return [_row(name, pipe, folder, items, times.get(name)) for name, pipe in pipes.items()]
+    engines = {name: local.load(name, "none", None) for name in names}
+    times = first_tokens({name: own for name, own in engines.items() if own.capabilities.writes}, folder, items)
+    return [_row(name, engine, folder, items, times.get(name)) for name, engine in engines.items()]
 
 
-def first_tokens(pipes: Mapping[str, Pipeline], folder: Path, items: Sequence[Item]) -> dict[str, float]:
+def first_tokens(engines: Mapping[str, Engine], folder: Path, items: Sequence[Item]) -> dict[str, float]:
     """For each model the median seconds to the first token, of pictures that it has not seen before."""
     pictures = LastPicture(folder)
     chosen = list({item.image: item for item in items}.values())[: TIMED + 1]
-    taken: dict[str, list[float]] = {name: [] for name in pipes}
+    taken: dict[str, list[float]] = {name: [] for name in engines}
     for number, item in enumerate(chosen):
         picture = pictures.open(item.image)
-        for name, pipe in pipes.items():
-            seconds = pipe.ask(picture, item.question, max_new_tokens=1).timings.first_token
+        for name, engine in engines.items():
+            seconds = _first_token(engine, picture, item).timings.first_token
             if number or len(chosen) == 1:
                 taken[name].append(seconds)
     return {name: median(seconds) for name, seconds in taken.items() if seconds}
 
 
-def _row(name: str, pipe: Pipeline, folder: Path, items: Sequence[Item], first_token: float | None) -> Row:
-    encoder = builders.read_recipe(EMBEDDED / name / builders.RECIPE).vision_tower
-    counted = sum(parameter.numel() for parameter in pipe.model.parameters())
+def _first_token(engine: Engine, picture: Image.Image, item: Item) -> Answer:
+    return answered(engine.stream(Request((picture,), item.question, max_new_tokens=1)))
+
+
+def _row(name: str, engine: local.LocalEngine, folder: Path, items: Sequence[Item], first_token: float | None) -> Row:
+    files = shipped("models") / name
+    encoder = builders.read_recipe(files / builders.RECIPE).vision_tower
     row: dict[str, Any] = {"first_token": first_token}
-    if pipe.can_answer:
+    if engine.capabilities.writes:
         lines = io.StringIO()
-        report = evaluate(pipe, folder, items, answers=lines)
+        report = evaluate(engine, folder, items, answers=lines)
         told = [json.loads(line) for line in lines.getvalue().splitlines()]
         row["right"] = {one["line"]: one["right"] for one in told if "right" in one}
         row["kinds"] = {kind: score for kind, score in report.kinds.items() if score.n}
         row["cider"] = report.as_dict()["cider"]["overall"]["cider"]
-        row["image_tokens"] = _image_tokens(pipe, folder, items[0])
-    if pipe.can_score:
-        row["retrieved"] = retrieved(pipe, folder, items)
-    return Row(name, pipe.note.text, encoder, counted, trained_parameters(EMBEDDED / name / TRAINED), **row)
+        row["image_tokens"] = _image_tokens(engine, folder, items[0])
+    if engine.capabilities.scores:
+        row["retrieved"] = retrieved(engine, folder, items)
+    trained = trained_parameters(files / TRAINED)
+    return Row(name, engine.pipeline.note.text, encoder, engine.parameters or 0, trained, **row)
 
 
-def _image_tokens(pipe: Pipeline, folder: Path, item: Item) -> int:
-    answer = pipe.ask(LastPicture(folder).open(item.image), item.question, max_new_tokens=1)
+def _image_tokens(engine: Engine, folder: Path, item: Item) -> int:
+    answer = _first_token(engine, LastPicture(folder).open(item.image), item)
     return answer.trace.image.shape[-1] if answer.trace else answer.prompt.image_tokens
 
 
@@ -132,7 +136,7 @@ def trained_parameters(file: Path) -> int:
         return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
 
 
-def retrieved(pipe: Pipeline, folder: Path, items: Sequence[Item]) -> Score | None:
+def retrieved(engine: Engine, folder: Path, items: Sequence[Item]) -> Score | None:
     """Pictures for which their own first caption is the most similar of up to SHEET; None without captions."""
     captioned = [item for item in {item.image: item for item in items if item.captions}.values()]
     found, pictures = Score(), LastPicture(folder)
@@ -142,7 +146,7 @@ def retrieved(pipe: Pipeline, folder: Path, items: Sequence[Item]) -> Score | No
             break  # it would be easier
         captions = [item.captions[0] for item in sheet]
         for item in sheet:
-            scores = pipe.score(pictures.open(item.image), captions)
+            scores = engine.score(pictures.open(item.image), captions)
             found.add(captions[int(np.argmax(scores.similarities))] == item.captions[0])
     return found if found.n else None
 

@@ -20,7 +20,7 @@ from vlm_demo.contracts.grounding import GROUNDED, NOT_ABOUT, NOT_VISIBLE, READ,
 from vlm_demo.contracts.ocr import ReadWord
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain.calibration import LEAST, THRESHOLDS, Calibration, Evidence, Limits, as_row
-from vlm_demo.explain.methods import BY_NAME, MapRequest
+from vlm_demo.explain.methods import BY_NAME, MapInputs
 from vlm_demo.explain.quoted import others, quoted, read_words, without
 from vlm_demo.words import bare, tells
 
@@ -180,7 +180,7 @@ def _hot(answer: Answer, image: int) -> tuple[np.ndarray, np.ndarray]:
     trace, view = answer.trace, answer.views[image]
     assert trace is not None
     method = BY_NAME[trace.settings.method]
-    maps = [method.cells(MapRequest(answer, tuple(answer.steps(word)), image, trace.settings)) for word in answer.words]
+    maps = [method.cells(MapInputs(answer, tuple(answer.steps(word)), image, trace.settings)) for word in answer.words]
     cells = np.mean(maps, axis=0)
     shown = np.flatnonzero(inside(view))
     count = max(1, round(HOT * len(shown)))

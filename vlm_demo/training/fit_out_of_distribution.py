@@ -70,7 +70,7 @@ def fit(bank: Tensor, setting: Tensor) -> TrainingPictures:
 def _features(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> Tensor:
     """Pooled features float32 [n, channels], without the tokens before the patches'; of an EfficientNet those of its
     last level alone."""
-    family = pipe.encoder.family
+    model = pipe.scoring or pipe.stages()
     rows = []
     for i, path in enumerate(pictures):
         rng = np.random.default_rng([seed, 6, i])
@@ -78,7 +78,7 @@ def _features(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> Tensor:
             image = opened.convert("RGB")
         if rng.random() < SHARPENED:
             image = sharpened(image, rng)
-        patches = pipe.encoder(pipe.view(image)).features[:, family.leading_tokens :].cpu()
+        patches = model.encoder(pipe.view(image)).features[:, model.family.leading_tokens :].cpu()
         rows.append(pooled(patches, _channels(pipe, patches))[0])
     return torch.stack(rows)
 
