@@ -10,7 +10,18 @@ from PIL import Image, ImageCms
 
 SAME = 3  # levels of 255: a profile that changes no colour by more is sRGB by another name
 # What a note may call a profile: names from a file are not repeated. Each by the words in its description.
-_NAMES = ("Display P3", "DCI-P3", "Adobe RGB", "ProPhoto", "Rec. 2020", "Rec2020", "BT.2020", "Apple RGB", "eciRGB")
+_NAMES = (
+    "Display P3",
+    "DCI-P3",
+    "Adobe RGB",
+    "ProPhoto",
+    "Rec. 2020",
+    "Rec2020",
+    "BT.2020",
+    "Apple RGB",
+    "eciRGB",
+    "P3",
+)
 _SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 _INTENT = ImageCms.Intent.RELATIVE_COLORIMETRIC
 _FLAGS = ImageCms.Flags.BLACKPOINTCOMPENSATION

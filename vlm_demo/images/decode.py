@@ -23,8 +23,8 @@ from vlm_demo.images.tones import Tones, measure
 MAX_PIXELS = 178_000_000
 KEPT_PIXELS = 26_000_000  # an A4 page at 600 dots an inch is 35, a good camera's photo 24
 MOST_BYTES = 400_000_000  # that decoding may take; what takes more is refused
-USUAL_BYTES = 280_000_000  # that decoded and kept pixels together take, where shrinking further can do it
-SLOW_PIXELS = 4_000_000  # of JPEG 2000, whose decoder takes most of a second for a million
+USUAL_BYTES = 270_000_000  # that decoded and kept pixels together take, where shrinking further can do it
+SLOW_PIXELS = 6_000_000  # of JPEG 2000, whose decoder takes most of a second for a million
 BAND_PIXELS = 2_000_000
 WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 # Bytes a pixel that Pillow's decoders took at their peak, measured; of other formats the pixels themselves.
@@ -235,6 +235,8 @@ class _Reader:
         return tuple(note for note in said if note)
 
     def __call__(self, band: Image.Image) -> Image.Image:
+        if band.mode in ("RGB", "RGBA") and self.leaves(band):
+            return band
         if self._tones:
             band = Image.fromarray(self._tones(np.asarray(band)))
         seen_through = band.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in band.info
