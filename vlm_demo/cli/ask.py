@@ -27,6 +27,7 @@ def ask(
     device: options.Device = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
+    page: options.PageNumber = None,
     ocr: options.Ocr = False,
     evidence_only: options.EvidenceOnly = False,
     heatmap: options.Heatmap = None,
@@ -42,7 +43,11 @@ def ask(
 
     pipe = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
     stream = pipe.stream(
-        options.one_or_many(images), question, ocr=ocr, evidence_only=evidence_only, max_new_tokens=max_new_tokens
+        options.one_or_many(images, page),
+        question,
+        ocr=ocr,
+        evidence_only=evidence_only,
+        max_new_tokens=max_new_tokens,
     )
     live = sys.stdout.isatty() and not as_json
     show(follow(stream, live), heatmap=heatmap, word=word, as_json=as_json, printed=live)

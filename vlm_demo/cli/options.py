@@ -19,6 +19,7 @@ from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
+    from vlm_demo.images.open import Source
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 Precision = Literal["none", "8bit", "4bit"]
@@ -32,6 +33,7 @@ AllowPickle = Annotated[bool, typer.Option(trust.PICKLE, help=trust.PICKLE_HELP)
 
 # What goes into the prompt beside the question.
 Ocr = Annotated[bool, typer.Option("--ocr", help="give the model the text that Tesseract reads")]
+PageNumber = Annotated[int | None, typer.Option("--page", min=1, metavar="N", help="page of a PDF, or frame")]
 EvidenceOnly = Annotated[bool, typer.Option("--evidence-only", help="tell it to say unknown where it can't see")]
 MaxNewTokens = Annotated[int | None, typer.Option(min=1, metavar="N", help="the longest answer, in tokens")]
 
@@ -82,9 +84,12 @@ def load(options: ModelOptions) -> Pipeline:
             print("\r" + " " * len(shown) + "\r", end="", file=sys.stderr, flush=True)
 
 
-def one_or_many(images: list[str]) -> str | list[str]:
-    """A single picture stands for itself."""
-    return images[0] if len(images) == 1 else images
+def one_or_many(images: list[str], page: int | None = None) -> Source | list[Source]:
+    """A single picture stands for itself. ``page``: which page or frame of each is meant."""
+    from vlm_demo.images.open import Page
+
+    sources: list[Source] = [image if page is None else Page(image, page) for image in images]
+    return sources[0] if len(sources) == 1 else sources
 
 
 def check_heatmap(path: Path | None) -> None:
