@@ -83,3 +83,13 @@ def test_a_callers_picture_keeps_its_own_colours() -> None:
 def test_a_profile_that_is_damaged_or_of_other_colours_is_ignored(broken: bytes) -> None:
     shown, notes = opened(patches(COLOURS), "PNG", broken)
     assert np.array_equal(shown, COLOURS[0]) and notes == ()
+
+
+def test_the_profile_does_not_go_with_the_converted_picture() -> None:
+    buffer = io.BytesIO()
+    patches(icc.in_space(COLOURS, "Display P3")).save(buffer, "PNG", icc_profile=icc.profile("Display P3"))
+    shown, _ = open_image(buffer.getvalue())
+    again = io.BytesIO()
+    shown.save(again, "PNG")
+    assert "icc_profile" not in Image.open(again).info
+    assert open_image(again.getvalue())[1] == () and type(shown) is Image.Image

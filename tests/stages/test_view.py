@@ -321,5 +321,5 @@ class TestLarge:
         assert len(view.notes) == len(whole.notes)
 
     def test_a_square_of_padding_counts(self) -> None:
-        assert seen("pad", picture(400, 60)).given_size == (100, 15)
+        assert seen("pad", picture(400, 60)).given_size == (134, 20)
         assert seen("squash", picture(400, 60)).given_size == (400, 60)

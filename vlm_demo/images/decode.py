@@ -59,7 +59,7 @@ def decode(image: Image.Image, stream: BinaryIO | None) -> Decoded:
         image: as Pillow opened it, at the frame that is wanted.
         stream: the file, if this may be done with ``image`` what is best; None = it is a caller's, and stays as it is.
     Returns:
-        Not yet upright; never ``image`` itself where it is a caller's.
+        Not yet upright, and never ``image`` itself.
     Raises:
         BadImage: too large for the budget.
         Exception: whatever Pillow raises on damaged files.
@@ -80,7 +80,7 @@ def decode(image: Image.Image, stream: BinaryIO | None) -> Decoded:
         reader.measure(image)
         shrink = _shrink(image.size, _held(image))
         if shrink == 1 and image.mode in ("RGB", "RGBA") and reader.leaves(image):
-            made = image if stream is not None else image.copy()
+            made = image.copy()
         else:
             made = _joined(_cut(image, shrink), reader, image.size, shrink)
     smaller = made.size != size and sorted(made.size) != sorted(size)

@@ -208,6 +208,7 @@ def _upright(image: Image.Image, stream: BinaryIO | None) -> tuple[Image.Image, 
         raise too_large(size) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ... on damaged data
         raise BadImage(DAMAGED) from error
+    shown.info = {}  # what it said of its colours and its turn has been done
     return shown, (*_frame_note(image, stream is not None), *notes, *decoded.notes, *([said] if said else []))
 
 
