@@ -10,7 +10,7 @@ from PIL import EpsImagePlugin, Image
 import vlm_demo
 from vlm_demo.errors import BadImage
 from vlm_demo.images.formats import formats
-from vlm_demo.stages.view import open_image
+from vlm_demo.images.open import open_image
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
 PACKAGE = Path(vlm_demo.__file__).parent
