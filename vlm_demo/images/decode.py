@@ -152,7 +152,7 @@ def _without_end(stream: BinaryIO, size: tuple[int, int]) -> tuple[Image.Image, 
         OSError: most of it is missing.
     """
     stream.seek(0)
-    data = stream.read()
+    data = stream.read().rstrip(b"\xff")  # half of a marker
     ends = [_decoded_to(data + end + b"\xff\xd9", size) for end in (b"", bytes([0x5A, 0x31, 0xC7, 0x08]) * 4096)]
     height, width = ends[0].height, ends[0].width
     same, step = height, max(1, BAND_PIXELS // width)
