@@ -101,6 +101,7 @@ class TestPages:
         assert page_count(data) == 3
         for number, colour in enumerate(COLOURS, 1):
             image, notes = open_image(Page(data, number))
+            assert open_image(data, page=number)[0] == image
             assert near(image.getpixel((image.width // 2, image.height // 2)), colour)
             which = str(number) if kind == "PDF" or number > 1 else "first"
             assert "Only" in notes[0] and which in notes[0] and "of 3" in notes[0]

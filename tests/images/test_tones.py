@@ -1,6 +1,8 @@
 """Pictures of more than 8 bits: which value is black and which is white, whatever strays among them."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -106,3 +108,23 @@ def test_a_small_thing_on_a_plain_ground_is_no_stray_value() -> None:
 def test_one_plain_float(level: int) -> None:
     shown, _ = opened(np.full((8, 8), level, np.float32))
     assert (shown == 255 * level).all()
+
+
+def sixteen_bit_png(values: np.ndarray) -> bytes:
+    """uint16 [h, w, 3] as a PNG of 16 bits a colour, which Pillow can't write."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    begin = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", begin), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+
+
+@pytest.mark.parametrize(("bits", "within"), [(12, 18), (14, 5), (16, 1)])
+def test_colours_of_fewer_bits_in_sixteen(bits: int, within: int) -> None:
+    values = np.dstack([DISC / 0.8, DISC / 0.8 / 2, DISC * 0]) * (2**bits - 1)
+    image, notes = open_image(sixteen_bit_png(values))
+    shown = np.asarray(image).astype(int)
+    assert np.abs(shown[5, 60] - [255, 127, 0]).max() <= within
+    assert np.abs(shown[60, 60] - [255 * 0.375, 255 * 0.1875, 0]).max() <= within
+    assert len(notes) == (bits < 16)

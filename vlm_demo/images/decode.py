@@ -45,11 +45,10 @@ class Decoded:
 def too_large(size: tuple[int, int]) -> BadImage:
     """A picture of more pixels, or more bytes, than can be opened."""
     pixels = size[0] * size[1]
+    said = f"This picture has {pixels / 1e6:,.0f} megapixels"
     if pixels > MAX_PIXELS:
-        most = f"at most {MAX_PIXELS // 10**6} megapixels can be opened"
-    else:
-        most = "of its format that is more than fits into memory here"
-    return BadImage(f"This picture has {pixels / 1e6:,.0f} megapixels; {most}: shrink it first, or save it as JPEG.")
+        return BadImage(f"{said}; at most {MAX_PIXELS // 10**6} megapixels can be opened: shrink it first.")
+    return BadImage(f"{said}, more than can be opened of its format: shrink it first, or save it as JPEG or PNG.")
 
 
 def decode(image: Image.Image, stream: BinaryIO | None) -> Decoded:
@@ -113,7 +112,7 @@ def _by_rows(image: Image.Image, stream: BinaryIO) -> bool:
 def _loaded(image: Image.Image, stream: BinaryIO) -> tuple[Image.Image, list[str]]:
     """Decode all of it, in a format's own steps smaller; and what is to be told of it."""
     size, wanted = image.size, _shrink(image.size, 0)
-    if image.format in ("JPEG", "MPO"):
+    if image.format in ("JPEG", "MPO") and wanted > 1:
         image.draft(None, (max(1, image.width // wanted), max(1, image.height // wanted)))
     elif image.format == "JPEG2000":
         levels = math.log2(max(1.0, math.sqrt(image.width * image.height / SLOW_PIXELS)))
@@ -152,7 +151,7 @@ def _without_end(stream: BinaryIO, size: tuple[int, int]) -> tuple[Image.Image, 
         OSError: most of it is missing.
     """
     stream.seek(0)
-    data = stream.read()
+    data = stream.read().rstrip(b"\xff")  # half of a marker
     ends = [_decoded_to(data + end + b"\xff\xd9", size) for end in (b"", bytes([0x5A, 0x31, 0xC7, 0x08]) * 4096)]
     height, width = ends[0].height, ends[0].width
     same, step = height, max(1, BAND_PIXELS // width)
@@ -211,9 +210,16 @@ class _Reader:
         profile = image.info.get("icc_profile")
         self._colours: Colours | None = colours_of(profile if isinstance(profile, bytes) else None, image.mode)
         self._tones: Tones | None = None
+        # Of 16 bits a colour Pillow keeps the upper 8, in which a camera's 12 or 14 bits are almost black.
+        self._deep = image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))
+        self._brighter: list[int] = []
 
     def measure(self, image: Image.Image) -> None:
         """Where it has more than 8 bits, find its scale."""
+        if self._deep:
+            most = max(high for _, high in image.getextrema()[:3])
+            full = 2 ** math.ceil(math.log2(most + 1)) - 1
+            self._brighter = [min(255, round(value * 255 / full)) for value in range(256)] if 0 < full < 128 else []
         if image.mode not in WIDE_MODES:
             return
         tags = getattr(image, "tag_v2", {})
@@ -227,11 +233,16 @@ class _Reader:
 
     def leaves(self, image: Image.Image) -> bool:
         """Whether RGB or RGBA stays as it is."""
-        return self._colours is None and "transparency" not in image.info
+        return self._colours is None and "transparency" not in image.info and not self._brighter
 
     @property
     def notes(self) -> tuple[str, ...]:
-        said = (self._tones.note if self._tones else "", self._colours.note if self._colours else "")
+        brighter = "The picture uses only the lower ones of its 16 bits a colour, so it was made brighter."
+        said = (
+            self._tones.note if self._tones else "",
+            brighter if self._brighter else "",
+            self._colours.note if self._colours else "",
+        )
         return tuple(note for note in said if note)
 
     def __call__(self, band: Image.Image) -> Image.Image:
@@ -246,6 +257,7 @@ class _Reader:
             band = band.convert("LA").getchannel("L") if band.mode in ("LA", "La") else band.convert("L")
         elif band.mode not in ("RGB", "L", "CMYK", "LAB"):
             band = band.convert("RGBA").convert("RGB") if seen_through else band.convert("RGB")
+        band = band.point(self._brighter * 3) if self._brighter else band
         shown = self._colours(band) if self._colours else band
         shown = shown if shown.mode == "RGB" else shown.convert("RGB")
         if seen_through:

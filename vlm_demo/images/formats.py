@@ -7,9 +7,12 @@ by another program.
 
 from __future__ import annotations
 
+import ctypes
 import re
 import zlib
+from pathlib import Path
 
+import PIL
 import pillow_heif
 from PIL import Image
 
@@ -38,6 +41,16 @@ _NAMED: tuple[tuple[bytes, str], ...] = (
 _SVG = f"This file is an SVG, a drawing made of shapes and not of pixels, which can't be opened: {_EXPORT}."
 _HTML = "This file is a web page and not a picture: save the picture itself, and open that."
 
+
+def _hush_libtiff() -> None:
+    """Let the library that reads TIFF, which Pillow brings with it, write nothing about damaged files to stderr."""
+    for path in Path(PIL.__file__).parents[1].glob("[pP]illow.libs/libtiff-*.so*"):
+        library = ctypes.CDLL(str(path))
+        library.TIFFSetErrorHandler(None)
+        library.TIFFSetWarningHandler(None)
+
+
+_hush_libtiff()
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=2)
 
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 # Tried in this order, which decides between equals.
 GROUNDS = (("white", 255), ("dark grey", 32), ("mid-grey", 128))
-NEAR = 56  # levels of brightness: what differs less from its ground is hard to see
+NEAR = 40  # levels of brightness: what differs less from its ground is hard to see
 BEARABLE = 0.2  # the share of what is left that may be hard to see on white
 LOOKED_AT = 512  # longest side of what is looked at for it
 

@@ -41,7 +41,7 @@ class Page:
 Source = Image.Image | np.ndarray | Page | str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
 
 
-def open_image(source: Source) -> tuple[Image.Image, tuple[str, ...]]:
+def open_image(source: Source, page: int | None = None) -> tuple[Image.Image, tuple[str, ...]]:
     """Open an upload safely.
 
     Args:
@@ -49,22 +49,22 @@ def open_image(source: Source) -> tuple[Image.Image, tuple[str, ...]]:
             ``Page`` of one; a PIL image, which is taken as it stands, at its current frame, and not changed; or an
             array [height, width] or [height, width, 1, 3 or 4], of uint8, bool, or any numbers on a scale of their own.
             A file object is read from its begin and left where it was.
+        page: which page or frame of a file, from 1; the same as a ``Page``.
     Returns:
         The picture upright in RGB, of at most ``decode.KEPT_PIXELS`` pixels, and sentences about what was done to it.
     Raises:
         BadImage: it is no picture, damaged, empty, missing or too large; says which, and what to do.
     """
-    number = None
     if isinstance(source, Page):
-        source, number = source.source, source.number
-        if isinstance(source, Image.Image | np.ndarray):
-            raise BadImage("A page is chosen of a file, and not of a picture that is already open: pass the file.")
+        source, page = source.source, source.number
+    if page is not None and isinstance(source, Image.Image | np.ndarray):
+        raise BadImage("A page is chosen of a file, and not of a picture that is already open: pass the file.")
     if isinstance(source, np.ndarray):
         return _of_array(source)
     if isinstance(source, Image.Image):
         return _upright(source, None)
     with _stream(source) as stream:
-        return _of_file(stream, number)
+        return _of_file(stream, page)
 
 
 def page_count(source: str | os.PathLike | bytes) -> int:
@@ -101,7 +101,10 @@ def _opened(stream: BinaryIO) -> Image.Image:
     try:
         return Image.open(stream, formats=formats())
     except Image.DecompressionBombError as error:
-        raise BadImage(f"This picture is too large; at most {MAX_PIXELS // 10**6} megapixels can be opened.") from error
+        most = MAX_PIXELS // 10**6
+        raise BadImage(
+            f"This picture is too large; at most {most} megapixels can be opened: shrink it first."
+        ) from error
     except UnidentifiedImageError as error:
         raise BadImage(NOT_A_PICTURE) from error
     except Exception as error:  # decoders raise anything on crafted headers
