@@ -206,7 +206,7 @@ class TestBeginning:
             held.switch("llava", "8bit")
         with pytest.raises(Stopped), held.engine(cancelled=lambda: True):
             pass
-        held.forget()
+        held.forget("somebody")
         go.set()
         thread.join(30)
         asking.join(30)

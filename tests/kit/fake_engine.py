@@ -93,10 +93,10 @@ class FakeEngine:
         self.device, self.parameters, self.capabilities = "cpu", None, Capabilities(True, True, True, True, True)
         self.scheduler = Scheduler()
         self.requests: list[dict] = []
-        self.forgotten = 0
+        self.forgotten: list[str | None] = []
 
-    def forget(self) -> None:
-        self.forgotten += 1
+    def forget(self, visitor: str | None = None) -> None:
+        self.forgotten.append(visitor)
 
     def with_pictures(self, answer: Answer, images: Sequence[Source]) -> Answer:
         if answer.model != self.name:

@@ -120,7 +120,7 @@ def test_what_the_model_remembers_goes_with_the_conversation(page, picture, end)
     run(events, ask(events, "One?", picture))
     assert not pipe.forgotten
     getattr(events, end)(request())
-    assert pipe.forgotten
+    assert pipe.forgotten == [pipe.requests[0]["visitor"]] and len(pipe.forgotten[0]) == 16
 
 
 def test_edit_asks_anew_and_drops_what_followed(page, picture):

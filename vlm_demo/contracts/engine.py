@@ -40,6 +40,7 @@ class Request:
         cancelled: asked while the answer is computed; True ends it.
         system: a system message; see ``stages.prompt``.
         sampling: how tokens are chosen, and before which texts the answer ends.
+        visitor: for whom is remembered what is computed: nobody else finds it, or even how long it took.
     """
 
     images: tuple[Source, ...]
@@ -51,6 +52,7 @@ class Request:
     cancelled: Cancelled | None = None
     system: str = ""
     sampling: Sampling = GREEDY
+    visitor: str = ""
 
 
 @dataclass(frozen=True)
@@ -162,8 +164,8 @@ class Engine(Protocol):
     def memory(self) -> Memory:
         """Bytes of the model and of the process, measured now."""
 
-    def forget(self) -> None:
-        """Remember no picture and no prompt from before."""
+    def forget(self, visitor: str | None = None) -> None:
+        """Remember no picture and no prompt of this visitor any more; None = of anybody."""
 
 
 class MeasurableEngine(Engine, Protocol):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +44,7 @@ class View:
         tiling: (rows, columns) of the tiles that ``grid`` lies over.
         tiles: how many the encoder is given of this picture, each one picture to it; with a thumbnail, one more than
             those of ``tiling``.
+        visitor: whose picture it is, see ``contracts.engine.Request``.
     """
 
     image: Image.Image
@@ -55,6 +56,7 @@ class View:
     patch_grids: tuple[PatchGrid, ...] = ()
     tiling: tuple[int, int] = (1, 1)
     tiles: int = 1
+    visitor: str = field(default="", repr=False)
 
 
 def inside(view: View) -> np.ndarray:

@@ -102,7 +102,8 @@ class LocalEngine:
     def with_pictures(self, answer: Answer, images: Sequence[Source]) -> Answer:
         if self.name != answer.model:
             raise VlmDemoError(f"{answer.model} wrote this answer, and {self.name} is in service now: ask again first.")
-        return replace(answer, views=tuple(self.pipeline.view(image).geometry for image in images))
+        visitor = answer.view.visitor
+        return replace(answer, views=tuple(self.pipeline.view(image, visitor).geometry for image in images))
 
     def in_distribution(self, view: View) -> float | None:
         return self.pipeline.in_distribution(view)
@@ -110,8 +111,8 @@ class LocalEngine:
     def memory(self) -> Memory:
         return self.pipeline.memory()
 
-    def forget(self) -> None:
-        self.pipeline.forget()
+    def forget(self, visitor: str | None = None) -> None:
+        self.pipeline.forget(visitor)
 
     def _turns(self, cancelled: Cancelled | None) -> Callable[[], AbstractContextManager[None]]:
         """What a request enters to have its turn."""

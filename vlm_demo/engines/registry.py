@@ -152,10 +152,10 @@ class ModelRegistry:
             paces.append(answer.timings.decode / (len(answer.tokens) + answer.cut - 1))
             del paces[:-KEPT]
 
-    def forget(self) -> None:
-        """Let go of what the model remembers of pictures and prompts: somebody's conversation has ended."""
+    def forget(self, visitor: str) -> None:
+        """Let go of what the model remembers of a visitor's pictures and prompts: that conversation has ended."""
         if self._engine:
-            self._engine.forget()
+            self._engine.forget(visitor)
 
     def _weigh(self) -> None:
         self._bytes[self.model, self.quantize] = self._facts[3]

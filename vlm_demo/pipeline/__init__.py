@@ -50,6 +50,7 @@ from vlm_demo.pipeline.staged import StagedModel
 from vlm_demo.pipeline.whole import WholeModel
 from vlm_demo.runtime.cancellation import CancellationHooks
 from vlm_demo.runtime.detokenizer import words_of
+from vlm_demo.runtime.feature_cache import belongs
 from vlm_demo.runtime.lru_store import LruStore, budget_for
 from vlm_demo.runtime.stage_clock import StageClock
 from vlm_demo.stages import ocr as ocr_stage
@@ -167,9 +168,12 @@ class Pipeline:
             raise UnsupportedModel(f"{self.note.text}: choose a model whose stages are known.")
         return model
 
-    def forget(self) -> None:
-        """Remember no picture and no prompt from before."""
-        self.remembered.clear()
+    def forget(self, visitor: str | None = None) -> None:
+        """Remember no picture and no prompt of this visitor (``Request.visitor``) any more; None = of anybody."""
+        if visitor is None:
+            self.remembered.clear()
+        else:
+            self.remembered.drop_where(lambda key: belongs(key, visitor))
 
     def memory(self) -> Memory:
         """Parameter bytes as they are stored, and the process's resident memory, measured now."""

@@ -52,7 +52,7 @@ def read_inputs(request: Request, view: ViewMaker, clock: StageClock) -> Generat
     # 1) view: the pictures of the history first
     began = time.perf_counter()
     earlier: list[Any] = [source for turn in request.history for source in turn.images]
-    views = tuple(view(source) for source in (*earlier, *request.images))
+    views = tuple(view(source, request.visitor) for source in (*earlier, *request.images))
     if not views:
         raise BadImage("There is no picture: give at least one.")
     yield clock.since("view", began, view_facts(views))

@@ -1,12 +1,13 @@
 """Pictures: views → features → image tokens, each picture computed once for as long as it is remembered.
 
-Each is encoded and bridged alone, so what comes of it is the same whatever stands beside it. It is known by its pixels.
+Each is encoded and bridged alone, so what comes of it is the same whatever stands beside it. It is known by its pixels,
+and by the visitor whose picture it is.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -111,10 +112,22 @@ def joined(parts: Sequence[ImageTokens]) -> ImageTokens:
 
 
 def _name(view: PixelView) -> str:
-    """What the encoder and the bridge are given of a picture, in 64 characters."""
+    """What the encoder and the bridge are given of a picture, in 64 characters, behind whose picture it is."""
     laid = repr((tuple(view.pixel_values.shape), view.size, view.tiling, view.grid)).encode()
     pixels = view.pixel_values.contiguous().view(torch.uint8).numpy()
-    return _digest(laid, pixels)
+    return visitor_prefix(view.visitor) + _digest(laid, pixels)
+
+
+def visitor_prefix(visitor: str) -> str:
+    """What the names of a visitor's pictures begin with."""
+    return f"{visitor}:" if visitor else ""
+
+
+def belongs(key: Hashable, visitor: str) -> bool:
+    """Whether what is remembered under a key of this store was computed of a picture of this visitor. The last part of
+    a key is the name of a picture, or of several."""
+    names = key[-1] if isinstance(key, tuple) else key
+    return any(str(name).startswith(f"{visitor}:") for name in (names if isinstance(names, tuple) else (names,)))
 
 
 def _digest(*parts: object) -> str:

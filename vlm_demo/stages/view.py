@@ -31,9 +31,11 @@ class ViewMaker:
     def __init__(self, processor: Any, cut: Callable[[Any, Image.Image], Cut]) -> None:
         self.processor, self.cut = processor, cut
 
-    def __call__(self, source: Source) -> PixelView:
+    def __call__(self, source: Source, visitor: str = "") -> PixelView:
         """Open, process and measure one upload.
 
+        Args:
+            visitor: whose picture it is, see ``contracts.engine.Request``.
         Raises:
             BadImage: see ``images.open.open_image``; or the picture is too elongated for the model.
             UnsupportedModel: the processor cuts pictures in a way unknown here, so patches can't be placed.
@@ -56,11 +58,12 @@ class ViewMaker:
             patch_grids=made.patch_grids,
             tiling=made.tiling,
             tiles=len(made.pixel_values),
+            visitor=visitor,
         )
 
     def with_pixels(self, view: View) -> PixelView:
         """The pixels of a view: its own, or made again of its picture, which gives the same ones."""
-        return view if isinstance(view, PixelView) else self(view.image)
+        return view if isinstance(view, PixelView) else self(view.image, view.visitor)
 
     def _given(self, image: Image.Image) -> Image.Image:
         """What the image processor gets: a large picture smaller, so that its copies, and the square that some pad it

@@ -123,6 +123,8 @@ class Events:
             if exchange.running:  # the page was closed, or Gradio closed this generator
                 exchange.stop.set()
                 exchange.state = "stopped"
+            if exchange not in session.exchanges:  # what was computed after the conversation had ended
+                self.service.forget(session.visitor)
         if exchange.answer and exchange in session.exchanges:
             session.show(exchange, transcript.first_telling_word(exchange.answer))
         yield {**self.parts.talk(session), **self.parts.inside(session)}
@@ -137,6 +139,7 @@ class Events:
             evidence_only=exchange.evidence_only,
             history=tuple(history),
             cancelled=exchange.stop.is_set,
+            visitor=session.visitor,
         )
         with self.service.engine(exchange.stop.is_set) as engine:
             exchange.state = "running"
@@ -179,7 +182,7 @@ class Events:
         session = self.sessions.of(request.session_hash)
         session.cut(0)
         self.sessions.release(session)
-        self.service.forget()
+        self.service.forget(session.visitor)
         return self.parts.everything(session, value={"text": "", "files": []})
 
     # -- the service, and pages that come and go ------------------------------------------------------------------
@@ -226,8 +229,9 @@ class Events:
 
     def closed(self, request: gr.Request) -> None:
         """A page is closed: its files, its computing and what is remembered of its pictures go with it."""
+        visitor = self.sessions.of(request.session_hash).visitor
         self.sessions.close(request.session_hash)
-        self.service.forget()
+        self.service.forget(visitor)
 
 
 def _opened(paths: list[str]) -> tuple[list[tuple[str, bytes, str]], BadImage | None]:
