@@ -79,3 +79,43 @@ def test_many_threads_leave_the_sum_right() -> None:
     for thread in threads:
         thread.join()
     assert store.bytes == sum(size for _, size in store._held.values()) <= 50
+
+
+class TestOwners:
+    def test_each_finds_its_own_alone(self) -> None:
+        store = LruStore(10)
+        for owner, value in (("a", "A"), ("b", "B"), (None, 3)):
+            store.owner = owner
+            assert store.get("picture") is None and store.of(object) == []
+            store.put("picture", value, 2)
+        for owner, value in (("a", "A"), ("b", "B"), (None, 3), ("c", None)):
+            store.owner = owner
+            assert store.get("picture") == value
+            assert store.of(object) == ([] if value is None else [value])
+        assert store.bytes == 6
+
+    def test_one_who_leaves_clears_nobody_elses(self) -> None:
+        store = LruStore(10)
+        for owner in "ab":
+            store.owner = owner
+            store.put("x", owner, 2)
+            store.put("y", owner, 2)
+            store.drop("y")
+        store.drop_owner("a")
+        store.drop_owner("nobody")
+        assert (store.get("x"), store.bytes) == ("b", 2)
+        store.owner = "a"
+        assert store.get("x") is None
+        store.clear()
+        assert store.bytes == 0
+
+    def test_all_share_the_budget(self) -> None:
+        store = LruStore(10)
+        for owner in "abc":
+            store.owner = owner
+            store.put("x", owner, 4)
+        found = []
+        for owner in "abc":
+            store.owner = owner
+            found.append(store.get("x"))
+        assert found == [None, "b", "c"]
