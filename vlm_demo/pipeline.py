@@ -58,6 +58,7 @@ from vlm_demo.explain.heatmap import interpolate, read_settings
 from vlm_demo.explain.itm_relevancy import ItmRelevancy
 from vlm_demo.explain.teacher_forcing import TeacherForcing
 from vlm_demo.images.open import Source
+from vlm_demo.images.remote import NOTHING, RemotePictures
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
 from vlm_demo.runtime import attention_tap, repetition
@@ -143,7 +144,7 @@ class Pipeline:
         pipe.ask([], "How many are there?", history=said)  # [] = about the earlier pictures
     """
 
-    def __init__(self, loaded: Loaded, remember: int | None = None) -> None:
+    def __init__(self, loaded: Loaded, remember: int | None = None, remote: RemotePictures = NOTHING) -> None:
         family = loaded.family
         self.name, self.family, self.precision = loaded.name, family.name, loaded.precision
         self.folder = loaded.folder
@@ -155,7 +156,7 @@ class Pipeline:
         self.remembered = LruStore(budget)
         self._guard = guard = CancellationHooks(loaded.device)
         guard.watch(family.encoder_layers)
-        self.view, self.encoder = ViewMaker(loaded.image_processor, family.cut), Encoder(family, guard)
+        self.view, self.encoder = ViewMaker(loaded.image_processor, family.cut, remote), Encoder(family, guard)
         self._whole = GenerateFallback(family, guard, loaded.tokenizer, loaded.template) if family.as_a_whole else None
         if self.can_answer and not family.as_a_whole:
             guard.watch([*family.bridge_layers, *family.language_layers])
@@ -198,6 +199,7 @@ class Pipeline:
         dtype: torch.dtype | str | None = None,
         device_map: str | None = None,
         revision: str | None = None,
+        image_hosts: Sequence[str] = (),
     ) -> Pipeline:
         """Load an embedded model, a local folder, or a model of the Hugging Face hub; see ``models.loading.load``.
 
@@ -208,10 +210,15 @@ class Pipeline:
             dtype: of the weights, such as ``torch.float16`` or ``"float16"``; ``"auto"`` = as they are stored.
             device_map: ``"auto"``, ``"cpu"`` or ``"cuda"``, in place of ``device``: a model lies on one device.
             revision: a commit, branch or tag of a model of the hub.
+            image_hosts: hosts on the web from which pictures may be fetched that an address names; see
+                ``images.remote``.
         """
+        remote = RemotePictures(image_hosts)
         where = loading.device_of(device_map, device)
         name = os.fspath(name_or_folder_or_hub_id)
-        return cls(loading.load(name, quantize, where, progress, trust, dtype=dtype, revision=revision), remember)
+        return cls(
+            loading.load(name, quantize, where, progress, trust, dtype=dtype, revision=revision), remember, remote
+        )
 
     @property
     def can_explain(self) -> bool:
@@ -230,7 +237,7 @@ class Pipeline:
         return self._family.note
 
     def forget(self) -> None:
-        """Remember no picture and no prompt from before."""
+        """Remember no picture and no prompt from before, of whomever."""
         self.remembered.clear()
 
     def memory(self) -> Memory:
@@ -406,7 +413,7 @@ class Pipeline:
             raise BadSetting(f"max_new_tokens can't be {max_new_tokens}: choose a number from 1 on.")
         batch = chat_messages.is_batch(messages)
         conversations: list[Any] = list(messages) if batch else [messages]
-        asked = [chat_messages.read(own) for own in conversations]
+        asked = [chat_messages.read(own, self.view.remote) for own in conversations]
         answers = []
         for own in asked:
             stream = self.stream(

@@ -35,12 +35,13 @@ class Scripted:
 
     @classmethod
     def from_pretrained(
-        cls, name: str, *, quantize: str, device: str | None, progress: Any, trust: Trust
+        cls, name: str, *, quantize: str, device: str | None, progress: Any, trust: Trust, image_hosts: tuple = ()
     ) -> "Scripted":
         if name == "nonsense":
             raise ModelNotFound("There is no model nonsense; embedded are llava.")
         assert trust == NONE
-        cls.calls.append(("load", name, {"quantize": quantize, "device": device}))
+        hosts = {"image_hosts": image_hosts} if image_hosts else {}
+        cls.calls.append(("load", name, {"quantize": quantize, "device": device, **hosts}))
         return cls()
 
     def answer(self, images: Any, text: str) -> SimpleNamespace:
@@ -128,6 +129,21 @@ def test_the_answer_goes_to_stdout_and_notes_to_stderr(calls: list, picture: str
     assert calls[0] == ("load", "llava", {"quantize": "4bit", "device": None})
     settings = {"question": "What is it?", "ocr": True, "evidence_only": False, "max_new_tokens": 7}
     assert calls[1] == ("stream", picture, settings)
+
+
+@pytest.mark.parametrize("words", [["ask"], ["explain"], ["score"]])
+def test_hosts_of_pictures_are_allowed_by_name(calls: list, picture: str, words: list[str], capsys: Any) -> None:
+    asked = [*words, "--allow-image-host", "Images.example.org,b.org", picture, "a red circle", "a red circle"]
+    if words == ["ask"]:
+        asked.pop()
+    assert main(asked) == 0
+    assert calls[0][2]["image_hosts"] == ("images.example.org", "b.org")
+    asked[2] = "https://b.org"
+    capsys.readouterr()
+    assert main(asked) == 2
+    assert capsys.readouterr().err == (
+        "--allow-image-host takes the names of hosts, such as images.example.org: 'https://b.org' is none.\n"
+    )
 
 
 def test_scores_are_a_table(calls: list, picture: str, capsys: Any) -> None:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BitsAndBytesConfig, LlavaForConditionalGeneration
 
 from tests.kit.tiny import tiny_blip2, tiny_llava, without
+from tests.models.adapters.test_whole import vip_llava
 from tests.models.test_quantization import FAMILIES
 from vlm_demo import Pipeline
 from vlm_demo.errors import ModelNotFound, QuantizationUnavailable, UnsupportedModel, VlmDemoError
@@ -292,6 +293,7 @@ def test_warnings_of_the_libraries_do_not_reach_the_terminal(checkpoint: Path, f
         changed(checkpoint, tmp_path / "old", torch_dtype="float32", use_flash_attention_2=True),
         tmp_path / "more",
         short,
+        vip_llava(tmp_path / "whole"),
     ]
     env = {key: value for key, value in os.environ.items() if key != "TRANSFORMERS_VERBOSITY"}
     done = subprocess.run(
@@ -299,5 +301,5 @@ def test_warnings_of_the_libraries_do_not_reach_the_terminal(checkpoint: Path, f
         capture_output=True, text=True, env=env, cwd=Path(__file__).parents[2], timeout=600, check=False,
     )  # fmt: skip
     refusal = "UnsupportedModel"
-    assert done.stdout.split() == ["fp32", "8bit", "4bit", refusal, refusal, "fp32", "fp32", refusal]
+    assert done.stdout.split() == ["fp32", "8bit", "4bit", refusal, refusal, "fp32", "fp32", refusal, "fp32"]
     assert done.stderr == ""

@@ -27,6 +27,7 @@ def ask(
     device: options.Device = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
+    allow_image_host: options.AllowImageHost = "",
     ocr: options.Ocr = False,
     evidence_only: options.EvidenceOnly = False,
     heatmap: options.Heatmap = None,
@@ -40,7 +41,8 @@ def ask(
     *images, question = given
     options.check_heatmap(heatmap)
 
-    pipe = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
+    allowed = Trust(trust_remote_code, allow_pickle)
+    pipe = options.load(options.ModelOptions(model, quantize, device, allowed, allow_image_host))
     stream = pipe.stream(
         options.one_or_many(images), question, ocr=ocr, evidence_only=evidence_only, max_new_tokens=max_new_tokens
     )

@@ -28,6 +28,7 @@ def explain(
     device: options.Device = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
+    allow_image_host: options.AllowImageHost = "",
     ocr: options.Ocr = False,
     evidence_only: options.EvidenceOnly = False,
     heatmap: options.Heatmap = None,
@@ -40,6 +41,7 @@ def explain(
     *images, question, text = given
     options.check_heatmap(heatmap)
 
-    pipe = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
+    allowed = Trust(trust_remote_code, allow_pickle)
+    pipe = options.load(options.ModelOptions(model, quantize, device, allowed, allow_image_host))
     answer = pipe.explain(options.one_or_many(images), question, text, ocr=ocr, evidence_only=evidence_only, history=())
     show(answer, heatmap=heatmap, word=word, as_json=as_json)

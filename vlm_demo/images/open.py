@@ -12,6 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from vlm_demo.errors import BadImage
+from vlm_demo.images import remote
 from vlm_demo.images.formats import formats
 
 MAX_PIXELS = 178_000_000
@@ -55,6 +56,7 @@ def _bytes_of(source: Any) -> bytes:
         return bytes(source)
     if hasattr(source, "read"):
         return source.read()
+    source = remote.NOTHING(source)  # an address on the web is refused
     try:
         return Path(source).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as error:

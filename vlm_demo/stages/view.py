@@ -14,6 +14,7 @@ from PIL import Image
 
 from vlm_demo.contracts import View
 from vlm_demo.images.open import Source, open_image
+from vlm_demo.images.remote import NOTHING, RemotePictures
 from vlm_demo.models.patch_geometry import Cut, Geometry
 from vlm_demo.runtime.pixel_view import PixelView
 
@@ -21,20 +22,23 @@ from vlm_demo.runtime.pixel_view import PixelView
 class ViewMaker:
     """Upload → PixelView, by the checkpoint's own image processor.
 
-    ``cut(processor, image)`` is the family's: it knows how this processor lays pictures out.
+    ``cut(processor, image)`` is the family's: it knows how this processor lays pictures out. ``remote`` fetches those
+    that an address names.
     """
 
-    def __init__(self, processor: Any, cut: Callable[[Any, Image.Image], Cut]) -> None:
-        self.processor, self.cut = processor, cut
+    def __init__(
+        self, processor: Any, cut: Callable[[Any, Image.Image], Cut], remote: RemotePictures = NOTHING
+    ) -> None:
+        self.processor, self.cut, self.remote = processor, cut, remote
 
     def __call__(self, source: Source) -> PixelView:
         """Open, process and measure one upload.
 
         Raises:
-            BadImage: see ``images.open.open_image``.
+            BadImage: see ``images.open.open_image``, and ``images.remote`` for an address on the web.
             UnsupportedModel: the processor cuts pictures in a way unknown here, so patches can't be placed.
         """
-        image, notes = open_image(source)
+        image, notes = open_image(self.remote(source))
         made = self.cut(self.processor, image)
         finest = made.patch_grids[0]
         return PixelView(
