@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,17 +91,9 @@ class FakePipeline:
         self.device, self.parameters, self.capabilities = "cpu", None, Capabilities(True, True, True)
         self.requests: list[dict] = []
         self.forgotten = 0
-        self.visited: list[Hashable] = []
-        self.left: list[Hashable] = []
 
     def forget(self) -> None:
         self.forgotten += 1
-
-    def visit(self, visitor: Hashable) -> None:
-        self.visited.append(visitor)
-
-    def leave(self, visitor: Hashable) -> None:
-        self.left.append(visitor)
 
     def with_pictures(self, answer: Answer, images: Sequence[Source]) -> Answer:
         if answer.model != self.name:

@@ -34,6 +34,7 @@ class Session:
     """One open page: its conversation, the word that is looked at, and the upload files that it owns. ``visitor`` is
     whom the model remembers its pictures for."""
 
+    visitor: str = field(default_factory=lambda: secrets.token_hex(8))
     exchanges: list[ChatTurn] = field(default_factory=list)
     shown: ChatTurn | None = None
     word: int = 0
@@ -45,7 +46,6 @@ class Session:
     uploads: set[str] = field(default_factory=set)
     maps: dict[Hashable, np.ndarray] = field(default_factory=dict)
     dear: dict[Hashable, np.ndarray] = field(default_factory=dict)
-    visitor: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def last(self) -> ChatTurn | None:
