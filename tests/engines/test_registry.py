@@ -190,7 +190,7 @@ class TestBeginning:
             held.switch("llava", "8bit")
         with pytest.raises(Stopped), held.engine(cancelled=lambda: True):
             pass
-        held.forget("somebody")
+        held.forget()
         go.set()
         thread.join(5)
         asking.join(5)
@@ -223,56 +223,3 @@ class TestBeginning:
         held, thread = self.begun(load)
         thread.join(5)
         assert held.status.problem == "llava could not be loaded." and secret not in caplog.text
-
-
-class TestVisitors:
-    """What is remembered of one visitor's pictures serves that one alone, and goes with that one alone."""
-
-    PICTURE = Image.new("RGB", (50, 50), "red")
-
-    def cached(self, held: ModelRegistry, visitor: str | None) -> tuple[int, int]:
-        """Ask, and tell how many pictures and how many tokens of the prompt were remembered."""
-        with held.engine(visitor=visitor) as engine:
-            *events, _ = engine.stream(Request((self.PICTURE,), "What is it?", max_new_tokens=1))
-        facts = {event.name: event.facts for event in events if hasattr(event, "facts")}
-        return facts["encoder"].cached, facts["prefill"].cached
-
-    def test_two_share_nothing_and_each_is_remembered(self, checkpoint: Path):
-        held = real(checkpoint)
-        for visitor in ("one", "two"):
-            assert self.cached(held, visitor) == (0, 0)
-        for visitor in ("one", "two"):
-            pictures, tokens = self.cached(held, visitor)
-            assert pictures == 1 and tokens > 0
-
-    def test_one_who_leaves_clears_nobody_elses(self, checkpoint: Path):
-        held = real(checkpoint)
-        for visitor in ("one", "two"):
-            self.cached(held, visitor)
-        held.forget("one")
-        assert self.cached(held, "two")[0] == 1
-        assert self.cached(held, "one") == (0, 0)
-        held.forget("one")
-        held.forget("two")
-        with held.engine() as engine:
-            assert engine.pipeline.remembered.bytes == 0
-
-    def test_one_who_leaves_during_an_answer_leaves_nothing(self, checkpoint: Path):
-        held = real(checkpoint)
-        with held.engine(visitor="one") as engine:
-            stream = engine.stream(Request((self.PICTURE,), "What is it?", max_new_tokens=1))
-            next(stream)
-            held.forget("one")
-            list(stream)
-            assert engine.pipeline.remembered.bytes > 0
-        assert engine.pipeline.remembered.bytes == 0
-
-    def test_of_a_job_of_nobody_nothing_is_remembered(self, checkpoint: Path):
-        held = real(checkpoint)
-        assert self.cached(held, None) == self.cached(held, None) == (0, 0)
-
-    def test_an_engine_that_remembers_nothing_serves_them_too(self):
-        held = service()
-        with held.engine(visitor="one") as engine:
-            assert isinstance(engine, FakePipeline)
-        held.forget("one")

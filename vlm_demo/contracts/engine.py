@@ -6,9 +6,9 @@ it can do. What it can't do raises `UnsupportedModel` with a sentence for the pe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, SupportsIndex, runtime_checkable
+from typing import Protocol, SupportsIndex
 
 import numpy as np
 
@@ -165,15 +165,4 @@ class Engine(Protocol):
         """Bytes of the model and of the process, measured now."""
 
     def forget(self) -> None:
-        """Remember no picture and no prompt from before, of whomever."""
-
-
-@runtime_checkable
-class Remembers(Protocol):
-    """An engine that remembers pictures and prompts, for each visitor apart; others remember nothing."""
-
-    def visit(self, visitor: Hashable) -> None:
-        """From now on what is computed is remembered for ``visitor``, and what is remembered for others isn't found."""
-
-    def leave(self, visitor: Hashable) -> None:
-        """Remember nothing of one visitor any more, whoever is being served."""
+        """Remember no picture and no prompt from before."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, SupportsIndex
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LocalEngine:
-    """A `contracts.engine.Engine` that `Remembers`: each question goes to ``pipeline``."""
+    """A `contracts.engine.Engine`: each question goes to ``pipeline``."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
@@ -104,12 +104,6 @@ class LocalEngine:
 
     def forget(self) -> None:
         self.pipeline.forget()
-
-    def visit(self, visitor: Hashable) -> None:
-        self.pipeline.remembered.owner = visitor
-
-    def leave(self, visitor: Hashable) -> None:
-        self.pipeline.remembered.drop_owner(visitor)
 
 
 def load(

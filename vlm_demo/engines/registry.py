@@ -9,14 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import traceback
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
 from vlm_demo.contracts import StageEvent, TokenEvent
-from vlm_demo.contracts.engine import Engine, Remembers, Request
+from vlm_demo.contracts.engine import Engine, Request
 from vlm_demo.engines.scheduler import Scheduler
 from vlm_demo.errors import VlmDemoError
 
@@ -75,8 +75,6 @@ class ModelRegistry:
         self._facts = _facts(engine) if engine else (model, None, "", 0, device)
         self._paces: dict[tuple[str, str], list[float]] = {}
         self._bytes: dict[tuple[str, str], int] = {}
-        self._served: Hashable | None = None  # the visitor whose job goes on, and whether that one has left meanwhile
-        self._left = False
         if engine:
             self._weigh()
 
@@ -129,14 +127,9 @@ class ModelRegistry:
             self._switch.release()
 
     @contextmanager
-    def engine(
-        self, cancelled: Callable[[], bool] = lambda: False, visitor: Hashable | None = None
-    ) -> Iterator[Engine]:
+    def engine(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Engine]:
         """The model, for one job.
 
-        Args:
-            cancelled: asked while waiting.
-            visitor: for whom what is computed is remembered until `forget`; None = for this job alone.
         Raises:
             Stopped: ``cancelled()`` turned True while waiting.
             VlmDemoError: no model could be loaded; says why.
@@ -144,24 +137,7 @@ class ModelRegistry:
         with self._scheduler.turn(cancelled):
             if self._engine is None:
                 raise VlmDemoError(self._problem)
-            with self._visited(self._engine, visitor):
-                yield self._engine
-
-    @contextmanager
-    def _visited(self, engine: Engine, visitor: Hashable | None) -> Iterator[None]:
-        if not isinstance(engine, Remembers):
-            yield
-            return
-        owner = object() if visitor is None else visitor
-        self._served, self._left = visitor, visitor is None
-        engine.visit(owner)
-        try:
-            yield
-        finally:
-            engine.visit(None)
-            self._served = None
-            if self._left:
-                engine.leave(owner)
+            yield self._engine
 
     @property
     def measured(self) -> dict[str, Measured]:
@@ -177,12 +153,10 @@ class ModelRegistry:
             paces.append(answer.timings.decode / (len(answer.tokens) + answer.cut - 1))
             del paces[:-KEPT]
 
-    def forget(self, visitor: Hashable) -> None:
-        """Let go of what the model remembers of one visitor's pictures and prompts: that conversation has ended."""
-        if visitor == self._served:
-            self._left = True  # what is still being computed goes when it ends
-        if isinstance(self._engine, Remembers):
-            self._engine.leave(visitor)
+    def forget(self) -> None:
+        """Let go of what the model remembers of pictures and prompts: somebody's conversation has ended."""
+        if self._engine:
+            self._engine.forget()
 
     def _weigh(self) -> None:
         self._bytes[self.model, self.quantize] = self._facts[3]

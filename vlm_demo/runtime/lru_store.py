@@ -1,7 +1,6 @@
 """Memory: what was computed, by the content that it was computed from, within a budget of bytes.
 
-Who brings the same picture again is spared its encoding. What was computed for one owner no other one finds, for even
-the time that an answer takes would tell that somebody else had brought the picture. All share the budget.
+Knows neither sessions nor chats: who brings the same picture is spared its encoding, and nobody can ask what is held.
 """
 
 from __future__ import annotations
@@ -20,18 +19,11 @@ SHARE = 4  # a model may remember a quarter of its own bytes
 
 
 class LruStore:
-    """Holds values up to ``budget`` bytes; the least recently used go first. A budget of 0 holds nothing.
-
-    Attributes:
-        owner: whose values are held and found from now on; None is an owner too. Set by whoever computes, one at a
-            time.
-    """
+    """Holds values up to ``budget`` bytes; the least recently used go first. A budget of 0 holds nothing."""
 
     def __init__(self, budget: int) -> None:
-        self.owner: Hashable = None
         self._budget, self._bytes = budget, 0
-        # (owner, key) → value, bytes
-        self._held: OrderedDict[tuple[Hashable, Hashable], tuple[Any, int]] = OrderedDict()
+        self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
@@ -51,48 +43,39 @@ class LruStore:
             self._let_go(budget)
 
     def get(self, key: Hashable) -> Any | None:
-        """What is held for the owner under ``key``, now the most recently used, or None."""
+        """What is held under ``key``, now the most recently used, or None."""
         with self._lock:
-            own = self.owner, key
-            if own not in self._held:
+            if key not in self._held:
                 return None
-            self._held.move_to_end(own)
-            return self._held[own][0]
+            self._held.move_to_end(key)
+            return self._held[key][0]
 
     def put(self, key: Hashable, value: Any, size: int) -> None:
         """Hold ``value`` of ``size`` bytes in place of what was there; one larger than the budget is not held."""
         with self._lock:
-            own = self.owner, key
-            self._drop(own)
+            self._drop(key)
             if size <= self._budget:
                 self._let_go(self._budget - size)
-                self._held[own] = (value, size)
+                self._held[key] = (value, size)
                 self._bytes += size
 
     def drop(self, key: Hashable) -> None:
-        """Hold it no longer for the owner."""
+        """Hold it no longer."""
         with self._lock:
-            self._drop((self.owner, key))
+            self._drop(key)
 
     def of(self, kind: type[Kind]) -> list[Kind]:
-        """All values of one class that the owner has, the least recently used first."""
+        """All values of one class, the least recently used first."""
         with self._lock:
-            held = [value for (owner, _), (value, _) in self._held.items() if owner == self.owner]
-        return [value for value in held if isinstance(value, kind)]
+            return [value for value, _ in self._held.values() if isinstance(value, kind)]
 
     def clear(self) -> None:
-        """Hold nothing of anybody."""
+        """Hold nothing."""
         with self._lock:
             self._let_go(0)
 
-    def drop_owner(self, owner: Hashable) -> None:
-        """Hold nothing of one owner."""
-        with self._lock:
-            for own in [own for own in self._held if own[0] == owner]:
-                self._drop(own)
-
-    def _drop(self, own: tuple[Hashable, Hashable]) -> None:
-        _, size = self._held.pop(own, (None, 0))
+    def _drop(self, key: Hashable) -> None:
+        _, size = self._held.pop(key, (None, 0))
         self._bytes -= size
 
     def _let_go(self, most: int) -> None:

@@ -138,7 +138,7 @@ class Events:
             history=tuple(history),
             cancelled=exchange.stop.is_set,
         )
-        with self.service.engine(exchange.stop.is_set, session.visitor) as engine:
+        with self.service.engine(exchange.stop.is_set) as engine:
             exchange.state = "running"
             yield
             stream: Any = engine.stream(request)
@@ -179,7 +179,7 @@ class Events:
         session = self.sessions.of(request.session_hash)
         session.cut(0)
         self.sessions.release(session)
-        self.service.forget(session.visitor)
+        self.service.forget()
         return self.parts.everything(session, value={"text": "", "files": []})
 
     # -- the service, and pages that come and go ------------------------------------------------------------------
@@ -226,9 +226,8 @@ class Events:
 
     def closed(self, request: gr.Request) -> None:
         """A page is closed: its files, its computing and what is remembered of its pictures go with it."""
-        visitor = self.sessions.of(request.session_hash).visitor
         self.sessions.close(request.session_hash)
-        self.service.forget(visitor)
+        self.service.forget()
 
 
 def _opened(paths: list[str]) -> tuple[list[tuple[str, bytes, str]], BadImage | None]:

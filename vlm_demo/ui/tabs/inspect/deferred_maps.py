@@ -49,7 +49,7 @@ class DeferredMaps:
             return
         exchange, word, name = job.wanted
         try:
-            with self.service.engine(job.stop.is_set, session.visitor) as engine:
+            with self.service.engine(job.stop.is_set) as engine:
                 job.running = True
                 yield self.parts.map(session)
                 for number, heat in enumerate(maps_of(engine, session, exchange, word, name, job.stop.is_set)):
@@ -93,7 +93,7 @@ class DeferredMaps:
         def unwanted() -> bool:
             return session.running or exchange not in session.exchanges
 
-        with self.service.engine(unwanted, session.visitor) as engine:
+        with self.service.engine(unwanted) as engine:
             exchange.grounding = engine.grounding(whole(engine, session, exchange), cancelled=unwanted)
         exchange.judged = True
 
