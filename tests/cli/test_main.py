@@ -59,11 +59,14 @@ class Scripted:
     text = "a red circle"
 
     @classmethod
-    def load(cls, name: str, quantize: str, device: str | None, progress: Any, trust: Trust) -> "Scripted":
+    def load(
+        cls, name: str, quantize: str, device: str | None, progress: Any, trust: Trust, image_hosts: tuple = ()
+    ) -> "Scripted":
         if name == "nonsense":
             raise ModelNotFound("There is no model nonsense; embedded are llava.")
         assert trust == NONE
-        cls.calls.append(("load", name, {"quantize": quantize, "device": device}))
+        hosts = {"image_hosts": image_hosts} if image_hosts else {}
+        cls.calls.append(("load", name, {"quantize": quantize, "device": device, **hosts}))
         return cls()
 
     def answer(self, images: Sequence[str], text: str) -> Answer:
@@ -143,6 +146,21 @@ def test_the_answer_goes_to_stdout_and_notes_to_stderr(calls: list, picture: str
     what, images, asked = calls[1]
     assert what == "stream" and images == (picture,) and asked["question"] == "What is it?"
     assert (asked["ocr"], asked["evidence_only"], asked["max_new_tokens"]) == (True, False, 7)
+
+
+@pytest.mark.parametrize("words", [["ask"], ["explain"], ["score"]])
+def test_hosts_of_pictures_are_allowed_by_name(calls: list, picture: str, words: list[str], capsys: Any) -> None:
+    asked = [*words, "--allow-image-host", "Images.example.org,b.org", picture, "a red circle", "a red circle"]
+    if words == ["ask"]:
+        asked.pop()
+    assert main(asked) == 0
+    assert calls[0][2]["image_hosts"] == ("images.example.org", "b.org")
+    asked[2] = "https://b.org"
+    capsys.readouterr()
+    assert main(asked) == 2
+    assert capsys.readouterr().err == (
+        "--allow-image-host takes the names of hosts, such as images.example.org: 'https://b.org' is none.\n"
+    )
 
 
 def test_scores_are_a_table(calls: list, picture: str, capsys: Any) -> None:

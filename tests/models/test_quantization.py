@@ -122,7 +122,11 @@ def test_four_bit_computes_in_bf16_in_nf4(folder: Path, quantize: str) -> None:
 
 def test_the_precision_is_that_of_most_weights() -> None:
     model = torch.nn.ModuleList([torch.nn.Linear(3, 3), torch.nn.Linear(30, 30).half()])
-    assert precision_of(model, "none") == "fp16" and precision_of(model, "4bit") == "4bit"
+    assert precision_of(model) == "fp16"
+    model.append(Linear8bitLt(3, 3, has_fp16_weights=False))
+    assert precision_of(model) == "8bit"
+    model.append(Linear4bit(4, 4))
+    assert precision_of(model) == "4bit"
 
 
 def test_unquantized_layers_are_plain(folder: Path) -> None:

@@ -61,7 +61,17 @@ def test_help_needs_neither_torch_nor_gradio():
     code = "import sys; sys.argv = ['app.py', '--help']\ntry:\n import app; app.main()\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'gradio', 'transformers'} & set(sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    for flag in ("--model", "--quantize", "--device", "--host", "--port", "--share", "--auth", "--no-auth"):
+    for flag in (
+        "--model",
+        "--quantize",
+        "--device",
+        "--host",
+        "--port",
+        "--share",
+        "--auth",
+        "--no-auth",
+        "--allow-image-host",
+    ):
         assert flag in told.stdout
 
 

@@ -28,6 +28,7 @@ def ask(
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
     page: options.PageNumber = None,
+    allow_image_host: options.AllowImageHost = "",
     ocr: options.Ocr = False,
     evidence_only: options.EvidenceOnly = False,
     heatmap: options.Heatmap = None,
@@ -42,7 +43,8 @@ def ask(
     options.check_heatmap(heatmap)
     from vlm_demo.contracts.engine import Request
 
-    engine = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
+    allowed = Trust(trust_remote_code, allow_pickle)
+    engine = options.load(options.ModelOptions(model, quantize, device, allowed, allow_image_host))
     request = Request(options.paged(images, page), question, ocr, evidence_only, max_new_tokens)
     live = sys.stdout.isatty() and not as_json
     show(follow(engine.stream(request), live), heatmap=heatmap, word=word, as_json=as_json, printed=live)

@@ -15,6 +15,7 @@ import typer
 
 from vlm_demo import trust
 from vlm_demo.errors import OcrUnavailable, VlmDemoError
+from vlm_demo.images import remote
 from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ Quantize = Annotated[Precision, typer.Option(help="load the weights in 8 or 4 bi
 Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, ...; default: the best there is")]
 TrustRemoteCode = Annotated[bool, typer.Option(trust.REMOTE_CODE, help=trust.REMOTE_CODE_HELP)]
 AllowPickle = Annotated[bool, typer.Option(trust.PICKLE, help=trust.PICKLE_HELP)]
+
+# What may be asked of the web.
+AllowImageHost = Annotated[str, typer.Option(remote.ALLOW, metavar="HOST[,HOST]", help=remote.ALLOW_HELP)]
 
 # What goes into the prompt with the question.
 Ocr = Annotated[bool, typer.Option("--ocr", help="give the model the text that Tesseract reads")]
@@ -47,17 +51,20 @@ Threads = Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads")]
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What the options say about the model: a name, folder or hub id, and how it is loaded."""
+    """What the options say about the model: a name, folder or hub id, how it is loaded, and from which hosts it may be
+    shown pictures, as ``images.remote.hosts_of`` reads them."""
 
     model: str
     quantize: Precision
     device: str | None
     trust: Trust
+    image_hosts: str = ""
 
 
 def load(options: ModelOptions) -> LocalEngine:
     """The engine that the options ask for; on a terminal, one line on stderr says what is being waited for."""
     shown = ""
+    hosts = remote.hosts_of(options.image_hosts)
     trust.warn(options.trust, options.model)
 
     def progress(fraction: float | None, text: str) -> None:
@@ -75,7 +82,7 @@ def load(options: ModelOptions) -> LocalEngine:
         announced = local.announcement(options.model)
         if announced:
             print(f"\r{announced:<{len(shown)}}", file=sys.stderr, flush=True)
-        return local.load(options.model, options.quantize, options.device, report, options.trust)
+        return local.load(options.model, options.quantize, options.device, report, options.trust, hosts)
     finally:
         if shown:
             print("\r" + " " * len(shown) + "\r", end="", file=sys.stderr, flush=True)

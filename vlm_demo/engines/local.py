@@ -120,13 +120,20 @@ class LocalEngine:
 
 
 def load(
-    model: str, quantize: str, device: str | None, progress: Progress | None = None, trust: Trust = NONE
+    model: str,
+    quantize: str,
+    device: str | None,
+    progress: Progress | None = None,
+    trust: Trust = NONE,
+    image_hosts: Sequence[str] = (),
 ) -> LocalEngine:
-    """Load ``model``: an embedded one's name, a folder, or a hub id; see ``models.loading.load``."""
+    """Load ``model``: an embedded one's name, a folder, or a hub id; see ``Pipeline.from_pretrained``."""
     from vlm_demo import Pipeline
 
     return LocalEngine(
-        Pipeline.from_pretrained(model, quantize=quantize, device=device, progress=progress, trust=trust)
+        Pipeline.from_pretrained(
+            model, quantize=quantize, device=device, progress=progress, trust=trust, image_hosts=image_hosts
+        )
     )
 
 

@@ -41,6 +41,7 @@ from vlm_demo.explain import methods, out_of_distribution
 from vlm_demo.explain.calibration import read_calibration
 from vlm_demo.explain.heatmap import read_settings
 from vlm_demo.images.open import Source
+from vlm_demo.images.remote import NOTHING, RemotePictures
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
 from vlm_demo.pipeline.decoding import Outcome
@@ -76,7 +77,7 @@ class Pipeline:
         pipe.ask([], "How many are there?", history=before)  # [] = about the earlier pictures
     """
 
-    def __init__(self, loaded: Loaded, remember: int | None = None) -> None:
+    def __init__(self, loaded: Loaded, remember: int | None = None, remote: RemotePictures = NOTHING) -> None:
         family = loaded.family
         self.name, self.family, self.precision = loaded.name, family.name, loaded.precision
         self.folder = loaded.folder
@@ -87,7 +88,7 @@ class Pipeline:
         self.remembered = LruStore(budget)
         guard = CancellationHooks(loaded.device)
         guard.watch(family.encoder_layers)
-        self.view = ViewMaker(loaded.image_processor, family.cut)
+        self.view = ViewMaker(loaded.image_processor, family.cut, remote)
         self.note: BridgeInfo = family.note  # how pictures get into the language model
         self.scoring: ScoringModel | None = None
         self.answering: StagedModel | WholeModel | None = None
@@ -121,6 +122,7 @@ class Pipeline:
         dtype: torch.dtype | str | None = None,
         device_map: str | None = None,
         revision: str | None = None,
+        image_hosts: Sequence[str] = (),
     ) -> Pipeline:
         """Load an embedded model, a local folder, or a model of the Hugging Face hub; see ``models.loading.load``.
 
@@ -131,10 +133,14 @@ class Pipeline:
             dtype: of the weights, such as ``torch.float16`` or ``"float16"``; ``"auto"`` = as they are stored.
             device_map: ``"auto"``, ``"cpu"`` or ``"cuda"``, in place of ``device``: a model lies on one device.
             revision: a commit, branch or tag of a model of the hub.
+            image_hosts: hosts on the web from which pictures may be fetched that an address names; see
+                ``images.remote``.
         """
+        remote = RemotePictures(image_hosts)
         where = loading.device_of(device_map, device)
         name = os.fspath(name_or_folder_or_hub_id)
-        return cls(loading.load(name, quantize, where, progress, trust, dtype=dtype, revision=revision), remember)
+        loaded = loading.load(name, quantize, where, progress, trust, dtype=dtype, revision=revision)
+        return cls(loaded, remember, remote)
 
     @property
     def can_answer(self) -> bool:
@@ -314,7 +320,7 @@ class Pipeline:
             raise BadSetting(f"max_new_tokens can't be {max_new_tokens}: choose a number from 1 on.")
         batch = chat_messages.is_batch(messages)
         conversations: list[Any] = list(messages) if batch else [messages]
-        read = [chat_messages.read(conversation) for conversation in conversations]
+        read = [chat_messages.read(conversation, self.view.remote) for conversation in conversations]
         answers = []
         for asked in read:
             request = Request(

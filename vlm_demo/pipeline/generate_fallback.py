@@ -169,8 +169,13 @@ class GenerateFallback:
             raise UnsupportedModel("This model's chat template refuses this conversation: start a new chat.") from error
 
     def _refuse_control(self, text: str) -> None:
-        held = (str(token) for token in self.tokenizer.added_tokens_decoder.values() if str(token).strip())
-        found = next((token for token in held if token in text), None)
+        """Refuse what the tokenizer takes for control, in whatever letters, and what the processor replaces itself."""
+        added = {i: str(token) for i, token in self.tokenizer.added_tokens_decoder.items() if str(token).strip()}
+        added.pop(self.tokenizer.unk_token_id, None)
+        places = (str(own) for name, own in vars(self.family.processor).items() if name.endswith("_token") and own)
+        read = (added.get(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        held = (own for own in (*added.values(), *places) if own in text)
+        found = next((token for token in (*held, *read) if token is not None), None)
         if found is not None:
             raise BadQuestion(f"To this model {found} is a command and no text: leave it out.")
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from vlm_demo.contracts import View
 from vlm_demo.images.open import Source, open_image
+from vlm_demo.images.remote import NOTHING, RemotePictures
 from vlm_demo.models.patch_geometry import Cut, Geometry
 from vlm_demo.runtime.pixel_view import PixelView
 
@@ -25,11 +26,14 @@ AIMED_PIXELS = 8_000_000
 class ViewMaker:
     """Upload → PixelView, by the checkpoint's own image processor.
 
-    ``cut(processor, image)`` is the family's: it knows how this processor lays pictures out.
+    ``cut(processor, image)`` is the family's: it knows how this processor lays pictures out. ``remote`` fetches those
+    that an address names.
     """
 
-    def __init__(self, processor: Any, cut: Callable[[Any, Image.Image], Cut]) -> None:
-        self.processor, self.cut = processor, cut
+    def __init__(
+        self, processor: Any, cut: Callable[[Any, Image.Image], Cut], remote: RemotePictures = NOTHING
+    ) -> None:
+        self.processor, self.cut, self.remote = processor, cut, remote
 
     def __call__(self, source: Source, visitor: str = "") -> PixelView:
         """Open, process and measure one upload.
@@ -37,10 +41,11 @@ class ViewMaker:
         Args:
             visitor: whose picture it is, see ``contracts.engine.Request``.
         Raises:
-            BadImage: see ``images.open.open_image``; or the picture is too elongated for the model.
+            BadImage: see ``images.open.open_image``, and ``images.remote`` for an address on the web; or the picture is
+                too elongated for the model.
             UnsupportedModel: the processor cuts pictures in a way unknown here, so patches can't be placed.
         """
-        image, notes = open_image(source)
+        image, notes = open_image(self.remote(source))
         given = self._given(image)
         made = self.cut(self.processor, given)
         if given is not image:

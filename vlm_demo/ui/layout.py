@@ -5,6 +5,8 @@ from __future__ import annotations
 import gradio as gr
 
 from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.images.remote import NOTHING, RemotePictures
+from vlm_demo.ui import web_pictures
 from vlm_demo.ui.components import header
 from vlm_demo.ui.components.page_components import PageComponents
 from vlm_demo.ui.components.templates import render
@@ -15,16 +17,23 @@ POLL = 2.5  # seconds between two looks of a page at the service's status
 SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
 
 
-def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missing: str | None = None) -> gr.Blocks:
+def build(
+    service: ModelRegistry,
+    examples: list[transcript.Example],
+    ocr_missing: str | None = None,
+    remote: RemotePictures = NOTHING,
+) -> gr.Blocks:
     """The whole page.
 
     Args:
         service: the model that all pages share.
         examples: pictures with questions, asked on one press.
         ocr_missing: None where text can be read, else the sentence how to install what is missing.
+        remote: the web, as far as pictures on it may be fetched that a client names.
     Returns:
         Blocks that are ready for ``launch(**theme.launch_options())``.
     """
+    web_pictures.fetch_only(remote)
     with gr.Blocks(title="vlm_demo", analytics_enabled=False, delete_cache=SWEEP, fill_width=True) as page:
         with gr.Row(elem_id="top"):
             gr.HTML(header.BRAND, elem_id="brand", apply_default_css=False)
