@@ -42,9 +42,9 @@ def knowing(builder: PromptBuilder) -> PromptBuilder:
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[PromptBuilder, int | str]:
     """A checkpoint's prompt builder, and what stands in it for a picture."""
     pipe = Pipeline.from_pretrained(MAKERS[request.param](tmp_path_factory.mktemp("family")))
-    own = pipe.prompt
+    own = pipe.stages().prompt
     roomy = PromptBuilder(own.tokenizer, own.template, own.image_token_id, 10**6, own.placeholder)
-    return roomy, pipe._family.placeholders(pipe.view(Image.new("RGB", (60, 60), "red")))
+    return roomy, pipe.stages().family.placeholders(pipe.view(Image.new("RGB", (60, 60), "red")))
 
 
 def built(builder: PromptBuilder, picture: int | str, text: str, *places: str) -> Prompt:
@@ -108,15 +108,16 @@ def test_a_model_that_answers_as_a_whole_refuses_what_it_would_obey(
     make: Callable[[Path], Path], tmp_path: Path
 ) -> None:
     pipe = Pipeline.from_pretrained(make(tmp_path))
-    words = pipe._whole.tokenizer
+    whole = pipe.answering.fallback
+    words = whole.tokenizer
     views = [pipe.view(Image.new("RGB", (60, 60), "red"))]
-    plain = pipe._whole.read(HARMLESS, views)
+    plain = whole.read(HARMLESS, views).prompt
     added = set(words.added_tokens_decoder) - {words.unk_token_id}
     refused = 0
     for string in STRINGS:
         for told in ({"question": string}, {"question": HARMLESS, "ocr_text": string}):
             try:
-                prompt = pipe._whole.read(told.pop("question"), views, **told)
+                prompt = whole.read(told.pop("question"), views, **told).prompt
             except BadQuestion as error:
                 assert str(error).endswith(".")
                 refused += 1
@@ -129,10 +130,10 @@ def test_a_model_that_answers_as_a_whole_refuses_what_it_would_obey(
 
 def test_a_text_that_is_compared_with_a_picture_is_text(tmp_path: Path) -> None:
     pipe = Pipeline.from_pretrained(tiny_clip(tmp_path))
-    (plain,) = pipe.scorer.read([HARMLESS]).ids.tolist()
+    (plain,) = pipe.scoring.scorer.read([HARMLESS]).ids.tolist()
     added = set(pipe.tokenizer.added_tokens_decoder)
     for name in injections.NAMES:
-        if len(ids := pipe.scorer._coded(name)) <= pipe.scorer.matcher.longest:
+        if len(ids := pipe.scoring.scorer._coded(name)) <= pipe.scoring.scorer.matcher.longest:
             assert [token for token in ids if token in added] == [token for token in plain if token in added], name
 
 
