@@ -305,7 +305,8 @@ class TestLarge:
 
     @pytest.fixture(autouse=True)
     def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("vlm_demo.stages.view.GIVEN_PIXELS", 40_000)
+        for name in ("GIVEN_PIXELS", "PADDED_PIXELS"):
+            monkeypatch.setattr(f"vlm_demo.stages.view.{name}", 40_000)
         monkeypatch.setattr("vlm_demo.stages.view.AIMED_PIXELS", 20_000)
 
     @pytest.mark.parametrize("kind", ["squash", "crop", "pad", "siglip"])
@@ -313,7 +314,8 @@ class TestLarge:
     def test_boxes_and_pixels_are_those_of_the_whole_picture(self, kind: str, size: tuple[int, int]) -> None:
         view = seen(kind, picture(*size))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("vlm_demo.stages.view.GIVEN_PIXELS", 10**9)
+            for name in ("GIVEN_PIXELS", "PADDED_PIXELS"):
+                patch.setattr(f"vlm_demo.stages.view.{name}", 10**9)
             whole = seen(kind, picture(*size))
         assert view.size == size == view.image.size and max(view.given_size) < max(size)
         assert np.abs(view.boxes - whole.boxes).max() < 4

@@ -18,7 +18,9 @@ from vlm_demo.images.open import Source, open_image
 from vlm_demo.models.patch_geometry import Cut, Geometry
 from vlm_demo.runtime.pixel_view import PixelView
 
-GIVEN_PIXELS = 16_000_000  # a picture of more, with its padding, is made smaller for the image processor
+# A picture of more is made smaller for the image processor: itself, or the square that it is padded to. A phone's
+# photo of 4,032 × 3,024 is not.
+GIVEN_PIXELS, PADDED_PIXELS = 12_500_000, 17_000_000
 AIMED_PIXELS = 8_000_000
 
 
@@ -67,7 +69,7 @@ class ViewMaker:
         to, take little memory. It makes it much smaller anyway."""
         pads = getattr(self.processor, "do_pad", False) and hasattr(self.processor, "pad_to_square")
         pixels = max(image.size) ** 2 if pads else image.width * image.height
-        if pixels <= GIVEN_PIXELS:
+        if pixels <= (PADDED_PIXELS if pads else GIVEN_PIXELS):
             return image
         return image.reduce(math.ceil(math.sqrt(pixels / AIMED_PIXELS)))
 
