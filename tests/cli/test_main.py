@@ -47,6 +47,7 @@ class Scripted:
     def answer(self, images: Any, text: str) -> SimpleNamespace:
         views = []
         for image in images if isinstance(images, list) else [images]:
+            image = image.source if isinstance(image, Page) else image
             if not Path(image).exists():
                 raise BadImage(f"{image} is missing.")
             picture = Image.open(image).convert("RGB")

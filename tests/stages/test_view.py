@@ -318,7 +318,8 @@ class TestLarge:
                 patch.setattr(f"vlm_demo.stages.view.{name}", 10**9)
             whole = seen(kind, picture(*size))
         assert view.size == size == view.image.size and max(view.given_size) < max(size)
-        assert np.abs(view.boxes - whole.boxes).max() < 4
+        # A pixel of what was given is five or six of the picture's; padding is in whole ones.
+        assert np.abs(view.boxes - whole.boxes).max() < 6
         assert np.abs(view.processed.astype(int) - whole.processed).mean() < 6
         assert len(view.notes) == len(whole.notes)
 

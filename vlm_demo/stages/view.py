@@ -14,8 +14,9 @@ import torch
 from PIL import Image
 
 from vlm_demo.contracts import View
+from vlm_demo.errors import BadImage
 from vlm_demo.images.open import Source, open_image
-from vlm_demo.models.patch_geometry import Cut, Geometry
+from vlm_demo.models.patch_geometry import Cut, Geometry, too_elongated
 from vlm_demo.runtime.pixel_view import PixelView
 
 # A picture of more is made smaller for the image processor: itself, or the square that it is padded to. A phone's
@@ -42,8 +43,13 @@ class ViewMaker:
         """
         image, notes = open_image(source)
         given = self._given(image)
-        made = self.cut(self.processor, given)
-        if given is not image:
+        if given is image:
+            made = self.cut(self.processor, image)
+        else:
+            try:
+                made = self.cut(self.processor, given)
+            except BadImage:  # which speaks of the size of what was given
+                raise too_elongated(image.size) from None
             made = made.of_larger((image.width / given.width, image.height / given.height))
         finest = made.patch_grids[0]
         return PixelView(
