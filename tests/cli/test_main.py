@@ -72,6 +72,7 @@ class Scripted:
     def answer(self, images: Sequence[str], text: str) -> Answer:
         views = []
         for image in images:
+            image = image.source if isinstance(image, Page) else image
             if not Path(image).exists():
                 raise BadImage(f"{image} is missing.")
             picture = Image.open(image).convert("RGB")
@@ -97,7 +98,7 @@ class Scripted:
         yield StageEvent("view", 0.1)
         for i in range(len(self.text)):
             yield TokenEvent(Token(self.text[i], i, 0.5), self.text[: i + 1])
-        yield self.answer([image for image in request.images if isinstance(image, str)], self.text)
+        yield self.answer([image for image in request.images if isinstance(image, str | Page)], self.text)
 
     def explain(self, request: Request, text: str) -> Answer:
         return self.answer([image for image in request.images if isinstance(image, str)], text)

@@ -14,12 +14,15 @@ import torch
 from PIL import Image
 
 from vlm_demo.contracts import View
+from vlm_demo.errors import BadImage
 from vlm_demo.images.open import Source, open_image
 from vlm_demo.images.remote import NOTHING, RemotePictures
-from vlm_demo.models.patch_geometry import Cut, Geometry
+from vlm_demo.models.patch_geometry import Cut, Geometry, too_elongated
 from vlm_demo.runtime.pixel_view import PixelView
 
-GIVEN_PIXELS = 16_000_000  # a picture of more, with its padding, is made smaller for the image processor
+# A picture of more is made smaller for the image processor: itself, or the square that it is padded to. A phone's
+# photo of 4,032 × 3,024 is not.
+GIVEN_PIXELS, PADDED_PIXELS = 12_500_000, 17_000_000
 AIMED_PIXELS = 8_000_000
 
 
@@ -47,8 +50,13 @@ class ViewMaker:
         """
         image, notes = open_image(self.remote(source))
         given = self._given(image)
-        made = self.cut(self.processor, given)
-        if given is not image:
+        if given is image:
+            made = self.cut(self.processor, image)
+        else:
+            try:
+                made = self.cut(self.processor, given)
+            except BadImage:  # which speaks of the size of what was given
+                raise too_elongated(image.size) from None
             made = made.of_larger((image.width / given.width, image.height / given.height))
         finest = made.patch_grids[0]
         return PixelView(
@@ -75,7 +83,7 @@ class ViewMaker:
         to, take little memory. It makes it much smaller anyway."""
         pads = getattr(self.processor, "do_pad", False) and hasattr(self.processor, "pad_to_square")
         pixels = max(image.size) ** 2 if pads else image.width * image.height
-        if pixels <= GIVEN_PIXELS:
+        if pixels <= (PADDED_PIXELS if pads else GIVEN_PIXELS):
             return image
         return image.reduce(math.ceil(math.sqrt(pixels / AIMED_PIXELS)))
 
