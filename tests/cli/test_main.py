@@ -275,7 +275,10 @@ def test_a_missing_package_names_the_next_step(calls: list, picture: str, monkey
     assert "torch is not installed; `make demo`" in capsys.readouterr().err
 
 
-def test_evaluate_prints_a_table_and_writes_the_figures(calls: list, picture: str, tmp_path: Path, capsys: Any) -> None:
+def test_evaluate_prints_a_table_and_writes_the_figures(
+    calls: list, picture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(Scripted, "text", "red")
     lines = [
         {"image": "a.png", "question": "What colour?", "answer": answer, "kind": "colour", "metric": "exact"}
         for answer in ("Red!", "blue")

@@ -1,6 +1,7 @@
 """Methods side by side, the choice of a default, and badges, on a pipeline whose attention is planted."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from tests.explain.test_heatmap import view
 from vlm_demo.cli import options
 from vlm_demo.cli.main import main
 from vlm_demo.contracts import Answer, Evidence, MapRequest
-from vlm_demo.contracts.engine import Capabilities, Request
+from vlm_demo.contracts.engine import Capabilities, Event, Request
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation import badges, head_weights, heatmap_benchmark, items, select_method
 from vlm_demo.explain import methods
@@ -227,8 +228,8 @@ def test_answers_to_what_cannot_be_seen_are_never_right_and_visible(tmp_path: Pa
     (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, lines)))
 
     class Asked(Planted):
-        def ask(self, picture: Any, question: str, **_: Any) -> Any:
-            return answer(*question.split()[-1:]) if "unknown" in question else answer("red")
+        def stream(self, request: Request) -> Iterator[Event]:
+            yield answer("unknown" if "unknown" in request.question else "red")
 
         def evidence(self, said: Any) -> Evidence:
             return Evidence(0.5, 0.1, 0.9, 0.9)

@@ -150,7 +150,7 @@ def emptied(folder: Path) -> Pipeline:
     """The checkpoint with all layers of its encoder emptied: a feature knows of its own patch alone."""
     pipe = Pipeline.from_pretrained(folder)
     with torch.no_grad():
-        for layer in pipe.stages().family.encoder_layers:
+        for layer in (pipe.scoring or pipe.stages()).family.encoder_layers:
             for module in layer.modules():
                 if isinstance(module, torch.nn.Linear):
                     module.weight.zero_()
@@ -198,7 +198,7 @@ class Placed:
     @torch.no_grad()
     def test_a_change_reaches_the_tokens_whose_boxes_it_touches(self, both: Both, noise) -> None:
         pipe = emptied(both.folder)
-        leading = pipe.stages().family.leading_tokens
+        leading = (pipe.scoring or pipe.stages()).family.leading_tokens
         for size in ((96, 64), (64, 96)):
             picture = noise(*size, 1)
             region = np.array([size[0] * 0.5, size[1] * 0.25, size[0] * 0.75, size[1] * 0.5])
