@@ -17,10 +17,13 @@ import numpy as np
 import torch
 
 from vlm_demo import chat_messages
+from vlm_demo.checks import checklist, image_tokens
+from vlm_demo.checks.latency import Machine
 from vlm_demo.contracts import (
     Answer,
     Asked,
     BridgeInfo,
+    Check,
     Grounding,
     ImageTokens,
     Memory,
@@ -50,7 +53,7 @@ from vlm_demo.contracts.events import (
 )
 from vlm_demo.contracts.sampling import GREEDY, Sampling, stops
 from vlm_demo.engines.generate_fallback import GenerateFallback
-from vlm_demo.errors import BadImage, BadQuestion, BadSetting, Stopped, UnsupportedModel
+from vlm_demo.errors import BadImage, BadQuestion, BadSetting, ImageTokensMismatch, Stopped, UnsupportedModel
 from vlm_demo.explain import methods, out_of_distribution
 from vlm_demo.explain.calibration import Evidence, read_calibration
 from vlm_demo.explain.grounding import gather, judge
@@ -80,12 +83,13 @@ from vlm_demo.trust import NONE, Trust
 @dataclass(frozen=True)
 class _Prepared:
     """What the stations before the language model made of one question; ``image_tokens`` is None where the model makes
-    them itself."""
+    them itself. ``placed`` says whether they fit the prompt."""
 
     views: tuple[PixelView, ...]
     ocrs: tuple[OcrResult, ...]
     prompt: Prompt
     image_tokens: ImageTokens | None
+    placed: Check
 
 
 @dataclass(frozen=True)
@@ -182,6 +186,7 @@ class Pipeline:
             )
         self._family = family
         self._settings = read_settings(loaded.folder)
+        self._fewer_bits: dict[str, int] | None = None
         self._calibration = read_calibration(loaded.folder)
         self._training_pictures = out_of_distribution.load(loaded.folder)
 
@@ -635,7 +640,7 @@ class Pipeline:
         texts = len(prompt.ids) - prompt.image_tokens
         yield clock.since("prompt", began, PromptFacts(prompt.image_tokens, texts))
         if self._whole:
-            return _Prepared(views, ocrs, prompt, None)
+            return _Prepared(views, ocrs, prompt, None, self._placed(prompt, views, None))
 
         # 4) encoder: patch features
         began = time.perf_counter()
@@ -649,7 +654,28 @@ class Pipeline:
         shapes = tuple((count, tokens.embeddings.shape[-1]) for count in tokens.counts)
         facts = BridgeFacts(encoded.features, shapes, self.note, len(views), cached, tokens.embeddings.nbytes)
         yield clock.since("bridge", began, facts)
-        return _Prepared(views, ocrs, prompt, tokens)
+        placed = self._placed(prompt, views, tokens)
+        if not placed.values["fits"]:
+            raise ImageTokensMismatch(placed)
+        return _Prepared(views, ocrs, prompt, tokens, placed)
+
+    def _placed(self, prompt: Prompt, views: Sequence[View], tokens: ImageTokens | None) -> Check:
+        """Whether the image tokens fit the prompt."""
+        if tokens is None:
+            return image_tokens.check(prompt, None)
+        made = [
+            image_tokens.made_of(view, count, self._family.leading_tokens, tokens.looks is None)
+            for view, count in zip(views, tokens.counts, strict=True)
+        ]
+        family = self._family
+        return image_tokens.check(prompt, made, family.image_token_id, family.context, marks=not family.among_words)
+
+    def _machine(self) -> Machine:
+        """What the checklist has to know of this model on this machine."""
+        if self._fewer_bits is None:
+            self._fewer_bits = quantization.in_fewer_bits(self.model, self._family.keep_unquantized, self.device)
+        room = quantization.room_on(self.device)
+        return Machine(self.precision, room, self.device.type != "cpu", self._fewer_bits)
 
     def _prompted(self, asked: Asked, views: Sequence[View], ocrs: Sequence[OcrResult]) -> Prompt:
         """The prompt for a question; what was read is of the last ones of its pictures."""
@@ -685,7 +711,7 @@ class Pipeline:
 
     def _answer(self, request: Request, prepared: _Prepared, written: _Written, clock: StageClock) -> Answer:
         tokens = tuple(written.text.tokens)
-        return Answer(
+        answer = Answer(
             text=written.text.text,
             tokens=tokens,
             words=words_of(tokens),
@@ -707,6 +733,7 @@ class Pipeline:
                 request.system,
             ),
         )
+        return replace(answer, checks=checklist.first(answer, prepared.placed, self._machine()))
 
     def _trace(self, prepared: _Prepared, written: _Written) -> Trace | None:
         rows = [row for row in written.rows if row]
