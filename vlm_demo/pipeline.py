@@ -670,7 +670,7 @@ class Pipeline:
         family = self._family
         return image_tokens.check(prompt, made, family.image_token_id, family.context, marks=not family.among_words)
 
-    def _machine(self) -> Machine:
+    def on_this_machine(self) -> Machine:
         """What the checklist has to know of this model on this machine."""
         if self._fewer_bits is None:
             self._fewer_bits = quantization.in_fewer_bits(self.model, self._family.keep_unquantized, self.device)
@@ -733,7 +733,7 @@ class Pipeline:
                 request.system,
             ),
         )
-        return replace(answer, checks=checklist.first(answer, prepared.placed, self._machine()))
+        return replace(answer, checks=checklist.first(answer, prepared.placed, self.on_this_machine()))
 
     def _trace(self, prepared: _Prepared, written: _Written) -> Trace | None:
         rows = [row for row in written.rows if row]

@@ -10,6 +10,7 @@ inside a picture. Where pictures are read through cross-attention, one mark a pi
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -79,14 +80,16 @@ def check(
         "last": prompt.image_positions[-1] if prompt.image_positions else None,
         "prompt_tokens": len(prompt.ids),
         "context": context,
-        "fits": made is None
-        or len(prompt.image_positions) == (len(made) if marks else sum(own.features for own in made)),
+        "fits": True,
     }
     if made is None:
         why = "This model runs in one piece: it counts its image tokens itself, out of sight."
         return Check(IMAGE_TOKENS, OPEN, values, why, measured=f"{prompt.image_tokens} placeholders")
     held = [sum(token == image_token_id for token in prompt.ids[run.start : run.stop]) for run in _runs(prompt)]
     values["placeholders"] = sum(token == image_token_id for token in prompt.ids)
+    # Among the words, features go to the places that the prompt names; marks are looked up by their id.
+    places = values["placeholders"] if marks else len(prompt.image_positions)
+    values["fits"] = places == (len(made) if marks else values["features"])
     wrong = _wrong(prompt, list(made), held, image_token_id, marks)
     measured = _measured(values, marks)
     if wrong:
@@ -124,13 +127,14 @@ def _wrong(
     for run, own, count in zip(runs, held, wanted, strict=True):
         others = run.stop - run.start - own
         if own < count and others and (own == 0 or own + others == count):
-            found = next(token for token in prompt.ids[run.start : run.stop] if token != image_token_id)
+            inside = (token for token in prompt.ids[run.start : run.stop] if token != image_token_id)
+            (found, _), *_ = Counter(inside).most_common(1)
             return (
                 f"The picture's places hold the token {found}, but the model replaces {image_token_id} alone.",
                 "Set image_token_id in config.json to the id that the tokenizer gives the placeholder.",
             )
-    inside = {at for run in runs for at in range(run.start, run.stop)}
-    stray = sum(token == image_token_id and at not in inside for at, token in enumerate(prompt.ids))
+    places = {at for run in runs for at in range(run.start, run.stop)}
+    stray = sum(token == image_token_id and at not in places for at, token in enumerate(prompt.ids))
     if stray:
         return f"{stray} placeholders stand outside the places that the template has for pictures.", TEMPLATE
     for number, (own, count) in enumerate(zip(made, held, strict=True), 1):

@@ -52,7 +52,7 @@ class Machine:
         free_bytes: that can still be taken, of the machine's memory or of the device's own.
         on_device: whether the weights lie in a device's own memory, and not in the process's.
         weights: precision → bytes that the weights would take; only those that this model can be loaded in.
-        seconds: precision → what the same question took in it here; only what was measured.
+        seconds: precision → what the same question took in it here; only what was measured, the one in use too.
     """
 
     precision: str
@@ -104,7 +104,7 @@ def _fewer(memory: Memory, total: float, machine: Machine) -> str:
         saved = memory.parameter_bytes - machine.weights[precision]
         speed = "speed not measured"
         if precision in machine.seconds:
-            change = machine.seconds[precision] - total
+            change = machine.seconds[precision] - machine.seconds.get(machine.precision, total)
             speed = f"{abs(change):.2f} s {'more' if change > 0 else 'less'}"
         parts.append(f"{precision.removesuffix('bit')} bit here: {_size(saved)} less, {speed}")
     return "; ".join(parts)

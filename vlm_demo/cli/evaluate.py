@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import sys
 from dataclasses import dataclass
@@ -72,6 +73,13 @@ def evaluate(
     abstention: Annotated[
         bool, typer.Option("--abstention", help="ask each question without and with the evidence-only rule")
     ] = False,
+    hallucination: Annotated[
+        bool, typer.Option("--hallucination", help="what the evidence-only rule does to yes or no, and what it costs")
+    ] = False,
+    pope: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE ...", help="with --hallucination: POPE's own files; FOLDER holds their pictures"),
+    ] = None,
     grounding: Annotated[bool, typer.Option("--grounding", help="measure the badges of the answers")] = False,
     fit: Annotated[
         bool,
@@ -96,6 +104,10 @@ def evaluate(
         context.fail("--fit and --curve go with --grounding")
     if abstention and (pointing or grounding):
         context.fail("--abstention is for answers; leave out --pointing and --grounding")
+    if hallucination and (pointing or grounding or abstention or answers):
+        context.fail("--hallucination goes without --pointing, --grounding, --abstention and --answers")
+    if pope and not hallucination:
+        context.fail("--pope goes with --hallucination")
     options = Settings(
         folder=folder,
         model=ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)),
@@ -111,6 +123,9 @@ def evaluate(
         figures=figures,
     )
 
+    if hallucination:
+        _hallucinate(options, pope or [])
+        return
     from vlm_demo.evaluation import items as questions
     from vlm_demo.evaluation import retrieval
 
@@ -214,6 +229,32 @@ def _ground(pipe: Pipeline, items: list[Any], skipped: list[Any], options: Setti
     if options.curve and found.scores:
         found.draw(options.curve)
     _report(found, pipe, options)
+
+
+def _hallucinate(options: Settings, pope: list[Path]) -> None:
+    """Ask every question without and with the rule; those of POPE's files, or the folder's items."""
+    from vlm_demo.evaluation import evidence_only, run
+    from vlm_demo.evaluation import items as questions
+
+    read = [evidence_only.read_pope(file) for file in pope] or [questions.read(options.folder)]
+    items = questions.select([item for found, _ in read for item in found], options.limit)
+    skipped = [one for _, lost in read for one in lost]
+    if options.figures:
+        shared.check_writable(options.figures)
+    if options.ocr:
+        shared.require_ocr()
+    asked = evidence_only.twice(items)
+    answers, pipe = io.StringIO(), shared.load(options.model)
+    report = run.evaluate(
+        pipe,
+        options.folder,
+        asked,
+        skipped,
+        ocr=options.ocr,
+        max_new_tokens=options.max_new_tokens,
+        answers=answers,
+    )
+    _report(evidence_only.figures(answers.getvalue().splitlines(), report.skipped), pipe, options)
 
 
 def _retrieve(options: Settings) -> None:

@@ -126,11 +126,7 @@ def in_fewer_bits(model: torch.nn.Module, keep: Iterable[str], device: torch.dev
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear) and not any(f"{name}.".startswith(f"{path}.") for path in kept)
     ]
-    if (
-        missing()
-        or not layers
-        or any(type(module).__name__.startswith("Linear") and type(module) is not torch.nn.Linear for module in layers)
-    ):
+    if missing() or not layers or not all(module.weight.is_floating_point() for module in layers):
         return {}
     rest = memory_of(model).parameter_bytes - sum(module.weight.nbytes for module in layers)
     sizes = {"8bit": rest + sum(module.weight.numel() + 4 * module.out_features for module in layers)}
