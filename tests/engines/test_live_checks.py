@@ -106,8 +106,6 @@ def test_an_engine_that_cannot_explain_still_gets_its_blank_answer(noise) -> Non
     engine.capabilities = replace(engine.capabilities, explains=False)
     asked = Request((noise(60, 60),), QUESTION)
     answer = next(event for event in engine.stream(asked) if isinstance(event, Answer))
-    from vlm_demo.contracts import Asked
-
-    found = live_checks.about_blank(engine, replace(answer, asked=Asked(QUESTION)))
+    found = live_checks.about_blank(engine, answer)
     assert found.text == answer.text and found.with_blank is None
     assert live_checks.hallucination.check(False, answer.text, None, found).verdict != PASS

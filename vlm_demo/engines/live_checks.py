@@ -39,12 +39,23 @@ def complete(
     Raises:
         Stopped: ``cancelled()`` turned True.
     """
-    words = _small_text(answer, cancelled)
     if grounding is None and engine.capabilities.explains:
         grounding = _badge(engine, answer, cancelled)
     found = about_blank(engine, answer, cancelled) if blank else None
     told = hallucination.check(_evidence_only(answer), answer.text, grounding, found)
-    return checklist.replaced(answer.checks, words, told)
+    return checklist.replaced(answer.checks, _small_text(answer, cancelled), told)
+
+
+def without_the_engine(
+    answer: Answer, grounding: Grounding | None, cancelled: Cancelled | None = None
+) -> tuple[Check, ...]:
+    """The checklist with what can be told of the pictures and of a badge that is there: nothing is asked again.
+
+    Raises:
+        Stopped: ``cancelled()`` turned True.
+    """
+    told = hallucination.check(_evidence_only(answer), answer.text, grounding)
+    return checklist.replaced(answer.checks, _small_text(answer, cancelled), told)
 
 
 def about_blank(engine: Engine, answer: Answer, cancelled: Cancelled | None = None) -> BlankAnswer:
