@@ -59,6 +59,7 @@ from vlm_demo.explain.calibration import Evidence, read_calibration
 from vlm_demo.explain.grounding import gather, judge
 from vlm_demo.explain.heatmap import interpolate, read_settings
 from vlm_demo.explain.itm_relevancy import ItmRelevancy
+from vlm_demo.explain.legibility import read_legibility
 from vlm_demo.explain.teacher_forcing import TeacherForcing
 from vlm_demo.images.open import Source
 from vlm_demo.models import loading, quantization
@@ -187,6 +188,7 @@ class Pipeline:
         self._family = family
         self._settings = read_settings(loaded.folder)
         self._fewer_bits: dict[str, int] | None = None
+        self._reads_from = read_legibility(loaded.folder)
         self._calibration = read_calibration(loaded.folder)
         self._training_pictures = out_of_distribution.load(loaded.folder)
 
@@ -733,7 +735,9 @@ class Pipeline:
                 request.system,
             ),
         )
-        return replace(answer, checks=checklist.first(answer, prepared.placed, self.on_this_machine()))
+        return replace(
+            answer, checks=checklist.first(answer, prepared.placed, self.on_this_machine(), self._reads_from)
+        )
 
     def _trace(self, prepared: _Prepared, written: _Written) -> Trace | None:
         rows = [row for row in written.rows if row]

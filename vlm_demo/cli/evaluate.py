@@ -45,7 +45,9 @@ class Settings:
 @app.command(cls=Command)
 def evaluate(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="holds the questions and the pictures they name")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="holds the questions and the pictures they name")
+    ] = None,
     model: shared.Model = "llava",
     quantize: shared.Quantize = "none",
     device: shared.Device = None,
@@ -76,6 +78,10 @@ def evaluate(
     hallucination: Annotated[
         bool, typer.Option("--hallucination", help="what the evidence-only rule does to yes or no, and what it costs")
     ] = False,
+    legibility: Annotated[
+        bool,
+        typer.Option("--legibility", help="from which height on it reads words, for the checklist; takes no FOLDER"),
+    ] = False,
     pope: Annotated[
         list[Path] | None,
         typer.Option(metavar="FILE ...", help="with --hallucination: POPE's own files; FOLDER holds their pictures"),
@@ -96,6 +102,12 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a folder with an items.jsonl, or a captions.jsonl for models that score."""
+    wanted = ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
+    if legibility:
+        _read_words(wanted)
+        return
+    if folder is None:
+        context.fail("a folder is needed")
     if (method or choose) and not pointing:
         context.fail("--method and --choose go with --pointing")
     if answers and (pointing or grounding):
@@ -110,7 +122,7 @@ def evaluate(
         context.fail("--pope goes with --hallucination")
     options = Settings(
         folder=folder,
-        model=ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)),
+        model=wanted,
         ocr=ocr,
         evidence_only=evidence_only,
         max_new_tokens=max_new_tokens,
@@ -229,6 +241,18 @@ def _ground(pipe: Pipeline, items: list[Any], skipped: list[Any], options: Setti
     if options.curve and found.scores:
         found.draw(options.curve)
     _report(found, pipe, options)
+
+
+def _read_words(wanted: ModelOptions) -> None:
+    """Measure how small a model reads, and keep it in its checkpoint."""
+    from vlm_demo.evaluation import legibility
+    from vlm_demo.explain.legibility import write_legibility
+
+    pipe = shared.load(wanted)
+    found = legibility.measure(pipe)
+    print(found.table())
+    file = write_legibility(pipe.folder, found.reads_from, found.words)
+    print(f"{file} now says from which height on it reads.", file=sys.stderr)
 
 
 def _hallucinate(options: Settings, pope: list[Path]) -> None:
