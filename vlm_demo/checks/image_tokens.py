@@ -137,8 +137,8 @@ def _wrong(
     stray = sum(token == image_token_id and at not in places for at, token in enumerate(prompt.ids))
     if stray:
         return f"{stray} placeholders stand outside the places that the template has for pictures.", TEMPLATE
-    for number, (own, count) in enumerate(zip(made, held, strict=True), 1):
-        if wrong := _miscounted(own, count, number, marks):
+    for number, (picture, own) in enumerate(zip(made, held, strict=True), 1):
+        if wrong := _miscounted(picture, own, number, marks):
             return wrong
     return None
 
