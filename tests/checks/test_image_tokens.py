@@ -45,7 +45,7 @@ def test_two_pictures_are_counted_apart(pipe: Pipeline, noise, monkeypatch: pyte
     pictures = [noise(60, 60), noise(60, 60, 1)]
     assert pipe.ask(pictures, QUESTION, max_new_tokens=1).checks[0].values["pictures"] == 2
     counts = iter((15, 17))  # together as many as there are
-    monkeypatch.setattr(pipe._family, "placeholders", lambda _view: next(counts))
+    monkeypatch.setattr(pipe.answering.family, "placeholders", lambda _view: next(counts))
     own = pipe.ask(pictures, QUESTION, max_new_tokens=1).checks[0]
     assert own.verdict == FAIL and own.why == "1 placeholder of picture 1 is missing in the prompt."
 
@@ -54,7 +54,7 @@ def test_two_pictures_are_counted_apart(pipe: Pipeline, noise, monkeypatch: pyte
     "off, said", [(-1, "1 placeholder of picture 1 is missing"), (1, "is too many"), (-3, "3 placeholders")]
 )
 def test_a_processor_that_counts_other_patches(pipe: Pipeline, noise, monkeypatch, off: int, said: str) -> None:
-    monkeypatch.setattr(pipe._family, "placeholders", lambda view: len(view.boxes) + off)
+    monkeypatch.setattr(pipe.answering.family, "placeholders", lambda view: len(view.boxes) + off)
     assert said in failed(pipe, noise(60, 60))
 
 
@@ -72,25 +72,27 @@ def test_an_encoder_that_drops_the_cls_token_wrongly(tmp_path: Path, noise) -> N
 
 def test_a_placeholder_under_another_id_than_the_models(pipe: Pipeline, noise) -> None:
     other = pipe.tokenizer.convert_tokens_to_ids("<pad>")
-    pipe.prompt = replace(pipe.prompt, image_token_id=other, placeholder="<image>")
+    pipe.answering.prompt = replace(pipe.answering.prompt, image_token_id=other, placeholder="<image>")
     own = pipe.ask(noise(60, 60), QUESTION, max_new_tokens=1).checks[0]
     assert own.verdict == FAIL and f"hold the token {other}, but the model replaces" in own.why
 
 
 @pytest.mark.parametrize("length, said", [(10, "inside a picture"), (22, "before its end")])
 def test_a_tokenizer_that_cuts(pipe: Pipeline, noise, length: int, said: str) -> None:
-    pipe.prompt.tokenizer.backend_tokenizer.enable_truncation(length)
-    whole = pipe.prompt._coded
+    pipe.answering.prompt.tokenizer.backend_tokenizer.enable_truncation(length)
+    whole = pipe.answering.prompt._coded
     try:
         object.__setattr__(
-            pipe.prompt, "_coded", lambda text, **options: whole(text, truncation=True, max_length=length, **options)
+            pipe.answering.prompt,
+            "_coded",
+            lambda text, **options: whole(text, truncation=True, max_length=length, **options),
         )
         try:
             own = pipe.ask(noise(60, 60), QUESTION, max_new_tokens=1).checks[0]
         except ImageTokensMismatch as error:
             own = error.check
     finally:
-        pipe.prompt.tokenizer.backend_tokenizer.no_truncation()
+        pipe.answering.prompt.tokenizer.backend_tokenizer.no_truncation()
     assert own.verdict == FAIL and f"was cut at token {length}" in own.why and said in own.why
 
 

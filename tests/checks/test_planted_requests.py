@@ -45,10 +45,10 @@ def planted(pipe: Pipeline, patch: pytest.MonkeyPatch) -> Iterator[tuple[str, st
     """(case, the verdict it should get, words that its sentence should hold, its check) of many requests."""
     for size in SIZES:
         yield f"sound {size}", PASS, "none missing", image_tokens(pipe, size)
-    sound = pipe._prompted
+    sound = pipe.answering.build_prompt
     for name, (broken, words) in broken_prompts.WAYS.items():
         with patch.context() as own:
-            own.setattr(pipe, "_prompted", lambda *given, broken=broken: broken(sound(*given)))
+            own.setattr(pipe.answering, "build_prompt", lambda *given, broken=broken: broken(sound(*given)))
             yield name, FAIL, words, image_tokens(pipe, SIZES[0])
 
 

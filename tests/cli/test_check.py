@@ -43,7 +43,7 @@ def test_a_broken_request_shows_its_check_and_fails(words: list[str], capsys, mo
 
     def broken(*given, **settings):
         pipe = load(*given, **settings)
-        monkeypatch.setattr(pipe._family, "placeholders", lambda view: len(view.boxes) - 1)
+        monkeypatch.setattr(pipe.answering.family, "placeholders", lambda view: len(view.boxes) - 1)
         return pipe
 
     monkeypatch.setattr(Pipeline, "from_pretrained", broken)

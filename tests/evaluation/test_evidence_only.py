@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
+from tests.contracts.test_answer import answer
 from tests.kit.tiny import tiny_llava
 from vlm_demo.cli.main import main
+from vlm_demo.contracts.engine import Capabilities, Event, Request
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation import evidence_only, run
 from vlm_demo.evaluation.items import Item
@@ -26,11 +28,11 @@ POPE = [
 class Yes:
     """Says yes to everything; with the rule, "unknown" of cups and of what is red."""
 
-    can_explain = False
+    capabilities = Capabilities(writes=True, explains=False, scores=False, quantizes=False, logprobs=False)
 
-    def ask(self, _image, question, *, ocr, evidence_only, max_new_tokens=None, history=()):
-        unsure = evidence_only and ("cup" in question or "red" in question or "hidden" in question)
-        return SimpleNamespace(text="Unknown." if unsure else "yes")
+    def stream(self, request: Request) -> Iterator[Event]:
+        doubtful = any(word in request.question for word in ("cup", "red", "hidden"))
+        yield answer("Unknown." if request.evidence_only and doubtful else "yes")
 
 
 @pytest.fixture

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from tests.contracts.test_answer import answer
 from tests.kit.views import whole
 from vlm_demo import Pipeline
+from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.evaluation import legibility
 from vlm_demo.explain.legibility import read_legibility, write_legibility
@@ -27,15 +30,14 @@ class Reads:
     """Reads what is at least ``lowest`` pixels high, and always guesses the first word."""
 
     def __init__(self, lowest: float) -> None:
-        self.lowest, self.words = lowest, []
+        self.lowest, self.asked = lowest, -1  # the first picture is empty: it tells the size
 
-    def view(self, picture):
-        return whole(picture.size, (288, 288))
-
-    def ask(self, picture, question, *, max_new_tokens):
-        word = legibility.WORDS[len(self.words) % len(legibility.WORDS)]
-        self.words.append(word)
-        return SimpleNamespace(text=f"it says {word}" if ink(picture)[1] >= self.lowest else legibility.WORDS[0])
+    def stream(self, request: Request) -> Iterator[Event]:
+        (picture,) = request.images
+        word = legibility.WORDS[self.asked % len(legibility.WORDS)]
+        self.asked += 1
+        text = f"it says {word}" if self.asked and ink(picture)[1] >= self.lowest else legibility.WORDS[0]
+        yield replace(answer(text), views=(whole(picture.size, (288, 288)),))
 
 
 @pytest.mark.parametrize("height", [9, 24, 48])

@@ -17,10 +17,10 @@ from vlm_demo.errors import ImageTokensMismatch, VlmDemoError
 from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
-    from vlm_demo import Pipeline
     from vlm_demo.checks.latency import Machine
     from vlm_demo.contracts import Answer, Check
     from vlm_demo.contracts.engine import Request
+    from vlm_demo.engines.local import LocalEngine
 
 REPEATS = 3
 
@@ -56,37 +56,35 @@ def check(
 
     wanted = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
     request = Request(tuple(images), question, ocr, evidence_only, max_new_tokens)
-    pipe = options.load(wanted)
+    engine = options.load(wanted)
     try:
-        answer, checks = _checked(pipe, request)
+        answer, checks = _checked(engine, request)
     except ImageTokensMismatch as error:
         _show(None, (error.check,), as_json)
         raise
     if precisions:
-        checks = _timed(pipe, wanted, request, answer, checks)
+        checks = _timed(engine, wanted, request, answer, checks)
     _show(answer, checks, as_json)
 
 
-def _checked(pipe: Pipeline, request: Request) -> tuple[Answer, tuple[Check, ...]]:
-    from vlm_demo.contracts import Answer
+def _checked(engine: LocalEngine, request: Request) -> tuple[Answer, tuple[Check, ...]]:
+    from vlm_demo.contracts.engine import answered
     from vlm_demo.engines import live_checks
-    from vlm_demo.engines.local import LocalEngine
 
-    engine = LocalEngine(pipe)
-    answer = next(event for event in engine.stream(request) if isinstance(event, Answer))
+    answer = answered(engine.stream(request))
     return answer, live_checks.complete(engine, answer, blank=True)
 
 
 def _timed(
-    pipe: Pipeline, wanted: options.ModelOptions, request: Request, answer: Answer, checks: tuple[Check, ...]
+    engine: LocalEngine, wanted: options.ModelOptions, request: Request, answer: Answer, checks: tuple[Check, ...]
 ) -> tuple[Check, ...]:
     """The checklist with what the same question takes in every precision that can be had here; a model that can't be
     loaded in one is said to be so on stderr."""
     from vlm_demo.checks import checklist, latency
     from vlm_demo.models.quantization import release
 
-    machine = pipe.on_this_machine()
-    seconds, weights = {pipe.precision: _seconds(pipe, request)}, dict(machine.weights)
+    machine = engine.pipeline.on_this_machine()
+    seconds, weights = {engine.precision: _seconds(engine, request)}, dict(machine.weights)
     packed: tuple[options.Precision, ...] = ("8bit", "4bit")
     for precision in packed:
         if precision not in machine.weights:
@@ -111,16 +109,14 @@ def _timed(
     return checklist.replaced(checks, told)
 
 
-def _seconds(pipe: Pipeline, request: Request) -> float:
+def _seconds(engine: LocalEngine, request: Request) -> float:
     """What the question takes from the start, nothing remembered: the median of some, after one that does not count."""
-    from vlm_demo.contracts import Answer
-    from vlm_demo.engines.local import LocalEngine
+    from vlm_demo.contracts.engine import answered
 
     found = []
     for _ in range(REPEATS + 1):
-        pipe.forget()
-        stream = LocalEngine(pipe).stream(request)
-        found.append(next(event for event in stream if isinstance(event, Answer)).timings.total)
+        engine.forget()
+        found.append(answered(engine.stream(request)).timings.total)
     return median(found[1:])
 
 

@@ -19,7 +19,8 @@ from vlm_demo.cli.options import ModelOptions
 from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
-    from vlm_demo import Pipeline
+    from vlm_demo.engines.local import LocalEngine
+    from vlm_demo.evaluation.items import Item, Skipped
 
 app = application()
 
@@ -150,18 +151,18 @@ def evaluate(
         shared.check_writable(path)
     if any(ocr if item.ocr is None else item.ocr for item in chosen):
         shared.require_ocr()
-    pipe = shared.load(options.model)
+    engine = shared.load(options.model)
     chosen = [_with_settings(item, options) for item in chosen]
     if pointing:
-        _point(pipe, chosen, skipped, options)
+        _point(engine, chosen, skipped, options)
     elif grounding:
-        _ground(pipe, chosen, skipped, options)
+        _ground(engine, chosen, skipped, options)
     else:
-        _ask(pipe, chosen, skipped, options, abstention, answers)
+        _ask(engine, chosen, skipped, options, abstention, answers)
 
 
 def _ask(
-    pipe: Pipeline, items: list[Any], skipped: list[Any], options: Settings, twice: bool, answers: Path | None
+    engine: LocalEngine, items: list[Item], skipped: list[Skipped], options: Settings, twice: bool, answers: Path | None
 ) -> None:
     """Ask every question, where wanted ``twice``: without and with the evidence-only rule."""
     from vlm_demo.evaluation import abstention, run
@@ -170,7 +171,7 @@ def _ask(
         items = abstention.twice(items)
     with answers.open("w", encoding="utf-8") if answers else contextlib.nullcontext() as file:
         report = run.evaluate(
-            pipe,
+            engine,
             options.folder,
             items,
             skipped,
@@ -182,15 +183,15 @@ def _ask(
     if twice and (lost := abstention.lost(report)) is not None:
         report.settings["answerable_lost_by_rule"] = lost
         print(f"The rule costs {100 * lost:.1f} points of the answerable questions.")
-    _report(report, pipe, options)
+    _report(report, engine, options)
 
 
-def _report(found: Any, pipe: Pipeline, options: Settings) -> None:
+def _report(found: Any, engine: LocalEngine, options: Settings) -> None:
     """Print what was found, and write it where asked for."""
     found.settings |= {
         "folder": str(options.folder),
         "model": options.model.model,
-        "precision": pipe.precision,
+        "precision": engine.precision,
         "ocr": options.ocr,
         "evidence_only": options.evidence_only,
         "max_new_tokens": options.max_new_tokens,
@@ -202,45 +203,46 @@ def _report(found: Any, pipe: Pipeline, options: Settings) -> None:
         options.figures.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _with_settings(item: Any, options: Settings) -> Any:
+def _with_settings(item: Item, options: Settings) -> Item:
     """The item with the run's settings where it has none of its own."""
     ocr = options.ocr if item.ocr is None else item.ocr
     evidence_only = options.evidence_only if item.evidence_only is None else item.evidence_only
     return dataclasses.replace(item, ocr=ocr, evidence_only=evidence_only)
 
 
-def _point(pipe: Pipeline, items: list[Any], skipped: list[Any], options: Settings) -> None:
+def _point(engine: LocalEngine, items: list[Item], skipped: list[Skipped], options: Settings) -> None:
     """Measure heatmap methods on pointing items."""
+    from vlm_demo.contracts.heatmap_methods import BY_NAME
     from vlm_demo.evaluation import heatmap_benchmark, select_method
-    from vlm_demo.explain import heatmap, methods
+    from vlm_demo.explain import heatmap
 
-    names = list(methods.BY_NAME) if options.method == ["all"] else options.method
+    names = list(BY_NAME) if options.method == ["all"] else options.method
     if options.choose:
-        settings, found = select_method.choose(pipe, options.folder, items, names)
-        file = heatmap.write_settings(pipe.folder, settings)
+        settings, found = select_method.choose(engine, options.folder, items, names)
+        file = heatmap.write_settings(engine.folder, settings)
         print(f"{file} now names {settings.method} as the default.", file=sys.stderr)
     else:
-        found = heatmap_benchmark.compare(pipe, options.folder, items, skipped, names=names)
-    _report(found, pipe, options)
+        found = heatmap_benchmark.compare(engine, options.folder, items, skipped, names=names)
+    _report(found, engine, options)
 
 
-def _ground(pipe: Pipeline, items: list[Any], skipped: list[Any], options: Settings) -> None:
+def _ground(engine: LocalEngine, items: list[Item], skipped: list[Skipped], options: Settings) -> None:
     """Measure badges, after fitting them where that is asked for."""
     from vlm_demo.evaluation import badges
     from vlm_demo.explain.calibration import read_calibration, write_calibration
 
-    told = badges.collect(pipe, options.folder, items, skipped)
-    calibration = read_calibration(pipe.folder)
+    answers = badges.collect(engine, options.folder, items, skipped)
+    calibration = read_calibration(engine.folder)
     if options.fit:
-        calibration = badges.calibrate(told[::2])
-        file = write_calibration(pipe.folder, calibration)
+        calibration = badges.calibrate(answers[::2])
+        file = write_calibration(engine.folder, calibration)
         print(f"{file} now holds what the evidence is worth.", file=sys.stderr)
-        told = told[1::2]
-    found = badges.judge(told, calibration)
+        answers = answers[1::2]
+    found = badges.judge(answers, calibration)
     found.skipped = skipped
     if options.curve and found.scores:
         found.draw(options.curve)
-    _report(found, pipe, options)
+    _report(found, engine, options)
 
 
 def _read_words(wanted: ModelOptions) -> None:
@@ -248,10 +250,10 @@ def _read_words(wanted: ModelOptions) -> None:
     from vlm_demo.evaluation import legibility
     from vlm_demo.explain.legibility import write_legibility
 
-    pipe = shared.load(wanted)
-    found = legibility.measure(pipe)
+    engine = shared.load(wanted)
+    found = legibility.measure(engine)
     print(found.table())
-    file = write_legibility(pipe.folder, found.reads_from, found.words)
+    file = write_legibility(engine.folder, found.reads_from, found.words)
     print(f"{file} now says from which height on it reads.", file=sys.stderr)
 
 
@@ -268,9 +270,9 @@ def _hallucinate(options: Settings, pope: list[Path]) -> None:
     if options.ocr:
         shared.require_ocr()
     asked = evidence_only.twice(items)
-    answers, pipe = io.StringIO(), shared.load(options.model)
+    answers, engine = io.StringIO(), shared.load(options.model)
     report = run.evaluate(
-        pipe,
+        engine,
         options.folder,
         asked,
         skipped,
@@ -278,7 +280,7 @@ def _hallucinate(options: Settings, pope: list[Path]) -> None:
         max_new_tokens=options.max_new_tokens,
         answers=answers,
     )
-    _report(evidence_only.figures(answers.getvalue().splitlines(), report.skipped), pipe, options)
+    _report(evidence_only.figures(answers.getvalue().splitlines(), report.skipped), engine, options)
 
 
 def _retrieve(options: Settings) -> None:

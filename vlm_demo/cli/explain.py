@@ -39,7 +39,8 @@ def explain(
         context.fail("a picture, a question and an answer are needed")
     *images, question, text = given
     options.check_heatmap(heatmap)
+    from vlm_demo.contracts.engine import Request
 
-    pipe = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
-    answer = pipe.explain(options.one_or_many(images), question, text, ocr=ocr, evidence_only=evidence_only, history=())
+    engine = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
+    answer = engine.explain(Request(tuple(images), question, ocr, evidence_only), text)
     show(answer, heatmap=heatmap, word=word, as_json=as_json)

@@ -35,8 +35,8 @@ def score(
     if len(given) < 2:
         context.fail("a picture and at least one text are needed")
     image, *texts = given
-    pipe = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
-    scores = pipe.score(image, texts)
+    engine = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
+    scores = engine.score(image, texts)
     if as_json:
         print(json.dumps(_as_json(scores), ensure_ascii=False))
         return

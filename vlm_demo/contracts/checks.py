@@ -56,10 +56,11 @@ class BlankAnswer:
 
     Attributes:
         text: the answer to it.
-        with_picture: 0..1, the probability of the real answer's tokens, their geometric mean.
-        with_blank: the same of the same tokens when the pictures are blank; None where the engine can't tell.
+        with_picture: 0..1, the probability of the real answer's tokens, their geometric mean; None where the engine
+            can't tell.
+        with_blank: the same of the same tokens when the pictures are blank; None likewise.
     """
 
     text: str
-    with_picture: float
+    with_picture: float | None = None
     with_blank: float | None = None

@@ -14,7 +14,7 @@ from PIL import Image
 from vlm_demo.checks import checklist, hallucination, small_text
 from vlm_demo.contracts import Answer, BlankAnswer, Check, Grounding, OcrResult
 from vlm_demo.contracts.checks import OPEN, SMALL_TEXT, Value
-from vlm_demo.contracts.engine import Cancelled, Engine, Request
+from vlm_demo.contracts.engine import Cancelled, Engine, Request, answered
 from vlm_demo.errors import OcrUnavailable, Stopped, VlmDemoError
 
 BLANK = (128, 128, 128)
@@ -68,9 +68,11 @@ def about_blank(engine: Engine, answer: Answer, cancelled: Cancelled | None = No
     if answer.asked is None:
         raise VlmDemoError("What was asked is not known any more: ask again first.")
     request = _blank_request(answer, cancelled)
-    given = next(event for event in engine.stream(request) if isinstance(event, Answer))
+    given = answered(engine.stream(request))
     if given.stopped:
         raise Stopped("Stopped.")
+    if not engine.capabilities.logprobs:
+        return BlankAnswer(given.text)
     without = None
     if answer.text.strip() and engine.capabilities.explains:
         without = _likely(engine.explain(request, answer.text))

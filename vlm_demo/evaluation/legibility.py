@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont
 
 from vlm_demo.checks.resolution import sight_of
+from vlm_demo.contracts import Answer
+from vlm_demo.contracts.engine import Engine, Request, answered
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.evaluation.answers import matches
 
@@ -49,25 +50,27 @@ class Legibility:
         )
 
 
-def measure(pipe: Any) -> Legibility:
-    """Ask a pipeline about every word at every height that fits its picture.
+def measure(engine: Engine) -> Legibility:
+    """Ask an engine about every word at every height that fits its picture.
 
     Raises:
         UnsupportedModel: what the model's processor makes of a picture is out of sight.
     """
-    sight = sight_of(pipe.view(Image.new("RGB", (336, 336), "white")))
+    sight = sight_of(_asked(engine, Image.new("RGB", (336, 336), "white")).view)
     if sight is None:
         raise UnsupportedModel("What this model sees of a picture is out of sight: choose one whose stages are known.")
     size = sight.tile_width, sight.tile_height
     shares = {}
     for height in HEIGHTS:
         pictures = [(word, drawn(word, height, size)) for word in WORDS]
-        said = [
-            (word, pipe.ask(picture, QUESTION, max_new_tokens=TOKENS).text) for word, picture in pictures if picture
-        ]
+        said = [(word, _asked(engine, picture).text) for word, picture in pictures if picture]
         if len(said) == len(WORDS):
             shares[height] = sum(matches("name", text, [word]) for word, text in said) / len(said)
     return Legibility(shares, len(WORDS))
+
+
+def _asked(engine: Engine, picture: Image.Image) -> Answer:
+    return answered(engine.stream(Request((picture,), QUESTION, max_new_tokens=TOKENS)))
 
 
 def drawn(word: str, height: int, size: tuple[int, int]) -> Image.Image | None:

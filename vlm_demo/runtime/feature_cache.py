@@ -38,10 +38,10 @@ class Bridges(Protocol):
 
 
 class FeatureCache:
-    """Encoder and bridge with a memory; ``bridge`` is None in a model that writes nothing."""
+    """The encoder with a memory."""
 
-    def __init__(self, encoder: Encodes, bridge: Bridges | None, store: LruStore) -> None:
-        self.encoder, self.bridge, self.store = encoder, bridge, store
+    def __init__(self, encoder: Encodes, store: LruStore) -> None:
+        self.encoder, self.store = encoder, store
 
     def patches(
         self, views: Sequence[PixelView], cancelled: Cancelled | None = None
@@ -63,6 +63,14 @@ class FeatureCache:
             found.append(PatchFeatures(features, (view,), (name,)))
         return found, known
 
+
+class ImageTokenCache(FeatureCache):
+    """Encoder and bridge with a memory, of a model that writes."""
+
+    def __init__(self, encoder: Encodes, bridge: Bridges, store: LruStore) -> None:
+        super().__init__(encoder, store)
+        self.bridge = bridge
+
     def tokens(
         self, patches: Sequence[PatchFeatures], prompt: Prompt, cancelled: Cancelled | None = None
     ) -> tuple[ImageTokens, int]:
@@ -72,7 +80,6 @@ class FeatureCache:
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
-        assert self.bridge is not None
         # Some bridges make of the same picture something else for every question.
         asked = _digest(repr(_said(prompt)).encode()) if self.bridge.reads_prompt else ""
         found, names, known = [], [], 0
