@@ -97,6 +97,6 @@ def test_a_tokenizer_that_cuts(pipe: Pipeline, noise, length: int, said: str) ->
 
 
 def test_a_model_in_one_piece_is_open() -> None:
-    from tests.kit.fake_pipeline import FakePipeline
+    from tests.kit.fake_engine import FakeEngine
 
-    assert image_tokens.check(FakePipeline._prompt("What?", 1, None, False), None).verdict == OPEN
+    assert image_tokens.check(FakeEngine._prompt("What?", 1, None, False), None).verdict == OPEN

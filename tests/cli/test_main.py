@@ -35,6 +35,7 @@ from vlm_demo.contracts import (
 from vlm_demo.contracts.engine import Capabilities, Event, Request
 from vlm_demo.engines import local
 from vlm_demo.errors import BadImage, ModelNotFound
+from vlm_demo.images.open import Page
 from vlm_demo.trust import NONE, Trust
 
 ROOT = Path(__file__).parents[2]
@@ -176,6 +177,14 @@ def test_several_pictures_and_options_between_them(calls: list, picture: str, ca
     assert main(["ask", picture, "--evidence-only", picture, "Which is red?"]) == 0
     _, images, settings = calls[1]
     assert images == (picture, picture) and settings["question"] == "Which is red?" and settings["evidence_only"]
+
+
+def test_a_page_is_chosen_of_each_file(calls: list, picture: str) -> None:
+    assert main(["ask", picture, "What is it?", "--page", "3"]) == 0
+    assert main(["ask", picture, picture, "What is it?", "--page=2"]) == 0
+    assert [call[1] for call in calls if call[0] == "stream"] == [(Page(picture, 3),), (Page(picture, 2),) * 2]
+    with pytest.raises(SystemExit):
+        main(["ask", picture, "What is it?", "--page", "0"])
 
 
 def test_json_is_one_object_and_nothing_else(calls: list, picture: str, tmp_path: Path, capsys: Any) -> None:

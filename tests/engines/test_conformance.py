@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.kit.engine_conformance import EngineConformance, answered, asked
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from vlm_demo import Pipeline
 from vlm_demo.contracts.engine import Engine
 from vlm_demo.contracts.sampling import Sampling
@@ -28,4 +28,4 @@ class TestLocal(EngineConformance):
 class TestFake(EngineConformance):
     @pytest.fixture(scope="class")
     def engine(self) -> Engine:
-        return FakePipeline()
+        return FakeEngine()

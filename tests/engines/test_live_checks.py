@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from tests.kit.views import read
 from vlm_demo import Pipeline, Turn
 from vlm_demo.contracts import Answer
@@ -102,7 +102,7 @@ def test_it_can_be_stopped(engine: LocalEngine, noise, monkeypatch) -> None:
 
 
 def test_an_engine_that_cannot_explain_still_gets_its_blank_answer(noise) -> None:
-    engine = FakePipeline()
+    engine = FakeEngine()
     engine.capabilities = replace(engine.capabilities, explains=False)
     asked = Request((noise(60, 60),), QUESTION)
     answer = next(event for event in engine.stream(asked) if isinstance(event, Answer))

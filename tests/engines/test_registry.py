@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from tests.kit.tiny import tiny_llava, without
 from vlm_demo.contracts import Timings
 from vlm_demo.contracts.engine import Request
@@ -26,8 +26,8 @@ from vlm_demo.errors import QuantizationUnavailable, Stopped, VlmDemoError
 pytestmark = pytest.mark.usefixtures("bf16_as_stored")
 
 
-def service(load=lambda name, quantize, progress: FakePipeline(name, quantize)) -> ModelRegistry:
-    return ModelRegistry(FakePipeline(), load, "llava")
+def service(load=lambda name, quantize, progress: FakeEngine(name, quantize)) -> ModelRegistry:
+    return ModelRegistry(FakeEngine(), load, "llava")
 
 
 def waiting_switch(held: ModelRegistry, monkeypatch: pytest.MonkeyPatch, quantize: str) -> threading.Thread:
@@ -184,11 +184,11 @@ class TestBeginning:
     def test_questions_wait_and_pages_see_how_it_goes(self):
         go, loading, told, answered = threading.Event(), threading.Event(), [], []
 
-        def load(name: str, quantize: str, progress) -> FakePipeline:
+        def load(name: str, quantize: str, progress) -> FakeEngine:
             progress(0.5, f"Putting {name} together")
             loading.set()
             assert go.wait(30)
-            return FakePipeline(name, quantize)
+            return FakeEngine(name, quantize)
 
         held, thread = self.begun(load, told)
 
@@ -214,10 +214,10 @@ class TestBeginning:
         assert held.measured["none"].parameter_bytes == held.status.parameter_bytes > 0
 
     def test_a_failure_is_said_to_pages_questions_and_the_terminal_and_a_switch_helps(self, caplog):
-        def load(name: str, quantize: str, progress) -> FakePipeline:
+        def load(name: str, quantize: str, progress) -> FakeEngine:
             if name == "llava":
                 raise VlmDemoError("The disk is too full for llava.")
-            return FakePipeline(name, quantize)
+            return FakeEngine(name, quantize)
 
         held, thread = self.begun(load)
         thread.join(30)
@@ -233,7 +233,7 @@ class TestBeginning:
     def test_an_unexpected_failure_says_nothing_of_its_insides(self, caplog):
         secret = "/".join(("quoted", "upload"))
 
-        def load(*_: object) -> FakePipeline:
+        def load(*_: object) -> FakeEngine:
             raise KeyError(secret)
 
         held, thread = self.begun(load)

@@ -6,7 +6,7 @@ import html
 import re
 from dataclasses import replace
 
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from vlm_demo.contracts import LEVELS, Grounding, OcrResult, OcrWord, Segment, Shares
 from vlm_demo.contracts.engine import Request
 from vlm_demo.ui.chat_turn import ChatTurn
@@ -19,7 +19,7 @@ EVIL = "<img src=x onerror=alert(1)>\"'&amp;<image></s>"
 
 def answered(picture, question: str = "What is this?", text: str | None = None, **options) -> ChatTurn:
     exchange = ChatTurn(question, options.get("ocr", False), False, (picture.read_bytes(),), ("p.png",), ("data:,",))
-    (*_, answer) = FakePipeline(answer=text).stream(Request(exchange.pictures, question, **options))
+    (*_, answer) = FakeEngine(answer=text).stream(Request(exchange.pictures, question, **options))
     exchange.keep(answer)
     return exchange
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
 from tests.kit.views import read
 from vlm_demo.contracts.checks import FAIL, HALLUCINATION, NAMES, OPEN, PASS, SMALL_TEXT, WARN
@@ -60,7 +60,7 @@ def test_a_failed_check_says_its_remedy_under_the_answer_too(page, picture, lett
 
 
 def test_one_press_asks_again_with_ocr_and_both_answers_stay(page, picture, letters) -> None:
-    pipe = FakePipeline()
+    pipe = FakeEngine()
     events = page(pipe)
     asked(events, picture)
     changes = events.checking.remedy(event(remedy={"press": "ocr", "turn": 0}), request())
@@ -86,7 +86,7 @@ def test_a_press_on_an_answer_that_is_gone_is_a_sentence(page) -> None:
 
 
 def test_a_blank_picture_is_asked_about_on_a_press(page, picture, letters) -> None:
-    pipe = FakePipeline()
+    pipe = FakeEngine()
     events = page(pipe)
     before = str(asked(events, picture)["checks"])
     assert "Ask about a blank picture" in before
@@ -100,8 +100,8 @@ def test_a_blank_picture_is_asked_about_on_a_press(page, picture, letters) -> No
 def test_a_badge_outside_the_models_world_does_not_pass(page, picture, letters, monkeypatch) -> None:
     from vlm_demo.contracts import Grounding
 
-    monkeypatch.setattr(FakePipeline, "grounding", lambda *_, **__: Grounding("grounded", 0.9, 0.9, 0.5, None, "Fine."))
-    monkeypatch.setattr(FakePipeline, "in_distribution", lambda *_: 0.0)
+    monkeypatch.setattr(FakeEngine, "grounding", lambda *_, **__: Grounding("grounded", 0.9, 0.9, 0.5, None, "Fine."))
+    monkeypatch.setattr(FakeEngine, "in_distribution", lambda *_: 0.0)
     events = page()
     asked(events, picture)
     assert events.sessions.of("a").last.outside
@@ -110,6 +110,6 @@ def test_a_badge_outside_the_models_world_does_not_pass(page, picture, letters, 
 
 def test_text_of_a_model_is_text(page, picture, monkeypatch) -> None:
     monkeypatch.setattr(ocr, "read", lambda _image, _cancelled=None: read())
-    events = page(FakePipeline(answer="<script>alert(1)</script> ${alert(1)}"))
+    events = page(FakeEngine(answer="<script>alert(1)</script> ${alert(1)}"))
     state = asked(events, picture, "<b>Who?</b>")
     assert "<script>" not in str(state["checks"]) + str(state["chat"])

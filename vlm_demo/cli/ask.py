@@ -27,6 +27,7 @@ def ask(
     device: options.Device = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
+    page: options.PageNumber = None,
     ocr: options.Ocr = False,
     evidence_only: options.EvidenceOnly = False,
     heatmap: options.Heatmap = None,
@@ -42,6 +43,6 @@ def ask(
     from vlm_demo.contracts.engine import Request
 
     engine = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
-    request = Request(tuple(images), question, ocr, evidence_only, max_new_tokens)
+    request = Request(options.paged(images, page), question, ocr, evidence_only, max_new_tokens)
     live = sys.stdout.isatty() and not as_json
     show(follow(engine.stream(request), live), heatmap=heatmap, word=word, as_json=as_json, printed=live)

@@ -19,6 +19,7 @@ from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
     from vlm_demo.engines.local import LocalEngine
+    from vlm_demo.images.open import Source
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 Precision = Literal["none", "8bit", "4bit"]
@@ -32,6 +33,7 @@ AllowPickle = Annotated[bool, typer.Option(trust.PICKLE, help=trust.PICKLE_HELP)
 
 # What goes into the prompt with the question.
 Ocr = Annotated[bool, typer.Option("--ocr", help="give the model the text that Tesseract reads")]
+PageNumber = Annotated[int | None, typer.Option("--page", min=1, metavar="N", help="page of a PDF, or frame")]
 EvidenceOnly = Annotated[bool, typer.Option("--evidence-only", help="tell it to say unknown where it can't see")]
 MaxNewTokens = Annotated[int | None, typer.Option(min=1, metavar="N", help="the longest answer, in tokens")]
 
@@ -77,6 +79,13 @@ def load(options: ModelOptions) -> LocalEngine:
     finally:
         if shown:
             print("\r" + " " * len(shown) + "\r", end="", file=sys.stderr, flush=True)
+
+
+def paged(images: list[str], page: int | None) -> tuple[Source, ...]:
+    """The pictures, or that page or frame of each."""
+    from vlm_demo.images.open import Page
+
+    return tuple(image if page is None else Page(image, page) for image in images)
 
 
 def check_heatmap(path: Path | None) -> None:

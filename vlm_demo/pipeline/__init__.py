@@ -235,7 +235,8 @@ class Pipeline:
         counts nowhere.
 
         Args:
-            image: a PIL image, path, bytes or file object, or a list of them; [] asks about the history's pictures.
+            image: a PIL image, array, path, bytes or file object, a ``images.open.Page`` of a file, or a list of them;
+                [] asks about the history's pictures.
             question: passed to the model as it is, in the checkpoint's chat template.
             ocr: read the pictures' text with Tesseract first, and put it before the question.
             evidence_only: ask for "unknown" where nothing is seen.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from jinja2 import TemplateError
+from PIL import Image
 from transformers import ProcessorMixin, StoppingCriteria, StoppingCriteriaList
 
 from vlm_demo.contracts import Prompt, Segment, Turn, View
@@ -84,7 +85,7 @@ class GenerateFallback:
         first = self.tokenizer.bos_token
         options = {"add_special_tokens": False} if first and text.startswith(first) else {}
         try:
-            images = [view.image for view in pictures]
+            images = [Image.fromarray(view.processed) for view in pictures]
             inputs = self.family.processor(images=images, text=[text], return_tensors="pt", **options)
         except (ValueError, TypeError, IndexError) as error:
             raise BadQuestion(

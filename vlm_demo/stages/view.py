@@ -5,6 +5,7 @@ Knows the checkpoint's image processor, not its model; opening the file is ``ima
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,9 @@ from vlm_demo.contracts import View
 from vlm_demo.images.open import Source, open_image
 from vlm_demo.models.patch_geometry import Cut, Geometry
 from vlm_demo.runtime.pixel_view import PixelView
+
+GIVEN_PIXELS = 16_000_000  # a picture of more, with its padding, is made smaller for the image processor
+AIMED_PIXELS = 8_000_000
 
 
 class ViewMaker:
@@ -31,16 +35,20 @@ class ViewMaker:
         """Open, process and measure one upload.
 
         Raises:
-            BadImage: see ``images.open.open_image``.
+            BadImage: see ``images.open.open_image``; or the picture is too elongated for the model.
             UnsupportedModel: the processor cuts pictures in a way unknown here, so patches can't be placed.
         """
         image, notes = open_image(source)
-        made = self.cut(self.processor, image)
+        given = self._given(image)
+        made = self.cut(self.processor, given)
+        if given is not image:
+            made = made.of_larger((image.width / given.width, image.height / given.height))
         finest = made.patch_grids[0]
         return PixelView(
             image=image,
             size=image.size,
             pixel_values=made.pixel_values,
+            given_size=given.size,
             processed=self._undone(made.shown),
             grid=finest.grid,
             boxes=finest.boxes,
@@ -53,6 +61,15 @@ class ViewMaker:
     def with_pixels(self, view: View) -> PixelView:
         """The pixels of a view: its own, or made again of its picture, which gives the same ones."""
         return view if isinstance(view, PixelView) else self(view.image)
+
+    def _given(self, image: Image.Image) -> Image.Image:
+        """What the image processor gets: a large picture smaller, so that its copies, and the square that some pad it
+        to, take little memory. It makes it much smaller anyway."""
+        pads = getattr(self.processor, "do_pad", False) and hasattr(self.processor, "pad_to_square")
+        pixels = max(image.size) ** 2 if pads else image.width * image.height
+        if pixels <= GIVEN_PIXELS:
+            return image
+        return image.reduce(math.ceil(math.sqrt(pixels / AIMED_PIXELS)))
 
     def _undone(self, pixels: torch.Tensor) -> np.ndarray:
         """Normalised [3, h, w] → uint8 [h, w, 3]; uint8 is taken as it is."""

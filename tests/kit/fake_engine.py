@@ -91,7 +91,7 @@ class FakeAnswer(Answer):
         return np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * spread**2)).astype(np.float32)
 
 
-class FakePipeline:
+class FakeEngine:
     """Answers ``answer`` word by word, ``pause`` seconds apart; ``precision`` and ``name`` are what was asked for."""
 
     def __init__(self, name: str = "llava", precision: str = "bf16", pause: float = 0.0, answer: str | None = None):
@@ -112,7 +112,7 @@ class FakePipeline:
     def explain(self, request: Request, text: str) -> Answer:
         if not text.strip():
             raise BadQuestion("The answer to explain is empty: give at least one word.")
-        *_, answer = FakePipeline(self.name, self.precision, answer=text).stream(request)
+        *_, answer = FakeEngine(self.name, self.precision, answer=text).stream(request)
         return answer
 
     def score(self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None) -> Scores:
