@@ -39,6 +39,7 @@ def check(
     device: options.Device = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
+    page: options.PageNumber = None,
     ocr: options.Ocr = False,
     evidence_only: options.EvidenceOnly = False,
     max_new_tokens: options.MaxNewTokens = None,
@@ -55,7 +56,7 @@ def check(
     from vlm_demo.contracts.engine import Request
 
     wanted = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
-    request = Request(tuple(images), question, ocr, evidence_only, max_new_tokens)
+    request = Request(options.paged(images, page), question, ocr, evidence_only, max_new_tokens)
     engine = options.load(wanted)
     try:
         answer, checks = _checked(engine, request)
