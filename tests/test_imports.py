@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 # What a module of the package may import lies on the same line or below; the rest, which every one may import, on none.
 ORDER = (
-    ("app", "vlm_demo.ui", "vlm_demo.api", "vlm_demo.cli", "vlm_demo.evaluation", "vlm_demo.bench", "vlm_demo.checks"),
+    ("app", "vlm_demo.ui", "vlm_demo.api", "vlm_demo.cli", "vlm_demo.evaluation", "vlm_demo.bench"),
     ("vlm_demo.training",),
     ("vlm_demo.engines",),
     ("vlm_demo.pipeline",),
@@ -24,6 +24,7 @@ ORDER = (
     ("vlm_demo.stages",),
     ("vlm_demo.runtime",),
     ("vlm_demo.models",),
+    ("vlm_demo.checks",),
     ("vlm_demo.contracts",),
     ("vlm_demo.images",),
 )
@@ -40,6 +41,7 @@ INSIDES = ("vlm_demo.pipeline", "vlm_demo.explain", "vlm_demo.stages", "vlm_demo
            "vlm_demo.Pipeline")  # fmt: skip
 # Page, commands and evaluation show and measure what an engine gives; they compute nothing with a model.
 KEPT_OUT = {
+    "vlm_demo.checks": ("torch", "transformers"),
     "vlm_demo.ui": ("torch", "transformers", *INSIDES),
     "vlm_demo.evaluation": ("torch", "transformers", *INSIDES),
     **dict.fromkeys(("vlm_demo.cli.ask", "vlm_demo.cli.explain", "vlm_demo.cli.score", "vlm_demo.cli.evaluate",
@@ -60,6 +62,7 @@ EXCEPTIONS = {
     ("vlm_demo.evaluation.select_method", "vlm_demo.explain.heatmap"): "fits the weights of the map's own formula",
     ("vlm_demo.cli.evaluate", "vlm_demo.explain.heatmap"): "writes what was fitted beside the weights",
     ("vlm_demo.cli.evaluate", "vlm_demo.explain.calibration"): "writes what was fitted beside the weights",
+    ("vlm_demo.cli.evaluate", "vlm_demo.explain.legibility"): "writes what was measured beside the weights",
     ("vlm_demo.evaluation.head_weights", "torch"): "an optimizer, and no model",
     ("vlm_demo.evaluation.bridges", "vlm_demo.models.builders"): "reads what the shipped models are made of",
     ("vlm_demo.evaluation.bridges", "vlm_demo.models.embedded"): "likewise",

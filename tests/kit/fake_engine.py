@@ -14,9 +14,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from vlm_demo.checks import checklist
+from vlm_demo.checks.latency import Machine
 from vlm_demo.contracts import (
     Answer,
+    Asked,
     BridgeInfo,
+    Check,
     Grounding,
     MapRequest,
     Memory,
@@ -35,6 +39,7 @@ from vlm_demo.contracts import (
     View,
     Word,
 )
+from vlm_demo.contracts.checks import IMAGE_TOKENS, PASS
 from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
 from vlm_demo.contracts.events import (
     BridgeFacts,
@@ -51,6 +56,7 @@ from vlm_demo.explain.methods import RECORDED
 from vlm_demo.images.open import Source
 
 GRID = (14, 14)
+PLACED = Check(IMAGE_TOKENS, PASS, {"placeholders": 196, "features": 196}, "In the template's place.")
 SETTINGS = Settings("localised", scores={"localised": 0.95, "last": 0.38}, scored=400)
 
 
@@ -188,7 +194,7 @@ class FakeEngine:
         yield StageEvent("decode", 0.024 * len(tokens), DecodeFacts(len(tokens), 0))
         words = tuple(Word(token.text.strip(), i, i + 1) for i, token in enumerate(tokens))
         timings = Timings(0.004, 0.2 * ocr, 0.001, 0.031, 0.001, 0.089, 0.024 * len(tokens), 0.12, total)
-        yield FakeAnswer(
+        answer = FakeAnswer(
             text=text,
             tokens=tuple(tokens),
             words=words,
@@ -202,7 +208,9 @@ class FakeEngine:
             ocrs=(read,) if read else (),
             trace=self._trace(len(tokens), len(views)),
             drawer=RECORDED,
+            asked=Asked(question, request.evidence_only),
         )
+        yield replace(answer, checks=checklist.first(answer, PLACED, Machine(self.precision)))
 
     @staticmethod
     def _trace(tokens: int, pictures: int) -> Trace:

@@ -69,7 +69,7 @@ def test_line_of_truth_tells_times_tokens_and_toggles(picture):
     exchange = answered(picture)
     exchange.evidence_only = True
     line = re.sub(r"<[^>]+>", "", transcript.conversation(Session([exchange]), []).split('class="truth">')[1])
-    assert re.match(r"\d+\.\d\d s · first word 0\.12 s · 196 image tokens · evidence only", line)
+    assert re.match(r"●◐◌◌● · \d+\.\d\d s · first word 0\.12 s · 196 image tokens · evidence only", line)
 
 
 def test_text_is_said_to_be_read_only_where_there_was_some(picture):

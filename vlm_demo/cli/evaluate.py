@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import sys
 from dataclasses import dataclass
@@ -45,7 +46,9 @@ class Settings:
 @app.command(cls=Command)
 def evaluate(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="holds the questions and the pictures they name")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="holds the questions and the pictures they name")
+    ] = None,
     model: shared.Model = "llava",
     quantize: shared.Quantize = "none",
     device: shared.Device = None,
@@ -73,6 +76,17 @@ def evaluate(
     abstention: Annotated[
         bool, typer.Option("--abstention", help="ask each question without and with the evidence-only rule")
     ] = False,
+    hallucination: Annotated[
+        bool, typer.Option("--hallucination", help="what the evidence-only rule does to yes or no, and what it costs")
+    ] = False,
+    legibility: Annotated[
+        bool,
+        typer.Option("--legibility", help="from which height on it reads words, for the checklist; takes no FOLDER"),
+    ] = False,
+    pope: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE ...", help="with --hallucination: POPE's own files; FOLDER holds their pictures"),
+    ] = None,
     grounding: Annotated[bool, typer.Option("--grounding", help="measure the badges of the answers")] = False,
     fit: Annotated[
         bool,
@@ -89,6 +103,12 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a folder with an items.jsonl, or a captions.jsonl for models that score."""
+    wanted = ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
+    if legibility:
+        _read_words(wanted)
+        return
+    if folder is None:
+        context.fail("a folder is needed")
     if (method or choose) and not pointing:
         context.fail("--method and --choose go with --pointing")
     if answers and (pointing or grounding):
@@ -97,9 +117,13 @@ def evaluate(
         context.fail("--fit and --curve go with --grounding")
     if abstention and (pointing or grounding):
         context.fail("--abstention is for answers; leave out --pointing and --grounding")
+    if hallucination and (pointing or grounding or abstention or answers):
+        context.fail("--hallucination goes without --pointing, --grounding, --abstention and --answers")
+    if pope and not hallucination:
+        context.fail("--pope goes with --hallucination")
     options = Settings(
         folder=folder,
-        model=ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)),
+        model=wanted,
         ocr=ocr,
         evidence_only=evidence_only,
         max_new_tokens=max_new_tokens,
@@ -112,6 +136,9 @@ def evaluate(
         figures=figures,
     )
 
+    if hallucination:
+        _hallucinate(options, pope or [])
+        return
     from vlm_demo.evaluation import items as questions
     from vlm_demo.evaluation import retrieval
 
@@ -216,6 +243,44 @@ def _ground(engine: LocalEngine, items: list[Item], skipped: list[Skipped], opti
     if options.curve and found.scores:
         found.draw(options.curve)
     _report(found, engine, options)
+
+
+def _read_words(wanted: ModelOptions) -> None:
+    """Measure how small a model reads, and keep it in its checkpoint."""
+    from vlm_demo.evaluation import legibility
+    from vlm_demo.explain.legibility import write_legibility
+
+    engine = shared.load(wanted)
+    found = legibility.measure(engine)
+    print(found.table())
+    file = write_legibility(engine.folder, found.reads_from, found.words)
+    print(f"{file} now says from which height on it reads.", file=sys.stderr)
+
+
+def _hallucinate(options: Settings, pope: list[Path]) -> None:
+    """Ask every question without and with the rule; those of POPE's files, or the folder's items."""
+    from vlm_demo.evaluation import evidence_only, run
+    from vlm_demo.evaluation import items as questions
+
+    read = [evidence_only.read_pope(file) for file in pope] or [questions.read(options.folder)]
+    items = questions.select([item for found, _ in read for item in found], options.limit)
+    skipped = [one for _, lost in read for one in lost]
+    if options.figures:
+        shared.check_writable(options.figures)
+    if options.ocr:
+        shared.require_ocr()
+    asked = evidence_only.twice(items)
+    answers, engine = io.StringIO(), shared.load(options.model)
+    report = run.evaluate(
+        engine,
+        options.folder,
+        asked,
+        skipped,
+        ocr=options.ocr,
+        max_new_tokens=options.max_new_tokens,
+        answers=answers,
+    )
+    _report(evidence_only.figures(answers.getvalue().splitlines(), report.skipped), engine, options)
 
 
 def _retrieve(options: Settings) -> None:

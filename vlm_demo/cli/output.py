@@ -33,12 +33,12 @@ def follow(stream: Iterable[Event], live: bool) -> Answer:
             # A character of several tokens shows as U+FFFD until its last one has come.
             ready = event.text.rstrip("\ufffd")
             if len(ready) > len(shown):
-                print(_printable(ready[len(shown) :]), end="", flush=True)
+                print(printable(ready[len(shown) :]), end="", flush=True)
                 shown = ready
     assert answer is not None
     if live:
         rest = answer.text[len(shown) :] if answer.text.startswith(shown) else f"\n{answer.text}"
-        print(_printable(rest))
+        print(printable(rest))
     return answer
 
 
@@ -62,7 +62,7 @@ def show(
         WordNotInAnswer: the answer does not hold ``word``; raised after all else has been printed.
     """
     if not printed and not as_json:
-        print(_printable(answer.text))
+        print(printable(answer.text))
     notes = [CUT] * bool(answer.cut) + [note for view in answer.views for note in view.notes]
     word = word or content_word([word.text for word in answer.words])
     files: list[Path] = []
@@ -116,7 +116,7 @@ def _as_json(answer: Answer, word: str | None, files: list[Path], notes: list[st
     }
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text without control characters: a model that read them off a picture must not steer the terminal."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)
 

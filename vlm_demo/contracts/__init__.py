@@ -6,6 +6,7 @@ right, y down, origin in the top-left corner) unless a field says otherwise.
 
 from vlm_demo.contracts.answer import Answer, MapDrawer, MapRequest, Shares, Word
 from vlm_demo.contracts.attention import Settings, Trace
+from vlm_demo.contracts.checks import BlankAnswer, Check
 from vlm_demo.contracts.events import Memory, StageEvent, Timings, Token, TokenEvent
 from vlm_demo.contracts.features import BridgeInfo, ImageTokens, PatchFeatures
 from vlm_demo.contracts.geometry import PatchGrid, View
@@ -18,7 +19,9 @@ __all__ = [
     "LEVELS",
     "Answer",
     "Asked",
+    "BlankAnswer",
     "BridgeInfo",
+    "Check",
     "Evidence",
     "Grounding",
     "ImageTokens",

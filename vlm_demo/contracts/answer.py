@@ -14,6 +14,7 @@ from typing import Protocol, SupportsIndex
 import numpy as np
 
 from vlm_demo.contracts.attention import Trace
+from vlm_demo.contracts.checks import Check
 from vlm_demo.contracts.events import Memory, Timings, Token
 from vlm_demo.contracts.geometry import View
 from vlm_demo.contracts.ocr import OcrResult
@@ -91,6 +92,7 @@ class Answer:
         trace: the attention rows that heatmaps are made of; None where the model gives none.
         asked: what ``prompt`` was made of; None in an answer that no pipeline gave.
         drawer: draws the maps of ``trace``; None where there is none to draw.
+        checks: the checklist, as far as it costs no further reading or answer; ``engines.live_checks`` does the rest.
     """
 
     text: str
@@ -108,6 +110,7 @@ class Answer:
     trace: Trace | None = field(default=None, repr=False)
     asked: Asked | None = field(default=None, repr=False)
     drawer: MapDrawer | None = field(default=None, repr=False)
+    checks: tuple[Check, ...] = ()
 
     @property
     def view(self) -> View:

@@ -155,6 +155,29 @@ def memory_of(*modules: torch.nn.Module) -> Memory:
     return Memory(sum(stored.values()), psutil.Process().memory_info().rss)
 
 
+def in_fewer_bits(model: torch.nn.Module, keep: Iterable[str], device: torch.device) -> dict[str, int]:
+    """Precision → bytes that the model's parameters would take in it, counted from its layers; without those in which
+    it can't be had here, or is loaded already.
+
+    Args:
+        keep: full paths of the modules that stay as they are.
+    """
+    kept = tuple(keep)
+    layers = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and not any(f"{name}.".startswith(f"{path}.") for path in kept)
+    ]
+    if missing() or not layers or not all(module.weight.is_floating_point() for module in layers):
+        return {}
+    rest = memory_of(model).parameter_bytes - sum(module.weight.nbytes for module in layers)
+    sizes = {"8bit": rest + sum(module.weight.numel() + 4 * module.out_features for module in layers)}
+    packs = all(not (m.in_features % PACKED_INPUTS or m.out_features % PACKED_OUTPUTS) for m in layers)
+    if packs or device.type != "cpu":
+        sizes["4bit"] = rest + sum(module.weight.numel() // 2 + module.weight.numel() // 16 for module in layers)
+    return sizes
+
+
 def room_on(device: torch.device) -> int:
     """Bytes that can still be taken, measured now: of the device's own memory, or of what this machine, and the
     container that this process may be in, have left."""

@@ -15,12 +15,16 @@ import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from dataclasses import replace
+from functools import cached_property
 from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
 
 from vlm_demo import chat_messages
+from vlm_demo.checks import checklist
+from vlm_demo.checks.latency import Machine
 from vlm_demo.contracts import (
     Answer,
     BridgeInfo,
@@ -40,6 +44,7 @@ from vlm_demo.errors import BadSetting, UnsupportedModel
 from vlm_demo.explain import methods, out_of_distribution
 from vlm_demo.explain.calibration import read_calibration
 from vlm_demo.explain.heatmap import read_settings
+from vlm_demo.explain.legibility import read_legibility
 from vlm_demo.images.open import Source
 from vlm_demo.images.remote import NOTHING, RemotePictures
 from vlm_demo.models import loading, quantization
@@ -108,6 +113,8 @@ class Pipeline:
                 read_calibration(loaded.folder),
             )
         self._training_pictures = out_of_distribution.load(loaded.folder)
+        self._reads_from = read_legibility(loaded.folder)
+        self._kept = family.keep_unquantized
 
     @classmethod
     def from_pretrained(
@@ -184,6 +191,16 @@ class Pipeline:
     def memory(self) -> Memory:
         """Parameter bytes as they are stored, and the process's resident memory, measured now."""
         return quantization.memory_of(self.model, *(self.scoring.matcher.parts if self.scoring else ()))
+
+    def on_this_machine(self) -> Machine:
+        """What the checklist has to know of this model here."""
+        room = quantization.room_on(self.device)
+        return Machine(self.precision, room, self.device.type != "cpu", self._in_fewer_bits)
+
+    @cached_property
+    def _in_fewer_bits(self) -> dict[str, int]:
+        """Bytes of the weights by precision, counted once."""
+        return quantization.in_fewer_bits(self.model, self._kept, self.device)
 
     def in_distribution(self, view: View) -> float | None:
         """How much a picture looks like what the model was trained on, 0..1; None where the checkpoint can't say."""
@@ -466,7 +483,7 @@ class Pipeline:
 
     def _answer(self, request: Request, inputs: Inputs, outcome: Outcome, clock: StageClock) -> Answer:
         written = outcome.written
-        return Answer(
+        answer = Answer(
             text=written.text,
             tokens=written.tokens,
             words=words_of(written.tokens),
@@ -483,6 +500,8 @@ class Pipeline:
             drawer=methods.RECORDED,
             asked=asked_in(request),
         )
+        checks = checklist.first(answer, outcome.placed, self.on_this_machine(), self._reads_from)
+        return replace(answer, checks=checks)
 
 
 def listed(image: Source | Sequence[Source] | None) -> tuple[Source, ...]:

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vlm_demo.checks import image_tokens
 from vlm_demo.contracts import (
     Asked,
     BridgeInfo,
+    Check,
     ImageTokens,
     OcrResult,
     Prompt,
@@ -25,7 +27,7 @@ from vlm_demo.contracts import (
 )
 from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.contracts.events import BridgeFacts
-from vlm_demo.errors import BadQuestion
+from vlm_demo.errors import BadQuestion, ImageTokensMismatch
 from vlm_demo.explain.calibration import Calibration
 from vlm_demo.explain.itm_relevancy import ItmRelevancy
 from vlm_demo.explain.teacher_forcing import TeacherForcing
@@ -51,10 +53,12 @@ from vlm_demo.stages.view import ViewMaker
 
 @dataclass(frozen=True)
 class Prefillable:
-    """What the language model is given: the prompt, and the image tokens that go into it."""
+    """What the language model is given: the prompt, and the image tokens that go into it; ``placed`` says that they
+    fit."""
 
     prompt: Prompt
     image_tokens: ImageTokens
+    placed: Check
 
 
 class StagedModel:
@@ -176,7 +180,19 @@ class StagedModel:
             encoded.features, shapes, self.bridge_info, len(inputs.views), cached, tokens.embeddings.nbytes
         )
         yield clock.since("bridge", began, facts)
-        return Prefillable(prompt, tokens)
+        placed = self._placed(prompt, inputs.views, tokens)
+        if not placed.values["fits"]:
+            raise ImageTokensMismatch(placed)
+        return Prefillable(prompt, tokens, placed)
+
+    def _placed(self, prompt: Prompt, views: Sequence[View], tokens: ImageTokens) -> Check:
+        """Whether the image tokens fit the prompt."""
+        family = self.family
+        made = [
+            image_tokens.made_of(view, count, family.leading_tokens, tokens.looks is None)
+            for view, count in zip(views, tokens.counts, strict=True)
+        ]
+        return image_tokens.check(prompt, made, family.image_token_id, family.context, marks=not family.among_words)
 
     def build_prompt(self, asked: Asked, views: Sequence[View], ocrs: Sequence[OcrResult]) -> Prompt:
         """The prompt for a question; what was read is of the last ones of its pictures."""
@@ -190,9 +206,10 @@ class StagedModel:
         )
 
     def _outcome(self, inputs: Inputs, given: Prefillable, written: Written) -> Outcome:
-        return Outcome(given.prompt, written, self._trace(inputs.views, given.image_tokens, written))
+        trace = self._trace(inputs.views, given.image_tokens, written)
+        return Outcome(given.prompt, written, trace, given.placed)
 
-    def _trace(self, views: Sequence[PixelView], image_tokens: ImageTokens, written: Written) -> Trace | None:
+    def _trace(self, views: Sequence[PixelView], tokens: ImageTokens, written: Written) -> Trace | None:
         rows = [row for row in written.rows if row]
         if not rows:
             return None
@@ -202,10 +219,10 @@ class StagedModel:
             image,
             text,
             first,
-            counts=image_tokens.counts,
+            counts=tokens.counts,
             leading=self.family.leading_tokens,
             settings=self._settings,
-            looks=attention_tap.half(image_tokens.looks),
+            looks=attention_tap.half(tokens.looks),
             patch_grids=tuple(view.patch_grids for view in views),
             closing=None if written.closing is None else attention_tap.half(written.closing.image),
         )

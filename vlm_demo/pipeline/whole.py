@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator
 
+from vlm_demo.checks import image_tokens
 from vlm_demo.contracts import BridgeInfo
 from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.models.adapters.generate_only import GenerateOnly
@@ -65,4 +66,4 @@ class WholeModel:
             stop=request.sampling.stop,
             cuts_repetition=cuts_repetition,
         )
-        return Outcome(prompt, written, None)
+        return Outcome(prompt, written, None, image_tokens.check(prompt, None))

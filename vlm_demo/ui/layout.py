@@ -43,7 +43,7 @@ def build(
         with gr.Row(elem_id="columns"):
             with gr.Column(elem_id="left", scale=56, min_width=0):
                 with gr.Column(elem_id="talk"):
-                    conversation = _html("chat", binds=("word", "example", "edited"))
+                    conversation = _html("chat", binds=("word", "example", "edited", "choose"))
                     live = _html("live")
                 with gr.Column(elem_id="desk"):
                     status = _html("status", binds=("uploaded",))
@@ -91,14 +91,16 @@ def build(
                     text = _html("text")
                 with gr.Tab("Stages"):
                     stages = _html("stages")
+                with gr.Tab("Checks"):
+                    checks = _html("checks", binds=("choose", "compute"))
         talk = (chips, notice, conversation, live, status, ocr, evidence_only, composer)
-        parts = PageComponents(*talk, heatmap, sees, prompt, text, stages, download, examples)
+        parts = PageComponents(*talk, heatmap, sees, prompt, text, stages, checks, download, examples)
         _wire(page, Events(service, parts), retry, undo, clear)
     return page
 
 
 def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, clear: gr.Button) -> None:
-    parts, looking, again = events.parts, events.looking, events.again
+    parts, looking, again, checking = events.parts, events.looking, events.again, events.checking
     every = parts.all()
     toggles = [parts.ocr, parts.evidence_only]
     at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "outputs": every}
@@ -112,11 +114,15 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
         parts.chat.example(events.ask_example, None, **at_once),
         parts.chat.edited(events.ask_edited, toggles, **at_once),
         retry.click(events.retry, toggles, **at_once),
+        parts.chat.choose(checking.remedy, None, **at_once),
+        parts.checks.choose(checking.remedy, None, **at_once),
     ]
     for event in asked:
         answered = event.then(events.answer, None, concurrency_id="model", **queued)
         shown = answered.then(looking.show_map, None, **at_once)
-        shown.then(again.ground, None, concurrency_id="model", **queued)
+        judged = shown.then(again.ground, None, concurrency_id="model", **queued)
+        judged.then(checking.finish, None, concurrency_id="checks", **queued)
+    parts.checks.compute(checking.blank, None, concurrency_id="model", **queued)
 
     parts.composer.stop(events.stop, None, **at_once)
     undo.click(events.undo, None, **at_once)

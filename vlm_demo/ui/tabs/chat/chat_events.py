@@ -26,6 +26,7 @@ from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.session import Session, Sessions, put_back
 from vlm_demo.ui.tabs.chat import transcript
+from vlm_demo.ui.tabs.inspect.check_events import CheckEvents
 from vlm_demo.ui.tabs.inspect.deferred_maps import DeferredMaps
 from vlm_demo.ui.tabs.inspect.inspect_events import InspectorEvents, forgotten
 
@@ -40,6 +41,7 @@ class Events:
         self.sessions = Sessions()
         self.looking = InspectorEvents(self.sessions, parts)
         self.again = DeferredMaps(self.sessions, parts, service)
+        self.checking = CheckEvents(self.sessions, parts, service)
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
