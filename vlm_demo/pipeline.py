@@ -18,6 +18,7 @@ import torch
 
 from vlm_demo import chat_messages
 from vlm_demo.contracts import (
+    DEFAULT_OCR,
     Answer,
     Asked,
     BridgeInfo,
@@ -25,6 +26,7 @@ from vlm_demo.contracts import (
     ImageTokens,
     Memory,
     OcrResult,
+    OcrSettings,
     PatchFeatures,
     Prompt,
     Scores,
@@ -60,7 +62,7 @@ from vlm_demo.explain.teacher_forcing import TeacherForcing
 from vlm_demo.images.open import Source
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
-from vlm_demo.runtime import attention_tap, repetition
+from vlm_demo.runtime import attention_tap, ocr_excerpt, repetition
 from vlm_demo.runtime.cancellation import CancellationHooks, check
 from vlm_demo.runtime.detokenizer import Detokenizer, words_of
 from vlm_demo.runtime.feature_cache import FeatureCache
@@ -75,6 +77,8 @@ from vlm_demo.stages.llm import Llm, Step
 from vlm_demo.stages.prompt import PromptBuilder
 from vlm_demo.stages.view import ViewMaker
 from vlm_demo.trust import NONE, Trust
+
+ANSWER_ROOM = 128  # tokens of the context that text read in pictures leaves to an answer of unknown length
 
 
 @dataclass(frozen=True)
@@ -174,6 +178,7 @@ class Pipeline:
         if self.can_score:
             guard.watch(family.matcher.layers)
             self.scorer = Scorer(family.matcher, loaded.tokenizer, guard)
+        self.reader = ocr.OcrReader(self.remembered)
         self._pictures = FeatureCache(self.encoder, getattr(self, "bridge", None), self.remembered)
         self._judge = ItmRelevancy(family, guard, self.scorer, self.view) if self.can_score else None
         if self.can_answer and not family.as_a_whole:
@@ -253,6 +258,7 @@ class Pipeline:
         evidence_only: bool = False,
         max_new_tokens: int | None = None,
         history: Sequence[Turn] = (),
+        ocr_settings: OcrSettings = DEFAULT_OCR,
     ) -> Answer:
         """Answer a question about one picture or several; the same as the end of ``stream``."""
         stream = self.stream(
@@ -262,6 +268,7 @@ class Pipeline:
             evidence_only=evidence_only,
             max_new_tokens=max_new_tokens,
             history=history,
+            ocr_settings=ocr_settings,
         )
         return next(event for event in stream if isinstance(event, Answer))
 
@@ -277,6 +284,7 @@ class Pipeline:
         cancelled: Callable[[], bool] | None = None,
         system: str = "",
         sampling: Sampling = GREEDY,
+        ocr_settings: OcrSettings = DEFAULT_OCR,
     ) -> Iterator[Event]:
         """Answer a question, telling each step. Closing the generator stops the work.
 
@@ -286,13 +294,15 @@ class Pipeline:
         Args:
             image: a PIL image, path, bytes or file object, or a list of them; [] asks about the history's pictures.
             question: passed to the model as it is, in the checkpoint's chat template.
-            ocr: read the pictures' text with Tesseract first, and put it before the question.
+            ocr: read the pictures' text first, and put it before the question; of a text that the context can't hold,
+                the lines that have most to do with the question (``Answer.ocr`` says how much was left out).
             evidence_only: ask for "unknown" where nothing is seen.
             max_new_tokens: None = the checkpoint's own limit.
             history: earlier turns (``vlm_demo.Turn``), oldest first; their pictures count before ``image``.
             cancelled: asked between layers and tokens.
             system: a system message; see ``stages.prompt``.
             sampling: how tokens are chosen, and before which texts the answer ends.
+            ocr_settings: in which languages text is read, and by which engine.
         Yields:
             StageEvents (view, ocr if asked for, prompt, encoder, bridge, prefill), TokenEvents, the StageEvent decode,
             and the Answer. Where the model began to repeat itself, or to write a text to stop at, the Answer is shorter
@@ -304,7 +314,16 @@ class Pipeline:
         """
         images = tuple(_listed(image))
         request = Request(
-            images, question, ocr, evidence_only, max_new_tokens, tuple(history), cancelled, system, sampling
+            images,
+            question,
+            ocr,
+            evidence_only,
+            max_new_tokens,
+            tuple(history),
+            cancelled,
+            system,
+            sampling,
+            ocr_settings,
         )
         clock = StageClock()
         with closing(self._events(request, clock)) as events:
@@ -429,6 +448,7 @@ class Pipeline:
         ocr: bool = False,
         evidence_only: bool = False,
         history: Sequence[Turn] = (),
+        ocr_settings: OcrSettings = DEFAULT_OCR,
     ) -> Answer:
         """The Answer with heatmaps and probabilities for a given text; nothing is generated.
 
@@ -440,7 +460,8 @@ class Pipeline:
         ids = self.prompt.encode_text(answer_text)
         if not answer_text.strip() or not ids:
             raise BadQuestion("The answer to explain is empty: give at least one word.")
-        request = Request(tuple(_listed(image)), question, ocr, evidence_only, None, tuple(history))
+        images = tuple(_listed(image))
+        request = Request(images, question, ocr, evidence_only, None, tuple(history), ocr_settings=ocr_settings)
         clock = StageClock()
         prepared = _result(self._prepare(request, clock))
         assert prepared.image_tokens is not None
@@ -621,19 +642,20 @@ class Pipeline:
         if request.ocr:
             began = time.perf_counter()
             shown = views[len(earlier) :] or views
-            ocrs = tuple(ocr.read(view.image, request.cancelled) for view in shown)
-            yield clock.since("ocr", began, OcrFacts(sum(len(result.words) for result in ocrs)))
+            ocrs = tuple(self.reader(view.image, request.ocr_settings, request.cancelled) for view in shown)
+            words, known = sum(len(result.words) for result in ocrs), sum(result.cached for result in ocrs)
+            yield clock.since("ocr", began, OcrFacts(words, len(ocrs), known))
 
         # 3) prompt
         check(request.cancelled)
         began = time.perf_counter()
-        prompt = self._prompted(
-            Asked(request.question, request.evidence_only, request.history, request.system), views, ocrs
-        )
+        asked = Asked(request.question, request.evidence_only, request.history, request.system)
+        prompt, ocrs = self._fitted(asked, views, ocrs, request.max_new_tokens)
         pieces = self.tokenizer.convert_ids_to_tokens(list(prompt.ids))
         prompt = replace(prompt, pieces=tuple(piece or "" for piece in pieces))
         texts = len(prompt.ids) - prompt.image_tokens
-        yield clock.since("prompt", began, PromptFacts(prompt.image_tokens, texts))
+        left_out = sum(result.left_out for result in ocrs)
+        yield clock.since("prompt", began, PromptFacts(prompt.image_tokens, texts, left_out))
         if self._whole:
             return _Prepared(views, ocrs, prompt, None)
 
@@ -650,6 +672,19 @@ class Pipeline:
         facts = BridgeFacts(encoded.features, shapes, self.note, len(views), cached, tokens.embeddings.nbytes)
         yield clock.since("bridge", began, facts)
         return _Prepared(views, ocrs, prompt, tokens)
+
+    def _fitted(
+        self, asked: Asked, views: Sequence[View], ocrs: tuple[OcrResult, ...], answer: int | None
+    ) -> tuple[Prompt, tuple[OcrResult, ...]]:
+        """The prompt, and what was read as it stands in it, cut so that the context has room for an answer of so many
+        tokens."""
+        if self._whole:
+            return self._prompted(asked, views, ocrs), ocrs
+        context = self._family.context
+        most = context - min(ANSWER_ROOM if answer is None else answer, context // 4)
+        return ocr_excerpt.fitted(
+            lambda readings: self._prompted(asked, views, readings), ocrs, asked.question, most, self.prompt.encode_text
+        )
 
     def _prompted(self, asked: Asked, views: Sequence[View], ocrs: Sequence[OcrResult]) -> Prompt:
         """The prompt for a question; what was read is of the last ones of its pictures."""

@@ -16,6 +16,7 @@ from vlm_demo.contracts.answer import Answer, Word
 from vlm_demo.contracts.events import Memory, StageEvent, TokenEvent
 from vlm_demo.contracts.geometry import View
 from vlm_demo.contracts.grounding import Grounding
+from vlm_demo.contracts.ocr import DEFAULT_OCR, OcrSettings
 from vlm_demo.contracts.prompt import Turn
 from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.contracts.scores import Scores
@@ -39,6 +40,7 @@ class Request:
         cancelled: asked while the answer is computed; True ends it.
         system: a system message; see ``stages.prompt``.
         sampling: how tokens are chosen, and before which texts the answer ends.
+        ocr_settings: how text is read, where it is.
     """
 
     images: tuple[Source, ...]
@@ -50,6 +52,7 @@ class Request:
     cancelled: Cancelled | None = None
     system: str = ""
     sampling: Sampling = GREEDY
+    ocr_settings: OcrSettings = DEFAULT_OCR
 
 
 @dataclass(frozen=True)

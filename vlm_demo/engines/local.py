@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, SupportsIndex
 
 import numpy as np
 
-from vlm_demo.contracts import Answer, Grounding, Memory, Scores, View, Word
+from vlm_demo.contracts import DEFAULT_OCR, Answer, Grounding, Memory, OcrSettings, Scores, View, Word
 from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.images.open import Source
@@ -57,6 +57,7 @@ class LocalEngine:
             cancelled=request.cancelled,
             system=request.system,
             sampling=request.sampling,
+            ocr_settings=request.ocr_settings,
         )
 
     def explain(self, request: Request, text: str) -> Answer:
@@ -67,6 +68,7 @@ class LocalEngine:
             ocr=request.ocr,
             evidence_only=request.evidence_only,
             history=request.history,
+            ocr_settings=request.ocr_settings,
         )
 
     def score(self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None) -> Scores:
@@ -139,8 +141,15 @@ def checked_device(quantize: str, device: str | None) -> str:
     return str(loading.check(quantize, device))
 
 
-def ocr_missing() -> str | None:
-    """None where text in pictures can be read here, else the sentence how to install what is missing."""
-    from vlm_demo.runtime import tesseract
+def ocr_missing(settings: OcrSettings = DEFAULT_OCR) -> str | None:
+    """None where text in pictures can be read so here, else the sentence how to install what is missing."""
+    from vlm_demo.runtime.ocr_engines import engine_for
 
-    return tesseract.available()
+    return engine_for(settings.engine).missing(settings.languages)
+
+
+def ocr_languages(settings: OcrSettings = DEFAULT_OCR) -> tuple[str, ...]:
+    """The languages in which text can be read here by the engine of ``settings``; empty where it can't."""
+    from vlm_demo.runtime.ocr_engines import engine_for
+
+    return engine_for(settings.engine).installed()
