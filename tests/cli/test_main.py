@@ -19,7 +19,18 @@ from tests.kit.tiny import tiny_clip
 from vlm_demo.cli.command import Command, application, one_of
 from vlm_demo.cli.main import COMMANDS, main
 from vlm_demo.cli.output import content_word, follow
-from vlm_demo.contracts import Memory, Prompt, StageEvent, Timings, Token, TokenEvent, Word
+from vlm_demo.contracts import (
+    DEFAULT_OCR,
+    Memory,
+    OcrResult,
+    OcrSettings,
+    Prompt,
+    StageEvent,
+    Timings,
+    Token,
+    TokenEvent,
+    Word,
+)
 from vlm_demo.errors import BadImage, ModelNotFound, WordNotInAnswer
 from vlm_demo.trust import NONE, Trust
 
@@ -127,6 +138,7 @@ def test_the_answer_goes_to_stdout_and_notes_to_stderr(calls: list, picture: str
     assert told.err == "First frame only.\n"
     assert calls[0] == ("load", "llava", {"quantize": "4bit", "device": None})
     settings = {"question": "What is it?", "ocr": True, "evidence_only": False, "max_new_tokens": 7}
+    settings["ocr_settings"] = DEFAULT_OCR
     assert calls[1] == ("stream", picture, settings)
 
 
@@ -162,6 +174,32 @@ def test_several_pictures_and_options_between_them(calls: list, picture: str, ca
     assert main(["ask", picture, "--evidence-only", picture, "Which is red?"]) == 0
     _, images, settings = calls[1]
     assert images == [picture, picture] and settings["question"] == "Which is red?" and settings["evidence_only"]
+
+
+def test_text_is_read_as_the_options_say(calls: list, picture: str, capsys: Any) -> None:
+    options = ["--ocr", "--ocr-language", "eng+eng", "--ocr-confidence", "60"]
+    assert main(["ask", picture, "What is it?", *options]) == 0
+    assert calls[1][2]["ocr_settings"] == OcrSettings("eng+eng", "tesseract", 60)
+
+
+def test_a_language_that_is_not_installed_is_told_before_the_model_is_loaded(
+    calls: list, picture: str, capsys: Any
+) -> None:
+    for command in (["ask", picture, "What is it?"], ["explain", picture, "What is it?", "a circle"]):
+        assert main([*command, "--ocr", "--ocr-language", "xyz"]) == 1
+        told = capsys.readouterr().err
+        assert "can't read xyz here: choose among" in told and "eng" in told and told.count("\n") == 1
+    assert not calls
+
+
+def test_text_that_was_left_out_is_told(calls: list, picture: str, monkeypatch: Any, capsys: Any) -> None:
+    read = OcrResult("TOTAL 12.50", (), 0.1, left_out=40)
+    whole = Scripted.answer
+    monkeypatch.setattr(Scripted, "answer", lambda *own: SimpleNamespace(**(vars(whole(*own)) | {"ocr": read})))
+    assert main(["ask", picture, "What is it?", "--ocr"]) == 0
+    assert "40 of 40 words, far from the question, are left out." in capsys.readouterr().err
+    assert main(["ask", picture, "What is it?", "--ocr", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ocr_left_out"] == 40
 
 
 def test_json_is_one_object_and_nothing_else(calls: list, picture: str, tmp_path: Path, capsys: Any) -> None:

@@ -28,6 +28,9 @@ def ask(
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
     ocr: options.Ocr = False,
+    ocr_language: options.OcrLanguage = "eng",
+    ocr_engine: options.OcrEngine = "tesseract",
+    ocr_confidence: options.OcrConfidence = 30,
     evidence_only: options.EvidenceOnly = False,
     heatmap: options.Heatmap = None,
     word: options.Word = None,
@@ -39,10 +42,16 @@ def ask(
         context.fail("a picture and a question are needed")
     *images, question = given
     options.check_heatmap(heatmap)
+    reading = options.ocr_settings(ocr, ocr_language, ocr_engine, ocr_confidence)
 
     pipe = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
     stream = pipe.stream(
-        options.one_or_many(images), question, ocr=ocr, evidence_only=evidence_only, max_new_tokens=max_new_tokens
+        options.one_or_many(images),
+        question,
+        ocr=ocr,
+        evidence_only=evidence_only,
+        max_new_tokens=max_new_tokens,
+        ocr_settings=reading,
     )
     live = sys.stdout.isatty() and not as_json
     show(follow(stream, live), heatmap=heatmap, word=word, as_json=as_json, printed=live)

@@ -29,6 +29,9 @@ def explain(
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
     ocr: options.Ocr = False,
+    ocr_language: options.OcrLanguage = "eng",
+    ocr_engine: options.OcrEngine = "tesseract",
+    ocr_confidence: options.OcrConfidence = 30,
     evidence_only: options.EvidenceOnly = False,
     heatmap: options.Heatmap = None,
     word: options.Word = None,
@@ -39,7 +42,16 @@ def explain(
         context.fail("a picture, a question and an answer are needed")
     *images, question, text = given
     options.check_heatmap(heatmap)
+    reading = options.ocr_settings(ocr, ocr_language, ocr_engine, ocr_confidence)
 
     pipe = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
-    answer = pipe.explain(options.one_or_many(images), question, text, ocr=ocr, evidence_only=evidence_only, history=())
+    answer = pipe.explain(
+        options.one_or_many(images),
+        question,
+        text,
+        ocr=ocr,
+        evidence_only=evidence_only,
+        history=(),
+        ocr_settings=reading,
+    )
     show(answer, heatmap=heatmap, word=word, as_json=as_json)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vlm_demo import trust
+from vlm_demo.contracts.ocr import DEFAULT_OCR, OcrSettings
 from vlm_demo.errors import OcrUnavailable, VlmDemoError
 from vlm_demo.trust import Trust
 
@@ -31,7 +32,15 @@ TrustRemoteCode = Annotated[bool, typer.Option(trust.REMOTE_CODE, help=trust.REM
 AllowPickle = Annotated[bool, typer.Option(trust.PICKLE, help=trust.PICKLE_HELP)]
 
 # What goes into the prompt beside the question.
-Ocr = Annotated[bool, typer.Option("--ocr", help="give the model the text that Tesseract reads")]
+Ocr = Annotated[bool, typer.Option("--ocr", help="give the model the text that is read in the picture")]
+OcrLanguage = Annotated[
+    str, typer.Option(metavar="NAME[+NAME]", help="with --ocr: as Tesseract calls it, such as deu or eng+fra")
+]
+OcrEngine = Annotated[Literal["tesseract", "rapidocr"], typer.Option(help="with --ocr: what reads the text")]
+OcrConfidence = Annotated[
+    float,
+    typer.Option(min=0, max=100, metavar="PERCENT", help="with --ocr: leave out words that it is less sure of"),
+]
 EvidenceOnly = Annotated[bool, typer.Option("--evidence-only", help="tell it to say unknown where it can't see")]
 MaxNewTokens = Annotated[int | None, typer.Option(min=1, metavar="N", help="the longest answer, in tokens")]
 
@@ -114,14 +123,26 @@ def check_writable(path: Path) -> None:
         raise VlmDemoError(f"{path} can't be written; choose another place.")
 
 
-def require_ocr() -> None:
+def ocr_settings(wanted: bool, language: str, engine: str, confidence: float) -> OcrSettings:
+    """How text is to be read; where it is ``wanted``, checked at once, not after the model has been loaded.
+
+    Raises:
+        OcrUnavailable: says what is missing; of languages, those that are installed.
+    """
+    settings = OcrSettings(language, engine, confidence)
+    if wanted and settings != DEFAULT_OCR:
+        require_ocr(settings)
+    return settings
+
+
+def require_ocr(settings: OcrSettings = DEFAULT_OCR) -> None:
     """Say at once that no text can be read here.
 
     Raises:
         OcrUnavailable: says what is missing.
     """
-    from vlm_demo.runtime.tesseract import available
+    from vlm_demo.runtime.ocr_engines import engine_for
 
-    missing = available()
+    missing = engine_for(settings.engine).missing(settings.languages)
     if missing:
         raise OcrUnavailable(missing)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import gradio as gr
 
+from vlm_demo.contracts import DEFAULT_OCR, OcrSettings
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui.components import header
 from vlm_demo.ui.components.page_components import PageComponents
@@ -15,13 +18,21 @@ POLL = 2.5  # seconds between two looks of a page at the service's status
 SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
 
 
-def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missing: str | None = None) -> gr.Blocks:
+def build(
+    service: ModelRegistry,
+    examples: list[transcript.Example],
+    ocr_missing: str | None = None,
+    ocr_settings: OcrSettings = DEFAULT_OCR,
+    languages: Sequence[str] = (),
+) -> gr.Blocks:
     """The whole page.
 
     Args:
         service: the model that all pages share.
         examples: pictures with questions, asked on one press.
         ocr_missing: None where text can be read, else the sentence how to install what is missing.
+        ocr_settings: how text is read where nobody chooses.
+        languages: in which it can be read; of more than one, a page may choose.
     Returns:
         Blocks that are ready for ``launch(**theme.launch_options())``.
     """
@@ -57,6 +68,15 @@ def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missin
                             elem_classes="toggle",
                             min_width=0,
                         )
+                        language = gr.Dropdown(
+                            list(dict.fromkeys([ocr_settings.languages, *languages])),
+                            value=ocr_settings.languages,
+                            label="Language of the text",
+                            visible=len(languages) > 1 and not ocr_missing,
+                            elem_id="ocr-language",
+                            scale=0,
+                            min_width=130,
+                        )
                         retry = _quiet("Retry", "retry")
                         undo = _quiet("Undo", "undo")
                         clear = _quiet("Clear", "clear")
@@ -84,7 +104,9 @@ def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missin
                     stages = _html("stages")
         talk = (chips, notice, conversation, live, status, ocr, evidence_only, composer)
         parts = PageComponents(*talk, heatmap, sees, prompt, text, stages, download, examples)
-        _wire(page, Events(service, parts), retry, undo, clear)
+        events = Events(service, parts, ocr_settings)
+        language.input(events.read_in, [language], None, queue=False, show_progress="hidden", api_visibility="private")
+        _wire(page, events, retry, undo, clear)
     return page
 
 

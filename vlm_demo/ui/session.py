@@ -31,12 +31,14 @@ MAPS, DEAR = 16, 64  # maps that a page's session remembers: free ones, and thos
 
 @dataclass(eq=False)
 class Session:
-    """One open page: its conversation, the word that is looked at, and the upload files that it owns."""
+    """One open page: its conversation, the word that is looked at, and the upload files that it owns; and the
+    languages of the text in its pictures, where the person chose any."""
 
     exchanges: list[ChatTurn] = field(default_factory=list)
     shown: ChatTurn | None = None
     word: int = 0
     look: MapOptions = field(default_factory=MapOptions)
+    languages: str = ""
     job: Job | None = None
     notice: str = ""
     noticed: float = 0.0
