@@ -45,11 +45,11 @@ def _icon(word: OcrWord) -> bool:
 def _together(one: OcrWord, other: OcrWord, widest: float) -> bool:
     """Whether the second word goes on where the first one ends; of a label that runs sideways it stands above or below
     it. An icon goes on with nothing but icons."""
-    if _icon(one) != _icon(other):
+    gap = max(one.box[1], other.box[1]) - min(one.box[3], other.box[3])
+    if gap > widest or _icon(one) != _icon(other):
         return False
     if upward(one) or upward(other):
-        gap = max(one.box[1], other.box[1]) - min(one.box[3], other.box[3])
-        return gap <= widest and 2 * abs(one.box[0] - other.box[0]) < other.box[2] - other.box[0]
+        return 2 * abs(one.box[0] - other.box[0]) < other.box[2] - other.box[0]
     return abs(other.box[0] - one.box[2]) <= widest
 
 
@@ -120,7 +120,8 @@ def _standing(labels: Sequence[list[OcrWord]], level: Sequence[Line], firm: Sequ
 
 
 def _firm(line: Line) -> bool:
-    return any(word.confidence >= SURE for word in line)
+    """Whether it holds a word that is hardly a letter seen in a shape."""
+    return any(word.confidence >= SURE and len(word.text) > 1 for word in line)
 
 
 def _outweighs(label: list[OcrWord], other: list[OcrWord]) -> bool:
