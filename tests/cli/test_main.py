@@ -186,7 +186,7 @@ def test_a_language_that_is_not_installed_is_told_before_the_model_is_loaded(
     calls: list, picture: str, capsys: Any
 ) -> None:
     for command in (["ask", picture, "What is it?"], ["explain", picture, "What is it?", "a circle"]):
-        assert main([*command, "--ocr", "--ocr-language", "xyz"]) == 1
+        assert main([*command, "--ocr", "--ocr-language", "xyz"]) == 2
         told = capsys.readouterr().err
         assert "can't read xyz here: choose among" in told and "eng" in told and told.count("\n") == 1
     assert not calls

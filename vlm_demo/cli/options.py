@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vlm_demo import trust
-from vlm_demo.contracts.ocr import DEFAULT_OCR, OcrSettings
 from vlm_demo.errors import OcrUnavailable, VlmDemoError
 from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
+    from vlm_demo.contracts import OcrSettings
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 Precision = Literal["none", "8bit", "4bit"]
@@ -129,20 +129,24 @@ def ocr_settings(wanted: bool, language: str, engine: str, confidence: float) ->
     Raises:
         OcrUnavailable: says what is missing; of languages, those that are installed.
     """
+    from vlm_demo.contracts import DEFAULT_OCR, OcrSettings
+
     settings = OcrSettings(language, engine, confidence)
     if wanted and settings != DEFAULT_OCR:
         require_ocr(settings)
     return settings
 
 
-def require_ocr(settings: OcrSettings = DEFAULT_OCR) -> None:
+def require_ocr(settings: OcrSettings | None = None) -> None:
     """Say at once that no text can be read here.
 
     Raises:
         OcrUnavailable: says what is missing.
     """
+    from vlm_demo.contracts import DEFAULT_OCR
     from vlm_demo.runtime.ocr_engines import engine_for
 
+    settings = settings or DEFAULT_OCR
     missing = engine_for(settings.engine).missing(settings.languages)
     if missing:
         raise OcrUnavailable(missing)

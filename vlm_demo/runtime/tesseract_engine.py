@@ -42,7 +42,7 @@ MOST_LARGER, MOST_PIXELS = 3.0, 8_000_000
 CHART_WORDS, CHART_SIDE = 80, 1600  # a picture of more words, or more pixels a side, is no chart, but a page
 SMALL = 700  # pixels of the longer side: where nothing was read, such a picture may hold tiny text
 LEAST_ANGLE = 1.5  # degrees: text that runs less askew is read as it is
-MOST_TURNED = 40_000_000  # pixels of a picture that may be turned by any angle: it takes several times its bytes
+MOST_TURNED = 25_000_000  # pixels of a picture that may be turned by any angle: it takes several times its bytes
 
 
 class TesseractEngine:
