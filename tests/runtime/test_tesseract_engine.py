@@ -186,6 +186,10 @@ class TestTime:
         assert ocr.read(printed(LINES)).text.split("\n") == LINES
         assert len(given) == 2 and given[1] < given[0] <= tesseract.LONGEST_SECONDS  # one time limit for all readings
 
+    def test_small_print_that_was_read_is_not_lost_to_its_enlargement(self, slow_at) -> None:
+        slow_at(2)
+        assert "cake" in ocr.read(printed(["Orange juice 7.35", "Lemon cake"], size=9, spacing=16)).text
+
     def test_nothing_in_time_is_one_sentence(self, slow_at) -> None:
         slow_at(1)
         with pytest.raises(OcrUnavailable, match="too long: crop it, or turn OCR off.$"):

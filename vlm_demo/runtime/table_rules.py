@@ -42,7 +42,7 @@ def is_grid(image: Image.Image) -> bool:
     if rules is None:
         return False
     _, _, crossings = rules
-    return min(_count(crossings.any(axis=1)), _count(crossings.any(axis=0))) >= GRID
+    return all(_count(np.asarray(crossings.any(axis=axis))) >= GRID for axis in (0, 1))
 
 
 def _rules(image: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:

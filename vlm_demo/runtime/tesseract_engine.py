@@ -18,6 +18,7 @@ from typing import TypeVar
 from PIL import Image
 
 from vlm_demo.contracts import OcrWord
+from vlm_demo.errors import OcrUnavailable
 from vlm_demo.runtime import hocr, ocr_layout, tesseract
 from vlm_demo.runtime.cancellation import POLL_SECONDS, Cancelled, check
 from vlm_demo.runtime.ocr_layout import SURE
@@ -46,12 +47,12 @@ MOST_TURNED = 25_000_000  # pixels of a picture that may be turned by any angle:
 
 
 class TesseractEngine:
-    """A `contracts.ocr.OcrEngine`: pytesseract's default languages, modes chosen by what they read."""
+    """A `contracts.ocr.OcrEngine`: several readings where the first finds little, and the best of them."""
 
     def installed(self) -> tuple[str, ...]:
         try:
             return tesseract.installed()
-        except tesseract.OcrUnavailable:
+        except OcrUnavailable:
             return ()
 
     def missing(self, languages: str) -> str | None:
@@ -60,7 +61,7 @@ class TesseractEngine:
     def read(self, image: Image.Image, languages: str, cancelled: Cancelled | None = None) -> Lines:
         if languages != tesseract.LANGUAGE and (problem := tesseract.available(languages)):
             # Of several languages Tesseract leaves out without a word those that it lacks.
-            raise tesseract.OcrUnavailable(problem)
+            raise OcrUnavailable(problem)
         return _Reading(languages, cancelled, time.monotonic() + tesseract.LONGEST_SECONDS).read(image)
 
 
@@ -108,24 +109,37 @@ class _Reading:
         scale = min(1.0, LONGEST_SIDE / max(image.size))
         found = self._at(scale, image, mode)
         larger = _enlargement(found, image.size)
-        return (self._at(larger, image, mode), larger) if larger > 1 else (found, scale)
+        if larger > 1:
+            with suppress(TookTooLong):
+                return self._at(larger, image, mode), larger
+        return found, scale
 
     def _turned(self, image: Image.Image, angle: float, found: Lines) -> Lines | None:
         """A better reading of a picture whose lines run at an angle; None where there is none. A page on its head looks
-        the same, and is tried where the first way leaves a doubt."""
+        the same, and is tried where the first way leaves a doubt; across them is tried where both read badly, as the
+        upright rules of a table, which is askew, may have been taken for lines of text."""
         best = None
-        for way in (angle, angle + 180):
-            turned = self._apart(partial(TurnedPicture, image, way))
-            other, _ = self._sized(turned.image)
-            if _poor(other) or _letters(other) < MANY:
-                plain = self._apart(partial(without_rules, turned.image))
-                if plain is not None:
-                    other, _ = self._sized(plain)
-            if _surer(other, found):
-                best, found = _back(other, turned), other
-                if _letters(other, SURE) > CERTAIN * _letters(other):
-                    break
+        askew = abs((angle + 45) % 90 - 45) >= LEAST_ANGLE
+        for along in (angle, angle + 90) if askew else (angle,):
+            for way in (along, along + 180):
+                turned = self._apart(partial(TurnedPicture, image, way))
+                other = self._between(turned.image)
+                if _surer(other, found):
+                    best, found = _back(other, turned), other
+                    if _letters(other, SURE) > CERTAIN * _letters(other):
+                        return best
+            if best is not None and not _poor(found):
+                break
         return best
+
+    def _between(self, image: Image.Image) -> Lines:
+        """The lines of a picture, without its rules where there are some among which little is read."""
+        found, _ = self._sized(image)
+        if _poor(found) or _letters(found) < MANY:
+            plain = self._apart(partial(without_rules, image))
+            if plain is not None:
+                found, _ = self._sized(plain)
+        return found
 
     def _otherwise(self, found: Lines, image: Image.Image) -> tuple[Lines, bool]:
         """A better reading than ``found`` where there is one, and whether the picture was turned for it: without the

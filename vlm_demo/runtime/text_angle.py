@@ -31,15 +31,14 @@ def text_angle(image: Image.Image) -> float | None:
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
     grey = image.convert("L").resize(size, Image.Resampling.BOX)
     around = np.asarray(grey.filter(ImageFilter.BoxBlur(15)), dtype=np.int16)
-    y, x = np.nonzero(np.abs(np.asarray(grey, dtype=np.int16) - around) > INK)
-    if len(x) < 50:
+    ink = np.argwhere(np.abs(np.asarray(grey, dtype=np.int16) - around) > INK)
+    if len(ink) < 50:
         return None
     rng = np.random.default_rng(0)
-    if len(x) > MOST_INK:
-        chosen = rng.permutation(len(x))[:MOST_INK]
-        x, y = x[chosen], y[chosen]
+    if len(ink) > MOST_INK:
+        ink = ink[rng.permutation(len(ink))[:MOST_INK]]
     # Anywhere within its pixel: at some angles a lattice of points falls into rows by itself.
-    x, y = x + rng.random(len(x)) - size[0] / 2, y + rng.random(len(y)) - size[1] / 2
+    y, x = (ink + rng.random(ink.shape) - np.array(size)[::-1] / 2).T
     angles = np.arange(-89.0, 91.0)
     sharp = np.array([_sharpness(x, y, angle) for angle in angles])
     best = float(angles[sharp.argmax()])
