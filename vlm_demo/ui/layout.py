@@ -61,21 +61,22 @@ def build(
                             elem_classes="toggle",
                             min_width=0,
                         )
-                        evidence_only = gr.Checkbox(
-                            label="Evidence only",
-                            container=False,
-                            elem_id="evidence",
-                            elem_classes="toggle",
-                            min_width=0,
-                        )
                         language = gr.Dropdown(
                             list(dict.fromkeys([ocr_settings.languages, *languages])),
                             value=ocr_settings.languages,
                             label="Language of the text",
                             visible=len(languages) > 1 and not ocr_missing,
                             elem_id="ocr-language",
+                            container=False,
                             scale=0,
-                            min_width=130,
+                            min_width=0,
+                        )
+                        evidence_only = gr.Checkbox(
+                            label="Evidence only",
+                            container=False,
+                            elem_id="evidence",
+                            elem_classes="toggle",
+                            min_width=0,
                         )
                         retry = _quiet("Retry", "retry")
                         undo = _quiet("Undo", "undo")
