@@ -35,6 +35,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", default="llava", metavar="NAME|FOLDER|HUB_ID", help="default: llava, embedded here")
     parser.add_argument("--quantize", choices=("none", "8bit", "4bit"), default="none", help="default: none")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the best there is")
+    parser.add_argument(
+        "--ocr-language",
+        default="eng",
+        metavar="NAME[+NAME]",
+        help="of text in pictures, as Tesseract calls it, such as deu or eng+fra; default: eng",
+    )
     trust.add_flags(parser)
     parser.add_argument(remote.ALLOW, default="", metavar="HOST[,HOST]", help=remote.ALLOW_HELP)
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="default: 127.0.0.1")
@@ -131,6 +137,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
     if problem:
         print(problem, file=sys.stderr)
         return 1
+    from vlm_demo.contracts import OcrSettings
     from vlm_demo.errors import VlmDemoError
     from vlm_demo.ui import start
 
@@ -142,7 +149,8 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         announced = start.announcement(flags.model)
         if announced:
             print(announced, flush=True)
-        page = start.page(flags.model, flags.quantize, flags.device, tell, allowed, flags.allow_image_host)
+        settings = OcrSettings(flags.ocr_language)
+        page = start.page(flags.model, flags.quantize, flags.device, tell, allowed, flags.allow_image_host, settings)
     except VlmDemoError as error:
         print(error, file=sys.stderr)
         return 1

@@ -17,6 +17,14 @@ class BadQuestion(VlmDemoError):
     """The question is empty, or does not fit into the model's context."""
 
 
+class PromptTooLong(BadQuestion):
+    """The prompt does not fit into the model's context: it has so many ``tokens``."""
+
+    def __init__(self, sentence: str, tokens: int) -> None:
+        super().__init__(sentence)
+        self.tokens = tokens
+
+
 class BadSetting(VlmDemoError):
     """A setting of the loading or of the writing lies outside what it can be."""
 

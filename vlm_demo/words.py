@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 CUT = "The model began to repeat itself, so the answer was cut there."  # said of an answer with ``cut`` tokens
+OCR_CUT = "The context holds a part of the text that was read: {} of {} words, far from the question, are left out."
 EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 FUNCTION_WORDS = frozenset(
     "a an the this that these those there here it its is are was were be been being am has have had do does did "

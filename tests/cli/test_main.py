@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
@@ -19,9 +20,12 @@ from vlm_demo.cli.command import Command, application, one_of
 from vlm_demo.cli.main import COMMANDS, main
 from vlm_demo.cli.output import content_word, follow
 from vlm_demo.contracts import (
+    DEFAULT_OCR,
     Answer,
     MapRequest,
     Memory,
+    OcrResult,
+    OcrSettings,
     Prompt,
     Settings,
     StageEvent,
@@ -147,6 +151,7 @@ def test_the_answer_goes_to_stdout_and_notes_to_stderr(calls: list, picture: str
     what, images, asked = calls[1]
     assert what == "stream" and images == (picture,) and asked["question"] == "What is it?"
     assert (asked["ocr"], asked["evidence_only"], asked["max_new_tokens"]) == (True, False, 7)
+    assert asked["ocr_settings"] == DEFAULT_OCR
 
 
 @pytest.mark.parametrize("words", [["ask"], ["explain"], ["score"]])
@@ -204,6 +209,32 @@ def test_a_page_is_chosen_of_each_file(calls: list, picture: str) -> None:
     assert [call[1] for call in calls if call[0] == "stream"] == [(Page(picture, 3),), (Page(picture, 2),) * 2]
     with pytest.raises(SystemExit):
         main(["ask", picture, "What is it?", "--page", "0"])
+
+
+def test_text_is_read_as_the_options_say(calls: list, picture: str, capsys: Any) -> None:
+    options = ["--ocr", "--ocr-language", "eng+eng", "--ocr-confidence", "60"]
+    assert main(["ask", picture, "What is it?", *options]) == 0
+    assert calls[1][2]["ocr_settings"] == OcrSettings("eng+eng", "tesseract", 60)
+
+
+def test_a_language_that_is_not_installed_is_told_before_the_model_is_loaded(
+    calls: list, picture: str, capsys: Any
+) -> None:
+    for command in (["ask", picture, "What is it?"], ["explain", picture, "What is it?", "a circle"]):
+        assert main([*command, "--ocr", "--ocr-language", "xyz"]) == 2
+        told = capsys.readouterr().err
+        assert "can't read xyz here: choose among" in told and "eng" in told and told.count("\n") == 1
+    assert not calls
+
+
+def test_text_that_was_left_out_is_told(calls: list, picture: str, monkeypatch: Any, capsys: Any) -> None:
+    read = OcrResult("TOTAL 12.50", (), 0.1, left_out=40)
+    whole = Scripted.answer
+    monkeypatch.setattr(Scripted, "answer", lambda *own: replace(whole(*own), ocr=read))
+    assert main(["ask", picture, "What is it?", "--ocr"]) == 0
+    assert "40 of 40 words, far from the question, are left out." in capsys.readouterr().err
+    assert main(["ask", picture, "What is it?", "--ocr", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ocr_left_out"] == 40
 
 
 def test_json_is_one_object_and_nothing_else(calls: list, picture: str, tmp_path: Path, capsys: Any) -> None:

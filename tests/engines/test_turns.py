@@ -47,8 +47,11 @@ def beside(gate: Gate, work: Callable[[], object]) -> Iterator[list[object]]:
 
 
 @pytest.fixture
-def held(pipe: Pipeline) -> ModelRegistry:
-    return ModelRegistry(LocalEngine(pipe), lambda *_: LocalEngine(pipe), "tiny")
+def held(pipe: Pipeline) -> Iterator[ModelRegistry]:
+    """Without a memory of other tests' pictures, and leaving none of what a test made up."""
+    pipe.forget()
+    yield ModelRegistry(LocalEngine(pipe), lambda *_: LocalEngine(pipe), "tiny")
+    pipe.forget()
 
 
 def test_while_a_page_is_read_another_request_is_answered(held: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> None:

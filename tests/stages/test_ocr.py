@@ -3,27 +3,22 @@
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from tests.kit.printed import LINES, printed
 from vlm_demo import Pipeline
-from vlm_demo.contracts import StageEvent
+from vlm_demo.contracts import OcrResult, OcrSettings, OcrWord, StageEvent, Turn
+from vlm_demo.contracts.events import OcrFacts
 from vlm_demo.errors import OcrUnavailable, Stopped
-from vlm_demo.runtime import ocr_layout, tesseract
+from vlm_demo.runtime import tesseract, tesseract_engine
+from vlm_demo.runtime.lru_store import LruStore
+from vlm_demo.runtime.tesseract_engine import TesseractEngine
 from vlm_demo.stages import ocr
 from vlm_demo.stages.prompt import OCR_HEADER
-
-LINES = ["GREEN MARKET", "Coffee 2.50", "TOTAL 12.50"]
-
-
-def printed(lines: list[str], size: int = 28, spacing: int = 44) -> Image.Image:
-    image = Image.new("RGB", (420, 40 + spacing * len(lines)), "white")
-    pen = ImageDraw.Draw(image)
-    for i, line in enumerate(lines):
-        pen.text((30, 20 + spacing * i), line, "black", ImageFont.load_default(size))
-    return image
 
 
 def test_lines_and_words_in_reading_order() -> None:
@@ -49,141 +44,6 @@ def test_a_price_stays_on_the_line_of_its_goods() -> None:
     pen = ImageDraw.Draw(image)
     pen.text((340, 20), "7.77", "black", ImageFont.load_default(28))
     assert ocr.read(image).text.split("\n")[0] == "GREEN MARKET 7.77"
-
-
-def test_small_print_is_read_larger_and_told_in_the_pictures_own_pixels() -> None:
-    lines = ["Orange juice 7.35", "Lemon cake"]
-    image = printed(lines, size=9, spacing=16)
-    plain = ocr._read_at(1.0, image, None)
-    result = ocr.read(image)
-    assert result.text.split("\n") == lines
-    assert [word.text for line in plain for word in line] != result.text.split()  # it was needed
-    for word in result.words:
-        x0, y0, x1, y1 = word.box
-        assert y1 - y0 <= 14 and image.crop((x0, y0, x1, y1)).convert("L").getextrema()[0] < 160
-    large = printed(LINES)
-    assert ocr._enlargement(ocr._read_at(1.0, large, None), large.size) == 1
-
-
-def test_letters_wide_apart_are_words_of_their_own() -> None:
-    image = Image.new("RGB", (420, 60), "white")
-    pen = ImageDraw.Draw(image)
-    for i, letter in enumerate("ABKM"):
-        pen.text((30 + 62 * i, 15), letter, "black", ImageFont.load_default(26))
-    words = ocr.read(image).words
-    assert [word.text for word in words] == list("ABKM")
-    assert all(abs(word.box[0] - 30 - 62 * i) < 6 for i, word in enumerate(words))
-
-
-def test_a_word_is_cut_between_letters_wide_apart_and_nowhere_else() -> None:
-    def letter(text: str, left: int, right: int, top: int = 0) -> str:
-        return f"<span class='ocrx_cinfo' title='x_bboxes {left} {top} {right} 20; x_conf 99'>{text}</span>"
-
-    word = (
-        letter("A", 0, 16) + letter("l", 20, 22) + letter(".", 24, 27, 17) + letter("B", 60, 76) + letter(" ", 90, 95)
-    )
-    told = f"<html><p class='x'><span class='ocrx_word' title='bbox 0 0 80 21; x_wconf 49'>{word}</span></p></html>"
-    (line,) = ocr._lines(told, 0.5)
-    assert [(own.text, own.box, own.confidence) for own in line] == [
-        ("Al.", (0, 0, 14, 10), 49),
-        ("B", (30, 0, 38, 10), 49),
-    ]
-    assert list(ocr._lines(told.replace("x_wconf 49", "x_wconf 29"), 0.5)) == []
-    (line,) = ocr._lines(told.replace("60 0 76", "32 0 48"), 0.5)
-    assert [(own.text, own.box) for own in line] == [("Al.B", (0, 0, 40, 10))]  # the word's own box
-
-
-def test_labels_that_run_upwards_are_read_behind_the_level_lines() -> None:
-    image = Image.new("RGB", (420, 260), "white")
-    image.paste(printed(["Sales by town", "in millions"]))
-    for i, name in enumerate(("Lisbon", "Oslo", "New York")):
-        label = Image.new("RGB", (110, 30), "white")
-        ImageDraw.Draw(label).text((0, 0), name, "black", ImageFont.load_default(22))
-        image.paste(label.rotate(90, expand=True), (60 + 90 * i, 140))
-    result = ocr.read(image)
-    assert result.text.split("\n") == ["Sales by town", "in millions", "Lisbon Oslo New York"]
-    (last,) = [words for words in ocr_layout.lines(result) if words[0].text == "Lisbon"]
-    assert [[word.text for word in part] for part in ocr_layout.parts(last)] == [["Lisbon"], ["Oslo"], ["New", "York"]]
-    for i, part in enumerate(ocr_layout.parts(last)):
-        x0, y0, x1, y1 = ocr_layout.around(part)
-        assert y1 - y0 > x1 - x0 and 55 + 90 * i < x0 < x1 < 95 + 90 * i
-    assert last[2].box[1] > last[3].box[1]  # "New" stands below "York"
-
-
-def table(cells: list[list[str]], scale: float = 1.0) -> Image.Image:
-    """Every cell between rules."""
-    across, down, edge = round(180 * scale), round(54 * scale), round(16 * scale)
-    image = Image.new("RGB", (len(cells[0]) * across + 2 * edge, len(cells) * down + 2 * edge), "white")
-    pen = ImageDraw.Draw(image)
-    for row, texts in enumerate(cells):
-        for column, text in enumerate(texts):
-            x, y = edge + across * column, edge + down * row
-            pen.rectangle((x, y, x + across, y + down), outline="black", width=2)
-            pen.text((x + 14 * scale, y + 12 * scale), text, "black", ImageFont.load_default(24 * scale))
-    return image
-
-
-@pytest.mark.parametrize("scale", [1.0, 0.5])
-def test_a_table_with_rules_is_read_row_by_row(scale: float) -> None:
-    cells = [
-        ["Train", "Leaves", "Platform"],
-        ["Ghent", "8.15", "12"],
-        ["Bruges", "9.40", "3"],
-        ["Ostend", "10.05", "7"],
-    ]
-    image = table(cells, scale)
-    result = ocr.read(image)
-    assert [line.split() for line in result.text.split("\n")] == cells
-    boxes = {word.text: word.box for word in result.words}
-    for row, texts in enumerate(cells):
-        for column, text in enumerate(texts):
-            x0, y0, x1, y1 = (edge / scale - 16 for edge in boxes[text])
-            assert 180 * column < x0 < x1 < 180 * (column + 1) and 54 * row < y0 < y1 < 54 * (row + 1)
-
-
-PAGE = ["Delivery note 8830", "Two boxes of pears", "Leave them at the gate", "Signed by Helen"]
-ROTATE = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180, 270: Image.Transpose.ROTATE_270}
-
-
-@pytest.mark.parametrize("turn", ROTATE)
-@pytest.mark.parametrize("size", [28, 12])
-def test_a_page_that_lies_on_its_side_or_head_is_read(turn: int, size: int) -> None:
-    page = printed(PAGE, size, round(1.6 * size))
-    upright = ocr.read(page)
-    turned = page.transpose(ROTATE[turn])
-    result = ocr.read(turned)
-    assert result.text.split("\n") == upright.text.split("\n") == PAGE
-    for word, level in zip(result.words, upright.words, strict=True):
-        x0, y0, x1, y1 = word.box
-        assert turned.crop(word.box).convert("L").getextrema()[0] < 160
-        # The box lies where the word's place on the page has gone.
-        shown = Image.new("L", page.size)
-        shown.paste(255, level.box)
-        there = shown.transpose(ROTATE[turn]).getbbox()
-        assert max(abs(a - b) for a, b in zip((x0, y0, x1, y1), there, strict=True)) <= 4
-
-
-def test_what_was_read_stays_where_no_other_reading_is_better() -> None:
-    image = Image.new("RGB", (300, 300), "white")
-    pen = ImageDraw.Draw(image)
-    for i in range(6):
-        pen.ellipse((20 + 45 * i, 30, 50 + 45 * i, 60), outline="black", width=4)
-        pen.polygon([(20 + 45 * i, 240), (35 + 45 * i, 205), (50 + 45 * i, 240)], fill="navy")
-    found = [list(line) for line in ocr._read_at(1.0, image, None)]
-    assert ocr._read_otherwise(found, image, None) == (found, None)
-
-
-def test_nothing_printed_reads_as_nothing() -> None:
-    result = ocr.read(Image.new("RGB", (200, 100), "white"))
-    assert result.text == "" and result.words == ()
-
-
-@pytest.mark.parametrize("size", [(1, 1), (3, 400)])
-def test_tiny_pictures_do_not_fail_without_a_sentence(size: tuple[int, int]) -> None:
-    try:
-        assert ocr.read(Image.new("RGB", size)).words == ()
-    except OcrUnavailable as error:
-        assert str(error).endswith(".")
 
 
 def test_nothing_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +73,7 @@ class TestMissing:
     def test_without_its_data(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("TESSDATA_PREFIX", str(tmp_path))
         assert tesseract.available().endswith(".")
-        with pytest.raises(OcrUnavailable, match="English data|does not run"):
+        with pytest.raises(OcrUnavailable, match="language data|does not run"):
             ocr.read(printed(LINES))
 
     def test_here_it_is_available(self) -> None:
@@ -249,3 +109,113 @@ class TestInThePipeline:
         assert [result.text for result in answer.ocrs] == ["GREEN MARKET", "TOTAL 12.50"]
         assert answer.ocr.text == "GREEN MARKET\nTOTAL 12.50"
         assert len(answer.ocr.words) == 4
+
+    def test_a_follow_up_does_not_read_the_picture_again(self, pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+        reads = counted(monkeypatch)
+        pipe.forget()
+        picture = printed(LINES)
+        first = pipe.ask(picture, "What is the total?", ocr=True, max_new_tokens=1)
+        once = len(reads)
+        history = [Turn("What is the total?", first.text, (picture,))]
+        events = list(pipe.stream([], "And the coffee?", ocr=True, max_new_tokens=1, history=history))
+        assert once and len(reads) == once
+        assert events[-1].ocr.words == first.ocr.words and events[-1].ocr.cached and not first.ocr.cached
+        (facts,) = [event.facts for event in events if isinstance(event, StageEvent) and event.name == "ocr"]
+        assert facts == OcrFacts(6, pictures=1, cached=1)
+        pipe.forget()
+        assert not pipe.ask(picture, "And the coffee?", ocr=True, max_new_tokens=1).ocr.cached
+
+    def test_what_does_not_fit_the_context_is_cut_by_the_question_and_told(
+        self, pipe: Pipeline, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        lines = [[OcrWord(f"filler{i}", (0, 9 * i, 60, 9 * i + 8), 95.0)] for i in range(400)]
+        lines[300] = [OcrWord(word, (0, 2700, 60, 2708), 95.0) for word in ("TOTAL", "12.50")]
+        monkeypatch.setattr(TesseractEngine, "read", lambda *_: lines)
+        pipe.forget()
+        answer = pipe.ask(printed(LINES), "What is the total?", ocr=True, max_new_tokens=4)
+        assert len(answer.prompt.ids) + 4 <= pipe._family.context
+        read = answer.ocr.text.split("\n")
+        assert "TOTAL 12.50" in read and 1 < len(read) < 400 and answer.ocr.left_out == 401 - len(answer.ocr.words)
+        assert f"{OCR_HEADER}\n{answer.ocr.text}\n\nWhat is the total?" in answer.prompt.text
+        assert answer.tokens
+        pipe.forget()  # of what is not Tesseract's
+
+    def test_settings_reach_the_engine(self, pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked = []
+
+        def read(self, image: Image.Image, languages: str, cancelled: object) -> list[list[OcrWord]]:
+            asked.append(languages)
+            return [[OcrWord("sure", (0, 0, 9, 9), 90.0), OcrWord("unsure", (9, 0, 18, 9), 50.0)]]
+
+        monkeypatch.setattr(TesseractEngine, "read", read)
+        pipe.forget()
+        for settings, text in ((OcrSettings("quy"), "sure unsure"), (OcrSettings("quy", least_confidence=60), "sure")):
+            answer = pipe.ask(printed(LINES), "What?", ocr=True, max_new_tokens=1, ocr_settings=settings)
+            assert answer.ocr.text == text  # and what was read in another way is not taken for it
+        explained = pipe.explain(printed(LINES), "What?", "a", ocr=True, ocr_settings=OcrSettings("eng+quy"))
+        assert explained.ocr.text == "sure unsure" and asked == ["quy", "quy", "eng+quy"]
+        pipe.forget()
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows with every call of Tesseract."""
+    reads, real = [], tesseract_engine.read_hocr
+
+    def read_hocr(*arguments):
+        reads.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr(tesseract_engine, "read_hocr", read_hocr)
+    return reads
+
+
+class TestRemembering:
+    @pytest.fixture
+    def reader(self, monkeypatch: pytest.MonkeyPatch) -> ocr.OcrReader:
+        """Reads a picture's size in place of its text."""
+
+        def read(self, image: Image.Image, languages: str, cancelled: object) -> list[list[OcrWord]]:
+            return [[OcrWord(f"{image.width}x{image.height}", (0, 0, 9, 9), 90.0)]]
+
+        monkeypatch.setattr(TesseractEngine, "read", read)
+        return ocr.OcrReader(LruStore(2**20))
+
+    def test_the_same_pixels_in_the_same_way_are_read_once(self, reader: ocr.OcrReader) -> None:
+        picture = printed(LINES)
+        first, again = reader(picture), reader(picture.copy())
+        assert not first.cached and again == replace(first, seconds=again.seconds, cached=True)
+        assert not reader(picture, OcrSettings("eng", least_confidence=50)).cached
+        other = picture.copy()
+        other.putpixel((0, 0), (254, 255, 255))
+        assert not reader(other).cached
+
+    def test_another_shape_of_the_same_bytes_is_another_picture(self, reader: ocr.OcrReader) -> None:
+        assert reader(Image.new("RGB", (20, 10))).text == "20x10"
+        assert reader(Image.new("RGB", (10, 20))).text == "10x20"
+
+    def test_a_failure_is_not_remembered(self, reader: ocr.OcrReader, monkeypatch: pytest.MonkeyPatch) -> None:
+        with monkeypatch.context() as broken:
+            broken.setattr(TesseractEngine, "read", failing)
+            with pytest.raises(OcrUnavailable):
+                reader(printed(LINES))
+        assert reader(printed(LINES)).words
+
+    def test_a_store_without_budget_holds_nothing(self, reader: ocr.OcrReader) -> None:
+        forgetful = ocr.OcrReader(LruStore(0))
+        forgetful(printed(LINES))
+        assert not forgetful(printed(LINES)).cached
+
+    def test_a_stop_is_heard_while_the_picture_is_looked_at(self, reader: ocr.OcrReader) -> None:
+        with pytest.raises(Stopped):
+            reader(printed(LINES), cancelled=lambda: True)
+
+
+def failing(*_: object) -> None:
+    raise OcrUnavailable("It fails.")
+
+
+def test_readings_of_several_pictures_tell_together_what_was_left_out() -> None:
+    word = OcrWord("TOTAL", (0, 0, 9, 9), 90.0)
+    one, other = OcrResult("TOTAL", (word,), 0.5, 3, True), OcrResult("", (), 0.25, 4)
+    assert ocr.merged([one, other]) == OcrResult("TOTAL", (word,), 0.75, 7, False)
+    assert ocr.merged([one]) == one and ocr.merged([]) is None

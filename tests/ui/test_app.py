@@ -17,6 +17,7 @@ import pytest
 import app
 from tests.browser import conftest as browser
 from tests.kit.fake_engine import FakeEngine
+from vlm_demo.contracts import OcrSettings
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui import layout
 from vlm_demo.ui import start as starting
@@ -279,6 +280,18 @@ def test_without_tesseract_the_toggle_is_off_and_the_page_says_how_to_install_it
     missing, present = config(sentence), config()
     assert toggle(missing)["interactive"] is False and sentence in str(missing)
     assert toggle(present)["interactive"] is True and sentence not in str(present)
+
+
+def test_a_language_can_be_chosen_where_there_are_several():
+    def menu(*languages: str) -> dict:
+        service = ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava")
+        drawn = layout.build(service, [], None, ocr_settings=OcrSettings("deu"), languages=languages).get_config_file()
+        return next(c["props"] for c in drawn["components"] if c["props"].get("elem_id") == "ocr-language")
+
+    several = menu("deu", "eng")
+    assert several["visible"] and several["value"] == "deu"
+    assert [value for _, value in several["choices"]] == ["deu", "eng"]
+    assert not menu("deu")["visible"]
 
 
 def test_stop_is_unqueued_and_answers_share_one_queue():

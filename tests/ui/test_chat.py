@@ -83,6 +83,24 @@ def test_text_is_said_to_be_read_only_where_there_was_some(picture):
     assert "text" not in transcript.conversation(Session([stopped]), []).split('class="truth">')[1]
 
 
+def test_a_cut_of_what_was_read_is_told_in_the_chat_and_beside_the_text(picture):
+    exchange = answered(picture, ocr=True)
+    result = replace(exchange.answer.ocrs[0], left_out=40)
+    exchange.answer = replace(exchange.answer, ocrs=(result,), ocr=result)
+    words = len(result.words) + 40
+    assert ">text read in part<" in transcript.conversation(Session([exchange]), [])
+    drawn = panels.ocr_panel.draw(exchange)
+    assert f"{words} words read in" in drawn and f"40 of {words} words, far from the question, are left out." in drawn
+    assert "left out" not in panels.ocr_panel.draw(answered(picture, ocr=True))
+
+
+def test_what_was_read_for_an_earlier_question_says_so(picture):
+    exchange = answered(picture, ocr=True)
+    result = replace(exchange.answer.ocrs[0], cached=True)
+    exchange.answer = replace(exchange.answer, ocrs=(result,), ocr=result)
+    assert "read for an earlier question" in panels.ocr_panel.draw(exchange)
+
+
 def test_an_offer_is_drawn_only_where_there_is_one(picture):
     exchange = answered(picture)
     exchange.outside = ("Outside.", 'make demo ARGS="--model x"')

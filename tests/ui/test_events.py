@@ -40,6 +40,15 @@ def test_toggles_reach_the_pipeline(page, picture):
     assert pipe.requests[0]["ocr"] and pipe.requests[0]["evidence_only"]
 
 
+def test_text_is_read_in_the_language_that_the_page_chose(page, picture):
+    pipe = FakeEngine()
+    events = page(pipe)
+    run(events, ask(events, "Total?", picture, ocr=True))
+    events.read_in("deu", request())
+    run(events, ask(events, "And the date?", ocr=True))
+    assert [one["ocr_settings"].languages for one in pipe.requests] == ["eng", "deu"]
+
+
 def test_one_press_on_an_example_asks_it(page, picture):
     events = page(examples=[Example("a", picture.read_bytes(), "data:,", "Describe.", evidence_only=True)])
     state = run(events, events.ask_example(event(index=0), request()))

@@ -28,7 +28,9 @@ SMALL = (24, 24)
         (ViewFacts(((200, 70), (9, 8)), ((SMALL,) * 7, (SMALL,))), "200×70 → 7 × 24×24, 9×8 → 24×24"),
         (OcrFacts(1), "1 word"),
         (OcrFacts(0), "0 words"),
+        (OcrFacts(9, 2, 1), "9 words, 1 of 2 from memory"),
         (PromptFacts(16, 9), "16 image + 9 text tokens"),
+        (PromptFacts(16, 9, 7), "16 image + 9 text tokens, 7 words of the picture left out"),
         (EncoderFacts((SMALL,), ((17, 64),), 1, 1, 0, 1), "24×24 → 17×64, 1 of them for the whole picture"),
         (EncoderFacts((SMALL,) * 2, ((16, 64),) * 2, 0, 2, 2, 1), "2 × 24×24 → 2 × 16×64, from memory"),
         (

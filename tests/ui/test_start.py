@@ -10,8 +10,9 @@ import pytest
 from tests.kit import composed
 from tests.kit.fake_engine import FakeEngine
 from vlm_demo import Pipeline
+from vlm_demo.contracts import OcrSettings
 from vlm_demo.engines.registry import ModelRegistry
-from vlm_demo.errors import VlmDemoError
+from vlm_demo.errors import OcrUnavailable, VlmDemoError
 from vlm_demo.models import embedded, loading, user_cache
 from vlm_demo.ui import layout, start
 
@@ -57,6 +58,13 @@ def test_the_page_is_there_before_the_model(shipped: Path, services: list[ModelR
 def test_a_device_that_is_not_there_is_refused_before_the_page(shipped: Path, services: list[ModelRegistry]) -> None:
     with pytest.raises(VlmDemoError, match="no device abacus"):
         start.page("small", "none", "abacus")
+    assert not services
+
+
+def test_a_language_that_cannot_be_read_is_refused_before_the_model(services: list[ModelRegistry], monkeypatch) -> None:
+    monkeypatch.setattr(Pipeline, "from_pretrained", None)
+    with pytest.raises(OcrUnavailable, match="can't read xyz here: choose among .*eng"):
+        start.page("llava", "none", None, ocr_settings=OcrSettings("xyz"))
     assert not services
 
 

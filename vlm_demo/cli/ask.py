@@ -30,6 +30,9 @@ def ask(
     page: options.PageNumber = None,
     allow_image_host: options.AllowImageHost = "",
     ocr: options.Ocr = False,
+    ocr_language: options.OcrLanguage = "eng",
+    ocr_engine: options.OcrEngine = "tesseract",
+    ocr_confidence: options.OcrConfidence = 30,
     evidence_only: options.EvidenceOnly = False,
     heatmap: options.Heatmap = None,
     word: options.Word = None,
@@ -41,10 +44,12 @@ def ask(
         context.fail("a picture and a question are needed")
     *images, question = given
     options.check_heatmap(heatmap)
+    reading = options.ocr_settings(ocr, ocr_language, ocr_engine, ocr_confidence)
     from vlm_demo.contracts.engine import Request
 
     allowed = Trust(trust_remote_code, allow_pickle)
     engine = options.load(options.ModelOptions(model, quantize, device, allowed, allow_image_host))
-    request = Request(options.paged(images, page), question, ocr, evidence_only, max_new_tokens)
+    pictures = options.paged(images, page)
+    request = Request(pictures, question, ocr, evidence_only, max_new_tokens, ocr_settings=reading)
     live = sys.stdout.isatty() and not as_json
     show(follow(engine.stream(request), live), heatmap=heatmap, word=word, as_json=as_json, printed=live)

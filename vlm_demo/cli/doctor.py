@@ -85,17 +85,19 @@ def _version(package: str) -> str | None:
 def _tesseract() -> str:
     """The first line of `tesseract --version`, or the sentence that says how to install it."""
     try:
-        from vlm_demo.runtime.tesseract import available, program
+        from vlm_demo.runtime.tesseract import available, installed, program
 
         missing = available()
         if missing:
             return f"missing, so no --ocr: {missing}"
         version = subprocess.run([program(), "--version"], capture_output=True, text=True, timeout=10)
+        languages = ", ".join(installed())
     except ModuleNotFoundError as error:
         return f"the package {error.name} is missing: {SET_UP}"
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"does not run: {error}"
-    return (version.stdout or version.stderr).splitlines()[0].removeprefix("tesseract ")
+    first = (version.stdout or version.stderr).splitlines()[0].removeprefix("tesseract ")
+    return f"{first}; reads {languages}"
 
 
 def _memory(process_bytes: int) -> str:

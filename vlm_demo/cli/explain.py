@@ -30,6 +30,9 @@ def explain(
     allow_pickle: options.AllowPickle = False,
     allow_image_host: options.AllowImageHost = "",
     ocr: options.Ocr = False,
+    ocr_language: options.OcrLanguage = "eng",
+    ocr_engine: options.OcrEngine = "tesseract",
+    ocr_confidence: options.OcrConfidence = 30,
     evidence_only: options.EvidenceOnly = False,
     heatmap: options.Heatmap = None,
     word: options.Word = None,
@@ -40,9 +43,10 @@ def explain(
         context.fail("a picture, a question and an answer are needed")
     *images, question, text = given
     options.check_heatmap(heatmap)
+    reading = options.ocr_settings(ocr, ocr_language, ocr_engine, ocr_confidence)
     from vlm_demo.contracts.engine import Request
 
     allowed = Trust(trust_remote_code, allow_pickle)
     engine = options.load(options.ModelOptions(model, quantize, device, allowed, allow_image_host))
-    answer = engine.explain(Request(tuple(images), question, ocr, evidence_only), text)
+    answer = engine.explain(Request(tuple(images), question, ocr, evidence_only, ocr_settings=reading), text)
     show(answer, heatmap=heatmap, word=word, as_json=as_json)

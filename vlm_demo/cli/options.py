@@ -19,6 +19,7 @@ from vlm_demo.images import remote
 from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
+    from vlm_demo.contracts import OcrSettings
     from vlm_demo.engines.local import LocalEngine
     from vlm_demo.images.open import Source
 
@@ -36,7 +37,15 @@ AllowPickle = Annotated[bool, typer.Option(trust.PICKLE, help=trust.PICKLE_HELP)
 AllowImageHost = Annotated[str, typer.Option(remote.ALLOW, metavar="HOST[,HOST]", help=remote.ALLOW_HELP)]
 
 # What goes into the prompt with the question.
-Ocr = Annotated[bool, typer.Option("--ocr", help="give the model the text that Tesseract reads")]
+Ocr = Annotated[bool, typer.Option("--ocr", help="give the model the text that is read in the picture")]
+OcrLanguage = Annotated[
+    str, typer.Option(metavar="NAME[+NAME]", help="with --ocr: as Tesseract calls it, such as deu or eng+fra")
+]
+OcrEngine = Annotated[Literal["tesseract", "rapidocr"], typer.Option(help="with --ocr: what reads the text")]
+OcrConfidence = Annotated[
+    float,
+    typer.Option(min=0, max=100, metavar="PERCENT", help="with --ocr: leave out words that it is less sure of"),
+]
 PageNumber = Annotated[int | None, typer.Option("--page", min=1, metavar="N", help="page of a PDF, or frame")]
 EvidenceOnly = Annotated[bool, typer.Option("--evidence-only", help="tell it to say unknown where it can't see")]
 MaxNewTokens = Annotated[int | None, typer.Option(min=1, metavar="N", help="the longest answer, in tokens")]
@@ -122,14 +131,29 @@ def check_writable(path: Path) -> None:
         raise VlmDemoError(f"{path} can't be written; choose another place.")
 
 
-def require_ocr() -> None:
+def ocr_settings(wanted: bool, language: str, engine: str, confidence: float) -> OcrSettings:
+    """How text is to be read; where it is ``wanted``, checked at once, not after the model has been loaded.
+
+    Raises:
+        OcrUnavailable: says what is missing; of languages, those that are installed.
+    """
+    from vlm_demo.contracts import DEFAULT_OCR, OcrSettings
+
+    settings = OcrSettings(language, engine, confidence)
+    if wanted and settings != DEFAULT_OCR:
+        require_ocr(settings)
+    return settings
+
+
+def require_ocr(settings: OcrSettings | None = None) -> None:
     """Say at once that no text can be read here.
 
     Raises:
         OcrUnavailable: says what is missing.
     """
+    from vlm_demo.contracts import DEFAULT_OCR
     from vlm_demo.engines.local import ocr_missing
 
-    missing = ocr_missing()
+    missing = ocr_missing(settings or DEFAULT_OCR)
     if missing:
         raise OcrUnavailable(missing)

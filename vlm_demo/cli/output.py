@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.words import CUT, FUNCTION_WORDS
+from vlm_demo.words import CUT, FUNCTION_WORDS, OCR_CUT
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer
@@ -64,6 +64,8 @@ def show(
     if not printed and not as_json:
         print(printable(answer.text))
     notes = [CUT] * bool(answer.cut) + [note for view in answer.views for note in view.notes]
+    if answer.ocr and answer.ocr.left_out:
+        notes.append(OCR_CUT.format(answer.ocr.left_out, answer.ocr.left_out + len(answer.ocr.words)))
     word = word or content_word([word.text for word in answer.words])
     files: list[Path] = []
     problem: VlmDemoError | None = None
@@ -107,6 +109,7 @@ def _as_json(answer: Answer, word: str | None, files: list[Path], notes: list[st
         "prompt": {"text": answer.prompt.text, "image_tokens": answer.prompt.image_tokens},
         "image_tokens": answer.prompt.image_tokens,
         "ocr": answer.ocr.text if answer.ocr else None,
+        "ocr_left_out": answer.ocr.left_out if answer.ocr else 0,
         "timings": dataclasses.asdict(answer.timings),
         "memory": dataclasses.asdict(answer.memory),
         "heatmap": str(files[0]) if files else None,

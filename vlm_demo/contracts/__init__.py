@@ -11,11 +11,12 @@ from vlm_demo.contracts.events import Memory, StageEvent, Timings, Token, TokenE
 from vlm_demo.contracts.features import BridgeInfo, ImageTokens, PatchFeatures
 from vlm_demo.contracts.geometry import PatchGrid, View
 from vlm_demo.contracts.grounding import LEVELS, Evidence, Grounding
-from vlm_demo.contracts.ocr import OcrResult, OcrWord, ReadWord
+from vlm_demo.contracts.ocr import DEFAULT_OCR, OcrResult, OcrSettings, OcrWord, ReadWord
 from vlm_demo.contracts.prompt import Asked, Prompt, Segment, Turn
 from vlm_demo.contracts.scores import Scores
 
 __all__ = [
+    "DEFAULT_OCR",
     "LEVELS",
     "Answer",
     "Asked",
@@ -29,6 +30,7 @@ __all__ = [
     "MapRequest",
     "Memory",
     "OcrResult",
+    "OcrSettings",
     "OcrWord",
     "PatchFeatures",
     "PatchGrid",

@@ -17,6 +17,7 @@ from vlm_demo.contracts.answer import Answer, MapRequest
 from vlm_demo.contracts.events import Memory, StageEvent, TokenEvent
 from vlm_demo.contracts.geometry import View
 from vlm_demo.contracts.grounding import Evidence, Grounding
+from vlm_demo.contracts.ocr import DEFAULT_OCR, OcrSettings
 from vlm_demo.contracts.prompt import Turn
 from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.contracts.scores import Scores
@@ -41,6 +42,7 @@ class Request:
         system: a system message; see ``stages.prompt``.
         sampling: how tokens are chosen, and before which texts the answer ends.
         visitor: for whom is remembered what is computed: nobody else finds it, or even how long it took.
+        ocr_settings: how text is read, where it is.
     """
 
     images: tuple[Source, ...]
@@ -53,6 +55,7 @@ class Request:
     system: str = ""
     sampling: Sampling = GREEDY
     visitor: str = ""
+    ocr_settings: OcrSettings = DEFAULT_OCR
 
 
 @dataclass(frozen=True)

@@ -53,17 +53,21 @@ class ViewFacts:
 
 @dataclass(frozen=True)
 class OcrFacts:
-    """How many words were read."""
+    """How many words were read, in how many pictures, and in how many of these they were remembered."""
 
     words: int
+    pictures: int = 1
+    cached: int = 0
 
 
 @dataclass(frozen=True)
 class PromptFacts:
-    """How many of the prompt's tokens are image tokens, and how many are text."""
+    """How many of the prompt's tokens are image tokens, and how many are text; and how many words that were read in
+    the pictures it lacks, as the context can't hold them."""
 
     image_tokens: int
     text_tokens: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True)

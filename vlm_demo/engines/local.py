@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vlm_demo.contracts import Answer, Evidence, Grounding, MapRequest, Memory, Scores, View
+from vlm_demo.contracts import (
+    DEFAULT_OCR,
+    Answer,
+    Evidence,
+    Grounding,
+    MapRequest,
+    Memory,
+    OcrSettings,
+    Scores,
+    View,
+)
 from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
 from vlm_demo.engines.scheduler import Scheduler
 from vlm_demo.errors import VlmDemoError
@@ -159,8 +169,15 @@ def checked_device(quantize: str, device: str | None) -> str:
     return str(loading.check(quantize, device))
 
 
-def ocr_missing() -> str | None:
-    """None where text in pictures can be read here, else the sentence how to install what is missing."""
-    from vlm_demo.runtime import tesseract
+def ocr_missing(settings: OcrSettings = DEFAULT_OCR) -> str | None:
+    """None where text in pictures can be read so here, else the sentence how to install what is missing."""
+    from vlm_demo.runtime.ocr_engines import engine_for
 
-    return tesseract.available()
+    return engine_for(settings.engine).missing(settings.languages)
+
+
+def ocr_languages(settings: OcrSettings = DEFAULT_OCR) -> tuple[str, ...]:
+    """The languages in which text can be read here by the engine of ``settings``; empty where it can't."""
+    from vlm_demo.runtime.ocr_engines import engine_for
+
+    return engine_for(settings.engine).installed()

@@ -26,12 +26,14 @@ from vlm_demo import chat_messages
 from vlm_demo.checks import checklist
 from vlm_demo.checks.latency import Machine
 from vlm_demo.contracts import (
+    DEFAULT_OCR,
     Answer,
     BridgeInfo,
     Evidence,
     Grounding,
     MapRequest,
     Memory,
+    OcrSettings,
     Scores,
     Timings,
     Turn,
@@ -91,6 +93,7 @@ class Pipeline:
         self.cuts_repetition = True
         budget = budget_for(quantization.memory_of(loaded.model).parameter_bytes) if remember is None else remember
         self.remembered = LruStore(budget)
+        self.reader = ocr_stage.OcrReader(self.remembered)
         guard = CancellationHooks(loaded.device)
         guard.watch(family.encoder_layers)
         self.view = ViewMaker(loaded.image_processor, family.cut, remote)
@@ -221,10 +224,19 @@ class Pipeline:
         evidence_only: bool = False,
         max_new_tokens: int | None = None,
         history: Sequence[Turn] = (),
+        ocr_settings: OcrSettings = DEFAULT_OCR,
     ) -> Answer:
         """Answer a question about one picture or several; the same as the end of ``stream``."""
-        request = Request(listed(image), question, ocr, evidence_only, max_new_tokens, tuple(history))
-        return answered(self.answer(request))
+        stream = self.stream(
+            image,
+            question,
+            ocr=ocr,
+            evidence_only=evidence_only,
+            max_new_tokens=max_new_tokens,
+            history=history,
+            ocr_settings=ocr_settings,
+        )
+        return answered(stream)
 
     def stream(
         self,
@@ -238,6 +250,7 @@ class Pipeline:
         cancelled: Callable[[], bool] | None = None,
         system: str = "",
         sampling: Sampling = GREEDY,
+        ocr_settings: OcrSettings = DEFAULT_OCR,
     ) -> Iterator[Event]:
         """Answer a question step by step. Closing the generator stops the work.
 
@@ -248,13 +261,15 @@ class Pipeline:
             image: a PIL image, array, path, bytes or file object, a ``images.open.Page`` of a file, or a list of them;
                 [] asks about the history's pictures.
             question: passed to the model as it is, in the checkpoint's chat template.
-            ocr: read the pictures' text with Tesseract first, and put it before the question.
+            ocr: read the pictures' text first, and put it before the question; of a text that the context can't hold,
+                the lines that have most to do with the question (``Answer.ocr`` says how much was left out).
             evidence_only: ask for "unknown" where nothing is seen.
             max_new_tokens: None = the checkpoint's own limit.
             history: earlier turns (``vlm_demo.Turn``), oldest first; their pictures count before ``image``.
             cancelled: asked between layers and tokens.
             system: a system message; see ``stages.prompt``.
             sampling: how tokens are chosen, and before which texts the answer ends.
+            ocr_settings: in which languages text is read, and by which engine.
         Yields:
             StageEvents (view, ocr if asked for, prompt, encoder, bridge, prefill), TokenEvents, the StageEvent decode,
             and the Answer. Where the model began to repeat itself, or to write a text to stop at, the Answer is shorter
@@ -275,6 +290,7 @@ class Pipeline:
                 cancelled,
                 system,
                 sampling,
+                ocr_settings=ocr_settings,
             )
         )
 
@@ -296,7 +312,7 @@ class Pipeline:
         """From the upload to the answer. A time is taken before its event is handed over, never after."""
         model = self._answering()
         # 1) and 2): view and OCR, without the model
-        inputs = yield from read_inputs(request, self.view, clock)
+        inputs = yield from read_inputs(request, self.view, self.reader, clock)
         with ExitStack() as held:
             with clock.left_out():
                 held.enter_context(turn())
@@ -362,6 +378,7 @@ class Pipeline:
         ocr: bool = False,
         evidence_only: bool = False,
         history: Sequence[Turn] = (),
+        ocr_settings: OcrSettings = DEFAULT_OCR,
     ) -> Answer:
         """The Answer with heatmaps and probabilities for a given text; nothing is generated.
 
@@ -369,7 +386,8 @@ class Pipeline:
             BadQuestion: question or answer are empty or too long.
             UnsupportedModel: the model writes no answers.
         """
-        request = Request(listed(image), question, ocr, evidence_only, None, tuple(history))
+        pictures = listed(image)
+        request = Request(pictures, question, ocr, evidence_only, history=tuple(history), ocr_settings=ocr_settings)
         return self.read_answer(request, answer_text)
 
     def read_answer(self, request: Request, text: str, turn: Turns = nullcontext) -> Answer:
@@ -377,7 +395,7 @@ class Pipeline:
         model = self.stages()
         ids = model.answer_ids(text)
         clock = StageClock()
-        inputs = result_of(read_inputs(request, self.view, clock))
+        inputs = result_of(read_inputs(request, self.view, self.reader, clock))
         with ExitStack() as held:
             with clock.left_out():
                 held.enter_context(turn())
@@ -489,8 +507,8 @@ class Pipeline:
             words=words_of(written.tokens),
             prompt=outcome.prompt,
             views=tuple(view.geometry for view in inputs.views),
-            ocr=ocr_stage.merged(inputs.ocrs),
-            ocrs=inputs.ocrs,
+            ocr=ocr_stage.merged(outcome.ocrs),
+            ocrs=outcome.ocrs,
             timings=Timings(**clock.seconds, total=clock.total),
             memory=self.memory(),
             model=self.name,

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from vlm_demo.contracts import Check, Prompt, Token, TokenEvent, Trace
+from vlm_demo.contracts import Check, OcrResult, Prompt, Token, TokenEvent, Trace
 from vlm_demo.contracts.engine import Event
 from vlm_demo.contracts.events import DecodeFacts, PrefillFacts
 from vlm_demo.errors import Stopped
@@ -46,13 +46,15 @@ class Written:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one question: the prompt, what was written after it, the attention of each token, and whether the
-    image tokens fitted the prompt; ``trace`` is None where none was recorded."""
+    """What came of one question: the prompt, what was written after it, the attention of each token, whether the image
+    tokens fitted the prompt, and what was read in each picture as it stands in the prompt; ``trace`` is None where none
+    was recorded."""
 
     prompt: Prompt
     written: Written
     trace: Trace | None
     placed: Check
+    ocrs: tuple[OcrResult, ...]
 
 
 def decode(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vlm_demo.contracts import PatchFeatures, Prompt
+from vlm_demo.contracts import OcrResult, PatchFeatures, Prompt
 from vlm_demo.contracts.events import EncoderFacts, PromptFacts, ViewFacts
 from vlm_demo.models.adapters import Family
 from vlm_demo.runtime.pixel_view import PixelView
@@ -15,9 +15,10 @@ def view_facts(views: Sequence[PixelView]) -> ViewFacts:
     return ViewFacts(tuple(view.size for view in views), tuple(_tiles(view) for view in views))
 
 
-def prompt_facts(prompt: Prompt) -> PromptFacts:
-    """How the prompt's tokens are shared between pictures and text."""
-    return PromptFacts(prompt.image_tokens, len(prompt.ids) - prompt.image_tokens)
+def prompt_facts(prompt: Prompt, ocrs: Sequence[OcrResult]) -> PromptFacts:
+    """How the prompt's tokens are shared between pictures and text, and what it lacks of the text that was read."""
+    left_out = sum(result.left_out for result in ocrs)
+    return PromptFacts(prompt.image_tokens, len(prompt.ids) - prompt.image_tokens, left_out)
 
 
 def encoder_facts(

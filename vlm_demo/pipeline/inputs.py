@@ -19,6 +19,7 @@ from vlm_demo.runtime.cancellation import check
 from vlm_demo.runtime.pixel_view import PixelView
 from vlm_demo.runtime.stage_clock import StageClock
 from vlm_demo.stages import ocr
+from vlm_demo.stages.ocr import OcrReader
 from vlm_demo.stages.view import ViewMaker
 
 Result = TypeVar("Result")
@@ -37,7 +38,9 @@ class Inputs:
     ocrs: tuple[OcrResult, ...]
 
 
-def read_inputs(request: Request, view: ViewMaker, clock: StageClock) -> Generator[StageEvent, None, Inputs]:
+def read_inputs(
+    request: Request, view: ViewMaker, reader: OcrReader, clock: StageClock
+) -> Generator[StageEvent, None, Inputs]:
     """Open the pictures as the model will see them, and read their text where it is asked for.
 
     Yields:
@@ -62,8 +65,11 @@ def read_inputs(request: Request, view: ViewMaker, clock: StageClock) -> Generat
     if request.ocr:
         began = time.perf_counter()
         asked_about = views[len(earlier) :] or views
-        ocrs = tuple(ocr.read(picture.image, request.cancelled) for picture in asked_about)
-        yield clock.since("ocr", began, OcrFacts(sum(len(result.words) for result in ocrs)))
+        ocrs = tuple(
+            reader(picture.image, request.ocr_settings, request.cancelled, request.visitor) for picture in asked_about
+        )
+        words, cached = sum(len(result.words) for result in ocrs), sum(result.cached for result in ocrs)
+        yield clock.since("ocr", began, OcrFacts(words, len(ocrs), cached))
     return Inputs(views, ocrs)
 
 

@@ -37,7 +37,7 @@ from vlm_demo.pipeline.decoding import Outcome, Written, decode
 from vlm_demo.pipeline.explanations import Explanations
 from vlm_demo.pipeline.facts import encoder_facts, prompt_facts
 from vlm_demo.pipeline.inputs import Inputs, asked_in, result_of, text_of, with_pieces
-from vlm_demo.runtime import attention_tap
+from vlm_demo.runtime import attention_tap, ocr_excerpt
 from vlm_demo.runtime.cancellation import CancellationHooks, check
 from vlm_demo.runtime.detokenizer import Detokenizer
 from vlm_demo.runtime.feature_cache import ImageTokenCache
@@ -50,15 +50,18 @@ from vlm_demo.stages.llm import Llm
 from vlm_demo.stages.prompt import PromptBuilder
 from vlm_demo.stages.view import ViewMaker
 
+ANSWER_ROOM = 128  # tokens of the context that text read in pictures leaves to an answer of unknown length
+
 
 @dataclass(frozen=True)
 class Prefillable:
     """What the language model is given: the prompt, and the image tokens that go into it; ``placed`` says that they
-    fit."""
+    fit. ``ocrs`` is what was read in each picture, as far as the prompt has room for it."""
 
     prompt: Prompt
     image_tokens: ImageTokens
     placed: Check
+    ocrs: tuple[OcrResult, ...]
 
 
 class StagedModel:
@@ -162,9 +165,9 @@ class StagedModel:
         # 3) prompt
         check(request.cancelled)
         began = time.perf_counter()
-        prompt = self.build_prompt(asked_in(request), inputs.views, inputs.ocrs)
+        prompt, ocrs = self._fitted(asked_in(request), inputs, request.max_new_tokens)
         prompt = with_pieces(prompt, self.tokenizer)
-        yield clock.since("prompt", began, prompt_facts(prompt))
+        yield clock.since("prompt", began, prompt_facts(prompt, ocrs))
 
         # 4) encoder: pixels → patch features
         began = time.perf_counter()
@@ -183,7 +186,7 @@ class StagedModel:
         placed = self._placed(prompt, inputs.views, tokens)
         if not placed.values["fits"]:
             raise ImageTokensMismatch(placed)
-        return Prefillable(prompt, tokens, placed)
+        return Prefillable(prompt, tokens, placed, ocrs)
 
     def _placed(self, prompt: Prompt, views: Sequence[View], tokens: ImageTokens) -> Check:
         """Whether the image tokens fit the prompt."""
@@ -193,6 +196,19 @@ class StagedModel:
             for view, count in zip(views, tokens.counts, strict=True)
         ]
         return image_tokens.check(prompt, made, family.image_token_id, family.context, marks=not family.among_words)
+
+    def _fitted(self, asked: Asked, inputs: Inputs, answer: int | None) -> tuple[Prompt, tuple[OcrResult, ...]]:
+        """The prompt, and what was read as it stands in it, cut so that the context has room for an answer of so many
+        tokens."""
+        context = self.family.context
+        most = context - min(ANSWER_ROOM if answer is None else answer, context // 4)
+        return ocr_excerpt.fitted(
+            lambda ocrs: self.build_prompt(asked, inputs.views, ocrs),
+            inputs.ocrs,
+            asked.question,
+            most,
+            self.prompt.encode_text,
+        )
 
     def build_prompt(self, asked: Asked, views: Sequence[View], ocrs: Sequence[OcrResult]) -> Prompt:
         """The prompt for a question; what was read is of the last ones of its pictures."""
@@ -207,7 +223,7 @@ class StagedModel:
 
     def _outcome(self, inputs: Inputs, given: Prefillable, written: Written) -> Outcome:
         trace = self._trace(inputs.views, given.image_tokens, written)
-        return Outcome(given.prompt, written, trace, given.placed)
+        return Outcome(given.prompt, written, trace, given.placed, given.ocrs)
 
     def _trace(self, views: Sequence[PixelView], tokens: ImageTokens, written: Written) -> Trace | None:
         rows = [row for row in written.rows if row]

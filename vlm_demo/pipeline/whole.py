@@ -55,7 +55,7 @@ class WholeModel:
             system=request.system,
         )
         prompt = with_pieces(built.prompt, self.tokenizer)
-        yield clock.since("prompt", began, prompt_facts(prompt))
+        yield clock.since("prompt", began, prompt_facts(prompt, inputs.ocrs))
         # 4) everything else at once
         written = yield from decode(
             self.fallback.write(built.inputs, request.max_new_tokens, request.cancelled, request.sampling),
@@ -66,4 +66,4 @@ class WholeModel:
             stop=request.sampling.stop,
             cuts_repetition=cuts_repetition,
         )
-        return Outcome(prompt, written, None, image_tokens.check(prompt, None))
+        return Outcome(prompt, written, None, image_tokens.check(prompt, None), inputs.ocrs)

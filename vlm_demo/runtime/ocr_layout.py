@@ -14,6 +14,7 @@ DRAWN = set("©®°@¢§|()[]{}<>«»~^_=*•·")  # what OCR takes icons, boxes
 RINGS = ("O", "Q")  # and radio buttons and magnifying glasses
 SURE = 85.0  # confidence from which a word is hardly ever wrong
 LIKELY = 55.0  # and from which one that runs upwards is taken in a row of such labels
+WIDE = 1.4  # of its thickness a label that runs sideways is long for each of its letters, at most
 SIDE_BY_SIDE = 0.5  # of the shorter of two labels that run upwards stands beside the other
 
 Line = Sequence[OcrWord]
@@ -42,9 +43,10 @@ def _icon(word: OcrWord) -> bool:
 
 
 def _together(one: OcrWord, other: OcrWord, widest: float) -> bool:
-    """Whether the second word goes on where the first one ends; of a label that runs upwards it stands above it. An
-    icon goes on with nothing but icons."""
-    if _icon(one) != _icon(other):
+    """Whether the second word goes on where the first one ends; of a label that runs sideways it stands above or below
+    it. An icon goes on with nothing but icons."""
+    gap = max(one.box[1], other.box[1]) - min(one.box[3], other.box[3])
+    if gap > widest or _icon(one) != _icon(other):
         return False
     if upward(one) or upward(other):
         return 2 * abs(one.box[0] - other.box[0]) < other.box[2] - other.box[0]
@@ -84,19 +86,67 @@ def around(words: Line) -> tuple[int, int, int, int]:
     return min(left), min(top), max(right), max(bottom)
 
 
-def with_upward(level: Sequence[Line], labels: Sequence[list[OcrWord]]) -> list[list[OcrWord]]:
-    """Level lines, and behind them the words that run upwards, such as a chart's axis has.
+def with_sideways(
+    level: Sequence[Line], upward: Sequence[list[OcrWord]], downward: Sequence[list[OcrWord]] = ()
+) -> list[list[OcrWord]]:
+    """Level lines, and behind them the words that run upwards or downwards, such as a chart's axis has.
 
     Args:
         level: the lines of the picture.
-        labels: the parts of the lines that were read in the picture turned by a quarter, with boxes in the picture as
-            it is. Those are taken that neither stand where level words do nor are likely to be letters seen in shapes.
+        upward, downward: the parts of the lines that were read in the picture turned by a quarter, either way, with
+            boxes in the picture as it is. Those are taken that neither stand where level words do nor are likely to be
+            letters seen in shapes. Labels run upwards more often: downwards only sure ones are taken, and where the
+            same letters were read both ways, the way that reads more of them.
     """
     firm = [word for line in level for word in line if word.confidence >= SURE or len(word.text) > 3]
-    there = [label for label in labels if all(_may_be(word) for word in label) and not _hidden(label, firm)]
-    kept = [label for label in there if _sure(label) or sum(_lined_up(label, other) for other in there) > 2]
+    down = [label for label in _standing(downward, level, firm) if _sure(label)]
+    up = _standing(upward, level, firm)
+    up = [label for label in up if _sure(label) or sum(_lined_up(label, other) for other in up) > 2]
+    down = [label for label in down if not any(_outweighs(other, label) for other in up)]
+    kept = [label for label in up if not any(_outweighs(other, label) for other in down)] + down
     left = [[word for word in line if not _hidden([word], _outdoing(word, kept, word in firm))] for line in level]
     return [line for line in left if line] + in_rows(kept)
+
+
+def _standing(labels: Sequence[list[OcrWord]], level: Sequence[Line], firm: Sequence[OcrWord]) -> list[list[OcrWord]]:
+    """The labels that may be some, and do not stand where level words do."""
+    return [
+        label
+        for label in labels
+        if all(_may_be(word) and _dense(word) for word in label)
+        and not _hidden(label, firm)
+        and (_sure(label) or not any(_within(label, line) for line in level if _firm(line)))
+    ]
+
+
+def _firm(line: Line) -> bool:
+    """Whether it holds a word that is hardly a letter seen in a shape."""
+    return any(word.confidence >= SURE and len(word.text) > 1 for word in line)
+
+
+def _outweighs(label: list[OcrWord], other: list[OcrWord]) -> bool:
+    """Whether more is read in ``label``, and more surely, of letters that the other one reads too."""
+    weight, less = (sum(len(word.text) * word.confidence for word in own) for own in (label, other))
+    return weight >= less and _hidden(other, label)
+
+
+def with_missing(found: Sequence[Line], others: Sequence[Line]) -> list[list[OcrWord]]:
+    """Lines from top to bottom, and among them those sure ones of another reading that stand where these have none."""
+    lines = [list(line) for line in found]
+    there = [word for line in found for word in line]
+    for line in others:
+        if _sure(list(line)) and not _hidden(list(line), there):
+            top, bottom = around(line)[1::2]
+            after = [i for i, own in enumerate(lines) if sum(around(own)[1::2]) > top + bottom]
+            lines.insert(after[0] if after else len(lines), list(line))
+    return lines
+
+
+def _within(label: list[OcrWord], line: Line) -> bool:
+    """Whether a label stands in a level line and is no taller: it is a piece of it, read from the side."""
+    (_, top, _, bottom), (_, first, _, last) = around(label), around(line)
+    inside = min(bottom, last) - max(top, first)
+    return inside > 0.8 * (bottom - top) and bottom - top < 1.3 * (last - first)
 
 
 def _outdoing(word: OcrWord, labels: list[list[OcrWord]], sure: bool) -> list[OcrWord]:
@@ -106,6 +156,13 @@ def _outdoing(word: OcrWord, labels: list[list[OcrWord]], sure: bool) -> list[Oc
 
 def _may_be(word: OcrWord) -> bool:
     return word.confidence >= LIKELY and any(letter.isalnum() for letter in word.text)
+
+
+def _dense(word: OcrWord) -> bool:
+    """Whether its letters stand side by side, as those of one word do; a column of a table read from the side looks
+    like a word of letters that stand far apart."""
+    x0, y0, x1, y1 = word.box
+    return y1 - y0 <= WIDE * len(word.text) * (x1 - x0)
 
 
 def _sure(label: list[OcrWord]) -> bool:
@@ -118,12 +175,16 @@ def _lined_up(label: list[OcrWord], other: list[OcrWord]) -> bool:
     return min(abs(top - other_top), abs(bottom - other_bottom)) <= 0.35 * (x1 - x0)
 
 
-def _hidden(words: list[OcrWord], others: list[OcrWord]) -> bool:
-    """Whether a good part of the words lies on others."""
+def _hidden(words: list[OcrWord], others: Sequence[OcrWord]) -> bool:
+    """Whether a good part of the words lies on one of the others, or on all those of several letters together: single
+    ones are read in other letters, too."""
     x0, y0, x1, y1 = around(words)
+    most, covered = 0.3 * (x1 - x0) * (y1 - y0), 0
     for other in others:
         across = min(x1, other.box[2]) - max(x0, other.box[0])
         down = min(y1, other.box[3]) - max(y0, other.box[1])
-        if across > 0 and down > 0 and across * down > 0.3 * (x1 - x0) * (y1 - y0):
+        shared = max(0, across) * max(0, down)
+        covered += shared if len(other.text) > 1 else 0
+        if max(shared, covered) > most:
             return True
     return False

@@ -10,7 +10,8 @@ from PIL import Image, ImageFilter
 
 INK = 50  # of 255: how far from the paper's brightness ink is
 SHORTEST, SHARE = 40, 12  # a rule is so many pixels long, or at least one part of so many of the picture's shorter side
-THIN = 0.1  # of its least length: what is thicker is no rule
+THIN, THICKEST = 0.1, 14  # of its least length, or so many pixels: what is thicker is no rule
+GRID = 3  # rules each way: a table of two rows and two columns has them
 MOST_PIXELS = 16_000_000
 
 
@@ -22,22 +23,54 @@ def without_rules(image: Image.Image) -> Image.Image | None:
     Returns:
         A picture of the same size; None where there is no such line, or the picture has more than `MOST_PIXELS`.
     """
+    rules = _rules(image)
+    if rules is None or not (rules[0].any() or rules[1].any()):
+        return None
+    level, upright, crossings = rules
+    # Two pixels around, for soft edges.
+    mask = Image.fromarray(level | upright | crossings).convert("L").filter(ImageFilter.MaxFilter(5))
+    paper = tuple(int(value) for value in np.median(np.asarray(image).reshape(-1, 3), axis=0))
+    plain = image.copy()
+    plain.paste(paper, mask=mask)
+    return plain
+
+
+def is_grid(image: Image.Image) -> bool:
+    """Whether a picture (RGB) has the rules of a table: at least `GRID` that are level and as many upright ones
+    cross."""
+    rules = _rules(image)
+    if rules is None:
+        return False
+    _, _, crossings = rules
+    return all(_count(np.asarray(crossings.any(axis=axis))) >= GRID for axis in (0, 1))
+
+
+def _rules(image: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Where level and where upright rules are, and where they cross; each bool [H, W]. None for a picture of more than
+    `MOST_PIXELS`."""
     if image.width * image.height > MOST_PIXELS:
         return None
     grey = np.asarray(image.convert("L"), dtype=np.int16)
     ink = np.abs(grey - np.int16(np.median(grey))) > INK
     length = max(SHORTEST, min(image.size) // SHARE)
-    thick = max(4, round(THIN * length)) + 1
-    level = _runs(ink, length) & ~_runs(ink.T, thick).T
-    upright = _runs(ink.T, length).T & ~_runs(ink, thick)
-    if not (level.any() or upright.any()):
-        return None
-    # Two pixels around, for soft edges and for crossings, which are neither.
-    lines = Image.fromarray(level | upright).convert("L").filter(ImageFilter.MaxFilter(5))
-    paper = tuple(int(value) for value in np.median(np.asarray(image).reshape(-1, 3), axis=0))
-    plain = image.copy()
-    plain.paste(paper, mask=lines)
-    return plain
+    thick = max(THICKEST, round(THIN * length)) + 1
+    along, down = _runs(ink, length), _runs(ink.T, length).T
+    level, upright = along & ~_runs(ink.T, thick).T, down & ~_runs(ink, thick)
+    # What is long both ways is a crossing if rules lead to it, and else within a solid area.
+    return level, upright, along & down & _beside(level) & _beside(upright.T).T
+
+
+def _beside(level: np.ndarray) -> np.ndarray:
+    """What has a level rule, bool [H, W], so many pixels to its left or right as a rule is thick at most."""
+    there = np.zeros_like(level)
+    there[:, THICKEST:] |= level[:, :-THICKEST]
+    there[:, :-THICKEST] |= level[:, THICKEST:]
+    return there
+
+
+def _count(there: np.ndarray) -> int:
+    """How many runs of True a bool [n] has."""
+    return int((np.diff(there.astype(np.int8), prepend=0) == 1).sum())
 
 
 def _runs(ink: np.ndarray, length: int) -> np.ndarray:

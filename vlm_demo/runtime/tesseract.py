@@ -7,6 +7,7 @@ however it ends. Knows neither words nor boxes.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -24,35 +25,67 @@ from vlm_demo.runtime import tesseract_process
 from vlm_demo.runtime.cancellation import POLL_SECONDS, Cancelled, check
 
 LANGUAGE = "eng"
-LONGEST_SECONDS = 300.0
+LANGUAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)?")  # "deu", "chi_sim", "script/Latin"
+NO_LANGUAGES = ("osd", "equ")  # data that Tesseract lists with the languages: of directions and of formulas
+LONGEST_SECONDS = 120.0
 FOLDER_VARIABLE = "VLM_DEMO_TEMP_DIR"  # in this folder the private ones are made; unset = the system's
 PREFIX = "vlm_demo_"  # of a private folder's name; the process's id follows, by which app.py finds what was left
 STRIP = 2_000_000  # pixels that are written between two questions whether to stop
 INSTALL = "Reading text needs Tesseract: install it with `sudo apt-get install tesseract-ocr`, then start again."
 INSTALL_PACKAGE = "Reading text needs the package pytesseract: install it with `pip install pytesseract`."
 INSTALL_AGAIN = "Tesseract is installed but does not run: install it again with `sudo apt-get install tesseract-ocr`."
-INSTALL_LANGUAGE = "Tesseract lacks its English data: install it with `sudo apt-get install tesseract-ocr-eng`."
+INSTALL_LANGUAGE = (
+    "Tesseract can't read {name} here: choose among {installed}, or install its data with "
+    "`sudo apt-get install tesseract-ocr-{package}`."
+)
+NO_DATA = "Tesseract finds no language data: install it with `sudo apt-get install tesseract-ocr-eng`."
+NO_LANGUAGE = "This is no name of a language: choose among {installed}, several joined by +."
 UNREADABLE = "Tesseract cannot read this picture: crop or enlarge it, or turn OCR off."
-TOO_LONG = "Tesseract takes too long for this picture: crop it, or turn OCR off."
+TOO_LONG = "Reading the text of this picture takes too long: crop it, or turn OCR off."
 NOT_STARTED = "Reading text needs a process of its own, which this machine refuses now: try again, or turn OCR off."
 NO_SPACE = "Reading text needs a folder for its temporary files, and {} cannot be written: free some space there."
 
 
-def available() -> str | None:
-    """None if text can be read, or else one sentence that says how to get there."""
-    try:
-        command = program()
-    except OcrUnavailable as error:
-        return str(error)
+class TookTooLong(OcrUnavailable):
+    """Tesseract did not end within its time."""
+
+
+def installed() -> tuple[str, ...]:
+    """The languages that Tesseract has data for, in its own order.
+
+    Raises:
+        OcrUnavailable: Tesseract or pytesseract is missing, or does not run; says what to do.
+    """
+    command = program()
     if shutil.which(command) is None:
-        return INSTALL
+        raise OcrUnavailable(INSTALL)
     try:
         told = subprocess.run([command, "--list-langs"], capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return INSTALL_AGAIN
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise OcrUnavailable(INSTALL_AGAIN) from error
     if told.returncode < 0:
-        return INSTALL_AGAIN
-    return None if LANGUAGE in (told.stdout + told.stderr).split() else INSTALL_LANGUAGE
+        raise OcrUnavailable(INSTALL_AGAIN)
+    # Older versions write the list to stderr. Its heading is no language's name.
+    listed = [line.strip() for line in (told.stdout + told.stderr).splitlines()]
+    return tuple(name for name in listed if LANGUAGE_NAME.fullmatch(name) and name not in NO_LANGUAGES)
+
+
+def available(languages: str = LANGUAGE) -> str | None:
+    """None if text in these languages, joined by ``+``, can be read, or else one sentence that says how to get there;
+    it lists those that are installed."""
+    try:
+        there = installed()
+    except OcrUnavailable as error:
+        return str(error)
+    if not there:
+        return NO_DATA
+    for name in languages.split("+"):
+        if not LANGUAGE_NAME.fullmatch(name):
+            return NO_LANGUAGE.format(installed=", ".join(there))
+        if name not in there:
+            package = name.removeprefix("script/").lower().replace("_", "-")
+            return INSTALL_LANGUAGE.format(name=name, installed=", ".join(there), package=package)
+    return None
 
 
 def program() -> str:
@@ -69,17 +102,26 @@ def program() -> str:
     return pytesseract.pytesseract.tesseract_cmd
 
 
-def read_hocr(image: Image.Image, mode: int, cancelled: Cancelled | None = None) -> str:
+def read_hocr(
+    image: Image.Image,
+    mode: int,
+    cancelled: Cancelled | None = None,
+    languages: str = LANGUAGE,
+    seconds: float | None = None,
+) -> str:
     """Let Tesseract read a picture.
 
     Args:
         image: RGB, of no more than 32,767 pixels a side.
         mode: how Tesseract segments a page, its ``--psm``.
         cancelled: asked every twentieth of a second; the program is ended when it turns True.
+        languages: joined by ``+``, each `installed`.
+        seconds: after so many it is given up; None = `LONGEST_SECONDS`.
     Returns:
         hOCR (http://kba.github.io/hocr-spec/1.2/) with boxes of letters, in the pixels of ``image``.
     Raises:
-        OcrUnavailable: Tesseract is missing, fails, or takes longer than `LONGEST_SECONDS`; says what to do.
+        TookTooLong: Tesseract did not end in time.
+        OcrUnavailable: Tesseract or a language is missing, or it fails; says what to do.
         Stopped: ``cancelled()`` turned True.
     """
     command = program()
@@ -87,12 +129,14 @@ def read_hocr(image: Image.Image, mode: int, cancelled: Cancelled | None = None)
         with _private_folder() as folder:
             picture = folder / "picture.ppm"
             _write(image, picture, cancelled)
-            status = _run(command, picture, f"--psm {mode} -c hocr_char_boxes=1", cancelled)
+            config = f"--psm {mode} -c hocr_char_boxes=1"
+            most = LONGEST_SECONDS if seconds is None else seconds
+            status = _run([command, languages, config, str(LONGEST_SECONDS), str(picture)], most, cancelled)
             if status == tesseract_process.DONE:
                 return Path(f"{picture}{tesseract_process.HOCR}").read_text("utf-8", "replace")
     except OSError as error:
         raise OcrUnavailable(NO_SPACE.format(os.environ.get(FOLDER_VARIABLE) or tempfile.gettempdir())) from error
-    raise OcrUnavailable(INSTALL if status == tesseract_process.MISSING else available() or UNREADABLE)
+    raise OcrUnavailable(INSTALL if status == tesseract_process.MISSING else available(languages) or UNREADABLE)
 
 
 @contextmanager
@@ -121,9 +165,9 @@ def _write(image: Image.Image, path: Path, cancelled: Cancelled | None) -> None:
             file.write(strip.convert("RGB").tobytes())
 
 
-def _run(command: str, picture: Path, config: str, cancelled: Cancelled | None) -> int:
-    """Have a picture's hOCR written beside it; returns the exit status of `tesseract_process`."""
-    told = [command, LANGUAGE, config, str(LONGEST_SECONDS), str(picture)]
+def _run(told: list[str], most: float, cancelled: Cancelled | None) -> int:
+    """Have a picture's hOCR written beside it, in at most so many seconds; returns the exit status of
+    `tesseract_process`, which is ``told`` all that it works on."""
     # Tesseract's own threads gain little on one picture, and take the cores from the model.
     settings = {**os.environ, "OMP_THREAD_LIMIT": "1"}
     # In a session of its own, both processes are ended together.
@@ -138,12 +182,12 @@ def _run(command: str, picture: Path, config: str, cancelled: Cancelled | None) 
         )
     except OSError as error:
         raise OcrUnavailable(NOT_STARTED) from error
-    deadline = time.monotonic() + LONGEST_SECONDS
+    deadline = time.monotonic() + most
     try:
         while True:
             check(cancelled)
             if time.monotonic() > deadline:
-                raise OcrUnavailable(TOO_LONG)
+                raise TookTooLong(TOO_LONG)
             with suppress(subprocess.TimeoutExpired):
                 return process.wait(POLL_SECONDS)
     finally:

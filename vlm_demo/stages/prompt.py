@@ -18,7 +18,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from vlm_demo.contracts import Prompt, Segment, Turn
-from vlm_demo.errors import BadQuestion, UnsupportedModel
+from vlm_demo.errors import BadQuestion, PromptTooLong, UnsupportedModel
 
 EVIDENCE_RULE = "Answer only from visible evidence; say unknown if it is unclear."
 OCR_HEADER = "Text in the picture:"
@@ -91,7 +91,8 @@ class PromptBuilder:
             history: earlier turns; ``Turn.images`` says how many of the pictures are each turn's.
             system: the system message: in the template's own system turn, or before the first text where it has none.
         Raises:
-            BadQuestion: the question is empty, or the prompt is longer than the context; says what to leave out.
+            BadQuestion: the question is empty.
+            PromptTooLong: the prompt is longer than the context; says what to leave out.
             UnsupportedModel: the template has no place for a picture or for text.
         """
         if not question.strip():
@@ -127,9 +128,10 @@ class PromptBuilder:
                 way_out = "turn OCR off, or shorten the question" if read else "shorten the question"
             if history:
                 way_out += ", or ask it in a new chat"
-            raise BadQuestion(
+            raise PromptTooLong(
                 f"The prompt is {len(prompt.ids)} tokens long, but this model's context holds {self.context}: "
-                f"{way_out}."
+                f"{way_out}.",
+                len(prompt.ids),
             )
         return prompt
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import gradio as gr
 
+from vlm_demo.contracts import DEFAULT_OCR, OcrSettings
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.images.remote import NOTHING, RemotePictures
 from vlm_demo.ui import web_pictures
@@ -22,6 +25,8 @@ def build(
     examples: list[transcript.Example],
     ocr_missing: str | None = None,
     remote: RemotePictures = NOTHING,
+    ocr_settings: OcrSettings = DEFAULT_OCR,
+    languages: Sequence[str] = (),
 ) -> gr.Blocks:
     """The whole page.
 
@@ -30,6 +35,8 @@ def build(
         examples: pictures with questions, asked on one press.
         ocr_missing: None where text can be read, else the sentence how to install what is missing.
         remote: the web, as far as pictures on it may be fetched that a client names.
+        ocr_settings: how text is read where nobody chooses.
+        languages: in which it can be read; of more than one, a page may choose.
     Returns:
         Blocks that are ready for ``launch(**theme.launch_options())``.
     """
@@ -57,6 +64,16 @@ def build(
                             container=False,
                             elem_id="ocr",
                             elem_classes="toggle",
+                            min_width=0,
+                        )
+                        language = gr.Dropdown(
+                            list(dict.fromkeys([ocr_settings.languages, *languages])),
+                            value=ocr_settings.languages,
+                            label="Language of the text",
+                            visible=len(languages) > 1 and not ocr_missing,
+                            elem_id="ocr-language",
+                            container=False,
+                            scale=0,
                             min_width=0,
                         )
                         evidence_only = gr.Checkbox(
@@ -95,7 +112,9 @@ def build(
                     checks = _html("checks", binds=("choose", "compute"))
         talk = (chips, notice, conversation, live, status, ocr, evidence_only, composer)
         parts = PageComponents(*talk, heatmap, sees, prompt, text, stages, checks, download, examples)
-        _wire(page, Events(service, parts), retry, undo, clear)
+        events = Events(service, parts, ocr_settings)
+        language.input(events.read_in, [language], None, queue=False, show_progress="hidden", api_visibility="private")
+        _wire(page, events, retry, undo, clear)
     return page
 
 

@@ -35,6 +35,7 @@ class Session:
 
     Attributes:
         visitor: whom the model remembers its pictures for; a secret.
+        languages: of the text in its pictures, where the person chose any.
     """
 
     visitor: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -42,6 +43,7 @@ class Session:
     shown: ChatTurn | None = None
     word: int = 0
     look: MapOptions = field(default_factory=MapOptions)
+    languages: str = ""
     job: Job | None = None
     notice: str = ""
     noticed: float = 0.0

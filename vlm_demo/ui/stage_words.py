@@ -25,10 +25,11 @@ def detail(event: StageEvent) -> str:
     match event.facts:
         case ViewFacts(uploads, tiles):
             return ", ".join(f"{_by(size)} → {_times(own)}" for size, own in zip(uploads, tiles, strict=True))
-        case OcrFacts(words):
-            return f"{words} word{'s' * (words != 1)}"
-        case PromptFacts(image_tokens, text_tokens):
-            return f"{image_tokens} image + {text_tokens} text tokens"
+        case OcrFacts(words, pictures, cached):
+            return f"{words} word{'s' * (words != 1)}{_from_memory(cached, pictures)}"
+        case PromptFacts(image_tokens, text_tokens, left_out):
+            cut = f", {left_out} word{'s' * (left_out != 1)} of the picture left out" if left_out else ""
+            return f"{image_tokens} image + {text_tokens} text tokens{cut}"
         case EncoderFacts(tiles, features, leading, pictures, cached):
             whole = f", {leading} of them for the whole picture" if leading else ""
             return f"{_times(tiles)} → {_times(features)}{whole}{_from_memory(cached, pictures)}"

@@ -8,10 +8,12 @@ from pathlib import Path
 import gradio as gr
 
 from vlm_demo import shipped
+from vlm_demo.contracts import DEFAULT_OCR, OcrSettings
 from vlm_demo.contracts.engine import Engine
 from vlm_demo.engines import local
 from vlm_demo.engines.local import announcement
 from vlm_demo.engines.registry import ModelRegistry, Progress
+from vlm_demo.errors import OcrUnavailable
 from vlm_demo.images.open import open_image
 from vlm_demo.images.remote import RemotePictures, hosts_of
 from vlm_demo.trust import NONE, Trust
@@ -31,6 +33,7 @@ def page(
     progress: Progress | None = None,
     trust: Trust = NONE,
     image_hosts: str = "",
+    ocr_settings: OcrSettings = DEFAULT_OCR,
 ) -> gr.Blocks:
     """Load ``model`` and build its page. Where the model must be put together first, that and the loading go on in the
     background, and the page shows how.
@@ -42,10 +45,15 @@ def page(
         progress: told how the loading goes.
         trust: what of ``model`` may run here; of models that the page switches to, nothing.
         image_hosts: from which pictures on the web may be fetched; see ``images.remote.hosts_of``.
+        ocr_settings: how text in pictures is read.
     Raises:
-        VlmDemoError: the model cannot be loaded; the sentence says why.
+        VlmDemoError: the model cannot be loaded, or text not be read in the languages that were chosen; the sentence
+            says why.
     """
     remote = RemotePictures(hosts_of(image_hosts))
+    missing = local.ocr_missing(ocr_settings)
+    if missing and ocr_settings != DEFAULT_OCR:
+        raise OcrUnavailable(missing)
 
     def load(name: str, precision: str, progress: Progress | None = None) -> Engine:
         return local.load(name, precision, device, progress, trust if name == model else NONE)
@@ -55,8 +63,8 @@ def page(
         service.begin(progress)
     else:
         service = ModelRegistry(load(model, quantize, progress), load, model, quantize)
-    missing = local.ocr_missing()
-    return layout.build(service, examples(with_ocr=missing is None), missing, remote)
+    languages = local.ocr_languages(ocr_settings)
+    return layout.build(service, examples(with_ocr=missing is None), missing, remote, ocr_settings, languages)
 
 
 def examples(with_ocr: bool = True, folder: Path = EXAMPLES) -> list[Example]:

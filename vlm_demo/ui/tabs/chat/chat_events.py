@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from vlm_demo.contracts import StageEvent, TokenEvent
+from vlm_demo.contracts import DEFAULT_OCR, OcrSettings, StageEvent, TokenEvent
 from vlm_demo.contracts.engine import Request
 from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, is_operator, log_unexpected
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
@@ -36,8 +37,8 @@ FRAME = 0.04  # seconds between two drawings of a growing answer
 class Events:
     """The handlers of the page, for all its visitors."""
 
-    def __init__(self, service: ModelRegistry, parts: PageComponents):
-        self.service, self.parts = service, parts
+    def __init__(self, service: ModelRegistry, parts: PageComponents, ocr_settings: OcrSettings = DEFAULT_OCR):
+        self.service, self.parts, self.ocr_settings = service, parts, ocr_settings
         self.sessions = Sessions()
         self.looking = InspectorEvents(self.sessions, parts)
         self.again = DeferredMaps(self.sessions, parts, service)
@@ -142,6 +143,7 @@ class Events:
             history=tuple(history),
             cancelled=exchange.stop.is_set,
             visitor=session.visitor,
+            ocr_settings=replace(self.ocr_settings, languages=session.languages or self.ocr_settings.languages),
         )
         with self.service.engine(exchange.stop.is_set) as engine:
             exchange.state = "running"
@@ -160,6 +162,10 @@ class Events:
             exchange.outside = model_menu.outside(engine, answer.views)  # of a follow-up's earlier pictures too
             exchange.methods = engine.heatmap_methods(answer)
         exchange.keep(answer)
+
+    def read_in(self, languages: str, request: gr.Request) -> None:
+        """The language of the text in this page's pictures, from the next question on."""
+        self.sessions.of(request.session_hash).languages = str(languages)
 
     # -- stopping and going back ----------------------------------------------------------------------------------
 

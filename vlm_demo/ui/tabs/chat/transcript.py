@@ -168,7 +168,8 @@ def _links(exchange: ChatTurn) -> list[tuple[str, str]]:
         ]
         if exchange.ocr:
             found = any(result.words for result in answer.ocrs)
-            links.append(("Text", "text read" if found else "no text found"))
+            cut = any(result.left_out for result in answer.ocrs)
+            links.append(("Text", ("text read in part" if cut else "text read") if found else "no text found"))
     if exchange.evidence_only:
         links.append(("Prompt", "evidence only"))
     return links

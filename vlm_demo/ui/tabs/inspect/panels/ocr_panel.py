@@ -11,6 +11,7 @@ from vlm_demo.ui import pictures
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
+from vlm_demo.words import OCR_CUT
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,9 @@ def draw(exchange: ChatTurn | None) -> Markup:
 
 
 def _summary(result: OcrResult) -> str:
-    count = len(result.words)
+    count = len(result.words) + result.left_out
     if not count:
         return "No text found in this picture"
-    return f"{count} word{'s' * (count != 1)} read in {result.seconds:.2f} s"
+    how = "read for an earlier question" if result.cached else f"read in {result.seconds:.2f} s"
+    said = f"{count} word{'s' * (count != 1)} {how}"
+    return f"{said}. {OCR_CUT.format(result.left_out, count)}" if result.left_out else said

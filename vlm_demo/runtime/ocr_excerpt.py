@@ -1,0 +1,91 @@
+"""OCR excerpt: readings that are too long for a prompt → the lines of them that have most to do with the question.
+
+Knows lines of words; how long a prompt is, it is told. What is left out is counted in the result.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from vlm_demo.contracts import OcrResult, OcrWord, Prompt
+from vlm_demo.errors import PromptTooLong
+from vlm_demo.runtime import ocr_layout
+from vlm_demo.words import FUNCTION_WORDS, bare
+
+STEM = 5  # letters: words that begin with the same ones are of one kind, as "total" and "totals"
+BESIDE = 0.5  # of what the line above or below has to do with the question: a price stands below its name
+
+Readings = tuple[OcrResult, ...]
+
+
+def fitted(
+    build: Callable[[Readings], Prompt],
+    readings: Readings,
+    question: str,
+    most: int,
+    encode: Callable[[str], Sequence[int]],
+) -> tuple[Prompt, Readings]:
+    """A prompt of at most so many tokens, as far as leaving text out can help, and the readings as they stand in it.
+
+    Args:
+        build: makes the prompt of the question and what was read.
+        readings: of each picture.
+        most: tokens.
+        encode: a text's tokens.
+    Raises:
+        PromptTooLong: it does not fit the context without any text either.
+    """
+    while True:
+        read = any(own.words for own in readings)
+        try:
+            prompt = build(readings)
+            tokens = len(prompt.ids)
+        except PromptTooLong as error:
+            if not read:
+                raise
+            tokens = error.tokens
+        if tokens <= most or not read:
+            return prompt, readings
+        readings = excerpt(readings, question, tokens - most, encode)
+
+
+def excerpt(readings: Readings, question: str, tokens: int, encode: Callable[[str], Sequence[int]]) -> Readings:
+    """The readings without whole lines of together at least so many tokens, at least one: first those that have least
+    to do with the question, of equals the last. The others keep their order."""
+    lines = [(number, line) for number, own in enumerate(readings) for line in ocr_layout.lines(own) if line]
+    worth = _relevance([line for _, line in lines], question)
+    dropped: set[int] = set()
+    for i in sorted(range(len(lines)), key=lambda i: (worth[i], -i)):
+        if tokens <= 0:
+            break
+        tokens -= len(encode(_text(lines[i][1]) + "\n"))
+        dropped.add(i)
+    left = []
+    for number, own in enumerate(readings):
+        kept = [line for i, (where, line) in enumerate(lines) if where == number and i not in dropped]
+        words = tuple(word for line in kept for word in line)
+        missing = own.left_out + len(own.words) - len(words)
+        left.append(replace(own, text="\n".join(map(_text, kept)), words=words, left_out=missing))
+    return tuple(left)
+
+
+def _relevance(lines: Sequence[Sequence[OcrWord]], question: str) -> list[float]:
+    """How much each line has to do with the question: the words that they share, rare ones more (inverse document
+    frequency, Spärck Jones 1972), and a share of its neighbours'."""
+    asked = {_stem(word) for word in question.split()} - {""}
+    held = [{_stem(word.text) for word in line} & asked for line in lines]
+    rarity = {stem: math.log(1 + len(lines) / max(1, sum(stem in own for own in held))) for stem in asked}
+    own = [0.0, *(sum(rarity[stem] for stem in line) for line in held), 0.0]
+    return [own[i] + BESIDE * max(own[i - 1], own[i + 1]) for i in range(1, len(own) - 1)]
+
+
+def _stem(word: str) -> str:
+    """How its kind begins; empty for a word that says nothing by itself."""
+    word = bare(word)
+    return "" if word in FUNCTION_WORDS else word[:STEM]
+
+
+def _text(line: Sequence[OcrWord]) -> str:
+    return " ".join(word.text for word in line)
