@@ -217,7 +217,7 @@ class _Reader:
     def measure(self, image: Image.Image) -> None:
         """Where it has more than 8 bits, find its scale."""
         if self._deep:
-            most = max(high for _, high in image.getextrema()[:3])
+            most = max(i % 256 for i, count in enumerate(image.histogram()[:768]) if count)
             full = 2 ** math.ceil(math.log2(most + 1)) - 1
             self._brighter = [min(255, round(value * 255 / full)) for value in range(256)] if 0 < full < 128 else []
         if image.mode not in WIDE_MODES:

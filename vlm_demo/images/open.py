@@ -56,7 +56,7 @@ def open_image(source: Source, page: int | None = None) -> tuple[Image.Image, tu
         BadImage: it is no picture, damaged, empty, missing or too large; says which, and what to do.
     """
     if isinstance(source, Page):
-        source, page = source.source, source.number
+        page, source = source.number, source.source
     if page is not None and isinstance(source, Image.Image | np.ndarray):
         raise BadImage("A page is chosen of a file, and not of a picture that is already open: pass the file.")
     if isinstance(source, np.ndarray):

@@ -81,15 +81,29 @@ class TestLlavaNext(RowParity):
         assert high.grid[0] > high.grid[1] and high.processed.shape[:2] == (high.grid[0] * 6, high.grid[1] * 6)
         assert abs(high.boxes[0][0]) < 10 and abs(high.boxes[-1][2] - 60) < 10
 
-    @pytest.mark.parametrize("size", [(300, 12), (12, 300), (900, 1), (1, 900)])
-    def test_a_thread_of_which_no_patch_is_left_is_refused(self, both: Both, noise, size: tuple[int, int]) -> None:
+    @pytest.mark.parametrize("size", [(300, 2), (2, 300), (900, 1), (1, 900)])
+    def test_a_thread_is_refused(self, both: Both, noise, size: tuple[int, int]) -> None:
         with pytest.raises(BadImage, match="too elongated"):
             both.pipe.ask(noise(*size), "What is it?")
 
-    @pytest.mark.parametrize("size", [(90, 300), (300, 90), (25, 300)])
+    @pytest.mark.parametrize("size", [(90, 300), (300, 90), (25, 300), (12, 300), (300, 12), (1280, 20_000)])
     def test_narrow_pictures_have_heatmaps(self, both: Both, noise, size: tuple[int, int]) -> None:
         answer = both.pipe.explain(noise(*size), "What is it?", "red")
         assert both.pipe.heatmap(answer, "red").shape == size[::-1]
+
+    @pytest.mark.parametrize("size", [(12, 300), (300, 12)])
+    def test_narrower_than_a_patch_the_whole_made_small_stands_alone(
+        self, both: Both, noise, size: tuple[int, int]
+    ) -> None:
+        view = both.pipe.view(noise(*size))
+        assert view.grid == (4, 4)
+        assert view.boxes[-1].tolist() == pytest.approx([size[0] * 3 / 4, size[1] * 3 / 4, *size])
+        given = self.inputs(both, [noise(*size)], "<image>")
+        assert torch.equal(view.pixel_values, given["pixel_values"][0])
+        with torch.no_grad():
+            packed = both.plain.get_image_features(given["pixel_values"], given["image_sizes"]).pooler_output
+        answer = both.pipe.explain(noise(*size), "What is it?", "red")
+        assert answer.prompt.image_tokens == len(packed[0])
 
     def test_one_that_was_made_smaller_first_has_as_many_tokens(
         self, both: Both, noise, monkeypatch: pytest.MonkeyPatch
@@ -146,3 +160,10 @@ class TestLlavaOnevision(RowParity):
         assert (view.tiling, view.grid) == ((3, 3), (6, 6))
         assert view.boxes[0].tolist() == pytest.approx([0, 0, 100 / 6, 100 / 6], abs=1e-3)
         assert view.processed.shape == (72, 72, 3)
+
+    @pytest.mark.parametrize("size", [(12, 300), (300, 12), (90, 300)])
+    def test_narrow_pictures_have_heatmaps(self, both: Both, noise, size: tuple[int, int]) -> None:
+        answer = both.pipe.explain(noise(*size), "What is it?", "red")
+        assert both.pipe.heatmap(answer, "red").shape == size[::-1]
+        with pytest.raises(BadImage, match="too elongated"):
+            both.pipe.view(noise(max(size) * 2, 1))

@@ -19,6 +19,10 @@ from vlm_demo.contracts import BridgeInfo, PatchFeatures, PatchGrid, View
 from vlm_demo.models.adapters.llava import Llava
 from vlm_demo.models.patch_geometry import Cut, Geometry, cells, joined, mosaic, squashed, too_elongated, unplaceable
 
+# Of the longer to the shorter side: of a picture whose mosaic holds no patch, and that is squeezed more than so many
+# times into a square, nothing can be seen.
+LONGEST_RATIO = 100
+
 
 class LlavaNext(Llava):
     """Adapter of ``LlavaNextForConditionalGeneration``; implements ``families.Writer``."""
@@ -53,8 +57,11 @@ class LlavaNext(Llava):
         rows, columns = (self.tile_grid[0] * tiling[0], self.tile_grid[1] * tiling[1])
         kept = _unpadded(rows, columns, image.size)
         lines = len(range(rows)[kept[0]]), len(range(columns)[kept[1]])
-        if not all(lines) or not all(self.pooled(lines)):
-            raise too_elongated(image.size)
+        thumbnail = mosaic(squashed(image.size, (self.side, self.side)), self.tile_grid)
+        if not all(lines):  # narrower than a patch: the language model gets the whole made small, and line ends
+            if max(image.size) > LONGEST_RATIO * min(image.size):
+                raise too_elongated(image.size)
+            return Cut(tiles, tiles[0], (thumbnail,), squashed(image.size, (self.side, self.side)))
         boxes = place.to_upload(cells(place.size, rows, columns)).reshape(rows, columns, 4)[kept]
         small = self.tile_grid[0] * self.tile_grid[1]
         grid = self.pooled(lines)
@@ -62,7 +69,6 @@ class LlavaNext(Llava):
             boxes = _regular(boxes, grid)
         tokens = small + np.arange(grid[0] * (grid[1] + 1)).reshape(grid[0], -1)[:, :-1]
         fine = PatchGrid(grid, boxes.reshape(-1, 4), tokens.reshape(-1))
-        thumbnail = mosaic(squashed(image.size, (self.side, self.side)), self.tile_grid)
         shown = joined(tiles[1:], tiling)
         high, wide = shown.shape[1] // rows, shown.shape[2] // columns
         shown = shown[:, kept[0].start * high : kept[0].stop * high, kept[1].start * wide : kept[1].stop * wide]
@@ -73,6 +79,10 @@ class LlavaNext(Llava):
         return lines
 
     def placeholders(self, view: View) -> int:
+        if len(view.patch_grids) == 1:
+            width, height = getattr(view, "given_size", view.size)
+            rows = select_best_resolution((height, width), self.config.image_grid_pinpoints)[0] // self.side
+            return len(view.boxes) + (rows * self.tile_grid[0] if height > width else 0)
         fine, thumbnail = view.patch_grids
         return len(thumbnail.tokens) + len(fine.tokens) + fine.grid[0]
 
