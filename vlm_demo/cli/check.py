@@ -39,6 +39,7 @@ def check(
     device: options.Device = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
+    allow_image_host: options.AllowImageHost = "",
     page: options.PageNumber = None,
     ocr: options.Ocr = False,
     evidence_only: options.EvidenceOnly = False,
@@ -55,7 +56,8 @@ def check(
 
     from vlm_demo.contracts.engine import Request
 
-    wanted = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
+    allowed = Trust(trust_remote_code, allow_pickle)
+    wanted = options.ModelOptions(model, quantize, device, allowed, allow_image_host)
     request = Request(options.paged(images, page), question, ocr, evidence_only, max_new_tokens)
     engine = options.load(wanted)
     try:
