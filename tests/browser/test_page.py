@@ -353,25 +353,6 @@ def test_pictures_can_be_dropped_anywhere_and_pasted(visitor, app, picture):
         expect(visitor.locator("#composer .thumbnail-item")).to_have_count(number)
 
 
-def test_narrow_screens_keep_the_composer_in_reach(browser, app, picture):
-    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
-    context.set_default_timeout(PATIENCE)
-    page = context.new_page()
-    open_page(page, app.url)
-    upload(page, picture)
-    ask(page, "Describe the picture.")
-    finish(page)
-    answered(page)
-    page.wait_for_selector("img.overlay")
-    for place in ("0", "document.body.scrollHeight"):
-        page.evaluate(f"window.scrollTo(0, {place})")
-        expect(page.locator(COMPOSER)).to_be_in_viewport()
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    chat, inspector = page.locator("#left").bounding_box(), page.locator("#inspector").bounding_box()
-    assert inspector["y"] >= chat["y"] + chat["height"]
-    context.close()
-
-
 def test_uploads_go_with_the_page_and_nothing_is_logged(browser, app, picture, other):
     def left() -> set[Path]:
         return {file for file in app.log.parent.glob("vlm_demo_*/**/*") if file.is_file()}

@@ -8,11 +8,15 @@ from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui.components import header
 from vlm_demo.ui.components.page_components import PageComponents
 from vlm_demo.ui.components.templates import render
+from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat import transcript
 from vlm_demo.ui.tabs.chat.chat_events import Events
+from vlm_demo.ui.tabs.inspect import panels
 
 POLL = 2.5  # seconds between two looks of a page at the service's status
 SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
+
+MAP_EVENTS = ("word", "step", "look", "choose", "patch", "export", "compute", "halt")
 
 
 def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missing: str | None = None) -> gr.Blocks:
@@ -25,6 +29,7 @@ def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missin
     Returns:
         Blocks that are ready for ``launch(**theme.launch_options())``.
     """
+    new = Session()  # what a page that was just opened shows stands in it already, so that nothing jumps
     with gr.Blocks(title="vlm_demo", analytics_enabled=False, delete_cache=SWEEP, fill_width=True) as page:
         with gr.Row(elem_id="top"):
             gr.HTML(header.BRAND, elem_id="brand", apply_default_css=False)
@@ -34,10 +39,10 @@ def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missin
         with gr.Row(elem_id="columns"):
             with gr.Column(elem_id="left", scale=56, min_width=0):
                 with gr.Column(elem_id="talk"):
-                    conversation = _html("chat", binds=("word", "example", "edited"))
+                    conversation = _html("chat", transcript.conversation(new, examples), ("word", "example", "edited"))
                     live = _html("live")
                 with gr.Column(elem_id="desk"):
-                    status = _html("status", binds=("uploaded",))
+                    status = _html("status", binds=("uploaded", "typed"))
                     if ocr_missing:
                         missing = render("ocr_missing", sentence=ocr_missing)
                         gr.HTML(missing, elem_id="no-ocr", apply_default_css=False)
@@ -71,17 +76,15 @@ def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missin
                     )
             with gr.Column(elem_id="inspector", scale=44, min_width=0), gr.Tabs():
                 with gr.Tab("Heatmap"):
-                    heatmap = _html(
-                        "heatmap", binds=("word", "step", "look", "choose", "patch", "export", "compute", "halt")
-                    )
+                    heatmap = _html("heatmap", panels.heatmap_panel.draw(new), MAP_EVENTS)
                 with gr.Tab("What it sees"):
-                    sees = _html("sees")
+                    sees = _html("sees", panels.model_view_panel.draw(None))
                 with gr.Tab("Prompt"):
-                    prompt = _html("prompt")
+                    prompt = _html("prompt", panels.prompt_panel.draw(None))
                 with gr.Tab("Text"):
-                    text = _html("text")
+                    text = _html("text", panels.ocr_panel.draw(None))
                 with gr.Tab("Stages"):
-                    stages = _html("stages")
+                    stages = _html("stages", panels.stages_panel.draw(None))
         talk = (chips, notice, conversation, live, status, ocr, evidence_only, composer)
         parts = PageComponents(*talk, heatmap, sees, prompt, text, stages, download, examples)
         _wire(page, Events(service, parts), retry, undo, clear)
@@ -105,6 +108,7 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
         retry.click(events.retry, toggles, **at_once),
     ]
     for event in asked:
+        event.then(events.settle, None, **at_once)
         answered = event.then(events.answer, None, concurrency_id="model", **queued)
         shown = answered.then(looking.show_map, None, **at_once)
         shown.then(again.ground, None, concurrency_id="model", **queued)
@@ -126,16 +130,18 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
 
     parts.chips.switch(events.switch, None, concurrency_id="switch", **queued)
     parts.status.uploaded(events.tick, [parts.composer], **at_once)
+    parts.status.typed(events.typed, None, **latest)
     gr.Timer(POLL).tick(events.tick, [parts.composer], **at_once)
     page.load(events.opened, None, **at_once)
     page.unload(events.closed)
 
 
-def _html(name: str, binds: tuple[str, ...] = ()) -> gr.HTML:
-    """A piece of page whose ``data-act`` elements set off the events in ``binds`` (see page.js)."""
+def _html(name: str, value: str = "", binds: tuple[str, ...] = ()) -> gr.HTML:
+    """A piece of page that begins with ``value`` and whose ``data-act`` elements set off the events in ``binds`` (see
+    page.js)."""
     names = ", ".join(f"'{event}'" for event in binds)
     script = f"vlm.bind(element, trigger, watch, [{names}]);"
-    return gr.HTML("", elem_id=name, apply_default_css=False, js_on_load=script, min_width=0)
+    return gr.HTML(value, elem_id=name, apply_default_css=False, js_on_load=script, min_width=0)
 
 
 def _quiet(label: str, name: str) -> gr.Button:
