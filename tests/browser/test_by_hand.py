@@ -205,6 +205,7 @@ def test_a_picture_is_dropped_anywhere_and_the_page_says_so(visitor, app, pictur
     assert visitor.evaluate(label) == "none"
     mouse.send("Input.dispatchDragEvent", {"type": "dragEnter", **place})
     mouse.send("Input.dispatchDragEvent", {"type": "dragCancel", **place})
+    visitor.mouse.move(310, 310)
     visitor.wait_for_function(f"() => {label} === 'none'")
 
 

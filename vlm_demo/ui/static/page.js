@@ -317,6 +317,7 @@ window.vlm = (() => {
   const target = (shown) => document.documentElement.classList.toggle("dropping", shown);
   document.addEventListener("dragenter", (event) => carries(event) && target(true));
   document.addEventListener("dragleave", (event) => event.relatedTarget === null && target(false));
+  document.addEventListener("pointermove", () => target(false)); // there are none while something is dragged
   document.addEventListener("dragover", (event) => {
     event.preventDefault(); // or the browser would leave the page for the picture
     if (carries(event)) event.dataTransfer.dropEffect = "copy";
