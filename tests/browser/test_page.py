@@ -71,6 +71,8 @@ def test_upload_ask_and_see_where_the_model_looked(visitor, app, picture):
     finish(visitor)
     answered(visitor)
     expect(visitor.locator(".truth").first).to_contain_text("image tokens")
+    loaded = visitor.locator(".chip select").last.evaluate("menu => menu.selectedOptions[0].textContent.trim()")
+    expect(visitor.locator(".truth").first).to_contain_text(f", {loaded.split(' · ')[0]}")  # the precision
 
     words = visitor.locator(".turn .word")
     visitor.wait_for_selector("img.overlay")
