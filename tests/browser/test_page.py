@@ -284,6 +284,22 @@ def test_what_people_type_is_text_and_toggles_reach_the_prompt(visitor, app, pic
     expect(visitor.locator(".run.image")).to_have_count(1)
 
 
+def test_marks_of_template_languages_are_text(visitor, app, picture):
+    """Gradio fills its own templates, Handlebars and JavaScript's, in the browser."""
+    question = "${document.title = 'taken'} {{value}} {{{value}}} {{#if value}} \\${1}` ${alert(1)}"
+    open_page(visitor, app.url)
+    upload(visitor, picture)
+    ask(visitor, question)
+    finish(visitor)
+    answered(visitor)
+    expect(visitor.locator(".bubble p")).to_have_text(question)
+    visitor.get_by_role("tab", name="Prompt").click()
+    expect(visitor.locator(".run.question")).to_contain_text(question)
+    visitor.click("#undo")
+    expect(visitor.locator(COMPOSER)).to_have_value(question)
+    assert visitor.title() == "vlm_demo"
+
+
 def test_a_question_that_is_being_rewritten_survives_the_badge(visitor, app, picture):
     open_page(visitor, app.url)
     visitor.evaluate("""() => new MutationObserver((_, observer) => {
