@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, Request, Route, expect
 
 from tests.browser.test_page import COMPOSER, answered, ask, finish, open_page, upload
 
@@ -122,6 +122,11 @@ def test_the_focus_stays_on_the_page_after_an_example(visitor, app):
     finish(visitor)
 
 
+def predicts(request: Request, dependency: int) -> bool:
+    """Whether it asks the server to do what an event is bound to."""
+    return "/run/predict" in request.url and request.post_data_json["fn_index"] == dependency
+
+
 class Held:
     """Holds the replies to one kind of event back until it is told to let them go, as a slow line does."""
 
@@ -131,7 +136,7 @@ class Held:
         page.route("**/run/predict*", lambda route: self._meet(route, dependency))
 
     def _meet(self, route: Route, dependency: int) -> None:
-        if self.held and route.request.post_data_json["fn_index"] == dependency:
+        if self.held and predicts(route.request, dependency):
             self.routes.append(route)
         else:
             route.continue_()
@@ -158,9 +163,10 @@ def test_clear_and_undo_before_the_reply_to_send_leave_nothing_waiting(visitor, 
     held = Held(visitor, dependency(visitor, "ask"))
     ask(visitor, "What shape is red?")
     held.reply()
-    visitor.click(f"#{button}")
-    if button == "undo":
-        visitor.wait_for_timeout(300)
+    pressed = dependency(visitor, button)
+    with visitor.expect_response(lambda response: predicts(response.request, pressed)) as first:
+        visitor.click(f"#{button}")
+    first.value.finished()
     held.let_go()
     visitor.wait_for_selector(".welcome")
     expect(visitor.locator("#live p")).to_have_count(0)
