@@ -45,6 +45,8 @@ def test_questions_of_other_pages_that_were_asked_before_come_first():
     for own in (third, second, first):
         sessions.of(own.question).exchanges.append(own)
     assert [sessions.ahead(own) for own in (first, second, third)] == [0, 1, 2]
+    sessions.of("b").exchanges.append(next_one := turn("b", state="waiting"))
+    assert sessions.ahead(next_one) == 2  # its own page's is no other page's
     first.state = "done"
     assert [sessions.ahead(own) for own in (second, third)] == [0, 1]
 

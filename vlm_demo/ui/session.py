@@ -174,7 +174,8 @@ class Sessions:
     def ahead(self, exchange: ChatTurn) -> int:
         """How many questions of other pages were asked before this one and are not answered yet."""
         with self._lock:
-            asked = [own for session in self._open.values() for own in (*session.exchanges,) if own.running]
+            others = [session for session in self._open.values() if exchange not in session.exchanges]
+        asked = [own for session in others for own in (*session.exchanges,) if own.running]
         return sum(own.ticket < exchange.ticket for own in asked)
 
     def claim(self, session: Session, paths: list[str]) -> None:
