@@ -87,7 +87,8 @@ def app(tmp_path_factory, talkative) -> Iterator[App]:
     if "llava" in loading.embedded_names():
         model = "llava"
         loading.checkpoint(model)  # put together before, so that no test waits for it
-    running = start(tmp_path_factory.mktemp("app") / "log.txt", "--model", model)
+    # Offline, so that no test downloads a model that it chooses in the menu.
+    running = start(tmp_path_factory.mktemp("app") / "log.txt", "--model", model, HF_HUB_OFFLINE="1")
     yield running
     stop(running)
 

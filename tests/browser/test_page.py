@@ -71,6 +71,8 @@ def test_upload_ask_and_see_where_the_model_looked(visitor, app, picture):
     finish(visitor)
     answered(visitor)
     expect(visitor.locator(".truth").first).to_contain_text("image tokens")
+    loaded = visitor.locator(".chip select").last.evaluate("menu => menu.selectedOptions[0].textContent.trim()")
+    expect(visitor.locator(".truth").first).to_contain_text(f", {loaded.split(' · ')[0]}")  # the precision
 
     words = visitor.locator(".turn .word")
     visitor.wait_for_selector("img.overlay")
@@ -282,6 +284,22 @@ def test_what_people_type_is_text_and_toggles_reach_the_prompt(visitor, app, pic
     expect(visitor.locator(".run.image")).to_have_count(1)
 
 
+def test_marks_of_template_languages_are_text(visitor, app, picture):
+    """Gradio fills its own templates, Handlebars and JavaScript's, in the browser."""
+    question = "${document.title = 'taken'} {{value}} {{{value}}} {{#if value}} \\${1}` ${alert(1)}"
+    open_page(visitor, app.url)
+    upload(visitor, picture)
+    ask(visitor, question)
+    finish(visitor)
+    answered(visitor)
+    expect(visitor.locator(".bubble p")).to_have_text(question)
+    visitor.get_by_role("tab", name="Prompt").click()
+    expect(visitor.locator(".run.question")).to_contain_text(question)
+    visitor.click("#undo")
+    expect(visitor.locator(COMPOSER)).to_have_value(question)
+    assert visitor.title() == "vlm_demo"
+
+
 def test_a_question_that_is_being_rewritten_survives_the_badge(visitor, app, picture):
     open_page(visitor, app.url)
     visitor.evaluate("""() => new MutationObserver((_, observer) => {
@@ -351,25 +369,6 @@ def test_pictures_can_be_dropped_anywhere_and_pasted(visitor, app, picture):
     for number, target in enumerate(("#composer .full-container", "#talk", COMPOSER), 1):
         visitor.evaluate(DROP, [target, content])
         expect(visitor.locator("#composer .thumbnail-item")).to_have_count(number)
-
-
-def test_narrow_screens_keep_the_composer_in_reach(browser, app, picture):
-    context = browser.new_context(viewport={"width": 390, "height": 844}, color_scheme="dark")
-    context.set_default_timeout(PATIENCE)
-    page = context.new_page()
-    open_page(page, app.url)
-    upload(page, picture)
-    ask(page, "Describe the picture.")
-    finish(page)
-    answered(page)
-    page.wait_for_selector("img.overlay")
-    for place in ("0", "document.body.scrollHeight"):
-        page.evaluate(f"window.scrollTo(0, {place})")
-        expect(page.locator(COMPOSER)).to_be_in_viewport()
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    chat, inspector = page.locator("#left").bounding_box(), page.locator("#inspector").bounding_box()
-    assert inspector["y"] >= chat["y"] + chat["height"]
-    context.close()
 
 
 def test_uploads_go_with_the_page_and_nothing_is_logged(browser, app, picture, other):

@@ -135,7 +135,8 @@ def test_a_switch_of_a_small_model_is_measured_on_both_sides(checkpoint: Path):
     held.switch(str(checkpoint), "4bit")
     plain, packed = held.measured["none"], held.measured["4bit"]
     assert 0 < packed.parameter_bytes < plain.parameter_bytes
-    assert plain.seconds > 0 and packed.seconds > 0
+    for found in (plain, packed):
+        assert 0 < found.fastest <= found.seconds <= found.slowest
     with held.engine() as pipe:
         assert pipe.memory().parameter_bytes == pytest.approx(packed.parameter_bytes, rel=0.1)
 
@@ -148,9 +149,12 @@ def test_a_large_model_is_measured_by_its_answers_alone():
 
     held.note(answer(2, 9.0))
     assert held.measured["none"].seconds is None
-    for decode in (1.0, 2.0, 30.0):
+    for decode in (1.0, 2.0):
         held.note(answer(11, decode))
-    assert held.measured["none"].seconds == pytest.approx(0.2)
+    assert held.measured["none"].fastest is None  # too few to be compared with others
+    held.note(answer(11, 30.0))
+    found = held.measured["none"]
+    assert (found.fastest, found.seconds, found.slowest) == pytest.approx((0.1, 0.2, 3.0))
     held.switch("llava", "4bit")
     held.note(answer(11, 4.0))
     assert held.measured["4bit"].seconds == pytest.approx(0.4)

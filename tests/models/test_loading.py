@@ -25,7 +25,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration
 
 import app
-from tests.kit.tiny import tiny_llava, without
+from tests.kit.tiny import tiny_clip, tiny_llava, without
 from vlm_demo import Pipeline, trust
 from vlm_demo.cli.main import main
 from vlm_demo.errors import BadSetting, ModelNotFound, UnsupportedModel, VlmDemoError
@@ -396,6 +396,30 @@ class TestHub:
     def test_offline_for_real(self) -> None:
         with pytest.raises(ModelNotFound, match="cannot be reached"):
             loading.load("nobody-at-all/nothing-to-see")
+
+    @pytest.mark.parametrize(
+        ("wanted", "offered"),
+        [
+            ("HuggingFaceTB/SmolVLM-256M-Instruct", ["llava"]),
+            ("openai/clip-vit-base-patch32", ["clip"]),
+            (NAME, ["clip", "llava"]),
+        ],
+    )
+    def test_what_is_offered_instead_does_the_same(
+        self, wanted: str, offered: list[str], tmp_path, monkeypatch
+    ) -> None:
+        """A model that only compares is none for a chat."""
+
+        def fail(*_args: object, **_kwargs: object) -> None:
+            raise httpx2.ConnectError("no route")
+
+        for name, build in (("llava", tiny_llava), ("clip", tiny_clip)):
+            build(tmp_path / name)
+        monkeypatch.setattr(loading, "EMBEDDED", tmp_path)
+        monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+        with pytest.raises(ModelNotFound) as caught:
+            loading.load(wanted)
+        assert str(caught.value).endswith(f", or choose {', '.join(offered)}.")
 
     def test_what_is_in_the_cache_needs_no_hub(self, checkpoint: Path, tmp_path: Path, monkeypatch) -> None:
         monkeypatch.setattr(hub_constants, "HF_HUB_CACHE", str(tmp_path))

@@ -6,9 +6,12 @@ import html
 import re
 from dataclasses import replace
 
+import pytest
+
 from tests.kit.fake_engine import FakeEngine
-from vlm_demo.contracts import LEVELS, Grounding, OcrResult, OcrWord, Segment, Shares
+from vlm_demo.contracts import LEVELS, BridgeInfo, Grounding, OcrResult, OcrWord, Segment, Shares, StageEvent
 from vlm_demo.contracts.engine import Request
+from vlm_demo.contracts.events import BridgeFacts
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat import transcript
@@ -70,6 +73,21 @@ def test_line_of_truth_tells_times_tokens_and_toggles(picture):
     exchange.evidence_only = True
     line = re.sub(r"<[^>]+>", "", transcript.conversation(Session([exchange]), []).split('class="truth">')[1])
     assert re.match(r"●◐◌◌● · \d+\.\d\d s · first word 0\.12 s · 196 image tokens · evidence only", line)
+
+
+@pytest.mark.parametrize(
+    ("kind", "tokens", "said"),
+    [
+        ("projector", ((81, 576),), "196 image tokens"),
+        ("cross-attention", ((81, 576), (81, 576)), "162 image tokens by cross-attention"),
+        ("cross-attention", ((1, 576),), "1 image token by cross-attention"),
+    ],
+)
+def test_image_tokens_that_stand_beside_the_prompt_are_counted_too(picture, kind, tokens, said):
+    exchange = answered(picture)
+    facts = BridgeFacts(tokens, tokens, BridgeInfo(kind, "in words"), len(tokens), 0, 0)
+    exchange.stages = [StageEvent("bridge", 0.1, facts)]
+    assert f">{said}<" in transcript.conversation(Session([exchange]), [])
 
 
 def test_text_is_said_to_be_read_only_where_there_was_some(picture):

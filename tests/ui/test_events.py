@@ -13,8 +13,10 @@ from PIL import Image
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
 from vlm_demo.engines.registry import UNEXPECTED
-from vlm_demo.errors import ModelNotFound
+from vlm_demo.errors import ModelNotFound, Stopped
+from vlm_demo.ui.tabs.chat import chat_events
 from vlm_demo.ui.tabs.chat.transcript import Example
+from vlm_demo.ui.tabs.inspect.panels import heatmap_panel
 
 
 def ask(events, text: str, *files, ocr: bool = False, evidence_only: bool = False) -> dict:
@@ -269,3 +271,113 @@ def test_the_notice_about_a_strange_picture_stands_under_every_turn_about_it(pag
     state = run(events, ask(events, "Five?"))
     assert [bool(own.outside) for own in events.sessions.of("a").exchanges] == [True, True, True, False, False]
     assert state["chat"].count('class="outside"') == 3
+
+
+def test_a_reply_that_comes_after_clear_is_put_right(page, picture):
+    events = page()
+    late = ask(events, "Describe.", picture)  # its reply is on its way
+    assert "Waiting" in late["live"]
+    events.clear(request())
+    state = late | events.settle(request())
+    assert "Ask a picture" in state["chat"] and not state["live"]
+    assert state["composer"]["submit_btn"] and not state["composer"]["stop_btn"]
+
+
+def test_a_reply_that_comes_after_undo_does_not_empty_the_composer(page, picture, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    events = page()
+    ask(events, "Describe.", picture)
+    back = events.undo(request())["composer"]["value"]
+    assert back["text"] == "Describe." and back["files"]
+    assert events.settle(request())["composer"]["value"] == back
+    asked = ask(events, "Another?", *back["files"])
+    assert "chat" not in events.settle(request())  # nothing came before this reply
+    run(events, asked)
+    assert "value" not in events.settle(request())["composer"]
+
+
+def test_presses_are_heard_in_the_order_of_their_arrival(page, picture, monkeypatch):
+    """Clear comes while the picture of a question is still being opened: it clears that question too."""
+    opening, go = threading.Event(), threading.Event()
+    opened = chat_events._opened
+
+    def slowly(paths):
+        opening.set()
+        go.wait(60)
+        return opened(paths)
+
+    monkeypatch.setattr(chat_events, "_opened", slowly)
+    events = page()
+    asking = threading.Thread(target=ask, args=(events, "Describe.", picture))
+    clearing = threading.Thread(target=events.clear, args=(request(),))
+    asking.start()
+    opening.wait(60)
+    clearing.start()
+    go.set()
+    asking.join(60)
+    clearing.join(60)
+    assert events.sessions.of("a").exchanges == []
+
+
+def test_an_answer_may_be_taken_back_while_its_map_is_drawn(page, picture, monkeypatch, caplog):
+    events = page()
+    run(events, ask(events, "Describe.", picture))
+    told, clearing = heatmap_panel.method_menu.told, []
+
+    def meanwhile(session):
+        clearing.append(threading.Thread(target=events.clear, args=(request(),)))
+        clearing[0].start()
+        clearing[0].join(0.2)
+        return told(session)
+
+    monkeypatch.setattr(heatmap_panel.method_menu, "told", meanwhile)
+    assert "overlay" in events.looking.show_map(request())["heatmap"]
+    clearing[0].join(60)
+    assert not events.sessions.of("a").exchanges and not caplog.text
+
+
+def test_a_question_that_is_taken_back_before_its_turn_leaves_no_complaint(page, picture, caplog):
+    events = page()
+    ask(events, "Describe.", picture)
+    exchange = events.sessions.of("a").last
+    events.clear(request())
+    with pytest.raises(Stopped):
+        list(events._compute(events.sessions.of("a"), exchange))
+    assert not caplog.text
+
+
+def test_a_turn_says_which_model_and_precision_answered_it(page, picture):
+    events = page(load=lambda name, quantize, progress: FakeEngine(name, quantize))
+    run(events, ask(events, "One?", picture))
+    list(events.switch(event(name="quantize", value="4bit"), request()))
+    state = run(events, ask(events, "Two?"))
+    said = re.findall(r">(llava, \w+)</button>", state["chat"])
+    assert said == ["llava, bf16", "llava, 4bit"] and "llava, 4bit" in state["stages"]
+
+
+def test_other_pages_are_told_that_the_operator_has_switched_and_the_operators_own_is_not(page):
+    events = page(load=lambda name, quantize, progress: FakeEngine(name, quantize))
+    for own in ("a", "b"):
+        events.opened(request(own))
+    last = list(events.switch(event(name="model", value="<b>blip2"), request("a")))[-1]
+    told = events.tick(None, request("b"))["notice"]
+    assert text_of(told) == "The operator has switched the model: from now on &lt;b&gt;blip2, none answers."
+    assert 'role="status"' in told and not last["notice"] and "notice" not in events.tick(None, request("a"))
+
+
+def test_a_complaint_goes_when_the_composer_changes(page):
+    events = page()
+    assert "no picture" in ask(events, "hello")["status"]
+    assert events.typed(request()) == {"status": ""}
+
+
+def test_a_question_that_waits_says_how_many_come_before_it(page, picture, tmp_path):
+    other = tmp_path / "other.png"
+    other.write_bytes(picture.read_bytes())
+    events = page()
+    ask(events, "First?", picture)
+    message = {"text": "Second?", "files": [str(other)]}
+    assert "1 question before it" in events.ask(message, False, False, request("b"))["live"]
+    assert "live" not in events.tick(None, request("b"))
+    run(events, {})
+    assert text_of(events.tick(None, request("b"))["live"]).strip() == "Waiting for its turn"

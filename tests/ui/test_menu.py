@@ -124,15 +124,30 @@ def labels(quantize: str, measured: dict[str, Measured], closed: dict[str, str] 
 
 
 def test_the_precisions_say_what_was_measured_of_them_here():
-    plain = Measured(15_000_000, 0.002)
+    plain = Measured(15_000_000, 0.002, 0.0019, 0.003)
     assert labels("none", {"none": plain}) == {"none": "bf16 · 15 MB|", "8bit": "8-bit|", "4bit": "4-bit|"}
-    found = labels("4bit", {"none": plain, "4bit": Measured(15_000_000, 0.005), "8bit": Measured(14_000_000, 0.0021)})
+    slower, even = Measured(15_000_000, 0.005, 0.0031, 0.006), Measured(14_000_000, 0.0021, 0.0019, 0.0025)
+    found = labels("4bit", {"none": plain, "4bit": slower, "8bit": even})
     assert found["4bit"] == "4-bit · 15 MB · 2.5× slower here|"
     assert found["8bit"] == "8-bit · 14 MB · no faster here, saves only 1 MB|"
     assert found["none"] == "full precision · 15 MB|"
-    faster = {"none": plain, "8bit": Measured(8_000_000, 0.001), "4bit": Measured(5_000_000, None)}
+    faster = {"none": plain, "8bit": Measured(8_000_000, 0.001, 0.001, 0.0018), "4bit": Measured(5_000_000, None)}
     assert labels("none", faster)["8bit"] == "8-bit · 8 MB · 2.0× faster here|"
     assert labels("none", faster)["4bit"] == "4-bit · 5 MB|"
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        Measured(15_000_000, 0.005),
+        Measured(15_000_000, 0.005, 0.0029, 0.006),
+        Measured(15_000_000, 0.001, 0.001, 0.002),
+    ],
+    ids=["measured too seldom", "some answers faster", "some answers slower"],
+)
+def test_paces_that_may_be_chance_are_not_compared(packed):
+    plain = Measured(15_000_000, 0.002, 0.0019, 0.003)
+    assert labels("none", {"none": plain, "4bit": packed})["4bit"] == "4-bit · 15 MB|"
 
 
 def test_a_precision_that_cannot_be_had_says_what_is_missing(monkeypatch):

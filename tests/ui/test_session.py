@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
+from vlm_demo.errors import Stopped
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session, Sessions
 
@@ -27,6 +30,25 @@ def test_a_new_picture_starts_afresh():
 def test_pictures_of_an_unanswered_turn_are_not_lost():
     stopped, asked = turn("one", b"A", state="stopped"), turn("two", state="waiting")
     assert Session([stopped, asked]).context(asked) == ([b"A"], [])
+
+
+def test_a_question_that_was_taken_back_is_asked_with_nothing():
+    session = Session([asked := turn("one", b"A", state="waiting")])
+    session.cut(0)
+    with pytest.raises(Stopped):
+        session.context(asked)
+
+
+def test_questions_of_other_pages_that_were_asked_before_come_first():
+    sessions = Sessions()
+    first, second, third = turn("a", b"A", state="running"), *(turn(own, b"A", state="waiting") for own in "bc")
+    for own in (third, second, first):
+        sessions.of(own.question).exchanges.append(own)
+    assert [sessions.ahead(own) for own in (first, second, third)] == [0, 1, 2]
+    sessions.of("b").exchanges.append(next_one := turn("b", state="waiting"))
+    assert sessions.ahead(next_one) == 2  # its own page's is no other page's
+    first.state = "done"
+    assert [sessions.ahead(own) for own in (second, third)] == [0, 1]
 
 
 def test_cutting_stops_the_computing_and_shows_the_answer_before():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,11 @@ def hub(quantize: str = "none", room: int = 0) -> list[Offer]:
         quantize: the precision in which one would be loaded.
         room: bytes that are free for it.
     """
+    from vlm_demo.models.adapters import of_family
     from vlm_demo.models.catalog import fits
     from vlm_demo.models.loading import catalog
 
-    fetched = (entry for entry in catalog() if entry.on_hub and _adapter(entry.family).writes)
+    fetched = (entry for entry in catalog() if entry.on_hub and of_family(entry.family).writes)
     offers = []
     for entry in sorted(fetched, key=lambda entry: entry.download_bytes):
         needed, smaller = entry.needs(quantize) or 0, entry.needs("4bit")
@@ -89,20 +89,9 @@ def writes(name: str) -> bool:
     """Whether an embedded model writes answers; others compare pictures with texts, which is not what a chat does."""
     from transformers import AutoConfig
 
-    from vlm_demo.models.adapters import adapter_of
+    from vlm_demo.models.adapters import adapter_of, of_family
     from vlm_demo.models.loading import checkpoint, family_of
 
     family = family_of(name)  # known before the checkpoint is put together
-    adapter = _adapter(family) if family else adapter_of(AutoConfig.from_pretrained(checkpoint(name)))
+    adapter = of_family(family) if family else adapter_of(AutoConfig.from_pretrained(checkpoint(name)))
     return bool(adapter.writes)
-
-
-@cache
-def _adapter(family: str) -> Any:
-    """The adapter's class of a family."""
-    from importlib import import_module
-
-    from vlm_demo.models.adapters import ADAPTERS
-
-    name = next(adapter for module, adapter in ADAPTERS.values() if module == family)
-    return getattr(import_module(f"vlm_demo.models.adapters.{family}"), name)

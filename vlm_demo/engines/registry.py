@@ -31,6 +31,7 @@ SMALL = 100_000_000  # parameters of a model that is timed at each switch; large
 TRIAL = 24  # tokens of such a timing, at most
 LEAST = 4  # tokens of an answer that tells a pace
 KEPT = 9  # answers whose pace is remembered, for its median
+ENOUGH = 3  # of them, before paces are compared
 UNEXPECTED = "Something unexpected went wrong on the server; the conversation and the model are kept. Please try again."
 
 log = logging.getLogger("vlm_demo.ui")
@@ -54,10 +55,13 @@ class Status:
 @dataclass(frozen=True)
 class Measured:
     """What one model at one precision was found to cost on this machine: ``seconds`` of a token after the first, None
-    as long as nothing long enough was written."""
+    as long as nothing long enough was written; ``fastest`` and ``slowest`` likewise, None as long as too few answers
+    were, for one alone says more of what else the machine was doing."""
 
     parameter_bytes: int
     seconds: float | None
+    fastest: float | None = None
+    slowest: float | None = None
 
 
 class ModelRegistry:
@@ -143,7 +147,7 @@ class ModelRegistry:
         """Precision → what was measured of the loaded model in it since the start."""
         found = {quantize: size for (model, quantize), size in self._bytes.items() if model == self.model}
         paces = {quantize: self._paces.get((self.model, quantize), []) for quantize in found}
-        return {q: Measured(size, median(paces[q]) if paces[q] else None) for q, size in found.items()}
+        return {quantize: _measured(size, paces[quantize]) for quantize, size in found.items()}
 
     def note(self, answer: Answer) -> None:
         """Remember how fast the loaded model wrote an answer."""
@@ -173,10 +177,11 @@ class ModelRegistry:
             pen = ImageDraw.Draw(picture)
             pen.ellipse((20, 20, 100, 100), fill="red")
             pen.rectangle((120, 120, 200, 200), fill="blue")
-            for _ in range(2):  # the first warms up
+            for number in range(1 + ENOUGH):  # the first warms up
                 request = Request((picture,), "Describe the picture.", max_new_tokens=TRIAL)
                 answer = answered(self._engine.stream(request))
-            self.note(answer)
+                if number:
+                    self.note(answer)
 
     def switch(self, model: str, quantize: str) -> None:
         """Load another model or precision and put it in service; if that fails, the loaded one stays. The memory of the
@@ -207,6 +212,12 @@ class ModelRegistry:
         self._fraction = fraction
         if text:
             self._busy = text
+
+
+def _measured(parameter_bytes: int, paces: list[float]) -> Measured:
+    if len(paces) < ENOUGH:
+        return Measured(parameter_bytes, median(paces) if paces else None)
+    return Measured(parameter_bytes, median(paces), min(paces), max(paces))
 
 
 def _release() -> None:

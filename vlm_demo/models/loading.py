@@ -24,7 +24,7 @@ from vlm_demo import shipped as shipped_files
 from vlm_demo.errors import BadSetting, ModelNotFound, QuantizationUnavailable, UnsupportedModel, VlmDemoError
 from vlm_demo.models import catalog as catalogue
 from vlm_demo.models import download, embedded, quantization, refusals, weights
-from vlm_demo.models.adapters import adapter_of
+from vlm_demo.models.adapters import adapter_of, of_family
 from vlm_demo.models.adapters.generate_only import Trusted
 from vlm_demo.models.builders import RECIPE, read_recipe
 from vlm_demo.models.catalog import Entry
@@ -268,12 +268,23 @@ def resolve(name: str, tell: Progress, trust: Trust = NONE, revision: str | None
     if os.path.isfile(folder):
         raise ModelNotFound(f"{name} is a file: name the checkpoint's folder, which holds config.json and the weights.")
     if HUB_ID.fullmatch(name) and not name.startswith((".", "~")):
-        instead = ", ".join(embedded_names()) or "a checkpoint's folder"
+        instead = ", ".join(_alike(name)) or "a checkpoint's folder"
         return download.fetch(name, trust, lambda found: _adapter(found, name, trust), tell, instead, revision), name
     known = ", ".join(embedded_names()) or "none yet"
     raise ModelNotFound(
         f"There is no model {name}: choose an embedded one ({known}), a checkpoint's folder, or a hub id as OWNER/NAME."
     )
+
+
+def _alike(name: str) -> list[str]:
+    """The embedded models that can stand in for one of the hub: in place of one that writes answers those that do."""
+    families = {entry.id: entry.family for entry in catalogue.listed()}
+    wanted = families.get(name)
+    if wanted is None:
+        return embedded_names()
+    of = {own: family_of(own) or families.get(own) for own in embedded_names()}
+    writes = of_family(wanted).writes
+    return [own for own, family in of.items() if family is None or of_family(family).writes == writes]
 
 
 def _adapter(folder: Path, shown: str, trust: Trust) -> type[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vlm_demo.contracts import Answer, Grounding, Shares
+
+
+_tickets = itertools.count()
 
 
 @dataclass(eq=False)
@@ -35,6 +39,9 @@ class ChatTurn:
         problem: the sentence that stands where the answer would be, when ``failed``.
         outside: a sentence about a picture outside the model's world and the command that helps, or empty.
         stop: set to end the computing.
+        ticket: counts the questions of all pages, in the order in which they were asked.
+        ahead: how many questions of other pages come first, as it was last drawn.
+        model, precision: what is asked; empty as long as it waits.
     """
 
     question: str
@@ -56,10 +63,19 @@ class ChatTurn:
     problem: str = ""
     outside: tuple[str, str] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+    ticket: int = field(default_factory=lambda: next(_tickets))
+    ahead: int = 0
+    model: str = ""
+    precision: str = ""
 
     @property
     def running(self) -> bool:
         return self.state in ("waiting", "running")
+
+    @property
+    def queued(self) -> bool:
+        """Whether the model has not begun with it; its pictures may be opened and read meanwhile."""
+        return self.running and not any(stage.name == "prompt" for stage in self.stages)
 
     @cached_property
     def looked(self) -> np.ndarray:

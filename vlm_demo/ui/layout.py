@@ -13,11 +13,15 @@ from vlm_demo.ui import web_pictures
 from vlm_demo.ui.components import header
 from vlm_demo.ui.components.page_components import PageComponents
 from vlm_demo.ui.components.templates import render
+from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat import transcript
 from vlm_demo.ui.tabs.chat.chat_events import Events
+from vlm_demo.ui.tabs.inspect import panels
 
 POLL = 2.5  # seconds between two looks of a page at the service's status
 SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
+
+MAP_EVENTS = ("word", "step", "look", "choose", "patch", "export", "compute", "halt")
 
 
 def build(
@@ -41,6 +45,7 @@ def build(
         Blocks that are ready for ``launch(**theme.launch_options())``.
     """
     web_pictures.fetch_only(remote)
+    new = Session()  # what a page that was just opened shows stands in it already, so that nothing jumps
     with gr.Blocks(title="vlm_demo", analytics_enabled=False, delete_cache=SWEEP, fill_width=True) as page:
         with gr.Row(elem_id="top"):
             gr.HTML(header.BRAND, elem_id="brand", apply_default_css=False)
@@ -50,10 +55,12 @@ def build(
         with gr.Row(elem_id="columns"):
             with gr.Column(elem_id="left", scale=56, min_width=0):
                 with gr.Column(elem_id="talk"):
-                    conversation = _html("chat", binds=("word", "example", "edited", "choose"))
+                    conversation = _html(
+                        "chat", transcript.conversation(new, examples), ("word", "example", "edited", "choose")
+                    )
                     live = _html("live")
                 with gr.Column(elem_id="desk"):
-                    status = _html("status", binds=("uploaded",))
+                    status = _html("status", binds=("uploaded", "typed"))
                     if ocr_missing:
                         missing = render("ocr_missing", sentence=ocr_missing)
                         gr.HTML(missing, elem_id="no-ocr", apply_default_css=False)
@@ -97,19 +104,17 @@ def build(
                     )
             with gr.Column(elem_id="inspector", scale=44, min_width=0), gr.Tabs():
                 with gr.Tab("Heatmap"):
-                    heatmap = _html(
-                        "heatmap", binds=("word", "step", "look", "choose", "patch", "export", "compute", "halt")
-                    )
+                    heatmap = _html("heatmap", panels.heatmap_panel.draw(new), MAP_EVENTS)
                 with gr.Tab("What it sees"):
-                    sees = _html("sees")
+                    sees = _html("sees", panels.model_view_panel.draw(None))
                 with gr.Tab("Prompt"):
-                    prompt = _html("prompt")
+                    prompt = _html("prompt", panels.prompt_panel.draw(None))
                 with gr.Tab("Text"):
-                    text = _html("text")
+                    text = _html("text", panels.ocr_panel.draw(None))
                 with gr.Tab("Stages"):
-                    stages = _html("stages")
+                    stages = _html("stages", panels.stages_panel.draw(None))
                 with gr.Tab("Checks"):
-                    checks = _html("checks", binds=("choose", "compute"))
+                    checks = _html("checks", panels.checks_panel.draw(None), ("choose", "compute"))
         talk = (chips, notice, conversation, live, status, ocr, evidence_only, composer)
         parts = PageComponents(*talk, heatmap, sees, prompt, text, stages, checks, download, examples)
         events = Events(service, parts, ocr_settings)
@@ -137,6 +142,7 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
         parts.checks.choose(checking.remedy, None, **at_once),
     ]
     for event in asked:
+        event.then(events.settle, None, **at_once)
         answered = event.then(events.answer, None, concurrency_id="model", **queued)
         shown = answered.then(looking.show_map, None, **at_once)
         judged = shown.then(again.ground, None, concurrency_id="model", **queued)
@@ -160,16 +166,18 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
 
     parts.chips.switch(events.switch, None, concurrency_id="switch", **queued)
     parts.status.uploaded(events.tick, [parts.composer], **at_once)
+    parts.status.typed(events.typed, None, **latest)
     gr.Timer(POLL).tick(events.tick, [parts.composer], **at_once)
     page.load(events.opened, None, **at_once)
     page.unload(events.closed)
 
 
-def _html(name: str, binds: tuple[str, ...] = ()) -> gr.HTML:
-    """A piece of page whose ``data-act`` elements set off the events in ``binds`` (see page.js)."""
+def _html(name: str, value: str = "", binds: tuple[str, ...] = ()) -> gr.HTML:
+    """A piece of page that begins with ``value`` and whose ``data-act`` elements set off the events in ``binds`` (see
+    page.js)."""
     names = ", ".join(f"'{event}'" for event in binds)
     script = f"vlm.bind(element, trigger, watch, [{names}]);"
-    return gr.HTML("", elem_id=name, apply_default_css=False, js_on_load=script, min_width=0)
+    return gr.HTML(value, elem_id=name, apply_default_css=False, js_on_load=script, min_width=0)
 
 
 def _quiet(label: str, name: str) -> gr.Button:

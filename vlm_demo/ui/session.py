@@ -10,19 +10,23 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vlm_demo.contracts import Turn
+from vlm_demo.errors import Stopped
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.tabs.inspect.map_job import Job
 from vlm_demo.ui.tabs.inspect.map_options import MapOptions
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from vlm_demo.engines.registry import Status
 
 GRACE = 20.0  # seconds that an upload may wait for its page to claim it
 NOTICE = 20.0  # seconds that a sentence about the model stands
@@ -36,21 +40,28 @@ class Session:
     Attributes:
         visitor: whom the model remembers its pictures for; a secret.
         languages: of the text in its pictures, where the person chose any.
+        lock: held while it is changed or drawn: each press of a page is heard in a thread of its own.
+        returned: what Undo has put back into the composer, until the next question; None = nothing.
+        notice, alert: a sentence about the model, and whether something is wrong.
+        seen: the service's status as the page shows it.
     """
 
-    visitor: str = field(default_factory=lambda: secrets.token_hex(8))
     exchanges: list[ChatTurn] = field(default_factory=list)
     shown: ChatTurn | None = None
     word: int = 0
     look: MapOptions = field(default_factory=MapOptions)
+    visitor: str = field(default_factory=lambda: secrets.token_hex(8))
     languages: str = ""
     job: Job | None = None
     notice: str = ""
+    alert: bool = True
     noticed: float = 0.0
-    seen: object = None
+    seen: Status | None = None
+    returned: dict[str, Any] | None = None
     uploads: set[str] = field(default_factory=set)
     maps: dict[Hashable, np.ndarray] = field(default_factory=dict)
     dear: dict[Hashable, np.ndarray] = field(default_factory=dict)
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
     def last(self) -> ChatTurn | None:
@@ -63,6 +74,7 @@ class Session:
     def add(self, exchange: ChatTurn) -> None:
         """A new question; what is still being computed for this page is no longer wanted."""
         self.stop()
+        self.returned = None
         self.exchanges.append(exchange)
 
     @property
@@ -86,6 +98,7 @@ class Session:
 
     def cut(self, index: int) -> list[ChatTurn]:
         """Drop the exchanges from ``index`` on and return them; their computing is told to stop."""
+        self.returned = None
         dropped = self.exchanges[index:]
         for exchange in dropped:
             exchange.stop.set()
@@ -94,9 +107,9 @@ class Session:
             self.show(next((e for e in reversed(self.exchanges) if e.answer), None))
         return dropped
 
-    def tell(self, notice: str) -> None:
-        """A sentence about the model for this page alone; an empty one takes it back."""
-        self.notice, self.noticed = notice, time.monotonic()
+    def tell(self, notice: str, alert: bool = True) -> None:
+        """A sentence about the model for this page alone, of something wrong or not; an empty one takes it back."""
+        self.notice, self.alert, self.noticed = notice, alert, time.monotonic()
 
     def drop_old_notice(self) -> bool:
         """Take the notice back if it has stood long enough; returns whether it did."""
@@ -130,8 +143,17 @@ class Session:
 
         A question with new pictures starts afresh: what was said about another picture is not evidence for this one.
         Where the turn that brought the pictures has no answer, the question brings them itself.
+
+        Raises:
+            Stopped: the question was taken back meanwhile.
         """
-        index = self.exchanges.index(exchange)
+        with self.lock:
+            if exchange not in self.exchanges:
+                raise Stopped("This question was taken back.")
+            return self._context(self.exchanges.index(exchange))
+
+    def _context(self, index: int) -> tuple[list[bytes], list[Turn]]:
+        exchange = self.exchanges[index]
         start = self.with_pictures(index)
         earlier = [e for e in self.exchanges[start:index] if e.state == "done" and e.said]
         first = self.exchanges[start]
@@ -153,6 +175,13 @@ class Sessions:
         with self._lock:
             return self._open.setdefault(session_hash or "", Session())
 
+    def ahead(self, exchange: ChatTurn) -> int:
+        """How many questions of other pages were asked before this one and are not answered yet."""
+        with self._lock:
+            others = [session for session in self._open.values() if exchange not in session.exchanges]
+        asked = [own for session in others for own in (*session.exchanges,) if own.running]
+        return sum(own.ticket < exchange.ticket for own in asked)
+
     def claim(self, session: Session, paths: list[str]) -> None:
         """Remember upload files as this page's own."""
         with self._lock:
@@ -171,8 +200,9 @@ class Sessions:
         with self._lock:
             session = self._open.pop(session_hash or "", None)
         if session:
-            session.stop()
-            session.cut(0)
+            with session.lock:
+                session.stop()
+                session.cut(0)
             self.release(session)
         self._sweep_later()
 
@@ -200,6 +230,18 @@ class Sessions:
                     young = True
         if young:
             self._sweep_later()
+
+
+def alone(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler, whose last argument is the request, that is the only one to work with its page's session: presses that
+    follow each other fast are heard in the order of their arrival, and none is drawn half done."""
+
+    @wraps(handler)
+    def heard(self: Any, *arguments: Any) -> Any:
+        with self.sessions.of(arguments[-1].session_hash).lock:
+            return handler(self, *arguments)
+
+    return heard
 
 
 def _delete(path: Path, cache: Path | None = None) -> None:

@@ -22,6 +22,7 @@ COLOURS = {
     "line": ("#e3e0da", "#3a3834"),
     "text": ("#1d1c1a", "#eeece7"),
     "muted": ("#6a665f", "#a19d95"),
+    "off": ("#8f8a82", "#827d75"),
     "accent": ("#b5452c", "#f08b6d"),
     "on-accent": ("#ffffff", "#1d1c1a"),
     "tint": ("#f7e7e2", "#43302a"),

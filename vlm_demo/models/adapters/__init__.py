@@ -190,6 +190,12 @@ def adapter_of(config: Any) -> type[Any]:
     )
 
 
+def of_family(family: str) -> type[Any]:
+    """The adapter of a family, which is the name of a module here; the first one where it has several."""
+    module, name = next(own for own in ADAPTERS.values() if own[0] == family)
+    return getattr(import_module(f"{__name__}.{module}"), name)
+
+
 def blocks(module: torch.nn.Module, count: int) -> list[torch.nn.Module]:
     """The module's blocks: its first list of ``count`` modules."""
     lists = (child for child in module.modules() if isinstance(child, torch.nn.ModuleList))

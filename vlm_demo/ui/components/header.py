@@ -16,6 +16,7 @@ FEW = 0.1  # of a model's bytes; to save less is little
 EVEN = 1.1  # times of less than this ratio are taken as equal
 PRECISIONS = {"none": "full precision", "8bit": "8-bit", "4bit": "4-bit"}
 ONLY_OPERATOR = "Only the operator can switch, from the machine that runs the model."
+SWITCHED = "The operator has switched the model: from now on {} answers."
 
 
 @dataclass(frozen=True)
@@ -72,24 +73,40 @@ def precisions(
 
 
 def compared(plain: Measured, packed: Measured) -> str:
-    """What packing brought on this machine: its pace, where it was measured, and whether it is hardly smaller."""
+    """What packing brought on this machine: its pace, where it was measured often enough and each answer of one was
+    faster than each of the other, and whether it is hardly smaller."""
     said = []
     saved = plain.parameter_bytes - packed.parameter_bytes
     if 0 < saved < FEW * plain.parameter_bytes:
         said.append(f"saves only {size(saved)}")
-    if plain.seconds and packed.seconds and packed is not plain:
-        ratio = packed.seconds / plain.seconds
-        even = max(ratio, 1 / ratio) < EVEN
-        pace = f"{ratio:.1f}× slower here" if ratio > 1 else f"{1 / ratio:.1f}× faster here"
-        said.insert(0, "no faster here" if even else pace)
-    return ", ".join(said)
+    pace = "" if packed is plain else _pace(plain, packed)
+    return ", ".join(filter(None, (pace, *said)))
 
 
-def notice(status: Status, sentence: str = "") -> Markup:
-    """One line under the header: a loading and its progress, or a sentence; empty when all is quiet."""
+def _pace(plain: Measured, packed: Measured) -> str:
+    if not (plain.seconds and plain.fastest and plain.slowest and packed.seconds and packed.fastest and packed.slowest):
+        return ""
+    ratio = packed.seconds / plain.seconds
+    if max(ratio, 1 / ratio) < EVEN:
+        return "no faster here"
+    if packed.fastest > plain.slowest:
+        return f"{ratio:.1f}× slower here"
+    return f"{1 / ratio:.1f}× faster here" if packed.slowest < plain.fastest else ""
+
+
+def served(status: Status) -> str:
+    """The model in service and its precision."""
+    return f"{status.name}, {status.precision}"
+
+
+def notice(status: Status, sentence: str = "", alert: bool = True) -> Markup:
+    """One line under the header: a loading and its progress, or a sentence, of something wrong or not; empty when all
+    is quiet."""
     if status.busy:
         fraction = "" if status.fraction is None else f"{status.fraction:.3f}"
         return render("loading", sentence=status.busy, fraction=fraction)
+    if sentence and not alert:
+        return render("told", sentence=sentence)
     sentence = sentence or status.problem
     return problem(sentence) if sentence else Markup()
 

@@ -47,17 +47,19 @@ class PageComponents:
 
     def talk(self, session: Session, **composer: Any) -> Changes:
         """The conversation, with no complaint above the composer, and Stop only while something runs."""
-        mode = {"submit_btn": not session.running, "stop_btn": session.running}
-        return {
-            self.chat: transcript.conversation(session, self.examples),
-            self.live: transcript.live(session),
-            self.status: "",
-            self.composer: gr.update(**mode, **composer),
-        }
+        with session.lock:
+            mode = {"submit_btn": not session.running, "stop_btn": session.running}
+            return {
+                self.chat: transcript.conversation(session, self.examples),
+                self.live: transcript.live(session),
+                self.status: "",
+                self.composer: gr.update(**mode, **composer),
+            }
 
     def said(self, session: Session) -> Changes:
         """The conversation alone: what stands above and in the composer stays."""
-        return {self.chat: transcript.conversation(session, self.examples)}
+        with session.lock:
+            return {self.chat: transcript.conversation(session, self.examples)}
 
     def refused(self, error: Exception, **composer: Any) -> Changes:
         """A sentence above the composer; nothing else changes but what the composer holds, if given."""
@@ -66,23 +68,26 @@ class PageComponents:
 
     def inside(self, session: Session) -> Changes:
         """The tabs that show the answer that is looked at, but for its heatmap."""
-        shown = session.shown
-        return {
-            self.sees: panels.model_view_panel.draw(shown),
-            self.prompt: panels.prompt_panel.draw(shown),
-            self.text: panels.ocr_panel.draw(shown),
-            self.stages: panels.stages_panel.draw(shown),
-            self.checks: panels.checks_panel.draw(shown),
-        }
+        with session.lock:
+            shown = session.shown
+            return {
+                self.sees: panels.model_view_panel.draw(shown),
+                self.prompt: panels.prompt_panel.draw(shown),
+                self.text: panels.ocr_panel.draw(shown),
+                self.stages: panels.stages_panel.draw(shown),
+                self.checks: panels.checks_panel.draw(shown),
+            }
 
     def everything(self, session: Session, **composer: Any) -> Changes:
         """All that shows the session."""
-        return {**self.talk(session, **composer), **self.inside(session), **self.map(session)}
+        with session.lock:
+            return {**self.talk(session, **composer), **self.inside(session), **self.map(session)}
 
     def map(self, session: Session) -> Changes:
         """The heatmap of the word that is looked at."""
         try:
-            return {self.heatmap: panels.heatmap_panel.draw(session)}
+            with session.lock:
+                return {self.heatmap: panels.heatmap_panel.draw(session)}
         except Exception as error:
             log_unexpected(error)
             return {self.heatmap: nothing(UNEXPECTED)}
@@ -94,5 +99,5 @@ class PageComponents:
         precisions = header.precisions(service.quantize, status, service.measured, model_menu.unquantizable())
         return {
             self.chips: header.chips(status, service.model, service.quantize, models, precisions, operator),
-            self.notice: header.notice(status, session.notice),
+            self.notice: header.notice(status, session.notice, session.alert),
         }

@@ -10,7 +10,16 @@ window.vlm = (() => {
     const tabs = all("#inspector button[role=tab], #inspector .overflow-dropdown button");
     const tab = tabs.find((button) => button.textContent.trim() === name);
     if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
-    if (narrow()) document.getElementById("inspector").scrollIntoView({ behavior: still() ? "auto" : "smooth", block: "start" });
+    if (narrow()) glide(document.querySelector("#inspector .lens") ?? document.getElementById("inspector"));
+  }
+
+  /* Scroll no further than it takes to see all of an element between the window's top and the composer, which lies over
+     the page there: the narrow page is one column. */
+  function glide(element) {
+    const box = element.getBoundingClientRect();
+    const foot = document.getElementById("desk").getBoundingClientRect().top - 8;
+    const by = box.top < 8 || box.height > foot - 8 ? box.top - 8 : Math.max(0, box.bottom - foot);
+    if (by) scrollBy({ top: by, behavior: still() ? "auto" : "smooth" });
   }
 
   function mark(turn, word) {
@@ -53,7 +62,10 @@ window.vlm = (() => {
       if (button.closest("#chat")) openTab("Heatmap");
       send("word", { turn: +button.dataset.turn, word: +button.dataset.word });
     },
-    example: (button, send) => send("example", { index: +button.dataset.index }),
+    example(button, send) {
+      send("example", { index: +button.dataset.index });
+      rest(); // the button is about to go, and the focus must not go with it
+    },
     edit: (button) => rewrite(button.closest(".turn"), true),
     cancel: (button) => rewrite(button.closest(".turn"), false),
     open: (button) => openTab(button.dataset.tab),
@@ -146,11 +158,22 @@ window.vlm = (() => {
     link.removeAttribute("href");
   }
 
+  /* Where the focus goes when what had it goes: to the composer, or where that would open a keyboard over the page, to
+     the conversation. */
+  function rest() {
+    const talk = document.getElementById("talk");
+    talk.tabIndex = -1;
+    const place = matchMedia("(pointer: coarse)").matches ? talk : document.querySelector("#composer textarea");
+    (place ?? talk).focus({ preventScroll: true });
+  }
+
   let uploaded = () => {};
+  let typed = () => {};
 
   function bind(element, trigger, watch, events) {
     const send = (name, data) => events.includes(name) && trigger(name, data);
     if (events.includes("uploaded")) uploaded = () => trigger("uploaded", {});
+    if (events.includes("typed")) typed = () => element.querySelector("p") && trigger("typed", {});
     element.addEventListener("click", (event) => {
       const button = event.target.closest("button[data-act]");
       if (button) acts[button.dataset.act]?.(button, send, event);
@@ -160,6 +183,7 @@ window.vlm = (() => {
       draft = null;
       const area = event.target.querySelector("textarea");
       send("edited", { turn: +event.target.dataset.turn, text: area.value });
+      rest();
     });
     element.addEventListener("keydown", (event) => {
       arrow(event, send);
@@ -178,7 +202,10 @@ window.vlm = (() => {
     });
     element.addEventListener("change", (event) => {
       const { name, value } = event.target;
-      if (event.target.dataset.act === "switch") send("switch", { name, value });
+      if (event.target.dataset.act === "switch") {
+        send("switch", { name, value });
+        event.target.value = event.target.dataset.value; // what answers, until another one does
+      }
       if (event.target.dataset.act === "choose") send("choose", { [name]: value });
     });
     watch("value", () => {
@@ -193,18 +220,43 @@ window.vlm = (() => {
     });
   }
 
+  /* Narrow: the way back from the inspector to the answer that it shows, while that is out of sight. */
+  function back() {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.id = "back";
+    button.textContent = "↑ Answer";
+    button.hidden = true;
+    const word = () => document.querySelector("#chat .word[aria-pressed=true]");
+    const look = () => {
+      const away = narrow() && word() && word().getBoundingClientRect().bottom < 0;
+      button.hidden = !away;
+    };
+    button.addEventListener("click", () => {
+      const gone = word();
+      gone?.focus({ preventScroll: true });
+      gone?.scrollIntoView({ behavior: still() ? "auto" : "smooth", block: "center" });
+    });
+    addEventListener("scroll", look, { passive: true });
+    addEventListener("resize", look);
+    return button;
+  }
+
   /* The conversation keeps its end in sight, unless the reader has scrolled up. */
   function follow(talk) {
     let pinned = true;
+    let turns = 0;
     talk.addEventListener("scroll", () => {
       pinned = talk.scrollTop + talk.clientHeight > talk.scrollHeight - 60;
     });
+    for (const kind of ["wheel", "touchmove"]) addEventListener(kind, () => narrow() && (pinned = false), { passive: true });
     new MutationObserver(() => {
-      if (!talk.querySelector(".turn")) return;
-      if (narrow()) {
-        const live = document.querySelector("#live .answer");
-        live?.scrollIntoView({ block: "nearest" });
-      } else if (pinned || document.querySelector("#live .answer progress")) talk.scrollTop = talk.scrollHeight;
+      const now = talk.querySelectorAll(".turn").length;
+      if (now > turns) pinned = true; // something new was asked
+      turns = now;
+      if (!now || !pinned) return;
+      if (narrow()) document.querySelector("#live .answer")?.scrollIntoView({ block: "nearest" });
+      else talk.scrollTop = talk.scrollHeight;
     }).observe(talk, { childList: true, subtree: true, characterData: true });
   }
 
@@ -237,6 +289,7 @@ window.vlm = (() => {
   }
 
   whenThere("#talk", follow);
+  whenThere("#desk", (desk) => desk.append(back()));
   whenThere("#composer textarea", () => {
     const composer = document.getElementById("composer");
     let files = 0;
@@ -244,20 +297,51 @@ window.vlm = (() => {
       name(composer);
       const now = composer.querySelectorAll(".thumbnail-item").length;
       if (now > files) setTimeout(uploaded, 50); // the page's own files are deleted with it, so it has to claim them
+      if (now !== files) typed();
       files = now;
     };
     look();
     new MutationObserver(look).observe(composer, { childList: true, subtree: true });
+    composer.addEventListener("input", () => typed());
   });
 
-  /* A picture dropped beside the composer would make the browser leave the page: hand it over instead. */
-  document.addEventListener("dragover", (event) => event.preventDefault());
-  document.addEventListener("drop", (event) => {
-    const composer = document.querySelector("#composer .full-container");
-    if (!composer || !event.dataTransfer?.files.length || composer.contains(event.target)) return;
-    event.preventDefault();
-    composer.dispatchEvent(new DragEvent("drop", { dataTransfer: event.dataTransfer, bubbles: false, cancelable: true }));
+  /* The narrow page ends above the composer, which lies over its foot and grows with what is in it. */
+  whenThere("#desk", (desk) => {
+    const style = document.documentElement.style;
+    new ResizeObserver(() => style.setProperty("--desk", `${desk.offsetHeight}px`)).observe(desk);
   });
+
+  /* A picture may be dropped and pasted anywhere: what is not for the composer already is handed over to it. */
+  const box = () => document.querySelector("#composer .full-container");
+  const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+  const target = (shown) => document.documentElement.classList.toggle("dropping", shown);
+  document.addEventListener("dragenter", (event) => carries(event) && target(true));
+  document.addEventListener("dragleave", (event) => event.relatedTarget === null && target(false));
+  document.addEventListener("pointermove", () => target(false)); // there are none while something is dragged
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault(); // or the browser would leave the page for the picture
+    if (carries(event)) event.dataTransfer.dropEffect = "copy";
+  });
+  document.addEventListener("drop", (event) => {
+    target(false);
+    if (!box() || !event.dataTransfer?.files.length || box().contains(event.target)) return;
+    event.preventDefault();
+    box().dispatchEvent(new DragEvent("drop", { dataTransfer: copied(event.dataTransfer.files), cancelable: true }));
+  }, true);
+  document.addEventListener("paste", (event) => {
+    const area = document.querySelector("#composer textarea");
+    const pictures = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
+    if (!area || !pictures.length || event.target === area) return;
+    event.preventDefault();
+    area.dispatchEvent(new ClipboardEvent("paste", { clipboardData: copied(pictures), cancelable: true }));
+  });
+
+  /* What is carried by an event ends with it. */
+  function copied(files) {
+    const carried = new DataTransfer();
+    for (const file of files) carried.items.add(file);
+    return carried;
+  }
 
   /* Text found in the picture: a word and its box point at each other. */
   for (const [kind, on] of [["pointerover", true], ["pointerout", false], ["focusin", true], ["focusout", false]]) {

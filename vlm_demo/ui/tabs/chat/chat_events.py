@@ -25,7 +25,7 @@ from vlm_demo.ui import pictures
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.components.page_components import Changes, PageComponents
-from vlm_demo.ui.session import Session, Sessions, put_back
+from vlm_demo.ui.session import Session, Sessions, alone, put_back
 from vlm_demo.ui.tabs.chat import transcript
 from vlm_demo.ui.tabs.inspect.check_events import CheckEvents
 from vlm_demo.ui.tabs.inspect.deferred_maps import DeferredMaps
@@ -46,6 +46,7 @@ class Events:
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
+    @alone
     def ask(self, message: dict, ocr: bool, evidence_only: bool, request: gr.Request) -> Changes:
         """Take a question from the composer: check it, show it, and leave it for ``answer``."""
         session = self.sessions.of(request.session_hash)
@@ -64,19 +65,21 @@ class Events:
             )
         contents, previews = [content for _, content, _ in opened], [preview for _, _, preview in opened]
         names = [Path(path).name for path, _, _ in opened]
-        session.add(ChatTurn(text.strip(), ocr, evidence_only, tuple(contents), tuple(names), tuple(previews)))
+        self._add(session, ChatTurn(text.strip(), ocr, evidence_only, tuple(contents), tuple(names), tuple(previews)))
         self.sessions.release(session)
         return self.parts.talk(session, value={"text": "", "files": []})
 
+    @alone
     def ask_example(self, event: gr.EventData, request: gr.Request) -> Changes:
         """One press: the example's picture and question are asked, with the example's toggles."""
         session = self.sessions.of(request.session_hash)
         example = self.parts.examples[int(event.index)]
         own = (example.picture,), (example.name,), (example.preview,)
-        session.add(ChatTurn(example.question, example.ocr, example.evidence_only, *own))
+        self._add(session, ChatTurn(example.question, example.ocr, example.evidence_only, *own))
         toggles = {self.parts.ocr: example.ocr, self.parts.evidence_only: example.evidence_only}
         return {**self.parts.talk(session), **toggles}
 
+    @alone
     def ask_edited(self, event: gr.EventData, ocr: bool, evidence_only: bool, request: gr.Request) -> Changes:
         """An earlier question in other words: it and all that followed is asked anew."""
         session = self.sessions.of(request.session_hash)
@@ -87,6 +90,7 @@ class Events:
             return self.parts.refused(BadQuestion("The edited question is empty: type what you want to know."))
         return self._again(session, index, text, ocr, evidence_only)
 
+    @alone
     def retry(self, ocr: bool, evidence_only: bool, request: gr.Request) -> Changes:
         """The last question once more, with the toggles as they are now."""
         session = self.sessions.of(request.session_hash)
@@ -96,8 +100,21 @@ class Events:
 
     def _again(self, session: Session, index: int, question: str, ocr: bool, evidence_only: bool) -> Changes:
         old = session.cut(index)[0]
-        session.add(ChatTurn(question, ocr, evidence_only, old.pictures, old.names, old.previews))
+        self._add(session, ChatTurn(question, ocr, evidence_only, old.pictures, old.names, old.previews))
         return self.parts.everything(session)
+
+    def _add(self, session: Session, exchange: ChatTurn) -> None:
+        session.add(exchange)
+        exchange.ahead = self.sessions.ahead(exchange)
+
+    @alone
+    def settle(self, request: gr.Request) -> Changes:
+        """After the reply to a question has arrived: those to Clear, Undo or Stop may have come before it, and what it
+        drew is no longer so."""
+        session = self.sessions.of(request.session_hash)
+        if session.running:
+            return {self.parts.live: gr.skip()}
+        return self.parts.everything(session, **({"value": session.returned} if session.returned else {}))
 
     # -- answering ------------------------------------------------------------------------------------------------
 
@@ -128,9 +145,11 @@ class Events:
                 exchange.state = "stopped"
             if exchange not in session.exchanges:  # what was computed after the conversation had ended
                 self.service.forget(session.visitor)
-        if exchange.answer and exchange in session.exchanges:
-            session.show(exchange, transcript.first_telling_word(exchange.answer))
-        yield {**self.parts.talk(session), **self.parts.inside(session)}
+        with session.lock:
+            if exchange.answer and exchange in session.exchanges:
+                session.show(exchange, transcript.first_telling_word(exchange.answer))
+            changes = {**self.parts.talk(session), **self.parts.inside(session)}
+        yield changes
 
     def _compute(self, session: Session, exchange: ChatTurn) -> Generator[None, None, None]:
         """Run the engine for one exchange, yielding after each change of it."""
@@ -146,7 +165,7 @@ class Events:
             ocr_settings=replace(self.ocr_settings, languages=session.languages or self.ocr_settings.languages),
         )
         with self.service.engine(exchange.stop.is_set) as engine:
-            exchange.state = "running"
+            exchange.state, exchange.model, exchange.precision = "running", engine.name, engine.precision
             yield
             stream: Any = engine.stream(request)
             with closing(stream):
@@ -169,12 +188,14 @@ class Events:
 
     # -- stopping and going back ----------------------------------------------------------------------------------
 
+    @alone
     def stop(self, request: gr.Request) -> Changes:
         """Unqueued, so that it is heard while the answer is being computed."""
         session = self.sessions.of(request.session_hash)
         session.stop()
         return self.parts.talk(session)
 
+    @alone
     def undo(self, request: gr.Request) -> Changes:
         """Take the last exchange back: its question and pictures lie in the composer again."""
         session = self.sessions.of(request.session_hash)
@@ -183,8 +204,10 @@ class Events:
         (dropped,) = session.cut(len(session.exchanges) - 1)
         files = put_back(dropped)
         self.sessions.claim(session, files)
-        return self.parts.everything(session, value={"text": dropped.question, "files": files})
+        session.returned = {"text": dropped.question, "files": files}
+        return self.parts.everything(session, value=session.returned)
 
+    @alone
     def clear(self, request: gr.Request) -> Changes:
         """Forget the whole conversation, its pictures and maps."""
         session = self.sessions.of(request.session_hash)
@@ -221,19 +244,41 @@ class Events:
             log_unexpected(error)
             problems.append(f"{model} ({quantize}) could not be loaded.{stays}")
 
+    @alone
     def tick(self, message: dict | None, request: gr.Request) -> Changes:
-        """On uploads, and now and then: claim the composer's files for this page, show what became of the service."""
+        """On uploads, and now and then: claim the composer's files for this page, show what became of the service and
+        of the place in its queue."""
         session = self.sessions.of(request.session_hash)
         if message and message.get("files"):
             self.sessions.claim(session, message["files"])
-        if session.seen == self.service.status and not session.drop_old_notice():
-            return {self.parts.chips: gr.skip()}
-        return self.parts.service(session, self.service, _operator(request))
+        return self._queued(session) | self._served(session, _operator(request)) or {self.parts.chips: gr.skip()}
+
+    def _queued(self, session: Session) -> Changes:
+        """The place in the queue, where it is another than what is drawn."""
+        waiting = next((exchange for exchange in session.exchanges if exchange.queued), None)
+        ahead = self.sessions.ahead(waiting) if waiting else 0
+        if waiting is None or waiting.ahead == ahead:
+            return {}
+        waiting.ahead = ahead
+        return {self.parts.live: transcript.live(session)}
+
+    def _served(self, session: Session, operator: bool) -> Changes:
+        """The model in service, where it is not what is drawn; that another one answers is said."""
+        seen, status = session.seen, self.service.status
+        if seen and seen.precision and not status.busy and header.served(seen) != header.served(status):
+            session.tell(header.SWITCHED.format(header.served(status)), alert=False)
+        elif seen == status and not session.drop_old_notice():
+            return {}
+        return self.parts.service(session, self.service, operator)
+
+    @alone
+    def typed(self, request: gr.Request) -> Changes:
+        """The composer's text or files have changed: a complaint about what it held before is out of date."""
+        return {self.parts.status: ""}
 
     def opened(self, request: gr.Request) -> Changes:
-        """A page is opened."""
-        session = self.sessions.of(request.session_hash)
-        return {**self.parts.everything(session), **self.parts.service(session, self.service, _operator(request))}
+        """A page is opened: all that a new one shows but the service stands in it already."""
+        return self.parts.service(self.sessions.of(request.session_hash), self.service, _operator(request))
 
     def closed(self, request: gr.Request) -> None:
         """A page is closed: its files, its computing and what is remembered of its pictures go with it."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from vlm_demo.contracts import LEVELS
+from vlm_demo.contracts.events import BridgeFacts
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session
@@ -82,12 +83,17 @@ def live(session: Session) -> Markup:
     stopping = exchange.stop.is_set()
     if exchange.said or stopping:
         return render("streaming", text=exchange.said, stopping=stopping)
-    if exchange.state == "waiting":
-        return render("progress", doing="Waiting for its turn", stages=0, done=0)
+    if exchange.state == "waiting" or exchange.queued and exchange.ahead:
+        return render("progress", doing=_waiting(exchange.ahead), stages=0, done=0)
     road = [name for name in ROAD if name != "ocr" or exchange.ocr]
     done = {stage.name for stage in exchange.stages}
     ahead = next((name for name in road if name not in done), "prefill")
     return render("progress", doing=ROAD[ahead], stages=len(road), done=len(done & set(road)))
+
+
+def _waiting(ahead: int) -> str:
+    """The place in the queue of the model, as far as other pages' questions come first."""
+    return "Waiting for its turn" + (f": {ahead} question{'s' * (ahead != 1)} before it" if ahead else "")
 
 
 def first_telling_word(answer: Answer) -> int:
@@ -164,7 +170,7 @@ def _links(exchange: ChatTurn) -> list[tuple[str, str]]:
         links += [
             ("Stages", f"{answer.timings.total:.2f} s"),
             ("Stages", f"first word {answer.timings.first_token:.2f} s"),
-            ("What it sees", f"{answer.prompt.image_tokens} image tokens"),
+            ("What it sees", _image_tokens(exchange, answer)),
         ]
         if exchange.ocr:
             found = any(result.words for result in answer.ocrs)
@@ -172,7 +178,18 @@ def _links(exchange: ChatTurn) -> list[tuple[str, str]]:
             links.append(("Text", ("text read in part" if cut else "text read") if found else "no text found"))
     if exchange.evidence_only:
         links.append(("Prompt", "evidence only"))
+    if exchange.model:
+        links.append(("Stages", f"{exchange.model.rpartition('/')[2]}, {exchange.precision}"))
     return links
+
+
+def _image_tokens(exchange: ChatTurn, answer: Answer) -> str:
+    """How many image tokens the language model reads. With cross-attention they do not stand in the prompt, which has
+    but a mark for each picture."""
+    bridge = next((stage.facts for stage in exchange.stages if isinstance(stage.facts, BridgeFacts)), None)
+    beside = bridge is not None and bridge.bridge.kind == "cross-attention"
+    count = sum(tokens for tokens, _ in bridge.tokens) if bridge and beside else answer.prompt.image_tokens
+    return f"{count} image token{'s' * (count != 1)}" + (" by cross-attention" if beside else "")
 
 
 def badge(grounding: Grounding) -> Markup:

@@ -18,7 +18,7 @@ from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, log_unexpected
 from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.page_components import Changes, PageComponents
-from vlm_demo.ui.session import Session, Sessions
+from vlm_demo.ui.session import Session, Sessions, alone
 from vlm_demo.ui.tabs.inspect.map_job import Job
 from vlm_demo.ui.tabs.inspect.panels import method_menu
 
@@ -32,6 +32,7 @@ class DeferredMaps:
     def __init__(self, sessions: Sessions, parts: PageComponents, service: ModelRegistry):
         self.sessions, self.parts, self.service = sessions, parts, service
 
+    @alone
     def compute(self, request: gr.Request) -> Changes:
         """The shown word's map by a method that is not free: leave it for ``work``."""
         session = self.sessions.of(request.session_hash)
@@ -67,6 +68,7 @@ class DeferredMaps:
             session.job = None
         yield self.parts.map(session)
 
+    @alone
     def halt(self, request: gr.Request) -> Changes:
         """Unqueued, so that it is heard while maps are being computed."""
         session = self.sessions.of(request.session_hash)
@@ -88,7 +90,12 @@ class DeferredMaps:
             except Exception as error:
                 exchange.judged = True
                 log_unexpected(error)
-        yield {**self.parts.said(session), **self.parts.map(session)} if waiting else {self.parts.heatmap: gr.skip()}
+        if not waiting:
+            yield {self.parts.heatmap: gr.skip()}
+            return
+        with session.lock:
+            changes = {**self.parts.said(session), **self.parts.map(session)}
+        yield changes
 
     def _judge(self, session: Session, exchange: ChatTurn) -> None:
         def unwanted() -> bool:

@@ -14,7 +14,7 @@ from vlm_demo.images.overlay import COLORMAPS
 from vlm_demo.ui import pictures
 from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.components.templates import render
-from vlm_demo.ui.session import Session, Sessions
+from vlm_demo.ui.session import Session, Sessions, alone
 from vlm_demo.ui.tabs.inspect.panels.heads_panel import blocks
 from vlm_demo.ui.tabs.inspect.panels.heatmap_panel import shown_map
 
@@ -30,6 +30,7 @@ class InspectorEvents:
     def __init__(self, sessions: Sessions, parts: PageComponents):
         self.sessions, self.parts = sessions, parts
 
+    @alone
     def press(self, event: gr.EventData, request: gr.Request) -> Changes:
         """A word of an answer: lay its map over the picture, and show the inside of that answer."""
         session = self.sessions.of(request.session_hash)
@@ -41,6 +42,7 @@ class InspectorEvents:
         session.show(exchange, word)
         return {**self.parts.map(session), **(self.parts.inside(session) if other else {})}
 
+    @alone
     def step(self, event: gr.EventData, request: gr.Request) -> Changes:
         """The previous or next word of the answer that is looked at."""
         session = self.sessions.of(request.session_hash)
@@ -49,6 +51,7 @@ class InspectorEvents:
             session.word = min(max(session.word + int(event.by), 0), last)
         return self.parts.map(session)
 
+    @alone
     def look(self, event: gr.EventData, request: gr.Request) -> Changes:
         """How the map is drawn: opacity (percent) and patch grid."""
         session = self.sessions.of(request.session_hash)
@@ -56,6 +59,7 @@ class InspectorEvents:
         look.opacity, look.grid = min(max(float(event.opacity), 0), 100) / 100, bool(event.grid)
         return self.parts.map(session)
 
+    @alone
     def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Something of the answer is singled out, or no longer: a head, a patch, a picture, a part of the heads; or
         colours or a method are chosen. What does not exist changes nothing."""
@@ -80,6 +84,7 @@ class InspectorEvents:
             look.patch = None
         return self.parts.map(session)
 
+    @alone
     def patch(self, event: gr.EventData, request: gr.Request) -> Changes:
         """A place of a picture, in fractions of its width and height, or a step of ``move`` patches from the pressed
         one: single out the patch there. The same place again lets it go."""
@@ -111,6 +116,7 @@ class InspectorEvents:
         row, column = divmod(before[1], columns)
         return min(max(row + int(move[1]), 0), rows - 1) * columns + min(max(column + int(move[0]), 0), columns - 1)
 
+    @alone
     def export(self, event: gr.EventData, request: gr.Request) -> Changes:
         """The shown overlay as a PNG, or its map as an array, for the browser to save; made and kept in memory only."""
         session = self.sessions.of(request.session_hash)
@@ -130,6 +136,7 @@ class InspectorEvents:
         # Two presses in a row must be two values, or the page would not hear of the second.
         return {self.parts.download: render("download", name=name, uri=uri, made=time.monotonic_ns())}
 
+    @alone
     def show_map(self, request: gr.Request) -> Changes:
         """The first look at a new answer."""
         return self.parts.map(self.sessions.of(request.session_hash))

@@ -38,7 +38,8 @@ def draw(exchange: ChatTurn | None) -> Markup:
         ("Model", "parameters and buffers, counted", size(answer.memory.parameter_bytes)),
         ("Process", "resident, with Python and libraries, measured", size(answer.memory.process_bytes)),
     ]
-    return render("stages", stages=rows, whole=whole, model=answer.model, memory=memory)
+    model = ", ".join(filter(None, (answer.model, exchange.precision)))
+    return render("stages", stages=rows, whole=whole, model=model, memory=memory)
 
 
 def cards(exchange: ChatTurn) -> Markup:
