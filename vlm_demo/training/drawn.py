@@ -24,7 +24,6 @@ from vlm_demo.training.worlds.charts import draw_chart
 from vlm_demo.training.worlds.documents import draw_document
 from vlm_demo.training.worlds.lettering import draw_lettering
 from vlm_demo.training.worlds.plain_scenes import draw_boxes, draw_plain
-from vlm_demo.training.worlds.printed import texts
 from vlm_demo.training.worlds.reading import imitate_ocr
 from vlm_demo.training.worlds.scenes import draw_scene
 from vlm_demo.training.worlds.screens import draw_screen
@@ -152,7 +151,7 @@ def _read(picture: Picture, rng: np.random.Generator) -> list[str]:
     if rng.random() < BY_TESSERACT:
         lines = ocr.read(picture.image).text.split("\n")
     else:
-        lines = texts(imitate_ocr(picture.facts["words"], rng))
+        lines = [" ".join(word.text for word in line) for line in imitate_ocr(picture.facts["words"], rng)]
     return [line.strip() for line in lines if line.strip()]
 
 

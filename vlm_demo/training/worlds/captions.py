@@ -14,11 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlm_demo.training.worlds.areas import AREAS
+from vlm_demo.training.worlds.asker import WORDS
 from vlm_demo.training.worlds.asking import Made
-from vlm_demo.training.worlds.chart_facts import NAMED
-from vlm_demo.training.worlds.scene_facts import WORDS
-from vlm_demo.training.worlds.solids import TINTS
-from vlm_demo.training.worlds.world import COLOURS, MARKS, SHAPES, SOLIDS, TRAITS, WIDGETS, ZONES, Picture, number_word
+from vlm_demo.training.worlds.chart_questions import ChartAsker
+from vlm_demo.training.worlds.world import COLOURS, MARKS, SHAPES, WIDGETS, ZONES, Picture, number_word
 
 LISTS = ("describe", "what")
 # How a question with its answer is said as a claim; fields as in the question's phrasings.
@@ -33,19 +32,10 @@ CLAIMS = {
     "beside": "a {answer} is {relation} the {other}",
     "count in box": "{answer} {plural} in {box}",
     "how many boxes": "{answer} boxes",
-    "bar colour": "the {extreme} bar is {answer}",
-    "slice colour": "the {extreme} slice is {answer}",
-    "bars": "{answer} bars",
-    "slices": "{answer} slices",
-    "lines": "{answer} lines",
-    "points": "{answer} points",
     "chart kind": "a {answer}",
     "direction": "the bars are {answer}",
     "trend": "the {obj} goes {answer}",
     "document sort": "a {answer}",
-    "material": "the {obj} is {answer}",
-    "solid size": "the {obj} is {answer}",
-    "solid shape": "the {obj} is a {answer}",
 }
 # Questions that offer two answers, and the fields that these are in.
 EITHER = {"fill": ("one", "two"), "size": ("one", "two"), "either state": ("state", "other")}
@@ -53,20 +43,18 @@ EITHER = {"fill": ("one", "two"), "size": ("one", "two"), "either state": ("stat
 CONFIRMED = {
     "relation": ("the {obj} is {relation} the {other}", "relation"),
     "comparative": ("the {obj} is {comparative} than the {other}", "comparative"),
-    "bar compare": ("the {tint} bar is {taller} than the {other} bar", "taller"),
-    "slice compare": ("the {tint} slice is {taller} than the {other} slice", "taller"),
 }
 # Claims that say more than a list does.
 FURTHER = ("where", "background", "trend", *EITHER, *CONFIRMED)
 # Of areas that are not drawn in every colour, those that they are: another would tell a false caption without a look.
-PALETTES = {"solids": tuple(TINTS), "charts": tuple(NAMED)}
+PALETTES = {"charts": ChartAsker.vocabulary["colour"]}
 OPPOSITES = {
     one: other
     for pair in (
         "left right|above below|over under|higher lower|upper lower|larger smaller|bigger smaller|darker lighter|"
-        "darker brighter|taller shorter|longer shorter|up down|in-front-of behind"
+        "darker brighter|taller shorter|longer shorter|up down"
     ).split("|")
-    for a, b in [[word.replace("-", " ") for word in pair.split()]]
+    for a, b in [pair.split()]
     for one, other in ((a, b), (b, a))
 }
 _CHARTS = (
@@ -78,10 +66,8 @@ _CHARTS = (
 SORTS: tuple[tuple[str, ...], ...] = (
     tuple(COLOURS),
     SHAPES,
-    SOLIDS,
     tuple(widget for widget in WIDGETS if widget not in ("icon", "app bar")),  # which no list names
     tuple(place for row in ZONES for place in row),
-    ("metal", "rubber"),
     ("large", "small"),
     ("big", "little"),
     ("hollow", "filled"),
@@ -150,13 +136,15 @@ def claim(picture: Picture, rng: np.random.Generator, kinds: tuple[str, ...] = (
 
 
 def _first(picture: Picture, rng: np.random.Generator, kinds: tuple[str, ...]) -> Made | None:
-    """The first usable question of these kinds that the picture's makers make; OCR is off, as nothing here reads."""
-    makers = AREAS[picture.kind].makers(picture, rng, None)
-    named = [pair for pair in makers if getattr(pair[1], "__name__", "") in kinds]
-    fitting = named if named and kinds == LISTS else makers
-    weights = np.array([weight for weight, _ in fitting])
+    """The first usable question of these kinds that the picture allows; OCR is off, as nothing here reads."""
+    forms = AREAS[picture.kind].asker(picture, rng, None).forms()
+    named = [form for form in forms if form.name in kinds]
+    fitting = named if named and kinds == LISTS else forms
+    if not fitting:
+        return None
+    weights = np.array([form.weight for form in fitting])
     for choice in rng.choice(len(fitting), TRIES, p=weights / weights.sum()):
-        made = fitting[int(choice)][1]()
+        made = fitting[int(choice)].make()
         if made is not None and made.kind in kinds and _usable(made):
             return made
     return None
@@ -189,8 +177,8 @@ def _opposite(words: str, rng: np.random.Generator) -> str:
 ALTERNATIVES = {word: sort for sort in reversed(SORTS) for word in sort} | {sort[0]: sort for sort in reversed(SORTS)}
 _NAMES = sorted({*NUMBERS, *ALTERNATIVES}, key=len, reverse=True)
 _WORD = re.compile(r"\b(?:" + "|".join(map(re.escape, _NAMES)) + r")\b")
-_NOUNS = sorted((*SHAPES, *SOLIDS, *MARKS, *WIDGETS), key=len, reverse=True)
-_ADJECTIVES = sorted({*COLOURS, *MEANING, *TRAITS}, key=len, reverse=True)
+_NOUNS = sorted((*SHAPES, *MARKS, *WIDGETS), key=len, reverse=True)
+_ADJECTIVES = sorted({*COLOURS, *MEANING}, key=len, reverse=True)
 _PHRASE = re.compile(rf"\b((?:(?:{'|'.join(_ADJECTIVES)}) )*)({'|'.join(_NOUNS)})(?:e?s)?\b")
 
 

@@ -1,474 +1,365 @@
-"""Chart questions: what can be asked of a chart, with true answers from its values and outlines."""
+"""Chart questions: what can be asked of a chart; labels and values are copied from what OCR read."""
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 
-from vlm_demo.training.worlds.asking import Looks, Made, Maker, Makers
-from vlm_demo.training.worlds.chart_data import AXES, LABELS, SCALES, SERIES, TITLES
-from vlm_demo.training.worlds.chart_statements import ChartStatements
-from vlm_demo.training.worlds.world import UNKNOWN, Picture, number_word
+from vlm_demo.training.worlds.asker import Asker, Look, form, single
+from vlm_demo.training.worlds.asking import Form, Made
+from vlm_demo.training.worlds.charts import AXES, LABELS, SCALES, SERIES, TITLES
+from vlm_demo.training.worlds.executor import Program, Table
+from vlm_demo.training.worlds.world import COLOURS, Picture, article, number_word, plural_of
 
-UNREAD = 0.2  # how often a question is asked that only OCR could answer while it is off
-ABSENT = 0.13  # how often one about something that is not there
+CLOSE = 0.04  # of the largest value: values that differ by less are too close to call
+ABSENT = 0.13
+SUPERLATIVES = {
+    "bar": (("tallest", "highest", "biggest"), ("shortest", "lowest", "smallest")),
+    "lying": (("longest", "biggest", "largest"), ("shortest", "smallest")),
+    "slice": (("largest", "biggest"), ("smallest", "tiniest")),
+}
+COMPARATIVES = {
+    "bar": (("taller", "higher", "bigger"), ("shorter", "smaller")),
+    "lying": (("longer", "bigger"), ("shorter", "smaller")),
+    "slice": (("larger", "bigger"), ("smaller",)),
+}
+MOST = (("highest", "largest", "greatest"), ("lowest", "smallest"))
 PLACES = ("first", "second", "third")
 
 
-def makers(picture: Picture, rng: np.random.Generator, read: list[str] | None) -> Makers:
-    """What can be asked of a chart; what OCR must read is copied from ``read``."""
-    return ChartAsker(picture, rng, read).makers()
+class ChartAsker(Asker):
+    """Makes questions about one chart: of its marks as rows, and of its values by label and series."""
 
+    general = ("mark",)
+    vocabulary = {"colour": tuple(c for c in COLOURS if c not in ("white", "black"))}
 
-class ChartAsker(ChartStatements):
-    """Makes questions about one chart; every method returns one question, or None if it does not fit the chart."""
+    def __init__(self, picture: Picture, rng: np.random.Generator, read: list[str] | None) -> None:
+        facts = picture.facts
+        self.labels, self.series, self.values_ = facts["labels"], facts["series"], np.array(facts["values"])
+        self.mark = picture.things[0].shape
+        self.several, self.negative = len(self.series) > 1, bool(self.values_.min() < 0)
+        self.margins = {"value": CLOSE * float(np.abs(self.values_).max()) * (3 if self.mark == "slice" else 1)}
+        super().__init__(picture, rng, read)
+        self.general = (self.mark,)
+        words = SUPERLATIVES["lying" if facts["lying"] else self.mark if self.mark in SUPERLATIVES else "bar"]
+        than = COMPARATIVES["lying" if facts["lying"] else self.mark if self.mark in COMPARATIVES else "bar"]
+        words = MOST if self.negative or self.mark not in SUPERLATIVES else words
+        self.extremes = {"most": ("value", 1, words[0], than[0]), "least": ("value", -1, words[1], than[1])}
+        self.cells = Table(
+            [
+                {"label": label, "series": name, "value": float(self.values_[s, j]), "colour": self._shade(s, j)}
+                for s, name in enumerate(self.series)
+                for j, label in enumerate(self.labels)
+            ],
+            self.margins,
+        )
 
-    def makers(self) -> list[tuple[float, Maker]]:
-        """Every kind with its weight."""
-        found: list[tuple[float, Maker]] = [
-            (1.6, self.count), (0.8, self.kind_of_chart), (0.15, self.medium), (0.4, self.describe),
-            (0.9, self.statement), (0.35, self.legend), (0.35, self.title), (0.4, self.axis_title), (0.9, self.exist),
+    def _shade(self, s: int, j: int) -> str:
+        """The colour of a value's mark."""
+        found = [row for row in self.rows if row["series"] == (self.series[s] or None)]
+        return str(found[0 if self.mark == "line" else j]["colour"])
+
+    def row(self, i: int) -> dict[str, Any]:
+        """Besides what all areas know, a mark's ``label``, ``series``, ``value``, ``printed`` and ``trend``."""
+        return super().row(i) | {"phrase": None}
+
+    def forms(self) -> list[Form]:
+        """Every way to ask that the chart may allow."""
+        single_series = not self.several and self.mark in ("bar", "slice")
+        own_colours = single_series and len({row["colour"] for row in self.rows}) > 1
+        yes_no = [self.exist, self.number, self.negative_values]
+        found = [
+            form(1.4, self.count), form(0.9, self.followed(self.exist, "follow exist", "obj"), "exist"),
+            form(0.8, self.kind_of_chart, "chart kind"), form(0.4, self.describe), form(0.15, self.medium),
+            form(0.35, self.legend), form(0.4, self.title), form(0.4, self.axis_title),
         ]  # fmt: skip
-        if self.labels:
-            found += [(0.5, self.categories), (0.5, self.place)]
-        if self.several:
-            found += [(0.8, self.series_count), (1.2, self.series_colour), (1.0, self.colour_series)]
-        if self.mark in ("bar", "slice"):
-            found += [(2.4, self.value), (0.8, self.extreme_value)]
         if self.mark == "bar":
-            found += [(0.3, self.direction), (1.5 if self.negative else 0.18, self.below_zero)]
-            if self.several:
-                found += [(1.3, self.group_extreme), (1.1, self.series_extreme), (1.2, self.group_compare)]
-            else:
-                found += [(2.0, self.label_extreme), (1.6, self.label_compare), (0.5, self.colour_value)]
-        if self.mark == "slice":
-            found += [(2.0, self.label_extreme), (1.0, self.label_compare)]
+            found += [form(0.3, self.direction), form(1.2 if self.negative else 0.15, self.negative_values)]
+        if self.labels:
+            found += [form(0.5, self.categories), form(0.5, self.place_label)]
+        if self.several:
+            found.append(form(0.8, self.series_count))
+        if self.several and self.facts["legend"]:
+            series = self.followed(self.series_colour, "follow series", "item")
+            found += [form(1.2, series, "series_colour"), form(1.0, self.colour_series)]
+        if self.labels and not self.several:
+            found += [form(2.0, self.label_extreme), form(1.6, self.balanced(self.label_compare), "label_compare")]
+        if self.labels and self.several and self.facts["legend"]:
+            found += [form(1.1, self.group_extreme), form(1.0, self.series_extreme)]
+            found.append(form(1.0, self.balanced(self.group_compare), "group_compare"))
+        if self.mark in ("bar", "slice") and (not self.several or self.facts["legend"]):
+            found.append(form(2.2, self.followed(self.value, "follow value", "label"), "value"))
+            found.append(form(0.6, self.extreme_value))
         if self.mark == "line":
-            found += [(2.0, self.trend), (2.5, self.label_extreme)]
-        if not self.several and self.mark in ("bar", "slice") and len(set(self.colours)) > 1:
-            found += [(2.0, self.mark_colour), (0.8, self.label_colour)]
-            if self.apart:
-                found += [(1.3, self.mark_compare), (0.8, self.colour_label)]
-        return found
+            found.append(form(2.0, self.followed(self.trend, "follow trend", "tint"), "trend"))
+        if own_colours:
+            found += [form(1.6, self.extreme_colour), form(0.8, self.label_colour), form(0.8, self.colour_label)]
+            found += [form(1.2, self.balanced(self.comparative), "comparative"), form(0.6, self.extreme_is)]
+            yes_no += [self.comparative, self.extreme_is]
+        return [*found, form(0.9, self.statement(yes_no), "statement")]
 
-    def unread(self, kind: str, fields: dict[str, str], guess: str, share: float = UNREAD) -> Made | None:
-        """The question unanswered, as OCR is off; None if OCR is on, which only failed to read it."""
-        if self.read is not None or not self.chance(share):
-            return None
-        return Made(kind, fields, UNKNOWN, guess)
+    def legible(self, text: str) -> bool:
+        """Whether OCR read the text as a whole."""
+        whole = re.compile(rf"(?<![\w.,-]){re.escape(text)}(?![\w%]|[.,]\d)")
+        return any(whole.search(line) for line in self.read or [])
 
-    def copy(self, kind: str, fields: dict[str, str], text: str, guess: str, looks: Looks, among=None) -> Made | None:
-        """A question whose answer is printed."""
-        if not self.readable(text):
-            return self.unread(kind, fields, guess)
-        return Made(kind, fields, text, None, looks, among, text)
+    def ways(self, i: int) -> list[Look]:
+        """A mark is named by its colour; all are of one shape."""
+        row = self.rows[i]
+        return [{"shape": self.mark, "colour": row["colour"]}]
 
-    def count(self) -> Made | None:
-        """How many bars are there?"""
-        if len(self.things) > 20 or (self.mark == "point" and self._crowded()):
-            return None
-        kind = {"bar": "bars", "slice": "slices", "line": "lines", "point": "points"}[self.mark]
-        return Made(kind, {}, number_word(len(self.things)), None, ((0, self.every),))
+    def at(self, **look: str) -> tuple[int, ...]:
+        """The things of a label or of a series."""
+        look = {k: v for k, v in look.items() if v and not (k == "label" and self.mark == "line")}
+        return tuple(self.table.matching(look))
 
-    def _crowded(self) -> bool:
-        """Whether points cover each other."""
-        middles = np.array([thing.centre for thing in self.things])
-        apart = np.linalg.norm(middles[:, None] - middles, axis=-1) + np.eye(len(middles)) * 1e9
-        width = self.things[0].box[2] - self.things[0].box[0]
-        return bool(apart.min() < width)
-
-    def categories(self) -> Made:
-        """How many categories does the chart have?"""
-        return Made("categories", {}, number_word(len(self.labels)), None, ((0, self.every),))
-
-    def series_count(self) -> Made:
-        """How many series are there?"""
-        return Made("series count", {}, number_word(len(self.series)), None, ((0, self.every),))
+    # The whole chart.
 
     def kind_of_chart(self) -> Made:
         """What kind of chart is this?"""
-        return Made("chart kind", {}, self.kind, None, ((0, self.every),))
+        return Made("chart kind", {}, self.facts["chart"], None, tuple(range(len(self.rows))))
 
     def medium(self) -> Made:
         """What kind of picture is this?"""
-        return Made("medium", {}, self.kind)
-
-    def describe(self) -> Made | None:
-        """Describe the chart."""
-        text = f"a {'horizontal ' if self.lying else ''}{self.kind}"
-        n = len(self.things)
-        looks: Looks = ((0, self.every),)
-        if n > 12:
-            return Made("describe", {}, f"{text} with many {self.mark}s", None, looks)
-        text += f" with {number_word(n)} {self.mark}{'s' if n > 1 else ''}"
-        top = self.extreme(True) if self.mark in ("bar", "slice") else None
-        if self.mark == "line" and n < 4:
-            names = [("an " if c == "orange" else "a ") + c + " line" for c in self.colours]
-            return Made("describe", {}, *self._listed("a line chart with ", names, self.every))
-        if top is None:
-            return Made("describe", {}, text, None, looks)
-        lead = f"{text}, the {self._plainest(True)} one "
-        return Made("describe", {}, lead + self.colours[top], None, (*looks, (len(lead), (top,))))
-
-    def _plainest(self, top: bool) -> str:
-        if self.mark == "slice":
-            return "largest" if top else "smallest"
-        if self.negative:
-            return "highest" if top else "lowest"
-        return ("longest" if self.lying else "tallest") if top else "shortest"
-
-    def _listed(self, text: str, names: list[str], things: tuple[int, ...]) -> tuple[str, None, Looks]:
-        looks = []
-        for place, (name, i) in enumerate(zip(names, things, strict=True)):
-            looks.append((len(text), (i,)))
-            rest = len(names) - 1 - place
-            text += name + (", " if rest > 1 else " and " if rest else "")
-        return text, None, tuple(looks)
-
-    def statement(self) -> Made | None:
-        """True or false: the tallest bar is red."""
-        made = self.clause()
-        if made is None:
-            return None
-        text, truth, looks, among = made
-        if self.chance(0.6):
-            return Made("yes statement", {"statement": text}, "yes" if truth else "no", None, looks, among)
-        return Made("true statement", {"statement": text}, "true" if truth else "false", None, looks, among)
+        return Made("medium", {}, self.facts["chart"])
 
     def legend(self) -> Made | None:
         """Is there a legend?"""
-        there = bool(self.picture.facts["legend"])
-        if not there and not self.chance(0.6):  # most charts have none
-            return None
-        return Made("legend", {}, "yes" if there else "no")
+        there = self.facts["legend"]
+        return Made("legend", {}, "yes" if there else "no") if there or self.chance(0.6) else None
 
     def direction(self) -> Made | None:
         """Are the bars horizontal or vertical?"""
-        if not self.lying and not self.chance(0.45):
-            return None
-        return Made("direction", {}, "horizontal" if self.lying else "vertical", None, ((0, self.every),))
+        lying = self.facts["lying"]
+        return Made("direction", {}, "horizontal" if lying else "vertical") if lying or self.chance(0.45) else None
 
-    def below_zero(self) -> Made:
+    def negative_values(self) -> Made:
         """Are there negative values?"""
-        below = tuple(i for i in self.every if self.amount(i) < 0)
-        return Made("negative", {}, "yes" if below else "no", None, ((0, below),))
+        below = tuple(i for i, row in enumerate(self.rows) if (row.get("value") or 0) < 0)
+        return Made("negative", {}, "yes" if self.negative else "no", None, below)
 
     def title(self) -> Made | None:
         """What is the title of the chart?"""
-        title = self.picture.facts["title"]
-        if not title:
-            return Made("chart title", {}, UNKNOWN, self.pick(TITLES)) if self.chance(0.3) else None
-        return self.copy("chart title", {}, title, self.pick(TITLES), ())
+        return self._heading("chart title", {}, self.facts["title"], TITLES, 0.3)
 
     def axis_title(self) -> Made | None:
         """What is the title of the x axis?"""
         if self.mark == "slice":
             return None
         of_value = self.chance(0.5)
-        title = self.picture.facts["titles"][of_value]
-        flat = of_value == self.lying
+        flat = of_value == self.facts["lying"]
         axis = self.pick(("x axis", "x-axis", "horizontal axis") if flat else ("y axis", "y-axis", "vertical axis"))
-        fields, guess = {"wanted": axis}, self.pick(SCALES if of_value else AXES)
-        if not title:
-            return Made("axis title", fields, UNKNOWN, guess) if self.chance(0.15) else None
-        return self.copy("axis title", fields, title, guess, ())
+        pool = SCALES if of_value else AXES
+        return self._heading("axis title", {"wanted": axis}, self.facts["titles"][of_value], pool, 0.15)
 
-    def exist(self) -> Made:
-        """Is there a red bar?"""
-        there = self.chance(0.5)
-        colour = self.pick(sorted(set(self.colours))) if there else self.absent()
-        other_there = self.chance(0.5)
-        other = self.pick(sorted(set(self.colours))) if other_there else self.absent()
-        follow = None
-        if other != colour and self.chance(0.3):
-            fields = {"obj": f"{self.tint(other)} {self.mark}", "plural": f"{self.tint(other)} {self.mark}s"}
-            follow = Made("follow exist", fields, "yes" if other_there else "no", None, ((0, self.painted(other)),))
-        answer, looks = "yes" if there else "no", ((0, self.painted(colour)),)
-        tint = self.tint(colour)
-        if self.mark == "bar":
-            return Made("bar exist", {"tint": tint}, answer, None, looks, follow=follow)
-        fields = {"obj": f"{tint} {self.mark}", "plural": f"{tint} {self.mark}s"}
-        return Made("exist", fields, answer, None, looks, follow=follow)
-
-    def mark_colour(self) -> Made | None:
-        """What colour is the tallest bar?"""
-        top = self.chance(0.55)
-        i, j = self.extreme(top), self.extreme(not top)
-        if i is None:
+    def _heading(self, kind: str, fields: dict[str, str], text: str, pool: list[str], absent: float) -> Made | None:
+        if not text and not self.chance(absent):
             return None
-        kind = f"{self.mark} colour"
-        follow = None
-        if j is not None and self.chance(0.35):
-            fields = {"extreme": self.words(not top)}
-            follow = Made("follow bar", fields, self.colours[j], None, ((0, (j,)),), self.every)
-        return Made(kind, {"extreme": self.words(top)}, self.colours[i], None, ((0, (i,)),), self.every, follow=follow)
+        rows = [{"text": text}] if text else []
+        return self.made(kind, fields, (("query", "text"),), pool, table=Table(rows), copied=bool(text), about=())
 
-    def mark_compare(self) -> Made | None:
-        """Is the red bar taller than the blue one?"""
-        if self.negative:
+    def categories(self) -> Made:
+        """How many categories does the chart have?"""
+        return Made("categories", {}, number_word(len(self.labels)), None, tuple(range(len(self.rows))))
+
+    def series_count(self) -> Made:
+        """How many series are there?"""
+        return Made("series count", {}, number_word(len(self.series)), None, tuple(range(len(self.rows))))
+
+    def count(self) -> Made | None:
+        """How many bars are there?"""
+        if len(self.rows) > 20 or (self.mark == "point" and self._crowded()):
             return None
-        big = self.chance(0.6)
-        if self.mark == "slice":
-            word = self.pick(("larger", "bigger") if big else ("smaller",))
-        else:
-            tall = ("longer", "bigger") if self.lying else ("taller", "taller", "higher", "bigger")
-            word = self.pick(tall if big else ("shorter", "smaller"))
-        kind = f"{self.mark} compare"
-        i, j = self.two(len(self.things))
-        if self.chance(ABSENT):
-            fields = {"tint": self.absent(), "other": self.tint(self.colours[j]), "taller": word}
-            if self.chance(0.4):
-                fields["tint"], fields["other"] = fields["other"], fields["tint"]
-            return Made(kind, fields, UNKNOWN, self.pick(("yes", "no")))
-        if not self.differ(self.amount(i), self.amount(j)):
-            return None
-        answer = "yes" if (self.amount(i) > self.amount(j)) == big else "no"
-        fields = {"tint": self.tint(self.colours[i]), "other": self.tint(self.colours[j]), "taller": word}
-        return Made(kind, fields, answer, None, ((0, (i,)), (0, (j,))))
+        look: Look = {"shape": self.mark}
+        return self.made("count", self.names(look), (("filter", look), ("count",)))
 
-    def label_extreme(self) -> Made | None:
-        """Which category has the highest value?"""
-        if self.several:
-            return None
-        top = self.chance(0.55)
-        j = self.outstanding(list(self.values[0]), top)
-        if j is None:
-            return None
-        kind = {"bar": "bar label", "slice": "slice label", "line": "label extreme"}[self.mark]
-        made = self._labelled(kind, top, j)
-        other = self.outstanding(list(self.values[0]), not top)
-        if made is None or made.guess is not None or other is None or not self.chance(0.35):
-            return made
-        follow = self._labelled("follow bar", not top, other)
-        if follow is None or follow.guess is not None:
-            return made
-        return Made(made.kind, made.fields, made.answer, None, made.looks, made.among, made.copied, follow)
+    def _crowded(self) -> bool:
+        """Whether points cover each other."""
+        middles = np.array([thing.centre for thing in self.picture.things])
+        apart = np.linalg.norm(middles[:, None] - middles, axis=-1) + np.eye(len(middles)) * 1e9
+        x0, _, x1, _ = self.picture.things[0].box
+        return bool(apart.min() < x1 - x0)
 
-    def _labelled(self, kind: str, top: bool, j: int) -> Made | None:
-        most = self.most(top)
-        fields = {"extreme": most if kind == "follow bar" else self.words(top), "most": most}
-        label, looks = self.labels[j], ((0, self.of(0, j)),)
-        if self.readable(label):
-            return Made(kind, fields, label, None, looks, self.every, label)
-        if self.lettered:
-            return Made(kind, fields, label, None, looks, self.every)
-        return self.unread(kind, fields, self.pick(self.labels))
+    def describe(self) -> Made:
+        """Describe the chart."""
+        n, lying = len(self.rows), "horizontal " if self.facts["lying"] else ""
+        amount = "many" if n > 12 else number_word(n)
+        text = f"a {lying}{self.facts['chart']} with {amount} {plural_of(self.mark) if n > 1 else self.mark}"
+        if self.mark == "line" and n < 4:
+            names = " and ".join(article(f"{row['colour']} line") for row in self.rows)
+            text = f"a line chart with {names}"
+        return Made("describe", {}, text, None, tuple(range(n)))
 
-    def label_compare(self) -> Made | None:
-        """Is the value of A greater than the value of E?"""
-        i, j = self.two(len(self.labels))
-        one, two = self.labels[i], self.labels[j]
-        if self.mark == "slice":
-            word, more = self.pick((("larger", True), ("bigger", True), ("smaller", False)))
-        elif self.negative:
-            word, more = "higher", True
-        else:
-            word, more = self.pick((("longer" if self.lying else "taller", True), ("bigger", True), ("shorter", False)))
-        kind = "label compare" if more else "label compare less"
-        fields = {"label": one, "other": two, "taller": word, "wanted": self.mark}
-        if self.chance(ABSENT):
-            return self._missing(kind, fields, self.pick(("yes", "no")))
-        if not self.differ(self.values[0, i], self.values[0, j]):
-            return None
-        if not self.known(one, two):
-            return self.unread(kind, fields, self.pick(("yes", "no")))
-        answer = "yes" if (self.values[0, i] > self.values[0, j]) == more else "no"
-        return Made(kind, fields, answer, None, ((0, self.of(0, i)), (0, self.of(0, j))))
+    # Labels and values.
 
-    def _missing(self, kind: str, fields: dict[str, str], guess: str, field: str = "label") -> Made:
-        """The question about a label, or a series, that the chart does not have."""
-        taken = {*self.labels, *self.series}
-        pool = LABELS if field == "label" else SERIES
-        if field == "label" and self.labels and len(self.labels[0]) == 1 and self.labels[0].isalpha():
-            pool = [chr(65 + i) for i in range(26)]
-        word = self.pick([word for word in pool if word not in taken])
-        return Made(kind, fields | {field: word}, UNKNOWN, guess)
-
-    def value(self) -> Made | None:
-        """What is the value of D?"""
-        told = [i for i in self.every if self.valued(i)] or self.every
-        i, other = self.pick(told), self.pick(told)
-        series, label = self.cells[i]
-        fields = {"label": self.labels[label], "item": self.series[series], "wanted": self.mark}
-        kind = "group value" if self.several else "bar value"
-        if self.read is not None and self.chance(0.08):
-            return self._missing(kind, fields, self._some_number())
-        made = self._valued(kind, fields, i)
-        if made is None or made.guess is not None or self.several or other == i or not self.chance(0.3):
-            return made
-        follow = self._valued("follow value", {"label": self.labels[self.cells[other][1]]}, other)
-        if follow is None or follow.guess is not None:
-            return made
-        return Made(made.kind, made.fields, made.answer, None, made.looks, made.among, made.copied, follow)
-
-    def _valued(self, kind: str, fields: dict[str, str], i: int) -> Made | None:
-        if self.read is None:
-            return self.unread(kind, fields, self._some_number(), 0.12)
-        text = self.valued(i)
-        label = fields.get("label")
-        if text is None or (label and not self.known(label)) or (self.several and not self.readable(fields["item"])):
-            return None
-        return Made(kind, fields, text, None, ((0, (i,)),), None, text)
-
-    def _some_number(self) -> str:
-        written = [text for text in self.picture.facts["printed"] if text]
-        return self.pick(written or [text for _, text in self.picture.facts["ticks"]] or ["10", "25"])
-
-    def colour_value(self) -> Made | None:
-        """What is the value of the red bar?"""
-        if not self.apart:
-            return None
-        i = self.pick(self.every)
-        if self.read is not None and self.chance(0.1):
-            return Made("colour value", {"tint": self.absent(), "wanted": self.mark}, UNKNOWN, self._some_number())
-        return self._valued("colour value", {"tint": self.tint(self.colours[i]), "wanted": self.mark}, i)
-
-    def extreme_value(self) -> Made | None:
-        """What is the highest value?"""
-        top = self.chance(0.6)
-        i = self.extreme(top)
-        if i is None or self.several:
-            return None
-        fields = {"most": self.most(top), "extreme": self.words(top), "wanted": self.mark}
-        made = self._valued("extreme value", fields, i)
-        return made and Made(
-            made.kind, fields, made.answer, made.guess, made.looks, self.every if made.looks else None, made.copied
+    def read_off(
+        self, kind: str, fields: dict[str, str], program: Program, guesses: Any, about: dict[str, str] | None = None,
+        needs: tuple[str, ...] = (), copied: bool = False,
+    ) -> Made | None:  # fmt: skip
+        """A question that the table of values answers."""
+        needs = tuple(text for text in needs if text)
+        return self.made(
+            kind, fields, program, guesses, table=self.cells, needs=needs, copied=copied, about=self.at(**(about or {}))
         )
 
-    def label_colour(self) -> Made | None:
-        """What colour is the bar for Mon?"""
-        i = self.pick(self.every)
-        fields = {"label": self.labels[self.cells[i][1]], "wanted": self.mark}
-        if self.chance(ABSENT):
-            return self._missing("label colour", fields, self.pick(self.colours))
-        if not self.known(fields["label"]):
-            return self.unread("label colour", fields, self.pick(self.colours))
-        return Made("label colour", fields, self.colours[i], None, ((0, (i,)),))
+    def missing(self, pool: list[str]) -> str:
+        """A label or series that the chart does not have."""
+        return str(self.pick([word for word in pool if word not in (*self.labels, *self.series)]))
 
-    def colour_label(self) -> Made | None:
-        """Which category is the red bar?"""
-        i = self.pick(self.every)
-        fields = {"tint": self.tint(self.colours[i]), "wanted": self.mark}
-        if self.chance(ABSENT):
-            return Made("colour label", fields | {"tint": self.absent()}, UNKNOWN, self.pick(self.labels))
-        label = self.labels[self.cells[i][1]]
-        if self.lettered and not self.readable(label):
-            return Made("colour label", fields, label, None, ((0, (i,)),), self.every)
-        return self.copy("colour label", fields, label, self.pick(self.labels), ((0, (i,)),))
-
-    def place(self) -> Made | None:
+    def place_label(self) -> Made | None:
         """What is the first category?"""
         if self.mark == "slice":
             return None
-        at = self.pick([*range(min(3, len(self.labels))), -1, -1])
-        fields = {"extreme": PLACES[at] if at >= 0 else "last"}
-        looks = ((0, self.of(label=at % len(self.labels))),)
-        return self.copy("place label", fields, self.labels[at], self.pick(self.labels), looks)
+        at = self.pick([*range(min(3, len(self.labels))), -1])
+        fields, rows = {"extreme": PLACES[at] if at >= 0 else "last"}, [{"label": self.labels[at]}]
+        about = self.at(label=self.labels[at])
+        return self.made(
+            "place label", fields, (("query", "label"),), self.labels, table=Table(rows), copied=True, about=about
+        )
 
-    def _series_fields(self, s: int) -> dict[str, str]:
-        return {"item": self.series[s], "wanted": self.mark}
+    def label_extreme(self) -> Made | None:
+        """Which category has the highest value?"""
+        top = self.chance(0.55)
+        name = "most" if top else "least"
+        fields = {"most": self.pick(MOST[0 if top else 1]), "extreme": self.pick(self.extremes[name][2])}
+        program: Program = ((name, "value"), ("query", "label"))
+        made = self.read_off("label extreme", fields, program, self.labels, copied=True)
+        return made and replace(made, about=self.at(label=made.answer) if made.guess is None else ())
+
+    def label_compare(self) -> Made | None:
+        """Is the value of A greater than the value of E?"""
+        one, two = (str(label) for label in self.rng.permutation(self.labels)[:2])
+        one = self.missing(LABELS) if self.chance(ABSENT) else one
+        more = self.chance(0.6)
+        words = self.extremes["most" if more else "least"][3]
+        fields = {"label": one, "other": two, "taller": self.pick(words), "wanted": self.mark}
+        program = (*single({"label": one}), ("more", "value", 1 if more else -1, single({"label": two})))
+        needs = (one if one in self.labels else "", two)
+        kind = "label compare" if more else "label compare less"
+        made = self.read_off(kind, fields, program, ("yes", "no"), needs=needs)
+        return made and replace(made, about=(*self.at(label=one), *self.at(label=two)))
+
+    def known(self, row: dict[str, Any] | Any) -> str | None:
+        """A mark's value as it stands in the chart: at the mark, or at the tick that it reaches."""
+        if row.get("printed") or self.mark == "slice" or "stacked" in self.facts["chart"]:
+            return row.get("printed")
+        reached = [text for tick, text in self.facts["ticks"] if tick and abs(tick - row["value"]) < 1e-6 * abs(tick)]
+        return reached[0] if reached else None
+
+    def value(self) -> Made | None:
+        """What is the value of D? Of Sales in May?"""
+        told = [row for row in self.rows if self.known(row)]
+        if not told:
+            return None
+        row = self.pick(told)
+        label = self.missing(LABELS) if self.chance(0.1) else row["label"]
+        guesses = [self.known(other) for other in told]
+        look = {"label": label, "series": row["series"]}
+        table = Table([dict(other) | {"known": self.known(other)} for other in self.rows])
+        kind, fields = ("group value" if self.several else "bar value"), {"label": label, "item": row["series"] or ""}
+        needs = [text for text in (label if label in self.labels else "", row["series"]) if text]
+        return self.made(
+            kind, fields | {"wanted": self.mark}, (("filter", look), ("query", "known")), guesses, table=table,
+            needs=needs, copied=True,
+        )  # fmt: skip
+
+    def extreme_value(self) -> Made | None:
+        """What is the highest value?"""
+        if self.several:
+            return None
+        top = self.chance(0.6)
+        table = Table([dict(row) | {"known": self.known(row)} for row in self.rows], self.margins)
+        name = "most" if top else "least"
+        fields = {"most": self.pick(MOST[0 if top else 1]), "extreme": self.pick(self.extremes[name][2])}
+        program = ((name, "value"), ("query", "known"))
+        guesses = [self.known(row) or "10" for row in self.rows]
+        return self.made("extreme value", fields | {"wanted": self.mark}, program, guesses, table=table, copied=True)
+
+    def label_colour(self) -> Made | None:
+        """What colour is the bar for Mon?"""
+        label = self.missing(LABELS) if self.chance(ABSENT) else self.pick(self.labels)
+        needs = (label,) if label in self.labels else ()
+        program = (("filter", {"label": label}), ("query", "colour"))
+        fields = {"label": label, "wanted": self.mark}
+        return self.read_off("label colour", fields, program, self.values("colour"), {"label": label}, needs)
+
+    def colour_label(self) -> Made | None:
+        """Which category is the red bar?"""
+        colour = self.pick(self.values("colour"))
+        fields = {"tint": self.word(colour), "wanted": self.mark}
+        program = (("filter", {"colour": colour}), ("unique",), ("query", "label"))
+        made = self.read_off("colour label", fields, program, self.labels, copied=True)
+        return made and replace(made, about=tuple(self.table.matching({"colour": colour})))
+
+    def extreme_colour(self) -> Made | None:
+        """What colour is the tallest bar?"""
+        made = self.extreme()
+        if made is None or made.kind != "extreme colour":
+            return None
+        other = self.made_colour("least" if made.fields["extreme"] in self.extremes["most"][2] else "most")
+        return replace(made, follow=other) if other and self.chance(0.3) else made
+
+    def made_colour(self, name: str) -> Made | None:
+        """And the shortest one?"""
+        fields = {"extreme": self.pick(self.extremes[name][2])}
+        return self.made("follow bar", fields, ((name, "value"), ("query", "colour")))
+
+    # Series.
 
     def series_colour(self) -> Made | None:
         """What colour is the line for Sales?"""
-        if not self.picture.facts["legend"]:
-            return None
-        s, t = self.two(len(self.series))
-        shades = [self.colours[self.of(k)[0]] for k in range(len(self.series))]
-        if self.chance(ABSENT):
-            return self._missing("series colour", self._series_fields(s), self.pick(shades), "item")
-        if not self.readable(self.series[s]):
-            return self.unread("series colour", self._series_fields(s), self.pick(shades))
-        follow = None
-        if self.readable(self.series[t]) and self.chance(0.35):
-            follow = Made("follow series", {"item": self.series[t]}, shades[t], None, ((0, self.of(t)),))
-        return Made("series colour", self._series_fields(s), shades[s], None, ((0, self.of(s)),), follow=follow)
+        name = self.missing(SERIES) if self.chance(ABSENT) else self.pick(self.series)
+        program = (("filter", {"series": name}), ("query", "colour"))
+        needs = (name,) if name in self.series else ()
+        fields = {"item": name, "wanted": self.mark}
+        return self.made("series colour", fields, program, self.values("colour"), needs=needs)
 
     def colour_series(self) -> Made | None:
         """Which series is red?"""
-        if not self.picture.facts["legend"]:
-            return None
-        s = int(self.rng.integers(len(self.series)))
-        fields = self._series_fields(s) | {"tint": self.tint(self.colours[self.of(s)[0]])}
-        if self.chance(ABSENT):
-            return Made("colour series", fields | {"tint": self.absent()}, UNKNOWN, self.pick(self.series))
-        return self.copy("colour series", fields, self.series[s], self.pick(self.series), ((0, self.of(s)),))
+        colour = self.pick(self.values("colour"))
+        fields = {"tint": self.word(colour), "wanted": self.mark}
+        return self.made(
+            "colour series", fields, (("filter", {"colour": colour}), ("query", "series")), self.series, copied=True
+        )
 
     def group_extreme(self) -> Made | None:
         """Which group has the highest value in category B?"""
-        top, j = self.chance(0.55), int(self.rng.integers(len(self.labels)))
-        among = self.of(label=j)
-        i = self.extreme(top, among)
-        fields = {"most": self.most(top), "label": self.labels[j]}
-        if i is None:
-            return None
-        by_colour = self.chance(0.4) or not self.picture.facts["legend"]
-        answer = self.colours[i] if by_colour else self.series[self.cells[i][0]]
+        label = self.missing(LABELS) if self.chance(ABSENT) else self.pick(self.labels)
+        top, by_colour = self.chance(0.55), self.chance(0.4)
+        wanted = "colour" if by_colour else "series"
+        program = (("filter", {"label": label}), ("most" if top else "least", "value"), ("query", wanted))
+        fields = {"most": self.pick(MOST[0 if top else 1]), "label": label}
+        needs = (label,) if label in self.labels else ()
+        guesses = self.values("colour") if by_colour else self.series
         kind = "group colour" if by_colour else "group extreme"
-        pool = [self.colours[k] for k in among] if by_colour else self.series
-        if self.chance(0.1):
-            return self._missing(kind, fields, self.pick(pool))
-        if not self.known(self.labels[j]) or (not by_colour and not self.readable(answer)):
-            return self.unread(kind, fields, self.pick(pool))
-        return Made(kind, fields, answer, None, ((0, (i,)),), among, "" if by_colour else answer)
+        return self.read_off(kind, fields, program, guesses, {"label": label}, needs, not by_colour)
 
     def series_extreme(self) -> Made | None:
         """Which category has the highest value of Sales?"""
-        if not self.picture.facts["legend"]:
-            return None
-        top, s = self.chance(0.55), int(self.rng.integers(len(self.series)))
-        among = self.of(s)
-        i = self.extreme(top, among)
-        if i is None:
-            return None
-        fields, label = {"most": self.most(top), "item": self.series[s]}, self.labels[self.cells[i][1]]
-        if self.chance(0.1):
-            return self._missing("series extreme", fields, self.pick(self.labels), "item")
-        if not self.readable(self.series[s]) or not self.known(label):
-            return self.unread("series extreme", fields, self.pick(self.labels))
-        copied = label if self.readable(label) else ""
-        return Made("series extreme", fields, label, None, ((0, (i,)),), among, copied)
+        name = self.missing(SERIES) if self.chance(ABSENT) else self.pick(self.series)
+        top = self.chance(0.55)
+        program = (("filter", {"series": name}), ("most" if top else "least", "value"), ("query", "label"))
+        needs = (name,) if name in self.series else ()
+        fields = {"most": self.pick(MOST[0 if top else 1]), "item": name}
+        return self.read_off("series extreme", fields, program, self.labels, {"series": name}, needs, True)
 
     def group_compare(self) -> Made | None:
         """Is Sales greater than Costs in May?"""
-        if not self.picture.facts["legend"]:
-            return None
-        j, (s, t) = int(self.rng.integers(len(self.labels))), self.two(len(self.series))
-        (one,), (two,) = self.of(s, j), self.of(t, j)
-        fields = {"label": self.labels[j], "item": self.series[s], "other": self.series[t]}
-        if self.chance(ABSENT):
-            return self._missing("group compare", fields, self.pick(("yes", "no")), self.pick(("label", "item")))
-        if not self.differ(self.amount(one), self.amount(two)):
-            return None
-        if not self.known(self.labels[j]) or not self.readable(self.series[s], self.series[t]):
-            return self.unread("group compare", fields, self.pick(("yes", "no")))
-        answer = "yes" if self.amount(one) > self.amount(two) else "no"
-        return Made("group compare", fields, answer, None, ((0, (one,)), (0, (two,))))
+        one, two = (str(name) for name in self.rng.permutation(self.series)[:2])
+        label = self.missing(LABELS) if self.chance(ABSENT) else self.pick(self.labels)
+        program = (
+            *single({"series": one, "label": label}), ("more", "value", 1, single({"series": two, "label": label})),
+        )  # fmt: skip
+        needs = (label if label in self.labels else "", one, two)
+        fields = {"label": label, "item": one, "other": two}
+        return self.read_off("group compare", fields, program, ("yes", "no"), {"label": label}, needs)
 
     def trend(self) -> Made | None:
         """Does the red line go up or down?"""
-        s = int(self.rng.integers(len(self.series)))
-        if self.chance(ABSENT):
-            return Made("trend", {"obj": f"{self.absent()} line"}, UNKNOWN, self.pick(("up", "down")))
-        way = self._way(s)
-        if way is None:
-            return None
-        name = f"{self.tint(self.colours[s])} line"
-        if not self.several:
-            name = self.pick(("line", name))
-        elif self.picture.facts["legend"] and self.readable(self.series[s]) and self.chance(0.3):
-            name = f"line for {self.series[s]}"
-        follow = None
-        if self.several and self.chance(0.35):
-            t = self.pick([k for k in range(len(self.series)) if k != s])
-            other = self._way(t)
-            if other:
-                follow = Made("follow trend", {"tint": self.tint(self.colours[t])}, other, None, ((0, (t,)),))
-        return Made("trend", {"obj": name}, way, None, ((0, (s,)),), follow=follow)
-
-    def _way(self, s: int) -> str | None:
-        """Whether a line goes up or down, if it does so by most of its steps and by much."""
-        row = self.values[s]
-        change = float(row[-1] - row[0])
-        along = float(np.corrcoef(np.arange(len(row)), row)[0, 1]) if row.std() else 0.0
-        if abs(change) < 12 * self.pixel or abs(along) < 0.7 or along * change < 0:
-            return None
-        return "up" if change > 0 else "down"
+        colour = self.pick(self.values("colour"))
+        look: Look = {"shape": "line", "colour": colour}
+        fields = {"obj": self.name(look), "tint": self.word(colour)}
+        return self.made("trend", fields, (("filter", look), ("query", "trend")), ("up", "down"))

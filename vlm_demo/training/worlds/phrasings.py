@@ -18,6 +18,7 @@ color or colour, {image} the word image, picture, scene or drawing, {objects} th
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 
@@ -100,3 +101,8 @@ def _folded(text: str) -> str:
     """The bare words: case, punctuation, "this" for "the" and a contraction make no other phrasing."""
     words = "".join(letter for letter in text.lower() if letter not in "?.,:")
     return words.replace("this {image}", "the {image}").replace("what's", "what is")
+
+
+def tidy(text: str) -> str:
+    """With "an" where it belongs."""
+    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)

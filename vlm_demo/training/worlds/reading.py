@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vlm_demo.contracts import OcrWord
-from vlm_demo.training.worlds.printed import Box, spelled
+from vlm_demo.training.worlds.browser import Box
 
 # What Tesseract takes a letter for, the likelier ones more often.
 _CONFUSED = {
@@ -115,4 +115,16 @@ def _words(letters: Sequence[tuple[str, Box | None]]) -> list[OcrWord]:
             words.append(OcrWord(text, (round(x0), round(y0), round(x1), round(y1)), 90.0))
         if letter.endswith(" "):
             text, boxes = "", []
+    return words
+
+
+def spelled(text: str, box: Sequence[float]) -> list[OcrWord]:
+    """The words of a printed text, each with its share of the text's ``box`` (x0, y0, x1, y1) by its letters."""
+    x0, y0, x1, y1 = box
+    letter = (x1 - x0) / max(len(text), 1)
+    words, at = [], 0
+    for word in text.split():
+        at = text.index(word, at)
+        left, at = x0 + at * letter, at + len(word)
+        words.append(OcrWord(word, (round(left), round(y0), round(x0 + at * letter), round(y1)), 100.0))
     return words

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from vlm_demo.training.worlds.areas import AREAS
-from vlm_demo.training.worlds.scene_facts import FAINT, SceneFacts
-from vlm_demo.training.worlds.world import Picture, number_word, zone
+from vlm_demo.training.worlds.scene_questions import FAINT, SceneAsker
+from vlm_demo.training.worlds.world import Picture, article, number_word, plural_of, series_of, zone
 
 SHORTEST, LONGEST = 8, 14  # words
 FEW = 3  # sorts of things that are all named
@@ -37,30 +37,17 @@ def _fitted(bodies: Sequence[str], rng: np.random.Generator, kind: str) -> str:
     return text[0].upper() + text[1:] + "."
 
 
-def _article(name: str) -> str:
-    return ("an " if name[0] in "aeiou" else "a ") + name
-
-
-def _plural(name: str) -> str:
-    return name + ("es" if name.endswith("cross") else "s")
-
-
-def series(parts: Sequence[str]) -> str:
-    """The parts with commas and an "and"."""
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
-
-
 def grouped(names: Sequence[str]) -> str:
     """Names such as "red cross", those that are alike told together: "two red crosses and a blue star"."""
-    told = [_article(name) if n == 1 else f"{number_word(n)} {_plural(name)}" for name, n in Counter(names).items()]
-    return series(told)
+    told = [article(name) if n == 1 else f"{number_word(n)} {plural_of(name)}" for name, n in Counter(names).items()]
+    return series_of(told)
 
 
 def _scene(picture: Picture, rng: np.random.Generator) -> list[str]:
-    facts = SceneFacts(picture, rng)
+    asker = SceneAsker(picture, rng, None)
     if picture.facts["boxes"]:
-        return _boxes(facts)
-    things = [thing for thing in facts.things if thing.visible >= FAINT]
+        return _boxes(asker)
+    things = [thing for thing in picture.things if thing.visible >= FAINT]
     name = picture.facts["background"]
     ends = [f" on a {name} background", f" on {name}"] if name else ["", " in a simple drawing"]
     if not things:
@@ -76,36 +63,35 @@ def _scene(picture: Picture, rng: np.random.Generator) -> list[str]:
         return [grouped([f"{thing.colour} {thing.shape}" for thing in order]) + end for end in [*ends, ""]]
     shapes, colours = Counter(t.shape for t in things), Counter(t.colour for t in things)
     amount = number_word(n)
-    shapes_said = f"{amount} {_plural(things[0].shape)}" if len(shapes) == 1 else f"{amount} shapes"
+    shapes_said = f"{amount} {plural_of(things[0].shape)}" if len(shapes) == 1 else f"{amount} shapes"
     if len(colours) == 1:
         shapes_said = shapes_said.replace(amount, f"{amount} {things[0].colour}")
     said = [f"{shapes_said} of {number_word(len(colours))} colours{end}" for end in ends if len(colours) > 1]
-    largest = facts.standing_out("largest", range(len(facts.things)))
+    largest = asker.made("extreme", {}, (("most", "area"), ("query", "phrase")))
     if largest is not None:
-        thing = facts.things[largest]
-        said += [f"{shapes_said}{end}, the largest {_article(f'{thing.colour} {thing.shape}')}" for end in ["", *ends]]
+        said += [f"{shapes_said}{end}, the largest {article(largest.answer)}" for end in ["", *ends]]
     one, two = list(sorts)[0], list(sorts)[-1]
-    some = [_article(f"{c} {s}") if sorts[c, s] == 1 else f"{c} {_plural(s)}" for c, s in (one, two)]
-    return [*said, *(f"{shapes_said}{end}, among them {series(some)}" for end in ("", ends[0]))]
+    some = [article(f"{c} {s}") if sorts[c, s] == 1 else f"{c} {plural_of(s)}" for c, s in (one, two)]
+    return [*said, *(f"{shapes_said}{end}, among them {series_of(some)}" for end in ("", ends[0]))]
 
 
-def _boxes(facts: SceneFacts) -> list[str]:
-    counts = [sum(facts.box_of(i) == k for i in range(len(facts.things))) for k in range(len(facts.boxes))]
+def _boxes(asker: SceneAsker) -> list[str]:
+    counts = [len(asker.table.matching({"box": box})) for box in range(len(asker.boxes))]
     boxes = number_word(len(counts))
-    words = series(["no" if n == 0 else number_word(n) for n in counts])
+    words = series_of(["no" if n == 0 else number_word(n) for n in counts])
     noun = "shape" if counts[-1] == 1 else "shapes"
     return [f"{boxes} boxes side by side with {words} small {noun}", f"{boxes} boxes in a row that hold {words} {noun}"]
 
 
 def _told(picture: Picture, rng: np.random.Generator) -> str | None:
     """The picture's own description, by what is seen alone, as OCR is off."""
-    makers = [make for _, make in AREAS[picture.kind].makers(picture, rng, None)]
-    made = next(make for make in makers if getattr(make, "__name__", "") == "describe")()
+    forms = AREAS[picture.kind].asker(picture, rng, None).forms()
+    made = next(form for form in forms if form.name == "describe").make()
     return made.answer if made else None
 
 
 def _chart(picture: Picture, rng: np.random.Generator) -> list[str]:
-    body = _told(picture, rng) or _article(picture.facts["chart"])
+    body = _told(picture, rng) or article(picture.facts["chart"])
     ends = [""] + [" and a legend"] * bool(picture.facts.get("legend") and "," not in body)
     return [f"{body}{end}" for end in ends]
 
@@ -118,9 +104,9 @@ def _screen(picture: Picture, rng: np.random.Generator) -> list[str]:
     head, found, rest = body.replace("screenshot", "screen").partition(" with ")
     if found:
         parts = rest.replace(" and ", ", ").split(", ")
-        while len(parts) > 1 and len(f"{head} with {series(parts)}".split()) > LONGEST:
+        while len(parts) > 1 and len(f"{head} with {series_of(parts)}".split()) > LONGEST:
             parts.pop()
-        body = f"{head} with {series(parts)}"
+        body = f"{head} with {series_of(parts)}"
         return [body, f"{body} below each other"] if len(parts) > 1 else [body, f"{body} and nothing else on it"]
     body = body.partition(" on a ")[0]
     return [f"{body} on a {dark} background", f"{body} of a user interface on a {dark} background"]
@@ -159,7 +145,7 @@ def _document(picture: Picture, rng: np.random.Generator) -> list[str]:
 def _lettering(picture: Picture, rng: np.random.Generator) -> list[str]:
     n = len(picture.things)
     amount = f"{number_word(n)} line{'s' if n > 1 else ''} of"
-    ground = _article(picture.facts["ground"] or "light")
+    ground = article(picture.facts["ground"] or "light")
     ink = picture.facts["ink"]
     return [
         f"{amount} {ink} text on {ground} background",

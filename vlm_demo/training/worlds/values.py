@@ -1,0 +1,146 @@
+"""Values: invented names, companies, addresses, dates and amounts from Faker, as several countries write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from faker import Faker
+
+LOCALES = ("en_GB", "en_US", "de_DE", "fr_FR", "it_IT", "nl_NL", "es_ES")
+DATES = {
+    "en_GB": ("%d/%m/%Y", "%d %B %Y", "%d-%m-%Y", "%d/%m/%y", "%d %b %Y"),
+    "en_US": ("%m/%d/%Y", "%B %d, %Y", "%Y-%m-%d", "%m/%d/%y"),
+}
+OTHER_DATES = ("%d.%m.%Y", "%d/%m/%Y", "%Y-%m-%d", "%d.%m.%y")
+CLOCKS = ("%H:%M", "%H:%M:%S", "%I:%M %p")
+# What is written before or behind an amount, and the word for the currency.
+MONEY = {
+    "en_GB": ("£", "GBP", "pounds", "RM", "RM", "ringgit"),
+    "en_US": ("$", "USD", "dollars"),
+}
+GOODS = (
+    "Tea Coffee Milk Bread Butter Soup Salad Pizza Pasta Rice Apples Pears Lemonade Cake Cookies Cheese Eggs Honey "
+    "Sandwich Pancakes Notebook Pencil Battery Lamp Candle Soap Towel Shampoo Toothpaste Paint Brush Hammer Nails Tape "
+    "Glue Rope Umbrella Gloves Scarf Socks Charger Cable Tomatoes Onions Carrots Lemons Grapes Salmon Chicken Sausage "
+    "Yoghurt Cream Sugar Flour Salt Pepper Olives Nuts Crackers Juice Water Cocoa Jam Vinegar Bucket Broom Bulb"
+).split()
+SORTS = "Fresh Organic Large Small Green Red White Dark Hot Cold Classic Spicy Sweet Family Mini Double Extra".split()
+SERVICES = (
+    "Consulting Hosting Maintenance Training Translation Design Editing Cleaning Repair Delivery Installation Support "
+    "Licence Catering Printing Storage Testing Advertising Insurance Transport Research Rental Analysis Painting"
+).split()
+_PARTS = "ka lo mi ra ten vor sun bel da pri qua zen fi gro hul ja ne so ti mar lin dor ves kor pan tel wen".split()
+
+
+@dataclass(frozen=True)
+class Money:
+    """How amounts are written: the sign before or behind, and a comma or a point."""
+
+    sign: str
+    before: bool
+    comma: bool
+    name: str
+
+    def plain(self, cents: int) -> str:
+        """Such as 1,234.50."""
+        text = f"{cents / 100:,.2f}"
+        return text.translate(str.maketrans(",.", ".,")) if self.comma else text
+
+    def signed(self, cents: int) -> str:
+        """Such as $12.50."""
+        return f"{self.sign}{self.plain(cents)}" if self.before else f"{self.plain(cents)} {self.sign}"
+
+
+@lru_cache(maxsize=len(LOCALES))
+def _faker(locale: str) -> Faker:
+    return Faker(locale)
+
+
+class Values:
+    """Values for one picture, all of one country."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.locale = str(rng.choice(LOCALES, p=[0.4, 0.3, *[0.06] * 5]))
+        self.faker = _faker(self.locale)
+        self.faker.seed_instance(int(rng.integers(2**31)))
+        options = MONEY.get(self.locale, ("€", "EUR", "euros"))
+        first = 3 * int(rng.integers(len(options) // 3))
+        sign = options[first + int(rng.integers(2))]
+        english = self.locale in DATES
+        self.money = Money(sign, english and len(sign) < 3, not english, options[first + 2])
+        self.date_style = self.pick(DATES.get(self.locale, OTHER_DATES))
+
+    def pick(self, options: Sequence[Any]) -> Any:
+        """One of the options."""
+        return options[int(self.rng.integers(len(options)))]
+
+    def chance(self, share: float) -> bool:
+        """True in this share of all cases."""
+        return bool(self.rng.random() < share)
+
+    def several(self, options: Sequence[Any], n: int) -> list[Any]:
+        """``n`` different ones."""
+        return [options[int(i)] for i in self.rng.permutation(len(options))[:n]]
+
+    def company(self) -> str:
+        """A company's or a shop's name."""
+        style = self.rng.random()
+        if style < 0.6:
+            return str(self.faker.company())
+        name = self.faker.last_name() if style < 0.8 else self.made_up()
+        sort = self.pick(("Mart", "Store", "Bakery", "Cafe", "Pharmacy", "Foods", "Books", "Hardware", "Trading"))
+        return f"{name} {sort}" + (" SDN BHD" if self.money.sign == "RM" else "")
+
+    def person(self) -> str:
+        """A first and a last name."""
+        return f"{self.faker.first_name()} {self.faker.last_name()}"
+
+    def address(self) -> list[str]:
+        """Street, and town with its code, on two lines."""
+        town = f"{self.faker.postcode()} {self.town()}"
+        if self.locale == "en_US":
+            town = f"{self.town()}, {self.faker.state_abbr()} {self.faker.postcode()}"
+        return [" ".join(self.faker.street_address().split()), town]
+
+    def town(self) -> str:
+        """A town."""
+        return str(self.faker.city())
+
+    def phone(self) -> str:
+        """A phone number."""
+        return str(self.faker.phone_number())
+
+    def day(self) -> date:
+        """Any day of these years."""
+        return date(2005, 1, 1) + timedelta(days=int(self.rng.integers(8000)))
+
+    def dated(self, day: date) -> str:
+        """The day as this picture writes days."""
+        return day.strftime(self.date_style)
+
+    def clock(self) -> str:
+        """A time of the day."""
+        return str(self.faker.date_time().strftime(self.pick(CLOCKS)))
+
+    def code(self, pattern: str = "") -> str:
+        """Digits for # and letters for ?; of any pattern if none is given."""
+        pattern = pattern or self.pick(("######", "??-####", "#### ####", "?#####", "###-###"))
+        return str(self.faker.bothify(pattern)).upper()
+
+    def made_up(self) -> str:
+        """A word that can't be guessed."""
+        return "".join(self.several(_PARTS, int(self.rng.integers(2, 4)))).capitalize()
+
+    def goods(self, n: int) -> list[str]:
+        """Different things that a shop sells."""
+        return [f"{self.pick(SORTS)} {name}" if self.chance(0.4) else name for name in self.several(GOODS, n)]
+
+    def cents(self, low: float = 0.5, high: float = 40) -> int:
+        """A price, the smaller ones more often."""
+        return int(round(100 * float(np.exp(self.rng.uniform(np.log(low), np.log(high))))))
