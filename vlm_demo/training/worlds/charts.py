@@ -17,7 +17,7 @@ from PIL import Image
 from vlm_demo.contracts import OcrWord
 from vlm_demo.training.worlds.browser import lines_of
 from vlm_demo.training.worlds.reading import spelled
-from vlm_demo.training.worlds.values import GOODS, Values
+from vlm_demo.training.worlds.values import WORDS, Values
 from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, drawn_colour
 
 NAMES = {
@@ -27,25 +27,6 @@ NAMES = {
 SHARES = (0.46, 0.11, 0.09, 0.15, 0.08, 0.06, 0.05)
 SHAPES = {"line": "line", "pie": "slice", "donut": "slice", "scatter": "point"}  # of the others: bar
 ROUND = ("pie", "donut")
-RUNS = (
-    "Mon Tue Wed Thu Fri Sat Sun", "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec", "Q1 Q2 Q3 Q4",
-    "2018 2019 2020 2021 2022 2023 2024", "A B C D E F G H I J", "North South East West", "10 20 30 40 50 60 70",
-)  # fmt: skip
-LABELS = (
-    "Cars Bikes Trains Buses Planes Dogs Cats Birds Gold Iron Wood Glass Sleep Work Sport School Reading Games Music "
-    "Wind Solar Coal Gas Rent Food Travel Phone Email Search Social Ads"
-).split()
-SERIES = (
-    "Sales|Costs|Profit|Income|Plan|Actual|Men|Women|Children|Online|Store|Team A|Team B|Europe|Asia|Africa|Day|Night|"
-    "Product A|Product B|Product C|New|Old|Buyers|Users|Rain|Snow"
-).split("|")
-TITLES = (
-    "Sales by region|Monthly rainfall|Votes|Average score|Visitors per day|Revenue|Population|Units sold|Energy use|"
-    "Results of the survey|Students per class|Goals scored|Temperature|Budget|Hours of sleep|Time spent|Market share|"
-    "Daily steps|Orders per week|Company growth|Test results|Number of accidents|Crop yield|Water level"
-).split("|")
-AXES = "Category Month Region Year Group Name Type Item Class City Team Day Product".split()
-SCALES = "Value|Amount|Count|Score|Number|Percent|Total|Hours|Price|Units|Frequency|Weight".split("|")
 STYLES = ("default", "default", "classic", "grayscale", "seaborn-v0_8-white", "tableau-colorblind10")
 HELD_OUT_STYLES = ("ggplot", "seaborn-v0_8-darkgrid", "bmh", "fivethirtyeight")
 FONTS = ("DejaVu Sans", "DejaVu Sans", "DejaVu Sans Mono", "STIXGeneral")
@@ -122,7 +103,7 @@ def _data(values: Values, kind: str, size: tuple[int, int], paper: Sequence[floa
     amounts = np.round(np.maximum(amounts, 0.05) * top, 2 if top <= 1 else 1 if top <= 10 else 0)
     if kind in ("bar", "grouped") and values.chance(0.12):
         amounts *= np.where(rng.random((count, n)) < 0.35, -1, 1)
-    series = [""] if count == 1 else [str(name) for name in values.several(SERIES, count)]
+    series = [""] if count == 1 else [str(name) for name in values.several(WORDS["series"], count)]
     by_label = kind in ROUND or (kind == "bar" and values.chance(0.62))
     colours, rgbs = _paint(values, n if by_label else count, paper)
     if by_label:
@@ -131,14 +112,15 @@ def _data(values: Values, kind: str, size: tuple[int, int], paper: Sequence[floa
 
 
 def _labels(values: Values, n: int) -> list[str]:
-    runs = [run.split() for run in RUNS if len(run.split()) >= n]
+    runs = [run.split() for run in WORDS["runs"] if len(run.split()) >= n]
     if values.chance(0.5):
         run = values.pick(runs)
         start = int(values.rng.integers(len(run) - n + 1))
         return list(run[start : start + n])
     people = [values.faker.unique.first_name() for _ in range(n)]
     values.faker.unique.clear()
-    return [str(label) for label in values.pick((values.several(LABELS, n), values.several(GOODS, n), people))]
+    pools = [values.several(WORDS[name], n) for name in ("labels", "goods")]
+    return [str(label) for label in values.pick((*pools, people))]
 
 
 def _distinct(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -178,9 +160,10 @@ class _Plotter:
         data, values, axes = self.data, self.values, self.axes
         drawing = {"line": self.lines, "scatter": self.points, "pie": self.slices, "donut": self.slices}
         drawing.get(data.kind, self.bars)()
-        title = values.pick(TITLES) if values.chance(0.6) else ""
+        title = values.word("titles") if values.chance(0.6) else ""
         axes.set_title(title)
-        named = [values.pick(pool) if values.chance(0.45) and data.kind not in ROUND else "" for pool in (AXES, SCALES)]
+        titled = 0.45 if data.kind not in ROUND else 0.0
+        named = [values.word(pool) if values.chance(titled) else "" for pool in ("axes", "scales")]
         axes.set(**{"ylabel" if data.lying else "xlabel": named[0], "xlabel" if data.lying else "ylabel": named[1]})
         legend = values.chance(0.5) if data.kind in ROUND else len(data.series) > 1 and values.chance(0.9)
         if legend:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from vlm_demo.training.worlds.asker import Asker, Look, form
 from vlm_demo.training.worlds.asking import Form, Made
-from vlm_demo.training.worlds.documents import ENTRIES, SORTS, TICKS
+from vlm_demo.training.worlds.documents import ENTRIES
 from vlm_demo.training.worlds.executor import Program, Table
-from vlm_demo.training.worlds.values import GOODS, Values
+from vlm_demo.training.worlds.values import WORDS, Values
 from vlm_demo.training.worlds.world import UNKNOWN, article, number_word, series_of
 
 # Of each field the kind of question, the nouns that it is asked by where that is a general one, and who may have it.
@@ -38,7 +38,6 @@ FIELDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "reference": ("document number", ("reference number", "reference"), ("letter",)),
 }
 CALLED = {"receipt": ("receipt", "receipt", "bill", "document"), "invoice": ("invoice", "invoice", "bill", "document")}
-WORDS = "Discount Refund Delivery Visa Berlin Paris Insurance Meeting Member Teacher Garden Hotel Monday".split()
 MONEY = ("total", "price", "cash", "change", "tax")  # kinds that are answered with an amount
 ORDINALS = ("first", "second", "third")
 
@@ -153,7 +152,7 @@ class DocumentAsker(Asker):
         items = self.facts["items"]
         name = self.pick(items)["name"]
         if self.chance(0.12):
-            name = self.pick([other for other in GOODS if all(other not in item["name"] for item in items)])
+            name = self.pick([other for other in WORDS["goods"] if all(other not in item["name"] for item in items)])
         where = [f"item {i}" for i, item in enumerate(items) if item["name"] == name]
         program = (("filter", {"name": name}), ("query", attribute))
         guesses = [item[attribute] for item in items]
@@ -172,7 +171,7 @@ class DocumentAsker(Asker):
         fields = {"extreme": self.pick(("most expensive", "dearest") if most else ("cheapest", "least expensive"))}
         program = (("most" if most else "least", "cents"), ("query", "name"))
         needs = [item["price"] for item in items]
-        return self.look_up("dearest item", fields, rows, program, GOODS, "table", needs=needs)
+        return self.look_up("dearest item", fields, rows, program, WORDS["goods"], "table", needs=needs)
 
     # Cells and entries.
 
@@ -232,7 +231,7 @@ class DocumentAsker(Asker):
         ticks = [{"label": label, "on": on} for label, on in self.facts["ticks"]]
         label = self.pick(ticks)["label"]
         if self.chance(0.12):
-            label = self.pick([other for other in TICKS if other not in dict(self.facts["ticks"])])
+            label = self.pick([other for other in WORDS["ticks"] if other not in dict(self.facts["ticks"])])
         about = self.at(*(f"tick {i}" for i, row in enumerate(ticks) if row["label"] == label))
         program = (("filter", {"label": label}), ("query", "on"))
         needs = [label] if about else []
@@ -271,7 +270,7 @@ class DocumentAsker(Asker):
             return None
         printed = " ".join(self.facts["texts"])
         words = sorted({word for word in printed.split() if word.isalpha() and len(word) > 3})
-        absent = [word for word in (*WORDS, *GOODS) if word.lower() not in printed.lower()]
+        absent = [word for word in (*WORDS["mentions"], *WORDS["goods"]) if word.lower() not in printed.lower()]
         there = bool(words) and self.chance(0.5)
         word = self.pick(words if there else absent)
         if there and not self.legible(word):
@@ -285,6 +284,3 @@ class DocumentAsker(Asker):
         place = "last" if i < 0 else ORDINALS[i]
         rows = [{"place": place, "text": lines[i]}]
         return self.look_up("printed line", {"place": place}, rows, (("query", "text"),), ["Thank you!"])
-
-
-assert {sort for _, _, sorts in FIELDS.values() for sort in sorts} <= set(SORTS)

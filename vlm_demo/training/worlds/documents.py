@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 from vlm_demo.training.worlds.browser import HELD_OUT_FONT, TRAINED_FONTS, Page, page
 from vlm_demo.training.worlds.scene_grounds import noisy
-from vlm_demo.training.worlds.values import GOODS, SERVICES, Values
+from vlm_demo.training.worlds.values import WORDS, Values
 from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, drawn_colour, outline_of
 
 BOLD = {"sans": "sans-bold", "mono": "mono-bold", "times": "times-bold"}
@@ -36,28 +36,6 @@ LABELS: dict[str, tuple[str, ...]] = {
     "subject": ("Subject:", "Re:", ""),
     "reference": ("Our ref:", "Reference:"),
 }
-THANKS = ("Thank you!", "Thank you for shopping", "Please come again", "Have a nice day", "Goods sold are not returned")
-SUBJECTS = (
-    "Your order of last week|Change of address|Invitation to our meeting|Application as a clerk|Delayed delivery|"
-    "Renewal of your contract|Question about the invoice|Cancellation of the booking|Repair of the heating|"
-    "Opening of the new store|Confirmation of your visit|Lost luggage|Summer holidays|Damaged parcel"
-).split("|")
-BODY = (
-    "thank you for your letter of last month|we are pleased to send you the papers|please let us know by Friday|"
-    "the parcel has not arrived yet|our office is closed until Monday|I would like to change the date|"
-    "the price has gone up a little|you will find a copy with this letter|we hope to see you soon|"
-    "please call us if anything is unclear|the machine stopped after two days|all rooms have been cleaned"
-).split("|")
-CLOSINGS = ("Yours sincerely,", "Kind regards,", "Best regards,", "Yours faithfully,")
-GREETINGS = ("Dear Sir or Madam,", "Dear customer,", "Good morning,", "Dear colleagues,")
-TITLES = (
-    "Registration Form|Application Form|Order Form|Patient Form|Booking Form|Visitor Form|Change of Address|"
-    "Enrolment Form|Insurance Claim|Rental Agreement|Library Card"
-).split("|")
-TICKS = (
-    "Newsletter|Smoker|Married|Vegetarian|Student|Retired|Full time|Part time|Urgent|I agree to the terms|Paid in cash|"
-    "New customer|Pick up|Gift wrap|Parking needed|Own car|First visit"
-).split("|")
 ENTRIES: dict[str, Callable[[Values], str]] = {
     "Name": Values.person,
     "Date of birth": lambda v: v.dated(v.day()),
@@ -77,7 +55,7 @@ ENTRIES: dict[str, Callable[[Values], str]] = {
 }
 # What the rows of a table may be about, and its further columns.
 TABLES: tuple[tuple[str, Callable[[Values], str], dict[str, Callable[[Values], str]], tuple[str, ...]], ...] = (
-    ("Product", lambda v: v.pick(GOODS), {
+    ("Product", lambda v: v.word("goods"), {
         "Price": lambda v: v.money.plain(v.cents()), "Stock": lambda v: v.code("###"), "Code": lambda v: v.code("?###"),
         "Weight": lambda v: f"{v.code('%#')} kg", "Supplier": lambda v: v.made_up(),
         "Colour": lambda v: v.pick(list(COLOURS)),
@@ -215,7 +193,7 @@ def _receipt(values: Values) -> Content:
     address = values.address()
     split = values.chance(0.3)
     more = {"items": items, "head": values.several(head, len(head)), "sums": sums, "address": address, "split": split}
-    more |= {"middle": values.chance(0.6), "counted": values.chance(0.6), "thanks": values.pick(THANKS)}
+    more |= {"middle": values.chance(0.6), "counted": values.chance(0.6), "thanks": values.word("thanks")}
     facts = {"items": items, "counted": split or more["counted"], "currency": _currency(fields, money)}
     return Content("receipt", fields | {"address": address[0]}, more, facts, (20, 30))
 
@@ -225,7 +203,7 @@ def _currency(fields: dict[str, str], money: Any) -> str | None:
 
 
 def _invoice(values: Values) -> Content:
-    items, total = _goods(values, values.several(SERVICES, int(values.rng.integers(1, 7))), 900)
+    items, total = _goods(values, values.several(WORDS["services"], int(values.rng.integers(1, 7))), 900)
     day, money = values.day(), values.money
     fields = {"seller": values.company(), "buyer": values.person() if values.chance(0.5) else values.company()}
     fields |= {"number": values.code(), "date": values.dated(day)}
@@ -257,15 +235,16 @@ def _letter(values: Values) -> Content:
     signer = values.person()
     sender, recipient = values.company() if values.chance(0.5) else signer, values.person()
     fields = {"sender": sender, "recipient": recipient, "date": values.dated(values.day())}
-    fields |= {"subject": values.pick(SUBJECTS), "signer": signer}
+    fields |= {"subject": values.word("subjects"), "signer": signer}
     head = ["date"]
     if values.chance(0.4):
         fields["reference"], head = values.code(), ["reference", "date"]
-    sentences = [text[0].upper() + text[1:] + "." for text in values.several(BODY, int(values.rng.integers(2, 6)))]
+    chosen = values.several(WORDS["sentences"], int(values.rng.integers(2, 6)))
+    sentences = [text[0].upper() + text[1:] + "." for text in chosen]
     cut = int(values.rng.integers(1, len(sentences)))
     address = values.address()
-    more = {"head": head, "address": address, "other_address": values.address(), "greeting": values.pick(GREETINGS)}
-    more |= {"body": [" ".join(sentences[:cut]), " ".join(sentences[cut:])], "closing": values.pick(CLOSINGS)}
+    more = {"head": head, "address": address, "other_address": values.address(), "greeting": values.word("greetings")}
+    more |= {"body": [" ".join(sentences[:cut]), " ".join(sentences[cut:])], "closing": values.word("closings")}
     return Content("letter", fields | {"address": address[0]}, more)
 
 
@@ -288,8 +267,8 @@ def _table(values: Values) -> Content:
 def _form(values: Values) -> Content:
     chosen = values.several(list(ENTRIES), int(values.rng.integers(3, 9)))
     entries = [(name, "" if values.chance(0.1) else ENTRIES[name](values)) for name in chosen]
-    ticks = [(text, values.chance(0.5)) for text in values.several(TICKS, int(values.rng.integers(0, 5)))]
-    title = values.pick(TITLES)
+    ticks = [(text, values.chance(0.5)) for text in values.several(WORDS["ticks"], int(values.rng.integers(0, 5)))]
+    title = values.word("forms")
     more = {"entries": entries, "ticks": ticks, "title": title, "middle": values.chance(0.5)}
     more |= {"boxed": values.chance(0.5), "above": values.chance(0.3), "colon": values.pick((":", ""))}
     return Content("form", {}, more, {"entries": entries, "ticks": ticks, "title": title})

@@ -9,32 +9,11 @@ import numpy as np
 from vlm_demo.training.worlds.browser import TRAINED_FONTS, page
 from vlm_demo.training.worlds.scene_grounds import noisy
 from vlm_demo.training.worlds.scene_shapes import RGB
-from vlm_demo.training.worlds.values import GOODS, Values
+from vlm_demo.training.worlds.values import WORDS, Values
 from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, drawn_colour, outline_of
 
 CONTRAST = 95  # of the brightness of letters and ground, of 0..255
 LONGEST = 560  # pixels of a line, about
-SIGNS = (
-    "OPEN|CLOSED|EXIT|ENTRANCE|NO PARKING|PUSH|PULL|STOP|SALE|WET PAINT|NO SMOKING|FOR SALE|TO LET|PRIVATE|DANGER|"
-    "KEEP OUT|WELCOME|PLEASE WAIT HERE|MIND THE STEP|OUT OF ORDER|STAFF ONLY|NO ENTRY|ONE WAY|TAXI|BUS STOP|TICKETS|"
-    "INFORMATION|LOST AND FOUND|FIRE EXIT|FIRST AID|LIFT|TOILETS|RECEPTION|CASH ONLY|NO DOGS|QUIET PLEASE|SLOW DOWN|"
-    "Fresh Coffee|Hot Soup|Free Wi-Fi|Book Fair|Car Wash|Ice Cream|Happy Birthday|Thank You|Good Morning|Summer Sale|"
-    "Garden Centre|City Library|Ring the Bell|Open All Day|Back in 5 Minutes|Please Knock|Handle with Care|Half Price|"
-    "Buy One Get One Free|New Menu|Live Music|Room for Rent|Beware of the Dog|Do Not Disturb|This Way Up|Fragile"
-).split("|")
-_DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-_ADJECTIVES = (
-    "small large old young quiet happy tired brave clever green brown white dark bright cold warm heavy famous lazy "
-    "quick strange simple wooden yellow"
-).split()
-_NOUNS = (
-    "horse river teacher garden window bridge letter doctor bicycle forest kitchen engine painter village market "
-    "mountain ship song lamp farmer train clock bird table island captain baker cloud road museum tower boat"
-).split()
-_VERBS = (
-    "stands behind|runs past|sleeps near|waits for|looks at|lives beside|walks around|hides under|belongs to|"
-    "comes from|sings about|writes about|dreams of|sits on|moves towards|points at"
-).split("|")
 
 
 def draw_lettering(rng: np.random.Generator) -> Picture:
@@ -93,17 +72,17 @@ def _lines(values: Values) -> tuple[str, list[str]]:
 
 
 def _sign(values: Values) -> list[str]:
-    lines = [values.pick(SIGNS)]
+    lines = [values.word("signs")]
     words = lines[0].split()
     if len(words) > 2 and values.chance(0.5):
         lines = [" ".join(words[: len(words) // 2]), " ".join(words[len(words) // 2 :])]
-    return [*lines, values.pick(SIGNS)] if values.chance(0.25) else lines
+    return [*lines, values.word("signs")] if values.chance(0.25) else lines
 
 
 def _sentence(values: Values) -> list[str]:
     def clause() -> str:
-        lead = f"{values.pick(('the', 'a', 'this', 'my'))} {values.pick(_ADJECTIVES)} {values.pick(_NOUNS)}"
-        return f"{lead.replace('a old', 'an old')} {values.pick(_VERBS)} the {values.pick(_NOUNS)}"
+        lead = f"{values.pick(('the', 'a', 'this', 'my'))} {values.word('adjectives')} {values.word('nouns')}"
+        return f"{lead.replace('a old', 'an old')} {values.word('verbs')} the {values.word('nouns')}"
 
     text = clause()
     if values.chance(0.35):
@@ -118,7 +97,7 @@ def _card(values: Values) -> list[str]:
 
 
 def _menu(values: Values) -> list[str]:
-    foods = values.several(GOODS, int(values.rng.integers(1, 5)))
+    foods = values.several(WORDS["goods"], int(values.rng.integers(1, 5)))
     return [f"{food} {values.money.signed(values.cents())}" for food in foods]
 
 
@@ -126,7 +105,7 @@ def _hours(values: Values) -> list[str]:
     first, last = sorted(values.several(range(7), 2))
     begin, end = int(values.rng.integers(6, 12)), int(values.rng.integers(13, 23))
     hours = values.pick((f"{begin}:00 - {end}:00", f"{begin} am to {end - 12} pm", f"from {begin}:30 to {end}:30"))
-    lines = [f"{_DAYS[first]} to {_DAYS[last]}", hours]
+    lines = [f"{WORDS['days'][first]} to {WORDS['days'][last]}", hours]
     return [values.pick(("Opening Hours", "Open", "Office Hours", "Visits")), *lines] if values.chance(0.5) else lines
 
 
@@ -146,6 +125,6 @@ def _words(values: Values) -> list[str]:
         lambda: " ".join(values.made_up() for _ in range(int(values.rng.integers(1, 4)))),
         lambda: f"{values.pick(('Room', 'Gate', 'Platform', 'Level', 'Row', 'Seat', 'No.'))} {values.code('##')}",
         values.code,
-        lambda: f"{values.pick(_ADJECTIVES)} {values.pick(_NOUNS)}".title(),
+        lambda: f"{values.word('adjectives')} {values.word('nouns')}".title(),
     )
     return [values.pick(sorts)() for _ in range(int(values.rng.choice([1, 2, 3, 4], p=[0.45, 0.3, 0.15, 0.1])))]

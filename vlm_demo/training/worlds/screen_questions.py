@@ -153,8 +153,8 @@ class ScreenAsker(Asker):
         if not here and not self.of("button"):
             return None
         text = self.pick(here if here and self.chance(0.85) else [text for text in AIMS if text not in here])
-        aim = self.pick(AIMS[text].split("|"))
-        if text not in here and any(aim in AIMS[other].split("|") for other in here):
+        aim = self.pick(AIMS[text])
+        if text not in here and any(aim in AIMS[other] for other in here):
             return None
         program = (("filter", {"shape": "button", "text": text}), ("query", "text"))
         return self.made("press", {"aim": aim}, program, [text], copied=True)

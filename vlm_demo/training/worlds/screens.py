@@ -169,10 +169,10 @@ class _Builder:
 
     def heading(self) -> list[Widget]:
         """A line in larger letters."""
-        return [self.widget("text", self.words.question(), heading=True)]
+        return [self.widget("text", self.words.heading(), heading=True)]
 
     def dialog(self) -> list[Widget]:
         """A question with two buttons."""
-        asked = self.widget("dialog", self.words.question(), value=self.words.sentence())
+        asked = self.widget("dialog", self.words.heading(), value=self.words.notice())
         buttons = [self.widget("button", self.words.action(), plain=plain) for plain in (True, False)]
         return [asked, *buttons]

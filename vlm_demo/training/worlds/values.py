@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from faker import Faker
+
+# Words that pictures are made of, by sort.
+WORDS: dict[str, Any] = json.loads((Path(__file__).parent / "words.json").read_text())
 
 LOCALES = ("en_GB", "en_US", "de_DE", "fr_FR", "it_IT", "nl_NL", "es_ES")
 DATES = {
@@ -23,18 +28,6 @@ MONEY = {
     "en_GB": ("£", "GBP", "pounds", "RM", "RM", "ringgit"),
     "en_US": ("$", "USD", "dollars"),
 }
-GOODS = (
-    "Tea Coffee Milk Bread Butter Soup Salad Pizza Pasta Rice Apples Pears Lemonade Cake Cookies Cheese Eggs Honey "
-    "Sandwich Pancakes Notebook Pencil Battery Lamp Candle Soap Towel Shampoo Toothpaste Paint Brush Hammer Nails Tape "
-    "Glue Rope Umbrella Gloves Scarf Socks Charger Cable Tomatoes Onions Carrots Lemons Grapes Salmon Chicken Sausage "
-    "Yoghurt Cream Sugar Flour Salt Pepper Olives Nuts Crackers Juice Water Cocoa Jam Vinegar Bucket Broom Bulb"
-).split()
-SORTS = "Fresh Organic Large Small Green Red White Dark Hot Cold Classic Spicy Sweet Family Mini Double Extra".split()
-SERVICES = (
-    "Consulting Hosting Maintenance Training Translation Design Editing Cleaning Repair Delivery Installation Support "
-    "Licence Catering Printing Storage Testing Advertising Insurance Transport Research Rental Analysis Painting"
-).split()
-_PARTS = "ka lo mi ra ten vor sun bel da pri qua zen fi gro hul ja ne so ti mar lin dor ves kor pan tel wen".split()
 
 
 @dataclass(frozen=True)
@@ -79,6 +72,10 @@ class Values:
     def pick(self, options: Sequence[Any]) -> Any:
         """One of the options."""
         return options[int(self.rng.integers(len(options)))]
+
+    def word(self, sort: str) -> str:
+        """One of the WORDS of a sort."""
+        return str(self.pick(WORDS[sort]))
 
     def chance(self, share: float) -> bool:
         """True in this share of all cases."""
@@ -135,11 +132,12 @@ class Values:
 
     def made_up(self) -> str:
         """A word that can't be guessed."""
-        return "".join(self.several(_PARTS, int(self.rng.integers(2, 4)))).capitalize()
+        return "".join(self.several(WORDS["syllables"], int(self.rng.integers(2, 4)))).capitalize()
 
     def goods(self, n: int) -> list[str]:
         """Different things that a shop sells."""
-        return [f"{self.pick(SORTS)} {name}" if self.chance(0.4) else name for name in self.several(GOODS, n)]
+        names = self.several(WORDS["goods"], n)
+        return [f"{self.word('sorts')} {name}" if self.chance(0.4) else name for name in names]
 
     def cents(self, low: float = 0.5, high: float = 40) -> int:
         """A price, the smaller ones more often."""
