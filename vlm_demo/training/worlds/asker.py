@@ -313,22 +313,15 @@ class Asker:
         return str(self.pick([words for words in QUANTITIES if k > 1 or words not in ("less than", "fewer than")]))
 
     def compare(self) -> Made | None:
-        """Are there more circles than squares? Fewer? As many?"""
+        """Are there more circles than squares?"""
         attribute = self.pick(("colour", self.noun))
         pool = self.values(attribute)
         one, two = {attribute: self.pick(pool)}, {attribute: self.pick(pool)}
         if one == two:
             return None
-        counts = [(("filter", look), ("count",)) for look in (one, two)]
+        counts: list[Program] = [(("filter", look), ("count",)) for look in (one, two)]
         fields = {"plural": self.name(one, plural=True), "others": self.name(two, plural=True)}
-        kind, program = self.pick(
-            (
-                ("compare", (*counts[0], ("exceeds", counts[1]))),
-                ("fewer", (*counts[1], ("exceeds", counts[0]))),
-                ("same number", (*counts[0], ("equals", counts[1]))),
-            )
-        )
-        return self.made(kind, fields, program)
+        return self.made("compare", fields, (*counts[0], ("exceeds", counts[1])))
 
     def every(self) -> Made | None:
         """Are all circles red?"""

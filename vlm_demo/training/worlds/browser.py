@@ -82,6 +82,16 @@ class Page:
     boxes: dict[str, Box]
     lines: list[list[OcrWord]]
 
+    @property
+    def printed(self) -> dict[str, Any]:
+        """The facts ``words`` and ``texts`` of a picture."""
+        return printed(self.lines)
+
+
+def printed(lines: list[list[OcrWord]]) -> dict[str, Any]:
+    """The facts of printed lines: ``words``, each with its box, and ``texts``, the same as text."""
+    return {"words": lines, "texts": [" ".join(word.text for word in line) for line in lines]}
+
 
 def page(template: str, **values: Any) -> Page:
     """Draw ``templates/<template>`` with these values; a value is never markup.

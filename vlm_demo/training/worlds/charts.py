@@ -15,8 +15,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from vlm_demo.contracts import OcrWord
-from vlm_demo.training.worlds.browser import lines_of
-from vlm_demo.training.worlds.reading import spelled
+from vlm_demo.training.worlds.browser import lines_of, printed
 from vlm_demo.training.worlds.values import WORDS, Values
 from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, drawn_colour
 
@@ -172,13 +171,10 @@ class _Plotter:
         self.thin()
         self.canvas.draw()
         image = Image.fromarray(np.ascontiguousarray(np.asarray(self.canvas.buffer_rgba())[..., :3]))
-        words = self.words()
-        lines = lines_of(words)
         facts: dict[str, Any] = {
             "chart": NAMES[data.kind], "labels": data.labels, "series": data.series, "values": data.values.tolist(),
             "lying": data.lying, "legend": legend, "title": title, "titles": named, "ticks": self.ticks(),
-            "words": lines, "texts": [" ".join(word.text for word in line) for line in lines],
-        }  # fmt: skip
+        } | printed(lines_of(self.words()))  # fmt: skip
         return Picture("charts", image, tuple(thing for mark in self.marks for thing in self.things(*mark)), facts)
 
     def bars(self) -> None:
@@ -310,13 +306,13 @@ class _Plotter:
             if not (0 < (x0 + x1) / 2 < self.size[0] and 0 < (y0 + y1) / 2 < self.size[1]):
                 continue
             if text.get_rotation() == 90:
-                turned = spelled(text.get_text(), (0, x0, y1 - y0, x1))
+                turned = _spelled(text.get_text(), (0, x0, y1 - y0, x1))
                 found += [
                     OcrWord(w.text, (w.box[1], round(y1 - w.box[2]), w.box[3], round(y1 - w.box[0])), w.confidence)
                     for w in turned
                 ]
             else:
-                found += spelled(text.get_text(), (x0, y0, x1, y1))
+                found += _spelled(text.get_text(), (x0, y0, x1, y1))
         return found
 
     def _beyond(self) -> set[Text]:
@@ -345,3 +341,15 @@ def trend(row: np.ndarray) -> str | None:
     if spread == 0 or abs(change) < 0.5 * spread or abs(along) < 0.7 or along * change < 0:
         return None
     return "up" if change > 0 else "down"
+
+
+def _spelled(text: str, box: Sequence[float]) -> list[OcrWord]:
+    """The words of a printed text, each with its share of the text's ``box`` (x0, y0, x1, y1) by its letters."""
+    x0, y0, x1, y1 = box
+    letter = (x1 - x0) / max(len(text), 1)
+    words, at = [], 0
+    for word in text.split():
+        at = text.index(word, at)
+        left, at = x0 + at * letter, at + len(word)
+        words.append(OcrWord(word, (round(left), round(y0), round(x0 + at * letter), round(y1)), 100.0))
+    return words

@@ -59,7 +59,7 @@ class DocumentAsker(Asker):
         if facts.get("fields"):
             found.append(form(5.0, self.followed(self.field, "follow field", "field"), "field"))
         if "items" in facts:
-            found += [form(1.6, self.price), form(0.8, self.item_count), form(0.4, self.dearest)]
+            found += [form(1.6, self.price), form(0.8, self.item_count)]
             found += [form(0.8, self.quantity_of)] * bool(facts["counted"])
         if facts.get("currency"):
             found.append(form(0.3, self.currency))
@@ -162,16 +162,6 @@ class DocumentAsker(Asker):
         """How many items are on the receipt?"""
         items = self.facts["items"]
         return Made("items", {"doc": self.called()}, number_word(len(items)), None, self.at("table"))
-
-    def dearest(self) -> Made | None:
-        """Which item is the most expensive?"""
-        items = self.facts["items"]
-        rows = [{"name": item["name"], "cents": re.sub(r"\D", "", item["price"])} for item in items]
-        most = self.chance(0.6)
-        fields = {"extreme": self.pick(("most expensive", "dearest") if most else ("cheapest", "least expensive"))}
-        program = (("most" if most else "least", "cents"), ("query", "name"))
-        needs = [item["price"] for item in items]
-        return self.look_up("dearest item", fields, rows, program, WORDS["goods"], "table", needs=needs)
 
     # Cells and entries.
 

@@ -111,8 +111,7 @@ def draw_document(rng: np.random.Generator, held_out: bool = False, sort: str | 
     made = page(f"{sort}.html", look=look, fields=content.fields, labels=labels, **content.values)
     things = tuple(_thing(name, box, look, made) for name, box in made.boxes.items())
     where = {name: i for i, name in enumerate(made.boxes)}
-    facts = content.facts | {"type": sort, "fields": content.fields, "where": where}
-    facts |= {"words": made.lines, "texts": [" ".join(word.text for word in line) for line in made.lines]}
+    facts = content.facts | {"type": sort, "fields": content.fields, "where": where} | made.printed
     return Picture("documents", worn(made.image, rng), things, facts)
 
 

@@ -35,8 +35,7 @@ def draw_lettering(rng: np.random.Generator) -> Picture:
     )  # fmt: skip
     image = noisy(made.image, rng, rng.uniform(2, 9)) if rng.random() < 0.2 else made.image
     things = tuple(Thing("text", ink_name, outline_of(made.boxes[str(i)]), text=text) for i, text in enumerate(lines))
-    texts = [" ".join(word.text for word in line) for line in made.lines]
-    facts = {"words": made.lines, "texts": texts, "ink": ink_name, "ground": ground_name, "holds": holds}
+    facts = made.printed | {"ink": ink_name, "ground": ground_name, "holds": holds}
     return Picture("text", image, things, facts)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 from PIL import Image
@@ -15,7 +14,6 @@ SIZES = ((224, 224), (256, 256), (300, 200), (320, 240), (400, 300), (400, 400),
 USUAL = ("circle", "square", "triangle", "star", "rectangle")
 RARER = ("ellipse", "diamond", "pentagon", "hexagon", "heart", "cross", "arrow", "crescent", "semicircle")
 GROUNDS = ("white", "black", "gray", "blue", "green", "yellow", "pink", "orange", "purple", "cyan", "brown", "red")
-BOXED, BRIGHT = ("circle", "square", "triangle"), ("black", "blue", "yellow", "red", "green", "purple", "orange")
 APART = 90  # between the colours of a shape and of the ground, of 0..441
 COUNTS = {1: 0.05, 2: 0.25, 3: 0.32, 4: 0.22, 5: 0.16}
 
@@ -43,62 +41,6 @@ def draw_plain(rng: np.random.Generator) -> Picture:
     image = image.reduce(2) if smooth == 2 else image
     facts = {"background": name, "groups": 0, "boxes": (), "rgbs": tuple(rgbs)}
     return Picture("scenes", image, tuple(things), facts)
-
-
-def draw_boxes(rng: np.random.Generator) -> Picture:
-    """Three gray boxes side by side with up to eight small shapes in each, scattered or stacked, few sorts of them."""
-    side = int(rng.choice([100, 100, 100, 80, 130, 160]))
-    gap = int(side * rng.choice([0.5, 0.5, 0.3]))
-    inside, between = int(rng.integers(200, 226)), int(rng.integers(100, 150))
-    boxes = tuple((k * (side + gap), 0, k * (side + gap) + side, side) for k in range(3))
-    image = Image.new("RGB", (boxes[-1][2], side), (between,) * 3)
-    kinds = [*BOXED] if rng.random() < 0.8 else [*BOXED, "star", "diamond"]
-    palette = ["black", "blue", "yellow"] if rng.random() < 0.7 else [str(c) for c in rng.permutation(BRIGHT)[:3]]
-    tints = {name: COLOURS[name][0] if rng.random() < 0.5 else drawn_colour(name, rng) for name in palette}
-    stacked = rng.random() < 0.25
-    things, rgbs = [], []
-    for box in boxes:
-        image.paste((inside,) * 3, box)
-        for x, y, radius in _stack(rng, box) if stacked else _strewn(rng, box):
-            shape = "square" if stacked else str(rng.choice(kinds))
-            colour = str(rng.choice(palette))
-            outline = unit_outline(shape, rng) * radius / (0.9 if shape == "square" else 1) + (x, y)
-            paint(image, outline, tints[colour])
-            things.append(Thing(shape, colour, outline))
-            rgbs.append(tints[colour])
-    if not things:
-        return draw_boxes(rng)
-    facts = {"background": None, "groups": 3, "boxes": boxes, "rgbs": tuple(rgbs)}
-    return Picture("scenes", image, tuple(_sized(things)), facts)
-
-
-def _sized(things: list[Thing]) -> list[Thing]:
-    """With traits where the smallest are clearly smaller than the largest and none lies between."""
-    widths = [thing.box[2] - thing.box[0] for thing in things]
-    small, large = min(widths), max(widths)
-    if large < 1.7 * small or any(1.25 * small < w < 0.8 * large for w in widths):
-        return things
-    return [replace(t, traits=("large" if w > 1.3 * small else "small",)) for t, w in zip(things, widths, strict=True)]
-
-
-def _strewn(rng: np.random.Generator, box: tuple[int, int, int, int]) -> list[tuple[float, float, float]]:
-    x0, _, x1, y1 = box
-    placed: list[tuple[float, float, float]] = []
-    wanted = int(rng.integers(0, 9))
-    for _ in range(120):
-        if len(placed) == wanted:
-            break
-        radius = (x1 - x0) * float(rng.choice([0.05, 0.1, 0.15]))
-        x, y = rng.uniform(x0 + radius, x1 - radius), rng.uniform(radius, y1 - radius)
-        if all(math.hypot(x - u, y - v) > 1.35 * (radius + other) for u, v, other in placed):
-            placed.append((x, y, radius))
-    return placed
-
-
-def _stack(rng: np.random.Generator, box: tuple[int, int, int, int]) -> list[tuple[float, float, float]]:
-    x0, _, x1, y1 = box
-    radius = (x1 - x0) * 0.1
-    return [((x0 + x1) / 2, y1 - (2 * k + 1) * (radius + 0.5), radius) for k in range(int(rng.integers(1, 5)))]
 
 
 def _ground(rng: np.random.Generator) -> tuple[str | None, RGB]:

@@ -54,7 +54,7 @@ class SceneAsker(Asker):
         if not self.rows:
             return [form(1.0, self.count), form(1.0, self.exist)]
         yes_no = (
-            (0.35, self.compare), (0.5, self.every), (0.5, self.number), (0.4, self.is_it), (0.5, self.another_same),
+            (0.35, self.compare), (0.5, self.every), (0.5, self.number), (0.4, self.is_it),
             (0.8, self.relation), (0.9, self.comparative), (0.4, self.extreme_is), (0.4, self.same),
             (0.9, self.any_relation),
         )  # fmt: skip
@@ -81,7 +81,7 @@ class SceneAsker(Asker):
             return [*found, form(1.0, self.only)]
         found += [
             form(0.9, self.extreme), form(0.6, self.beside), form(0.3, self.count_beside), form(0.5, self.closest),
-            form(0.5, self.same_as), form(0.4, self.edge), form(0.4, self.count_same), form(0.4, self.count_either),
+            form(0.5, self.same_as), form(0.4, self.edge),
             form(0.5, self.odd_one),
         ]  # fmt: skip
         if self.rows[0]["fill"]:
@@ -122,41 +122,6 @@ class SceneAsker(Asker):
         shape = self.pick(self.rows)["shape"]
         program = (("same", "colour", single({"shape": shape})), ("query", "shape"))
         return self.made("same as", {"obj": shape}, program, self.values("shape"))
-
-    def another_same(self) -> Made | None:
-        """Is there another shape of the same colour as the circle?"""
-        found = self._shared()
-        if found is None:
-            return None
-        attribute, look, fields = found
-        return self.made("another same", fields, (("same", attribute, single(look)), ("exist",)))
-
-    def count_same(self) -> Made | None:
-        """How many other shapes have the same colour as the circle?"""
-        found = self._shared()
-        if found is None:
-            return None
-        attribute, look, fields = found
-        return self.made("count same", fields, (("same", attribute, single(look)), ("count",)))
-
-    def _shared(self) -> tuple[str, Look, dict[str, str]] | None:
-        attribute = self.pick(("colour", "shape", "size") if self.rows[0]["size"] else ("colour", "shape"))
-        look = self.unique(self.pick(range(len(self.rows))))
-        if look is None or attribute in look:
-            return None
-        aspect = self.pick(("color", "colour")) if attribute == "colour" else attribute
-        wanted = self.pick(("object", "thing"))
-        return attribute, look, {"wanted": wanted, "plural": wanted + "s", "aspect": aspect, "obj": self.name(look)}
-
-    def count_either(self) -> Made | None:
-        """How many shapes are red or blue?"""
-        colours = sorted({row["colour"] for row in self.rows})
-        if len(colours) < 2:
-            return None
-        one, two = (str(colour) for colour in self.rng.permutation(colours)[:2])
-        about = tuple(i for i, row in enumerate(self.rows) if row["colour"] in (one, two))
-        fields = {"plural": self.name({}, plural=True), "one": self.word(one), "two": self.word(two)}
-        return Made("count either", fields, number_word(len(about)), None, about)
 
     def odd_one(self) -> Made | None:
         """Which is the odd one out? All others are alike."""

@@ -43,8 +43,7 @@ def draw_screen(rng: np.random.Generator, held_out: bool = False) -> Picture:
         widget["id"] = str(i)
     made = page("screen.html", look=look, sections=sections)
     things = tuple(_thing(widget, widgets, outline_of(made.boxes[widget["id"]])) for widget in widgets)
-    facts = {"dark": look["dark"], "element": element, "words": made.lines}
-    facts["texts"] = [" ".join(word.text for word in line) for line in made.lines]
+    facts = {"dark": look["dark"], "element": element} | made.printed
     return Picture("screens", made.image, things, facts)
 
 

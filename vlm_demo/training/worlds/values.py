@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from faker import Faker
+
+from vlm_demo.errors import VlmDemoError
 
 # Words that pictures are made of, by sort.
 WORDS: dict[str, Any] = json.loads((Path(__file__).parent / "words.json").read_text())
@@ -50,7 +51,12 @@ class Money:
 
 
 @lru_cache(maxsize=len(LOCALES))
-def _faker(locale: str) -> Faker:
+def _faker(locale: str) -> Any:
+    try:
+        from faker import Faker
+    except ImportError as error:
+        need = "What pictures say is invented by Faker, which is missing; run: pip install -r requirements-train.txt"
+        raise VlmDemoError(need) from error
     return Faker(locale)
 
 
