@@ -23,7 +23,6 @@ from vlm_demo.training.drawn_questions import alike, asked
 from vlm_demo.training.worlds.charts import draw_chart
 from vlm_demo.training.worlds.documents import draw_document
 from vlm_demo.training.worlds.lettering import draw_lettering
-from vlm_demo.training.worlds.plain_scenes import draw_plain
 from vlm_demo.training.worlds.reading import imitate_ocr
 from vlm_demo.training.worlds.scenes import draw_scene
 from vlm_demo.training.worlds.screens import draw_screen
@@ -71,7 +70,7 @@ def _scene(rng: np.random.Generator) -> Picture:
 # A picture depends on its kind's place here: new ones go to the end.
 KINDS: dict[str, Kind] = {
     "scenes": Kind(_scene, 5000, 8),
-    "plain": Kind(draw_plain, 3000, 8),
+    "plain": Kind(lambda rng: draw_scene(rng, layout="plain"), 3000, 8),
     "charts": Kind(draw_chart, 2000, 6, 0.7),
     "screens": Kind(draw_screen, 1500, 6, 0.8),
     "documents": Kind(draw_document, 1500, 6, 0.95),

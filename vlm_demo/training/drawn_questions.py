@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 import numpy as np
 
 from vlm_demo.training.worlds.areas import AREAS
-from vlm_demo.training.worlds.asking import Form, Made, Question
+from vlm_demo.training.worlds.asking import Form, Made
 from vlm_demo.training.worlds.questions import ENDS, worded
 from vlm_demo.training.worlds.sentences import grouped
 from vlm_demo.training.worlds.world import COLOURS, Picture, number_word
@@ -188,7 +188,7 @@ def _answered(made: Made, caption: str) -> Made:
     return made
 
 
-def _worded(made: Made, kind: str, rng: np.random.Generator) -> Question:
+def _worded(made: Made, kind: str, rng: np.random.Generator) -> Made:
     """The question in words that fit what is shown."""
     if kind != "scenes":
         made = _called(made, rng)
@@ -207,7 +207,7 @@ def _called(made: Made, rng: np.random.Generator) -> Made:
     return replace(made, fields=fields, follow=_called(made.follow, rng) if made.follow else None)
 
 
-def _tidied(question: Question, follows: bool = False) -> Question:
+def _tidied(question: Made, follows: bool = False) -> Made:
     text = PLURAL.sub(r"\1hat are the \2", question.text)
     if " " in question.answer:
         for end in ENDS[:2]:

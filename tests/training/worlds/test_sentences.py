@@ -7,15 +7,14 @@ import pytest
 
 from vlm_demo.training.worlds.areas import AREAS
 from vlm_demo.training.worlds.lettering import draw_lettering
-from vlm_demo.training.worlds.plain_scenes import draw_plain
 from vlm_demo.training.worlds.scenes import draw_scene
 from vlm_demo.training.worlds.sentences import grouped, sentence
 from vlm_demo.training.worlds.world import COLOURS, SHAPES, number_word
 
 DRAWN = {name: AREAS[name].draw for name in ("scenes", "charts", "screens", "documents")}
-MORE = {"plain": draw_plain, "lettering": draw_lettering}
+MORE = {"lettering": draw_lettering}
 DRAWN |= {name: lambda rng, held_out, make=make: make(rng) for name, make in MORE.items()}
-DRAWN["boxes"] = lambda rng, held_out: draw_scene(rng, layout="boxes")
+DRAWN |= {name: lambda rng, held_out, name=name: draw_scene(rng, layout=name) for name in ("boxes", "plain")}
 
 
 @pytest.mark.slow
@@ -37,7 +36,7 @@ def test_what_is_alike_is_told_together():
 def test_a_caption_of_a_plain_scene_names_no_shape_and_no_colour_that_is_not_there():
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        picture = draw_plain(rng)
+        picture = draw_scene(rng, layout="plain")
         words = set(re.findall(r"\w+", sentence(picture, rng).lower()))
         shapes = {shape for shape in SHAPES if words & {shape, shape + "s", shape + "es"}}
         assert shapes <= {thing.shape for thing in picture.things}

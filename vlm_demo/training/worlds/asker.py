@@ -64,13 +64,14 @@ class Asker:
 
     Attributes:
         noun: the attribute that names a thing.
+        sort: what kind of picture it is.
         general: words for any thing.
         adjectives: the attributes that are said before the noun, in this order.
         extremes: those of EXTREMES, or the area's own, that are asked for.
         vocabulary: of an attribute the values that another picture might have.
     """
 
-    noun = "shape"
+    noun, sort = "shape", "drawing"
     general: tuple[str, ...] = ("object", "thing")
     adjectives: tuple[str, ...] = ("colour",)
     extremes: Mapping[str, tuple[str, int, tuple[str, ...], tuple[str, ...]]] = EXTREMES
@@ -439,6 +440,10 @@ class Asker:
         program = (("filter", pair[0]), ("unique",), ("more", axis, sign, single(pair[1])))
         return self.made("relation", fields, program)
 
+    def medium(self) -> Made:
+        """What kind of picture is this?"""
+        return Made("medium", {}, self.facts.get("chart") or self.facts.get("type") or self.sort)
+
     def beside(self) -> Made | None:
         """What is left of the square?"""
         axis, sign, words = self.direction()
@@ -457,13 +462,6 @@ class Asker:
             return None
         fields = {"plural": self.name(group, plural=True), "other": self.name(look), "relation": words}
         return self.made("count beside", fields, (("beyond", axis, sign, single(look)), ("filter", group), ("count",)))
-
-    def closest(self) -> Made | None:
-        """Which shape is closest to the circle?"""
-        look = self.unique(self.pick(range(len(self.rows))))
-        if look is None or self.vague():
-            return None
-        return self.made("closest", {"other": self.name(look)}, (("nearest", single(look)), ("query", "phrase")))
 
     def vague(self) -> bool:
         """Whether things have no phrase that names them in an answer."""

@@ -14,7 +14,7 @@ YES_NO = ("yes", "no")
 
 @dataclass(frozen=True)
 class Made:
-    """A question before it is put into words.
+    """A question, at first without its words.
 
     Attributes:
         kind: what is asked for; names the phrasings in `ways/`.
@@ -24,6 +24,7 @@ class Made:
         about: the things of the picture that the answer is about, as indices.
         copied: whether the answer stands in the OCR text.
         follow: a second turn that is understood only after this one, such as "And the circle?".
+        text: the question as a person would type it, once it is put into words.
     """
 
     kind: str
@@ -33,6 +34,7 @@ class Made:
     about: tuple[int, ...] = ()
     copied: bool = False
     follow: Made | None = None
+    text: str = ""
 
 
 Maker = Callable[[], Made | None]  # None: the picture does not allow this question
@@ -45,16 +47,3 @@ class Form:
     name: str
     weight: float
     make: Maker
-
-
-@dataclass(frozen=True)
-class Question:
-    """One question about a picture: ``text`` as a person would type it, and what `Made` says of it."""
-
-    kind: str
-    text: str
-    answer: str
-    guess: str | None = None
-    about: tuple[int, ...] = ()
-    copied: bool = False
-    follow: Question | None = None

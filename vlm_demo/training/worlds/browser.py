@@ -6,13 +6,10 @@ carries, so that a page drawn by seed looks the same with the same Chromium. Kno
 
 from __future__ import annotations
 
-import atexit
 import base64
 import io
-import queue
 import shutil
-import threading
-from concurrent.futures import Future
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -99,7 +96,8 @@ def page(template: str, **values: Any) -> Page:
     Raises:
         VlmDemoError: Chromium or Playwright is missing; says what to do.
     """
-    return _worker().draw(_templates().get_template(template).render(values))
+    html = _templates().get_template(template).render(values)
+    return _thread().submit(_drawn, html).result()
 
 
 @lru_cache(maxsize=1)
@@ -121,47 +119,15 @@ def lines_of(words: list[OcrWord]) -> list[list[OcrWord]]:
     return [sorted(line, key=lambda w: w.box[0]) for line in lines]
 
 
-class _Worker:
+@lru_cache(maxsize=1)
+def _thread() -> ThreadPoolExecutor:
     """The thread that owns the browser: Playwright's synchronous interface stays in the thread that started it."""
-
-    def __init__(self) -> None:
-        self.jobs: queue.Queue[tuple[str, Future[Page]] | None] = queue.Queue()
-        self.thread = threading.Thread(target=self._work, name="chromium", daemon=True)
-        self.thread.start()
-        atexit.register(self._close)
-
-    def draw(self, html: str) -> Page:
-        done: Future[Page] = Future()
-        self.jobs.put((html, done))
-        return done.result()
-
-    def _close(self) -> None:
-        self.jobs.put(None)
-        self.thread.join(10)
-
-    def _work(self) -> None:
-        opened: Any = None
-        playwright: Any = None
-        while (job := self.jobs.get()) is not None:
-            html, done = job
-            try:
-                if opened is None:
-                    playwright, opened = _open()
-                done.set_result(_drawn(opened, html))
-            except BaseException as error:  # handed to whoever asked
-                done.set_exception(error)
-        if playwright is not None:
-            opened.context.browser.close()
-            playwright.stop()
+    return ThreadPoolExecutor(1, "chromium")
 
 
 @lru_cache(maxsize=1)
-def _worker() -> _Worker:
-    return _Worker()
-
-
-def _open() -> tuple[Any, Any]:
-    """Playwright, and an empty page with the fonts."""
+def _opened() -> Any:
+    """An empty page with the fonts."""
     try:
         from playwright.sync_api import Error, sync_playwright
     except ImportError as error:
@@ -184,7 +150,7 @@ def _open() -> tuple[Any, Any]:
         "<body style='margin:0'><div id=sheet style='display:inline-block'></div></body>"
     )
     opened.evaluate("names => Promise.all(names.map(n => document.fonts.load(`16px '${n}'`)))", list(FONTS))
-    return playwright, opened
+    return opened
 
 
 def _chromium() -> str | None:
@@ -203,7 +169,8 @@ def _faces() -> str:
     return "".join(f"@font-face{{font-family:'{n}';src:url(data:font/ttf;base64,{c})}}" for n, c in coded.items())
 
 
-def _drawn(opened: Any, html: str) -> Page:
+def _drawn(html: str) -> Page:
+    opened = _opened()
     measured = opened.evaluate(_MEASURE, html)
     _, _, width, height = measured["size"]
     clip = {"x": 0, "y": 0, "width": min(round(width), WIDEST), "height": min(round(height), TALLEST)}

@@ -202,10 +202,6 @@ class ChartAsker(Asker):
         """What kind of chart is this?"""
         return self.whole("chart kind", self.facts["chart"])
 
-    def medium(self) -> Made:
-        """What kind of picture is this?"""
-        return self.whole("medium", self.facts["chart"])
-
     def legend(self) -> Made | None:
         """Is there a legend?"""
         there = self.facts["legend"]

@@ -239,10 +239,6 @@ class DocumentAsker(Asker):
         """What kind of document is this?"""
         return Made("document sort", {}, self.facts["type"])
 
-    def medium(self) -> Made:
-        """What kind of picture is this?"""
-        return Made("medium", {}, self.facts["type"])
-
     def describe(self) -> Made | None:
         """Describe the picture: the sort of document, and what it is from or about where OCR can read it."""
         fields, sort = self.facts.get("fields", {}), self.facts["type"]

@@ -16,26 +16,6 @@ from vlm_demo.training.worlds.values import WORDS, Values
 from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, drawn_colour, outline_of
 
 BOLD = {"sans": "sans-bold", "mono": "mono-bold", "times": "times-bold"}
-# How a field may be labelled; the first word is also what it is asked by.
-LABELS: dict[str, tuple[str, ...]] = {
-    "number": ("No:", "Receipt #", "Invoice No.", "Ref:", "Doc no."),
-    "date": ("Date:", "Date", ""),
-    "time": ("Time:", "Time", "at"),
-    "cashier": ("Cashier:", "Served by:", "Clerk:"),
-    "phone": ("Tel:", "Phone:", "Tel.", "Call"),
-    "subtotal": ("Subtotal", "Sub Total", "Net amount"),
-    "tax": ("Tax", "VAT", "GST 6%", "Sales tax"),
-    "discount": ("Discount", "You save"),
-    "total": ("TOTAL", "Total", "Grand Total", "Amount due", "Total:"),
-    "cash": ("Cash", "CASH", "Paid"),
-    "change": ("Change", "CHANGE", "Change due"),
-    "buyer": ("Bill to:", "Customer:", "To:", "Sold to:"),
-    "due date": ("Due date:", "Payment due:", "Due:"),
-    "order number": ("Order no.", "Your order:", "PO number:"),
-    "iban": ("IBAN:", "Bank account:"),
-    "subject": ("Subject:", "Re:", ""),
-    "reference": ("Our ref:", "Reference:"),
-}
 ENTRIES: dict[str, Callable[[Values], str]] = {
     "Name": Values.person,
     "Date of birth": lambda v: v.dated(v.day()),
@@ -107,7 +87,7 @@ def draw_document(rng: np.random.Generator, held_out: bool = False, sort: str | 
     values = Values(rng)
     content = SORTS[sort](values)
     look = _look(values, content, held_out)
-    labels = {name: values.pick(options) for name, options in LABELS.items()}
+    labels = {name: values.pick(options) for name, options in WORDS["field_labels"].items()}
     made = page(f"{sort}.html", look=look, fields=content.fields, labels=labels, **content.values)
     things = tuple(_thing(name, box, look, made) for name, box in made.boxes.items())
     where = {name: i for i, name in enumerate(made.boxes)}

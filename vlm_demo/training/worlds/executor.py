@@ -66,12 +66,11 @@ class Outcome:
 def execute(table: Table, program: Program) -> Outcome:
     """Run the functions one after the other, the first on all rows.
 
-    Functions from rows to rows: ``filter look``, ``most attribute``, ``least attribute``, ``unique``, ``same attribute
-    program`` (the others that share it with that one), ``beyond attribute sign program`` (those that lie on that side
-    of that one), ``nearest program``. From rows to a value: ``count``, ``exist``, ``query attribute``, ``distinct
-    attribute`` (in the rows' order), ``common attribute`` (the most frequent value). From a value to yes or no: ``is
-    value``, ``amounts quantity number``, ``exceeds program``, ``equals program``; from a single row: ``more attribute
-    sign program``. ``program`` is a program of its own, ``sign`` 1 or -1.
+    Functions from rows to rows: ``filter look``, ``most attribute``, ``least attribute``, ``unique``, ``beyond attribute
+    sign program`` (those that lie on that side of that one). From rows to a value: ``count``, ``exist``, ``query
+    attribute``, ``distinct attribute`` (in the rows' order), ``common attribute`` (the most frequent value). From a
+    value to yes or no: ``is value``, ``amounts quantity number``, ``exceeds program``, ``equals program``; from a single
+    row: ``more attribute sign program``. ``program`` is a program of its own, ``sign`` 1 or -1.
 
     Raises:
         Absent: what the question takes for granted is not there.
@@ -132,26 +131,9 @@ def _extreme(sign: int) -> Callable[[Table, list[int], str], list[int]]:
     return found
 
 
-def _same(table: Table, rows: list[int], attribute: str, program: Program) -> list[int]:
-    one = _one(table, program)
-    return [i for i in rows if i != one and table.rows[i].get(attribute) == table.rows[one].get(attribute)]
-
-
 def _beyond(table: Table, rows: list[int], attribute: str, sign: int, program: Program) -> list[int]:
     one = _one(table, program)
     return [i for i in rows if i != one and _gap(table, attribute, i, one) * sign > 0]
-
-
-def _nearest(table: Table, rows: list[int], program: Program) -> list[int]:
-    one = _one(table, program)
-
-    def distance(i: int) -> float:
-        return sum((_number(table, i, axis) - _number(table, one, axis)) ** 2 for axis in "xy") ** 0.5
-
-    order = sorted((i for i in rows if i != one), key=distance)
-    if len(order) < 2 or distance(order[1]) - distance(order[0]) <= 2 * table.margins.get("x", 0):
-        raise Unclear
-    return order[:1]
 
 
 def _query(table: Table, rows: list[int], attribute: str) -> Any:
@@ -188,9 +170,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "unique": _unique,
     "most": _extreme(1),
     "least": _extreme(-1),
-    "same": _same,
     "beyond": _beyond,
-    "nearest": _nearest,
     "count": lambda table, state: len(state),
     "exist": lambda table, rows: bool(rows),
     "query": _query,

@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from vlm_demo.training.worlds import areas
-from vlm_demo.training.worlds.asking import Question
+from vlm_demo.training.worlds.asking import Made
 from vlm_demo.training.worlds.captions import full
 from vlm_demo.training.worlds.document_questions import MONEY
 from vlm_demo.training.worlds.pope import pope_items, popular
@@ -124,7 +124,7 @@ def _questions(picture: Picture, rng: np.random.Generator, ocr: bool) -> list[di
     return items
 
 
-def _item(question: Question, kind: str, ocr: bool, ruled: bool) -> dict:
+def _item(question: Made, kind: str, ocr: bool, ruled: bool) -> dict:
     absent = question.guess is not None
     return {
         "question": question.text,

@@ -10,7 +10,7 @@ from vlm_demo.training.worlds.browser import TRAINED_FONTS, page
 from vlm_demo.training.worlds.scene_grounds import noisy
 from vlm_demo.training.worlds.scene_shapes import RGB
 from vlm_demo.training.worlds.values import WORDS, Values
-from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, drawn_colour, outline_of
+from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, brightness, drawn_colour, outline_of
 
 CONTRAST = 95  # of the brightness of letters and ground, of 0..255
 LONGEST = 560  # pixels of a line, about
@@ -39,10 +39,6 @@ def draw_lettering(rng: np.random.Generator) -> Picture:
     return Picture("text", image, things, facts)
 
 
-def _bright(rgb: RGB) -> float:
-    return float(np.dot(rgb, (0.299, 0.587, 0.114)))
-
-
 def _colours(rng: np.random.Generator) -> tuple[str | None, RGB, str, RGB]:
     """Name and value of the ground, then of the letters, far apart in brightness."""
     while True:
@@ -57,7 +53,7 @@ def _colours(rng: np.random.Generator) -> tuple[str | None, RGB, str, RGB]:
             ground = drawn_colour(ground_name, rng)
         ink_name = "black" if rng.random() < 0.3 else "white" if rng.random() < 0.25 else str(rng.choice(list(COLOURS)))
         ink = drawn_colour(ink_name, rng)
-        if abs(_bright(ink) - _bright(ground)) > CONTRAST and ink_name != ground_name:
+        if abs(brightness(ink) - brightness(ground)) > CONTRAST and ink_name != ground_name:
             return ground_name, ground, ink_name, ink
 
 

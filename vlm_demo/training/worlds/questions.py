@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from vlm_demo.training.worlds.areas import AREAS
-from vlm_demo.training.worlds.asking import Made, Question
+from vlm_demo.training.worlds.asking import Made
 from vlm_demo.training.worlds.phrasings import choose, tidy
 from vlm_demo.training.worlds.world import Picture
 
@@ -20,7 +22,7 @@ def ask(
     rng: np.random.Generator,
     read: list[str] | None = None,
     held_out: bool = False,
-) -> list[Question]:
+) -> list[Made]:
     """Up to ``n`` different questions about the picture.
 
     Args:
@@ -29,7 +31,7 @@ def ask(
     """
     forms = AREAS[picture.kind].asker(picture, rng, read).forms()
     weights = np.array([form.weight for form in forms])
-    questions: list[Question] = []
+    questions: list[Made] = []
     seen: set[str] = set()
     for _ in range(n * 4 if forms else 0):
         if len(questions) == n:
@@ -44,11 +46,10 @@ def ask(
     return questions
 
 
-def worded(made: Made, rng: np.random.Generator, held_out: bool) -> Question:
+def worded(made: Made, rng: np.random.Generator, held_out: bool) -> Made:
     """The question, and what follows it, in one phrasing."""
     follow = worded(made.follow, rng, held_out) if made.follow else None
-    text = fill(made.kind, made.fields, rng, held_out)
-    return Question(made.kind, text, made.answer, made.guess, made.about, made.copied, follow)
+    return replace(made, text=fill(made.kind, made.fields, rng, held_out), follow=follow)
 
 
 def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: bool) -> str:

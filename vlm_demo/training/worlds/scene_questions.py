@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vlm_demo.training.worlds.asker import EXTREMES, PLACES, Asker, Look, form, single
+from vlm_demo.training.worlds.asker import EXTREMES, PLACES, Asker, Look, form
 from vlm_demo.training.worlds.asking import Form, Made
 from vlm_demo.training.worlds.executor import QUANTITIES
 from vlm_demo.training.worlds.world import COLOURS, SHAPES, Picture, article, number_word, series_of
@@ -41,10 +41,6 @@ class SceneAsker(Asker):
         if any("hollow" in other.traits for other in self.picture.things):
             row["fill"] = "hollow" if "hollow" in thing.traits else "filled"
         row["box"] = next((k for k, box in enumerate(self.boxes) if box[0] <= thing.centre[0] < box[2]), None)
-        around = self.boxes[row["box"]] if row["box"] is not None else (0, 0, *self.picture.image.size)
-        short = min(around[2] - around[0], around[3] - around[1])
-        gap = min(abs(a - b) for a, b in zip(thing.box, around, strict=True)) / short
-        row["touches"] = None if 0.006 < gap < 0.03 else gap <= 0.006
         return row
 
     def forms(self) -> list[Form]:
@@ -80,8 +76,8 @@ class SceneAsker(Asker):
         if len(self.rows) == 1:
             return [*found, form(1.0, self.only)]
         found += [
-            form(0.9, self.extreme), form(0.6, self.beside), form(0.3, self.count_beside), form(0.5, self.closest),
-            form(0.5, self.same_as), form(0.4, self.edge),
+            form(0.9, self.extreme), form(0.6, self.beside), form(0.3, self.count_beside),
+
             form(0.5, self.odd_one),
         ]  # fmt: skip
         if self.rows[0]["fill"]:
@@ -117,12 +113,6 @@ class SceneAsker(Asker):
         program = (("filter", {"zone": place}), ("unique",), ("query", "phrase"))
         return self.made("in place", {"place": f"{before} the {place}{corner}"}, program, self.values("phrase"))
 
-    def same_as(self) -> Made | None:
-        """What has the same colour as the circle?"""
-        shape = self.pick(self.rows)["shape"]
-        program = (("same", "colour", single({"shape": shape})), ("query", "shape"))
-        return self.made("same as", {"obj": shape}, program, self.values("shape"))
-
     def odd_one(self) -> Made | None:
         """Which is the odd one out? All others are alike."""
         phrases = [row["phrase"] for row in self.rows]
@@ -130,15 +120,6 @@ class SceneAsker(Asker):
         if len(phrases) < 3 or len(set(phrases)) != 2 or len(odd) != 1:
             return None
         return self.made("odd one", {}, (("filter", {"phrase": odd[0]}), ("query", "phrase")))
-
-    def edge(self) -> Made | None:
-        """How many circles touch the edge?"""
-        if any(row["touches"] is None for row in self.rows) or not any(row["touches"] for row in self.rows):
-            return None
-        look: Look = {} if self.chance(0.4) else self.described(1.0)
-        edges = ("the edge of their box", "a wall of their box") if self.boxes else ("the edge", "the border")
-        fields = {"plural": self.name(look, plural=True), "edge": self.pick(edges)}
-        return self.made("edge", fields, (("filter", {**look, "touches": True}), ("count",)))
 
     def any_relation(self) -> Made | None:
         """Is a triangle left of a square?"""
@@ -223,10 +204,6 @@ class SceneAsker(Asker):
         """What colour is the background?"""
         name = self.facts["background"]
         return None if name is None or self.boxes else Made("background", {}, str(name))
-
-    def medium(self) -> Made:
-        """What kind of picture is this?"""
-        return Made("medium", {}, "drawing")
 
     def describe(self) -> Made | None:
         """Describe the picture: up to four things from left to right, of more the largest."""

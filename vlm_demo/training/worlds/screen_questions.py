@@ -22,6 +22,7 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 class ScreenAsker(Asker):
     """Makes questions about one screen."""
 
+    sort = "screenshot"
     general = ("element", "UI element")
     adjectives = ("order", "text", "colour")
     vocabulary = {"shape": tuple(w for w in WIDGETS if w not in ("icon", "dialog")), "colour": tuple(COLOURS)}
@@ -39,7 +40,7 @@ class ScreenAsker(Asker):
         found = [
             form(2.6 * reading, self.says), form(2.4 * reading, self.chosen), form(1.4 * reading, self.press),
             form(1.2 * reading, self.titled), form(1.4 * reading, self.field_value), form(0.8 * reading, self.labels),
-            form(0.8 * reading, self.balanced(self.says_exist), "says exist"), form(0.6, self.either_state),
+            form(0.8 * reading, self.balanced(self.says_exist), "says exist"),
             form(1.2, self.balanced(self.state), "state"), form(1.4, self.count), form(1.2, self.colour_of, "colour"),
             form(0.6, self.exist), form(0.9, self.place, "where"), form(0.3, self.theme), form(0.5, self.describe),
             form(0.1, self.medium), form(0.9, self.statement(yes_no), "statement"),
@@ -210,22 +211,6 @@ class ScreenAsker(Asker):
         needs = [look["text"]] if "text" in look else []
         return self.made("state", {"obj": self.name(look), "state": word}, program, needs=needs)
 
-    def either_state(self) -> Made | None:
-        """Is the switch on or off?"""
-        found = self._stateful()
-        if found is None or found[1] != "on":
-            return None
-        word = self.pick([word for word in found[2] if word in OPPOSITE])
-        look = self.pointed(found[0], worded=self.read is not None)
-        if look is None:
-            return None
-        state, other = (word, OPPOSITE[word]) if self.chance(0.5) else (OPPOSITE[word], word)
-        fields = {"obj": self.name(look), "state": state, "other": other}
-        needs = [look["text"]] if "text" in look else []
-        made = self.made("either state", fields, (*single(look), ("query", "on")), (state, other), needs=needs)
-        answers = {"yes": word, "no": OPPOSITE[word]}
-        return made and replace(made, answer=answers.get(made.answer, made.answer))
-
     def colour_of(self) -> Made | None:
         """What colour is the button?"""
         shown = [i for i, row in enumerate(self.rows) if row["colour"] and row["shape"] != "heading"]
@@ -253,10 +238,6 @@ class ScreenAsker(Asker):
     def element(self) -> Made:
         """What kind of UI element is this?"""
         return Made("element", {}, self.facts["element"], None, tuple(range(len(self.rows))))
-
-    def medium(self) -> Made:
-        """What kind of picture is this?"""
-        return Made("medium", {}, "screenshot")
 
     def describe(self) -> Made | None:
         """Describe the screen: its theme and what is on it."""

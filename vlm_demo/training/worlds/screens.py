@@ -10,7 +10,7 @@ import numpy as np
 from vlm_demo.training.worlds.browser import HELD_OUT_FONT, page
 from vlm_demo.training.worlds.screen_words import FIELDS, Words
 from vlm_demo.training.worlds.values import Values
-from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, drawn_colour, outline_of
+from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, brightness, drawn_colour, outline_of
 
 ALONE = 0.3  # the share of screens that show one sort of widget and nothing else
 FONTS = ("sans", "sans", "sans-bold", "serif", "mono", "times")
@@ -73,10 +73,6 @@ def _look(values: Values, held_out: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _bright(rgb: tuple[int, int, int]) -> float:
-    return float(np.dot(rgb, (0.299, 0.587, 0.114)))
-
-
 class _Builder:
     """Makes the sections of one screen; its accent colour is that of most widgets."""
 
@@ -111,14 +107,14 @@ class _Builder:
         """One widget with the accent's colour unless it has another."""
         colour = colour or self.accent
         rgb = self.rgbs.setdefault(colour, self.tone(colour))
-        bright = _bright(rgb)
+        bright = brightness(rgb)
         said = {"rgb": "rgb({},{},{})".format(*rgb), "on_rgb": "black" if bright > 140 else "white"}
         return {"shape": shape, "text": text, "colour": colour, "disabled": False, "plain": False, **said, **more}
 
     def tone(self, colour: str) -> tuple[int, int, int]:
         """The colour as it is drawn: of a few the one that stands out most from the ground."""
         tones = [drawn_colour(colour, self.values.rng) for _ in range(6)]
-        return max(tones, key=lambda rgb: abs(_bright(rgb) - (25 if self.dark else 247)))
+        return max(tones, key=lambda rgb: abs(brightness(rgb) - (25 if self.dark else 247)))
 
     def buttons(self) -> list[Widget]:
         """One to three, of one colour or several, the last perhaps disabled."""

@@ -123,6 +123,11 @@ def drawn_colour(name: str, rng: np.random.Generator) -> tuple[int, int, int]:
     return int(r), int(g), int(b_)
 
 
+def brightness(rgb: Sequence[float]) -> float:
+    """0..255."""
+    return float(np.dot(rgb, (0.299, 0.587, 0.114)))
+
+
 def zone(thing: Thing, size: tuple[int, int]) -> str | None:
     """Where the thing lies in a 3 × 3 division of the picture, or None if it is too close to a border to say."""
     places = []
