@@ -9,7 +9,7 @@ import pytest
 from tests.training.worlds.colours import colour_distance
 from vlm_demo.training.worlds.chart_questions import ChartAsker
 from vlm_demo.training.worlds.charts import NAMES, draw_chart
-from vlm_demo.training.worlds.world import number_of, number_word
+from vlm_demo.training.worlds.world import number_word
 
 pytestmark = pytest.mark.slow
 
@@ -160,8 +160,6 @@ def test_what_is_printed_can_be_copied_and_without_ocr_it_is_unknown():
     for picture, made in asked():
         if made.copied and made.guess is None:
             assert re.search(rf"(?<!\w){re.escape(made.answer)}(?!\w)", "\n".join(picture.facts["texts"])), made
-        if made.answer in ("zero", "one", "two", "three"):
-            assert number_of(made.answer) < 4
     blind = [
         form.make() for picture in drawn("bar") for form in ChartAsker(picture, np.random.default_rng(0), None).forms()
     ]

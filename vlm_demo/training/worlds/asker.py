@@ -12,26 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from vlm_demo.training.worlds.asking import YES_NO, Form, Made, Maker
+from vlm_demo.training.worlds.asking import YES_NO, Form, Made, Maker, said
 from vlm_demo.training.worlds.executor import QUANTITIES, Absent, Program, Table, Unclear, execute
 from vlm_demo.training.worlds.phrasings import WAYS, tidy
-from vlm_demo.training.worlds.world import (
-    COLOURS,
-    UNKNOWN,
-    ZONES,
-    Picture,
-    article,
-    number_word,
-    plural_of,
-    series_of,
-    zone,
-)
+from vlm_demo.training.worlds.world import COLOURS, PLACES, UNKNOWN, Picture, article, number_word, plural_of, zone
 
 Look = dict[str, Any]  # what things may have in common: attribute → value
 
 FOLLOWED = 0.15
 TRIES = 16  # to find a question whose answer is the wanted one
-PLACES = tuple(place for row in ZONES for place in row)
 RELATIONS = {
     "left": ("to the left of", "left of"),
     "right": ("to the right of", "right of"),
@@ -157,17 +146,10 @@ class Asker:
     # From a program to a question.
 
     def made(
-        self,
-        kind: str,
-        fields: dict[str, str],
-        program: Program,
-        guesses: Sequence[str] = YES_NO,
-        *,
-        table: Table | None = None,
-        needs: Sequence[str] = (),
-        copied: bool = False,
+        self, kind: str, fields: dict[str, str], program: Program, guesses: Sequence[str] = YES_NO, *,
+        table: Table | None = None, needs: Sequence[str] = (), copied: bool = False,
         about: tuple[int, ...] | None = None,
-    ) -> Made | None:
+    ) -> Made | None:  # fmt: skip
         """The question with the program's answer; None where that is not clear.
 
         Args:
@@ -453,16 +435,6 @@ class Asker:
         found = (("beyond", axis, sign, single(look)), ("unique",), ("query", "phrase"))
         return self.made("beside", {"other": self.name(look), "relation": words}, found, self.values("phrase"))
 
-    def count_beside(self) -> Made | None:
-        """How many shapes are left of the square?"""
-        axis, sign, words = self.direction()
-        look = self.unique(self.pick(range(len(self.rows))))
-        group: Look = {} if self.chance(0.5) else self.described(1.0)
-        if look is None:
-            return None
-        fields = {"plural": self.name(group, plural=True), "other": self.name(look), "relation": words}
-        return self.made("count beside", fields, (("beyond", axis, sign, single(look)), ("filter", group), ("count",)))
-
     def vague(self) -> bool:
         """Whether things have no phrase that names them in an answer."""
         return any(row.get("phrase") is None for row in self.rows)
@@ -504,15 +476,6 @@ def claims(kind: str) -> list[str]:
 def single(look: Look) -> Program:
     """The one thing that looks so."""
     return (("filter", look), ("unique",))
-
-
-def said(value: Any) -> str:
-    """A value as an answer."""
-    if isinstance(value, bool):
-        return YES_NO[0 if value else 1]
-    if isinstance(value, int):
-        return number_word(value)
-    return series_of([str(part) for part in value]) if isinstance(value, list) else str(value)
 
 
 def form(weight: float, make: Callable[[], Made | None], name: str = "") -> Form:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+from vlm_demo.training.worlds.world import number_word, series_of
 
 YES_NO = ("yes", "no")
 
@@ -47,3 +50,12 @@ class Form:
     name: str
     weight: float
     make: Maker
+
+
+def said(value: Any) -> str:
+    """A value as an answer."""
+    if isinstance(value, bool):
+        return YES_NO[0 if value else 1]
+    if isinstance(value, int):
+        return number_word(value)
+    return series_of([str(part) for part in value]) if isinstance(value, list) else str(value)

@@ -17,7 +17,7 @@ from vlm_demo.training.worlds.areas import AREAS
 from vlm_demo.training.worlds.asker import WORDS
 from vlm_demo.training.worlds.asking import Made
 from vlm_demo.training.worlds.chart_questions import ChartAsker
-from vlm_demo.training.worlds.world import COLOURS, MARKS, SHAPES, WIDGETS, ZONES, Picture, number_word
+from vlm_demo.training.worlds.world import COLOURS, MARKS, PLACES, SHAPES, WIDGETS, Picture, number_word
 
 LISTS = ("describe", "what")
 # How a question with its answer is said as a claim; fields as in the question's phrasings.
@@ -54,7 +54,7 @@ _CHARTS = (
 # Sorts of words that may stand for one another.
 SORTS: tuple[tuple[str, ...], ...] = (
     tuple(COLOURS), SHAPES, tuple(widget for widget in WIDGETS if widget != "icon"),
-    tuple(place for row in ZONES for place in row), ("large", "small"), ("big", "little"), ("hollow", "filled"),
+    PLACES, ("large", "small"), ("big", "little"), ("hollow", "filled"),
     ("empty", "solid"), ("horizontal", "vertical"), ("dark", "light"), ("up", "down"), *_CHARTS,
     ("receipt", "invoice", "letter", "form"), ("letter", "receipt", "invoice", "form", "table"),
 )  # fmt: skip

@@ -257,17 +257,17 @@ class _Plotter:
         if self.data.kind not in ROUND and any(a.x1 + 3 > b.x0 for a, b in zip(boxes, boxes[1:], strict=False)):
             self.axes.tick_params("x", rotation=90)
 
-    def ticks(self) -> list[tuple[float, str]]:
-        """Value and text of each shown tick of the value axis."""
-        if self.data.kind in ROUND:
-            return []
-        axis = self.axes.xaxis if self.data.lying else self.axes.yaxis
+    def shown_ticks(self, axis: Any) -> list[Any]:
+        """The ticks that lie in the axes: the others are not drawn."""
         low, high = sorted(axis.get_view_interval())
-        return [
-            (float(tick.get_loc()), tick.label1.get_text())
-            for tick in axis.get_major_ticks()
-            if low <= tick.get_loc() <= high and tick.label1.get_text()
-        ]
+        slack = 1e-9 * (high - low)
+        return [tick for tick in axis.get_major_ticks() if low - slack <= tick.get_loc() <= high + slack]
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Value and text of each tick of the value axis."""
+        axis = self.axes.xaxis if self.data.lying else self.axes.yaxis
+        pairs = [(float(tick.get_loc()), tick.label1.get_text()) for tick in self.shown_ticks(axis)]
+        return [pair for pair in pairs if pair[1] and self.data.kind not in ROUND]
 
     def things(self, i: int, j: int, artist: Any) -> list[Thing]:
         """The things of one mark: one, or of a scatter plot's series its points."""
@@ -297,9 +297,16 @@ class _Plotter:
     def words(self) -> list[OcrWord]:
         """The printed words; those that run upwards in boxes above each other."""
         found: list[OcrWord] = []
-        beyond = self._beyond()
+        axes = (self.axes.xaxis, self.axes.yaxis)
+        every, shown = (
+            {label for tick in ticks for label in (tick.label1, tick.label2)}
+            for ticks in (
+                [tick for axis in axes for tick in axis.get_major_ticks()],
+                [tick for axis in axes for tick in self.shown_ticks(axis)],
+            )
+        )
         for text in self.figure.findobj(Text):
-            if not text.get_text().strip() or not text.get_visible() or text in beyond:
+            if not text.get_text().strip() or not text.get_visible() or text in every - shown:
                 continue
             box = text.get_window_extent()
             x0, y0, x1, y1 = box.x0, self.size[1] - box.y1, box.x1, self.size[1] - box.y0
@@ -313,16 +320,6 @@ class _Plotter:
                 ]
             else:
                 found += _spelled(text.get_text(), (x0, y0, x1, y1))
-        return found
-
-    def _beyond(self) -> set[Text]:
-        """The labels of ticks that lie outside the axes: they are not drawn."""
-        found = set()
-        for axis in (self.axes.xaxis, self.axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            slack = 1e-9 * (high - low)
-            ticks = [tick for tick in axis.get_major_ticks() if not low - slack <= tick.get_loc() <= high + slack]
-            found |= {label for tick in ticks for label in (tick.label1, tick.label2)}
         return found
 
     def _down(self, points: np.ndarray) -> np.ndarray:

@@ -7,38 +7,30 @@ from collections.abc import Sequence
 
 from vlm_demo.training.worlds.asker import Asker, Look, form
 from vlm_demo.training.worlds.asking import Form, Made
-from vlm_demo.training.worlds.documents import ENTRIES
 from vlm_demo.training.worlds.executor import Program, Table
 from vlm_demo.training.worlds.values import WORDS, Values
 from vlm_demo.training.worlds.world import UNKNOWN, article, number_word, series_of
 
 # Of each field the kind of question, the nouns that it is asked by where that is a general one, and who may have it.
 FIELDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
-    "total": ("total", (), ("receipt", "invoice")),
-    "date": ("date", (), ("receipt", "invoice", "letter")),
-    "shop": ("shop", (), ("receipt",)),
-    "seller": ("seller", (), ("invoice",)),
-    "buyer": ("buyer", (), ("invoice",)),
-    "due date": ("due date", (), ("invoice",)),
-    "sender": ("sender", (), ("letter",)),
-    "recipient": ("recipient", (), ("letter",)),
-    "signer": ("signer", (), ("letter",)),
-    "subject": ("subject", (), ("letter",)),
-    "address": ("document address", (), ("receipt", "invoice", "letter")),
+    "total": ("total", (), ("receipt", "invoice")), "date": ("date", (), ("receipt", "invoice", "letter")),
+    "shop": ("shop", (), ("receipt",)), "seller": ("seller", (), ("invoice",)), "buyer": ("buyer", (), ("invoice",)),
+    "due date": ("due date", (), ("invoice",)), "sender": ("sender", (), ("letter",)),
+    "recipient": ("recipient", (), ("letter",)), "signer": ("signer", (), ("letter",)),
+    "subject": ("subject", (), ("letter",)), "address": ("document address", (), ("receipt", "invoice", "letter")),
     "phone": ("document phone", (), ("receipt", "invoice")),
     "number": ("document number", ("number", "document number"), ("receipt", "invoice")),
-    "time": ("document time", (), ("receipt",)),
-    "cash": ("cash", (), ("receipt",)),
-    "change": ("change", (), ("receipt",)),
-    "tax": ("tax", (), ("receipt", "invoice")),
+    "time": ("document time", (), ("receipt",)), "cash": ("cash", (), ("receipt",)),
+    "change": ("change", (), ("receipt",)), "tax": ("tax", (), ("receipt", "invoice")),
     "subtotal": ("field", ("subtotal", "amount before tax"), ("receipt", "invoice")),
-    "cashier": ("field", ("cashier",), ("receipt",)),
-    "iban": ("field", ("IBAN", "bank account"), ("invoice",)),
+    "cashier": ("field", ("cashier",), ("receipt",)), "iban": ("field", ("IBAN", "bank account"), ("invoice",)),
     "order number": ("field", ("order number",), ("invoice",)),
     "reference": ("document number", ("reference number", "reference"), ("letter",)),
-}
+}  # fmt: skip
 CALLED = {"receipt": ("receipt", "receipt", "bill", "document"), "invoice": ("invoice", "invoice", "bill", "document")}
 MONEY = ("total", "price", "cash", "change", "tax")  # kinds that are answered with an amount
+GUESSES = {"phone": "phone", "time": "clock", "shop": "company", "seller": "company", "address": "street"}
+GUESSES |= dict.fromkeys(("number", "iban", "order number", "reference"), "######")
 ORDINALS = ("first", "second", "third")
 
 
@@ -115,15 +107,8 @@ class DocumentAsker(Asker):
 
     def guess(self, name: str) -> str:
         """A plausible value of a field."""
-        made = Values(self.rng)
-        if name in ("total", "cash", "change", "tax", "subtotal"):
-            return made.money.plain(made.cents())
-        if "date" in name:
-            return made.dated(made.day())
-        named = {"phone": made.phone, "time": made.clock, "shop": made.company, "seller": made.company}
-        if name in named:
-            return str(named[name]())
-        return made.code("######") if name in ("number", "iban", "order number", "reference") else made.person()
+        sort = "amount" if name in (*MONEY, "subtotal") else "date" if "date" in name else GUESSES.get(name, "person")
+        return Values(self.rng).fill(f"{{{sort}}}")
 
     def currency(self) -> Made | None:
         """What currency is it in?"""
@@ -202,19 +187,16 @@ class DocumentAsker(Asker):
 
     def entry(self) -> Made | None:
         """What name is given, in a form?"""
-        entries = [{"label": label, "value": value or None} for label, value in self.facts["entries"]]
-        label = self.pick(entries)["label"]
+        entries = [{"label": label, "value": value} for label, value in self.facts["entries"] if value]
+        labels = dict(self.facts["entries"])
+        label = self.pick(list(labels))
         if self.chance(0.15):
-            label = self.pick([other for other in ENTRIES if all(other not in row["label"] for row in entries)])
-        where = [f"entry {i}" for i, row in enumerate(entries) if row["label"] == label]
+            label = self.pick([other for other in WORDS["entries"] if all(other not in there for there in labels)])
+        where = [f"entry {i}" for i, there in enumerate(labels) if there == label]
         program = (("filter", {"label": label}), ("query", "value"))
-        value = next((row["value"] for row in entries if row["label"] == label), None)
-        noun = label[0].lower() + label[1:]
-        if where and value is None:
-            return Made("form field", {"doc": self.called(), "field": noun}, UNKNOWN, ENTRIES[label](Values(self.rng)))
-        guess = ENTRIES[label](Values(self.rng))
-        needs = [label] if where else []
-        return self.look_up("form field", {"field": noun}, entries, program, [guess], *where, needs=needs)
+        fields, needs = {"field": label[0].lower() + label[1:]}, [label] if labels.get(label) else []
+        guess = Values(self.rng).fill(WORDS["entries"][label])
+        return self.look_up("form field", fields, entries, program, [guess], *where, needs=needs)
 
     def ticked(self) -> Made | None:
         """Is the box "Newsletter" ticked?"""

@@ -16,45 +16,6 @@ from vlm_demo.training.worlds.values import WORDS, Values
 from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, drawn_colour, outline_of
 
 BOLD = {"sans": "sans-bold", "mono": "mono-bold", "times": "times-bold"}
-ENTRIES: dict[str, Callable[[Values], str]] = {
-    "Name": Values.person,
-    "Date of birth": lambda v: v.dated(v.day()),
-    "Address": lambda v: v.address()[0],
-    "City": Values.town,
-    "Phone number": Values.phone,
-    "Email": lambda v: f"{v.made_up().lower()}@{v.made_up().lower()}.com",
-    "Occupation": lambda v: str(v.faker.job()).split(",")[0].split("/")[0],
-    "Employer": Values.company,
-    "Passport number": lambda v: v.code("?#######"),
-    "Date": lambda v: v.dated(v.day()),
-    "Member number": lambda v: v.code("######"),
-    "Postcode": lambda v: str(v.faker.postcode()),
-    "Room": lambda v: v.code("###"),
-    "Height": lambda v: f"{int(v.rng.integers(150, 200))} cm",
-    "Emergency contact": Values.person,
-}
-# What the rows of a table may be about, and its further columns.
-TABLES: tuple[tuple[str, Callable[[Values], str], dict[str, Callable[[Values], str]], tuple[str, ...]], ...] = (
-    ("Product", lambda v: v.word("goods"), {
-        "Price": lambda v: v.money.plain(v.cents()), "Stock": lambda v: v.code("###"), "Code": lambda v: v.code("?###"),
-        "Weight": lambda v: f"{v.code('%#')} kg", "Supplier": lambda v: v.made_up(),
-        "Colour": lambda v: v.pick(list(COLOURS)),
-    }, ("Price list", "Stock list", "Inventory", "Products")),
-    ("Name", Values.person, {
-        "Age": lambda v: str(int(v.rng.integers(18, 70))), "City": Values.town, "Room": lambda v: v.code("%##"),
-        "Points": lambda v: v.code("%#"), "Team": lambda v: v.made_up(), "Grade": lambda v: v.pick("ABCDEF"),
-        "Born": lambda v: v.dated(v.day()),
-    }, ("Members", "Staff list", "Results", "Participants")),
-    ("Country", lambda v: str(v.faker.country()), {
-        "Capital": lambda v: v.made_up(), "Medals": lambda v: v.code("%#"), "Rank": lambda v: v.code("%#"),
-        "Population": lambda v: f"{v.code('%#')} million", "Growth": lambda v: f"{v.rng.uniform(0.1, 9):.1f}%",
-    }, ("Countries", "World statistics", "Comparison")),
-    ("Course", lambda v: v.pick("Maths Physics English History Music Biology Art Sport French Latin".split()), {
-        "Room": lambda v: v.code("%##"), "Teacher": lambda v: v.made_up(), "Hours": lambda v: v.code("%"),
-        "Start": lambda v: f"{int(v.rng.integers(8, 18)):02}:{v.pick(('00', '15', '30', '45'))}",
-        "Day": lambda v: v.pick("Monday Tuesday Wednesday Thursday Friday".split()),
-    }, ("Timetable", "Courses", "Class schedule")),
-)  # fmt: skip
 
 
 @dataclass
@@ -228,14 +189,14 @@ def _letter(values: Values) -> Content:
 
 
 def _table(values: Values) -> Content:
-    first, name, columns, titles = values.pick(TABLES)
+    first, name, columns, titles = values.pick(WORDS["tables"])
     chosen = values.several(list(columns), int(values.rng.integers(1, 5)))
     names: list[str] = []
     for _ in range(40):
-        said = str(name(values))
+        said = values.fill(name)
         if len(names) < 3 + values.rng.integers(6) and not any(said in other or other in said for other in names):
             names.append(said)
-    rows = [[said, *(str(columns[column](values)) for column in chosen)] for said in names]
+    rows = [[said, *(values.fill(columns[column]) for column in chosen)] for said in names]
     title = values.pick(titles) if values.chance(0.6) else ""
     more = {"headers": [first, *chosen], "rows": rows, "title": title, "middle": values.chance(0.5)}
     more |= {"style": values.pick(("grid", "lines", "striped", "")), "wide": values.chance(0.5)}
@@ -244,8 +205,8 @@ def _table(values: Values) -> Content:
 
 
 def _form(values: Values) -> Content:
-    chosen = values.several(list(ENTRIES), int(values.rng.integers(3, 9)))
-    entries = [(name, "" if values.chance(0.1) else ENTRIES[name](values)) for name in chosen]
+    chosen = values.several(list(WORDS["entries"]), int(values.rng.integers(3, 9)))
+    entries = [(name, "" if values.chance(0.1) else values.fill(WORDS["entries"][name])) for name in chosen]
     ticks = [(text, values.chance(0.5)) for text in values.several(WORDS["ticks"], int(values.rng.integers(0, 5)))]
     title = values.word("forms")
     more = {"entries": entries, "ticks": ticks, "title": title, "middle": values.chance(0.5)}

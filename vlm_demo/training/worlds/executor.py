@@ -66,10 +66,10 @@ class Outcome:
 def execute(table: Table, program: Program) -> Outcome:
     """Run the functions one after the other, the first on all rows.
 
-    Functions from rows to rows: ``filter look``, ``most attribute``, ``least attribute``, ``unique``, ``beyond attribute
-    sign program`` (those that lie on that side of that one). From rows to a value: ``count``, ``exist``, ``query
+    Functions from rows to rows: ``filter look``, ``most attribute``, ``least attribute``, ``unique``, ``beyond
+    attribute sign program`` (those on that side of that one). From rows to a value: ``count``, ``exist``, ``query
     attribute``, ``distinct attribute`` (in the rows' order), ``common attribute`` (the most frequent value). From a
-    value to yes or no: ``is value``, ``amounts quantity number``, ``exceeds program``, ``equals program``; from a single
+    value to yes or no: ``is value``, ``amounts quantity number``, ``exceeds program``, ``equals program``; from one
     row: ``more attribute sign program``. ``program`` is a program of its own, ``sign`` 1 or -1.
 
     Raises:

@@ -14,6 +14,7 @@ from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, brightness, 
 
 CONTRAST = 95  # of the brightness of letters and ground, of 0..255
 LONGEST = 560  # pixels of a line, about
+SORTS = {"sign": 0.24, "sentence": 0.24, "card": 0.12, "menu": 0.1, "hours": 0.08, "date": 0.07, "words": 0.15}
 
 
 def draw_lettering(rng: np.random.Generator) -> Picture:
@@ -59,67 +60,10 @@ def _colours(rng: np.random.Generator) -> tuple[str | None, RGB, str, RGB]:
 
 def _lines(values: Values) -> tuple[str, list[str]]:
     """What sort of text it is, and its lines."""
-    sorts = {"sign": _sign, "sentence": _sentence, "card": _card, "menu": _menu, "hours": _hours, "date": _date}
-    holds = str(values.rng.choice([*sorts, "words"], p=[0.24, 0.24, 0.12, 0.1, 0.08, 0.07, 0.15]))
-    lines = sorts.get(holds, _words)(values)[:4]
-    lines = [line.upper() for line in lines] if values.chance(0.12) else lines
-    return holds, [" ".join(line.split()) for line in lines]
-
-
-def _sign(values: Values) -> list[str]:
-    lines = [values.word("signs")]
-    words = lines[0].split()
-    if len(words) > 2 and values.chance(0.5):
-        lines = [" ".join(words[: len(words) // 2]), " ".join(words[len(words) // 2 :])]
-    return [*lines, values.word("signs")] if values.chance(0.25) else lines
-
-
-def _sentence(values: Values) -> list[str]:
-    def clause() -> str:
-        lead = f"{values.pick(('the', 'a', 'this', 'my'))} {values.word('adjectives')} {values.word('nouns')}"
-        return f"{lead.replace('a old', 'an old')} {values.word('verbs')} the {values.word('nouns')}"
-
-    text = clause()
-    if values.chance(0.35):
-        text += f" {values.pick(('and', 'but', 'while'))} {clause()}"
-    return textwrap.wrap(text[0].upper() + text[1:] + ".", int(values.rng.integers(16, 34)))
-
-
-def _card(values: Values) -> list[str]:
-    parts = [values.person(), values.company(), *values.address(), values.phone()]
-    kept = sorted(values.several(range(len(parts)), int(values.rng.integers(1, 5))))
-    return [parts[i] for i in kept]
-
-
-def _menu(values: Values) -> list[str]:
-    foods = values.several(WORDS["goods"], int(values.rng.integers(1, 5)))
-    return [f"{food} {values.money.signed(values.cents())}" for food in foods]
-
-
-def _hours(values: Values) -> list[str]:
-    first, last = sorted(values.several(range(7), 2))
-    begin, end = int(values.rng.integers(6, 12)), int(values.rng.integers(13, 23))
-    hours = values.pick((f"{begin}:00 - {end}:00", f"{begin} am to {end - 12} pm", f"from {begin}:30 to {end}:30"))
-    lines = [f"{WORDS['days'][first]} to {WORDS['days'][last]}", hours]
-    return [values.pick(("Opening Hours", "Open", "Office Hours", "Visits")), *lines] if values.chance(0.5) else lines
-
-
-def _date(values: Values) -> list[str]:
-    lines = [values.dated(values.day())]
-    if values.chance(0.5):
-        lines.append(values.clock())
-    if values.chance(0.4):
-        lines.insert(0, values.pick((f"{values.town()} Festival", "Next Meeting", "Concert", "Open Day")))
-    return lines
-
-
-def _words(values: Values) -> list[str]:
-    """Words that can't be guessed: names, numbers and codes."""
-    sorts = (
-        values.person,
-        lambda: " ".join(values.made_up() for _ in range(int(values.rng.integers(1, 4)))),
-        lambda: f"{values.pick(('Room', 'Gate', 'Platform', 'Level', 'Row', 'Seat', 'No.'))} {values.code('##')}",
-        values.code,
-        lambda: f"{values.word('adjectives')} {values.word('nouns')}".title(),
-    )
-    return [values.pick(sorts)() for _ in range(int(values.rng.choice([1, 2, 3, 4], p=[0.45, 0.3, 0.15, 0.1])))]
+    holds = str(values.rng.choice(list(SORTS), p=list(SORTS.values())))
+    text = values.fill(values.pick(WORDS["texts"][holds]))
+    if values.chance(0.12):
+        text = text.upper()
+    if holds == "sentence" or (holds == "sign" and values.chance(0.4)):
+        return holds, textwrap.wrap(text.replace("|", " "), int(values.rng.integers(16, 34)))[:4]
+    return holds, text.split("|")

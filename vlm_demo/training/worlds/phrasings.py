@@ -24,6 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vlm_demo.training.worlds.values import WORDS
+
 WAYS: dict[str, dict[str, list[str]]] = {
     kind: ways
     for file in sorted((Path(__file__).parent / "ways").glob("*.json"))
@@ -32,23 +34,8 @@ WAYS: dict[str, dict[str, list[str]]] = {
 
 HERE = ("", "", "", " in the {image}", " in this {image}", " here")
 RECEIPT = ("", "", " on the receipt", " on this receipt")
-LEADS = {
-    "nouns": (
-        "What is {}?|What is {}?|What is {}?|What's {}?|Tell me {}.|Name {}.|Give {}.|Give me {}.|{}?|{}, please.|"
-        "I want to know {}.|I would like to know {}.|Can you tell me {}?|Can you give me {}?|Can you name {}?|"
-        "Could you name {}?|Please give {}.|Please tell me {}.|State {}.|Find {}.|Write {}.|Do you know {}?"
-    ).split("|"),
-    "clauses": (
-        "Tell me {}.|Can you tell me {}?|Could you tell me {}?|Please tell me {}.|Say {}.|Please say {}.|"
-        "Can you say {}?|I want to know {}.|I'd like to know {}.|Do you know {}?|Let me know {}.|Find out {}."
-    ).split("|"),
-    "claims": (
-        "Can you tell me if {}?|Can you tell if {}?|Can you tell whether {}?|Tell me whether {}.|Tell me if {}.|"
-        "I want to know if {}.|Please say if {}.|Could you check if {}?|Check whether {}.|Do you know if {}?|"
-        "Is it true that {}?|Would you say that {}?"
-    ).split("|"),
-}
-WRITTEN = "Write {}.|Give {}.|Give me {}.|Please write {}.|Can you give me {}?|I want {}.|{}, please.".split("|")
+# How a composed question begins, by what it goes on with; the last are those of a caption.
+LEADS, WRITTEN = WORDS["leads"], WORDS["written"]
 COMPOSED = 0.45  # the share of composed questions; the others are whole ones
 
 Variants = tuple[str, ...]  # of one template, with each filling of its optional parts

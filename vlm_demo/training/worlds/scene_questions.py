@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vlm_demo.training.worlds.asker import EXTREMES, PLACES, Asker, Look, form
+from vlm_demo.training.worlds.asker import EXTREMES, Asker, Look, form
 from vlm_demo.training.worlds.asking import Form, Made
-from vlm_demo.training.worlds.executor import QUANTITIES
-from vlm_demo.training.worlds.world import COLOURS, SHAPES, Picture, article, number_word, series_of
+from vlm_demo.training.worlds.world import COLOURS, PLACES, SHAPES, Picture, article, number_word, series_of
 
 LISTED = 4  # of more things only the largest is named
 FAINT = 0.35  # a thing that shows less of itself than this is neither surely there nor surely absent
@@ -55,7 +54,7 @@ class SceneAsker(Asker):
             (0.9, self.any_relation),
         )  # fmt: skip
         if self.boxes:
-            yes_no += ((0.8, self.exist_in_box), (0.5, self.box_with))
+            yes_no += ((0.8, self.exist_in_box),)
         makers = [make for _, make in yes_no]
         found = [
             form(2.0, self.followed(self.count, "follow plural", "plural"), "count"),
@@ -76,9 +75,9 @@ class SceneAsker(Asker):
         if len(self.rows) == 1:
             return [*found, form(1.0, self.only)]
         found += [
-            form(0.9, self.extreme), form(0.6, self.beside), form(0.3, self.count_beside),
+            form(0.9, self.extreme), form(0.6, self.beside),
 
-            form(0.5, self.odd_one),
+
         ]  # fmt: skip
         if self.rows[0]["fill"]:
             found.append(form(1.5, lambda: self.choice("fill", "fill"), "fill"))
@@ -112,14 +111,6 @@ class SceneAsker(Asker):
         corner = " corner" if " " in place and self.chance(0.5) else ""
         program = (("filter", {"zone": place}), ("unique",), ("query", "phrase"))
         return self.made("in place", {"place": f"{before} the {place}{corner}"}, program, self.values("phrase"))
-
-    def odd_one(self) -> Made | None:
-        """Which is the odd one out? All others are alike."""
-        phrases = [row["phrase"] for row in self.rows]
-        odd = [phrase for phrase in set(phrases) if phrases.count(phrase) == 1]
-        if len(phrases) < 3 or len(set(phrases)) != 2 or len(odd) != 1:
-            return None
-        return self.made("odd one", {}, (("filter", {"phrase": odd[0]}), ("query", "phrase")))
 
     def any_relation(self) -> Made | None:
         """Is a triangle left of a square?"""
@@ -162,15 +153,6 @@ class SceneAsker(Asker):
         box, look = self.pick(range(len(self.boxes))), self.described(0.85)
         fields = {**self.names(look), "box": self.box_name(box)}
         return self.made("exist in box", fields, (("filter", {**look, "box": box}), ("exist",)))
-
-    def box_with(self) -> Made | None:
-        """Is there a box with three shapes?"""
-        look = self.pick(({}, self.described(0.9)))
-        counts = self._in_boxes(look)
-        k, words = max(1, self.pick(counts) + self.pick((0, 0, 1))), self.pick(("", "", "exactly", "at least"))
-        truth = any(QUANTITIES[words or "exactly"](n, k) for n in counts)
-        fields = {"amount": f"{words} {number_word(k)}".strip(), "plural": self.name(look, plural=k != 1)}
-        return Made("box with", fields, "yes" if truth else "no", None, tuple(self.table.matching(look)))
 
     def which_box(self) -> Made | None:
         """Which box has the most shapes?"""

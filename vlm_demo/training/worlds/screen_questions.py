@@ -141,7 +141,7 @@ class ScreenAsker(Asker):
         if self.chance(0.15):
             label = self.pick([name for name in FIELDS if not self.table.matching({"label": name})])
         look = {"shape": "text field", "label": label}
-        guess = FIELDS[label][1](Values(self.rng))
+        guess = Values(self.rng).fill(FIELDS[label][1])
         found = self.table.matching(look)
         if found and self.rows[found[0]].get("value") is None:
             return Made("field value", {"field": label.lower()}, UNKNOWN, guess, tuple(found))

@@ -9,24 +9,7 @@ from vlm_demo.training.worlds.values import WORDS, Values
 from vlm_demo.training.worlds.world import plural_of
 
 AIMS: dict[str, list[str]] = WORDS["aims"]  # what a button says, and what a person presses it for
-# Of a text field its label, the hint in an empty one, and how its value is made.
-FIELDS: dict[str, tuple[str, Callable[[Values], str]]] = {
-    "Name": ("Your name", Values.person),
-    "Email": ("name@example.com", lambda v: f"{v.made_up().lower()}@{v.made_up().lower()}.com"),
-    "City": ("Your city", Values.town),
-    "Username": ("Pick a username", lambda v: v.made_up().lower() + v.code("##")),
-    "Company": ("Optional", Values.company),
-    "Phone": ("+00 000 0000", Values.phone),
-    "Street": ("Street and number", lambda v: v.address()[0]),
-    "Zip code": ("00000", lambda v: v.code("#####")),
-    "Birthday": ("Day and month", lambda v: v.day().strftime("%B %d")),
-    "Amount": ("0.00", lambda v: v.money.plain(v.cents())),
-    "Destination": ("Where to?", Values.town),
-    "Guests": ("How many?", lambda v: v.code("%")),
-    "Code": ("Enter the code", lambda v: v.code("####")),
-    "Website": ("https://", lambda v: f"www.{v.made_up().lower()}.org"),
-    "Age": ("Your age", lambda v: v.code("%#")),
-}
+FIELDS: dict[str, list[str]] = WORDS["fields"]  # of a text field by its label: the hint in an empty one, and a value
 
 
 class Words:

@@ -152,7 +152,7 @@ class _Builder:
         return [
             self.widget(
                 "text field", label=label, hint=FIELDS[label][0],
-                value=FIELDS[label][1](self.values) if self.values.chance(0.7) else "",
+                value=self.values.fill(FIELDS[label][1]) if self.values.chance(0.7) else "",
             )
             for label in chosen
         ]  # fmt: skip

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vlm_demo.errors import VlmDemoError
+from vlm_demo.training.worlds.world import COLOURS
 
 # Words that pictures are made of, by sort.
 WORDS: dict[str, Any] = json.loads((Path(__file__).parent / "words.json").read_text())
@@ -119,11 +121,58 @@ class Values:
         """A phone number."""
         return str(self.faker.phone_number())
 
-    def day(self) -> date:
-        """Any day of these years."""
-        return date(2005, 1, 1) + timedelta(days=int(self.rng.integers(8000)))
+    def fill(self, pattern: str) -> str:
+        """A pattern of `words.json`: {street} is a value, {goods} a word of a sort, {##} two digits, {?} a letter."""
 
-    def dated(self, day: date) -> str:
+        def value(found: re.Match[str]) -> str:
+            name = found[1]
+            if name in WORDS:
+                return self.word(name)
+            return str(getattr(self, name)()) if name.isidentifier() else self.code(name)
+
+        return re.sub(r"\{([^}]+)\}", value, pattern)
+
+    def street(self) -> str:
+        """A street and a number."""
+        return self.address()[0]
+
+    def postcode(self) -> str:
+        """A town's code."""
+        return str(self.faker.postcode())
+
+    def country(self) -> str:
+        """A country, in the language of this one."""
+        return str(self.faker.country())
+
+    def job(self) -> str:
+        """What somebody does."""
+        return re.split("[,/]", self.faker.job())[0]
+
+    def colour(self) -> str:
+        """A colour's name."""
+        return str(self.pick(list(COLOURS)))
+
+    def lower(self) -> str:
+        """An invented word in small letters."""
+        return self.made_up().lower()
+
+    def date(self) -> str:
+        """A day as this picture writes days."""
+        return self.dated(self.day())
+
+    def amount(self) -> str:
+        """An amount without its currency."""
+        return self.money.plain(self.cents())
+
+    def price(self) -> str:
+        """An amount with its currency."""
+        return self.money.signed(self.cents())
+
+    def day(self) -> datetime.date:
+        """Any day of these years."""
+        return datetime.date(2005, 1, 1) + datetime.timedelta(days=int(self.rng.integers(8000)))
+
+    def dated(self, day: datetime.date) -> str:
         """The day as this picture writes days."""
         return day.strftime(self.date_style)
 

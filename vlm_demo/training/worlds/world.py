@@ -48,6 +48,8 @@ ZONES = (
 )
 
 
+PLACES = tuple(place for row in ZONES for place in row)
+
 UNKNOWN = "unknown"
 _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -159,11 +161,6 @@ def instance_map(picture: Picture, resolution: int) -> np.ndarray:
 def number_word(n: int) -> str:
     """0..20 as a word, larger numbers in digits."""
     return _NUMBERS[n] if n < len(_NUMBERS) else str(n)
-
-
-def number_of(word: str) -> int:
-    """The number of a word or of digits."""
-    return _NUMBERS.index(word) if word in _NUMBERS else int(word)
 
 
 def outline_of(box: Sequence[float]) -> np.ndarray:
