@@ -76,7 +76,7 @@ def test_marks_have_their_colours_where_they_are_said_to_lie(kind):
             ]
             checked += 1
             wrong += np.median(near) > 60
-    assert checked > 8 and wrong / checked < 0.12, (wrong, checked)
+    assert checked > 8 and wrong / checked < (0.2 if kind == "line" else 0.05), (wrong, checked)  # lines cross
 
 
 def test_slices_are_as_large_as_their_values():

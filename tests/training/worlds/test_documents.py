@@ -70,7 +70,7 @@ def test_amounts_add_up():
 
 @pytest.mark.parametrize("sort", list(SORTS))
 def test_ink_lies_in_the_boxes_of_the_words_and_hardly_elsewhere(sort):
-    """Of documents without lines and logos: dark pixels outside all words are few."""
+    """Besides words there are only rules and a logo."""
     for picture in drawn(sort, 6, True):
         gray = np.asarray(picture.image.convert("L")).astype(float)
         dark = gray < np.percentile(gray, 60) - 60
@@ -80,7 +80,7 @@ def test_ink_lies_in_the_boxes_of_the_words_and_hardly_elsewhere(sort):
                 x0, y0, x1, y1 = word.box
                 inside[max(0, y0) : y1 + 1, max(0, x0) : x1 + 1] = True
                 assert dark[max(0, y0) : y1, max(0, x0) : x1].mean() > 0.02, word
-        assert dark[inside].mean() > 8 * dark[~inside].mean()
+        assert dark[inside].mean() > 3 * dark[~inside].mean()
 
 
 def test_a_ticked_box_is_dark_and_an_empty_one_is_not():

@@ -218,7 +218,8 @@ class Asker:
         if not look:
             return None
         fields = {field: self.name(look), "plural": self.name(look, plural=True)}
-        return self.made(kind, fields, (("filter", look), ("query", attribute)), self.values(attribute))
+        guesses = [row[attribute] for row in self.rows if row.get(attribute)]
+        return self.made(kind, fields, (("filter", look), ("query", attribute)), guesses)
 
     def values(self, attribute: str) -> list[str]:
         """The values that occur, and one that need not."""

@@ -108,7 +108,7 @@ class ChartAsker(Asker):
         if self.mark in ("bar", "slice") and not self.several and len({row["colour"] for row in self.rows}) > 1:
             found += [form(1.6, self.extreme), form(1.2, self.balanced(self.comparative), "comparative")]
             yes_no += [self.comparative, self.extreme_is]
-        for weight, kind, by, extreme, wanted in SEVERAL if self.several and legend else SINGLE:
+        for weight, kind, by, extreme, wanted in SINGLE if not self.several else SEVERAL if legend else ():
             if labelled or "label" not in (*by, wanted):
                 found.append(form(weight, self.read_off(kind, by, extreme, wanted), kind))
         return [*found, form(0.9, self.statement(yes_no), "statement")]

@@ -44,7 +44,7 @@ def imitate_ocr(lines: Sequence[str], rng: np.random.Generator) -> list[str]:
         found += [" ".join(words[:cut]), " ".join(words[cut:])]
         if drawn[6] < wrong:
             found.append(" ".join(_stray(rng) for _ in range(int(rng.integers(1, 5)))))
-    return [line for line in found if line]
+    return [line.strip() for line in found if line.strip()]
 
 
 def _stray(rng: np.random.Generator) -> str:
