@@ -36,6 +36,14 @@ def of(*kinds):
     return [(picture, made) for picture, made in asked() if made.kind in kinds]
 
 
+def inside(thing):
+    """Points that lie in a mark."""
+    middle, edge = thing.outline.mean(0), thing.outline
+    if thing.shape == "line":
+        return (edge[: len(edge) // 2] + edge[::-1][: len(edge) // 2]) / 2
+    return edge[2:-2:3] * 0.85 + middle * 0.15 if thing.shape == "slice" else middle[None]
+
+
 def test_the_same_seed_draws_the_same_chart():
     for seed in range(3):
         one, two = draw_chart(np.random.default_rng(seed)), draw_chart(np.random.default_rng(seed))
@@ -58,20 +66,9 @@ def test_marks_have_their_colours_where_they_are_said_to_lie(kind):
     for picture in (*drawn(kind), *drawn(kind, 2, True)):
         pixels = np.asarray(picture.image).astype(float)
         for thing in picture.things:
-            if thing.shape == "line":
-                spots = (
-                    thing.outline[: len(thing.outline) // 2] * 0.5
-                    + thing.outline[::-1][: len(thing.outline) // 2] * 0.5
-                )
-            else:
-                spots = thing.outline[:, None].mean(0) if thing.shape != "slice" else thing.outline[2:-2:3]
-                inner = thing.outline.mean(0)
-                spots = np.asarray(spots) * (0.85 if thing.shape == "slice" else 1) + inner * (
-                    0.15 if thing.shape == "slice" else 0
-                )
             near = [
                 colour_distance(pixels[int(y), int(x)], thing.colour, softened=True)
-                for x, y in spots
+                for x, y in inside(thing)
                 if 0 <= x < picture.image.width and 0 <= y < picture.image.height
             ]
             checked += 1

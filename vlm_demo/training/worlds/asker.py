@@ -53,14 +53,13 @@ class Asker:
 
     Attributes:
         noun: the attribute that names a thing.
-        sort: what kind of picture it is.
         general: words for any thing.
         adjectives: the attributes that are said before the noun, in this order.
         extremes: those of EXTREMES, or the area's own, that are asked for.
         vocabulary: of an attribute the values that another picture might have.
     """
 
-    noun, sort = "shape", "drawing"
+    noun = "shape"
     general: tuple[str, ...] = ("object", "thing")
     adjectives: tuple[str, ...] = ("colour",)
     extremes: Mapping[str, tuple[str, int, tuple[str, ...], tuple[str, ...]]] = EXTREMES
@@ -423,9 +422,10 @@ class Asker:
         program = (("filter", pair[0]), ("unique",), ("more", axis, sign, single(pair[1])))
         return self.made("relation", fields, program)
 
-    def medium(self) -> Made:
-        """What kind of picture is this?"""
-        return Made("medium", {}, self.facts.get("chart") or self.facts.get("type") or self.sort)
+    def fact(self, weight: float, kind: str, answer: str, about: tuple[int, ...] | None = None) -> Form:
+        """A question about the whole picture that is always answered alike; about all things if none are named."""
+        made = Made(kind, {}, answer, None, tuple(range(len(self.rows))) if about is None else about)
+        return Form(kind, weight, lambda: made)
 
     def beside(self) -> Made | None:
         """What is left of the square?"""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vlm_demo.training.worlds.asker import Asker, Look, form, single
-from vlm_demo.training.worlds.asking import Form, Made
+from vlm_demo.training.worlds.asking import Form, Made, said
 from vlm_demo.training.worlds.charts import WORDS
 from vlm_demo.training.worlds.executor import Program, Table
 from vlm_demo.training.worlds.world import COLOURS, Picture, article, number_word, plural_of
@@ -86,21 +86,24 @@ class ChartAsker(Asker):
 
     def forms(self) -> list[Form]:
         """Every way to ask that the chart may allow."""
-        legend, labelled = self.facts["legend"], bool(self.labels)
-        yes_no = [self.exist, self.number, self.negative_values]
+        facts, legend, labelled = self.facts, self.facts["legend"], bool(self.labels)
+        negative = self.fact(1.0 if self.negative else 0.15, "negative", said(self.negative))
+        yes_no = [self.exist, self.number, negative.make]
         found = [
             form(1.4, self.count), form(0.9, self.followed(self.exist, "follow exist", "obj"), "exist"),
-            form(0.8, self.kind_of_chart), form(0.4, self.describe), form(0.15, self.medium), form(0.35, self.legend),
-            form(0.35, self.title), form(0.4, self.axis_title),
+            form(0.4, self.describe), form(0.35, self.title), form(0.4, self.axis_title),
+            self.fact(0.8, "chart kind", facts["chart"]), self.fact(0.15, "medium", facts["chart"]),
+            self.fact(0.35 if legend else 0.2, "legend", said(legend)),
         ]  # fmt: skip
         if self.mark == "bar":
-            found += [form(0.3, self.direction), form(1.2 if self.negative else 0.15, self.negative_values)]
+            direction = "horizontal" if facts["lying"] else "vertical"
+            found += [negative, self.fact(0.3 if facts["lying"] else 0.15, "direction", direction)]
         if labelled:
-            found += [form(0.4, self.categories), form(0.5, self.place_label)]
+            found += [form(0.5, self.place_label), self.fact(0.4, "categories", number_word(len(self.labels)))]
+        if self.several:
+            found.append(self.fact(0.8, "series count", number_word(len(self.series))))
         if self.mark == "line":
             found.append(form(2.0, self.followed(self.trend, "follow trend", "tint"), "trend"))
-        if self.several:
-            found.append(form(0.8, self.series_count))
         if labelled and not self.several:
             found.append(form(1.6, self.balanced(self.label_compare), "label compare"))
         if labelled and self.several and legend:
@@ -194,36 +197,6 @@ class ChartAsker(Asker):
 
     # The whole chart.
 
-    def whole(self, kind: str, answer: str) -> Made:
-        """A question about all of the chart."""
-        return Made(kind, {}, answer, None, tuple(range(len(self.rows))))
-
-    def kind_of_chart(self) -> Made:
-        """What kind of chart is this?"""
-        return self.whole("chart kind", self.facts["chart"])
-
-    def legend(self) -> Made | None:
-        """Is there a legend?"""
-        there = self.facts["legend"]
-        return self.whole("legend", "yes" if there else "no") if there or self.chance(0.6) else None
-
-    def direction(self) -> Made | None:
-        """Are the bars horizontal or vertical?"""
-        lying = self.facts["lying"]
-        return self.whole("direction", "horizontal" if lying else "vertical") if lying or self.chance(0.45) else None
-
-    def negative_values(self) -> Made:
-        """Are there negative values?"""
-        return self.whole("negative", "yes" if self.negative else "no")
-
-    def categories(self) -> Made:
-        """How many categories does the chart have?"""
-        return self.whole("categories", number_word(len(self.labels)))
-
-    def series_count(self) -> Made:
-        """How many series are there?"""
-        return self.whole("series count", number_word(len(self.series)))
-
     def title(self) -> Made | None:
         """What is the title of the chart?"""
         return self._heading("chart title", {}, self.facts["title"], WORDS["titles"], 0.3)
@@ -267,4 +240,4 @@ class ChartAsker(Asker):
         text = f"a {lying}{self.facts['chart']} with {amount} {plural_of(self.mark) if n > 1 else self.mark}"
         if self.mark == "line" and n < 4:
             text = f"a line chart with {' and '.join(article(row['colour'] + ' line') for row in self.rows)}"
-        return self.whole("describe", text)
+        return Made("describe", {}, text, None, tuple(range(n)))

@@ -44,8 +44,8 @@ class DocumentAsker(Asker):
         """Every way to ask that the sort of document may allow."""
         sort, facts = self.facts["type"], self.facts
         found = [
-            form(0.5, self.document), form(0.35, self.exist), form(0.35, self.describe), form(0.12, self.medium),
-            form(0.6, self.balanced(self.mention), "mention"), form(0.35, self.line),
+            self.fact(0.5, "document sort", sort), self.fact(0.12, "medium", sort), form(0.35, self.exist),
+            form(0.35, self.describe), form(0.6, self.balanced(self.mention), "mention"), form(0.35, self.line),
             form(0.8, self.statement([self.mention, self.exist]), "statement"),
         ]  # fmt: skip
         if facts.get("fields"):
@@ -216,10 +216,6 @@ class DocumentAsker(Asker):
         shape = "logo" if self.facts["type"] == "receipt" else self.pick(("logo", "table"))
         look: Look = {"shape": shape}
         return self.made("exist", self.names(look), (("filter", look), ("exist",)))
-
-    def document(self) -> Made:
-        """What kind of document is this?"""
-        return Made("document sort", {}, self.facts["type"])
 
     def describe(self) -> Made | None:
         """Describe the picture: the sort of document, and what it is from or about where OCR can read it."""

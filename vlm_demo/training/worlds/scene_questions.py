@@ -61,9 +61,9 @@ class SceneAsker(Asker):
             form(1.3, self.followed(self.exist, "follow exist", "obj"), "exist"),
             form(1.6, self.followed(self.colour, "follow thing", "obj"), "colour"),
             form(1.3, self.followed(self.where, "follow thing", "obj"), "where"),
-            form(1.1, self.shape), form(0.7, self.describe), form(0.7, self.what), form(0.2, self.background),
-            form(0.04, self.medium), form(0.4, self.in_place), form(0.7, self.choice), form(2.4, self.statement(
-                [*makers, self.exist, self.number]), "statement"),
+            form(1.1, self.shape), form(0.7, self.describe), form(0.7, self.what),
+            self.fact(0.04, "medium", "drawing", ()), form(0.4, self.in_place), form(0.7, self.choice),
+            form(2.4, self.statement([*makers, self.exist, self.number]), "statement"),
             form(0.3, lambda: self.listed("colours", "colour"), "colours"),
             form(0.25, lambda: self.listed("kinds", "shape"), "kinds"),
             form(0.3, lambda: self.different("how many colours", "colour")),
@@ -72,6 +72,8 @@ class SceneAsker(Asker):
             form(0.35, lambda: self.most("most shape", "shape")),
             *(form(weight, self.balanced(make), make.__name__) for weight, make in yes_no),
         ]  # fmt: skip
+        if self.facts["background"] and not self.boxes:
+            found.append(self.fact(0.2, "background", self.facts["background"], ()))
         if len(self.rows) == 1:
             return [*found, form(1.0, self.only)]
         found += [
@@ -84,10 +86,8 @@ class SceneAsker(Asker):
         if any(row["size"] for row in self.rows):
             found.append(form(1.0, lambda: self.choice("size", "size"), "size"))
         if self.boxes:
-            found += [
-                form(0.3, self.how_many_boxes), form(1.0, self.count_in_box), form(0.6, self.which_box),
-                form(0.9, self.in_which_box),
-            ]  # fmt: skip
+            found += [form(1.0, self.count_in_box), form(0.6, self.which_box), form(0.9, self.in_which_box)]
+            found.append(self.fact(0.3, "how many boxes", number_word(len(self.boxes)), ()))
         return found
 
     # What one thing is like.
@@ -138,10 +138,6 @@ class SceneAsker(Asker):
             place[1] = ("middle", "center")
         return f"the {self.pick((('first', 'second', 'third', 'fourth')[box], *place.get(box, ())))} box"
 
-    def how_many_boxes(self) -> Made:
-        """How many boxes are there?"""
-        return Made("how many boxes", {}, number_word(len(self.boxes)))
-
     def count_in_box(self) -> Made | None:
         """How many red shapes are in the left box?"""
         box, look = self.pick(range(len(self.boxes))), self.pick(({}, self.described(0.9)))
@@ -181,11 +177,6 @@ class SceneAsker(Asker):
         return Made("in which box", made.fields, places[self.rows[made.about[0]]["box"]], None, made.about)
 
     # The whole picture.
-
-    def background(self) -> Made | None:
-        """What colour is the background?"""
-        name = self.facts["background"]
-        return None if name is None or self.boxes else Made("background", {}, str(name))
 
     def describe(self) -> Made | None:
         """Describe the picture: up to four things from left to right, of more the largest."""

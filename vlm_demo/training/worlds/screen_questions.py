@@ -22,7 +22,6 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 class ScreenAsker(Asker):
     """Makes questions about one screen."""
 
-    sort = "screenshot"
     general = ("element", "UI element")
     adjectives = ("order", "text", "colour")
     vocabulary = {"shape": tuple(w for w in WIDGETS if w not in ("icon", "dialog")), "colour": tuple(COLOURS)}
@@ -36,17 +35,19 @@ class ScreenAsker(Asker):
     def forms(self) -> list[Form]:
         """Every way to ask that the screen may allow."""
         yes_no = (self.exist, self.number, self.state, self.relation, self.says_exist)
+        theme = "dark" if self.facts["dark"] else "light"
         reading = 1.0 if self.read is not None else 0.3
         found = [
             form(2.6 * reading, self.says), form(2.4 * reading, self.chosen), form(1.4 * reading, self.press),
             form(1.2 * reading, self.titled), form(1.4 * reading, self.field_value), form(0.8 * reading, self.labels),
             form(0.8 * reading, self.balanced(self.says_exist), "says exist"),
             form(1.2, self.balanced(self.state), "state"), form(1.4, self.count), form(1.2, self.colour_of, "colour"),
-            form(0.6, self.exist), form(0.9, self.place, "where"), form(0.3, self.theme), form(0.5, self.describe),
-            form(0.1, self.medium), form(0.9, self.statement(yes_no), "statement"),
+            form(0.6, self.exist), form(0.9, self.place, "where"), self.fact(0.3, "theme", theme),
+            form(0.5, self.describe), self.fact(0.1, "medium", "screenshot"),
+            form(0.9, self.statement(yes_no), "statement"),
             form(0.7, self.balanced(self.relation), "relation"), form(0.3, self.balanced(self.compare), "compare"),
         ]  # fmt: skip
-        return [*found, form(0.8, self.element)] if self.facts["element"] else found
+        return [*found, self.fact(0.8, "element", self.facts["element"])] if self.facts["element"] else found
 
     def name(self, look: Look, plural: bool = False) -> str:
         """Such as "second tab", "blue button", "Wi-Fi switch"."""
@@ -230,14 +231,6 @@ class ScreenAsker(Asker):
         return self.made("where", self.names(look), (*single(look), ("query", "zone")), needs=needs)
 
     # The whole screen.
-
-    def theme(self) -> Made:
-        """Is this a light or a dark theme?"""
-        return Made("theme", {}, "dark" if self.facts["dark"] else "light")
-
-    def element(self) -> Made:
-        """What kind of UI element is this?"""
-        return Made("element", {}, self.facts["element"], None, tuple(range(len(self.rows))))
 
     def describe(self) -> Made | None:
         """Describe the screen: its theme and what is on it."""

@@ -21,8 +21,6 @@ WIDGETS = (
     "button", "checkbox", "radio button", "switch", "slider", "tab", "chip", "text field", "navigation item",
     "list item", "dialog", "icon", "app bar",
 )  # fmt: skip
-BLOCKS = ("text", "table", "logo")  # of documents
-NOUNS = (*SHAPES, *MARKS, *WIDGETS, *BLOCKS)
 
 # Anchors of each colour name; a drawn colour lies between two anchors of its name, so that names cover regions.
 COLOURS: dict[str, tuple[tuple[int, int, int], ...]] = {
@@ -62,7 +60,7 @@ class Thing:
     """One drawn object.
 
     Attributes:
-        shape: one of NOUNS.
+        shape: one of SHAPES, MARKS or WIDGETS; text, table or logo in a document.
         colour: a name of COLOURS.
         outline: polygon, float [n, 2], in pixels of the picture.
         visible: the share of its area that no later object covers, 0..1.
