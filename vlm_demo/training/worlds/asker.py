@@ -210,24 +210,17 @@ class Asker:
 
     # What one thing is like.
 
-    def query(self, kind: str, attribute: str, absent: float = 0.15, field: str = "obj") -> Made | None:
-        """What colour is the star? Where is the triangle?"""
-        look = self.absent() if self.chance(absent) else self.described(1.0)
-        look.pop(attribute, None)
-        if not look:
-            return None
-        fields = {field: self.name(look), "plural": self.name(look, plural=True)}
-        guesses = [row[attribute] for row in self.rows if row.get(attribute)]
-        return self.made(kind, fields, (("filter", look), ("query", attribute)), guesses)
+    def colour(self) -> Made | None:
+        """What colour is the star?"""
+        look = self.absent() if self.chance(0.15) else self.described(1.0)
+        look.pop("colour", None)
+        guesses = [row["colour"] for row in self.rows if row["colour"]]
+        return self.made("colour", self.names(look), (("filter", look), ("query", "colour")), guesses) if look else None
 
     def values(self, attribute: str) -> list[str]:
         """The values that occur, and one that need not."""
         found = [value for row in self.rows if (value := row.get(attribute)) is not None]
         return [*found, self.pick(self.vocabulary[attribute])] if attribute in self.vocabulary else found
-
-    def colour(self) -> Made | None:
-        """What colour is the star?"""
-        return self.query("colour", "colour")
 
     def where(self) -> Made | None:
         """Where is the triangle?"""
