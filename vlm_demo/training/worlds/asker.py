@@ -53,13 +53,14 @@ class Asker:
 
     Attributes:
         noun: the attribute that names a thing.
+        unnamed: the share of counts that are of all things of any kind.
         general: words for any thing.
         adjectives: the attributes that are said before the noun, in this order.
         extremes: those of EXTREMES, or the area's own, that are asked for.
         vocabulary: of an attribute the values that another picture might have.
     """
 
-    noun = "shape"
+    noun, unnamed = "shape", 0.15
     general: tuple[str, ...] = ("object", "thing")
     adjectives: tuple[str, ...] = ("colour",)
     extremes: Mapping[str, tuple[str, int, tuple[str, ...], tuple[str, ...]]] = EXTREMES
@@ -202,7 +203,8 @@ class Asker:
                 return first
             for _ in range(TRIES):
                 other = make()
-                if other and other.kind == first.kind and other.fields[field] != first.fields[field]:
+                alike = other and (other.kind == first.kind or kind == "follow field")
+                if other and alike and other.fields[field] != first.fields[field] and other.about != first.about:
                     return replace(first, follow=replace(other, kind=kind))
             return first
 
@@ -265,7 +267,7 @@ class Asker:
 
     def count(self) -> Made | None:
         """How many red circles are there?"""
-        look: Look = {} if self.rows and self.chance(0.18) else self.described(0.9)
+        look: Look = {} if self.rows and self.chance(self.unnamed) else self.described(0.9)
         if len(self.table.matching(look)) == 1 and self.chance(0.6):  # else "one" would be nearly always right
             return None
         return self.made("count", self.names(look), (("filter", look), ("count",)))
@@ -277,7 +279,7 @@ class Asker:
 
     def number(self) -> Made | None:
         """Are there at least two circles?"""
-        look: Look = {} if self.chance(0.12) else self.described(0.85)
+        look: Look = {} if self.chance(self.unnamed) else self.described(0.85)
         k = max(1, len(self.table.matching(look)) + int(self.rng.integers(-1, 2)))
         words = self.quantity(k)
         fields = {"are": "is" if k == 1 else "are", "amount": f"{words} {number_word(k)}"}

@@ -12,7 +12,7 @@ from vlm_demo.training.worlds.asker import Asker, Look, form, single
 from vlm_demo.training.worlds.asking import Form, Made, said
 from vlm_demo.training.worlds.charts import WORDS
 from vlm_demo.training.worlds.executor import Program, Table
-from vlm_demo.training.worlds.world import COLOURS, Picture, article, number_word, plural_of
+from vlm_demo.training.worlds.world import COLOURS, Picture, article, number_word, plural_of, series_of
 
 CLOSE = {"slice": 0.12}  # of the largest value: values that differ by less are too close to call
 ABSENT = 0.13
@@ -239,5 +239,5 @@ class ChartAsker(Asker):
         amount = "many" if n > 12 else number_word(n)
         text = f"a {lying}{self.facts['chart']} with {amount} {plural_of(self.mark) if n > 1 else self.mark}"
         if self.mark == "line" and n < 4:
-            text = f"a line chart with {' and '.join(article(row['colour'] + ' line') for row in self.rows)}"
+            text = f"a line chart with {series_of([article(row['colour'] + ' line') for row in self.rows])}"
         return Made("describe", {}, text, None, tuple(range(n)))

@@ -22,6 +22,7 @@ ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 class ScreenAsker(Asker):
     """Makes questions about one screen."""
 
+    unnamed = 0.0  # what counts as an element is anybody's guess
     general = ("element", "UI element")
     adjectives = ("order", "text", "colour")
     vocabulary = {"shape": tuple(w for w in WIDGETS if w not in ("icon", "dialog")), "colour": tuple(COLOURS)}
