@@ -175,8 +175,8 @@ class ChartAsker(Asker):
         """Is Sales greater than Costs in May?"""
         one, two = (str(name) for name in self.rng.permutation(self.series)[:2])
         label = self.pick(self.labels)
-        looks = [{"label": label, "series": name} for name in (one, two)]
-        return self._compared("group compare", *looks, True, {"label": label, "item": one, "other": two})
+        first, second = ({"label": label, "series": name} for name in (one, two))
+        return self._compared("group compare", first, second, True, {"label": label, "item": one, "other": two})
 
     def _compared(self, kind: str, one: Look, two: Look, more: bool, fields: dict[str, str]) -> Made | None:
         needs = {*one.values(), *two.values()}

@@ -198,7 +198,7 @@ class _Plotter:
                 texts = [written(v) for v in data.values[i]]
                 axes.bar_label(made, texts, padding=2)
                 self.printed |= {(i, j): text for j, text in enumerate(texts)}
-                axes.margins(**{"x" if data.lying else "y": 0.14})
+                axes.margins(x=0.14 if data.lying else None, y=None if data.lying else 0.14)
         (axes.set_yticks if data.lying else axes.set_xticks)(places, data.labels)
         if data.lying:
             axes.invert_yaxis()
@@ -272,7 +272,8 @@ class _Plotter:
     def things(self, i: int, j: int, artist: Any) -> list[Thing]:
         """The things of one mark: one, or of a scatter plot's series its points."""
         data, shape = self.data, SHAPES.get(self.data.kind, "bar")
-        colour, facts = data.colours[i][j], {"series": data.series[i] or None}
+        colour = data.colours[i][j]
+        facts: dict[str, Any] = {"series": data.series[i] or None}
         if shape == "line":
             return [Thing(shape, colour, self._stroke(artist), facts=facts | {"trend": trend(data.values[i])})]
         if shape == "point":

@@ -94,7 +94,7 @@ def worn(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     if rng.random() < 0.22:
         image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 0.8))))
     if rng.random() < 0.25:  # lit from one side
-        across = np.linspace(*rng.uniform(0.75, 1.0, 2), image.width, dtype=np.float32)
+        across = np.linspace(rng.uniform(0.75, 1), rng.uniform(0.75, 1), image.width, dtype=np.float32)
         image = Image.fromarray((np.asarray(image) * across[None, :, None]).astype(np.uint8))
     return noisy(image, rng, rng.uniform(1, 9)) if rng.random() < 0.3 else image
 

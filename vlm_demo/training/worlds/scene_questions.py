@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vlm_demo.training.worlds.asker import EXTREMES, Asker, Look, form
-from vlm_demo.training.worlds.asking import Form, Made
+from vlm_demo.training.worlds.asking import Form, Made, Maker
 from vlm_demo.training.worlds.world import COLOURS, PLACES, SHAPES, Picture, article, number_word, series_of
 
 LISTED = 4  # of more things only the largest is named
@@ -48,13 +48,11 @@ class SceneAsker(Asker):
             return []
         if not self.rows:
             return [form(1.0, self.count), form(1.0, self.exist)]
-        yes_no = (
-            (0.35, self.compare), (0.5, self.every), (0.5, self.number), (0.4, self.is_it),
-            (0.8, self.relation), (0.9, self.comparative), (0.4, self.extreme_is), (0.4, self.same),
-            (0.9, self.any_relation),
-        )  # fmt: skip
-        if self.boxes:
-            yes_no += ((0.8, self.exist_in_box),)
+        yes_no: list[tuple[float, Maker]] = [
+            (0.35, self.compare), (0.5, self.every), (0.5, self.number), (0.4, self.is_it), (0.8, self.relation),
+            (0.9, self.comparative), (0.4, self.extreme_is), (0.4, self.same), (0.9, self.any_relation),
+        ]  # fmt: skip
+        yes_no += [(0.8, self.exist_in_box)] if self.boxes else []
         makers = [make for _, make in yes_no]
         found = [
             form(2.0, self.followed(self.count, "follow plural", "plural"), "count"),
@@ -70,7 +68,7 @@ class SceneAsker(Asker):
             form(0.3, lambda: self.different("how many kinds", "shape")),
             form(0.35, lambda: self.most("most colour", "colour")),
             form(0.35, lambda: self.most("most shape", "shape")),
-            *(form(weight, self.balanced(make), make.__name__) for weight, make in yes_no),
+            *(form(weight, self.balanced(make), getattr(make, "__name__", "")) for weight, make in yes_no),
         ]  # fmt: skip
         if self.facts["background"] and not self.boxes:
             found.append(self.fact(0.2, "background", self.facts["background"], ()))
