@@ -19,7 +19,7 @@ from vlm_demo.training.worlds.world import COLOURS
 # Words that pictures are made of, by sort.
 WORDS: dict[str, Any] = json.loads((Path(__file__).parent / "words.json").read_text())
 
-LOCALES = ("en_GB", "en_US", "de_DE", "fr_FR", "it_IT", "nl_NL", "es_ES")
+LOCALES = ("en_GB", "en_US", "de_DE", "fr_FR", "nl_NL", "pt_PT", "es_ES")  # it_IT draws its towns from a set
 DATES = {
     "en_GB": ("%d/%m/%Y", "%d %B %Y", "%d-%m-%Y", "%d/%m/%y", "%d %b %Y"),
     "en_US": ("%m/%d/%Y", "%B %d, %Y", "%Y-%m-%d", "%m/%d/%y"),
@@ -178,7 +178,8 @@ class Values:
 
     def clock(self) -> str:
         """A time of the day."""
-        return str(self.faker.date_time().strftime(self.pick(CLOCKS)))
+        second = int(self.rng.integers(24 * 60 * 60))
+        return (datetime.datetime(2000, 1, 1) + datetime.timedelta(seconds=second)).strftime(self.pick(CLOCKS))
 
     def code(self, pattern: str = "") -> str:
         """Digits for # and letters for ?; of any pattern if none is given."""

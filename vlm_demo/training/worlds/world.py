@@ -174,7 +174,7 @@ def article(name: str) -> str:
 
 def plural_of(noun: str) -> str:
     """Such as circles, crosses, radio buttons."""
-    return noun + ("es" if noun.endswith(("s", "x")) else "s")
+    return noun + ("es" if noun.endswith(("s", "x", "ch")) else "s")
 
 
 def series_of(parts: Sequence[str], word: str = "and") -> str:
