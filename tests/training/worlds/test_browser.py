@@ -1,12 +1,15 @@
 """A page is measured as it is painted, and what it says is never markup."""
 
 import ast
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vlm_demo.training.worlds import browser
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.training.worlds import browser, values
 from vlm_demo.training.worlds.browser import HELD_OUT_FONT, TRAINED_FONTS, lines_of, page
 
 ROOT = Path(__file__).parents[3]
@@ -60,6 +63,17 @@ def test_words_side_by_side_are_one_line():
 def test_a_missing_value_is_a_mistake():
     with pytest.raises(Exception, match="undefined"):
         page("text.html", lines=["Tea"])
+
+
+def test_what_is_missing_is_told_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(browser, "_chromium", lambda: "/nowhere/chromium")
+    with ThreadPoolExecutor(1) as thread, pytest.raises(VlmDemoError, match="run: make chromium"):
+        thread.submit(browser._opened.__wrapped__).result()
+    parts = {"playwright.sync_api": browser._opened.__wrapped__, "faker": lambda: values._faker.__wrapped__("en_GB")}
+    for name, opened in parts.items():
+        monkeypatch.setitem(sys.modules, name, None)
+        with pytest.raises(VlmDemoError, match="run: pip install -r requirements-train.txt"):
+            opened()
 
 
 def test_what_draws_pictures_is_imported_by_training_alone():
