@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 
 from vlm_demo import trust
+from vlm_demo.images import remote
 
 AUTH_VARIABLE = "VLM_DEMO_AUTH"
 TEMPORARY = "vlm_demo_"  # the temporary folder's name begins so; the process's id follows
@@ -35,6 +36,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quantize", choices=("none", "8bit", "4bit"), default="none", help="default: none")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the best there is")
     trust.add_flags(parser)
+    parser.add_argument(remote.ALLOW, default="", metavar="HOST[,HOST]", help=remote.ALLOW_HELP)
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="default: 127.0.0.1")
     parser.add_argument("--port", type=port, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="default: 7860")
     parser.add_argument("--share", action="store_true", help="also serve on a public link, behind a password")
@@ -140,7 +142,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         announced = start.announcement(flags.model)
         if announced:
             print(announced, flush=True)
-        page = start.page(flags.model, flags.quantize, flags.device, tell, allowed)
+        page = start.page(flags.model, flags.quantize, flags.device, tell, allowed, flags.allow_image_host)
     except VlmDemoError as error:
         print(error, file=sys.stderr)
         return 1

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm_demo import chat_messages
+from vlm_demo import Pipeline, chat_messages
 from vlm_demo.errors import BadImage, BadQuestion
+from vlm_demo.images.remote import RemotePictures
 from vlm_demo.stages.view import open_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
@@ -152,3 +153,40 @@ class TestPictures:
         with pytest.raises(BadImage) as caught:
             chat_messages.read([user(image(given), text("a"))])
         assert said in str(caught.value) and str(caught.value).endswith(".") and "message 1" in str(caught.value)
+
+
+class TestAddresses:
+    """Pictures on the web, from a host that was allowed."""
+
+    ADDRESS = "https://images.example.org/a.png"
+
+    class Web(RemotePictures):
+        """Gives a picture, and counts how often it was asked."""
+
+        asked = 0
+
+        def fetch(self, address: str) -> bytes:
+            self.asked += 1
+            return png()
+
+    @pytest.mark.parametrize("key", ["image", "url"])
+    def test_one_is_fetched_once(self, key: str) -> None:
+        web = self.Web(("images.example.org",))
+        part = image(self.ADDRESS, key)
+        found = chat_messages.read([user(part, part, text("a"))], web)
+        assert found.images == (png(), png()) and web.asked == 1
+
+    def test_a_pipeline_asks_its_own_hosts_alone(self, checkpoint: Path) -> None:
+        pipe = Pipeline.from_pretrained(checkpoint, image_hosts=["Images.Example.org"])
+        assert pipe.view.remote.hosts == {"images.example.org"}
+        pipe.view.remote = self.Web()
+        asked = [user(image(self.ADDRESS), text("What is it?"))]
+        said = pipe.chat(asked, max_new_tokens=2), pipe.ask(self.ADDRESS, "What is it?", max_new_tokens=2)
+        plain = pipe.ask(png(), "What is it?", max_new_tokens=2)
+        assert [answer.tokens for answer in said] == [plain.tokens] * 2
+
+    def test_by_default_none(self, pipe: Pipeline) -> None:
+        with pytest.raises(BadImage, match=r"^In message 1: The picture on .* is not fetched"):
+            pipe.chat([user(image(self.ADDRESS), text("a"))])
+        with pytest.raises(BadImage, match="is not fetched: download it"):
+            pipe.ask(self.ADDRESS, "What is it?")

@@ -82,10 +82,14 @@ def test_it_names_what_a_photograph_shows_and_where_text_says_so_copies_it(llava
 def test_exchanging_image_tokens_exchanges_the_answers(llava: Pipeline) -> None:
     question = "What color is the circle?"
     one, two = (llava.ask(disc(colour), question) for colour in ("red", "blue"))
-    tokens = [llava.bridge(llava.encoder(llava.view.with_pixels(answer.view))) for answer in (one, two)]
+    tokens = [
+        llava.stages().bridge(llava.stages().encoder(llava.view.with_pixels(answer.view))) for answer in (one, two)
+    ]
 
     def written(prompt, image_tokens) -> str:
-        return llava.tokenizer.decode([step.id for step in llava.llm(prompt, image_tokens)], skip_special_tokens=True)
+        return llava.tokenizer.decode(
+            [step.id for step in llava.stages().llm(prompt, image_tokens)], skip_special_tokens=True
+        )
 
     assert one.text != two.text
     assert written(one.prompt, tokens[1]) == two.text
@@ -173,9 +177,9 @@ def test_heatmap_rows_are_eager_attentions(exact: Pipeline) -> None:
     attention = {"text_config": "eager", "vision_config": "sdpa"}
     eager = LlavaForConditionalGeneration.from_pretrained(folder, dtype="auto", attn_implementation=attention).eval()
     view = pipe.view(draw_scene(np.random.default_rng(HELD_OUT)).image)
-    prompt = pipe.prompt("Describe the picture.", [len(view.boxes)])
+    prompt = pipe.stages().prompt("Describe the picture.", [len(view.boxes)])
     ids, columns = list(prompt.ids), list(prompt.image_positions)
-    for step in pipe.llm(prompt, pipe.bridge(pipe.encoder(view))):
+    for step in pipe.stages().llm(prompt, pipe.stages().bridge(pipe.stages().encoder(view))):
         with torch.no_grad():
             full = eager(input_ids=torch.tensor([ids]), pixel_values=view.pixel_values, output_attentions=True)
         weights = torch.stack([layer[0, :, -1] for layer in full.attentions])

@@ -2,23 +2,21 @@
 agrees."""
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from transformers import AutoTokenizer, CLIPModel
+from transformers import AutoTokenizer, VisionTextDualEncoderModel
 
 from vlm_demo import Pipeline
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.evaluation.answers import matches
-from vlm_demo.models.loading import EMBEDDED
-from vlm_demo.training.worlds.captions import full
-from vlm_demo.training.worlds.scenes import draw_scene
 
 COLOURS = ("red", "green", "blue", "yellow")
-WRITERS, SCORERS = ("blip2", "idefics"), ("clip", "blip2")
-HELD_OUT = 5000
+WRITERS = ("blip2", "idefics")
+EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 
 
 @cache
@@ -50,21 +48,17 @@ def test_its_maps_have_the_uploads_size(name: str) -> None:
     assert answer.heatmap(0).shape == (240, 500) and answer.heatmap(0).max() == 1
 
 
-@pytest.mark.parametrize("name", SCORERS)
-def test_a_true_caption_is_nearer_than_one_with_a_word_changed(name: str) -> None:
-    nearer = []
-    for seed in range(40):
-        rng = np.random.default_rng(HELD_OUT + seed)
-        picture = draw_scene(rng)
-        caption = full(picture, rng)
-        if caption:
-            scores = load(name).score(picture.image, [caption.true, caption.wrong])
-            nearer.append(scores.similarities[0] > scores.similarities[1])
-    assert len(nearer) >= 30 and np.mean(nearer) >= 0.7
+@pytest.mark.parametrize("name", ("clip",))
+def test_a_photographs_own_texts_come_first(name: str) -> None:
+    wrong = ["a dog", "a bus full of people", "a man on a surfboard", "a plate of food"]
+    for file, right in {"cat.jpg": "a cat", "coffee.jpg": "a glass or cup with a drink on a table"}.items():
+        scores = load(name).score(EXAMPLES / file, [right, *wrong])
+        assert np.argmax(scores.similarities) == 0
 
 
 def test_clips_scores_are_plain_transformers() -> None:
-    model, tokenizer = CLIPModel.from_pretrained(EMBEDDED / "clip"), AutoTokenizer.from_pretrained(EMBEDDED / "clip")
+    folder = load("clip").folder
+    model, tokenizer = VisionTextDualEncoderModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     texts = ["one red circle", "a blue circle on the left", "a chart with three bars"]
     scores = load("clip").score(disc("red"), texts)
     inputs = tokenizer(texts, padding=True, return_tensors="pt")

@@ -13,6 +13,7 @@ from vlm_demo.models import registration
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import (
+        Check,
         Memory,
         OcrResult,
         Prompt,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         BadImage,
         BadQuestion,
         BadSetting,
+        ImageTokensMismatch,
         ModelNotFound,
         OcrUnavailable,
         QuantizationUnavailable,
@@ -47,6 +49,8 @@ __all__ = [
     "BadImage",
     "BadQuestion",
     "BadSetting",
+    "Check",
+    "ImageTokensMismatch",
     "Memory",
     "ModelNotFound",
     "OcrResult",

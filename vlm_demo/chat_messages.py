@@ -5,7 +5,8 @@
      {"role": "assistant", "content": "A star."},
      {"role": "user", "content": "Which colour?"}]
 
-Reads no file but those that are handed over open, and knows no model. Nothing is fetched: addresses are refused.
+Reads no file but those that are handed over open, and knows no model. What an address names is fetched from the hosts
+that were allowed, and refused otherwise.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from PIL import Image
 
 from vlm_demo.contracts import Turn
 from vlm_demo.errors import BadImage, BadQuestion
+from vlm_demo.images.remote import NOTHING, RemotePictures, is_address
 
 Message = Mapping[str, Any]
 ROLES = ("system", "user", "assistant")
 PICTURE_KEYS = ("image", "path", "url", "base64")  # where transformers' chat templates look for a picture
-ADDRESS = re.compile(r"(https?|ftp)://", re.IGNORECASE)
 DATA_URI = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 
 
@@ -52,13 +53,14 @@ def is_batch(messages: Sequence[Any]) -> bool:
     return bool(messages) and all(isinstance(own, Sequence) and not isinstance(own, str | bytes) for own in messages)
 
 
-def read(messages: Sequence[Message]) -> Conversation:
+def read(messages: Sequence[Message], remote: RemotePictures = NOTHING) -> Conversation:
     """Translate one conversation: perhaps a system message, then user and assistant in turn, the user last.
 
     Each content is a text, or a list of parts ``{"type": "text", "text": …}`` and ``{"type": "image", "image": …}``.
     Texts of a message are joined as they are; its pictures stand before its text in the prompt, wherever they are
     listed. A picture is a path, a file's bytes, a base64 data URI, a file object, a PIL image, or a uint8 NumPy array
     [height, width], [height, width, 3] (RGB) or [height, width, 4] (RGBA); the same one may come any number of times.
+    So is an address on the web where ``remote`` allows its host; the same address is fetched once.
 
     Raises:
         BadQuestion: the messages have another form; says which message, counted from 1, and what it should be.
@@ -68,8 +70,8 @@ def read(messages: Sequence[Message]) -> Conversation:
         raise BadQuestion(
             'Messages are a list such as [{"role": "user", "content": "What is it?"}]: give at least one.'
         )
-    files: dict[int, bytes] = {}
-    parsed = [_message(message, number, files) for number, message in enumerate(messages, 1)]
+    files: dict[int | str, bytes] = {}
+    parsed = [_message(message, number, files, remote) for number, message in enumerate(messages, 1)]
     system, first = "", 0
     if parsed[0][0] == "system":
         system, first = parsed[0][2], 1
@@ -90,7 +92,9 @@ def read(messages: Sequence[Message]) -> Conversation:
     return Conversation(system, tuple(history), images, question)
 
 
-def _message(message: Any, number: int, files: dict[int, bytes]) -> tuple[str, tuple[Any, ...], str]:
+def _message(
+    message: Any, number: int, files: dict[int | str, bytes], remote: RemotePictures
+) -> tuple[str, tuple[Any, ...], str]:
     """Role, pictures and text of one message."""
     if not isinstance(message, Mapping) or not {"role", "content"} <= set(message):
         raise BadQuestion(f'Message {number} must be a dictionary with the keys "role" and "content".')
@@ -107,7 +111,7 @@ def _message(message: Any, number: int, files: dict[int, bytes]) -> tuple[str, t
         if kind == "text" and isinstance(part.get("text"), str):
             texts.append(part["text"])
         elif kind == "image" and (key := next((key for key in PICTURE_KEYS if part.get(key) is not None), None)):
-            images.append(_picture(part[key], key == "base64", number, files))
+            images.append(_picture(part[key], key == "base64", number, files, remote))
         else:
             raise BadQuestion(
                 f'A part of message {number} is neither {{"type": "text", "text": …}} nor '
@@ -120,15 +124,20 @@ def _message(message: Any, number: int, files: dict[int, bytes]) -> tuple[str, t
     return role, tuple(images), "".join(texts)
 
 
-def _picture(given: Any, bare: bool, number: int, files: dict[int, bytes]) -> Any:
+def _picture(given: Any, bare: bool, number: int, files: dict[int | str, bytes], remote: RemotePictures) -> Any:
     """A picture as `images.open` takes it. ``bare``: a base64 text without the head of a data URI. The bytes of file
-    objects are kept in ``files``, for those that can't be read twice."""
+    objects, which may not be read twice, and those of addresses are kept in ``files``."""
     if isinstance(given, str):
         head = DATA_URI.match(given)
         if bare or head:
             return _decoded(given[head.end() if head else 0 :], number)
-        if ADDRESS.match(given):
-            raise BadImage(f"The picture of message {number} is an address on the web: download it, and name the file.")
+        if is_address(given):
+            if given not in files:
+                try:
+                    files[given] = remote.fetch(given)
+                except BadImage as error:
+                    raise BadImage(f"In message {number}: {error}") from error
+            return files[given]
         return given
     if isinstance(given, np.ndarray):
         return _from_array(given, number)

@@ -1,5 +1,9 @@
 """Errors that a person reads: one sentence with the cause and the next step."""
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class VlmDemoError(Exception):
     """Base of everything that the page and the command line print as it stands, without a traceback."""
@@ -15,6 +19,14 @@ class BadQuestion(VlmDemoError):
 
 class BadSetting(VlmDemoError):
     """A setting of the loading or of the writing lies outside what it can be."""
+
+
+class ImageTokensMismatch(VlmDemoError):
+    """The prompt's places for pictures and what the model makes of them do not fit; ``check`` is the failed check."""
+
+    def __init__(self, check: Any) -> None:
+        super().__init__(f"{check.why} {check.remedy}")
+        self.check = check
 
 
 class ModelNotFound(VlmDemoError):

@@ -1,12 +1,12 @@
 """The whole table, at a size that runs in seconds."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.kit.waiting import wait_until
 from vlm_demo import Pipeline
 from vlm_demo.bench import measure, shapes
 from vlm_demo.bench.shapes import Shape, write
@@ -87,7 +87,7 @@ def test_a_first_question_is_timed_without_memory_and_a_second_with_it(
     write(Shape("tiny"), tmp_path)
     pipe = measure.load(tmp_path)
     encoded: list[int] = []
-    pipe.llm.family.encoder_layers[0].register_forward_pre_hook(lambda *_: encoded.append(1))
+    pipe.stages().llm.family.encoder_layers[0].register_forward_pre_hook(lambda *_: encoded.append(1))
     monkeypatch.setattr(measure, "Plain", lambda _: type("Free", (), {"first": lambda *_: 1.0, "pace": lambda *_: 1.0}))
     first = next(measure.answering("tiny", pipe, 2, 2))
     assert first.plain == 1.0 and len(encoded) == 3  # a warm-up, and two that count
@@ -101,9 +101,9 @@ def test_plain_transformers_never_meets_the_pipelines_attention(
 ) -> None:
     write(Shape("tiny"), tmp_path)
     pipe = measure.load(tmp_path)
-    images, config = [measure.picture()], pipe.llm.family.language_model.config
+    images, config = [measure.picture()], pipe.stages().llm.family.language_model.config
     met: list[str] = []
-    layer = pipe.llm.family.language_layers[0]
+    layer = pipe.stages().llm.family.language_layers[0]
     layer.register_forward_pre_hook(lambda *_: met.append(config._attn_implementation))
     plain = measure.Plain(pipe)
     plain.pace(images, 2)
@@ -115,7 +115,7 @@ def test_plain_transformers_never_meets_the_pipelines_attention(
 def test_the_most_memory_is_found_though_it_is_given_back() -> None:
     with measure._peak(torch.device("cpu")) as grown:
         block = torch.ones(2**25)  # 128 MiB
-        time.sleep(0.1)
+        assert wait_until(lambda: grown() > 2**26)
         del block
     assert 2**26 < grown() < 2**29
 

@@ -1,9 +1,9 @@
-"""The command line: what it prints, where, and with which exit code. The pipeline behind it is scripted."""
+"""The command line: what it prints, where, and with which exit code. The engine behind it is scripted."""
 
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Annotated, Any
@@ -14,50 +14,72 @@ import typer
 from PIL import Image
 from typer.main import get_command
 
-import vlm_demo
 from tests.kit.tiny import tiny_clip
 from vlm_demo.cli.command import Command, application, one_of
 from vlm_demo.cli.main import COMMANDS, main
 from vlm_demo.cli.output import content_word, follow
-from vlm_demo.contracts import Memory, Prompt, StageEvent, Timings, Token, TokenEvent, Word
-from vlm_demo.errors import BadImage, ModelNotFound, WordNotInAnswer
+from vlm_demo.contracts import (
+    Answer,
+    MapRequest,
+    Memory,
+    Prompt,
+    Settings,
+    StageEvent,
+    Timings,
+    Token,
+    TokenEvent,
+    Trace,
+    View,
+    Word,
+)
+from vlm_demo.contracts.engine import Capabilities, Event, Request
+from vlm_demo.engines import local
+from vlm_demo.errors import BadImage, ModelNotFound
+from vlm_demo.images.open import Page
 from vlm_demo.trust import NONE, Trust
 
 ROOT = Path(__file__).parents[2]
 
 
+class Ramp:
+    """Draws a map of words that the answer has: hotter from left to right and down."""
+
+    def heatmap(self, answer: Answer, wanted: MapRequest) -> np.ndarray:
+        answer.steps(wanted.word)
+        width, height = answer.views[wanted.image].size
+        return np.linspace(0, 1, width * height, dtype=np.float32).reshape(height, width)
+
+
 class Scripted:
-    """A pipeline that says "a red circle" and remembers what it was given."""
+    """An engine that says "a red circle" and remembers what it was given."""
 
     calls: list[tuple[str, Any, dict[str, Any]]] = []
-    name, family, precision, device, can_explain = "llava", "llava", "bf16", "cpu", True
+    name, precision, device = "llava", "bf16", "cpu"
+    capabilities = Capabilities(writes=True, explains=True, scores=True, quantizes=True, logprobs=True)
     text = "a red circle"
 
     @classmethod
-    def from_pretrained(
-        cls, name: str, *, quantize: str, device: str | None, progress: Any, trust: Trust
+    def load(
+        cls, name: str, quantize: str, device: str | None, progress: Any, trust: Trust, image_hosts: tuple = ()
     ) -> "Scripted":
         if name == "nonsense":
             raise ModelNotFound("There is no model nonsense; embedded are llava.")
         assert trust == NONE
-        cls.calls.append(("load", name, {"quantize": quantize, "device": device}))
+        hosts = {"image_hosts": image_hosts} if image_hosts else {}
+        cls.calls.append(("load", name, {"quantize": quantize, "device": device, **hosts}))
         return cls()
 
-    def answer(self, images: Any, text: str) -> SimpleNamespace:
+    def answer(self, images: Sequence[str], text: str) -> Answer:
         views = []
-        for image in images if isinstance(images, list) else [images]:
+        for image in images:
+            image = image.source if isinstance(image, Page) else image
             if not Path(image).exists():
                 raise BadImage(f"{image} is missing.")
             picture = Image.open(image).convert("RGB")
-            views.append(SimpleNamespace(image=picture, size=picture.size, notes=("First frame only.",)))
-
-        def heatmap(word: str, image: int = 0, method: str | None = None) -> np.ndarray:
-            if word not in text:
-                raise WordNotInAnswer(f"The answer has no word {word}; it has {text}.")
-            width, height = views[image].size
-            return np.linspace(0, 1, width * height, dtype=np.float32).reshape(height, width)
-
-        return SimpleNamespace(
+            cells, boxes = np.zeros((2, 2, 3), np.uint8), np.zeros((4, 4), np.float32)
+            views.append(View(picture, picture.size, cells, (2, 2), boxes, ("First frame only.",)))
+        rows = np.ones((3, 1, 1, 4), np.float16)
+        return Answer(
             text=text,
             tokens=tuple(Token(word, i, 0.5) for i, word in enumerate(text.split())),
             words=tuple(Word(word, i, i + 1) for i, word in enumerate(text.split())),
@@ -67,23 +89,19 @@ class Scripted:
             timings=Timings(total=0.5),
             memory=Memory(1000, 2000),
             model="llava",
-            stopped=False,
-            cut=0,
-            heatmap=heatmap,
+            trace=Trace(rows, None, None, (4,), 0, Settings()),
+            drawer=Ramp(),
         )
 
-    def stream(self, image: Any, question: str, **options: Any) -> Iterator[Any]:
-        self.calls.append(("stream", image, {"question": question, **options}))
+    def stream(self, request: Request) -> Iterator[Event]:
+        self.calls.append(("stream", request.images, vars(request)))
         yield StageEvent("view", 0.1)
         for i in range(len(self.text)):
             yield TokenEvent(Token(self.text[i], i, 0.5), self.text[: i + 1])
-        yield self.answer(image, self.text)
+        yield self.answer([image for image in request.images if isinstance(image, str | Page)], self.text)
 
-    def explain(self, image: Any, question: str, answer_text: str, **options: Any) -> SimpleNamespace:
-        return self.answer(image, answer_text)
-
-    def ask(self, image: Any, question: str, **options: Any) -> SimpleNamespace:
-        return SimpleNamespace(text="red")
+    def explain(self, request: Request, text: str) -> Answer:
+        return self.answer([image for image in request.images if isinstance(image, str)], text)
 
     def score(self, image: Any, texts: list[str]) -> SimpleNamespace:
         self.calls.append(("score", image, {"texts": texts}))
@@ -102,7 +120,7 @@ class Scripted:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, dict[str, Any]]]:
-    monkeypatch.setattr(vlm_demo, "Pipeline", Scripted, raising=False)
+    monkeypatch.setattr(local, "load", Scripted.load)
     monkeypatch.setattr(Scripted, "calls", [])
     return Scripted.calls
 
@@ -126,8 +144,24 @@ def test_the_answer_goes_to_stdout_and_notes_to_stderr(calls: list, picture: str
     assert told.out == "a red circle\n"
     assert told.err == "First frame only.\n"
     assert calls[0] == ("load", "llava", {"quantize": "4bit", "device": None})
-    settings = {"question": "What is it?", "ocr": True, "evidence_only": False, "max_new_tokens": 7}
-    assert calls[1] == ("stream", picture, settings)
+    what, images, asked = calls[1]
+    assert what == "stream" and images == (picture,) and asked["question"] == "What is it?"
+    assert (asked["ocr"], asked["evidence_only"], asked["max_new_tokens"]) == (True, False, 7)
+
+
+@pytest.mark.parametrize("words", [["ask"], ["explain"], ["score"]])
+def test_hosts_of_pictures_are_allowed_by_name(calls: list, picture: str, words: list[str], capsys: Any) -> None:
+    asked = [*words, "--allow-image-host", "Images.example.org,b.org", picture, "a red circle", "a red circle"]
+    if words == ["ask"]:
+        asked.pop()
+    assert main(asked) == 0
+    assert calls[0][2]["image_hosts"] == ("images.example.org", "b.org")
+    asked[2] = "https://b.org"
+    capsys.readouterr()
+    assert main(asked) == 2
+    assert capsys.readouterr().err == (
+        "--allow-image-host takes the names of hosts, such as images.example.org: 'https://b.org' is none.\n"
+    )
 
 
 def test_scores_are_a_table(calls: list, picture: str, capsys: Any) -> None:
@@ -161,7 +195,15 @@ def test_a_score_needs_a_text(calls: list, picture: str, capsys: Any) -> None:
 def test_several_pictures_and_options_between_them(calls: list, picture: str, capsys: Any) -> None:
     assert main(["ask", picture, "--evidence-only", picture, "Which is red?"]) == 0
     _, images, settings = calls[1]
-    assert images == [picture, picture] and settings["question"] == "Which is red?" and settings["evidence_only"]
+    assert images == (picture, picture) and settings["question"] == "Which is red?" and settings["evidence_only"]
+
+
+def test_a_page_is_chosen_of_each_file(calls: list, picture: str) -> None:
+    assert main(["ask", picture, "What is it?", "--page", "3"]) == 0
+    assert main(["ask", picture, picture, "What is it?", "--page=2"]) == 0
+    assert [call[1] for call in calls if call[0] == "stream"] == [(Page(picture, 3),), (Page(picture, 2),) * 2]
+    with pytest.raises(SystemExit):
+        main(["ask", picture, "What is it?", "--page", "0"])
 
 
 def test_json_is_one_object_and_nothing_else(calls: list, picture: str, tmp_path: Path, capsys: Any) -> None:
@@ -192,7 +234,7 @@ def test_a_missing_word_costs_the_heatmap_and_not_the_answer(calls: list, pictur
     out = tmp_path / "map.png"
     assert main(["ask", picture, "What is it?", "--heatmap", str(out), "--word", "star"]) == 2
     told = capsys.readouterr()
-    assert told.out == "a red circle\n" and "no word star" in told.err and not out.exists()
+    assert told.out == "a red circle\n" and "does not hold “star”" in told.err and not out.exists()
 
 
 @pytest.mark.parametrize(
@@ -228,12 +270,15 @@ def test_a_missing_package_names_the_next_step(calls: list, picture: str, monkey
     def missing(*_: Any, **__: Any) -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr(Scripted, "from_pretrained", missing)
+    monkeypatch.setattr(local, "load", missing)
     assert main(["ask", picture, "What?"]) == 2
     assert "torch is not installed; `make demo`" in capsys.readouterr().err
 
 
-def test_evaluate_prints_a_table_and_writes_the_figures(calls: list, picture: str, tmp_path: Path, capsys: Any) -> None:
+def test_evaluate_prints_a_table_and_writes_the_figures(
+    calls: list, picture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(Scripted, "text", "red")
     lines = [
         {"image": "a.png", "question": "What colour?", "answer": answer, "kind": "colour", "metric": "exact"}
         for answer in ("Red!", "blue")
@@ -341,7 +386,7 @@ def test_the_program_itself_ends_with_an_exit_code_and_no_traceback(tmp_path: Pa
 
 
 def test_words_are_written_as_they_come(capsys: Any) -> None:
-    def events() -> Iterator[Any]:
+    def events() -> Iterator[Event]:
         yield StageEvent("prefill", 0.1)
         yield TokenEvent(Token("caf", 0, 0.5), "caf")
         assert capsys.readouterr().out == "caf"
@@ -349,14 +394,14 @@ def test_words_are_written_as_they_come(capsys: Any) -> None:
         assert capsys.readouterr().out == ""
         yield TokenEvent(Token("é", 2, 0.5), "café")
         assert capsys.readouterr().out == "é"
-        yield SimpleNamespace(text="café")
+        yield Scripted().answer([], "café")
 
     assert follow(events(), live=True).text == "café"
     assert capsys.readouterr().out == "\n"
 
 
 def test_an_answer_never_steers_the_terminal(capsys: Any) -> None:
-    follow(iter([SimpleNamespace(text="a\x1b[2Jb\r\x07")]), live=True)
+    follow(iter([Scripted().answer([], "a\x1b[2Jb\r\x07")]), live=True)
     assert not set(capsys.readouterr().out) & set("\x1b\r\x07")
 
 

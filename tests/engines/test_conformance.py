@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.kit.engine_conformance import EngineConformance, answered, asked
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from vlm_demo import Pipeline
-from vlm_demo.contracts.engine import Engine
+from vlm_demo.contracts import MapRequest
+from vlm_demo.contracts.engine import Engine, Request
 from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.engines.local import LocalEngine
 
@@ -24,8 +25,29 @@ class TestLocal(EngineConformance):
         assert any(segment.kind == "system" for segment in ended.prompt.segments)
         assert stop and stop not in ended.text
 
+    def test_what_one_visitor_asked_no_other_one_finds(self, engine: Engine) -> None:
+        """Both get the same answer; the encoder ran for each, and leaving takes along what was one's own alone."""
+        assert isinstance(engine, LocalEngine)
+        engine.forget()
+        ones, others = asked(visitor="one"), asked(visitor="other")
+
+        def encoded_before(request: Request) -> int:
+            events, _ = answered(engine, request)
+            return next(event.facts.cached for event in events if getattr(event, "name", "") == "encoder")
+
+        assert [encoded_before(ones), encoded_before(others), encoded_before(ones)] == [0, 0, 1]
+        assert answered(engine, ones)[1].text == answered(engine, others)[1].text
+        kept = engine.pipeline.remembered.bytes
+        engine.forget("one")
+        assert engine.pipeline.remembered.bytes == kept / 2
+        assert [encoded_before(others), encoded_before(ones)] == [1, 0]
+        engine.heatmap(answered(engine, ones)[1], MapRequest(0, method="occlusion"))
+        engine.forget("one")
+        engine.forget("other")
+        assert engine.pipeline.remembered.bytes == 0
+
 
 class TestFake(EngineConformance):
     @pytest.fixture(scope="class")
     def engine(self) -> Engine:
-        return FakePipeline()
+        return FakeEngine()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,31 +13,54 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from tests.kit.tiny import tiny_llava, without
 from vlm_demo.contracts import Timings
 from vlm_demo.contracts.engine import Request
 from vlm_demo.engines import local
 from vlm_demo.engines.local import LocalEngine
 from vlm_demo.engines.registry import Measured, ModelRegistry, is_operator
+from vlm_demo.engines.scheduler import ModelUse
 from vlm_demo.errors import QuantizationUnavailable, Stopped, VlmDemoError
 
 pytestmark = pytest.mark.usefixtures("bf16_as_stored")
 
 
-def service(load=lambda name, quantize, progress: FakePipeline(name, quantize)) -> ModelRegistry:
-    return ModelRegistry(FakePipeline(), load, "llava")
+def service(load=lambda name, quantize, progress: FakeEngine(name, quantize)) -> ModelRegistry:
+    return ModelRegistry(FakeEngine(), load, "llava")
 
 
-def test_a_switch_waits_for_the_running_answer():
+def waiting_switch(held: ModelRegistry, monkeypatch: pytest.MonkeyPatch, quantize: str) -> threading.Thread:
+    """A switch in a thread, which has got so far that it waits for those who use the model."""
+    began, exchange = threading.Event(), ModelUse.reserve
+
+    def reserve(use: ModelUse) -> Callable[[], None]:
+        release = exchange(use)
+        began.set()
+        return release
+
+    monkeypatch.setattr(ModelUse, "reserve", reserve)
+    worker = threading.Thread(target=held.switch, args=("llava", quantize))
+    worker.start()
+    assert began.wait(30)
+    return worker
+
+
+def test_a_switch_waits_for_the_running_answer(monkeypatch: pytest.MonkeyPatch):
     held = service()
     with held.engine() as pipe:
-        worker = threading.Thread(target=held.switch, args=("llava", "4bit"))
-        worker.start()
-        time.sleep(0.2)
+        worker = waiting_switch(held, monkeypatch, "4bit")
         assert held.status.precision == pipe.precision == "bf16" and "Waiting" in held.status.busy
-    worker.join(5)
+    worker.join(30)
     assert held.status.precision == "4bit" and held.quantize == "4bit" and not held.status.busy
+
+
+def test_an_answer_waits_for_a_switch_and_can_be_stopped_meanwhile():
+    held = service()
+    with held._use.exchange(), pytest.raises(Stopped), held.engine(cancelled=lambda: True):
+        pass
+    with held.engine(cancelled=lambda: True) as pipe:  # nothing to wait for
+        assert pipe.name == "llava"
 
 
 def test_a_failed_switch_leaves_the_loaded_model_in_service():
@@ -54,21 +77,13 @@ def test_a_failed_switch_leaves_the_loaded_model_in_service():
     assert held.quantize == "none" and not held.status.busy
 
 
-def test_waiting_for_the_model_can_be_stopped():
-    held = service()
-    with held.engine(), pytest.raises(Stopped), held.engine(cancelled=lambda: True):
-        pass
-
-
-def test_a_second_switch_is_refused_while_one_goes_on():
+def test_a_second_switch_is_refused_while_one_goes_on(monkeypatch: pytest.MonkeyPatch):
     held = service()
     with held.engine():
-        worker = threading.Thread(target=held.switch, args=("llava", "4bit"))
-        worker.start()
-        time.sleep(0.1)
+        worker = waiting_switch(held, monkeypatch, "4bit")
         with pytest.raises(VlmDemoError, match="Another switch"):
             held.switch("llava", "8bit")
-    worker.join(5)
+    worker.join(30)
 
 
 @pytest.fixture(scope="module")
@@ -167,12 +182,13 @@ class TestBeginning:
         return held, held.begin(None if told is None else lambda *step: told.append(step))
 
     def test_questions_wait_and_pages_see_how_it_goes(self):
-        go, told, answered = threading.Event(), [], []
+        go, loading, told, answered = threading.Event(), threading.Event(), [], []
 
-        def load(name: str, quantize: str, progress) -> FakePipeline:
+        def load(name: str, quantize: str, progress) -> FakeEngine:
             progress(0.5, f"Putting {name} together")
-            go.wait(10)
-            return FakePipeline(name, quantize)
+            loading.set()
+            assert go.wait(30)
+            return FakeEngine(name, quantize)
 
         held, thread = self.begun(load, told)
 
@@ -182,7 +198,7 @@ class TestBeginning:
 
         asking = threading.Thread(target=ask)
         asking.start()
-        time.sleep(0.2)
+        assert loading.wait(30)
         assert not held.ready and not answered and told == [(0.5, "Putting llava together")]
         assert (held.status.busy, held.status.fraction) == ("Putting llava together", 0.5)
         assert held.status.name == "llava" and held.status.parameter_bytes == 0
@@ -190,21 +206,21 @@ class TestBeginning:
             held.switch("llava", "8bit")
         with pytest.raises(Stopped), held.engine(cancelled=lambda: True):
             pass
-        held.forget()
+        held.forget("somebody")
         go.set()
-        thread.join(5)
-        asking.join(5)
+        thread.join(30)
+        asking.join(30)
         assert held.ready and len(answered) == 1 and not held.status.busy
         assert held.measured["none"].parameter_bytes == held.status.parameter_bytes > 0
 
     def test_a_failure_is_said_to_pages_questions_and_the_terminal_and_a_switch_helps(self, caplog):
-        def load(name: str, quantize: str, progress) -> FakePipeline:
+        def load(name: str, quantize: str, progress) -> FakeEngine:
             if name == "llava":
                 raise VlmDemoError("The disk is too full for llava.")
-            return FakePipeline(name, quantize)
+            return FakeEngine(name, quantize)
 
         held, thread = self.begun(load)
-        thread.join(5)
+        thread.join(30)
         assert not held.ready and held.status.problem == "The disk is too full for llava." and not held.status.busy
         assert [record.getMessage() for record in caplog.records] == ["The disk is too full for llava."]
         with pytest.raises(VlmDemoError, match="too full"), held.engine():
@@ -217,9 +233,9 @@ class TestBeginning:
     def test_an_unexpected_failure_says_nothing_of_its_insides(self, caplog):
         secret = "/".join(("quoted", "upload"))
 
-        def load(*_: object) -> FakePipeline:
+        def load(*_: object) -> FakeEngine:
             raise KeyError(secret)
 
         held, thread = self.begun(load)
-        thread.join(5)
+        thread.join(30)
         assert held.status.problem == "llava could not be loaded." and secret not in caplog.text

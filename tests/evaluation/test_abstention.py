@@ -1,11 +1,13 @@
 """Each question is asked without and with the rule, and the two sorts of questions are counted apart."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
+from tests.contracts.test_answer import answer
+from vlm_demo.contracts.engine import Capabilities, Event, Request
 from vlm_demo.evaluation import abstention, run
 from vlm_demo.evaluation.items import Item
 
@@ -13,12 +15,11 @@ from vlm_demo.evaluation.items import Item
 class Careful:
     """Knows the colour until it is told to be careful; of what is absent it says "unknown" only then."""
 
-    can_explain = False
+    capabilities = Capabilities(writes=True, explains=False, scores=False, quantizes=False, logprobs=False)
 
-    def ask(self, _image, question, *, ocr, evidence_only, max_new_tokens=None, history=()):
-        sure = "sure" in question
-        said = "red" if sure or not evidence_only else "unknown"
-        return SimpleNamespace(text=said)
+    def stream(self, request: Request) -> Iterator[Event]:
+        sure = "sure" in request.question
+        yield answer("red" if sure or not request.evidence_only else "unknown")
 
 
 def test_the_rule_is_scored_on_both_sorts_of_questions(tmp_path: Path) -> None:

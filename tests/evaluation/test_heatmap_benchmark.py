@@ -1,6 +1,7 @@
 """Methods side by side, the choice of a default, and badges, on a pipeline whose attention is planted."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from tests.contracts.test_answer import answer
 from tests.explain.test_heatmap import view
 from vlm_demo.cli import options
 from vlm_demo.cli.main import main
+from vlm_demo.contracts import Answer, Evidence, MapRequest
+from vlm_demo.contracts.engine import Capabilities, Event, Request
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation import badges, head_weights, heatmap_benchmark, items, select_method
 from vlm_demo.explain import methods
-from vlm_demo.explain.calibration import Evidence
 from vlm_demo.explain.heatmap import Settings, read_settings
 
 GRID = (4, 8)
@@ -27,12 +29,12 @@ class Planted:
     """Head (0, 1) looks at the thing, all others at the corner; the word's probability is 0.9 while the thing can be
     seen, and 0.1 without it. The thing lies where the phrase says: "p7" is patch 7."""
 
-    can_explain = True
+    capabilities = Capabilities(writes=True, explains=True, scores=False, quantizes=False, logprobs=True)
 
     def __init__(self) -> None:
         self.read: list[np.ndarray] = []
 
-    def explain(self, picture: Any, question: str, text: str, *, ocr: bool, evidence_only: bool) -> Any:
+    def explain(self, request: Request, text: str) -> Answer:
         said = answer(text)
         rows = np.full((1, 2, 2, 32), 0.001, np.float16)
         rows[..., 31] = 0.1
@@ -41,14 +43,13 @@ class Planted:
         trace = replace(said.trace, image=rows, counts=(32,), settings=Settings())
         return replace(said, views=(view(SIZE, GRID),), trace=trace)
 
-    def cells(self, said: Any, phrase: str, method: str) -> np.ndarray:
-        chosen, request = methods.request(said, phrase, method=method)
-        return chosen.cells(request)
+    def cells(self, said: Answer, wanted: MapRequest) -> np.ndarray:
+        return methods.RECORDED.cells(said, wanted)
 
-    def heatmap_methods(self, said: Any) -> dict[str, str | None]:
+    def heatmap_methods(self, said: Answer) -> dict[str, str | None]:
         return methods.offered(said)
 
-    def likelihoods(self, said: Any, masks: np.ndarray) -> np.ndarray:
+    def likelihoods(self, said: Answer, masks: np.ndarray) -> np.ndarray:
         self.read.append(masks)
         return np.log(np.where(masks[:, [int(said.text[1:])]], 0.1, 0.9))
 
@@ -227,8 +228,8 @@ def test_answers_to_what_cannot_be_seen_are_never_right_and_visible(tmp_path: Pa
     (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, lines)))
 
     class Asked(Planted):
-        def ask(self, picture: Any, question: str, **_: Any) -> Any:
-            return answer(*question.split()[-1:]) if "unknown" in question else answer("red")
+        def stream(self, request: Request) -> Iterator[Event]:
+            yield answer("unknown" if "unknown" in request.question else "red")
 
         def evidence(self, said: Any) -> Evidence:
             return Evidence(0.5, 0.1, 0.9, 0.9)

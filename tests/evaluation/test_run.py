@@ -2,15 +2,17 @@
 
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from vlm_demo.contracts import OcrResult, Turn
+from tests.contracts.test_answer import answer
+from vlm_demo.contracts import Answer, MapRequest, OcrResult
+from vlm_demo.contracts.engine import Capabilities, Event, Request
 from vlm_demo.errors import BadQuestion, OcrUnavailable
 from vlm_demo.evaluation import items, run
 from vlm_demo.evaluation.cider import cider_d
@@ -18,53 +20,47 @@ from vlm_demo.evaluation.cider import cider_d
 
 @dataclass
 class Scripted:
-    """Says `reply` to everything and points at `spot`; takes down what it was asked."""
+    """An engine that says `reply` to everything and points at `spot`; it keeps the requests that it was given."""
 
     reply: str = "red"
     spot: tuple[int, int] = (5, 5)
-    can_explain: bool = True
+    explains: bool = True
     page: str | None = None  # what OCR reads
-    asked: list[tuple[Any, str, bool, bool]] = field(default_factory=list)
-    told: list[tuple[Turn, ...]] = field(default_factory=list)
+    asked: list[Request] = field(default_factory=list)
 
     @property
-    def text(self) -> str:
-        return self.reply
+    def capabilities(self) -> Capabilities:
+        return Capabilities(True, self.explains, False, False, True)
 
-    @property
-    def ocr(self) -> OcrResult | None:
-        return OcrResult(self.page, (), 0.0) if self.page is not None and self.asked[-1][2] else None
+    def stream(self, request: Request) -> Iterator[Event]:
+        if "too long" in request.question:
+            raise BadQuestion("The question does not fit.")
+        if request.ocr and "unreadable" in request.question:
+            raise OcrUnavailable("Tesseract failed on this picture.")
+        self.asked.append(request)
+        read = OcrResult(self.page, (), 0.0) if self.page is not None and request.ocr else None
+        yield replace(answer(self.reply), ocr=read)
 
-    def heatmap(self, word: str) -> np.ndarray:
-        assert word == self.asked[-1][1]
+    def explain(self, request: Request, text: str) -> Answer:
+        self.asked.append(request)
+        return replace(answer(text), drawer=Spot(self.spot))
+
+
+@dataclass
+class Spot:
+    """Draws one hot pixel."""
+
+    at: tuple[int, int]
+
+    def heatmap(self, said: Answer, wanted: MapRequest) -> np.ndarray:
+        assert said.steps(wanted.word)
         heatmap = np.zeros((20, 40), np.float32)
-        heatmap[self.spot[1], self.spot[0]] = 1
+        heatmap[self.at[1], self.at[0]] = 1
         return heatmap
 
-    def ask(
-        self,
-        image: Any,
-        question: str,
-        *,
-        ocr: bool,
-        evidence_only: bool,
-        max_new_tokens: int | None = None,
-        history: Sequence[Turn] = (),
-    ) -> "Scripted":
-        if "too long" in question:
-            raise BadQuestion("The question does not fit.")
-        if ocr and "unreadable" in question:
-            raise OcrUnavailable("Tesseract failed on this picture.")
-        self.asked.append((image, question, ocr, evidence_only))
-        self.told.append(tuple(history))
-        return self
 
-    def explain(self, image: Any, question: str, answer_text: str, *, ocr: bool, evidence_only: bool) -> "Scripted":
-        return self.ask(image, answer_text, ocr=ocr, evidence_only=evidence_only)
-
-
-def item(answer: str = "red", question: str = "What colour?", image: str = "a.png", **more: Any) -> dict[str, Any]:
-    return {"image": image, "question": question, "answer": answer, "kind": "colour", "metric": "exact", **more}
+def item(right: str = "red", question: str = "What colour?", image: str = "a.png", **more: Any) -> dict[str, Any]:
+    return {"image": image, "question": question, "answer": right, "kind": "colour", "metric": "exact", **more}
 
 
 def evaluated(folder: Path, lines: list[Any], engine: Scripted, **options: Any) -> dict[str, Any]:
@@ -108,7 +104,7 @@ def test_pointing_items_are_scored_by_their_map_and_not_asked(tmp_path: Path) ->
 
 def test_without_heatmaps_pointing_items_are_skipped(tmp_path: Path) -> None:
     lines = [item(phrase="red circle", boxes=[[0, 0, 6, 6]]), item()]
-    told = evaluated(tmp_path, lines, Scripted(can_explain=False))
+    told = evaluated(tmp_path, lines, Scripted(explains=False))
     assert told["pointing"]["n"] == 0 and told["overall"]["n"] == 1
     assert [one["line"] for one in told["skipped"]] == [1]
 
@@ -116,13 +112,14 @@ def test_without_heatmaps_pointing_items_are_skipped(tmp_path: Path) -> None:
 def test_an_item_overrides_the_runs_toggles(tmp_path: Path) -> None:
     engine = Scripted()
     evaluated(tmp_path, [item(), item(ocr=True), item(evidence_only=False)], engine, evidence_only=True)
-    assert [asked[2:] for asked in engine.asked] == [(False, True), (True, True), (False, False)]
+    toggles = [(asked.ocr, asked.evidence_only) for asked in engine.asked]
+    assert toggles == [(False, True), (True, True), (False, False)]
 
 
 def test_a_picture_is_opened_once_for_the_items_that_follow_each_other(tmp_path: Path) -> None:
     engine = Scripted()
     evaluated(tmp_path, [item(), item(), item(image="b.png")], engine)
-    first, second, third = (asked[0] for asked in engine.asked)
+    first, second, third = (asked.images[0] for asked in engine.asked)
     assert first is second and third is not first
 
 
@@ -148,8 +145,9 @@ def test_what_was_said_before_goes_along_as_the_history_of_the_picture(tmp_path:
     engine = Scripted()
     told = evaluated(tmp_path, [item(question="And the circle?", before=said), item()], engine)
     assert told["kinds"]["colour"]["accuracy"] == 1
-    (follow, alone), (history, none) = engine.asked, engine.told
-    assert follow[0] == [] and alone[0] is history[0].images[0] and none == ()
+    follow, alone = engine.asked
+    history = follow.history
+    assert follow.images == () and alone.images[0] is history[0].images[0] and alone.history == ()
     assert [(turn.question, turn.answer) for turn in history] == [tuple(turn.values()) for turn in said]
     assert len(history[0].images) == 1 and history[1].images == ()
 

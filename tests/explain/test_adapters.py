@@ -127,7 +127,7 @@ def test_rows_are_eagers_within_bf16_rounding_in_every_layer_and_head(
     compared = Compared(monkeypatch)
     answer = pipe.ask(noise(90, 160), QUESTION, max_new_tokens=3)
     layers = answer.trace.image.shape[1]
-    family = pipe._family
+    family = pipe.stages().family
     assert layers == (
         len(family.looking) if family.looking is not None else family.language_model.config.num_hidden_layers
     )
@@ -140,7 +140,7 @@ def test_rows_are_eagers_within_bf16_rounding_in_every_layer_and_head(
 def test_tokens_are_the_same_with_the_tap_on_and_off(name: str, tmp_path: Path, noise) -> None:
     pipe = Pipeline.from_pretrained(WRITING[name](tmp_path))
     opened = pipe.ask(noise(90, 160), QUESTION, max_new_tokens=6)
-    pipe.llm.tapping = False
+    pipe.stages().llm.tapping = False
     pipe.forget()
     closed = pipe.ask(noise(90, 160), QUESTION, max_new_tokens=6)
     assert closed.tokens == opened.tokens and closed.trace is None and opened.trace is not None
@@ -152,11 +152,12 @@ def test_the_tap_in_the_vision_encoder_changes_nothing_and_hears_every_head(
     make: Callable[[Path], Path], tmp_path: Path, noise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipe = Pipeline.from_pretrained(make(tmp_path))
-    pixels, layers = pipe.view(noise(90, 160)).pixel_values, pipe._family.encoder_layers
-    plain = pipe._family.encode(pixels)
+    family = (pipe.scoring or pipe.stages()).family
+    pixels, layers = pipe.view(noise(90, 160)).pixel_values, family.encoder_layers
+    plain = family.encode(pixels)
     compared = Compared(monkeypatch)
     with attention_tap.installed(layers), attention_tap.recording(None, last=None) as recorder:
-        tapped = pipe._family.encode(pixels)
+        tapped = family.encode(pixels)
     assert torch.equal(plain, tapped) and len(compared.apart) == len(layers) and max(compared.apart) < 2e-5
     rows = recorder.rows().image
     assert rows.shape[1] == len(layers) and (rows.sum(-1) - 1).abs().max() < 1e-5

@@ -261,3 +261,13 @@ def test_the_pipelines_badge(pipe: Pipeline, noise) -> None:
     found = pipe.evidence(said)
     assert 0 < found.blank <= 1 and found.text == found.other == 0 and told.words == ()
     assert found.share == pytest.approx(told.share) and told.drop == found.hot and 0 <= found.whole <= 1
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("yes", (1, 0)), ("No.", (1, 0)), ("true", (1, 0)), ("3", (0, 1)), ("Two", (0, 1)), ("circle", (0, 0)),
+     ("nobody", (0, 0)), ("one", (0, 1)), ("12.50", (0, 0))],
+)  # fmt: skip
+def test_the_evidence_says_what_sort_of_answer_it_is(text: str, expected: tuple[int, int]) -> None:
+    found = grounding.gather(answer(text), Planted(1))
+    assert (found.yes_no, found.number) == expected

@@ -17,7 +17,7 @@ def test_clips_relevancy_is_the_class_tokens_row(tmp_path: Path, noise) -> None:
     pipe = Pipeline.from_pretrained(folder)
     plain = CLIPModel.from_pretrained(folder, attn_implementation="eager").eval()
     view = pipe.view(noise(48, 48))
-    coded = pipe.scorer.read(["a red star"])
+    coded = pipe.scoring.scorer.read(["a red star"])
     seen = plain.vision_model(view.pixel_values, output_attentions=True)
     read = plain.visual_projection(seen.pooler_output)
     text = plain.get_text_features(input_ids=coded.ids, attention_mask=coded.mask).pooler_output
@@ -28,7 +28,7 @@ def test_clips_relevancy_is_the_class_tokens_row(tmp_path: Path, noise) -> None:
         relevance = relevance + (layer[0].detach() * slope[0]).clamp(min=0).mean(0) @ relevance
     expected = relevance[0, 1:].numpy()
     assert expected.std() > 0
-    assert np.allclose(pipe._judge.relevancy(view, "a red star"), expected, atol=1e-4 * expected.max())
+    assert np.allclose(pipe.scoring.relevancy.relevancy(view, "a red star"), expected, atol=1e-4 * expected.max())
     heat = pipe.relevancy(view, "a red star")
     assert heat.shape == (48, 48) and heat.max() == 1
     assert abs(heat - pipe.relevancy(noise(48, 48), "a blue square")).max() > 1e-3

@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 
 from tests.explain.test_heatmap import view
-from vlm_demo.contracts import PatchGrid
+from vlm_demo.contracts import MapRequest, PatchGrid
 from vlm_demo.explain import methods
 from vlm_demo.explain.masking import PatchMasker
 from vlm_demo.explain.methods import occlusion
-from vlm_demo.explain.methods.request import MapRequest
+from vlm_demo.explain.methods.request import MapInputs
 
 
 class Planted:
@@ -29,9 +29,9 @@ class Planted:
 def test_the_planted_patch_is_the_hottest(patch: int) -> None:
     seen = view((140, 140), (14, 14))
     answer = SimpleNamespace(views=(seen,))
-    cells = occlusion.cells(MapRequest(answer, (1,), 0, None, model=Planted([patch])))
+    cells = occlusion.cells(MapInputs(answer, (1,), 0, None, model=Planted([patch])))
     assert cells.argmax() == patch and np.median(cells) == 0
-    assert not occlusion.cells(MapRequest(answer, (0,), 0, None, model=Planted([patch]))).any()
+    assert not occlusion.cells(MapInputs(answer, (0,), 0, None, model=Planted([patch]))).any()
 
 
 def test_padding_is_not_tried() -> None:
@@ -43,7 +43,7 @@ def test_padding_is_not_tried() -> None:
             tried.append(masks)
             return super().likelihoods(answer, image, masks)
 
-    occlusion.cells(MapRequest(SimpleNamespace(views=(seen,)), (1,), 0, None, model=Listening([90])))
+    occlusion.cells(MapInputs(SimpleNamespace(views=(seen,)), (1,), 0, None, model=Listening([90])))
     windows = tried[0][1:].reshape(-1, 14, 14)
     assert windows[:, 4:10].any((1, 2)).all() and not tried[0][0].any()
 
@@ -86,5 +86,6 @@ def test_where_patches_overlap_the_upload_itself_is_covered(pipe) -> None:
 
 def test_the_table_calls_it(pipe, noise) -> None:
     answer = pipe.ask(noise(60, 60), "How many?", max_new_tokens=2)
-    chosen, request = methods.request(answer, 0, method="occlusion", model=pipe._again)
-    assert chosen.cells(request).shape == (16,)
+    wanted = MapRequest(0, method="occlusion")
+    chosen, inputs = methods.choose(answer, wanted, pipe.stages().teacher_forcing)
+    assert chosen.cells(inputs).shape == (16,)

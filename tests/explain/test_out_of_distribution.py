@@ -40,10 +40,10 @@ def test_the_checkpoints_file_decides(checkpoint: Path, tmp_path: Path, noise) -
     view = plain.view(noise(60, 60))
     assert plain.in_distribution(view) is None
     folder = shutil.copytree(checkpoint, tmp_path / "with pictures")
-    channels = plain.encoder(view).features.shape[-1]
-    seen = out_of_distribution.pooled(plain.encoder(view).features[:1], channels)
+    channels = plain.stages().encoder(view).features.shape[-1]
+    seen = out_of_distribution.pooled(plain.stages().encoder(view).features[:1], channels)
     other = plain.view(noise(60, 60, 5))
-    against = float(seen @ out_of_distribution.pooled(plain.encoder(other).features[:1], channels).T)
+    against = float(seen @ out_of_distribution.pooled(plain.stages().encoder(other).features[:1], channels).T)
     out_of_distribution.save(folder, kept(seen, (1 + against) / 2))
     pipe = Pipeline.from_pretrained(folder)
     assert pipe.in_distribution(view) > 0.5 > pipe.in_distribution(other)
@@ -54,7 +54,7 @@ def test_a_class_token_is_no_part_of_it(tmp_path: Path, noise) -> None:
     out_of_distribution.save(tiny_idefics(tmp_path), kept(bank, 0.6))
     pipe = Pipeline.from_pretrained(tmp_path)
     view = pipe.view(noise(60, 60))
-    features, expected = pipe.encoder(view).features[0], out_of_distribution.load(tmp_path)
+    features, expected = pipe.stages().encoder(view).features[0], out_of_distribution.load(tmp_path)
     assert pipe.in_distribution(view) == pytest.approx(expected.score(features[1:]), abs=1e-5)
     assert pipe.in_distribution(view) != pytest.approx(expected.score(features), abs=1e-5)
 

@@ -114,7 +114,7 @@ def test_logits_of_image_tokens_are_plain_transformers(llava) -> None:
     with torch.no_grad():
         logits = plain(input_ids=ids_of(answer), pixel_values=pixels_of(pipe, answer)).logits[0]
     wanted = [answer.tokens[1].id, 7]
-    found = pipe._again.logits(pipe._again.hidden(answer), wanted)
+    found = pipe.stages().teacher_forcing.logits(pipe.stages().teacher_forcing.hidden(answer), wanted)
     assert np.allclose(found, logits[:-1, wanted].numpy(), atol=1e-3)
     assert pipe.cells(answer, 1, method="activation").shape == (16,)
 
@@ -194,18 +194,18 @@ def test_other_text_and_blank_pictures_are_those_of_another_prompt_and_another_p
         [], QUESTION, evidence_only=True, history=[Turn("What is it?", "a star", (picture,))], max_new_tokens=4
     )
     assert said.asked == asked
-    said = replace(said, ocrs=(read,), prompt=pipe._prompted(asked, said.views, (read,)))
+    said = replace(said, ocrs=(read,), prompt=pipe.stages().build_prompt(asked, said.views, (read,)))
     left = replace(read, text="TOTAL\nshop", words=(read.words[0], read.words[2]))
     mean = Image.new("RGB", picture.size, tuple(picture.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))))
     for ocrs, blank, text in ((said.ocrs, False, read.text), ((left,), False, left.text), ((), True, "")):
-        prompt = pipe.prompt(QUESTION, [16], ocr_text=text, evidence_only=True, history=asked.history)
+        prompt = pipe.stages().prompt(QUESTION, [16], ocr_text=text, evidence_only=True, history=asked.history)
         view = pipe.view(mean if blank else said.view.image)
         tokens = [token.id for token in said.tokens]
         with torch.no_grad():
             ids = torch.tensor([[*prompt.ids, *tokens]])
             logits = plain(input_ids=ids, pixel_values=view.pixel_values).logits[0].log_softmax(-1)
         rows = logits[len(prompt.ids) - 1 : -1]
-        found = pipe._again.retelling(said, ocrs, blank)
+        found = pipe.stages().teacher_forcing.retelling(said, ocrs, blank)
         assert found.logs[0] == pytest.approx(rows[range(len(tokens)), tokens].tolist(), abs=1e-3)
         assert found.likeliest[0].tolist() == [
             int(row.argmax()) == token for row, token in zip(rows, tokens, strict=True)
@@ -217,5 +217,5 @@ def test_every_way_into_the_language_model_can_be_blank(tmp_path: Path, noise, m
     pipe = Pipeline.from_pretrained(make(tmp_path))
     answer = pipe.ask([noise(60, 60, 1), noise(60, 90, 2)], QUESTION, max_new_tokens=3)
     own = np.log([token.probability for token in answer.tokens])
-    assert pipe._again.retelling(answer, ()).logs[0] == pytest.approx(own, abs=1e-3)
-    assert abs(pipe._again.retelling(answer, (), blank=True).logs[0] - own).max() > 1e-4
+    assert pipe.stages().teacher_forcing.retelling(answer, ()).logs[0] == pytest.approx(own, abs=1e-3)
+    assert abs(pipe.stages().teacher_forcing.retelling(answer, (), blank=True).logs[0] - own).max() > 1e-4

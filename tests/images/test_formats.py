@@ -1,6 +1,7 @@
 """Which kinds of picture files are opened, and that no other one is handed to a program that runs it."""
 
 import ast
+import contextlib
 import io
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import EpsImagePlugin, Image
 import vlm_demo
 from vlm_demo.errors import BadImage
 from vlm_demo.images.formats import formats
-from vlm_demo.stages.view import open_image
+from vlm_demo.images.open import open_image
 
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
 PACKAGE = Path(vlm_demo.__file__).parent
@@ -63,3 +64,13 @@ def test_every_picture_is_opened_with_the_list() -> None:
                 found += 1
                 assert "formats" in {keyword.arg for keyword in node.keywords}, f"{path}:{node.lineno}"
     assert found
+
+
+def test_a_damaged_fax_writes_nothing_to_the_terminal(capfd: pytest.CaptureFixture) -> None:
+    buffer = io.BytesIO()
+    Image.effect_noise((200, 100), 90).convert("1").save(buffer, "TIFF", compression="group4")
+    data = bytearray(buffer.getvalue())
+    data[60:200] = bytes(range(100, 240))
+    with contextlib.suppress(BadImage):
+        open_image(bytes(data))
+    assert capfd.readouterr() == ("", "")

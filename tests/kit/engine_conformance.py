@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm_demo.contracts import LEVELS, Answer, Memory, StageEvent, TokenEvent, Turn, heatmap_methods
+from vlm_demo.contracts import LEVELS, Answer, MapRequest, Memory, StageEvent, TokenEvent, Turn, heatmap_methods
 from vlm_demo.contracts.engine import Capabilities, Engine, Event, Request
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
 
@@ -46,9 +46,14 @@ class EngineConformance:
     def test_it_says_what_it_is_and_what_it_can_do(self, engine: Engine) -> None:
         assert engine.name and engine.precision and engine.device
         assert engine.parameters is None or engine.parameters > 0
-        assert isinstance(engine.capabilities, Capabilities) and engine.capabilities.writes
+        able = engine.capabilities
+        assert (
+            isinstance(able, Capabilities) and able.writes and all(isinstance(own, bool) for own in vars(able).values())
+        )
 
-    def test_stages_come_in_order_then_tokens_then_the_answer(self, given: tuple[list[Event], Answer]) -> None:
+    def test_stages_come_in_order_then_tokens_then_the_answer(
+        self, engine: Engine, given: tuple[list[Event], Answer]
+    ) -> None:
         events, answer = given
         names = [event.name for event in events if isinstance(event, StageEvent)]
         assert names == [*BEFORE, "decode"]
@@ -56,7 +61,15 @@ class EngineConformance:
         assert events == [*events[: len(BEFORE)], *tokens, events[-1]]
         assert "".join(event.token.text for event in tokens) == tokens[-1].text == answer.text
         assert tuple(event.token for event in tokens) == answer.tokens
-        assert all(0 <= token.probability <= 1 for token in answer.tokens)
+        if engine.capabilities.logprobs:
+            assert all(0 < token.probability <= 1 for token in answer.tokens)
+
+    def test_a_second_request_is_opened_while_the_first_is_answered(
+        self, engine: Engine, given: tuple[list[Event], Answer]
+    ) -> None:
+        first, second = engine.stream(asked()), engine.stream(asked())
+        assert [next(first).name, next(first).name, next(second).name] == ["view", "prompt", "view"]
+        assert [list(stream)[-1].tokens for stream in (first, second)] == [given[1].tokens] * 2
 
     def test_stage_events_are_numbers(self, given: tuple[list[Event], Answer]) -> None:
         told = {event.name: event.facts for event in given[0] if isinstance(event, StageEvent)}
@@ -126,10 +139,10 @@ class EngineConformance:
         offered = engine.heatmap_methods(answer)
         assert offered and set(offered) <= set(heatmap_methods.BY_NAME)
         for name in [name for name, missing in offered.items() if missing is None]:
-            heat = engine.heatmap(answer, answer.words[1], method=name)
+            heat = engine.heatmap(answer, MapRequest(answer.words[1], method=name))
             assert heat.shape == (60, 90) and np.isfinite(heat).all() and heat.max() <= 1
         with pytest.raises(Stopped):
-            engine.heatmap(answer, answer.words[1], method="occlusion", cancelled=lambda: True)
+            engine.heatmap(answer, MapRequest(answer.words[1], method="occlusion"), cancelled=lambda: True)
 
     def test_an_answer_is_judged(self, engine: Engine) -> None:
         answer = engine.explain(asked(), "a red square")

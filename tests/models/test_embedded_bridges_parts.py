@@ -169,7 +169,7 @@ def test_its_files_say_what_it_is(made: Made) -> None:
     assert config.architectures == [type(made.plain).__name__] and config.image_token_id == 4
     assert read_recipe(made.shipped / RECIPE).family == made.family == made.pipe.family
     assert {p.dtype for p in AutoModelForImageTextToText.from_pretrained(made.folder).parameters()} == {torch.bfloat16}
-    assert made.pipe._family.leading_tokens == 0 and len(made.pipe._family.encoder_layers) == 21
+    assert made.pipe.stages().family.leading_tokens == 0 and len(made.pipe.stages().family.encoder_layers) == 21
     assert "<image>" in (made.folder / "chat_template.jinja").read_text()
 
 

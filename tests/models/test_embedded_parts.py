@@ -208,9 +208,9 @@ class TestCheckpoint:
         assert pipe.name == "small" and pipe.family == "llava"
         view = pipe.view(noise(300, 200))
         assert view.grid == (9, 9) and len(view.boxes) == 81
-        assert len(pipe._family.encoder_layers) == 21 and pipe._family.leading_tokens == 0
+        assert len(pipe.stages().family.encoder_layers) == 21 and pipe.stages().family.leading_tokens == 0
         asked = []
-        pipe.encoder(view, cancelled=lambda: asked.append(1) or False)
+        pipe.stages().encoder(view, cancelled=lambda: asked.append(1) or False)
         assert len(asked) >= 21
 
 

@@ -143,7 +143,8 @@ class TestLlavaVit:
         assert list(answer.prompt.ids) == inputs["input_ids"][0].tolist()
         assert [token.id for token in answer.tokens] == ids.tolist()[: len(answer.tokens)] and len(answer.tokens) > 3
         view = pipe.view(picture)
-        assert view.grid == (3, 3) and pipe._family.leading_tokens == 0 and len(pipe._family.encoder_layers) == 2
+        family = pipe.stages().family
+        assert view.grid == (3, 3) and family.leading_tokens == 0 and len(family.encoder_layers) == 2
 
     @torch.no_grad()
     def test_training_sees_what_the_finished_model_sees(self, llava_vit: Path, files, tmp_path: Path, noise) -> None:
@@ -232,10 +233,10 @@ class TestClip:
         pipe = Pipeline.from_pretrained("small-clip")
         view = pipe.view(noise(96, 96))
         assert view.grid == (3, 3) and (pipe.family, pipe.can_answer, pipe.note.kind) == ("clip", False, "none")
-        told = pipe._judge.relevancy(view, "a red star")
+        told = pipe.scoring.relevancy.relevancy(view, "a red star")
         assert told.shape == (9,) and told.min() >= 0 and told.std() > 0
         pool = pipe.model.vision_model.pool
-        patches = pipe.encoder(view).features
+        patches = pipe.scoring.encoder(view).features
         weights = pool.score(patches).softmax(1)[0, :, 0]
         assert told[int(weights.argmax())] > told[int(weights.argmin())]
         assert pipe.relevancy(view, "a red star").shape == (96, 96)
@@ -244,7 +245,7 @@ class TestClip:
         pipe = Pipeline.from_pretrained("small-clip")
         with pytest.raises(BadQuestion, match="this model reads 128"):
             pipe.score(noise(50, 50), "star " * 130)
-        ids = pipe.scorer.read(["[SEP] [MASK]"]).ids[0].tolist()
+        ids = pipe.scoring.scorer.read(["[SEP] [MASK]"]).ids[0].tolist()
         assert ids[0] == 2 and ids[-1] == 3 and not {2, 3, 4} & set(ids[1:-1])
 
     @pytest.mark.parametrize(
@@ -275,11 +276,7 @@ class TestClip:
 
 @pytest.mark.parametrize("name", [VIT, TEXT])
 def test_the_published_part_can_be_read(name: str) -> None:
-    part = parts.PARTS[name]
-    there = parts.installed(part) or parts.cached(part)
-    if not there.is_file():
-        pytest.skip(f"{part.requirement} is not here")
-    assert (parts.sha256(there), there.stat().st_size) == (part.sha256, part.bytes)
+    there = parts.find(name, silent)
     if name == TEXT:
         text = minilm.read(there)
         assert (text.config.hidden_size, text.config.num_hidden_layers, len(text.tokenizer)) == (384, 7, 30522)

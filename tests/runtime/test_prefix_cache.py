@@ -46,10 +46,10 @@ def test_another_picture_ends_what_is_shared_where_it_begins(
 
 
 def test_pieces_end_behind_the_pictures_and_before_answers(pipe: Pipeline, noise) -> None:
-    prompt = pipe.prompt("How many circles are there?", [16])
+    prompt = pipe.stages().prompt("How many circles are there?", [16])
     (stop,) = stops_of(prompt)
     assert stop == prompt.image_positions[-1] + 1
-    later = pipe.prompt(
+    later = pipe.stages().prompt(
         "Is there a red square?", [16, 16], history=[Turn("How many circles are there?", "two", (noise(9, 9),))]
     )
     first, answer, last = stops_of(later)
@@ -59,8 +59,8 @@ def test_pieces_end_behind_the_pictures_and_before_answers(pipe: Pipeline, noise
 
 
 def test_ocr_text_and_the_rule_change_only_what_comes_behind_the_picture(pipe: Pipeline) -> None:
-    plain = pipe.prompt("Is there a red square?", [16])
-    told = pipe.prompt("Is there a red square?", [16], ocr_text="TOTAL 12.50", evidence_only=True)
+    plain = pipe.stages().prompt("Is there a red square?", [16])
+    told = pipe.stages().prompt("Is there a red square?", [16], ocr_text="TOTAL 12.50", evidence_only=True)
     assert list(stops_of(plain)) == list(stops_of(told))
     (stop,) = stops_of(plain)
     assert plain.ids[:stop] == told.ids[:stop] and plain.ids != told.ids

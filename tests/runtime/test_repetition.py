@@ -78,7 +78,7 @@ def looping(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch, lead: str, loop: st
             asked.append(token)
             yield Step(token, 0.5, None)
 
-    monkeypatch.setattr(pipe, "llm", write)
+    monkeypatch.setattr(pipe.stages(), "llm", write)
     return asked
 
 
@@ -116,7 +116,7 @@ def test_the_tokens_up_to_the_cut_are_those_of_generate(tmp_path: Path, noise) -
     for model in (pipe.model, plain):
         for layer in model.model.language_model.layers:
             layer.self_attn.o_proj.weight.data.zero_()
-    pipe.llm.ends = frozenset()
+    pipe.stages().llm.ends = frozenset()
     for number in range(4):
         pipe.cuts_repetition = True
         question = f"How many circles are there{'?' * number}"

@@ -157,6 +157,53 @@ def test_a_control_string_in_two_parts_is_text_too(built) -> None:
     assert builder("age> here", [4], ocr_text="<im").image_tokens == 4
 
 
+def test_a_text_cannot_take_the_templates_control_strings_apart() -> None:
+    """Where a tokenizer composes letters before it looks for them, a mark behind an image token makes another sign."""
+    words = tokenizer()
+    held = json.loads(words.backend_tokenizer.to_str())
+    held["added_tokens"] = [token | {"normalized": True} for token in held["added_tokens"]]
+    core = Tokenizer.from_str(json.dumps(held))
+    core.normalizer = normalizers.NFC()
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        extra_special_tokens={"image_token": "<image>"},
+    )
+    image = words.convert_tokens_to_ids("<image>")
+    question = "\u0338What is it?"
+    assert words("<image>" * 9 + question)["input_ids"].count(image) == 8
+    prompt = PromptBuilder(words, TEMPLATE, image, 4096)(question, [9])
+    assert prompt.image_tokens == 9 and question in prompt.text
+    check_segments(prompt)
+
+
+def test_control_strings_in_other_letters_are_text() -> None:
+    """An added token that is not special is met in wide letters where the tokenizer makes plain ones of them."""
+    words = tokenizer()
+    words.backend_tokenizer.normalizer = normalizers.NFKC()
+    words.add_tokens([AddedToken("<tool>", special=False, normalized=True)])
+    tool, wide = words.convert_tokens_to_ids("<tool>"), "＜tool＞"
+    assert tool in words(wide)["input_ids"]
+    builder = PromptBuilder(words, TEMPLATE, words.convert_tokens_to_ids("<image>"), 4096)
+    for text in (wide, wide * 50, f"<tool>{wide}"):
+        prompt = builder(f"What is {text}?", [9], ocr_text=text)
+        assert tool not in prompt.ids and tool not in builder.encode_text(text)
+        check_segments(prompt)
+
+
+def test_white_space_that_has_tokens_of_its_own_is_no_control() -> None:
+    """Such a checkpoint gets the very ids of its processor, whatever is typed."""
+    words = tokenizer()
+    words.add_tokens([AddedToken("\n\n", special=False, normalized=False)])
+    builder = PromptBuilder(words, TEMPLATE, words.convert_tokens_to_ids("<image>"), 4096)
+    prompt = builder("One.\n\nTwo <s>.", [9])
+    assert words.convert_tokens_to_ids("\n\n") in prompt.ids
+    plain = builder("One.\n\nTwo.", [9])
+    assert list(plain.ids) == words(plain.text.replace("<image>", "<image>" * 9), add_special_tokens=False)["input_ids"]
+
+
 def test_ocr_and_rule_stand_where_they_were_agreed(built) -> None:
     builder, processor = built
     prompt = builder("What is the total?", [4], ocr_text="TOTAL 12.50\nTHANKS", evidence_only=True)

@@ -48,7 +48,7 @@ class TestRefused:
         [
             (b"", "0 bytes"),
             (b"GIF is not what this is", "not a picture"),
-            (b"%PDF-1.7 ...", "not a picture"),
+            (b"%PDF-1.7 ...", "PDF"),
             (saved(picture(400, 300), "PNG")[:600], "damaged"),
             (saved(picture(400, 300), "JPEG")[:900], "damaged"),
             (png_header(20_000, 10_000), "178 megapixels"),
@@ -292,3 +292,37 @@ class TestPatches:
     def test_a_thread_of_pixels_is_refused_before_it_fills_the_memory(self) -> None:
         with pytest.raises(BadImage, match="elongated"):
             seen("crop", Image.new("RGB", (1, 200_000)))
+
+    @pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000), (1280, 4)])
+    def test_where_padding_would_leave_less_than_a_pixel_that_is_said(self, size: tuple[int, int]) -> None:
+        with pytest.raises(BadImage, match=f"{size[0]} × {size[1]} pixels, too elongated"):
+            seen("pad", Image.new("RGB", size, "red"))
+        assert seen("squash", Image.new("RGB", size, "red")).processed[24, 24].tolist() == [255, 0, 0]
+
+
+class TestLarge:
+    """With small limits, so that small pictures are large for the image processor."""
+
+    @pytest.fixture(autouse=True)
+    def small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("GIVEN_PIXELS", "PADDED_PIXELS"):
+            monkeypatch.setattr(f"vlm_demo.stages.view.{name}", 40_000)
+        monkeypatch.setattr("vlm_demo.stages.view.AIMED_PIXELS", 20_000)
+
+    @pytest.mark.parametrize("kind", ["squash", "crop", "pad", "siglip"])
+    @pytest.mark.parametrize("size", [(701, 300), (300, 701)])
+    def test_boxes_and_pixels_are_those_of_the_whole_picture(self, kind: str, size: tuple[int, int]) -> None:
+        view = seen(kind, picture(*size))
+        with pytest.MonkeyPatch.context() as patch:
+            for name in ("GIVEN_PIXELS", "PADDED_PIXELS"):
+                patch.setattr(f"vlm_demo.stages.view.{name}", 10**9)
+            whole = seen(kind, picture(*size))
+        assert view.size == size == view.image.size and max(view.given_size) < max(size)
+        # A pixel of what was given is five or six of the picture's; padding is in whole ones.
+        assert np.abs(view.boxes - whole.boxes).max() < 6
+        assert np.abs(view.processed.astype(int) - whole.processed).mean() < 6
+        assert len(view.notes) == len(whole.notes)
+
+    def test_a_square_of_padding_counts(self) -> None:
+        assert seen("pad", picture(400, 60)).given_size == (134, 20)
+        assert seen("squash", picture(400, 60)).given_size == (400, 60)

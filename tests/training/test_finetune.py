@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.kit import tiny_parts
 from tests.kit.tiny_parts import SIDE, TOKENS, write_folder
@@ -121,6 +121,24 @@ def test_weights_that_are_given_are_begun_with(
     other = tiny_parts.compose(language, 5, tmp_path / "out" / "trained.safetensors")
     for name, value in other.trained().items():
         assert torch.equal(value, trainer.average[name].bfloat16().float()), name
+
+
+def test_behind_another_tower_only_the_language_model_goes_on(
+    language: LanguageModel, parts: Parts, root: Path, tmp_path: Path, quick: None
+) -> None:
+    trainer = trainer_of(parts, root, tmp_path / "run")
+    trainer.train(0.1, 2)
+    export_run(tmp_path / "run", tmp_path / "out", RECIPE)
+    file = tmp_path / "out" / "trained.safetensors"
+    assert parts.aligned is False and tiny_parts.compose(language, 5, file).aligned
+    narrow = load_file(file)
+    narrow["projector.linear_1.weight"] = narrow["projector.linear_1.weight"][:, :-1].contiguous()
+    save_file(narrow, tmp_path / "narrow.safetensors")
+    other = tiny_parts.compose(language, 5, tmp_path / "narrow.safetensors")
+    assert not other.aligned
+    for name, value in other.trained().items():
+        same = torch.equal(value, trainer.average[name].bfloat16().float())
+        assert same == name.startswith("lora."), name
 
 
 def test_the_export_is_what_an_embedded_model_is_put_together_from(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui.components.page_components import PageComponents
 from vlm_demo.ui.tabs.chat.chat_events import Events
@@ -27,12 +27,12 @@ def picture(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def page():
-    """Builds events around a pipeline; the parts of the page are their names."""
+    """Builds events around an engine; the parts of the page are their names."""
 
-    def build(pipe: FakePipeline | None = None, load=None, examples: list[Example] = ()) -> Events:
+    def build(pipe: FakeEngine | None = None, load=None, examples: list[Example] = ()) -> Events:
         parts = PageComponents(
             **({name: name for name in PageComponents.__dataclass_fields__} | {"examples": list(examples)})
         )
-        return Events(ModelRegistry(pipe or FakePipeline(), load or (lambda *_: FakePipeline()), "llava"), parts)
+        return Events(ModelRegistry(pipe or FakeEngine(), load or (lambda *_: FakeEngine()), "llava"), parts)
 
     return build

@@ -8,7 +8,7 @@ import time
 import pytest
 from PIL import Image
 
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
 from tests.ui.test_events import ask
 from vlm_demo.errors import VlmDemoError
@@ -16,7 +16,7 @@ from vlm_demo.ui.tabs.inspect.panels.heatmap_panel import shown_map
 
 
 def answered(page, picture, pipe=None):
-    events = page(pipe or FakePipeline())
+    events = page(pipe or FakeEngine())
     run(events, ask(events, "Describe.", picture))
     return events, events.sessions.of("a")
 
@@ -43,7 +43,7 @@ def test_a_slow_map_is_computed_on_demand_and_kept(page, picture):
 def test_the_model_reads_the_pictures_as_they_were_uploaded(page, tmp_path):
     sizes = []
 
-    class Watched(FakePipeline):
+    class Watched(FakeEngine):
         def heatmap(self, answer, *arguments, **options):
             sizes.append(answer.view.size)
             return super().heatmap(answer, *arguments, **options)
@@ -69,7 +69,7 @@ def test_stop_ends_the_computing_and_frees_the_model(page, picture):
     *_, last = events.again.work(request())
     assert time.perf_counter() - began < 0.7
     assert session.job is None and 'data-act="compute"' in last["heatmap"]
-    with events.service.engine():
+    with events.service.engine() as engine, engine.scheduler.turn(cancelled=lambda: True):  # nothing to wait for
         pass
 
 
@@ -84,7 +84,7 @@ def test_a_new_question_stops_it(page, picture):
 
 @pytest.mark.parametrize("error", [VlmDemoError("There is <b>no</b> room."), RuntimeError("private")])
 def test_what_fails_is_one_sentence_where_the_map_would_be(page, picture, error):
-    class Broken(FakePipeline):
+    class Broken(FakeEngine):
         def heatmap(self, *_, **__):
             raise error
 
@@ -134,7 +134,7 @@ def test_a_new_question_comes_before_the_badge_which_is_made_up_for(page, pictur
 
 
 def test_an_answer_that_cannot_be_judged_has_no_badge_and_no_complaint(page, picture):
-    class Silent(FakePipeline):
+    class Silent(FakeEngine):
         def grounding(self, *_, **__):
             raise VlmDemoError("No attention was recorded.")
 

@@ -16,7 +16,7 @@ import pytest
 
 import app
 from tests.browser import conftest as browser
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui import layout
 from vlm_demo.ui import start as starting
@@ -61,7 +61,17 @@ def test_help_needs_neither_torch_nor_gradio():
     code = "import sys; sys.argv = ['app.py', '--help']\ntry:\n import app; app.main()\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'gradio', 'transformers'} & set(sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    for flag in ("--model", "--quantize", "--device", "--host", "--port", "--share", "--auth", "--no-auth"):
+    for flag in (
+        "--model",
+        "--quantize",
+        "--device",
+        "--host",
+        "--port",
+        "--share",
+        "--auth",
+        "--no-auth",
+        "--allow-image-host",
+    ):
         assert flag in told.stdout
 
 
@@ -257,7 +267,7 @@ def test_a_tunnel_that_cannot_be_made_is_no_error(monkeypatch, capsys):
 
 
 def config(ocr_missing: str | None = None) -> dict:
-    page = layout.build(ModelRegistry(FakePipeline(), lambda *_: FakePipeline(), "llava"), [], ocr_missing)
+    page = layout.build(ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava"), [], ocr_missing)
     return page.get_config_file()
 
 
@@ -272,7 +282,7 @@ def test_without_tesseract_the_toggle_is_off_and_the_page_says_how_to_install_it
 
 
 def test_stop_is_unqueued_and_answers_share_one_queue():
-    dependencies = layout.build(ModelRegistry(FakePipeline(), lambda *_: FakePipeline(), "llava"), []).fns.values()
+    dependencies = layout.build(ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava"), []).fns.values()
     by_name = {fn.name: fn for fn in dependencies}
     assert not by_name["stop"].queue
     assert by_name["answer"].queue and by_name["answer"].concurrency_id == "model"

@@ -6,7 +6,7 @@ import html
 import re
 from dataclasses import replace
 
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from vlm_demo.contracts import LEVELS, Grounding, OcrResult, OcrWord, Segment, Shares
 from vlm_demo.contracts.engine import Request
 from vlm_demo.ui.chat_turn import ChatTurn
@@ -19,7 +19,7 @@ EVIL = "<img src=x onerror=alert(1)>\"'&amp;<image></s>"
 
 def answered(picture, question: str = "What is this?", text: str | None = None, **options) -> ChatTurn:
     exchange = ChatTurn(question, options.get("ocr", False), False, (picture.read_bytes(),), ("p.png",), ("data:,",))
-    (*_, answer) = FakePipeline(answer=text).stream(Request(exchange.pictures, question, **options))
+    (*_, answer) = FakeEngine(answer=text).stream(Request(exchange.pictures, question, **options))
     exchange.keep(answer)
     return exchange
 
@@ -69,7 +69,7 @@ def test_line_of_truth_tells_times_tokens_and_toggles(picture):
     exchange = answered(picture)
     exchange.evidence_only = True
     line = re.sub(r"<[^>]+>", "", transcript.conversation(Session([exchange]), []).split('class="truth">')[1])
-    assert re.match(r"\d+\.\d\d s · first word 0\.12 s · 196 image tokens · evidence only", line)
+    assert re.match(r"●◐◌◌● · \d+\.\d\d s · first word 0\.12 s · 196 image tokens · evidence only", line)
 
 
 def test_text_is_said_to_be_read_only_where_there_was_some(picture):

@@ -10,7 +10,7 @@ import time
 import pytest
 from PIL import Image
 
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
 from vlm_demo.engines.registry import UNEXPECTED
 from vlm_demo.errors import ModelNotFound
@@ -34,7 +34,7 @@ def test_question_is_answered_and_the_upload_deleted(page, picture):
 
 
 def test_toggles_reach_the_pipeline(page, picture):
-    pipe = FakePipeline()
+    pipe = FakeEngine()
     events = page(pipe)
     run(events, ask(events, "Total?", picture, ocr=True, evidence_only=True))
     assert pipe.requests[0]["ocr"] and pipe.requests[0]["evidence_only"]
@@ -67,7 +67,7 @@ def test_bad_upload_keeps_the_conversation_and_the_good_pictures(page, picture, 
 
 
 def test_stop_ends_the_computing_and_keeps_what_was_said(page, picture):
-    pipe = FakePipeline(pause=0.1, answer="word " * 100)
+    pipe = FakeEngine(pause=0.1, answer="word " * 100)
     events = page(pipe)
     ask(events, "Describe.", picture)
     exchange = events.sessions.of("a").last
@@ -80,7 +80,7 @@ def test_stop_ends_the_computing_and_keeps_what_was_said(page, picture):
 
 
 def test_next_question_runs_at_once_after_stop(page, picture):
-    events = page(FakePipeline(pause=0.05))
+    events = page(FakeEngine(pause=0.05))
     ask(events, "One?", picture)
     running = events.answer(request())
     next(running)
@@ -93,12 +93,12 @@ def test_next_question_runs_at_once_after_stop(page, picture):
 
 
 def test_closing_the_generator_frees_the_model(page, picture):
-    events = page(FakePipeline(pause=0.02))
+    events = page(FakeEngine(pause=0.02))
     ask(events, "One?", picture)
     running = events.answer(request())
     next(running)
     running.close()
-    with events.service.engine():
+    with events.service.engine() as engine, engine.scheduler.turn(cancelled=lambda: True):  # nothing to wait for
         assert events.sessions.of("a").last.state == "stopped"
 
 
@@ -115,16 +115,16 @@ def test_undo_puts_question_and_picture_back(page, picture, tmp_path, monkeypatc
 
 @pytest.mark.parametrize("end", ["clear", "closed"])
 def test_what_the_model_remembers_goes_with_the_conversation(page, picture, end):
-    pipe = FakePipeline()
+    pipe = FakeEngine()
     events = page(pipe)
     run(events, ask(events, "One?", picture))
     assert not pipe.forgotten
     getattr(events, end)(request())
-    assert pipe.forgotten
+    assert pipe.forgotten == [pipe.requests[0]["visitor"]] and len(pipe.forgotten[0]) == 16
 
 
 def test_edit_asks_anew_and_drops_what_followed(page, picture):
-    pipe = FakePipeline()
+    pipe = FakeEngine()
     events = page(pipe)
     run(events, ask(events, "One?", picture))
     run(events, ask(events, "Two?"))
@@ -134,7 +134,7 @@ def test_edit_asks_anew_and_drops_what_followed(page, picture):
 
 
 def test_retry_takes_the_toggles_as_they_are_now(page, picture):
-    pipe = FakePipeline()
+    pipe = FakeEngine()
     events = page(pipe)
     run(events, ask(events, "One?", picture))
     run(events, events.retry(False, True, request()))
@@ -160,7 +160,7 @@ def test_a_press_on_a_forgotten_answer_says_so(page):
 
 
 def test_unexpected_errors_say_one_sentence_and_log_nothing_of_the_visitor(page, picture, caplog):
-    class Broken(FakePipeline):
+    class Broken(FakeEngine):
         def stream(self, request):
             raise RuntimeError(f"cannot do {request.question}")
             yield
@@ -173,7 +173,7 @@ def test_unexpected_errors_say_one_sentence_and_log_nothing_of_the_visitor(page,
 
 
 def test_a_switch_is_refused_to_visitors_on_the_server(page):
-    events = page(load=lambda name, quantize, progress: FakePipeline(name, quantize))
+    events = page(load=lambda name, quantize, progress: FakeEngine(name, quantize))
     visitor = request(host="abc.example.org", **{"x-forwarded-for": "8.8.8.8"})
     last = list(events.switch(event(name="quantize", value="4bit"), visitor))[-1]
     assert events.service.quantize == "none"
@@ -181,7 +181,7 @@ def test_a_switch_is_refused_to_visitors_on_the_server(page):
 
 
 def test_every_open_page_shows_a_switch(page):
-    events = page(load=lambda name, quantize, progress: FakePipeline(name, quantize))
+    events = page(load=lambda name, quantize, progress: FakeEngine(name, quantize))
     events.opened(request("b"))
     list(events.switch(event(name="quantize", value="4bit"), request("a")))
     assert "4-bit" in events.tick(None, request("b"))["chips"]
@@ -208,7 +208,7 @@ def test_a_sentence_about_the_model_does_not_stand_for_ever(page, monkeypatch):
 
 
 def test_a_question_that_waits_for_its_turn_gives_way_to_the_next_one(page, picture):
-    pipe = FakePipeline()
+    pipe = FakeEngine()
     events = page(pipe)
     ask(events, "First?", picture)
     asked = ask(events, "Second?")
@@ -229,7 +229,7 @@ def test_stop_takes_a_waiting_question_out_of_the_queue_at_once(page, picture):
 
 
 def test_what_was_cut_of_an_answer_is_neither_shown_nor_sent_again(page, picture):
-    class Looping(FakePipeline):
+    class Looping(FakeEngine):
         def stream(self, request):
             *events, answer = super().stream(request)
             whole = dict(vars(answer)) | {"text": "a star", "tokens": answer.tokens[:2], "words": answer.words[:2]}

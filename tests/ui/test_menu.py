@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from tests.kit.tiny import tiny_clip, tiny_llava
 from vlm_demo.engines import offers
 from vlm_demo.engines.registry import Measured, Status
@@ -23,11 +23,11 @@ from vlm_demo.ui.components.header import Choice
 
 
 def view(colour: tuple[int, int, int]):
-    return FakePipeline._view(Image.new("RGB", (50, 50), colour))
+    return FakeEngine._view(Image.new("RGB", (50, 50), colour))
 
 
 def test_smallest_model_for_photos_is_offered():
-    sentence, command = model_menu.outside(FakePipeline(), [view((1, 2, 3))])
+    sentence, command = model_menu.outside(FakeEngine(), [view((1, 2, 3))])
     fitting = [e for e in catalog() if e.on_hub and "photos" in e.good_at and "no answers" not in e.good_at]
     smallest = min(fitting, key=lambda entry: entry.download_bytes)
     assert command == f'make demo ARGS="--model {smallest.id}"'
@@ -35,7 +35,7 @@ def test_smallest_model_for_photos_is_offered():
 
 
 def test_the_command_starts_the_app_with_that_model_and_the_environment_that_make_sets_up():
-    make, *arguments = shlex.split(model_menu.outside(FakePipeline(), [view((1, 2, 3))])[1])
+    make, *arguments = shlex.split(model_menu.outside(FakeEngine(), [view((1, 2, 3))])[1])
     root = Path(__file__).parents[2]
     # The tests are run by make themselves: one inside another would say which folder it enters, and take its flags.
     outside = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
@@ -45,8 +45,8 @@ def test_the_command_starts_the_app_with_that_model_and_the_environment_that_mak
 
 
 def test_nothing_is_said_of_known_pictures_or_by_models_that_cannot_tell():
-    assert model_menu.outside(FakePipeline(), [view((255, 255, 255))]) is None
-    silent = FakePipeline()
+    assert model_menu.outside(FakeEngine(), [view((255, 255, 255))]) is None
+    silent = FakeEngine()
     silent.in_distribution = lambda _view: None
     assert model_menu.outside(silent, [view((1, 2, 3))]) is None
 

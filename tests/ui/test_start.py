@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit import composed
-from tests.kit.fake_pipeline import FakePipeline
+from tests.kit.fake_engine import FakeEngine
 from vlm_demo import Pipeline
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import VlmDemoError
@@ -61,6 +61,6 @@ def test_a_device_that_is_not_there_is_refused_before_the_page(shipped: Path, se
 
 
 def test_other_models_are_loaded_before_the_page(services: list[ModelRegistry], monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(Pipeline, "from_pretrained", classmethod(lambda *_, **__: FakePipeline()))
+    monkeypatch.setattr(Pipeline, "from_pretrained", classmethod(lambda *_, **__: FakeEngine()))
     start.page(str(tmp_path), "none", None)
     assert services[0].ready

@@ -142,7 +142,7 @@ def answering(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: in
 
 def against_memory(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Row:
     """Decode against what reading every weight of the language model once a token would allow."""
-    family = pipe.llm.family
+    family = pipe.stages().llm.family
     embeddings = family.language_model.get_input_embeddings().weight
     weights = [own for own in family.language_model.parameters() if own is not embeddings]
     read = sum(own.numel() * own.element_size() for own in (*weights, *family.head.parameters()))
@@ -171,13 +171,13 @@ def with_heatmaps(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures
 
     def whole(tapping: bool) -> float:
         pipe.forget()
-        pipe.llm.tapping = tapping
+        pipe.stages().llm.tapping = tapping
         return _timed(lambda: pipe.ask(images, QUESTION, max_new_tokens=tokens))
 
     try:
         on, off = taking_turns(repeats, lambda: whole(True), lambda: whole(False))
     finally:
-        pipe.llm.tapping = True
+        pipe.stages().llm.tapping = True
     return less(name, "answer with heatmaps / without", on, off, "s")
 
 
@@ -273,7 +273,7 @@ def quantized(name: str, folder: Path, tokens: int, repeats: int) -> Iterator[Ro
 def load(folder: Path, precision: str = "none") -> Pipeline:
     """The pipeline, writing on until the limit: random weights end an answer anywhere, and repeat themselves."""
     pipe = Pipeline.from_pretrained(folder, quantize=precision)
-    pipe.llm.ends, pipe.cuts_repetition = frozenset(), False
+    pipe.stages().llm.ends, pipe.cuts_repetition = frozenset(), False
     return pipe
 
 
@@ -323,8 +323,8 @@ class Plain:
         pipe = self.pipe
         earlier: list[Any] = [image for turn in history for image in turn.images]
         views = [pipe.view(image) for image in (*earlier, *images)]
-        places = [pipe.llm.family.placeholders(view) for view in views]
-        prompt = pipe.prompt(SECOND if history else QUESTION, places, history=history)
+        places = [pipe.stages().llm.family.placeholders(view) for view in views]
+        prompt = pipe.stages().prompt(SECOND if history else QUESTION, places, history=history)
         ids = torch.tensor([prompt.ids], device=pipe.device)
         values = torch.cat([view.pixel_values for view in views]).to(pipe.device, pipe.model.dtype)
         asked = {"do_sample": False, "max_new_tokens": tokens, "min_new_tokens": tokens}
@@ -339,7 +339,7 @@ class Plain:
 @contextmanager
 def _attention(pipe: Pipeline, name: str) -> Iterator[None]:
     """The language model with one of transformers' own attentions in place of the tapped one."""
-    parts = pipe.llm.family.tapped
+    parts = pipe.stages().llm.family.tapped
     for part in parts:
         part.set_attn_implementation({"": name})
     try:

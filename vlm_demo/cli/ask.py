@@ -27,6 +27,8 @@ def ask(
     device: options.Device = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
+    page: options.PageNumber = None,
+    allow_image_host: options.AllowImageHost = "",
     ocr: options.Ocr = False,
     evidence_only: options.EvidenceOnly = False,
     heatmap: options.Heatmap = None,
@@ -39,10 +41,10 @@ def ask(
         context.fail("a picture and a question are needed")
     *images, question = given
     options.check_heatmap(heatmap)
+    from vlm_demo.contracts.engine import Request
 
-    pipe = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
-    stream = pipe.stream(
-        options.one_or_many(images), question, ocr=ocr, evidence_only=evidence_only, max_new_tokens=max_new_tokens
-    )
+    allowed = Trust(trust_remote_code, allow_pickle)
+    engine = options.load(options.ModelOptions(model, quantize, device, allowed, allow_image_host))
+    request = Request(options.paged(images, page), question, ocr, evidence_only, max_new_tokens)
     live = sys.stdout.isatty() and not as_json
-    show(follow(stream, live), heatmap=heatmap, word=word, as_json=as_json, printed=live)
+    show(follow(engine.stream(request), live), heatmap=heatmap, word=word, as_json=as_json, printed=live)

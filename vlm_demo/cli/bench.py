@@ -1,4 +1,4 @@
-"""`python -m vlm_demo bench`: times this pipeline beside plain transformers on random weights of real sizes."""
+"""`python -m vlm_demo bench`: times this pipeline against plain transformers on random weights of real sizes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def bench(
     ] = "wall",
     out: Annotated[Path, typer.Option(metavar="OUT", help="OUT.json and OUT.png are written")] = Path("bench"),
 ) -> None:
-    """Time this pipeline beside plain transformers on random weights of real sizes."""
+    """Time this pipeline against plain transformers on random weights of real sizes."""
     if not out.parent.is_dir():
         raise VlmDemoError(f"There is no folder {out.parent} to write {out.name} into; make it first.")
     from vlm_demo.bench import measure
@@ -119,8 +119,8 @@ def write(rows: Sequence[Row], out: Path, clock: str) -> None:
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-    told = {"machine": machine, "rows": [row.as_dict() for row in rows]}
-    out.with_name(f"{out.name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    report = {"machine": machine, "rows": [row.as_dict() for row in rows]}
+    out.with_name(f"{out.name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
     from matplotlib.figure import Figure
 

@@ -9,9 +9,9 @@ import re
 import shlex
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 import typer
-from typer._click import Context  # typer.Context is a subclass that parse_args isn't promised
 from typer.core import TyperCommand, TyperOption
 
 NEGATIVE = re.compile(r"-(\d+(\.\d*)?|\.\d+)")
@@ -21,15 +21,15 @@ class Command(TyperCommand):
     """A command whose options of several values take them one after another: ``--photos A B C``.
 
     A number, and whatever holds a space, is a value or an argument even where it begins with a hyphen. The whole line
-    as it was typed is the context's ``obj``.
+    as it was typed is the context's ``obj``. The contexts are Typer's, whose type has no public name.
     """
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the words behind the command's name; see `TyperCommand.parse_args`."""
         ctx.obj = f"{ctx.command_path} {shlex.join(args)}"
         return super().parse_args(ctx, self._sorted(ctx, args))
 
-    def _sorted(self, ctx: Context, words: Iterable[str]) -> list[str]:
+    def _sorted(self, ctx: Any, words: Iterable[str]) -> list[str]:
         """The options, one value each, then ``--`` and the arguments."""
         known = {name: param for param in self.get_params(ctx) if isinstance(param, TyperOption) for name in param.opts}
 
@@ -60,7 +60,7 @@ class Command(TyperCommand):
                 options += [f"{word}={value}" for value in values]
         return [*options, "--", *arguments]
 
-    def collect_usage_pieces(self, ctx: Context) -> list[str]:
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """The arguments by name, then the options."""
         names = [param.metavar or param.name for param in self.params if not isinstance(param, TyperOption)]
         return [*names, "[options]"]

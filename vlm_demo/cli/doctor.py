@@ -17,7 +17,7 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
-    from vlm_demo import Pipeline
+    from vlm_demo.engines.local import LocalEngine
 
 app = application()
 SET_UP = "run `make demo`, which installs requirements.txt"
@@ -36,7 +36,7 @@ def doctor(
     return 0 if report(lambda: options.load(wanted), model) else 1
 
 
-def report(load: Callable[[], Pipeline], model: str) -> bool:
+def report(load: Callable[[], LocalEngine], model: str) -> bool:
     """Print a line for each part, what is missing and the next step; True if the model of that name works."""
     _line("python", platform.python_version())
     for package in ("torch", "transformers", "gradio"):
@@ -46,24 +46,27 @@ def report(load: Callable[[], Pipeline], model: str) -> bool:
     try:
         from PIL import Image
 
-        pipe = load()
+        from vlm_demo.contracts.engine import Request, answered
+
+        engine = load()
         picture = Image.new("RGB", (64, 64), "red")
-        if pipe.can_answer:
-            pipe.ask(picture, "What colour is the picture?", max_new_tokens=4)
+        writes = engine.capabilities.writes
+        if writes:
+            answered(engine.stream(Request((picture,), "What colour is the picture?", max_new_tokens=4)))
         else:
-            pipe.score(picture, ["a red picture"])
+            engine.score(picture, ["a red picture"])
     except VlmDemoError as error:
         _line("model", f"{model} can't answer: {error}")
         return False
     except ModuleNotFoundError as error:
         _line("model", f"{model} can't answer: the package {error.name} is missing; {SET_UP}")
         return False
-    parameters = sum(parameter.numel() for parameter in pipe.model.parameters())
-    does = "answers" if pipe.can_answer else "compares pictures with texts"
-    memory = pipe.memory()
-    _line("model", f"{pipe.name} ({pipe.family}), {pipe.precision} on {pipe.device}, {does}")
-    _line("parameters", f"{parameters / 1e6:.1f} million; {_bytes(memory.parameter_bytes)} with buffers")
-    _line("heatmaps", "yes" if pipe.can_explain else "no: this model gives no attention to draw")
+    does = "answers" if writes else "compares pictures with texts"
+    memory = engine.memory()
+    count = f"{engine.parameters / 1e6:.1f} million; " if engine.parameters else ""
+    _line("model", f"{engine.name} ({engine.pipeline.family}), {engine.precision} on {engine.device}, {does}")
+    _line("parameters", f"{count}{_bytes(memory.parameter_bytes)} with buffers")
+    _line("heatmaps", "yes" if engine.capabilities.explains else "no: this model gives no attention to draw")
     _line("memory", _memory(memory.process_bytes))
     return True
 
@@ -87,12 +90,12 @@ def _tesseract() -> str:
         missing = available()
         if missing:
             return f"missing, so no --ocr: {missing}"
-        told = subprocess.run([program(), "--version"], capture_output=True, text=True, timeout=10)
+        version = subprocess.run([program(), "--version"], capture_output=True, text=True, timeout=10)
     except ModuleNotFoundError as error:
         return f"the package {error.name} is missing: {SET_UP}"
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"does not run: {error}"
-    return (told.stdout or told.stderr).splitlines()[0].removeprefix("tesseract ")
+    return (version.stdout or version.stderr).splitlines()[0].removeprefix("tesseract ")
 
 
 def _memory(process_bytes: int) -> str:

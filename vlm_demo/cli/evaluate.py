@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import sys
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ from vlm_demo.cli.options import ModelOptions
 from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
-    from vlm_demo import Pipeline
+    from vlm_demo.engines.local import LocalEngine
+    from vlm_demo.evaluation.items import Item, Skipped
 
 app = application()
 
@@ -44,7 +46,9 @@ class Settings:
 @app.command(cls=Command)
 def evaluate(
     context: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="holds the questions and the pictures they name")],
+    folder: Annotated[
+        Path | None, typer.Argument(metavar="FOLDER", help="holds the questions and the pictures they name")
+    ] = None,
     model: shared.Model = "llava",
     quantize: shared.Quantize = "none",
     device: shared.Device = None,
@@ -72,6 +76,17 @@ def evaluate(
     abstention: Annotated[
         bool, typer.Option("--abstention", help="ask each question without and with the evidence-only rule")
     ] = False,
+    hallucination: Annotated[
+        bool, typer.Option("--hallucination", help="what the evidence-only rule does to yes or no, and what it costs")
+    ] = False,
+    legibility: Annotated[
+        bool,
+        typer.Option("--legibility", help="from which height on it reads words, for the checklist; takes no FOLDER"),
+    ] = False,
+    pope: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE ...", help="with --hallucination: POPE's own files; FOLDER holds their pictures"),
+    ] = None,
     grounding: Annotated[bool, typer.Option("--grounding", help="measure the badges of the answers")] = False,
     fit: Annotated[
         bool,
@@ -88,6 +103,12 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a folder with an items.jsonl, or a captions.jsonl for models that score."""
+    wanted = ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
+    if legibility:
+        _read_words(wanted)
+        return
+    if folder is None:
+        context.fail("a folder is needed")
     if (method or choose) and not pointing:
         context.fail("--method and --choose go with --pointing")
     if answers and (pointing or grounding):
@@ -96,9 +117,13 @@ def evaluate(
         context.fail("--fit and --curve go with --grounding")
     if abstention and (pointing or grounding):
         context.fail("--abstention is for answers; leave out --pointing and --grounding")
+    if hallucination and (pointing or grounding or abstention or answers):
+        context.fail("--hallucination goes without --pointing, --grounding, --abstention and --answers")
+    if pope and not hallucination:
+        context.fail("--pope goes with --hallucination")
     options = Settings(
         folder=folder,
-        model=ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)),
+        model=wanted,
         ocr=ocr,
         evidence_only=evidence_only,
         max_new_tokens=max_new_tokens,
@@ -111,6 +136,9 @@ def evaluate(
         figures=figures,
     )
 
+    if hallucination:
+        _hallucinate(options, pope or [])
+        return
     from vlm_demo.evaluation import items as questions
     from vlm_demo.evaluation import retrieval
 
@@ -123,18 +151,18 @@ def evaluate(
         shared.check_writable(path)
     if any(ocr if item.ocr is None else item.ocr for item in chosen):
         shared.require_ocr()
-    pipe = shared.load(options.model)
+    engine = shared.load(options.model)
     chosen = [_with_settings(item, options) for item in chosen]
     if pointing:
-        _point(pipe, chosen, skipped, options)
+        _point(engine, chosen, skipped, options)
     elif grounding:
-        _ground(pipe, chosen, skipped, options)
+        _ground(engine, chosen, skipped, options)
     else:
-        _ask(pipe, chosen, skipped, options, abstention, answers)
+        _ask(engine, chosen, skipped, options, abstention, answers)
 
 
 def _ask(
-    pipe: Pipeline, items: list[Any], skipped: list[Any], options: Settings, twice: bool, answers: Path | None
+    engine: LocalEngine, items: list[Item], skipped: list[Skipped], options: Settings, twice: bool, answers: Path | None
 ) -> None:
     """Ask every question, where wanted ``twice``: without and with the evidence-only rule."""
     from vlm_demo.evaluation import abstention, run
@@ -143,7 +171,7 @@ def _ask(
         items = abstention.twice(items)
     with answers.open("w", encoding="utf-8") if answers else contextlib.nullcontext() as file:
         report = run.evaluate(
-            pipe,
+            engine,
             options.folder,
             items,
             skipped,
@@ -155,15 +183,15 @@ def _ask(
     if twice and (lost := abstention.lost(report)) is not None:
         report.settings["answerable_lost_by_rule"] = lost
         print(f"The rule costs {100 * lost:.1f} points of the answerable questions.")
-    _report(report, pipe, options)
+    _report(report, engine, options)
 
 
-def _report(found: Any, pipe: Pipeline, options: Settings) -> None:
+def _report(found: Any, engine: LocalEngine, options: Settings) -> None:
     """Print what was found, and write it where asked for."""
     found.settings |= {
         "folder": str(options.folder),
         "model": options.model.model,
-        "precision": pipe.precision,
+        "precision": engine.precision,
         "ocr": options.ocr,
         "evidence_only": options.evidence_only,
         "max_new_tokens": options.max_new_tokens,
@@ -175,45 +203,84 @@ def _report(found: Any, pipe: Pipeline, options: Settings) -> None:
         options.figures.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _with_settings(item: Any, options: Settings) -> Any:
+def _with_settings(item: Item, options: Settings) -> Item:
     """The item with the run's settings where it has none of its own."""
     ocr = options.ocr if item.ocr is None else item.ocr
     evidence_only = options.evidence_only if item.evidence_only is None else item.evidence_only
     return dataclasses.replace(item, ocr=ocr, evidence_only=evidence_only)
 
 
-def _point(pipe: Pipeline, items: list[Any], skipped: list[Any], options: Settings) -> None:
+def _point(engine: LocalEngine, items: list[Item], skipped: list[Skipped], options: Settings) -> None:
     """Measure heatmap methods on pointing items."""
+    from vlm_demo.contracts.heatmap_methods import BY_NAME
     from vlm_demo.evaluation import heatmap_benchmark, select_method
-    from vlm_demo.explain import heatmap, methods
+    from vlm_demo.explain import heatmap
 
-    names = list(methods.BY_NAME) if options.method == ["all"] else options.method
+    names = list(BY_NAME) if options.method == ["all"] else options.method
     if options.choose:
-        settings, found = select_method.choose(pipe, options.folder, items, names)
-        file = heatmap.write_settings(pipe.folder, settings)
+        settings, found = select_method.choose(engine, options.folder, items, names)
+        file = heatmap.write_settings(engine.folder, settings)
         print(f"{file} now names {settings.method} as the default.", file=sys.stderr)
     else:
-        found = heatmap_benchmark.compare(pipe, options.folder, items, skipped, names=names)
-    _report(found, pipe, options)
+        found = heatmap_benchmark.compare(engine, options.folder, items, skipped, names=names)
+    _report(found, engine, options)
 
 
-def _ground(pipe: Pipeline, items: list[Any], skipped: list[Any], options: Settings) -> None:
+def _ground(engine: LocalEngine, items: list[Item], skipped: list[Skipped], options: Settings) -> None:
     """Measure badges, after fitting them where that is asked for."""
     from vlm_demo.evaluation import badges
     from vlm_demo.explain.calibration import read_calibration, write_calibration
 
-    told = badges.collect(pipe, options.folder, items, skipped)
-    calibration = read_calibration(pipe.folder)
+    answers = badges.collect(engine, options.folder, items, skipped)
+    calibration = read_calibration(engine.folder)
     if options.fit:
-        calibration = badges.calibrate(told[::2])
-        file = write_calibration(pipe.folder, calibration)
+        calibration = badges.calibrate(answers[::2])
+        file = write_calibration(engine.folder, calibration)
         print(f"{file} now holds what the evidence is worth.", file=sys.stderr)
-        told = told[1::2]
-    found = badges.judge(told, calibration)
+        answers = answers[1::2]
+    found = badges.judge(answers, calibration)
     found.skipped = skipped
     if options.curve and found.scores:
         found.draw(options.curve)
-    _report(found, pipe, options)
+    _report(found, engine, options)
+
+
+def _read_words(wanted: ModelOptions) -> None:
+    """Measure how small a model reads, and keep it in its checkpoint."""
+    from vlm_demo.evaluation import legibility
+    from vlm_demo.explain.legibility import write_legibility
+
+    engine = shared.load(wanted)
+    found = legibility.measure(engine)
+    print(found.table())
+    file = write_legibility(engine.folder, found.reads_from, found.words)
+    print(f"{file} now says from which height on it reads.", file=sys.stderr)
+
+
+def _hallucinate(options: Settings, pope: list[Path]) -> None:
+    """Ask every question without and with the rule; those of POPE's files, or the folder's items."""
+    from vlm_demo.evaluation import evidence_only, run
+    from vlm_demo.evaluation import items as questions
+
+    read = [evidence_only.read_pope(file) for file in pope] or [questions.read(options.folder)]
+    items = questions.select([item for found, _ in read for item in found], options.limit)
+    skipped = [one for _, lost in read for one in lost]
+    if options.figures:
+        shared.check_writable(options.figures)
+    if options.ocr:
+        shared.require_ocr()
+    asked = evidence_only.twice(items)
+    answers, engine = io.StringIO(), shared.load(options.model)
+    report = run.evaluate(
+        engine,
+        options.folder,
+        asked,
+        skipped,
+        ocr=options.ocr,
+        max_new_tokens=options.max_new_tokens,
+        answers=answers,
+    )
+    _report(evidence_only.figures(answers.getvalue().splitlines(), report.skipped), engine, options)
 
 
 def _retrieve(options: Settings) -> None:

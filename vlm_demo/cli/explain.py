@@ -28,6 +28,7 @@ def explain(
     device: options.Device = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
+    allow_image_host: options.AllowImageHost = "",
     ocr: options.Ocr = False,
     evidence_only: options.EvidenceOnly = False,
     heatmap: options.Heatmap = None,
@@ -39,7 +40,9 @@ def explain(
         context.fail("a picture, a question and an answer are needed")
     *images, question, text = given
     options.check_heatmap(heatmap)
+    from vlm_demo.contracts.engine import Request
 
-    pipe = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
-    answer = pipe.explain(options.one_or_many(images), question, text, ocr=ocr, evidence_only=evidence_only, history=())
+    allowed = Trust(trust_remote_code, allow_pickle)
+    engine = options.load(options.ModelOptions(model, quantize, device, allowed, allow_image_host))
+    answer = engine.explain(Request(tuple(images), question, ocr, evidence_only), text)
     show(answer, heatmap=heatmap, word=word, as_json=as_json)

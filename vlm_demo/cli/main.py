@@ -1,6 +1,6 @@
 """Command line: the words typed → one of the commands → an exit code.
 
-A command is a file beside this one, imported when it is called; nothing heavy is imported before its options have been
+A command is a file of this folder, imported when it is called; nothing heavy is imported before its options have been
 understood.
 """
 
@@ -10,10 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import typer
-from typer._click import Command, Context, HelpFormatter
-from typer._click.exceptions import UsageError  # typer itself exports some of its subclasses only
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -23,6 +22,7 @@ PROGRAM = "python -m vlm_demo"
 # A command's name → what it does. It is the `app` of the file of that name, with an underscore for a hyphen.
 COMMANDS = {
     "ask": "ask a question about a picture",
+    "check": "ask, and say what may be wrong with the answer, why, and what to do",
     "explain": "see where the model looks for a given answer",
     "doctor": "report the environment: what works, what is missing",
     "score": "tell how well each of some texts fits a picture",
@@ -33,24 +33,27 @@ COMMANDS = {
     "probe": "measure what the vision encoder alone tells apart",
     "bridges": "compare the embedded families in one table",
     "export": "copy an embedded model as an ordinary checkpoint",
-    "bench": "time this pipeline beside plain transformers, on random weights",
+    "bench": "time this pipeline against plain transformers, on random weights",
 }
 
 
 class Commands(TyperGroup):
-    """The commands of the table above; a file is imported only when its command is called."""
+    """The commands of the table above; a file is imported only when its command is called.
 
-    def list_commands(self, ctx: Context) -> list[str]:
+    The click that Typer builds on is private to it, so the types of what these methods are given have no public name.
+    """
+
+    def list_commands(self, ctx: Any) -> list[str]:
         """Their names."""
         return list(COMMANDS)
 
-    def get_command(self, ctx: Context, cmd_name: str) -> Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name, or None."""
         if cmd_name not in COMMANDS:
             return None
         return get_command(import_module(f"vlm_demo.cli.{cmd_name.replace('-', '_')}").app)
 
-    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Write the table without importing anything."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
@@ -67,7 +70,7 @@ TOP = Commands(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 done, 2 an error said in one sentence, 130 interrupted.
+    """Run one command and return the exit code: 0 done, 2 an error told in one sentence, 130 interrupted.
 
     Raises:
         SystemExit: with 0 after help, with 2 where the arguments make no sense.
@@ -78,8 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             return TOP.invoke(context) or 0
     except typer.Exit as end:
         raise SystemExit(end.exit_code) from None
-    except UsageError as error:
-        error.show()
+    except typer.TyperException as error:
+        # What was typed makes no sense; such an error can show how the command is used, too.
+        if show := getattr(error, "show", None):
+            show()
+        else:
+            print(f"Error: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except VlmDemoError as error:
         print(error, file=sys.stderr)

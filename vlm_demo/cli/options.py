@@ -15,10 +15,12 @@ import typer
 
 from vlm_demo import trust
 from vlm_demo.errors import OcrUnavailable, VlmDemoError
+from vlm_demo.images import remote
 from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
-    from vlm_demo import Pipeline
+    from vlm_demo.engines.local import LocalEngine
+    from vlm_demo.images.open import Source
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
 Precision = Literal["none", "8bit", "4bit"]
@@ -30,8 +32,12 @@ Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, .
 TrustRemoteCode = Annotated[bool, typer.Option(trust.REMOTE_CODE, help=trust.REMOTE_CODE_HELP)]
 AllowPickle = Annotated[bool, typer.Option(trust.PICKLE, help=trust.PICKLE_HELP)]
 
-# What goes into the prompt beside the question.
+# What may be asked of the web.
+AllowImageHost = Annotated[str, typer.Option(remote.ALLOW, metavar="HOST[,HOST]", help=remote.ALLOW_HELP)]
+
+# What goes into the prompt with the question.
 Ocr = Annotated[bool, typer.Option("--ocr", help="give the model the text that Tesseract reads")]
+PageNumber = Annotated[int | None, typer.Option("--page", min=1, metavar="N", help="page of a PDF, or frame")]
 EvidenceOnly = Annotated[bool, typer.Option("--evidence-only", help="tell it to say unknown where it can't see")]
 MaxNewTokens = Annotated[int | None, typer.Option(min=1, metavar="N", help="the longest answer, in tokens")]
 
@@ -45,46 +51,48 @@ Threads = Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads")]
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What the options say about the model: a name, folder or hub id, and how it is loaded."""
+    """What the options say about the model: a name, folder or hub id, how it is loaded, and from which hosts it may be
+    shown pictures, as ``images.remote.hosts_of`` reads them."""
 
     model: str
     quantize: Precision
     device: str | None
     trust: Trust
+    image_hosts: str = ""
 
 
-def load(options: ModelOptions) -> Pipeline:
-    """The pipeline that the options ask for; on a terminal, one line on stderr says what is being waited for."""
+def load(options: ModelOptions) -> LocalEngine:
+    """The engine that the options ask for; on a terminal, one line on stderr says what is being waited for."""
     shown = ""
+    hosts = remote.hosts_of(options.image_hosts)
     trust.warn(options.trust, options.model)
 
     def progress(fraction: float | None, text: str) -> None:
         nonlocal shown
-        said = text if fraction is None else f"{text} {fraction:.0%}"
-        print(f"\r{said:<{len(shown)}}", end="", file=sys.stderr, flush=True)
-        shown = said
+        line = text if fraction is None else f"{text} {fraction:.0%}"
+        print(f"\r{line:<{len(shown)}}", end="", file=sys.stderr, flush=True)
+        shown = line
 
-    tell = progress if sys.stderr.isatty() else None
-    if tell:
-        tell(None, f"Loading {options.model}")  # importing torch alone takes seconds
+    report = progress if sys.stderr.isatty() else None
+    if report:
+        report(None, f"Loading {options.model}")  # importing torch alone takes seconds
     try:
-        from vlm_demo import Pipeline
-        from vlm_demo.models import loading
+        from vlm_demo.engines import local
 
-        announced = loading.announcement(options.model)
+        announced = local.announcement(options.model)
         if announced:
             print(f"\r{announced:<{len(shown)}}", file=sys.stderr, flush=True)
-        return Pipeline.from_pretrained(
-            options.model, quantize=options.quantize, device=options.device, progress=tell, trust=options.trust
-        )
+        return local.load(options.model, options.quantize, options.device, report, options.trust, hosts)
     finally:
         if shown:
             print("\r" + " " * len(shown) + "\r", end="", file=sys.stderr, flush=True)
 
 
-def one_or_many(images: list[str]) -> str | list[str]:
-    """A single picture stands for itself."""
-    return images[0] if len(images) == 1 else images
+def paged(images: list[str], page: int | None) -> tuple[Source, ...]:
+    """The pictures, or that page or frame of each."""
+    from vlm_demo.images.open import Page
+
+    return tuple(image if page is None else Page(image, page) for image in images)
 
 
 def check_heatmap(path: Path | None) -> None:
@@ -120,8 +128,8 @@ def require_ocr() -> None:
     Raises:
         OcrUnavailable: says what is missing.
     """
-    from vlm_demo.runtime.tesseract import available
+    from vlm_demo.engines.local import ocr_missing
 
-    missing = available()
+    missing = ocr_missing()
     if missing:
         raise OcrUnavailable(missing)

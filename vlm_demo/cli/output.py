@@ -1,4 +1,4 @@
-"""Show: an answer → words on the terminal, a JSON object, heatmap files.
+"""Output: an answer → words on the terminal, a JSON object, heatmap files.
 
 Knows the data of an answer, not how it was made.
 """
@@ -9,7 +9,7 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,24 +18,28 @@ from vlm_demo.words import CUT, FUNCTION_WORDS
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer
+    from vlm_demo.contracts.engine import Event
 
 
-def follow(stream: Any, live: bool) -> Answer:
-    """Read the pipeline's events to the last, which is the answer; ``live`` writes the words as they come."""
-    from vlm_demo.contracts import TokenEvent
+def follow(stream: Iterable[Event], live: bool) -> Answer:
+    """Read an engine's events to the last, which is the answer; ``live`` writes the words as they come."""
+    from vlm_demo.contracts import Answer, TokenEvent
 
-    shown = ""
+    shown, answer = "", None
     for event in stream:
-        if live and isinstance(event, TokenEvent) and event.text.startswith(shown):
+        if isinstance(event, Answer):
+            answer = event
+        elif live and isinstance(event, TokenEvent) and event.text.startswith(shown):
             # A character of several tokens shows as U+FFFD until its last one has come.
             ready = event.text.rstrip("\ufffd")
             if len(ready) > len(shown):
-                print(_printable(ready[len(shown) :]), end="", flush=True)
+                print(printable(ready[len(shown) :]), end="", flush=True)
                 shown = ready
+    assert answer is not None
     if live:
-        rest = event.text[len(shown) :] if event.text.startswith(shown) else f"\n{event.text}"
-        print(_printable(rest))
-    return event
+        rest = answer.text[len(shown) :] if answer.text.startswith(shown) else f"\n{answer.text}"
+        print(printable(rest))
+    return answer
 
 
 def show(
@@ -49,7 +53,7 @@ def show(
     """Print the answer and write the heatmaps. A heatmap that can't be drawn does not cost the answer.
 
     Args:
-        answer: what the pipeline gave.
+        answer: what the engine gave.
         heatmap: where to write the heatmap; with several pictures OUT.png, OUT-2.png, ...
         word: the word or words it is for; None is the first content word.
         as_json: print one JSON object instead of the text.
@@ -58,7 +62,7 @@ def show(
         WordNotInAnswer: the answer does not hold ``word``; raised after all else has been printed.
     """
     if not printed and not as_json:
-        print(_printable(answer.text))
+        print(printable(answer.text))
     notes = [CUT] * bool(answer.cut) + [note for view in answer.views for note in view.notes]
     word = word or content_word([word.text for word in answer.words])
     files: list[Path] = []
@@ -112,7 +116,7 @@ def _as_json(answer: Answer, word: str | None, files: list[Path], notes: list[st
     }
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """The text without control characters: a model that read them off a picture must not steer the terminal."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)
 

@@ -29,14 +29,16 @@ def score(
     device: options.Device = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
+    allow_image_host: options.AllowImageHost = "",
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
 ) -> None:
     """Tell how well each text fits a picture; clip and blip2 can."""
     if len(given) < 2:
         context.fail("a picture and at least one text are needed")
     image, *texts = given
-    pipe = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
-    scores = pipe.score(image, texts)
+    allowed = Trust(trust_remote_code, allow_pickle)
+    engine = options.load(options.ModelOptions(model, quantize, device, allowed, allow_image_host))
+    scores = engine.score(image, texts)
     if as_json:
         print(json.dumps(_as_json(scores), ensure_ascii=False))
         return

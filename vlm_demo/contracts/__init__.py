@@ -1,15 +1,16 @@
-"""Contracts: the frozen dataclasses that travel the road, one for each station's output, and the seam of the engines.
+"""Contracts: the frozen dataclasses that travel from stage to stage, and the seam of the engines.
 
 No model, no torch, no file access. Coordinates are pixels of the *uploaded* picture after EXIF rotation (x to the
 right, y down, origin in the top-left corner) unless a field says otherwise.
 """
 
-from vlm_demo.contracts.answer import Answer, MapDrawer, Shares, Word
+from vlm_demo.contracts.answer import Answer, MapDrawer, MapRequest, Shares, Word
 from vlm_demo.contracts.attention import Settings, Trace
+from vlm_demo.contracts.checks import BlankAnswer, Check
 from vlm_demo.contracts.events import Memory, StageEvent, Timings, Token, TokenEvent
 from vlm_demo.contracts.features import BridgeInfo, ImageTokens, PatchFeatures
 from vlm_demo.contracts.geometry import PatchGrid, View
-from vlm_demo.contracts.grounding import LEVELS, Grounding
+from vlm_demo.contracts.grounding import LEVELS, Evidence, Grounding
 from vlm_demo.contracts.ocr import OcrResult, OcrWord, ReadWord
 from vlm_demo.contracts.prompt import Asked, Prompt, Segment, Turn
 from vlm_demo.contracts.scores import Scores
@@ -18,10 +19,14 @@ __all__ = [
     "LEVELS",
     "Answer",
     "Asked",
+    "BlankAnswer",
     "BridgeInfo",
+    "Check",
+    "Evidence",
     "Grounding",
     "ImageTokens",
     "MapDrawer",
+    "MapRequest",
     "Memory",
     "OcrResult",
     "OcrWord",

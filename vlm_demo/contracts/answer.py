@@ -14,6 +14,7 @@ from typing import Protocol, SupportsIndex
 import numpy as np
 
 from vlm_demo.contracts.attention import Trace
+from vlm_demo.contracts.checks import Check
 from vlm_demo.contracts.events import Memory, Timings, Token
 from vlm_demo.contracts.geometry import View
 from vlm_demo.contracts.ocr import OcrResult
@@ -42,29 +43,32 @@ class Shares:
     first: float
 
 
-class MapDrawer(Protocol):
-    """What makes maps of an answer's recorded attention; its arguments are those of `Answer.heatmap`."""
+@dataclass(frozen=True)
+class MapRequest:
+    """One map that is asked for.
 
-    def cells(
-        self,
-        answer: Answer,
-        word: str | Word | SupportsIndex,
-        image: int = 0,
-        method: str | None = None,
-        layer: int | None = None,
-        head: int | None = None,
-    ) -> np.ndarray:
+    Attributes:
+        word: its first occurrence counts, whatever its case and punctuation; several words give the mean of their
+            steps; one of ``Answer.words`` is meant where it stands; a number is the index of a token.
+        image: which of ``Answer.views``.
+        method: a name of ``contracts.heatmap_methods.TABLE``; None = the checkpoint's default.
+        layer, head: a single one, counted from 0, of ``raw`` attention.
+    """
+
+    word: str | Word | SupportsIndex
+    image: int = 0
+    method: str | None = None
+    layer: int | None = None
+    head: int | None = None
+
+
+class MapDrawer(Protocol):
+    """What makes maps of an answer's recorded attention."""
+
+    def cells(self, answer: Answer, wanted: MapRequest) -> np.ndarray:
         """float [patches] of the picture, row by row of its view's grid."""
 
-    def heatmap(
-        self,
-        answer: Answer,
-        word: str | Word | SupportsIndex,
-        image: int = 0,
-        method: str | None = None,
-        layer: int | None = None,
-        head: int | None = None,
-    ) -> np.ndarray:
+    def heatmap(self, answer: Answer, wanted: MapRequest) -> np.ndarray:
         """float32 [H, W] in the upload's own pixels, 0..1."""
 
 
@@ -88,6 +92,7 @@ class Answer:
         trace: the attention rows that heatmaps are made of; None where the model gives none.
         asked: what ``prompt`` was made of; None in an answer that no pipeline gave.
         drawer: draws the maps of ``trace``; None where there is none to draw.
+        checks: the checklist, as far as it costs no further reading or answer; ``engines.live_checks`` does the rest.
     """
 
     text: str
@@ -105,6 +110,7 @@ class Answer:
     trace: Trace | None = field(default=None, repr=False)
     asked: Asked | None = field(default=None, repr=False)
     drawer: MapDrawer | None = field(default=None, repr=False)
+    checks: tuple[Check, ...] = ()
 
     @property
     def view(self) -> View:
@@ -122,19 +128,16 @@ class Answer:
         """Where the model looked in the steps that wrote ``word``; those of its punctuation are left out.
 
         Args:
-            word: its first occurrence counts, whatever its case and punctuation; several words give the mean of their
-                steps; one of ``words`` is meant where it stands; a number is the index of a token.
-            image: which of ``views``.
+            word, image, layer, head: see `MapRequest`.
             method: a free one of ``contracts.heatmap_methods.TABLE``; None = the checkpoint's default.
                 `Pipeline.heatmap` draws those too that need the model.
-            layer, head: a single one, counted from 0, of ``raw`` attention.
         Returns:
             float32 [H, W] in the upload's own pixels, 0..1.
         Raises:
             WordNotInAnswer: the answer does not hold the word or the token; lists the words.
             VlmDemoError: no attention was recorded, or there is no such picture, method, layer or head.
         """
-        return self._drawer().heatmap(self, word, image, method, layer, head)
+        return self._drawer().heatmap(self, MapRequest(word, image, method, layer, head))
 
     def cells(
         self,
@@ -150,7 +153,7 @@ class Answer:
         Raises:
             WordNotInAnswer, VlmDemoError: as `heatmap` does.
         """
-        return self._drawer().cells(self, word, image, method, layer, head)
+        return self._drawer().cells(self, MapRequest(word, image, method, layer, head))
 
     def _drawer(self) -> MapDrawer:
         if self.trace is None or self.drawer is None:
@@ -209,20 +212,20 @@ class Answer:
         if isinstance(word, Word):
             asked, found = word.text, [word] if word in self.words else []
         else:
-            held = [_bare(own.text) for own in self.words]
+            held = [_bare(other.text) for other in self.words]
             asked, found = word, [self.words[i] for i in _find([_bare(part) for part in word.split()], held) or ()]
         if not found:
-            said = ", ".join(dict.fromkeys(own.text for own in self.words)) or "none"
-            raise WordNotInAnswer(f"The answer does not hold “{asked}”: choose from its words ({said}).")
-        return sorted({step for own in found for step in self._written(own)})
+            words = ", ".join(dict.fromkeys(other.text for other in self.words)) or "none"
+            raise WordNotInAnswer(f"The answer does not hold “{asked}”: choose from its words ({words}).")
+        return sorted({step for each in found for step in self._written(each)})
 
     def _written(self, word: Word) -> list[int]:
         """The tokens of ``word`` that hold a letter or a digit, or all of them where none does."""
-        steps, telling = [], False
+        steps, counts = [], False
         for i in reversed(range(word.start, word.stop)):
             if self.tokens[i].text:  # one without is the first bytes of the character that the next one ends
-                telling = any(character.isalnum() for character in self.tokens[i].text)
-            if telling:
+                counts = any(character.isalnum() for character in self.tokens[i].text)
+            if counts:
                 steps.append(i)
         return steps[::-1] or list(range(word.start, word.stop))
 

@@ -6,16 +6,17 @@ it can do. What it can't do raises `UnsupportedModel` with a sentence for the pe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, SupportsIndex
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
-from vlm_demo.contracts.answer import Answer, Word
+from vlm_demo.contracts.answer import Answer, MapRequest
 from vlm_demo.contracts.events import Memory, StageEvent, TokenEvent
 from vlm_demo.contracts.geometry import View
-from vlm_demo.contracts.grounding import Grounding
+from vlm_demo.contracts.grounding import Evidence, Grounding
 from vlm_demo.contracts.prompt import Turn
 from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.contracts.scores import Scores
@@ -39,6 +40,7 @@ class Request:
         cancelled: asked while the answer is computed; True ends it.
         system: a system message; see ``stages.prompt``.
         sampling: how tokens are chosen, and before which texts the answer ends.
+        visitor: for whom is remembered what is computed: nobody else finds it, or even how long it took.
     """
 
     images: tuple[Source, ...]
@@ -50,6 +52,7 @@ class Request:
     cancelled: Cancelled | None = None
     system: str = ""
     sampling: Sampling = GREEDY
+    visitor: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,15 @@ class Capabilities:
         writes: answers questions (``stream``).
         explains: gives its answers heatmaps, and any given answer too (``explain``, ``heatmap``, ``grounding``).
         scores: compares a picture with texts (``score``).
+        quantizes: its model can be loaded in 8 or 4 bit here.
+        logprobs: its tokens carry their probabilities; where it is False, those of ``Token`` mean nothing.
     """
 
     writes: bool
     explains: bool
     scores: bool
+    quantizes: bool
+    logprobs: bool
 
 
 class Engine(Protocol):
@@ -92,6 +99,9 @@ class Engine(Protocol):
 
     def stream(self, request: Request) -> Iterator[Event]:
         """Answer a question; a plain generator: closing it stops the work.
+
+        Any number of requests may be streamed at a time. They take turns with the model; while one's pictures are
+        opened and read (OCR), others compute.
 
         Yields:
             StageEvents and TokenEvents as they come, and the Answer as the last. Where its text is shorter than the
@@ -123,17 +133,7 @@ class Engine(Protocol):
         """The names of ``contracts.heatmap_methods.TABLE``, and why this answer can't have a map of it; None where it
         can."""
 
-    def heatmap(
-        self,
-        answer: Answer,
-        word: str | Word | SupportsIndex,
-        image: int = 0,
-        method: str | None = None,
-        layer: int | None = None,
-        head: int | None = None,
-        *,
-        cancelled: Cancelled | None = None,
-    ) -> np.ndarray:
+    def heatmap(self, answer: Answer, wanted: MapRequest, *, cancelled: Cancelled | None = None) -> np.ndarray:
         """As `Answer.heatmap`, float32 [H, W] in 0..1, by methods too that ask the model again.
 
         Raises:
@@ -164,5 +164,39 @@ class Engine(Protocol):
     def memory(self) -> Memory:
         """Bytes of the model and of the process, measured now."""
 
-    def forget(self) -> None:
-        """Remember no picture and no prompt from before."""
+    def forget(self, visitor: str | None = None) -> None:
+        """Remember no picture and no prompt of this visitor any more; None = of anybody."""
+
+
+class MeasurableEngine(Engine, Protocol):
+    """An engine whose model is at hand, so that evaluation can measure its explanations and fit them."""
+
+    @property
+    def folder(self) -> Path:
+        """Where the checkpoint's files lie, and what is fitted is written."""
+
+    def cells(self, answer: Answer, wanted: MapRequest) -> np.ndarray:
+        """What `heatmap` is drawn from: float [patches] of the picture, row by row of its view's grid.
+
+        Raises:
+            WordNotInAnswer, VlmDemoError: as `heatmap` does.
+        """
+
+    def likelihoods(self, answer: Answer, masks: np.ndarray, image: int = 0) -> np.ndarray:
+        """How likely the answer is with patches of one picture hidden behind a blur, each token with those before it
+        given.
+
+        Args:
+            masks: bool [n, patches] of the picture's view, True = hidden.
+            image: which of ``answer.views``.
+        Returns:
+            float32 [n, tokens], natural logarithms of the tokens' probabilities.
+        """
+
+    def evidence(self, answer: Answer) -> Evidence:
+        """What `grounding` goes by, for an answer with at least one word."""
+
+
+def answered(events: Iterable[Event]) -> Answer:
+    """The answer at the end of a stream."""
+    return next(event for event in events if isinstance(event, Answer))

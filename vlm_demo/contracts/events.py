@@ -1,4 +1,4 @@
-"""Events: what a pipeline tells while it works, and what it measured."""
+"""Events: what an engine yields while it works, and what it measured."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Timings:
-    """Wall-clock seconds of each station, without those of whoever looks at its events. ``first_token`` counts from the
+    """Wall-clock seconds of each stage, without those of whoever looks at its events. ``first_token`` counts from the
     start; ``decode`` is all later tokens."""
 
     view: float = 0.0
@@ -159,7 +159,7 @@ StageFacts = (
 
 @dataclass(frozen=True)
 class StageEvent:
-    """A station has finished: its name, its wall-clock seconds, and what it did in numbers, where that is told."""
+    """A stage has finished: its name, its wall-clock seconds, and what it did in numbers, where that is known."""
 
     name: str
     seconds: float

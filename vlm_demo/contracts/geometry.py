@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +44,7 @@ class View:
         tiling: (rows, columns) of the tiles that ``grid`` lies over.
         tiles: how many the encoder is given of this picture, each one picture to it; with a thumbnail, one more than
             those of ``tiling``.
+        visitor: whose picture it is, see ``contracts.engine.Request``.
     """
 
     image: Image.Image
@@ -55,12 +56,45 @@ class View:
     patch_grids: tuple[PatchGrid, ...] = ()
     tiling: tuple[int, int] = (1, 1)
     tiles: int = 1
+    visitor: str = field(default="", repr=False)
 
 
 def inside(view: View) -> np.ndarray:
     """bool [patches]: whose middle lies in the upload. The others are padding; what rests on them is not shown."""
     x, y = view.boxes[:, [0, 2]].mean(1), view.boxes[:, [1, 3]].mean(1)
     return (x > 0) & (x < view.size[0]) & (y > 0) & (y < view.size[1])
+
+
+def interpolate(cells: np.ndarray, view: View) -> np.ndarray:
+    """Spread patch values over the upload's pixels.
+
+    Bilinear between the patches' centres, falling to zero one patch beyond the outermost ones, so that the maximum
+    lies at a centre and never at a patch's corner or the picture's border. What the model did not see stays 0.
+
+    Args:
+        cells: [patches], row by row.
+        view: gives the grid and the patches' boxes.
+    Returns:
+        float32 [H, W], 0..1.
+    """
+    rows, columns = view.grid
+    width, height = view.size
+    boxes = view.boxes.astype(np.float64).reshape(rows, columns, 4)
+    across, down = boxes[0, :, [0, 2]], boxes[:, 0][:, [1, 3]].T
+    seen = inside(view).reshape(rows, columns)
+    values = np.where(seen, cells.reshape(rows, columns), np.nan)
+    empty = np.zeros((height, width), np.float32)
+    if not seen.any() or not np.isfinite(values[seen]).all():
+        return empty
+    low, high = np.nanmin(values), np.nanmax(values)
+    if high - low <= 1e-6 * abs(high):
+        return empty
+    values = np.nan_to_num((values - low) / (high - low)).astype(np.float32)
+    heat = _hats(down, height) @ values @ _hats(across, width).T
+    peak = heat.max()
+    if peak > 0:
+        heat /= peak  # in place: an upload may have 178 million pixels
+    return heat
 
 
 def on_patches(weights: np.ndarray, patch_grids: Sequence[PatchGrid]) -> np.ndarray:
@@ -91,3 +125,20 @@ def _edges(laid: PatchGrid, axis: int) -> tuple[np.ndarray, np.ndarray]:
     boxes = laid.boxes.reshape(*laid.grid, 4)
     line = boxes[:, 0] if axis else boxes[0]
     return line[:, axis], line[:, axis + 2]
+
+
+def _hats(edges: np.ndarray, length: int) -> np.ndarray:
+    """The weight (float32 [length, cells]) of each cell in each pixel along one axis.
+
+    Args:
+        edges: [2, cells], where each cell begins and ends, in pixels.
+        length: pixels.
+    """
+    begin, end = edges
+    pitch = float((end - begin).mean())
+    # Where patches are smaller than a pixel, a pixel is the mean over its patches and not a sample of one.
+    fine = max(1, int(np.ceil(2 / pitch))) if pitch < 1 else 1
+    at = (np.arange(length * fine) + 0.5) / fine
+    weights = np.maximum(0.0, 1 - np.abs(at[:, None] - (begin + end)[None, :] / 2) / pitch)
+    weights[(at < begin[0]) | (at > end[-1])] = 0
+    return weights.reshape(length, fine, -1).mean(1).astype(np.float32)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import TYPE_CHECKING, SupportsIndex
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vlm_demo.contracts import Answer, Grounding, Memory, Scores, View, Word
+from vlm_demo.contracts import Answer, Evidence, Grounding, MapRequest, Memory, Scores, View
 from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
+from vlm_demo.engines.scheduler import Scheduler
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.images.open import Source
 from vlm_demo.trust import NONE, Trust
@@ -20,10 +24,16 @@ if TYPE_CHECKING:
 
 
 class LocalEngine:
-    """A `contracts.engine.Engine`: each question goes to ``pipeline``."""
+    """A `contracts.engine.MeasurableEngine`: requests take turns with ``pipeline``.
+
+    A turn lasts as long as the model is needed. What comes before it, opening the pictures and reading their text,
+    keeps nobody waiting. The badge (`grounding`) has no turn at all: it is a few short passes over an answer that is
+    there, each of which goes between two tokens of whoever has one.
+    """
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.pipeline = pipeline
+        self.scheduler = Scheduler()
 
     @property
     def name(self) -> str:
@@ -42,59 +52,58 @@ class LocalEngine:
         return self.pipeline.parameters
 
     @property
+    def folder(self) -> Path:
+        return self.pipeline.folder
+
+    @property
     def capabilities(self) -> Capabilities:
+        from vlm_demo.models import quantization
+
         pipe = self.pipeline
-        return Capabilities(pipe.can_answer, pipe.can_explain, pipe.can_score)
+        return Capabilities(
+            writes=pipe.can_answer,
+            explains=pipe.can_explain,
+            scores=pipe.can_score,
+            quantizes=pipe.can_answer and not quantization.missing(),
+            logprobs=pipe.can_answer,
+        )
 
     def stream(self, request: Request) -> Iterator[Event]:
-        return self.pipeline.stream(
-            request.images,
-            request.question,
-            ocr=request.ocr,
-            evidence_only=request.evidence_only,
-            max_new_tokens=request.max_new_tokens,
-            history=request.history,
-            cancelled=request.cancelled,
-            system=request.system,
-            sampling=request.sampling,
-        )
+        return self.pipeline.answer(request, self._turns(request.cancelled))
 
     def explain(self, request: Request, text: str) -> Answer:
-        return self.pipeline.explain(
-            request.images,
-            request.question,
-            text,
-            ocr=request.ocr,
-            evidence_only=request.evidence_only,
-            history=request.history,
-        )
+        return self.pipeline.read_answer(request, text, self._turns(request.cancelled))
 
     def score(self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None) -> Scores:
-        return self.pipeline.score(image, texts, cancelled=cancelled)
+        with self.scheduler.turn(cancelled):
+            return self.pipeline.score(image, texts, cancelled=cancelled)
 
     def heatmap_methods(self, answer: Answer) -> dict[str, str | None]:
-        return self.pipeline.heatmap_methods(answer)
+        return self.pipeline.heatmap_methods(answer) if self.pipeline.can_explain else {}
 
-    def heatmap(
-        self,
-        answer: Answer,
-        word: str | Word | SupportsIndex,
-        image: int = 0,
-        method: str | None = None,
-        layer: int | None = None,
-        head: int | None = None,
-        *,
-        cancelled: Cancelled | None = None,
-    ) -> np.ndarray:
-        return self.pipeline.heatmap(answer, word, image, method, layer, head, cancelled=cancelled)
+    def heatmap(self, answer: Answer, wanted: MapRequest, *, cancelled: Cancelled | None = None) -> np.ndarray:
+        with self.scheduler.turn(cancelled):
+            return self.pipeline.stages().explanations.heatmap(answer, wanted, cancelled)
 
     def grounding(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Grounding:
         return self.pipeline.grounding(answer, cancelled=cancelled)
 
+    def cells(self, answer: Answer, wanted: MapRequest) -> np.ndarray:
+        with self.scheduler.turn():
+            return self.pipeline.stages().explanations.cells(answer, wanted)
+
+    def likelihoods(self, answer: Answer, masks: np.ndarray, image: int = 0) -> np.ndarray:
+        with self.scheduler.turn():
+            return self.pipeline.likelihoods(answer, masks, image)
+
+    def evidence(self, answer: Answer) -> Evidence:
+        return self.pipeline.evidence(answer)
+
     def with_pictures(self, answer: Answer, images: Sequence[Source]) -> Answer:
         if self.name != answer.model:
             raise VlmDemoError(f"{answer.model} wrote this answer, and {self.name} is in service now: ask again first.")
-        return replace(answer, views=tuple(self.pipeline.view(image).geometry for image in images))
+        visitor = answer.view.visitor
+        return replace(answer, views=tuple(self.pipeline.view(image, visitor).geometry for image in images))
 
     def in_distribution(self, view: View) -> float | None:
         return self.pipeline.in_distribution(view)
@@ -102,18 +111,29 @@ class LocalEngine:
     def memory(self) -> Memory:
         return self.pipeline.memory()
 
-    def forget(self) -> None:
-        self.pipeline.forget()
+    def forget(self, visitor: str | None = None) -> None:
+        self.pipeline.forget(visitor)
+
+    def _turns(self, cancelled: Cancelled | None) -> Callable[[], AbstractContextManager[None]]:
+        """What a request enters to have its turn."""
+        return partial(self.scheduler.turn, cancelled)
 
 
 def load(
-    model: str, quantize: str, device: str | None, progress: Progress | None = None, trust: Trust = NONE
+    model: str,
+    quantize: str,
+    device: str | None,
+    progress: Progress | None = None,
+    trust: Trust = NONE,
+    image_hosts: Sequence[str] = (),
 ) -> LocalEngine:
-    """Load ``model``: an embedded one's name, a folder, or a hub id; see ``models.loading.load``."""
+    """Load ``model``: an embedded one's name, a folder, or a hub id; see ``Pipeline.from_pretrained``."""
     from vlm_demo import Pipeline
 
     return LocalEngine(
-        Pipeline.from_pretrained(model, quantize=quantize, device=device, progress=progress, trust=trust)
+        Pipeline.from_pretrained(
+            model, quantize=quantize, device=device, progress=progress, trust=trust, image_hosts=image_hosts
+        )
     )
 
 

@@ -104,5 +104,5 @@ def _adapter(family: str) -> Any:
 
     from vlm_demo.models.adapters import ADAPTERS
 
-    own = next(adapter for module, adapter in ADAPTERS.values() if module == family)
-    return getattr(import_module(f"vlm_demo.models.adapters.{family}"), own)
+    name = next(adapter for module, adapter in ADAPTERS.values() if module == family)
+    return getattr(import_module(f"vlm_demo.models.adapters.{family}"), name)

@@ -1,7 +1,7 @@
 """Registry: the one engine that all open pages share, who may exchange it, and how that goes.
 
-Knows neither HTML nor Gradio. One job at a time works with the model; a switch is such a job, so it waits for
-running answers, and answers wait for it.
+Knows neither HTML nor Gradio. A switch waits for running answers, and answers wait for it; whose turn it is to compute
+is for the engine to say.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
-from vlm_demo.contracts import StageEvent, TokenEvent
-from vlm_demo.contracts.engine import Engine, Request
-from vlm_demo.engines.scheduler import Scheduler
+from vlm_demo.contracts.engine import Engine, Request, answered
+from vlm_demo.engines.scheduler import ModelUse
 from vlm_demo.errors import VlmDemoError
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ log = logging.getLogger("vlm_demo.ui")
 
 @dataclass(frozen=True)
 class Status:
-    """What every page shows of the service. ``busy`` and ``fraction`` (0..1) are of a loading that goes on, ``problem``
+    """What every page shows of the model. ``busy`` and ``fraction`` (0..1) are of a loading that goes on, ``problem``
     of one that failed and left no model."""
 
     name: str
@@ -62,12 +61,12 @@ class Measured:
 
 
 class ModelRegistry:
-    """Holds the loaded engine, whose turns its scheduler hands out. Without one, ``begin`` loads it."""
+    """Holds the loaded engine. Without one, ``begin`` loads it."""
 
     def __init__(self, engine: Engine | None, load: Load, model: str, quantize: str = "none", device: str = "cpu"):
         self._engine, self._load = engine, load
         self.model, self.quantize = model, quantize
-        self._scheduler = Scheduler()
+        self._use = ModelUse()
         self._switch = threading.Lock()
         self._busy = ""
         self._fraction: float | None = None
@@ -91,32 +90,32 @@ class ModelRegistry:
         """Load the model in the background. Questions wait for it, and a switch is refused meanwhile.
 
         Args:
-            progress: told what the pages are told too.
+            progress: called with what the pages show too.
         Returns:
             The thread, which has ended when the model is there or has failed to load; ``status`` says which.
         """
 
-        def tell(fraction: float | None, text: str) -> None:
+        def report(fraction: float | None, text: str) -> None:
             self._progress(fraction, text)
             if progress:
                 progress(fraction, text)
 
         # Held from now on, so that no question can come first.
         self._switch.acquire()
-        release = self._scheduler.reserve()
+        release = self._use.reserve()
         self._busy = f"Loading {self.model}."
-        thread = threading.Thread(target=self._first, args=(tell, release), daemon=True)
+        thread = threading.Thread(target=self._first, args=(report, release), daemon=True)
         thread.start()
         return thread
 
-    def _first(self, tell: Progress, release: Callable[[], None]) -> None:
+    def _first(self, report: Progress, release: Callable[[], None]) -> None:
         try:
-            self._engine = self._load(self.model, self.quantize, tell)
+            self._engine = self._load(self.model, self.quantize, report)
             self._facts = _facts(self._engine)
             self._weigh()
         except VlmDemoError as error:
             self._problem = str(error)
-            tell(None, "")  # the terminal's line is free again
+            report(None, "")  # the terminal's line is free again
             log.error("%s", error)
         except Exception as error:
             self._problem = f"{self.model} could not be loaded."
@@ -127,14 +126,14 @@ class ModelRegistry:
             self._switch.release()
 
     @contextmanager
-    def engine(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[Engine]:
-        """The model, for one job.
+    def engine(self, cancelled: Callable[[], bool] | None = None) -> Iterator[Engine]:
+        """The model, for one job: it is not exchanged as long as the block lasts.
 
         Raises:
             Stopped: ``cancelled()`` turned True while waiting.
             VlmDemoError: no model could be loaded; says why.
         """
-        with self._scheduler.turn(cancelled):
+        with self._use.use(cancelled):
             if self._engine is None:
                 raise VlmDemoError(self._problem)
             yield self._engine
@@ -153,10 +152,10 @@ class ModelRegistry:
             paces.append(answer.timings.decode / (len(answer.tokens) + answer.cut - 1))
             del paces[:-KEPT]
 
-    def forget(self) -> None:
-        """Let go of what the model remembers of pictures and prompts: somebody's conversation has ended."""
+    def forget(self, visitor: str) -> None:
+        """Let go of what the model remembers of a visitor's pictures and prompts: that conversation has ended."""
         if self._engine:
-            self._engine.forget()
+            self._engine.forget(visitor)
 
     def _weigh(self) -> None:
         self._bytes[self.model, self.quantize] = self._facts[3]
@@ -168,15 +167,15 @@ class ModelRegistry:
             return
         from PIL import Image, ImageDraw
 
-        # What a trial fails at is told of when somebody asks.
+        # What a trial fails at is reported when somebody asks.
         with suppress(VlmDemoError):
             picture = Image.new("RGB", (224, 224), "white")
             pen = ImageDraw.Draw(picture)
             pen.ellipse((20, 20, 100, 100), fill="red")
             pen.rectangle((120, 120, 200, 200), fill="blue")
             for _ in range(2):  # the first warms up
-                *_, answer = self._engine.stream(Request((picture,), "Describe the picture.", max_new_tokens=TRIAL))
-            assert not isinstance(answer, StageEvent | TokenEvent)
+                request = Request((picture,), "Describe the picture.", max_new_tokens=TRIAL)
+                answer = answered(self._engine.stream(request))
             self.note(answer)
 
     def switch(self, model: str, quantize: str) -> None:
@@ -190,7 +189,7 @@ class ModelRegistry:
             raise VlmDemoError("Another switch is going on: wait until it is finished.")
         try:
             self._busy, self._fraction = f"Waiting for running answers, then loading {model} ({quantize}).", None
-            with self._scheduler.turn():
+            with self._use.exchange():
                 self._busy = f"Loading {model} ({quantize})."
                 if model == self.model:
                     self._try()

@@ -1,14 +1,14 @@
-"""Scheduler: who computes with the model, and when. One job at a time; the others wait for their turn.
+"""Scheduler: who computes with a model, and when; and who uses it at all, so that it may not be exchanged.
 
-The one owner of the model's lock, so that computing several requests together is a change of this file. What does not
-compute with the model may one day run outside a turn. Reading text (OCR) is still a step inside the pipeline's stream,
-and a switch of the model counts on it that nobody streams: to let it out, a turn has to be given back between two
-steps, and the model held against a switch meanwhile.
+A `Scheduler` belongs to an engine and is the one place that decides whose turn it is: computing several requests
+together is a change of this file and of who asks it. A `ModelUse` belongs to what holds the engine: any number of jobs
+use the model at a time, with or without a turn, and an exchange of the model waits for all of them.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,29 +16,96 @@ from vlm_demo.errors import Stopped
 
 POLL = 0.1  # seconds between two looks at whether a waiting job is still wanted
 
+Cancelled = Callable[[], bool]
+
 
 class Scheduler:
-    """Hands out turns with the model."""
+    """Hands out turns with one model: one at a time, first come, first served."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._queue: deque[object] = deque()  # the first one has its turn
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for their turn."""
+        return max(0, len(self._queue) - 1)
 
     @contextmanager
-    def turn(self, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    def turn(self, cancelled: Cancelled | None = None) -> Iterator[None]:
         """Wait for a turn, and have it until the block ends.
 
         Raises:
             Stopped: ``cancelled()`` turned True while waiting.
         """
-        while not self._lock.acquire(timeout=POLL):
-            if cancelled():
-                raise Stopped("Stopped before it began.")
+        ticket = object()
+        with self._changed:
+            self._queue.append(ticket)
+        try:
+            with self._changed:
+                while self._queue[0] is not ticket:
+                    _wait(self._changed, cancelled)
+            yield
+        finally:
+            with self._changed:
+                self._queue.remove(ticket)
+                self._changed.notify_all()
+
+
+class ModelUse:
+    """Any number of jobs use a model, or one exchanges it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._users = 0
+        self._exchanging = False
+
+    @contextmanager
+    def use(self, cancelled: Cancelled | None = None) -> Iterator[None]:
+        """Use the model until the block ends; wait while it is being exchanged.
+
+        Raises:
+            Stopped: ``cancelled()`` turned True while waiting.
+        """
+        with self._changed:
+            while self._exchanging:
+                _wait(self._changed, cancelled)
+            self._users += 1
         try:
             yield
         finally:
-            self._lock.release()
+            with self._changed:
+                self._users -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def exchange(self) -> Iterator[None]:
+        """Let nobody begin to use the model, wait for those who do, and have it alone until the block ends."""
+        release = self.reserve()
+        try:
+            with self._changed:
+                while self._users:
+                    self._changed.wait()
+            yield
+        finally:
+            release()
 
     def reserve(self) -> Callable[[], None]:
-        """Take the first turn, for a thread that is still to be started; returns what gives it back."""
-        self._lock.acquire()
-        return self._lock.release
+        """Let nobody begin to use the model, for a thread that is still to be started; returns what ends that."""
+        with self._changed:
+            while self._exchanging:
+                self._changed.wait()
+            self._exchanging = True
+
+        def release() -> None:
+            with self._changed:
+                self._exchanging = False
+                self._changed.notify_all()
+
+        return release
+
+
+def _wait(changed: threading.Condition, cancelled: Cancelled | None) -> None:
+    if cancelled and cancelled():
+        raise Stopped("Stopped before it began.")
+    changed.wait(POLL if cancelled else None)

@@ -1,5 +1,5 @@
-"""Abstention: what the evidence-only rule does: how often "unknown" is said where nothing can be known, and what the
-rule costs where something can."""
+"""Abstention: what the evidence-only rule does: how often the answer is "unknown" where nothing can be known, and what
+the rule costs where something can."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def twice(items: Sequence[Item]) -> list[Item]:
         if item.phrase is None and not item.captions:
             sort = SORTS[item.answers == (UNKNOWN,)]
             asked += [
-                replace(item, kind=f"{sort}, {rule}", evidence_only=told) for rule, told in ((OFF, False), (ON, True))
+                replace(item, kind=f"{sort}, {rule}", evidence_only=ruled) for rule, ruled in ((OFF, False), (ON, True))
             ]
     return asked
 

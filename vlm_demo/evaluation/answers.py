@@ -75,9 +75,9 @@ def name(prediction: str, answer: str) -> bool:
     Case, punctuation, articles and the s of a plural are ignored: "Two brown horses in a field." holds "horse",
     "riding the bike" holds "riding a bike". False if nothing of the name is left.
     """
-    said, wanted = _names(prediction), _names(answer)
-    starts = range(len(said) - len(wanted) + 1) if wanted else range(0)
-    return any(all(a & b for a, b in zip(said[i:], wanted, strict=False)) for i in starts)
+    given, wanted = _names(prediction), _names(answer)
+    starts = range(len(given) - len(wanted) + 1) if wanted else range(0)
+    return any(all(a & b for a, b in zip(given[i:], wanted, strict=False)) for i in starts)
 
 
 def vqa(prediction: str, answer: str) -> bool:

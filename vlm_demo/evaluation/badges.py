@@ -1,8 +1,8 @@
 """Badges: are answers with a green badge right, and do right answers get one?
 
 Asks every question, gathers the evidence for each answer, and fits what it is worth on every second one where that is
-wanted, so that what is reported was not fitted on. Green is what is said to rest on the picture, or on text that was
-read. Draws how far the scores can be believed.
+wanted, so that what is reported was not fitted on. Green is a badge that says that an answer rests on the picture, or
+on text that was read. Draws how far the scores can be believed.
 """
 
 from __future__ import annotations
@@ -11,22 +11,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from vlm_demo.contracts import Turn
+from vlm_demo.contracts import Evidence
+from vlm_demo.contracts.engine import MeasurableEngine
 from vlm_demo.contracts.grounding import GREEN, LEVELS, NOT_VISIBLE
 from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, VlmDemoError
 from vlm_demo.evaluation.answers import fold, matches
 from vlm_demo.evaluation.items import Item, Skipped
 from vlm_demo.evaluation.report import Score, wilson
-from vlm_demo.evaluation.run import LastPicture
+from vlm_demo.evaluation.run import LastPicture, Toggles, asked
 from vlm_demo.explain import grounding
-from vlm_demo.explain.calibration import Calibration, Evidence, as_row, fit, fit_limits
-
-if TYPE_CHECKING:
-    from vlm_demo import Pipeline
+from vlm_demo.explain.calibration import Calibration, as_row, fit, fit_limits
 
 BINS, FULL = 8, 15  # at most so many bins, and about so many answers in each at least
 
@@ -98,17 +96,17 @@ class Badges:
     def gap(self) -> float | None:
         """The accuracy of green answers minus that of the others."""
         high, low = Score(), Score()
-        for level, own in self.levels.items():
+        for level, score in self.levels.items():
             side = high if level in GREEN else low
-            side.n, side.right = side.n + own.n, side.right + own.right
+            side.n, side.right = side.n + score.n, side.right + score.right
         return high.right / high.n - low.right / low.n if high.n and low.n else None
 
     @property
     def overall(self) -> Green:
         """All kinds together."""
         total = Green()
-        for own in self.kinds.values():
-            for side, part in ((total.of_right, own.of_right), (total.right, own.right)):
+        for green in self.kinds.values():
+            for side, part in ((total.of_right, green.of_right), (total.right, green.right)):
                 side.n, side.right = side.n + part.n, side.right + part.right
         return total
 
@@ -117,7 +115,7 @@ class Badges:
         """The expected calibration error (Guo et al. 2017, https://arxiv.org/abs/1706.04599): the mean distance of
         score and accuracy over bins of equally many answers."""
         bins = self.bins()
-        return sum(n * abs(said - right) for said, right, n in bins) / len(self.scores) if bins else None
+        return sum(n * abs(score - right) for score, right, n in bins) / len(self.scores) if bins else None
 
     def bins(self) -> list[tuple[float, float, int]]:
         """(mean score, share right, answers) of equally full bins, from low scores to high ones."""
@@ -130,12 +128,12 @@ class Badges:
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready values: levels, green, kinds, gap, calibration error, the reliability curve, skipped, settings."""
         return {
-            "levels": {level: own.as_dict() for level, own in self.levels.items()},
+            "levels": {level: score.as_dict() for level, score in self.levels.items()},
             "green": self.overall.as_dict(),
             "kinds": {kind: self.kinds[kind].as_dict() for kind in sorted(self.kinds)},
             "gap": self.gap,
             "calibration_error": self.error,
-            "reliability": [{"score": said, "right": right, "n": n} for said, right, n in self.bins()],
+            "reliability": [{"score": score, "right": right, "n": n} for score, right, n in self.bins()],
             "says_unknown": self.unknown,
             "calibrated_on": self.calibration.fitted if self.calibration else None,
             "skipped": [{"line": s.line, "image": s.image, "reason": s.reason} for s in self.skipped],
@@ -146,12 +144,12 @@ class Badges:
         """The figures for a person."""
         wide = max(map(len, ("badge", *self.levels)))
         lines = [f"{'badge':<{wide}}  {'n':>5}  right, and answerable from the picture"]
-        lines += [f"{level:<{wide}}  {own.n:>5}  {_told(own)}" for level, own in self.levels.items()]
+        lines += [f"{level:<{wide}}  {score.n:>5}  {_interval(score)}" for level, score in self.levels.items()]
         gap = "–" if self.gap is None else f"{100 * self.gap:.0f} points"
         lines.append(f"green minus the others: {gap}")
         wide = max(map(len, ("overall", *self.kinds)))
         lines += ["", f"{'kind':<{wide}}  {'green of the right answers':<34}  right of the green answers"]
-        shown = [(kind, own) for kind, own in sorted(self.kinds.items()) if own.of_right.n or own.right.n]
+        shown = [(kind, green) for kind, green in sorted(self.kinds.items()) if green.of_right.n or green.right.n]
         for kind, green in [*shown, ("overall", self.overall)]:
             lines.append(f"{kind:<{wide}}  {_counted(green.of_right):<34}  {_counted(green.right)}")
         lines.append("")
@@ -172,7 +170,7 @@ class Badges:
         axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
         bins = self.bins()
         lows, highs = zip(*(wilson(round(right * n), n) for _, right, n in bins), strict=True)
-        x, y = [said for said, _, _ in bins], [right for _, right, _ in bins]
+        x, y = [score for score, _, _ in bins], [right for _, right, _ in bins]
         spread = [np.maximum(np.subtract(y, lows), 0), np.maximum(np.subtract(highs, y), 0)]
         axes.errorbar(x, y, spread, fmt="o-", color="#31688e", capsize=3)
         axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="the badge's score", ylabel="right, and answerable")
@@ -180,7 +178,7 @@ class Badges:
         figure.savefig(file, dpi=150)
 
 
-def _told(score: Score) -> str:
+def _interval(score: Score) -> str:
     if not score.n:
         return "–"
     low, high = wilson(score.right, score.n)
@@ -188,41 +186,33 @@ def _told(score: Score) -> str:
 
 
 def _counted(score: Score) -> str:
-    return f"{score.right} of {score.n}: {_told(score)}" if score.n else "–"
+    return f"{score.right} of {score.n}: {_interval(score)}" if score.n else "–"
 
 
 def _share(score: Score) -> dict[str, Any]:
-    told = score.as_dict()
-    return {"n": told["n"], "share": told["accuracy"], "low": told["low"], "high": told["high"]}
+    figures = score.as_dict()
+    return {"n": figures["n"], "share": figures["accuracy"], "low": figures["low"], "high": figures["high"]}
 
 
 def collect(
-    pipe: Pipeline, folder: Path, items: Sequence[Item], skipped: list[Skipped], progress: bool = True
+    engine: MeasurableEngine, folder: Path, items: Sequence[Item], skipped: list[Skipped], progress: bool = True
 ) -> list[Labelled]:
     """Ask every question that has a right answer, and gather the evidence for its answer. Adds to ``skipped``."""
     from tqdm import tqdm
 
-    if not pipe.can_explain:
+    if not engine.capabilities.explains:
         raise VlmDemoError("This model gives no heatmaps, so its answers can't be tried: choose another model.")
     pictures, found = LastPicture(folder), []
-    asked = [item for item in items if item.phrase is None and not item.captions]  # no caption is right or wrong
-    for item in tqdm(asked, unit="item", file=sys.stderr, disable=not progress, dynamic_ncols=True):
+    questions = [item for item in items if item.phrase is None and not item.captions]  # no caption is right or wrong
+    for item in tqdm(questions, unit="item", file=sys.stderr, disable=not progress, dynamic_ncols=True):
         try:
-            picture = pictures.open(item.image)
-            history = [Turn(said, reply, () if i else (picture,)) for i, (said, reply) in enumerate(item.before)]
-            answer = pipe.ask(
-                [] if history else picture,
-                item.question,
-                ocr=bool(item.ocr),
-                evidence_only=bool(item.evidence_only),
-                history=history,
-            )
+            answer = asked(engine, pictures.open(item.image), item, Toggles(bool(item.ocr), bool(item.evidence_only)))
         except (BadImage, BadQuestion, OcrUnavailable) as error:
             skipped.append(Skipped(item.line, item.image, str(error)))
             continue
         visible = not any(fold(accepted) == grounding.UNKNOWN for accepted in item.answers)
-        telling = answer.words and not grounding.says_unknown(answer)
-        evidence = pipe.evidence(answer) if telling else None
+        substantial = answer.words and not grounding.says_unknown(answer)
+        evidence = engine.evidence(answer) if substantial else None
         right, none = matches(item.metric, answer.text, item.answers), grounding.says_none(answer)
         found.append(Labelled(evidence, right, visible, item.kind, none))
     return found
@@ -234,27 +224,26 @@ def calibrate(found: Sequence[Labelled]) -> Calibration:
     Raises:
         VlmDemoError: there are none with evidence, or all are right, or all wrong.
     """
-    told = [own for own in found if own.evidence is not None]
-    if not told:
+    known = [(one.evidence, one.right and one.visible) for one in found if one.evidence is not None]
+    if not known:
         raise VlmDemoError("No answer has evidence to fit on: give a folder with questions that the model answers.")
-    evidence = [own.evidence for own in told if own.evidence is not None]
-    labels = [own.right and own.visible for own in told]
-    fitted = fit(np.array([as_row(own) for own in evidence]), np.array(labels))
+    evidence, labels = [one for one, _ in known], [label for _, label in known]
+    fitted = fit(np.array([as_row(one) for one in evidence]), np.array(labels))
     return replace(fitted, limits=fit_limits(evidence, labels))
 
 
 def judge(found: Sequence[Labelled], calibration: Calibration | None) -> Badges:
     """Give every answer its badge, and count how many of each are right."""
     badges = Badges({level: Score() for level in LEVELS}, calibration=calibration)
-    for own in found:
-        label = own.right and own.visible
-        kind = badges.kinds.setdefault(own.kind, Green())
-        if own.evidence is None:
+    for one in found:
+        label = one.right and one.visible
+        kind = badges.kinds.setdefault(one.kind, Green())
+        if one.evidence is None:
             kind.add(False, label)
             badges.unknown += 1
             badges.levels[NOT_VISIBLE].add(label)
             continue
-        given = grounding.badge(own.evidence, calibration, none=own.none)
+        given = grounding.badge(one.evidence, calibration, none=one.none)
         kind.add(given.level in GREEN, label)
         badges.levels[given.level].add(label)
         badges.scores.append(given.score)

@@ -62,8 +62,8 @@ def cider_d(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> 
     scores = []
     for prediction, texts in zip(predictions, counted, strict=True):
         counts = _counts(prediction)
-        said, length = weighed(counts), _length(counts)
-        near = [_similarity(said, weighed(text), length - _length(text)) for text in texts]
+        candidate, length = weighed(counts), _length(counts)
+        near = [_similarity(candidate, weighed(text), length - _length(text)) for text in texts]
         scores.append(SCALE * sum(near) / len(near))
     return np.array(scores, float)
 
@@ -103,10 +103,10 @@ def _length(counts: Counter[NGram]) -> int:
     return sum(count for gram, count in counts.items() if len(gram) == 1)
 
 
-def _similarity(said: list[dict[NGram, float]], reference: list[dict[NGram, float]], longer: int) -> float:
+def _similarity(candidate: list[dict[NGram, float]], reference: list[dict[NGram, float]], longer: int) -> float:
     """The mean over n of the clipped cosine, 0..1, dampened by how much ``longer`` in words one of the two is."""
     total = 0.0
-    for one, other in zip(said, reference, strict=True):
+    for one, other in zip(candidate, reference, strict=True):
         norms = math.hypot(*one.values()) * math.hypot(*other.values())
         if norms:
             total += (

@@ -1,4 +1,4 @@
-"""Weights: what each attention head is worth for pointing, fitted on maps whose right place is known."""
+"""Head weights: how much each attention head counts in a map, fitted on words whose right place is known."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def fit(logs: np.ndarray, covers: np.ndarray, shown: np.ndarray, kinds: Sequence
 
 def cover(view: View, boxes: Sequence[Box]) -> np.ndarray:
     """float [patches], how much of each patch of the view one of the boxes covers at most, 0..1."""
-    own = view.boxes.astype(float)
-    areas = (own[:, 2] - own[:, 0]) * (own[:, 3] - own[:, 1])
-    found = np.zeros(len(own))
+    patches = view.boxes.astype(float)
+    areas = (patches[:, 2] - patches[:, 0]) * (patches[:, 3] - patches[:, 1])
+    found = np.zeros(len(patches))
     for x0, y0, x1, y1 in boxes:
-        across = np.minimum(own[:, 2], x1) - np.maximum(own[:, 0], x0)
-        down = np.minimum(own[:, 3], y1) - np.maximum(own[:, 1], y0)
+        across = np.minimum(patches[:, 2], x1) - np.maximum(patches[:, 0], x0)
+        down = np.minimum(patches[:, 3], y1) - np.maximum(patches[:, 1], y0)
         found = np.maximum(found, np.clip(across, 0, None) * np.clip(down, 0, None) / areas)
     return found

@@ -1,6 +1,6 @@
-"""Maps: every heatmap method over the same pointing items → how well each points, overlaps, and matters to the model.
+"""Heatmap benchmark: every method over the same pointing items → how well each points, overlaps, matters to the model.
 
-Knows the pipeline's public interface and nothing of how maps are made. Two baselines stand beside the methods: the
+Knows the engine and nothing of how maps are made. Two baselines are measured with the methods: the
 picture's centre, and chance.
 """
 
@@ -10,24 +10,23 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from vlm_demo.contracts import View
+from vlm_demo.contracts import Answer, MapRequest, Settings, View
+from vlm_demo.contracts.engine import Engine, MeasurableEngine, Request
+from vlm_demo.contracts.geometry import inside, interpolate
+from vlm_demo.contracts.heatmap_methods import BY_NAME
 from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, VlmDemoError, WordNotInAnswer
 from vlm_demo.evaluation import pointing
 from vlm_demo.evaluation.items import Item, Skipped
 from vlm_demo.evaluation.report import Score, wilson
 from vlm_demo.evaluation.run import LastPicture
-from vlm_demo.explain import methods
-from vlm_demo.explain.heatmap import Settings, inside, interpolate
 from vlm_demo.images.formats import formats
-
-if TYPE_CHECKING:
-    from vlm_demo import Pipeline
-    from vlm_demo.contracts import Answer
 
 STEPS = 7  # maps between the whole picture and the blurred one, for insertion and deletion
 CENTRE, CHANCE = "centre", "chance"
@@ -57,10 +56,10 @@ class Figures:
 
     def as_dict(self) -> dict[str, Any]:
         """pointing (n, accuracy, 95 % interval), and the means of the others; None where nothing was counted."""
-        told = self.pointing.as_dict() | {"accuracy": _mean(self.hits)}
+        points = self.pointing.as_dict() | {"accuracy": _mean(self.hits)}
         means = {name: _mean(getattr(self, name)) for name in ("ious", "insertions", "deletions", "seconds")}
         names = {"ious": "iou", "insertions": "insertion", "deletions": "deletion", "seconds": "seconds_a_word"}
-        return {"pointing": told} | {names[name]: mean for name, mean in means.items()}
+        return {"pointing": points} | {names[name]: mean for name, mean in means.items()}
 
 
 @dataclass
@@ -83,13 +82,13 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as JSON-ready values; ``pointing`` repeats the default's."""
-        known = {name: own.as_dict() for name, own in self.figures.items()}
-        own = known.get(self.default, Figures().as_dict())
+        known = {name: figures.as_dict() for name, figures in self.figures.items()}
+        default = known.get(self.default, Figures().as_dict())
         return {
-            "pointing": own["pointing"],
+            "pointing": default["pointing"],
             "default": self.default,
-            "methods": {name: told for name, told in known.items() if name in methods.BY_NAME},
-            "baselines": {name: told for name, told in known.items() if name not in methods.BY_NAME},
+            "methods": {name: figures for name, figures in known.items() if name in BY_NAME},
+            "baselines": {name: figures for name, figures in known.items() if name not in BY_NAME},
             "unavailable": self.unavailable,
             "skipped": [{"line": s.line, "image": s.image, "reason": s.reason} for s in self.skipped],
             "settings": self.settings,
@@ -101,7 +100,7 @@ class Comparison:
         columns = "".join(f"  {name:>6}" for name in ("IoU", "insert", "delete"))
         head = f"{'method':<{width}} {'n':>5}  {'points right':>24}{columns}  {'s/word':>7}"
         lines = [head, "-" * len(head)]
-        lines += [_row(name + " *" * (name == self.default), own, width) for name, own in self.figures.items()]
+        lines += [_row(name + " *" * (name == self.default), figures, width) for name, figures in self.figures.items()]
         lines.append(
             "* the default. points right: the hottest pixel lies on the named thing (95 % interval). IoU: of the map, "
             "cut by\n  Otsu, with the thing. insert, delete: the word's probability while the hottest patches come out "
@@ -118,7 +117,7 @@ class Comparison:
 
 
 def compare(
-    pipe: Pipeline,
+    engine: MeasurableEngine,
     folder: Path,
     items: Sequence[Item],
     skipped: Sequence[Skipped] = (),
@@ -139,41 +138,40 @@ def compare(
     Raises:
         VlmDemoError: a name is no method's, or the model gives no heatmaps.
     """
-    unknown = [name for name in names or () if name not in methods.BY_NAME]
+    unknown = [name for name in names or () if name not in BY_NAME]
     if unknown:
-        raise VlmDemoError(f"There is no heatmap method {unknown[0]}: choose all or of {', '.join(methods.BY_NAME)}.")
+        raise VlmDemoError(f"There is no heatmap method {unknown[0]}: choose all or of {', '.join(BY_NAME)}.")
     found = Comparison(skipped=list(skipped))
-    for item, answer, picture in explained(pipe, folder, items, found.skipped, progress, settings):
+    for item, answer, picture in explained(engine, folder, items, found.skipped, progress, settings):
         assert answer.trace is not None
         found.default = answer.trace.settings.method
-        for name, reason in pipe.heatmap_methods(answer).items():
+        for name, reason in engine.heatmap_methods(answer).items():
             if reason and name in (names or ()) and name != found.default:
                 found.unavailable[name] = reason
         drawn = [name for name in dict.fromkeys(names or [found.default]) if name not in found.unavailable]
-        _score(pipe, answer, item, _mask(folder, item, picture.size), drawn, found.figures, hiding)
+        _score(engine, answer, item, _mask(folder, item, picture.size), drawn, found.figures, hiding)
     return found
 
 
 def explained(
-    pipe: Pipeline,
+    engine: Engine,
     folder: Path,
     items: Sequence[Item],
     skipped: list[Skipped],
     progress: bool,
     settings: Settings | None = None,
-) -> Iterable[tuple[Item, Answer, Any]]:
+) -> Iterable[tuple[Item, Answer, Image.Image]]:
     """Each pointing item with the answer that its phrase is given for, and the picture; adds to ``skipped``."""
     from tqdm import tqdm
 
-    if not pipe.can_explain:
+    if not engine.capabilities.explains:
         raise VlmDemoError("This model gives no heatmaps, so nothing points: choose another model.")
     pictures = LastPicture(folder)
     for item in tqdm(items, unit="item", file=sys.stderr, disable=not progress, dynamic_ncols=True):
         try:
             picture = pictures.open(item.image)
-            answer = pipe.explain(
-                picture, item.question, item.phrase or "", ocr=bool(item.ocr), evidence_only=bool(item.evidence_only)
-            )
+            request = Request((picture,), item.question, bool(item.ocr), bool(item.evidence_only))
+            answer = engine.explain(request, item.phrase or "")
         except (BadImage, BadQuestion, OcrUnavailable, WordNotInAnswer) as error:
             skipped.append(Skipped(item.line, item.image, str(error)))
             continue
@@ -183,7 +181,7 @@ def explained(
 
 
 def _score(
-    pipe: Pipeline,
+    engine: MeasurableEngine,
     answer: Answer,
     item: Item,
     mask: np.ndarray,
@@ -196,8 +194,7 @@ def _score(
     shown = inside(view)
     rng = np.random.default_rng(item.line)
     makers: dict[str, Callable[[], np.ndarray]] = {
-        name: lambda name=name: pipe.cells(answer, phrase, method=name)  # type: ignore[misc]
-        for name in names
+        name: partial(engine.cells, answer, MapRequest(phrase, method=name)) for name in names
     }
     makers |= {CENTRE: lambda: _centre(view), CHANCE: lambda: rng.random(len(shown))}
     known = _known(item, view.size)
@@ -206,17 +203,17 @@ def _score(
         began = time.perf_counter()
         cells = make()
         heat = interpolate(cells, view)
-        own = figures.setdefault(name, Figures())
-        if name in methods.BY_NAME:
-            own.seconds.append(time.perf_counter() - began)
-        own.hits.append(known[name] if name in known else float(pointing.hit(heat, item.boxes)))
-        own.ious.append(pointing.iou(heat, mask))
+        measured = figures.setdefault(name, Figures())
+        if name in BY_NAME:
+            measured.seconds.append(time.perf_counter() - began)
+        measured.hits.append(known[name] if name in known else float(pointing.hit(heat, item.boxes)))
+        measured.ious.append(pointing.iou(heat, mask))
         hidden += pointing.hidden(cells, shown, STEPS)
     if not hiding:
         return
     steps = answer.steps(phrase)
     spots = pointing.fractions(STEPS)
-    whole, blurred, *between = np.exp(pipe.likelihoods(answer, np.concatenate(hidden))[:, steps].sum(1))
+    whole, blurred, *between = np.exp(engine.likelihoods(answer, np.concatenate(hidden))[:, steps].sum(1))
     for i, name in enumerate(makers):
         deleted, inserted = (between[(2 * i + j) * STEPS : (2 * i + j + 1) * STEPS] for j in (0, 1))
         figures[name].deletions.append(pointing.under(spots, [whole, *deleted, blurred]))
@@ -238,8 +235,6 @@ def _known(item: Item, size: tuple[int, int]) -> dict[str, float]:
 
 def _mask(folder: Path, item: Item, size: tuple[int, int]) -> np.ndarray:
     """bool [H, W] of the thing: the item's own mask, or else its boxes."""
-    from PIL import Image
-
     if item.mask is None:
         return pointing.area(item.boxes, size)
     try:
@@ -252,14 +247,14 @@ def _mask(folder: Path, item: Item, size: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def _row(name: str, own: Figures, width: int) -> str:
-    score = own.pointing
+def _row(name: str, figures: Figures, width: int) -> str:
+    score = figures.pointing
     low, high = wilson(score.right, score.n)
-    points = f"{sum(own.hits) / score.n:.1%} ({low:.1%} to {high:.1%})"
-    seconds = f"{_mean(own.seconds):7.2f}" if own.seconds else f"{'–':>7}"
-    means = [_mean(own.ious), _mean(own.insertions), _mean(own.deletions)]
-    told = "  ".join(f"{'–':>6}" if mean is None else f"{mean:6.3f}" for mean in means)
-    return f"{name:<{width}} {score.n:>5}  {points:>24}  {told}  {seconds}"
+    points = f"{sum(figures.hits) / score.n:.1%} ({low:.1%} to {high:.1%})"
+    seconds = f"{_mean(figures.seconds):7.2f}" if figures.seconds else f"{'–':>7}"
+    means = [_mean(figures.ious), _mean(figures.insertions), _mean(figures.deletions)]
+    columns = "  ".join(f"{'–':>6}" if mean is None else f"{mean:6.3f}" for mean in means)
+    return f"{name:<{width}} {score.n:>5}  {points:>24}  {columns}  {seconds}"
 
 
 def _mean(values: Sequence[float]) -> float | None:

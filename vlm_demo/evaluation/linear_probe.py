@@ -113,18 +113,20 @@ class Tower:
         seconds: what encoding took, without opening and padding the pictures.
     """
 
-    def __init__(self, side: int, tell: Progress) -> None:
+    def __init__(self, side: int, progress: Progress) -> None:
         from vlm_demo.models.pretrained import vision_tower
 
         self.side, self.seconds = side, 0.0
         self.dtype = torch.bfloat16 if fast_bf16(torch.device("cpu")) else torch.float32
-        self.model = vision_tower(TOWER, side, tell).to(self.dtype).to(memory_format=torch.channels_last)
+        self.model = vision_tower(TOWER, side, progress).to(self.dtype).to(memory_format=torch.channels_last)
         self.head: int = self.model.config.head
 
     @torch.no_grad()
     def __call__(self, pictures: list[Image.Image]) -> Tensor:
         """Patch features [B, N, channels] of pictures of any size."""
-        squares = [ImageOps.pad(own, (self.side, self.side), Image.Resampling.BILINEAR, GREY) for own in pictures]
+        squares = [
+            ImageOps.pad(picture, (self.side, self.side), Image.Resampling.BILINEAR, GREY) for picture in pictures
+        ]
         pixels = torch.from_numpy(np.stack([np.asarray(square) for square in squares])).permute(0, 3, 1, 2)
         started = time.perf_counter()
         tokens = self.model(pixels.to(self.dtype) / 127.5 - 1).last_hidden_state
@@ -132,14 +134,14 @@ class Tower:
         return tokens
 
 
-def table(photos: Path, sides: Sequence[int], most: int | None, tell: Progress) -> str:
+def table(photos: Path, sides: Sequence[int], most: int | None, progress: Progress) -> str:
     """Markdown: a line for each folder, resolution, and levels of the encoder.
 
     Args:
         photos: holds the folders that FOLDERS names; those that are missing are left out.
         sides: pixels, multiples of 32.
         most: the first so many pictures of a folder; None = all.
-        tell: see ``loading.load``.
+        progress: see ``loading.load``.
     Raises:
         VlmDemoError: none of the folders is there, or has pictures enough.
     """
@@ -154,10 +156,10 @@ def table(photos: Path, sides: Sequence[int], most: int | None, tell: Progress) 
         if not items:
             continue
         for side in sides:
-            tower = Tower(side, tell)
+            tower = Tower(side, progress)
             rows = features(items, tower)
-            for levels, own in (("last", rows[:, : tower.head]), ("both", rows)):
-                found = probe(own, [item.label for item in items])
+            for levels, chosen in (("last", rows[:, : tower.head]), ("both", rows)):
+                found = probe(chosen, [item.label for item in items])
                 low, high = wilson(round(found.accuracy * found.held_out), found.held_out)
                 cells = (
                     *(name, found.labels, side, levels, f"{found.accuracy:.1%}", f"{low:.1%} – {high:.1%}"),

@@ -152,10 +152,10 @@ def presence(photos: Photos, seed: str, sort: str) -> Asked:
     everything, alike = photos.every(PRESENCE), seed.removesuffix(sort)
     frequent = Counter(name for photo in everything for name in photo.things)
     usual = {name for name, times in frequent.items() if 2 * times > len(everything)}
-    beside: dict[str, Counter[str]] = defaultdict(Counter)
+    together: dict[str, Counter[str]] = defaultdict(Counter)
     for photo in everything:
         for name in photo.things:
-            beside[name].update(other for other in photo.things if other != name)
+            together[name].update(other for other in photo.things if other != name)
 
     def absent(photo: Photo) -> list[str]:
         names = [name for name in sorted(frequent) if name not in usual and not _told(photo, name)]
@@ -163,7 +163,7 @@ def presence(photos: Photos, seed: str, sort: str) -> Asked:
         if sort == "popular":
             names.sort(key=lambda name: -frequent[name])
         if sort == "adversarial":
-            names.sort(key=lambda name: -sum(beside[there][name] / frequent[there] for there in photo.things))
+            names.sort(key=lambda name: -sum(together[there][name] / frequent[there] for there in photo.things))
         if sort != "random":
             names = _shuffled(names[:PLAUSIBLE], f"{seed} {photo.image}")
         return names
@@ -278,9 +278,9 @@ def _named(word: str, also: Iterable[str] = ()) -> Item:
 def _told(photo: Photo, thing: str) -> bool:
     """Whether a thing is boxed in a picture, or somebody who saw it speaks of one, were it by the last word alone: a
     "table" may be a dining table."""
-    said = (*photo.facts.get("captions", ()), *(" ".join(pair) for pair in photo.facts.get("qa", ())))
+    texts = (*photo.facts.get("captions", ()), *(" ".join(pair) for pair in photo.facts.get("qa", ())))
     word = thing.split()[-1].lower()
-    return thing in photo.things or any(word in text.lower() and mentions(text, word) for text in said)
+    return thing in photo.things or any(word in text.lower() and mentions(text, word) for text in texts)
 
 
 def _shuffled(found: Iterable[T], seed: str) -> list[T]:

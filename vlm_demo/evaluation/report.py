@@ -70,8 +70,8 @@ class Read:
 
     def as_dict(self) -> dict[str, Any]:
         """n; share, low, high: of the answers that stand in the text; of_these: how many of those are right."""
-        told = self.found.as_dict()
-        return {"n": told.pop("n"), "share": told.pop("accuracy"), **told, "of_these": self.right.as_dict()}
+        share = self.found.as_dict()
+        return {"n": share.pop("n"), "share": share.pop("accuracy"), **share, "of_these": self.right.as_dict()}
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Report:
 
     Attributes:
         kinds: a score for each kind of question; pointing and captions are counted apart and never enter ``overall``.
-        yes_no: for each kind whose every question is to be answered by yes or no, how often yes was said.
+        yes_no: for each kind whose every question is to be answered by yes or no, how often the answer was yes.
         captions: for each kind of question with reference captions, what was written.
         read: for each kind, the questions asked with OCR whose answer could be copied (not yes, no or unknown).
         refused: questions that the model declined with an error (too long for its context); counted as wrong.
@@ -103,8 +103,8 @@ class Report:
     @property
     def presence(self) -> dict[str, YesNo]:
         """The kinds that ask whether a thing is there, by what follows "presence-" in their names."""
-        found = {kind: own for kind, own in self.yes_no.items() if kind.startswith(PRESENCE)}
-        return {kind.removeprefix(PRESENCE).lstrip("-") or PRESENCE: own for kind, own in found.items()}
+        found = {kind: counts for kind, counts in self.yes_no.items() if kind.startswith(PRESENCE)}
+        return {kind.removeprefix(PRESENCE).lstrip("-") or PRESENCE: counts for kind, counts in found.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON-ready values: overall, kinds, yes_no, presence, cider, in_ocr_text, pointing, skipped,
@@ -125,15 +125,15 @@ class Report:
         """The report for a person: a line a kind, then the overall, pointing, and what was skipped."""
         rows = [(kind, self.kinds[kind]) for kind in sorted(self.kinds)]
         total = ("overall", self.overall)
-        beside = [("pointing", self.pointing)] if self.pointing.n else []
+        more = [("pointing", self.pointing)] if self.pointing.n else []
         width = max(map(len, ("pointing", *self.kinds, *self.captions)))
         head = f"{'kind':<{width}}  {'n':>6}  {'right':>6}  {'accuracy':>8}  95 % interval"
         rule = "-" * len(head)
         lines = [head, rule, *(_row(name, score, width) + _yes(self.yes_no.get(name)) for name, score in rows)]
-        if rows or not (beside or self.captions):
+        if rows or not (more or self.captions):
             lines += [rule] * bool(rows) + [_row(*total, width)]
-        lines += [_row(name, score, width) for name, score in beside]
-        if beside:
+        lines += [_row(name, score, width) for name, score in more]
+        if more:
             lines.append("pointing: the heatmap's hottest pixel lies on the named thing; not part of the overall")
         lines += _caption_lines(self.captions, width) + _read_lines(self.read, width)
         if self.refused:
@@ -155,10 +155,10 @@ def _row(name: str, score: Score, width: int) -> str:
 
 
 def _yes(found: YesNo | None) -> str:
-    told = found.as_dict() if found else {}
-    if not told or told["f1"] is None:
+    counts = found.as_dict() if found else {}
+    if not counts or counts["f1"] is None:
         return ""
-    return f"   F1 {told['f1']:.2f}, yes {told['yes_ratio']:.0%} (true {told['true_yes_ratio']:.0%})"
+    return f"   F1 {counts['f1']:.2f}, yes {counts['yes_ratio']:.0%} (true {counts['true_yes_ratio']:.0%})"
 
 
 def _by_kind(parts: dict[str, Any], none: Any) -> dict[str, Any]:
@@ -170,10 +170,10 @@ def _caption_lines(captions: dict[str, Captions], width: int) -> list[str]:
     if not captions:
         return []
     lines = ["", f"{'captions':<{width}}  {'n':>6}  CIDEr-D  95 % interval"]
-    told = _by_kind(captions, Captions())
-    for kind, own in [*told["kinds"].items(), *[("overall", told["overall"])] * (len(captions) > 1)]:
-        start = f"{kind:<{width}}  {own['n']:>6}  "
-        lines.append(start + _interval(own["cider"], own["low"], own["high"]))
+    scores = _by_kind(captions, Captions())
+    for kind, score in [*scores["kinds"].items(), *[("overall", scores["overall"])] * (len(captions) > 1)]:
+        start = f"{kind:<{width}}  {score['n']:>6}  "
+        lines.append(start + _interval(score["cider"], score["low"], score["high"]))
     return lines
 
 
@@ -185,10 +185,10 @@ def _read_lines(read: dict[str, Read], width: int) -> list[str]:
     if not read:
         return []
     lines = ["", f"{'with OCR':<{width}}  {'n':>6}  {'in text':>7}  right of these"]
-    for kind, own in [*sorted(read.items()), *[("overall", sum(read.values(), Read()))] * (len(read) > 1)]:
-        told = own.right.as_dict()
-        start = f"{kind:<{width}}  {own.found.n:>6}  {own.found.right / own.found.n:>7.1%}  "
-        shown = f"{told['accuracy']:.1%}  {told['low']:.1%} to {told['high']:.1%}" if told["n"] else "-"
+    for kind, counts in [*sorted(read.items()), *[("overall", sum(read.values(), Read()))] * (len(read) > 1)]:
+        right = counts.right.as_dict()
+        start = f"{kind:<{width}}  {counts.found.n:>6}  {counts.found.right / counts.found.n:>7.1%}  "
+        shown = f"{right['accuracy']:.1%}  {right['low']:.1%} to {right['high']:.1%}" if right["n"] else "-"
         lines.append(start + shown)
     return [*lines, "in text: the answer stands in the text that Tesseract read"]
 

@@ -1,7 +1,7 @@
 """Retrieval: pictures and captions → does the model find each one's own, and tell it from a false one?
 
 Reads a folder's captions.jsonl, one JSON object a line: `image` (a path relative to the folder), `caption`, true of it,
-`wrong`, the same with one word changed so that it is false, and `kind`. Knows `score` alone, so any engine with it can
+`wrong`, the same with one word changed so that it is false, and `kind`. Any engine that scores can
 be measured.
 """
 
@@ -12,21 +12,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
+from vlm_demo.contracts.engine import Engine
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation.report import Score
 
 FILE = "captions.jsonl"
 SHEET = 100  # captions that a picture is compared with
-
-
-class Scoring(Protocol):
-    """What retrieval needs of a pipeline; the result has ``similarities``, and ``matches`` or None."""
-
-    def score(self, image: Any, texts: Sequence[str]) -> Any: ...
 
 
 @dataclass
@@ -70,8 +65,10 @@ class Retrieval:
         width = max(len(name) for name, _ in rows)
         lines = [f"{'measured':<{width}}  {'n':>5}  accuracy  95 % interval"]
         for name, score in rows:
-            told = score.as_dict()
-            figures = f"{told['accuracy']:8.1%}  {told['low']:.1%} to {told['high']:.1%}" if score.n else "       -"
+            values = score.as_dict()
+            figures = (
+                f"{values['accuracy']:8.1%}  {values['low']:.1%} to {values['high']:.1%}" if score.n else "       -"
+            )
             lines.append(f"{name:<{width}}  {score.n:>5}  {figures}")
         return "\n".join(lines)
 
@@ -95,7 +92,7 @@ def read(folder: Path) -> list[dict[str, str]]:
     return lines
 
 
-def retrieve(engine: Scoring, folder: Path, lines: Sequence[dict[str, str]], progress: bool = True) -> Retrieval:
+def retrieve(engine: Engine, folder: Path, lines: Sequence[dict[str, str]], progress: bool = True) -> Retrieval:
     """Compare every picture with the captions of its sheet of SHEET, and with its own caption with one word changed.
 
     A caption that two pictures of a sheet share is right for both. A last sheet that is not full is left out, as it
@@ -121,10 +118,10 @@ def retrieve(engine: Scoring, folder: Path, lines: Sequence[dict[str, str]], pro
             found.kinds.setdefault(line["kind"], Score()).add(first)
             found.apart.add(near[number, number] > scores.similarities[-1])
             if scores.matches is not None:
-                own, wrong = scores.matches[number], scores.matches[-1]
-                found.match.add(own >= 0.5)
+                right, wrong = scores.matches[number], scores.matches[-1]
+                found.match.add(right >= 0.5)
                 found.match.add(wrong < 0.5)
-                found.better.add(own > wrong)
+                found.better.add(right > wrong)
             bar.update()
         for number, line in enumerate(sheet):
             found.image.add(captions[int(np.argmax(near[:, number]))] == line["caption"])

@@ -1,7 +1,7 @@
-"""Run: items → the pipeline → a report. Goes on over unreadable pictures; says which.
+"""Run: items → an engine → a report. Goes on over unreadable pictures; says which.
 
-Knows `ask`, `explain` and `can_explain`, so any engine behind them can be scored. Captions are kept until the end:
-their score needs them all. What an item says was asked and answered before goes to the engine as the chat's history.
+Captions are kept until the end: their score needs them all. What an item says was asked and answered before goes to
+the engine as the chat's history.
 """
 
 from __future__ import annotations
@@ -10,10 +10,14 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, TextIO
 
-from vlm_demo.contracts import Turn
+from PIL import Image
+
+from vlm_demo.contracts import Answer, Turn
+from vlm_demo.contracts.engine import Engine, Request, answered
 from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, WordNotInAnswer
 from vlm_demo.evaluation.answers import matches, stands_in
 from vlm_demo.evaluation.cider import Captions
@@ -21,31 +25,11 @@ from vlm_demo.evaluation.hallucination import YesNo
 from vlm_demo.evaluation.items import UNKNOWN, Item, Skipped
 from vlm_demo.evaluation.pointing import hit, hottest
 from vlm_demo.evaluation.report import Read, Report, Score
-
-
-class Answering(Protocol):
-    """What evaluation needs of a pipeline; ``image`` is a picture, the result has ``text`` and ``heatmap``, and if
-    the engine tells what OCR read, ``ocr``."""
-
-    @property
-    def can_explain(self) -> bool: ...
-
-    def ask(
-        self,
-        image: Any,
-        question: str,
-        *,
-        ocr: bool,
-        evidence_only: bool,
-        max_new_tokens: int | None,
-        history: Sequence[Turn] = (),
-    ) -> Any: ...
-
-    def explain(self, image: Any, question: str, answer_text: str, *, ocr: bool, evidence_only: bool) -> Any: ...
+from vlm_demo.images.open import open_image
 
 
 def evaluate(
-    engine: Answering,
+    engine: Engine,
     folder: Path,
     items: Sequence[Item],
     skipped: Sequence[Skipped] = (),
@@ -62,7 +46,7 @@ def evaluate(
     refuses (too long for its context) counts as wrong, or a model with a short context would be flattered.
 
     Args:
-        engine: the pipeline under test.
+        engine: what is tested.
         folder: what the items' image paths are relative to.
         items, skipped: as `items.read` and `items.select` give them.
         ocr, evidence_only: for the items that do not say otherwise.
@@ -77,10 +61,10 @@ def evaluate(
     started = time.perf_counter()
     bar = tqdm(items, unit="item", file=sys.stderr, disable=not progress, dynamic_ncols=True)
     for item in bar:
-        settings = {
-            "ocr": ocr if item.ocr is None else item.ocr,
-            "evidence_only": evidence_only if item.evidence_only is None else item.evidence_only,
-        }
+        settings = Toggles(
+            ocr if item.ocr is None else item.ocr,
+            evidence_only if item.evidence_only is None else item.evidence_only,
+        )
         note: dict[str, Any] = {}
         if item.phrase is None and not item.captions:
             report.kinds.setdefault(item.kind, Score())  # named even where every picture of it is skipped
@@ -89,9 +73,8 @@ def evaluate(
             if item.phrase is not None:
                 report.pointing.add(_points(engine, picture, item, settings, note))
             else:
-                said = _asked(engine, picture, item, settings, max_new_tokens)
-                read = getattr(said, "ocr", None)  # an engine need not tell what it read
-                _count(report, item, said.text, read.text if read else None, note)
+                answer = asked(engine, picture, item, settings, max_new_tokens)
+                _count(report, item, answer.text, answer.ocr.text if answer.ocr else None, note)
         except BadQuestion as error:
             _count_refused(report, item)
             note["refused"] = str(error)
@@ -111,6 +94,14 @@ def evaluate(
     return report
 
 
+@dataclass(frozen=True)
+class Toggles:
+    """Whether the pictures' text is read (OCR), and whether "unknown" is asked for where nothing is seen."""
+
+    ocr: bool = False
+    evidence_only: bool = False
+
+
 class _CannotExplainError(Exception):
     """The engine gives no heatmaps, so a pointing item can't be scored."""
 
@@ -121,13 +112,16 @@ class LastPicture:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name: str | None = None
-        self.picture: Any = None
+        self.picture: Image.Image | None = None
 
-    def open(self, name: str) -> Any:
-        if name != self.name:
-            from vlm_demo.images.open import open_image
+    def open(self, name: str) -> Image.Image:
+        """The picture of that name.
 
-            self.name = None
+        Raises:
+            BadImage: it can't be opened.
+        """
+        if self.picture is None or name != self.name:
+            self.picture = None
             self.picture, _notes = open_image(self.folder / name)
             self.name = name
         return self.picture
@@ -156,22 +150,26 @@ def _count_refused(report: Report, item: Item) -> None:
         (report.kinds[item.kind] if item.phrase is None else report.pointing).add(False)
 
 
-def _points(engine: Answering, picture: Any, item: Item, settings: dict[str, bool], note: dict[str, Any]) -> bool:
+def _points(engine: Engine, picture: Image.Image, item: Item, settings: Toggles, note: dict[str, Any]) -> bool:
     """Whether the heatmap of the item's phrase is hottest on it; ``note`` takes down where."""
     assert item.phrase is not None
-    if not engine.can_explain:
+    if not engine.capabilities.explains:
         raise _CannotExplainError("this model gives no heatmaps")
-    heatmap = engine.explain(picture, item.question, item.phrase, **settings).heatmap(item.phrase)
+    request = Request((picture,), item.question, settings.ocr, settings.evidence_only)
+    heatmap = engine.explain(request, item.phrase).heatmap(item.phrase)
     note["hottest"] = hottest(heatmap)
     note["right"] = hit(heatmap, item.boxes)
     return note["right"]
 
 
-def _asked(engine: Answering, picture: Any, item: Item, settings: dict[str, bool], max_new_tokens: int | None) -> Any:
-    """The engine's answer; the picture belongs to the first turn of the chat."""
+def asked(
+    engine: Engine, picture: Image.Image, item: Item, settings: Toggles, max_new_tokens: int | None = None
+) -> Answer:
+    """The engine's answer to an item's question; the picture belongs to the first turn of the chat."""
     history = tuple(Turn(question, answer, () if i else (picture,)) for i, (question, answer) in enumerate(item.before))
-    shown = [] if history else picture
-    return engine.ask(shown, item.question, max_new_tokens=max_new_tokens, history=history, **settings)
+    images = () if history else (picture,)
+    request = Request(images, item.question, settings.ocr, settings.evidence_only, max_new_tokens, history)
+    return answered(engine.stream(request))
 
 
 def _so_far(report: Report) -> str:

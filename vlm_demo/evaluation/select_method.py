@@ -1,7 +1,7 @@
-"""Choice: which map of recorded rows a checkpoint should draw by default, and how well each method then does.
+"""Select method: which map of recorded rows a checkpoint should draw by default, and how well each method then does.
 
 Chosen on one half of the items and scored on the other, so that the winner's score owes nothing to having been chosen.
-Beside the free ones a method is scored that needs a pass of its own, so that it is known what it would bring.
+One method that needs a pass of its own is scored too, so that it is known what it would bring.
 """
 
 from __future__ import annotations
@@ -10,29 +10,27 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vlm_demo.contracts import Answer, Settings
+from vlm_demo.contracts.engine import MeasurableEngine
+from vlm_demo.contracts.geometry import inside, interpolate
+from vlm_demo.contracts.heatmap_methods import BY_NAME, TABLE
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation import head_weights, pointing
 from vlm_demo.evaluation.heatmap_benchmark import Comparison, compare, explained
 from vlm_demo.evaluation.items import Item, Skipped
-from vlm_demo.explain import methods
-from vlm_demo.explain.heatmap import Settings, combine, inside, interpolate, log_shares
-
-if TYPE_CHECKING:
-    from vlm_demo import Pipeline
-    from vlm_demo.contracts import Answer
+from vlm_demo.explain.heatmap import log_shares
 
 BEST_HEADS = (1, 2, 3, 5)  # how many of the heads that point best are joined
-BESIDE = "relevancy"  # the method with a pass of its own that is scored beside the free ones
+NOT_FREE = "relevancy"  # the method with a pass of its own that is scored too
 
-Seen = Sequence[tuple[Item, "Answer"]]
+Seen = Sequence[tuple[Item, Answer]]
 
 
 def choose(
-    pipe: Pipeline,
+    engine: MeasurableEngine,
     folder: Path,
     items: Sequence[Item],
     names: Sequence[str] | None = None,
@@ -43,7 +41,7 @@ def choose(
 
     Args:
         items: pointing items; kinds of them count alike.
-        names: the methods to be scored beside it; None = every free one, and relevancy.
+        names: the other methods to be scored; None = every free one, and relevancy.
         hiding: score insertion and deletion too.
     Returns:
         The settings, found on the first half and with the scores of the second, and that half's comparison. Of the
@@ -55,15 +53,15 @@ def choose(
         raise VlmDemoError(f"{len(items)} pointing items are too few to choose by: give a folder with more of them.")
     first, second = halves(items)
     skipped: list[Skipped] = []
-    seen = [(item, answer) for item, answer, _ in explained(pipe, folder, first, skipped, progress)]
+    seen = [(item, answer) for item, answer, _ in explained(engine, folder, first, skipped, progress)]
     if not seen:
         raise VlmDemoError(f"No pointing item could be read ({skipped[0].reason}); mend the folder.")
-    rest = [(item, answer) for item, answer, _ in explained(pipe, folder, second, [], progress)]
+    rest = [(item, answer) for item, answer, _ in explained(engine, folder, second, [], progress)]
     settings = _best(seen, rest)
-    wanted = list(names) if names else [own.name for own in methods.TABLE if own.free or own.name == BESIDE]
-    found = compare(pipe, folder, second, skipped, names=wanted, settings=settings, progress=progress, hiding=hiding)
+    wanted = list(names) if names else [method.name for method in TABLE if method.free or method.name == NOT_FREE]
+    found = compare(engine, folder, second, skipped, names=wanted, settings=settings, progress=progress, hiding=hiding)
     scores = {
-        name: round(float(np.mean(own.hits)), 4) for name, own in found.figures.items() if name in methods.BY_NAME
+        name: round(float(np.mean(figures.hits)), 4) for name, figures in found.figures.items() if name in BY_NAME
     }
     scored = len(next(iter(found.figures.values())).hits) if found.figures else 0
     return replace(settings, scores=scores, scored=scored), found
@@ -84,8 +82,8 @@ def _best(seen: Seen, rest: Seen) -> Settings:
     that it was not found on: the rest, and each half of the seen by what the other half gives."""
     simple, fitted = _simple(seen), _fitted(seen)
     hits = [
-        len(seen) * _crossed(seen, pick) + (len(rest) * _measured(rest, own)[0] if rest else 0)
-        for pick, own in ((_simple, simple), (_fitted, fitted))
+        len(seen) * _crossed(seen, pick) + (len(rest) * _measured(rest, settings)[0] if rest else 0)
+        for pick, settings in ((_simple, simple), (_fitted, fitted))
     ]
     best = fitted if hits[1] > hits[0] else simple  # what is as good and simpler stays
     return replace(best, heads=simple.heads, weights=fitted.weights)
@@ -98,19 +96,19 @@ def _simple(seen: Seen) -> Settings:
     assert trace is not None
     layers, heads = trace.image.shape[1:3]
     singles = [(layer, head) for layer in range(layers) for head in range(heads)]
-    by_head = sorted(singles, key=lambda own: _measured(seen, Settings("heads", heads=(own,))), reverse=True)
+    by_head = sorted(singles, key=lambda head: _measured(seen, Settings("heads", heads=(head,))), reverse=True)
     candidates = [Settings("raw"), Settings("mean"), Settings("localised"), Settings("last")]
     candidates += [Settings("queries")] if trace.looks is not None else []
     candidates += [Settings(way, (layer,)) for way in ("mean", "localised") for layer in range(layers)]
     joined = [Settings("heads", heads=tuple(by_head[:count])) for count in BEST_HEADS if count <= len(singles)]
-    best_heads = max(joined, key=lambda own: _measured(seen, own))
-    best = max([*candidates, best_heads], key=lambda own: _measured(seen, own))
+    best_heads = max(joined, key=lambda settings: _measured(seen, settings))
+    best = max([*candidates, best_heads], key=lambda settings: _measured(seen, settings))
     return replace(best, heads=best_heads.heads)
 
 
 def _fitted(seen: Seen) -> Settings:
-    """All heads by what each is worth."""
-    logs = np.stack([log_shares(_rows(item, answer, Settings("weighted"))) for item, answer in seen])
+    """All heads, by fitted weights."""
+    logs = np.stack([log_shares(_last_rows(item, answer)) for item, answer in seen])
     covers = np.stack([head_weights.cover(answer.view, item.boxes) for item, answer in seen])
     shown = np.stack([inside(answer.view) for _, answer in seen])
     return Settings("weighted", weights=head_weights.fit(logs, covers, shown, [item.kind for item, _ in seen]))
@@ -122,9 +120,9 @@ def _crossed(seen: Seen, pick: Callable[[Seen], Settings]) -> float:
     if not all(parts):
         return 0.0
     found = []
-    for own, other in (parts, parts[::-1]):
+    for half, other in (parts, parts[::-1]):
         settings = pick(other)
-        found += [(item, answer, settings) for item, answer in own]
+        found += [(item, answer, settings) for item, answer in half]
     return _mean([item for item, *_ in found], [_pointed(*one) for one in found])[0]
 
 
@@ -146,13 +144,12 @@ def _mean(items: Sequence[Item], pairs: Sequence[tuple[bool, float]]) -> tuple[f
 
 
 def _cells(item: Item, answer: Answer, settings: Settings) -> np.ndarray:
-    if settings.method in ("raw", "queries"):
-        chosen, request = methods.request(answer, item.phrase or "", method=settings.method)
-        return chosen.cells(request)
-    return combine(_rows(item, answer, settings), answer.view.grid, settings)
-
-
-def _rows(item: Item, answer: Answer, settings: Settings) -> np.ndarray:
+    """The map that the answer would draw of the item's phrase if these settings were its checkpoint's."""
     assert answer.trace is not None
-    steps = answer.steps(item.phrase or "")
-    return answer.trace.ending(0, steps) if settings.method == "weighted" else answer.trace.rows(0, steps)
+    return replace(answer, trace=replace(answer.trace, settings=settings)).cells(item.phrase or "")
+
+
+def _last_rows(item: Item, answer: Answer) -> np.ndarray:
+    """The rows that a map of weighted heads is drawn of."""
+    assert answer.trace is not None
+    return answer.trace.ending(0, answer.steps(item.phrase or ""))

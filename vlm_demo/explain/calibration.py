@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vlm_demo.contracts.grounding import Evidence
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.explain.heatmap import SETTINGS_FILE
 
@@ -24,45 +25,7 @@ MOST_NOTHING = 0.05  # a change that large is never nothing
 FEW = 10  # answers on which no limit is fitted
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What speaks for an answer, each 0..1. ``NAMES`` go into the score; all decide the badge.
-
-    Attributes:
-        hot: how much of the probability of an average token falls away when the hottest patches of the default map are
-            hidden behind a blur.
-        elsewhere: the same with as many other patches, drawn by chance.
-        whole: the same with the whole picture.
-        certain: the probability of an average token (geometric mean).
-        share: how much of the attention rested on the pictures; 0 where that can't be told.
-        match: how well the answer fits the picture, by the model's part that compares the two; 0 where it has none.
-        read: how many of the answer's words stand in the text that was read off the picture (OCR).
-        text: how much of the probability of an average token of the words that the answer repeats of that text falls
-            away when just these words are taken out of it, wherever they stand, and the pictures are kept; 0 where the
-            answer repeats none.
-        other: the same with as many other words of it, drawn by chance.
-        blank: how much the probability of an average token changes, up or down, when all pictures have their mean
-            colour, and none of the text is given.
-        turned, text_turned, blank_turned: whether another token becomes the likeliest, so that the answer is another
-            one: under ``hot``, ``text`` and ``blank``. Only tokens that had more than half of the probability count.
-    """
-
-    hot: float
-    elsewhere: float
-    whole: float
-    certain: float
-    share: float = 0.0
-    match: float = 0.0
-    read: float = 0.0
-    text: float = 0.0
-    other: float = 0.0
-    blank: float = 1.0
-    turned: bool = False
-    text_turned: bool = False
-    blank_turned: bool = False
-
-
-NAMES = ("hot", "elsewhere", "whole", "certain", "share", "match", "read", "text")
+NAMES = ("hot", "elsewhere", "whole", "certain", "share", "match", "read", "text", "yes_no", "number")
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from vlm_demo.contracts.grounding import GROUNDED, NOT_ABOUT, NOT_VISIBLE, READ,
 from vlm_demo.contracts.ocr import ReadWord
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain.calibration import LEAST, THRESHOLDS, Calibration, Evidence, Limits, as_row
-from vlm_demo.explain.methods import BY_NAME, MapRequest
+from vlm_demo.explain.methods import BY_NAME, MapInputs
 from vlm_demo.explain.quoted import others, quoted, read_words, without
 from vlm_demo.words import bare, tells
 
@@ -36,6 +36,8 @@ SAYS_UNKNOWN = re.compile(
     r"|(i|we|you) (cannot|can not|can't|could not|couldn't|do not|don't) (know|see|tell|say|read)\b.*"
     r"|(it|this|that) (cannot|can not|can't) be (seen|read|told|said)\b.*"
 )
+SAYS_YES_NO = re.compile(r"(yes|no|true|false)\b.*")
+SAYS_NUMBER = re.compile(r"\d+|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve")
 SAYS_NONE = re.compile(r"none|nothing|zero|0|(no|there (is|are) (no|none|nothing))\b.*")
 
 
@@ -80,6 +82,8 @@ def gather(answer: Answer, model: TeacherForcing) -> Evidence:
         read=float(np.mean([bare(word.text) in text for word in answer.words])) if text else 0.0,
         text=text_fall,
         other=between_fall,
+        yes_no=float(SAYS_YES_NO.fullmatch(_folded(answer.text)) is not None),
+        number=float(SAYS_NUMBER.fullmatch(_folded(answer.text)) is not None),
         blank=float(1 - np.exp(-moved)),
         turned=_turned(answer, telling, hidden.likeliest[0]),
         text_turned=text_turned,
@@ -176,7 +180,7 @@ def _hot(answer: Answer, image: int) -> tuple[np.ndarray, np.ndarray]:
     trace, view = answer.trace, answer.views[image]
     assert trace is not None
     method = BY_NAME[trace.settings.method]
-    maps = [method.cells(MapRequest(answer, tuple(answer.steps(word)), image, trace.settings)) for word in answer.words]
+    maps = [method.cells(MapInputs(answer, tuple(answer.steps(word)), image, trace.settings)) for word in answer.words]
     cells = np.mean(maps, axis=0)
     shown = np.flatnonzero(inside(view))
     count = max(1, round(HOT * len(shown)))

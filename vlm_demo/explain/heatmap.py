@@ -15,7 +15,7 @@ import numpy as np
 
 from vlm_demo.contracts import View
 from vlm_demo.contracts.attention import Settings
-from vlm_demo.contracts.geometry import inside
+from vlm_demo.contracts.geometry import interpolate
 from vlm_demo.errors import UnsupportedModel
 
 METHODS = ("mean", "localised", "last", "heads", "weighted")
@@ -154,52 +154,3 @@ def spatial_entropy(maps: np.ndarray) -> np.ndarray:
         shares = sizes / max(sizes.sum(), 1)
         entropies[i] = -(shares * np.log(shares)).sum() if len(sizes) else np.inf
     return entropies
-
-
-def interpolate(cells: np.ndarray, view: View) -> np.ndarray:
-    """Spread patch values over the upload's pixels.
-
-    Bilinear between the patches' centres, falling to zero one patch beyond the outermost ones, so that the maximum
-    lies at a centre and never at a patch's corner or the picture's border. What the model did not see stays 0.
-
-    Args:
-        cells: [patches], row by row.
-        view: gives the grid and the patches' boxes.
-    Returns:
-        float32 [H, W], 0..1.
-    """
-    rows, columns = view.grid
-    width, height = view.size
-    boxes = view.boxes.astype(np.float64).reshape(rows, columns, 4)
-    across, down = boxes[0, :, [0, 2]], boxes[:, 0][:, [1, 3]].T
-    seen = inside(view).reshape(rows, columns)
-    values = np.where(seen, cells.reshape(rows, columns), np.nan)
-    empty = np.zeros((height, width), np.float32)
-    if not seen.any() or not np.isfinite(values[seen]).all():
-        return empty
-    low, high = np.nanmin(values), np.nanmax(values)
-    if high - low <= 1e-6 * abs(high):
-        return empty
-    values = np.nan_to_num((values - low) / (high - low)).astype(np.float32)
-    heat = _hats(down, height) @ values @ _hats(across, width).T
-    peak = heat.max()
-    if peak > 0:
-        heat /= peak  # in place: an upload may have 178 million pixels
-    return heat
-
-
-def _hats(edges: np.ndarray, length: int) -> np.ndarray:
-    """The weight (float32 [length, cells]) of each cell in each pixel along one axis.
-
-    Args:
-        edges: [2, cells], where each cell begins and ends, in pixels.
-        length: pixels.
-    """
-    begin, end = edges
-    pitch = float((end - begin).mean())
-    # Where patches are smaller than a pixel, a pixel is the mean over its patches and not a sample of one.
-    fine = max(1, int(np.ceil(2 / pitch))) if pitch < 1 else 1
-    at = (np.arange(length * fine) + 0.5) / fine
-    weights = np.maximum(0.0, 1 - np.abs(at[:, None] - (begin + end)[None, :] / 2) / pitch)
-    weights[(at < begin[0]) | (at > end[-1])] = 0
-    return weights.reshape(length, fine, -1).mean(1).astype(np.float32)

@@ -19,7 +19,7 @@ from torch import Tensor
 from vlm_demo.errors import UnsupportedModel
 
 FILE = "training_pictures.safetensors"
-NEIGHBOURS = 5
+NEIGHBOURS = 3
 SHARPNESS = 20.0  # of the step from 0 to 1: a cosine that lies 0.1 above the threshold scores 0.88
 
 

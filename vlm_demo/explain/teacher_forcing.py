@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, Asked
     from vlm_demo.models.adapters import Writer
     from vlm_demo.runtime.cancellation import CancellationHooks
-    from vlm_demo.runtime.feature_cache import FeatureCache
+    from vlm_demo.runtime.feature_cache import ImageTokenCache
     from vlm_demo.stages.llm import Llm
     from vlm_demo.stages.view import ViewMaker
 
@@ -65,21 +65,21 @@ class Reread:
 
 
 class TeacherForcing:
-    """The stations of a pipeline, for reading its own answers. ``judge`` compares pictures with texts, or is None;
-    ``prompted`` makes the prompt for a question, pictures and text that was read, or is None."""
+    """The stages of a pipeline, for reading its own answers. ``build_prompt`` makes the prompt for a question, pictures
+    and text that was read; ``judge`` compares pictures with texts, or is None."""
 
     def __init__(
         self,
         family: Writer,
         guard: CancellationHooks,
         view: ViewMaker,
-        pictures: FeatureCache,
+        pictures: ImageTokenCache,
         llm: Llm,
+        build_prompt: Callable[[Asked, Sequence[View], Sequence[OcrResult]], Prompt],
         judge: Judge | None = None,
-        prompted: Callable[[Asked, Sequence[View], Sequence[OcrResult]], Prompt] | None = None,
     ) -> None:
         self.family, self.guard, self.view = family, guard, view
-        self.pictures, self.llm, self.judge, self.prompted = pictures, llm, judge, prompted
+        self.pictures, self.llm, self.build_prompt, self.judge = pictures, llm, build_prompt, judge
 
     @property
     def reads_image_tokens(self) -> bool:
@@ -155,7 +155,6 @@ class TeacherForcing:
             image: which of ``answer.views``.
             masks: bool [n, patches], True = hidden behind a blur.
         """
-        assert self.pictures.bridge is not None
         encoder, bridge = self.pictures.encoder, self.pictures.bridge  # what is hidden is not to be remembered
         hide = PatchMasker(self.view, self.view.with_pixels(answer.views[image]))
         others = list(split(self._image_tokens(answer))) if len(answer.views) > 1 else []
@@ -175,12 +174,11 @@ class TeacherForcing:
             ocrs: for each of ``answer.ocrs`` the reading that is put into the prompt in its place; or none at all.
             blank: show each picture in its mean colour.
         """
-        assert self.pictures.bridge is not None
         encoder, bridge = self.pictures.encoder, self.pictures.bridge
         prompt, views = answer.prompt, answer.views
         if tuple(ocrs) != answer.ocrs:
-            assert self.prompted is not None and answer.asked is not None
-            prompt = self.prompted(answer.asked, views, ocrs)
+            assert answer.asked is not None
+            prompt = self.build_prompt(answer.asked, views, ocrs)
         if blank:
             seen = [self.view.with_pixels(view) for view in views]
             plain = [replace(own, pixel_values=self.view(_plain(own)).pixel_values) for own in seen]

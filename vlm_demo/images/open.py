@@ -1,97 +1,230 @@
-"""Open: an upload → an upright RGB picture, opened by its content and never by its name, in memory."""
+"""Open: an upload → an upright sRGB picture, opened by its content and never by its name, in memory."""
 
 from __future__ import annotations
 
 import io
 import os
+import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from vlm_demo.errors import BadImage
-from vlm_demo.images.formats import formats
+from vlm_demo.images import pdf, remote
+from vlm_demo.images.decode import DAMAGED, MAX_PIXELS, decode, too_large
+from vlm_demo.images.formats import HEAD, NOT_A_PICTURE, formats, is_pdf, refusal
+from vlm_demo.images.ground import on_ground
+from vlm_demo.images.tones import measure
 
-MAX_PIXELS = 178_000_000
-Source = Image.Image | str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
-WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-NOT_A_PICTURE = "This file is not a picture that can be opened: try a PNG, JPEG, WebP, GIF or TIFF."
-# Our own limit is checked from the header, before decoding; the warning at half of it would only alarm.
+MOST_FILE_BYTES = 512_000_000
+EMPTY = "This file is empty (0 bytes): save or download it again, and try once more."
+# Our own limits are kept from the header, before decoding, and what is odd in a file is told by our own notes.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-DAMAGED = "This picture is damaged or incomplete: save or download it again, and try once more."
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def open_image(source: Source) -> tuple[Image.Image, tuple[str, ...]]:
+@dataclass(frozen=True)
+class Page:
+    """A file, and which page of it (PDF) or frame (GIF, TIFF, WebP, ...) is meant, counted from 1."""
+
+    source: str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
+    number: int
+
+
+Source = Image.Image | np.ndarray | Page | str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
+
+
+def open_image(source: Source, page: int | None = None) -> tuple[Image.Image, tuple[str, ...]]:
     """Open an upload safely.
 
     Args:
-        source: a path, the file's bytes or a binary file object, of which the first frame is taken; or a PIL image,
-            which is taken as it stands, at its current frame, and not changed.
+        source: a path, the file's bytes or a binary file object, of which the first page or frame is taken, or a
+            ``Page`` of one; a PIL image, which is taken as it stands, at its current frame, and not changed; or an
+            array [height, width] or [height, width, 1, 3 or 4], of uint8, bool, or any numbers on a scale of their own.
+            A file object is read from its begin and left where it was.
+        page: which page or frame of a file, from 1; the same as a ``Page``.
     Returns:
-        The picture upright in RGB, and sentences about what was done to it.
+        The picture upright in RGB, of at most ``decode.KEPT_PIXELS`` pixels, and sentences about what was done to it.
     Raises:
         BadImage: it is no picture, damaged, empty, missing or too large; says which, and what to do.
     """
+    if isinstance(source, Page):
+        source, page = source.source, source.number
+    if page is not None and isinstance(source, Image.Image | np.ndarray):
+        raise BadImage("A page is chosen of a file, and not of a picture that is already open: pass the file.")
+    if isinstance(source, np.ndarray):
+        return _of_array(source)
     if isinstance(source, Image.Image):
-        return _upright(source, ours=False)
-    data = _bytes_of(source)
-    if not data:
-        raise BadImage("This file is empty (0 bytes): save or download it again, and try once more.")
+        return _upright(source, None)
+    with _stream(source) as stream:
+        return _of_file(stream, page)
+
+
+def page_count(source: str | os.PathLike | bytes) -> int:
+    """How many pages or frames a file has among which one can be chosen; 1 for a file that can't be opened."""
     try:
-        image = Image.open(io.BytesIO(data), formats=formats())
+        with _stream(source) as stream:
+            if is_pdf(stream.read(HEAD)):
+                stream.seek(0)
+                return pdf.count(stream.read())
+            image = _opened(stream)
+            return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+    except Exception:  # opening it will say what is wrong
+        return 1
+
+
+def _of_file(stream: BinaryIO, number: int | None) -> tuple[Image.Image, tuple[str, ...]]:
+    head = stream.read(HEAD)
+    if not head:
+        raise BadImage(EMPTY)
+    said = refusal(head)
+    if said:
+        raise BadImage(said)
+    if is_pdf(head):
+        stream.seek(0)
+        return pdf.page(stream.read(), number)
+    image = _opened(stream)
+    if number is not None:
+        _turn_to(image, number)
+    return _upright(image, stream)
+
+
+def _opened(stream: BinaryIO) -> Image.Image:
+    stream.seek(0)
+    try:
+        return Image.open(stream, formats=formats())
     except Image.DecompressionBombError as error:
-        raise BadImage(_too_large()) from error
+        most = MAX_PIXELS // 10**6
+        raise BadImage(
+            f"This picture is too large; at most {most} megapixels can be opened: shrink it first."
+        ) from error
     except UnidentifiedImageError as error:
         raise BadImage(NOT_A_PICTURE) from error
     except Exception as error:  # decoders raise anything on crafted headers
         raise BadImage(DAMAGED) from error
-    return _upright(image, ours=True)
 
 
-def _bytes_of(source: Any) -> bytes:
+@contextmanager
+def _stream(source: Any) -> Iterator[BinaryIO]:
+    """The file to be read, at its begin."""
     if isinstance(source, bytes | bytearray | memoryview):
-        return bytes(source)
-    if hasattr(source, "read"):
-        return source.read()
+        yield io.BytesIO(source)
+    elif hasattr(source, "read"):
+        yield io.BytesIO(_read(source))
+    else:
+        with _file(remote.NOTHING(source)) as file:  # an address on the web is refused
+            yield file
+
+
+def _read(source: Any) -> bytes:
+    """What a file object holds, from its begin; it is left where it was, so that it can be read once more."""
     try:
-        return Path(source).read_bytes()
+        again = bool(source.seekable())
+        stood = source.tell() if again else 0
+        if again:
+            source.seek(0)
+        data = source.read(MOST_FILE_BYTES + 1)
+        if again:
+            source.seek(stood)
+    except (OSError, ValueError, AttributeError) as error:
+        raise BadImage("This file object can't be read: open the file once more, or pass its path.") from error
+    if not isinstance(data, bytes | bytearray):
+        raise BadImage('This file object gives text and no bytes: open the file with mode "rb".')
+    if len(data) > MOST_FILE_BYTES:
+        raise _file_too_large()
+    if not data and not again:
+        raise BadImage("This file object has nothing left to be read: pass the file's bytes or its path.")
+    return bytes(data)
+
+
+def _file(source: Any) -> BinaryIO:
+    try:
+        path = Path(source)
+        told = path.stat()
+        if stat.S_ISDIR(told.st_mode):
+            raise BadImage(f"{source} is a folder: name one picture in it.")
+        if not stat.S_ISREG(told.st_mode):
+            raise BadImage(f"{source} is no file: name a picture's file.")
+        if told.st_size > MOST_FILE_BYTES:
+            raise _file_too_large()
+        return path.open("rb")
     except (FileNotFoundError, NotADirectoryError) as error:
         raise BadImage(f"There is no file {source}: check its name and folder.") from error
-    except IsADirectoryError as error:
-        raise BadImage(f"{source} is a folder: name one picture in it.") from error
     except PermissionError as error:
         raise BadImage(f"The file {source} may not be read: change its permissions or copy it elsewhere.") from error
     except TypeError as error:
         raise BadImage(
-            f"A {type(source).__name__} is no picture: pass a PIL image, a path or a file's bytes."
+            f"A {type(source).__name__} is no picture: pass a PIL image, an array, a path or a file's bytes."
         ) from error
     except (OSError, ValueError) as error:
         raise BadImage("This file cannot be read: check its name, or copy it elsewhere.") from error
 
 
-def _too_large(size: tuple[int, int] | None = None) -> str:
-    said = f"This picture has {size[0] * size[1] / 1e6:,.0f} megapixels" if size else "This picture is too large"
-    return f"{said}; at most {MAX_PIXELS // 10**6} megapixels can be opened: shrink it first."
+def _file_too_large() -> BadImage:
+    most = MOST_FILE_BYTES // 10**6
+    return BadImage(
+        f"This file has more than {most} megabytes, which is the most: save it as JPEG, or shrink it first."
+    )
 
 
-def _upright(image: Image.Image, ours: bool) -> tuple[Image.Image, tuple[str, ...]]:
+def _turn_to(image: Image.Image, number: int) -> None:
+    """Go to a frame, from 1."""
+    try:
+        count = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+        if not 1 <= number <= count:
+            raise pdf.no_such(number, count, "frame")
+        image.seek(number - 1)
+    except BadImage:
+        raise
+    except Exception as error:
+        raise BadImage(f"Frame {number} of this file is damaged: choose another one.") from error
+
+
+def _upright(image: Image.Image, stream: BinaryIO | None) -> tuple[Image.Image, tuple[str, ...]]:
+    """An opened picture, whose file is ``stream``, or a caller's."""
     if image.width * image.height > MAX_PIXELS:
-        raise BadImage(_too_large(image.size))
+        raise too_large(image.size)
     if image.width == 0 or image.height == 0:
         raise BadImage("This picture has no pixels: choose another one.")
     notes: list[str] = []
+    size = image.size
     try:
-        image.load()
-        if image.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9):
+        # A TIFF is turned while it is decoded, and forgets it then.
+        told = image.tag_v2.get(ExifTags.Base.Orientation) if isinstance(image, TiffImageFile) else None
+        decoded = decode(image, stream)
+        shown, said = on_ground(decoded.image) if decoded.image.mode == "RGBA" else (decoded.image, "")
+        # And not the method of a PNG, which would decode all of it.
+        left = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+        shown = shown.transpose(_TURNS[left]) if left in _TURNS else shown
+        if told in _TURNS or left in _TURNS:
             notes.append("The picture was turned upright, as its camera noted.")
-        upright = _rgb(ImageOps.exif_transpose(image), notes)
-    except Image.DecompressionBombError as error:
-        raise BadImage(_too_large()) from error
+    except BadImage:
+        raise
+    except (Image.DecompressionBombError, MemoryError) as error:
+        raise too_large(size) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ... on damaged data
         raise BadImage(DAMAGED) from error
-    return upright, (*_frame_note(image, ours), *notes)
+    shown.info = {}  # what it said of its colours and its turn has been done
+    return shown, (*_frame_note(image, stream is not None), *notes, *decoded.notes, *([said] if said else []))
+
+
+# EXIF's orientation → how it is undone.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def _frame_note(image: Image.Image, ours: bool) -> tuple[str, ...]:
@@ -112,33 +245,30 @@ def _frame_note(image: Image.Image, ours: bool) -> tuple[str, ...]:
             several = True
         else:
             if frames > 1:
-                return (f"Only the first of {frames} frames is shown to the model.",)
+                which = f"frame {image.tell() + 1}" if image.tell() else "the first"
+                return (f"Only {which} of {frames} frames is shown to the model.",)
     return (f"Only {shown} is shown to the model.",) if several else ()
 
 
-def _rgb(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Any mode → RGB: transparency over white, 16-bit and floating grey by their own range."""
-    if image.mode in WIDE_MODES:
-        return _eight_bit(np.asarray(image), image.mode).convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
-        over = image.convert("RGBA")
-        if np.asarray(over.getchannel("A")).min() < 255:
-            notes.append("Transparent parts are shown on white.")
-        return Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB")
-    # A copy, so that a caller who draws on the picture later does not change what the answer shows.
-    return image.convert("RGB") if image.mode != "RGB" else image.copy()
-
-
-def _eight_bit(values: np.ndarray, mode: str) -> Image.Image:
-    """Grey of more than 8 bits → 8 bits. Files of mode I and F do not say their range, so it is read off the values."""
-    values = np.nan_to_num(values.astype(np.float32))
-    low, high = float(values.min()), float(values.max())
-    if mode != "F" and low >= 0 and high <= 65535:
-        # 16-bit grey; a file whose values all fit into 8 bits holds 8-bit grey in a wide coat.
-        low, high = 0.0, 255.0 if mode == "I" and high <= 255 else 65535.0
-    elif mode == "F" and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
-    elif mode == "F" and low >= 0 and high <= 255:
-        low, high = 0.0, 255.0
-    scaled = (values - low) / max(high - low, 1e-12) * 255
-    return Image.fromarray(scaled.round().clip(0, 255).astype(np.uint8))
+def _of_array(values: np.ndarray) -> tuple[Image.Image, tuple[str, ...]]:
+    """A copy of an array's pixels."""
+    kind = values.dtype.kind
+    shape = values.shape[:2] if values.ndim in (2, 3) else ()
+    if not shape or values.ndim == 3 and values.shape[2] not in (1, 3, 4) or kind not in "buif":
+        raise BadImage(
+            f"An array {list(values.shape)} of {values.dtype} is no picture: pass numbers as [height, width] or "
+            "[height, width, 1, 3 or 4]."
+        )
+    if 0 in shape:
+        raise BadImage("This picture has no pixels: choose another one.")
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise too_large((shape[1], shape[0]))
+    values = values[..., 0] if values.shape[2:] == (1,) else values
+    notes: tuple[str, ...] = ()
+    if kind == "b":
+        values = values.astype(np.uint8) * 255
+    elif values.dtype != np.uint8:
+        tones = measure([values], values.size, whole=kind in "ui")
+        values, notes = tones(values), (tones.note,) if tones.note else ()
+    image, said = _upright(Image.fromarray(np.ascontiguousarray(values)), None)
+    return image, (*notes, *said)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vlm_demo.errors import ModelNotFound, UnsupportedModel
+from vlm_demo.models import refusals
 from vlm_demo.models.catalog import gigabytes
 from vlm_demo.trust import PICKLE, Trust
 
@@ -45,7 +46,7 @@ def fetch(
         revision: a commit, branch or tag; None = the main branch.
     Raises:
         ModelNotFound: one sentence for each way in which there is no such model here.
-        UnsupportedModel: what ``judge`` raises, or its weights are pickles, or they arrived damaged.
+        UnsupportedModel: what ``judge`` raises, it is an adapter, or its weights are pickles, or they arrived damaged.
     """
     import httpx2
     from huggingface_hub import errors, snapshot_download
@@ -53,6 +54,8 @@ def fetch(
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=["config.json"]))
         if not (folder / "config.json").is_file():
+            beside = Path(snapshot_download(name, revision=revision, allow_patterns=[refusals.ADAPTER]))
+            refusals.refuse_adapter(beside, name)
             raise ModelNotFound(f"{name} on the hub holds no model (no config.json): choose another one.")
         judge(folder)
         commit, sizes = _listing(name, revision)

@@ -24,7 +24,7 @@ from vlm_demo.models.download import Progress
 
 FORMAT = 1  # to be raised when the same weights give other files
 TRAINED = "trained.safetensors"
-COPIED = ("README.md", "figures.json", "vlm_demo.json", "training_pictures.safetensors")
+COPIED = ("README.md", "vlm_demo.json", "training_pictures.safetensors")
 MANIFEST = "assembled.json"  # written last: the files of a whole folder and their bytes
 FILES_BESIDE = 10_000_000  # bytes of tokenizer and configuration, at most
 DIGITS = 16  # of the sum in a folder's name

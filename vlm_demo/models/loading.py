@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,9 +20,10 @@ from typing import Any
 
 import torch
 
+from vlm_demo import shipped as shipped_files
 from vlm_demo.errors import BadSetting, ModelNotFound, QuantizationUnavailable, UnsupportedModel, VlmDemoError
 from vlm_demo.models import catalog as catalogue
-from vlm_demo.models import download, embedded, quantization, weights
+from vlm_demo.models import download, embedded, quantization, refusals, weights
 from vlm_demo.models.adapters import adapter_of
 from vlm_demo.models.adapters.generate_only import Trusted
 from vlm_demo.models.builders import RECIPE, read_recipe
@@ -29,7 +31,7 @@ from vlm_demo.models.catalog import Entry
 from vlm_demo.models.download import Progress
 from vlm_demo.trust import NONE, Trust
 
-EMBEDDED = Path(__file__).parents[2] / "assets" / "models"
+EMBEDDED = shipped_files.folder("models")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]*")  # a commit, branch or tag; it becomes part of a path in the hub's cache
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -91,7 +93,7 @@ def load(
         BadSetting: an unknown dtype, one beside ``quantize``, or a revision of what is no model of the hub.
         ModelNotFound: no such name, no model in the folder, or the hub cannot deliver it.
         UnsupportedModel: no adapter for its class, or its files cannot be loaded.
-        QuantizationUnavailable: see ``quantization.config_for``.
+        QuantizationUnavailable: see ``quantization.config_for``; or the checkpoint was saved in another precision.
         VlmDemoError: there is no such device, too little memory, or a torchvision that is broken.
     """
     tell = progress or (lambda _fraction, _text: None)
@@ -110,7 +112,7 @@ def load(
         tokenizer, image_processor = _processors(folder, shown, trust)
         family = adapter(model, folder, tokenizer)
     tell(1.0, f"{shown} is ready")
-    precision = quantization.precision_of(model, quantize)
+    precision = quantization.precision_of(model)
     template = (_template(folder, shown, tokenizer) or adapter.fallback_template) if adapter.writes else ""
     return Loaded(shown, folder, model, family, tokenizer, image_processor, template, precision, where)
 
@@ -260,6 +262,7 @@ def resolve(name: str, tell: Progress, trust: Trust = NONE, revision: str | None
     folder = Path(os.path.expanduser(name))
     if name and os.path.isdir(folder):
         if not os.path.isfile(folder / "config.json"):
+            refusals.refuse_adapter(folder, folder.resolve().name)
             raise ModelNotFound(f"The folder {name} holds no model (no config.json): name a checkpoint's folder.")
         return folder, folder.resolve().name
     if os.path.isfile(folder):
@@ -288,46 +291,13 @@ def _adapter(folder: Path, shown: str, trust: Trust) -> type[Any]:
 def _config(folder: Path, shown: str, trust: Trust) -> Any:
     from transformers import AutoConfig
 
-    _refuse_kernels(folder, shown)
+    refusals.check(folder, shown, trust.remote_code)
     try:
         return AutoConfig.from_pretrained(folder, trust_remote_code=trust.remote_code)
     except (ValueError, KeyError, OSError, ImportError) as error:
         raise UnsupportedModel(
             f"The config.json of {shown} is damaged or of a kind unknown to transformers: choose another model."
         ) from error
-
-
-def _refuse_kernels(folder: Path, shown: str) -> None:
-    """Refuse a config that names a repository of the hub as its attention, such as ``kernels-community/flash-attn2``:
-    transformers would fetch its code and run it (CVE-2026-4372). Older and newer releases of transformers are given
-    configs of their own, beside config.json.
-
-    Raises:
-        UnsupportedModel: it does.
-    """
-    for file in folder.glob("config*.json"):
-        try:
-            named = list(_attentions(json.loads(file.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, RecursionError):  # damaged, which is told of when it is loaded
-            continue
-        kernel = next((name for name in named if "/" in name), None)
-        if kernel:
-            raise UnsupportedModel(
-                f"The {file.name} of {shown} asks for attention code from elsewhere ({kernel[:100]!r}), which is never "
-                "run here: choose another model, or take that line out."
-            )
-
-
-def _attentions(held: Any, under: bool = False) -> Iterator[str]:
-    """The names of attention implementations anywhere in a config, those of single parts too."""
-    if isinstance(held, dict):
-        for key, value in held.items():
-            yield from _attentions(value, under or "attn_implementation" in key)
-    elif isinstance(held, list):
-        for value in held:
-            yield from _attentions(value, under)
-    elif under and isinstance(held, str):
-        yield held
 
 
 def _processors(folder: Path, shown: str, trust: Trust) -> tuple[Any, Any]:
@@ -381,7 +351,9 @@ def quiet() -> Iterator[None]:
         logger.setLevel(logging.ERROR)
     transformers_logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -6,7 +6,7 @@ Follows the processors' own arithmetic; the pixels themselves come from the proc
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,8 @@ from PIL import Image
 
 from vlm_demo.contracts import PatchGrid
 from vlm_demo.errors import BadImage, UnsupportedModel
-from vlm_demo.images.open import MAX_PIXELS
+
+RESIZED_PIXELS = 16_000_000  # what a processor may make of a picture before it crops it
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,10 @@ class Geometry:
         scale, shift = np.array(self.scale * 2), np.array(self.shift * 2)
         return ((boxes - shift) / scale).astype(np.float32)
 
+    def of_larger(self, times: tuple[float, float]) -> Geometry:
+        """The same where the upload was made so many (x, y) times smaller before."""
+        return Geometry((self.scale[0] / times[0], self.scale[1] / times[1]), self.shift, self.size)
+
 
 @dataclass(frozen=True)
 class Cut:
@@ -55,12 +60,19 @@ class Cut:
     place: Geometry
     tiling: tuple[int, int] = (1, 1)
 
+    def of_larger(self, times: tuple[float, float]) -> Cut:
+        """The same where the upload was made so many (x, y) times smaller before."""
+        factors = np.array(times * 2, np.float32)
+        patch_grids = tuple(replace(own, boxes=own.boxes * factors) for own in self.patch_grids)
+        return replace(self, patch_grids=patch_grids, place=self.place.of_larger(times))
+
 
 def geometry(processor: Any, size: tuple[int, int]) -> Geometry:
     """Follow the processor's own steps (pad to a square, resize, centre crop) for an upload of (width, height).
 
     Raises:
-        BadImage: the picture is so elongated that resizing its shorter side would make it too large.
+        BadImage: the picture is so elongated that resizing its shorter side would make it too large, or that its
+            shorter side would be less than a pixel.
     """
     x, y = size
     shift = np.zeros(2)
@@ -71,8 +83,8 @@ def geometry(processor: Any, size: tuple[int, int]) -> Geometry:
         x = y = side
     if processor.do_resize:
         new_x, new_y = _resized((x, y), dict(processor.size))
-        if new_x * new_y > MAX_PIXELS:
-            raise BadImage(f"This picture is {size[0]} × {size[1]} pixels, too elongated for the model: crop it first.")
+        if new_x * new_y > RESIZED_PIXELS or (x, y) != size and min(size) * new_x < x:
+            raise too_elongated(size)
         scale *= (new_x / x, new_y / y)
         shift *= (new_x / x, new_y / y)
         x, y = new_x, new_y
@@ -113,6 +125,11 @@ def whole(processor: Any, image: Image.Image, grid_of: Callable[[int, int], tupl
     if tuple(pixels.shape) != (1, 3, place.size[1], place.size[0]):
         raise unplaceable(processor)
     return Cut(pixels, pixels[0], (mosaic(place, grid_of(*place.size[::-1])),), place)
+
+
+def too_elongated(size: tuple[int, int]) -> BadImage:
+    """What is said of an upload of (width, height) of which the model would see nothing."""
+    return BadImage(f"This picture is {size[0]} × {size[1]} pixels, too elongated for the model: crop it first.")
 
 
 def unplaceable(processor: Any) -> UnsupportedModel:

@@ -29,6 +29,8 @@ PRECISIONS = ("none", "8bit", "4bit")
 NEEDED = ("bitsandbytes", "accelerate")
 # At every multiplication it says that numbers are cast, which is how it works.
 CHATTY = "bitsandbytes.autograd._functions"
+# bitsandbytes' layers, by the name of their class.
+LAYERS = {"Linear8bitLt": "8bit", "Linear4bit": "4bit"}
 PACKED_INPUTS, PACKED_OUTPUTS = 64, 32  # what bitsandbytes' 4-bit layers must be multiples of on a CPU
 SHORT_NAMES = {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}
 
@@ -75,27 +77,67 @@ def fast_bf16(device: torch.device) -> bool:
     return device.type != "cpu" or any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
 
 
-def check_shapes(model: torch.nn.Module, device: torch.device) -> None:
+def check_saved(saved: str, asked: str, shown: str) -> None:
+    """See whether a checkpoint that was saved in ``saved`` can be loaded in ``asked``, both as in ``PRECISIONS``; the
+    ``none`` of ``asked`` is as it is.
+
+    Raises:
+        QuantizationUnavailable: it can't, or a package is missing.
+    """
+    if saved != "none" and asked not in ("none", saved):
+        raise QuantizationUnavailable(
+            f"{shown} was saved in {saved} and can't be loaded in {asked}: load it without quantization, which leaves "
+            f"it in {saved}, or choose the checkpoint that it was made from."
+        )
+    if saved == "none":
+        return
+    lacking = missing()
+    if lacking:
+        raise QuantizationUnavailable(
+            f"{shown} was saved in {saved}, which needs the package {lacking}: install with `make demo`, or choose the "
+            "checkpoint that it was made from."
+        )
+    logging.getLogger(CHATTY).setLevel(logging.ERROR)
+
+
+def check_shapes(model: torch.nn.Module, device: torch.device, saved: str | None = None) -> None:
     """Refuse layers that bitsandbytes packs into 4 bit and then cannot multiply on a CPU.
 
+    Args:
+        saved: the name of a checkpoint whose weights had been packed before; None = they were packed now.
     Raises:
         QuantizationUnavailable: says which shape.
     """
     for module in model.modules():
-        if device.type == "cpu" and type(module).__name__ == "Linear4bit":
+        if device.type == "cpu" and LAYERS.get(type(module).__name__) == "4bit":
             inputs, outputs = module.in_features, module.out_features
             if inputs % PACKED_INPUTS or outputs % PACKED_OUTPUTS:
+                which, way_out = "This model", "load it in 8bit or without quantization"
+                if saved:
+                    which, way_out = f"{saved}, saved in 4bit,", "choose the checkpoint that it was made from"
                 raise QuantizationUnavailable(
-                    f"This model has a layer of {inputs} × {outputs}, which cannot be packed into 4 bit on a CPU: "
-                    "load it in 8bit or without quantization."
+                    f"{which} has a layer of {inputs} × {outputs}, which cannot be packed into 4 bit on a CPU: "
+                    f"{way_out}."
                 )
 
 
-def precision_of(model: torch.nn.Module, quantize: str) -> str:
-    """How the weights are stored, in short: ``bf16``, ``fp16``, ``fp32``, ``8bit`` or ``4bit``."""
-    if quantize != "none":
-        return quantize
-    # Some parts may be kept in another one: the one of most weights counts.
+def compute_fast(model: torch.nn.Module, device: torch.device) -> None:
+    """Have 4-bit layers compute in bf16 on a CPU, whatever a checkpoint was saved with: in float32 they are about a
+    hundred times slower there."""
+    for module in model.modules():
+        if device.type == "cpu" and LAYERS.get(type(module).__name__) == "4bit":
+            module.compute_dtype = torch.bfloat16
+
+
+def precision_of(model: torch.nn.Module) -> str:
+    """How the weights are stored, in short, read from the layers: ``8bit`` or ``4bit`` where some are packed, or else
+    ``bf16``, ``fp16`` or ``fp32``. Where there are several, the one of most weights counts."""
+    packed: Counter[str] = Counter()
+    for module in model.modules():
+        if (precision := LAYERS.get(type(module).__name__)) is not None:
+            packed[precision] += module.in_features * module.out_features
+    if packed:
+        return packed.most_common(1)[0][0]
     weights: Counter[torch.dtype] = Counter()
     for parameter in model.parameters():
         weights[parameter.dtype] += parameter.numel()
@@ -107,10 +149,33 @@ def memory_of(*modules: torch.nn.Module) -> Memory:
     """Measure now: bytes of parameters and buffers as they are stored (each storage once), and of the process."""
     stored: dict[int, int] = {}
     for module in modules:
-        for tensor in _tensors(module):
+        for _name, tensor in tensors_of(module):
             storage = tensor.untyped_storage()
             stored[storage.data_ptr()] = storage.nbytes()
     return Memory(sum(stored.values()), psutil.Process().memory_info().rss)
+
+
+def in_fewer_bits(model: torch.nn.Module, keep: Iterable[str], device: torch.device) -> dict[str, int]:
+    """Precision → bytes that the model's parameters would take in it, counted from its layers; without those in which
+    it can't be had here, or is loaded already.
+
+    Args:
+        keep: full paths of the modules that stay as they are.
+    """
+    kept = tuple(keep)
+    layers = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and not any(f"{name}.".startswith(f"{path}.") for path in kept)
+    ]
+    if missing() or not layers or not all(module.weight.is_floating_point() for module in layers):
+        return {}
+    rest = memory_of(model).parameter_bytes - sum(module.weight.nbytes for module in layers)
+    sizes = {"8bit": rest + sum(module.weight.numel() + 4 * module.out_features for module in layers)}
+    packs = all(not (m.in_features % PACKED_INPUTS or m.out_features % PACKED_OUTPUTS) for m in layers)
+    if packs or device.type != "cpu":
+        sizes["4bit"] = rest + sum(module.weight.numel() // 2 + module.weight.numel() // 16 for module in layers)
+    return sizes
 
 
 def room_on(device: torch.device) -> int:
@@ -143,14 +208,16 @@ def release() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _tensors(model: torch.nn.Module) -> Iterator[torch.Tensor]:
-    for tensor in (*model.parameters(), *model.buffers()):
-        yield tensor
-        # bitsandbytes hangs the scales of the packed weights on the parameter: a QuantState in 4 bit, SCB in 8 bit.
-        yield from _scales(getattr(tensor, "quant_state", None))
-        yield from _scales(getattr(tensor, "SCB", None))
-    for module in model.modules():
-        yield from _scales(getattr(getattr(module, "state", None), "SCB", None))
+def tensors_of(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Parameters and buffers with their names, and what bitsandbytes hangs on packed ones: their scales."""
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        yield name, tensor
+        # A QuantState in 4 bit, SCB in 8 bit.
+        for scale in (*_scales(getattr(tensor, "quant_state", None)), *_scales(getattr(tensor, "SCB", None))):
+            yield name, scale
+    for name, module in model.named_modules():
+        for scale in _scales(getattr(getattr(module, "state", None), "SCB", None)):
+            yield f"{name}.weight", scale
 
 
 def _scales(state: Any) -> Iterator[torch.Tensor]:

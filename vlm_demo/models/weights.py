@@ -5,13 +5,12 @@ Knows which error means what; how a model is found and what else belongs to it, 
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,10 @@ import torch
 from safetensors import SafetensorError
 
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
-from vlm_demo.models import download, quantization
+from vlm_demo.models import download, quantization, refusals
 from vlm_demo.models.adapters.generate_only import Trusted
 from vlm_demo.models.catalog import fits, gigabytes
+from vlm_demo.models.safetensors_files import check_whole, files_of, tensors_of
 from vlm_demo.trust import Trust
 
 # How torch, safetensors and CUDA say it; most of their errors are plain RuntimeErrors.
@@ -44,23 +44,28 @@ def load(
     """The model of a folder, in eval mode on ``device``; see ``loading.load`` for the arguments.
 
     Raises:
-        UnsupportedModel: there are no weights that may be opened, or they are damaged.
-        QuantizationUnavailable: see ``quantization``.
+        UnsupportedModel: there are no weights that may be opened, or they are damaged, or not all of them are numbers.
+        QuantizationUnavailable: see ``quantization``; or they were saved in another precision than ``quantize``.
         VlmDemoError: too little memory.
     """
     safe = any(folder.glob("*.safetensors"))
+    saved = refusals.saved_in(folder, shown)
+    quantization.check_saved(saved, quantize, shown)
     if safe:
-        _check_room(folder, shown, quantize, device)
+        check_whole(folder, shown)
+        _check_room(folder, shown, quantize if saved == "none" else "4bit", device)
     elif not (trust.pickle and any(folder.glob(download.PICKLED))):
         raise UnsupportedModel(_no_weights(shown, folder))
+    plain = saved == quantize == "none"
     options: dict[str, Any] = {
-        "dtype": dtype or (_dtype(folder, device) if safe and quantize == "none" else "auto"),
+        "dtype": dtype or (_dtype(folder, device) if safe and plain else "auto"),
         "use_safetensors": safe,
         "trust_remote_code": adapter is Trusted,
     }
-    configured = quantization.config_for(quantize, adapter.keep_unquantized)
-    if configured is not None:
-        options |= {"quantization_config": configured, "device_map": {"": str(device)}}
+    if not plain:
+        options["device_map"] = {"": str(device)}
+    if saved == "none" and not plain:
+        options["quantization_config"] = quantization.config_for(quantize, adapter.keep_unquantized)
     if not adapter.as_a_whole:
         options["attn_implementation"] = "sdpa"  # of all parts, whatever the config says
     told: list[str] = []
@@ -73,7 +78,7 @@ def load(
             # transformers would fill them with random numbers, and the model would talk nonsense without a word.
             count = len(report["missing_keys"])
             raise UnsupportedModel(f"{count} weights of {shown} are missing: fetch the model again.")
-        if configured is None:
+        if plain:
             model = model.to(device)
     except (MemoryError, OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
         if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or NO_MEMORY.search(" ".join([str(error), *told])):
@@ -81,8 +86,39 @@ def load(
         raise UnsupportedModel(
             f"The weights of {shown} are damaged or do not fit its config.json: fetch the checkpoint again."
         ) from error
-    quantization.check_shapes(model, device)
+    quantization.check_shapes(model, device, shown if saved != "none" else None)
+    quantization.compute_fast(model, device)
+    _check_finite(model, shown)
     return model.eval()
+
+
+def _check_finite(model: torch.nn.Module, shown: str) -> None:
+    """Refuse weights of which one is no number: every answer would be empty or nonsense, without a word.
+
+    Raises:
+        UnsupportedModel: names the first tensor that holds such.
+    """
+    # Buffers that are no part of a checkpoint may hold infinities, as masks do.
+    made = {
+        f"{path}.{name}".lstrip(".")
+        for path, module in model.named_modules()
+        for name in module._non_persistent_buffers_set
+    }
+    held = ((name, tensor) for name, tensor in quantization.tensors_of(model) if name not in made)
+    broken = [name for name, tensor in held if tensor.is_floating_point() and tensor.numel() and not _finite(tensor)]
+    broken = list(dict.fromkeys(broken))
+    if broken:
+        others = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
+        raise UnsupportedModel(
+            f"Weights of {shown} are NaN or infinite (in {broken[0]}{others}), so that it can't answer: fetch the "
+            "checkpoint again, or choose another."
+        )
+
+
+def _finite(tensor: torch.Tensor) -> bool:
+    # One pass, which needs no memory; both ends of a tensor with a NaN are NaN.
+    least, most = tensor.detach().aminmax()
+    return bool(torch.isfinite(least) & torch.isfinite(most))
 
 
 def _with_own_attention(folder: Path, remote_code: bool) -> Any:
@@ -125,7 +161,7 @@ def _check_room(folder: Path, shown: str, quantize: str, device: torch.device) -
         VlmDemoError: not even its weights, all of them as small as ``quantize`` makes any of them, fit.
     """
     room = quantization.room_on(device)
-    files = _files(folder)
+    files = files_of(folder)
     least = sum(_least(file, quantize) for file in files)
     if least > room:
         way_out = quantize if sum(_least(file, "4bit") for file in files) < room else "4bit"
@@ -138,19 +174,11 @@ def _dtype(folder: Path, device: torch.device) -> torch.dtype | str:
     if quantization.fast_bf16(device):
         return "auto"
     numbers: Counter[str] = Counter()
-    for file in _files(folder):
-        for dtype, shape in _tensors(file):
+    for file in files_of(folder):
+        for dtype, shape in tensors_of(file):
             numbers[dtype] += math.prod(shape)
     in_bf16 = bool(numbers) and numbers.most_common(1)[0][0] == "BF16"
     return torch.float32 if in_bf16 and fits(4 * numbers.total(), quantization.room_on(device)) else "auto"
-
-
-def _files(folder: Path) -> list[Path]:
-    """The safetensors files that are loaded: those that an index names, where there is one."""
-    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
-        return [folder / name for name in set(index["weight_map"].values())]
-    return [folder / "model.safetensors"]
 
 
 def _least(file: Path, quantize: str) -> int:
@@ -158,20 +186,10 @@ def _least(file: Path, quantize: str) -> int:
     later."""
     try:
         return sum(
-            math.prod(shape) * min(8 * WIDTHS.get(dtype, 1), BITS[quantize]) // 8 for dtype, shape in _tensors(file)
+            math.prod(shape) * min(8 * WIDTHS.get(dtype, 1), BITS[quantize]) // 8 for dtype, shape in tensors_of(file)
         )
     except (ValueError, TypeError, OverflowError):
         return 0
-
-
-def _tensors(file: Path) -> list[tuple[str, list[int]]]:
-    """Type and shape of each tensor in a safetensors file; none where it can't be read."""
-    try:
-        with file.open("rb") as opened:
-            header: Mapping[str, Any] = json.loads(opened.read(int.from_bytes(opened.read(8), "little")))
-        return [(tensor["dtype"], tensor["shape"]) for name, tensor in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, OverflowError):
-        return []
 
 
 def _no_weights(shown: str, folder: Path) -> str:

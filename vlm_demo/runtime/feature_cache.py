@@ -1,12 +1,13 @@
 """Pictures: views → features → image tokens, each picture computed once for as long as it is remembered.
 
-Each is encoded and bridged alone, so what comes of it is the same whatever stands beside it. It is known by its pixels.
+Each is encoded and bridged alone, so what comes of it is the same whatever stands beside it. It is known by its pixels,
+and by the visitor whose picture it is.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -38,10 +39,10 @@ class Bridges(Protocol):
 
 
 class FeatureCache:
-    """Encoder and bridge with a memory; ``bridge`` is None in a model that writes nothing."""
+    """The encoder with a memory."""
 
-    def __init__(self, encoder: Encodes, bridge: Bridges | None, store: LruStore) -> None:
-        self.encoder, self.bridge, self.store = encoder, bridge, store
+    def __init__(self, encoder: Encodes, store: LruStore) -> None:
+        self.encoder, self.store = encoder, store
 
     def patches(
         self, views: Sequence[PixelView], cancelled: Cancelled | None = None
@@ -63,6 +64,14 @@ class FeatureCache:
             found.append(PatchFeatures(features, (view,), (name,)))
         return found, known
 
+
+class ImageTokenCache(FeatureCache):
+    """Encoder and bridge with a memory, of a model that writes."""
+
+    def __init__(self, encoder: Encodes, bridge: Bridges, store: LruStore) -> None:
+        super().__init__(encoder, store)
+        self.bridge = bridge
+
     def tokens(
         self, patches: Sequence[PatchFeatures], prompt: Prompt, cancelled: Cancelled | None = None
     ) -> tuple[ImageTokens, int]:
@@ -72,7 +81,6 @@ class FeatureCache:
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
-        assert self.bridge is not None
         # Some bridges make of the same picture something else for every question.
         asked = _digest(repr(_said(prompt)).encode()) if self.bridge.reads_prompt else ""
         found, names, known = [], [], 0
@@ -104,10 +112,22 @@ def joined(parts: Sequence[ImageTokens]) -> ImageTokens:
 
 
 def _name(view: PixelView) -> str:
-    """What the encoder and the bridge are given of a picture, in 64 characters."""
+    """What the encoder and the bridge are given of a picture, in 64 characters, behind whose picture it is."""
     laid = repr((tuple(view.pixel_values.shape), view.size, view.tiling, view.grid)).encode()
     pixels = view.pixel_values.contiguous().view(torch.uint8).numpy()
-    return _digest(laid, pixels)
+    return visitor_prefix(view.visitor) + _digest(laid, pixels)
+
+
+def visitor_prefix(visitor: str) -> str:
+    """What the names of a visitor's pictures begin with."""
+    return f"{visitor}:" if visitor else ""
+
+
+def belongs(key: Hashable, visitor: str) -> bool:
+    """Whether what is remembered under a key of this store was computed of a picture of this visitor. The last part of
+    a key is the name of a picture, or of several."""
+    names = key[-1] if isinstance(key, tuple) else key
+    return any(str(name).startswith(f"{visitor}:") for name in (names if isinstance(names, tuple) else (names,)))
 
 
 def _digest(*parts: object) -> str:

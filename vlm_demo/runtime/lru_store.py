@@ -1,13 +1,14 @@
 """Memory: what was computed, by the content that it was computed from, within a budget of bytes.
 
-Knows neither sessions nor chats: who brings the same picture is spared its encoding, and nobody can ask what is held.
+Knows neither sessions nor chats: who brings the same picture again is spared its encoding, and nobody can ask what is
+held. Keys hold the visitor whom a value was computed for, so that none finds what was another's.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
 import torch
@@ -68,6 +69,12 @@ class LruStore:
         """All values of one class, the least recently used first."""
         with self._lock:
             return [value for value, _ in self._held.values() if isinstance(value, kind)]
+
+    def drop_where(self, unwanted: Callable[[Hashable], bool]) -> None:
+        """Hold nothing any longer whose key is ``unwanted``."""
+        with self._lock:
+            for key in [key for key in self._held if unwanted(key)]:
+                self._drop(key)
 
     def clear(self) -> None:
         """Hold nothing."""

@@ -18,9 +18,11 @@ class PixelView(View):
 
     Attributes:
         pixel_values: float tensor [tiles, 3, h, w], exactly what the checkpoint's image processor made.
+        given_size: (width, height) of what the image processor was given: of ``image``, or of it made smaller.
     """
 
     pixel_values: torch.Tensor = field(repr=False)
+    given_size: tuple[int, int]
 
     @property
     def geometry(self) -> View:

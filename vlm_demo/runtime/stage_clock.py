@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from vlm_demo.contracts import StageEvent
 from vlm_demo.contracts.events import StageFacts
@@ -27,6 +29,15 @@ class StageClock:
     def pause(self, seconds: float) -> None:
         """Leave so many seconds out of the total."""
         self.started += seconds
+
+    @contextmanager
+    def left_out(self) -> Iterator[None]:
+        """Leave what passes inside out of the total."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.pause(time.perf_counter() - began)
 
     @property
     def total(self) -> float:

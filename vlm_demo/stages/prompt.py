@@ -11,6 +11,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -204,8 +205,15 @@ class PromptBuilder:
 
     # -- the tokens ---------------------------------------------------------------------------------------------
 
+    @cached_property
+    def _control(self) -> dict[int, str]:
+        """Id → string of all that is control. White space, which some checkpoints add tokens for, is none."""
+        added = self.tokenizer.added_tokens_decoder.items()
+        return {id_: str(token) for id_, token in added if str(token).strip() and id_ != self.tokenizer.unk_token_id}
+
     def _tokenized(self, pieces: list[Piece]) -> list[Coded]:
-        """Tokenize the whole text at once, as the checkpoint's processor does, if people's text holds no control."""
+        """Tokenize the whole text at once, as the checkpoint's processor does, if people's text holds no control and
+        breaks none of the template's."""
         text = _joined(pieces)
         # The rule of transformers' processors: a template that writes the first token itself gets no second one. Some
         # write it behind the pictures.
@@ -213,39 +221,54 @@ class PromptBuilder:
         begins = next((piece for kind, piece in pieces if kind != "image"), "")
         add_first = not (bos and begins.startswith(bos))
         whole = self._coded(text, add_special_tokens=add_first)
-        control = set(self.tokenizer.added_tokens_decoder) - {self.tokenizer.unk_token_id}
         stops = list(accumulate(len(text) for _, text in pieces))
-        for token, start, stop in whole:
+
+        def ours(start: int, stop: int) -> bool:
             owner = bisect_left(stops, stop)
-            ours = pieces[owner][0] in OURS and start >= stops[owner] - len(pieces[owner][1])
-            if token in control and not ours:
-                return self._apart(pieces, whole[:1] if add_first and whole[0][2] == 0 else [])
-        return whole
+            return pieces[owner][0] in OURS and start >= stops[owner] - len(pieces[owner][1])
+
+        # What the tokenizer adds by itself stands for no text.
+        found = [(token, start, stop) for token, start, stop in whole if token in self._control and start < stop]
+        written = [token for token, _, _ in self._written_control(pieces)]
+        if [token for token, _, _ in found] == written and all(ours(start, stop) for _, start, stop in found):
+            return whole
+        return self._apart(pieces, whole[:1] if add_first and whole and whole[0][2] == 0 else [])
+
+    def _written_control(self, pieces: list[Piece]) -> list[Coded]:
+        """The control strings that template and pictures write."""
+        added = {string: id_ for id_, string in self._control.items()}
+        coded: list[Coded] = []
+        start = 0
+        for kind, piece in pieces:
+            for match in self._control_strings.finditer(piece) if kind in OURS else ():
+                coded.append((added[match.group()], start + match.start(), start + match.end()))
+            start += len(piece)
+        return coded
+
+    @cached_property
+    def _control_strings(self) -> re.Pattern[str]:
+        longest_first = sorted(self._control.values(), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
     def _apart(self, pieces: list[Piece], first: list[Coded]) -> list[Coded]:
         """Control strings of the template to their ids; all between two of them as ordinary text."""
-        added = {str(token): id_ for id_, token in self.tokenizer.added_tokens_decoder.items()}
-        pattern = re.compile("|".join(re.escape(s) for s in sorted(added, key=len, reverse=True)))
-        text, coded = _joined(pieces), list(first)
-        at = start = 0  # where ordinary text begins; where the current piece begins
-        for kind, piece in pieces:
-            for match in pattern.finditer(piece) if kind in OURS else ():
-                coded += self._as_text(text[at : start + match.start()], at)
-                at = start + match.end()
-                coded.append((added[match.group()], start + match.start(), at))
-            start += len(piece)
+        text, coded, at = _joined(pieces), list(first), 0
+        for token, start, stop in self._written_control(pieces):
+            coded += [*self._as_text(text[at:start], at), (token, start, stop)]
+            at = stop
         return coded + self._as_text(text[at:], at)
 
     def _as_text(self, text: str, at: int = 0) -> list[Coded]:
         """Tokenize ``text``, which begins at character ``at`` of the prompt, so that nothing in it is control."""
-        # Splitting reaches special tokens only. Added ones that are not special are broken up after a character.
-        plain = [str(token) for token in self.tokenizer.added_tokens_decoder.values() if not token.special]
-        cuts = [match.start() + 1 for s in plain for match in re.finditer(re.escape(s), text)]
-        coded: list[Coded] = []
-        for start, stop in zip([0, *sorted(set(cuts))], [*sorted(set(cuts)), len(text)], strict=True):
-            part = self._coded(text[start:stop], add_special_tokens=False, split_special_tokens=True)
-            coded += [(token, at + start + a, at + start + b) for token, a, b in part]
-        return coded
+        coded = self._coded(text, add_special_tokens=False, split_special_tokens=True)
+        # Splitting reaches special tokens only. Added ones that are not special, which may be met in other letters too
+        # where the tokenizer normalises them, are broken up after a character.
+        cuts = {start + 1 for token, start, stop in coded if token in self._control and stop - start > 1}
+        if not cuts:
+            return [(token, at + start, at + stop) for token, start, stop in coded]
+        ends = sorted({*cuts, len(text)})
+        parts = zip([0, *ends], ends, strict=False)
+        return [own for start, stop in parts for own in self._as_text(text[start:stop], at + start)]
 
     def _coded(self, text: str, **options: bool) -> list[Coded]:
         coded = self.tokenizer(text, return_offsets_mapping=True, **options)

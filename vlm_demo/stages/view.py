@@ -5,6 +5,7 @@ Knows the checkpoint's image processor, not its model; opening the file is ``ima
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,34 +14,56 @@ import torch
 from PIL import Image
 
 from vlm_demo.contracts import View
+from vlm_demo.errors import BadImage
 from vlm_demo.images.open import Source, open_image
-from vlm_demo.models.patch_geometry import Cut, Geometry
+from vlm_demo.images.remote import NOTHING, RemotePictures
+from vlm_demo.models.patch_geometry import Cut, Geometry, too_elongated
 from vlm_demo.runtime.pixel_view import PixelView
+
+# A picture of more is made smaller for the image processor: itself, or the square that it is padded to. A phone's
+# photo of 4,032 × 3,024 is not.
+GIVEN_PIXELS, PADDED_PIXELS = 12_500_000, 17_000_000
+AIMED_PIXELS = 8_000_000
 
 
 class ViewMaker:
     """Upload → PixelView, by the checkpoint's own image processor.
 
-    ``cut(processor, image)`` is the family's: it knows how this processor lays pictures out.
+    ``cut(processor, image)`` is the family's: it knows how this processor lays pictures out. ``remote`` fetches those
+    that an address names.
     """
 
-    def __init__(self, processor: Any, cut: Callable[[Any, Image.Image], Cut]) -> None:
-        self.processor, self.cut = processor, cut
+    def __init__(
+        self, processor: Any, cut: Callable[[Any, Image.Image], Cut], remote: RemotePictures = NOTHING
+    ) -> None:
+        self.processor, self.cut, self.remote = processor, cut, remote
 
-    def __call__(self, source: Source) -> PixelView:
+    def __call__(self, source: Source, visitor: str = "") -> PixelView:
         """Open, process and measure one upload.
 
+        Args:
+            visitor: whose picture it is, see ``contracts.engine.Request``.
         Raises:
-            BadImage: see ``images.open.open_image``.
+            BadImage: see ``images.open.open_image``, and ``images.remote`` for an address on the web; or the picture is
+                too elongated for the model.
             UnsupportedModel: the processor cuts pictures in a way unknown here, so patches can't be placed.
         """
-        image, notes = open_image(source)
-        made = self.cut(self.processor, image)
+        image, notes = open_image(self.remote(source))
+        given = self._given(image)
+        if given is image:
+            made = self.cut(self.processor, image)
+        else:
+            try:
+                made = self.cut(self.processor, given)
+            except BadImage:  # which speaks of the size of what was given
+                raise too_elongated(image.size) from None
+            made = made.of_larger((image.width / given.width, image.height / given.height))
         finest = made.patch_grids[0]
         return PixelView(
             image=image,
             size=image.size,
             pixel_values=made.pixel_values,
+            given_size=given.size,
             processed=self._undone(made.shown),
             grid=finest.grid,
             boxes=finest.boxes,
@@ -48,11 +71,21 @@ class ViewMaker:
             patch_grids=made.patch_grids,
             tiling=made.tiling,
             tiles=len(made.pixel_values),
+            visitor=visitor,
         )
 
     def with_pixels(self, view: View) -> PixelView:
         """The pixels of a view: its own, or made again of its picture, which gives the same ones."""
-        return view if isinstance(view, PixelView) else self(view.image)
+        return view if isinstance(view, PixelView) else self(view.image, view.visitor)
+
+    def _given(self, image: Image.Image) -> Image.Image:
+        """What the image processor gets: a large picture smaller, so that its copies, and the square that some pad it
+        to, take little memory. It makes it much smaller anyway."""
+        pads = getattr(self.processor, "do_pad", False) and hasattr(self.processor, "pad_to_square")
+        pixels = max(image.size) ** 2 if pads else image.width * image.height
+        if pixels <= (PADDED_PIXELS if pads else GIVEN_PIXELS):
+            return image
+        return image.reduce(math.ceil(math.sqrt(pixels / AIMED_PIXELS)))
 
     def _undone(self, pixels: torch.Tensor) -> np.ndarray:
         """Normalised [3, h, w] → uint8 [h, w, 3]; uint8 is taken as it is."""

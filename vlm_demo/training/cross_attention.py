@@ -119,6 +119,7 @@ def compose(
     parts = CrossAttentionParts(tower, model, tokenizer, head, {})
     if init is not None:
         load_trained(parts, load_file(init))
+        parts.aligned = True
     return parts
 
 
@@ -157,12 +158,11 @@ def run(
     align_pictures: int = 9000,
     align_epochs: int = 2,
     resume: bool = False,
-    aligned: bool = False,
     compiled: bool = False,
     log: Callable[[str], None] = print,
     seed: int = 0,
 ) -> None:
-    """Alignment and training; with ``resume``, or from weights that are ``aligned``, training alone.
+    """Alignment and training; with ``resume``, or from an earlier run's weights, training alone.
 
     Args:
         parts: see ``compose``.
@@ -172,7 +172,7 @@ def run(
         compiled: whether to compile the language model's own layers.
     """
     trainer = CrossAttentionTrainer(parts, data, held, folder, seed)
-    if not (resume and trainer.resume()) and not aligned:
+    if not (resume and trainer.resume()) and not parts.aligned:
         log(f"Aligning the features with words of {align_pictures} pictures")
         trainer.gather(align_pictures)
         trainer.align(align_epochs)

@@ -100,12 +100,14 @@ class Trainable(Protocol):
         llm: the language model, with ``model`` and ``lm_head``.
         projector: patch features → image tokens, or whatever else ``align`` can bring near to words.
         lora: what is trained in the language model itself, or nothing.
+        aligned: whether the projector's weights come from an earlier run, so that it needs no alignment.
     """
 
     llm: Any
     tokenizer: Any
     projector: Any
     lora: dict[str, LoraLinear]
+    aligned: bool
 
     def trained(self) -> dict[str, nn.Parameter]:
         """All trained tensors by the names that ``trained.safetensors`` has."""
@@ -123,6 +125,7 @@ class Parts:
     tokenizer: Any
     projector: Projector
     lora: dict[str, LoraLinear]
+    aligned: bool = False
 
     def trained(self) -> dict[str, nn.Parameter]:
         """All trained tensors by the names that ``trained.safetensors`` has."""
@@ -141,6 +144,9 @@ class Parts:
 def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path | None = None) -> Parts:
     """Freeze the parts, add LoRA, and take over trained weights from ``init`` (a ``trained.safetensors``).
 
+    Of weights that were trained behind another vision tower, whose patch features have other channels, the LoRA alone
+    is taken over, and the projector has to be aligned.
+
     Args:
         tower: pixels float32 [B, 3, side, side] over −1..1 → ``last_hidden_state`` [B, patches, channels]; has
             ``config.hidden_size`` channels. See ``pretrained.VisionTower``.
@@ -153,7 +159,12 @@ def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path 
     projector = Projector(tower.config.hidden_size, llm.config.hidden_size)
     parts = Parts(tower, llm, tokenizer, projector, add_lora(llm.model.layers))
     if init is not None:
-        load_trained(parts, load_file(init))
+        tensors = load_file(init)
+        first = tensors.get("projector.linear_1.weight")
+        parts.aligned = first is not None and first.shape == projector.linear_1.weight.shape
+        if not parts.aligned:
+            tensors = {name: value for name, value in tensors.items() if not name.startswith("projector.")}
+        load_trained(parts, tensors)
     return parts
 
 
@@ -409,17 +420,16 @@ def run(
     align_epochs: int = 4,
     projector_minutes: float = 4.0,
     resume: bool = False,
-    aligned: bool = False,
     log: Callable[[str], None] = print,
     seed: int = 0,
 ) -> None:
-    """All stages of one run; with ``resume``, or from weights that are ``aligned``, stage 2 alone."""
+    """All stages of one run; with ``resume``, or from an earlier run's projector, stage 2 alone."""
     trainer = Trainer(parts, data, held, folder, seed)
     compile_layers(parts)
     going_on = resume and trainer.resume()
     log(f"Patch features of {align_pictures} pictures, which are aligned with words")
     trainer.gather(align_pictures, imagenet_classifier(getattr(parts.tower, "classifier", None), data))
-    if not going_on and not aligned:
+    if not going_on and not parts.aligned:
         log("Stage 0: aligning image tokens with words")
         trainer.align(align_epochs)
         log(f"Stage 1: the projector, for {projector_minutes} minutes")

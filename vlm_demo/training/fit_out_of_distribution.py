@@ -1,7 +1,7 @@
 """Fit out-of-distribution: pictures like those trained on → what tells others from them (``out_of_distribution``).
 
-Which pictures stand for the trained ones is the caller's to say. One half of them becomes the bank, a quarter sets the
-threshold, and a quarter checks it. Pictures that are stored small are sharpened now and then, as in training, for
+Which pictures stand for the trained ones is the caller's to say. Seven in ten of them become the bank, two set the
+threshold, and one checks it. Pictures that are stored small are sharpened now and then, as in training, for
 uploads are sharper.
 """
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from vlm_demo import Pipeline
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".avif")
-COMPONENTS = 128
-REFUSED = 0.01  # the share of the pictures like the trained ones that may fall outside
+COMPONENTS = 256
+REFUSED = 0.003  # the share of the pictures like the trained ones that may fall outside
 FEWEST = 8  # pictures
 
 
@@ -47,11 +47,11 @@ def fitted(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> tuple[Trainin
     """Fit on these pictures, so that REFUSED of those that set the threshold fall outside.
 
     Returns:
-        What is kept, and the share of the last quarter of the pictures, which decided nothing, that comes out inside.
+        What is kept, and the share of the last tenth of the pictures, which decided nothing, that comes out inside.
     """
     features = _features(pipe, pictures, seed)
-    half, last = len(features) // 2, len(features) // 4
-    bank, setting, checked = features[:half], features[half:-last], features[-last:]
+    checks = max(1, len(features) // 10)
+    bank, setting, checked = features[: -3 * checks], features[-3 * checks : -checks], features[-checks:]
     kept = fit(bank, setting)
     return kept, float((kept.cosine(checked) >= kept.threshold).float().mean())
 
@@ -70,7 +70,7 @@ def fit(bank: Tensor, setting: Tensor) -> TrainingPictures:
 def _features(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> Tensor:
     """Pooled features float32 [n, channels], without the tokens before the patches'; of an EfficientNet those of its
     last level alone."""
-    family = pipe.encoder.family
+    model = pipe.scoring or pipe.stages()
     rows = []
     for i, path in enumerate(pictures):
         rng = np.random.default_rng([seed, 6, i])
@@ -78,7 +78,7 @@ def _features(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> Tensor:
             image = opened.convert("RGB")
         if rng.random() < SHARPENED:
             image = sharpened(image, rng)
-        patches = pipe.encoder(pipe.view(image)).features[:, family.leading_tokens :].cpu()
+        patches = model.encoder(pipe.view(image)).features[:, model.family.leading_tokens :].cpu()
         rows.append(pooled(patches, _channels(pipe, patches))[0])
     return torch.stack(rows)
 

@@ -108,7 +108,7 @@ def compose(
     parts = QFormerParts(tower, llm, tokenizer, QFormerBridge(config, llm.get_input_embeddings().weight), {})
     if init is not None:
         load_trained(parts, load_file(init))
-        parts.projector.standardized = True
+        parts.projector.standardized = parts.aligned = True
     return parts
 
 
@@ -261,12 +261,11 @@ def run(
     pictures: int = 12000,
     align_epochs: int = 2,
     resume: bool = False,
-    aligned: bool = False,
     compiled: bool = True,
     log: Callable[[str], None] = print,
     seed: int = 0,
 ) -> None:
-    """All stages of one run; with ``resume`` those that are not done, from weights that are ``aligned`` the last alone.
+    """All stages of one run; with ``resume`` those that are not done, from an earlier run's weights the last alone.
 
     Args:
         parts: see ``compose``.
@@ -289,7 +288,7 @@ def run(
     trainer = QFormerTrainer(parts, data, held, folder, comparing, seed)
     if resume:
         trainer.resume()
-    trainer.aligned = trainer.aligned or aligned
+    trainer.aligned = trainer.aligned or parts.aligned
     if trainer.compared_minutes < compare_minutes and not trainer.aligned:
         log(f"Stage 1: ITC and ITM, for {compare_minutes} minutes")
         trainer.represent(compare_minutes)

@@ -31,6 +31,7 @@ class ChatTurn:
         shares: for each word of the answer, what its attention rested on, or None where that is not known.
         methods: the heatmap methods' names, and why this answer can't have a map of it; None where it can.
         grounding: whether the answer rests on the picture; None until it is ``judged``, or where that can't be told.
+        checked: whether the answer's checklist is as complete as it gets by itself.
         problem: the sentence that stands where the answer would be, when ``failed``.
         outside: a sentence about a picture outside the model's world and the command that helps, or empty.
         stop: set to end the computing.
@@ -51,6 +52,7 @@ class ChatTurn:
     methods: dict[str, str | None] = field(default_factory=dict)
     grounding: Grounding | None = None
     judged: bool = False
+    checked: bool = False
     problem: str = ""
     outside: tuple[str, str] | None = None
     stop: threading.Event = field(default_factory=threading.Event)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gradio as gr
 
 from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.images.remote import NOTHING, RemotePictures
+from vlm_demo.ui import web_pictures
 from vlm_demo.ui.components import header
 from vlm_demo.ui.components.page_components import PageComponents
 from vlm_demo.ui.components.templates import render
@@ -15,16 +17,23 @@ POLL = 2.5  # seconds between two looks of a page at the service's status
 SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
 
 
-def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missing: str | None = None) -> gr.Blocks:
+def build(
+    service: ModelRegistry,
+    examples: list[transcript.Example],
+    ocr_missing: str | None = None,
+    remote: RemotePictures = NOTHING,
+) -> gr.Blocks:
     """The whole page.
 
     Args:
         service: the model that all pages share.
         examples: pictures with questions, asked on one press.
         ocr_missing: None where text can be read, else the sentence how to install what is missing.
+        remote: the web, as far as pictures on it may be fetched that a client names.
     Returns:
         Blocks that are ready for ``launch(**theme.launch_options())``.
     """
+    web_pictures.fetch_only(remote)
     with gr.Blocks(title="vlm_demo", analytics_enabled=False, delete_cache=SWEEP, fill_width=True) as page:
         with gr.Row(elem_id="top"):
             gr.HTML(header.BRAND, elem_id="brand", apply_default_css=False)
@@ -34,7 +43,7 @@ def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missin
         with gr.Row(elem_id="columns"):
             with gr.Column(elem_id="left", scale=56, min_width=0):
                 with gr.Column(elem_id="talk"):
-                    conversation = _html("chat", binds=("word", "example", "edited"))
+                    conversation = _html("chat", binds=("word", "example", "edited", "choose"))
                     live = _html("live")
                 with gr.Column(elem_id="desk"):
                     status = _html("status", binds=("uploaded",))
@@ -82,14 +91,16 @@ def build(service: ModelRegistry, examples: list[transcript.Example], ocr_missin
                     text = _html("text")
                 with gr.Tab("Stages"):
                     stages = _html("stages")
+                with gr.Tab("Checks"):
+                    checks = _html("checks", binds=("choose", "compute"))
         talk = (chips, notice, conversation, live, status, ocr, evidence_only, composer)
-        parts = PageComponents(*talk, heatmap, sees, prompt, text, stages, download, examples)
+        parts = PageComponents(*talk, heatmap, sees, prompt, text, stages, checks, download, examples)
         _wire(page, Events(service, parts), retry, undo, clear)
     return page
 
 
 def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, clear: gr.Button) -> None:
-    parts, looking, again = events.parts, events.looking, events.again
+    parts, looking, again, checking = events.parts, events.looking, events.again, events.checking
     every = parts.all()
     toggles = [parts.ocr, parts.evidence_only]
     at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "outputs": every}
@@ -103,11 +114,15 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
         parts.chat.example(events.ask_example, None, **at_once),
         parts.chat.edited(events.ask_edited, toggles, **at_once),
         retry.click(events.retry, toggles, **at_once),
+        parts.chat.choose(checking.remedy, None, **at_once),
+        parts.checks.choose(checking.remedy, None, **at_once),
     ]
     for event in asked:
         answered = event.then(events.answer, None, concurrency_id="model", **queued)
         shown = answered.then(looking.show_map, None, **at_once)
-        shown.then(again.ground, None, concurrency_id="model", **queued)
+        judged = shown.then(again.ground, None, concurrency_id="model", **queued)
+        judged.then(checking.finish, None, concurrency_id="checks", **queued)
+    parts.checks.compute(checking.blank, None, concurrency_id="model", **queued)
 
     parts.composer.stop(events.stop, None, **at_once)
     undo.click(events.undo, None, **at_once)

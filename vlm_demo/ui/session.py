@@ -31,8 +31,13 @@ MAPS, DEAR = 16, 64  # maps that a page's session remembers: free ones, and thos
 
 @dataclass(eq=False)
 class Session:
-    """One open page: its conversation, the word that is looked at, and the upload files that it owns."""
+    """One open page: its conversation, the word that is looked at, and the upload files that it owns.
 
+    Attributes:
+        visitor: whom the model remembers its pictures for; a secret.
+    """
+
+    visitor: str = field(default_factory=lambda: secrets.token_hex(8))
     exchanges: list[ChatTurn] = field(default_factory=list)
     shown: ChatTurn | None = None
     word: int = 0

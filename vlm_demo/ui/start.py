@@ -7,23 +7,30 @@ from pathlib import Path
 
 import gradio as gr
 
+from vlm_demo import shipped
 from vlm_demo.contracts.engine import Engine
 from vlm_demo.engines import local
 from vlm_demo.engines.local import announcement
 from vlm_demo.engines.registry import ModelRegistry, Progress
 from vlm_demo.images.open import open_image
+from vlm_demo.images.remote import RemotePictures, hosts_of
 from vlm_demo.trust import NONE, Trust
 from vlm_demo.ui import layout, pictures
 from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.theme import launch_options
 
-EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
+EXAMPLES = shipped.folder("examples")
 
 __all__ = ["announcement", "examples", "launch_options", "page"]
 
 
 def page(
-    model: str, quantize: str, device: str | None, progress: Progress | None = None, trust: Trust = NONE
+    model: str,
+    quantize: str,
+    device: str | None,
+    progress: Progress | None = None,
+    trust: Trust = NONE,
+    image_hosts: str = "",
 ) -> gr.Blocks:
     """Load ``model`` and build its page. Where the model must be put together first, that and the loading go on in the
     background, and the page shows how.
@@ -34,9 +41,11 @@ def page(
         device: of torch; None = the best there is.
         progress: told how the loading goes.
         trust: what of ``model`` may run here; of models that the page switches to, nothing.
+        image_hosts: from which pictures on the web may be fetched; see ``images.remote.hosts_of``.
     Raises:
         VlmDemoError: the model cannot be loaded; the sentence says why.
     """
+    remote = RemotePictures(hosts_of(image_hosts))
 
     def load(name: str, precision: str, progress: Progress | None = None) -> Engine:
         return local.load(name, precision, device, progress, trust if name == model else NONE)
@@ -47,7 +56,7 @@ def page(
     else:
         service = ModelRegistry(load(model, quantize, progress), load, model, quantize)
     missing = local.ocr_missing()
-    return layout.build(service, examples(with_ocr=missing is None), missing)
+    return layout.build(service, examples(with_ocr=missing is None), missing, remote)
 
 
 def examples(with_ocr: bool = True, folder: Path = EXAMPLES) -> list[Example]:

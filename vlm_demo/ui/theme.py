@@ -11,6 +11,7 @@ from markupsafe import Markup
 from vlm_demo.ui.components.templates import render
 
 STATIC = Path(__file__).parent / "static"
+STYLES = ("page.css", "checks.css")
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "Helvetica Neue", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 # name: (light, dark)
@@ -60,7 +61,7 @@ def launch_options() -> dict[str, Any]:
     The style sheet goes into the head, for ``css`` would have each rule rewritten with a prefix, and rules inside
     ``@media`` only in the rewritten form.
     """
-    style = _variables() + (STATIC / "page.css").read_text(encoding="utf-8")
+    style = _variables() + "".join((STATIC / name).read_text(encoding="utf-8") for name in STYLES)
     script = (STATIC / "page.js").read_text(encoding="utf-8")
     return {
         "theme": _theme(),

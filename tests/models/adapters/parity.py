@@ -22,7 +22,7 @@ from transformers import AutoImageProcessor, AutoTokenizer
 from tests.models.adapters.remembering import remembering_changes_nothing
 from vlm_demo import Pipeline, Turn
 from vlm_demo.contracts import PatchGrid, View
-from vlm_demo.explain.heatmap import interpolate
+from vlm_demo.contracts.geometry import interpolate
 
 QUESTION = "How many circles are there in the picture?"
 SQUARE, PORTRAIT, LANDSCAPE = (120, 120), (90, 160), (200, 70)
@@ -121,7 +121,7 @@ class Parity(ABC):
         picture = noise(*PORTRAIT, 3)
         both.pipe.forget()
         both.pipe.ask(picture, "What colour is the star?", max_new_tokens=1)
-        encoder = both.pipe.llm.family.encoder_layers[0]
+        encoder = both.pipe.stages().llm.family.encoder_layers[0]
         hook = encoder.register_forward_pre_hook(lambda *_: pytest.fail("It was encoded again."))
         try:
             self.asked(both, [], (Turn("What colour is the star?", "a red star", (picture,)),))
@@ -131,14 +131,14 @@ class Parity(ABC):
     def test_reading_an_own_answer_gives_the_writing_steps(self, both: Both, noise) -> None:
         pipe, picture = both.pipe, noise(*LANDSCAPE, 4)
         said = pipe.ask(picture, QUESTION, max_new_tokens=4)
-        tokens = pipe.bridge(pipe.encoder(pipe.view.with_pixels(said.view)), None, said.prompt)
-        steps = pipe.llm.read(said.prompt, tokens, [token.id for token in said.tokens])
+        tokens = pipe.stages().bridge(pipe.stages().encoder(pipe.view.with_pixels(said.view)), None, said.prompt)
+        steps = pipe.stages().llm.read(said.prompt, tokens, [token.id for token in said.tokens])
         for i, step in enumerate(steps):
             assert step.probability == pytest.approx(said.tokens[i].probability, abs=1e-3)
 
     def test_all_but_the_language_model_is_kept_from_quantization(self, both: Both) -> None:
         """bitsandbytes takes names as full paths, and quantizes without a word what none of them covers."""
-        family = both.pipe._family
+        family = both.pipe.stages().family
         inside = {id(module) for layer in family.language_layers for module in layer.modules()}
         for name, module in both.pipe.model.named_modules():
             if isinstance(module, torch.nn.Linear):
@@ -150,7 +150,7 @@ def emptied(folder: Path) -> Pipeline:
     """The checkpoint with all layers of its encoder emptied: a feature knows of its own patch alone."""
     pipe = Pipeline.from_pretrained(folder)
     with torch.no_grad():
-        for layer in pipe._family.encoder_layers:
+        for layer in (pipe.scoring or pipe.stages()).family.encoder_layers:
             for module in layer.modules():
                 if isinstance(module, torch.nn.Linear):
                     module.weight.zero_()
@@ -186,7 +186,7 @@ class Placed:
     @staticmethod
     def tokens(pipe: Pipeline, views: list[View]) -> torch.Tensor:
         """What stands for the patches of all pictures: [tokens, width]."""
-        return pipe.bridge(pipe.encoder(views)).embeddings
+        return pipe.stages().bridge(pipe.stages().encoder(views)).embeddings
 
     def margin(self, view: View, mosaic: PatchGrid) -> float:
         """How far from a token's box a change may reach it, in the upload's pixels."""
@@ -198,7 +198,7 @@ class Placed:
     @torch.no_grad()
     def test_a_change_reaches_the_tokens_whose_boxes_it_touches(self, both: Both, noise) -> None:
         pipe = emptied(both.folder)
-        leading = pipe._family.leading_tokens
+        leading = (pipe.scoring or pipe.stages()).family.leading_tokens
         for size in ((96, 64), (64, 96)):
             picture = noise(*size, 1)
             region = np.array([size[0] * 0.5, size[1] * 0.25, size[0] * 0.75, size[1] * 0.5])

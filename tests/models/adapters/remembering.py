@@ -38,7 +38,7 @@ def told(
 ) -> Told:
     encoded: list[int] = []
     read: list[int] = []
-    family = pipe.llm.family
+    family = pipe.stages().llm.family
 
     def note(_module: torch.nn.Module, args: tuple, kwargs: dict) -> None:
         states = args[0] if args else kwargs["hidden_states"]
@@ -100,9 +100,9 @@ def remembering_changes_nothing(pipe: Pipeline, picture: Image.Image, other: Ima
         assert not warm[index].encoded and warm[index].details["encoder"].endswith("from memory")
         assert cold[index].encoded
     assert warm[0].encoded and warm[4].encoded and warm[5].encoded
-    if pipe.llm.family.sees_ahead or pipe.llm.family.bridge_reads:
+    if pipe.stages().llm.family.sees_ahead or pipe.stages().llm.family.bridge_reads:
         assert not warm[1].known
-        assert pipe.llm.family.sees_ahead == ("always all of them" in warm[1].details["prefill"])
+        assert pipe.stages().llm.family.sees_ahead == ("always all of them" in warm[1].details["prefill"])
         return
     whole = range(len(warm[0].answer.prompt.ids))
     first, second, edited, again, changed = (own.known for own in warm[:5])

@@ -174,7 +174,7 @@ class TestBlip2Heads:
         held = sum(tensor.numel() * tensor.element_size() for tensor in heads.values())
         more = both.memory().parameter_bytes - bare.memory().parameter_bytes
         assert 0 <= more - held < 1000
-        retrieval = both.scorer.matcher.model
+        retrieval = both.scoring.scorer.matcher.model
         for name in ("vision_model", "qformer", "query_tokens"):
             assert getattr(retrieval, name) is getattr(both.model, name)
         assert not any(tensor.is_meta for tensor in (*retrieval.parameters(), *retrieval.buffers()))
@@ -226,7 +226,7 @@ def scoring(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 class TestTexts:
     def test_control_strings_are_text(self, scoring: Pipeline) -> None:
         end = scoring.tokenizer.eos_token
-        coded = scoring.scorer.read([f"a {end} <image> sign", "yes"])
+        coded = scoring.scoring.scorer.read([f"a {end} <image> sign", "yes"])
         held = coded.ids[0].tolist()
         assert held.count(scoring.tokenizer.eos_token_id) == 1 and held[-1] == scoring.tokenizer.eos_token_id
         assert scoring.tokenizer.convert_tokens_to_ids("<image>") not in held

@@ -71,9 +71,9 @@ class TestInstructBlip(Parity):
 
     def test_another_question_gives_other_image_tokens(self, both: Both, noise) -> None:
         pipe, view = both.pipe, both.pipe.view(noise(60, 60))
-        patches = pipe.encoder(view)
-        prompts = [pipe.prompt(question, [QUERIES]) for question in (QUESTION, "Is there a star?")]
-        one, two = (pipe.bridge(patches, None, prompt) for prompt in prompts)
+        patches = pipe.stages().encoder(view)
+        prompts = [pipe.stages().prompt(question, [QUERIES]) for question in (QUESTION, "Is there a star?")]
+        one, two = (pipe.stages().bridge(patches, None, prompt) for prompt in prompts)
         assert (one.embeddings - two.embeddings).abs().max() > 1e-3
         assert one.looks.shape == (1, QUERIES, 17)
 

@@ -21,6 +21,7 @@ from transformers import (
 
 from tests.kit.tiny import SPECIAL, llama, noise, tokenizer, write
 from tests.models.adapters.parity import Both, RowParity
+from vlm_demo.errors import BadImage
 
 SIDE, PATCH = 24, 6
 PINPOINTS = [[24, 48], [48, 24], [48, 48], [72, 24], [24, 72]]
@@ -79,6 +80,26 @@ class TestLlavaNext(RowParity):
         high = both.pipe.view(noise(60, 110))  # fitted into 24 × 48 or 48 × 48
         assert high.grid[0] > high.grid[1] and high.processed.shape[:2] == (high.grid[0] * 6, high.grid[1] * 6)
         assert abs(high.boxes[0][0]) < 10 and abs(high.boxes[-1][2] - 60) < 10
+
+    @pytest.mark.parametrize("size", [(300, 12), (12, 300), (900, 1), (1, 900)])
+    def test_a_thread_of_which_no_patch_is_left_is_refused(self, both: Both, noise, size: tuple[int, int]) -> None:
+        with pytest.raises(BadImage, match="too elongated"):
+            both.pipe.ask(noise(*size), "What is it?")
+
+    @pytest.mark.parametrize("size", [(90, 300), (300, 90), (25, 300)])
+    def test_narrow_pictures_have_heatmaps(self, both: Both, noise, size: tuple[int, int]) -> None:
+        answer = both.pipe.explain(noise(*size), "What is it?", "red")
+        assert both.pipe.heatmap(answer, "red").shape == size[::-1]
+
+    def test_one_that_was_made_smaller_first_has_as_many_tokens(
+        self, both: Both, noise, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("vlm_demo.stages.view.GIVEN_PIXELS", 10_000)
+        monkeypatch.setattr("vlm_demo.stages.view.AIMED_PIXELS", 5_000)
+        for size in ((203, 97), (97, 203), (301, 100)):
+            answer = both.pipe.explain(noise(*size), "What is it?", "red")
+            assert answer.views[0].size == size
+            assert both.pipe.heatmap(answer, "red").shape == size[::-1]
 
 
 class TestLlavaOnevision(RowParity):

@@ -28,7 +28,7 @@ def test_a_words_map_is_its_look_at_the_queries_times_theirs_at_the_patches(
     )
     queries = torch.stack(queried.cross_attentions)[:, 0]  # [layers, heads, queries, patches]
     assert queries.shape == (4 // frequency, 2, 5, 17)
-    looks = both.pipe.bridge(both.pipe.encoder(both.pipe.view.with_pixels(answer.view))).looks
+    looks = both.pipe.stages().bridge(both.pipe.stages().encoder(both.pipe.view.with_pixels(answer.view))).looks
     assert (looks[0] - queries.mean((0, 1))).abs().max() < 1e-4
     assert (looks.sum(-1) - 1).abs().max() < 1e-5
     ids, columns = list(answer.prompt.ids), list(answer.prompt.image_positions)
@@ -49,8 +49,10 @@ def test_idefics_rows_are_its_cross_attentions(tmp_path: Path, noise, interval: 
     both = Both(tiny_idefics(tmp_path, interval=interval), "eager")
     picture = noise(70, 90)
     view = both.pipe.view(picture)
-    prompt = both.pipe.prompt(QUESTION, [1])
-    steps = list(both.pipe.llm(prompt, both.pipe.bridge(both.pipe.encoder(view)), max_new_tokens=5))
+    prompt = both.pipe.stages().prompt(QUESTION, [1])
+    steps = list(
+        both.pipe.stages().llm(prompt, both.pipe.stages().bridge(both.pipe.stages().encoder(view)), max_new_tokens=5)
+    )
     assert len(steps) >= 3
     seen: list[torch.Tensor] = []
     for layer in both.plain.model.gated_cross_attn_layers:
@@ -79,9 +81,9 @@ def test_idefics_looks_at_no_picture_but_the_last(tmp_path: Path, noise) -> None
 def test_the_queries_of_each_picture_look_at_their_own(tmp_path: Path, noise) -> None:
     pipe = Both(tiny_blip2(tmp_path)).pipe
     pictures = [noise(60, 60, 1), noise(60, 90, 2)]
-    together = pipe.bridge(pipe.encoder([pipe.view(picture) for picture in pictures]))
+    together = pipe.stages().bridge(pipe.stages().encoder([pipe.view(picture) for picture in pictures]))
     for i, picture in enumerate(pictures):
-        alone = pipe.bridge(pipe.encoder(pipe.view(picture)))
+        alone = pipe.stages().bridge(pipe.stages().encoder(pipe.view(picture)))
         assert (together.looks[i] - alone.looks[0]).abs().max() < 1e-5
     answer = pipe.ask(pictures, QUESTION, max_new_tokens=3)
     assert answer.trace.looks.shape == (2, 5, 17)

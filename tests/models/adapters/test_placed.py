@@ -24,11 +24,11 @@ class Comparing(Placed):
 
     @staticmethod
     def tokens(pipe: Pipeline, views: list[View]) -> torch.Tensor:
-        return pipe.encoder(views).features.flatten(0, 1)
+        return pipe.scoring.encoder(views).features.flatten(0, 1)
 
     def on_patches(self, pipe: Pipeline, views: list[View], moved: np.ndarray) -> list[np.ndarray]:
         count = len(moved) // len(views)
-        trace = Trace(moved, None, None, (count,) * len(views), pipe._family.leading_tokens, Settings())
+        trace = Trace(moved, None, None, (count,) * len(views), pipe.scoring.family.leading_tokens, Settings())
         return [trace.on_patches(moved, i) for i in range(len(views))]
 
 

@@ -11,7 +11,7 @@ from tests.kit.tiny import tiny_blip2
 from tests.models.adapters.parity import QUESTION, emptied, turned
 from tests.models.adapters.test_instructblip import TestInstructBlip
 from vlm_demo import Pipeline
-from vlm_demo.explain.heatmap import interpolate
+from vlm_demo.contracts.geometry import interpolate
 
 PLACES = (5, 10, 6, 9, 5)  # the patch of each query; of 4 × 4 those that no padding touches, whatever the shape
 
@@ -35,7 +35,7 @@ def planted(folder: Path) -> Pipeline:
         for layer in model.qformer.encoder.layer:
             layer.attention.output.dense.weight.zero_()
             layer.attention.output.dense.bias.zero_()
-        (looking,) = pipe._family.bridge_attentions
+        (looking,) = pipe.stages().family.bridge_attentions
         for linear in (looking.query, looking.key):
             linear.weight.zero_()
             linear.bias.zero_()
@@ -60,7 +60,11 @@ def test_a_querys_map_lies_where_a_change_reaches_it(tmp_path: Path, noise, make
     assert [view.size for view in answer.views] == [(96, 64), (64, 96)]
 
     def tokens(given: list) -> torch.Tensor:
-        return pipe.bridge(pipe.encoder([pipe.view(own) for own in given]), None, answer.prompt).embeddings
+        return (
+            pipe.stages()
+            .bridge(pipe.stages().encoder([pipe.view(own) for own in given]), None, answer.prompt)
+            .embeddings
+        )
 
     before = tokens(files)
     for image, view in enumerate(answer.views):

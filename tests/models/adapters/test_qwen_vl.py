@@ -59,7 +59,7 @@ class Qwen(RowParity):
     def test_pixels_are_the_processors(self, both: Both, noise) -> None:
         view = both.pipe.view(noise(200, 70))
         given = both.image_processor(noise(200, 70), return_tensors="pt")
-        patches, grids = both.pipe._family._patches(view.pixel_values)
+        patches, grids = both.pipe.stages().family._patches(view.pixel_values)
         assert torch.equal(patches, given["pixel_values"]) and torch.equal(grids, given["image_grid_thw"])
         assert view.pixel_values.shape == (1, 3, *(4 * int(side) for side in grids[0, 1:]))
         assert view.grid == (int(grids[0, 1]) // 2, int(grids[0, 2]) // 2)

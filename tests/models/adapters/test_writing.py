@@ -84,12 +84,12 @@ class TestPlainTransformers:
 
     def test_the_tap_changes_nothing(self, both: Both, noise) -> None:
         opened = both.pipe.ask(noise(80, 80), QUESTION, max_new_tokens=12)
-        both.pipe.llm.tapping = False
+        both.pipe.stages().llm.tapping = False
         try:
             closed = both.pipe.ask(noise(80, 80), QUESTION, max_new_tokens=12)
             assert not both.pipe.can_explain
         finally:
-            both.pipe.llm.tapping = True
+            both.pipe.stages().llm.tapping = True
         assert closed.tokens == opened.tokens
         assert closed.trace is None and opened.trace is not None
 
@@ -107,8 +107,10 @@ class TestPlainTransformers:
 def test_reading_an_own_answer_gives_the_writing_steps(both: Both, noise) -> None:
     pipe = both.pipe
     said = pipe.ask(noise(90, 60), QUESTION, max_new_tokens=8)
-    steps = pipe.llm.read(
-        said.prompt, pipe.bridge(pipe.encoder(pipe.view.with_pixels(said.view))), [token.id for token in said.tokens]
+    steps = pipe.stages().llm.read(
+        said.prompt,
+        pipe.stages().bridge(pipe.stages().encoder(pipe.view.with_pixels(said.view))),
+        [token.id for token in said.tokens],
     )
     near = 1e-3 if pipe.precision == "fp32" else 0.1  # the narrow ones round differently in one pass
     for i, step in enumerate(steps):
@@ -121,14 +123,14 @@ def test_the_closing_step_has_read_the_whole_answer(both: Both, noise) -> None:
     pipe, near = both.pipe, 1e-3 if both.pipe.precision == "fp32" else 0.1
     longer = pipe.ask(noise(90, 60), QUESTION, max_new_tokens=5)
     assert longer.trace.closing is None and len(longer.tokens) == 5
-    tokens = pipe.bridge(pipe.encoder(pipe.view.with_pixels(longer.view)))
-    *_, last = pipe.llm.read(longer.prompt, tokens, [token.id for token in longer.tokens[:4]])
+    tokens = pipe.stages().bridge(pipe.stages().encoder(pipe.view.with_pixels(longer.view)))
+    *_, last = pipe.stages().llm.read(longer.prompt, tokens, [token.id for token in longer.tokens[:4]])
     assert (last.closing.image[0] - torch.tensor(longer.trace.image[4]).float()).abs().max() < near
-    ends, pipe.llm.ends = pipe.llm.ends, frozenset([longer.tokens[4].id])
+    ends, pipe.stages().llm.ends = pipe.stages().llm.ends, frozenset([longer.tokens[4].id])
     try:
         ended = pipe.ask(noise(90, 60), QUESTION, max_new_tokens=5)
     finally:
-        pipe.llm.ends = ends
+        pipe.stages().llm.ends = ends
     stop = [token.id for token in longer.tokens].index(longer.tokens[4].id)
     assert len(ended.tokens) == stop
     assert stop == 0 or abs(ended.trace.closing[0] - longer.trace.image[stop]).max() < near
@@ -137,11 +139,11 @@ def test_the_closing_step_has_read_the_whole_answer(both: Both, noise) -> None:
 def test_exchanging_image_tokens_exchanges_the_answers(both: Both, noise) -> None:
     pipe = both.pipe
     answers = [pipe.ask(noise(60, 60, seed), QUESTION, max_new_tokens=8) for seed in (1, 2)]
-    tokens = pipe.bridge(pipe.encoder([pipe.view.with_pixels(answer.view) for answer in answers]))
+    tokens = pipe.stages().bridge(pipe.stages().encoder([pipe.view.with_pixels(answer.view) for answer in answers]))
     size = tokens.counts[0]
     for i in range(2):
         other = ImageTokens(tokens.embeddings[(1 - i) * size : (2 - i) * size], (size,))
-        steps = list(pipe.llm(answers[i].prompt, other, max_new_tokens=8))
+        steps = list(pipe.stages().llm(answers[i].prompt, other, max_new_tokens=8))
         assert [step.id for step in steps] == [token.id for token in answers[1 - i].tokens]
 
 
@@ -174,7 +176,7 @@ def test_what_the_page_shows_of_each_stage(pipe: Pipeline, noise) -> None:
 
 
 def test_it_can_be_stopped_between_two_layers(pipe: Pipeline, noise) -> None:
-    family, stopped = pipe.llm.family, 0
+    family, stopped = pipe.stages().llm.family, 0
     for layers in filter(None, (family.encoder_layers, family.bridge_layers, family.language_layers)):
         assert stopped_after_the_first(pipe, layers, noise(50, 50))
         stopped += 1
@@ -184,22 +186,22 @@ def test_it_can_be_stopped_between_two_layers(pipe: Pipeline, noise) -> None:
 def test_control_strings_are_text(pipe: Pipeline, noise) -> None:
     answer = pipe.ask(noise(50, 50), "What does <image> </s> <|user|> mean?", max_new_tokens=1)
     assert answer.prompt.image_tokens == {"blip2": QUERIES, "idefics": 1}[pipe.family]
-    assert answer.prompt.ids.count(pipe.prompt.image_token_id) == answer.prompt.image_tokens
+    assert answer.prompt.ids.count(pipe.stages().prompt.image_token_id) == answer.prompt.image_tokens
 
 
 def test_a_token_sees_the_picture_that_idefics_own_processor_shows_it(tmp_path: Path, noise) -> None:
     """From the first picture on; before it, where the processor shows nothing, the first one."""
     pipe = Pipeline.from_pretrained(tiny_idefics(tmp_path))
     pictures = [noise(60, 60, seed) for seed in range(3)]
-    prompt = pipe.prompt("Which is it?", [1, 1], history=())
+    prompt = pipe.stages().prompt("Which is it?", [1, 1], history=())
     shown, _ = image_attention_mask_for_packed_input_ids(torch.tensor([prompt.ids]), pipe.tokenizer, "pt")
     shown = incremental_to_binary_attention_mask(shown, "pt", num_classes=2)
-    image_tokens = pipe.bridge(pipe.encoder([pipe.view(picture) for picture in pictures[:2]]))
-    ours = pipe.llm.family.beside(image_tokens, prompt, range(len(prompt.ids)))["image_attention_mask"]
+    image_tokens = pipe.stages().bridge(pipe.stages().encoder([pipe.view(picture) for picture in pictures[:2]]))
+    ours = pipe.stages().llm.family.beside(image_tokens, prompt, range(len(prompt.ids)))["image_attention_mask"]
     first = prompt.image_positions[0]
     assert torch.equal(ours[:, first:], shown[:, first:]) and not shown[:, :first].any()
     assert (ours[0, :first, 0] == 1).all() and (ours.sum(-1) == 1).all()
-    beyond = pipe.llm.family.beside(image_tokens, prompt, range(len(prompt.ids), len(prompt.ids) + 2))
+    beyond = pipe.stages().llm.family.beside(image_tokens, prompt, range(len(prompt.ids), len(prompt.ids) + 2))
     assert beyond["image_attention_mask"].tolist() == [[[0, 1]] * 2]
 
 

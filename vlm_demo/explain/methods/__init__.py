@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import ModuleType
-from typing import TYPE_CHECKING, SupportsIndex
+from typing import TYPE_CHECKING
 
-from vlm_demo.contracts import Word, heatmap_methods
+from vlm_demo.contracts import MapRequest, heatmap_methods
+from vlm_demo.contracts.geometry import interpolate
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.explain.heatmap import interpolate
 from vlm_demo.explain.methods import (
     activation,
     heads,
@@ -27,7 +27,7 @@ from vlm_demo.explain.methods import (
     similarity,
     weighted,
 )
-from vlm_demo.explain.methods.request import MapRequest, Method, anything
+from vlm_demo.explain.methods.request import MapInputs, Method, anything
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,21 +58,12 @@ SELECTED = "raw"  # what a layer or a head without a method means
 AGAIN = "{title} reads the answer once more, so it needs the model: call the pipeline's heatmap with this answer."
 
 
-def request(
-    answer: Answer,
-    word: str | Word | SupportsIndex,
-    image: int = 0,
-    method: str | None = None,
-    layer: int | None = None,
-    head: int | None = None,
-    model: TeacherForcing | None = None,
-) -> tuple[Method, MapRequest]:
+def choose(answer: Answer, wanted: MapRequest, model: TeacherForcing | None = None) -> tuple[Method, MapInputs]:
     """The method that is meant and what it is to be given.
 
     Args:
-        answer, word, image: as `Answer.heatmap` takes them.
-        method: a name of ``TABLE``; None = the checkpoint's default, or raw attention where a layer or head is given.
-        layer, head: a single one, counted from 0, for methods that are ``selectable``.
+        answer: with its trace.
+        wanted: which map.
         model: reads the answer again, for methods that are not ``free``.
     Raises:
         WordNotInAnswer: the answer does not hold the word or the token; lists the words.
@@ -80,72 +71,58 @@ def request(
     """
     if answer.trace is None:
         raise VlmDemoError("No attention was recorded for this answer: choose a model that can explain itself.")
+    image, name, layer, head = wanted.image, wanted.method, wanted.layer, wanted.head
     if not -len(answer.views) <= image < len(answer.views):
         raise VlmDemoError(f"There is no picture {image}: this answer is about {len(answer.views)}, counted from 0.")
-    own = answer.trace.settings
-    if method is None:
-        method = own.method if layer is None and head is None else SELECTED
-    if method not in BY_NAME:
-        raise VlmDemoError(f"There is no heatmap method {method}: choose one of {', '.join(BY_NAME)}.")
-    # The checkpoint's layers belong to its own method; another one asked for by name looks at all.
-    settings = own if method == own.method else replace(own, method=method, layers=None)
-    made = MapRequest(answer, tuple(answer.steps(word)), image % len(answer.views), settings, layer, head, model)
-    chosen = BY_NAME[method]
-    reason = missing(chosen, made)
-    if reason and chosen.name != own.method:  # a checkpoint's default is always drawn, from what is there
+    default = answer.trace.settings
+    if name is None:
+        name = default.method if layer is None and head is None else SELECTED
+    if name not in BY_NAME:
+        raise VlmDemoError(f"There is no heatmap method {name}: choose one of {', '.join(BY_NAME)}.")
+    # The checkpoint's layers belong to its default method; another one asked for by name looks at all.
+    settings = default if name == default.method else replace(default, method=name, layers=None)
+    steps = tuple(answer.steps(wanted.word))
+    inputs = MapInputs(answer, steps, image % len(answer.views), settings, layer, head, model)
+    chosen = BY_NAME[name]
+    reason = missing(chosen, inputs)
+    if reason and chosen.name != default.method:  # a checkpoint's default is always drawn, from what is there
         raise VlmDemoError(reason)
     if not chosen.selectable and (layer is not None or head is not None):
         raise VlmDemoError(f"{chosen.title} joins layers and heads by itself: choose {SELECTED} to see a single one.")
-    return chosen, made
+    return chosen, inputs
 
 
-def missing(method: Method, made: MapRequest) -> str | None:
+def missing(method: Method, inputs: MapInputs) -> str | None:
     """Why this model and answer can't have a map of this method, in one sentence; None where they can."""
-    if not method.free and made.model is None:
+    if not method.free and inputs.model is None:
         return AGAIN.format(title=method.title)
-    return method.lacks(made)
+    return method.lacks(inputs)
 
 
 def offered(answer: Answer, model: TeacherForcing | None = None) -> dict[str, str | None]:
     """Every method's name, and why this answer can't have it; None where it can. Empty where nothing was recorded."""
     if answer.trace is None:
         return {}
-    made = MapRequest(answer, (), 0, answer.trace.settings, model=model)
-    return {method.name: missing(method, made) for method in TABLE}
+    inputs = MapInputs(answer, (), 0, answer.trace.settings, model=model)
+    return {method.name: missing(method, inputs) for method in TABLE}
 
 
-def draw(method: Method, made: MapRequest) -> np.ndarray:
+def draw(method: Method, inputs: MapInputs) -> np.ndarray:
     """The map: float32 [H, W] in the upload's own pixels, 0..1."""
-    return interpolate(method.cells(made), made.view)
+    return interpolate(method.cells(inputs), inputs.view)
 
 
 class RecordedMaps:
     """Draws an answer's maps of what was recorded while it was written (a `contracts.MapDrawer`); no model is asked."""
 
-    def cells(
-        self,
-        answer: Answer,
-        word: str | Word | SupportsIndex,
-        image: int = 0,
-        method: str | None = None,
-        layer: int | None = None,
-        head: int | None = None,
-    ) -> np.ndarray:
-        """float [patches] of the picture, row by row of its view's grid; see `request`."""
-        chosen, made = request(answer, word, image, method, layer, head)
-        return chosen.cells(made)
+    def cells(self, answer: Answer, wanted: MapRequest) -> np.ndarray:
+        """float [patches] of the picture, row by row of its view's grid; see `choose`."""
+        method, inputs = choose(answer, wanted)
+        return method.cells(inputs)
 
-    def heatmap(
-        self,
-        answer: Answer,
-        word: str | Word | SupportsIndex,
-        image: int = 0,
-        method: str | None = None,
-        layer: int | None = None,
-        head: int | None = None,
-    ) -> np.ndarray:
-        """float32 [H, W] in the upload's own pixels, 0..1; see `request`."""
-        return draw(*request(answer, word, image, method, layer, head))
+    def heatmap(self, answer: Answer, wanted: MapRequest) -> np.ndarray:
+        """float32 [H, W] in the upload's own pixels, 0..1; see `choose`."""
+        return draw(*choose(answer, wanted))
 
 
 RECORDED = RecordedMaps()
@@ -156,9 +133,9 @@ __all__ = [
     "TABLE",
     "Method",
     "RecordedMaps",
-    "MapRequest",
+    "MapInputs",
+    "choose",
     "draw",
     "missing",
     "offered",
-    "request",
 ]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlm_demo.explain.methods.request import MapRequest
+from vlm_demo.explain.methods.request import MapInputs
 
 
-def cells(request: MapRequest) -> np.ndarray:
+def cells(request: MapInputs) -> np.ndarray:
     """[patches], never below 0, the mean of the word's steps."""
     answer, model = request.answer, request.again
     positions = list(answer.prompt.image_positions)
@@ -46,7 +46,7 @@ def unexplained(own: np.ndarray, others: np.ndarray, near: np.ndarray) -> np.nda
     return np.maximum(own - scale * explained, 0)
 
 
-def lacks(request: MapRequest) -> str | None:
+def lacks(request: MapInputs) -> str | None:
     if request.again.reads_image_tokens:
         return None
     return "In this model image tokens are no part of the text, so they say no words: choose another method."

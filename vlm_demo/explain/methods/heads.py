@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from vlm_demo.explain.heatmap import combine
-from vlm_demo.explain.methods.request import MapRequest
+from vlm_demo.explain.methods.request import MapInputs
 
 
-def cells(request: MapRequest) -> np.ndarray:
+def cells(request: MapInputs) -> np.ndarray:
     """[patches] of the checkpoint's own heads."""
     return combine(request.rows, request.view.grid, request.settings)
 
 
-def lacks(request: MapRequest) -> str | None:
+def lacks(request: MapInputs) -> str | None:
     if request.settings.heads:
         return None
     return "This checkpoint names no heads: choose them with `evaluate FOLDER --pointing --choose`, or take localised."

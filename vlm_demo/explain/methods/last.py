@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from vlm_demo.explain.heatmap import combine
-from vlm_demo.explain.methods.request import MapRequest
+from vlm_demo.explain.methods.request import MapInputs
 
 
-def cells(request: MapRequest) -> np.ndarray:
+def cells(request: MapInputs) -> np.ndarray:
     """[patches], each head scaled to a sum of 1 over the picture."""
     return combine(request.rows, request.view.grid, request.settings)

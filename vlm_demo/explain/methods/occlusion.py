@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlm_demo.explain.heatmap import inside
-from vlm_demo.explain.methods.request import MapRequest
+from vlm_demo.contracts.geometry import inside
+from vlm_demo.explain.methods.request import MapInputs
 
 SPANS = (1 / 7, 2 / 7)  # a window's side as a share of the grid's longer one; things come in more than one size
 
 
-def cells(request: MapRequest) -> np.ndarray:
+def cells(request: MapInputs) -> np.ndarray:
     """[patches], never below 0: the fall in nats of the word's log-probability, the other words given, for each patch
     the mean over the windows that hide it. Each window's fall is divided among its patches, so a small window says more
     of each than a large one does."""

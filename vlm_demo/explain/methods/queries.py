@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlm_demo.explain.methods.request import MapRequest
+from vlm_demo.explain.methods.request import MapInputs
 
 
-def cells(request: MapRequest) -> np.ndarray:
+def cells(request: MapInputs) -> np.ndarray:
     """[patches], never below 0: what the word's mix of queries saw more of than an even mix of all queries did.
 
     Queries look at much the same patches, whatever is asked. That common part says nothing about the word, so it is
@@ -22,7 +22,7 @@ def cells(request: MapRequest) -> np.ndarray:
     return np.maximum(trace.on_patches(more, image), 0)
 
 
-def lacks(request: MapRequest) -> str | None:
+def lacks(request: MapInputs) -> str | None:
     if request.trace.looks is not None:
         return None
     return "This model has no Q-Former, whose queries could be followed to the patches: choose another method."

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.explain.methods.request import MapRequest
+from vlm_demo.explain.methods.request import MapInputs
 
 
-def cells(request: MapRequest) -> np.ndarray:
+def cells(request: MapInputs) -> np.ndarray:
     """[patches], the mean of the word's steps and of the chosen layers and heads, nothing scaled.
 
     Raises:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from vlm_demo.explain.methods.flow import flow
-from vlm_demo.explain.methods.request import MapRequest
+from vlm_demo.explain.methods.request import MapInputs
 
 
-def cells(request: MapRequest) -> np.ndarray:
+def cells(request: MapInputs) -> np.ndarray:
     """[patches], the mean of the word's steps: R ← R + Ā R from the first layer to the last, with Ā of `mattering` and
     the gradient of the word's logit (equations 5 and 6, https://arxiv.org/abs/2103.15679)."""
     answer, model = request.answer, request.again

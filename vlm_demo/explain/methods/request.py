@@ -1,4 +1,4 @@
-"""Request: what every method is given, and how a method describes itself.
+"""Request: what every method is given to draw one map, and how a method describes itself.
 
 Data and no torch.
 """
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class MapRequest:
-    """One map that is asked for.
+class MapInputs:
+    """What one map is drawn of.
 
     Attributes:
         answer: the answer, with its trace.
@@ -66,7 +66,7 @@ class MapRequest:
         return self.model
 
 
-def anything(request: MapRequest) -> str | None:
+def anything(request: MapInputs) -> str | None:
     """A method that no model lacks."""
     return None
 
@@ -80,5 +80,5 @@ class Method(MapMethod):
         lacks: why a model can't offer it, in one sentence; None where it can.
     """
 
-    cells: Callable[[MapRequest], np.ndarray]
-    lacks: Callable[[MapRequest], str | None] = anything
+    cells: Callable[[MapInputs], np.ndarray]
+    lacks: Callable[[MapInputs], str | None] = anything

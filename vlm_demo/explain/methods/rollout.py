@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from vlm_demo.explain.methods.flow import flow
-from vlm_demo.explain.methods.request import MapRequest
+from vlm_demo.explain.methods.request import MapInputs
 
 
-def cells(request: MapRequest) -> np.ndarray:
+def cells(request: MapInputs) -> np.ndarray:
     """[patches], the mean of the word's steps. Half of each layer's output is what passes it by, half its heads' mean
     (section 3, https://arxiv.org/abs/2005.00928)."""
     answer, model = request.answer, request.again

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlm_demo.explain.methods.request import MapRequest
+from vlm_demo.explain.methods.request import MapInputs
 
 
-def cells(request: MapRequest) -> np.ndarray:
+def cells(request: MapInputs) -> np.ndarray:
     """[patches]. The word is compared with the picture by itself: what the answer says around it is not heard."""
     assert request.again.judge is not None
     return request.again.judge.relevancy(request.view, request.word)
 
 
-def lacks(request: MapRequest) -> str | None:
+def lacks(request: MapInputs) -> str | None:
     if request.again.judge is not None:
         return None
     return "This model has no part that compares pictures with texts: choose another method, or a model that has one."

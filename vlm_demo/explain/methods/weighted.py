@@ -9,16 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from vlm_demo.explain.heatmap import combine
-from vlm_demo.explain.methods.request import MapRequest
+from vlm_demo.explain.methods.request import MapInputs
 
 
-def cells(request: MapRequest) -> np.ndarray:
+def cells(request: MapInputs) -> np.ndarray:
     """[patches], the geometric mean of what `explain.heatmap.log_shares` says of each head, weighted."""
     rows = request.trace.ending(request.image, request.steps)
     return combine(rows, request.view.grid, request.settings)
 
 
-def lacks(request: MapRequest) -> str | None:
+def lacks(request: MapInputs) -> str | None:
     if np.shape(request.settings.weights) == request.trace.image.shape[1:3]:
         return None
     return (

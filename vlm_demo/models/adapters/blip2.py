@@ -15,7 +15,7 @@ import torch
 from vlm_demo.contracts import BridgeInfo, PatchFeatures, Prompt, View
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models.adapters import NotApart, blip2_retrieval, blocks
-from vlm_demo.models.adapters.usual import OneTile, Writes
+from vlm_demo.models.adapters.usual import OneTile, Writes, fitted
 
 # What BLIP-2 was evaluated with. Its pictures come before everything, the first token too.
 FALLBACK_TEMPLATE = (
@@ -100,7 +100,7 @@ class Blip2(OneTile, Writes):
     def bridge(self, patches: PatchFeatures, prompt: Prompt | None = None) -> torch.Tensor:
         projection = self.model.language_projection
         queried = blip2_retrieval.queried(self.model, patches.features)
-        return projection(queried.to(projection.weight.dtype))
+        return projection(fitted(queried, projection))
 
 
 class EfficientNetBlip2(Blip2):

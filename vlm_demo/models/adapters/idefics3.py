@@ -16,6 +16,7 @@ from PIL import Image
 
 from vlm_demo.contracts import BridgeInfo, PatchFeatures, View
 from vlm_demo.models.adapters.among_words import AmongWords
+from vlm_demo.models.adapters.usual import fitted
 from vlm_demo.models.patch_geometry import Cut, joined, mosaic, squashed, tile_by_tile, unplaceable
 
 AROUND, THUMBNAIL = "<fake_token_around_image>", "<global-img>"
@@ -88,7 +89,6 @@ class Idefics3(AmongWords):
         return f"{''.join(lines)}\n{thumbnail}"
 
     def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:
-        weight = self.connector.modality_projection.proj.weight
-        tokens = self.connector(patches.features.to(weight.device, weight.dtype))
+        tokens = self.connector(fitted(patches.features, self.connector.modality_projection.proj))
         tiles = [view.tiles for view in patches.views]
         return [own.flatten(0, 1) for own in tokens.split(tiles)]

@@ -15,6 +15,7 @@ import torch
 from vlm_demo.contracts import PatchFeatures, Prompt
 from vlm_demo.errors import BadQuestion, UnsupportedModel
 from vlm_demo.models.adapters.blip2 import Blip2
+from vlm_demo.models.adapters.usual import fitted
 
 READER = "qformer_tokenizer"
 # What its own processor writes: the pictures, the first token, and the words as they are.
@@ -80,4 +81,4 @@ class InstructBlip(Blip2):
             encoder_hidden_states=features,
         ).last_hidden_state[:, : tokens.shape[1]]
         projection = self.model.language_projection
-        return projection(gathered.to(projection.weight.dtype))
+        return projection(fitted(gathered, projection))

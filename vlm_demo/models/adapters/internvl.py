@@ -17,6 +17,7 @@ from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optim
 
 from vlm_demo.contracts import BridgeInfo, PatchFeatures, View
 from vlm_demo.models.adapters.among_words import AmongWords
+from vlm_demo.models.adapters.usual import fitted
 from vlm_demo.models.patch_geometry import Cut, joined, mosaic, squashed, tile_by_tile, unplaceable
 
 FALLBACK_TEMPLATE = (
@@ -88,8 +89,7 @@ class InternVl(AmongWords):
         return f"{self.begin}{self.image_token * count}{self.end}"
 
     def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:
-        weight = self.projector.linear_1.weight
-        features = patches.features.to(weight.device, weight.dtype)
+        features = fitted(patches.features, self.projector.linear_1)
         side = math.isqrt(features.shape[1])
         features = features.unflatten(1, (side, side))
         shuffled = self.model.model.pixel_shuffle(features, scale_factor=self.config.downsample_ratio)

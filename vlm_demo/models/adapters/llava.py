@@ -15,7 +15,7 @@ import torch
 from vlm_demo.contracts import BridgeInfo, PatchFeatures, View
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models.adapters import blocks
-from vlm_demo.models.adapters.usual import OneTile, Writes
+from vlm_demo.models.adapters.usual import OneTile, Writes, fitted
 
 # Vision towers with one fixed square grid, and how many CLS tokens each puts before its patches.
 CLS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "dinov2": 1, "efficientnet_lite": 0}
@@ -94,8 +94,8 @@ class Llava(OneTile, Writes):
         return len(view.boxes) + self.leading_tokens
 
     def bridge(self, patches: PatchFeatures) -> torch.Tensor:
-        weight = self.model.model.multi_modal_projector.linear_1.weight
-        return self.model.model.multi_modal_projector(patches.features.to(weight.device, weight.dtype))
+        projector = self.model.model.multi_modal_projector
+        return projector(fitted(patches.features, projector.linear_1))
 
 
 def _encoder_layers(tower: torch.nn.Module) -> list[torch.nn.Module]:

@@ -17,7 +17,7 @@ from transformers.image_processing_utils import select_best_resolution
 
 from vlm_demo.contracts import BridgeInfo, PatchFeatures, PatchGrid, View
 from vlm_demo.models.adapters.llava import Llava
-from vlm_demo.models.patch_geometry import Cut, Geometry, cells, joined, mosaic, squashed, unplaceable
+from vlm_demo.models.patch_geometry import Cut, Geometry, cells, joined, mosaic, squashed, too_elongated, unplaceable
 
 
 class LlavaNext(Llava):
@@ -53,6 +53,8 @@ class LlavaNext(Llava):
         rows, columns = (self.tile_grid[0] * tiling[0], self.tile_grid[1] * tiling[1])
         kept = _unpadded(rows, columns, image.size)
         lines = len(range(rows)[kept[0]]), len(range(columns)[kept[1]])
+        if not all(lines) or not all(self.pooled(lines)):
+            raise too_elongated(image.size)
         boxes = place.to_upload(cells(place.size, rows, columns)).reshape(rows, columns, 4)[kept]
         small = self.tile_grid[0] * self.tile_grid[1]
         grid = self.pooled(lines)
@@ -77,7 +79,7 @@ class LlavaNext(Llava):
     def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:
         tiles = [view.tiles for view in patches.views]
         tokens = list(super().bridge(patches).split(tiles))
-        sizes = [view.size[::-1] for view in patches.views]
+        sizes = [getattr(view, "given_size", view.size)[::-1] for view in patches.views]
         return self.packed(tokens, sizes)
 
     def packed(self, tokens: list[torch.Tensor], sizes: list[tuple[int, int]]) -> list[torch.Tensor]:

@@ -22,6 +22,7 @@ from transformers.models.mllama.processing_mllama import get_cross_attention_tok
 
 from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt, View
 from vlm_demo.models.adapters.among_words import AmongWords
+from vlm_demo.models.adapters.usual import fitted
 from vlm_demo.models.patch_geometry import Cut, Geometry, joined, mosaic, tile_by_tile, unplaceable
 
 FALLBACK_TEMPLATE = (
@@ -100,8 +101,7 @@ class Mllama(AmongWords):
         return 1
 
     def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:
-        weight = self.projector.weight
-        tokens = self.projector(patches.features.to(weight.device, weight.dtype))
+        tokens = self.projector(fitted(patches.features, self.projector))
         tiles = [view.tiles for view in patches.views]
         return [own.flatten(0, 1) for own in tokens.split(tiles)]
 

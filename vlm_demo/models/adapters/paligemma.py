@@ -15,7 +15,7 @@ from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt
 from vlm_demo.models.adapters import NotApart, blocks
 from vlm_demo.models.adapters.among_words import AmongWords
 from vlm_demo.models.adapters.masks import seen
-from vlm_demo.models.adapters.usual import OneTile
+from vlm_demo.models.adapters.usual import OneTile, fitted
 
 # Its checkpoints have none: it was trained on pictures, the first token, one line of text, and the end of the line.
 FALLBACK_TEMPLATE = (
@@ -62,8 +62,7 @@ class PaliGemma(OneTile, AmongWords):
         return self.vision(pixel_values.to(self.vision.device, self.vision.dtype)).last_hidden_state
 
     def bridge(self, patches: PatchFeatures) -> torch.Tensor:
-        weight = self.projector.linear.weight
-        return self.projector(patches.features.to(weight.device, weight.dtype))
+        return self.projector(fitted(patches.features, self.projector.linear))
 
     def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
         """Positions, which count from 1, and in one step over the prompt its mask."""

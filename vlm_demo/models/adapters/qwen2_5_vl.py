@@ -14,10 +14,9 @@ from PIL import Image
 from transformers.vision_utils import get_vision_window_index
 
 from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt
-from vlm_demo.errors import BadImage
 from vlm_demo.models.adapters import Bridged
 from vlm_demo.models.adapters.among_words import AmongWords
-from vlm_demo.models.patch_geometry import Cut, mosaic, squashed, unplaceable
+from vlm_demo.models.patch_geometry import Cut, mosaic, squashed, too_elongated, unplaceable
 
 LONGEST_RATIO = 200  # of the longer to the shorter side; the processor takes no picture beyond
 FALLBACK_TEMPLATE = (
@@ -53,9 +52,7 @@ class Qwen25Vl(AmongWords):
 
     def cut(self, processor: Any, image: Image.Image) -> Cut:
         if max(image.size) / min(image.size) > LONGEST_RATIO:
-            raise BadImage(
-                f"This picture is {image.width} × {image.height} pixels, too elongated for the model: crop it first."
-            )
+            raise too_elongated(image.size)
         made = processor(images=image, return_tensors="pt")
         _, rows, columns = made["image_grid_thw"][0].tolist()
         if processor.patch_size != self.patch or processor.merge_size != self.merged:

@@ -41,3 +41,10 @@ class Writes:
 
     def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
         return {}
+
+
+def fitted(features: torch.Tensor, linear: torch.nn.Module) -> torch.Tensor:
+    """Features on a linear layer's device and in its dtype; one that is packed into 8 or 4 bit takes any."""
+    weight = linear.weight
+    assert isinstance(weight, torch.Tensor)
+    return features.to(weight.device, weight.dtype if weight.is_floating_point() else features.dtype)

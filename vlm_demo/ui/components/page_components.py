@@ -37,6 +37,7 @@ class PageComponents:
     prompt: gr.HTML
     text: gr.HTML
     stages: gr.HTML
+    checks: gr.HTML
     download: gr.HTML
     examples: list[transcript.Example] = field(default_factory=list)
 
@@ -71,6 +72,7 @@ class PageComponents:
             self.prompt: panels.prompt_panel.draw(shown),
             self.text: panels.ocr_panel.draw(shown),
             self.stages: panels.stages_panel.draw(shown),
+            self.checks: panels.checks_panel.draw(shown),
         }
 
     def everything(self, session: Session, **composer: Any) -> Changes:

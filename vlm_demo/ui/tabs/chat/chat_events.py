@@ -26,6 +26,7 @@ from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.session import Session, Sessions, put_back
 from vlm_demo.ui.tabs.chat import transcript
+from vlm_demo.ui.tabs.inspect.check_events import CheckEvents
 from vlm_demo.ui.tabs.inspect.deferred_maps import DeferredMaps
 from vlm_demo.ui.tabs.inspect.inspect_events import InspectorEvents, forgotten
 
@@ -40,6 +41,7 @@ class Events:
         self.sessions = Sessions()
         self.looking = InspectorEvents(self.sessions, parts)
         self.again = DeferredMaps(self.sessions, parts, service)
+        self.checking = CheckEvents(self.sessions, parts, service)
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
@@ -123,6 +125,8 @@ class Events:
             if exchange.running:  # the page was closed, or Gradio closed this generator
                 exchange.stop.set()
                 exchange.state = "stopped"
+            if exchange not in session.exchanges:  # what was computed after the conversation had ended
+                self.service.forget(session.visitor)
         if exchange.answer and exchange in session.exchanges:
             session.show(exchange, transcript.first_telling_word(exchange.answer))
         yield {**self.parts.talk(session), **self.parts.inside(session)}
@@ -137,6 +141,7 @@ class Events:
             evidence_only=exchange.evidence_only,
             history=tuple(history),
             cancelled=exchange.stop.is_set,
+            visitor=session.visitor,
         )
         with self.service.engine(exchange.stop.is_set) as engine:
             exchange.state = "running"
@@ -179,7 +184,7 @@ class Events:
         session = self.sessions.of(request.session_hash)
         session.cut(0)
         self.sessions.release(session)
-        self.service.forget()
+        self.service.forget(session.visitor)
         return self.parts.everything(session, value={"text": "", "files": []})
 
     # -- the service, and pages that come and go ------------------------------------------------------------------
@@ -226,8 +231,9 @@ class Events:
 
     def closed(self, request: gr.Request) -> None:
         """A page is closed: its files, its computing and what is remembered of its pictures go with it."""
+        visitor = self.sessions.of(request.session_hash).visitor
         self.sessions.close(request.session_hash)
-        self.service.forget()
+        self.service.forget(visitor)
 
 
 def _opened(paths: list[str]) -> tuple[list[tuple[str, bytes, str]], BadImage | None]:

@@ -14,6 +14,7 @@ from vlm_demo.contracts import LEVELS
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session
+from vlm_demo.ui.tabs.inspect.panels import checks_panel
 from vlm_demo.words import CUT, bare, tells
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ def _answered(session: Session, exchange: ChatTurn, index: int) -> Markup:
         rest=rest,
         cut=CUT if exchange.answer and exchange.answer.cut else "",
         badge=_shown_badge(exchange),
+        dots=checks_panel.dots(exchange),
+        remedy=checks_panel.remedy(exchange, index),
         links=_links(exchange),
         outside=exchange.outside,
         notes=_notes(exchange),

@@ -12,6 +12,7 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
+from vlm_demo.contracts import MapRequest
 from vlm_demo.contracts.engine import Engine
 from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, log_unexpected
 from vlm_demo.errors import Stopped, VlmDemoError
@@ -109,7 +110,8 @@ def maps_of(
     """
     answer = whole(engine, session, exchange)
     for number, view in enumerate(exchange.answer.views):
-        heat = engine.heatmap(answer, answer.words[index], image=number, method=name, cancelled=cancelled)
+        wanted = MapRequest(answer.words[index], number, name)
+        heat = engine.heatmap(answer, wanted, cancelled=cancelled)
         yield np.asarray(Image.fromarray(heat).resize(view.size, Image.Resampling.BOX))
 
 

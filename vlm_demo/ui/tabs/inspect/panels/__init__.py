@@ -3,6 +3,13 @@
 They only draw what the answer holds: each computes what its template shows.
 """
 
-from vlm_demo.ui.tabs.inspect.panels import heatmap_panel, model_view_panel, ocr_panel, prompt_panel, stages_panel
+from vlm_demo.ui.tabs.inspect.panels import (
+    checks_panel,
+    heatmap_panel,
+    model_view_panel,
+    ocr_panel,
+    prompt_panel,
+    stages_panel,
+)
 
-__all__ = ["heatmap_panel", "model_view_panel", "ocr_panel", "prompt_panel", "stages_panel"]
+__all__ = ["checks_panel", "heatmap_panel", "model_view_panel", "ocr_panel", "prompt_panel", "stages_panel"]

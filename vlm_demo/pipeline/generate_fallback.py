@@ -7,13 +7,14 @@ control, so a text that holds one is refused.
 from __future__ import annotations
 
 import copy
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from jinja2 import TemplateError
+from PIL import Image
 from transformers import ProcessorMixin, StoppingCriteria, StoppingCriteriaList
 
 from vlm_demo.contracts import Prompt, Segment, Turn, View
@@ -24,15 +25,16 @@ from vlm_demo.stages.llm import LONGEST_ANSWER, Step
 from vlm_demo.stages.prompt import EVIDENCE_RULE, conversation, ocr_part
 
 if TYPE_CHECKING:
-    from vlm_demo.models.adapters.generate_only import GenerateOnly as Family
+    from vlm_demo.models.adapters.generate_only import GenerateOnly
     from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled
 
 
 @dataclass(frozen=True)
-class WholePrompt(Prompt):
-    """A prompt with what the model's own processor made of it."""
+class ProcessedPrompt:
+    """A prompt, and the ``inputs`` of ``generate`` that the model's own processor made of it and its pictures."""
 
-    inputs: dict[str, torch.Tensor] = field(default_factory=dict, repr=False, compare=False)
+    prompt: Prompt
+    inputs: dict[str, Any] = field(repr=False)
 
 
 class Repeating(StoppingCriteria):
@@ -51,7 +53,7 @@ class Repeating(StoppingCriteria):
 class GenerateFallback:
     """Reads and writes with a model as it is."""
 
-    def __init__(self, family: Family, guard: CancellationHooks, tokenizer: Any, template: str) -> None:
+    def __init__(self, family: GenerateOnly, guard: CancellationHooks, tokenizer: Any, template: str) -> None:
         self.family, self.guard, self.template = family, guard, template
         self.tokenizer = copy.deepcopy(tokenizer)
 
@@ -64,26 +66,26 @@ class GenerateFallback:
         evidence_only: bool = False,
         history: Sequence[Turn] = (),
         system: str = "",
-    ) -> WholePrompt:
+    ) -> ProcessedPrompt:
         """Fill the chat template and let the processor do the rest.
 
         Raises:
             BadQuestion: a text holds a control string, or the processor refuses what it is given.
             UnsupportedModel: the template refuses this conversation.
         """
-        said = f"{ocr_part(ocr_text)}{question}"
-        said = f"{said}\n{EVIDENCE_RULE}" if evidence_only else said
+        asked = f"{ocr_part(ocr_text)}{question}"
+        asked = f"{asked}\n{EVIDENCE_RULE}" if evidence_only else asked
         messages: list[tuple[str, int, str]] = []
         for turn in history:
             messages += [("user", len(turn.images), turn.question), ("assistant", 0, turn.answer)]
-        messages.append(("user", len(pictures) - sum(images for _, images, _ in messages), said))
+        messages.append(("user", len(pictures) - sum(images for _, images, _ in messages), asked))
         for text in (system, *(text for _, _, text in messages)):
             self._refuse_control(text)
         text = self._filled(messages, system.strip())
         first = self.tokenizer.bos_token
         options = {"add_special_tokens": False} if first and text.startswith(first) else {}
         try:
-            images = [view.image for view in pictures]
+            images = [Image.fromarray(view.processed) for view in pictures]
             inputs = self.family.processor(images=images, text=[text], return_tensors="pt", **options)
         except (ValueError, TypeError, IndexError) as error:
             raise BadQuestion(
@@ -93,25 +95,29 @@ class GenerateFallback:
         image = getattr(self.family.config, "image_token_id", None)
         places = tuple(i for i, token in enumerate(ids) if token == image)
         segments = (Segment("template", text, 0, len(ids)),)
-        return WholePrompt(text, ids, len(places), places, segments, inputs=dict(inputs))
+        return ProcessedPrompt(Prompt(text, ids, len(places), places, segments), dict(inputs))
 
     def write(
         self,
-        prompt: Prompt,
+        inputs: Mapping[str, Any],
         max_new_tokens: int | None = None,
         cancelled: Cancelled | None = None,
         sampling: Sampling = GREEDY,
-    ) -> Generator[Step]:
+    ) -> Generator[Step, None, None]:
         """All at once: tokens come when the last one is there, or the tail repeats.
 
+        Args:
+            inputs: as `read` gives them.
+            max_new_tokens: None = the checkpoint's own limit.
+            cancelled: asked before every layer.
+            sampling: how tokens are chosen.
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
-        assert isinstance(prompt, WholePrompt)
         model = self.family.model
         wanted = max_new_tokens if max_new_tokens is not None else model.generation_config.max_new_tokens
-        inputs = {key: value for key, value in prompt.inputs.items() if key not in ("labels", "num_crops")}
-        moved = {key: value.to(model.device) if hasattr(value, "to") else value for key, value in inputs.items()}
+        given = {key: value for key, value in inputs.items() if key not in ("labels", "num_crops")}
+        moved = {key: value.to(model.device) if hasattr(value, "to") else value for key, value in given.items()}
         for key, value in moved.items():
             if isinstance(value, torch.Tensor) and value.is_floating_point():
                 moved[key] = value.to(model.dtype)
@@ -163,8 +169,13 @@ class GenerateFallback:
             raise UnsupportedModel("This model's chat template refuses this conversation: start a new chat.") from error
 
     def _refuse_control(self, text: str) -> None:
-        held = (str(token) for token in self.tokenizer.added_tokens_decoder.values() if str(token).strip())
-        found = next((token for token in held if token in text), None)
+        """Refuse what the tokenizer takes for control, in whatever letters, and what the processor replaces itself."""
+        added = {i: str(token) for i, token in self.tokenizer.added_tokens_decoder.items() if str(token).strip()}
+        added.pop(self.tokenizer.unk_token_id, None)
+        places = (str(own) for name, own in vars(self.family.processor).items() if name.endswith("_token") and own)
+        read = (added.get(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        held = (own for own in (*added.values(), *places) if own in text)
+        found = next((token for token in (*held, *read) if token is not None), None)
         if found is not None:
             raise BadQuestion(f"To this model {found} is a command and no text: leave it out.")
 

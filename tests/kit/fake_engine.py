@@ -1,4 +1,4 @@
-"""An engine that needs no weights: same events, same shapes as the pipeline's, answers from a script.
+"""An engine that needs no weights: same events, same shapes as the local one's, answers from a script.
 
 It lets the page be tested in milliseconds, and made slow or faulty on demand.
 """
@@ -14,10 +14,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from vlm_demo.checks import checklist
+from vlm_demo.checks.latency import Machine
 from vlm_demo.contracts import (
     Answer,
+    Asked,
     BridgeInfo,
+    Check,
     Grounding,
+    MapRequest,
     Memory,
     OcrResult,
     OcrWord,
@@ -34,6 +39,7 @@ from vlm_demo.contracts import (
     View,
     Word,
 )
+from vlm_demo.contracts.checks import IMAGE_TOKENS, PASS
 from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
 from vlm_demo.contracts.events import (
     BridgeFacts,
@@ -44,11 +50,13 @@ from vlm_demo.contracts.events import (
     PromptFacts,
     ViewFacts,
 )
+from vlm_demo.engines.scheduler import Scheduler
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
 from vlm_demo.explain.methods import RECORDED
 from vlm_demo.images.open import Source
 
 GRID = (14, 14)
+PLACED = Check(IMAGE_TOKENS, PASS, {"placeholders": 196, "features": 196}, "In the template's place.")
 SETTINGS = Settings("localised", scores={"localised": 0.95, "last": 0.38}, scored=400)
 
 
@@ -83,17 +91,18 @@ class FakeAnswer(Answer):
         return np.exp(-((xs - x) ** 2 + (ys - y) ** 2) / (2 * spread**2)).astype(np.float32)
 
 
-class FakePipeline:
+class FakeEngine:
     """Answers ``answer`` word by word, ``pause`` seconds apart; ``precision`` and ``name`` are what was asked for."""
 
     def __init__(self, name: str = "llava", precision: str = "bf16", pause: float = 0.0, answer: str | None = None):
         self.name, self.precision, self.pause, self.answer = name, precision, pause, answer
-        self.device, self.parameters, self.capabilities = "cpu", None, Capabilities(True, True, True)
+        self.device, self.parameters, self.capabilities = "cpu", None, Capabilities(True, True, True, True, True)
+        self.scheduler = Scheduler()
         self.requests: list[dict] = []
-        self.forgotten = 0
+        self.forgotten: list[str | None] = []
 
-    def forget(self) -> None:
-        self.forgotten += 1
+    def forget(self, visitor: str | None = None) -> None:
+        self.forgotten.append(visitor)
 
     def with_pictures(self, answer: Answer, images: Sequence[Source]) -> Answer:
         if answer.model != self.name:
@@ -103,7 +112,7 @@ class FakePipeline:
     def explain(self, request: Request, text: str) -> Answer:
         if not text.strip():
             raise BadQuestion("The answer to explain is empty: give at least one word.")
-        *_, answer = FakePipeline(self.name, self.precision, answer=text).stream(request)
+        *_, answer = FakeEngine(self.name, self.precision, answer=text).stream(request)
         return answer
 
     def score(self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None) -> Scores:
@@ -117,23 +126,14 @@ class FakePipeline:
     def heatmap_methods(self, answer: Answer) -> dict[str, str | None]:
         return {"raw": None, "localised": None, "last": None, "queries": "There is no Q-Former.", "occlusion": None}
 
-    def heatmap(
-        self,
-        answer: Answer,
-        word: Word,
-        image: int = 0,
-        method: str | None = None,
-        layer: int | None = None,
-        head: int | None = None,
-        *,
-        cancelled: Cancelled | None = None,
-    ) -> np.ndarray:
-        """Slow, if the pipeline is, and stoppable."""
-        for _ in range(10):
-            time.sleep(self.pause)
-            if cancelled and cancelled():
-                raise Stopped("Stopped.")
-        return answer.heatmap(word, image, method, layer, head)
+    def heatmap(self, answer: Answer, wanted: MapRequest, *, cancelled: Cancelled | None = None) -> np.ndarray:
+        """Slow, if the engine is, and stoppable."""
+        with self.scheduler.turn(cancelled):
+            for _ in range(10):
+                time.sleep(self.pause)
+                if cancelled and cancelled():
+                    raise Stopped("Stopped.")
+        return answer.heatmap(wanted.word, wanted.image, wanted.method, wanted.layer, wanted.head)
 
     def grounding(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Grounding:
         if cancelled and cancelled():
@@ -147,18 +147,25 @@ class FakePipeline:
         return 0.1 if view.image.getpixel((0, 0)) == (1, 2, 3) else 0.9
 
     def stream(self, request: Request) -> Iterator[Event]:
-        question, ocr, cancelled = request.question, request.ocr, request.cancelled
         self.requests.append(dict(vars(request)))
-        if not question.strip():
+        if not request.question.strip():
             raise BadQuestion("The question is empty: type what you want to know about the picture.")
         started = time.perf_counter()
         sources = [*(picture for turn in request.history for picture in turn.images), *request.images]
         views = tuple(self._view(source) for source in sources)
         yield StageEvent("view", 0.004, ViewFacts((views[0].size,), (((168, 168),),)))
         read = None
-        if ocr:
+        if request.ocr:
             read = OcrResult("TOTAL 12.50", (OcrWord("TOTAL", (10, 10, 80, 30), 96.0),), 0.2)
             yield StageEvent("ocr", 0.2, OcrFacts(1))
+        with self.scheduler.turn(request.cancelled):
+            yield from self._computed(request, views, read, started)
+
+    def _computed(
+        self, request: Request, views: tuple[View, ...], read: OcrResult | None, started: float
+    ) -> Iterator[Event]:
+        """What the model does, in its turn."""
+        question, ocr, cancelled = request.question, request.ocr, request.cancelled
         prompt = self._prompt(question, len(views), read, request.evidence_only)
         yield StageEvent("prompt", 0.001, PromptFacts(prompt.image_tokens, len(prompt.ids) - prompt.image_tokens))
         features, count = ((196, 192),), len(views)
@@ -173,7 +180,7 @@ class FakePipeline:
                 raise Stopped("Stopped before the first word.")
             yield StageEvent(name, seconds, facts)
         tokens: list[Token] = []
-        said, stopped = "", False
+        text, stopped = "", False
         for word in (self.answer or "a large purple star and a small red square").split():
             if cancelled and cancelled():
                 stopped = True
@@ -181,14 +188,14 @@ class FakePipeline:
             time.sleep(self.pause)
             token = Token((" " if tokens else "") + word, 7, 0.93)
             tokens.append(token)
-            said += token.text
-            yield TokenEvent(token, said)
+            text += token.text
+            yield TokenEvent(token, text)
         total = time.perf_counter() - started
         yield StageEvent("decode", 0.024 * len(tokens), DecodeFacts(len(tokens), 0))
         words = tuple(Word(token.text.strip(), i, i + 1) for i, token in enumerate(tokens))
         timings = Timings(0.004, 0.2 * ocr, 0.001, 0.031, 0.001, 0.089, 0.024 * len(tokens), 0.12, total)
-        yield FakeAnswer(
-            text=said,
+        answer = FakeAnswer(
+            text=text,
             tokens=tuple(tokens),
             words=words,
             prompt=prompt,
@@ -201,7 +208,9 @@ class FakePipeline:
             ocrs=(read,) if read else (),
             trace=self._trace(len(tokens), len(views)),
             drawer=RECORDED,
+            asked=Asked(question, request.evidence_only),
         )
+        yield replace(answer, checks=checklist.first(answer, PLACED, Machine(self.precision)))
 
     @staticmethod
     def _trace(tokens: int, pictures: int) -> Trace:

@@ -1,0 +1,194 @@
+"""Whose turn it is: one request computes at a time, and what needs no model keeps nobody waiting."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.kit.engine_conformance import asked, picture
+from tests.kit.waiting import LONG, wait_until
+from vlm_demo import Pipeline
+from vlm_demo.contracts import Answer, OcrResult
+from vlm_demo.contracts.engine import answered
+from vlm_demo.engines.local import LocalEngine
+from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.engines.scheduler import ModelUse, Scheduler
+from vlm_demo.errors import Stopped
+from vlm_demo.explain.teacher_forcing import TeacherForcing
+
+
+class Gate:
+    """Where a thread stops until it is let through."""
+
+    def __init__(self) -> None:
+        self.reached, self.open = threading.Event(), threading.Event()
+
+    def pass_through(self) -> None:
+        self.reached.set()
+        assert self.open.wait(LONG)
+
+
+@contextmanager
+def beside(gate: Gate, work: Callable[[], object]) -> Iterator[list[object]]:
+    """Run ``work`` in a thread until it stands at the gate; the gate opens at the end of the block, after which its
+    result is in the list."""
+    results: list[object] = []
+    thread = threading.Thread(target=lambda: results.append(work()))
+    thread.start()
+    try:
+        assert gate.reached.wait(LONG)
+        yield results
+    finally:
+        gate.open.set()
+        thread.join(LONG)
+
+
+@pytest.fixture
+def held(pipe: Pipeline) -> ModelRegistry:
+    return ModelRegistry(LocalEngine(pipe), lambda *_: LocalEngine(pipe), "tiny")
+
+
+def test_while_a_page_is_read_another_request_is_answered(held: ModelRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate()
+
+    def slow(*_: object) -> OcrResult:
+        gate.pass_through()
+        return OcrResult("TOTAL 12.50", (), 0.0)
+
+    monkeypatch.setattr("vlm_demo.stages.ocr.read", slow)
+
+    def ask(ocr: bool) -> Answer:
+        with held.engine() as engine:
+            return answered(engine.stream(asked(ocr=ocr)))
+
+    with beside(gate, lambda: ask(True)) as read:
+        assert ask(False).ocr is None and not read
+    (answer,) = read
+    assert isinstance(answer, Answer) and answer.ocr is not None and answer.ocr.text == "TOTAL 12.50"
+
+
+def test_while_the_page_of_a_given_answer_is_read_another_request_is_answered(
+    held: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate()
+
+    def slow(*_: object) -> OcrResult:
+        gate.pass_through()
+        return OcrResult("TOTAL 12.50", (), 0.0)
+
+    monkeypatch.setattr("vlm_demo.stages.ocr.read", slow)
+    with held.engine() as engine:
+        with beside(gate, lambda: engine.explain(asked(ocr=True), "a star")) as explained:
+            assert answered(engine.stream(asked())).tokens and not explained
+        assert len(explained) == 1
+
+
+def test_while_an_answer_is_judged_another_request_is_answered(
+    held: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, hiding = Gate(), TeacherForcing.hiding
+
+    def slow(*arguments: object) -> object:
+        gate.pass_through()
+        return hiding(*arguments)
+
+    with held.engine() as engine:
+        answer = engine.explain(asked(), "a red star")
+        monkeypatch.setattr(TeacherForcing, "hiding", slow)
+        with beside(gate, lambda: engine.grounding(answer)) as badges:
+            assert answered(engine.stream(asked())).tokens and not badges
+        assert len(badges) == 1
+
+
+def test_a_turn_is_over_when_its_stream_is_closed(pipe: Pipeline) -> None:
+    engine = LocalEngine(pipe)
+    first = engine.stream(asked())
+    while next(first).name != "prefill":
+        pass
+    with pytest.raises(Stopped):
+        answered(engine.stream(asked(cancelled=lambda: engine.scheduler.waiting > 0)))
+    first.close()
+    assert answered(engine.stream(asked())).tokens
+
+
+def test_opening_a_picture_needs_no_turn(pipe: Pipeline) -> None:
+    engine = LocalEngine(pipe)
+    with engine.scheduler.turn():
+        assert next(iter(engine.stream(asked()))).name == "view"
+        assert engine.with_pictures(engine.pipeline.ask(picture(), "What?", max_new_tokens=1), (picture(),)).views
+
+
+def test_waiting_for_a_turn_lengthens_no_time(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+    late, engine = 0, LocalEngine(pipe)
+    clock, turn = 0.0, engine.scheduler.turn
+
+    def now() -> float:
+        nonlocal clock
+        clock += 1e-6
+        return clock + late
+
+    @contextmanager
+    def slow(cancelled: Callable[[], bool] | None = None) -> Iterator[None]:
+        nonlocal late
+        late += 10_000
+        with turn(cancelled):
+            yield
+
+    monkeypatch.setattr("time.perf_counter", now)
+    monkeypatch.setattr(engine.scheduler, "turn", slow)
+    assert 0 < answered(engine.stream(asked())).timings.total < 1000
+
+
+def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
+    scheduler, order = Scheduler(), list[int]()
+
+    def take(number: int) -> None:
+        with scheduler.turn():
+            order.append(number)
+
+    with scheduler.turn():
+        threads = []
+        for number in range(4):
+            threads.append(threading.Thread(target=take, args=(number,)))
+            threads[-1].start()
+            assert wait_until(lambda number=number: scheduler.waiting == number + 1)
+    for thread in threads:
+        thread.join(LONG)
+    assert order == [0, 1, 2, 3] and not scheduler.waiting
+
+
+def test_who_no_longer_wants_a_turn_leaves_the_queue() -> None:
+    scheduler = Scheduler()
+    with scheduler.turn():
+        with pytest.raises(Stopped), scheduler.turn(lambda: True):
+            pass
+        assert not scheduler.waiting
+    with scheduler.turn(lambda: True):  # nobody before it
+        pass
+
+
+def test_a_model_is_exchanged_when_nobody_uses_it() -> None:
+    use, exchanged = ModelUse(), threading.Event()
+
+    def exchange() -> None:
+        with use.exchange():
+            exchanged.set()
+
+    with use.use(), use.use():
+        thread = threading.Thread(target=exchange)
+        thread.start()
+        assert wait_until(lambda: refused(use)) and not exchanged.is_set()
+    thread.join(LONG)
+    assert exchanged.is_set() and not refused(use)
+
+
+def refused(use: ModelUse) -> bool:
+    """Whether a new job would have to wait."""
+    try:
+        with use.use(lambda: True):
+            return False
+    except Stopped:
+        return True

@@ -1,0 +1,115 @@
+"""The checklist on the page: five dots under an answer, a panel, and one press that does what it advises."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.kit.fake_engine import FakeEngine
+from tests.kit.ui import event, request, run
+from tests.kit.views import read
+from vlm_demo.contracts.checks import FAIL, HALLUCINATION, NAMES, OPEN, PASS, SMALL_TEXT, WARN
+from vlm_demo.stages import ocr
+from vlm_demo.ui.tabs.chat.chat_events import Events
+
+
+@pytest.fixture
+def letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tesseract finds ten words of three pixels."""
+    monkeypatch.setattr(ocr, "read", lambda _image, _cancelled=None: read(*[3] * 10))
+
+
+def asked(events: Events, picture: Path, question: str = "What is the total?") -> dict:
+    state = run(events, events.ask({"text": question, "files": [str(picture)]}, False, False, request()))
+    for changes in (*events.again.ground(request()), *events.checking.finish(request())):
+        state |= changes
+    return state
+
+
+def checks_of(events: Events) -> dict:
+    return {own.name: own for own in events.sessions.of("a").last.answer.checks}
+
+
+def test_five_dots_stand_under_the_answer_and_open_the_tab(page, picture, letters) -> None:
+    chat = str(asked(page(), picture)["chat"])
+    assert chat.count('role="img"') == len(NAMES) and 'data-tab="Checks"' in chat
+    places = [chat.index(f'aria-label="{name}: ') for name in NAMES]
+    assert places == sorted(places)
+
+
+def test_what_was_open_is_measured_after_the_answer(page, picture, letters) -> None:
+    events = page()
+    run(events, events.ask({"text": "What?", "files": [str(picture)]}, False, False, request()))
+    assert checks_of(events)[SMALL_TEXT].verdict == checks_of(events)[HALLUCINATION].verdict == OPEN
+    list(events.again.ground(request()))
+    list(events.checking.finish(request()))
+    told = checks_of(events)
+    assert told[SMALL_TEXT].verdict == FAIL and told[SMALL_TEXT].values["upload_height"] == 3
+    assert told[HALLUCINATION].verdict == WARN and told[HALLUCINATION].values["level"] == "weak"
+
+
+def test_a_failed_check_says_its_remedy_under_the_answer_too(page, picture, letters) -> None:
+    state = asked(page(), picture)
+    value = json.dumps({"press": "ocr", "turn": 0}).replace('"', "&#34;")
+    assert f'data-value="{value}"' in str(state["chat"])
+    panel = str(state["checks"])
+    assert panel.startswith("<h3>The text is too small") and panel.count('class="solid"') == 1
+    assert "<li" in panel and panel.count("<details") == len(NAMES)
+
+
+def test_one_press_asks_again_with_ocr_and_both_answers_stay(page, picture, letters) -> None:
+    pipe = FakeEngine()
+    events = page(pipe)
+    asked(events, picture)
+    changes = events.checking.remedy(event(remedy={"press": "ocr", "turn": 0}), request())
+    assert changes["ocr"] is True and changes["evidence_only"] is False
+    run(events, changes)
+    first, second = events.sessions.of("a").exchanges
+    assert pipe.requests[-1]["ocr"] and second.question == first.question and second.pictures == first.pictures
+    assert first.answer and second.answer and checks_of(events)[SMALL_TEXT].verdict == PASS
+
+
+def test_a_press_in_the_panel_means_the_answer_that_is_looked_at(page, picture, letters) -> None:
+    events = page()
+    asked(events, picture)
+    changes = events.checking.remedy(event(remedy={"press": "evidence_only"}), request())
+    assert changes["evidence_only"] is True and events.sessions.of("a").last.evidence_only
+
+
+def test_a_press_on_an_answer_that_is_gone_is_a_sentence(page) -> None:
+    events = page()
+    assert "no longer has this conversation" in str(
+        events.checking.remedy(event(remedy={"press": "ocr", "turn": 3}), request())["status"]
+    )
+
+
+def test_a_blank_picture_is_asked_about_on_a_press(page, picture, letters) -> None:
+    pipe = FakeEngine()
+    events = page(pipe)
+    before = str(asked(events, picture)["checks"])
+    assert "Ask about a blank picture" in before
+    (changes,) = events.checking.blank(request())
+    (grey,) = pipe.requests[-1]["images"]
+    assert grey.size == (300, 200) and grey.getcolors() == [(60_000, (128, 128, 128))]
+    assert checks_of(events)[HALLUCINATION].values["same_as_blank"] is True
+    assert "Ask about a blank picture" not in str(changes["checks"])
+
+
+def test_a_badge_outside_the_models_world_does_not_pass(page, picture, letters, monkeypatch) -> None:
+    from vlm_demo.contracts import Grounding
+
+    monkeypatch.setattr(FakeEngine, "grounding", lambda *_, **__: Grounding("grounded", 0.9, 0.9, 0.5, None, "Fine."))
+    monkeypatch.setattr(FakeEngine, "in_distribution", lambda *_: 0.0)
+    events = page()
+    asked(events, picture)
+    assert events.sessions.of("a").last.outside
+    assert checks_of(events)[HALLUCINATION].verdict == OPEN
+
+
+def test_text_of_a_model_is_text(page, picture, monkeypatch) -> None:
+    monkeypatch.setattr(ocr, "read", lambda _image, _cancelled=None: read())
+    events = page(FakeEngine(answer="<script>alert(1)</script> ${alert(1)}"))
+    state = asked(events, picture, "<b>Who?</b>")
+    assert "<script>" not in str(state["checks"]) + str(state["chat"])

@@ -1,0 +1,140 @@
+"""Live checks: what of the checklist costs more than the answer did: reading the picture, its badge, a blank picture.
+
+Asks an engine again; knows no page and no model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+from PIL import Image
+
+from vlm_demo.checks import checklist, hallucination, small_text
+from vlm_demo.contracts import Answer, BlankAnswer, Check, Grounding, OcrResult
+from vlm_demo.contracts.checks import OPEN, SMALL_TEXT, Value
+from vlm_demo.contracts.engine import Cancelled, Engine, Request, answered
+from vlm_demo.errors import OcrUnavailable, Stopped, VlmDemoError
+
+BLANK = (128, 128, 128)
+MORE = 8  # tokens that the answer to a blank picture may be longer than the real one
+
+
+def complete(
+    engine: Engine,
+    answer: Answer,
+    *,
+    grounding: Grounding | None = None,
+    blank: bool = False,
+    cancelled: Cancelled | None = None,
+) -> tuple[Check, ...]:
+    """The checklist of one of the engine's answers with what was open in it.
+
+    Args:
+        answer: with its pictures as they were uploaded.
+        grounding: its badge; None = it is asked for.
+        blank: whether the question is asked about a blank picture too, which costs another answer.
+        cancelled: asked while this is computed.
+    Raises:
+        Stopped: ``cancelled()`` turned True.
+    """
+    if grounding is None and engine.capabilities.explains:
+        grounding = _badge(engine, answer, cancelled)
+    found = about_blank(engine, answer, cancelled) if blank else None
+    told = hallucination.check(_evidence_only(answer), answer.text, grounding, found)
+    return checklist.replaced(answer.checks, _small_text(answer, cancelled), told)
+
+
+def without_the_engine(
+    answer: Answer, grounding: Grounding | None, cancelled: Cancelled | None = None
+) -> tuple[Check, ...]:
+    """The checklist with what can be told of the pictures and of a badge that is there: nothing is asked again.
+
+    Raises:
+        Stopped: ``cancelled()`` turned True.
+    """
+    told = hallucination.check(_evidence_only(answer), answer.text, grounding)
+    return checklist.replaced(answer.checks, _small_text(answer, cancelled), told)
+
+
+def about_blank(engine: Engine, answer: Answer, cancelled: Cancelled | None = None) -> BlankAnswer:
+    """Ask the same question about grey pictures of the same sizes, and how likely the real answer is there.
+
+    Raises:
+        VlmDemoError: the engine no longer knows what was asked, or can't answer.
+        Stopped: ``cancelled()`` turned True.
+    """
+    if answer.asked is None:
+        raise VlmDemoError("What was asked is not known any more: ask again first.")
+    request = _blank_request(answer, cancelled)
+    given = answered(engine.stream(request))
+    if given.stopped:
+        raise Stopped("Stopped.")
+    if not engine.capabilities.logprobs:
+        return BlankAnswer(given.text)
+    without = None
+    if answer.text.strip() and engine.capabilities.explains:
+        without = _likely(engine.explain(request, answer.text))
+    return BlankAnswer(given.text, _likely(answer), without)
+
+
+def _blank_request(answer: Answer, cancelled: Cancelled | None) -> Request:
+    """The question with a grey picture in place of each of its own; of text that was read nothing is left."""
+    asked = answer.asked
+    assert asked is not None
+    pictures = (Image.new("RGB", view.size, BLANK) for view in answer.views)
+    history = tuple(replace(turn, images=tuple(next(pictures) for _ in turn.images)) for turn in asked.history)
+    return Request(
+        tuple(pictures),
+        asked.question,
+        evidence_only=asked.evidence_only,
+        max_new_tokens=len(answer.tokens) + MORE,
+        history=history,
+        cancelled=cancelled,
+        system=asked.system,
+    )
+
+
+def _likely(answer: Answer) -> float:
+    """The geometric mean of the tokens' probabilities."""
+    logs = [math.log(max(token.probability, 1e-9)) for token in answer.tokens]
+    return math.exp(sum(logs) / len(logs)) if logs else 1.0
+
+
+def _badge(engine: Engine, answer: Answer, cancelled: Cancelled | None) -> Grounding | None:
+    try:
+        return engine.grounding(answer, cancelled=cancelled)
+    except Stopped:
+        raise
+    except VlmDemoError:  # nothing was recorded
+        return None
+
+
+def _evidence_only(answer: Answer) -> bool:
+    return bool(answer.asked and answer.asked.evidence_only)
+
+
+def _small_text(answer: Answer, cancelled: Cancelled | None) -> Check:
+    """The check of the pictures' text, which is read now where it was not yet."""
+    told = next((own for own in answer.checks if own.name == SMALL_TEXT), None)
+    if told and told.verdict != OPEN:
+        return told
+    before: Value = told.values["reads_from"] if told else None
+    reads_from = math.inf if before == small_text.NOTHING else before
+    assert reads_from is None or isinstance(reads_from, float)
+    unavailable = ""
+    read: list[OcrResult | None] = [None] * len(answer.views)
+    try:
+        read = list(_read(answer, cancelled))
+    except OcrUnavailable as error:
+        unavailable = str(error)
+    return small_text.check(answer.views, read, ocr=bool(answer.ocrs), reads_from=reads_from, unavailable=unavailable)
+
+
+def _read(answer: Answer, cancelled: Cancelled | None) -> Iterator[OcrResult]:
+    from vlm_demo.stages import ocr
+
+    known = (*[None] * (len(answer.views) - len(answer.ocrs)), *answer.ocrs)
+    for view, own in zip(answer.views, known, strict=True):
+        yield own or ocr.read(view.image, cancelled)

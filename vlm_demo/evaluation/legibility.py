@@ -1,0 +1,88 @@
+"""Legibility: words of many heights on white → from which height on a model reads them by itself, without OCR.
+
+The pictures have the size that the encoder expects, so that a pixel of theirs is one of the model's. Every word is
+shown at every height.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw, ImageFont
+
+from vlm_demo.checks.resolution import sight_of
+from vlm_demo.contracts import Answer
+from vlm_demo.contracts.engine import Engine, Request, answered
+from vlm_demo.errors import UnsupportedModel
+from vlm_demo.evaluation.answers import matches
+
+QUESTION = "What does the text say?"
+HEIGHTS = (7, 9, 12, 16, 24, 32, 48, 64)
+WORDS = ("STOP", "MILK", "PARK", "HOTEL", "BREAD", "NORTH", "OPEN", "TAXI")
+ENOUGH = 0.5  # of the words
+TOKENS = 16
+
+
+@dataclass(frozen=True)
+class Legibility:
+    """What a model read: height in its own pixels → the fraction of the words, 0..1; ``words`` at each height."""
+
+    shares: dict[int, float]
+    words: int
+
+    @property
+    def reads_from(self) -> float:
+        """The lowest height from which on, at every larger one too, at least half of the words were read; inf where
+        there is none."""
+        lowest = math.inf
+        for height in sorted(self.shares, reverse=True):
+            if self.shares[height] < ENOUGH:
+                break
+            lowest = height
+        return lowest
+
+    def table(self) -> str:
+        """For a person."""
+        lines = ["height  words read", *(f"{height:>4} px  {share:>9.0%}" for height, share in self.shares.items())]
+        return "\n".join(
+            [*lines, "it reads none" if math.isinf(self.reads_from) else f"reads from {self.reads_from} px"]
+        )
+
+
+def measure(engine: Engine) -> Legibility:
+    """Ask an engine about every word at every height that fits its picture.
+
+    Raises:
+        UnsupportedModel: what the model's processor makes of a picture is out of sight.
+    """
+    sight = sight_of(_asked(engine, Image.new("RGB", (336, 336), "white")).view)
+    if sight is None:
+        raise UnsupportedModel("What this model sees of a picture is out of sight: choose one whose stages are known.")
+    size = sight.tile_width, sight.tile_height
+    shares = {}
+    for height in HEIGHTS:
+        pictures = [(word, drawn(word, height, size)) for word in WORDS]
+        said = [(word, _asked(engine, picture).text) for word, picture in pictures if picture]
+        if len(said) == len(WORDS):
+            shares[height] = sum(matches("name", text, [word]) for word, text in said) / len(said)
+    return Legibility(shares, len(WORDS))
+
+
+def _asked(engine: Engine, picture: Image.Image) -> Answer:
+    return answered(engine.stream(Request((picture,), QUESTION, max_new_tokens=TOKENS)))
+
+
+def drawn(word: str, height: int, size: tuple[int, int]) -> Image.Image | None:
+    """A word of capitals whose ink is ``height`` pixels high, in the middle of a white picture; None where it is too
+    wide."""
+    font = ImageFont.load_default(100)
+    left, top, right, bottom = font.getbbox(word)
+    font = ImageFont.load_default(100 * height / (bottom - top))
+    left, top, right, bottom = font.getbbox(word)
+    if right - left > size[0]:
+        return None
+    picture = Image.new("RGB", size, "white")
+    at = (size[0] - right - left) / 2, (size[1] - bottom - top) / 2
+    ImageDraw.Draw(picture).text(at, word, "black", font)
+    return picture

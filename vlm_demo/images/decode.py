@@ -1,0 +1,273 @@
+"""Decode: an open file → its pixels as RGB or RGBA of 8 bits, within a budget of memory.
+
+A picture of more pixels than are kept is made smaller while it is decoded, where its format allows that: JPEG and
+JPEG 2000 in their own steps, PNG some rows at a time. What a decoder takes is reckoned from the header, before it.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageFile
+
+from vlm_demo.errors import BadImage
+from vlm_demo.images import png_bands
+from vlm_demo.images.colour import Colours, colours_of
+from vlm_demo.images.tones import Tones, measure
+
+MAX_PIXELS = 178_000_000
+KEPT_PIXELS = 26_000_000  # an A4 page at 600 dots an inch is 35, a good camera's photo 24
+MOST_BYTES = 400_000_000  # that decoding may take; what takes more is refused
+USUAL_BYTES = 270_000_000  # that decoded and kept pixels together take, where shrinking further can do it
+SLOW_PIXELS = 6_000_000  # of JPEG 2000, whose decoder takes most of a second for a million
+BAND_PIXELS = 2_000_000
+WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+# Bytes a pixel that Pillow's decoders took at their peak, measured; of other formats the pixels themselves.
+COSTS = {"WEBP": 17, "AVIF": 10, "HEIF": 8, "JPEG2000": 20}
+MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
+PHOTOMETRIC, GDAL_NO_DATA = 262, 42113  # tags of TIFF
+DAMAGED = "This picture is damaged or incomplete: save or download it again, and try once more."
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Pixels in RGB or RGBA, and sentences about what was done to them."""
+
+    image: Image.Image
+    notes: tuple[str, ...]
+
+
+def too_large(size: tuple[int, int]) -> BadImage:
+    """A picture of more pixels, or more bytes, than can be opened."""
+    pixels = size[0] * size[1]
+    said = f"This picture has {pixels / 1e6:,.0f} megapixels"
+    if pixels > MAX_PIXELS:
+        return BadImage(f"{said}; at most {MAX_PIXELS // 10**6} megapixels can be opened: shrink it first.")
+    return BadImage(f"{said}, more than can be opened of its format: shrink it first, or save it as JPEG or PNG.")
+
+
+def decode(image: Image.Image, stream: BinaryIO | None) -> Decoded:
+    """Load an opened picture, smaller where it is large.
+
+    Args:
+        image: as Pillow opened it, at the frame that is wanted.
+        stream: the file, if this may be done with ``image`` what is best; None = it is a caller's, and stays as it is.
+    Returns:
+        Not yet upright, and never ``image`` itself.
+    Raises:
+        BadImage: too large for the budget.
+        Exception: whatever Pillow raises on damaged files.
+    """
+    size = image.size
+    notes: list[str] = []
+    reader = _Reader(image)
+    if stream is not None and _by_rows(image, stream):
+        shrink = _shrink(size, 0)
+        rows = max(shrink, BAND_PIXELS // size[0] // shrink * shrink)
+        made = _joined(png_bands.bands(stream, rows), reader, size, shrink)
+    else:
+        if stream is not None:
+            image, said = _loaded(image, stream)
+            notes += said
+        else:
+            image.load()
+        reader.measure(image)
+        shrink = _shrink(image.size, _held(image))
+        if shrink == 1 and image.mode in ("RGB", "RGBA") and reader.leaves(image):
+            made = image.copy()
+        else:
+            made = _joined(_cut(image, shrink), reader, image.size, shrink)
+    smaller = made.size != size and sorted(made.size) != sorted(size)
+    if smaller:
+        notes.append(f"The picture of {size[0]:,} × {size[1]:,} pixels was shrunk to {made.width:,} × {made.height:,}.")
+    return Decoded(made, (*notes, *reader.notes))
+
+
+def _shrink(size: tuple[int, int], held: int) -> int:
+    """By which whole number both sides are divided; ``held``: bytes that the pixels take as they are."""
+    pixels = size[0] * size[1]
+    by = max(1, math.ceil(math.sqrt(pixels / KEPT_PIXELS)))
+    while by > 1 and by < 8 and held + 4 * pixels / by**2 > USUAL_BYTES:
+        by += 1
+    return by
+
+
+def _held(image: Image.Image) -> int:
+    return image.width * image.height * MODE_BYTES.get(image.mode, 4)
+
+
+def _by_rows(image: Image.Image, stream: BinaryIO) -> bool:
+    """Whether it is a PNG so large that it is better read in bands."""
+    if image.format != "PNG" or image.width * image.height <= KEPT_PIXELS or getattr(image, "is_animated", False):
+        return False
+    told = png_bands.header(stream)
+    return told is not None and told.by_rows and (told.width, told.height) == image.size
+
+
+def _loaded(image: Image.Image, stream: BinaryIO) -> tuple[Image.Image, list[str]]:
+    """Decode all of it, in a format's own steps smaller; and what is to be told of it."""
+    size, wanted = image.size, _shrink(image.size, 0)
+    if image.format in ("JPEG", "MPO") and wanted > 1:
+        image.draft(None, (max(1, image.width // wanted), max(1, image.height // wanted)))
+    elif image.format == "JPEG2000":
+        levels = math.log2(max(1.0, math.sqrt(image.width * image.height / SLOW_PIXELS)))
+        image.reduce = math.ceil(levels)  # type: ignore[method-assign, assignment]
+    if _cost(image, size) > MOST_BYTES:
+        raise too_large(size)
+    try:
+        image.load()
+    except OSError:
+        if image.format not in ("JPEG", "MPO"):
+            raise
+        return _without_end(stream, image.size)
+    return image, []
+
+
+def _cost(image: Image.Image, size: tuple[int, int]) -> int:
+    """Bytes that decoding takes, of a picture whose file says (width, height)."""
+    pixels = image.width * image.height
+    if image.format == "JPEG2000" and isinstance(image.reduce, int):
+        pixels >>= 2 * image.reduce
+    cost = pixels * max(COSTS.get(image.format or "", 0), MODE_BYTES.get(image.mode, 4))
+    layers = getattr(image, "layer", None)
+    if layers and image.info.get("progressive"):  # whose coefficients are held for the whole picture at its full size
+        shares = [layer[1] * layer[2] for layer in layers]
+        cost += round(2 * size[0] * size[1] * sum(shares) / max(*shares, 1))
+    return cost
+
+
+def _without_end(stream: BinaryIO, size: tuple[int, int]) -> tuple[Image.Image, list[str]]:
+    """A JPEG that stops before its end: the rows that are there, and grey for those that are not.
+
+    What the decoder makes of missing rows depends on what stands in their place. So it is given two ends, and the rows
+    on which both agree are those that the file holds.
+
+    Raises:
+        OSError: most of it is missing.
+    """
+    stream.seek(0)
+    data = stream.read().rstrip(b"\xff")  # half of a marker
+    ends = [_decoded_to(data + end + b"\xff\xd9", size) for end in (b"", bytes([0x5A, 0x31, 0xC7, 0x08]) * 4096)]
+    height, width = ends[0].height, ends[0].width
+    same, step = height, max(1, BAND_PIXELS // width)
+    for top in range(0, height, step):
+        box = (0, top, width, min(height, top + step))
+        differ = (np.asarray(ends[0].crop(box)) != np.asarray(ends[1].crop(box))).reshape(box[3] - top, -1).any(1)
+        if differ.any():
+            same = top + int(differ.argmax())
+            break
+    if same < height / 2:
+        raise OSError("most of a JPEG is missing")
+    if same == height:
+        return ends[0], ["The file lacks its end, but nothing of the picture is missing."]
+    ends[0].paste(_GREYS.get(ends[0].mode, 128), (0, same, width, height))
+    share = max(1, round(100 * (height - same) / height))
+    return ends[0], [f"The file lacks its end: the last {share} % of its rows are missing and shown grey."]
+
+
+_GREYS: dict[str, tuple[int, ...]] = {"RGB": (128, 128, 128), "CMYK": (0, 0, 0, 128)}
+
+
+def _decoded_to(data: bytes, size: tuple[int, int]) -> Image.Image:
+    image: ImageFile.ImageFile = Image.open(io.BytesIO(data), formats=("JPEG",))
+    image.draft(None, size)
+    image.load()
+    return image
+
+
+def _cut(image: Image.Image, shrink: int) -> Iterator[Image.Image]:
+    """A loaded picture's rows, as many at a time as make a band."""
+    rows = max(shrink, BAND_PIXELS // max(1, image.width) // shrink * shrink)
+    for top in range(0, image.height, rows):
+        yield image.crop((0, top, image.width, min(image.height, top + rows)))
+
+
+def _joined(bands: Iterator[Image.Image], reader: _Reader, size: tuple[int, int], shrink: int) -> Image.Image:
+    made: Image.Image | None = None
+    top = 0
+    for band in bands:
+        shown = reader(band)
+        shown = shown.reduce(shrink) if shrink > 1 else shown
+        if made is None:
+            if shown.height * shrink >= size[1]:
+                return shown
+            made = Image.new(shown.mode, (shown.width, -(-size[1] // shrink)))
+        made.paste(shown, (0, top))
+        top += shown.height
+    assert made is not None
+    return made
+
+
+class _Reader:
+    """The pixels of one picture, band by band, in RGB or RGBA of 8 bits."""
+
+    def __init__(self, image: Image.Image) -> None:
+        profile = image.info.get("icc_profile")
+        self._colours: Colours | None = colours_of(profile if isinstance(profile, bytes) else None, image.mode)
+        self._tones: Tones | None = None
+        # Of 16 bits a colour Pillow keeps the upper 8, in which a camera's 12 or 14 bits are almost black.
+        self._deep = image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))
+        self._brighter: list[int] = []
+
+    def measure(self, image: Image.Image) -> None:
+        """Where it has more than 8 bits, find its scale."""
+        if self._deep:
+            most = max(high for _, high in image.getextrema()[:3])
+            full = 2 ** math.ceil(math.log2(most + 1)) - 1
+            self._brighter = [min(255, round(value * 255 / full)) for value in range(256)] if 0 < full < 128 else []
+        if image.mode not in WIDE_MODES:
+            return
+        tags = getattr(image, "tag_v2", {})
+        self._tones = measure(
+            (np.asarray(band) for band in _cut(image, 1)),
+            image.width * image.height,
+            whole=image.mode != "F",
+            inverted=tags.get(PHOTOMETRIC) == 0,
+            no_data=_number(tags.get(GDAL_NO_DATA)),
+        )
+
+    def leaves(self, image: Image.Image) -> bool:
+        """Whether RGB or RGBA stays as it is."""
+        return self._colours is None and "transparency" not in image.info and not self._brighter
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        brighter = "The picture uses only the lower ones of its 16 bits a colour, so it was made brighter."
+        said = (
+            self._tones.note if self._tones else "",
+            brighter if self._brighter else "",
+            self._colours.note if self._colours else "",
+        )
+        return tuple(note for note in said if note)
+
+    def __call__(self, band: Image.Image) -> Image.Image:
+        if band.mode in ("RGB", "RGBA") and self.leaves(band):
+            return band
+        if self._tones:
+            band = Image.fromarray(self._tones(np.asarray(band)))
+        seen_through = band.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in band.info
+        if seen_through:
+            alpha = band.convert("RGBA").getchannel("A")
+        if band.mode in ("1", "LA", "La") or (band.mode == "L" and seen_through):
+            band = band.convert("LA").getchannel("L") if band.mode in ("LA", "La") else band.convert("L")
+        elif band.mode not in ("RGB", "L", "CMYK", "LAB"):
+            band = band.convert("RGBA").convert("RGB") if seen_through else band.convert("RGB")
+        band = band.point(self._brighter * 3) if self._brighter else band
+        shown = self._colours(band) if self._colours else band
+        shown = shown if shown.mode == "RGB" else shown.convert("RGB")
+        if seen_through:
+            shown = shown.copy() if shown is band else shown
+            shown.putalpha(alpha)
+        return shown
+
+
+def _number(text: object) -> float | None:
+    try:
+        return float(str(text).strip("\0 "))
+    except ValueError:
+        return None

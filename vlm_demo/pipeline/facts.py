@@ -1,0 +1,40 @@
+"""Facts: what the stages made, as numbers for their events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vlm_demo.contracts import PatchFeatures, Prompt
+from vlm_demo.contracts.events import EncoderFacts, PromptFacts, ViewFacts
+from vlm_demo.models.adapters import Family
+from vlm_demo.runtime.pixel_view import PixelView
+
+
+def view_facts(views: Sequence[PixelView]) -> ViewFacts:
+    """The sizes of the uploads and of the tiles made of them."""
+    return ViewFacts(tuple(view.size for view in views), tuple(_tiles(view) for view in views))
+
+
+def prompt_facts(prompt: Prompt) -> PromptFacts:
+    """How the prompt's tokens are shared between pictures and text."""
+    return PromptFacts(prompt.image_tokens, len(prompt.ids) - prompt.image_tokens)
+
+
+def encoder_facts(
+    family: Family, views: Sequence[PixelView], patches: Sequence[PatchFeatures], cached: int
+) -> EncoderFacts:
+    """The shapes and bytes of the patch features, of which ``cached`` pictures were remembered."""
+    return EncoderFacts(
+        tiles=tuple(tile for view in views for tile in _tiles(view)),
+        features=tuple(tuple(picture.features.shape[1:]) for picture in patches for _ in picture.features),
+        leading=family.leading_tokens,
+        pictures=len(patches),
+        cached=cached,
+        bytes=sum(picture.features.nbytes for picture in patches),
+    )
+
+
+def _tiles(view: PixelView) -> tuple[tuple[int, int], ...]:
+    """(width, height) of each tile of one picture."""
+    height, width = view.pixel_values.shape[-2:]
+    return ((width, height),) * len(view.pixel_values)

@@ -1,0 +1,228 @@
+"""Staged model: an answer through stages that can each be looked at: prompt, vision encoder, bridge, language model.
+
+Knows how the stages are joined; opening pictures and reading their text is done before, by ``inputs``.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vlm_demo.checks import image_tokens
+from vlm_demo.contracts import (
+    Asked,
+    BridgeInfo,
+    Check,
+    ImageTokens,
+    OcrResult,
+    Prompt,
+    Settings,
+    StageEvent,
+    Trace,
+    View,
+)
+from vlm_demo.contracts.engine import Event, Request
+from vlm_demo.contracts.events import BridgeFacts
+from vlm_demo.errors import BadQuestion, ImageTokensMismatch
+from vlm_demo.explain.calibration import Calibration
+from vlm_demo.explain.itm_relevancy import ItmRelevancy
+from vlm_demo.explain.teacher_forcing import TeacherForcing
+from vlm_demo.models.adapters import Writer
+from vlm_demo.models.loading import Loaded
+from vlm_demo.pipeline.decoding import Outcome, Written, decode
+from vlm_demo.pipeline.explanations import Explanations
+from vlm_demo.pipeline.facts import encoder_facts, prompt_facts
+from vlm_demo.pipeline.inputs import Inputs, asked_in, result_of, text_of, with_pieces
+from vlm_demo.runtime import attention_tap
+from vlm_demo.runtime.cancellation import CancellationHooks, check
+from vlm_demo.runtime.detokenizer import Detokenizer
+from vlm_demo.runtime.feature_cache import ImageTokenCache
+from vlm_demo.runtime.lru_store import LruStore
+from vlm_demo.runtime.pixel_view import PixelView
+from vlm_demo.runtime.stage_clock import StageClock
+from vlm_demo.stages.bridge import Bridge
+from vlm_demo.stages.encoder import Encoder
+from vlm_demo.stages.llm import Llm
+from vlm_demo.stages.prompt import PromptBuilder
+from vlm_demo.stages.view import ViewMaker
+
+
+@dataclass(frozen=True)
+class Prefillable:
+    """What the language model is given: the prompt, and the image tokens that go into it; ``placed`` says that they
+    fit."""
+
+    prompt: Prompt
+    image_tokens: ImageTokens
+    placed: Check
+
+
+class StagedModel:
+    """A model that writes answers, and its stages, each callable alone: ``view``, ``prompt``, ``encoder``, ``bridge``
+    and ``llm``. ``teacher_forcing`` reads answers once more; ``explanations`` draw and judge them by that."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        family: Writer,
+        guard: CancellationHooks,
+        view: ViewMaker,
+        store: LruStore,
+        relevancy: ItmRelevancy | None,
+        settings: Settings,
+        calibration: Calibration | None,
+    ) -> None:
+        guard.watch([*family.bridge_layers, *family.language_layers])
+        for part in family.tapped:
+            attention_tap.install(part)
+        self.family, self.tokenizer, self.view = family, loaded.tokenizer, view
+        # A tokenizer for it alone: to encode control strings as text switches its state, which no thread may see.
+        self.prompt = PromptBuilder(
+            copy.deepcopy(loaded.tokenizer), loaded.template, family.image_token_id, family.context, family.placeholder
+        )
+        self.encoder, self.bridge = Encoder(family, guard), Bridge(family, guard)
+        self.llm = Llm(family, guard, loaded.model.generation_config, store)
+        self.features = ImageTokenCache(self.encoder, self.bridge, store)
+        self.teacher_forcing = TeacherForcing(
+            family, guard, view, self.features, self.llm, self.build_prompt, relevancy
+        )
+        self.explanations = Explanations(self.teacher_forcing, guard, calibration)
+        self._settings = settings
+
+    @property
+    def bridge_info(self) -> BridgeInfo:
+        """How pictures get into the language model."""
+        return self.family.note
+
+    @property
+    def explains(self) -> bool:
+        """Whether attention is recorded, so that answers have heatmaps."""
+        return self.llm.tapping
+
+    def write(
+        self, request: Request, inputs: Inputs, clock: StageClock, cuts_repetition: bool
+    ) -> Generator[Event, None, Outcome]:
+        """Answer a request of which the pictures are opened and read.
+
+        Yields:
+            The StageEvents prompt, encoder, bridge and prefill, TokenEvents, and the StageEvent decode.
+        Raises:
+            BadQuestion: the prompt is too long.
+            Stopped: ``request.cancelled()`` turned True before the first token.
+        """
+        given = yield from self._prefillable(request, inputs, clock)
+        written = yield from decode(
+            self.llm(given.prompt, given.image_tokens, request.max_new_tokens, request.cancelled, request.sampling),
+            given.prompt,
+            self.tokenizer,
+            clock,
+            sees_ahead=self.family.sees_ahead,
+            stop=request.sampling.stop,
+            cuts_repetition=cuts_repetition,
+        )
+        return self._outcome(inputs, given, written)
+
+    def answer_ids(self, text: str) -> list[int]:
+        """The tokens of a given answer.
+
+        Raises:
+            BadQuestion: it is empty.
+        """
+        ids = self.prompt.encode_text(text)
+        if not text.strip() or not ids:
+            raise BadQuestion("The answer to explain is empty: give at least one word.")
+        return ids
+
+    def read(self, request: Request, inputs: Inputs, ids: Sequence[int], clock: StageClock) -> Outcome:
+        """Read a given answer in place of writing one, all its tokens in one pass.
+
+        Raises:
+            BadQuestion: prompt and answer are too long together.
+            Stopped: ``request.cancelled()`` turned True.
+        """
+        given = result_of(self._prefillable(request, inputs, clock))
+        began = time.perf_counter()
+        steps = self.llm.read(given.prompt, given.image_tokens, ids, request.cancelled)
+        clock.since("prefill", began)
+        text = Detokenizer(self.tokenizer)
+        for step in steps:
+            text.add(step.id, step.probability)
+        text.finish()
+        rows = tuple(attention_tap.halved(step.rows) for step in steps)
+        return self._outcome(inputs, given, Written(text.text, tuple(text.tokens), rows, steps[-1].closing))
+
+    def _prefillable(
+        self, request: Request, inputs: Inputs, clock: StageClock
+    ) -> Generator[StageEvent, None, Prefillable]:
+        """Prompt, patch features and image tokens, after view and OCR."""
+        # 3) prompt
+        check(request.cancelled)
+        began = time.perf_counter()
+        prompt = self.build_prompt(asked_in(request), inputs.views, inputs.ocrs)
+        prompt = with_pieces(prompt, self.tokenizer)
+        yield clock.since("prompt", began, prompt_facts(prompt))
+
+        # 4) encoder: pixels → patch features
+        began = time.perf_counter()
+        patches, cached = self.features.patches(inputs.views, request.cancelled)
+        encoded = encoder_facts(self.family, inputs.views, patches, cached)
+        yield clock.since("encoder", began, encoded)
+
+        # 5) bridge: patch features → image tokens
+        began = time.perf_counter()
+        tokens, cached = self.features.tokens(patches, prompt, request.cancelled)
+        shapes = tuple((count, tokens.embeddings.shape[-1]) for count in tokens.counts)
+        facts = BridgeFacts(
+            encoded.features, shapes, self.bridge_info, len(inputs.views), cached, tokens.embeddings.nbytes
+        )
+        yield clock.since("bridge", began, facts)
+        placed = self._placed(prompt, inputs.views, tokens)
+        if not placed.values["fits"]:
+            raise ImageTokensMismatch(placed)
+        return Prefillable(prompt, tokens, placed)
+
+    def _placed(self, prompt: Prompt, views: Sequence[View], tokens: ImageTokens) -> Check:
+        """Whether the image tokens fit the prompt."""
+        family = self.family
+        made = [
+            image_tokens.made_of(view, count, family.leading_tokens, tokens.looks is None)
+            for view, count in zip(views, tokens.counts, strict=True)
+        ]
+        return image_tokens.check(prompt, made, family.image_token_id, family.context, marks=not family.among_words)
+
+    def build_prompt(self, asked: Asked, views: Sequence[View], ocrs: Sequence[OcrResult]) -> Prompt:
+        """The prompt for a question; what was read is of the last ones of its pictures."""
+        return self.prompt(
+            asked.question,
+            [self.family.placeholders(view) for view in views],
+            ocr_text=text_of(ocrs),
+            evidence_only=asked.evidence_only,
+            history=asked.history,
+            system=asked.system,
+        )
+
+    def _outcome(self, inputs: Inputs, given: Prefillable, written: Written) -> Outcome:
+        trace = self._trace(inputs.views, given.image_tokens, written)
+        return Outcome(given.prompt, written, trace, given.placed)
+
+    def _trace(self, views: Sequence[PixelView], tokens: ImageTokens, written: Written) -> Trace | None:
+        rows = [row for row in written.rows if row]
+        if not rows:
+            return None
+        image, text, first = (None if parts[0] is None else np.concatenate(parts) for parts in zip(*rows, strict=True))
+        assert image is not None
+        return Trace(
+            image,
+            text,
+            first,
+            counts=tokens.counts,
+            leading=self.family.leading_tokens,
+            settings=self._settings,
+            looks=attention_tap.half(tokens.looks),
+            patch_grids=tuple(view.patch_grids for view in views),
+            closing=None if written.closing is None else attention_tap.half(written.closing.image),
+        )
