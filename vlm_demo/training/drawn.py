@@ -23,8 +23,6 @@ from vlm_demo.training.drawn_questions import alike, asked
 from vlm_demo.training.worlds.charts import draw_chart
 from vlm_demo.training.worlds.documents import draw_document
 from vlm_demo.training.worlds.lettering import draw_lettering
-from vlm_demo.training.worlds.plain_scenes import draw_boxes, draw_plain
-from vlm_demo.training.worlds.printed import texts
 from vlm_demo.training.worlds.reading import imitate_ocr
 from vlm_demo.training.worlds.scenes import draw_scene
 from vlm_demo.training.worlds.screens import draw_screen
@@ -35,11 +33,9 @@ ANNOTATIONS = "annotations.jsonl"
 LONGEST_SIDE, LOSSLESS_SIDE, QUALITY = 640, 400, 90  # pixels, pixels, of JPEG
 BY_TESSERACT = 0.25  # of the pictures with OCR lines; the others are read by its imitation
 WELL_READ = 0.8  # the least share of a short text that OCR has to read, or another is drawn
-# How scenes are laid out: in three gray boxes, in any boxes, on noisy black, in nine cells, few large shapes, anywhere,
-# in rows, towers in boxes.
+# How scenes are laid out: in boxes, on noisy black, in nine cells, few large shapes, anywhere, in rows, in towers.
 LAYOUTS = {
-    "gray boxes": 0.13,
-    "boxes": 0.07,
+    "boxes": 0.2,
     "dark": 0.22,
     "cells": 0.1,
     "large": 0.2,
@@ -68,15 +64,13 @@ class Kind:
 
 def _scene(rng: np.random.Generator) -> Picture:
     layout = str(rng.choice(list(LAYOUTS), p=list(LAYOUTS.values())))
-    if layout == "gray boxes":
-        return draw_boxes(rng)
     return draw_scene(rng, large=True) if layout == "large" else draw_scene(rng, layout=layout)
 
 
 # A picture depends on its kind's place here: new ones go to the end.
 KINDS: dict[str, Kind] = {
     "scenes": Kind(_scene, 5000, 8),
-    "plain": Kind(draw_plain, 3000, 8),
+    "plain": Kind(lambda rng: draw_scene(rng, layout="plain"), 3000, 8),
     "charts": Kind(draw_chart, 2000, 6, 0.7),
     "screens": Kind(draw_screen, 1500, 6, 0.8),
     "documents": Kind(draw_document, 1500, 6, 0.95),
@@ -152,7 +146,7 @@ def _read(picture: Picture, rng: np.random.Generator) -> list[str]:
     if rng.random() < BY_TESSERACT:
         lines = ocr.read(picture.image).text.split("\n")
     else:
-        lines = texts(imitate_ocr(picture.facts["words"], rng))
+        lines = imitate_ocr(picture.facts["texts"], rng)
     return [line.strip() for line in lines if line.strip()]
 
 

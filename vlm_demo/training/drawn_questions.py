@@ -1,6 +1,6 @@
 """Drawn questions: which questions go with a picture that is stored for training, and how they are put.
 
-Half are phrased as in `synthetic/phrasings.py`, half in the few plain ways in which most people type them.
+Half are phrased as in `worlds/phrasings.py`, half in the few plain ways in which most people type them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from difflib import SequenceMatcher
 import numpy as np
 
 from vlm_demo.training.worlds.areas import AREAS
-from vlm_demo.training.worlds.asking import Made, Maker, Question
+from vlm_demo.training.worlds.asking import Form, Made
 from vlm_demo.training.worlds.questions import ENDS, worded
 from vlm_demo.training.worlds.sentences import grouped
 from vlm_demo.training.worlds.world import COLOURS, Picture, number_word
@@ -34,13 +34,7 @@ PLAINLY: dict[str, tuple[str, ...]] = {
     "background": ("What color is the background?",),
     "extreme": ("Which {wanted} is {extreme}?",),
     "compare": ("Are there more {plural} than {others}?",),
-    "bars": ("How many bars are there?", "How many bars are there in the chart?"),
-    "lines": ("How many lines are there in the chart?",),
-    "slices": ("How many slices are there?",),
-    "points": ("How many points are there?",),
-    "bar label": ("Which category has the {most} value?",),
     "label extreme": ("Which category has the {most} value?",),
-    "slice label": ("Which category has the {extreme} slice?",),
     "bar value": ("What is the value of {label}?",),
     "chart kind": ("What kind of chart is this?",),
     "chart title": ("What is the title of the chart?",),
@@ -90,7 +84,7 @@ NEVER_DRAWN = tuple(
     ).split(";")
 )
 PLAIN_ALONE = ("quantity",)  # the other ways read badly with the names of goods
-MORE_OFTEN = {"count": 1.8, "exist": 1.6}  # than `synthetic` asks so of scenes
+MORE_OFTEN = {"count": 1.8, "exist": 1.6}  # than a scene's asker asks so
 TWISTED = re.compile(r"\b(either|or|if|unless|neither)\b")  # statements of several clauses
 UNTWISTED = 0.65  # of them are not asked
 EMPTY = re.compile(r"of the (?:things|objects|shapes) are (?:things|objects|shapes)\b")
@@ -128,9 +122,11 @@ def asked(picture: Picture, n: int, rng: np.random.Generator, read: list[str] | 
     """
     if picture.kind == "text":
         return _lettering(picture, n, rng, read or [])
-    makers = AREAS[picture.kind].makers(picture, rng, read)
-    weights = np.array([weight * _more_often(make, picture.kind) for weight, make in makers])
-    chosen = rng.choice(len(makers), n * 14, p=weights / weights.sum())
+    forms = AREAS[picture.kind].asker(picture, rng, read).forms()
+    if not forms:
+        return Asked()
+    weights = np.array([form.weight * _more_often(form, picture.kind) for form in forms])
+    chosen = rng.choice(len(forms), n * 14, p=weights / weights.sum())
     unread = read is None and picture.kind in OFTEN_UNREAD
     most_unanswerable = max(1, n // 3 if unread else n // 4)
     found, kinds, seen = Asked(), Counter[str](), set[str]()
@@ -138,7 +134,7 @@ def asked(picture: Picture, n: int, rng: np.random.Generator, read: list[str] | 
     for choice in chosen:
         if len(found.qa) + len(found.follow) >= n:
             break
-        made = makers[int(choice)][1]()
+        made = forms[int(choice)].make()
         if made is None or not _wanted(made, kinds, wanted, LEANING.get(picture.kind, 0.5), rng):
             continue
         question = _worded(_answered(made, caption), picture.kind, rng)
@@ -161,8 +157,8 @@ def asked(picture: Picture, n: int, rng: np.random.Generator, read: list[str] | 
     return found
 
 
-def _more_often(make: Maker, kind: str) -> float:
-    return MORE_OFTEN.get(getattr(make, "__name__", ""), 1.0) if kind == "scenes" else 1.0
+def _more_often(form: Form, kind: str) -> float:
+    return MORE_OFTEN.get(form.name, 1.0) if kind == "scenes" else 1.0
 
 
 def _wanted(made: Made, kinds: Counter[str], wanted: dict[str, bool], leaning: float, rng: np.random.Generator) -> bool:
@@ -192,7 +188,7 @@ def _answered(made: Made, caption: str) -> Made:
     return made
 
 
-def _worded(made: Made, kind: str, rng: np.random.Generator) -> Question:
+def _worded(made: Made, kind: str, rng: np.random.Generator) -> Made:
     """The question in words that fit what is shown."""
     if kind != "scenes":
         made = _called(made, rng)
@@ -211,7 +207,7 @@ def _called(made: Made, rng: np.random.Generator) -> Made:
     return replace(made, fields=fields, follow=_called(made.follow, rng) if made.follow else None)
 
 
-def _tidied(question: Question, follows: bool = False) -> Question:
+def _tidied(question: Made, follows: bool = False) -> Made:
     text = PLURAL.sub(r"\1hat are the \2", question.text)
     if " " in question.answer:
         for end in ENDS[:2]:

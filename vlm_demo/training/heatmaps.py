@@ -43,7 +43,7 @@ def draw(folder: Path, seed: int, scenes: int = SCENES) -> None:
 def _asked(picture: Picture, rng: np.random.Generator) -> list[dict]:
     """One question about a single thing, with its right answer as the phrase."""
     for question in ask(picture, 8, rng):
-        things = question.looks[0][1] if question.looks else ()
+        things = question.about
         if question.kind in ASKED and len(things) == 1 and question.guess is None:
             box = [round(edge, 1) for edge in picture.things[things[0]].box]
             return [{"question": question.text, "kind": "asked", "phrase": question.answer, "boxes": [box]}]

@@ -73,6 +73,7 @@ def test_pope_asks_as_often_about_what_is_there_as_about_what_is_not(tmp_path):
         assert [line["answer"] for line in lines if line["kind"] == kind].count("yes") == PER_KIND / 2
 
 
+@pytest.mark.slow
 def test_the_world_is_all_areas_in_one_list(tmp_path):
     counts = export_world(tmp_path, 1, 5)
     items, skipped = read(tmp_path)

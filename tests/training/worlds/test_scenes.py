@@ -1,7 +1,5 @@
 """The truth that goes with a drawn scene must be the truth of its pixels."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -105,10 +103,8 @@ def test_a_large_scene_has_few_things_that_can_be_told_apart():
     assert draw_scene(np.random.default_rng(0), size=(500, 240)).image.size == (500, 240)
 
 
-def test_pictures_come_in_any_size_and_are_drawn_fast():
-    started = time.process_time()
+def test_pictures_come_in_any_size():
     sizes = [picture.image.size for picture in _scenes(300)]
-    assert (time.process_time() - started) / 300 < 0.03
     assert min(map(min, sizes)) <= 30 and max(map(max, sizes)) > 640
     ratios = [width / height for width, height in sizes]
     assert min(ratios) < 0.5 and max(ratios) > 3

@@ -14,60 +14,37 @@ from dataclasses import dataclass
 import numpy as np
 
 from vlm_demo.training.worlds.areas import AREAS
+from vlm_demo.training.worlds.asker import WORDS
 from vlm_demo.training.worlds.asking import Made
-from vlm_demo.training.worlds.chart_facts import NAMED
-from vlm_demo.training.worlds.scene_facts import WORDS
-from vlm_demo.training.worlds.solids import TINTS
-from vlm_demo.training.worlds.world import COLOURS, MARKS, SHAPES, SOLIDS, TRAITS, WIDGETS, ZONES, Picture, number_word
+from vlm_demo.training.worlds.chart_questions import ChartAsker
+from vlm_demo.training.worlds.world import COLOURS, MARKS, PLACES, SHAPES, WIDGETS, Picture, number_word
 
 LISTS = ("describe", "what")
 # How a question with its answer is said as a claim; fields as in the question's phrasings.
 CLAIMS = {
-    "colour": "the {obj} is {answer}",
-    "shape": "the {tint} shape is a {answer}",
-    "count": "{answer} {plural}",
-    "where": "the {obj} is at the {answer}",
-    "extreme": "the {extreme} {wanted} is a {answer}",
-    "extreme colour": "the {extreme} {wanted} is {answer}",
-    "background": "on a {answer} background",
-    "beside": "a {answer} is {relation} the {other}",
-    "count in box": "{answer} {plural} in {box}",
-    "how many boxes": "{answer} boxes",
-    "bar colour": "the {extreme} bar is {answer}",
-    "slice colour": "the {extreme} slice is {answer}",
-    "bars": "{answer} bars",
-    "slices": "{answer} slices",
-    "lines": "{answer} lines",
-    "points": "{answer} points",
-    "chart kind": "a {answer}",
-    "direction": "the bars are {answer}",
-    "trend": "the {obj} goes {answer}",
-    "document sort": "a {answer}",
-    "material": "the {obj} is {answer}",
-    "solid size": "the {obj} is {answer}",
-    "solid shape": "the {obj} is a {answer}",
-}
-# Questions that offer two answers, and the fields that these are in.
-EITHER = {"fill": ("one", "two"), "size": ("one", "two"), "either state": ("state", "other")}
+    "colour": "the {obj} is {answer}", "shape": "the {tint} shape is a {answer}", "count": "{answer} {plural}",
+    "where": "the {obj} is at the {answer}", "extreme": "the {extreme} {wanted} is a {answer}",
+    "extreme colour": "the {extreme} {wanted} is {answer}", "background": "on a {answer} background",
+    "beside": "a {answer} is {relation} the {other}", "count in box": "{answer} {plural} in {box}",
+    "how many boxes": "{answer} boxes", "chart kind": "a {answer}", "direction": "the bars are {answer}",
+    "trend": "the {obj} goes {answer}", "document sort": "a {answer}", "fill": "the {obj} is {answer}",
+    "size": "the {obj} is {answer}",
+}  # fmt: skip
 # Questions whose answer is yes, as claims; a word of the named field is turned into its opposite to make them false.
 CONFIRMED = {
     "relation": ("the {obj} is {relation} the {other}", "relation"),
     "comparative": ("the {obj} is {comparative} than the {other}", "comparative"),
-    "bar compare": ("the {tint} bar is {taller} than the {other} bar", "taller"),
-    "slice compare": ("the {tint} slice is {taller} than the {other} slice", "taller"),
 }
-# Claims that say more than a list does.
-FURTHER = ("where", "background", "trend", *EITHER, *CONFIRMED)
-# Of areas that are not drawn in every colour, those that they are: another would tell a false caption without a look.
-PALETTES = {"solids": tuple(TINTS), "charts": tuple(NAMED)}
+FURTHER = ("where", "background", "trend", "fill", "size", *CONFIRMED)  # claims that say more than a list does
+# Of an area that is not drawn in every colour, those that it is: another would tell a false caption without a look.
+PALETTES = {"charts": ChartAsker.vocabulary["colour"]}
 OPPOSITES = {
     one: other
     for pair in (
         "left right|above below|over under|higher lower|upper lower|larger smaller|bigger smaller|darker lighter|"
-        "darker brighter|taller shorter|longer shorter|up down|in-front-of behind"
+        "darker brighter|taller shorter|longer shorter"
     ).split("|")
-    for a, b in [[word.replace("-", " ") for word in pair.split()]]
-    for one, other in ((a, b), (b, a))
+    for one, other in (pair.split(), pair.split()[::-1])
 }
 _CHARTS = (
     ("bar chart", "line chart", "pie chart", "scatter plot"),
@@ -76,31 +53,25 @@ _CHARTS = (
 )
 # Sorts of words that may stand for one another.
 SORTS: tuple[tuple[str, ...], ...] = (
-    tuple(COLOURS),
-    SHAPES,
-    SOLIDS,
-    tuple(widget for widget in WIDGETS if widget not in ("icon", "app bar")),  # which no list names
-    tuple(place for row in ZONES for place in row),
-    ("metal", "rubber"),
-    ("large", "small"),
-    ("big", "little"),
-    ("hollow", "filled"),
-    ("empty", "solid"),
-    ("horizontal", "vertical"),
-    ("dark", "light"),
-    ("up", "down"),
-    *_CHARTS,
-    ("receipt", "invoice", "letter", "form"),  # in which there may be a table
-    ("letter", "receipt", "invoice", "form", "table"),
-)
+    tuple(COLOURS), SHAPES, tuple(widget for widget in WIDGETS if widget != "icon"),
+    PLACES, ("large", "small"), ("big", "little"), ("hollow", "filled"),
+    ("empty", "solid"), ("horizontal", "vertical"), ("dark", "light"), ("up", "down"), *_CHARTS,
+    ("receipt", "invoice", "letter", "form"), ("letter", "receipt", "invoice", "form", "table"),
+)  # fmt: skip
 # Words of a list that the others would give away: no pie chart has bars, and only lying bars are called horizontal.
 FIXED = ("horizontal", *(name for sort in _CHARTS for name in sort))
 # The same for a number are its neighbours; from two on, so that what is counted stays in the plural.
 NUMBERS = tuple(number_word(n) for n in range(2, 13))
 NEAR = (-2, -1, -1, 1, 1, 2)
-MEANING = {word: trait for trait, words in WORDS.items() for word in words}
+TRAITS = {word: trait for trait, words in WORDS.items() if trait != "gray" for word in words}
 ADDED = 0.4  # of the captions: a claim after the list
 TRIES = 60
+
+# For each word the first sort that it begins, or else that it is in.
+ALTERNATIVES = {word: sort for sort in reversed(SORTS) for word in sort} | {sort[0]: sort for sort in reversed(SORTS)}
+_WORD = re.compile(rf"\b(?:{'|'.join(sorted({*NUMBERS, *ALTERNATIVES}, key=len, reverse=True))})\b")
+_NOUN = "|".join(sorted((*SHAPES, *MARKS, *WIDGETS), key=len, reverse=True))
+_PHRASE = re.compile(rf"\b((?:(?:{'|'.join((*COLOURS, *TRAITS))}) )*)({_NOUN})(?:e?s)?\b")
 
 
 @dataclass(frozen=True)
@@ -128,74 +99,50 @@ def full(picture: Picture, rng: np.random.Generator) -> Caption | None:
 
 def claim(picture: Picture, rng: np.random.Generator, kinds: tuple[str, ...] = ()) -> Caption | None:
     """One thing that is true of the picture, of these kinds or of any; it may well be true of other pictures."""
-    made = _first(picture, rng, kinds or (*CLAIMS, *EITHER, *CONFIRMED, "exist"))
+    made = _first(picture, rng, kinds or (*CLAIMS, *CONFIRMED, "exist"))
     if made is None:
         return None
     if made.kind == "exist":
-        there, absent = f"there is a {made.fields['obj']}", f"there is no {made.fields['obj']}"
-        true, wrong = (there, absent) if made.answer == "yes" else (absent, there)
-    elif made.kind in EITHER:
-        one, two = (made.fields[name] for name in EITHER[made.kind])
-        wrong = two if made.answer == one else one
-        true, wrong = (f"the {made.fields['obj']} is {said}" for said in (made.answer, wrong))
+        said = [f"there is {a} {made.fields['obj']}" for a in ("a", "no")]
+        true, wrong = said if made.answer == "yes" else said[::-1]
     elif made.kind in CONFIRMED:
         template, name = CONFIRMED[made.kind]
-        fields = made.fields | {name: _opposite(made.fields[name], rng)}
-        true, wrong = template.format(**made.fields), template.format(**fields)
+        parts = made.fields[name].split()
+        at = [i for i, word in enumerate(parts) if word in OPPOSITES]
+        turned = at[int(rng.integers(len(at)))]
+        parts[turned] = OPPOSITES[parts[turned]]
+        true, wrong = template.format(**made.fields), template.format(**made.fields | {name: " ".join(parts)})
     else:
-        template = CLAIMS[made.kind]
-        other = _other(made.answer, picture, rng)
-        true, wrong = (template.format(**made.fields, answer=said) for said in (made.answer, other))
+        spans = _spans(made.answer, picture)
+        start, end, others = spans[int(rng.integers(len(spans)))]
+        other = made.answer[:start] + others[int(rng.integers(len(others)))] + made.answer[end:]
+        true, wrong = (CLAIMS[made.kind].format(**made.fields, answer=said) for said in (made.answer, other))
     return Caption(_spelled(true), _spelled(wrong))
 
 
 def _first(picture: Picture, rng: np.random.Generator, kinds: tuple[str, ...]) -> Made | None:
-    """The first usable question of these kinds that the picture's makers make; OCR is off, as nothing here reads."""
-    makers = AREAS[picture.kind].makers(picture, rng, None)
-    named = [pair for pair in makers if getattr(pair[1], "__name__", "") in kinds]
-    fitting = named if named and kinds == LISTS else makers
-    weights = np.array([weight for weight, _ in fitting])
-    for choice in rng.choice(len(fitting), TRIES, p=weights / weights.sum()):
-        made = fitting[int(choice)][1]()
-        if made is not None and made.kind in kinds and _usable(made):
+    """The first usable question of these kinds that the picture allows; OCR is off, as nothing here reads."""
+    forms = AREAS[picture.kind].asker(picture, rng, None).forms()
+    forms = [form for form in forms if kinds != LISTS or form.name in LISTS]
+    weights = np.array([form.weight for form in forms])
+    for choice in rng.choice(len(forms), TRIES, p=weights / weights.sum()) if forms else ():
+        made = forms[int(choice)].make()
+        if made is not None and made.kind in kinds and made.guess is None and _usable(made, picture):
             return made
     return None
 
 
-def _usable(made: Made) -> bool:
-    """Whether the answer is a true one and another answer known."""
-    if made.guess is not None or made.copied:
-        return False
+def _usable(made: Made, picture: Picture) -> bool:
+    """Whether another answer is known."""
     if made.kind in CONFIRMED:
-        words = made.fields[CONFIRMED[made.kind][1]]
-        return made.answer == "yes" and any(word in OPPOSITES for word in (words, *words.split()))
-    if made.kind in EITHER:
-        return made.answer in [made.fields.get(name) for name in EITHER[made.kind]]
-    return made.kind in LISTS or made.kind == "exist" or bool(_spans(made.answer))
+        return made.answer == "yes" and any(word in OPPOSITES for word in made.fields[CONFIRMED[made.kind][1]].split())
+    return made.kind in (*LISTS, "exist") or bool(_spans(made.answer, picture))
 
 
-def _opposite(words: str, rng: np.random.Generator) -> str:
-    """The words with one direction or size turned round."""
-    if words in OPPOSITES:
-        return OPPOSITES[words]
-    parts = words.split()
-    at = [i for i, word in enumerate(parts) if word in OPPOSITES]
-    turned = at[int(rng.integers(len(at)))]
-    parts[turned] = OPPOSITES[parts[turned]]
-    return " ".join(parts)
-
-
-# For each word the first sort that it begins, or else that it is in.
-ALTERNATIVES = {word: sort for sort in reversed(SORTS) for word in sort} | {sort[0]: sort for sort in reversed(SORTS)}
-_NAMES = sorted({*NUMBERS, *ALTERNATIVES}, key=len, reverse=True)
-_WORD = re.compile(r"\b(?:" + "|".join(map(re.escape, _NAMES)) + r")\b")
-_NOUNS = sorted((*SHAPES, *SOLIDS, *MARKS, *WIDGETS), key=len, reverse=True)
-_ADJECTIVES = sorted({*COLOURS, *MEANING, *TRAITS}, key=len, reverse=True)
-_PHRASE = re.compile(rf"\b((?:(?:{'|'.join(_ADJECTIVES)}) )*)({'|'.join(_NOUNS)})(?:e?s)?\b")
-
-
-def _spans(text: str) -> list[tuple[int, int, list[str]]]:
-    """Where a word, or several that are one name, could be another: start, end and what else may stand there."""
+def _spans(text: str, picture: Picture) -> list[tuple[int, int, list[str]]]:
+    """Where a word, or several that are one name, could be another in such a picture: start, end and what else may
+    stand there."""
+    palette = PALETTES.get(picture.kind, tuple(COLOURS))
     found: list[tuple[int, int, list[str]]] = []
     for match in _WORD.finditer(text):
         word = match.group()
@@ -203,39 +150,21 @@ def _spans(text: str) -> list[tuple[int, int, list[str]]]:
             n = NUMBERS.index(word)
             others = [NUMBERS[n + step] for step in NEAR if 0 <= n + step < len(NUMBERS)]
         else:
-            others = [other for other in ALTERNATIVES[word] if other != word]
+            others = [o for o in ALTERNATIVES[word] if o != word and (o in palette or o not in COLOURS)]
         found.append((match.start(), match.end(), others))
     return found
-
-
-def _possible(text: str, picture: Picture) -> list[tuple[int, int, list[str]]]:
-    """`_spans`, with none but colours that such a picture can have."""
-    palette = PALETTES.get(picture.kind, tuple(COLOURS))
-    kept = [
-        (start, end, [other for other in others if other in palette or other not in COLOURS])
-        for start, end, others in _spans(text)
-    ]
-    return [span for span in kept if span[2]]
-
-
-def _other(answer: str, picture: Picture, rng: np.random.Generator) -> str:
-    """Another answer of the same sort; of several words one is changed."""
-    spans = _possible(answer, picture)
-    start, end, others = spans[int(rng.integers(len(spans)))]
-    return answer[:start] + others[int(rng.integers(len(others)))] + answer[end:]
 
 
 def _changed(text: str, picture: Picture, rng: np.random.Generator) -> str | None:
     """The list with one word changed so that it is false of the picture, or None if that is not soon found; half of the
     time to a word that fits something else in the picture."""
-    spans = [span for span in _possible(text, picture) if text[span[0] : span[1]] not in FIXED]
+    spans = [span for span in _spans(text, picture) if text[span[0] : span[1]] not in FIXED]
     seen = {word for thing in picture.things for word in (thing.shape, thing.colour)}
     for _ in range(12 if spans else 0):
         start, end, others = spans[int(rng.integers(len(spans)))]
         if rng.random() < 0.5:
             others = [other for other in others if other in seen] or others
-        other = others[int(rng.integers(len(others)))]
-        changed = text[:start] + other + text[end:]
+        changed = text[:start] + others[int(rng.integers(len(others)))] + text[end:]
         phrase = next((m for m in _PHRASE.finditer(changed) if m.start() <= start < m.end()), None)
         if phrase is None or not _fits_any(phrase.group(1).split(), phrase.group(2), picture):
             return _spelled(changed)
@@ -244,16 +173,9 @@ def _changed(text: str, picture: Picture, rng: np.random.Generator) -> str | Non
 
 def _fits_any(adjectives: list[str], noun: str, picture: Picture) -> bool:
     """Whether any thing of the picture looks so."""
-    return any(
-        thing.shape == noun
-        and all(word == thing.colour if word in COLOURS else _has(thing.traits, word) for word in adjectives)
-        for thing in picture.things
-    )
-
-
-def _has(traits: tuple[str, ...], word: str) -> bool:
-    trait = MEANING.get(word, word)
-    return "hollow" not in traits if trait == "filled" else trait in traits
+    has = [{thing.colour, *thing.traits, "hollow" not in thing.traits and "filled"} for thing in picture.things]
+    wanted = {TRAITS.get(word, word) for word in adjectives}
+    return any(thing.shape == noun and wanted <= seen for thing, seen in zip(picture.things, has, strict=True))
 
 
 def _spelled(text: str) -> str:

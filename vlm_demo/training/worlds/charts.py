@@ -1,29 +1,353 @@
-"""Charts: bars, lines, slices and points drawn by seed, with every mark's value, colour and label."""
+"""Charts: bars, lines, slices and points drawn by matplotlib, with every mark's value, colour, label and outline."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.style
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
 
-from vlm_demo.training.worlds.chart_data import chart_data
-from vlm_demo.training.worlds.chart_painter import paint, plain, vector
-from vlm_demo.training.worlds.chart_plotter import plot
-from vlm_demo.training.worlds.world import Picture
+from vlm_demo.contracts import OcrWord
+from vlm_demo.training.worlds.browser import lines_of, printed
+from vlm_demo.training.worlds.values import WORDS, Values
+from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, drawn_colour
 
-PLOTTED = 0.04  # the share that matplotlib draws: it is slow
+NAMES = {
+    "bar": "bar chart", "grouped": "grouped bar chart", "stacked": "stacked bar chart", "line": "line chart",
+    "pie": "pie chart", "donut": "donut chart", "scatter": "scatter plot",
+}  # fmt: skip
+SHARES = (0.46, 0.11, 0.09, 0.15, 0.08, 0.06, 0.05)
+SHAPES = {"line": "line", "pie": "slice", "donut": "slice", "scatter": "point"}  # of the others: bar
+ROUND = ("pie", "donut")
+STYLES = ("default", "default", "classic", "grayscale", "seaborn-v0_8-white", "tableau-colorblind10")
+HELD_OUT_STYLES = ("ggplot", "seaborn-v0_8-darkgrid", "bmh", "fivethirtyeight")
+FONTS = ("DejaVu Sans", "DejaVu Sans", "DejaVu Sans Mono", "STIXGeneral")
+HELD_OUT_FONT = "DejaVu Serif"
+DPI = 100
+APART = 70  # between the colours of two marks, and of a mark and the paper, of 0..441
 
 
-def draw_chart(rng: np.random.Generator, held_out: bool = False) -> Picture:
-    """A chart, half of the time one with simple bars; its ``facts`` are those of `chart_marks.as_picture`."""
+@dataclass(frozen=True)
+class Data:
+    """What a chart shows.
+
+    Attributes:
+        values: [series, labels]; of a scatter plot [series, points].
+        colours: names, per series and label.
+        rgbs: these as 0..1.
+    """
+
+    kind: str
+    lying: bool
+    labels: list[str]
+    series: list[str]
+    values: np.ndarray
+    colours: list[list[str]]
+    rgbs: list[list[tuple[float, ...]]]
+
+
+def draw_chart(rng: np.random.Generator, held_out: bool = False, kind: str | None = None) -> Picture:
+    """A chart of any kind, or of this one; ``held_out`` uses a style and a font that training never sees.
+
+    ``facts``: ``chart`` (what it is called), ``labels`` and ``series`` as printed (one empty name where the only series
+    has none), ``values`` [series][label], ``lying``, ``legend``, ``title``, ``titles`` (of the label and of the value
+    axis), ``ticks`` (value and text of the value axis), ``words`` and ``texts`` as of every picture. A mark's own facts
+    are ``label``, ``series``, ``value`` and ``printed``, its value as it stands in the chart or None; of a line
+    ``series`` and ``trend``.
+    """
+    values = Values(rng)
+    kind = kind or str(rng.choice(list(NAMES), p=SHARES))
+    dark = not held_out and values.chance(0.14)
+    style = values.pick(HELD_OUT_STYLES if held_out else STYLES)
     size = _size(rng)
-    chart = chart_data(rng, size)
-    if held_out or rng.random() < PLOTTED:
-        return plot(chart, size, rng, held_out)
-    return paint(chart, size, (plain if rng.random() < 0.5 else vector)(chart, size, rng))
+    pixels = float(np.clip(min(size) * rng.uniform(0.035, 0.05), 10, 18))
+    font = HELD_OUT_FONT if held_out else values.pick(FONTS)
+    settings: dict[str, Any] = {"font.size": pixels * 72 / DPI, "font.family": font}
+    settings |= {f"{part}size": "medium" for part in ("axes.label", "xtick.label", "ytick.label", "legend.font")}
+    settings |= {"axes.titlesize": "large", "figure.dpi": DPI, "savefig.dpi": DPI, "figure.subplot.top": 0.9}
+    with matplotlib.style.context(["default", "dark_background" if dark else style, settings]):
+        paper = matplotlib.colors.to_rgb(matplotlib.rcParams["axes.facecolor"])
+        return _Plotter(_data(values, kind, size, paper), size, pixels, values).picture()
 
 
 def _size(rng: np.random.Generator) -> tuple[int, int]:
-    longer = float(
-        rng.choice([rng.uniform(200, 420), rng.uniform(400, 660), rng.uniform(640, 900)], p=[0.55, 0.35, 0.1])
-    )
-    shorter = max(160.0, longer / rng.choice([1.0, 1.25, 4 / 3, 3 / 2, 16 / 9, rng.uniform(1, 3.5)]))
-    return (int(longer), int(shorter)) if rng.random() < 0.66 else (int(shorter), int(longer))
+    ranges = ((260, 420), (400, 660), (640, 900))
+    longer = int(rng.integers(*ranges[int(rng.choice(3, p=[0.45, 0.45, 0.1]))]))
+    shorter = int(max(200, longer / rng.choice([1.0, 1.25, 4 / 3, 3 / 2, 16 / 9])))
+    return (longer, shorter) if rng.random() < 0.75 else (shorter, longer)
+
+
+def _data(values: Values, kind: str, size: tuple[int, int], paper: Sequence[float]) -> Data:
+    rng = values.rng
+    lying = kind in ("bar", "grouped", "stacked") and values.chance(0.28)
+    count = 1 if kind in ("bar", *ROUND) else int(rng.integers(2 if kind in ("grouped", "stacked") else 1, 5))
+    room = int(size[1] / 26 if lying else size[0] / 40) // (count if kind == "grouped" else 1)
+    n = int(np.clip(rng.integers(2, 11), 3 if kind == "line" else 2, np.clip(room, 3, 8)))
+    labels = _labels(values, n)
+    top = float(rng.choice([1, 10, 40, 100, 500, 1000, 20000]))
+    if kind == "scatter":
+        n, labels = int(rng.integers(4, 14)), []
+    shares = np.stack([_distinct(n, rng) for _ in range(count)])
+    if kind == "line" and values.chance(0.7):
+        slopes = rng.uniform(-0.8, 0.8, (count, 1)) * np.linspace(-0.5, 0.5, n)
+        shares = np.clip(0.5 + slopes + rng.normal(0, 0.08, (count, n)), 0.05, 1)
+    amounts = np.round(shares, 1) if values.chance(0.4) and kind != "stacked" else shares
+    amounts = np.round(np.maximum(amounts, 0.05) * top, 2 if top <= 1 else 1 if top <= 10 else 0)
+    if kind in ("bar", "grouped") and values.chance(0.12):
+        amounts *= np.where(rng.random((count, n)) < 0.35, -1, 1)
+    series = [""] if count == 1 else [str(name) for name in values.several(WORDS["series"], count)]
+    by_label = kind in ROUND or (kind == "bar" and values.chance(0.62))
+    colours, rgbs = _paint(values, n if by_label else count, paper)
+    if by_label:
+        return Data(kind, lying, labels, series, amounts, [colours] * count, [rgbs] * count)
+    return Data(kind, lying, labels, series, amounts, [[c] * n for c in colours], [[c] * n for c in rgbs])
+
+
+def _labels(values: Values, n: int) -> list[str]:
+    runs = [run.split() for run in WORDS["runs"] if len(run.split()) >= n]
+    if values.chance(0.5):
+        run = values.pick(runs)
+        start = int(values.rng.integers(len(run) - n + 1))
+        return list(run[start : start + n])
+    people = [values.faker.unique.first_name() for _ in range(n)]
+    values.faker.unique.clear()
+    pools = [values.several(WORDS[name], n) for name in ("labels", "goods")]
+    return [str(label) for label in values.pick((*pools, people))]
+
+
+def _distinct(n: int, rng: np.random.Generator) -> np.ndarray:
+    """Values in 0..1 whose largest and smallest stand out."""
+    for _ in range(60):
+        found = rng.uniform(0.06, 1, n)
+        order = np.sort(found)
+        if n < 3 or min(order[-1] - order[-2], order[1] - order[0]) > 0.07:
+            break
+    return found
+
+
+def _paint(values: Values, count: int, paper: Sequence[float]) -> tuple[list[str], list[tuple[float, ...]]]:
+    """Names and tones that can be told from each other and from the paper."""
+    while True:
+        names = [str(name) for name in values.several([c for c in COLOURS if c not in ("white", "black")], count)]
+        tones = [drawn_colour(name, values.rng) for name in names]
+        shown = [tuple(255 * v for v in paper), *tones]
+        if min(math.dist(a, b) for i, a in enumerate(shown) for b in shown[:i]) > APART * 6 / (count + 5):
+            return names, [tuple(v / 255 for v in tone) for tone in tones]
+
+
+class _Plotter:
+    """Draws one chart; its marks are measured once matplotlib has laid them out."""
+
+    def __init__(self, data: Data, size: tuple[int, int], pixels: float, values: Values) -> None:
+        self.data, self.size, self.pixels, self.values, self.rng = data, size, pixels, values, values.rng
+        self.figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, layout="tight")
+        self.canvas = FigureCanvasAgg(self.figure)
+        self.axes = self.figure.add_subplot()
+        self.marks: list[tuple[int, int, Any]] = []  # series, label (-1: all) and artist
+        self.printed: dict[tuple[int, int], str] = {}
+        self.shown = data.kind not in ("line", "scatter", "stacked") and values.chance(0.45)
+
+    def picture(self) -> Picture:
+        """The finished picture."""
+        data, values, axes = self.data, self.values, self.axes
+        drawing = {"line": self.lines, "scatter": self.points, "pie": self.slices, "donut": self.slices}
+        drawing.get(data.kind, self.bars)()
+        title = values.word("titles") if values.chance(0.6) else ""
+        axes.set_title(title)
+        titled = 0.45 if data.kind not in ROUND else 0.0
+        named = [values.word(pool) if values.chance(titled) else "" for pool in ("axes", "scales")]
+        axes.set(**{"ylabel" if data.lying else "xlabel": named[0], "xlabel" if data.lying else "ylabel": named[1]})
+        legend = values.chance(0.5) if data.kind in ROUND else len(data.series) > 1 and values.chance(0.9)
+        if legend:
+            self.legend()
+        self.figure.draw_without_rendering()
+        self.thin()
+        self.canvas.draw()
+        image = Image.fromarray(np.ascontiguousarray(np.asarray(self.canvas.buffer_rgba())[..., :3]))
+        facts: dict[str, Any] = {
+            "chart": NAMES[data.kind], "labels": data.labels, "series": data.series, "values": data.values.tolist(),
+            "lying": data.lying, "legend": legend, "title": title, "titles": named, "ticks": self.ticks(),
+        } | printed(lines_of(self.words()))  # fmt: skip
+        return Picture("charts", image, tuple(thing for mark in self.marks for thing in self.things(*mark)), facts)
+
+    def bars(self) -> None:
+        """Bars beside or on top of each other, perhaps each with its value."""
+        data, axes = self.data, self.axes
+        n, count = len(data.labels), len(data.series)
+        thick, places = self.rng.uniform(0.55, 0.85), np.arange(n)
+        base = np.zeros(n)
+        for i in range(count):
+            width = thick / count if data.kind == "grouped" else thick
+            at = places + ((i - (count - 1) / 2) * width if data.kind == "grouped" else 0)
+            if data.lying:
+                made = axes.barh(at, data.values[i], width, left=base, color=data.rgbs[i])
+            else:
+                made = axes.bar(at, data.values[i], width, bottom=base, color=data.rgbs[i])
+            base = base + (data.values[i] if data.kind == "stacked" else 0)
+            self.marks += [(i, j, bar) for j, bar in enumerate(made)]
+            room = self.size[1 if data.lying else 0] * 0.6 * width / n
+            needed = self.pixels * (1 if data.lying else 0.65 * max(len(written(v)) for v in data.values[i]))
+            if self.shown and room > needed:
+                texts = [written(v) for v in data.values[i]]
+                axes.bar_label(made, texts, padding=2)
+                self.printed |= {(i, j): text for j, text in enumerate(texts)}
+                axes.margins(x=0.14 if data.lying else None, y=None if data.lying else 0.14)
+        (axes.set_yticks if data.lying else axes.set_xticks)(places, data.labels)
+        if data.lying:
+            axes.invert_yaxis()
+
+    def lines(self) -> None:
+        """A line for each series."""
+        data, places = self.data, np.arange(len(self.data.labels))
+        marker = self.values.pick(("", "", "o"))
+        for i, row in enumerate(data.values):
+            width = self.rng.uniform(1.5, 3)
+            (line,) = self.axes.plot(places, row, color=data.rgbs[i][0], marker=marker, linewidth=width)
+            self.marks.append((i, -1, line))
+        self.axes.set_xticks(places, data.labels)
+
+    def points(self) -> None:
+        """The points of a scatter plot, a series at a time."""
+        for i, row in enumerate(self.data.values):
+            (dots,) = self.axes.plot(
+                self.rng.uniform(0, 100, len(row)), row, "o", color=self.data.rgbs[i][0], markersize=self.pixels * 0.5
+            )
+            self.marks.append((i, -1, dots))
+
+    def slices(self) -> None:
+        """A pie, or a donut, perhaps with the shares in its larger slices."""
+        data = self.data
+        row = np.abs(data.values[0])
+        texts = [f"{share * 100:.0f}%" for share in row / row.sum()]
+        made = self.axes.pie(
+            row, labels=data.labels, colors=data.rgbs[0], autopct="%.0f%%" if self.shown else None,
+            pctdistance=0.78 if data.kind == "donut" else 0.65, startangle=int(self.rng.choice([0, 90])),
+            wedgeprops={"width": self.rng.uniform(0.35, 0.5)} if data.kind == "donut" else None,
+        )  # fmt: skip
+        for j, wedge in enumerate(made.wedges if hasattr(made, "wedges") else made[0]):
+            self.marks.append((0, j, wedge))
+            if self.shown:
+                if row[j] / row.sum() < 0.08:
+                    next(text for text in self.axes.texts if text.get_text() == texts[j]).set_text("")
+                else:
+                    self.printed[0, j] = texts[j]
+
+    def legend(self) -> None:
+        """One that explains the colours, beside the axes."""
+        handles: dict[int, Any] = {}
+        for i, j, artist in self.marks:
+            handles.setdefault(j if self.data.kind in ROUND else i, artist)
+        names = self.data.labels if self.data.kind in ROUND else self.data.series
+        if self.data.kind in ROUND:
+            for text in self.axes.texts:
+                text.set_text("" if text.get_text() in names else text.get_text())
+        self.axes.legend(list(handles.values()), names, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+    def thin(self) -> None:
+        """Turn the labels of the horizontal axis where they would touch each other."""
+        labels = [text for text in self.axes.get_xticklabels() if text.get_text()]
+        boxes = [text.get_window_extent() for text in labels]
+        if self.data.kind not in ROUND and any(a.x1 + 3 > b.x0 for a, b in zip(boxes, boxes[1:], strict=False)):
+            self.axes.tick_params("x", rotation=90)
+
+    def shown_ticks(self, axis: Any) -> list[Any]:
+        """The ticks that lie in the axes: the others are not drawn."""
+        low, high = sorted(axis.get_view_interval())
+        slack = 1e-9 * (high - low)
+        return [tick for tick in axis.get_major_ticks() if low - slack <= tick.get_loc() <= high + slack]
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Value and text of each tick of the value axis."""
+        axis = self.axes.xaxis if self.data.lying else self.axes.yaxis
+        pairs = [(float(tick.get_loc()), tick.label1.get_text()) for tick in self.shown_ticks(axis)]
+        return [pair for pair in pairs if pair[1] and self.data.kind not in ROUND]
+
+    def things(self, i: int, j: int, artist: Any) -> list[Thing]:
+        """The things of one mark: one, or of a scatter plot's series its points."""
+        data, shape = self.data, SHAPES.get(self.data.kind, "bar")
+        colour = data.colours[i][j]
+        facts: dict[str, Any] = {"series": data.series[i] or None}
+        if shape == "line":
+            return [Thing(shape, colour, self._stroke(artist), facts=facts | {"trend": trend(data.values[i])})]
+        if shape == "point":
+            angles = np.linspace(0, 2 * math.pi, 16, endpoint=False)
+            ring = np.stack([np.cos(angles), np.sin(angles)], 1) * artist.get_markersize() / 2 * DPI / 72
+            middles = self._down(artist.get_transform().transform(artist.get_xydata()))
+            return [Thing(shape, colour, ring + middle, facts=facts) for middle in middles]
+        path = artist.get_path().transformed(artist.get_transform())
+        outline = self._down(max(path.to_polygons(), key=len)[:-1])
+        facts |= {"label": data.labels[j], "value": float(data.values[i, j]), "printed": self.printed.get((i, j))}
+        return [Thing(shape, colour, outline, text=data.labels[j], facts=facts)]
+
+    def _stroke(self, artist: Any) -> np.ndarray:
+        """The outline of a line."""
+        path = self._down(artist.get_transform().transform(artist.get_xydata()))
+        half = artist.get_linewidth() * DPI / 144
+        ahead = np.diff(path, axis=0)
+        sides = np.stack([-ahead[:, 1], ahead[:, 0]], 1) / np.linalg.norm(ahead, axis=1, keepdims=True)
+        middle = np.concatenate([sides[:1], (sides[:-1] + sides[1:]) / 2, sides[-1:]])
+        return np.concatenate([path + middle * half, (path - middle * half)[::-1]])
+
+    def words(self) -> list[OcrWord]:
+        """The printed words; those that run upwards in boxes above each other."""
+        found: list[OcrWord] = []
+        axes = (self.axes.xaxis, self.axes.yaxis)
+        every, shown = (
+            {label for tick in ticks for label in (tick.label1, tick.label2)}
+            for ticks in (
+                [tick for axis in axes for tick in axis.get_major_ticks()],
+                [tick for axis in axes for tick in self.shown_ticks(axis)],
+            )
+        )
+        for text in self.figure.findobj(Text):
+            if not text.get_text().strip() or not text.get_visible() or text in every - shown:
+                continue
+            box = text.get_window_extent()
+            x0, y0, x1, y1 = box.x0, self.size[1] - box.y1, box.x1, self.size[1] - box.y0
+            if not (0 < (x0 + x1) / 2 < self.size[0] and 0 < (y0 + y1) / 2 < self.size[1]):
+                continue
+            if text.get_rotation() == 90:
+                turned = _spelled(text.get_text(), (0, x0, y1 - y0, x1))
+                found += [
+                    OcrWord(w.text, (w.box[1], round(y1 - w.box[2]), w.box[3], round(y1 - w.box[0])), w.confidence)
+                    for w in turned
+                ]
+            else:
+                found += _spelled(text.get_text(), (x0, y0, x1, y1))
+        return found
+
+    def _down(self, points: np.ndarray) -> np.ndarray:
+        return np.stack([points[:, 0], self.size[1] - points[:, 1]], 1)
+
+
+def written(value: float) -> str:
+    """A value as it is printed at its mark."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def trend(row: np.ndarray) -> str | None:
+    """Whether a line clearly goes up or down."""
+    change, spread = float(row[-1] - row[0]), float(row.max() - row.min())
+    along = float(np.corrcoef(np.arange(len(row)), row)[0, 1]) if row.std() else 0.0
+    if spread == 0 or abs(change) < 0.5 * spread or abs(along) < 0.7 or along * change < 0:
+        return None
+    return "up" if change > 0 else "down"
+
+
+def _spelled(text: str, box: Sequence[float]) -> list[OcrWord]:
+    """The words of a printed text, each with its share of the text's ``box`` (x0, y0, x1, y1) by its letters."""
+    x0, y0, x1, y1 = box
+    letter = (x1 - x0) / max(len(text), 1)
+    words, at = [], 0
+    for word in text.split():
+        at = text.index(word, at)
+        left, at = x0 + at * letter, at + len(word)
+        words.append(OcrWord(word, (round(left), round(y0), round(x0 + at * letter), round(y1)), 100.0))
+    return words

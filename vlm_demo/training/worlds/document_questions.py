@@ -1,260 +1,250 @@
-"""Document questions: what can be asked of each sort of document."""
+"""Document questions: what can be asked of a printed page; what is printed is copied from what OCR read."""
 
 from __future__ import annotations
 
-import numpy as np
+import re
+from collections.abc import Sequence
 
-from vlm_demo.training.worlds.asking import Made, Maker, Makers
-from vlm_demo.training.worlds.document_asking import ABSENT, NO_THINGS, DocumentAsker
-from vlm_demo.training.worlds.document_values import pick
-from vlm_demo.training.worlds.forms import FIELDS, TICKS
-from vlm_demo.training.worlds.receipt_questions import ReceiptAsker
-from vlm_demo.training.worlds.world import UNKNOWN, Picture
+from vlm_demo.training.worlds.asker import Asker, Look, form
+from vlm_demo.training.worlds.asking import Form, Made
+from vlm_demo.training.worlds.executor import Program, Table
+from vlm_demo.training.worlds.values import WORDS, Values
+from vlm_demo.training.worlds.world import UNKNOWN, article, number_word, series_of
 
-
-def makers(picture: Picture, rng: np.random.Generator, read: list[str] | None) -> Makers:
-    """What can be asked of the document; a value that OCR misread is not asked for, so it is never learnt wrong."""
-    return ASKERS[picture.facts["type"]](picture, rng, read).makers()
-
-
-NO_NOUNS = ("Born", "Signed on")  # labels that make no "What is the ...?"
-
-
-class InvoiceAsker(DocumentAsker):
-    """Makes questions about one invoice."""
-
-    present = (
-        *["total"] * 6,
-        *["date"] * 4,
-        *["seller"] * 4,
-        *["number"] * 5,
-        *["buyer"] * 3,
-        *["due date"] * 5,
-        "phone",
-        "tax",
-        "tax",
-        "subtotal",
-        "iban",
-        "order number",
-    )
-    absent = (*["due date", "buyer", "phone", "tax"] * 3, "cash", "change", "time", "iban", "order number", "discount")
-
-    def makers(self) -> list[tuple[float, Maker]]:
-        """Every kind with its weight."""
-        return [
-            *super().makers(),
-            (5.0, self.field),
-            (0.7, lambda: self.goods("price")),
-            (0.4, lambda: self.goods("quantity")),
-            (0.3, self.currency),
-        ]
-
-    def told(self) -> tuple[str, str]:
-        return ("to", "buyer") if self.value("buyer") and self.rng.random() < 0.3 else ("from", "seller")
+# Of each field the kind of question, the nouns that it is asked by where that is a general one, and who may have it.
+FIELDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "total": ("total", (), ("receipt", "invoice")), "date": ("date", (), ("receipt", "invoice", "letter")),
+    "shop": ("shop", (), ("receipt",)), "seller": ("seller", (), ("invoice",)), "buyer": ("buyer", (), ("invoice",)),
+    "due date": ("due date", (), ("invoice",)), "sender": ("sender", (), ("letter",)),
+    "recipient": ("recipient", (), ("letter",)), "signer": ("signer", (), ("letter",)),
+    "subject": ("subject", (), ("letter",)), "address": ("document address", (), ("receipt", "invoice", "letter")),
+    "phone": ("document phone", (), ("receipt", "invoice")),
+    "number": ("document number", ("number", "document number"), ("receipt", "invoice")),
+    "time": ("document time", (), ("receipt",)), "cash": ("cash", (), ("receipt",)),
+    "change": ("change", (), ("receipt",)), "tax": ("tax", (), ("receipt", "invoice")),
+    "subtotal": ("field", ("subtotal", "amount before tax"), ("receipt", "invoice")),
+    "cashier": ("field", ("cashier",), ("receipt",)), "iban": ("field", ("IBAN", "bank account"), ("invoice",)),
+    "order number": ("field", ("order number",), ("invoice",)),
+    "reference": ("document number", ("reference number", "reference"), ("letter",)),
+}  # fmt: skip
+CALLED = {"receipt": ("receipt", "receipt", "bill", "document"), "invoice": ("invoice", "invoice", "bill", "document")}
+MONEY = ("total", "price", "cash", "change", "tax")  # kinds that are answered with an amount
+GUESSES = {"phone": "phone", "time": "clock", "shop": "company", "seller": "company", "address": "street"}
+GUESSES |= dict.fromkeys(("number", "iban", "order number", "reference"), "######")
+ORDINALS = ("first", "second", "third")
 
 
-class LetterAsker(DocumentAsker):
-    """Makes questions about one letter."""
+class DocumentAsker(Asker):
+    """Makes questions about one document: of its fields, its items, its cells and its entries as rows of tables."""
 
-    present = (
-        *["sender"] * 4, *["recipient"] * 4, *["date"] * 4, *["subject"] * 5, *["signer"] * 2, "salutation", "closing",
-        "phone", "number",
-    )  # fmt: skip
-    absent = (*["subject", "phone"] * 3, "cash", "change", "tax", "due date", "time", "iban")
+    general = ("thing",)
+    vocabulary = {"shape": ("logo", "table")}
 
-    def makers(self) -> list[tuple[float, Maker]]:
-        """Every kind with its weight."""
-        return [*super().makers(), (4.5, self.field)]
-
-    def told(self) -> tuple[str, str]:
-        return self.pick([("to", "recipient"), ("from", "sender")])
-
-
-class TableAsker(DocumentAsker):
-    """Makes questions about one table."""
-
-    present = ("title",)
-    absent = ("due date", "shop", "change", "cash", "sender", "tax")
-
-    def makers(self) -> list[tuple[float, Maker]]:
-        """Every kind with its weight."""
-        return [
-            *super().makers(),
-            (0.25, self.field),
-            (0.3, self.heading),
-            (4.0, self.cell),
-            (1.0, self.row),
-            (0.6, self.headers),
-        ]
-
-    def field(self) -> Made | None:
-        """A field that no table has."""
-        return self.asked(self.pick(self.absent))
-
-    def told(self) -> tuple[str, str]:
-        return "titled", "title"
-
-    def heading(self) -> Made | None:
-        """What is the title?"""
-        return titled(self)
-
-    def _place(self) -> tuple[int, int]:
-        rows, headers = self.facts["rows"], self.facts["headers"]
-        return int(self.rng.integers(len(rows))), int(self.rng.integers(1, len(headers)))
-
-    def _read(self, row: int, column: int) -> bool:
-        """Whether OCR read the cell in its row, and what the column is called."""
-        name, value, header = self.facts["rows"][row][0], self.facts["rows"][row][column], self.facts["headers"][column]
-        line = any(name in line and value in line for line in self.read or [])
-        return line and self.standing(value, f"row {row}") and self.standing(header)
-
-    def cell(self) -> Made | None:
-        """What is the price of tea?"""
-        rows, headers = self.facts["rows"], self.facts["headers"]
-        i, k = self._place()
-        name, header, value = rows[i][0], headers[k], rows[i][k]
-        column = header.lower() if self.rng.random() < 0.5 else header
-        guess = rows[int(self.rng.integers(len(rows)))][k]
-        if self.read is not None and self.rng.random() < ABSENT:
-            other = self.pick(["Zinc", "Umbrella", "Peter Pan", "Iceland", "Chess", "Mars"])
-            if self.rng.random() < 0.5:
-                other, column = name, self.pick(["volume", "shoe size", "tax", "deadline", "temperature", "brand"])
-            return Made("table cell", {"row": other, "column": column}, UNKNOWN, guess, NO_THINGS)
-        fields = {"row": name.lower() if " " not in name and self.rng.random() < 0.2 else name, "column": column}
-        if self.read is None:
-            return Made("table cell", fields, UNKNOWN, guess)
-        if not self._read(i, k):
-            return None
-        return Made("table cell", fields, value, None, self.about(f"row {i}"), None, value)
-
-    def row(self) -> Made | None:
-        """Which product has the price 4.50?"""
-        rows, headers = self.facts["rows"], self.facts["headers"]
-        i, k = self._place()
-        value = rows[i][k]
-        if sum(row[k] == value for row in rows) > 1:
-            return None
-        fields = {"first": headers[0].lower(), "column": headers[k].lower(), "value": value}
-        name = rows[i][0]
-        if self.read is None:
-            return Made("table row", fields, UNKNOWN, self.pick(rows)[0])
-        if not self._read(i, k) or not self.standing(name, f"row {i}"):
-            return None
-        return Made("table row", fields, name, None, self.about(f"row {i}"), None, name)
-
-    def headers(self) -> Made | None:
-        """What are the columns called?"""
-        headers = self.facts["headers"]
-        answer = ", ".join(headers[:-1]) + " and " + headers[-1]
-        if self.read is None:
-            return Made("table headers", {}, UNKNOWN, answer)
-        if not all(self.standing(header, "headers") for header in headers):
-            return None
-        return Made("table headers", {}, answer, None, self.about("headers"))
-
-    def claims(self) -> list[tuple[str, str, str]]:
-        """The cells of the table."""
-        found = []
-        for _ in range(3):
-            i, k = self._place()
-            row, header = self.facts["rows"][i], self.facts["headers"][k].lower()
-            if self.read is None or self._read(i, k):
-                found.append((f"the {header} of {row[0]} is {{}}", row[k], f"row {i}"))
+    def forms(self) -> list[Form]:
+        """Every way to ask that the sort of document may allow."""
+        sort, facts = self.facts["type"], self.facts
+        found = [
+            self.fact(0.5, "document sort", sort), self.fact(0.12, "medium", sort), form(0.35, self.exist),
+            form(0.35, self.describe), form(0.6, self.balanced(self.mention), "mention"), form(0.35, self.line),
+            form(0.8, self.statement([self.mention, self.exist]), "statement"),
+        ]  # fmt: skip
+        if facts.get("fields"):
+            found.append(form(5.0, self.followed(self.field, "follow field", "field"), "field"))
+        if "items" in facts:
+            found += [form(1.6, self.price), form(0.8, self.item_count)]
+            found += [form(0.8, self.quantity_of)] * bool(facts["counted"])
+        if facts.get("currency"):
+            found.append(form(0.3, self.currency))
+        if facts.get("title"):
+            found.append(form(0.5, self.heading))
+        if sort == "table":
+            found += [form(3.0, self.cell), form(1.2, self.table_row), form(0.6, self.headers)]
+        if sort == "form":
+            found.append(form(3.0, self.entry))
+            found += [form(1.5, self.balanced(self.ticked), "ticked")] * bool(facts["ticks"])
         return found
 
-    def other(self, value: str, role: str) -> str:
-        """Another value of the same column."""
-        columns = [list(column) for column in zip(*self.facts["rows"], strict=True) if value in column]
-        others = [cell for cell in columns[0] if cell != value]
-        return self.pick(others) if others else value
+    def legible(self, text: str) -> bool:
+        """Whether OCR read the text as a whole: "12.50" does not stand in "112.50"."""
+        before = r"(?<!\d)(?<!\d[.,])" if text[:1].isdigit() else r"(?<!\w)"
+        after = r"(?!\d|[.,]\d)" if text[-1:].isdigit() else r"(?!\w)"
+        return any(re.search(before + re.escape(text) + after, line) for line in self.read or [])
 
+    def called(self) -> str:
+        """A word for the document."""
+        return str(self.pick(CALLED.get(self.facts["type"], (self.facts["type"],))))
 
-class FormAsker(DocumentAsker):
-    """Makes questions about one form."""
+    def at(self, *names: str) -> tuple[int, ...]:
+        """The things of these names."""
+        where = self.facts["where"]
+        return tuple(where[name] for name in names if name in where)
 
-    def makers(self) -> list[tuple[float, Maker]]:
-        """Every kind with its weight."""
-        makers = [*super().makers(), (4.5, self.field), (0.5, self.heading)]
-        return [*makers, (1.2, self.ticked)] if self.facts["ticks"] else makers
+    def look_up(
+        self, kind: str, fields: dict[str, str], rows: Sequence[dict[str, str]], program: Program,
+        guesses: Sequence[str], *names: str, needs: Sequence[str] = (),
+    ) -> Made | None:  # fmt: skip
+        """A question that a table of printed values answers."""
+        fields = {"doc": self.called(), **fields}
+        table, about = Table(rows), self.at(*names)
+        return self.made(kind, fields, program, guesses, table=table, needs=needs, copied=True, about=about)
 
-    def told(self) -> tuple[str, str]:
-        return "titled", "title"
-
-    def heading(self) -> Made | None:
-        """What is the title?"""
-        return titled(self)
+    # Fields.
 
     def field(self) -> Made | None:
-        """What is the date of birth?"""
-        filled: dict[str, str] = self.facts["fields"]
-        if not filled:
-            return None
-        printed = " ".join(self.facts["texts"]).casefold()
-        missing = [
-            n for n in FIELDS if n not in filled and not any(label.casefold() in printed for label in FIELDS[n][0])
-        ]
-        left_open = [n for n in FIELDS if n not in filled and n not in missing]
-        absent = self.rng.random() < ABSENT and (missing or left_open)
-        name = self.pick([*left_open * 4, *missing]) if absent else self.pick(list(filled))
-        label = self._label(name)
-        fields = {"field": label, "doc": self.called()}
-        guess = str(FIELDS[name][1](self.rng))
-        if absent or self.read is None:
-            return Made("form field", fields, UNKNOWN, guess, NO_THINGS if absent else ())
-        value = filled[name]
-        if not self.standing(value, name):
-            return None
-        return Made("form field", fields, value, None, self.about(name), None, value)
+        """What is the date? How much is the total?"""
+        sort, values = self.facts["type"], self.facts["fields"]
+        may = [name for name, (_, _, sorts) in FIELDS.items() if sort in sorts]
+        names = [name for name in may if name in values]
+        missing = [name for name in may if name not in values and name not in ("subtotal", "tax", "number")]
+        name = self.pick(missing) if missing and self.chance(0.17) else self.pick(names)
+        kind, nouns, _ = FIELDS[name]
+        noun = self.pick(nouns or (name,))
+        if noun == "number":
+            noun = f"{sort} number"
+        rows = [{"field": field, "value": value} for field, value in values.items()]
+        program = (("filter", {"field": name}), ("query", "value"))
+        return self.look_up(kind, {"field": noun}, rows, program, [self.guess(name)], name, f"{name} 0")
 
-    def _label(self, name: str) -> str:
-        """What the field is called here, or what it is called in general."""
-        printed = [label for label in FIELDS[name][0] if any(text.startswith(label) for text in self.facts["texts"])]
-        label = max(printed, key=len) if printed and self.rng.random() < 0.6 else name
-        label = name if label in NO_NOUNS else label
-        label = label.replace("no.", "number")
-        return label if label.isupper() or label.startswith(("ZIP", "ID")) else label[0].lower() + label[1:]
+    def guess(self, name: str) -> str:
+        """A plausible value of a field."""
+        sort = "amount" if name in (*MONEY, "subtotal") else "date" if "date" in name else GUESSES.get(name, "person")
+        return Values(self.rng).fill(f"{{{sort}}}")
+
+    def currency(self) -> Made | None:
+        """What currency is it in?"""
+        about = self.at("total")
+        if self.read is None:
+            return Made("currency", {"doc": self.called()}, UNKNOWN, "dollars")
+        readable = self.legible(self.facts["fields"]["total"])
+        return Made("currency", {"doc": self.called()}, self.facts["currency"], None, about) if readable else None
+
+    def heading(self) -> Made | None:
+        """What title does the document have?"""
+        rows = [{"value": self.facts["title"]}]
+        return self.look_up("heading", {}, rows, (("query", "value"),), ["Price list"], "heading")
+
+    # Items.
+
+    def price(self) -> Made | None:
+        """What is the price of Tea?"""
+        return self._of_item("price", "price")
+
+    def quantity_of(self) -> Made | None:
+        """How many Tea were bought?"""
+        return self._of_item("quantity", "quantity")
+
+    def _of_item(self, kind: str, attribute: str) -> Made | None:
+        items = self.facts["items"]
+        name = self.pick(items)["name"]
+        if self.chance(0.12):
+            name = self.pick([other for other in WORDS["goods"] if all(other not in item["name"] for item in items)])
+        where = [f"item {i}" for i, item in enumerate(items) if item["name"] == name]
+        program = (("filter", {"name": name}), ("query", attribute))
+        guesses = [item[attribute] for item in items]
+        return self.look_up(kind, {"item": name}, items, program, guesses, *where, needs=[name] if where else [])
+
+    def item_count(self) -> Made | None:
+        """How many items are on the receipt?"""
+        items = self.facts["items"]
+        return Made("items", {"doc": self.called()}, number_word(len(items)), None, self.at("table"))
+
+    # Cells and entries.
+
+    def cell(self) -> Made | None:
+        """What is the price of Tea, in a table?"""
+        headers, rows = self.facts["headers"], self._cells()
+        column, row = self.pick(headers[1:]), self.pick(rows)[headers[0]]
+        if self.chance(0.12):
+            column = self.pick([c for c in ("Price", "Age", "Capital", "Hours", "Colour") if c not in headers])
+        where = [f"row {i}" for i, cells in enumerate(self.facts["rows"]) if cells[0] == row]
+        fields = {"column": column.lower(), "row": row}
+        program = (("filter", {headers[0]: row}), ("query", column))
+        if column not in headers:
+            return Made("table cell", fields, UNKNOWN, self.pick([cells[-1] for cells in self.facts["rows"]]))
+        guesses = [cells[column] for cells in rows]
+        return self.look_up("table cell", fields, rows, program, guesses, *where, needs=[row, column])
+
+    def table_row(self) -> Made | None:
+        """Which product has the price 2.50?"""
+        headers, rows = self.facts["headers"], self._cells()
+        column = self.pick(headers[1:])
+        value = self.pick(rows)[column]
+        where = [f"row {i}" for i, cells in enumerate(rows) if cells[column] == value]
+        fields = {"first": headers[0].lower(), "column": column.lower(), "value": value}
+        program = (("filter", {column: value}), ("unique",), ("query", headers[0]))
+        guesses = [cells[headers[0]] for cells in rows]
+        return self.look_up("table row", fields, rows, program, guesses, *where, needs=[value, column])
+
+    def _cells(self) -> list[dict[str, str]]:
+        return [dict(zip(self.facts["headers"], row, strict=True)) for row in self.facts["rows"]]
+
+    def headers(self) -> Made | None:
+        """What columns are there?"""
+        names = self.facts["headers"]
+        if self.read is None or not all(self.legible(name) for name in names):
+            return None
+        return Made("table headers", {}, series_of(names), None, self.at("header 0"))
+
+    def entry(self) -> Made | None:
+        """What name is given, in a form?"""
+        entries = [{"label": label, "value": value} for label, value in self.facts["entries"] if value]
+        labels = dict(self.facts["entries"])
+        label = self.pick(list(labels))
+        if self.chance(0.15):
+            label = self.pick([other for other in WORDS["entries"] if all(other not in there for there in labels)])
+        where = [f"entry {i}" for i, there in enumerate(labels) if there == label]
+        program = (("filter", {"label": label}), ("query", "value"))
+        fields, needs = {"field": label[0].lower() + label[1:]}, [label] if labels.get(label) else []
+        guess = Values(self.rng).fill(WORDS["entries"][label])
+        return self.look_up("form field", fields, entries, program, [guess], *where, needs=needs)
 
     def ticked(self) -> Made | None:
         """Is the box "Newsletter" ticked?"""
-        ticks: dict[str, bool] = self.facts["ticks"]
-        if self.rng.random() < ABSENT:
-            label = self.pick([label for label in TICKS if label not in ticks])
-            return Made("ticked", {"label": label}, UNKNOWN, self.pick(("yes", "no")), NO_THINGS)
-        sides = [[label for label, on in ticks.items() if on is side] for side in (True, False)]
-        label = self.pick(self.pick([side for side in sides if side]))
+        ticks = [{"label": label, "on": on} for label, on in self.facts["ticks"]]
+        label = self.pick(ticks)["label"]
+        if self.chance(0.12):
+            label = self.pick([other for other in WORDS["ticks"] if other not in dict(self.facts["ticks"])])
+        about = self.at(*(f"tick {i}" for i, row in enumerate(ticks) if row["label"] == label))
+        program = (("filter", {"label": label}), ("query", "on"))
+        needs = [label] if about else []
+        return self.made("ticked", {"label": label}, program, table=Table(ticks), needs=needs, about=about)
+
+    # The whole page.
+
+    def exist(self) -> Made | None:
+        """Is there a logo? A table? A receipt's goods are no table with lines, so of it that is not asked."""
+        shape = "logo" if self.facts["type"] == "receipt" else self.pick(("logo", "table"))
+        look: Look = {"shape": shape}
+        return self.made("exist", self.names(look), (("filter", look), ("exist",)))
+
+    def describe(self) -> Made | None:
+        """Describe the picture: the sort of document, and what it is from or about where OCR can read it."""
+        fields, sort = self.facts.get("fields", {}), self.facts["type"]
+        name = {"receipt": "shop", "invoice": "seller", "letter": "sender"}.get(sort)
+        text = fields[name] if name else self.facts.get("title")
+        if not text or self.read is None:
+            return Made("describe", {}, article(sort))
+        words = "from" if name else "with the title"
+        copied = self.legible(text)
+        return Made("describe", {}, f"{article(sort)} {words} {text}", None, (), True) if copied else None
+
+    def mention(self) -> Made | None:
+        """Does it mention Tea?"""
         if self.read is None:
-            return Made("ticked", {"label": label}, UNKNOWN, self.pick(("yes", "no")))
-        if not self.standing(label):
             return None
-        return Made("ticked", {"label": label}, "yes" if ticks[label] else "no", None, self.about(f"tick {label}"))
-
-    def claims(self) -> list[tuple[str, str, str]]:
-        """The fields of the form."""
-        return [(f"the {self._label(name)} is {{}}", value, name) for name, value in self.facts["fields"].items()]
-
-    def other(self, value: str, role: str) -> str:
-        """Another value of the same kind."""
-        return str(FIELDS[role][1](self.rng))
-
-
-def titled(asker: DocumentAsker) -> Made | None:
-    """What is the title?"""
-    title, fields = asker.value("title"), {"doc": asker.called()}
-    if not title:
-        if asker.rng.random() < 0.6:
+        printed = " ".join(self.facts["texts"])
+        words = sorted({word for word in printed.split() if word.isalpha() and len(word) > 3})
+        absent = [word for word in (*WORDS["mentions"], *WORDS["goods"]) if word.lower() not in printed.lower()]
+        there = bool(words) and self.chance(0.5)
+        word = self.pick(words if there else absent)
+        if there and not self.legible(word):
             return None
-        return Made("heading", fields, UNKNOWN, str(pick(asker.rng, ["Overview", "Price list", "Members"])), NO_THINGS)
-    if asker.read is None:
-        return Made("heading", fields, UNKNOWN, str(pick(asker.rng, ["Registration", "Members", "List"])))
-    if not asker.standing(title, "title"):
-        return None
-    return Made("heading", fields, title, None, asker.about("title"), None, title)
+        return Made("mention", {"doc": self.called(), "word": word}, "yes" if there else "no")
 
-
-ASKERS: dict[str, type[DocumentAsker]] = {
-    "receipt": ReceiptAsker,
-    "invoice": InvoiceAsker,
-    "letter": LetterAsker,
-    "table": TableAsker,
-    "form": FormAsker,
-}
+    def line(self) -> Made | None:
+        """What does the first line say?"""
+        lines = self.facts["texts"]
+        i = self.pick([i for i in (0, 1, 2, -1) if i < len(lines)])
+        place = "last" if i < 0 else ORDINALS[i]
+        rows = [{"place": place, "text": lines[i]}]
+        return self.look_up("printed line", {"place": place}, rows, (("query", "text"),), ["Thank you!"])

@@ -15,15 +15,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from vlm_demo.training.worlds import areas
-from vlm_demo.training.worlds.asking import Question
+from vlm_demo.training.worlds.asking import Made
 from vlm_demo.training.worlds.captions import full
+from vlm_demo.training.worlds.document_questions import MONEY
 from vlm_demo.training.worlds.pope import pope_items, popular
 from vlm_demo.training.worlds.questions import ask
 from vlm_demo.training.worlds.scenes import draw_scene
 from vlm_demo.training.worlds.world import Picture, instance_map
 
 AREAS = (*areas.AREAS, "pointing", "pope")
-MONEY = ("total", "price")
 POINTING_SIZE = (500, 240)
 
 
@@ -124,7 +124,7 @@ def _questions(picture: Picture, rng: np.random.Generator, ocr: bool) -> list[di
     return items
 
 
-def _item(question: Question, kind: str, ocr: bool, ruled: bool) -> dict:
+def _item(question: Made, kind: str, ocr: bool, ruled: bool) -> dict:
     absent = question.guess is not None
     return {
         "question": question.text,

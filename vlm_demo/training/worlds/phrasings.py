@@ -18,10 +18,13 @@ color or colour, {image} the word image, picture, scene or drawing, {objects} th
 from __future__ import annotations
 
 import json
+import re
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+
+from vlm_demo.training.worlds.values import WORDS
 
 WAYS: dict[str, dict[str, list[str]]] = {
     kind: ways
@@ -31,23 +34,8 @@ WAYS: dict[str, dict[str, list[str]]] = {
 
 HERE = ("", "", "", " in the {image}", " in this {image}", " here")
 RECEIPT = ("", "", " on the receipt", " on this receipt")
-LEADS = {
-    "nouns": (
-        "What is {}?|What is {}?|What is {}?|What's {}?|Tell me {}.|Name {}.|Give {}.|Give me {}.|{}?|{}, please.|"
-        "I want to know {}.|I would like to know {}.|Can you tell me {}?|Can you give me {}?|Can you name {}?|"
-        "Could you name {}?|Please give {}.|Please tell me {}.|State {}.|Find {}.|Write {}.|Do you know {}?"
-    ).split("|"),
-    "clauses": (
-        "Tell me {}.|Can you tell me {}?|Could you tell me {}?|Please tell me {}.|Say {}.|Please say {}.|"
-        "Can you say {}?|I want to know {}.|I'd like to know {}.|Do you know {}?|Let me know {}.|Find out {}."
-    ).split("|"),
-    "claims": (
-        "Can you tell me if {}?|Can you tell if {}?|Can you tell whether {}?|Tell me whether {}.|Tell me if {}.|"
-        "I want to know if {}.|Please say if {}.|Could you check if {}?|Check whether {}.|Do you know if {}?|"
-        "Is it true that {}?|Would you say that {}?"
-    ).split("|"),
-}
-WRITTEN = "Write {}.|Give {}.|Give me {}.|Please write {}.|Can you give me {}?|I want {}.|{}, please.".split("|")
+# How a composed question begins, by what it goes on with; the last are those of a caption.
+LEADS, WRITTEN = WORDS["leads"], WORDS["written"]
 COMPOSED = 0.45  # the share of composed questions; the others are whole ones
 
 Variants = tuple[str, ...]  # of one template, with each filling of its optional parts
@@ -100,3 +88,8 @@ def _folded(text: str) -> str:
     """The bare words: case, punctuation, "this" for "the" and a contraction make no other phrasing."""
     words = "".join(letter for letter in text.lower() if letter not in "?.,:")
     return words.replace("this {image}", "the {image}").replace("what's", "what is")
+
+
+def tidy(text: str) -> str:
+    """With "an" where it belongs."""
+    return re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)

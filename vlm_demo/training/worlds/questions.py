@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 
 import numpy as np
 
 from vlm_demo.training.worlds.areas import AREAS
-from vlm_demo.training.worlds.asking import Made, Question
-from vlm_demo.training.worlds.phrasings import choose
+from vlm_demo.training.worlds.asking import Made
+from vlm_demo.training.worlds.phrasings import choose, tidy
 from vlm_demo.training.worlds.world import Picture
 
 TOLD = ("describe", "what")  # answered in more than a word
@@ -22,21 +22,21 @@ def ask(
     rng: np.random.Generator,
     read: list[str] | None = None,
     held_out: bool = False,
-) -> list[Question]:
+) -> list[Made]:
     """Up to ``n`` different questions about the picture.
 
     Args:
         read: the OCR lines that the prompt will hold, or None if OCR is off. A field's answer is copied from them.
         held_out: use the phrasings that training never sees.
     """
-    makers = AREAS[picture.kind].makers(picture, rng, read)
-    weights = np.array([weight for weight, _ in makers])
-    questions: list[Question] = []
+    forms = AREAS[picture.kind].asker(picture, rng, read).forms()
+    weights = np.array([form.weight for form in forms])
+    questions: list[Made] = []
     seen: set[str] = set()
-    for _ in range(n * 3):
+    for _ in range(n * 4 if forms else 0):
         if len(questions) == n:
             break
-        made = makers[int(rng.choice(len(makers), p=weights / weights.sum()))][1]()
+        made = forms[int(rng.choice(len(forms), p=weights / weights.sum()))].make()
         if made is None:
             continue
         question = worded(made, rng, held_out)
@@ -46,11 +46,10 @@ def ask(
     return questions
 
 
-def worded(made: Made, rng: np.random.Generator, held_out: bool) -> Question:
+def worded(made: Made, rng: np.random.Generator, held_out: bool) -> Made:
     """The question, and what follows it, in one phrasing."""
     follow = worded(made.follow, rng, held_out) if made.follow else None
-    text = fill(made.kind, made.fields, rng, held_out)
-    return Question(made.kind, text, made.answer, made.guess, made.looks, made.among, made.copied, follow)
+    return replace(made, text=fill(made.kind, made.fields, rng, held_out), follow=follow)
 
 
 def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: bool) -> str:
@@ -62,8 +61,7 @@ def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: 
         "objects": str(rng.choice(["shapes", "objects", "things"])),
         **fields,
     }
-    text = template.format(**words)
-    text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)
+    text = tidy(template.format(**words))
     text = text[0].upper() + text[1:]
     style = rng.random()
     if style < 0.07 and not _spelled(fields):

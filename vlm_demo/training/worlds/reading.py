@@ -7,9 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vlm_demo.contracts import OcrWord
-from vlm_demo.training.worlds.printed import Box, spelled
-
 # What Tesseract takes a letter for, the likelier ones more often.
 _CONFUSED = {
     "0": "O689Oo", "1": "lI7i|", "2": "Z7z", "3": "8S5", "4": "A1", "5": "S6$9", "6": "8b5G", "7": "1T/", "8": "B6309",
@@ -25,94 +22,56 @@ _STRAY = "| ~ — _ . : ‘ » “ = | ; - « ee © ° ! ]".split()
 _PAGES = ((0.22, 0.0), (0.4, 0.004), (0.25, 0.013), (0.1, 0.035), (0.03, 0.1))
 
 
-Line = Sequence[OcrWord]
-
-
-def imitate_ocr(lines: Sequence[Line], rng: np.random.Generator) -> list[list[OcrWord]]:
+def imitate_ocr(lines: Sequence[str], rng: np.random.Generator) -> list[str]:
     """The printed lines as Tesseract might read them; of every fifth page each letter is right."""
-    kind = int(rng.choice(len(_PAGES), p=[share for share, _ in _PAGES]))
-    wrong = _PAGES[kind][1]
+    wrong = _PAGES[int(rng.choice(len(_PAGES), p=[share for share, _ in _PAGES]))][1]
     # It mostly sees no rules.
-    shown = [list(line) for line in lines if any(c.isalnum() for word in line for c in word.text) or rng.random() < 0.2]
+    shown = [line for line in lines if any(letter.isalnum() for letter in line) or rng.random() < 0.2]
     if not wrong:
         return shown
-    found: list[list[OcrWord]] = []
+    found: list[str] = []
     for line in shown:
-        drawn = rng.random(8)
+        drawn = rng.random(7)
         if drawn[0] < wrong * 2.2:
             continue
-        read = _misread(line, wrong, rng)
-        if drawn[1] < wrong * 1.5:
-            read = [_stray(line, 0, rng), *read]
-        if drawn[2] < wrong * 2.5:
-            read = [*read, _stray(line, -1, rng)]
+        words = _misread(line, wrong, rng).split()
+        before, behind = ([_stray(rng)] if drawn[k] < wrong * share else [] for k, share in ((1, 1.5), (2, 2.5)))
+        words = [*before, *words, *behind]
         if drawn[3] < wrong * 0.6 and found:
-            found[-1] += read
+            found[-1] = " ".join([found[-1], *words])
             continue
-        if drawn[4] < wrong * 0.8 and len(read) > 1:
-            cut = -1 if drawn[5] < 0.6 else 1
-            found += [read[:cut], read[cut:]]
-            continue
-        found.append(read)
+        cut = (-1 if drawn[5] < 0.6 else 1) if drawn[4] < wrong * 0.8 else len(words)
+        found += [" ".join(words[:cut]), " ".join(words[cut:])]
         if drawn[6] < wrong:
-            found.append([_stray(line, -1, rng) for _ in range(int(rng.integers(1, 5)))])
-    return [line for line in found if line]
+            found.append(" ".join(_stray(rng) for _ in range(int(rng.integers(1, 5)))))
+    return [line.strip() for line in found if line.strip()]
 
 
-def _stray(line: Line, beside: int, rng: np.random.Generator) -> OcrWord:
-    """A sign that is not there, before the line's first word (0) or behind its last (-1)."""
-    x0, y0, x1, y1 = line[beside].box
-    wide = y1 - y0
-    box = (x0 - 2 * wide, y0, x0 - wide, y1) if beside == 0 else (x1 + wide, y0, x1 + 2 * wide, y1)
-    return OcrWord(_STRAY[int(rng.integers(len(_STRAY)))], box, 60.0)
+def _stray(rng: np.random.Generator) -> str:
+    """A sign that is not there."""
+    return _STRAY[int(rng.integers(len(_STRAY)))]
 
 
-def _misread(line: Line, wrong: float, rng: np.random.Generator) -> list[OcrWord]:
+def _misread(line: str, wrong: float, rng: np.random.Generator) -> str:
     """One line with its mistakes, letter by letter and word by word."""
-    letters: list[tuple[str, Box | None]] = []  # each with its box, a space with none
-    for word in line:
-        x0, y0, x1, y1 = word.box
-        wide = (x1 - x0) / len(word.text)
-        letters += [(" ", None)] if letters else []
-        letters += [(letter, (x0 + i * wide, y0, x0 + (i + 1) * wide, y1)) for i, letter in enumerate(word.text)]
+    letters = list(line)
     for i in np.nonzero(rng.random(len(letters)) < wrong)[0]:
-        (letter, box), style = letters[i], rng.random()
+        letter, style = letters[i], rng.random()
         if letter == " ":
-            letter = "" if style < 0.8 else " "
+            letters[i] = "" if style < 0.8 else " "
         elif style < 0.7:
-            letter = str(rng.choice(list(_CONFUSED.get(letter, letter))))
-        elif style < 0.85:
-            letter = ""
-        elif style < 0.93:
-            letter = letter.swapcase()
+            letters[i] = str(rng.choice(list(_CONFUSED.get(letter, letter))))
         else:
-            letter += " "
-        letters[i] = (letter, box)
-    words = _words(letters)
-    kept: list[OcrWord] = []
+            letters[i] = "" if style < 0.85 else letter.swapcase() if style < 0.93 else letter + " "
+    words = "".join(letters).split()
+    kept = []
     for word, drawn in zip(words, rng.random((len(words), 3)), strict=True):
-        text = word.text
         if drawn[0] < wrong * 2 and len(words) > 1:  # unsure words are left out
             continue
-        amount = re.fullmatch(r"(\D*\d+)[.,](\d\d\D*)", text)
+        amount = re.fullmatch(r"(\D*\d+)[.,](\d\d\D*)", word)
         if amount and drawn[1] < wrong * 2:  # the point is small: it is lost, or seen as a gap
-            text = f"{amount[1]}{'' if drawn[2] < 0.5 else ' ' if drawn[2] < 0.7 else '. '}{amount[2]}"
-        elif len(text) > 1 and drawn[1] < wrong and text[-1] in ".,:":
-            text = text[:-1]
-        kept += spelled(text, word.box)
-    return kept
-
-
-def _words(letters: Sequence[tuple[str, Box | None]]) -> list[OcrWord]:
-    """Letters, some of which may be a space or end with one, as words in the box around their letters."""
-    words: list[OcrWord] = []
-    text, boxes = "", list[Box]()
-    for letter, box in [*letters, (" ", None)]:
-        text += letter.strip()
-        boxes += [box] if box and letter.strip() else []
-        if letter.endswith(" ") and text:
-            x0, y0, x1, y1 = boxes[0][0], min(b[1] for b in boxes), boxes[-1][2], max(b[3] for b in boxes)
-            words.append(OcrWord(text, (round(x0), round(y0), round(x1), round(y1)), 90.0))
-        if letter.endswith(" "):
-            text, boxes = "", []
-    return words
+            word = f"{amount[1]}{'' if drawn[2] < 0.5 else ' ' if drawn[2] < 0.7 else '. '}{amount[2]}"
+        elif len(word) > 1 and drawn[1] < wrong and word[-1] in ".,:":
+            word = word[:-1]
+        kept.append(word)
+    return " ".join(kept)

@@ -23,10 +23,11 @@ class Ground:
     image: Image.Image
 
 
-def ground(rng: np.random.Generator, width: int, height: int) -> Ground:
-    """Any background."""
+def ground(rng: np.random.Generator, width: int, height: int, plain: bool = False) -> Ground:
+    """Any background, or any of one colour."""
     styles = ["white", "light", "black", "any", "gradient", "texture"]
-    style = str(rng.choice(styles, p=[0.28, 0.18, 0.16, 0.1, 0.12, 0.16]))
+    shares = [0.55, 0.2, 0.05, 0.2, 0, 0] if plain else [0.28, 0.18, 0.16, 0.1, 0.12, 0.16]
+    style = str(rng.choice(styles, p=shares))
     if style == "white":
         v = 255 if rng.random() < 0.6 else int(rng.integers(244, 256))
         return _plain("white", (v, v, v), width, height)

@@ -24,6 +24,8 @@ COMMON = ("circle", "square", "triangle", "star")
 LAMPS = ("red", "green", "blue", "yellow", "magenta", "cyan", "gray")
 BLOCKS = ("square", "rectangle", "triangle", "pentagon", "cross", "circle", "semicircle", "ellipse")
 SLENDER = ("arrow", "crescent", "cross", "star", "semicircle")  # a thick border would leave nothing hollow
+# Sizes of plain scenes.
+PLAIN = ((224, 224), (256, 256), (300, 200), (320, 240), (400, 300), (400, 400), (512, 384), (640, 480), (200, 200))
 WIDER = 1.7  # how many times a large thing of two sizes is at least as wide as a small one
 
 
@@ -42,7 +44,8 @@ def draw_scene(
 ) -> Picture:
     """A scene of 1 to 12 shapes, in boxes up to 8 in each, on a canvas of ``size`` (width, height) or of any size.
 
-    ``large`` keeps to few large shapes, an easier lesson to begin with; ``layout`` is one of LAYOUTS, or None for any.
+    ``large`` keeps to few large shapes, an easier lesson to begin with; ``layout`` is one of LAYOUTS, or "plain" (a few
+    large shapes on a plain ground, as a person draws them in ten lines with Pillow), or None for any.
 
     ``facts``: ``background`` (a colour name or None), ``groups`` (how many boxes things are grouped in, or 0),
     ``boxes`` (these, from left to right), ``rgbs`` (the colour of each thing).
@@ -50,7 +53,9 @@ def draw_scene(
     layout = layout or _layout(rng, size, large)
     width, height = size or _canvas(rng, layout)
     boxes: tuple[Box, ...] = ()
-    if layout in ("boxes", "towers"):
+    if layout == "plain":
+        behind = ground(rng, width, height, plain=True)
+    elif layout in ("boxes", "towers"):
         boxes = _boxes(rng, width, height)
         behind = _boxed(rng, width, height, boxes)
     else:
@@ -59,7 +64,7 @@ def draw_scene(
     brush = _Brush(rng, layout, behind)
     things, rgbs = brush.things(places)
     image = brush.painted(things, rgbs)
-    if layout not in ("boxes", "towers", "cells") and rng.random() < 0.25:
+    if layout not in ("boxes", "towers", "cells", "plain") and rng.random() < 0.25:
         image = _soften(image, rng)
     facts: dict[str, Any] = {"background": behind.name, "groups": len(boxes), "boxes": boxes, "rgbs": tuple(rgbs)}
     return Picture("scenes", image, tuple(_with_visible(things, width, height)), facts)
@@ -75,6 +80,8 @@ def _canvas(rng: np.random.Generator, layout: str) -> tuple[int, int]:
     if layout in ("boxes", "towers"):
         height = 100 if rng.random() < 0.5 else int(rng.integers(70, 240))
         return int(height * (4 if rng.random() < 0.5 else rng.uniform(2.4, 5))), height
+    if layout == "plain":
+        return PLAIN[int(rng.integers(len(PLAIN)))]
     if layout == "cells":
         side = 30 if rng.random() < 0.6 else int(rng.integers(30, 91))
         return side, side
@@ -113,6 +120,9 @@ def _places(rng: np.random.Generator, layout: str, canvas: Box, boxes: Sequence[
     width, height = canvas[2:]
     if layout == "towers":
         return _towers(rng, boxes)
+    if layout == "plain":
+        count = int(rng.choice([1, 2, 3, 4, 5], p=[0.05, 0.25, 0.32, 0.22, 0.16]))
+        return _scattered(rng, canvas, min(width, height) * (0.4 - 0.05 * count) * rng.uniform(0.6, 1, count), 1.15)
     if layout == "boxes":
         sizes = (0.05, 0.1, 0.15) if rng.random() < 0.5 else [(0.05, 0.11), (0.06, 0.14)][int(rng.integers(2))]
         radii = np.array(sizes) * min(height, boxes[0][2])

@@ -8,161 +8,117 @@ from collections.abc import Sequence
 import numpy as np
 
 from vlm_demo.training.worlds.areas import AREAS
-from vlm_demo.training.worlds.scene_facts import FAINT, SceneFacts
-from vlm_demo.training.worlds.world import Picture, number_word, zone
+from vlm_demo.training.worlds.scene_questions import FAINT, SceneAsker
+from vlm_demo.training.worlds.world import Picture, article, number_word, plural_of, series_of
 
 SHORTEST, LONGEST = 8, 14  # words
 FEW = 3  # sorts of things that are all named
 LEADS = ("", "", "A drawing of {}", "A picture of {}", "The picture shows {}", "The image shows {}", "There is {}")
-PLACES = {"left": "on the left", "right": "on the right", "center": "in the middle", "top": "at the top"}
 
 
 def sentence(picture: Picture, rng: np.random.Generator) -> str:
     """A true caption of the picture, "A red circle and two blue stars on a white background."."""
     say = {"scenes": _scene, "charts": _chart, "screens": _screen, "documents": _document, "text": _lettering}
-    return _fitted(say[picture.kind](picture, rng), rng, picture.kind)
-
-
-def _fitted(bodies: Sequence[str], rng: np.random.Generator, kind: str) -> str:
-    """One of the bodies with a lead, of the wanted length if any has it, or else the nearest to it."""
-    leads = [lead for lead in LEADS if kind in ("scenes", "charts") or "drawing" not in lead]
-    found = []
-    for body in bodies:
-        for lead in leads:
-            if lead == "There is {}" and not body.startswith(("a ", "an ", "one ")):
-                continue
-            found.append(lead.format(body) if lead else body)
+    bodies = say[picture.kind](picture, rng)
+    leads = [lead for lead in LEADS if picture.kind in ("scenes", "charts") or "drawing" not in lead]
+    found = [
+        lead.format(body) if lead else body
+        for body in bodies
+        for lead in leads
+        if lead != "There is {}" or body.startswith(("a ", "an ", "one "))
+    ]
     good = [text for text in found if SHORTEST <= len(text.split()) <= LONGEST]
     text = good[int(rng.integers(len(good)))] if good else min(found, key=lambda t: abs(len(t.split()) - 11))
     return text[0].upper() + text[1:] + "."
 
 
-def _article(name: str) -> str:
-    return ("an " if name[0] in "aeiou" else "a ") + name
-
-
-def _plural(name: str) -> str:
-    return name + ("es" if name.endswith("cross") else "s")
-
-
-def series(parts: Sequence[str]) -> str:
-    """The parts with commas and an "and"."""
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
-
-
 def grouped(names: Sequence[str]) -> str:
     """Names such as "red cross", those that are alike told together: "two red crosses and a blue star"."""
-    told = [_article(name) if n == 1 else f"{number_word(n)} {_plural(name)}" for name, n in Counter(names).items()]
-    return series(told)
+    return series_of([_amount(n, name) for name, n in Counter(names).items()])
+
+
+def _amount(n: int, name: str) -> str:
+    return article(name) if n == 1 else f"{number_word(n)} {plural_of(name)}"
 
 
 def _scene(picture: Picture, rng: np.random.Generator) -> list[str]:
-    facts = SceneFacts(picture, rng)
-    if picture.facts["boxes"]:
-        return _boxes(facts)
-    things = [thing for thing in facts.things if thing.visible >= FAINT]
-    name = picture.facts["background"]
-    ends = [f" on a {name} background", f" on {name}"] if name else ["", " in a simple drawing"]
+    asker = SceneAsker(picture, rng, None)
+    if asker.boxes:
+        counts = [len(asker.table.matching({"box": box})) for box in range(len(asker.boxes))]
+        words = series_of(["no" if n == 0 else number_word(n) for n in counts])
+        noun, boxes = "shape" if counts[-1] == 1 else "shapes", number_word(len(counts))
+        return [
+            f"{boxes} boxes side by side with {words} small {noun}",
+            f"{boxes} boxes in a row that hold {words} {noun}",
+        ]
+    things = sorted((thing for thing in picture.things if thing.visible >= FAINT), key=lambda thing: thing.centre[0])
+    ground, n = picture.facts["background"], len(things)
+    ends = [f" on a {ground} background", f" on {ground}"] if ground else ["", " in a simple drawing"]
     if not things:
         return [f"nothing at all to be seen{end}" for end in ends]
-    n = len(things)
-    order = sorted(things, key=lambda thing: thing.centre[0])
-    sorts = Counter((thing.colour, thing.shape) for thing in order)
+    names = [f"{thing.colour} {thing.shape}" for thing in things]
     if n == 1:
-        place = zone(things[0], picture.image.size)
-        where = f" {PLACES.get(place, f'at the {place}')}" if place else ""
-        return [f"a single {c} {s}{where}{end}" for c, s in sorts for end in ends]
-    if len(sorts) <= FEW:
-        return [grouped([f"{thing.colour} {thing.shape}" for thing in order]) + end for end in [*ends, ""]]
-    shapes, colours = Counter(t.shape for t in things), Counter(t.colour for t in things)
-    amount = number_word(n)
-    shapes_said = f"{amount} {_plural(things[0].shape)}" if len(shapes) == 1 else f"{amount} shapes"
-    if len(colours) == 1:
-        shapes_said = shapes_said.replace(amount, f"{amount} {things[0].colour}")
-    said = [f"{shapes_said} of {number_word(len(colours))} colours{end}" for end in ends if len(colours) > 1]
-    largest = facts.standing_out("largest", range(len(facts.things)))
+        return [f"a single {names[0]}{end}" for end in (*ends, f"{ends[0]} and nothing else")]
+    if len(set(names)) <= FEW:
+        return [grouped(names) + end for end in [*ends, ""]]
+    shapes, colours = {thing.shape for thing in things}, {thing.colour for thing in things}
+    body = f"{number_word(n)} {plural_of(shapes.pop()) if len(shapes) == 1 else 'shapes'}"
+    said = [f"{body} of {number_word(len(colours))} colours{end}" for end in ends if len(colours) > 1]
+    largest = asker.made("extreme", {}, (("most", "area"), ("query", "phrase")))
     if largest is not None:
-        thing = facts.things[largest]
-        said += [f"{shapes_said}{end}, the largest {_article(f'{thing.colour} {thing.shape}')}" for end in ["", *ends]]
-    one, two = list(sorts)[0], list(sorts)[-1]
-    some = [_article(f"{c} {s}") if sorts[c, s] == 1 else f"{c} {_plural(s)}" for c, s in (one, two)]
-    return [*said, *(f"{shapes_said}{end}, among them {series(some)}" for end in ("", ends[0]))]
-
-
-def _boxes(facts: SceneFacts) -> list[str]:
-    counts = [sum(facts.box_of(i) == k for i in range(len(facts.things))) for k in range(len(facts.boxes))]
-    boxes = number_word(len(counts))
-    words = series(["no" if n == 0 else number_word(n) for n in counts])
-    noun = "shape" if counts[-1] == 1 else "shapes"
-    return [f"{boxes} boxes side by side with {words} small {noun}", f"{boxes} boxes in a row that hold {words} {noun}"]
+        said += [f"{body}{end}, the largest {article(largest.answer)}" for end in ["", *ends]]
+    some = series_of([_amount(names.count(name), name) for name in dict.fromkeys((names[0], names[-1]))])
+    return [*said, *(f"{body}{end}, among them {some}" for end in ("", ends[0]))]
 
 
 def _told(picture: Picture, rng: np.random.Generator) -> str | None:
     """The picture's own description, by what is seen alone, as OCR is off."""
-    makers = [make for _, make in AREAS[picture.kind].makers(picture, rng, None)]
-    made = next(make for make in makers if getattr(make, "__name__", "") == "describe")()
+    forms = AREAS[picture.kind].asker(picture, rng, None).forms()
+    made = next(form for form in forms if form.name == "describe").make()
     return made.answer if made else None
 
 
 def _chart(picture: Picture, rng: np.random.Generator) -> list[str]:
-    body = _told(picture, rng) or _article(picture.facts["chart"])
-    ends = [""] + [" and a legend"] * bool(picture.facts.get("legend") and "," not in body)
-    return [f"{body}{end}" for end in ends]
+    body = _told(picture, rng) or ""
+    return [body, *([f"{body} and a legend"] if picture.facts["legend"] else [])]
 
 
 def _screen(picture: Picture, rng: np.random.Generator) -> list[str]:
-    dark = "dark" if picture.facts["dark"] else "light"
-    body = _told(picture, rng)
+    body, dark = _told(picture, rng), "dark" if picture.facts["dark"] else "light"
     if body is None:
         return [f"a {dark} screen with many parts of a user interface"]
-    head, found, rest = body.replace("screenshot", "screen").partition(" with ")
-    if found:
-        parts = rest.replace(" and ", ", ").split(", ")
-        while len(parts) > 1 and len(f"{head} with {series(parts)}".split()) > LONGEST:
-            parts.pop()
-        body = f"{head} with {series(parts)}"
-        return [body, f"{body} below each other"] if len(parts) > 1 else [body, f"{body} and nothing else on it"]
-    body = body.partition(" on a ")[0]
-    return [f"{body} on a {dark} background", f"{body} of a user interface on a {dark} background"]
+    head, _, rest = body.replace("screenshot", "screen").partition(" with ")
+    parts = rest.replace(" and ", ", ").split(", ")
+    while len(parts) > 1 and len(f"{head} with {series_of(parts)}".split()) > LONGEST:
+        parts.pop()
+    body = f"{head} with {series_of(parts)}"
+    return [body, f"{body} below each other" if len(parts) > 1 else f"{body} and nothing else on it"]
 
 
 def _document(picture: Picture, rng: np.random.Generator) -> list[str]:
     facts, sort = picture.facts, picture.facts["type"]
-    logo = any(thing.shape == "logo" for thing in picture.things)
-    mark = "a logo" if logo else ""
+    logo = "a logo and " if any(thing.shape == "logo" for thing in picture.things) else ""
     if sort == "receipt":
-        n = len(facts["items"])
-        long = "long " if picture.image.height > 2 * picture.image.width else ""
         return [
-            f"a {long}printed receipt with {mark + ', ' if logo else ''}the goods, their prices and the total",
-            f"a {long}paper receipt of a shop that lists goods and prices",
-            f"a {long}slip of paper from a shop with lines of printed text",
-            f"a {long}receipt that lists {number_word(n)} {'thing' if n == 1 else 'things'} that somebody has bought",
+            f"a printed receipt with {logo}the goods, their prices and the total",
+            f"a receipt that lists {_amount(len(facts['items']), 'thing')} that somebody has bought",
         ]
     if sort == "invoice":
-        head = f"an invoice with {mark + ' and ' if logo else ''}a table of "
-        return [head + "what is to be paid", head + "items and their prices"]
+        return [f"an invoice with {logo}a table of {what}" for what in ("what is to be paid", "items and their prices")]
     if sort == "letter":
-        head = "a typed letter with a logo" if logo else "a typed letter"
-        return [
-            f"{head} and a few lines of text on one page" if logo else f"{head} of a few lines on one page",
-            f"a page with {head} to somebody",
-        ]
+        return [f"a typed letter with {logo}a few lines of text on one page"]
     if sort == "table":
-        rows, columns = number_word(len(facts["rows"])), number_word(len(facts["headers"]))
-        title = " under a title" if facts.get("title") else ""
-        return [f"a printed table of {rows} rows and {columns} columns{title}"]
+        rows, columns = _amount(len(facts["rows"]), "row"), _amount(len(facts["headers"]), "column")
+        return [f"a printed table of {rows} and {columns}{' under a title' if facts['title'] else ''}"]
     boxes = " and boxes to tick" if facts["ticks"] else ""
     return [f"a printed form with several fields to be filled in{boxes}", f"a form with labels, fields{boxes}"]
 
 
 def _lettering(picture: Picture, rng: np.random.Generator) -> list[str]:
-    n = len(picture.things)
-    amount = f"{number_word(n)} line{'s' if n > 1 else ''} of"
-    ground = _article(picture.facts["ground"] or "light")
-    ink = picture.facts["ink"]
+    lines, ink = f"{_amount(len(picture.things), 'line').replace('a line', 'one line')}", picture.facts["ink"]
+    ground = article(picture.facts["ground"] or "light")
     return [
-        f"{amount} {ink} text on {ground} background",
-        f"{amount} text in {ink} letters on {ground} background",
-        f"{ink} letters on {ground} background in {number_word(n)} line{'s' if n > 1 else ''}",
+        f"{lines} of {ink} text on {ground} background",
+        f"{lines} of text in {ink} letters on {ground} background",
+        f"{ink} letters on {ground} background in {lines}",
     ]

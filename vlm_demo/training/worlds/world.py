@@ -5,6 +5,7 @@ Knows names, colours and the record of an object; not how a scene, a chart or a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,16 +16,11 @@ SHAPES = (
     "circle", "square", "triangle", "star", "rectangle", "diamond", "cross", "heart",
     "ellipse", "pentagon", "hexagon", "semicircle", "arrow", "crescent",
 )  # fmt: skip
-SOLIDS = ("sphere", "cube", "cylinder")
 MARKS = ("bar", "slice", "line", "point")  # of charts
 WIDGETS = (
     "button", "checkbox", "radio button", "switch", "slider", "tab", "chip", "text field", "navigation item",
     "list item", "dialog", "icon", "app bar",
 )  # fmt: skip
-BLOCKS = ("text", "table", "logo")  # of documents
-NOUNS = (*SHAPES, *SOLIDS, *MARKS, *WIDGETS, *BLOCKS)
-# What else can be seen of a thing, several at once.
-TRAITS = ("hollow", "outlined", "metal", "rubber", "large", "small", "on", "off", "selected", "disabled")
 
 # Anchors of each colour name; a drawn colour lies between two anchors of its name, so that names cover regions.
 COLOURS: dict[str, tuple[tuple[int, int, int], ...]] = {
@@ -50,6 +46,8 @@ ZONES = (
 )
 
 
+PLACES = tuple(place for row in ZONES for place in row)
+
 UNKNOWN = "unknown"
 _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -62,12 +60,13 @@ class Thing:
     """One drawn object.
 
     Attributes:
-        shape: one of NOUNS.
+        shape: one of SHAPES, MARKS or WIDGETS; text, table or logo in a document.
         colour: a name of COLOURS.
         outline: polygon, float [n, 2], in pixels of the picture.
         visible: the share of its area that no later object covers, 0..1.
-        traits: those of TRAITS that can be seen of it.
+        traits: what else can be seen of it, such as hollow, large, on or selected.
         text: what is written on it or names it, such as a button's words or a bar's label.
+        facts: what else a question may ask for, such as a bar's value: the further attributes of its row.
     """
 
     shape: str
@@ -76,6 +75,7 @@ class Thing:
     visible: float = 1.0
     traits: tuple[str, ...] = ()
     text: str = ""
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -101,20 +101,17 @@ class Picture:
     """A drawn picture and its truth.
 
     Attributes:
-        kind: its area, one of `areas.AREAS`.
+        kind: its area, one of `areas.AREAS`, or text.
         image: RGB.
         things: the objects, in drawing order.
         facts: what the questions of this kind need beyond the objects; ``words`` are the printed lines from the top,
             word by word as `contracts.OcrWord`, as OCR should read them, and ``texts`` the same as text.
-        seen: which thing is seen at each pixel, int [height, width], 0 = background, i + 1 = ``things[i]``; None where
-            the outlines, each over those before it, say it all.
     """
 
     kind: str
     image: Image.Image
     things: tuple[Thing, ...]
     facts: dict[str, Any] = field(default_factory=dict)
-    seen: np.ndarray | None = None
 
 
 def drawn_colour(name: str, rng: np.random.Generator) -> tuple[int, int, int]:
@@ -124,6 +121,11 @@ def drawn_colour(name: str, rng: np.random.Generator) -> tuple[int, int, int]:
     rgb = a + (b - a) * rng.random() + rng.normal(0, 3, 3)
     r, g, b_ = np.clip(rgb, 0, 255).astype(int)
     return int(r), int(g), int(b_)
+
+
+def brightness(rgb: Sequence[float]) -> float:
+    """0..255."""
+    return float(np.dot(rgb, (0.299, 0.587, 0.114)))
 
 
 def zone(thing: Thing, size: tuple[int, int]) -> str | None:
@@ -146,11 +148,6 @@ def instance_map(picture: Picture, resolution: int) -> np.ndarray:
     width, height = picture.image.size
     side = max(width, height)
     offset = ((side - width) // 2, (side - height) // 2)
-    if picture.seen is not None:
-        padded = np.zeros((side, side), np.uint8)
-        padded[offset[1] : offset[1] + height, offset[0] : offset[0] + width] = picture.seen
-        points = ((np.arange(resolution) + 0.5) * side / resolution).astype(int)
-        return padded[points[:, None], points]
     canvas = Image.new("L", (resolution, resolution), 0)
     draw = ImageDraw.Draw(canvas)
     for index, thing in enumerate(picture.things[:254]):
@@ -162,3 +159,24 @@ def instance_map(picture: Picture, resolution: int) -> np.ndarray:
 def number_word(n: int) -> str:
     """0..20 as a word, larger numbers in digits."""
     return _NUMBERS[n] if n < len(_NUMBERS) else str(n)
+
+
+def outline_of(box: Sequence[float]) -> np.ndarray:
+    """The four corners of x0, y0, x1, y1, float [4, 2]."""
+    x0, y0, x1, y1 = box
+    return np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], float)
+
+
+def article(name: str) -> str:
+    """The name with "a" or "an"."""
+    return ("an " if name[0] in "aeiou" else "a ") + name
+
+
+def plural_of(noun: str) -> str:
+    """Such as circles, crosses, radio buttons."""
+    return noun + ("es" if noun.endswith(("s", "x", "ch")) else "s")
+
+
+def series_of(parts: Sequence[str], word: str = "and") -> str:
+    """The parts with commas and an "and"."""
+    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + f" {word} " + parts[-1]
