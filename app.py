@@ -16,8 +16,14 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vlm_demo import trust
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+    from vlm_demo.engines.registry import ModelRegistry
 
 AUTH_VARIABLE = "VLM_DEMO_AUTH"
 TEMPORARY = "vlm_demo_"  # the temporary folder's name begins so; the process's id follows
@@ -26,6 +32,7 @@ ENDINGS = [ending for ending in signal.Signals if ending.name in ("SIGTERM", "SI
 NO_LINK = "No public link could be made (the tunnel cannot be reached from here); serving locally only."
 BIGGEST_UPLOAD = "256mb"
 SSR_VARIABLE = "GRADIO_SSR_MODE"
+HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?")
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -38,6 +45,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="default: 127.0.0.1")
     parser.add_argument("--port", type=port, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="default: 7860")
     parser.add_argument("--share", action="store_true", help="also serve on a public link, behind a password")
+    parser.add_argument(
+        "--allow-image-host",
+        action="append",
+        default=[],
+        metavar="HOST[:PORT]",
+        help="programs may name pictures at http(s) addresses of this host; may be given several times",
+    )
     password = parser.add_mutually_exclusive_group()
     password.add_argument(
         "--auth",
@@ -51,6 +65,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         source, flags.auth = AUTH_VARIABLE, os.environ.get(AUTH_VARIABLE) or None
     if flags.auth is not None and not all(flags.auth.partition(":")):
         parser.error(f"{source} needs the form USER:PASSWORD")
+    for host in flags.allow_image_host:
+        if not HOST.fullmatch(host):
+            parser.error(f"--allow-image-host needs a host such as example.org or example.org:8080, not {host}")
     return flags
 
 
@@ -140,7 +157,8 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         announced = start.announcement(flags.model)
         if announced:
             print(announced, flush=True)
-        page = start.page(flags.model, flags.quantize, flags.device, tell, allowed)
+        service = start.service(flags.model, flags.quantize, flags.device, tell, allowed)
+        page = start.page(service)
     except VlmDemoError as error:
         print(error, file=sys.stderr)
         return 1
@@ -155,6 +173,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
             prevent_thread_lock=True,
             quiet=True,
             show_error=False,
+            app_kwargs={"routes": [doors(service, flags)]},
             ssr_mode=False,  # its Node server trusts the Host header of a request (CVE-2026-134825)
             **start.launch_options(),
         )
@@ -178,6 +197,15 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         print(f"Public link: {link}" if link else NO_LINK, flush=True)
     page.block_thread()
     return 0
+
+
+def doors(service: ModelRegistry, flags: argparse.Namespace) -> BaseRoute:
+    """The server for programs, beside the page and behind the same password."""
+    from vlm_demo.api.image_hosts import ImageHosts
+    from vlm_demo.api.openai_server import Access, OpenAiServer
+
+    key = flags.auth.split(":", 1)[1] if flags.auth else None
+    return OpenAiServer(service, Access(key, ImageHosts(flags.allow_image_host))).mount()
 
 
 def ssr_refusal() -> str | None:

@@ -25,6 +25,10 @@ from vlm_demo.ui.theme import launch_options
 ROOT = Path(__file__).parents[2]
 
 
+def registry() -> ModelRegistry:
+    return ModelRegistry(FakePipeline(), lambda *_: FakePipeline(), "llava")
+
+
 WAITING = """
 import sys, time, app
 def serve(*_):
@@ -101,11 +105,22 @@ def test_a_port_that_cannot_be_is_refused(port, capsys):
     assert "argument --port: " in capsys.readouterr().err
 
 
+def test_hosts_of_pictures_are_named_and_nothing_more(capsys):
+    assert app.parse([]).allow_image_host == []
+    hosts = ["example.org", "localhost", "127.0.0.1:8080", "a-b.example"]
+    assert app.parse([part for host in hosts for part in ("--allow-image-host", host)]).allow_image_host == hosts
+    for wrong in ("", "https://example.org", "example.org/", "*.example.org", "a b", "x:", ".org", "a@b"):
+        with pytest.raises(SystemExit):
+            app.parse(["--allow-image-host", wrong])
+        assert "--allow-image-host needs a host" in capsys.readouterr().err
+
+
 def test_whatever_fails_at_the_launch_is_one_line(monkeypatch, capsys):
     class Page:
         def launch(self, **_):
             raise RuntimeError("localhost\nis not accessible")
 
+    monkeypatch.setattr(starting, "service", lambda *_: registry())
     monkeypatch.setattr(starting, "page", lambda *_: Page())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -116,7 +131,7 @@ def test_whatever_fails_at_the_launch_is_one_line(monkeypatch, capsys):
 
 @pytest.mark.parametrize("value", ["true", "True", "1"])
 def test_server_side_rendering_is_refused(value, monkeypatch, capsys):
-    monkeypatch.setattr(starting, "page", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(starting, "service", lambda *_: pytest.fail("loaded"))
     monkeypatch.setenv("GRADIO_SSR_MODE", value)
     assert app.serve(app.parse(["--port", str(free_port())]), False) == 1
     said = capsys.readouterr().err
@@ -131,6 +146,7 @@ def test_server_side_rendering_is_switched_off_in_so_many_words(monkeypatch):
             given.update(options)
             raise RuntimeError("enough")
 
+    monkeypatch.setattr(starting, "service", lambda *_: registry())
     monkeypatch.setattr(starting, "page", lambda *_: Page())
     monkeypatch.setenv("GRADIO_SSR_MODE", "false")
     assert app.serve(app.parse(["--port", str(free_port())]), False) == 1

@@ -19,14 +19,14 @@ from vlm_demo.ui.theme import launch_options
 
 EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
 
-__all__ = ["announcement", "examples", "launch_options", "page"]
+__all__ = ["announcement", "examples", "launch_options", "page", "service"]
 
 
-def page(
+def service(
     model: str, quantize: str, device: str | None, progress: Progress | None = None, trust: Trust = NONE
-) -> gr.Blocks:
-    """Load ``model`` and build its page. Where the model must be put together first, that and the loading go on in the
-    background, and the page shows how.
+) -> ModelRegistry:
+    """Load ``model``. Where it must be put together first, that and the loading go on in the background, and the page
+    shows how.
 
     Args:
         model: an embedded model's name, a folder, or a hub id.
@@ -42,12 +42,16 @@ def page(
         return local.load(name, precision, device, progress, trust if name == model else NONE)
 
     if announcement(model):
-        service = ModelRegistry(None, load, model, quantize, local.checked_device(quantize, device))
-        service.begin(progress)
-    else:
-        service = ModelRegistry(load(model, quantize, progress), load, model, quantize)
+        loading = ModelRegistry(None, load, model, quantize, local.checked_device(quantize, device))
+        loading.begin(progress)
+        return loading
+    return ModelRegistry(load(model, quantize, progress), load, model, quantize)
+
+
+def page(loaded: ModelRegistry) -> gr.Blocks:
+    """The page of a model that is loaded, or is being loaded."""
     missing = local.ocr_missing()
-    return layout.build(service, examples(with_ocr=missing is None), missing)
+    return layout.build(loaded, examples(with_ocr=missing is None), missing)
 
 
 def examples(with_ocr: bool = True, folder: Path = EXAMPLES) -> list[Example]:
