@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from vlm_demo import trust
 
 if TYPE_CHECKING:
+    from gradio import Blocks
     from starlette.routing import BaseRoute
 
     from vlm_demo.engines.registry import ModelRegistry
@@ -159,6 +160,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
             print(announced, flush=True)
         service = start.service(flags.model, flags.quantize, flags.device, tell, allowed)
         page = start.page(service)
+        routes = doors(page, service, flags)
     except VlmDemoError as error:
         print(error, file=sys.stderr)
         return 1
@@ -173,7 +175,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
             prevent_thread_lock=True,
             quiet=True,
             show_error=False,
-            app_kwargs={"routes": [doors(service, flags)]},
+            app_kwargs={"routes": routes},
             ssr_mode=False,  # its Node server trusts the Host header of a request (CVE-2026-134825)
             **start.launch_options(),
         )
@@ -199,13 +201,16 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
     return 0
 
 
-def doors(service: ModelRegistry, flags: argparse.Namespace) -> BaseRoute:
-    """The server for programs, beside the page and behind the same password."""
+def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> list[BaseRoute]:
+    """Open the page to programs: Gradio's endpoints, and routes for OpenAI's clients, behind the same password."""
+    from vlm_demo.api import endpoints
     from vlm_demo.api.image_hosts import ImageHosts
     from vlm_demo.api.openai_server import Access, OpenAiServer
 
+    hosts = ImageHosts(flags.allow_image_host)
+    endpoints.add(page, service, hosts)
     key = flags.auth.split(":", 1)[1] if flags.auth else None
-    return OpenAiServer(service, Access(key, ImageHosts(flags.allow_image_host))).mount()
+    return [OpenAiServer(service, Access(key, hosts)).mount()]
 
 
 def ssr_refusal() -> str | None:

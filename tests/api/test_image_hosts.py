@@ -50,7 +50,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_an_allowed_host_gives_its_picture(site: str) -> None:
-    assert ImageHosts([site.upper()]).fetch(f"HTTP://{site}/a.png?b=c") == png()
+    assert ImageHosts([site.upper()]).picture(f"HTTP://{site}/a.png?b=c") == png()
     assert Site.seen == ["/a.png?b=c"]
 
 
@@ -68,31 +68,34 @@ def test_an_allowed_host_gives_its_picture(site: str) -> None:
         "http://[::1]:{port}/a.png",
         "http://exa mple/a.png",
         "ftp://{site}/a.png",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "",
     ],
 )
 def test_no_other_address_is_asked(site: str, address: str) -> None:
     host, _, port = site.partition(":")
     with pytest.raises(BadImage) as caught:
-        ImageHosts([site]).fetch(address.format(site=site, host=host, port=port))
+        ImageHosts([site]).picture(address.format(site=site, host=host, port=port))
     assert "data URI" in str(caught.value) and Site.seen == []
 
 
 @pytest.mark.parametrize("path", ["/moved", "/missing"])
 def test_nothing_but_the_file_itself_counts(site: str, path: str) -> None:
     with pytest.raises(BadImage, match="in place of a picture"):
-        ImageHosts([site]).fetch(f"http://{site}{path}")
+        ImageHosts([site]).picture(f"http://{site}{path}")
     assert Site.seen == [path]
 
 
 def test_no_more_than_a_picture_s_bytes_are_taken(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_hosts, "MOST_BYTES", 10)
     with pytest.raises(BadImage, match="larger than"):
-        ImageHosts([site]).fetch(f"http://{site}/a.png")
+        ImageHosts([site]).picture(f"http://{site}/a.png")
 
 
 def test_a_host_that_is_not_there_is_one_sentence() -> None:
     with pytest.raises(BadImage, match="can't be fetched"):
-        ImageHosts(["127.0.0.1:1"]).fetch("http://127.0.0.1:1/a.png")
+        ImageHosts(["127.0.0.1:1"]).picture("http://127.0.0.1:1/a.png")
 
 
 def test_the_server_fetches_for_who_may_ask(serve: Serve, site: str) -> None:

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
 import app
@@ -116,7 +117,7 @@ def test_hosts_of_pictures_are_named_and_nothing_more(capsys):
 
 
 def test_whatever_fails_at_the_launch_is_one_line(monkeypatch, capsys):
-    class Page:
+    class Page(gr.Blocks):
         def launch(self, **_):
             raise RuntimeError("localhost\nis not accessible")
 
@@ -141,7 +142,7 @@ def test_server_side_rendering_is_refused(value, monkeypatch, capsys):
 def test_server_side_rendering_is_switched_off_in_so_many_words(monkeypatch):
     given = {}
 
-    class Page:
+    class Page(gr.Blocks):
         def launch(self, **options):
             given.update(options)
             raise RuntimeError("enough")

@@ -17,7 +17,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from vlm_demo import chat_messages
 from vlm_demo.api.asking import Wanted
-from vlm_demo.api.image_hosts import NOT_ALLOWED
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts.engine import Request
 from vlm_demo.contracts.sampling import Sampling
@@ -25,7 +24,7 @@ from vlm_demo.errors import BadImage
 
 LONGEST_ANSWER = 256  # tokens, where the request says nothing
 MOST_PICTURES = 16
-Fetch = Callable[[str], bytes]
+Picture = Callable[[str], bytes]
 
 # Field → what it may be (each changes nothing), and why nothing else can be had.
 NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
@@ -66,12 +65,12 @@ class _Text(_Loose):
     text: str
 
 
-class _Picture(_Loose):
+class _Image(_Loose):
     type: Literal["image_url"]
     image_url: _ImageUrl
 
 
-_Part = Annotated[_Text | _Picture, Field(discriminator="type")]
+_Part = Annotated[_Text | _Image, Field(discriminator="type")]
 _Parts = Annotated[list[_Part], BeforeValidator(lambda c: [{"type": "text", "text": c}] if isinstance(c, str) else c)]
 _Texts = Annotated[list[str], BeforeValidator(lambda given: [given] if isinstance(given, str) else given)]
 
@@ -163,8 +162,8 @@ class ChatRequest:
     extended: bool
 
 
-def read(body: bytes, fetch: Fetch) -> ChatRequest:
-    """Understand a request's body; ``fetch`` gets the pictures that are addresses on the web.
+def read(body: bytes, picture: Picture) -> ChatRequest:
+    """Understand a request's body; ``picture`` turns what stands for one into a file's bytes.
 
     Raises:
         Refused: it is no JSON, or a field can't be had; says which, and what to do.
@@ -180,9 +179,9 @@ def read(body: bytes, fetch: Fetch) -> ChatRequest:
             raise Refused(f"{name} can't be had: {reason}.", param=name)
     if given.temperature is not None and given.temperature > 2:
         raise Refused("temperature can't be above 2: choose a number from 0 to 2.", param="temperature")
-    if sum(isinstance(part, _Picture) for message in given.messages for part in message.content) > MOST_PICTURES:
+    if sum(isinstance(part, _Image) for message in given.messages for part in message.content) > MOST_PICTURES:
         raise BadImage(f"There are more than {MOST_PICTURES} pictures in this request: leave some out.")
-    said = chat_messages.read([_plain(message, number, fetch) for number, message in enumerate(given.messages, 1)])
+    said = chat_messages.read([_plain(message, picture) for message in given.messages])
     own = given.vlm_demo or _Extension()
     limit = given.max_completion_tokens or given.max_tokens or LONGEST_ANSWER
     sampling = Sampling(
@@ -206,19 +205,15 @@ def read(body: bytes, fetch: Fetch) -> ChatRequest:
     )
 
 
-def _plain(message: _Message, number: int, fetch: Fetch) -> dict[str, Any]:
-    """A message as `chat_messages` reads it; pictures are data URIs or bytes, and never a path."""
+def _plain(message: _Message, picture: Picture) -> dict[str, Any]:
+    """A message as `chat_messages` reads it; pictures are bytes, and never a path."""
     role = "system" if message.role == "developer" else message.role
     parts: list[dict[str, Any]] = []
     for part in message.content:
         if isinstance(part, _Text):
             parts.append({"type": "text", "text": part.text})
-        elif chat_messages.DATA_URI.match(part.image_url.url):
-            parts.append({"type": "image", "image": part.image_url.url})
-        elif chat_messages.ADDRESS.match(part.image_url.url):
-            parts.append({"type": "image", "image": fetch(part.image_url.url)})
         else:
-            raise BadImage(f"{NOT_ALLOWED}: the picture of message {number} is none.")
+            parts.append({"type": "image", "image": picture(part.image_url.url)})
     return {"role": role, "content": parts}
 
 

@@ -143,6 +143,17 @@ def extension(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def explained(outcome: Outcome) -> dict[str, Any]:
+    """A given answer, and what the model makes of it."""
+    return {
+        "text": outcome.answer.text,
+        "tokens": [{"text": token.text, "probability": token.probability} for token in outcome.answer.tokens],
+        "heatmaps": [as_json(drawn) for drawn in outcome.maps],
+        "grounding": asdict(outcome.grounding) if outcome.grounding else None,
+        "grounding_problem": outcome.no_grounding or None,
+    }
+
+
 def as_json(drawn: Map) -> dict[str, Any]:
     """A heatmap as a grey PNG of the upload's size, black = 0, white = 1."""
     found = {"word": drawn.word, "image": drawn.image, "png": None, "problem": drawn.problem or None}

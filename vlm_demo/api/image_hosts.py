@@ -1,16 +1,19 @@
-"""Image hosts: a picture's address → its bytes, from hosts that the operator allowed and from no other.
+"""Image hosts: how programs send a picture → its bytes. A data URI, or an address at a host that the operator allowed.
 
 What an address leads to is decided by whoever asks, so nothing is followed and nothing is believed: no other port, no
-user name, no redirect, and no more than a picture's bytes.
+user name, no redirect, and no more than a picture's bytes. A path is no picture: no file of this machine is opened.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import time
 from collections.abc import Collection
 
 import httpx2
 
+from vlm_demo.chat_messages import ADDRESS, DATA_URI
 from vlm_demo.errors import BadImage
 
 MOST_BYTES = 32 * 2**20
@@ -24,12 +27,22 @@ class ImageHosts:
     def __init__(self, allowed: Collection[str] = ()) -> None:
         self._allowed = frozenset(host.lower() for host in allowed)
 
-    def fetch(self, address: str) -> bytes:
-        """The file at an http(s) address; whether it is a picture is for others to say.
+    def picture(self, given: str) -> bytes:
+        """The file behind a base64 data URI or an http(s) address; whether it is a picture is for others to say.
 
         Raises:
-            BadImage: its host is not allowed, or gives no file of a bearable size in time.
+            BadImage: it is neither, or damaged; or its host is not allowed, or gives no file of a bearable size in
+                time.
         """
+        head = DATA_URI.match(given)
+        if not head:
+            return self._fetched(given)
+        try:
+            return base64.b64decode("".join(given[head.end() :].split()), validate=True)
+        except (binascii.Error, ValueError) as error:  # the latter where it is not even ASCII
+            raise BadImage("The base64 text of a picture is damaged: encode it again.") from error
+
+    def _fetched(self, address: str) -> bytes:
         url = self._checked(address)
         deadline = time.monotonic() + PATIENCE
         found = bytearray()
@@ -53,7 +66,7 @@ class ImageHosts:
 
     def _checked(self, address: str) -> httpx2.URL:
         try:
-            url = httpx2.URL(address)
+            url = httpx2.URL(address if ADDRESS.match(address) else "")
         except (httpx2.InvalidURL, ValueError) as error:
             raise BadImage("The picture's address is damaged: send the picture as a data URI.") from error
         named = url.host.lower() if url.port is None else f"{url.host.lower()}:{url.port}"

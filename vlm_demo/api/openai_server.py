@@ -124,7 +124,7 @@ class OpenAiServer:
         body = await _body(request)
         release = self._enter()
         try:
-            asked = await asyncio.to_thread(chat_request.read, body, self.access.hosts.fetch)
+            asked = await asyncio.to_thread(chat_request.read, body, self.access.hosts.picture)
             del body
             if asked.model != self.loaded:
                 raise asking.not_loaded(asked.model, self.loaded)
