@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import errno
 import gc
+import importlib.util
 import io
 import os
 import re
@@ -16,7 +17,7 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vlm_demo import trust
 
@@ -33,6 +34,7 @@ ENDINGS = [ending for ending in signal.Signals if ending.name in ("SIGTERM", "SI
 NO_LINK = "No public link could be made (the tunnel cannot be reached from here); serving locally only."
 BIGGEST_UPLOAD = "256mb"
 SSR_VARIABLE = "GRADIO_SSR_MODE"
+MCP_INSTALL = 'pip install "gradio[mcp]"'
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:\d{1,5})?")
 
 
@@ -53,6 +55,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="HOST[:PORT]",
         help="programs may name pictures at http(s) addresses of this host; may be given several times",
     )
+    parser.add_argument("--mcp", action="store_true", help="serve the model's tools to MCP clients too, at /mcp")
     password = parser.add_mutually_exclusive_group()
     password.add_argument(
         "--auth",
@@ -66,6 +69,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         source, flags.auth = AUTH_VARIABLE, os.environ.get(AUTH_VARIABLE) or None
     if flags.auth is not None and not all(flags.auth.partition(":")):
         parser.error(f"{source} needs the form USER:PASSWORD")
+    if flags.mcp and importlib.util.find_spec("mcp") is None:
+        parser.error(f"--mcp needs a package more: {MCP_INSTALL}")
     for host in flags.allow_image_host:
         if not HOST.fullmatch(host):
             parser.error(f"--allow-image-host needs a host such as example.org or example.org:8080, not {host}")
@@ -160,7 +165,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
             print(announced, flush=True)
         service = start.service(flags.model, flags.quantize, flags.device, tell, allowed)
         page = start.page(service)
-        routes = doors(page, service, flags)
+        opened = doors(page, service, flags)
     except VlmDemoError as error:
         print(error, file=sys.stderr)
         return 1
@@ -175,7 +180,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
             prevent_thread_lock=True,
             quiet=True,
             show_error=False,
-            app_kwargs={"routes": routes},
+            app_kwargs=opened,
             ssr_mode=False,  # its Node server trusts the Host header of a request (CVE-2026-134825)
             **start.launch_options(),
         )
@@ -201,16 +206,24 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
     return 0
 
 
-def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> list[BaseRoute]:
-    """Open the page to programs: Gradio's endpoints, and routes for OpenAI's clients, behind the same password."""
+def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> dict[str, Any]:
+    """Open the page to programs, behind its password: Gradio's endpoints, and what its server needs for OpenAI's
+    clients and, if wished, for MCP's."""
     from vlm_demo.api import endpoints
+    from vlm_demo.api.access import Access, Places
     from vlm_demo.api.image_hosts import ImageHosts
-    from vlm_demo.api.openai_server import Access, OpenAiServer
+    from vlm_demo.api.openai_server import OpenAiServer
 
-    hosts = ImageHosts(flags.allow_image_host)
-    endpoints.add(page, service, hosts)
-    key = flags.auth.split(":", 1)[1] if flags.auth else None
-    return [OpenAiServer(service, Access(key, hosts)).mount()]
+    access = Access(flags.auth.split(":", 1)[1] if flags.auth else None, ImageHosts(flags.allow_image_host))
+    places = Places(service)
+    endpoints.add(page, service, access.hosts, places)
+    routes: list[BaseRoute] = [OpenAiServer(service, access, places).mount()]
+    if not flags.mcp:
+        return {"routes": routes}
+    from vlm_demo.api.mcp_server import McpServer
+
+    server = McpServer(service, access, places)
+    return {"routes": [*routes, server.route()], "lifespan": server.running}
 
 
 def ssr_refusal() -> str | None:

@@ -12,7 +12,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from tests.kit.fake_pipeline import FakePipeline
-from vlm_demo.api.openai_server import Access, OpenAiServer
+from vlm_demo.api.access import Access, Places
+from vlm_demo.api.openai_server import OpenAiServer
 from vlm_demo.contracts.engine import Engine
 from vlm_demo.engines.registry import ModelRegistry
 
@@ -38,7 +39,7 @@ def serve() -> Serve:
 
     def build(engine: Engine | None = None, access: Access | None = None, load: object = None) -> TestClient:
         service = ModelRegistry(engine or FakePipeline(), load or (lambda *_: FakePipeline()), "llava")
-        server = OpenAiServer(service, access or Access())
+        server = OpenAiServer(service, access or Access(), Places(service))
         client = TestClient(Starlette(routes=[server.mount()]))
         client.server = server
         return client

@@ -31,10 +31,10 @@ def served() -> Iterator[SimpleNamespace]:
         for name in ("no_proxy", "NO_PROXY"):
             patch.setenv(name, "127.0.0.1,localhost")
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-        routes = app.doors(page, service, app.parse(["--no-auth"]))
+        opened = app.doors(page, service, app.parse(["--no-auth"]))
         _, url, _ = page.launch(
             server_name="127.0.0.1",
-            app_kwargs={"routes": routes},
+            app_kwargs=opened,
             prevent_thread_lock=True,
             quiet=True,
             show_error=False,

@@ -11,8 +11,8 @@ import pytest
 from tests.api.conftest import Serve, png
 from tests.kit.fake_pipeline import FakePipeline
 from vlm_demo.api import image_hosts
+from vlm_demo.api.access import Access
 from vlm_demo.api.image_hosts import ImageHosts
-from vlm_demo.api.openai_server import Access
 from vlm_demo.errors import BadImage
 
 

@@ -20,8 +20,8 @@ from starlette.testclient import TestClient
 
 from tests.api.conftest import Serve, png
 from tests.kit.fake_pipeline import FakePipeline
-from vlm_demo.api import openai_server
-from vlm_demo.api.openai_server import Access
+from vlm_demo.api import access, openai_server
+from vlm_demo.api.access import Access
 from vlm_demo.contracts import Answer, StageEvent, TokenEvent
 from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.contracts.events import DecodeFacts
@@ -392,7 +392,7 @@ class TestQueue:
     def test_too_many_are_sent_away_and_places_come_back(
         self, serve: Serve, uri: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(openai_server, "MOST_WAITING", 1)
+        monkeypatch.setattr(access, "MOST_WAITING", 1)
         engine = Held()
         client = serve(engine)
         answers: list[Any] = []
@@ -404,13 +404,13 @@ class TestQueue:
         assert refused.json()["error"]["code"] == "rate_limit_exceeded"
         engine.go.set()
         first.join(20)
-        assert answers[0].status_code == 200 and client.server._open == 0
+        assert answers[0].status_code == 200 and client.server.places.taken == 0
         assert ask(client, user("What?", uri)).status_code == 200
 
     @pytest.mark.parametrize("bad", [{"temperature": 9}, {"model": "other"}])
     def test_what_is_refused_takes_no_place(self, serve: Serve, bad: dict[str, Any]) -> None:
         client = serve()
-        assert ask(client, USER, **bad).status_code in (400, 404) and client.server._open == 0
+        assert ask(client, USER, **bad).status_code in (400, 404) and client.server.places.taken == 0
 
     @pytest.mark.parametrize("stream", [False, True])
     def test_computing_ends_when_nobody_waits_any_longer(self, serve: Serve, uri: str, stream: bool) -> None:
@@ -438,8 +438,8 @@ class TestQueue:
         engine = FakePipeline()
         client = serve(engine)
         ask(client, user("What?", uri))
-        timer = client.server._forgetting
-        assert timer.interval == openai_server.REMEMBERED and engine.forgotten == 0
+        timer = client.server.places.forgetting
+        assert timer.interval == access.REMEMBERED and engine.forgotten == 0
         timer.cancel()
         timer.function()
         assert engine.forgotten == 1

@@ -15,6 +15,7 @@ from typing import Any
 import gradio as gr
 
 from vlm_demo.api import asking, problems
+from vlm_demo.api.access import Places
 from vlm_demo.api.asking import Outcome, Wanted
 from vlm_demo.api.chat_request import LONGEST_ANSWER
 from vlm_demo.api.chat_response import explained
@@ -27,9 +28,9 @@ from vlm_demo.errors import BadQuestion, BadSetting
 QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # that of the page's answers
 
 
-def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts) -> None:
+def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts, places: Places) -> None:
     """Give a page the endpoints ``/ask``, ``/explain`` and ``/score``."""
-    own = Endpoints(service, hosts, lambda session: page.state_holder.session_data.pop(session, None))
+    own = Endpoints(service, hosts, places, lambda session: page.state_holder.session_data.pop(session, None))
     with page:
         gr.api(_streamed(own.ask), api_name="ask", **QUEUE)
         gr.api(own.explain, api_name="explain", **QUEUE)
@@ -39,8 +40,10 @@ def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts) -> None:
 class Endpoints:
     """The functions behind them. ``forget`` takes what a session sent out of Gradio's memory."""
 
-    def __init__(self, service: ModelRegistry, hosts: ImageHosts, forget: Callable[[Any], object]) -> None:
-        self.service, self.hosts, self.forget = service, hosts, forget
+    def __init__(
+        self, service: ModelRegistry, hosts: ImageHosts, places: Places, forget: Callable[[Any], object]
+    ) -> None:
+        self.service, self.hosts, self.places, self.forget = service, hosts, places, forget
 
     def ask(
         self,
@@ -150,7 +153,8 @@ class Endpoints:
         """What goes wrong inside is one sentence for whoever called."""
         self.forget(request.session_hash)
         try:
-            yield
+            with self.places.one():
+                yield
         except Exception as error:
             raise gr.Error(problems.refusal(error).sentence, print_exception=False) from None
 

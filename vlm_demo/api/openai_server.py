@@ -7,14 +7,13 @@ written to disk. What the engine remembers of pictures and prompts is forgotten 
 from __future__ import annotations
 
 import asyncio
-import hmac
 import json
 import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
@@ -25,44 +24,26 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 
 from vlm_demo.api import asking, chat_request, problems
+from vlm_demo.api.access import Access, Places
 from vlm_demo.api.asking import Outcome
 from vlm_demo.api.chat_request import ChatRequest
 from vlm_demo.api.chat_response import Reply
-from vlm_demo.api.image_hosts import ImageHosts
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts import TokenEvent
 from vlm_demo.engines.registry import ModelRegistry
 
 PATH = "/v1"
 BIGGEST_BODY = 64 * 2**20  # bytes
-MOST_WAITING = 16  # requests that compute or wait for their turn at a time
-REMEMBERED = 600.0  # seconds without a request after which the engine forgets pictures and prompts
 GONE = 499  # as nginx says it: nobody reads this answer
 Happening = TokenEvent | Outcome
-
-
-@dataclass(frozen=True)
-class Access:
-    """Who may ask, and what may be fetched for them.
-
-    Attributes:
-        key: what a request has to bring as its bearer key; None = nothing.
-        hosts: where pictures may be fetched.
-    """
-
-    key: str | None = None
-    hosts: ImageHosts = ImageHosts()
 
 
 class OpenAiServer:
     """Answers programs with the model that the page has loaded."""
 
-    def __init__(self, service: ModelRegistry, access: Access = Access()) -> None:
-        self.service, self.access = service, access
+    def __init__(self, service: ModelRegistry, access: Access, places: Places) -> None:
+        self.service, self.access, self.places = service, access, places
         self._started = int(time.time())
-        self._lock = threading.Lock()
-        self._open = 0
-        self._forgetting: threading.Timer | None = None
 
     def mount(self) -> Mount:
         """All of it, as one route for the page's server."""
@@ -76,7 +57,7 @@ class OpenAiServer:
     def _guarded(self, answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
         async def answered(request: Request) -> Response:
             try:
-                self._admit(request)
+                self.access.admit(request.headers)
                 return await answer(request)
             except ClientDisconnect:
                 return Response(status_code=GONE)
@@ -84,17 +65,6 @@ class OpenAiServer:
                 return problems.response(error)
 
         return answered
-
-    def _admit(self, request: Request) -> None:
-        if self.access.key is None:
-            return
-        kind, _, key = request.headers.get("authorization", "").partition(" ")
-        # Headers come as latin-1; what was sent are the bytes behind it.
-        right = hmac.compare_digest(key.strip().encode("latin-1"), self.access.key.encode())
-        if kind.lower() != "bearer" or not right:
-            raise Refused(
-                "This server asks for a key: send its page's password as the API key.", 401, "invalid_api_key"
-            )
 
     # -- models ---------------------------------------------------------------------------------------------------
 
@@ -122,40 +92,21 @@ class OpenAiServer:
     async def chat(self, request: Request) -> Response:
         """Answer, whole or word by word. Where nobody waits for the answer any longer, its computing ends."""
         body = await _body(request)
-        release = self._enter()
+        self.places.enter()
         try:
             asked = await asyncio.to_thread(chat_request.read, body, self.access.hosts.picture)
             del body
             if asked.model != self.loaded:
                 raise asking.not_loaded(asked.model, self.loaded)
         except BaseException:
-            release()
+            self.places.leave()
             raise
-        happening = self._compute(asked, release)
+        happening = self._compute(asked)
         respond = self._stream(asked, happening) if asked.stream else self._whole(asked, happening)
         return await _unless_gone(request, respond)
 
-    def _enter(self) -> Callable[[], None]:
-        """Take one of the places; returns what gives it back."""
-        with self._lock:
-            if self._open >= MOST_WAITING:
-                sentence = f"{MOST_WAITING} requests wait for the model already: try again in a moment."
-                raise Refused(sentence, 429, "rate_limit_exceeded")
-            self._open += 1
-            if self._forgetting:
-                self._forgetting.cancel()
-        return self._leave
-
-    def _leave(self) -> None:
-        with self._lock:
-            self._open -= 1
-            if not self._open:
-                self._forgetting = threading.Timer(REMEMBERED, self.service.forget)
-                self._forgetting.daemon = True
-                self._forgetting.start()
-
-    async def _compute(self, asked: ChatRequest, release: Callable[[], None]) -> AsyncIterator[Happening]:
-        """What happens to a request, computed in a thread of its own; closing this ends the computing."""
+    async def _compute(self, asked: ChatRequest) -> AsyncIterator[Happening]:
+        """What happens to a request, computed in a thread of its own, which leaves its place; closing this ends it."""
         loop, stop = asyncio.get_running_loop(), threading.Event()
         happenings: asyncio.Queue[Happening | BaseException] = asyncio.Queue()
 
@@ -172,7 +123,7 @@ class OpenAiServer:
             except BaseException as error:
                 tell(error)
             finally:
-                release()
+                self.places.leave()
 
         threading.Thread(target=work, daemon=True).start()
         try:

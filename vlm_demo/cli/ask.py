@@ -1,13 +1,14 @@
-"""`python -m vlm_demo ask`: one or several pictures and a question → the answer, as text, JSON or a heatmap."""
+"""`python -m vlm_demo ask`: pictures and a question → the answer, as text, JSON or a heatmap; of a folder, a table."""
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vlm_demo.cli import options
+from vlm_demo.cli import options, table
 from vlm_demo.cli.command import Command, application
 from vlm_demo.cli.output import follow, show
 from vlm_demo.trust import Trust
@@ -33,16 +34,35 @@ def ask(
     word: options.Word = None,
     as_json: options.AsJson = False,
     max_new_tokens: options.MaxNewTokens = None,
-) -> None:
+    table_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", metavar="OUT.csv", help="ask about each picture of the folder IMAGE; begun again, it goes on"
+        ),
+    ] = None,
+) -> int:
     """Ask a question about one or several pictures."""
     if len(given) < 2:
         context.fail("a picture and a question are needed")
     *images, question = given
     options.check_heatmap(heatmap)
+    found: list[Path] = []
+    if table_file:
+        if len(images) != 1 or heatmap or word or as_json:
+            context.fail("--csv goes with one folder, a question and no other output")
+        options.check_writable(table_file)
+        found = table.pictures(Path(images[0]))
 
     pipe = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
+    if table_file:
+
+        def answer(path: Path) -> str:
+            return pipe.ask(path, question, ocr=ocr, evidence_only=evidence_only, max_new_tokens=max_new_tokens).text
+
+        return 1 if table.fill(table_file, found, question, answer) else 0
     stream = pipe.stream(
         options.one_or_many(images), question, ocr=ocr, evidence_only=evidence_only, max_new_tokens=max_new_tokens
     )
     live = sys.stdout.isatty() and not as_json
     show(follow(stream, live), heatmap=heatmap, word=word, as_json=as_json, printed=live)
+    return 0

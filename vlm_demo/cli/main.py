@@ -23,6 +23,7 @@ PROGRAM = "python -m vlm_demo"
 # A command's name → what it does. It is the `app` of the file of that name, with an underscore for a hyphen.
 COMMANDS = {
     "ask": "ask a question about a picture",
+    "fields": "read the fields of a document by a JSON schema",
     "explain": "see where the model looks for a given answer",
     "doctor": "report the environment: what works, what is missing",
     "score": "tell how well each of some texts fits a picture",
