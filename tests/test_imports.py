@@ -15,7 +15,16 @@ ROOT = Path(__file__).parents[1]
 
 # What a module of the package may import lies on the same line or below; the rest, which every one may import, on none.
 ORDER = (
-    ("app", "vlm_demo.ui", "vlm_demo.api", "vlm_demo.cli", "vlm_demo.evaluation", "vlm_demo.bench", "vlm_demo.checks"),
+    (
+        "app",
+        "vlm_demo.app",
+        "vlm_demo.ui",
+        "vlm_demo.api",
+        "vlm_demo.cli",
+        "vlm_demo.evaluation",
+        "vlm_demo.bench",
+        "vlm_demo.checks",
+    ),
     ("vlm_demo.training",),
     ("vlm_demo.engines",),
     ("vlm_demo.pipeline",),
@@ -26,12 +35,13 @@ ORDER = (
     ("vlm_demo.models",),
     ("vlm_demo.contracts",),
     ("vlm_demo.images",),
-)
-SHARED = {"vlm_demo", "vlm_demo.errors", "vlm_demo.words", "vlm_demo.trust", "vlm_demo.__main__"}
+)  # fmt: skip
+SHARED = {"vlm_demo", "vlm_demo.errors", "vlm_demo.words", "vlm_demo.trust", "vlm_demo.places", "vlm_demo.__main__"}
 # Packages of the top line that know one another by design.
 BESIDE = {
-    ("app", "vlm_demo.ui"): "the app builds the page",
-    ("app", "vlm_demo.api"): "the app opens its doors for programs",
+    ("app", "vlm_demo.app"): "the file that is started, and what it starts",
+    ("vlm_demo.app", "vlm_demo.ui"): "the app builds the page",
+    ("vlm_demo.app", "vlm_demo.api"): "the app opens its doors for programs",
     ("vlm_demo.cli", "vlm_demo.evaluation"): "a command runs it",
     ("vlm_demo.cli", "vlm_demo.bench"): "a command runs it",
     ("vlm_demo.cli", "vlm_demo.training"): "a command runs it",

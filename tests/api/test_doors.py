@@ -8,8 +8,8 @@ import pytest
 from gradio.routes import App
 from starlette.testclient import TestClient
 
-import app
 from tests.kit.fake_pipeline import FakePipeline
+from vlm_demo import app
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui import layout
 

@@ -12,8 +12,8 @@ import pytest
 from gradio_client import Client
 from PIL import Image
 
-import app
 from tests.kit.fake_pipeline import FakePipeline
+from vlm_demo import app
 from vlm_demo.contracts.engine import Request
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui import layout

@@ -15,9 +15,9 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
-import app
 from tests.browser import conftest as browser
 from tests.kit.fake_pipeline import FakePipeline
+from vlm_demo import app
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui import layout
 from vlm_demo.ui import start as starting
@@ -31,7 +31,8 @@ def registry() -> ModelRegistry:
 
 
 WAITING = """
-import sys, time, app
+import sys, time
+from vlm_demo import app
 def serve(*_):
     print("up", flush=True)
     time.sleep(60)
@@ -63,7 +64,8 @@ def free_port() -> int:
 
 
 def test_help_needs_neither_torch_nor_gradio():
-    code = "import sys; sys.argv = ['app.py', '--help']\ntry:\n import app; app.main()\nexcept SystemExit: pass\n"
+    code = "import sys; from vlm_demo import app; sys.argv = ['app.py', '--help']\n"
+    code += "try:\n app.main()\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'gradio', 'transformers'} & set(sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     for flag in ("--model", "--quantize", "--device", "--host", "--port", "--share", "--auth", "--no-auth"):

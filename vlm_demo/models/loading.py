@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from vlm_demo import places
 from vlm_demo.errors import BadSetting, ModelNotFound, QuantizationUnavailable, UnsupportedModel, VlmDemoError
 from vlm_demo.models import catalog as catalogue
 from vlm_demo.models import download, embedded, quantization, weights
@@ -29,7 +30,7 @@ from vlm_demo.models.catalog import Entry
 from vlm_demo.models.download import Progress
 from vlm_demo.trust import NONE, Trust
 
-EMBEDDED = Path(__file__).parents[2] / "assets" / "models"
+EMBEDDED = places.assets() / "models"
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]*")  # a commit, branch or tag; it becomes part of a path in the hub's cache
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

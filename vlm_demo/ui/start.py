@@ -7,6 +7,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from vlm_demo import places
 from vlm_demo.contracts.engine import Engine
 from vlm_demo.engines import local
 from vlm_demo.engines.local import announcement
@@ -17,7 +18,7 @@ from vlm_demo.ui import layout, pictures
 from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.theme import launch_options
 
-EXAMPLES = Path(__file__).parents[2] / "assets" / "examples"
+EXAMPLES = places.assets() / "examples"
 
 __all__ = ["announcement", "examples", "launch_options", "page", "service"]
 
