@@ -181,6 +181,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
             quiet=True,
             show_error=False,
             app_kwargs=opened,
+            mcp_server=False,  # Gradio's own would ask for no password, and GRADIO_MCP_SERVER could start it
             ssr_mode=False,  # its Node server trusts the Host header of a request (CVE-2026-134825)
             **start.launch_options(),
         )

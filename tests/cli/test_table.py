@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import vlm_demo
 from vlm_demo.cli import table
+from vlm_demo.cli.main import main
 from vlm_demo.errors import BadImage, VlmDemoError
 
 
@@ -95,3 +98,28 @@ def test_an_answer_is_no_formula(folder: Path, tmp_path: Path, said: str, writte
     out = tmp_path / "out.csv"
     table.fill(out, table.pictures(folder)[:1], "What?", lambda _: said)
     assert rows(out)[1][2] == written
+
+
+def test_the_command(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    asked: list[tuple[str, str]] = []
+
+    class Scripted:
+        @classmethod
+        def from_pretrained(cls, name: str, **_: object) -> Scripted:
+            return cls()
+
+        def ask(self, image: Path, question: str, **given: object) -> SimpleNamespace:
+            if image.name == "c.png":
+                raise BadImage("This file is empty.")
+            asked.append((image.name, question))
+            return SimpleNamespace(text="a star")
+
+    monkeypatch.setattr(vlm_demo, "Pipeline", Scripted, raising=False)
+    out = tmp_path / "out.csv"
+    assert main(["ask", str(folder), "What?", "--csv", str(out)]) == 1
+    assert asked == [("a.png", "What?"), ("b.png", "What?")] and len(rows(out)) == 3
+    assert capsys.readouterr().err == "c.png: This file is empty.\n"
+    with pytest.raises(SystemExit):
+        main(["ask", str(folder), "What?", "--csv", str(out), "--json"])
+    assert main(["ask", str(folder), "What?", "--csv", str(tmp_path / "missing" / "out.csv")]) == 2
+    assert len(asked) == 2

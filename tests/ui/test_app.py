@@ -118,6 +118,13 @@ def test_hosts_of_pictures_are_named_and_nothing_more(capsys):
         assert "--allow-image-host needs a host" in capsys.readouterr().err
 
 
+def test_mcp_without_its_package_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        app.parse(["--mcp"])
+    assert 'pip install "gradio[mcp]"' in capsys.readouterr().err
+
+
 def test_whatever_fails_at_the_launch_is_one_line(monkeypatch, capsys):
     class Page(gr.Blocks):
         def launch(self, **_):
@@ -153,7 +160,7 @@ def test_server_side_rendering_is_switched_off_in_so_many_words(monkeypatch):
     monkeypatch.setattr(starting, "page", lambda *_: Page())
     monkeypatch.setenv("GRADIO_SSR_MODE", "false")
     assert app.serve(app.parse(["--port", str(free_port())]), False) == 1
-    assert given["ssr_mode"] is False
+    assert given["ssr_mode"] is False and given["mcp_server"] is False
 
 
 def test_requests_to_itself_go_past_a_proxy_as_do_those_that_did(monkeypatch):
