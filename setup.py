@@ -1,5 +1,9 @@
-"""What pyproject.toml can't say: the folder `assets` becomes part of the package, as `vlm_demo/assets`."""
+"""What pyproject.toml can't say: the folder assets goes into the package, where an installation finds it."""
 
 from setuptools import find_packages, setup
 
-setup(packages=[*find_packages(include=["vlm_demo*"]), "vlm_demo.assets"], package_dir={"vlm_demo.assets": "assets"})
+setup(
+    packages=[*find_packages(include=["vlm_demo*"]), "vlm_demo.assets"],
+    package_dir={"vlm_demo.assets": "assets"},
+    package_data={"": ["**/*.json", "**/*.css", "**/*.js", "**/*.html"], "vlm_demo.assets": ["**/*"]},
+)

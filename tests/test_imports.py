@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 
 # What a module of the package may import lies on the same line or below; the rest, which every one may import, on none.
 ORDER = (
-    ("app", "vlm_demo.ui", "vlm_demo.api", "vlm_demo.cli", "vlm_demo.evaluation", "vlm_demo.bench"),
+    ("app", "vlm_demo.app", "vlm_demo.ui", "vlm_demo.api", "vlm_demo.cli", "vlm_demo.evaluation", "vlm_demo.bench"),
     ("vlm_demo.training",),
     ("vlm_demo.engines",),
     ("vlm_demo.pipeline",),
@@ -31,7 +31,9 @@ ORDER = (
 SHARED = {"vlm_demo", "vlm_demo.errors", "vlm_demo.words", "vlm_demo.trust", "vlm_demo.shipped", "vlm_demo.__main__"}
 # Packages of the top line that know one another by design.
 BESIDE = {
-    ("app", "vlm_demo.ui"): "the app builds the page",
+    ("app", "vlm_demo.app"): "the file that is started, and what it starts",
+    ("vlm_demo.app", "vlm_demo.ui"): "the app builds the page",
+    ("vlm_demo.app", "vlm_demo.api"): "the app opens its doors for programs",
     ("vlm_demo.cli", "vlm_demo.evaluation"): "a command runs it",
     ("vlm_demo.cli", "vlm_demo.bench"): "a command runs it",
     ("vlm_demo.cli", "vlm_demo.training"): "a command runs it",
@@ -39,13 +41,16 @@ BESIDE = {
 # What lies behind an engine.
 INSIDES = ("vlm_demo.pipeline", "vlm_demo.explain", "vlm_demo.stages", "vlm_demo.runtime", "vlm_demo.models",
            "vlm_demo.Pipeline")  # fmt: skip
-# Page, commands and evaluation show and measure what an engine gives; they compute nothing with a model.
+# Page, doors for programs, commands and evaluation show and measure what an engine gives; they compute nothing with a
+# model.
 KEPT_OUT = {
     "vlm_demo.checks": ("torch", "transformers"),
+    "vlm_demo.api": ("torch", "transformers", "vlm_demo.ui", *INSIDES),
     "vlm_demo.ui": ("torch", "transformers", *INSIDES),
     "vlm_demo.evaluation": ("torch", "transformers", *INSIDES),
     **dict.fromkeys(("vlm_demo.cli.ask", "vlm_demo.cli.explain", "vlm_demo.cli.score", "vlm_demo.cli.evaluate",
-                     "vlm_demo.cli.doctor", "vlm_demo.cli.output", "vlm_demo.cli.options"),
+                     "vlm_demo.cli.doctor", "vlm_demo.cli.output", "vlm_demo.cli.options", "vlm_demo.cli.fields",
+                     "vlm_demo.cli.table"),
                     ("torch", "transformers", *INSIDES)),
     "vlm_demo.contracts": ("torch", "transformers"),
     "vlm_demo.images": ("torch", "transformers"),

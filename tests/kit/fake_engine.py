@@ -51,7 +51,7 @@ from vlm_demo.contracts.events import (
     ViewFacts,
 )
 from vlm_demo.engines.scheduler import Scheduler
-from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
+from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError, WordNotInAnswer
 from vlm_demo.explain.methods import RECORDED
 from vlm_demo.images.open import Source
 
@@ -83,7 +83,9 @@ class FakeAnswer(Answer):
     ) -> np.ndarray:
         width, height = self.views[image].size
         if isinstance(word, str):
-            word = next(w for w in self.words if w.text == word)
+            word = next((own for own in self.words if own.text == word), word)
+        if isinstance(word, str):
+            raise WordNotInAnswer(f"The answer does not hold “{word}”: choose from its words.")
         index = (word.start if isinstance(word, Word) else word) + len(method or "") + 3 * (layer or 0) + (head or 0)
         x, y = width * (0.15 + 0.7 * (index * 0.37 % 1)), height * (0.2 + 0.6 * (index * 0.61 % 1))
         ys, xs = np.mgrid[0:height, 0:width]

@@ -12,11 +12,12 @@ import time
 import urllib.request
 from pathlib import Path
 
+import gradio as gr
 import pytest
 
-import app
 from tests.browser import conftest as browser
 from tests.kit.fake_engine import FakeEngine
+from vlm_demo import app
 from vlm_demo.contracts import OcrSettings
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui import layout
@@ -26,8 +27,13 @@ from vlm_demo.ui.theme import launch_options
 ROOT = Path(__file__).parents[2]
 
 
+def registry() -> ModelRegistry:
+    return ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava")
+
+
 WAITING = """
-import sys, time, app
+import sys, time
+from vlm_demo import app
 def serve(*_):
     print("up", flush=True)
     time.sleep(60)
@@ -59,7 +65,8 @@ def free_port() -> int:
 
 
 def test_help_needs_neither_torch_nor_gradio():
-    code = "import sys; sys.argv = ['app.py', '--help']\ntry:\n import app; app.main()\nexcept SystemExit: pass\n"
+    code = "import sys; from vlm_demo import app; sys.argv = ['app.py', '--help']\n"
+    code += "try:\n app.main()\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'gradio', 'transformers'} & set(sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     for flag in (
@@ -112,11 +119,19 @@ def test_a_port_that_cannot_be_is_refused(port, capsys):
     assert "argument --port: " in capsys.readouterr().err
 
 
+def test_mcp_without_its_package_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setattr(app.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit):
+        app.parse(["--mcp"])
+    assert 'pip install "gradio[mcp]"' in capsys.readouterr().err
+
+
 def test_whatever_fails_at_the_launch_is_one_line(monkeypatch, capsys):
-    class Page:
+    class Page(gr.Blocks):
         def launch(self, **_):
             raise RuntimeError("localhost\nis not accessible")
 
+    monkeypatch.setattr(starting, "service", lambda *_: registry())
     monkeypatch.setattr(starting, "page", lambda *_: Page())
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -127,7 +142,7 @@ def test_whatever_fails_at_the_launch_is_one_line(monkeypatch, capsys):
 
 @pytest.mark.parametrize("value", ["true", "True", "1"])
 def test_server_side_rendering_is_refused(value, monkeypatch, capsys):
-    monkeypatch.setattr(starting, "page", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(starting, "service", lambda *_: pytest.fail("loaded"))
     monkeypatch.setenv("GRADIO_SSR_MODE", value)
     assert app.serve(app.parse(["--port", str(free_port())]), False) == 1
     said = capsys.readouterr().err
@@ -137,15 +152,16 @@ def test_server_side_rendering_is_refused(value, monkeypatch, capsys):
 def test_server_side_rendering_is_switched_off_in_so_many_words(monkeypatch):
     given = {}
 
-    class Page:
+    class Page(gr.Blocks):
         def launch(self, **options):
             given.update(options)
             raise RuntimeError("enough")
 
+    monkeypatch.setattr(starting, "service", lambda *_: registry())
     monkeypatch.setattr(starting, "page", lambda *_: Page())
     monkeypatch.setenv("GRADIO_SSR_MODE", "false")
     assert app.serve(app.parse(["--port", str(free_port())]), False) == 1
-    assert given["ssr_mode"] is False
+    assert given["ssr_mode"] is False and given["mcp_server"] is False
 
 
 def test_requests_to_itself_go_past_a_proxy_as_do_those_that_did(monkeypatch):

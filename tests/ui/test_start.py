@@ -11,10 +11,9 @@ from tests.kit import composed
 from tests.kit.fake_engine import FakeEngine
 from vlm_demo import Pipeline
 from vlm_demo.contracts import OcrSettings
-from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import OcrUnavailable, VlmDemoError
 from vlm_demo.models import embedded, loading, user_cache
-from vlm_demo.ui import layout, start
+from vlm_demo.ui import start
 
 
 @pytest.fixture
@@ -25,15 +24,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return composed.ship(tmp_path / "models" / "small")
 
 
-@pytest.fixture
-def services(monkeypatch: pytest.MonkeyPatch) -> list[ModelRegistry]:
-    """Those for which a page is built."""
-    found: list[ModelRegistry] = []
-    monkeypatch.setattr(layout, "build", lambda service, *_: found.append(service))
-    return found
-
-
-def test_the_page_is_there_before_the_model(shipped: Path, services: list[ModelRegistry], monkeypatch) -> None:
+def test_the_page_is_there_before_the_model(shipped: Path, monkeypatch) -> None:
     go, told = threading.Event(), []
     assembled = embedded.assembled
 
@@ -43,32 +34,27 @@ def test_the_page_is_there_before_the_model(shipped: Path, services: list[ModelR
 
     monkeypatch.setattr(embedded, "assembled", slowly)
     assert start.announcement("small").startswith("small is put together once")
-    start.page("small", "none", "cpu", lambda *step: told.append(step))
-    (service,) = services
+    service = start.service("small", "none", "cpu", lambda *step: told.append(step))
     assert not service.ready and service.status.busy
     go.set()
     with service.engine() as pipe:
         assert pipe.name == "small"
     assert any("Putting small together" in text for _, text in told) and told[-1] == (1.0, "small is ready")
     assert start.announcement("small") == ""
-    start.page("small", "none", "cpu")
-    assert services[1].ready
+    assert start.service("small", "none", "cpu").ready
 
 
-def test_a_device_that_is_not_there_is_refused_before_the_page(shipped: Path, services: list[ModelRegistry]) -> None:
+def test_a_device_that_is_not_there_is_refused_before_the_page(shipped: Path) -> None:
     with pytest.raises(VlmDemoError, match="no device abacus"):
-        start.page("small", "none", "abacus")
-    assert not services
+        start.service("small", "none", "abacus")
 
 
-def test_a_language_that_cannot_be_read_is_refused_before_the_model(services: list[ModelRegistry], monkeypatch) -> None:
+def test_a_language_that_cannot_be_read_is_refused_before_the_model(monkeypatch) -> None:
     monkeypatch.setattr(Pipeline, "from_pretrained", None)
     with pytest.raises(OcrUnavailable, match="can't read xyz here: choose among .*eng"):
-        start.page("llava", "none", None, ocr_settings=OcrSettings("xyz"))
-    assert not services
+        start.service("llava", "none", None, ocr_settings=OcrSettings("xyz"))
 
 
-def test_other_models_are_loaded_before_the_page(services: list[ModelRegistry], monkeypatch, tmp_path: Path) -> None:
+def test_other_models_are_loaded_before_the_page(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Pipeline, "from_pretrained", classmethod(lambda *_, **__: FakeEngine()))
-    start.page(str(tmp_path), "none", None)
-    assert services[0].ready
+    assert start.service(str(tmp_path), "none", None).ready

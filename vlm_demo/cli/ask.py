@@ -1,13 +1,15 @@
-"""`python -m vlm_demo ask`: one or several pictures and a question → the answer, as text, JSON or a heatmap."""
+"""`python -m vlm_demo ask`: pictures and a question → the answer, as text, JSON or a heatmap; of a folder, a table."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vlm_demo.cli import options
+from vlm_demo.cli import options, table
 from vlm_demo.cli.command import Command, application
 from vlm_demo.cli.output import follow, show
 from vlm_demo.trust import Trust
@@ -38,18 +40,37 @@ def ask(
     word: options.Word = None,
     as_json: options.AsJson = False,
     max_new_tokens: options.MaxNewTokens = None,
-) -> None:
+    table_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv", metavar="OUT.csv", help="ask about each picture of the folder IMAGE; begun again, it goes on"
+        ),
+    ] = None,
+) -> int:
     """Ask a question about one or several pictures."""
     if len(given) < 2:
         context.fail("a picture and a question are needed")
     *images, question = given
     options.check_heatmap(heatmap)
     reading = options.ocr_settings(ocr, ocr_language, ocr_engine, ocr_confidence)
-    from vlm_demo.contracts.engine import Request
+    found: list[Path] = []
+    if table_file:
+        if len(images) != 1 or heatmap or word or as_json:
+            context.fail("--csv goes with one folder, a question and no other output")
+        options.check_writable(table_file)
+        found = table.pictures(Path(images[0]))
+    from vlm_demo.contracts.engine import Request, answered
 
     allowed = Trust(trust_remote_code, allow_pickle)
     engine = options.load(options.ModelOptions(model, quantize, device, allowed, allow_image_host))
-    pictures = options.paged(images, page)
-    request = Request(pictures, question, ocr, evidence_only, max_new_tokens, ocr_settings=reading)
+    request = Request((), question, ocr, evidence_only, max_new_tokens, ocr_settings=reading)
+    if table_file:
+
+        def answer(path: Path) -> str:
+            return answered(engine.stream(replace(request, images=(path,)))).text
+
+        return 1 if table.fill(table_file, found, question, answer) else 0
     live = sys.stdout.isatty() and not as_json
-    show(follow(engine.stream(request), live), heatmap=heatmap, word=word, as_json=as_json, printed=live)
+    events = engine.stream(replace(request, images=options.paged(images, page)))
+    show(follow(events, live), heatmap=heatmap, word=word, as_json=as_json, printed=live)
+    return 0

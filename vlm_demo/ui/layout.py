@@ -127,7 +127,9 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     parts, looking, again, checking = events.parts, events.looking, events.again, events.checking
     every = parts.all()
     toggles = [parts.ocr, parts.evidence_only]
-    at_once = {"queue": False, "show_progress": "hidden", "api_visibility": "private", "outputs": every}
+    # Gradio names even private events; by their functions' names they would take those of the endpoints for programs.
+    private = {"api_visibility": "private", "api_name": "page"}
+    at_once = {"queue": False, "show_progress": "hidden", "outputs": every, **private}
     # All answers share one queue: the model works on one at a time, and a switch of the model waits its turn there.
     queued = {**at_once, "queue": True, "trigger_mode": "multiple", "concurrency_limit": 1}
     latest = {**at_once, "trigger_mode": "always_last"}

@@ -15,7 +15,7 @@ from vlm_demo.engines.local import announcement
 from vlm_demo.engines.registry import ModelRegistry, Progress
 from vlm_demo.errors import OcrUnavailable
 from vlm_demo.images.open import open_image
-from vlm_demo.images.remote import RemotePictures, hosts_of
+from vlm_demo.images.remote import NOTHING, RemotePictures
 from vlm_demo.trust import NONE, Trust
 from vlm_demo.ui import layout, pictures
 from vlm_demo.ui.tabs.chat.transcript import Example
@@ -23,20 +23,19 @@ from vlm_demo.ui.theme import launch_options
 
 EXAMPLES = shipped.folder("examples")
 
-__all__ = ["announcement", "examples", "launch_options", "page"]
+__all__ = ["announcement", "examples", "launch_options", "page", "service"]
 
 
-def page(
+def service(
     model: str,
     quantize: str,
     device: str | None,
     progress: Progress | None = None,
     trust: Trust = NONE,
-    image_hosts: str = "",
     ocr_settings: OcrSettings = DEFAULT_OCR,
-) -> gr.Blocks:
-    """Load ``model`` and build its page. Where the model must be put together first, that and the loading go on in the
-    background, and the page shows how.
+) -> ModelRegistry:
+    """Load ``model``. Where it must be put together first, that and the loading go on in the background, and the page
+    shows how.
 
     Args:
         model: an embedded model's name, a folder, or a hub id.
@@ -44,13 +43,11 @@ def page(
         device: of torch; None = the best there is.
         progress: told how the loading goes.
         trust: what of ``model`` may run here; of models that the page switches to, nothing.
-        image_hosts: from which pictures on the web may be fetched; see ``images.remote.hosts_of``.
         ocr_settings: how text in pictures is read.
     Raises:
         VlmDemoError: the model cannot be loaded, or text not be read in the languages that were chosen; the sentence
             says why.
     """
-    remote = RemotePictures(hosts_of(image_hosts))
     missing = local.ocr_missing(ocr_settings)
     if missing and ocr_settings != DEFAULT_OCR:
         raise OcrUnavailable(missing)
@@ -59,12 +56,21 @@ def page(
         return local.load(name, precision, device, progress, trust if name == model else NONE)
 
     if announcement(model):
-        service = ModelRegistry(None, load, model, quantize, local.checked_device(quantize, device))
-        service.begin(progress)
-    else:
-        service = ModelRegistry(load(model, quantize, progress), load, model, quantize)
-    languages = local.ocr_languages(ocr_settings)
-    return layout.build(service, examples(with_ocr=missing is None), missing, remote, ocr_settings, languages)
+        loading = ModelRegistry(None, load, model, quantize, local.checked_device(quantize, device))
+        loading.begin(progress)
+        return loading
+    return ModelRegistry(load(model, quantize, progress), load, model, quantize)
+
+
+def page(loaded: ModelRegistry, remote: RemotePictures = NOTHING, ocr_settings: OcrSettings = DEFAULT_OCR) -> gr.Blocks:
+    """The page of a model that is loaded, or is being loaded.
+
+    Args:
+        remote: from which hosts on the web pictures may be fetched.
+        ocr_settings: how text in pictures is read.
+    """
+    missing, languages = local.ocr_missing(ocr_settings), local.ocr_languages(ocr_settings)
+    return layout.build(loaded, examples(with_ocr=missing is None), missing, remote, ocr_settings, languages)
 
 
 def examples(with_ocr: bool = True, folder: Path = EXAMPLES) -> list[Example]:

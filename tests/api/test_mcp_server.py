@@ -1,0 +1,119 @@
+"""The tools of the MCP server, as a client of the protocol sees and uses them; needs the extra package mcp."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from base64 import b64decode
+from collections.abc import Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+from PIL import Image
+from starlette.applications import Starlette
+
+from tests.kit.fake_engine import FakeEngine
+from vlm_demo.api.access import Access, Places
+from vlm_demo.engines.registry import ModelRegistry
+
+pytest.importorskip("mcp", reason="comes with gradio[mcp]")
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
+
+from vlm_demo.api.mcp_server import McpServer
+
+OPEN = Access()
+
+
+@pytest.fixture(autouse=True)
+def straight(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.setenv(name, "127.0.0.1")
+
+
+@asynccontextmanager
+async def session(access: Access, key: str | None):
+    service = ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava")
+    served = McpServer(service, access, Places(service))
+    app = Starlette(routes=[served.route()], lifespan=served.running)
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    running = asyncio.ensure_future(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        async with (
+            streamablehttp_client(f"http://127.0.0.1:{port}/mcp", headers=headers) as (read, write, _),
+            ClientSession(read, write) as client,
+        ):
+            await client.initialize()
+            yield client
+    finally:
+        server.should_exit = True
+        await running
+
+
+def with_client(use: Callable[[ClientSession], Any], access: Access = OPEN, key: str | None = None) -> Any:
+    async def run() -> Any:
+        async with session(access, key) as client:
+            return await use(client)
+
+    return asyncio.run(run())
+
+
+def test_tools_are_listed_with_their_arguments() -> None:
+    tools = {tool.name: tool for tool in with_client(lambda client: client.list_tools()).tools}
+    assert set(tools) == {"ask", "explain", "score"}
+    ask = tools["ask"].inputSchema
+    assert ask["required"] == ["image", "question"] and ask["properties"]["max_tokens"]["default"] == 256
+    assert "data URI" in ask["properties"]["image"]["description"] and tools["ask"].description
+
+
+def test_tools_answer(uri: str) -> None:
+    async def use(client: ClientSession) -> list[Any]:
+        return [
+            await client.call_tool("ask", {"image": uri, "question": "What is it?"}),
+            await client.call_tool(
+                "explain", {"image": uri, "question": "What?", "answer": "a red star", "words": ["star", "boat"]}
+            ),
+            await client.call_tool("score", {"image": uri, "texts": ["a star", "a boat"]}),
+        ]
+
+    asked, explained, scored = with_client(use)
+    assert asked.content[0].text == "a large purple star and a small red square"
+    figures, drawn = explained.content
+    figures = json.loads(figures.text)
+    assert [token["text"] for token in figures["tokens"]] == ["a", " red", " star"]
+    assert figures["heatmaps"][0]["problem"] is None and figures["heatmaps"][1]["problem"]
+    assert Image.open(io.BytesIO(b64decode(drawn.data))).size == (30, 20)
+    assert json.loads(scored.content[0].text) == {"a star": 0.5, "a boat": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("ask", {"image": "/etc/passwd", "question": "x"}, "data URIs"),
+        ("ask", {"image": "http://169.254.169.254/", "question": "x"}, "no other address"),
+        ("ask", {"image": "data:image/png;base64,AAAA", "question": "x"}, "not a picture"),
+        ("ask", {"question": "x"}, "image can't be used: field required"),
+        ("ask", {"image": "x", "question": "x", "path": "/etc/passwd"}, "path can't be used"),
+        ("delete", {}, "no such tool"),
+    ],
+)
+def test_what_can_t_be_used_is_one_sentence(name: str, given: dict[str, str], said: str) -> None:
+    told = with_client(lambda client: client.call_tool(name, given))
+    assert told.isError and said in told.content[0].text and "\n" not in told.content[0].text
+
+
+def test_the_page_s_password_is_the_key(uri: str) -> None:
+    access = Access("secret")
+    given = {"image": uri, "question": "What is it?"}
+    assert not with_client(lambda client: client.call_tool("ask", given), access, "secret").isError
+    for key in (None, "wrong"):
+        with pytest.raises(BaseExceptionGroup) as caught:
+            with_client(lambda client: client.list_tools(), access, key)
+        assert caught.group_contains(Exception, match="401")

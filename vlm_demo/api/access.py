@@ -1,0 +1,88 @@
+"""Access: who may ask, how many at a time, and for how long what they sent is remembered. The same at every door."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from vlm_demo.api.image_hosts import ImageHosts
+from vlm_demo.api.problems import Refused
+from vlm_demo.engines.registry import ModelRegistry
+
+MOST_WAITING = 16  # requests that compute or wait for their turn at a time
+REMEMBERED = 600.0  # seconds without a request after which the engine forgets pictures and prompts
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may ask, and what may be fetched for them.
+
+    Attributes:
+        key: what a request has to bring as its bearer key; None = nothing.
+        hosts: where pictures may be fetched.
+    """
+
+    key: str | None = None
+    hosts: ImageHosts = ImageHosts()
+
+    def admit(self, headers: Mapping[str, str]) -> None:
+        """Look at a request's headers, whose names are in lower case or looked up in any.
+
+        Raises:
+            Refused: the key is missing or wrong.
+        """
+        if self.key is None:
+            return
+        kind, _, key = headers.get("authorization", "").partition(" ")
+        # Headers come as latin-1; what was sent are the bytes behind it.
+        right = hmac.compare_digest(key.strip().encode("latin-1"), self.key.encode())
+        if kind.lower() != "bearer" or not right:
+            sentence = "This server asks for a key: send its page's password as the API key."
+            raise Refused(sentence, 401, "invalid_api_key")
+
+
+class Places:
+    """The places of those who ask. When all have been left for some time, the engine forgets what it saw."""
+
+    def __init__(self, service: ModelRegistry) -> None:
+        self.service = service
+        self.taken = 0
+        self.visitor = secrets.token_hex(8)  # for whom the engine remembers: programs, which share one key
+        self.forgetting: threading.Timer | None = None
+        self._lock = threading.Lock()
+
+    def enter(self) -> None:
+        """Take a place, which has to be left again.
+
+        Raises:
+            Refused: there is none.
+        """
+        with self._lock:
+            if self.taken >= MOST_WAITING:
+                sentence = f"{MOST_WAITING} requests wait for the model already: try again in a moment."
+                raise Refused(sentence, 429, "rate_limit_exceeded")
+            self.taken += 1
+            if self.forgetting:
+                self.forgetting.cancel()
+
+    def leave(self) -> None:
+        """Give the place back."""
+        with self._lock:
+            self.taken -= 1
+            if not self.taken:
+                self.forgetting = threading.Timer(REMEMBERED, self.service.forget, (self.visitor,))
+                self.forgetting.daemon = True
+                self.forgetting.start()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """A place, for as long as the block lasts."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()

@@ -1,0 +1,157 @@
+"""Asking: a question → the model's turn → tokens as they come, then the answer with what was wanted beside it.
+
+Knows the service and its Engine, not how either is spoken to. What is asked is kept nowhere here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vlm_demo.api.problems import Refused
+from vlm_demo.contracts import Answer, Grounding, MapRequest, StageEvent, TokenEvent, Word
+from vlm_demo.contracts.engine import Cancelled, Engine, Request
+from vlm_demo.contracts.events import DecodeFacts, PrefillFacts
+from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.words import bare, tells
+
+MOST_MAPS = 32  # of one answer
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted beside the answer's text.
+
+    Attributes:
+        words: those of the answer whose heatmaps are drawn, over every picture.
+        all_words: draw those of all of its words but function words.
+        method: a name of ``contracts.heatmap_methods.TABLE``; None = the checkpoint's default.
+        grounding: whether the answer rests on the picture.
+    """
+
+    words: tuple[str, ...] = ()
+    all_words: bool = False
+    method: str | None = None
+    grounding: bool = False
+
+
+NOTHING = Wanted()
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """Where the model looked for a word: ``heat`` float32 [H, W] in 0..1, in the pixels of the picture ``image``
+    (counted from 0); None where it can't be drawn, and then ``problem`` says why."""
+
+    word: str
+    image: int
+    heat: np.ndarray | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What came of one question.
+
+    Attributes:
+        answer: it.
+        written: how many tokens were written, those that were cut off included.
+        known: how many of the prompt's tokens were remembered.
+        stages: each station's name and seconds.
+        maps: the heatmaps that were wanted.
+        grounding: None where it was not wanted, or can't be told: ``no_grounding`` says why.
+    """
+
+    answer: Answer
+    written: int
+    known: int
+    stages: tuple[tuple[str, float], ...] = ()
+    maps: tuple[Map, ...] = ()
+    grounding: Grounding | None = None
+    no_grounding: str = ""
+
+
+def ask(
+    service: ModelRegistry, request: Request, wanted: Wanted = NOTHING, model: str | None = None
+) -> Generator[TokenEvent | Outcome]:
+    """Wait for the model, and have it answer.
+
+    Args:
+        service: whose queue is waited in; ``request.cancelled`` ends the waiting too.
+        model: the name of the one that is meant; None = whichever is loaded.
+    Yields:
+        TokenEvents, and the Outcome as the last.
+    Raises:
+        Refused: another model is loaded.
+        VlmDemoError: what `Engine.stream` raises; or no model could be loaded.
+    """
+    stages: list[StageEvent] = []
+    with service.engine(request.cancelled or (lambda: False)) as engine:
+        if model not in (None, engine.name):
+            raise not_loaded(str(model), engine.name)
+        stream: Any = engine.stream(request)
+        with closing(stream):
+            for event in stream:
+                if isinstance(event, StageEvent):
+                    stages.append(event)
+                elif isinstance(event, TokenEvent):
+                    yield event
+                else:
+                    answer = event
+        service.note(answer)
+        outcome = _looked_at(engine, answer, stages, wanted, request.cancelled)
+    yield outcome
+
+
+def explain(service: ModelRegistry, request: Request, text: str, wanted: Wanted) -> Outcome:
+    """The same of a given answer, for which nothing is written.
+
+    Raises:
+        VlmDemoError: what `Engine.explain` raises; or no model could be loaded.
+    """
+    with service.engine(request.cancelled or (lambda: False)) as engine:
+        return _looked_at(engine, engine.explain(request, text), [], wanted, request.cancelled)
+
+
+def not_loaded(asked: str, loaded: str) -> Refused:
+    """Another model than the one that is asked for is in service."""
+    return Refused(f"The model {asked[:100]!r} is not loaded here: ask for {loaded}.", 404, "model_not_found", "model")
+
+
+def _looked_at(
+    engine: Engine, answer: Answer, stages: list[StageEvent], wanted: Wanted, cancelled: Cancelled | None
+) -> Outcome:
+    maps: list[Map] = []
+    words: list[str | Word] = list(wanted.words)
+    if wanted.all_words:
+        words = [word for word in answer.words if tells(bare(word.text))]
+    for word in words:
+        for image in range(len(answer.views)):
+            if len(maps) < MOST_MAPS:
+                maps.append(_map(engine, answer, word, image, wanted.method, cancelled))
+    grounding, problem = None, ""
+    if wanted.grounding:
+        try:
+            grounding = engine.grounding(answer, cancelled=cancelled)
+        except VlmDemoError as error:  # the answer is there, and must not be lost
+            problem = str(error)
+    facts = [stage.facts for stage in stages]
+    written = next((fact.tokens for fact in facts if isinstance(fact, DecodeFacts)), len(answer.tokens))
+    known = next((fact.cached for fact in facts if isinstance(fact, PrefillFacts)), 0)
+    times = tuple((stage.name, stage.seconds) for stage in stages)
+    return Outcome(answer, written, known, times, tuple(maps), grounding, problem)
+
+
+def _map(
+    engine: Engine, answer: Answer, word: str | Word, image: int, method: str | None, cancelled: Cancelled | None
+) -> Map:
+    name = word if isinstance(word, str) else word.text
+    try:
+        return Map(name, image, engine.heatmap(answer, MapRequest(word, image, method), cancelled=cancelled))
+    except VlmDemoError as error:
+        return Map(name, image, None, str(error))

@@ -1,0 +1,164 @@
+"""Chat response: what came of a question → OpenAI's objects, whole or in chunks. Knows no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from vlm_demo.api.asking import Map, Outcome
+from vlm_demo.api.chat_request import ChatRequest
+from vlm_demo.contracts import Token
+
+IMPOSSIBLE = -9999.0  # OpenAI's logarithm of a probability of 0
+
+
+@dataclass
+class Reply:
+    """The objects of one answer, which share their id and time; ``sent`` and ``told`` count the characters and tokens
+    that have gone out in chunks."""
+
+    asked: ChatRequest
+    id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
+    created: int = field(default_factory=lambda: int(time.time()))
+    sent: str = ""
+    told: int = 0
+
+    def whole(self, outcome: Outcome) -> dict[str, Any]:
+        """The answer in one object."""
+        answer = outcome.answer
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": answer.text, "refusal": None},
+            "logprobs": self._logprobs(answer.tokens),
+            "finish_reason": self.finish_reason(outcome),
+        }
+        return {
+            **self._head("chat.completion"),
+            "choices": [choice],
+            "usage": usage(outcome),
+            **({"vlm_demo": extension(outcome)} if self.asked.extended else {}),
+        }
+
+    def first(self) -> dict[str, Any]:
+        """The chunk before all text."""
+        return self._chunk({"role": "assistant", "content": ""}, [])
+
+    def more(self, said: str, tokens: Sequence[Token]) -> dict[str, Any] | None:
+        """The chunk that brings what is new in ``said``, the answer so far, written by ``tokens``; None where nothing
+        can be sent yet: what may become a text to stop before is held back, and a character that is not whole."""
+        ready = said.rstrip("\ufffd")
+        ready = ready[: len(ready) - begun(ready, self.asked.request.sampling.stop)]
+        if len(ready) <= len(self.sent) or not ready.startswith(self.sent):
+            return None
+        count, length = 0, 0
+        while count < len(tokens) and length + len(tokens[count].text) <= len(ready):
+            length += len(tokens[count].text)
+            count += 1
+        return self._next(ready, tokens[:count])
+
+    def last(self, outcome: Outcome) -> list[dict[str, Any]]:
+        """The chunks at the end: the rest of the text, why it ended, and the numbers of tokens if they are wanted."""
+        answer = outcome.answer
+        chunks = []
+        if len(answer.text) > len(self.sent) and answer.text.startswith(self.sent):
+            chunks.append(self._next(answer.text, answer.tokens))
+        end = self._chunk({}, [], self.finish_reason(outcome))
+        chunks.append(end | ({"vlm_demo": extension(outcome)} if self.asked.extended else {}))
+        if self.asked.usage:
+            chunks.append({**self._head("chat.completion.chunk"), "choices": [], "usage": usage(outcome)})
+        return chunks
+
+    def finish_reason(self, outcome: Outcome) -> str:
+        """``length`` where the answer is not whole: it filled its limit, or was cut because it repeated itself."""
+        limit = self.asked.request.max_new_tokens
+        full = limit is not None and outcome.written >= limit
+        return "length" if full or outcome.answer.cut else "stop"
+
+    def _next(self, text: str, tokens: Sequence[Token]) -> dict[str, Any]:
+        fresh, self.sent = text[len(self.sent) :], text
+        new, self.told = tokens[self.told :], max(self.told, len(tokens))
+        return self._chunk({"content": fresh}, new)
+
+    def _chunk(self, delta: dict[str, str], tokens: Sequence[Token], reason: str | None = None) -> dict[str, Any]:
+        logprobs = self._logprobs(tokens) if tokens else None
+        choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
+        chunk = {**self._head("chat.completion.chunk"), "choices": [choice]}
+        return chunk | ({"usage": None} if self.asked.usage else {})
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.asked.model}
+
+    def _logprobs(self, tokens: Sequence[Token]) -> dict[str, Any] | None:
+        if not self.asked.logprobs:
+            return None
+        content = [
+            {
+                "token": token.text,
+                "logprob": math.log(token.probability) if token.probability > 0 else IMPOSSIBLE,
+                "bytes": list(token.text.encode("utf-8", "replace")),
+                "top_logprobs": [],
+            }
+            for token in tokens
+        ]
+        return {"content": content, "refusal": None}
+
+
+def begun(said: str, stops: Sequence[str]) -> int:
+    """How many characters at the end of ``said`` may be the beginning of a text to stop before."""
+    lengths = (n for stop in stops for n in range(1, len(stop)) if said.endswith(stop[:n]))
+    return max(lengths, default=0)
+
+
+def usage(outcome: Outcome) -> dict[str, Any]:
+    """The numbers of tokens; those of pictures count among the prompt's."""
+    prompt = outcome.answer.prompt
+    return {
+        "prompt_tokens": len(prompt.ids),
+        "completion_tokens": outcome.written,
+        "total_tokens": len(prompt.ids) + outcome.written,
+        "prompt_tokens_details": {"cached_tokens": outcome.known, "image_tokens": prompt.image_tokens},
+    }
+
+
+def extension(outcome: Outcome) -> dict[str, Any]:
+    """What this server gives beside OpenAI's answer."""
+    answer = outcome.answer
+    return {
+        "seconds": {**dict(outcome.stages), "total": answer.timings.total},
+        "ocr": answer.ocr.text if answer.ocr else None,
+        "notes": [note for view in answer.views for note in view.notes],
+        "cut": answer.cut,
+        "heatmaps": [as_json(drawn) for drawn in outcome.maps],
+        "grounding": asdict(outcome.grounding) if outcome.grounding else None,
+        "grounding_problem": outcome.no_grounding or None,
+    }
+
+
+def explained(outcome: Outcome) -> dict[str, Any]:
+    """A given answer, and what the model makes of it."""
+    return {
+        "text": outcome.answer.text,
+        "tokens": [{"text": token.text, "probability": token.probability} for token in outcome.answer.tokens],
+        "heatmaps": [as_json(drawn) for drawn in outcome.maps],
+        "grounding": asdict(outcome.grounding) if outcome.grounding else None,
+        "grounding_problem": outcome.no_grounding or None,
+    }
+
+
+def as_json(drawn: Map) -> dict[str, Any]:
+    """A heatmap as a grey PNG of the upload's size, black = 0, white = 1."""
+    found = {"word": drawn.word, "image": drawn.image, "png": None, "problem": drawn.problem or None}
+    if drawn.heat is not None:
+        buffer = io.BytesIO()
+        Image.fromarray((np.clip(drawn.heat, 0, 1) * 255).round().astype(np.uint8)).save(buffer, "PNG")
+        found["png"] = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return found

@@ -1,0 +1,184 @@
+"""Endpoints: what `gradio_client` calls on the page's port, in the page's own queue.
+
+    client.predict("data:image/png;base64,...", "What is it?", api_name="/ask")
+
+Gradio reads the types of arguments and results off the annotations, and the documentation off the docstrings; so this
+file does without postponed annotations. What was sent is taken out of Gradio's session again: it would be kept there.
+"""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from functools import wraps
+from inspect import signature
+from typing import Any
+
+import gradio as gr
+
+from vlm_demo.api import asking, problems
+from vlm_demo.api.access import Places
+from vlm_demo.api.asking import Outcome, Wanted
+from vlm_demo.api.chat_request import LONGEST_ANSWER
+from vlm_demo.api.chat_response import explained
+from vlm_demo.api.image_hosts import ImageHosts
+from vlm_demo.contracts.engine import Request
+from vlm_demo.contracts.sampling import Sampling
+from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.errors import BadQuestion, BadSetting
+
+QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # that of the page's answers
+
+
+def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts, places: Places) -> None:
+    """Give a page the endpoints ``/ask``, ``/explain`` and ``/score``."""
+    own = Endpoints(service, hosts, places, lambda session: page.state_holder.session_data.pop(session, None))
+    with page:
+        gr.api(_streamed(own.ask), api_name="ask", **QUEUE)
+        gr.api(own.explain, api_name="explain", **QUEUE)
+        gr.api(own.score, api_name="score", **QUEUE)
+
+
+class Endpoints:
+    """The functions behind them. ``forget`` takes what a session sent out of Gradio's memory."""
+
+    def __init__(
+        self, service: ModelRegistry, hosts: ImageHosts, places: Places, forget: Callable[[Any], object]
+    ) -> None:
+        self.service, self.hosts, self.places, self.forget = service, hosts, places, forget
+
+    def ask(
+        self,
+        image: str,
+        question: str,
+        request: gr.Request,
+        ocr: bool = False,
+        evidence_only: bool = False,
+        max_tokens: int = LONGEST_ANSWER,
+        temperature: float = 0.0,
+        seed: int | None = None,
+    ) -> Generator[str]:
+        """Answer a question about a picture; the answer so far comes word by word.
+
+        Parameters:
+            image: the picture as a base64 data URI, or its address at a host that the server allows
+            question: what is asked about it
+            ocr: whether the picture's text is read first and given to the model
+            evidence_only: whether the model is told to say unknown where it sees nothing
+            max_tokens: the longest answer
+            temperature: 0 takes the likeliest token each time; above it, tokens are drawn
+            seed: of the drawing; the same one gives the same answer
+        Returns:
+            The answer.
+        """
+        with self._told(request):
+            sampling = Sampling(_number(temperature, "temperature"), seed=seed)
+            asked = self._request(image, question, ocr, evidence_only, max_tokens, sampling)
+            with closing(asking.ask(self.service, asked)) as happening:
+                for event in happening:
+                    if isinstance(event, Outcome):
+                        self.forget(request.session_hash)  # the steps before have left the answer there
+                        yield event.answer.text
+                    else:
+                        yield event.text
+
+    def explain(
+        self,
+        image: str,
+        question: str,
+        answer: str,
+        request: gr.Request,
+        words: list[str] | None = None,
+        method: str | None = None,
+        grounding: bool = True,
+        ocr: bool = False,
+    ) -> dict:
+        """Tell where the model looks for each word of a given answer, how likely it finds it, and whether it rests on
+        the picture. Nothing is generated.
+
+        Parameters:
+            image: the picture as a base64 data URI, or its address at a host that the server allows
+            question: what was asked about it
+            answer: the answer to explain
+            words: of the answer, whose heatmaps are drawn; all but function words where it is left out
+            method: how they are drawn; the model's default where it is left out
+            grounding: whether to tell what the answer rests on, which asks the model several times
+            ocr: whether the picture's text is read first and given to the model
+        Returns:
+            text, tokens (text and probability of each), heatmaps (word, image and a grey PNG as a data URI, black = 0,
+            white = 1, or the problem), and grounding (level, score, sentence).
+        """
+        with self._told(request):
+            asked = self._request(image, question, ocr, False, LONGEST_ANSWER, Sampling())
+            chosen = tuple(_text(word, "each of the words") for word in words or ())
+            wanted = Wanted(chosen, words is None, None if method is None else _text(method, "method"), bool(grounding))
+            return explained(asking.explain(self.service, asked, _text(answer, "answer"), wanted))
+        raise AssertionError
+
+    def score(self, image: str, texts: list[str], request: gr.Request) -> list:
+        """Tell how well each text fits a picture; for models that compare them (clip, blip2).
+
+        Parameters:
+            image: the picture as a base64 data URI, or its address at a host that the server allows
+            texts: what is compared with it
+        Returns:
+            For each text its probability among them, its similarity (-1 to 1), and the probability that it fits by
+            itself, null where the model can't say.
+        """
+        with self._told(request):
+            if not isinstance(texts, list):
+                raise BadQuestion("texts must be a list: send at least one text.")
+            picture = self.hosts.picture(_text(image, "image"))
+            with self.service.engine() as engine:
+                scores = engine.score(picture, [_text(text, "each of the texts") for text in texts])
+            matches = scores.matches or (None,) * len(scores.texts)
+            rows = zip(scores.texts, scores.probabilities, scores.similarities, matches, strict=True)
+            return [dict(zip(("text", "probability", "similarity", "match"), row, strict=True)) for row in rows]
+        raise AssertionError
+
+    def _request(
+        self, image: str, question: str, ocr: bool, evidence_only: bool, max_tokens: int, sampling: Sampling
+    ) -> Request:
+        if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
+            raise BadSetting("max_tokens must be a whole number from 1 on.")
+        return Request(
+            (self.hosts.picture(_text(image, "image")),),
+            _text(question, "question"),
+            ocr=bool(ocr),
+            evidence_only=bool(evidence_only),
+            max_new_tokens=max_tokens,
+            sampling=sampling,
+            visitor=self.places.visitor,
+        )
+
+    @contextmanager
+    def _told(self, request: gr.Request) -> Iterator[None]:
+        """What goes wrong inside is one sentence for whoever called."""
+        self.forget(request.session_hash)
+        try:
+            with self.places.one():
+                yield
+        except Exception as error:
+            raise gr.Error(problems.refusal(error).sentence, print_exception=False) from None
+
+
+def _streamed(function: Callable[..., Generator[str]]) -> Callable[..., Generator[str]]:
+    """``function`` with the type of what each of its steps yields in place of its result's, as Gradio wants it."""
+
+    @wraps(function)
+    def stream(*arguments: Any, **named: Any) -> Generator[str]:
+        yield from function(*arguments, **named)
+
+    stream.__annotations__ = {**function.__annotations__, "return": str}
+    stream.__signature__ = signature(function).replace(return_annotation=str)  # type: ignore[attr-defined]
+    return stream
+
+
+def _text(given: Any, name: str) -> str:
+    if not isinstance(given, str):
+        raise BadQuestion(f"{name} must be a text.")
+    return given
+
+
+def _number(given: Any, name: str) -> float:
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise BadSetting(f"{name} must be a number.")
+    return given

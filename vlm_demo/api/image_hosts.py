@@ -1,0 +1,37 @@
+"""Image hosts: how programs send a picture → its bytes. A data URI, or an address at a host that the operator allowed.
+
+A path is no picture: no file of this machine is opened.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+from vlm_demo.chat_messages import DATA_URI
+from vlm_demo.errors import BadImage
+from vlm_demo.images.remote import NOTHING, RemotePictures, is_address
+
+
+class ImageHosts:
+    """What may be fetched from the web for programs; see ``images.remote``."""
+
+    def __init__(self, remote: RemotePictures = NOTHING) -> None:
+        self.remote = remote
+
+    def picture(self, given: str) -> bytes:
+        """The file behind a base64 data URI or an http(s) address; whether it is a picture is for others to say.
+
+        Raises:
+            BadImage: it is neither, or damaged; or its host is not allowed, or gives no file of a bearable size in
+                time.
+        """
+        head = DATA_URI.match(given)
+        if head:
+            try:
+                return base64.b64decode("".join(given[head.end() :].split()), validate=True)
+            except (binascii.Error, ValueError) as error:  # the latter where it is not even ASCII
+                raise BadImage("The base64 text of a picture is damaged: encode it again.") from error
+        if is_address(given):
+            return self.remote.fetch(given)
+        raise BadImage("Pictures are taken from data URIs (data:image/png;base64,...) and from no file: send it so.")

@@ -1,0 +1,186 @@
+"""MCP server: ``ask``, ``explain`` and ``score`` as tools of the Model Context Protocol, at one address of the page's.
+
+Needs the package mcp (``pip install "gradio[mcp]"``). Gradio's own MCP server is not used: it asks for no password,
+fetches pictures from any address, and leaves them on disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from typing import Annotated, Any
+
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.types import CallToolResult, ImageContent, TextContent, Tool
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.datastructures import Headers
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from vlm_demo.api import asking, problems
+from vlm_demo.api.access import Access, Places
+from vlm_demo.api.asking import Outcome, Wanted
+from vlm_demo.api.chat_request import LONGEST_ANSWER
+from vlm_demo.api.chat_response import explained
+from vlm_demo.api.problems import Refused
+from vlm_demo.contracts.engine import Cancelled, Request
+from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.images.overlay import overlay
+
+PATH = "/mcp"
+Content = list[TextContent | ImageContent]
+Picture = Annotated[
+    str,
+    Field(description="the picture as a base64 data URI, or its http(s) address at a host that the server allows"),
+]
+
+
+class _Arguments(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Ask(_Arguments):
+    image: Picture
+    question: str
+    ocr: bool = Field(False, description="read the picture's text first and give it to the model")
+    evidence_only: bool = Field(False, description="have the model say unknown where it sees nothing")
+    max_tokens: int = Field(LONGEST_ANSWER, ge=1, description="the longest answer")
+
+
+class _Explain(_Arguments):
+    image: Picture
+    question: str
+    answer: str = Field(description="a given answer to the question")
+    words: list[str] | None = Field(None, description="of the answer, to draw where the model looks for them")
+
+
+class _Score(_Arguments):
+    image: Picture
+    texts: list[str] = Field(description="what is compared with the picture")
+
+
+class McpServer:
+    """Answers MCP clients with the model that the page has loaded."""
+
+    def __init__(self, service: ModelRegistry, access: Access, places: Places) -> None:
+        self.service, self.access, self.places = service, access, places
+        self._tools: dict[str, tuple[str, type[_Arguments], Callable[[Any, Cancelled], Content]]] = {
+            "ask": ("Answer a question about a picture, with a small vision-language model.", _Ask, self.ask),
+            "explain": (
+                "Tell how likely the model finds each word of a given answer about a picture, whether the answer rests "
+                "on the picture, and show where the model looks for its words.",
+                _Explain,
+                self.explain,
+            ),
+            "score": ("Tell how well each of some texts fits a picture, if the model can.", _Score, self.score),
+        }
+        server: Server = Server("vlm_demo")
+        server.list_tools()(self.listed)
+        server.call_tool(validate_input=False)(self.called)  # what is wrong is said in our words
+        self._manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True)
+
+    def route(self) -> Route:
+        """Its address, for the page's server."""
+        return Route(PATH, _Guarded(self._manager, self.access))
+
+    @asynccontextmanager
+    async def running(self, _: Any) -> AsyncIterator[None]:
+        """What has to go on as long as the page is served."""
+        async with self._manager.run():
+            yield
+
+    async def listed(self) -> list[Tool]:
+        """The tools."""
+        return [
+            Tool(name=name, description=told, inputSchema=arguments.model_json_schema())
+            for name, (told, arguments, _) in self._tools.items()
+        ]
+
+    async def called(self, name: str, given: dict[str, Any]) -> Content | CallToolResult:
+        """Use one of them. What goes wrong is one sentence; cancelled, the computing ends."""
+        stop = threading.Event()
+        try:
+            if name not in self._tools:
+                raise Refused(f"There is no such tool: choose one of {', '.join(self._tools)}.")
+            _, form, use = self._tools[name]
+            return await asyncio.to_thread(self._used, use, _read(form, given), stop.is_set)
+        except Exception as error:
+            said = problems.shaped(problems.refusal(error))["error"]["message"]
+            return CallToolResult(content=[TextContent(type="text", text=str(said))], isError=True)
+        finally:
+            stop.set()
+
+    def _used(self, use: Callable[[Any, Cancelled], Content], given: _Arguments, cancelled: Cancelled) -> Content:
+        with self.places.one():
+            return use(given, cancelled)
+
+    def ask(self, given: _Ask, cancelled: Cancelled) -> Content:
+        """The answer's text."""
+        asked = Request(
+            (self.access.hosts.picture(given.image),),
+            given.question,
+            ocr=given.ocr,
+            evidence_only=given.evidence_only,
+            max_new_tokens=given.max_tokens,
+            cancelled=cancelled,
+            visitor=self.places.visitor,
+        )
+        with closing(asking.ask(self.service, asked)) as happening:
+            *_, outcome = happening
+        assert isinstance(outcome, Outcome)
+        return [TextContent(type="text", text=outcome.answer.text)]
+
+    def explain(self, given: _Explain, cancelled: Cancelled) -> Content:
+        """The figures as JSON, and each word's heatmap over the picture."""
+        picture = self.access.hosts.picture(given.image)
+        asked = Request((picture,), given.question, cancelled=cancelled, visitor=self.places.visitor)
+        wanted = Wanted(tuple(given.words or ()), grounding=True)
+        outcome = asking.explain(self.service, asked, given.answer, wanted)
+        figures = explained(outcome)
+        figures["heatmaps"] = [{"word": drawn.word, "problem": drawn.problem or None} for drawn in outcome.maps]
+        content: Content = [TextContent(type="text", text=json.dumps(figures, ensure_ascii=False))]
+        for drawn in outcome.maps:
+            if drawn.heat is not None:
+                buffer = io.BytesIO()
+                overlay(outcome.answer.views[drawn.image].image, drawn.heat).save(buffer, "PNG")
+                data = base64.b64encode(buffer.getvalue()).decode()
+                content.append(ImageContent(type="image", data=data, mimeType="image/png"))
+        return content
+
+    def score(self, given: _Score, cancelled: Cancelled) -> Content:
+        """Each text's probability, as JSON."""
+        picture = self.access.hosts.picture(given.image)
+        with self.service.engine(cancelled) as engine:
+            scores = engine.score(picture, given.texts, cancelled=cancelled)
+        found = dict(zip(scores.texts, scores.probabilities, strict=True))
+        return [TextContent(type="text", text=json.dumps(found, ensure_ascii=False))]
+
+
+def _read(form: type[_Arguments], given: dict[str, Any]) -> _Arguments:
+    try:
+        return form.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the arguments"
+        raise Refused(f"{place[:100]} can't be used: {first['msg'][:1].lower()}{first['msg'][1:]}.") from None
+
+
+class _Guarded:
+    """The protocol's server behind the page's password."""
+
+    def __init__(self, manager: StreamableHTTPSessionManager, access: Access) -> None:
+        self.manager, self.access = manager, access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            self.access.admit(Headers(scope=scope))
+        except Refused as refused:
+            await problems.response(refused)(scope, receive, send)
+            return
+        await self.manager.handle_request(scope, receive, send)
