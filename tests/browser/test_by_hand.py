@@ -152,15 +152,22 @@ class Held:
         self.routes[0].fulfill(response=self.response)
 
 
-def dependency(page: Page, name: str) -> int:
-    return page.evaluate("name => gradio_config.dependencies.find((d) => d.api_name === name).id", name)
+def dependency(page: Page, element: str, event: str = "click") -> int:
+    """The number under which Gradio calls what hears an event of a component."""
+    return page.evaluate(
+        """([element, event]) => {
+            const { id } = gradio_config.components.find((c) => c.props.elem_id === element);
+            return gradio_config.dependencies.find((d) => d.targets.some(([of, on]) => of === id && on === event)).id;
+        }""",
+        [element, event],
+    )
 
 
 @pytest.mark.parametrize("button", ["clear", "undo"])
 def test_clear_and_undo_before_the_reply_to_send_leave_nothing_waiting(visitor, app, picture, button):
     open_page(visitor, app.url)
     upload(visitor, picture)
-    held = Held(visitor, dependency(visitor, "ask"))
+    held = Held(visitor, dependency(visitor, "composer", "submit"))
     ask(visitor, "What shape is red?")
     held.reply()
     pressed = dependency(visitor, button)
