@@ -27,12 +27,12 @@ def test_pooled_is_the_root_of_the_mean_over_patches() -> None:
     assert out_of_distribution.pooled(features.expand(5, 2, 4), 4).shape == (5, 4)
 
 
-def test_the_score_is_that_of_the_fifth_neighbour_against_the_threshold() -> None:
-    bank = torch.tensor([[1.0, 0], [1, 0], [1, 0], [1, 0], [0.6, 0.8], [0, 1]])
+def test_the_score_is_that_of_the_third_neighbour_against_the_threshold() -> None:
+    bank = torch.tensor([[1.0, 0], [1, 0], [0.6, 0.8], [0, 1]])
     features = torch.tensor([[9.0, 0, 5], [9, 0, 5]])  # what lies beyond the basis's channels does not count
     assert kept(bank, 0.5).score(features) == pytest.approx(1 / (1 + math.exp(-2)))
     assert kept(bank, 0.6).score(features) == pytest.approx(0.5)
-    assert kept(bank[:1], 0.9).score(features) == pytest.approx(1 / (1 + math.exp(-2)))  # fewer than five
+    assert kept(bank[:1], 0.9).score(features) == pytest.approx(1 / (1 + math.exp(-2)))  # fewer than three
 
 
 def test_the_checkpoints_file_decides(checkpoint: Path, tmp_path: Path, noise) -> None:

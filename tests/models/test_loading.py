@@ -24,9 +24,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration
 
-import app
 from tests.kit.tiny import tiny_clip, tiny_llava, without
-from vlm_demo import Pipeline, trust
+from vlm_demo import Pipeline, app, trust
 from vlm_demo.cli.main import main
 from vlm_demo.errors import BadSetting, ModelNotFound, UnsupportedModel, VlmDemoError
 from vlm_demo.models import download, loading, quantization

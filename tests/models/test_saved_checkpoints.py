@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from bitsandbytes.nn import Linear4bit, Linear8bitLt
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import BitsAndBytesConfig, LlavaForConditionalGeneration
 
@@ -17,6 +18,7 @@ from tests.kit.tiny import tiny_blip2, tiny_llava, without
 from tests.models.adapters.test_whole import vip_llava
 from tests.models.test_quantization import FAMILIES
 from vlm_demo import Pipeline
+from vlm_demo.contracts import ImageTokens
 from vlm_demo.errors import ModelNotFound, QuantizationUnavailable, UnsupportedModel, VlmDemoError
 from vlm_demo.models import loading, quantization
 
@@ -71,7 +73,7 @@ class TestSavedPacked:
         view = pipe.view(noise(60, 60))
         with torch.no_grad():
             theirs = plain.get_image_features(view.pixel_values.to(torch.bfloat16)).pooler_output
-        ours = pipe.bridge(pipe.encoder([view])).embeddings
+        ours = pipe.stages().bridge(pipe.stages().encoder([view])).embeddings
         assert torch.nn.functional.cosine_similarity(ours, torch.cat(list(theirs)), dim=-1).min() > 0.99
 
     def test_packed_before_or_now_gives_the_same_answer(
@@ -99,6 +101,12 @@ class TestSavedPacked:
         assert "needs the package bitsandbytes" in refused(saved, QuantizationUnavailable)
 
 
+def tokens_of(pipe: Pipeline, picture: Image.Image) -> ImageTokens:
+    """The image tokens of a picture behind a question, which some bridges read too."""
+    stages, prompt = pipe.stages(), pipe.ask(picture, "So?", max_new_tokens=1).prompt
+    return stages.bridge(stages.encoder([pipe.view(picture)]), None, prompt)
+
+
 OTHERS = {"blip2": tiny_blip2} | {name: parity.make for name, (parity, _, _) in FAMILIES.items()}
 
 
@@ -109,10 +117,7 @@ def test_of_every_family_a_packed_bridge_gives_nearly_the_same_image_tokens(tmp_
     saved = packed(folder, tmp_path / "saved", "8bit", type(plain.model))
     pipe = Pipeline.from_pretrained(saved)
     assert pipe.precision == "8bit"
-    one, two = (
-        own.bridge(own.encoder([own.view(noise(60, 60))]), None, own.ask(noise(60, 60), "So?", max_new_tokens=1).prompt)
-        for own in (plain, pipe)
-    )
+    one, two = (tokens_of(own, noise(60, 60)) for own in (plain, pipe))
     near = torch.nn.functional.cosine_similarity(one.embeddings.float(), two.embeddings.float(), dim=-1)
     assert near.mean() > 0.8
 

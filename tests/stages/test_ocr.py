@@ -133,7 +133,7 @@ class TestInThePipeline:
         monkeypatch.setattr(TesseractEngine, "read", lambda *_: lines)
         pipe.forget()
         answer = pipe.ask(printed(LINES), "What is the total?", ocr=True, max_new_tokens=4)
-        assert len(answer.prompt.ids) + 4 <= pipe._family.context
+        assert len(answer.prompt.ids) + 4 <= pipe.stages().family.context
         read = answer.ocr.text.split("\n")
         assert "TOTAL 12.50" in read and 1 < len(read) < 400 and answer.ocr.left_out == 401 - len(answer.ocr.words)
         assert f"{OCR_HEADER}\n{answer.ocr.text}\n\nWhat is the total?" in answer.prompt.text

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,8 +62,9 @@ def test_every_template_is_used():
 
 
 def test_every_file_of_data_is_installed_with_the_package():
-    settings = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["tool"]["setuptools"]
-    patterns = settings["package-data"]["vlm_demo"]
+    tree = ast.parse((PACKAGE.parent / "setup.py").read_text())
+    given = next(own.value for own in ast.walk(tree) if isinstance(own, ast.keyword) and own.arg == "package_data")
+    patterns = ast.literal_eval(given)[""]
     data = [path.relative_to(PACKAGE) for path in UI.rglob("*.*") if path.suffix not in (".py", ".pyc")]
     assert {path.suffix for path in data} == {".html", ".css", ".js"}
     assert not [path for path in data if not any(path.match(pattern) for pattern in patterns)]
