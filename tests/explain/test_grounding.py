@@ -49,6 +49,12 @@ class Planted:
         return Reread(logs, np.exp(logs) > 0.3)
 
 
+def unmoved(model: Planted) -> Planted:
+    """The same, but that nothing is lost behind a blur."""
+    model.hiding = lambda said, image, masks: Planted._reread(said, np.zeros((len(masks), 1)))
+    return model
+
+
 def with_text(said: Answer, text: str) -> Answer:
     words = tuple(OcrWord(word, (0, 0, 9, 9), 90.0) for word in text.split())
     return replace(said, ocrs=(OcrResult(text, words, 0.1),))
@@ -109,14 +115,18 @@ def test_only_what_says_nothing_says_unknown(text: str, unknown: bool) -> None:
 def test_the_picture_is_not_said_to_carry_what_stays_without_it() -> None:
     """However sure the score is of the answer."""
     sure = Calibration((0.0,) * len(NAMES), 5.0)
-    for found in (replace(SURE, hot=0.0), replace(SURE, hot=0.05), replace(SURE, hot=0.0, read=1.0, text=0.05)):
+    blind = replace(SURE, hot=0.0, whole=0.02)
+    for found in (blind, replace(blind, hot=0.05), replace(blind, read=1.0, text=0.05)):
         assert grounding.badge(found, sure).level == "weak"
-    assert grounding.badge(replace(SURE, hot=0.0, turned=True), sure).level == "grounded"
+    assert grounding.badge(replace(blind, turned=True), sure).level == "grounded"
+    # what fills the picture is not hidden with its hottest patches
+    assert grounding.badge(replace(SURE, hot=0.0), sure).level == "grounded"
     assert grounding.badge(SURE, sure).level == "grounded"
     assert grounding.badge(SURE, Calibration((0.0,) * len(NAMES), -5.0)).level == "weak"
     none = Limits(picture=0.0, text=0.0)
-    assert grounding.badge(replace(SURE, hot=0.0), replace(sure, limits=none)).level == "weak"
-    assert grounding.badge(replace(SURE, hot=0.3), replace(sure, limits=Limits(picture=0.4))).level == "weak"
+    assert grounding.badge(replace(SURE, hot=0.0, whole=0.0), replace(sure, limits=none)).level == "weak"
+    little = replace(SURE, hot=0.3, whole=0.3)
+    assert grounding.badge(little, replace(sure, limits=Limits(picture=0.4))).level == "weak"
 
 
 def test_words_that_were_read_are_what_an_answer_rests_on_if_it_falls_without_them() -> None:
@@ -133,7 +143,7 @@ def test_words_that_were_read_are_what_an_answer_rests_on_if_it_falls_without_th
     told = grounding.judge(said, Planted(0, text=0.0), None)
     assert told.level == "grounded" and told.text_drop == 0 and "without these words 0%" in told.sentence
     # neither
-    assert grounding.judge(said, Planted(15, picture=0.0), None).level not in GREEN
+    assert grounding.judge(said, unmoved(Planted(15, picture=0.0)), None).level not in GREEN
 
 
 def test_of_two_things_that_carry_an_answer_the_one_that_carries_more_is_named() -> None:
@@ -145,16 +155,13 @@ def test_of_two_things_that_carry_an_answer_the_one_that_carries_more_is_named()
 def test_what_stays_the_same_without_any_picture_is_not_about_it() -> None:
     said = surely("Hello", " there")
     told = grounding.judge(said, Planted(8, picture=0.0), None)
-    assert told.level == "weak"  # a blur over all of it takes something
-    nothing = Planted(0, picture=0.0)
-    nothing.hiding = lambda said, image, masks: Planted._reread(said, np.zeros((len(masks), 1)))
-    told = grounding.judge(said, nothing, None)
+    assert told.level == "grounded"  # a blur over all of it takes something
+    told = grounding.judge(said, unmoved(Planted(0, picture=0.0)), None)
     assert told.level == "not about the picture" and told.sentence.startswith("With a blank picture")
-    likelier = Planted(0, picture=-0.1)  # a blank picture matters, though it makes the answer likelier
-    likelier.hiding = nothing.hiding
+    likelier = unmoved(Planted(0, picture=-0.1))  # a blank picture matters, though it makes the answer likelier
     assert grounding.judge(said, likelier, None).level == "weak"
     # a quotation that carries the answer is evidence, and so is text that it does not repeat
-    assert grounding.judge(with_text(said, "TOTAL 12.50"), Planted(15, 0.0, 1.0), None).level == "weak"
+    assert grounding.judge(with_text(said, "TOTAL 12.50"), unmoved(Planted(15, 0.0, 1.0)), None).level == "weak"
     assert grounding.badge(replace(SAME, blank_turned=True), None).level == "weak"
 
 
@@ -271,3 +278,9 @@ def test_the_pipelines_badge(pipe: Pipeline, noise) -> None:
 def test_the_evidence_says_what_sort_of_answer_it_is(text: str, expected: tuple[int, int]) -> None:
     found = grounding.gather(answer(text), Planted(1))
     assert (found.yes_no, found.number) == expected
+
+
+def test_how_sure_the_model_was_counts_as_log_odds() -> None:
+    at = NAMES.index("certain")
+    rows = [calibration.as_row(replace(SURE, certain=sure))[at] for sure in (0.5, 0.9, 0.1, 0.0, 1.0)]
+    assert rows == pytest.approx([0.0, np.log(9), -np.log(9), -np.log(999), np.log(999)])

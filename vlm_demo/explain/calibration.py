@@ -22,6 +22,7 @@ BY_CHANCE = 0.9  # the share of answers in which hiding something drawn by chanc
 MOVED = 0.05  # the share of right answers in which a blank picture may change less than the limit
 LEAST, MOST = 0.01, 0.5  # of the probability: what a limit may be
 MOST_NOTHING = 0.05  # a change that large is never nothing
+SUREST = 1e-3  # a probability nearer to 0 or 1 counts as this near
 FEW = 10  # answers on which no limit is fitted
 
 
@@ -46,8 +47,11 @@ class Limits:
 
 
 def as_row(found: Evidence) -> np.ndarray:
-    """float [NAMES]."""
-    return np.array([getattr(found, name) for name in NAMES])
+    """float [NAMES]; ``certain`` as its log-odds, for how often an answer is right grows with these."""
+    row = np.array([getattr(found, name) for name in NAMES], float)
+    certain = np.clip(found.certain, SUREST, 1 - SUREST)
+    row[NAMES.index("certain")] = np.log(certain / (1 - certain))
+    return row
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,8 @@ def badge(
     if calibration is not None:
         score = float(calibration.score(as_row(found)[None])[0])
     likely = score >= high
-    by_picture = found.hot >= max(limits.picture, LEAST) or found.turned
+    # What fills the picture, or stands in it many times, is not hidden with the hottest patches: then all of it counts.
+    by_picture = max(found.hot, found.whole) >= max(limits.picture, LEAST) or found.turned
     by_text = found.text >= max(limits.text, LEAST) or found.text_turned
     # A score that was fitted on no answers of such text says nothing of them.
     known = calibration is not None and bool(limits.read or not by_text)
