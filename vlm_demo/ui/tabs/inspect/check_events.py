@@ -53,7 +53,10 @@ class CheckEvents:
         with self.service.engine(unwanted) as engine:  # for the pictures alone: they are read beside the model
             answer = whole(engine, session, exchange)
         checks = live_checks.without_the_engine(answer, _badge(exchange), unwanted)
-        exchange.answer, exchange.checked = replace(exchange.answer, checks=checks), True
+        # What a press has measured meanwhile stays.
+        now = zip(exchange.answer.checks, answer.checks, checks, strict=True)
+        merged = tuple(read if current == before else current for current, before, read in now)
+        exchange.answer, exchange.checked = replace(exchange.answer, checks=merged), True
 
     def blank(self, request: gr.Request) -> Iterator[Changes]:
         """Ask the question of the answer that is looked at about a blank picture, in the queue of the model."""
