@@ -130,7 +130,7 @@ def _picture(given: Any, bare: bool, number: int, files: dict[int | str, bytes],
     if isinstance(given, str):
         head = DATA_URI.match(given)
         if bare or head:
-            return _decoded(given[head.end() if head else 0 :], number)
+            return decoded(given[head.end() if head else 0 :], f" in message {number}")
         if is_address(given):
             if given not in files:
                 try:
@@ -150,11 +150,16 @@ def _picture(given: Any, bare: bool, number: int, files: dict[int | str, bytes],
     return given
 
 
-def _decoded(text: str, number: int) -> bytes:
+def decoded(text: str, where: str = "") -> bytes:
+    """The file behind a picture's base64 text; ``where`` it stands, for the sentence.
+
+    Raises:
+        BadImage: it is damaged.
+    """
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:  # the latter where it is not even ASCII
-        raise BadImage(f"The base64 text of the picture in message {number} is damaged: encode it again.") from error
+        raise BadImage(f"The base64 text of the picture{where} is damaged: encode it again.") from error
 
 
 def _from_array(array: np.ndarray, number: int) -> Image.Image:

@@ -50,12 +50,31 @@ def test_a_picture_with_small_letters_is_read_and_found(engine: LocalEngine) -> 
 
 
 def test_the_five_are_complete_and_in_order(engine: LocalEngine, noise, monkeypatch) -> None:
-    monkeypatch.setattr(ocr, "read", lambda _image, _cancelled=None: read())
+    monkeypatch.setattr(ocr, "read", lambda *_: read())
     answer = answered(engine, Request((noise(60, 60),), QUESTION, max_new_tokens=3))
     checks = live_checks.complete(engine, answer, blank=True)
     assert tuple(own.name for own in checks) == NAMES
     assert by_name(checks, HALLUCINATION).values["level"] is not None
     assert by_name(checks, HALLUCINATION).values["with_blank"] is not None
+
+
+def test_a_picture_is_read_once_for_the_check_and_for_a_later_question(engine: LocalEngine, noise, monkeypatch) -> None:
+    engine.forget()
+    readings: list[int] = []
+    monkeypatch.setattr(ocr, "read", lambda *_: readings.append(1) or read())
+    live_checks.complete(engine, answered(engine, Request((noise(60, 60),), QUESTION, max_new_tokens=1)))
+    asked = Request((noise(60, 60),), QUESTION, ocr=True, max_new_tokens=1)
+    assert answered(engine, asked).ocr.cached and len(readings) == 1
+    engine.forget()
+
+
+def test_what_the_blank_picture_left_goes_with_its_visitor(engine: LocalEngine, noise) -> None:
+    engine.forget()
+    answer = answered(engine, Request((noise(60, 60),), QUESTION, max_new_tokens=1, visitor="one"))
+    live_checks.about_blank(engine, answer)
+    assert engine.pipeline.remembered.bytes > 0
+    engine.forget("one")
+    assert engine.pipeline.remembered.bytes == 0
 
 
 def test_the_blank_picture_is_asked_the_same(engine: LocalEngine, noise) -> None:
@@ -95,7 +114,7 @@ def test_without_tesseract_the_check_stays_open_and_says_what_to_install(engine,
 
 
 def test_it_can_be_stopped(engine: LocalEngine, noise, monkeypatch) -> None:
-    monkeypatch.setattr(ocr, "read", lambda _image, _cancelled=None: read())
+    monkeypatch.setattr(ocr, "read", lambda *_: read())
     answer = answered(engine, Request((noise(60, 60),), QUESTION, max_new_tokens=1))
     with pytest.raises(Stopped):
         live_checks.complete(engine, answer, blank=True, cancelled=lambda: True)

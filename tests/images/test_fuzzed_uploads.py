@@ -17,7 +17,7 @@ from PIL import Image
 from tests.kit import icc
 from vlm_demo.errors import BadImage
 from vlm_demo.images import decode
-from vlm_demo.images.open import open_image, page_count
+from vlm_demo.images.open import open_image
 
 FILES = int(os.environ.get("VLM_DEMO_FUZZ", "200"))
 BUDGET = 400_000_000
@@ -119,6 +119,5 @@ def test_fuzzed_uploads_are_pictures_or_one_sentence() -> None:
             said = list(notes)
             assert image.mode == "RGB" and 0 < image.width * image.height <= decode.KEPT_PIXELS
         assert all(one.endswith(".") and "\n" not in one and "0x" not in one for one in said), (name, said)
-        assert page_count(data) >= 1
         assert peak() - before < BUDGET, name
     assert FILES / 10 < opened < FILES

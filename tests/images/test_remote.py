@@ -244,11 +244,10 @@ class TestLimits:
         silent.close()
 
 
+@pytest.mark.parametrize("served", ["https"], indirect=True)
 class TestCertificates:
     @pytest.fixture
     def port(self, served: tuple[str, int]) -> int:
-        if served[0] == "http":
-            pytest.skip("it has none")
         return served[1]
 
     def test_one_that_nobody_vouches_for(self, port: int) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from vlm_demo.errors import BadImage
-from vlm_demo.images.open import Page, open_image, page_count
+from vlm_demo.images.open import Page, open_image
 
 COLOURS = ((255, 0, 0), (0, 128, 0), (0, 0, 255))
 
@@ -98,7 +98,6 @@ class TestPages:
     @pytest.mark.parametrize("kind", ["PDF", "GIF", "TIFF", "WEBP", "PNG"])
     def test_each_can_be_chosen_and_that_is_said(self, kind: str) -> None:
         data = paged(kind)
-        assert page_count(data) == 3
         for number, colour in enumerate(COLOURS, 1):
             image, notes = open_image(Page(data, number))
             assert open_image(data, page=number)[0] == image
@@ -156,7 +155,6 @@ class TestPdf:
     def test_a_damaged_one(self, data: bytes) -> None:
         with pytest.raises(BadImage, match="PDF.*(damaged|no pages)"):
             open_image(data)
-        assert page_count(data) == 1
 
 
 class TestRefusedByName:

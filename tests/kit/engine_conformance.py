@@ -13,7 +13,7 @@ from PIL import Image
 
 from vlm_demo.contracts import LEVELS, Answer, MapRequest, Memory, StageEvent, TokenEvent, Turn, heatmap_methods
 from vlm_demo.contracts.engine import Capabilities, Engine, Event, Request
-from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
+from vlm_demo.errors import BadImage, BadQuestion, Stopped, UnsupportedModel, VlmDemoError
 
 QUESTION = "What is in the picture?"
 BEFORE = ("view", "prompt", "encoder", "bridge", "prefill")  # the stages before the first token
@@ -124,7 +124,9 @@ class EngineConformance:
 
     def test_a_given_answer_is_explained(self, engine: Engine, given: tuple[list[Event], Answer]) -> None:
         if not engine.capabilities.explains:
-            pytest.skip("it explains nothing")
+            with pytest.raises(UnsupportedModel):
+                engine.explain(asked(), "a red square")
+            return
         told = engine.explain(asked(), "a red square")
         assert told.text.strip() == "a red square" and [word.text for word in told.words] == ["a", "red", "square"]
         heat = told.heatmap("red")

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from vlm_demo.checks import checklist
 from vlm_demo.checks.latency import Machine
 from vlm_demo.contracts import (
+    DEFAULT_OCR,
     Answer,
     Asked,
     BridgeInfo,
@@ -25,6 +26,7 @@ from vlm_demo.contracts import (
     MapRequest,
     Memory,
     OcrResult,
+    OcrSettings,
     OcrWord,
     Prompt,
     Scores,
@@ -117,7 +119,14 @@ class FakeEngine:
         *_, answer = FakeEngine(self.name, self.precision, answer=text).stream(request)
         return answer
 
-    def score(self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None) -> Scores:
+    def read_text(
+        self, view: View, settings: OcrSettings = DEFAULT_OCR, *, cancelled: Cancelled | None = None
+    ) -> OcrResult:
+        return OcrResult("TOTAL 12.50", (OcrWord("TOTAL", (10, 10, 80, 30), 96.0),), 0.2)
+
+    def score(
+        self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None, visitor: str = ""
+    ) -> Scores:
         if not texts or not all(text.strip() for text in texts):
             raise BadQuestion("There is no text to compare: give at least one.")
         even = 1 / len(texts)

@@ -36,3 +36,8 @@ def test_what_the_encoder_made_for_an_answer_is_remembered_for_scoring(tmp_path:
     pipe.forget()
     stages = {stage.name: stage.facts for stage in pipe.score(picture, ["a star"]).stages}
     assert stages["encoder"].cached == 0
+    pipe.forget()
+    stages = {stage.name: stage.facts for stage in pipe.score(picture, ["a star"], visitor="one").stages}
+    assert stages["encoder"].cached == 0 and pipe.remembered.bytes > 0
+    pipe.forget("one")
+    assert pipe.remembered.bytes == 0

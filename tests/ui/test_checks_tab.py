@@ -17,8 +17,8 @@ from vlm_demo.ui.tabs.chat.chat_events import Events
 
 @pytest.fixture
 def letters(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tesseract finds ten words of three pixels."""
-    monkeypatch.setattr(ocr, "read", lambda _image, _cancelled=None: read(*[3] * 10))
+    """Ten words of three pixels are found."""
+    monkeypatch.setattr(FakeEngine, "read_text", lambda *_, **__: read(*[3] * 10))
 
 
 def asked(events: Events, picture: Path, question: str = "What is the total?") -> dict:

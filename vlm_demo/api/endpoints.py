@@ -128,7 +128,8 @@ class Endpoints:
                 raise BadQuestion("texts must be a list: send at least one text.")
             picture = self.hosts.picture(_text(image, "image"))
             with self.service.engine() as engine:
-                scores = engine.score(picture, [_text(text, "each of the texts") for text in texts])
+                given = [_text(text, "each of the texts") for text in texts]
+                scores = engine.score(picture, given, visitor=self.places.visitor)
             matches = scores.matches or (None,) * len(scores.texts)
             rows = zip(scores.texts, scores.probabilities, scores.similarities, matches, strict=True)
             return [dict(zip(("text", "probability", "similarity", "match"), row, strict=True)) for row in rows]

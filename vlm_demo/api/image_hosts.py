@@ -5,10 +5,7 @@ A path is no picture: no file of this machine is opened.
 
 from __future__ import annotations
 
-import base64
-import binascii
-
-from vlm_demo.chat_messages import DATA_URI
+from vlm_demo.chat_messages import DATA_URI, decoded
 from vlm_demo.errors import BadImage
 from vlm_demo.images.remote import NOTHING, RemotePictures, is_address
 
@@ -28,10 +25,7 @@ class ImageHosts:
         """
         head = DATA_URI.match(given)
         if head:
-            try:
-                return base64.b64decode("".join(given[head.end() :].split()), validate=True)
-            except (binascii.Error, ValueError) as error:  # the latter where it is not even ASCII
-                raise BadImage("The base64 text of a picture is damaged: encode it again.") from error
+            return decoded(given[head.end() :])
         if is_address(given):
             return self.remote.fetch(given)
         raise BadImage("Pictures are taken from data URIs (data:image/png;base64,...) and from no file: send it so.")

@@ -157,7 +157,7 @@ class McpServer:
         """Each text's probability, as JSON."""
         picture = self.access.hosts.picture(given.image)
         with self.service.engine(cancelled) as engine:
-            scores = engine.score(picture, given.texts, cancelled=cancelled)
+            scores = engine.score(picture, given.texts, cancelled=cancelled, visitor=self.places.visitor)
         found = dict(zip(scores.texts, scores.probabilities, strict=True))
         return [TextContent(type="text", text=json.dumps(found, ensure_ascii=False))]
 

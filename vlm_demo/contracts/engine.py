@@ -17,7 +17,7 @@ from vlm_demo.contracts.answer import Answer, MapRequest
 from vlm_demo.contracts.events import Memory, StageEvent, TokenEvent
 from vlm_demo.contracts.geometry import View
 from vlm_demo.contracts.grounding import Evidence, Grounding
-from vlm_demo.contracts.ocr import DEFAULT_OCR, OcrSettings
+from vlm_demo.contracts.ocr import DEFAULT_OCR, OcrResult, OcrSettings
 from vlm_demo.contracts.prompt import Turn
 from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.contracts.scores import Scores
@@ -123,8 +123,10 @@ class Engine(Protocol):
             UnsupportedModel: it can't explain.
         """
 
-    def score(self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None) -> Scores:
-        """How well each text fits the picture.
+    def score(
+        self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None, visitor: str = ""
+    ) -> Scores:
+        """How well each text fits the picture; ``visitor`` as in `Request`.
 
         Raises:
             BadImage, BadQuestion: the picture or a text can't be used.
@@ -149,6 +151,16 @@ class Engine(Protocol):
 
         Raises:
             VlmDemoError: no attention was recorded.
+            Stopped: ``cancelled()`` turned True.
+        """
+
+    def read_text(
+        self, view: View, settings: OcrSettings = DEFAULT_OCR, *, cancelled: Cancelled | None = None
+    ) -> OcrResult:
+        """The text of a picture (OCR), remembered for its visitor. Takes no turn: others compute meanwhile.
+
+        Raises:
+            OcrUnavailable: text can't be read so here; says what to do.
             Stopped: ``cancelled()`` turned True.
         """
 

@@ -6,13 +6,12 @@ Asks an engine again; knows no page and no model.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 
 from PIL import Image
 
 from vlm_demo.checks import checklist, hallucination, small_text
-from vlm_demo.contracts import Answer, BlankAnswer, Check, Grounding, OcrResult
+from vlm_demo.contracts import DEFAULT_OCR, Answer, BlankAnswer, Check, Grounding, OcrResult, OcrSettings
 from vlm_demo.contracts.checks import OPEN, SMALL_TEXT, Value
 from vlm_demo.contracts.engine import Cancelled, Engine, Request, answered
 from vlm_demo.errors import OcrUnavailable, Stopped, VlmDemoError
@@ -27,6 +26,7 @@ def complete(
     *,
     grounding: Grounding | None = None,
     blank: bool = False,
+    settings: OcrSettings = DEFAULT_OCR,
     cancelled: Cancelled | None = None,
 ) -> tuple[Check, ...]:
     """The checklist of one of the engine's answers with what was open in it.
@@ -35,6 +35,7 @@ def complete(
         answer: with its pictures as they were uploaded.
         grounding: its badge; None = it is asked for.
         blank: whether the question is asked about a blank picture too, which costs another answer.
+        settings: how the pictures' text is read.
         cancelled: asked while this is computed.
     Raises:
         Stopped: ``cancelled()`` turned True.
@@ -43,19 +44,24 @@ def complete(
         grounding = _badge(engine, answer, cancelled)
     found = about_blank(engine, answer, cancelled) if blank else None
     told = hallucination.check(_evidence_only(answer), answer.text, grounding, found)
-    return checklist.replaced(answer.checks, _small_text(answer, cancelled), told)
+    return checklist.replaced(answer.checks, _small_text(engine, answer, settings, cancelled), told)
 
 
-def without_the_engine(
-    answer: Answer, grounding: Grounding | None, cancelled: Cancelled | None = None
+def of_pictures(
+    engine: Engine,
+    answer: Answer,
+    grounding: Grounding | None,
+    settings: OcrSettings = DEFAULT_OCR,
+    cancelled: Cancelled | None = None,
 ) -> tuple[Check, ...]:
-    """The checklist with what can be told of the pictures and of a badge that is there: nothing is asked again.
+    """The checklist with what can be told of the pictures' text and of a badge that is there: the model is not asked
+    again.
 
     Raises:
         Stopped: ``cancelled()`` turned True.
     """
     told = hallucination.check(_evidence_only(answer), answer.text, grounding)
-    return checklist.replaced(answer.checks, _small_text(answer, cancelled), told)
+    return checklist.replaced(answer.checks, _small_text(engine, answer, settings, cancelled), told)
 
 
 def about_blank(engine: Engine, answer: Answer, cancelled: Cancelled | None = None) -> BlankAnswer:
@@ -93,6 +99,7 @@ def _blank_request(answer: Answer, cancelled: Cancelled | None) -> Request:
         history=history,
         cancelled=cancelled,
         system=asked.system,
+        visitor=answer.view.visitor,
     )
 
 
@@ -115,7 +122,7 @@ def _evidence_only(answer: Answer) -> bool:
     return bool(answer.asked and answer.asked.evidence_only)
 
 
-def _small_text(answer: Answer, cancelled: Cancelled | None) -> Check:
+def _small_text(engine: Engine, answer: Answer, settings: OcrSettings, cancelled: Cancelled | None) -> Check:
     """The check of the pictures' text, which is read now where it was not yet."""
     told = next((own for own in answer.checks if own.name == SMALL_TEXT), None)
     if told and told.verdict != OPEN:
@@ -126,15 +133,11 @@ def _small_text(answer: Answer, cancelled: Cancelled | None) -> Check:
     unavailable = ""
     read: list[OcrResult | None] = [None] * len(answer.views)
     try:
-        read = list(_read(answer, cancelled))
+        known = (*[None] * (len(answer.views) - len(answer.ocrs)), *answer.ocrs)
+        read = [
+            own or engine.read_text(view, settings, cancelled=cancelled)
+            for view, own in zip(answer.views, known, strict=True)
+        ]
     except OcrUnavailable as error:
         unavailable = str(error)
     return small_text.check(answer.views, read, ocr=bool(answer.ocrs), reads_from=reads_from, unavailable=unavailable)
-
-
-def _read(answer: Answer, cancelled: Cancelled | None) -> Iterator[OcrResult]:
-    from vlm_demo.stages import ocr
-
-    known = (*[None] * (len(answer.views) - len(answer.ocrs)), *answer.ocrs)
-    for view, own in zip(answer.views, known, strict=True):
-        yield own or ocr.read(view.image, cancelled)

@@ -18,6 +18,7 @@ from vlm_demo.contracts import (
     Grounding,
     MapRequest,
     Memory,
+    OcrResult,
     OcrSettings,
     Scores,
     View,
@@ -84,9 +85,16 @@ class LocalEngine:
     def explain(self, request: Request, text: str) -> Answer:
         return self.pipeline.read_answer(request, text, self._turns(request.cancelled))
 
-    def score(self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None) -> Scores:
+    def score(
+        self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None, visitor: str = ""
+    ) -> Scores:
         with self.scheduler.turn(cancelled):
-            return self.pipeline.score(image, texts, cancelled=cancelled)
+            return self.pipeline.score(image, texts, cancelled=cancelled, visitor=visitor)
+
+    def read_text(
+        self, view: View, settings: OcrSettings = DEFAULT_OCR, *, cancelled: Cancelled | None = None
+    ) -> OcrResult:
+        return self.pipeline.reader(view.image, settings, cancelled, view.visitor)
 
     def heatmap_methods(self, answer: Answer) -> dict[str, str | None]:
         return self.pipeline.heatmap_methods(answer) if self.pipeline.can_explain else {}

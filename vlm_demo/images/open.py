@@ -67,19 +67,6 @@ def open_image(source: Source, page: int | None = None) -> tuple[Image.Image, tu
         return _of_file(stream, page)
 
 
-def page_count(source: str | os.PathLike | bytes) -> int:
-    """How many pages or frames a file has among which one can be chosen; 1 for a file that can't be opened."""
-    try:
-        with _stream(source) as stream:
-            if is_pdf(stream.read(HEAD)):
-                stream.seek(0)
-                return pdf.count(stream.read())
-            image = _opened(stream)
-            return 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-    except Exception:  # opening it will say what is wrong
-        return 1
-
-
 def _of_file(stream: BinaryIO, number: int | None) -> tuple[Image.Image, tuple[str, ...]]:
     head = stream.read(HEAD)
     if not head:

@@ -43,16 +43,6 @@ def page(data: bytes, number: int | None) -> tuple[Image.Image, tuple[str, ...]]
             document.close()
 
 
-def count(data: bytes) -> int:
-    """How many pages a file has.
-
-    Raises:
-        PdfiumError: it can't be read.
-    """
-    with _LOCK, pypdfium2.PdfDocument(data) as document:
-        return len(document)
-
-
 def _damaged() -> BadImage:
     return BadImage("This PDF is damaged or incomplete: save or download it again, and try once more.")
 

@@ -460,7 +460,12 @@ class Pipeline:
     # -- scoring --------------------------------------------------------------------------------------------------
 
     def score(
-        self, image: Source, texts: str | Sequence[str], *, cancelled: Callable[[], bool] | None = None
+        self,
+        image: Source,
+        texts: str | Sequence[str],
+        *,
+        cancelled: Callable[[], bool] | None = None,
+        visitor: str = "",
     ) -> Scores:
         """How well each text fits the picture, compared with the others and, where the model can tell, by itself.
 
@@ -469,7 +474,8 @@ class Pipeline:
             UnsupportedModel: the model has nothing to compare pictures with texts.
             Stopped: ``cancelled()`` turned True.
         """
-        return self._scoring().score(image, (texts,) if isinstance(texts, str) else tuple(texts), cancelled)
+        given = (texts,) if isinstance(texts, str) else tuple(texts)
+        return self._scoring().score(image, given, cancelled, visitor)
 
     def relevancy(self, image: Source | View, text: str) -> np.ndarray:
         """Which parts of a picture speak for a text, in a model that compares the two: float32 [H, W] in the upload's

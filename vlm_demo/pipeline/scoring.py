@@ -44,7 +44,9 @@ class ScoringModel:
         self.scorer = Scorer(matcher, loaded.tokenizer, guard)
         self.relevancy = ItmRelevancy(family, guard, self.scorer, view)
 
-    def score(self, image: Source, texts: Sequence[str], cancelled: Callable[[], bool] | None = None) -> Scores:
+    def score(
+        self, image: Source, texts: Sequence[str], cancelled: Callable[[], bool] | None = None, visitor: str = ""
+    ) -> Scores:
         """How well each text fits the picture, compared with the others and, where the model can tell, by itself.
 
         Raises:
@@ -55,7 +57,7 @@ class ScoringModel:
         check(cancelled)
         # 1) view
         began = time.perf_counter()
-        view = self.view(image)
+        view = self.view(image, visitor)
         stages.append(clock.since("view", began, view_facts([view])))
         # 2) texts → tokens
         began = time.perf_counter()

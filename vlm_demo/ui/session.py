@@ -12,13 +12,14 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vlm_demo.contracts import Turn
-from vlm_demo.errors import Stopped
+from vlm_demo.contracts import OcrSettings, Turn
+from vlm_demo.engines.registry import log_unexpected
+from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.tabs.inspect.map_job import Job
 from vlm_demo.ui.tabs.inspect.map_options import MapOptions
@@ -70,6 +71,32 @@ class Session:
     @property
     def running(self) -> bool:
         return any(exchange.running for exchange in self.exchanges)
+
+    def reading(self, usual: OcrSettings) -> OcrSettings:
+        """How text in this page's pictures is read: in the languages that the person chose, if any."""
+        return replace(usual, languages=self.languages or usual.languages)
+
+    def unwanted(self, exchange: ChatTurn) -> bool:
+        """Whether what is still to be measured of an answer has to wait for a new question, or for nothing any more."""
+        return self.running or exchange not in self.exchanges
+
+    def measure(self, pending: list[ChatTurn], measured: str, work: Callable[[ChatTurn], None]) -> None:
+        """Measure what is still open of some answers, until a new question comes; what that interrupts stays open.
+
+        Args:
+            measured: the field of an exchange that becomes True when nothing more can be measured.
+            work: measures one of them.
+        """
+        for exchange in pending:
+            try:
+                work(exchange)
+            except Stopped:
+                return
+            except VlmDemoError:  # a model that records nothing, or another one than the one that answered
+                pass
+            except Exception as error:
+                log_unexpected(error)
+            setattr(exchange, measured, True)
 
     def add(self, exchange: ChatTurn) -> None:
         """A new question; what is still being computed for this page is no longer wanted."""

@@ -48,8 +48,7 @@ def service(
         VlmDemoError: the model cannot be loaded, or text not be read in the languages that were chosen; the sentence
             says why.
     """
-    missing = local.ocr_missing(ocr_settings)
-    if missing and ocr_settings != DEFAULT_OCR:
+    if ocr_settings != DEFAULT_OCR and (missing := local.ocr_missing(ocr_settings)):
         raise OcrUnavailable(missing)
 
     def load(name: str, precision: str, progress: Progress | None = None) -> Engine:

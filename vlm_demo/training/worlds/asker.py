@@ -6,6 +6,7 @@ compare and where they lie. An area adds its own attributes and words; what can'
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -48,7 +49,7 @@ EXTREMES: dict[str, tuple[str, int, tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
-class Asker:
+class Asker(ABC):
     """Makes questions about one picture.
 
     Attributes:
@@ -81,9 +82,9 @@ class Asker:
         row["zone"] = zone(thing, self.picture.image.size)
         return row | dict(thing.facts)
 
+    @abstractmethod
     def forms(self) -> list[Form]:
         """Every way to ask that the picture may allow."""
-        raise NotImplementedError
 
     # Chance and names.
 

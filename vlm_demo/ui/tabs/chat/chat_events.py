@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ class Events:
         self.sessions = Sessions()
         self.looking = InspectorEvents(self.sessions, parts)
         self.again = DeferredMaps(self.sessions, parts, service)
-        self.checking = CheckEvents(self.sessions, parts, service)
+        self.checking = CheckEvents(self.sessions, parts, service, ocr_settings)
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
@@ -162,7 +161,7 @@ class Events:
             history=tuple(history),
             cancelled=exchange.stop.is_set,
             visitor=session.visitor,
-            ocr_settings=replace(self.ocr_settings, languages=session.languages or self.ocr_settings.languages),
+            ocr_settings=session.reading(self.ocr_settings),
         )
         with self.service.engine(exchange.stop.is_set) as engine:
             exchange.state, exchange.model, exchange.precision = "running", engine.name, engine.precision

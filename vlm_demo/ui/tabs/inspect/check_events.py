@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -12,7 +13,7 @@ from vlm_demo.checks import checklist, hallucination
 from vlm_demo.contracts.checks import TURN_ON_EVIDENCE_ONLY, TURN_ON_OCR
 from vlm_demo.contracts.grounding import GREEN
 from vlm_demo.engines import live_checks
-from vlm_demo.engines.registry import ModelRegistry, log_unexpected
+from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.page_components import Changes, PageComponents
@@ -21,42 +22,35 @@ from vlm_demo.ui.tabs.inspect.deferred_maps import whole
 from vlm_demo.ui.tabs.inspect.inspect_events import forgotten
 
 if TYPE_CHECKING:
-    from vlm_demo.contracts import Grounding
+    from vlm_demo.contracts import Grounding, OcrSettings
 
 
 class CheckEvents:
     """The handlers of the checklist, for all visitors of the page."""
 
-    def __init__(self, sessions: Sessions, parts: PageComponents, service: ModelRegistry):
-        self.sessions, self.parts, self.service = sessions, parts, service
+    def __init__(
+        self, sessions: Sessions, parts: PageComponents, service: ModelRegistry, ocr_settings: OcrSettings
+    ) -> None:
+        self.sessions, self.parts, self.service, self.ocr_settings = sessions, parts, service, ocr_settings
 
     def finish(self, request: gr.Request) -> Iterator[Changes]:
         """Read the pictures of the answers whose checklist is not complete. A new question comes first."""
         session = self.sessions.of(request.session_hash)
         waiting = [own for own in session.exchanges if own.state == "done" and own.answer and not own.checked]
-        for exchange in waiting:
-            try:
-                self._read(session, exchange)
-            except Stopped:
-                break
-            except VlmDemoError:
-                exchange.checked = True  # another model is in service than the one that answered
-            except Exception as error:
-                exchange.checked = True
-                log_unexpected(error)
+        session.measure(waiting, "checked", lambda exchange: self._read(session, exchange))
         yield self._shown(session) if waiting else {self.parts.checks: gr.skip()}
 
     def _read(self, session: Session, exchange: ChatTurn) -> None:
-        def unwanted() -> bool:
-            return session.running or exchange not in session.exchanges
-
-        with self.service.engine(unwanted) as engine:  # for the pictures alone: they are read beside the model
+        unwanted = partial(session.unwanted, exchange)
+        settings = session.reading(self.ocr_settings)
+        with self.service.engine(unwanted) as engine:
             answer = whole(engine, session, exchange)
-        checks = live_checks.without_the_engine(answer, _badge(exchange), unwanted)
+        # Text is read without the model, which may be exchanged meanwhile.
+        checks = live_checks.of_pictures(engine, answer, _badge(exchange), settings, unwanted)
         # What a press has measured meanwhile stays.
         now = zip(exchange.answer.checks, answer.checks, checks, strict=True)
         merged = tuple(read if current == before else current for current, before, read in now)
-        exchange.answer, exchange.checked = replace(exchange.answer, checks=merged), True
+        exchange.answer = replace(exchange.answer, checks=merged)
 
     def blank(self, request: gr.Request) -> Iterator[Changes]:
         """Ask the question of the answer that is looked at about a blank picture, in the queue of the model."""
@@ -66,9 +60,7 @@ class CheckEvents:
             yield self.parts.refused(forgotten())
             return
 
-        def unwanted() -> bool:
-            return session.running or exchange not in session.exchanges
-
+        unwanted = partial(session.unwanted, exchange)
         try:
             with self.service.engine(unwanted) as engine:
                 found = live_checks.about_blank(engine, whole(engine, session, exchange), unwanted)

@@ -6,6 +6,7 @@ Maps that are not made of what was recorded, on demand; and, after every answer,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -80,16 +81,7 @@ class DeferredMaps:
         interrupts is judged after its answer."""
         session = self.sessions.of(request.session_hash)
         waiting = [own for own in session.exchanges if own.state == "done" and own.answer and not own.judged]
-        for exchange in waiting:
-            try:
-                self._judge(session, exchange)
-            except Stopped:
-                break
-            except VlmDemoError:
-                exchange.judged = True  # a model that records nothing, or another one than the one that answered
-            except Exception as error:
-                exchange.judged = True
-                log_unexpected(error)
+        session.measure(waiting, "judged", lambda exchange: self._judge(session, exchange))
         if not waiting:
             yield {self.parts.heatmap: gr.skip()}
             return
@@ -98,12 +90,9 @@ class DeferredMaps:
         yield changes
 
     def _judge(self, session: Session, exchange: ChatTurn) -> None:
-        def unwanted() -> bool:
-            return session.running or exchange not in session.exchanges
-
+        unwanted = partial(session.unwanted, exchange)
         with self.service.engine(unwanted) as engine:
             exchange.grounding = engine.grounding(whole(engine, session, exchange), cancelled=unwanted)
-        exchange.judged = True
 
 
 def maps_of(
