@@ -15,6 +15,7 @@ import uvicorn
 from PIL import Image
 from starlette.applications import Starlette
 
+from tests.kit import coroutines
 from tests.kit.fake_engine import FakeEngine
 from vlm_demo.api.access import Access, Places
 from vlm_demo.engines.registry import ModelRegistry
@@ -62,7 +63,7 @@ def with_client(use: Callable[[ClientSession], Any], access: Access = OPEN, key:
         async with session(access, key) as client:
             return await use(client)
 
-    return asyncio.run(run())
+    return coroutines.run(run())
 
 
 def test_tools_are_listed_with_their_arguments() -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from tests.api.conftest import Serve, png
+from tests.kit import coroutines
 from tests.kit.fake_engine import FakeEngine
 from vlm_demo.api import access, openai_server
 from vlm_demo.api.access import Access
@@ -431,7 +432,7 @@ class TestQueue:
         async def send(message: dict[str, Any]) -> None:
             pass
 
-        asyncio.run(app(scope, receive, send))
+        coroutines.run(app(scope, receive, send))
         assert engine.ended.wait(20) and not engine.go.is_set()
 
     def test_what_was_seen_is_forgotten_some_time_after_the_last_request(self, serve: Serve, uri: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -11,6 +10,7 @@ import gradio as gr
 import pytest
 from gradio import processing_utils
 
+from tests.kit import coroutines
 from tests.kit.fake_engine import FakeEngine
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.images.remote import RemotePictures
@@ -42,7 +42,7 @@ def named(address: str) -> str:
     moved = processing_utils.async_move_files_to_cache(
         {"text": "", "files": [file]}, composer, check_in_upload_folder=True
     )
-    return asyncio.run(moved)["files"][0]["path"]
+    return coroutines.run(moved)["files"][0]["path"]
 
 
 def unguarded() -> None:
@@ -68,7 +68,7 @@ def test_a_page_fetches_nothing(asked: list[str]) -> None:
         named(ADDRESS)
     assert not asked and "<" not in caught.value.message
     with pytest.raises(gr.Error, match="upload the file"):
-        asyncio.run(processing_utils.async_ssrf_protected_get(ADDRESS))
+        coroutines.run(processing_utils.async_ssrf_protected_get(ADDRESS))
 
 
 def test_but_from_hosts_that_were_allowed(asked: list[str], tmp_path: Path, monkeypatch) -> None:
