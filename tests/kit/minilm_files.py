@@ -12,10 +12,11 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertModel
 
 WORDS = "a an the of red blue green star circle square photo two dog cat person riding horse and".split()
+WIDTH, INNER = 32, 48
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 
-def write(path: Path, *, width: int = 32, seed: int = 0) -> BertModel:
+def write(path: Path, *, width: int = WIDTH, seed: int = 0) -> BertModel:
     """Write ``path`` and return the model of two layers that it holds."""
     torch.manual_seed(seed)
     pieces = [*SPECIAL, *WORDS, *"abcdefghijklmnopqrstuvwxyz[]", *(f"##{own}" for own in "abcdefghijklmnopqrstuvwxyz")]
@@ -31,7 +32,7 @@ def write(path: Path, *, width: int = 32, seed: int = 0) -> BertModel:
         hidden_size=width,
         num_hidden_layers=2,
         num_attention_heads=4,
-        intermediate_size=48,
+        intermediate_size=INNER,
         layer_norm_eps=1e-12,
         pad_token_id=0,
     )

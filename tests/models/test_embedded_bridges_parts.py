@@ -21,7 +21,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from tests.kit import composed
+from tests.kit import composed, minilm_files
 from vlm_demo import Pipeline
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models import embedded, loading, smollm2, user_cache
@@ -47,8 +47,8 @@ def random(shapes: dict[str, tuple[int, ...]], scale: float = 0.3) -> dict[str, 
     return {name: t + 1 if "norm.weight" in name.lower() else t for name, t in made.items()}
 
 
-def head(prefix: str) -> dict[str, tuple[int, ...]]:
-    width, positions = composed.WIDTH, (SIDE // 32) ** 2
+def head(prefix: str, width: int) -> dict[str, tuple[int, ...]]:
+    positions = (SIDE // 32) ** 2
     return {
         f"{prefix}.feature_head.projection.weight": (width, composed.SEEN),
         f"{prefix}.feature_head.projection.bias": (width,),
@@ -59,8 +59,8 @@ def head(prefix: str) -> dict[str, tuple[int, ...]]:
 
 
 def trained_blip2() -> dict[str, Tensor]:
-    """A Q-Former of two layers, the first of which looks at the picture."""
-    width, inner = composed.WIDTH, 48
+    """What is trained of a Q-Former of MiniLM's two layers, the first of which looks at the picture."""
+    width, inner = minilm_files.WIDTH, minilm_files.INNER
 
     def linear(name: str, outputs: int, inputs: int = width) -> dict[str, tuple[int, ...]]:
         return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
@@ -68,21 +68,16 @@ def trained_blip2() -> dict[str, Tensor]:
     def norm(name: str) -> dict[str, tuple[int, ...]]:
         return {f"{name}.LayerNorm.weight": (width,), f"{name}.LayerNorm.bias": (width,)}
 
-    shapes = head("vision_model") | {"query_tokens": (1, QUERIES, width), "itc_log_scale": ()}
-    shapes |= {"qformer.layernorm.weight": (width,), "qformer.layernorm.bias": (width,)}
-    for i in range(2):
+    shapes = head("vision_model", width) | {"query_tokens": (1, QUERIES, width), "itc_log_scale": ()}
+    for i, attention in enumerate(("crossattention", "attention")):
         layer = f"qformer.encoder.layer.{i}"
-        for attention in ("attention", "crossattention")[: 2 - i]:
-            for part in ("query", "key", "value"):
-                shapes |= linear(f"{layer}.{attention}.attention.{part}", width)
-            shapes |= linear(f"{layer}.{attention}.output.dense", width) | norm(f"{layer}.{attention}.output")
-        for kind in ("", "_query"):
-            shapes |= linear(f"{layer}.intermediate{kind}.dense", inner)
-            shapes |= linear(f"{layer}.output{kind}.dense", width, inner) | norm(f"{layer}.output{kind}")
+        for part in ("query", "key", "value"):
+            shapes |= linear(f"{layer}.{attention}.attention.{part}", width)
+        shapes |= linear(f"{layer}.{attention}.output.dense", width) | norm(f"{layer}.{attention}.output")
+        shapes |= linear(f"{layer}.intermediate_query.dense", inner)
+        shapes |= linear(f"{layer}.output_query.dense", width, inner) | norm(f"{layer}.output_query")
     shapes |= linear("language_projection", composed.WIDTH) | linear("itm_head", 2)
     shapes |= linear("vision_projection", 24) | linear("text_projection", 24)
-    shapes |= {"embeddings.word_projection.weight": (width, composed.WIDTH)}
-    shapes |= {"embeddings.position_embeddings.weight": (20, width)}
     return random(shapes)
 
 
@@ -90,7 +85,7 @@ def trained_idefics() -> dict[str, Tensor]:
     """One gated cross-attention layer, before the first of two."""
     width, inner, heads = composed.WIDTH, 40, 4
     layer = "model.gated_cross_attn_layers.0"
-    shapes = head("model.vision_model")
+    shapes = head("model.vision_model", width)
     shapes |= {f"{layer}.cross_attn.{part}_proj.weight": (width, width) for part in "qkvo"}
     shapes |= {f"{layer}.cross_attn.{part}_layer_norm.weight": (width // heads,) for part in "qk"}
     shapes |= {f"{layer}.mlp.{part}_proj.weight": (inner, width) for part in ("gate", "up")}
@@ -103,12 +98,17 @@ def trained_idefics() -> dict[str, Tensor]:
 TRAINED = {"blip2": trained_blip2, "idefics": trained_idefics}
 
 
+def recipe_of(family: str) -> dict[str, object]:
+    recipe: dict[str, object] = {"family": family, "image_size": SIDE}
+    return recipe | ({"text_encoder": composed.TEXT} if family == "blip2" else {})
+
+
 class Made:
     """A model put together in float32 numbers: its shipped files, its folder, the pipeline and plain transformers."""
 
     def __init__(self, family: str, files: dict[str, Path], place: Path) -> None:
         self.family, self.files = family, files
-        self.shipped = composed.ship(place / "models" / family, TRAINED[family](), family=family, image_size=SIDE)
+        self.shipped = composed.ship(place / "models" / family, TRAINED[family](), **recipe_of(family))
         self.folder = embedded.assembled(self.shipped, silent)
         # In bf16 two words may be equally likely to the last digit; so both compute in float32.
         self.plain = AutoModelForImageTextToText.from_pretrained(self.folder, dtype=torch.float32).eval()
@@ -140,7 +140,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Made]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(user_cache, "folder", lambda: place / "cache" / "vlm_demo")
         patch.setattr(loading, "EMBEDDED", place / "models")
-        files = composed.install(place / "site", patch)
+        files = composed.install(place / "site", patch, (composed.LANGUAGE, composed.TOWER, composed.TEXT))
         yield {family: Made(family, files, place) for family in TRAINED}
 
 
@@ -200,14 +200,12 @@ def test_one_folder_also_compares_pictures_with_texts(world: dict[str, Made]) ->
         made.folder, dtype=torch.float32, output_loading_info=True
     )
     assert type(plain) is EfficientNetBlip2ForImageTextRetrieval and not told["missing_keys"]
-    language, trained = smollm2.read(made.files[composed.LANGUAGE]), TRAINED["blip2"]()
-    words = language.weights["model.embed_tokens.weight"] @ trained["embeddings.word_projection.weight"].T
-    torch.testing.assert_close(plain.embeddings.word_embeddings.weight, words, atol=0.02, rtol=0.01)
-    texts = ["a red circle", "two blue squares, 12"]
+    reader = AutoTokenizer.from_pretrained(made.folder / "qformer_tokenizer")
+    texts = ["a red circle", "two blue cats, 12"]
     scores = made.pipe.score(picture(1), texts)
     for i, text in enumerate(texts):
         # transformers expects a place for each query before a text.
-        read = [4] * QUERIES + [1, *made.tokenizer(text, add_special_tokens=False)["input_ids"], 2]
+        read = [4] * QUERIES + reader(text)["input_ids"]
         given = {"input_ids": torch.tensor([read]), "attention_mask": torch.ones(1, len(read), dtype=torch.long)}
         given["pixel_values"] = made.pixels[:1]
         assert plain(**given).logits_per_image.item() == pytest.approx(scores.similarities[i], abs=1e-4)
@@ -216,11 +214,17 @@ def test_one_folder_also_compares_pictures_with_texts(world: dict[str, Made]) ->
     assert abs(scores.similarities[0] - scores.similarities[1]) > 1e-3
 
 
+def test_a_q_former_needs_a_text_encoder(world: dict[str, Made], tmp_path: Path) -> None:
+    recipe = recipe_of("blip2") | {"text_encoder": ""}
+    with pytest.raises(UnsupportedModel, match="do not fit"):
+        embedded.assembled(composed.ship(tmp_path / "small", trained_blip2(), **recipe), silent)
+
+
 @pytest.mark.parametrize(
     ("family", "name", "shape"),
     [
         ("blip2", "query_tokens", None),
-        ("blip2", "embeddings.word_projection.weight", (3, 5)),
+        ("blip2", "text_projection.weight", (3, 5)),
         ("blip2", "no_such_layer", (3,)),
         ("idefics", "model.gated_cross_attn_layers.0.mlp.gate_proj.weight", None),
         ("idefics", "model.gated_cross_attn_layers.0.cross_attn.k_proj.weight", (64, 7)),
@@ -235,7 +239,7 @@ def test_weights_that_do_not_fit_are_refused(
         del tensors[name]
     else:
         tensors[name] = torch.zeros(shape)
-    shipped = composed.ship(tmp_path / "small", tensors, family=family, image_size=SIDE)
+    shipped = composed.ship(tmp_path / "small", tensors, **recipe_of(family))
     with pytest.raises(UnsupportedModel, match="trained weights of small do not fit"):
         embedded.assembled(shipped, silent)
 

@@ -13,15 +13,16 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file
-from transformers import AutoModelForImageTextToText, AutoTokenizer, LlamaForCausalLM
+from transformers import AutoModelForImageTextToText, AutoTokenizer, BertConfig, BertModel, LlamaForCausalLM
 
 from tests.kit import composed
 from tests.kit.tiny_parts import write_photographs
-from vlm_demo.models import embedded, user_cache
+from vlm_demo.models import embedded, minilm, user_cache
 from vlm_demo.models.builders import Recipe
 from vlm_demo.models.efficientnet_bridges import EfficientNetBlip2ForImageTextRetrieval
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteModel
-from vlm_demo.models.pretrained import VisionTower, language_model, vision_tower
+from vlm_demo.models.parts import find
+from vlm_demo.models.pretrained import language_model, vision_tower
 from vlm_demo.training import bridges, cross_attention, finetune, qformer_training
 from vlm_demo.training.branches import BranchPacker, Conversation
 from vlm_demo.training.cached_features import cached, captioned
@@ -38,7 +39,7 @@ from vlm_demo.training.qformer_bridge import (
 from vlm_demo.training.recipes import RECIPES
 
 SIDE = 96
-SIZES = {"queries": 4, "width": 64, "layers": 2, "inner": 48}
+SIZES = {"queries": 4}
 ASKED = Conversation((("What is it?", "a red circle"),), ("caption",))
 ALSO = Conversation((("Is it blue?", "no"),), ("yes-no",))
 
@@ -49,17 +50,13 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     place = tmp_path_factory.mktemp("parts")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(user_cache, "folder", lambda: place / "cache" / "vlm_demo")
-        composed.install(place / "site", patch)
+        composed.install(place / "site", patch, (composed.LANGUAGE, composed.TOWER, composed.TEXT))
         yield
 
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photographs(tmp_path_factory.mktemp("photos"), 40)
-
-
-def frozen_parts() -> tuple[VisionTower, LlamaForCausalLM, Any]:
-    return vision_tower(composed.TOWER, SIDE, silent), *language_model(composed.LANGUAGE, silent)
 
 
 def silent(_fraction: float | None, _text: str) -> None: ...
@@ -75,9 +72,13 @@ class Family:
     image_tokens: int
     sizes: dict[str, int]
 
+    def frozen_parts(self) -> tuple[Any, ...]:
+        own = vision_tower(composed.TOWER, SIDE, silent), *language_model(composed.LANGUAGE, silent)
+        return (*own, minilm.read(find(composed.TEXT, silent))) if self.name == "blip2" else own
+
     def compose(self) -> Any:
         torch.manual_seed(0)
-        parts = self.module.compose(*frozen_parts(), **self.sizes)
+        parts = self.module.compose(*self.frozen_parts(), **self.sizes)
         with torch.no_grad():  # so that the picture says something
             parts.projector.standardize(parts.features([pixels(i) for i in range(4)]).flatten(0, 1))
             for name, value in parts.trained().items():
@@ -128,7 +129,9 @@ def test_put_together_it_predicts_what_it_predicted_in_training(family: Family, 
     folder = embedded.assembled(tmp_path / "small", silent)
     plain = AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32).eval()
     # Exported numbers are bf16: training starts from them again.
-    again = family.module.compose(*frozen_parts(), init=tmp_path / "small" / "trained.safetensors", **family.sizes)
+    again = family.module.compose(
+        *family.frozen_parts(), init=tmp_path / "small" / "trained.safetensors", **family.sizes
+    )
     bridges.frozen(again.tower.bfloat16(), torch.float32), bridges.frozen(again.llm.bfloat16(), torch.float32)
     packer = family.packer(parts)
     both = packer([ASKED, ALSO], 200)
@@ -194,7 +197,7 @@ def test_a_step_in_bf16(family: Family, tmp_path: Path, monkeypatch: pytest.Monk
     assert np.isfinite(losses["all"][0]) and len(moved) > len(before) / 3
     if family.name == "blip2":
         with torch.autocast("cpu", torch.bfloat16):
-            ids, mask = padded(["a red circle", "no"], parts.tokenizer, 64)
+            ids, mask = padded(["a red circle", "no"], parts.reader, 64)
             features = parts.features([pixels(0), pixels(1)])
             found = compare(parts.projector, features, ids, mask, 2, torch.Generator().manual_seed(0))
         (found["itc"] + found["itm"]).backward()
@@ -217,10 +220,12 @@ def test_trained_weights_stay_small() -> None:
         def convert_tokens_to_ids(self, _token: str) -> int:
             return 4
 
+    read = BertConfig(hidden_size=384, num_hidden_layers=7, num_attention_heads=12, intermediate_size=1536)
     for family, most in ((FAMILIES["blip2"], 25e6), (FAMILIES["idefics"], 30e6)):
         with torch.device("meta"):
             tower, llm = EfficientNetLiteModel(EfficientNetLiteConfig()), LlamaForCausalLM(language)
-            parts = family.module.compose(tower, llm, Tokens())
+            text = minilm.TextTower(read, BertModel(read, add_pooling_layer=False).state_dict(), None)
+            parts = family.module.compose(tower, llm, Tokens(), *[text] if family.name == "blip2" else [])
         size = 2 * sum(value.numel() for value in parts.trained().values())
         assert 0.9 * most < size < most, (family.name, size)
 
@@ -241,8 +246,8 @@ class TestComparing:
 
     def test_padding_changes_no_text(self) -> None:
         parts = FAMILIES["blip2"].compose()
-        ids, mask = padded(["a red circle", "two blue squares, and a red circle"], parts.tokenizer, 64)
-        assert ids[0, 0] == 1 and ids[0, mask[0].sum() - 1] == 2 and mask[1].all()
+        ids, mask = padded(["a red circle", "two blue squares, and a red circle"], parts.reader, 64)
+        assert ids[0, 0] == 2 and ids[0, mask[0].sum() - 1] == 3 and mask[1].all()
         with torch.no_grad():
             both = parts.projector.texts(ids, mask)
             length = int(mask[0].sum())
@@ -300,7 +305,7 @@ def test_what_is_exported_compares_as_it_did_in_training(tmp_path: Path) -> None
     assert shipped.keys() == parts.trained().keys() and {t.dtype for t in shipped.values()} == {torch.bfloat16}
     folder = embedded.assembled(tmp_path / "small", silent)
     plain = EfficientNetBlip2ForImageTextRetrieval.from_pretrained(folder, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder / "qformer_tokenizer")
     ids, mask = padded(["a red circle", "two blue squares"], tokenizer, 64)
     values = torch.from_numpy(np.stack([pixels(1), pixels(2)])).permute(0, 3, 1, 2) / 127.5 - 1
     places = torch.full((2, family.image_tokens), 4)

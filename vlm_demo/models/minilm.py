@@ -43,6 +43,11 @@ class TextTower:
     weights: Mapping[str, Tensor]
     tokenizer: PreTrainedTokenizerFast
 
+    @property
+    def trained_layers(self) -> int:
+        """How many of the layers were trained."""
+        return self.config.num_hidden_layers - 1
+
 
 def read(path: Path) -> TextTower:
     """Read the archive (``config.json``, ``model.safetensors``, ``tokenizer.json``); takes about a second.
@@ -111,6 +116,35 @@ def averaging(config: BertConfig, number: int) -> dict[str, Tensor]:
     for name in ("attention.output.LayerNorm", "output.LayerNorm"):
         own[f"{name}.weight"], own[f"{name}.bias"] = torch.ones(width), torch.zeros(width)
     return {f"encoder.layer.{number}.{name}": tensor for name, tensor in own.items()}
+
+
+def qformer_weights(text: TextTower, longest: int) -> dict[str, Tensor]:
+    """What a Q-Former begins with, as BLIP-2's begins with BERT's (Li et al. 2023, https://arxiv.org/abs/2301.12597,
+    section 3.1): of each layer the self-attention, and the feed-forward half twice, for texts and for queries.
+    Cross-attention, queries and heads are not among them.
+
+    Args:
+        longest: tokens of a text.
+    Returns:
+        float32, named as in ``Blip2ForImageTextRetrieval``. Its texts are of one type, so that type's vector is part of
+        the word embeddings.
+    """
+    held = text.weights
+    embeddings = "embeddings.{}_embeddings.weight".format
+    begun = {
+        embeddings("word"): held[embeddings("word")] + held[embeddings("token_type")][0],
+        embeddings("position"): held[embeddings("position")][:longest].clone(),
+    }
+    begun |= {f"qformer.layernorm.{kind}": held[f"embeddings.LayerNorm.{kind}"] for kind in ("weight", "bias")}
+    for name, tensor in held.items():
+        if not name.startswith("encoder.layer.") or int(name.split(".")[2]) >= text.trained_layers:
+            continue  # the last layer is the averaging one
+        ours = f"qformer.{name}".replace(".attention.self.", ".attention.attention.")
+        begun[ours] = tensor
+        for half in ("intermediate", "output"):
+            if ".attention." not in name and f".{half}." in name:
+                begun[ours.replace(f".{half}.", f".{half}_query.")] = tensor.clone()
+    return begun
 
 
 def _tokenizer(written: str) -> PreTrainedTokenizerFast:

@@ -34,7 +34,8 @@ class Scorer:
 
     def __init__(self, matcher: Matcher, tokenizer: Any, guard: CancellationHooks) -> None:
         self.matcher, self.guard = matcher, guard
-        self.tokenizer, self._lock = copy.deepcopy(tokenizer), threading.Lock()
+        own = tokenizer if matcher.tokenizer is None else matcher.tokenizer
+        self.tokenizer, self._lock = copy.deepcopy(own), threading.Lock()
 
     def read(self, texts: Sequence[str]) -> Texts:
         """Tokenize.

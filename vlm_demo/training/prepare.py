@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vlm_demo.errors import VlmDemoError
+from vlm_demo.models import minilm, parts
 from vlm_demo.models.builders import Recipe
 from vlm_demo.models.download import Progress
 from vlm_demo.models.pretrained import language_model, vision_tower
@@ -18,7 +19,8 @@ class Training(Protocol):
     """A module that trains one family of models that answer.
 
     Attributes:
-        compose: (tower, language model, tokenizer, a ``trained.safetensors`` to begin with or None) → what is trained.
+        compose: (tower, language model, tokenizer, where the recipe has one the text encoder, and as ``init`` a
+            ``trained.safetensors`` to begin with or None) → what is trained.
         image_tokens: the tower's config → how many tokens stand for the picture in the text.
     """
 
@@ -40,7 +42,8 @@ def prepare(
     """
     tower = vision_tower(recipe.vision_tower, recipe.image_size, tell)
     llm, tokenizer = language_model(recipe.language_model, tell)
-    composed = training.compose(tower, llm, tokenizer, init)
+    beside = [minilm.read(parts.find(recipe.text_encoder, tell))] if recipe.text_encoder else []
+    composed = training.compose(tower, llm, tokenizer, *beside, init=init)
     packer = BranchPacker(tokenizer, training.image_tokens(tower.config))
     data, held = (Mixture(roots, packer, recipe.image_size, held, fill=tower.fill) for held in (False, True))
     if not data.names or not held.names:

@@ -3,18 +3,20 @@
 Patch features go in; out come image tokens for the language model, or vectors that are compared with those of texts, or
 logits of a match. The same weights as in ``EfficientNetBlip2ForConditionalGeneration`` and
 ``EfficientNetBlip2ForImageTextRetrieval``, and the same arithmetic. Li et al. 2023 (https://arxiv.org/abs/2301.12597).
+It begins as a text encoder, as theirs begins as BERT. What only texts go through stays as it was, and so does the
+self-attention of its lower half, which both go through: so the trained part is small enough to ship.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, embedding, linear, normalize
-from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerModel
+from torch.nn.functional import cross_entropy, linear, normalize
+from transformers.models.blip_2.modeling_blip_2 import Blip2QFormerModel, Blip2TextEmbeddings
 
 from vlm_demo.models.efficientnet_bridges import FeatureHead
 from vlm_demo.models.efficientnet_bridges_config import EfficientNetBlip2Config
@@ -25,32 +27,15 @@ SMOOTHED = 0.1  # of the contrastive targets, as BLIP-2 has it
 EVEN = 1e-4  # added to each probability that a pair becomes a negative, so that none is 0
 
 
-class WordEmbeddings(nn.Module):
-    """Token ids [N, T] → [N, T, d]: the language model's own embeddings, frozen, through a trained projection, and a
-    position each. Assembled, the projection is folded into the embeddings."""
-
-    def __init__(self, words: Tensor, width: int, longest: int) -> None:
-        super().__init__()
-        self.words = words.detach()  # a plain attribute: neither trained nor saved
-        self.word_projection = nn.Linear(words.shape[1], width, bias=False)
-        self.position_embeddings = nn.Embedding(longest, width)
-        nn.init.normal_(self.word_projection.weight, std=words.shape[1] ** -0.5)
-        nn.init.normal_(self.position_embeddings.weight, std=0.02)
-
-    def forward(self, ids: Tensor) -> Tensor:
-        known = embedding(ids, self.words).to(self.word_projection.weight.dtype)
-        return self.word_projection(known) + self.position_embeddings.weight[: ids.shape[1]]
-
-
 class QFormerBridge(nn.Module):
     """Patch features [B, N, channels] → image tokens [B, queries, d_llm].
 
     Args:
         config: sizes of all parts.
-        words: the language model's input embeddings [vocabulary, d_llm].
+        begun: weights of embeddings and Q-Former that it begins with, see ``minilm.qformer_weights``.
     """
 
-    def __init__(self, config: EfficientNetBlip2Config, words: Tensor) -> None:
+    def __init__(self, config: EfficientNetBlip2Config, begun: Mapping[str, Tensor]) -> None:
         super().__init__()
         vision, former = config.vision_config, config.qformer_config
         width, compared = former.hidden_size, config.image_text_hidden_size
@@ -59,11 +44,24 @@ class QFormerBridge(nn.Module):
         self.query_tokens = nn.Parameter(torch.randn(1, config.num_query_tokens, width) * QUERY_STD)
         # On a CPU the backward pass of attention written out is faster than SDPA's.
         self.qformer = Blip2QFormerModel._from_config(former, attn_implementation="eager")
-        self.language_projection = nn.Linear(width, words.shape[1])
-        self.embeddings = WordEmbeddings(words, width, self.longest)
+        self.embeddings = Blip2TextEmbeddings(former)
+        self._begin(begun, frozen_layers=former.num_hidden_layers // 2)
+        self.language_projection = nn.Linear(width, config.text_config.hidden_size)
         self.vision_projection, self.text_projection = nn.Linear(width, compared), nn.Linear(width, compared)
         self.itm_head = nn.Linear(width, 2)
         self.itc_log_scale = nn.Parameter(torch.tensor(FIRST_LOG_SCALE))
+
+    def _begin(self, begun: Mapping[str, Tensor], frozen_layers: int) -> None:
+        """Take the weights over and freeze those that stay as they are."""
+        odd = self.load_state_dict(begun, strict=False).unexpected_keys
+        if odd:
+            raise ValueError(f"no such weights: {', '.join(odd)}")
+        lower = tuple(f"qformer.encoder.layer.{i}.attention." for i in range(frozen_layers))
+        for name, value in self.named_parameters():
+            of_texts = ".intermediate." in name or (".output." in name and "attention." not in name)
+            if name in begun and (of_texts or name.startswith(("embeddings.", "qformer.layernorm.", *lower))):
+                value.requires_grad_(False)
+        self.begun = frozenset(begun)
 
     @property
     def linear_2(self) -> nn.Linear:
@@ -71,10 +69,11 @@ class QFormerBridge(nn.Module):
         return self.language_projection
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """All weights by the names that ``trained.safetensors`` has."""
+        """The trained weights by the names that ``trained.safetensors`` has."""
         return {
             f"vision_model.{name}" if name.startswith("feature_head.") else name: value
             for name, value in self.named_parameters()
+            if value.requires_grad
         }
 
     def standardize(self, features: Tensor) -> None:
@@ -97,7 +96,7 @@ class QFormerBridge(nn.Module):
 
     def texts(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Unit vectors [N, compared] of texts [N, T], padded on the right; ``mask`` is 1 on what is text."""
-        embedded = self.embeddings(ids)
+        embedded = self.embeddings(input_ids=ids)
         read = self.qformer(query_embeds=embedded, query_length=0, attention_mask=mask).last_hidden_state
         return normalize(self.text_projection(read[:, 0]).float(), dim=-1)
 
@@ -106,7 +105,7 @@ class QFormerBridge(nn.Module):
         tokens = self.query_tokens.expand(len(ids), -1, -1)
         count = tokens.shape[1]
         read = self.qformer(
-            query_embeds=torch.cat([tokens, self.embeddings(ids)], 1),
+            query_embeds=self.embeddings(input_ids=ids, query_embeds=tokens),
             query_length=count,
             attention_mask=torch.cat([mask.new_ones(len(ids), count), mask], 1),
             encoder_hidden_states=keys,
@@ -195,8 +194,8 @@ def retrieval_figures(
 
 
 def padded(texts: Sequence[str], tokenizer: Any, longest: int) -> tuple[Tensor, Tensor]:
-    """Texts → ids [n, T] with the first and the last token around each, as the scorer reads them, and their mask."""
-    first, last, pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+    """Texts → ids [n, T] with BERT's first and last token around each, as the scorer reads them, and their mask."""
+    first, last, pad = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
     words = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
     coded = [[first, *own[: longest - 2], last] for own in words]
     length = max(map(len, coded))

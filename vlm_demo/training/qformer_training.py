@@ -14,6 +14,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.models.efficientnet_bridges_config import (
-    EfficientNetBlip2Config,
-    ProjectedEfficientNetConfig,
-    QFormerConfig,
-)
+from vlm_demo.models import minilm
+from vlm_demo.models.builders.blip2 import qformer_config
+from vlm_demo.models.efficientnet_bridges_config import EfficientNetBlip2Config, ProjectedEfficientNetConfig
 from vlm_demo.training import bridges, finetune
 from vlm_demo.training.alignment import Vocabulary, align, words_of
 from vlm_demo.training.branches import IMAGE_TOKEN, BranchPacker
@@ -46,8 +45,8 @@ from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.qformer_bridge import QFormerBridge, compare, padded, retrieval_figures
 from vlm_demo.training.record import Spent
 
-QUERIES, WIDTH, LAYERS, INNER = 32, 384, 6, 576  # 12 million weights, 24 MB in bf16
-HEAD_WIDTH, CROSS_EVERY, COMPARED, LONGEST_TEXT = 64, 2, 256, 64
+QUERIES, CROSS_EVERY, COMPARED = 32, 2, 256  # 12 million trained weights, 24 MB in bf16
+BEGUN_SCALE = 0.3  # of the learning rate, for what began as the text encoder
 BATCH, JUDGED = 64, 24  # pictures that ITC compares; of these, those that ITM judges
 REHEARSED = 4  # each so many-th step of the last stage repeats the first
 RATE, WARM_UP = 5e-4, 100  # of the first stage
@@ -56,10 +55,13 @@ SAVE_EVERY = 4.0  # minutes
 PROGRESS = "stages.json"
 
 
+@dataclass
 class QFormerParts(Parts):
-    """What is put together for training; ``projector`` is the bridge, and there is no LoRA."""
+    """What is put together for training; ``projector`` is the bridge, there is no LoRA, and ``reader`` is the bridge's
+    tokenizer."""
 
     projector: Any
+    reader: Any = None
 
     def trained(self) -> dict[str, nn.Parameter]:
         return self.projector.trained()
@@ -69,43 +71,34 @@ def compose(
     tower: nn.Module,
     llm: Any,
     tokenizer: Any,
+    text: minilm.TextTower,
     init: Path | None = None,
     queries: int = QUERIES,
-    width: int = WIDTH,
-    layers: int = LAYERS,
-    inner: int = INNER,
 ) -> QFormerParts:
     """Freeze tower and language model and put a new Q-Former between them.
 
     Args:
         tower: of EfficientNet-Lite, see ``pretrained.VisionTower``; its config's ``image_size`` is that of the mixture.
         llm: ``LlamaForCausalLM``.
+        text: the text encoder that the Q-Former begins as.
         init: a ``trained.safetensors`` to begin with.
-        queries, width, layers, inner: sizes of the Q-Former; heads are 64 wide.
     """
     dtype = fast_dtype()
     tower = bridges.frozen(tower, dtype).to(memory_format=torch.channels_last)
     llm = bridges.frozen(llm, dtype)
     register_attention()
     llm.set_attn_implementation(ATTENTION)
+    width = text.config.hidden_size
     config = EfficientNetBlip2Config(
         text_config=copy.deepcopy(llm.config),  # or else its choice of attention would be unset here
         vision_config=ProjectedEfficientNetConfig(image_size=tower.config.image_size, projected_size=width),
-        qformer_config=QFormerConfig(
-            vocab_size=llm.config.vocab_size,
-            hidden_size=width,
-            num_hidden_layers=layers,
-            num_attention_heads=width // HEAD_WIDTH,
-            intermediate_size=inner,
-            max_position_embeddings=LONGEST_TEXT,
-            pad_token_id=tokenizer.pad_token_id,
-            cross_attention_frequency=CROSS_EVERY,
-        ),
+        qformer_config=qformer_config(text, CROSS_EVERY),
         num_query_tokens=queries,
         image_text_hidden_size=min(COMPARED, width),
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
     )
-    parts = QFormerParts(tower, llm, tokenizer, QFormerBridge(config, llm.get_input_embeddings().weight), {})
+    bridge = QFormerBridge(config, minilm.qformer_weights(text, config.qformer_config.max_position_embeddings))
+    parts = QFormerParts(tower, llm, tokenizer, bridge, {}, reader=text.tokenizer)
     if init is not None:
         load_trained(parts, load_file(init))
         parts.projector.standardized = parts.aligned = True
@@ -130,7 +123,7 @@ class Comparison:
         seed: int = 0,
         batch: int = BATCH,
     ) -> None:
-        self.bridge, self.tokenizer, self.seed = parts.projector, parts.tokenizer, seed
+        self.bridge, self.tokenizer, self.seed = parts.projector, parts.reader, seed
         self.features, self.pictures, self.held_features = features, pictures, held_features
         self.batch = min(batch, len(pictures))
         self.held = padded([own.captions[0] for own in held], self.tokenizer, self.bridge.longest)
@@ -164,7 +157,11 @@ class QFormerTrainer(Trainer):
         self.compared, self.compared_minutes, self.aligned = 0, 0.0, False
 
     def _groups(self) -> list[dict[str, Any]]:
-        return bridges.groups(self.parts.projector.parameters())
+        begun, new = list[nn.Parameter](), list[nn.Parameter]()
+        for name, value in self.parts.trained().items():
+            (begun if name in self.parts.projector.begun else new).append(value)
+        slower = [group | {"scale": group["scale"] * BEGUN_SCALE} for group in bridges.groups(begun)]
+        return [*bridges.groups(new), *slower]
 
     def represent(self, minutes: float, measure_every: float = 6.0) -> None:
         """Stage 1, until it has had so many minutes, all resumptions together."""

@@ -55,12 +55,14 @@ class Matcher(Protocol):
     Attributes:
         longest: tokens of a text.
         temperature: what similarities are divided by before the softmax.
+        tokenizer: what splits these texts where that is not the checkpoint's own tokenizer, or None.
         layers: the blocks that read texts, between which the computing may be stopped.
         parts: modules that are not part of the loaded model itself, for counting their memory.
     """
 
     longest: int
     temperature: float
+    tokenizer: Any
     layers: list[torch.nn.Module]
     parts: tuple[torch.nn.Module, ...]
 

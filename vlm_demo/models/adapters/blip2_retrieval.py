@@ -17,6 +17,9 @@ from torch.nn.functional import normalize
 
 from vlm_demo.errors import UnsupportedModel
 
+# The folder of a Q-Former's own tokenizer, where it has one: InstructBLIP's, and any that reads other tokens than the
+# language model.
+QFORMER_TOKENIZER = "qformer_tokenizer"
 SHARED = ("vision_model", "qformer", "query_tokens")
 
 
@@ -58,7 +61,23 @@ def load(model: Any, folder: Path, retrieval_class: Any) -> Retrieval | None:
     # No file holds this buffer, which counts the places of a text.
     places = retrieval.embeddings.position_ids.shape[1]
     retrieval.embeddings.position_ids = torch.arange(places, device=device)[None]
-    return Retrieval(retrieval.eval())
+    return Retrieval(retrieval.eval(), own_tokenizer(folder) if (folder / QFORMER_TOKENIZER).exists() else None)
+
+
+def own_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a Q-Former that has one of its own.
+
+    Raises:
+        UnsupportedModel: it is missing or damaged.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(folder / QFORMER_TOKENIZER, trust_remote_code=False)
+    except Exception as error:  # many kinds of missing or damaged file, one meaning
+        raise UnsupportedModel(
+            f"The tokenizer of the Q-Former ({QFORMER_TOKENIZER}) is missing or damaged: fetch the checkpoint again."
+        ) from error
 
 
 def _tensors(folder: Path, wanted: set[str]) -> dict[str, torch.Tensor]:
@@ -73,8 +92,8 @@ def _tensors(folder: Path, wanted: set[str]) -> dict[str, torch.Tensor]:
 class Retrieval:
     """Compares pictures with texts; implements ``families.Matcher``."""
 
-    def __init__(self, model: Any) -> None:
-        self.model, config = model, model.config
+    def __init__(self, model: Any, tokenizer: Any = None) -> None:
+        self.model, self.tokenizer, config = model, tokenizer, model.config
         self.longest = config.qformer_config.max_position_embeddings
         # transformers has no field for it; without one similarities are compared as they are.
         self.temperature = math.exp(-getattr(config, "itc_log_scale", 0.0))

@@ -73,6 +73,7 @@ class DualEncoder(OneTile):
         self.layers = list(model.text_model.encoder.layer)
         self.longest = self.config.text_config.max_position_embeddings
         self.temperature = math.exp(-model.logit_scale.item())
+        self.tokenizer = None
         self.matcher = self
 
     @staticmethod

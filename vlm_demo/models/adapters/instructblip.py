@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from vlm_demo.contracts import PatchFeatures, Prompt
-from vlm_demo.errors import BadQuestion, UnsupportedModel
+from vlm_demo.errors import BadQuestion
 from vlm_demo.models.adapters.blip2 import Blip2
+from vlm_demo.models.adapters.blip2_retrieval import own_tokenizer
 from vlm_demo.models.adapters.usual import fitted
 
-READER = "qformer_tokenizer"
 # What its own processor writes: the pictures, the first token, and the words as they are.
 FALLBACK_TEMPLATE = (
     "{% for message in messages %}{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>' }}"
@@ -36,17 +36,9 @@ class InstructBlip(Blip2):
     fallback_template = FALLBACK_TEMPLATE
 
     def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
-        from transformers import AutoTokenizer
-
         self._take(model, "read the question and look")
-        try:
-            reader = AutoTokenizer.from_pretrained(folder / READER, trust_remote_code=False)
-        except Exception as error:  # many kinds of missing or damaged file, one meaning
-            raise UnsupportedModel(
-                f"The tokenizer of the Q-Former ({READER}) is missing or damaged: fetch the checkpoint again."
-            ) from error
         # One of its own: to encode control strings as text switches a tokenizer's state.
-        self.reader, self.first = copy.deepcopy(reader), tokenizer.bos_token or ""
+        self.reader, self.first = copy.deepcopy(own_tokenizer(folder)), tokenizer.bos_token or ""
 
     @staticmethod
     def model_class() -> Any:

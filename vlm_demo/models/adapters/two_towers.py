@@ -27,6 +27,7 @@ class TwoTowers(OneTile):
         self.layers = list(model.text_model.encoder.layers)
         self.longest = self.config.text_config.max_position_embeddings
         self.temperature = math.exp(-model.logit_scale.item())
+        self.tokenizer = None
         self.matcher = self
 
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:

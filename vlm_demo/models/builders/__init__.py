@@ -23,9 +23,9 @@ RECIPE = "recipe.json"
 
 # The family in a recipe → the module of this package that builds it.
 BUILDERS = {"llava": "llava", "clip": "clip", "blip2": "blip2", "idefics": "idefics"}
-# Bytes that a checkpoint takes beside its parts' and what was trained, in bf16: BLIP-2's projected word embeddings, the
-# key and value heads that Idefics repeats.
-UNFOLDED = {"blip2": 38_000_000, "idefics": 27_000_000}
+# Bytes that a checkpoint takes beside its parts' and what was trained, in bf16: the key and value heads that Idefics
+# repeats.
+UNFOLDED = {"idefics": 27_000_000}
 
 
 class Misfit(Exception):
@@ -42,6 +42,7 @@ class Recipe:
         vision_tower: a key of ``parts.PARTS`` that ``towers.TOWERS`` has too.
         image_size: pixels of the square that the tower sees.
         lora_alpha: what the LoRA updates are scaled by, over their rank; 0 = there are none.
+        text_encoder: a key of ``parts.PARTS``, what the Q-Former of a blip2 begins with; empty = there is no Q-Former.
     """
 
     family: str
@@ -49,11 +50,12 @@ class Recipe:
     vision_tower: str
     image_size: int
     lora_alpha: float = 0.0
+    text_encoder: str = ""
 
     @property
     def parts(self) -> tuple[str, ...]:
         """The pretrained parts that it needs."""
-        return (self.language_model, self.vision_tower)
+        return tuple(filter(None, (self.language_model, self.vision_tower, self.text_encoder)))
 
 
 class Build(Protocol):

@@ -1,10 +1,11 @@
-"""BLIP-2: SmolLM2 as it is, a trained Q-Former, and EfficientNet-Lite2 → one folder for both of BLIP-2's classes.
+"""BLIP-2: SmolLM2 as it is, a Q-Former that began as MiniLM, and EfficientNet-Lite2 → one folder for both of BLIP-2's
+classes.
 
 Trained weights have the names of ``EfficientNetBlip2ForConditionalGeneration`` (``vision_model.feature_head``,
 ``query_tokens``, ``qformer``, ``language_projection``) and ``EfficientNetBlip2ForImageTextRetrieval``
-(``embeddings.position_embeddings``, ``vision_projection``, ``text_projection``, ``itm_head``). Two have none there:
-``embeddings.word_projection.weight`` [d_qformer, d_llm], which maps the language model's word embeddings to the
-Q-Former's, and the scalar ``itc_log_scale``. What was trained further of the tower is ``tower.…`` (see ``towers``).
+(``vision_projection``, ``text_projection``, ``itm_head``), and beside them there is the scalar ``itc_log_scale``. What
+the Q-Former has that was not trained is MiniLM's, with its word embeddings and its tokenizer. What was trained further
+of the tower is ``tower.…`` (see ``towers``).
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlm_demo.models import smollm2
+from vlm_demo.models import minilm, smollm2
+from vlm_demo.models.adapters.blip2_retrieval import QFORMER_TOKENIZER
 from vlm_demo.models.builders import Misfit, Recipe, saving, towers
 from vlm_demo.models.download import Progress
 from vlm_demo.models.efficientnet_bridges_config import (
@@ -26,8 +28,8 @@ from vlm_demo.models.efficientnet_bridges_config import (
     QFormerConfig,
 )
 
-HEAD_WIDTH = 64  # of an attention head of the Q-Former
-WORD_PROJECTION, LOG_SCALE = "embeddings.word_projection.weight", "itc_log_scale"
+LONGEST_TEXT = 64  # tokens
+LOG_SCALE = "itc_log_scale"
 LAYER = re.compile(r"qformer\.encoder\.layer\.(\d+)\.(\w+)")
 RETRIEVAL = ("embeddings.", "vision_projection.", "text_projection.", "itm_head.")
 
@@ -41,17 +43,19 @@ def build(
         EfficientNetBlip2ForImageTextRetrieval,
     )
 
+    if not recipe.text_encoder:
+        raise Misfit("the recipe names no text_encoder")
     tell(0.1, "reading the language model")
     language = smollm2.read(parts[recipe.language_model])
     tell(0.6, "reading the vision encoder")
     tower = towers.of_recipe(recipe, parts, trained)
-    config = config_of(trained, language, recipe.image_size)
+    tell(0.7, "reading the text encoder")
+    text = minilm.read(parts[recipe.text_encoder])
+    config = config_of(trained, language, text, recipe.image_size)
 
-    tell(0.7, "projecting the word embeddings")
-    own = {name: tensor for name, tensor in trained.items() if not name.startswith(towers.PREFIX)}
-    words = language.weights["model.embed_tokens.weight"] @ own.pop(WORD_PROJECTION).float().T
+    own = dict(minilm.qformer_weights(text, LONGEST_TEXT))
+    own |= {name: tensor for name, tensor in trained.items() if not name.startswith(towers.PREFIX)}
     own.pop(LOG_SCALE)
-    own["embeddings.word_embeddings.weight"] = words
     heads = {name: own.pop(name) for name in list(own) if name.startswith(RETRIEVAL)}
     own |= {f"vision_model.{name}": tensor for name, tensor in tower.weights.items()}
     shared = {name: tensor for name, tensor in own.items() if not name.startswith("language_projection.")}
@@ -64,10 +68,28 @@ def build(
         compares = EfficientNetBlip2ForImageTextRetrieval(config)
     saving.filled(compares, shared | heads)
     saving.save(saving.filled(writes, own), language, tower, recipe.image_size, folder, heads)
+    text.tokenizer.save_pretrained(folder / QFORMER_TOKENIZER)
+
+
+def qformer_config(text: minilm.TextTower, cross_every: int) -> QFormerConfig:
+    """Of a Q-Former that begins as this text encoder, every so many-th layer of which looks at the picture."""
+    own = text.config
+    return QFormerConfig(
+        vocab_size=own.vocab_size,
+        hidden_size=own.hidden_size,
+        num_hidden_layers=text.trained_layers,
+        num_attention_heads=own.num_attention_heads,
+        intermediate_size=own.intermediate_size,
+        hidden_act=own.hidden_act,
+        layer_norm_eps=own.layer_norm_eps,
+        max_position_embeddings=LONGEST_TEXT,
+        pad_token_id=own.pad_token_id,
+        cross_attention_frequency=cross_every,
+    )
 
 
 def config_of(
-    trained: Mapping[str, Tensor], language: smollm2.LanguageModel, image_size: int
+    trained: Mapping[str, Tensor], language: smollm2.LanguageModel, text: minilm.TextTower, image_size: int
 ) -> EfficientNetBlip2Config:
     """The configuration whose sizes the trained weights have.
 
@@ -75,28 +97,20 @@ def config_of(
         Misfit: one that tells a size is missing.
     """
     try:
-        return _config_of(trained, language, image_size)
+        return _config_of(trained, language, text, image_size)
     except (KeyError, ValueError, IndexError) as error:
         raise Misfit(f"a weight that tells the size of a part is missing: {error}") from error
 
 
-def _config_of(trained: Mapping[str, Tensor], language: smollm2.LanguageModel, image_size: int) -> Any:
+def _config_of(
+    trained: Mapping[str, Tensor], language: smollm2.LanguageModel, text: minilm.TextTower, image_size: int
+) -> Any:
     found = [match for match in map(LAYER.match, trained) if match]
-    layers = 1 + max(int(match[1]) for match in found)
     looking = sorted({int(match[1]) for match in found if match[2] == "crossattention"})
+    qformer = qformer_config(text, looking[1] if len(looking) > 1 else text.trained_layers)
     _, queries, width = trained["query_tokens"].shape
-    if trained[WORD_PROJECTION].shape != (width, language.config.hidden_size):
-        raise Misfit(f"{WORD_PROJECTION} has the shape {list(trained[WORD_PROJECTION].shape)}")
-    qformer = QFormerConfig(
-        vocab_size=language.config.vocab_size,
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=width // HEAD_WIDTH,
-        intermediate_size=len(trained["qformer.encoder.layer.0.intermediate_query.dense.weight"]),
-        max_position_embeddings=len(trained["embeddings.position_embeddings.weight"]),
-        pad_token_id=language.config.pad_token_id,
-        cross_attention_frequency=looking[1] if len(looking) > 1 else layers,
-    )
+    if width != qformer.hidden_size:
+        raise Misfit(f"the queries are {width} wide and the text encoder {qformer.hidden_size}")
     return EfficientNetBlip2Config(
         text_config=language.config,
         vision_config=ProjectedEfficientNetConfig(
