@@ -58,6 +58,7 @@ def test_signatures_are_typed_and_explained(served: SimpleNamespace) -> None:
         "max_tokens": ("int", True),
         "temperature": ("float", True),
         "seed": ("None | int", True),
+        "page": ("None | int", True),
     }
     assert [out["python_type"]["type"] for out in told["/ask"]["returns"]] == ["str"]
     assert told["/explain"]["parameters"][3]["python_type"]["type"] == "None | list[str]"
