@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import BlockContext
 
 from vlm_demo.errors import BadImage
 from vlm_demo.images.open import Page, open_image
@@ -62,8 +63,9 @@ class PageChoice:
     def __init__(self, sessions: Sessions, parts: PageComponents) -> None:
         self.sessions, self.parts = sessions, parts
 
-    def add(self, row: gr.Row) -> None:
+    def add(self, row: BlockContext | None) -> None:
         """Put the field into a row of the page."""
+        assert row is not None
         outer = row.parent
         with row:
             field = gr.Number(
