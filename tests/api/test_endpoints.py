@@ -58,6 +58,7 @@ def test_signatures_are_typed_and_explained(served: SimpleNamespace) -> None:
         "max_tokens": ("int", True),
         "temperature": ("float", True),
         "seed": ("None | int", True),
+        "page": ("None | int", True),
     }
     assert [out["python_type"]["type"] for out in told["/ask"]["returns"]] == ["str"]
     assert told["/explain"]["parameters"][3]["python_type"]["type"] == "None | list[str]"
@@ -105,6 +106,8 @@ def test_texts_are_scored(served: SimpleNamespace, uri: str) -> None:
         (("/ask", "URI", "What?", False, False, 0), "max_tokens must be"),
         (("/ask", "URI", "What?", False, False, 5, "hot"), "temperature must be a number"),
         (("/ask", "URI", "What?", False, False, 5, -1), "temperature can't be"),
+        (("/ask", "URI", "What?", False, False, 5, 0, None, 0), "page must be a whole number from 1 on"),
+        (("/ask", "URI", "What?", False, False, 5, 0, None, 2), "no frame 2"),
         (("/explain", "URI", "What?", " "), "answer to explain is empty"),
         (("/score", "URI", "a text"), "texts must be a list"),
         (("/score", "URI", []), "no text to compare"),

@@ -105,7 +105,8 @@ class Scripted:
         yield self.answer([image for image in request.images if isinstance(image, str | Page)], self.text)
 
     def explain(self, request: Request, text: str) -> Answer:
-        return self.answer([image for image in request.images if isinstance(image, str)], text)
+        self.calls.append(("explain", request.images, vars(request)))
+        return self.answer([image for image in request.images if isinstance(image, str | Page)], text)
 
     def score(self, image: Any, texts: list[str]) -> SimpleNamespace:
         self.calls.append(("score", image, {"texts": texts}))
@@ -209,6 +210,13 @@ def test_a_page_is_chosen_of_each_file(calls: list, picture: str) -> None:
     assert [call[1] for call in calls if call[0] == "stream"] == [(Page(picture, 3),), (Page(picture, 2),) * 2]
     with pytest.raises(SystemExit):
         main(["ask", picture, "What is it?", "--page", "0"])
+
+
+def test_a_page_is_chosen_for_what_explains_and_scores_too(calls: list, picture: str) -> None:
+    assert main(["explain", picture, "What is it?", "a red star", "--page", "2"]) == 0
+    assert main(["score", picture, "a red star", "--page", "4"]) == 0
+    assert [call[1] for call in calls if call[0] == "explain"] == [(Page(picture, 2),)]
+    assert [call[1] for call in calls if call[0] == "score"] == [Page(picture, 4)]
 
 
 def test_text_is_read_as_the_options_say(calls: list, picture: str, capsys: Any) -> None:

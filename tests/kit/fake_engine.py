@@ -55,7 +55,7 @@ from vlm_demo.contracts.events import (
 from vlm_demo.engines.scheduler import Scheduler
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError, WordNotInAnswer
 from vlm_demo.explain.methods import RECORDED
-from vlm_demo.images.open import Source
+from vlm_demo.images.open import Page, Source, open_image
 
 GRID = (14, 14)
 PLACED = Check(IMAGE_TOKENS, PASS, {"placeholders": 196, "features": 196}, "In the template's place.")
@@ -237,7 +237,9 @@ class FakeEngine:
     def _view(source: object) -> View:
         try:
             opened = source
-            if isinstance(source, bytes):
+            if isinstance(source, Page):
+                opened, _ = open_image(source)
+            elif isinstance(source, bytes):
                 opened = Image.open(io.BytesIO(source))
             elif isinstance(source, str | Path):
                 opened = Image.open(source)

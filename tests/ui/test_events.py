@@ -14,7 +14,7 @@ from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
 from vlm_demo.engines.registry import UNEXPECTED
 from vlm_demo.errors import ModelNotFound, Stopped
-from vlm_demo.ui.tabs.chat import chat_events
+from vlm_demo.ui.tabs.chat import page_choice
 from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.tabs.inspect.panels import heatmap_panel
 
@@ -299,14 +299,14 @@ def test_a_reply_that_comes_after_undo_does_not_empty_the_composer(page, picture
 def test_presses_are_heard_in_the_order_of_their_arrival(page, picture, monkeypatch):
     """Clear comes while the picture of a question is still being opened: it clears that question too."""
     opening, go = threading.Event(), threading.Event()
-    opened = chat_events._opened
+    opened = page_choice.opened
 
-    def slowly(paths):
+    def slowly(paths, number):
         opening.set()
         go.wait(60)
-        return opened(paths)
+        return opened(paths, number)
 
-    monkeypatch.setattr(chat_events, "_opened", slowly)
+    monkeypatch.setattr(page_choice, "opened", slowly)
     events = page()
     asking = threading.Thread(target=ask, args=(events, "Describe.", picture))
     clearing = threading.Thread(target=events.clear, args=(request(),))

@@ -21,6 +21,7 @@ from vlm_demo.api.problems import Refused
 from vlm_demo.contracts.engine import Request
 from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.errors import BadImage
+from vlm_demo.images.open import Page
 
 LONGEST_ANSWER = 256  # tokens, where the request says nothing
 MOST_PICTURES = 16
@@ -85,13 +86,15 @@ class _StreamOptions(_Loose):
 
 
 class _Extension(_Strict):
-    """What this server gives beside OpenAI's; see `Wanted` and `Request`."""
+    """What this server gives beside OpenAI's; see `Wanted` and `Request`. ``page`` is that of the last question's files
+    (PDF), or their frame (GIF, TIFF), from 1."""
 
     ocr: bool = False
     evidence_only: bool = False
     heatmaps: Annotated[bool | list[str], Field(union_mode="left_to_right")] = False
     heatmap_method: str | None = None
     grounding: bool = False
+    page: Annotated[int, Field(ge=1)] | None = None
 
 
 class _Body(_Strict):
@@ -188,7 +191,7 @@ def read(body: bytes, picture: Picture) -> ChatRequest:
         given.temperature, given.top_p, given.top_k, given.seed, given.repetition_penalty, tuple(given.stop or ())
     )
     request = Request(
-        said.images,
+        said.images if own.page is None else tuple(Page(picture, own.page) for picture in said.images),
         said.question,
         ocr=own.ocr,
         evidence_only=own.evidence_only,

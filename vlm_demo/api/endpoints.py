@@ -24,6 +24,7 @@ from vlm_demo.contracts.engine import Request
 from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import BadQuestion, BadSetting
+from vlm_demo.images.open import Page
 
 QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # that of the page's answers
 
@@ -55,6 +56,7 @@ class Endpoints:
         max_tokens: int = LONGEST_ANSWER,
         temperature: float = 0.0,
         seed: int | None = None,
+        page: int | None = None,
     ) -> Generator[str]:
         """Answer a question about a picture; the answer so far comes word by word.
 
@@ -66,12 +68,13 @@ class Endpoints:
             max_tokens: the longest answer
             temperature: 0 takes the likeliest token each time; above it, tokens are drawn
             seed: of the drawing; the same one gives the same answer
+            page: which page of a PDF, or frame of a GIF or TIFF, from 1; the first where it is left out
         Returns:
             The answer.
         """
         with self._told(request):
             sampling = Sampling(_number(temperature, "temperature"), seed=seed)
-            asked = self._request(image, question, ocr, evidence_only, max_tokens, sampling)
+            asked = self._request(image, question, ocr, evidence_only, max_tokens, sampling, page)
             with closing(asking.ask(self.service, asked)) as happening:
                 for event in happening:
                     if isinstance(event, Outcome):
@@ -90,6 +93,7 @@ class Endpoints:
         method: str | None = None,
         grounding: bool = True,
         ocr: bool = False,
+        page: int | None = None,
     ) -> dict:
         """Tell where the model looks for each word of a given answer, how likely it finds it, and whether it rests on
         the picture. Nothing is generated.
@@ -102,12 +106,13 @@ class Endpoints:
             method: how they are drawn; the model's default where it is left out
             grounding: whether to tell what the answer rests on, which asks the model several times
             ocr: whether the picture's text is read first and given to the model
+            page: which page of a PDF, or frame of a GIF or TIFF, from 1; the first where it is left out
         Returns:
             text, tokens (text and probability of each), heatmaps (word, image and a grey PNG as a data URI, black = 0,
             white = 1, or the problem), and grounding (level, score, sentence).
         """
         with self._told(request):
-            asked = self._request(image, question, ocr, False, LONGEST_ANSWER, Sampling())
+            asked = self._request(image, question, ocr, False, LONGEST_ANSWER, Sampling(), page)
             chosen = tuple(_text(word, "each of the words") for word in words or ())
             wanted = Wanted(chosen, words is None, None if method is None else _text(method, "method"), bool(grounding))
             return explained(asking.explain(self.service, asked, _text(answer, "answer"), wanted))
@@ -136,12 +141,22 @@ class Endpoints:
         raise AssertionError
 
     def _request(
-        self, image: str, question: str, ocr: bool, evidence_only: bool, max_tokens: int, sampling: Sampling
+        self,
+        image: str,
+        question: str,
+        ocr: bool,
+        evidence_only: bool,
+        max_tokens: int,
+        sampling: Sampling,
+        page: int | None,
     ) -> Request:
         if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
             raise BadSetting("max_tokens must be a whole number from 1 on.")
+        if page is not None and (isinstance(page, bool) or not isinstance(page, int) or page < 1):
+            raise BadSetting("page must be a whole number from 1 on.")
+        picture = self.hosts.picture(_text(image, "image"))
         return Request(
-            (self.hosts.picture(_text(image, "image")),),
+            (picture if page is None else Page(picture, page),),
             _text(question, "question"),
             ocr=bool(ocr),
             evidence_only=bool(evidence_only),

@@ -31,6 +31,7 @@ from vlm_demo.api.chat_response import explained
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts.engine import Cancelled, Request
 from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.images.open import Page
 from vlm_demo.images.overlay import overlay
 
 PATH = "/mcp"
@@ -51,6 +52,7 @@ class _Ask(_Arguments):
     ocr: bool = Field(False, description="read the picture's text first and give it to the model")
     evidence_only: bool = Field(False, description="have the model say unknown where it sees nothing")
     max_tokens: int = Field(LONGEST_ANSWER, ge=1, description="the longest answer")
+    page: int | None = Field(None, ge=1, description="of a PDF, or the frame of a GIF or TIFF, from 1")
 
 
 class _Explain(_Arguments):
@@ -122,8 +124,9 @@ class McpServer:
 
     def ask(self, given: _Ask, cancelled: Cancelled) -> Content:
         """The answer's text."""
+        picture = self.access.hosts.picture(given.image)
         asked = Request(
-            (self.access.hosts.picture(given.image),),
+            (picture if given.page is None else Page(picture, given.page),),
             given.question,
             ocr=given.ocr,
             evidence_only=given.evidence_only,

@@ -34,6 +34,7 @@ def explain(
     ocr_engine: options.OcrEngine = "tesseract",
     ocr_confidence: options.OcrConfidence = 30,
     evidence_only: options.EvidenceOnly = False,
+    page: options.PageNumber = None,
     heatmap: options.Heatmap = None,
     word: options.Word = None,
     as_json: options.AsJson = False,
@@ -48,5 +49,6 @@ def explain(
 
     allowed = Trust(trust_remote_code, allow_pickle)
     engine = options.load(options.ModelOptions(model, quantize, device, allowed, allow_image_host))
-    answer = engine.explain(Request(tuple(images), question, ocr, evidence_only, ocr_settings=reading), text)
+    request = Request(options.paged(images, page), question, ocr, evidence_only, ocr_settings=reading)
+    answer = engine.explain(request, text)
     show(answer, heatmap=heatmap, word=word, as_json=as_json)

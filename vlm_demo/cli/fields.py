@@ -43,6 +43,7 @@ def fields(
     no_ocr: Annotated[
         bool, typer.Option("--no-ocr", help="don't give the model the text that Tesseract reads")
     ] = False,
+    page: options.PageNumber = None,
 ) -> int:
     """Read the fields of a receipt or a form: one JSON object on the output, null where a field was not found.
 
@@ -58,7 +59,7 @@ def fields(
     engine = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
 
     def ask(question: str) -> str:
-        return answered(engine.stream(Request((image,), question, not no_ocr, True, TOKENS))).text
+        return answered(engine.stream(Request(options.paged([image], page), question, not no_ocr, True, TOKENS))).text
 
     found = filled(schema, ask)
     print(json.dumps(found, ensure_ascii=False))

@@ -30,6 +30,7 @@ def score(
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
     allow_image_host: options.AllowImageHost = "",
+    page: options.PageNumber = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the table")] = False,
 ) -> None:
     """Tell how well each text fits a picture; clip and blip2 can."""
@@ -38,7 +39,8 @@ def score(
     image, *texts = given
     allowed = Trust(trust_remote_code, allow_pickle)
     engine = options.load(options.ModelOptions(model, quantize, device, allowed, allow_image_host))
-    scores = engine.score(image, texts)
+    (picture,) = options.paged([image], page)
+    scores = engine.score(picture, texts)
     if as_json:
         print(json.dumps(_as_json(scores), ensure_ascii=False))
         return

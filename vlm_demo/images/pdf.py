@@ -43,6 +43,19 @@ def page(data: bytes, number: int | None) -> tuple[Image.Image, tuple[str, ...]]
             document.close()
 
 
+def count(data: bytes) -> int:
+    """How many pages a file has; 1 where it can't be read (`page` says why)."""
+    with _LOCK:
+        try:
+            document = pypdfium2.PdfDocument(data)
+        except pypdfium2.PdfiumError:
+            return 1
+        try:
+            return max(1, len(document))
+        finally:
+            document.close()
+
+
 def _damaged() -> BadImage:
     return BadImage("This PDF is damaged or incomplete: save or download it again, and try once more.")
 

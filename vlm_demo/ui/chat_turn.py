@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from vlm_demo.contracts import StageEvent
+from vlm_demo.images.open import Page, Source
 from vlm_demo.ui.pictures import small
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class ChatTurn:
 
     Attributes:
         pictures: the files attached to this very question, as bytes; empty when it is about an earlier picture.
+        pages: which page or frame of each is meant, from 1; None = the file is not divided. Empty = of all the first.
         names: their file names, for putting them back into the composer.
         previews: data URIs of the pictures, upright and small.
         state: ``waiting``, ``running``, ``done``, ``stopped`` or ``failed``.
@@ -67,6 +69,14 @@ class ChatTurn:
     ahead: int = 0
     model: str = ""
     precision: str = ""
+    pages: tuple[int | None, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The pictures as an engine takes them, each at its page."""
+        pages = self.pages or (None,) * len(self.pictures)
+        pairs = zip(self.pictures, pages, strict=True)
+        return tuple(picture if page is None else Page(picture, page) for picture, page in pairs)
 
     @property
     def running(self) -> bool:

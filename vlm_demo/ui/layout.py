@@ -119,6 +119,7 @@ def build(
         parts = PageComponents(*talk, heatmap, sees, prompt, text, stages, checks, download, examples)
         events = Events(service, parts, ocr_settings)
         language.input(events.read_in, [language], None, queue=False, show_progress="hidden", api_visibility="private")
+        events.paging.add(language.parent)
         _wire(page, events, retry, undo, clear)
     return page
 

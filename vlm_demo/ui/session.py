@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from vlm_demo.contracts import OcrSettings, Turn
 from vlm_demo.engines.registry import log_unexpected
 from vlm_demo.errors import Stopped, VlmDemoError
+from vlm_demo.images.open import Source
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.tabs.inspect.map_job import Job
 from vlm_demo.ui.tabs.inspect.map_options import MapOptions
@@ -41,6 +42,7 @@ class Session:
     Attributes:
         visitor: whom the model remembers its pictures for; a secret.
         languages: of the text in its pictures, where the person chose any.
+        page: which page or frame of uploads that have several is asked about next, from 1.
         lock: held while it is changed or drawn: each press of a page is heard in a thread of its own.
         returned: what Undo has put back into the composer, until the next question; None = nothing.
         notice, alert: a sentence about the model, and whether something is wrong.
@@ -53,6 +55,7 @@ class Session:
     look: MapOptions = field(default_factory=MapOptions)
     visitor: str = field(default_factory=lambda: secrets.token_hex(8))
     languages: str = ""
+    page: int = 1
     job: Job | None = None
     notice: str = ""
     alert: bool = True
@@ -165,7 +168,7 @@ class Session:
         """The nearest exchange up to ``index`` that brought pictures: those its question is about. -1 = none."""
         return next((i for i in range(index, -1, -1) if self.exchanges[i].pictures), -1)
 
-    def context(self, exchange: ChatTurn) -> tuple[list[bytes], list[Turn]]:
+    def context(self, exchange: ChatTurn) -> tuple[list[Source], list[Turn]]:
         """What a question is asked with: pictures of its own, and the finished turns about the same pictures.
 
         A question with new pictures starts afresh: what was said about another picture is not evidence for this one.
@@ -179,14 +182,14 @@ class Session:
                 raise Stopped("This question was taken back.")
             return self._context(self.exchanges.index(exchange))
 
-    def _context(self, index: int) -> tuple[list[bytes], list[Turn]]:
+    def _context(self, index: int) -> tuple[list[Source], list[Turn]]:
         exchange = self.exchanges[index]
         start = self.with_pictures(index)
         earlier = [e for e in self.exchanges[start:index] if e.state == "done" and e.said]
         first = self.exchanges[start]
         if first not in earlier:
-            return list(first.pictures), []
-        return list(exchange.pictures), [Turn(e.question, e.said, e.pictures) for e in earlier]
+            return list(first.sources), []
+        return list(exchange.sources), [Turn(e.question, e.said, e.sources) for e in earlier]
 
 
 class Sessions:

@@ -296,7 +296,7 @@ window.vlm = (() => {
     const look = () => {
       name(composer);
       const now = composer.querySelectorAll(".thumbnail-item").length;
-      if (now > files) setTimeout(uploaded, 50); // the page's own files are deleted with it, so it has to claim them
+      if (now !== files) setTimeout(uploaded, 50); // the page's own files are deleted with it, so it has to claim them
       if (now !== files) typed();
       files = now;
     };

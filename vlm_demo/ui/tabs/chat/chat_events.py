@@ -18,14 +18,12 @@ import gradio as gr
 from vlm_demo.contracts import DEFAULT_OCR, OcrSettings, StageEvent, TokenEvent
 from vlm_demo.contracts.engine import Request
 from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, is_operator, log_unexpected
-from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
-from vlm_demo.images.open import open_image
-from vlm_demo.ui import pictures
+from vlm_demo.errors import BadQuestion, Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.session import Session, Sessions, alone, put_back
-from vlm_demo.ui.tabs.chat import transcript
+from vlm_demo.ui.tabs.chat import page_choice, transcript
 from vlm_demo.ui.tabs.inspect.check_events import CheckEvents
 from vlm_demo.ui.tabs.inspect.deferred_maps import DeferredMaps
 from vlm_demo.ui.tabs.inspect.inspect_events import InspectorEvents, forgotten
@@ -41,6 +39,7 @@ class Events:
         self.sessions = Sessions()
         self.looking = InspectorEvents(self.sessions, parts)
         self.again = DeferredMaps(self.sessions, parts, service)
+        self.paging = page_choice.PageChoice(self.sessions, parts)
         self.checking = CheckEvents(self.sessions, parts, service, ocr_settings)
 
     # -- asking ---------------------------------------------------------------------------------------------------
@@ -51,9 +50,9 @@ class Events:
         session = self.sessions.of(request.session_hash)
         text, files = message.get("text") or "", message.get("files") or []
         self.sessions.claim(session, files)
-        opened, problem = _opened(files)
+        opened, problem = page_choice.opened(files, session.page)
         if problem:
-            return self.parts.refused(problem, value={"text": text, "files": [path for path, *_ in opened]})
+            return self.parts.refused(problem, value={"text": text, "files": [one.path for one in opened]})
         if not opened and session.with_pictures(len(session.exchanges) - 1) < 0:
             return self.parts.refused(
                 BadQuestion("There is no picture yet: drop, paste or upload one, or press an example.")
@@ -62,9 +61,10 @@ class Events:
             return self.parts.refused(
                 BadQuestion("The question is empty: type what you want to know about the picture.")
             )
-        contents, previews = [content for _, content, _ in opened], [preview for _, _, preview in opened]
-        names = [Path(path).name for path, _, _ in opened]
-        self._add(session, ChatTurn(text.strip(), ocr, evidence_only, tuple(contents), tuple(names), tuple(previews)))
+        contents, previews = tuple(one.content for one in opened), tuple(one.preview for one in opened)
+        names, pages = tuple(Path(one.path).name for one in opened), tuple(one.page for one in opened)
+        self._add(session, ChatTurn(text.strip(), ocr, evidence_only, contents, names, previews, pages=pages))
+        session.page = 1
         self.sessions.release(session)
         return self.parts.talk(session, value={"text": "", "files": []})
 
@@ -99,7 +99,9 @@ class Events:
 
     def _again(self, session: Session, index: int, question: str, ocr: bool, evidence_only: bool) -> Changes:
         old = session.cut(index)[0]
-        self._add(session, ChatTurn(question, ocr, evidence_only, old.pictures, old.names, old.previews))
+        self._add(
+            session, ChatTurn(question, ocr, evidence_only, old.pictures, old.names, old.previews, pages=old.pages)
+        )
         return self.parts.everything(session)
 
     def _add(self, session: Session, exchange: ChatTurn) -> None:
@@ -202,6 +204,7 @@ class Events:
             return self.parts.refused(BadQuestion("There is nothing to undo yet."))
         (dropped,) = session.cut(len(session.exchanges) - 1)
         files = put_back(dropped)
+        session.page = next((page for page in dropped.pages if page), 1)
         self.sessions.claim(session, files)
         session.returned = {"text": dropped.question, "files": files}
         return self.parts.everything(session, value=session.returned)
@@ -284,20 +287,6 @@ class Events:
         visitor = self.sessions.of(request.session_hash).visitor
         self.sessions.close(request.session_hash)
         self.service.forget(visitor)
-
-
-def _opened(paths: list[str]) -> tuple[list[tuple[str, bytes, str]], BadImage | None]:
-    """The uploads that are pictures, as (path, bytes, preview), and what is wrong with the first that is none."""
-    opened, problem = [], None
-    for path in paths:
-        try:
-            content = Path(path).read_bytes()
-            opened.append((path, content, pictures.preview(open_image(content)[0])))
-        except OSError:
-            problem = problem or BadImage("This upload is no longer on the server: add the picture again.")
-        except BadImage as error:
-            problem = problem or error
-    return opened, problem
 
 
 def _operator(request: gr.Request) -> bool:

@@ -84,7 +84,7 @@ class CheckEvents:
         ocr = exchange.ocr or wanted.get("press") == TURN_ON_OCR
         evidence_only = exchange.evidence_only or wanted.get("press") == TURN_ON_EVIDENCE_ONLY
         own = exchange.pictures, exchange.names, exchange.previews
-        session.add(ChatTurn(exchange.question, ocr, evidence_only, *own))
+        session.add(ChatTurn(exchange.question, ocr, evidence_only, *own, pages=exchange.pages))
         return {**self.parts.talk(session), self.parts.ocr: ocr, self.parts.evidence_only: evidence_only}
 
     def _shown(self, session: Session) -> Changes:

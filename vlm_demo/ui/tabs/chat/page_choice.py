@@ -1,0 +1,107 @@
+"""Page choice: uploads of several pages (PDF) or frames (GIF, TIFF, ...) → which one is asked about.
+
+A small number field beside the composer, there only while such a file lies in it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import BlockContext
+
+from vlm_demo.errors import BadImage
+from vlm_demo.images.open import Page, open_image
+from vlm_demo.images.pages import pages_in
+from vlm_demo.images.pdf import no_such
+from vlm_demo.ui import pictures
+from vlm_demo.ui.components.page_components import PageComponents
+from vlm_demo.ui.session import Sessions, alone
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An upload that is a picture: its bytes, the page or frame that is meant (None = it has one), and a preview of
+    it."""
+
+    path: str
+    content: bytes
+    page: int | None
+    preview: str
+
+
+def opened(paths: list[str], number: int) -> tuple[list[Upload], BadImage | None]:
+    """The uploads that are pictures, and what is wrong with the first that is none.
+
+    Args:
+        number: which page or frame is meant of those that have several, from 1.
+    """
+    found, problem = [], None
+    for path in paths:
+        try:
+            content = Path(path).read_bytes()
+            kind, count = pages_in(content)
+            if 1 < count < number:  # the file is good, and stays in the composer
+                problem = problem or no_such(number, count, kind)
+                found.append(Upload(path, content, None, ""))
+                continue
+            page = number if count > 1 else None
+            shown, _ = open_image(content if page is None else Page(content, page))
+            found.append(Upload(path, content, page, pictures.preview(shown)))
+        except OSError:
+            problem = problem or BadImage("This upload is no longer on the server: add the picture again.")
+        except BadImage as error:
+            problem = problem or error
+    return found, problem
+
+
+class PageChoice:
+    """The number field and its events."""
+
+    def __init__(self, sessions: Sessions, parts: PageComponents) -> None:
+        self.sessions, self.parts = sessions, parts
+
+    def add(self, row: BlockContext | None) -> None:
+        """Put the field into a row of the page."""
+        assert row is not None
+        outer = row.parent
+        with row:
+            field = gr.Number(
+                1,
+                label="Page",
+                precision=0,
+                minimum=1,
+                visible=False,
+                container=False,
+                elem_id="page-number",
+                scale=0,
+                min_width=0,
+            )
+        row.parent = outer  # entering it once more has changed that
+        at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        self.parts.status.uploaded(self.look, [self.parts.composer], field, **at_once)
+        field.input(self.choose, [field], None, **at_once)
+
+    @alone
+    def look(self, message: dict | None, request: gr.Request) -> Any:
+        """The composer's files are others: offer the choice, or take it back."""
+        session = self.sessions.of(request.session_hash)
+        kind, most = "page", 1
+        for path in (message or {}).get("files") or []:
+            try:
+                found, count = pages_in(Path(path).read_bytes())
+            except OSError:  # taken out of the composer meanwhile
+                continue
+            if count > most:
+                kind, most = found, count
+        if most == 1:
+            session.page = 1
+        label = f"{kind.capitalize()} (of {most})"
+        return gr.update(visible=most > 1, value=session.page, maximum=most, label=label)
+
+    @alone
+    def choose(self, number: float | None, request: gr.Request) -> None:
+        """Another page or frame, from the next question on."""
+        self.sessions.of(request.session_hash).page = int(number) if number and number >= 1 else 1
