@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from vlm_demo.engines.registry import ModelRegistry
 
 AUTH_VARIABLE = "VLM_DEMO_AUTH"
+OPERATOR_VARIABLE = "VLM_DEMO_OPERATOR_KEY"
+SHORTEST_KEY = 12  # characters
 TEMPORARY = "vlm_demo_"  # the temporary folder's name begins so; the process's id follows
 # What ends the program besides Ctrl-C: a service manager, and a terminal that is closed (not known to Windows).
 ENDINGS = [ending for ending in signal.Signals if ending.name in ("SIGTERM", "SIGHUP")]
@@ -47,6 +49,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     trust.add_flags(parser)
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="default: 127.0.0.1")
     parser.add_argument("--port", type=port, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="default: 7860")
+    parser.add_argument(
+        "--root-path",
+        default=os.environ.get("GRADIO_ROOT_PATH", ""),
+        metavar="/PATH",
+        help="the path below which a proxy serves the page",
+    )
     parser.add_argument("--share", action="store_true", help="also serve on a public link, behind a password")
     parser.add_argument(
         "--ocr-language",
@@ -69,6 +77,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         source, flags.auth = AUTH_VARIABLE, os.environ.get(AUTH_VARIABLE) or None
     if flags.auth is not None and not all(flags.auth.partition(":")):
         parser.error(f"{source} needs the form USER:PASSWORD")
+    flags.operator_key = os.environ.get(OPERATOR_VARIABLE) or None
+    if flags.operator_key is not None and len(flags.operator_key) < SHORTEST_KEY:
+        parser.error(f"{OPERATOR_VARIABLE} is too short: choose a key of at least {SHORTEST_KEY} characters")
     if flags.mcp and importlib.util.find_spec("mcp") is None:
         parser.error(f"--mcp needs a package more: {MCP_INSTALL}")
     return flags
@@ -176,6 +187,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
             share=False,
             auth=tuple(flags.auth.split(":", 1)) if flags.auth else None,
             auth_message="vlm_demo: name and password come from whoever gave you this link.",
+            root_path=flags.root_path or None,
             max_file_size=BIGGEST_UPLOAD,
             prevent_thread_lock=True,
             quiet=True,
@@ -220,6 +232,10 @@ def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> di
     places = Places(service)
     endpoints.add(page, service, access.hosts, places)
     routes: list[BaseRoute] = [OpenAiServer(service, access, places).mount()]
+    if flags.operator_key:
+        from vlm_demo.api.operator_key import OperatorKey
+
+        routes.append(OperatorKey(service, flags.operator_key).route())
     if not flags.mcp:
         return {"routes": routes}
     from vlm_demo.api.mcp_server import McpServer

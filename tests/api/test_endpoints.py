@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.kit.fake_engine import FakeEngine
 from vlm_demo import app
+from vlm_demo.contracts.checks import NAMES, OPEN
 from vlm_demo.contracts.engine import Request
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui import layout
@@ -46,7 +47,7 @@ def served() -> Iterator[SimpleNamespace]:
 
 def test_signatures_are_typed_and_explained(served: SimpleNamespace) -> None:
     told = served.client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(told) == {"/ask", "/explain", "/score"}
+    assert set(told) == {"/ask", "/check", "/explain", "/score"}
     given = {
         p["parameter_name"]: (p["python_type"]["type"], p["parameter_has_default"]) for p in told["/ask"]["parameters"]
     }
@@ -86,6 +87,17 @@ def test_a_given_answer_is_explained(served: SimpleNamespace, uri: str) -> None:
     assert [entry["word"] for entry in told["heatmaps"]] == ["red", "star"] and told["grounding"] is None
 
 
+@pytest.mark.parametrize("blank", [False, True])
+def test_an_answer_is_checked(served: SimpleNamespace, uri: str, blank: bool) -> None:
+    before = len(served.engine.requests)
+    told = served.client.predict(uri, "What is it?", evidence_only=True, blank=blank, api_name="/check")
+    assert told["text"] == SAID and told["headline"]
+    assert [check["name"] for check in told["checks"]] == list(NAMES)
+    assert OPEN not in [check["verdict"] for check in told["checks"]]
+    assert told["checks"][2]["values"]["evidence_only"] is True
+    assert len(served.engine.requests) - before == 1 + blank
+
+
 def test_texts_are_scored(served: SimpleNamespace, uri: str) -> None:
     told = served.client.predict(uri, ["a star", "a boat"], api_name="/score")
     assert [(row["text"], row["probability"], row["match"]) for row in told] == [
@@ -109,6 +121,8 @@ def test_texts_are_scored(served: SimpleNamespace, uri: str) -> None:
         (("/ask", "URI", "What?", False, False, 5, 0, None, 0), "page must be a whole number from 1 on"),
         (("/ask", "URI", "What?", False, False, 5, 0, None, 2), "no frame 2"),
         (("/explain", "URI", "What?", " "), "answer to explain is empty"),
+        (("/check", "URI", " "), "question is empty"),
+        (("/check", "/etc/passwd", "What?"), "data URIs"),
         (("/score", "URI", "a text"), "texts must be a list"),
         (("/score", "URI", []), "no text to compare"),
     ],

@@ -1,4 +1,4 @@
-"""The tools of the MCP server, as a client of the protocol sees and uses them; needs the extra package mcp."""
+"""The tools of the MCP server, as a client of the protocol sees and uses them."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ from typing import Any
 
 import pytest
 import uvicorn
+from mcp import ClientSession
+from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image
 from starlette.applications import Starlette
 
 from tests.kit import coroutines
 from tests.kit.fake_engine import FakeEngine
 from vlm_demo.api.access import Access, Places
-from vlm_demo.engines.registry import ModelRegistry
-
-pytest.importorskip("mcp", reason="comes with gradio[mcp]")
-from mcp import ClientSession
-from mcp.client.streamable_http import streamablehttp_client
-
 from vlm_demo.api.mcp_server import McpServer
+from vlm_demo.contracts.checks import NAMES
+from vlm_demo.engines.registry import ModelRegistry
 
 OPEN = Access()
 
@@ -68,7 +66,7 @@ def with_client(use: Callable[[ClientSession], Any], access: Access = OPEN, key:
 
 def test_tools_are_listed_with_their_arguments() -> None:
     tools = {tool.name: tool for tool in with_client(lambda client: client.list_tools()).tools}
-    assert set(tools) == {"ask", "explain", "score"}
+    assert set(tools) == {"ask", "check", "explain", "score"}
     ask = tools["ask"].inputSchema
     assert ask["required"] == ["image", "question"] and ask["properties"]["max_tokens"]["default"] == 256
     assert "data URI" in ask["properties"]["image"]["description"] and tools["ask"].description
@@ -81,10 +79,13 @@ def test_tools_answer(uri: str) -> None:
             await client.call_tool(
                 "explain", {"image": uri, "question": "What?", "answer": "a red star", "words": ["star", "boat"]}
             ),
+            await client.call_tool("check", {"image": uri, "question": "What is it?", "blank": True}),
             await client.call_tool("score", {"image": uri, "texts": ["a star", "a boat"]}),
         ]
 
-    asked, explained, scored = with_client(use)
+    asked, explained, checked, scored = with_client(use)
+    told = json.loads(checked.content[0].text)
+    assert told["text"] == asked.content[0].text and [own["name"] for own in told["checks"]] == list(NAMES)
     assert asked.content[0].text == "a large purple star and a small red square"
     figures, drawn = explained.content
     figures = json.loads(figures.text)

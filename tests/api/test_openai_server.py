@@ -24,8 +24,9 @@ from tests.kit.fake_engine import FakeEngine
 from vlm_demo.api import access, openai_server
 from vlm_demo.api.access import Access
 from vlm_demo.contracts import Answer, StageEvent, TokenEvent
+from vlm_demo.contracts.checks import NAMES
 from vlm_demo.contracts.engine import Event, Request
-from vlm_demo.contracts.events import DecodeFacts
+from vlm_demo.contracts.events import Alternative, DecodeFacts
 from vlm_demo.errors import Stopped, VlmDemoError
 
 SAID = "a large purple star and a small red square"
@@ -278,12 +279,20 @@ BAD: list[tuple[Any, str]] = [
     (body(USER, stop=[""]), "at least one character"),
     (body(USER, stop=["a"] * 5), "stop can't be used"),
     (body(USER, n=2), "one answer"),
-    (body(USER, logprobs=True, top_logprobs=5), "of no others"),
-    (body(USER, response_format={"type": "json_object"}), "ask for JSON"),
+    (body(USER, logprobs=True, top_logprobs=5), "tells no other tokens"),
+    (body(USER, logprobs=True, top_logprobs=21), "top_logprobs can't be used"),
+    (body(USER, top_logprobs=2), "send logprobs as true"),
+    (body(USER, response_format={"type": "json_object"}), "can't be held to a format"),
+    (body(USER, response_format={"type": "xml"}), 'should have the type "text", "json_object" or "json_schema"'),
+    (body(USER, response_format={"type": "json_schema"}), "response_format.json_schema is missing"),
+    (
+        body(USER, response_format={"type": "json_schema", "json_schema": {"name": "x"}}),
+        "json_schema.schema is missing",
+    ),
     (body(USER, tools=[{"type": "function"}]), "no tools"),
     (body(USER, frequency_penalty=1), "repetition_penalty"),
     (body(USER, vlm_demo={"heatmaps": 3}), "true, or a list of words"),
-    (body(USER, vlm_demo={"checklist": True}), "vlm_demo.checklist is not known"),
+    (body(USER, vlm_demo={"checks": True}), "vlm_demo.checks is not known"),
 ]
 
 
@@ -444,3 +453,61 @@ class TestQueue:
         timer.cancel()
         timer.function(*timer.args)
         assert engine.forgotten == [engine.requests[0]["visitor"]] and engine.forgotten[0]
+
+
+class Choosing(FakeEngine):
+    """Tells alternatives, and writes JSON where it is held to a schema."""
+
+    def __init__(self) -> None:
+        super().__init__(answer='{"colour":"red"}')
+        self.capabilities = replace(self.capabilities, alternatives=True, holds_json=True)
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        others = (Alternative(" star", 3, -0.1), Alternative("\ufffd", 4, -2.5), Alternative("</s>", 5, -math.inf))
+        for event in super().stream(request):
+            if isinstance(event, TokenEvent):
+                event = replace(event, token=replace(event.token, alternatives=others))
+            elif isinstance(event, Answer):
+                event = replace(event, tokens=tuple(replace(token, alternatives=others) for token in event.tokens))
+            yield event
+
+
+class TestChoosing:
+    def test_top_logprobs_are_told_with_each_token(self, serve: Serve, uri: str) -> None:
+        engine = Choosing()
+        settings = {"logprobs": True, "top_logprobs": 3}
+        (choice,) = ask(serve(engine), user("What?", uri), **settings).json()["choices"]
+        expected = [
+            {"token": " star", "logprob": -0.1, "bytes": list(b" star")},
+            {"token": "\ufffd", "logprob": -2.5, "bytes": None},
+            {"token": "</s>", "logprob": -9999.0, "bytes": list(b"</s>")},
+        ]
+        assert [token["top_logprobs"] for token in choice["logprobs"]["content"]] == [expected]
+        assert engine.requests[-1]["sampling"].alternatives == 3
+        sent = chunks(ask(serve(engine), user("What?", uri), stream=True, **settings))
+        told = [chunk["choices"][0]["logprobs"] for chunk in sent if chunk["choices"][0]["logprobs"]]
+        assert told[0]["content"][0]["top_logprobs"] == expected
+
+    @pytest.mark.parametrize(
+        ("wanted", "schema"),
+        [
+            ({"type": "text"}, None),
+            ({"type": "json_object"}, {"type": "object"}),
+            (
+                {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": {"type": "array"}}},
+                {"type": "array"},
+            ),
+        ],
+    )
+    def test_the_engine_is_told_what_the_answer_is_held_to(
+        self, serve: Serve, uri: str, wanted: Any, schema: Any
+    ) -> None:
+        engine = Choosing()
+        assert ask(serve(engine), user("What?", uri), response_format=wanted).status_code == 200
+        given = engine.requests[-1]["sampling"].schema
+        assert (given and json.loads(given)) == schema
+
+    def test_the_checklist_comes_as_an_extension(self, serve: Serve, uri: str) -> None:
+        told = ask(serve(), user("What?", uri), vlm_demo={"checklist": True}).json()["vlm_demo"]["checklist"]
+        assert [check["name"] for check in told["checks"]] == list(NAMES) and told["headline"]
+        assert ask(serve(), user("What?", uri), vlm_demo={}).json()["vlm_demo"]["checklist"] is None

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from vlm_demo.api.problems import Refused
-from vlm_demo.contracts import Answer, Grounding, MapRequest, StageEvent, TokenEvent, Word
+from vlm_demo.contracts import Answer, Check, Grounding, MapRequest, StageEvent, TokenEvent, Word
 from vlm_demo.contracts.engine import Cancelled, Engine, Request
 from vlm_demo.contracts.events import DecodeFacts, PrefillFacts
+from vlm_demo.engines import live_checks
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.words import bare, tells
@@ -32,12 +33,16 @@ class Wanted:
         all_words: draw those of all of its words but function words.
         method: a name of ``contracts.heatmap_methods.TABLE``; None = the checkpoint's default.
         grounding: whether the answer rests on the picture.
+        checklist: what may be wrong with the answer, why, and what to do.
+        blank: for the checklist, ask about a blank picture too, which costs another answer.
     """
 
     words: tuple[str, ...] = ()
     all_words: bool = False
     method: str | None = None
     grounding: bool = False
+    checklist: bool = False
+    blank: bool = False
 
 
 NOTHING = Wanted()
@@ -65,6 +70,7 @@ class Outcome:
         stages: each station's name and seconds.
         maps: the heatmaps that were wanted.
         grounding: None where it was not wanted, or can't be told: ``no_grounding`` says why.
+        checks: the checklist, if it was wanted.
     """
 
     answer: Answer
@@ -74,6 +80,7 @@ class Outcome:
     maps: tuple[Map, ...] = ()
     grounding: Grounding | None = None
     no_grounding: str = ""
+    checks: tuple[Check, ...] | None = None
 
 
 def ask(
@@ -87,13 +94,18 @@ def ask(
     Yields:
         TokenEvents, and the Outcome as the last.
     Raises:
-        Refused: another model is loaded.
+        Refused: another model is loaded; or the one that is can't hold to a format, or tells no other tokens.
         VlmDemoError: what `Engine.stream` raises; or no model could be loaded.
     """
     stages: list[StageEvent] = []
     with service.engine(request.cancelled or (lambda: False)) as engine:
         if model not in (None, engine.name):
             raise not_loaded(str(model), engine.name)
+        if request.sampling.schema is not None and not engine.capabilities.holds_json:
+            sentence = "response_format can't be had: this model's decoder can't be held to a format."
+            raise Refused(sentence, param="response_format")
+        if request.sampling.alternatives and not engine.capabilities.alternatives:
+            raise Refused("top_logprobs can't be had: this model tells no other tokens.", param="top_logprobs")
         stream: Any = engine.stream(request)
         with closing(stream):
             for event in stream:
@@ -140,11 +152,14 @@ def _looked_at(
             grounding = engine.grounding(answer, cancelled=cancelled)
         except VlmDemoError as error:  # the answer is there, and must not be lost
             problem = str(error)
+    checks = None
+    if wanted.checklist:
+        checks = live_checks.complete(engine, answer, grounding=grounding, blank=wanted.blank, cancelled=cancelled)
     facts = [stage.facts for stage in stages]
     written = next((fact.tokens for fact in facts if isinstance(fact, DecodeFacts)), len(answer.tokens))
     known = next((fact.cached for fact in facts if isinstance(fact, PrefillFacts)), 0)
     times = tuple((stage.name, stage.seconds) for stage in stages)
-    return Outcome(answer, written, known, times, tuple(maps), grounding, problem)
+    return Outcome(answer, written, known, times, tuple(maps), grounding, problem, checks)
 
 
 def _map(

@@ -9,6 +9,7 @@ What a field would ask for and no engine here can do is refused, not passed over
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -19,7 +20,7 @@ from vlm_demo import chat_messages
 from vlm_demo.api.asking import Wanted
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts.engine import Request
-from vlm_demo.contracts.sampling import Sampling
+from vlm_demo.contracts.sampling import MOST_ALTERNATIVES, Sampling
 from vlm_demo.errors import BadImage
 from vlm_demo.images.open import Page
 
@@ -30,11 +31,9 @@ Picture = Callable[[str], bytes]
 # Field → what it may be (each changes nothing), and why nothing else can be had.
 NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
     "n": ((1,), "one answer is given to a request: send it again for another"),
-    "top_logprobs": ((0,), "the engine tells the probability of the tokens that it chose and of no others"),
     "presence_penalty": ((0,), "there is no such penalty here: use repetition_penalty"),
     "frequency_penalty": ((0,), "there is no such penalty here: use repetition_penalty"),
     "logit_bias": (({},), "single tokens can't be favoured here"),
-    "response_format": (({"type": "text"},), "the decoder can't be held to a format: ask for JSON in the question"),
     "tools": (([],), "no tools are called here"),
     "functions": (([],), "no tools are called here"),
     "tool_choice": (("none", "auto"), "no tools are called here"),
@@ -95,6 +94,27 @@ class _Extension(_Strict):
     heatmap_method: str | None = None
     grounding: bool = False
     page: Annotated[int, Field(ge=1)] | None = None
+    checklist: bool = False
+
+
+class _FreeText(_Strict):
+    type: Literal["text"]
+
+
+class _AnyJson(_Strict):
+    type: Literal["json_object"]
+
+
+class _JsonSchema(_Strict):
+    name: str | None = None
+    description: str | None = None
+    strict: bool | None = None  # the answer is always held to the schema
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+
+
+class _BySchema(_Strict):
+    type: Literal["json_schema"]
+    json_schema: _JsonSchema
 
 
 class _Body(_Strict):
@@ -111,15 +131,15 @@ class _Body(_Strict):
     max_tokens: Annotated[int, Field(ge=1, le=10**6)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=10**6)] | None = None
     logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_ALTERNATIVES)] | None = None
+    response_format: Annotated[_FreeText | _AnyJson | _BySchema, Field(discriminator="type")] | None = None
     vlm_demo: _Extension | None = None
 
     # May be anything that is in NEUTRAL.
     n: Any = None
-    top_logprobs: Any = None
     presence_penalty: Any = None
     frequency_penalty: Any = None
     logit_bias: Any = None
-    response_format: Any = None
     tools: Any = None
     functions: Any = None
     tool_choice: Any = None
@@ -187,8 +207,17 @@ def read(body: bytes, picture: Picture) -> ChatRequest:
     said = chat_messages.read([_plain(message, picture) for message in given.messages])
     own = given.vlm_demo or _Extension()
     limit = given.max_completion_tokens or given.max_tokens or LONGEST_ANSWER
+    if given.top_logprobs and not given.logprobs:
+        raise Refused("top_logprobs can't be had alone: send logprobs as true too.", param="top_logprobs")
     sampling = Sampling(
-        given.temperature, given.top_p, given.top_k, given.seed, given.repetition_penalty, tuple(given.stop or ())
+        given.temperature,
+        given.top_p,
+        given.top_k,
+        given.seed,
+        given.repetition_penalty,
+        tuple(given.stop or ()),
+        _schema(given.response_format),
+        given.top_logprobs or 0,
     )
     request = Request(
         said.images if own.page is None else tuple(Page(picture, own.page) for picture in said.images),
@@ -201,11 +230,18 @@ def read(body: bytes, picture: Picture) -> ChatRequest:
         sampling=sampling,
     )
     words = tuple(own.heatmaps) if isinstance(own.heatmaps, list) else ()
-    wanted = Wanted(words, own.heatmaps is True, own.heatmap_method, own.grounding)
+    wanted = Wanted(words, own.heatmaps is True, own.heatmap_method, own.grounding, own.checklist)
     usage = bool(given.stream_options and given.stream_options.include_usage)
     return ChatRequest(
         given.model, request, wanted, bool(given.stream), usage, bool(given.logprobs), given.vlm_demo is not None
     )
+
+
+def _schema(wanted: _FreeText | _AnyJson | _BySchema | None) -> str | None:
+    """The JSON schema that an answer is held to, as text; None = any text."""
+    if isinstance(wanted, _BySchema):
+        return json.dumps(wanted.json_schema.schema_)
+    return '{"type": "object"}' if isinstance(wanted, _AnyJson) else None
 
 
 def _plain(message: _Message, picture: Picture) -> dict[str, Any]:
@@ -238,7 +274,9 @@ def _refused(error: ValidationError) -> Refused:
         said = "Input should be true, or a list of words"
     if kind == "list_type" and place.endswith("content"):
         said = "Input should be a text, or a list of parts"
-    if kind.startswith("union_tag"):
+    if kind.startswith("union_tag") and place.startswith("response_format"):
+        said = 'Input should have the type "text", "json_object" or "json_schema"'
+    elif kind.startswith("union_tag"):
         said = 'Input should be a part {"type": "text", "text": ...} or {"type": "image_url", "image_url": {...}}'
     return Refused(f"{param} can't be used: {said[0].lower()}{said[1:]}.", param=param)
 
@@ -248,6 +286,7 @@ def _place(steps: Sequence[str | int]) -> str:
     place = ""
     for i, step in enumerate(steps):
         form = step in ("bool", "list[str]") or (i > 1 and steps[i - 2] == "content" and step in ("text", "image_url"))
+        form = form or (i == 1 and steps[0] == "response_format")
         if not form:
             place += f"[{step}]" if isinstance(step, int) else f".{step}" if place else step
     return place

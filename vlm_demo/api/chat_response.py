@@ -16,7 +16,9 @@ from PIL import Image
 
 from vlm_demo.api.asking import Map, Outcome
 from vlm_demo.api.chat_request import ChatRequest
+from vlm_demo.checks import checklist
 from vlm_demo.contracts import Token
+from vlm_demo.contracts.events import Alternative
 
 IMPOSSIBLE = -9999.0  # OpenAI's logarithm of a probability of 0
 
@@ -105,11 +107,21 @@ class Reply:
                 "token": token.text,
                 "logprob": math.log(token.probability) if token.probability > 0 else IMPOSSIBLE,
                 "bytes": list(token.text.encode("utf-8", "replace")),
-                "top_logprobs": [],
+                "top_logprobs": [_alternative(other) for other in token.alternatives],
             }
             for token in tokens
         ]
         return {"content": content, "refusal": None}
+
+
+def _alternative(other: Alternative) -> dict[str, Any]:
+    """A token that might have stood there; its bytes where it is whole characters."""
+    whole = "\ufffd" not in other.text
+    return {
+        "token": other.text,
+        "logprob": max(other.logprob, IMPOSSIBLE),
+        "bytes": list(other.text.encode("utf-8", "replace")) if whole else None,
+    }
 
 
 def begun(said: str, stops: Sequence[str]) -> int:
@@ -140,7 +152,13 @@ def extension(outcome: Outcome) -> dict[str, Any]:
         "heatmaps": [as_json(drawn) for drawn in outcome.maps],
         "grounding": asdict(outcome.grounding) if outcome.grounding else None,
         "grounding_problem": outcome.no_grounding or None,
+        "checklist": None if outcome.checks is None else checklist.as_json(outcome.checks),
     }
+
+
+def checked(outcome: Outcome) -> dict[str, Any]:
+    """An answer's text, and the checklist on it."""
+    return {"text": outcome.answer.text, **checklist.as_json(outcome.checks or ())}
 
 
 def explained(outcome: Outcome) -> dict[str, Any]:

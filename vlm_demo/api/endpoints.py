@@ -18,7 +18,7 @@ from vlm_demo.api import asking, problems
 from vlm_demo.api.access import Places
 from vlm_demo.api.asking import Outcome, Wanted
 from vlm_demo.api.chat_request import LONGEST_ANSWER
-from vlm_demo.api.chat_response import explained
+from vlm_demo.api.chat_response import checked, explained
 from vlm_demo.api.image_hosts import ImageHosts
 from vlm_demo.contracts.engine import Request
 from vlm_demo.contracts.sampling import Sampling
@@ -30,11 +30,12 @@ QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # t
 
 
 def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts, places: Places) -> None:
-    """Give a page the endpoints ``/ask``, ``/explain`` and ``/score``."""
+    """Give a page the endpoints ``/ask``, ``/explain``, ``/check`` and ``/score``."""
     own = Endpoints(service, hosts, places, lambda session: page.state_holder.session_data.pop(session, None))
     with page:
         gr.api(_streamed(own.ask), api_name="ask", **QUEUE)
         gr.api(own.explain, api_name="explain", **QUEUE)
+        gr.api(own.check, api_name="check", **QUEUE)
         gr.api(own.score, api_name="score", **QUEUE)
 
 
@@ -116,6 +117,39 @@ class Endpoints:
             chosen = tuple(_text(word, "each of the words") for word in words or ())
             wanted = Wanted(chosen, words is None, None if method is None else _text(method, "method"), bool(grounding))
             return explained(asking.explain(self.service, asked, _text(answer, "answer"), wanted))
+        raise AssertionError
+
+    def check(
+        self,
+        image: str,
+        question: str,
+        request: gr.Request,
+        ocr: bool = False,
+        evidence_only: bool = False,
+        blank: bool = False,
+        max_tokens: int = LONGEST_ANSWER,
+    ) -> dict:
+        """Answer a question about a picture, and run the checklist on the answer: what may be wrong, why, and what to
+        do.
+
+        Parameters:
+            image: the picture as a base64 data URI, or its address at a host that the server allows
+            question: what is asked about it
+            ocr: whether the picture's text is read first and given to the model
+            evidence_only: whether the model is told to say unknown where it sees nothing
+            blank: whether the question is asked about a blank picture too, which costs another answer
+            max_tokens: the longest answer
+        Returns:
+            text, headline, and checks: of each of the five name, verdict (pass, warn, fail, open), values, measured,
+            why and remedy.
+        """
+        with self._told(request):
+            asked = self._request(image, question, ocr, evidence_only, max_tokens, Sampling())
+            wanted = Wanted(checklist=True, blank=bool(blank))
+            with closing(asking.ask(self.service, asked, wanted)) as happening:
+                *_, outcome = happening
+            assert isinstance(outcome, Outcome)
+            return checked(outcome)
         raise AssertionError
 
     def score(self, image: str, texts: list[str], request: gr.Request) -> list:

@@ -1,4 +1,4 @@
-"""MCP server: ``ask``, ``explain`` and ``score`` as tools of the Model Context Protocol, at one address of the page's.
+"""MCP server: ``ask``, ``explain``, ``check`` and ``score`` as tools of the Model Context Protocol, on the page's port.
 
 Needs the package mcp (``pip install "gradio[mcp]"``). Gradio's own MCP server is not used: it asks for no password,
 fetches pictures from any address, and leaves them on disk.
@@ -25,9 +25,9 @@ from starlette.types import Receive, Scope, Send
 
 from vlm_demo.api import asking, problems
 from vlm_demo.api.access import Access, Places
-from vlm_demo.api.asking import Outcome, Wanted
+from vlm_demo.api.asking import NOTHING, Outcome, Wanted
 from vlm_demo.api.chat_request import LONGEST_ANSWER
-from vlm_demo.api.chat_response import explained
+from vlm_demo.api.chat_response import checked, explained
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts.engine import Cancelled, Request
 from vlm_demo.engines.registry import ModelRegistry
@@ -62,6 +62,10 @@ class _Explain(_Arguments):
     words: list[str] | None = Field(None, description="of the answer, to draw where the model looks for them")
 
 
+class _Check(_Ask):
+    blank: bool = Field(False, description="ask about a blank picture too, which costs another answer")
+
+
 class _Score(_Arguments):
     image: Picture
     texts: list[str] = Field(description="what is compared with the picture")
@@ -79,6 +83,11 @@ class McpServer:
                 "on the picture, and show where the model looks for its words.",
                 _Explain,
                 self.explain,
+            ),
+            "check": (
+                "Answer a question about a picture, and tell what may be wrong with the answer, why, and what to do.",
+                _Check,
+                self.check,
             ),
             "score": ("Tell how well each of some texts fits a picture, if the model can.", _Score, self.score),
         }
@@ -124,6 +133,14 @@ class McpServer:
 
     def ask(self, given: _Ask, cancelled: Cancelled) -> Content:
         """The answer's text."""
+        return [TextContent(type="text", text=self._asked(given, NOTHING, cancelled).answer.text)]
+
+    def check(self, given: _Check, cancelled: Cancelled) -> Content:
+        """The answer and the checklist on it, as JSON."""
+        outcome = self._asked(given, Wanted(checklist=True, blank=given.blank), cancelled)
+        return [TextContent(type="text", text=json.dumps(checked(outcome), ensure_ascii=False))]
+
+    def _asked(self, given: _Ask, wanted: Wanted, cancelled: Cancelled) -> Outcome:
         picture = self.access.hosts.picture(given.image)
         asked = Request(
             (picture if given.page is None else Page(picture, given.page),),
@@ -134,10 +151,10 @@ class McpServer:
             cancelled=cancelled,
             visitor=self.places.visitor,
         )
-        with closing(asking.ask(self.service, asked)) as happening:
+        with closing(asking.ask(self.service, asked, wanted)) as happening:
             *_, outcome = happening
         assert isinstance(outcome, Outcome)
-        return [TextContent(type="text", text=outcome.answer.text)]
+        return outcome
 
     def explain(self, given: _Explain, cancelled: Cancelled) -> Content:
         """The figures as JSON, and each word's heatmap over the picture."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from vlm_demo.checks import hallucination, latency, resolution, small_text
 from vlm_demo.checks.latency import Machine
@@ -53,6 +54,14 @@ def headline(checks: Sequence[Check]) -> str:
     if found:
         return found.why
     return "Nothing was found wrong." if any(own.verdict == PASS for own in checks) else "Nothing was measured."
+
+
+def as_json(checks: Sequence[Check]) -> dict[str, Any]:
+    """The checklist for programs: ``headline``, and ``checks``, each with name, verdict, values, measured, why and
+    remedy."""
+    told = ("name", "verdict", "values", "measured", "why", "remedy")
+    rows = [{name: getattr(own, name) for name in told} | {"values": dict(own.values)} for own in checks]
+    return {"headline": headline(checks), "checks": rows}
 
 
 def counted(checks: Sequence[Check]) -> str:

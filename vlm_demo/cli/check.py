@@ -144,16 +144,5 @@ def _as_json(answer: Answer | None, checks: tuple[Check, ...]) -> dict[str, Any]
     return {
         "text": answer.text if answer else None,
         "model": answer.model if answer else None,
-        "headline": checklist.headline(checks),
-        "checks": [
-            {
-                "name": own.name,
-                "verdict": own.verdict,
-                "values": dict(own.values),
-                "measured": own.measured,
-                "why": own.why,
-                "remedy": own.remedy,
-            }
-            for own in checks
-        ],
+        **checklist.as_json(checks),
     }

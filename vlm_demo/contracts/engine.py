@@ -68,6 +68,8 @@ class Capabilities:
         scores: compares a picture with texts (``score``).
         quantizes: its model can be loaded in 8 or 4 bit here.
         logprobs: its tokens carry their probabilities; where it is False, those of ``Token`` mean nothing.
+        alternatives: it can tell the likeliest tokens at each position (``Sampling.alternatives``).
+        holds_json: its answers can be held to a JSON schema (``Sampling.schema``).
     """
 
     writes: bool
@@ -75,6 +77,8 @@ class Capabilities:
     scores: bool
     quantizes: bool
     logprobs: bool
+    alternatives: bool = False
+    holds_json: bool = False
 
 
 class Engine(Protocol):

@@ -8,12 +8,24 @@ from vlm_demo.contracts.features import BridgeInfo
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """A token that might have stood at a position: its text there, its id, and the natural logarithm of its softmax
+    probability. A text that ends in U+FFFD is no whole character; of a control token it is its name."""
+
+    text: str
+    id: int
+    logprob: float
+
+
+@dataclass(frozen=True)
 class Token:
-    """One generated token: its text as it extends the answer, id, and softmax probability 0..1."""
+    """One generated token: its text as it extends the answer, id, and softmax probability 0..1. ``alternatives`` are
+    the likeliest tokens at its position, it among them or not, likeliest first; empty where they were not asked for."""
 
     text: str
     id: int
     probability: float
+    alternatives: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from vlm_demo.errors import BadSetting
 
+MOST_ALTERNATIVES = 20
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -23,6 +25,9 @@ class Sampling:
             https://arxiv.org/abs/1909.05858); below 1, likelier; None = the checkpoint's own. It counts without
             sampling too.
         stop: texts before the first of which the answer ends; none of them is in it.
+        schema: a JSON schema as text: no token is chosen after which the answer could not become JSON that fits it;
+            None = free text.
+        alternatives: how many of the likeliest tokens are told at each position (``Token.alternatives``), 0 to 20.
     Raises:
         BadSetting: one of them is out of its range; says which.
     """
@@ -33,6 +38,8 @@ class Sampling:
     seed: int | None = None
     repetition_penalty: float | None = None
     stop: tuple[str, ...] = ()
+    schema: str | None = None
+    alternatives: int = 0
 
     def __post_init__(self) -> None:
         # A name, the value, whether it may be, and what it can be.
@@ -46,6 +53,12 @@ class Sampling:
                 self.repetition_penalty,
                 lambda value: value > 0 and math.isfinite(value),
                 "above 0; 1 changes nothing",
+            ),
+            (
+                "alternatives",
+                self.alternatives,
+                lambda value: 0 <= value <= MOST_ALTERNATIVES and value == int(value),
+                f"from 0 to {MOST_ALTERNATIVES}",
             ),
         )
         for name, value, fits, said in limits:

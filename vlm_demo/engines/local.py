@@ -77,6 +77,8 @@ class LocalEngine:
             scores=pipe.can_score,
             quantizes=pipe.can_answer and not quantization.missing(),
             logprobs=pipe.can_answer,
+            alternatives=pipe.can_answer,
+            holds_json=pipe.can_hold_json,
         )
 
     def stream(self, request: Request) -> Iterator[Event]:

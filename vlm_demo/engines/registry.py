@@ -6,12 +6,14 @@ is for the engine to say.
 
 from __future__ import annotations
 
+import hmac
 import logging
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ Load = Callable[[str, str, Progress], Engine]
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 LOOPBACK = ("127.0.0.1", "::1", "localhost", "testclient")
+OPERATOR_COOKIE = "vlm_demo_operator"
 SMALL = 100_000_000  # parameters of a model that is timed at each switch; larger ones by the answers that they give
 TRIAL = 24  # tokens of such a timing, at most
 LEAST = 4  # tokens of an answer that tells a pace
@@ -78,6 +81,7 @@ class ModelRegistry:
         self._facts = _facts(engine) if engine else (model, None, "", 0, device)
         self._paces: dict[tuple[str, str], list[float]] = {}
         self._bytes: dict[tuple[str, str], int] = {}
+        self.operator_token: str | None = None  # see `is_operator`
         if engine:
             self._weigh()
 
@@ -230,8 +234,15 @@ def _facts(engine: Engine) -> tuple[str, int | None, str, int, str]:
     return engine.name, engine.parameters, engine.precision, engine.memory().parameter_bytes, engine.device
 
 
-def is_operator(client_host: str | None, headers: Mapping[str, str]) -> bool:
-    """Whether a request comes from this very machine and through no tunnel or proxy: only then may it switch models."""
+def is_operator(client_host: str | None, headers: Mapping[str, str], token: str | None = None) -> bool:
+    """Whether a request may switch models: it comes from this very machine and through no tunnel or proxy; or its
+    cookie ``OPERATOR_COOKIE`` is ``token``, which who knows the operator's key was given (None = nobody was)."""
+    if token is not None:
+        given = SimpleCookie()
+        with suppress(CookieError):
+            given.load(headers.get("cookie", ""))
+        if OPERATOR_COOKIE in given and hmac.compare_digest(given[OPERATOR_COOKIE].value.encode(), token.encode()):
+            return True
     host = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
     direct = not any(header in headers for header in FORWARDED)
     return direct and client_host in LOOPBACK and host in LOOPBACK

@@ -168,6 +168,11 @@ class Pipeline:
         return self.answering is not None and self.answering.explains
 
     @property
+    def can_hold_json(self) -> bool:
+        """Whether answers can be held to a JSON schema (``Sampling.schema``)."""
+        return self.answering is not None and self.answering.holds_json
+
+    @property
     def parameters(self) -> int | None:
         """How many the model has; None where it can't count them."""
         count = getattr(self.model, "num_parameters", None)

@@ -97,7 +97,7 @@ def decode(
         try:
             while step:
                 rows.append(attention_tap.halved(step.rows))
-                token = text.add(step.id, step.probability)
+                token = text.add(step.id, step.probability, step.alternatives)
                 ended = text.end_before(stop)
                 yield TokenEvent(token, text.text)
                 if ended:

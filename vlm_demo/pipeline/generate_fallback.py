@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from jinja2 import TemplateError
 from PIL import Image
-from transformers import ProcessorMixin, StoppingCriteria, StoppingCriteriaList
+from transformers import LogitsProcessorList, ProcessorMixin, StoppingCriteria, StoppingCriteriaList
 
 from vlm_demo.contracts import Prompt, Segment, Turn, View
 from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.errors import BadQuestion, UnsupportedModel
 from vlm_demo.runtime import repetition
-from vlm_demo.stages.llm import LONGEST_ANSWER, Step
+from vlm_demo.runtime.json_grammar import JsonGrammars
+from vlm_demo.stages.llm import LONGEST_ANSWER, Step, likeliest
 from vlm_demo.stages.prompt import EVIDENCE_RULE, conversation, ocr_part
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class GenerateFallback:
     def __init__(self, family: GenerateOnly, guard: CancellationHooks, tokenizer: Any, template: str) -> None:
         self.family, self.guard, self.template = family, guard, template
         self.tokenizer = copy.deepcopy(tokenizer)
+        self.grammars = JsonGrammars(tokenizer)
 
     def read(
         self,
@@ -112,6 +114,7 @@ class GenerateFallback:
             cancelled: asked before every layer.
             sampling: how tokens are chosen.
         Raises:
+            BadSetting: the answer can't be held to ``sampling.schema``.
             Stopped: ``cancelled()`` turned True.
         """
         model = self.family.model
@@ -121,6 +124,9 @@ class GenerateFallback:
         for key, value in moved.items():
             if isinstance(value, torch.Tensor) and value.is_floating_point():
                 moved[key] = value.to(model.dtype)
+        ends = model.generation_config.eos_token_id
+        ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
+        held = None if sampling.schema is None else self.grammars.hold(sampling.schema, ends)
         with self.guard.computing(cancelled), _seeded(sampling):
             made = model.generate(
                 **moved,
@@ -128,16 +134,21 @@ class GenerateFallback:
                 num_beams=1,
                 max_new_tokens=LONGEST_ANSWER if wanted is None else wanted,
                 output_logits=True,
-                stopping_criteria=StoppingCriteriaList([Repeating()]),
+                stopping_criteria=StoppingCriteriaList([] if held else [Repeating()]),
+                logits_processor=LogitsProcessorList([held] if held else []),
                 return_dict_in_generate=True,
             )
         new = made.sequences[0, -len(made.logits) :].tolist()
-        ends = model.generation_config.eos_token_id
-        ends = ends if isinstance(ends, list) else [ends]
         for token, logits in zip(new, made.logits, strict=True):
             if token in ends:
                 return
-            yield Step(token, float(logits[0].float().softmax(-1)[token]), None)
+            probabilities = logits[0].float()
+            yield Step(
+                token,
+                float(probabilities.softmax(-1)[token]),
+                None,
+                alternatives=likeliest(probabilities, sampling.alternatives),
+            )
 
     def _filled(self, messages: list[tuple[str, int, str]], system: str = "") -> str:
         """The messages in the chat template, a system message in its own turn if there is one; or else before them."""

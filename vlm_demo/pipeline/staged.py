@@ -41,6 +41,7 @@ from vlm_demo.runtime import attention_tap, ocr_excerpt
 from vlm_demo.runtime.cancellation import CancellationHooks, check
 from vlm_demo.runtime.detokenizer import Detokenizer
 from vlm_demo.runtime.feature_cache import ImageTokenCache
+from vlm_demo.runtime.json_grammar import JsonGrammars
 from vlm_demo.runtime.lru_store import LruStore
 from vlm_demo.runtime.pixel_view import PixelView
 from vlm_demo.runtime.stage_clock import StageClock
@@ -88,13 +89,18 @@ class StagedModel:
             copy.deepcopy(loaded.tokenizer), loaded.template, family.image_token_id, family.context, family.placeholder
         )
         self.encoder, self.bridge = Encoder(family, guard), Bridge(family, guard)
-        self.llm = Llm(family, guard, loaded.model.generation_config, store)
+        self.llm = Llm(family, guard, loaded.model.generation_config, store, JsonGrammars(loaded.tokenizer))
         self.features = ImageTokenCache(self.encoder, self.bridge, store)
         self.teacher_forcing = TeacherForcing(
             family, guard, view, self.features, self.llm, self.build_prompt, relevancy
         )
         self.explanations = Explanations(self.teacher_forcing, guard, calibration)
         self._settings = settings
+
+    @property
+    def holds_json(self) -> bool:
+        """Whether answers can be held to a JSON schema."""
+        return self.llm.grammars.usable
 
     @property
     def bridge_info(self) -> BridgeInfo:
@@ -125,7 +131,7 @@ class StagedModel:
             clock,
             sees_ahead=self.family.sees_ahead,
             stop=request.sampling.stop,
-            cuts_repetition=cuts_repetition,
+            cuts_repetition=cuts_repetition and request.sampling.schema is None,
         )
         return self._outcome(inputs, given, written)
 

@@ -28,6 +28,11 @@ class WholeModel:
         self.fallback = GenerateFallback(family, guard, loaded.tokenizer, loaded.template)
 
     @property
+    def holds_json(self) -> bool:
+        """Whether answers can be held to a JSON schema."""
+        return self.fallback.grammars.usable
+
+    @property
     def bridge_info(self) -> BridgeInfo:
         """That it is not known how pictures get into the language model."""
         return self.family.note
@@ -64,6 +69,6 @@ class WholeModel:
             clock,
             sees_ahead=False,
             stop=request.sampling.stop,
-            cuts_repetition=cuts_repetition,
+            cuts_repetition=cuts_repetition and request.sampling.schema is None,
         )
         return Outcome(prompt, written, None, image_tokens.check(prompt, None), inputs.ocrs)

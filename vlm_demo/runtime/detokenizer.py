@@ -8,6 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from vlm_demo.contracts import Token, Word
+from vlm_demo.contracts.events import Alternative
+
+REACH = 8  # tokens before a position that say how a token there is spelled
 
 
 class Detokenizer:
@@ -22,15 +25,18 @@ class Detokenizer:
         self.tokens: list[Token] = []
         self.text = ""
         self._ended = False
+        self._control = frozenset(getattr(tokenizer, "all_special_ids", ()))
 
-    def add(self, id_: int, probability: float) -> Token:
-        """Take the next token; returns it with its text."""
+    def add(self, id_: int, probability: float, alternatives: Sequence[tuple[int, float]] = ()) -> Token:
+        """Take the next token, and the ids and log-probabilities of those that might have stood in its place; returns
+        it with its text."""
+        others = tuple(Alternative(self._spelled(other), other, logprob) for other, logprob in alternatives)
         self.ids.append(id_)
         decoded = self._decoded()
         # U+FFFD at the end stands for a character whose other bytes are still to come.
         fresh = decoded[len(self.text) :] if decoded.startswith(self.text) and not decoded.endswith("\ufffd") else ""
         self.text += fresh
-        self.tokens.append(Token(fresh, id_, probability))
+        self.tokens.append(Token(fresh, id_, probability, others))
         return self.tokens[-1]
 
     def keep(self, count: int) -> int:
@@ -66,7 +72,18 @@ class Detokenizer:
             self.text = decoded
 
     def _decoded(self) -> str:
-        return self.tokenizer.decode(self.ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return self._text(self.ids)
+
+    def _spelled(self, id_: int) -> str:
+        """The text that a token would have as the next one."""
+        if id_ in self._control:
+            return str(self.tokenizer.convert_ids_to_tokens(id_))
+        near = self.ids[-REACH:]
+        before, behind = self._text(near).rstrip("\ufffd"), self._text([*near, id_])
+        return behind[len(before) :] if behind.startswith(before) else self._text([id_])
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
 
 def words_of(tokens: Sequence[Token]) -> tuple[Word, ...]:

@@ -23,6 +23,7 @@ from vlm_demo.contracts import ImageTokens, Prompt
 from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.errors import BadQuestion
 from vlm_demo.runtime import attention_tap, cpu_matmul
+from vlm_demo.runtime.json_grammar import HeldToJson, JsonGrammars
 from vlm_demo.runtime.lru_store import LruStore
 from vlm_demo.runtime.prefix_cache import Readings
 
@@ -46,6 +47,7 @@ class Step:
             None with the tap closed.
         known: how many of the prompt's tokens were remembered; in the first step alone.
         closing: the rows of the step after it, which has read this token; in the last step of a given answer alone.
+        alternatives: ids and natural log-probabilities of the likeliest tokens, likeliest first, where they are wanted.
     """
 
     id: int
@@ -53,20 +55,33 @@ class Step:
     rows: attention_tap.Rows | None
     known: int = 0
     closing: attention_tap.Rows | None = None
+    alternatives: tuple[tuple[int, float], ...] = ()
+
+
+def likeliest(logits: torch.Tensor, count: int) -> tuple[tuple[int, float], ...]:
+    """The ids and natural log-probabilities of the ``count`` likeliest tokens by logits [vocabulary], as the model gave
+    them: before temperature, penalties, and what an answer is held to."""
+    if not count:
+        return ()
+    values, ids = logits.float().log_softmax(-1).topk(min(count, logits.shape[-1]))
+    return tuple(zip(ids.tolist(), values.tolist(), strict=True))
 
 
 class TokenChoice:
     """Logits → the next token, by transformers' own processors in the order of its ``generate``.
 
     Drawing is done on the CPU by a generator of its own, so that a seed gives the same numbers whatever else runs.
+    ``held`` rules out what the answer must not go on with; it comes first, so that all others choose from what is left.
     """
 
-    def __init__(self, sampling: Sampling, generation: GenerationConfig) -> None:
+    def __init__(self, sampling: Sampling, generation: GenerationConfig, held: HeldToJson | None = None) -> None:
         self.processors = LogitsProcessorList()
+        if held is not None:
+            self.processors.append(held)
         penalty = sampling.repetition_penalty or generation.repetition_penalty or 1.0
         if penalty != 1.0:
             self.processors.append(RepetitionPenaltyLogitsProcessor(float(penalty)))
-        if generation.no_repeat_ngram_size:
+        if generation.no_repeat_ngram_size and held is None:  # it could rule out all that fits
             self.processors.append(NoRepeatNGramLogitsProcessor(generation.no_repeat_ngram_size))
         self.generator: torch.Generator | None = None
         if not sampling.draws:
@@ -98,8 +113,14 @@ class Llm:
     tokens with names is remembered in ``store``."""
 
     def __init__(
-        self, family: Writer, guard: CancellationHooks, generation: GenerationConfig, store: LruStore | None = None
+        self,
+        family: Writer,
+        guard: CancellationHooks,
+        generation: GenerationConfig,
+        store: LruStore | None = None,
+        grammars: JsonGrammars | None = None,
     ) -> None:
+        self.grammars = grammars or JsonGrammars(None)
         self.family, self.guard, self.generation = family, guard, generation
         self.readings = Readings(family, store or LruStore(0))
         self.tapping = True
@@ -128,17 +149,21 @@ class Llm:
         Returns:
             The rows of the step that chose the end token, and so has read the whole answer; None where there was none.
         Raises:
+            BadSetting: the answer can't be held to ``sampling.schema``.
             Stopped: ``cancelled()`` turned True.
         """
+        # 0) what the answer is held to
+        held = None if sampling.schema is None else self.grammars.hold(sampling.schema, self.ends)
+        choice = TokenChoice(sampling, self.generation, held)
         # 1) prefill: what is not remembered of the prompt, piece by piece
         begun = self.readings.begin(prompt, image_tokens)
-        cache, choice, ids = begun.cache, TokenChoice(sampling, self.generation), list(prompt.ids)
+        cache, ids = begun.cache, list(prompt.ids)
         with self.guard.computing(cancelled):
             embeddings = self.embed(prompt, image_tokens)
             *others, (start, stop) = begun.pieces
             for first, last in others:
                 self._forward(embeddings[:, first:last], cache, prompt, image_tokens, 0)
-            step = self._step(embeddings[:, start:stop], cache, prompt, image_tokens, choice, ids)
+            step = self._step(embeddings[:, start:stop], cache, prompt, image_tokens, choice, ids, sampling)
             self.readings.keep(begun)
         step = replace(step, known=begun.known)
         # 2) decode: one token at a time, each guarded alone, so that nothing is held while the caller looks at it
@@ -149,7 +174,7 @@ class Llm:
             yield step
             if left > 1:
                 with self.guard.computing(cancelled), cpu_matmul.own(self._own[self.family.language_model]):
-                    step = self._step(self.embed_ids([step.id]), cache, prompt, image_tokens, choice, ids)
+                    step = self._step(self.embed_ids([step.id]), cache, prompt, image_tokens, choice, ids, sampling)
         return None
 
     def read(
@@ -187,12 +212,14 @@ class Llm:
         image_tokens: ImageTokens,
         choice: TokenChoice,
         ids: list[int],
+        sampling: Sampling,
     ) -> Step:
         hidden, rows = self._forward(embeddings, cache, prompt, image_tokens, 1)
         with cpu_matmul.own(self._own[self.family.head]):
             logits = self.family.head(hidden[:, -1])
         chosen = choice(ids, logits)
-        return Step(chosen, float(logits[0].float().softmax(-1)[chosen]), rows)
+        probability = float(logits[0].float().softmax(-1)[chosen])
+        return Step(chosen, probability, rows, alternatives=likeliest(logits[0], sampling.alternatives))
 
     def _forward(
         self, embeddings: torch.Tensor, cache: DynamicCache | None, prompt: Prompt, image_tokens: ImageTokens, last: int

@@ -222,7 +222,7 @@ class Events:
 
     def switch(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
         """Load another model or precision for everyone, drawing how it goes. Checked here, not only in the page."""
-        session, operator = self.sessions.of(request.session_hash), _operator(request)
+        session, operator = self.sessions.of(request.session_hash), self._operator(request)
         session.tell("" if operator else header.ONLY_OPERATOR)
         if operator:
             chosen = {"model": self.service.model, "quantize": self.service.quantize, str(event.name): str(event.value)}
@@ -253,7 +253,7 @@ class Events:
         session = self.sessions.of(request.session_hash)
         if message and message.get("files"):
             self.sessions.claim(session, message["files"])
-        return self._queued(session) | self._served(session, _operator(request)) or {self.parts.chips: gr.skip()}
+        return self._queued(session) | self._served(session, self._operator(request)) or {self.parts.chips: gr.skip()}
 
     def _queued(self, session: Session) -> Changes:
         """The place in the queue, where it is another than what is drawn."""
@@ -263,6 +263,10 @@ class Events:
             return {}
         waiting.ahead = ahead
         return {self.parts.live: transcript.live(session)}
+
+    def _operator(self, request: gr.Request) -> bool:
+        host = request.client.host if request.client else None
+        return is_operator(host, request.headers, self.service.operator_token)
 
     def _served(self, session: Session, operator: bool) -> Changes:
         """The model in service, where it is not what is drawn; that another one answers is said."""
@@ -280,14 +284,10 @@ class Events:
 
     def opened(self, request: gr.Request) -> Changes:
         """A page is opened: all that a new one shows but the service stands in it already."""
-        return self.parts.service(self.sessions.of(request.session_hash), self.service, _operator(request))
+        return self.parts.service(self.sessions.of(request.session_hash), self.service, self._operator(request))
 
     def closed(self, request: gr.Request) -> None:
         """A page is closed: its files, its computing and what is remembered of its pictures go with it."""
         visitor = self.sessions.of(request.session_hash).visitor
         self.sessions.close(request.session_hash)
         self.service.forget(visitor)
-
-
-def _operator(request: gr.Request) -> bool:
-    return is_operator(request.client.host if request.client else None, request.headers)
