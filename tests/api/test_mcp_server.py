@@ -99,7 +99,7 @@ def test_tools_answer(uri: str) -> None:
     ("name", "given", "said"),
     [
         ("ask", {"image": "/etc/passwd", "question": "x"}, "data URIs"),
-        ("ask", {"image": "http://169.254.169.254/", "question": "x"}, "no other address"),
+        ("ask", {"image": "http://169.254.169.254/", "question": "x"}, "is not fetched"),
         ("ask", {"image": "data:image/png;base64,AAAA", "question": "x"}, "not a picture"),
         ("ask", {"question": "x"}, "image can't be used: field required"),
         ("ask", {"image": "x", "question": "x", "path": "/etc/passwd"}, "path can't be used"),

@@ -128,6 +128,7 @@ class Endpoints:
         evidence_only: bool = False,
         blank: bool = False,
         max_tokens: int = LONGEST_ANSWER,
+        page: int | None = None,
     ) -> dict:
         """Answer a question about a picture, and run the checklist on the answer: what may be wrong, why, and what to
         do.
@@ -139,12 +140,13 @@ class Endpoints:
             evidence_only: whether the model is told to say unknown where it sees nothing
             blank: whether the question is asked about a blank picture too, which costs another answer
             max_tokens: the longest answer
+            page: which page of a PDF, or frame of a GIF or TIFF, from 1; the first where it is left out
         Returns:
             text, headline, and checks: of each of the five name, verdict (pass, warn, fail, open), values, measured,
             why and remedy.
         """
         with self._told(request):
-            asked = self._request(image, question, ocr, evidence_only, max_tokens, Sampling())
+            asked = self._request(image, question, ocr, evidence_only, max_tokens, Sampling(), page)
             wanted = Wanted(checklist=True, blank=bool(blank))
             with closing(asking.ask(self.service, asked, wanted)) as happening:
                 *_, outcome = happening

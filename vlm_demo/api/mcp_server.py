@@ -60,6 +60,7 @@ class _Explain(_Arguments):
     question: str
     answer: str = Field(description="a given answer to the question")
     words: list[str] | None = Field(None, description="of the answer, to draw where the model looks for them")
+    page: int | None = Field(None, ge=1, description="of a PDF, or the frame of a GIF or TIFF, from 1")
 
 
 class _Check(_Ask):
@@ -159,7 +160,8 @@ class McpServer:
     def explain(self, given: _Explain, cancelled: Cancelled) -> Content:
         """The figures as JSON, and each word's heatmap over the picture."""
         picture = self.access.hosts.picture(given.image)
-        asked = Request((picture,), given.question, cancelled=cancelled, visitor=self.places.visitor)
+        images = (picture if given.page is None else Page(picture, given.page),)
+        asked = Request(images, given.question, cancelled=cancelled, visitor=self.places.visitor)
         wanted = Wanted(tuple(given.words or ()), grounding=True)
         outcome = asking.explain(self.service, asked, given.answer, wanted)
         figures = explained(outcome)
