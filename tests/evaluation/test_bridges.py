@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from vlm_demo.evaluation.bridges import Row, difference, findings, retrieved, table, trained_parameters
+from vlm_demo.errors import ModelNotFound
+from vlm_demo.evaluation.bridges import Row, compare, difference, findings, retrieved, table, trained_parameters
 from vlm_demo.evaluation.items import Item
 from vlm_demo.evaluation.report import Score
 
@@ -81,3 +82,8 @@ def test_retrieval_asks_for_the_caption_of_each_picture(tmp_path):
     found = retrieved(Nearest(), tmp_path, items)
     assert (found.n, found.right) == (3, 2)
     assert retrieved(Nearest(), tmp_path, [Item(0, "10.png", "?", ("x",), "k", "exact")]) is None
+
+
+def test_a_family_of_other_parts_is_not_compared(tmp_path):
+    with pytest.raises(ModelNotFound, match="choose among .*llava"):
+        compare(tmp_path, [], ["llava", "no-such-bridge"])

@@ -16,7 +16,7 @@ app = application()
 def bridges(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="holds the questions and the pictures they name")],
     models: Annotated[
-        list[str] | None, typer.Argument(metavar="[MODEL ...]", help="of the embedded ones; default: all")
+        list[str] | None, typer.Argument(metavar="[MODEL ...]", help="embedded ones; default: all")
     ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="N items evenly over the kinds, always the same")
@@ -24,7 +24,7 @@ def bridges(
 ) -> None:
     """Compare the embedded families: what is trained, what a picture costs, what comes of it."""
     from vlm_demo.evaluation import items
-    from vlm_demo.evaluation.bridges import FAMILIES, compare, table
+    from vlm_demo.evaluation.bridges import comparable, compare, table
 
     found, _skipped = items.read(folder)
-    print(table(compare(folder, items.select(found, limit), tuple(models or FAMILIES))))
+    print(table(compare(folder, items.select(found, limit), tuple(models or comparable()))))

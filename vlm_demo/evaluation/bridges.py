@@ -22,6 +22,7 @@ from PIL import Image
 from vlm_demo.contracts import Answer
 from vlm_demo.contracts.engine import Engine, Request, answered
 from vlm_demo.engines import local
+from vlm_demo.errors import ModelNotFound
 from vlm_demo.evaluation.items import Item
 from vlm_demo.evaluation.report import Score
 from vlm_demo.evaluation.run import LastPicture, evaluate
@@ -74,14 +75,27 @@ class Row:
         return Score(len(self.right), sum(self.right.values()))
 
 
-def compare(folder: Path, items: Sequence[Item], names: Sequence[str] = FAMILIES) -> list[Row]:
+def comparable() -> tuple[str, ...]:
+    """The families that are shipped as a recipe of the same pretrained parts."""
+    return tuple(name for name in FAMILIES if (shipped("models") / name / builders.RECIPE).is_file())
+
+
+def compare(folder: Path, items: Sequence[Item], names: Sequence[str]) -> list[Row]:
     """Load the embedded models, ask each every item, and take their times.
 
     Args:
         folder: what the items' image paths are relative to.
         items: see ``items.read``; those with captions are also what models that score are measured on.
-        names: of embedded models.
+        names: of embedded models, see ``comparable``.
+    Raises:
+        ModelNotFound: one is not among these.
     """
+    odd = [name for name in names if name not in comparable()]
+    if odd:
+        raise ModelNotFound(
+            f"{', '.join(odd)} can't be compared, for it is not put together from the same pretrained parts as the "
+            f"others: choose among {', '.join(comparable())}."
+        )
     engines = {name: local.load(name, "none", None) for name in names}
     times = first_tokens({name: own for name, own in engines.items() if own.capabilities.writes}, folder, items)
     return [_row(name, engine, folder, items, times.get(name)) for name, engine in engines.items()]
