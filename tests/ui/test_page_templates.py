@@ -38,7 +38,7 @@ def test_no_module_of_the_page_writes_html(path):
 
 
 def test_text_is_escaped_and_what_was_rendered_is_not_escaped_again():
-    drawn = render("conversation", turns=[render("problem", sentence=EVIL), EVIL])
+    drawn = render("conversation", turns=[render("problem", sentence=EVIL), EVIL], finished=True)
     assert "<script>" not in drawn and "\"'" not in drawn and drawn.count("&lt;script&gt;") == 2
     assert drawn.count('<p class="problem" role="alert">') == 1
 

@@ -56,7 +56,9 @@ def build(
             with gr.Column(elem_id="left", scale=56, min_width=0):
                 with gr.Column(elem_id="talk"):
                     conversation = _html(
-                        "chat", transcript.conversation(new, examples), ("word", "example", "edited", "choose")
+                        "chat",
+                        transcript.conversation(new, examples),
+                        ("word", "example", "edited", "choose", "export"),
                     )
                     live = _html("live")
                 with gr.Column(elem_id="desk"):
@@ -156,6 +158,7 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     undo.click(events.undo, None, **at_once)
     clear.click(events.clear, None, **at_once)
 
+    parts.chat.export(events.takeaway.export, None, **each)
     parts.chat.word(looking.press, None, **latest)
     parts.heatmap.word(looking.press, None, **latest)
     parts.heatmap.look(looking.look, None, **latest)

@@ -27,6 +27,7 @@ from vlm_demo.ui.tabs.chat import page_choice, transcript
 from vlm_demo.ui.tabs.inspect.check_events import CheckEvents
 from vlm_demo.ui.tabs.inspect.deferred_maps import DeferredMaps
 from vlm_demo.ui.tabs.inspect.inspect_events import InspectorEvents, forgotten
+from vlm_demo.ui.takeaway.takeaway_events import TakeawayEvents
 
 FRAME = 0.04  # seconds between two drawings of a growing answer
 
@@ -40,6 +41,7 @@ class Events:
         self.looking = InspectorEvents(self.sessions, parts)
         self.again = DeferredMaps(self.sessions, parts, service)
         self.paging = page_choice.PageChoice(self.sessions, parts)
+        self.takeaway = TakeawayEvents(self.sessions, parts)
         self.checking = CheckEvents(self.sessions, parts, service, ocr_settings)
 
     # -- asking ---------------------------------------------------------------------------------------------------

@@ -72,7 +72,8 @@ def conversation(session: Session, examples: list[Example]) -> Markup:
     """All exchanges; an empty conversation shows the examples instead. The running answer is ``live``'s."""
     if not session.exchanges:
         return render("welcome", examples=examples)
-    return render("conversation", turns=[_turn(session, index) for index in range(len(session.exchanges))])
+    turns = [_turn(session, index) for index in range(len(session.exchanges))]
+    return render("conversation", turns=turns, finished=not session.running)
 
 
 def live(session: Session) -> Markup:

@@ -1,0 +1,62 @@
+"""Conversation files: saved turns → one HTML file that needs nothing else, or JSON. Made in memory, written nowhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from vlm_demo.contracts import LEVELS, Check
+from vlm_demo.contracts.checks import FAIL, OPEN, PASS, WARN
+from vlm_demo.ui import stage_words
+from vlm_demo.ui.components.templates import render
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import lasted
+from vlm_demo.ui.takeaway.saved_turn import SavedTurn
+
+FORMAT, VERSION = "vlm_demo conversation", 1
+SIGNS = {PASS: "●", WARN: "◐", FAIL: "⊠", OPEN: "◌"}
+
+
+def as_html(turns: Sequence[SavedTurn]) -> bytes:
+    """A page (UTF-8) without scripts, whose own policy forbids browsers to run any or to fetch anything. All text of a
+    person, a model or OCR is escaped."""
+    rows = [
+        (
+            turn,
+            LEVELS.get(turn.grounding.level, turn.grounding.level) if turn.grounding else "",
+            [(SIGNS.get(check.verdict, "◌"), check) for check in turn.checks],
+            [(stage.name, stage_words.detail(stage), lasted(stage.seconds)) for stage in turn.stages],
+        )
+        for turn in turns
+    ]
+    return str(render("takeaway", turns=rows)).encode()
+
+
+def as_json(turns: Sequence[SavedTurn]) -> bytes:
+    """``{"format", "version", "turns"}`` in UTF-8; each turn has the fields of `SavedTurn`, those of its contracts as
+    objects; seconds and bytes are plain numbers."""
+    told = {"format": FORMAT, "version": VERSION, "turns": [_plain(turn) for turn in turns]}
+    return json.dumps(told, ensure_ascii=False, indent=1).encode()
+
+
+def _plain(turn: SavedTurn) -> dict[str, Any]:
+    # What a check measured may be any mapping, which asdict can't copy.
+    rest = {name: getattr(turn, name) for name in ("pictures", "read", "question", "answer", "state", "problem")}
+    rest |= {name: getattr(turn, name) for name in ("ocr", "evidence_only", "model", "precision")}
+    return {
+        **rest,
+        "maps": [asdict(own) for own in turn.maps],
+        "tokens": [asdict(own) for own in turn.tokens],
+        "checks": [_checked(own) for own in turn.checks],
+        "grounding": asdict(turn.grounding) if turn.grounding else None,
+        "stages": [
+            {"name": own.name, "seconds": own.seconds, "detail": stage_words.detail(own)} for own in turn.stages
+        ],
+        "timings": asdict(turn.timings) if turn.timings else None,
+        "memory": asdict(turn.memory) if turn.memory else None,
+    }
+
+
+def _checked(check: Check) -> dict[str, Any]:
+    return {**vars(check), "values": dict(check.values)}

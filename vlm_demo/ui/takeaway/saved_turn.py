@@ -1,0 +1,97 @@
+"""Saved turn: a turn of the chat → what is taken away of it, as plain values that need no server any more.
+
+Knows neither HTML nor JSON. Pictures are data URIs, shrunk as the chat shows them; nothing of the session goes along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vlm_demo.contracts import Check, Grounding, Memory, StageEvent, Timings, Token
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.ui import pictures
+from vlm_demo.ui.chat_turn import ChatTurn
+from vlm_demo.ui.tabs.inspect.map_options import MapOptions
+from vlm_demo.words import bare, tells
+
+MAPS = 12  # words of an answer whose maps are saved, so that a long answer stays a small file
+
+
+@dataclass(frozen=True)
+class SavedMap:
+    """Where the model looked as it wrote ``word``, over the picture of that number, as a data URI."""
+
+    word: str
+    picture: int
+    image: str
+
+
+@dataclass(frozen=True)
+class SavedTurn:
+    """One question and what came of it.
+
+    Attributes:
+        state: as in `ChatTurn`; ``problem`` is its sentence where it failed.
+        pictures: data URIs of those that came with the question.
+        maps: of the first ``MAPS`` words that name something, by the checkpoint's own method.
+        stages: in the order in which they ran.
+    """
+
+    question: str
+    answer: str
+    state: str
+    problem: str
+    ocr: bool
+    evidence_only: bool
+    model: str
+    precision: str
+    pictures: tuple[str, ...]
+    maps: tuple[SavedMap, ...]
+    read: tuple[str, ...]
+    tokens: tuple[Token, ...]
+    checks: tuple[Check, ...]
+    grounding: Grounding | None
+    stages: tuple[StageEvent, ...]
+    timings: Timings | None
+    memory: Memory | None
+
+
+def saved(turn: ChatTurn) -> SavedTurn:
+    """All that is taken away of one turn; draws its maps of what was recorded and asks no model."""
+    answer = turn.answer
+    return SavedTurn(
+        question=turn.question,
+        answer=turn.said,
+        state=turn.state,
+        problem=turn.problem,
+        ocr=turn.ocr,
+        evidence_only=turn.evidence_only,
+        model=turn.model,
+        precision=turn.precision,
+        pictures=turn.previews,
+        maps=tuple(_maps(turn)),
+        read=tuple(result.text for result in answer.ocrs) if answer else (),
+        tokens=answer.tokens if answer else (),
+        checks=answer.checks if answer else (),
+        grounding=turn.grounding,
+        stages=tuple(turn.stages),
+        timings=answer.timings if answer else None,
+        memory=answer.memory if answer else None,
+    )
+
+
+def _maps(turn: ChatTurn) -> list[SavedMap]:
+    answer = turn.answer
+    if answer is None or answer.trace is None:
+        return []
+    words = [word for word in answer.words if tells(bare(word.text))][:MAPS]
+    found = []
+    for word in words:
+        for number, view in enumerate(answer.views):
+            try:
+                heat = answer.heatmap(word, image=number)
+            except VlmDemoError:  # a method that is not free, or none at all
+                return []
+            drawn = pictures.preview(pictures.overlay(heat, view, MapOptions()))
+            found.append(SavedMap(word.text, number, drawn))
+    return found
