@@ -46,8 +46,7 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
         monkeypatch.setattr(module, "compile_layers", lambda parts: None)
     monkeypatch.setattr(finetune, "POOL", 4)
-    small = {"queries": 4, "width": 64, "layers": 2, "inner": 48}
-    monkeypatch.setattr(qformer_training, "compose", partial(qformer_training.compose, **small))
+    monkeypatch.setattr(qformer_training, "compose", partial(qformer_training.compose, queries=4))
     monkeypatch.setattr(qformer_training, "QUERIES", 4)
     monkeypatch.setattr(cross_attention, "compose", partial(cross_attention.compose, crossings=1, inner=40))
     for name, recipe in RECIPES.items():

@@ -82,9 +82,9 @@ def test_the_field_stands_among_the_toggles_and_is_hidden_at_first():
     found = next(c for c in drawn["components"] if c["props"].get("elem_id") == "page-number")
     row = next(c for c in drawn["components"] if c["props"].get("elem_id") == "controls")
 
-    def children(node: dict, of: int) -> list[int]:
-        if node["id"] == of:
-            return [child["id"] for child in node["children"]]
-        return [one for child in node.get("children") or [] for one in children(child, of)]
+    def below(node: dict, inside: bool = False) -> list[int]:
+        inside = inside or node["id"] == row["id"]
+        own = [node["id"]] if inside else []
+        return own + [one for child in node.get("children") or [] for one in below(child, inside)]
 
-    assert found["id"] in children(drawn["layout"], row["id"]) and found["props"]["visible"] is False
+    assert found["id"] in below(drawn["layout"]) and found["props"]["visible"] is False

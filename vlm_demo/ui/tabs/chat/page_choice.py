@@ -74,7 +74,6 @@ class PageChoice:
                 precision=0,
                 minimum=1,
                 visible=False,
-                container=False,
                 elem_id="page-number",
                 scale=0,
                 min_width=0,
