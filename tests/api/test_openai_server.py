@@ -21,6 +21,7 @@ from starlette.testclient import TestClient
 from tests.api.conftest import Serve, png
 from tests.kit import coroutines
 from tests.kit.fake_engine import FakeEngine
+from tests.kit.waiting import wait_until
 from vlm_demo.api import access, openai_server
 from vlm_demo.api.access import Access
 from vlm_demo.contracts import Answer, StageEvent, TokenEvent
@@ -414,7 +415,7 @@ class TestQueue:
         assert refused.json()["error"]["code"] == "rate_limit_exceeded"
         engine.go.set()
         first.join(20)
-        assert answers[0].status_code == 200 and client.server.places.taken == 0
+        assert answers[0].status_code == 200 and wait_until(lambda: client.server.places.taken == 0)
         assert ask(client, user("What?", uri)).status_code == 200
 
     @pytest.mark.parametrize("bad", [{"temperature": 9}, {"model": "other"}])
