@@ -31,7 +31,8 @@ class Token:
 @dataclass(frozen=True)
 class Timings:
     """Wall-clock seconds of each stage, without those of whoever looks at its events. ``first_token`` counts from the
-    start; ``decode`` is all later tokens."""
+    start; ``decode`` is all later tokens. The encoder may work while text is read (``EncoderFacts.beside_ocr``): then
+    the shorter one of the two adds nothing to ``first_token`` and ``total``."""
 
     view: float = 0.0
     ocr: float = 0.0
@@ -93,6 +94,7 @@ class EncoderFacts:
         pictures: how many there are.
         cached: of how many of them the features were remembered.
         bytes: that the features take.
+        beside_ocr: whether it worked while text was read, so that both took no longer than the longer one.
     """
 
     tiles: tuple[Shape, ...]
@@ -101,6 +103,7 @@ class EncoderFacts:
     pictures: int
     cached: int
     bytes: int
+    beside_ocr: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, SupportsIndex
@@ -52,7 +52,15 @@ from vlm_demo.images.remote import NOTHING, RemotePictures
 from vlm_demo.models import loading, quantization
 from vlm_demo.models.loading import Loaded, Progress
 from vlm_demo.pipeline.decoding import Outcome
-from vlm_demo.pipeline.inputs import Inputs, asked_in, read_inputs, result_of
+from vlm_demo.pipeline.inputs import (
+    Inputs,
+    Turns,
+    asked_in,
+    open_views,
+    read_text,
+    read_text_and_encode,
+    result_of,
+)
 from vlm_demo.pipeline.scoring import ScoringModel
 from vlm_demo.pipeline.staged import StagedModel
 from vlm_demo.pipeline.whole import WholeModel
@@ -64,8 +72,6 @@ from vlm_demo.runtime.stage_clock import StageClock
 from vlm_demo.stages import ocr as ocr_stage
 from vlm_demo.stages.view import ViewMaker
 from vlm_demo.trust import NONE, Trust
-
-Turns = Callable[[], AbstractContextManager[object]]
 
 
 class Pipeline:
@@ -316,8 +322,13 @@ class Pipeline:
     def _events(self, request: Request, clock: StageClock, turn: Turns) -> Generator[Event, None, None]:
         """From the upload to the answer. A time is taken before its event is handed over, never after."""
         model = self._answering()
-        # 1) and 2): view and OCR, without the model
-        inputs = yield from read_inputs(request, self.view, self.reader, clock)
+        # 1) view, without the model
+        opened = yield from open_views(request, self.view, clock)
+        # 2) OCR, without the model too, so that the encoder may work meanwhile
+        if request.ocr and isinstance(model, StagedModel):
+            inputs = yield from read_text_and_encode(request, opened, self.reader, model.encode, turn, clock)
+        else:
+            inputs = yield from read_text(request, opened, self.reader, clock)
         with ExitStack() as held:
             with clock.left_out():
                 held.enter_context(turn())
@@ -400,7 +411,8 @@ class Pipeline:
         model = self.stages()
         ids = model.answer_ids(text)
         clock = StageClock()
-        inputs = result_of(read_inputs(request, self.view, self.reader, clock))
+        opened = result_of(open_views(request, self.view, clock))
+        inputs = result_of(read_text(request, opened, self.reader, clock))
         with ExitStack() as held:
             with clock.left_out():
                 held.enter_context(turn())

@@ -22,9 +22,14 @@ def prompt_facts(prompt: Prompt, ocrs: Sequence[OcrResult]) -> PromptFacts:
 
 
 def encoder_facts(
-    family: Family, views: Sequence[PixelView], patches: Sequence[PatchFeatures], cached: int
+    family: Family,
+    views: Sequence[PixelView],
+    patches: Sequence[PatchFeatures],
+    cached: int,
+    beside_ocr: bool = False,
 ) -> EncoderFacts:
-    """The shapes and bytes of the patch features, of which ``cached`` pictures were remembered."""
+    """The shapes and bytes of the patch features, of which ``cached`` pictures were remembered; ``beside_ocr`` says
+    whether they were made while text was read."""
     return EncoderFacts(
         tiles=tuple(tile for view in views for tile in _tiles(view)),
         features=tuple(tuple(picture.features.shape[1:]) for picture in patches for _ in picture.features),
@@ -32,6 +37,7 @@ def encoder_facts(
         pictures=len(patches),
         cached=cached,
         bytes=sum(picture.features.nbytes for picture in patches),
+        beside_ocr=beside_ocr,
     )
 
 

@@ -1,17 +1,20 @@
 """Inputs: a request's uploads → views, the text that is read in them, and what the prompt is made of.
 
-No model is needed here, so other requests may compute meanwhile.
+No model is needed here but for the encoder, which may work while text is read; other requests may compute meanwhile.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from vlm_demo.contracts import Asked, OcrResult, Prompt, StageEvent
-from vlm_demo.contracts.engine import Request
+from vlm_demo.contracts import Asked, OcrResult, PatchFeatures, Prompt, StageEvent
+from vlm_demo.contracts.engine import Cancelled, Request
 from vlm_demo.contracts.events import OcrFacts
 from vlm_demo.errors import BadImage, BadQuestion
 from vlm_demo.pipeline.facts import view_facts
@@ -23,6 +26,17 @@ from vlm_demo.stages.ocr import OcrReader
 from vlm_demo.stages.view import ViewMaker
 
 Result = TypeVar("Result")
+Turns = Callable[[], AbstractContextManager[object]]  # each entered for as long as the model is needed
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the vision encoder made of some pictures while their text was read: the patch features of each, of how many
+    they were remembered, and the encoder's own seconds."""
+
+    patches: tuple[PatchFeatures, ...]
+    cached: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -32,45 +46,100 @@ class Inputs:
     Attributes:
         views: all pictures, those of the history first.
         ocrs: the text of the last ones of them, each picture apart; empty with OCR off.
+        encoded: what the encoder made of them already; None = it has not begun.
     """
 
     views: tuple[PixelView, ...]
-    ocrs: tuple[OcrResult, ...]
+    ocrs: tuple[OcrResult, ...] = ()
+    encoded: Encoded | None = None
 
 
-def read_inputs(
-    request: Request, view: ViewMaker, reader: OcrReader, clock: StageClock
-) -> Generator[StageEvent, None, Inputs]:
-    """Open the pictures as the model will see them, and read their text where it is asked for.
+def open_views(request: Request, view: ViewMaker, clock: StageClock) -> Generator[StageEvent, None, Inputs]:
+    """Open the pictures as the model will see them, those of the history first.
 
     Yields:
-        The StageEvents view, and ocr if asked for.
+        The StageEvent view.
     Raises:
-        BadQuestion, BadImage, OcrUnavailable: one sentence for the person.
+        BadQuestion, BadImage: one sentence for the person.
         Stopped: ``request.cancelled()`` turned True.
     """
     if not request.question.strip():
         raise BadQuestion("The question is empty: type what you want to know about the picture.")
     check(request.cancelled)
-    # 1) view: the pictures of the history first
     began = time.perf_counter()
-    earlier: list[Any] = [source for turn in request.history for source in turn.images]
-    views = tuple(view(source, request.visitor) for source in (*earlier, *request.images))
+    sources: list[Any] = [source for turn in request.history for source in turn.images]
+    views = tuple(view(source, request.visitor) for source in (*sources, *request.images))
     if not views:
         raise BadImage("There is no picture: give at least one.")
     yield clock.since("view", began, view_facts(views))
+    return Inputs(views)
 
-    # 2) OCR of the question's own pictures; in a follow-up without any, of the earlier ones
-    ocrs: tuple[OcrResult, ...] = ()
-    if request.ocr:
-        began = time.perf_counter()
-        asked_about = views[len(earlier) :] or views
-        ocrs = tuple(
-            reader(picture.image, request.ocr_settings, request.cancelled, request.visitor) for picture in asked_about
-        )
-        words, cached = sum(len(result.words) for result in ocrs), sum(result.cached for result in ocrs)
-        yield clock.since("ocr", began, OcrFacts(words, len(ocrs), cached))
-    return Inputs(views, ocrs)
+
+def read_text(
+    request: Request, opened: Inputs, reader: OcrReader, clock: StageClock
+) -> Generator[StageEvent, None, Inputs]:
+    """Read the pictures' text where it is asked for.
+
+    Yields:
+        The StageEvent ocr, if it is.
+    Raises:
+        OcrUnavailable: one sentence for the person.
+        Stopped: ``request.cancelled()`` turned True.
+    """
+    if not request.ocr:
+        return opened
+    ocrs, seconds = _read(request, opened.views, reader, request.cancelled)
+    yield clock.done("ocr", seconds, _ocr_facts(ocrs))
+    return replace(opened, ocrs=ocrs)
+
+
+def read_text_and_encode(
+    request: Request,
+    opened: Inputs,
+    reader: OcrReader,
+    encode: Callable[[Sequence[PixelView], Cancelled | None], Encoded],
+    turn: Turns,
+    clock: StageClock,
+) -> Generator[StageEvent, None, Inputs]:
+    """As `read_text`, in a thread of its own, while ``encode`` runs here within a ``turn`` with the model. The clock
+    counts the longer one of the two.
+
+    Yields:
+        The StageEvent ocr; that of the encoder comes at its place, after the prompt.
+    """
+    began = time.perf_counter()
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(_read, request, opened.views, reader, lambda: over.is_set() or _wanted_no_more(request))
+        try:
+            with turn():
+                encoded = encode(opened.views, request.cancelled)
+        except BaseException:
+            over.set()  # what is read is of no use any more
+            raise
+        ocrs, seconds = reading.result()
+    clock.pause(max(0.0, time.perf_counter() - began - max(seconds, encoded.seconds)))
+    yield clock.done("ocr", seconds, _ocr_facts(ocrs))
+    return replace(opened, ocrs=ocrs, encoded=encoded)
+
+
+def _read(
+    request: Request, views: Sequence[PixelView], reader: OcrReader, cancelled: Cancelled | None
+) -> tuple[tuple[OcrResult, ...], float]:
+    """The text of the question's own pictures, or in a follow-up without any, of the earlier ones; and the seconds."""
+    began = time.perf_counter()
+    own = views[len(views) - len(request.images) :] or views
+    ocrs = tuple(reader(picture.image, request.ocr_settings, cancelled, request.visitor) for picture in own)
+    return ocrs, time.perf_counter() - began
+
+
+def _wanted_no_more(request: Request) -> bool:
+    return request.cancelled is not None and request.cancelled()
+
+
+def _ocr_facts(ocrs: Sequence[OcrResult]) -> OcrFacts:
+    words, cached = sum(len(result.words) for result in ocrs), sum(result.cached for result in ocrs)
+    return OcrFacts(words, len(ocrs), cached)
 
 
 def asked_in(request: Request) -> Asked:

@@ -36,9 +36,9 @@ from vlm_demo.models.loading import Loaded
 from vlm_demo.pipeline.decoding import Outcome, Written, decode
 from vlm_demo.pipeline.explanations import Explanations
 from vlm_demo.pipeline.facts import encoder_facts, prompt_facts
-from vlm_demo.pipeline.inputs import Inputs, asked_in, result_of, text_of, with_pieces
+from vlm_demo.pipeline.inputs import Encoded, Inputs, asked_in, result_of, text_of, with_pieces
 from vlm_demo.runtime import attention_tap, ocr_excerpt
-from vlm_demo.runtime.cancellation import CancellationHooks, check
+from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled, check
 from vlm_demo.runtime.detokenizer import Detokenizer
 from vlm_demo.runtime.feature_cache import ImageTokenCache
 from vlm_demo.runtime.json_grammar import JsonGrammars
@@ -164,6 +164,16 @@ class StagedModel:
         rows = tuple(attention_tap.halved(step.rows) for step in steps)
         return self._outcome(inputs, given, Written(text.text, tuple(text.tokens), rows, steps[-1].closing))
 
+    def encode(self, views: Sequence[PixelView], cancelled: Cancelled | None = None) -> Encoded:
+        """The patch features of each picture.
+
+        Raises:
+            Stopped: ``cancelled()`` turned True.
+        """
+        began = time.perf_counter()
+        patches, cached = self.features.patches(views, cancelled)
+        return Encoded(tuple(patches), cached, time.perf_counter() - began)
+
     def _prefillable(
         self, request: Request, inputs: Inputs, clock: StageClock
     ) -> Generator[StageEvent, None, Prefillable]:
@@ -176,14 +186,13 @@ class StagedModel:
         yield clock.since("prompt", began, prompt_facts(prompt, ocrs))
 
         # 4) encoder: pixels → patch features
-        began = time.perf_counter()
-        patches, cached = self.features.patches(inputs.views, request.cancelled)
-        encoded = encoder_facts(self.family, inputs.views, patches, cached)
-        yield clock.since("encoder", began, encoded)
+        made = inputs.encoded or self.encode(inputs.views, request.cancelled)
+        encoded = encoder_facts(self.family, inputs.views, made.patches, made.cached, inputs.encoded is not None)
+        yield clock.done("encoder", made.seconds, encoded)
 
         # 5) bridge: patch features → image tokens
         began = time.perf_counter()
-        tokens, cached = self.features.tokens(patches, prompt, request.cancelled)
+        tokens, cached = self.features.tokens(made.patches, prompt, request.cancelled)
         shapes = tuple((count, tokens.embeddings.shape[-1]) for count in tokens.counts)
         facts = BridgeFacts(
             encoded.features, shapes, self.bridge_info, len(inputs.views), cached, tokens.embeddings.nbytes

@@ -30,9 +30,10 @@ def detail(event: StageEvent) -> str:
         case PromptFacts(image_tokens, text_tokens, left_out):
             cut = f", {left_out} word{'s' * (left_out != 1)} of the picture left out" if left_out else ""
             return f"{image_tokens} image + {text_tokens} text tokens{cut}"
-        case EncoderFacts(tiles, features, leading, pictures, cached):
+        case EncoderFacts(tiles, features, leading, pictures, cached, beside_ocr=beside):
             whole = f", {leading} of them for the whole picture" if leading else ""
-            return f"{_times(tiles)} → {_times(features)}{whole}{_from_memory(cached, pictures)}"
+            when = ", while text was read" if beside else ""
+            return f"{_times(tiles)} → {_times(features)}{whole}{_from_memory(cached, pictures)}{when}"
         case BridgeFacts(features, tokens, bridge, pictures, cached):
             return f"{_times(features)} → {_times(tokens)}, {bridge.text}{_from_memory(cached, pictures)}"
         case PrefillFacts(tokens, cached, sees_ahead):

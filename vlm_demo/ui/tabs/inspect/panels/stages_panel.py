@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from markupsafe import Markup
 
+from vlm_demo.contracts.events import EncoderFacts
 from vlm_demo.ui import stage_words
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
@@ -27,12 +30,12 @@ def draw(exchange: ChatTurn | None) -> Markup:
     answer = exchange.answer
     detail = {stage.name: stage_words.detail(stage) for stage in exchange.stages}
     times = {name: getattr(answer.timings, name) for name in STATIONS if name != "ocr" or exchange.ocr}
-    total = sum(times.values()) or 1.0
-    rows, before = [], 0.0
+    begins = _begins(times, any(isinstance(s.facts, EncoderFacts) and s.facts.beside_ocr for s in exchange.stages))
+    total = max(begins[name] + seconds for name, seconds in times.items()) or 1.0
+    rows = []
     for name, seconds in times.items():
-        left, width = f"{100 * before / total:.1f}", f"{max(0.6, 100 * seconds / total):.1f}"
+        left, width = f"{100 * begins[name] / total:.1f}", f"{max(0.6, 100 * seconds / total):.1f}"
         rows.append((STATIONS[name], detail.get(name, ""), left, width, lasted(seconds)))
-        before += seconds
     whole = f"{answer.timings.total:.2f} s in all, first word after {answer.timings.first_token:.2f} s"
     memory = [
         ("Model", "parameters and buffers, counted", size(answer.memory.parameter_bytes)),
@@ -40,6 +43,20 @@ def draw(exchange: ChatTurn | None) -> Markup:
     ]
     model = ", ".join(filter(None, (answer.model, exchange.precision)))
     return render("stages", stages=rows, whole=whole, model=model, memory=memory)
+
+
+def _begins(times: Mapping[str, float], beside_ocr: bool) -> dict[str, float]:
+    """When each station began, in seconds; the encoder with OCR, where it worked while text was read."""
+    begins: dict[str, float] = {}
+    before = 0.0
+    for name, seconds in times.items():
+        if name == "encoder" and beside_ocr:
+            begins[name] = begins["ocr"]
+            before += max(0.0, seconds - times["ocr"])
+        else:
+            begins[name] = before
+            before += seconds
+    return begins
 
 
 def cards(exchange: ChatTurn) -> Markup:

@@ -1,0 +1,110 @@
+"""Text is read while the vision encoder works, and the times say so."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from tests.kit.tiny import tiny_llava
+from vlm_demo.contracts import OcrResult, StageEvent
+from vlm_demo.contracts.engine import Request, answered
+from vlm_demo.errors import Stopped
+from vlm_demo.pipeline import Pipeline
+from vlm_demo.pipeline.inputs import open_views, read_text, result_of
+from vlm_demo.runtime.stage_clock import StageClock
+
+QUESTION = "What is there?"
+
+
+@pytest.fixture
+def pipe(tmp_path) -> Pipeline:
+    return Pipeline.from_pretrained(tiny_llava(tmp_path / "tiny"), remember=0)
+
+
+def plant(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch, read=lambda: None, encode=lambda: None) -> None:
+    """Have ``read`` called where text is read, and ``encode`` before the encoder works."""
+
+    def reader(*_):
+        read()
+        return OcrResult("12.50", (), 0.0)
+
+    model = pipe.stages()
+    encoder = model.features.encoder
+
+    def slow(*given):
+        encode()
+        return encoder(*given)
+
+    monkeypatch.setattr("vlm_demo.stages.ocr.read", reader)
+    monkeypatch.setattr(model.features, "encoder", slow)
+
+
+def test_each_waits_for_the_other_to_begin(pipe, noise, monkeypatch):
+    together = threading.Barrier(2)
+    plant(pipe, monkeypatch, lambda: together.wait(20), lambda: together.wait(20))
+    events = list(pipe.stream(noise(60, 60), QUESTION, ocr=True, max_new_tokens=3))
+    stages = [event for event in events if isinstance(event, StageEvent)]
+    assert [event.name for event in stages] == ["view", "ocr", "prompt", "encoder", "bridge", "prefill", "decode"]
+    assert stages[3].facts.beside_ocr
+    assert events[-1].ocr.text == "12.50"
+
+
+def test_without_ocr_nothing_is_beside(pipe, noise):
+    events = pipe.stream(noise(60, 60), QUESTION, max_new_tokens=3)
+    (encoder,) = (event for event in events if isinstance(event, StageEvent) and event.name == "encoder")
+    assert not encoder.facts.beside_ocr
+
+
+def test_the_answer_is_the_same(pipe, noise, monkeypatch):
+    plant(pipe, monkeypatch)
+    beside = pipe.ask(noise(60, 60), QUESTION, ocr=True, max_new_tokens=5)
+    request, clock = Request((noise(60, 60),), QUESTION, ocr=True, max_new_tokens=5), StageClock()
+    opened = result_of(open_views(request, pipe.view, clock))
+    read = result_of(read_text(request, opened, pipe.reader, clock))
+    after = result_of(pipe.stages().write(request, read, clock, True)).written
+    assert read.encoded is None
+    assert after.tokens == beside.tokens
+
+
+def test_the_longer_one_counts_and_no_wait_for_a_turn(pipe, noise, monkeypatch):
+    def sleep():
+        time.sleep(0.8)
+
+    plant(pipe, monkeypatch, sleep, sleep)
+
+    @contextmanager
+    def busy():
+        time.sleep(1.0)
+        yield
+
+    request = Request((noise(60, 60),), QUESTION, ocr=True, max_new_tokens=1)
+    began = time.perf_counter()
+    times = answered(pipe.answer(request, busy)).timings
+    assert time.perf_counter() - began > 2.7  # two turns were waited for, and the encoder came after the first one
+    assert times.ocr >= 0.8
+    assert times.encoder >= 0.8
+    rest = times.view + times.prompt + times.bridge + times.prefill
+    assert 0.8 <= times.first_token - rest < 1.5
+
+
+def test_what_goes_wrong_in_one_ends_the_other(pipe, noise, monkeypatch):
+    seen = []
+
+    def reader(image, cancelled, settings):
+        deadline = time.monotonic() + 20
+        while not cancelled() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        seen.append(cancelled())
+        raise Stopped("Stopped while text was read.")
+
+    def fail():
+        raise RuntimeError("planted")
+
+    plant(pipe, monkeypatch, encode=fail)
+    monkeypatch.setattr("vlm_demo.stages.ocr.read", reader)
+    with pytest.raises(RuntimeError, match="planted"):
+        pipe.ask(noise(60, 60), QUESTION, ocr=True)
+    assert seen == [True]
