@@ -47,7 +47,7 @@ def served() -> Iterator[SimpleNamespace]:
 
 def test_signatures_are_typed_and_explained(served: SimpleNamespace) -> None:
     told = served.client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(told) == {"/ask", "/check", "/explain", "/score"}
+    assert set(told) == {"/ask", "/check", "/explain", "/fields", "/score"}
     given = {
         p["parameter_name"]: (p["python_type"]["type"], p["parameter_has_default"]) for p in told["/ask"]["parameters"]
     }
@@ -106,9 +106,22 @@ def test_texts_are_scored(served: SimpleNamespace, uri: str) -> None:
     ]
 
 
+def test_fields_are_read_by_a_schema(served: SimpleNamespace, uri: str) -> None:
+    schema = {"required": ["shop", "paid"], "properties": {"shop": {}, "paid": {"type": "boolean"}}}
+    before = len(served.engine.requests)
+    told = served.client.predict(uri, schema, api_name="/fields")
+    assert told == {"fields": {"shop": SAID, "paid": None}, "missing": ["paid"]}
+    asked = served.engine.requests[before:]
+    assert [one["question"] for one in asked] == ["What is the shop?", "Is it true: paid? Answer yes or no."]
+    assert all(one["ocr"] and one["evidence_only"] for one in asked)
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
+        (("/fields", "URI", {"properties": {"a": {"type": "array"}}}), "has the type 'array'"),
+        (("/fields", "URI", "a text"), "is no JSON object"),
+        (("/fields", "/etc/passwd", {"properties": {"a": {}}}), "data URIs"),
         (("/ask", "/etc/passwd", "What?"), "data URIs"),
         (("/ask", "http://169.254.169.254/", "What?"), "is not fetched"),
         (("/ask", "data:image/png;base64,AAAA", "What?"), "not a picture"),

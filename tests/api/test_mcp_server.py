@@ -66,10 +66,25 @@ def with_client(use: Callable[[ClientSession], Any], access: Access = OPEN, key:
 
 def test_tools_are_listed_with_their_arguments() -> None:
     tools = {tool.name: tool for tool in with_client(lambda client: client.list_tools()).tools}
-    assert set(tools) == {"ask", "check", "explain", "score"}
+    assert set(tools) == {"ask", "check", "explain", "fields", "score"}
     ask = tools["ask"].inputSchema
     assert ask["required"] == ["image", "question"] and ask["properties"]["max_tokens"]["default"] == 256
     assert "data URI" in ask["properties"]["image"]["description"] and tools["ask"].description
+
+
+def test_fields_of_a_document_are_read(uri: str) -> None:
+    schema = {"properties": {"paid": {"type": "boolean"}, "shop": {}}, "required": ["paid"]}
+
+    async def use(client: ClientSession) -> list[Any]:
+        return [
+            await client.call_tool("fields", {"image": uri, "schema": schema}),
+            await client.call_tool("fields", {"image": uri, "schema": {}}),
+        ]
+
+    read, refused = with_client(use)
+    told = json.loads(read.content[0].text)
+    assert told["fields"]["paid"] is None and isinstance(told["fields"]["shop"], str) and told["missing"] == ["paid"]
+    assert refused.isError and "no properties" in refused.content[0].text
 
 
 def test_tools_answer(uri: str) -> None:

@@ -5,17 +5,18 @@ Knows the service and its Engine, not how either is spoken to. What is asked is 
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts import Answer, Check, Grounding, MapRequest, StageEvent, TokenEvent, Word
-from vlm_demo.contracts.engine import Cancelled, Engine, Request
+from vlm_demo.contracts.engine import Cancelled, Engine, Request, answered
 from vlm_demo.contracts.events import DecodeFacts, PrefillFacts
+from vlm_demo.document_fields import filled
 from vlm_demo.engines import live_checks
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import VlmDemoError
@@ -128,6 +129,18 @@ def explain(service: ModelRegistry, request: Request, text: str, wanted: Wanted)
     """
     with service.engine(request.cancelled or (lambda: False)) as engine:
         return _looked_at(engine, engine.explain(request, text), [], wanted, request.cancelled)
+
+
+def fields(service: ModelRegistry, request: Request, schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that a schema names, each asked as ``request`` is, in place of its question.
+
+    Args:
+        schema: one that ``document_fields.checked`` let pass.
+    Raises:
+        VlmDemoError: what `Engine.stream` raises; or no model could be loaded.
+    """
+    with service.engine(request.cancelled or (lambda: False)) as engine:
+        return filled(schema, lambda question: answered(engine.stream(replace(request, question=question))).text)
 
 
 def not_loaded(asked: str, loaded: str) -> Refused:

@@ -14,6 +14,7 @@ from typing import Any
 
 import gradio as gr
 
+from vlm_demo import document_fields
 from vlm_demo.api import asking, problems
 from vlm_demo.api.access import Places
 from vlm_demo.api.asking import Outcome, Wanted
@@ -30,13 +31,14 @@ QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # t
 
 
 def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts, places: Places) -> None:
-    """Give a page the endpoints ``/ask``, ``/explain``, ``/check`` and ``/score``."""
+    """Give a page the endpoints ``/ask``, ``/explain``, ``/check``, ``/score`` and ``/fields``."""
     own = Endpoints(service, hosts, places, lambda session: page.state_holder.session_data.pop(session, None))
     with page:
         gr.api(_streamed(own.ask), api_name="ask", **QUEUE)
         gr.api(own.explain, api_name="explain", **QUEUE)
         gr.api(own.check, api_name="check", **QUEUE)
         gr.api(own.score, api_name="score", **QUEUE)
+        gr.api(own.fields, api_name="fields", **QUEUE)
 
 
 class Endpoints:
@@ -174,6 +176,25 @@ class Endpoints:
             matches = scores.matches or (None,) * len(scores.texts)
             rows = zip(scores.texts, scores.probabilities, scores.similarities, matches, strict=True)
             return [dict(zip(("text", "probability", "similarity", "match"), row, strict=True)) for row in rows]
+        raise AssertionError
+
+    def fields(self, image: str, schema: dict, request: gr.Request, ocr: bool = True, page: int | None = None) -> dict:
+        """Read the fields of a receipt or a form: one question to the model for each.
+
+        Parameters:
+            image: the picture as a base64 data URI, or its address at a host that the server allows
+            schema: a JSON schema of an object with strings, numbers, integers, booleans, enums and such objects
+            ocr: whether the picture's text is read first and given to the model
+            page: which page of a PDF, or frame of a GIF or TIFF, from 1; the first where it is left out
+        Returns:
+            fields, an object as the schema describes it, null where a field was not found; and missing, the required
+            ones among these.
+        """
+        with self._told(request):
+            wanted = document_fields.checked(schema)
+            asked = self._request(image, "", ocr, True, document_fields.TOKENS, Sampling(), page)
+            found = asking.fields(self.service, asked, wanted)
+            return {"fields": found, "missing": document_fields.required(wanted, found)}
         raise AssertionError
 
     def _request(

@@ -1,4 +1,5 @@
-"""MCP server: ``ask``, ``explain``, ``check`` and ``score`` as tools of the Model Context Protocol, on the page's port.
+"""MCP server: ``ask``, ``explain``, ``check``, ``score`` and ``fields`` as tools of the Model Context Protocol, on the
+page's port.
 
 Needs the package mcp (``pip install "gradio[mcp]"``). Gradio's own MCP server is not used: it asks for no password,
 fetches pictures from any address, and leaves them on disk.
@@ -23,6 +24,7 @@ from starlette.datastructures import Headers
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from vlm_demo import document_fields
 from vlm_demo.api import asking, problems
 from vlm_demo.api.access import Access, Places
 from vlm_demo.api.asking import NOTHING, Outcome, Wanted
@@ -72,6 +74,16 @@ class _Score(_Arguments):
     texts: list[str] = Field(description="what is compared with the picture")
 
 
+class _Fields(_Arguments):
+    image: Picture
+    json_schema: dict[str, Any] = Field(
+        alias="schema",
+        description="a JSON schema of an object with strings, numbers, integers, booleans, enums and such objects",
+    )
+    ocr: bool = Field(True, description="read the picture's text first and give it to the model")
+    page: int | None = Field(None, ge=1, description="of a PDF, or the frame of a GIF or TIFF, from 1")
+
+
 class McpServer:
     """Answers MCP clients with the model that the page has loaded."""
 
@@ -91,6 +103,11 @@ class McpServer:
                 self.check,
             ),
             "score": ("Tell how well each of some texts fits a picture, if the model can.", _Score, self.score),
+            "fields": (
+                "Read the fields of a receipt or a form by a JSON schema; null where one was not found.",
+                _Fields,
+                self.fields,
+            ),
         }
         server: Server = Server("vlm_demo")
         server.list_tools()(self.listed)
@@ -182,6 +199,23 @@ class McpServer:
             scores = engine.score(picture, given.texts, cancelled=cancelled, visitor=self.places.visitor)
         found = dict(zip(scores.texts, scores.probabilities, strict=True))
         return [TextContent(type="text", text=json.dumps(found, ensure_ascii=False))]
+
+    def fields(self, given: _Fields, cancelled: Cancelled) -> Content:
+        """The fields, and which required ones were not found, as JSON."""
+        schema = document_fields.checked(given.json_schema)
+        picture = self.access.hosts.picture(given.image)
+        asked = Request(
+            (picture if given.page is None else Page(picture, given.page),),
+            "",
+            ocr=given.ocr,
+            evidence_only=True,
+            max_new_tokens=document_fields.TOKENS,
+            cancelled=cancelled,
+            visitor=self.places.visitor,
+        )
+        found = asking.fields(self.service, asked, schema)
+        told = {"fields": found, "missing": document_fields.required(schema, found)}
+        return [TextContent(type="text", text=json.dumps(told, ensure_ascii=False))]
 
 
 def _read(form: type[_Arguments], given: dict[str, Any]) -> _Arguments:

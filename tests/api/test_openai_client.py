@@ -1,0 +1,77 @@
+"""The API as the field's own client, the package ``openai``, sees it, over a page that is served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import openai
+import pytest
+
+from tests.kit.fake_engine import FakeEngine
+from vlm_demo import app
+from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.ui import layout
+
+SAID = "a large purple star and a small red square"
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[openai.OpenAI]:
+    page = layout.build(service := ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava"), [])
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("no_proxy", "NO_PROXY"):
+            patch.setenv(name, "127.0.0.1,localhost")
+        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
+        patch.delenv(app.AUTH_VARIABLE, raising=False)
+        opened = app.doors(page, service, app.parse(["--no-auth"]))
+        _, url, _ = page.launch(
+            server_name="127.0.0.1",
+            app_kwargs=opened,
+            prevent_thread_lock=True,
+            quiet=True,
+            show_error=False,
+            ssr_mode=False,
+        )
+        with openai.OpenAI(base_url=f"{url}v1", api_key="none", max_retries=0) as opened_client:
+            yield opened_client
+        page.close(verbose=False)
+
+
+def asked(uri: str, question: str = "What is it?") -> list:
+    parts = [{"type": "text", "text": question}, {"type": "image_url", "image_url": {"url": uri}}]
+    return [{"role": "system", "content": "Be brief."}, {"role": "user", "content": parts}]
+
+
+def test_models_are_listed(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == ["llava"]
+    assert client.models.retrieve("llava").object == "model"
+
+
+def test_an_answer_in_one_piece(client: openai.OpenAI, uri: str) -> None:
+    told = client.chat.completions.create(model="llava", messages=asked(uri), logprobs=True, seed=3, max_tokens=40)
+    (choice,) = told.choices
+    assert choice.message.content == SAID and choice.finish_reason == "stop"
+    assert "".join(token.token for token in choice.logprobs.content) == SAID
+    assert all(token.logprob <= 0 for token in choice.logprobs.content)
+    assert told.usage.total_tokens == told.usage.prompt_tokens + told.usage.completion_tokens
+    assert told.usage.prompt_tokens_details.cached_tokens >= 0
+
+
+def test_a_stream(client: openai.OpenAI, uri: str) -> None:
+    options = {"include_usage": True}
+    pieces = list(
+        client.chat.completions.create(model="llava", messages=asked(uri), stream=True, stream_options=options)
+    )
+    assert "".join(piece.choices[0].delta.content or "" for piece in pieces if piece.choices) == SAID
+    assert [piece.choices[0].finish_reason for piece in pieces if piece.choices][-1] == "stop"
+    assert pieces[-1].usage.completion_tokens > 0
+
+
+def test_what_goes_wrong_is_the_client_s_own_error(client: openai.OpenAI, uri: str) -> None:
+    with pytest.raises(openai.NotFoundError, match="not loaded here"):
+        client.chat.completions.create(model="gpt-4o", messages=asked(uri))
+    with pytest.raises(openai.BadRequestError, match="is not fetched") as caught:
+        client.chat.completions.create(model="llava", messages=asked("https://example.com/a.png"))
+    assert caught.value.type == "invalid_request_error"
+    with pytest.raises(openai.BadRequestError, match="temperature"):
+        client.chat.completions.create(model="llava", messages=asked(uri), temperature=-1)
