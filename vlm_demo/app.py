@@ -231,7 +231,7 @@ def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> di
     access = Access(flags.auth.split(":", 1)[1] if flags.auth else None, ImageHosts(web))
     places = Places(service)
     endpoints.add(page, service, access.hosts, places)
-    routes: list[BaseRoute] = [OpenAiServer(service, access, places).mount()]
+    routes: list[BaseRoute] = [*OpenAiServer(service, access, places).routes()]
     if flags.operator_key:
         from vlm_demo.api.operator_key import OperatorKey
 

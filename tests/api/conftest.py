@@ -40,7 +40,7 @@ def serve() -> Serve:
     def build(engine: Engine | None = None, access: Access | None = None, load: object = None) -> TestClient:
         service = ModelRegistry(engine or FakeEngine(), load or (lambda *_: FakeEngine()), "llava")
         server = OpenAiServer(service, access or Access(), Places(service))
-        client = TestClient(Starlette(routes=[server.mount()]))
+        client = TestClient(Starlette(routes=server.routes()))
         client.server = server
         return client
 

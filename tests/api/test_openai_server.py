@@ -338,6 +338,13 @@ class TestRefusals:
         assert client.get("/v1/chat/completions").status_code == 405
         assert "POST /v1/chat/completions" in client.post("/v1/completions").json()["error"]["message"]
 
+    @pytest.mark.parametrize("before", ["", "/glass"])
+    def test_below_a_proxy_s_path_taken_off_by_it_or_not(self, serve: Serve, before: str) -> None:
+        below = TestClient(serve().app, root_path="/glass")
+        assert below.get(f"{before}/v1/models").json()["data"][0]["id"] == "llava"
+        assert below.get(f"{before}/v1/models/llava").json()["id"] == "llava"
+        assert below.get(f"{before}/v1/embeddings").status_code == 404
+
     def test_the_unexpected_is_one_sentence_and_the_log_tells_nothing_of_it(self, serve: Serve, caplog: Any) -> None:
         class Broken(FakeEngine):
             def stream(self, request: Request) -> Iterator[Event]:

@@ -17,11 +17,9 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 
 from vlm_demo.api import asking, chat_request, problems
 from vlm_demo.api.access import Access, Places
@@ -34,6 +32,8 @@ from vlm_demo.engines.registry import ModelRegistry
 
 PATH = "/v1"
 BIGGEST_BODY = 64 * 2**20  # bytes
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+NOT_SERVED = "Nothing is served here: ask GET /v1/models or POST /v1/chat/completions."
 GONE = 499  # as nginx says it: nobody reads this answer
 Happening = TokenEvent | Outcome
 
@@ -45,14 +45,17 @@ class OpenAiServer:
         self.service, self.access, self.places = service, access, places
         self._started = int(time.time())
 
-    def mount(self) -> Mount:
-        """All of it, as one route for the page's server."""
-        routes = [
-            Route("/models", self._guarded(self.models)),
-            Route("/models/{name:path}", self._guarded(self.model)),
-            Route("/chat/completions", self._guarded(self.chat), methods=["POST"]),
+    def routes(self) -> list[Route]:
+        """All of it, for the page's server. Not mounted as a whole: below the path of a proxy that takes it off again
+        (``--root-path``), what is mounted would look for its routes at the wrong address."""
+        models, chat = f"{PATH}/models", f"{PATH}/chat/completions"
+        return [
+            Route(models, self._guarded(self.models)),
+            Route(models + "/{name:path}", self._guarded(self.model)),
+            Route(chat, self._guarded(self.chat), methods=["POST"]),
+            *(Route(served, _other_method, methods=METHODS) for served in (models, chat)),
+            Route(PATH + "/{rest:path}", _elsewhere, methods=METHODS),
         ]
-        return Mount(PATH, Starlette(routes=routes, exception_handlers={HTTPException: _elsewhere}))
 
     def _guarded(self, answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
         async def answered(request: Request) -> Response:
@@ -210,8 +213,11 @@ async def _unless_gone(request: Request, respond: Any) -> Response:
         await asyncio.gather(making, leaving, return_exceptions=True)
 
 
-async def _elsewhere(_: Request, error: Exception) -> Response:
-    """An address or a method that is not served."""
-    assert isinstance(error, HTTPException)
-    sentence = "Nothing is served here: ask GET /v1/models or POST /v1/chat/completions."
-    return problems.response(Refused(sentence, error.status_code))
+async def _elsewhere(_: Request) -> Response:
+    """An address that is not served."""
+    return problems.response(Refused(NOT_SERVED, 404))
+
+
+async def _other_method(_: Request) -> Response:
+    """A method that an address does not know."""
+    return problems.response(Refused(NOT_SERVED, 405))
