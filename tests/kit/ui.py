@@ -9,7 +9,8 @@ from vlm_demo.ui.tabs.chat.chat_events import Events
 
 def request(session: str = "a", host: str = "127.0.0.1:7860", client: str = "127.0.0.1", **headers: str):
     """A request as far as the handlers look at it."""
-    return SimpleNamespace(session_hash=session, client=SimpleNamespace(host=client), headers={"host": host, **headers})
+    client_of = SimpleNamespace(host=client)
+    return SimpleNamespace(session_hash=session, client=client_of, headers={"host": host, **headers}, query_params={})
 
 
 def event(**data: object):

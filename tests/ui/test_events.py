@@ -134,6 +134,33 @@ def test_what_the_model_remembers_goes_with_the_conversation(page, picture, end)
     assert pipe.forgotten == [pipe.requests[0]["visitor"]] and len(pipe.forgotten[0]) == 16
 
 
+def test_a_reload_brings_the_conversation_back_and_the_model_remembers(page, picture):
+    events = page(pipe := FakeEngine())
+    tab = "0123456789abcdef" * 2
+    events.arrived(event(tab=tab), request())
+    run(events, ask(events, "One?", picture))
+    events.closed(request())
+    assert not pipe.forgotten
+    changes = events.arrived(event(tab=tab), request("b"))
+    assert "One?" in changes["chat"] and "img" in changes["heatmap"]
+    events.ask({"text": "Two?", "files": []}, False, False, request("b"))
+    list(events.answer(request("b")))
+    one, two = pipe.requests
+    assert two["question"] == "Two?" and two["visitor"] == one["visitor"] and len(two["history"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "on"), [({"ocr": "1"}, ["ocr"]), ({"evidence": "1", "ocr": "0"}, ["evidence_only"]), ({}, [])]
+)
+def test_the_address_switches_toggles_on(page, asked, on):
+    events = page()
+    own = request()
+    own.query_params = asked
+    changes = events.opened(own)
+    toggles = {"ocr", "evidence_only"}
+    assert [part for part, value in changes.items() if part in toggles and value] == on
+
+
 def test_edit_asks_anew_and_drops_what_followed(page, picture):
     pipe = FakeEngine()
     events = page(pipe)

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from tests.kit.waiting import wait_until
 from vlm_demo.errors import Stopped
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session, Sessions
@@ -79,6 +80,86 @@ def test_closing_a_page_stops_its_computing():
     sessions.of("a").exchanges.append(running := turn("one", b"A", state="running"))
     sessions.close("a")
     assert running.stop.is_set() and sessions.of("a").exchanges == []
+
+
+TAB, OTHER = "0123456789abcdef" * 2, "f" * 32
+
+
+def asked_in(sessions: Sessions, page: str, tab: str = TAB) -> Session:
+    """A page of a tab that has asked something."""
+    session = sessions.arrived(page, tab)
+    session.exchanges.append(turn("one", b"A", state="done"))
+    return session
+
+
+@pytest.mark.parametrize("order", ["closed first", "opened first"])
+def test_a_tab_that_is_loaded_again_finds_its_conversation(order):
+    ended = []
+    sessions = Sessions(ended.append)
+    before = asked_in(sessions, "a")
+    if order == "closed first":
+        sessions.close("a")
+    assert sessions.of("b").exchanges == []  # not before it has told which tab it is
+    assert sessions.arrived("b", TAB) is before and sessions.of("b") is before
+    if order == "opened first":
+        sessions.close("a")
+    assert sessions.of("b").exchanges and not ended
+
+
+@pytest.mark.parametrize("tab", [OTHER, "", "x" * 32, "0123456789ABCDEF" * 2, TAB[:16]])
+def test_no_other_tab_finds_it(tab):
+    sessions = Sessions()
+    asked_in(sessions, "a")
+    sessions.close("a")
+    assert sessions.arrived("b", tab).exchanges == []
+    assert sessions.arrived("c", TAB).exchanges
+
+
+def test_a_lost_connection_that_is_there_again_goes_on():
+    sessions = Sessions()
+    before = asked_in(sessions, "a")
+    sessions.close("a")
+    assert sessions.of("a") is before
+
+
+def test_a_page_that_has_asked_keeps_its_own():
+    sessions = Sessions()
+    before, own = asked_in(sessions, "a"), asked_in(sessions, "b", OTHER)
+    sessions.close("a")
+    assert sessions.arrived("b", TAB) is own and own is not before
+
+
+def test_files_go_at_once_and_what_does_not_come_back_is_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setattr("vlm_demo.ui.session.KEPT", 0.3)
+    (file := tmp_path / "1" / "own.png").parent.mkdir()
+    file.touch()
+    ended = []
+    sessions = Sessions(ended.append)
+    before = asked_in(sessions, "a")
+    sessions.claim(before, [str(file)])
+    sessions.close("a")
+    assert not file.exists() and before.exchanges and not ended
+    assert wait_until(lambda: ended == [before])
+    assert before.exchanges == []
+    assert sessions.arrived("b", TAB).exchanges == []
+
+
+def test_of_many_that_wait_the_oldest_goes(monkeypatch):
+    monkeypatch.setattr("vlm_demo.ui.session.MOST_KEPT", 2)
+    ended = []
+    sessions = Sessions(ended.append)
+    first, *_ = [asked_in(sessions, page, f"{ord(page):032x}") for page in "abc"]
+    for page in "abc":
+        sessions.close(page)
+    assert ended == [first]
+
+
+def test_what_asked_nothing_is_not_kept():
+    ended = []
+    sessions = Sessions(ended.append)
+    empty = sessions.arrived("a", TAB)
+    sessions.close("a")
+    assert ended == [empty]
 
 
 def test_uploads_that_nobody_claimed_are_swept(tmp_path, monkeypatch):

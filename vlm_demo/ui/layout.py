@@ -66,7 +66,7 @@ def build(
                     )
                     live = _html("live")
                 with gr.Column(elem_id="desk"):
-                    status = _html("status", binds=("uploaded", "typed"))
+                    status = _html("status", binds=("uploaded", "typed", "arrived"))
                     if ocr_missing:
                         missing = render("ocr_missing", sentence=ocr_missing)
                         gr.HTML(missing, elem_id="no-ocr", apply_default_css=False)
@@ -182,6 +182,7 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     parts.status.typed(events.typed, None, **latest)
     gr.Timer(POLL).tick(events.tick, [parts.composer], **at_once)
     page.load(events.opened, None, **at_once)
+    parts.status.arrived(events.arrived, None, **at_once)
     page.unload(events.closed)
 
 

@@ -6,6 +6,7 @@ Knows neither HTML nor the model.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
 import threading
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 GRACE = 20.0  # seconds that an upload may wait for its page to claim it
 NOTICE = 20.0  # seconds that a sentence about the model stands
+KEPT = 600.0  # seconds that a page's conversation waits for it, after a reload or a lost connection
+MOST_KEPT = 32  # conversations that wait so; of more, the one that has waited longest goes
+SECRET = re.compile(r"[0-9a-f]{32}")  # of a tab
 MAPS, DEAR = 16, 64  # maps that a page's session remembers: free ones, and those that the model was asked for
 
 
@@ -41,6 +45,7 @@ class Session:
 
     Attributes:
         visitor: whom the model remembers its pictures for; a secret.
+        tab: the browser tab's own secret, by which it finds its conversation again; empty = none was told.
         languages: of the text in its pictures, where the person chose any.
         page: which page or frame of uploads that have several is asked about next, from 1.
         lock: held while it is changed or drawn: each press of a page is heard in a thread of its own.
@@ -54,6 +59,7 @@ class Session:
     word: int = 0
     look: MapOptions = field(default_factory=MapOptions)
     visitor: str = field(default_factory=lambda: secrets.token_hex(8))
+    tab: str = ""
     languages: str = ""
     page: int = 1
     job: Job | None = None
@@ -195,15 +201,39 @@ class Session:
 class Sessions:
     """All open pages, by Gradio's session hash, and the upload cache that Gradio had when this was made."""
 
-    def __init__(self) -> None:
+    def __init__(self, ended: Callable[[Session], object] = lambda session: None) -> None:
+        """``ended`` is told of each session that has gone for good."""
         self._cache = os.environ.get("GRADIO_TEMP_DIR")
         self._open: dict[str, Session] = {}
+        self._kept: dict[str, Session] = {}  # of pages that are closed; the one that has waited longest comes first
+        self._ended = ended
         self._lock = threading.Lock()
 
     def of(self, session_hash: str | None) -> Session:
         """The session of a page; a fresh one where the page is new or the server had forgotten it."""
+        name = session_hash or ""
         with self._lock:
-            return self._open.setdefault(session_hash or "", Session())
+            if name in self._kept:  # its connection was lost, and is there again
+                self._open[name] = self._kept.pop(name)
+            return self._open.setdefault(name, Session())
+
+    def arrived(self, session_hash: str | None, tab: str) -> Session:
+        """A page says which browser tab it is in: what that tab showed before it was loaded again is its session's.
+
+        Args:
+            tab: a secret of that tab, 32 hexadecimal digits; anything else counts as none.
+        """
+        name = session_hash or ""
+        own = self.of(name)
+        if not SECRET.fullmatch(tab):
+            return own
+        with self._lock:
+            for pages in (self._kept, self._open):
+                before = next((other for other, session in pages.items() if session.tab == tab and other != name), None)
+                if before is not None and not own.exchanges:
+                    self._open[name] = own = pages.pop(before)
+            own.tab = tab
+        return own
 
     def ahead(self, exchange: ChatTurn) -> int:
         """How many questions of other pages were asked before this one and are not answered yet."""
@@ -221,20 +251,50 @@ class Sessions:
         """Delete the upload files of a page (Gradio names them by content: not those that another page holds too)."""
         with self._lock:
             paths, session.uploads = session.uploads, set()
-            held = set().union(*(other.uploads for other in self._open.values()))
+            held = set().union(*(other.uploads for other in self._all()))
         for path in paths - held:
             _delete(Path(path))
 
     def close(self, session_hash: str | None) -> None:
-        """The page is gone: stop its computing, delete its files, forget its conversation."""
+        """The page is gone: stop its computing and delete its files. Where it may come back, its conversation is kept
+        in memory for ``KEPT`` seconds; then, or else at once, it is forgotten."""
+        name = session_hash or ""
         with self._lock:
-            session = self._open.pop(session_hash or "", None)
+            session = self._open.pop(name, None)
         if session:
             with session.lock:
                 session.stop()
-                session.cut(0)
             self.release(session)
+        with self._lock:
+            crowded = []
+            if session and session.tab and session.exchanges:
+                self._kept[name] = session
+                crowded = [self._kept.pop(next(iter(self._kept))) for _ in range(len(self._kept) - MOST_KEPT)]
+                later = threading.Timer(KEPT, self._expire, (name, session))
+                later.daemon = True
+                later.start()
+                session = None
+        for gone in (session, *crowded):
+            if gone:
+                self._end(gone)
         self._sweep_later()
+
+    def _expire(self, name: str, session: Session) -> None:
+        with self._lock:
+            if self._kept.get(name) is not session:  # it came back
+                return
+            del self._kept[name]
+        self._end(session)
+
+    def _end(self, session: Session) -> None:
+        with session.lock:
+            session.stop()
+            session.cut(0)
+        self.release(session)
+        self._ended(session)
+
+    def _all(self) -> list[Session]:
+        return [*self._open.values(), *self._kept.values()]
 
     def _sweep_later(self) -> None:
         later = threading.Timer(GRACE, self.sweep)
@@ -248,7 +308,7 @@ class Sessions:
             return
         cache = Path(self._cache)
         with self._lock:
-            held = set().union(*(session.uploads for session in self._open.values()))
+            held = set().union(*(session.uploads for session in self._all()))
         young = False
         for path in (*cache.glob("*"), *cache.glob("*/*")):
             with suppress(FileNotFoundError):  # another page's sweep was first

@@ -168,12 +168,41 @@ window.vlm = (() => {
     (place ?? talk).focus({ preventScroll: true });
   }
 
+  /* By this secret a tab finds its conversation again after a reload. One that was opened as another's copy has that
+     one's secret too, but was not left: it gets its own. */
+  function tabSecret() {
+    const left = sessionStorage.getItem("left") || document.wasDiscarded;
+    sessionStorage.removeItem("left");
+    let secret = left && sessionStorage.getItem("secret");
+    if (!secret) {
+      const bytes = crypto.getRandomValues(new Uint8Array(16));
+      secret = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+      sessionStorage.setItem("secret", secret);
+    }
+    return secret;
+  }
+  addEventListener("pagehide", () => sessionStorage.setItem("left", "1"));
+  addEventListener("pageshow", (event) => event.persisted && sessionStorage.removeItem("left"));
+
+  /* The toggles stand in the address, so that a link to the page sets them. */
+  function keepToggles() {
+    const address = new URL(location.href);
+    for (const name of ["ocr", "evidence"]) {
+      const box = document.querySelector(`#${name} input`);
+      if (box?.checked) address.searchParams.set(name, "1");
+      else if (box) address.searchParams.delete(name);
+    }
+    if (address.href !== location.href) history.replaceState(history.state, "", address);
+  }
+  document.addEventListener("change", (event) => event.target.closest("#ocr, #evidence") && keepToggles());
+
   let uploaded = () => {};
   let typed = () => {};
 
   function bind(element, trigger, watch, events) {
     const send = (name, data) => events.includes(name) && trigger(name, data);
     if (events.includes("uploaded")) uploaded = () => trigger("uploaded", {});
+    if (events.includes("arrived")) trigger("arrived", { tab: tabSecret() });
     if (events.includes("typed")) typed = () => element.querySelector("p") && trigger("typed", {});
     element.addEventListener("click", (event) => {
       const button = event.target.closest("button[data-act]");
@@ -217,7 +246,10 @@ window.vlm = (() => {
       }
       for (const link of all("a[download][href]", element)) save(link);
       for (const select of all("select", element)) select.value = select.dataset.value;
-      if (element.closest("#chat")) redrawn(element);
+      if (element.closest("#chat")) {
+        redrawn(element);
+        setTimeout(keepToggles, 50); // an example sets its own
+      }
     });
   }
 

@@ -37,7 +37,7 @@ class Events:
 
     def __init__(self, service: ModelRegistry, parts: PageComponents, ocr_settings: OcrSettings = DEFAULT_OCR):
         self.service, self.parts, self.ocr_settings = service, parts, ocr_settings
-        self.sessions = Sessions()
+        self.sessions = Sessions(lambda session: service.forget(session.visitor))
         self.looking = InspectorEvents(self.sessions, parts)
         self.again = DeferredMaps(self.sessions, parts, service)
         self.paging = page_choice.PageChoice(self.sessions, parts)
@@ -285,11 +285,22 @@ class Events:
         return {self.parts.status: ""}
 
     def opened(self, request: gr.Request) -> Changes:
-        """A page is opened: all that a new one shows but the service stands in it already."""
-        return self.parts.service(self.sessions.of(request.session_hash), self.service, self._operator(request))
+        """A page is opened: all that a new one shows but the service stands in it already. Its address may switch the
+        toggles on: ``?ocr=1&evidence=1``."""
+        session, asked = self.sessions.of(request.session_hash), request.query_params
+        toggles = {
+            part: True
+            for name, part in (("ocr", self.parts.ocr), ("evidence", self.parts.evidence_only))
+            if asked.get(name) == "1" and getattr(part, "interactive", None) is not False
+        }
+        return {**self.parts.service(session, self.service, self._operator(request)), **toggles}
+
+    def arrived(self, event: gr.EventData, request: gr.Request) -> Changes:
+        """A page tells which browser tab it is in: what that tab has asked before a reload stands there again."""
+        session = self.sessions.arrived(request.session_hash, str(event.tab))
+        return self.parts.everything(session) if session.exchanges else {self.parts.live: gr.skip()}
 
     def closed(self, request: gr.Request) -> None:
-        """A page is closed: its files, its computing and what is remembered of its pictures go with it."""
-        visitor = self.sessions.of(request.session_hash).visitor
+        """A page is closed: its computing ends and its files go, and unless it comes back soon, its conversation and
+        what is remembered of its pictures too."""
         self.sessions.close(request.session_hash)
-        self.service.forget(visitor)
