@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vlm_demo.contracts.features import BridgeInfo
 
 
 @dataclass(frozen=True)
 class Token:
-    """One generated token: its text as it extends the answer, id, and softmax probability 0..1."""
+    """One generated token: its text as it extends the answer, id, and softmax probability 0..1.
+
+    ``likeliest`` tells of a token that was read and not written whether no other one was likelier; None where that is
+    not known.
+    """
 
     text: str
     id: int
     probability: float
+    likeliest: bool | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
