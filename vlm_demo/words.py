@@ -7,6 +7,11 @@ import unicodedata
 
 CUT = "The model began to repeat itself, so the answer was cut there."  # said of an answer with ``cut`` tokens
 OCR_CUT = "The context holds a part of the text that was read: {} of {} words, far from the question, are left out."
+REPLAYED = (
+    "{0} wrote this answer on a server; what is shown of how it came about, and how likely it is, is {1}'s, which read "
+    "it here and would have written {2:.0%} of its tokens itself."
+)
+UNREAD = "{} wrote this answer on a server, and {} could not read it here: {}"
 EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 FUNCTION_WORDS = frozenset(
     "a an the this that these those there here it its is are was were be been being am has have had do does did "

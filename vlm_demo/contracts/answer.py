@@ -62,6 +62,24 @@ class MapRequest:
     head: int | None = None
 
 
+@dataclass(frozen=True)
+class Replay:
+    """How an answer that a server wrote got its tokens, prompt and attention: another model read it, here.
+
+    Attributes:
+        by: that model's name; empty where none did.
+        agreement: 0..1, the share of its tokens that it would have written itself, each after those before it (teacher
+            forcing); None where it did not read the answer.
+        tokens: as the server wrote them; of its probabilities, those that it told.
+        problem: why the answer was not read, as a sentence.
+    """
+
+    by: str
+    agreement: float | None
+    tokens: tuple[Token, ...]
+    problem: str = ""
+
+
 class MapDrawer(Protocol):
     """What makes maps of an answer's recorded attention."""
 
@@ -92,6 +110,8 @@ class Answer:
         trace: the attention rows that heatmaps are made of; None where the model gives none.
         asked: what ``prompt`` was made of; None in an answer that no pipeline gave.
         drawer: draws the maps of ``trace``; None where there is none to draw.
+        replay: of an answer that was written elsewhere, how ``tokens``, ``prompt``, ``views`` and ``trace`` came about,
+            which are then those of the model that read it; None where the same model wrote it.
         checks: the checklist, as far as it costs no further reading or answer; ``engines.live_checks`` does the rest.
     """
 
@@ -111,6 +131,7 @@ class Answer:
     asked: Asked | None = field(default=None, repr=False)
     drawer: MapDrawer | None = field(default=None, repr=False)
     checks: tuple[Check, ...] = ()
+    replay: Replay | None = field(default=None, repr=False)
 
     @property
     def view(self) -> View:

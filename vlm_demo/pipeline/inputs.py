@@ -6,7 +6,7 @@ No model is needed here, so other requests may compute meanwhile.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -20,7 +20,6 @@ from vlm_demo.runtime.pixel_view import PixelView
 from vlm_demo.runtime.stage_clock import StageClock
 from vlm_demo.stages import ocr
 from vlm_demo.stages.ocr import OcrReader
-from vlm_demo.stages.view import ViewMaker
 
 Result = TypeVar("Result")
 
@@ -39,7 +38,7 @@ class Inputs:
 
 
 def read_inputs(
-    request: Request, view: ViewMaker, reader: OcrReader, clock: StageClock
+    request: Request, view: Callable[[Any, str], PixelView], reader: OcrReader, clock: StageClock
 ) -> Generator[StageEvent, None, Inputs]:
     """Open the pictures as the model will see them, and read their text where it is asked for.
 

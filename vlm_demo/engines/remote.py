@@ -1,0 +1,280 @@
+"""Remote: an OpenAI-compatible server as an Engine. It writes; a checkpoint in this process, if one is given, reads
+what it wrote once more in one pass (teacher forcing), for no server tells its attention.
+
+Heatmaps, badge and image tokens are then that checkpoint's, and `Answer.replay` says so.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+
+from vlm_demo.checks import checklist, image_tokens, latency
+from vlm_demo.checks.latency import Machine
+from vlm_demo.contracts import (
+    DEFAULT_OCR,
+    Answer,
+    Grounding,
+    MapRequest,
+    Memory,
+    OcrResult,
+    OcrSettings,
+    Prompt,
+    Replay,
+    Scores,
+    Timings,
+    Token,
+    TokenEvent,
+    View,
+)
+from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
+from vlm_demo.contracts.events import DecodeFacts
+from vlm_demo.engines import remote_request
+from vlm_demo.engines.local import LocalEngine
+from vlm_demo.engines.remote_server import KEY_VARIABLE, Server, server_at
+from vlm_demo.engines.remote_stream import Piece
+from vlm_demo.errors import BadSetting, Stopped, UnsupportedModel, VlmDemoError
+from vlm_demo.images.open import Source, open_image
+from vlm_demo.images.remote import NOTHING, RemotePictures
+from vlm_demo.pipeline.inputs import Inputs, asked_in, read_inputs
+from vlm_demo.runtime.detokenizer import words_of
+from vlm_demo.runtime.feature_cache import belongs
+from vlm_demo.runtime.lru_store import LEAST_BUDGET, LruStore
+from vlm_demo.runtime.pixel_view import PixelView
+from vlm_demo.runtime.stage_clock import StageClock
+from vlm_demo.stages import ocr as ocr_stage
+from vlm_demo.stages.ocr import OcrReader
+
+NO_ID = -1  # of a token: servers tell texts
+SHOWN = 768  # pixels of a picture's longer side, where no checkpoint says what a model sees
+NO_MAPS = "A server tells no attention: start with --explain-with and a checkpoint that reads its answers here."
+
+
+class RemoteEngine:
+    """A `contracts.engine.Engine`. Its stages are view, OCR, prompt, prefill (until the server's first word) and
+    decode; what the server does between, it does not tell."""
+
+    def __init__(
+        self, server: Server, model: str, explainer: LocalEngine | None = None, remote: RemotePictures = NOTHING
+    ) -> None:
+        if explainer is not None and not explainer.capabilities.explains:
+            raise BadSetting(f"{explainer.name} gives no heatmaps: name another checkpoint with --explain-with.")
+        self.server, self.name, self.explainer = server, model, explainer
+        self.precision, self.device, self.parameters = "as served", server.place, None
+        self._remembered, self._told = LruStore(LEAST_BUDGET), False
+        self._view = explainer.pipeline.view if explainer else PlainViews(remote)
+        self._reader = explainer.pipeline.reader if explainer else OcrReader(self._remembered)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        explains = self.explainer is not None
+        return Capabilities(True, explains, scores=False, quantizes=False, logprobs=explains or self._told)
+
+    # -- answering ------------------------------------------------------------------------------------------------
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        clock = StageClock()
+        with closing(self._events(request, clock)) as events:
+            for event in events:
+                handed = time.perf_counter()
+                yield event
+                clock.pause(time.perf_counter() - handed)
+
+    def _events(self, request: Request, clock: StageClock) -> Generator[Event, None, None]:
+        # 1) and 2): view and OCR, here
+        inputs = yield from read_inputs(request, self._view, self._reader, clock)
+        # 3) prompt: the messages
+        began = time.perf_counter()
+        body = remote_request.body(request, inputs.views, inputs.ocrs, self.name)
+        yield clock.since("prompt", began)
+        # 4) the server, until its first word and from there
+        began, said, stopped = time.perf_counter(), list[Token](), False
+        with closing(self.server.chat({**body, "logprobs": True}, request.cancelled)) as pieces:
+            piece = next(pieces, None)
+            prefill = clock.since("prefill", began)
+            clock.seconds["first_token"] = clock.total
+            yield prefill
+            seconds = 0.0
+            try:
+                while piece is not None:
+                    said.append(Token(piece.text, NO_ID, piece.probability or 0.0))
+                    self._told = piece.probability is not None
+                    yield TokenEvent(said[-1], "".join(own.text for own in said))
+                    began = time.perf_counter()
+                    piece = _next(pieces, request.cancelled)
+                    seconds += time.perf_counter() - began
+            except Stopped:
+                stopped = True
+        yield clock.done("decode", seconds, DecodeFacts(len(said), 0))
+        # 5) the answer, read once more here
+        answer = self._answer(request, inputs, body["messages"], tuple(said), clock, stopped)
+        yield self._read(request, answer) if self.explainer else answer
+
+    def _answer(
+        self,
+        request: Request,
+        inputs: Inputs,
+        messages: Sequence[dict[str, Any]],
+        tokens: tuple[Token, ...],
+        clock: StageClock,
+        stopped: bool,
+    ) -> Answer:
+        answer = Answer(
+            text="".join(token.text for token in tokens),
+            tokens=tokens,
+            words=words_of(tokens),
+            prompt=Prompt(remote_request.as_text(messages), (), 0, (), ()),
+            views=tuple(view.geometry for view in inputs.views),
+            ocr=ocr_stage.merged(inputs.ocrs),
+            ocrs=inputs.ocrs,
+            timings=Timings(**clock.seconds, total=clock.total),
+            memory=self.memory(),
+            model=self.name,
+            stopped=stopped,
+            asked=asked_in(request),
+        )
+        placed = image_tokens.check(answer.prompt, None)
+        return replace(answer, checks=checklist.first(answer, placed, Machine(self.precision)))
+
+    def _read(self, request: Request, written: Answer) -> Answer:
+        """The server's answer as the checkpoint here reads it; one that it can't read stays as it is."""
+        assert self.explainer is not None
+        name, tokens = self.explainer.name, written.tokens
+        try:
+            read = self.explain(replace(request, cancelled=None), written.text)
+        except VlmDemoError as error:
+            return replace(written, replay=Replay(name, None, tokens, str(error)))
+        if read.text != written.text:  # a character that its vocabulary can't write
+            return replace(written, replay=Replay(name, None, tokens, "its vocabulary lacks some of these characters."))
+        assert read.replay is not None
+        told = latency.check(
+            written.timings,
+            read.memory,
+            Machine(self.precision),
+            image_tokens=read.prompt.image_tokens,
+            answer_tokens=len(tokens),
+        )
+        return replace(
+            read,
+            timings=written.timings,
+            stopped=written.stopped,
+            replay=replace(read.replay, tokens=tokens),
+            checks=checklist.replaced(read.checks, told),
+        )
+
+    # -- explaining, by the checkpoint here -----------------------------------------------------------------------
+
+    def explain(self, request: Request, text: str) -> Answer:
+        read = self._explaining().explain(request, text)
+        agreed = [token.likeliest for token in read.tokens if token.likeliest is not None]
+        share = sum(agreed) / len(agreed) if agreed else None
+        return replace(read, model=self.name, replay=Replay(self._explaining().name, share, ()))
+
+    def heatmap_methods(self, answer: Answer) -> dict[str, str | None]:
+        return self.explainer.heatmap_methods(answer) if self.explainer and answer.trace is not None else {}
+
+    def heatmap(self, answer: Answer, wanted: MapRequest, *, cancelled: Cancelled | None = None) -> np.ndarray:
+        return self._explaining().heatmap(answer, wanted, cancelled=cancelled)
+
+    def grounding(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Grounding:
+        return self._explaining().grounding(answer, cancelled=cancelled)
+
+    def _explaining(self) -> LocalEngine:
+        if self.explainer is None:
+            raise UnsupportedModel(NO_MAPS)
+        return self.explainer
+
+    # -- the rest -------------------------------------------------------------------------------------------------
+
+    def score(
+        self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None, visitor: str = ""
+    ) -> Scores:
+        raise UnsupportedModel(f"{self.name} answers on a server, which compares no pictures with texts: use clip.")
+
+    def read_text(
+        self, view: View, settings: OcrSettings = DEFAULT_OCR, *, cancelled: Cancelled | None = None
+    ) -> OcrResult:
+        return self._reader(view.image, settings, cancelled, view.visitor)
+
+    def with_pictures(self, answer: Answer, images: Sequence[Source]) -> Answer:
+        if self.name != answer.model:
+            raise VlmDemoError(f"{answer.model} wrote this answer, and {self.name} is in service now: ask again first.")
+        visitor = answer.view.visitor
+        return replace(answer, views=tuple(self._view(image, visitor).geometry for image in images))
+
+    def in_distribution(self, view: View) -> float | None:
+        return None  # of what the server's model was trained on, nothing is known
+
+    def memory(self) -> Memory:
+        if self.explainer is not None:
+            return self.explainer.memory()
+        return Memory(0, psutil.Process().memory_info().rss)
+
+    def forget(self, visitor: str | None = None) -> None:
+        if self.explainer is not None:
+            self.explainer.forget(visitor)
+        if visitor is None:
+            self._remembered.clear()
+        else:
+            self._remembered.drop_where(lambda key: belongs(key, visitor))
+
+
+class PlainViews:
+    """Upload → PixelView without a model: upright and in one patch, for what a server's model sees of it is unknown."""
+
+    def __init__(self, remote: RemotePictures = NOTHING) -> None:
+        self.remote = remote
+
+    def __call__(self, source: Source, visitor: str = "") -> PixelView:
+        """Open one upload.
+
+        Raises:
+            BadImage: see ``images.open.open_image``.
+        """
+        image, notes = open_image(self.remote(source))
+        small = image.copy()
+        small.thumbnail((SHOWN, SHOWN))
+        shown = np.asarray(small)
+        return PixelView(
+            image=image,
+            size=image.size,
+            pixel_values=torch.from_numpy(shown.copy()).permute(2, 0, 1)[None],
+            given_size=image.size,
+            processed=shown,
+            grid=(1, 1),
+            boxes=np.array([[0, 0, *image.size]], np.float32),
+            notes=notes,
+            visitor=visitor,
+        )
+
+
+def connect(
+    address: str, model: str | None = None, explainer: LocalEngine | None = None, image_hosts: Sequence[str] = ()
+) -> RemoteEngine:
+    """The engine of a server; its key comes from the environment.
+
+    Args:
+        address: with or without ``/v1``.
+        model: as the server calls it; None = the first that it lists.
+        explainer: what reads its answers here.
+        image_hosts: as ``Pipeline.from_pretrained`` takes them; those of the explainer count where there is one.
+    Raises:
+        VlmDemoError: that is no address, or no model is named and none is listed; says what to do.
+    """
+    server = server_at(address, os.environ.get(KEY_VARIABLE, "").strip())
+    return RemoteEngine(server, model or server.first_model(), explainer, RemotePictures(image_hosts))
+
+
+def _next(pieces: Iterator[Piece], cancelled: Cancelled | None) -> Piece | None:
+    """The next piece; None at the end."""
+    if cancelled is not None and cancelled():
+        raise Stopped("Stopped.")
+    return next(pieces, None)
