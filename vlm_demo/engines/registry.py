@@ -17,7 +17,7 @@ from http.cookies import CookieError, SimpleCookie
 from statistics import median
 from typing import TYPE_CHECKING
 
-from vlm_demo.contracts.engine import Engine, Request, answered
+from vlm_demo.contracts.engine import ELSEWHERE, Engine, Request, answered
 from vlm_demo.engines.scheduler import ModelUse
 from vlm_demo.errors import VlmDemoError
 
@@ -73,6 +73,7 @@ class ModelRegistry:
     def __init__(self, engine: Engine | None, load: Load, model: str, quantize: str = "none", device: str = "cpu"):
         self._engine, self._load = engine, load
         self.model, self.quantize = model, quantize
+        self.served = model if engine and engine.device == ELSEWHERE else ""  # a server's model, to come back to
         self._use = ModelUse()
         self._switch = threading.Lock()
         self._busy = ""

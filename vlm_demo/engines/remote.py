@@ -11,7 +11,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
@@ -35,16 +35,18 @@ from vlm_demo.contracts import (
     TokenEvent,
     View,
 )
-from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
+from vlm_demo.contracts.engine import AS_SERVED, ELSEWHERE, Cancelled, Capabilities, Event, Request
 from vlm_demo.contracts.events import DecodeFacts
-from vlm_demo.engines import remote_request
+from vlm_demo.engines import local, remote_request
+from vlm_demo.engines.connection import Connection
 from vlm_demo.engines.local import LocalEngine
-from vlm_demo.engines.remote_server import KEY_VARIABLE, Server, server_at
+from vlm_demo.engines.remote_server import KEY_VARIABLE, LogprobsRefused, Server, server_at
 from vlm_demo.engines.remote_stream import Piece
 from vlm_demo.errors import BadSetting, Stopped, UnsupportedModel, VlmDemoError
 from vlm_demo.images.open import Source, open_image
 from vlm_demo.images.remote import NOTHING, RemotePictures
 from vlm_demo.pipeline.inputs import Inputs, asked_in, read_inputs
+from vlm_demo.runtime.cancellation import check
 from vlm_demo.runtime.detokenizer import words_of
 from vlm_demo.runtime.feature_cache import belongs
 from vlm_demo.runtime.lru_store import LEAST_BUDGET, LruStore
@@ -52,10 +54,18 @@ from vlm_demo.runtime.pixel_view import PixelView
 from vlm_demo.runtime.stage_clock import StageClock
 from vlm_demo.stages import ocr as ocr_stage
 from vlm_demo.stages.ocr import OcrReader
+from vlm_demo.trust import NONE, Trust
+
+if TYPE_CHECKING:
+    from vlm_demo.engines.registry import Progress
 
 NO_ID = -1  # of a token: servers tell texts
 SHOWN = 768  # pixels of a picture's longer side, where no checkpoint says what a model sees
-NO_MAPS = "A server tells no attention: start with --explain-with and a checkpoint that reads its answers here."
+KNOWN = 0.5  # of ``in_distribution``: below it the badge of a checkpoint says nothing
+NO_MAPS = (
+    "A server tells no attention, so there are no heatmaps: start with --explain-with and a checkpoint that reads its "
+    "answers here."
+)
 
 
 class RemoteEngine:
@@ -68,8 +78,9 @@ class RemoteEngine:
         if explainer is not None and not explainer.capabilities.explains:
             raise BadSetting(f"{explainer.name} gives no heatmaps: name another checkpoint with --explain-with.")
         self.server, self.name, self.explainer = server, model, explainer
-        self.precision, self.device, self.parameters = "as served", server.place, None
-        self._remembered, self._told = LruStore(LEAST_BUDGET), False
+        self.precision, self.device, self.parameters = AS_SERVED, ELSEWHERE, None
+        self._remembered = LruStore(LEAST_BUDGET)
+        self._asks_logprobs, self._told = True, False
         self._view = explainer.pipeline.view if explainer else PlainViews(remote)
         self._reader = explainer.pipeline.reader if explainer else OcrReader(self._remembered)
 
@@ -96,27 +107,38 @@ class RemoteEngine:
         body = remote_request.body(request, inputs.views, inputs.ocrs, self.name)
         yield clock.since("prompt", began)
         # 4) the server, until its first word and from there
-        began, said, stopped = time.perf_counter(), list[Token](), False
-        with closing(self.server.chat({**body, "logprobs": True}, request.cancelled)) as pieces:
+        began, seconds = time.perf_counter(), 0.0
+        said, text, stopped = list[Token](), "", False
+        with closing(self._pieces(body, request.cancelled)) as pieces:
             piece = next(pieces, None)
             prefill = clock.since("prefill", began)
             clock.seconds["first_token"] = clock.total
             yield prefill
-            seconds = 0.0
             try:
                 while piece is not None:
                     said.append(Token(piece.text, NO_ID, piece.probability or 0.0))
-                    self._told = piece.probability is not None
-                    yield TokenEvent(said[-1], "".join(own.text for own in said))
+                    text += piece.text
+                    yield TokenEvent(said[-1], text)
                     began = time.perf_counter()
-                    piece = _next(pieces, request.cancelled)
+                    check(request.cancelled)
+                    piece = next(pieces, None)
                     seconds += time.perf_counter() - began
             except Stopped:
                 stopped = True
+        self._told = bool(said) and all(token.probability for token in said)
         yield clock.done("decode", seconds, DecodeFacts(len(said), 0))
         # 5) the answer, read once more here
-        answer = self._answer(request, inputs, body["messages"], tuple(said), clock, stopped)
-        yield self._read(request, answer) if self.explainer else answer
+        yield self._read(request, self._answer(request, inputs, body["messages"], tuple(said), clock, stopped))
+
+    def _pieces(self, body: dict[str, Any], cancelled: Cancelled | None) -> Generator[Piece, None, None]:
+        """The server's answer, with probabilities unless it has refused to tell them."""
+        if self._asks_logprobs:
+            try:
+                yield from self.server.chat({**body, "logprobs": True}, cancelled)
+                return
+            except LogprobsRefused:
+                self._asks_logprobs = False
+        yield from self.server.chat(body, cancelled)
 
     def _answer(
         self,
@@ -127,6 +149,7 @@ class RemoteEngine:
         clock: StageClock,
         stopped: bool,
     ) -> Answer:
+        """What the server wrote, as far as it says how."""
         answer = Answer(
             text="".join(token.text for token in tokens),
             tokens=tokens,
@@ -140,20 +163,23 @@ class RemoteEngine:
             model=self.name,
             stopped=stopped,
             asked=asked_in(request),
+            replay=Replay("", None, tokens, NO_MAPS),
         )
         placed = image_tokens.check(answer.prompt, None)
         return replace(answer, checks=checklist.first(answer, placed, Machine(self.precision)))
 
     def _read(self, request: Request, written: Answer) -> Answer:
         """The server's answer as the checkpoint here reads it; one that it can't read stays as it is."""
-        assert self.explainer is not None
+        if self.explainer is None:
+            return written
         name, tokens = self.explainer.name, written.tokens
         try:
             read = self.explain(replace(request, cancelled=None), written.text)
         except VlmDemoError as error:
-            return replace(written, replay=Replay(name, None, tokens, str(error)))
-        if read.text != written.text:  # a character that its vocabulary can't write
-            return replace(written, replay=Replay(name, None, tokens, "its vocabulary lacks some of these characters."))
+            return replace(written, replay=Replay(name, None, tokens, f"{name} could not read it here: {error}"))
+        if read.text.strip() != written.text.strip():
+            lacks = f"{name} could not read it here: its vocabulary can't write this text as it stands."
+            return replace(written, replay=Replay(name, None, tokens, lacks))
         assert read.replay is not None
         told = latency.check(
             written.timings,
@@ -185,7 +211,12 @@ class RemoteEngine:
         return self._explaining().heatmap(answer, wanted, cancelled=cancelled)
 
     def grounding(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Grounding:
-        return self._explaining().grounding(answer, cancelled=cancelled)
+        explainer = self._explaining()
+        if answer.trace is not None:
+            known = [score for score in map(explainer.in_distribution, answer.views) if score is not None]
+            if known and min(known) < KNOWN:
+                raise VlmDemoError(f"{explainer.name} knows no pictures like this one: its badge would say nothing.")
+        return explainer.grounding(answer, cancelled=cancelled)
 
     def _explaining(self) -> LocalEngine:
         if self.explainer is None:
@@ -257,24 +288,24 @@ class PlainViews:
 
 
 def connect(
-    address: str, model: str | None = None, explainer: LocalEngine | None = None, image_hosts: Sequence[str] = ()
+    connection: Connection,
+    quantize: str = "none",
+    device: str | None = None,
+    progress: Progress | None = None,
+    trust: Trust = NONE,
+    image_hosts: Sequence[str] = (),
 ) -> RemoteEngine:
-    """The engine of a server; its key comes from the environment.
+    """The engine of a server, whose key comes from the environment.
 
     Args:
-        address: with or without ``/v1``.
-        model: as the server calls it; None = the first that it lists.
-        explainer: what reads its answers here.
-        image_hosts: as ``Pipeline.from_pretrained`` takes them; those of the explainer count where there is one.
+        quantize, device, progress, trust, image_hosts: of the checkpoint that explains, as ``local.load`` takes them.
     Raises:
-        VlmDemoError: that is no address, or no model is named and none is listed; says what to do.
+        VlmDemoError: that is no address, or no model is named and none is listed, or the checkpoint can't be loaded;
+            says what to do.
     """
-    server = server_at(address, os.environ.get(KEY_VARIABLE, "").strip())
-    return RemoteEngine(server, model or server.first_model(), explainer, RemotePictures(image_hosts))
-
-
-def _next(pieces: Iterator[Piece], cancelled: Cancelled | None) -> Piece | None:
-    """The next piece; None at the end."""
-    if cancelled is not None and cancelled():
-        raise Stopped("Stopped.")
-    return next(pieces, None)
+    server = server_at(connection.address, os.environ.get(KEY_VARIABLE, "").strip())
+    model = connection.model or server.first_model()
+    explainer = None
+    if connection.explain_with:
+        explainer = local.load(connection.explain_with, quantize, device, progress, trust, image_hosts)
+    return RemoteEngine(server, model, explainer, RemotePictures(image_hosts))

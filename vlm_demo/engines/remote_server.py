@@ -11,9 +11,10 @@ import json
 import queue
 import re
 import threading
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,12 +31,27 @@ LIST_SECONDS = 10.0
 TAIL_SECONDS = 1.0  # for what may come behind the last word
 POLL_SECONDS = 0.05
 QUOTED = 200  # characters of a server's own words
-TOO_LONG = re.compile(r"context|too long|too many tokens|max(imum)?[ _](model[ _])?len|exceed", re.IGNORECASE)
+# What servers say in their own words, where their status does not tell.
+TOO_LONG = re.compile(
+    r"context.{0,20}(length|window|size)|exceed.{0,40}(context|tokens|length)|too long|too many tokens"
+    r"|max(imum)?[ _](model[ _])?len",
+    re.IGNORECASE,
+)
 NO_VISION = re.compile(r"image|vision|multi.?modal|mmproj|content (must|should) be a string", re.IGNORECASE)
+NO_LOGPROBS = re.compile(r"log_?prob|logits_all", re.IGNORECASE)
+NO_MODEL = re.compile(
+    r"model.{0,80}(not found|does not exist|not loaded|not available)|(unknown|no such|invalid) model|pinned to",
+    re.IGNORECASE,
+)
+SAYS_TOO_LONG = (400, 413, 422, 500)
 
 
 class ServerProblem(VlmDemoError):
     """The server can't be reached, or gives no answer."""
+
+
+class LogprobsRefused(ServerProblem):
+    """The server gives no answer with probabilities; without them it may."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +71,16 @@ class Server:
     @property
     def place(self) -> str:
         """Host and port, for a person."""
-        parts = urlsplit(self.base)
-        return parts.netloc.rpartition("@")[2]
+        return urlsplit(self.base).netloc
+
+    @property
+    def _past_proxies(self) -> bool:
+        """Whether it is this machine, which no proxy of the environment has to do with."""
+        host = urlsplit(self.base).hostname or ""
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
 
     def first_model(self) -> str:
         """The first of the models that the server lists.
@@ -65,7 +89,7 @@ class Server:
             VlmDemoError: it can't be reached, or lists none; says what to do.
         """
         try:
-            with httpx2.Client(timeout=LIST_SECONDS, headers=self._headers) as client:
+            with httpx2.Client(timeout=LIST_SECONDS, headers=self._headers, trust_env=not self._past_proxies) as client:
                 answer = client.get(f"{self.base}/models")
             if answer.status_code in (401, 403):
                 raise self._refused(answer.status_code, answer.text)
@@ -85,6 +109,7 @@ class Server:
         Raises:
             BadQuestion: the conversation is too long for the server's model.
             UnsupportedModel: that model takes no pictures.
+            LogprobsRefused: it gives no probabilities, and ``body`` asks for them.
             ServerProblem: it can't be reached, refuses, or breaks off; says which, and what to do.
             Stopped: ``cancelled()`` turned True; the request is closed.
         """
@@ -120,11 +145,11 @@ class Server:
 
     async def _ask(self, body: dict[str, Any], happened: queue.SimpleQueue[Piece | BaseException | None]) -> None:
         """The request, in a thread of its own: only so can it be closed while the server is silent."""
-        reader, said = StreamReader(), False
+        reader = StreamReader()
         timeout = httpx2.Timeout(self.silent_seconds, connect=CONNECT_SECONDS)
         try:
             async with (
-                httpx2.AsyncClient(timeout=timeout, headers=self._headers) as client,
+                httpx2.AsyncClient(timeout=timeout, headers=self._headers, trust_env=not self._past_proxies) as client,
                 client.stream("POST", f"{self.base}/chat/completions", json=body) as answer,
             ):
                 if not answer.is_success:
@@ -133,28 +158,29 @@ class Server:
                     for piece in reader.chunk((await answer.aread()).decode("utf-8", "replace"), "message"):
                         happened.put(piece)
                     reader.complete = reader.done = True
-                lines = aiter(answer.aiter_lines()) if not reader.done else None
-                while lines is not None and not reader.done:
+                lines = _lines(answer)
+                while not reader.done:
                     async with asyncio.timeout(TAIL_SECONDS if reader.complete else None):
                         line = await anext(lines, None)
                     if line is None:
                         break
                     for piece in reader.line(line):
-                        said = True
                         happened.put(piece)
+            if not reader.complete and not reader.begun:
+                raise NotUnderstood
             happened.put(None if reader.complete else self._dropped())
         except (httpx2.RequestError, TimeoutError) as error:
-            timed_out = isinstance(error, httpx2.TimeoutException)
-            happened.put(
-                None if reader.complete else self._dropped() if said and not timed_out else self._unreached(error)
-            )
+            if reader.complete:
+                happened.put(None)
+            elif reader.begun and not isinstance(error, httpx2.TimeoutException):
+                happened.put(self._dropped())
+            else:
+                happened.put(self._unreached(error))
         except ErrorSent as error:
-            happened.put(self._refused(500, json.dumps({"error": str(error)})))
+            happened.put(self._refused(0, json.dumps({"error": str(error)})))
         except NotUnderstood:
             happened.put(ServerProblem(f"What the server at {self.place} sends is no chat answer: check --engine."))
-        except VlmDemoError as error:
-            happened.put(error)
-        except Exception as error:
+        except Exception as error:  # told where the answer is read
             happened.put(error)
 
     @property
@@ -185,26 +211,26 @@ class Server:
         if status in (401, 403):
             sent = "refuses this key" if self.key else "asks for a key"
             return ServerProblem(f"The server at {self.place} {sent}: set {KEY_VARIABLE} to one that it knows.")
-        if status == 404:
+        if status == 404 or NO_MODEL.search(said):
             return ServerProblem(
                 f"The server at {self.place} knows no such model, or serves no chat at this address: check "
-                "--engine-model and --engine."
+                f"--engine-model and --engine{self._quoted(said)}."
             )
-        if status == 413 or TOO_LONG.search(said):
+        if status == 429:
+            return ServerProblem(f"The server at {self.place} is busy: ask again in a moment.")
+        if status == 413 or status in (0, *SAYS_TOO_LONG) and TOO_LONG.search(said):
             return BadQuestion(
                 f"The conversation is too long for the model at {self.place}: turn OCR off, shorten the question, use "
                 "fewer pictures, or start a new chat."
             )
+        if NO_LOGPROBS.search(said):
+            return LogprobsRefused(f"The server at {self.place} gives no probabilities{self._quoted(said)}.")
         if NO_VISION.search(said):
             return UnsupportedModel(
                 f"The model at {self.place} takes no pictures, or not these: serve one that sees{self._quoted(said)}."
             )
-        if status == 429:
-            return ServerProblem(f"The server at {self.place} is busy: ask again in a moment.")
-        return ServerProblem(
-            f"The server at {self.place} failed with status {status}{self._quoted(said)}: see its own log, or ask "
-            "again."
-        )
+        failed = f"failed with status {status}" if status else "failed"
+        return ServerProblem(f"The server at {self.place} {failed}{self._quoted(said)}: see its own log, or ask again.")
 
     def _quoted(self, said: str) -> str:
         """A server's own words, short, and without the key if it repeats it."""
@@ -230,9 +256,23 @@ def server_at(address: str, key: str = "", silent_seconds: float = SILENT_SECOND
         known = False
     if not known or any(character.isspace() for character in given):
         raise BadSetting("--engine takes a server's address, such as http://127.0.0.1:8000/v1.")
+    if "@" in parts.netloc:
+        raise BadSetting(f"Leave name and password out of --engine, where logs show them: set {KEY_VARIABLE} instead.")
     path = re.sub(r"/chat/completions$", "", parts.path.rstrip("/"))
     if not re.search(r"/v\d+\w*$", path):
         path += "/v1"
     if key and not (key.isascii() and key.isprintable()):
         raise BadSetting(f"{KEY_VARIABLE} holds characters that no key can have: set it again.")
     return Server(f"{parts.scheme}://{parts.netloc}{path}", key, silent_seconds)
+
+
+async def _lines(answer: httpx2.Response) -> AsyncIterator[str]:
+    """The lines of a body as they come. A line ends at a line feed alone: what else ends one in a text (U+2028, U+0085,
+    ...) may stand in JSON as it is."""
+    rest = b""
+    async for part in answer.aiter_bytes():
+        *whole, rest = (rest + part).split(b"\n")
+        for line in whole:
+            yield line.decode("utf-8", "replace").rstrip("\r")
+    if rest:
+        yield rest.decode("utf-8", "replace").rstrip("\r")

@@ -39,10 +39,10 @@ class Piece:
 
 class StreamReader:
     """Reads the lines of a stream as they come. ``complete`` turns True with a reason to finish, or ``[DONE]``; some
-    servers send only one of them. ``done`` turns True where nothing more can come."""
+    servers send only one of them. ``done`` turns True where nothing more can come, ``begun`` with the first chunk."""
 
     def __init__(self) -> None:
-        self.complete = self.done = False
+        self.complete = self.done = self.begun = False
 
     def line(self, line: str) -> list[Piece]:
         """The pieces that a line brings; comments, other fields of server-sent events and empty lines bring none.
@@ -75,6 +75,7 @@ class StreamReader:
         choices = chunk.get("choices") if isinstance(chunk, dict) else None
         if not isinstance(choices, list):
             raise NotUnderstood
+        self.begun = True
         if not choices:  # the numbers of tokens
             return []
         choice = choices[0]
@@ -94,6 +95,8 @@ def error_in(body: Any) -> str:
     if not isinstance(body, dict):
         return ""
     said = body.get("error") or body.get("detail")
+    if isinstance(said, list):  # FastAPI's, one entry a field
+        said = "; ".join(str(own.get("msg", own) if isinstance(own, dict) else own) for own in said)
     if isinstance(said, dict):
         said = said.get("message") or said
     if not said and body.get("object") == "error":

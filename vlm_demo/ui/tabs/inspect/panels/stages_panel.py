@@ -18,6 +18,7 @@ STATIONS = {
     "prefill": "LLM: reading the prompt",
     "decode": "LLM: writing the words",
 }
+SERVER = "Server: until its first word"
 
 
 def draw(exchange: ChatTurn | None) -> Markup:
@@ -26,16 +27,21 @@ def draw(exchange: ChatTurn | None) -> Markup:
         return nothing("Here stand the time that every stage took, and the memory in use.")
     answer = exchange.answer
     detail = {stage.name: stage_words.detail(stage) for stage in exchange.stages}
-    times = {name: getattr(answer.timings, name) for name in STATIONS if name != "ocr" or exchange.ocr}
+    wanted = [name for name in STATIONS if name != "ocr" or exchange.ocr]
+    if exchange.elsewhere:
+        wanted = [name for name in wanted if name in detail]
+    times = {name: getattr(answer.timings, name) for name in wanted}
     total = sum(times.values()) or 1.0
     rows, before = [], 0.0
     for name, seconds in times.items():
         left, width = f"{100 * before / total:.1f}", f"{max(0.6, 100 * seconds / total):.1f}"
-        rows.append((STATIONS[name], detail.get(name, ""), left, width, lasted(seconds)))
+        station = SERVER if exchange.elsewhere and name == "prefill" else STATIONS[name]
+        rows.append((station, detail.get(name, ""), left, width, lasted(seconds)))
         before += seconds
     whole = f"{answer.timings.total:.2f} s in all, first word after {answer.timings.first_token:.2f} s"
+    here = f"of {answer.replay.by}, which read the answer here" if answer.replay and answer.replay.by else ""
     memory = [
-        ("Model", "parameters and buffers, counted", size(answer.memory.parameter_bytes)),
+        ("Model", here or "parameters and buffers, counted", size(answer.memory.parameter_bytes)),
         ("Process", "resident, with Python and libraries, measured", size(answer.memory.process_bytes)),
     ]
     model = ", ".join(filter(None, (answer.model, exchange.precision)))
@@ -55,6 +61,8 @@ def cards(exchange: ChatTurn) -> Markup:
         ("Prompt", detail.get("prompt", ""), times.prompt, lasted(times.prompt)),
         ("LLM", f"{len(exchange.answer.prompt.ids)} → {written}", times.prefill, lasted(times.prefill) + pace),
     ]
+    if exchange.elsewhere:
+        rows = [("Server", written, times.prefill, lasted(times.prefill) + pace)]
     longest = max(seconds for _, _, seconds, _ in rows) or 1.0
     drawn = [(name, shapes, f"{max(3, 100 * seconds / longest):.0f}", text) for name, shapes, seconds, text in rows]
     return render("cards", cards=drawn)
