@@ -340,6 +340,16 @@ def test_the_model_is_the_first_that_is_listed_or_the_one_that_is_named() -> Non
         connect(Connection(server.address))
 
 
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [("org/name", "org/name"), ("/srv/models/llava/", "llava"), (r"C:\models\big", "big"), ("./x/y", "y"), ("/", "/")],
+)
+def test_the_folders_of_a_server_are_not_shown(model: str, shown: str) -> None:
+    with chat_server(models=(model,)) as server:
+        engine = connect(Connection(server.address))
+        assert engine.name == answered(engine, asked())[1].model == shown and server.asked["model"] == model
+
+
 def test_the_other_flags_go_with_the_address() -> None:
     assert connection_of(None, None, None) is None
     assert connection_of("host", "", "llava") == Connection("host", None, "llava")

@@ -58,6 +58,7 @@ def test_without_a_checkpoint_the_page_says_that_there_are_no_heatmaps(page, pic
     assert "went to the server" in state["prompt"] and "[picture]" in text_of(state["prompt"])
     assert "out of sight" in state["sees"] and "patches" not in state["sees"]
     assert "Server: until its first word" in text_of(state["stages"]) and "Encoder" not in state["stages"]
+    assert "0 bytes" not in state["stages"]
     assert NO_MAPS in text_of(state["checks"])
     assert "<b>big</b>" not in "".join(str(part) for part in state.values())
 

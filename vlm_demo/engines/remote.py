@@ -7,6 +7,7 @@ Heatmaps, badge and image tokens are then that checkpoint's, and `Answer.replay`
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -70,14 +71,15 @@ NO_MAPS = (
 
 class RemoteEngine:
     """A `contracts.engine.Engine`. Its stages are view, OCR, prompt, prefill (until the server's first word) and
-    decode; what the server does between, it does not tell."""
+    decode; what the server does between, it does not tell. ``model`` is what the server calls its model."""
 
     def __init__(
         self, server: Server, model: str, explainer: LocalEngine | None = None, remote: RemotePictures = NOTHING
     ) -> None:
         if explainer is not None and not explainer.capabilities.explains:
             raise BadSetting(f"{explainer.name} gives no heatmaps: name another checkpoint with --explain-with.")
-        self.server, self.name, self.explainer = server, model, explainer
+        self.server, self.model, self.explainer = server, model, explainer
+        self.name = shown_name(model)
         self.precision, self.device, self.parameters = AS_SERVED, ELSEWHERE, None
         self._remembered = LruStore(LEAST_BUDGET)
         self._asks_logprobs, self._told = True, False
@@ -104,7 +106,7 @@ class RemoteEngine:
         inputs = yield from read_inputs(request, self._view, self._reader, clock)
         # 3) prompt: the messages
         began = time.perf_counter()
-        body = remote_request.body(request, inputs.views, inputs.ocrs, self.name)
+        body = remote_request.body(request, inputs.views, inputs.ocrs, self.model)
         yield clock.since("prompt", began)
         # 4) the server, until its first word and from there
         began, seconds = time.perf_counter(), 0.0
@@ -285,6 +287,13 @@ class PlainViews:
             notes=notes,
             visitor=visitor,
         )
+
+
+def shown_name(model: str) -> str:
+    """A model's name for people: of a folder of the server's, which concerns nobody else, the last part."""
+    if not re.match(r"[/~.\\]|[A-Za-z]:[/\\]", model):
+        return model
+    return re.split(r"[/\\]", model.rstrip("/\\"))[-1] or model
 
 
 def connect(

@@ -90,7 +90,7 @@ def served(
     def load(name: str, precision: str, progress: Progress | None = None) -> Engine:
         if name != engine.name:
             return local.load(name, precision, device, progress)
-        return remote.connect(replace(server, model=name), precision, device, progress, trust, image_hosts)
+        return remote.connect(replace(server, model=engine.model), precision, device, progress, trust, image_hosts)
 
     return ModelRegistry(engine, load, engine.name, quantize)
 

@@ -18,7 +18,12 @@ STATIONS = {
     "prefill": "LLM: reading the prompt",
     "decode": "LLM: writing the words",
 }
-SERVER = "Server: until its first word"
+SERVED = {
+    "view": "View: what is sent",
+    "prompt": "Prompt: messages and pictures",
+    "prefill": "Server: until its first word",
+    "decode": "Server: writing the words",
+}
 
 
 def draw(exchange: ChatTurn | None) -> Markup:
@@ -35,7 +40,7 @@ def draw(exchange: ChatTurn | None) -> Markup:
     rows, before = [], 0.0
     for name, seconds in times.items():
         left, width = f"{100 * before / total:.1f}", f"{max(0.6, 100 * seconds / total):.1f}"
-        station = SERVER if exchange.elsewhere and name == "prefill" else STATIONS[name]
+        station = SERVED.get(name, STATIONS[name]) if exchange.elsewhere else STATIONS[name]
         rows.append((station, detail.get(name, ""), left, width, lasted(seconds)))
         before += seconds
     whole = f"{answer.timings.total:.2f} s in all, first word after {answer.timings.first_token:.2f} s"
@@ -44,6 +49,8 @@ def draw(exchange: ChatTurn | None) -> Markup:
         ("Model", here or "parameters and buffers, counted", size(answer.memory.parameter_bytes)),
         ("Process", "resident, with Python and libraries, measured", size(answer.memory.process_bytes)),
     ]
+    if exchange.elsewhere and not here:
+        del memory[0]
     model = ", ".join(filter(None, (answer.model, exchange.precision)))
     return render("stages", stages=rows, whole=whole, model=model, memory=memory)
 
