@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlm_demo import trust
+from vlm_demo.engines import connection
+from vlm_demo.errors import BadSetting
 from vlm_demo.images import remote
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 AUTH_VARIABLE = "VLM_DEMO_AUTH"
 OPERATOR_VARIABLE = "VLM_DEMO_OPERATOR_KEY"
+DEFAULT_MODEL = "llava"
 SHORTEST_KEY = 12  # characters
 TEMPORARY = "vlm_demo_"  # the temporary folder's name begins so; the process's id follows
 # What ends the program besides Ctrl-C: a service manager, and a terminal that is closed (not known to Windows).
@@ -43,9 +46,12 @@ MCP_INSTALL = 'pip install "gradio[mcp]"'
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     """The flags; ends the program with one sentence where they make no sense."""
     parser = argparse.ArgumentParser(description="Chat with a picture in the browser, and see inside the answer.")
-    parser.add_argument("--model", default="llava", metavar="NAME|FOLDER|HUB_ID", help="default: llava, embedded here")
+    parser.add_argument("--model", metavar="NAME|FOLDER|HUB_ID", help="default: llava, embedded here")
     parser.add_argument("--quantize", choices=("none", "8bit", "4bit"), default="none", help="default: none")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the best there is")
+    parser.add_argument(connection.ENGINE, metavar="URL", help=connection.ENGINE_HELP)
+    parser.add_argument(connection.ENGINE_MODEL, metavar="NAME", help=connection.ENGINE_MODEL_HELP)
+    parser.add_argument(connection.EXPLAIN_WITH, metavar="CHECKPOINT", help=connection.EXPLAIN_WITH_HELP)
     trust.add_flags(parser)
     parser.add_argument("--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help="default: 127.0.0.1")
     parser.add_argument("--port", type=port, default=os.environ.get("GRADIO_SERVER_PORT", "7860"), help="default: 7860")
@@ -72,6 +78,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     password.add_argument("--no-auth", action="store_true", help="with --share: no password, the link is enough")
     flags = parser.parse_args(arguments)
+    try:
+        flags.server = connection.connection_of(flags.engine, flags.engine_model, flags.explain_with)
+    except BadSetting as error:
+        parser.error(str(error))
+    if flags.server and flags.model:
+        parser.error("--engine answers in place of --model: give one of them")
+    flags.model = flags.model or DEFAULT_MODEL
     source = "--auth"
     if flags.auth is None and not flags.no_auth:
         source, flags.auth = AUTH_VARIABLE, os.environ.get(AUTH_VARIABLE) or None
@@ -165,16 +178,20 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
     from vlm_demo.ui import start
 
     allowed = trust.of(flags)
-    trust.warn(allowed, flags.model)
-    print(f"Loading {flags.model} ...", flush=True)
+    loaded = flags.server.explain_with if flags.server else flags.model
+    if loaded:
+        trust.warn(allowed, loaded)
+    print(f"Loading {loaded} ..." if loaded else "Asking the server ...", flush=True)
     try:
         tell = waiting if sys.stderr.isatty() else None
-        announced = start.announcement(flags.model)
+        announced = start.announcement(loaded) if loaded else ""
         if announced:
             print(announced, flush=True)
         settings = OcrSettings(flags.ocr_language)
         web = remote.RemotePictures(remote.hosts_of(flags.allow_image_host))
-        service = start.service(flags.model, flags.quantize, flags.device, tell, allowed, settings)
+        where = flags.quantize, flags.device, tell, allowed, settings
+        hosts = tuple(web.hosts)
+        service = start.served(flags.server, *where, hosts) if flags.server else start.service(flags.model, *where)
         page = start.page(service, web, settings)
         opened = doors(page, service, flags)
     except VlmDemoError as error:

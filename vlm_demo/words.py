@@ -7,6 +7,12 @@ import unicodedata
 
 CUT = "The model began to repeat itself, so the answer was cut there."  # said of an answer with ``cut`` tokens
 OCR_CUT = "The context holds a part of the text that was read: {} of {} words, far from the question, are left out."
+# Said of an answer that a server wrote: by which model, and what became of it here.
+REPLAYED = (
+    "{0} wrote this answer on a server. Heatmaps, badge, checks and probabilities are those of {1}, which read it here "
+    "and would have written {2:.0%} of its tokens itself."
+)
+UNREAD = "{0} wrote this answer on a server. {1}"
 EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 FUNCTION_WORDS = frozenset(
     "a an the this that these those there here it its is are was were be been being am has have had do does did "

@@ -251,7 +251,7 @@ def test_json_is_one_object_and_nothing_else(calls: list, picture: str, tmp_path
     told = capsys.readouterr()
     answer = json.loads(told.out)
     assert answer["text"] == "a red circle" and answer["image_tokens"] == answer["prompt"]["image_tokens"] == 1
-    assert answer["tokens"][1] == {"text": "red", "id": 1, "probability": 0.5, "alternatives": []}
+    assert answer["tokens"][1] == {"text": "red", "id": 1, "probability": 0.5, "alternatives": [], "likeliest": None}
     assert answer["timings"]["total"] == 0.5 and answer["memory"] == {"parameter_bytes": 1000, "process_bytes": 2000}
     assert answer["prompt"]["text"] == "<image>?" and answer["ocr"] is None
     assert answer["notes"] == ["First frame only."] * 2

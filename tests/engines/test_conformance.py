@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
+from tests.kit.chat_server import chat_server
 from tests.kit.engine_conformance import EngineConformance, answered, asked
 from tests.kit.fake_engine import FakeEngine
 from vlm_demo import Pipeline
@@ -11,6 +14,8 @@ from vlm_demo.contracts import MapRequest
 from vlm_demo.contracts.engine import Engine, Request
 from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.engines.local import LocalEngine
+from vlm_demo.engines.remote import RemoteEngine
+from vlm_demo.engines.remote_server import server_at
 
 
 class TestLocal(EngineConformance):
@@ -45,6 +50,30 @@ class TestLocal(EngineConformance):
         engine.forget("one")
         engine.forget("other")
         assert engine.pipeline.remembered.bytes == 0
+
+
+class TestRemote(EngineConformance):
+    """A server writes, and the tiny checkpoint reads what it wrote."""
+
+    before = ("view", "prompt", "prefill")
+    counts = False
+
+    @pytest.fixture(scope="class")
+    def engine(self, pipe: Pipeline) -> Iterator[Engine]:
+        with chat_server() as server:
+            yield RemoteEngine(server_at(server.address), "first", LocalEngine(pipe))
+
+
+class TestRemoteAlone(EngineConformance):
+    """A server writes, and nothing explains it."""
+
+    before = ("view", "prompt", "prefill")
+    counts = False
+
+    @pytest.fixture(scope="class")
+    def engine(self) -> Iterator[Engine]:
+        with chat_server() as server:
+            yield RemoteEngine(server_at(server.address), "first")
 
 
 class TestFake(EngineConformance):

@@ -55,7 +55,7 @@ def test_the_json_is_the_contracts_as_data(page, picture: Path) -> None:
     assert (told["format"], told["version"]) == ("vlm_demo conversation", 1)
     (turn,) = told["turns"]
     assert turn["question"] == HOSTILE and turn["answer"] == "a large star" and turn["ocr"] and turn["evidence_only"]
-    assert turn["tokens"][2] == {"text": " star", "id": 7, "probability": 0.93, "alternatives": []}
+    assert turn["tokens"][2] == {"text": " star", "id": 7, "probability": 0.93, "alternatives": [], "likeliest": None}
     assert len(turn["checks"]) == 5 and turn["checks"][0]["values"]["placeholders"] == 196
     assert turn["timings"]["encoder"] == 0.031 and [own["name"] for own in turn["stages"]][0] == "view"
     assert {own["word"] for own in turn["maps"]} == {"large", "star"}

@@ -17,7 +17,7 @@ from PIL import Image
 from vlm_demo.api.asking import Map, Outcome
 from vlm_demo.api.chat_request import ChatRequest
 from vlm_demo.checks import checklist
-from vlm_demo.contracts import Token
+from vlm_demo.contracts import Answer, Token
 from vlm_demo.contracts.events import Alternative
 
 IMPOSSIBLE = -9999.0  # OpenAI's logarithm of a probability of 0
@@ -40,7 +40,7 @@ class Reply:
         choice = {
             "index": 0,
             "message": {"role": "assistant", "content": answer.text, "refusal": None},
-            "logprobs": self._logprobs(answer.tokens),
+            "logprobs": self._logprobs(answer.written),
             "finish_reason": self.finish_reason(outcome),
         }
         return {
@@ -72,7 +72,7 @@ class Reply:
         answer = outcome.answer
         chunks = []
         if len(answer.text) > len(self.sent) and answer.text.startswith(self.sent):
-            chunks.append(self._next(answer.text, answer.tokens))
+            chunks.append(self._next(answer.text, answer.written))
         end = self._chunk({}, [], self.finish_reason(outcome))
         chunks.append(end | ({"vlm_demo": extension(outcome)} if self.asked.extended else {}))
         if self.asked.usage:
@@ -100,7 +100,7 @@ class Reply:
         return {"id": self.id, "object": kind, "created": self.created, "model": self.asked.model}
 
     def _logprobs(self, tokens: Sequence[Token]) -> dict[str, Any] | None:
-        if not self.asked.logprobs:
+        if not self.asked.logprobs or not any(token.probability for token in tokens):  # they are not told
             return None
         content = [
             {
@@ -149,6 +149,7 @@ def extension(outcome: Outcome) -> dict[str, Any]:
         "ocr": answer.ocr.text if answer.ocr else None,
         "notes": [note for view in answer.views for note in view.notes],
         "cut": answer.cut,
+        "replay": replayed(answer),
         "heatmaps": [as_json(drawn) for drawn in outcome.maps],
         "grounding": asdict(outcome.grounding) if outcome.grounding else None,
         "grounding_problem": outcome.no_grounding or None,
@@ -156,9 +157,19 @@ def extension(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def replayed(answer: Answer) -> dict[str, Any] | None:
+    """Of an answer that a server wrote, which model here read it: what is told of it is that one's. None where the same
+    model wrote it."""
+    if answer.replay is None:
+        return None
+    told = answer.replay
+    return {"by": told.by or None, "agreement": told.agreement, "problem": told.problem or None}
+
+
 def checked(outcome: Outcome) -> dict[str, Any]:
     """An answer's text, and the checklist on it."""
-    return {"text": outcome.answer.text, **checklist.as_json(outcome.checks or ())}
+    told = {"replay": replayed(outcome.answer)} if outcome.answer.replay else {}
+    return {"text": outcome.answer.text, **told, **checklist.as_json(outcome.checks or ())}
 
 
 def explained(outcome: Outcome) -> dict[str, Any]:
@@ -169,6 +180,7 @@ def explained(outcome: Outcome) -> dict[str, Any]:
         "heatmaps": [as_json(drawn) for drawn in outcome.maps],
         "grounding": asdict(outcome.grounding) if outcome.grounding else None,
         "grounding_problem": outcome.no_grounding or None,
+        **({"replay": replayed(outcome.answer)} if outcome.answer.replay else {}),
     }
 
 

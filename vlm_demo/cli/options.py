@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from vlm_demo import trust
+from vlm_demo.engines import connection
+from vlm_demo.engines.connection import Connection
 from vlm_demo.errors import OcrUnavailable, VlmDemoError
 from vlm_demo.images import remote
 from vlm_demo.trust import Trust
@@ -21,6 +25,8 @@ from vlm_demo.trust import Trust
 if TYPE_CHECKING:
     from vlm_demo.contracts import OcrSettings
     from vlm_demo.engines.local import LocalEngine
+    from vlm_demo.engines.registry import Progress
+    from vlm_demo.engines.remote import RemoteEngine
     from vlm_demo.images.open import Source
 
 PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".webp")
@@ -32,6 +38,15 @@ Quantize = Annotated[Precision, typer.Option(help="load the weights in 8 or 4 bi
 Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, ...; default: the best there is")]
 TrustRemoteCode = Annotated[bool, typer.Option(trust.REMOTE_CODE, help=trust.REMOTE_CODE_HELP)]
 AllowPickle = Annotated[bool, typer.Option(trust.PICKLE, help=trust.PICKLE_HELP)]
+
+# A server in the model's place.
+ServerAddress = Annotated[str | None, typer.Option(connection.ENGINE, metavar="URL", help=connection.ENGINE_HELP)]
+ServerModel = Annotated[
+    str | None, typer.Option(connection.ENGINE_MODEL, metavar="NAME", help=connection.ENGINE_MODEL_HELP)
+]
+ExplainWith = Annotated[
+    str | None, typer.Option(connection.EXPLAIN_WITH, metavar="CHECKPOINT", help=connection.EXPLAIN_WITH_HELP)
+]
 
 # What may be asked of the web.
 AllowImageHost = Annotated[str, typer.Option(remote.ALLOW, metavar="HOST[,HOST]", help=remote.ALLOW_HELP)]
@@ -72,8 +87,26 @@ class ModelOptions:
 
 def load(options: ModelOptions) -> LocalEngine:
     """The engine that the options ask for; on a terminal, one line on stderr says what is being waited for."""
-    shown = ""
     hosts = remote.hosts_of(options.image_hosts)
+    with _waiting(options) as report:
+        from vlm_demo.engines import local
+
+        return local.load(options.model, options.quantize, options.device, report, options.trust, hosts)
+
+
+def connect(server: Connection, options: ModelOptions) -> RemoteEngine:
+    """The engine of a server. The options say how what explains its answers is loaded; their model does not count."""
+    hosts = remote.hosts_of(options.image_hosts)
+    with _waiting(replace(options, model=server.explain_with or "")) as report:
+        from vlm_demo.engines.remote import connect
+
+        return connect(server, options.quantize, options.device, report, options.trust, hosts)
+
+
+@contextmanager
+def _waiting(options: ModelOptions) -> Iterator[Progress | None]:
+    """While a model is loaded: what tells the terminal how it goes."""
+    shown = ""
     trust.warn(options.trust, options.model)
 
     def progress(fraction: float | None, text: str) -> None:
@@ -84,14 +117,14 @@ def load(options: ModelOptions) -> LocalEngine:
 
     report = progress if sys.stderr.isatty() else None
     if report:
-        report(None, f"Loading {options.model}")  # importing torch alone takes seconds
+        report(None, f"Loading {options.model}" if options.model else "Asking the server")  # torch alone takes seconds
     try:
         from vlm_demo.engines import local
 
-        announced = local.announcement(options.model)
+        announced = local.announcement(options.model) if options.model else ""
         if announced:
             print(f"\r{announced:<{len(shown)}}", file=sys.stderr, flush=True)
-        return local.load(options.model, options.quantize, options.device, report, options.trust, hosts)
+        yield report
     finally:
         if shown:
             print("\r" + " " * len(shown) + "\r", end="", file=sys.stderr, flush=True)

@@ -66,6 +66,8 @@ def show(
     notes = [CUT] * bool(answer.cut) + [note for view in answer.views for note in view.notes]
     if answer.ocr and answer.ocr.left_out:
         notes.append(OCR_CUT.format(answer.ocr.left_out, answer.ocr.left_out + len(answer.ocr.words)))
+    if answer.replayed:
+        notes.append(answer.replayed)
     word = word or content_word([word.text for word in answer.words])
     files: list[Path] = []
     problem: VlmDemoError | None = None
@@ -116,6 +118,7 @@ def _as_json(answer: Answer, word: str | None, files: list[Path], notes: list[st
         "heatmaps": [str(file) for file in files],
         "heatmap_word": word if files else None,
         "notes": notes,
+        "replay": dataclasses.asdict(answer.replay) if answer.replay else None,
     }
 
 

@@ -4,7 +4,7 @@ No model, no torch, no file access. Coordinates are pixels of the *uploaded* pic
 right, y down, origin in the top-left corner) unless a field says otherwise.
 """
 
-from vlm_demo.contracts.answer import Answer, MapDrawer, MapRequest, Shares, Word
+from vlm_demo.contracts.answer import Answer, MapDrawer, MapRequest, Replay, Shares, Word
 from vlm_demo.contracts.attention import Settings, Trace
 from vlm_demo.contracts.checks import BlankAnswer, Check
 from vlm_demo.contracts.events import Memory, StageEvent, Timings, Token, TokenEvent
@@ -36,6 +36,7 @@ __all__ = [
     "PatchGrid",
     "Prompt",
     "ReadWord",
+    "Replay",
     "Scores",
     "Segment",
     "Settings",

@@ -20,6 +20,7 @@ from vlm_demo.contracts.geometry import View
 from vlm_demo.contracts.ocr import OcrResult
 from vlm_demo.contracts.prompt import Asked, Prompt
 from vlm_demo.errors import VlmDemoError, WordNotInAnswer
+from vlm_demo.words import REPLAYED, UNREAD
 
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 
@@ -62,6 +63,25 @@ class MapRequest:
     head: int | None = None
 
 
+@dataclass(frozen=True)
+class Replay:
+    """How an answer that a server wrote got its tokens, prompt and attention: another model read it, here.
+
+    Attributes:
+        by: that model's name; empty where none did.
+        agreement: 0..1, the share of its tokens that it would have written itself, each after those before it (teacher
+            forcing); None where it did not read the answer.
+        tokens: as the server wrote them, without ids; a probability that it did not tell is 0. Empty where the answer
+            was given and not written.
+        problem: why the answer was not read, as a sentence; empty where it was.
+    """
+
+    by: str
+    agreement: float | None
+    tokens: tuple[Token, ...]
+    problem: str = ""
+
+
 class MapDrawer(Protocol):
     """What makes maps of an answer's recorded attention."""
 
@@ -92,6 +112,8 @@ class Answer:
         trace: the attention rows that heatmaps are made of; None where the model gives none.
         asked: what ``prompt`` was made of; None in an answer that no pipeline gave.
         drawer: draws the maps of ``trace``; None where there is none to draw.
+        replay: of an answer that was written elsewhere, how ``tokens``, ``prompt``, ``views`` and ``trace`` came about,
+            which are then those of the model that read it; None where the same model wrote it.
         checks: the checklist, as far as it costs no further reading or answer; ``engines.live_checks`` does the rest.
     """
 
@@ -111,6 +133,22 @@ class Answer:
     asked: Asked | None = field(default=None, repr=False)
     drawer: MapDrawer | None = field(default=None, repr=False)
     checks: tuple[Check, ...] = ()
+    replay: Replay | None = field(default=None, repr=False)
+
+    @property
+    def written(self) -> tuple[Token, ...]:
+        """The tokens of whoever wrote the answer: ``tokens``, unless they are those of a model that read it."""
+        return self.replay.tokens if self.replay and self.replay.tokens else self.tokens
+
+    @property
+    def replayed(self) -> str:
+        """A sentence or two about an answer that a server wrote: what of it was seen here, and by which model; empty
+        where the same model wrote it and tells how."""
+        if self.replay is None or not self.replay.tokens:
+            return ""
+        if self.replay.agreement is None:
+            return UNREAD.format(self.model, self.replay.problem)
+        return REPLAYED.format(self.model, self.replay.by, self.replay.agreement)
 
     @property
     def view(self) -> View:
@@ -157,8 +195,13 @@ class Answer:
 
     def _drawer(self) -> MapDrawer:
         if self.trace is None or self.drawer is None:
-            raise VlmDemoError("No attention was recorded for this answer: choose a model that can explain itself.")
+            raise self._unrecorded()
         return self.drawer
+
+    def _unrecorded(self) -> VlmDemoError:
+        if self.replay is not None and self.replay.problem:
+            return VlmDemoError(self.replay.problem)
+        return VlmDemoError("No attention was recorded for this answer: choose a model that can explain itself.")
 
     def attention(self, word: str | Word | SupportsIndex, image: int = 0) -> np.ndarray:
         """The weights on each patch of one picture, the mean of the steps that wrote ``word``.
@@ -169,7 +212,7 @@ class Answer:
             WordNotInAnswer, VlmDemoError: as `heatmap` does.
         """
         if self.trace is None:
-            raise VlmDemoError("No attention was recorded for this answer: choose a model that can explain itself.")
+            raise self._unrecorded()
         return self.trace.rows(image % len(self.views), self.steps(word)).mean(0)
 
     def shares(self, word: str | Word | SupportsIndex) -> Shares | None:

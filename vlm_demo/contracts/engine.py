@@ -23,6 +23,9 @@ from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.contracts.scores import Scores
 from vlm_demo.images.open import Source
 
+ELSEWHERE = "a server"  # an engine's device where that is not this machine's
+AS_SERVED = "as served"  # its precision, which a server does not tell
+
 Event = StageEvent | TokenEvent | Answer
 Cancelled = Callable[[], bool]
 
@@ -90,11 +93,11 @@ class Engine(Protocol):
 
     @property
     def precision(self) -> str:
-        """Of the weights: ``fp32``, ``bf16``, ``fp16``, ``8bit`` or ``4bit``."""
+        """Of the weights: ``fp32``, ``bf16``, ``fp16``, ``8bit`` or ``4bit``; ``AS_SERVED``."""
 
     @property
     def device(self) -> str:
-        """Where it computes, as torch writes it: ``cpu``, ``cuda:0``."""
+        """Where it computes, as torch writes it: ``cpu``, ``cuda:0``; ``ELSEWHERE``."""
 
     @property
     def parameters(self) -> int | None:
@@ -112,7 +115,7 @@ class Engine(Protocol):
 
         Yields:
             StageEvents and TokenEvents as they come, and the Answer as the last. Where its text is shorter than the
-            last TokenEvent's, the Answer counts.
+            last TokenEvent's, the Answer counts; the tokens are those of ``Answer.written``.
         Raises:
             BadImage, BadQuestion, OcrUnavailable: one sentence for the person.
             UnsupportedModel: it writes no answers.

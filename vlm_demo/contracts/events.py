@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vlm_demo.contracts.features import BridgeInfo
 
@@ -19,13 +19,19 @@ class Alternative:
 
 @dataclass(frozen=True)
 class Token:
-    """One generated token: its text as it extends the answer, id, and softmax probability 0..1. ``alternatives`` are
-    the likeliest tokens at its position, it among them or not, likeliest first; empty where they were not asked for."""
+    """One generated token: its text as it extends the answer, id, and softmax probability 0..1; of one that a server
+    wrote, the id is -1, and the probability 0 where it was not told.
+
+    ``alternatives`` are the likeliest tokens at its position, it among them or not, likeliest first; empty where they
+    were not asked for. ``likeliest`` tells of a token that was read and not written whether no other one was likelier;
+    None where that is not known.
+    """
 
     text: str
     id: int
     probability: float
     alternatives: tuple[Alternative, ...] = ()
+    likeliest: bool | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

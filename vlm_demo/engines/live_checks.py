@@ -77,7 +77,7 @@ def about_blank(engine: Engine, answer: Answer, cancelled: Cancelled | None = No
     given = answered(engine.stream(request))
     if given.stopped:
         raise Stopped("Stopped.")
-    if not engine.capabilities.logprobs:
+    if not engine.capabilities.logprobs or not all(token.probability for token in answer.tokens):
         return BlankAnswer(given.text)
     without = None
     if answer.text.strip() and engine.capabilities.explains:

@@ -68,12 +68,16 @@ def embedded() -> list[str]:
 
 
 def room_on(device: str) -> int:
-    """Bytes that are free on ``device``."""
+    """Bytes that are free on ``device``; where that is a server's, of this machine, which would load another model."""
     import torch
 
     from vlm_demo.models import quantization
 
-    return quantization.room_on(torch.device(device))
+    try:
+        where = torch.device(device)
+    except RuntimeError:
+        where = torch.device("cpu")
+    return quantization.room_on(where)
 
 
 def unquantizable() -> dict[str, str]:

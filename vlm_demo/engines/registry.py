@@ -17,7 +17,7 @@ from http.cookies import CookieError, SimpleCookie
 from statistics import median
 from typing import TYPE_CHECKING
 
-from vlm_demo.contracts.engine import Engine, Request, answered
+from vlm_demo.contracts.engine import ELSEWHERE, Engine, Request, answered
 from vlm_demo.engines.scheduler import ModelUse
 from vlm_demo.engines.side_engines import Load, Progress, SideEngines
 from vlm_demo.errors import VlmDemoError
@@ -72,6 +72,7 @@ class ModelRegistry:
         self._engine, self._load = engine, load
         self.model, self.quantize = model, quantize
         self.beside = SideEngines(load)
+        self.served = model if engine and engine.device == ELSEWHERE else ""  # a server's model, to come back to
         self._use = ModelUse()
         self._switch = threading.Lock()
         self._busy = ""

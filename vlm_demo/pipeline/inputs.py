@@ -23,7 +23,6 @@ from vlm_demo.runtime.pixel_view import PixelView
 from vlm_demo.runtime.stage_clock import StageClock
 from vlm_demo.stages import ocr
 from vlm_demo.stages.ocr import OcrReader
-from vlm_demo.stages.view import ViewMaker
 
 Result = TypeVar("Result")
 Turns = Callable[[], AbstractContextManager[object]]  # each entered for as long as the model is needed
@@ -54,7 +53,9 @@ class Inputs:
     encoded: Encoded | None = None
 
 
-def open_views(request: Request, view: ViewMaker, clock: StageClock) -> Generator[StageEvent, None, Inputs]:
+def open_views(
+    request: Request, view: Callable[[Any, str], PixelView], clock: StageClock
+) -> Generator[StageEvent, None, Inputs]:
     """Open the pictures as the model will see them, those of the history first.
 
     Yields:

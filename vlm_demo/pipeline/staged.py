@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -162,7 +162,8 @@ class StagedModel:
             text.add(step.id, step.probability)
         text.finish()
         rows = tuple(attention_tap.halved(step.rows) for step in steps)
-        return self._outcome(inputs, given, Written(text.text, tuple(text.tokens), rows, steps[-1].closing))
+        tokens = tuple(replace(own, likeliest=step.likeliest) for own, step in zip(text.tokens, steps, strict=True))
+        return self._outcome(inputs, given, Written(text.text, tokens, rows, steps[-1].closing))
 
     def encode(self, views: Sequence[PixelView], cancelled: Cancelled | None = None) -> Encoded:
         """The patch features of each picture.

@@ -46,6 +46,7 @@ class Step:
         rows: the attention rows of this step ([1, layers, heads, image tokens]) in the layers that look at pictures, or
             None with the tap closed.
         known: how many of the prompt's tokens were remembered; in the first step alone.
+        likeliest: of a token that it was given, whether no other one was likelier.
         closing: the rows of the step after it, which has read this token; in the last step of a given answer alone.
         alternatives: ids and natural log-probabilities of the likeliest tokens, likeliest first, where they are wanted.
     """
@@ -56,6 +57,7 @@ class Step:
     known: int = 0
     closing: attention_tap.Rows | None = None
     alternatives: tuple[tuple[int, float], ...] = ()
+    likeliest: bool | None = None
 
 
 def likeliest(logits: torch.Tensor, count: int) -> tuple[tuple[int, float], ...]:
@@ -197,10 +199,11 @@ class Llm:
             count = len(answer) + 1
             hidden, rows = self._forward(embeddings, None, prompt, image_tokens, count)
             logits = self.family.head(hidden[:, -count:-1])[0].float()
-            chances = logits.softmax(-1)[torch.arange(len(answer)), torch.as_tensor(answer, device=logits.device)]
+            places = torch.arange(len(answer)), torch.as_tensor(answer, device=logits.device)
+            chances, leads = logits.softmax(-1)[places], logits[places] >= logits.amax(-1)
         steps = [
-            Step(token, chance, rows and rows.step(i))
-            for i, (token, chance) in enumerate(zip(answer, chances.tolist(), strict=True))
+            Step(token, chance, rows and rows.step(i), likeliest=leading)
+            for i, (token, chance, leading) in enumerate(zip(answer, chances.tolist(), leads.tolist(), strict=True))
         ]
         return [*steps[:-1], replace(steps[-1], closing=rows and rows.step(len(answer)))]
 

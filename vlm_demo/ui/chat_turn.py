@@ -44,6 +44,7 @@ class ChatTurn:
         ticket: counts the questions of all pages, in the order in which they were asked.
         ahead: how many questions of other pages come first, as it was last drawn.
         model, precision: what is asked; empty as long as it waits.
+        elsewhere: whether that is a server, which does not tell its stages.
     """
 
     question: str
@@ -69,6 +70,7 @@ class ChatTurn:
     ahead: int = 0
     model: str = ""
     precision: str = ""
+    elsewhere: bool = False
     pages: tuple[int | None, ...] = ()
 
     @property

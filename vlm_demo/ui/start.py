@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
@@ -11,6 +13,7 @@ from vlm_demo import shipped
 from vlm_demo.contracts import DEFAULT_OCR, OcrSettings
 from vlm_demo.contracts.engine import Engine
 from vlm_demo.engines import local
+from vlm_demo.engines.connection import Connection
 from vlm_demo.engines.local import announcement
 from vlm_demo.engines.registry import ModelRegistry, Progress
 from vlm_demo.errors import OcrUnavailable
@@ -23,7 +26,7 @@ from vlm_demo.ui.theme import launch_options
 
 EXAMPLES = shipped.folder("examples")
 
-__all__ = ["announcement", "examples", "launch_options", "page", "service"]
+__all__ = ["announcement", "examples", "launch_options", "page", "served", "service"]
 
 
 def service(
@@ -59,6 +62,37 @@ def service(
         loading.begin(progress)
         return loading
     return ModelRegistry(load(model, quantize, progress), load, model, quantize)
+
+
+def served(
+    server: Connection,
+    quantize: str,
+    device: str | None,
+    progress: Progress | None = None,
+    trust: Trust = NONE,
+    ocr_settings: OcrSettings = DEFAULT_OCR,
+    image_hosts: Sequence[str] = (),
+) -> ModelRegistry:
+    """Connect with a server whose model answers in place of one that is loaded here.
+
+    Args:
+        quantize, device, progress, trust: as `service` takes them, of what explains the server's answers.
+        image_hosts: from which hosts on the web pictures may be fetched.
+    Raises:
+        VlmDemoError: as `service`; or the server tells no model.
+    """
+    from vlm_demo.engines import remote
+
+    if ocr_settings != DEFAULT_OCR and (missing := local.ocr_missing(ocr_settings)):
+        raise OcrUnavailable(missing)
+    engine = remote.connect(server, quantize, device, progress, trust, image_hosts)
+
+    def load(name: str, precision: str, progress: Progress | None = None) -> Engine:
+        if name != engine.name:
+            return local.load(name, precision, device, progress)
+        return remote.connect(replace(server, model=engine.model), precision, device, progress, trust, image_hosts)
+
+    return ModelRegistry(engine, load, engine.name, quantize)
 
 
 def page(loaded: ModelRegistry, remote: RemotePictures = NOTHING, ocr_settings: OcrSettings = DEFAULT_OCR) -> gr.Blocks:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from vlm_demo.contracts.engine import ELSEWHERE
 from vlm_demo.engines.registry import Measured, Status
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import problem, size
@@ -16,6 +17,7 @@ FEW = 0.1  # of a model's bytes; to save less is little
 EVEN = 1.1  # times of less than this ratio are taken as equal
 PRECISIONS = {"none": "full precision", "8bit": "8-bit", "4bit": "4-bit"}
 ONLY_OPERATOR = "Only the operator can switch, from the machine that runs the model."
+SERVED = "the server's choice"
 SWITCHED = "The operator has switched the model: from now on {} answers."
 
 
@@ -66,7 +68,11 @@ def precisions(
         closed: precision → why it can't be had.
     """
     found = {}
+    elsewhere = status.device == ELSEWHERE
     for name, label in PRECISIONS.items():
+        if elsewhere:  # what is measured here is the memory of another model, if any
+            found[name] = Choice(status.precision) if name == quantize else Choice(label, SERVED)
+            continue
         if name == quantize and status.precision:
             label = f"{status.precision if name == 'none' else label} · {size(status.parameter_bytes)}"
         elif name in measured:

@@ -17,17 +17,20 @@ OUTSIDE = (
 )
 
 
-def choices(current: str, quantize: str, device: str) -> dict[str, Choice]:
+def choices(current: str, quantize: str, device: str, served: str = "") -> dict[str, Choice]:
     """Value → choice of every model in the menu that writes answers: what is loaded, embedded ones, then hub models
     with their size, closed where they do not fit.
 
     Args:
         quantize: the precision in which the next one would be loaded.
         device: on which; what is loaded stays there until the next one is ready, so its memory is not counted as free.
+        served: a server's model that can be come back to; empty = none.
     """
     labels = {name: Choice(f"{name} · embedded") for name in offers.embedded()}
     room = offers.room_on(device)
     labels |= {offer.id: _offered(offer, quantize, room) for offer in offers.hub(quantize, room)}
+    if served:
+        labels[served] = Choice(f"{served} · on a server")  # where an embedded one is called so too, the server's
     return {current: Choice(current), **labels}
 
 

@@ -95,7 +95,7 @@ class PageComponents:
     def service(self, session: Session, service: ModelRegistry, operator: bool) -> Changes:
         """The chips and the notice line; remembers in the session that this page has seen them."""
         status = session.seen = service.status
-        models = model_menu.choices(service.model, service.quantize, status.device)
+        models = model_menu.choices(service.model, service.quantize, status.device, service.served)
         precisions = header.precisions(service.quantize, status, service.measured, model_menu.unquantizable())
         return {
             self.chips: header.chips(status, service.model, service.quantize, models, precisions, operator),

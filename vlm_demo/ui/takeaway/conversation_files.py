@@ -43,7 +43,7 @@ def as_json(turns: Sequence[SavedTurn]) -> bytes:
 def _plain(turn: SavedTurn) -> dict[str, Any]:
     # What a check measured may be any mapping, which asdict can't copy.
     rest = {name: getattr(turn, name) for name in ("pictures", "read", "question", "answer", "state", "problem")}
-    rest |= {name: getattr(turn, name) for name in ("ocr", "evidence_only", "model", "precision")}
+    rest |= {name: getattr(turn, name) for name in ("ocr", "evidence_only", "model", "precision", "replayed")}
     return {
         **rest,
         "maps": [asdict(own) for own in turn.maps],

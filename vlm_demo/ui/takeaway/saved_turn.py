@@ -35,6 +35,7 @@ class SavedTurn:
         pictures: data URIs of those that came with the question.
         maps: of the first ``MAPS`` words that name something, by the checkpoint's own method.
         stages: in the order in which they ran.
+        replayed: of a server's answer, what of it was seen here, in words; else empty.
     """
 
     question: str
@@ -54,6 +55,7 @@ class SavedTurn:
     stages: tuple[StageEvent, ...]
     timings: Timings | None
     memory: Memory | None
+    replayed: str = ""
 
 
 def saved(turn: ChatTurn) -> SavedTurn:
@@ -77,6 +79,7 @@ def saved(turn: ChatTurn) -> SavedTurn:
         stages=tuple(turn.stages),
         timings=answer.timings if answer else None,
         memory=answer.memory if answer else None,
+        replayed=answer.replayed if answer else "",
     )
 
 

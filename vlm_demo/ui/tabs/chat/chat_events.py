@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 
 from vlm_demo.contracts import DEFAULT_OCR, OcrSettings, StageEvent, TokenEvent
-from vlm_demo.contracts.engine import Request
+from vlm_demo.contracts.engine import ELSEWHERE, Request
 from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, is_operator, log_unexpected
 from vlm_demo.errors import BadQuestion, Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
@@ -169,6 +169,7 @@ class Events:
         )
         with self.service.engine(exchange.stop.is_set) as engine:
             exchange.state, exchange.model, exchange.precision = "running", engine.name, engine.precision
+            exchange.elsewhere = engine.device == ELSEWHERE
             yield
             stream: Any = engine.stream(request)
             with closing(stream):

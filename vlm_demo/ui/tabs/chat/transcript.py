@@ -29,7 +29,8 @@ ROAD = {
     "bridge": "Translating to image tokens",
     "prefill": "Reading the prompt",
 }
-
+UNTOLD = ("encoder", "bridge")  # the stages of which a server tells nothing
+ASKED = "Waiting for the server"
 
 SIGNS = {"grounded": "●", "read": "≡", "weak": "◐", "not visible": "○", "not about the picture": "–"}
 QUOTED = 32  # characters of the text read that a badge names; all of them stand in its sentence
@@ -57,7 +58,7 @@ class WordButton:
         index: among the answer's words.
         pressed: whether its map is shown.
         tint: 0..1 as text, how deep; empty = none.
-        probability: 0..1 as text, of its least sure token.
+        probability: 0..1 as text, of its least sure token; empty where that is not known.
     """
 
     before: str
@@ -86,10 +87,11 @@ def live(session: Session) -> Markup:
         return render("streaming", text=exchange.said, stopping=stopping)
     if exchange.state == "waiting" or exchange.queued and exchange.ahead:
         return render("progress", doing=_waiting(exchange.ahead), stages=0, done=0)
-    road = [name for name in ROAD if name != "ocr" or exchange.ocr]
+    road = [name for name in ROAD if (name != "ocr" or exchange.ocr) and not (exchange.elsewhere and name in UNTOLD)]
     done = {stage.name for stage in exchange.stages}
     ahead = next((name for name in road if name not in done), "prefill")
-    return render("progress", doing=ROAD[ahead], stages=len(road), done=len(done & set(road)))
+    doing = ASKED if exchange.elsewhere and ahead == "prefill" else ROAD[ahead]
+    return render("progress", doing=doing, stages=len(road), done=len(done & set(road)))
 
 
 def _waiting(ahead: int) -> str:
@@ -145,7 +147,7 @@ def _words(session: Session, exchange: ChatTurn) -> tuple[list[WordButton], str]
         pressed = session.shown is exchange and session.word == i
         sure = min(token.probability for token in answer.tokens[word.start : word.stop])
         tint = _tint(exchange, i)
-        buttons.append(WordButton(answer.text[at:found], word.text, i, pressed, tint, f"{sure:.2f}"))
+        buttons.append(WordButton(answer.text[at:found], word.text, i, pressed, tint, f"{sure:.2f}" if sure else ""))
         at = found + len(word.text)
     return buttons, answer.text[at:]
 
@@ -171,8 +173,9 @@ def _links(exchange: ChatTurn) -> list[tuple[str, str]]:
         links += [
             ("Stages", f"{answer.timings.total:.2f} s"),
             ("Stages", f"first word {answer.timings.first_token:.2f} s"),
-            ("What it sees", _image_tokens(exchange, answer)),
         ]
+        if answer.prompt.ids:
+            links.append(("What it sees", _image_tokens(exchange, answer)))
         if exchange.ocr:
             found = any(result.words for result in answer.ocrs)
             cut = any(result.left_out for result in answer.ocrs)
@@ -211,6 +214,8 @@ def badge(grounding: Grounding) -> Markup:
 
 
 def _notes(exchange: ChatTurn) -> list[str]:
-    """What was done to the upload before the model saw it, said once: under the question that brought it."""
+    """What was done to the upload before the model saw it, said once: under the question that brought it; and of a
+    server's answer, what of it was seen here."""
     views = exchange.answer.views if exchange.answer and exchange.pictures else ()
-    return [note for view in views for note in view.notes]
+    told = [exchange.answer.replayed] if exchange.answer and exchange.answer.replayed else []
+    return [*told, *(note for view in views for note in view.notes)]

@@ -55,6 +55,7 @@ def draw(exchange: ChatTurn | None) -> Markup:
         "checks",
         headline=checklist.headline(checks),
         counted=checklist.counted(checks),
+        replayed=exchange.answer.replayed,
         looking=exchange.state == "done" and not exchange.checked,
         rows=[_row(own, own is first) for own in checks],
     )

@@ -49,7 +49,7 @@ def told(session: Session) -> str:
     """What the shown map is, and how often its method pointed right, in one or two sentences."""
     settings = session.shown.answer.trace.settings
     if session.look.head:
-        return "The attention weights of one head alone, as they are: a teaching view."
+        return f"The attention weights of one head alone, as they are: a teaching view.{_by(session)}"
     name = shown(session) or settings.method
     method, score = BY_NAME[name], settings.scores.get(name)
     believed = "How well it points was not measured for this checkpoint."
@@ -57,7 +57,13 @@ def told(session: Session) -> str:
         count = f"{settings.scored} " if settings.scored else ""
         believed = f"It pointed right in {score:.0%} of {count}held-out phrases."
     view = "" if name == settings.method else " A teaching view."
-    return f"{method.about} {believed}{view}"
+    return f"{method.about} {believed}{view}{_by(session)}"
+
+
+def _by(session: Session) -> str:
+    """Whose attention it is, where another model wrote the answer."""
+    replay = session.shown.answer.replay
+    return f" It is the attention of {replay.by}, which read the server's answer here (replay)." if replay else ""
 
 
 def panel(session: Session) -> Markup:

@@ -13,6 +13,7 @@ from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
 
+UNSEEN = "What the model's own processor makes of the picture is out of sight."
 LETTER = 7  # rows of the 5 × 7 dot-matrix alphabet, about the lowest in which letters keep their shapes
 Box = tuple[float, float, float, float]
 
@@ -88,9 +89,18 @@ class Figure:
 
 
 def _pair(view: View, size: tuple[int, int], number: int, title: str = "") -> Markup:
+    if view.grid == (1, 1):
+        return _out_of_sight(view, size, number, title)
     held = fit(view, size)
     figures = [_upload(view, size, held, number), _given(view, held, number)]
     return render("model_view", title=title, figures=figures, sentences=_told(view, held))
+
+
+def _out_of_sight(view: View, size: tuple[int, int], number: int, title: str) -> Markup:
+    """A picture of which it is not known what the model makes."""
+    caption = f"Your upload, {size[0]}×{size[1]}"
+    figure = Figure(pictures.data_uri(view.image), "The upload", *view.size, caption, f"cut-{number}", "")
+    return render("model_view", title=title, figures=[figure], sentences=[UNSEEN, *view.notes])
 
 
 def _upload(view: View, size: tuple[int, int], held: Fit, number: int) -> Figure:

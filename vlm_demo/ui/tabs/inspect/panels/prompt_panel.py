@@ -49,6 +49,8 @@ def draw(exchange: ChatTurn | None) -> Markup:
     if not exchange or not exchange.answer:
         return nothing("Here stands exactly what the language model is given, token by token.")
     given = exchange.answer.prompt
+    if not given.ids:
+        return render("messages", text=given.text)
     present = {segment.kind for segment in given.segments}
     return render(
         "prompt",

@@ -21,6 +21,12 @@ STATIONS = {
     "prefill": "LLM: reading the prompt",
     "decode": "LLM: writing the words",
 }
+SERVED = {
+    "view": "View: what is sent",
+    "prompt": "Prompt: messages and pictures",
+    "prefill": "Server: until its first word",
+    "decode": "Server: writing the words",
+}
 
 
 def draw(exchange: ChatTurn | None) -> Markup:
@@ -29,18 +35,25 @@ def draw(exchange: ChatTurn | None) -> Markup:
         return nothing("Here stand the time that every stage took, and the memory in use.")
     answer = exchange.answer
     detail = {stage.name: stage_words.detail(stage) for stage in exchange.stages}
-    times = {name: getattr(answer.timings, name) for name in STATIONS if name != "ocr" or exchange.ocr}
+    wanted = [name for name in STATIONS if name != "ocr" or exchange.ocr]
+    if exchange.elsewhere:
+        wanted = [name for name in wanted if name in detail]
+    times = {name: getattr(answer.timings, name) for name in wanted}
     begins = _begins(times, any(isinstance(s.facts, EncoderFacts) and s.facts.beside_ocr for s in exchange.stages))
     total = max(begins[name] + seconds for name, seconds in times.items()) or 1.0
     rows = []
     for name, seconds in times.items():
         left, width = f"{100 * begins[name] / total:.1f}", f"{max(0.6, 100 * seconds / total):.1f}"
-        rows.append((STATIONS[name], detail.get(name, ""), left, width, lasted(seconds)))
+        station = SERVED.get(name, STATIONS[name]) if exchange.elsewhere else STATIONS[name]
+        rows.append((station, detail.get(name, ""), left, width, lasted(seconds)))
     whole = f"{answer.timings.total:.2f} s in all, first word after {answer.timings.first_token:.2f} s"
+    here = f"of {answer.replay.by}, which read the answer here" if answer.replay and answer.replay.by else ""
     memory = [
-        ("Model", "parameters and buffers, counted", size(answer.memory.parameter_bytes)),
+        ("Model", here or "parameters and buffers, counted", size(answer.memory.parameter_bytes)),
         ("Process", "resident, with Python and libraries, measured", size(answer.memory.process_bytes)),
     ]
+    if exchange.elsewhere and not here:
+        del memory[0]
     model = ", ".join(filter(None, (answer.model, exchange.precision)))
     return render("stages", stages=rows, whole=whole, model=model, memory=memory)
 
@@ -72,6 +85,8 @@ def cards(exchange: ChatTurn) -> Markup:
         ("Prompt", detail.get("prompt", ""), times.prompt, lasted(times.prompt)),
         ("LLM", f"{len(exchange.answer.prompt.ids)} → {written}", times.prefill, lasted(times.prefill) + pace),
     ]
+    if exchange.elsewhere:
+        rows = [("Server", written, times.prefill, lasted(times.prefill) + pace)]
     longest = max(seconds for _, _, seconds, _ in rows) or 1.0
     drawn = [(name, shapes, f"{max(3, 100 * seconds / longest):.0f}", text) for name, shapes, seconds, text in rows]
     return render("cards", cards=drawn)

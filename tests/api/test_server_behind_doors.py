@@ -1,0 +1,58 @@
+"""The doors for programs over a server's model: the same words, and what of them was seen here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.api.conftest import Serve
+from tests.api.test_openai_server import ask, chunks, text_of, user
+from tests.kit.chat_server import SAID, chat_server
+from vlm_demo import Pipeline
+from vlm_demo.engines.local import LocalEngine
+from vlm_demo.engines.remote import NO_MAPS, RemoteEngine
+from vlm_demo.engines.remote_server import server_at
+
+WANTED = {"heatmaps": ["red"], "grounding": True, "checklist": True}
+
+
+@pytest.fixture(params=["told", "ignored"])
+def alone(request: pytest.FixtureRequest) -> Iterator[tuple[RemoteEngine, bool]]:
+    with chat_server(logprobs=request.param) as server:
+        yield RemoteEngine(server_at(server.address), "llava"), request.param == "told"
+
+
+def test_a_server_behind_it_answers_and_what_cannot_be_had_is_said(
+    serve: Serve, uri: str, alone: tuple[RemoteEngine, bool]
+) -> None:
+    engine, told = alone
+    client = serve(engine)
+    answer = ask(client, user("What?", uri), vlm_demo=WANTED, logprobs=True).json()
+    (choice,), beside = answer["choices"], answer["vlm_demo"]
+    assert choice["message"]["content"] == "a red square"
+    assert (choice["logprobs"] is not None) == told
+    assert beside["replay"] == {"by": None, "agreement": None, "problem": NO_MAPS}
+    assert beside["heatmaps"][0]["problem"] == NO_MAPS == beside["grounding_problem"]
+    assert len(beside["checklist"]["checks"]) == 5
+    streamed = chunks(ask(client, user("What?", uri), stream=True, logprobs=True))
+    assert text_of(streamed) == "a red square"
+    assert any(choice["logprobs"] for chunk in streamed for choice in chunk["choices"]) == told
+    refused = ask(client, user("What?", uri), logprobs=True, top_logprobs=2)
+    assert refused.status_code == 400 and "tells no other tokens" in refused.json()["error"]["message"]
+
+
+def test_a_checkpoint_here_explains_it(serve: Serve, uri: str, pipe: Pipeline) -> None:
+    with chat_server() as server:
+        client = serve(RemoteEngine(server_at(server.address), "llava", LocalEngine(pipe)))
+        answer = ask(client, user("What?", uri), vlm_demo=WANTED, logprobs=True).json()
+    beside = answer["vlm_demo"]
+    assert beside["replay"]["by"] == pipe.name and 0 <= beside["replay"]["agreement"] <= 1
+    assert beside["heatmaps"][0]["png"].startswith("data:image/png") and beside["grounding"]["level"]
+    assert [token["token"] for token in answer["choices"][0]["logprobs"]["content"]] == list(SAID)  # as it was written
+
+
+def test_what_the_server_refuses_is_the_clients_error_or_ours(serve: Serve, uri: str) -> None:
+    with chat_server(status=413, error={}) as server:
+        refused = ask(serve(RemoteEngine(server_at(server.address), "llava")), user("What?", uri))
+    assert refused.status_code == 400 and "too long" in refused.json()["error"]["message"]

@@ -1,0 +1,321 @@
+"""Remote: an OpenAI-compatible server as an Engine. It writes; a checkpoint in this process, if one is given, reads
+what it wrote once more in one pass (teacher forcing), for no server tells its attention.
+
+Heatmaps, badge and image tokens are then that checkpoint's, and `Answer.replay` says so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import psutil
+import torch
+
+from vlm_demo.checks import checklist, image_tokens, latency
+from vlm_demo.checks.latency import Machine
+from vlm_demo.contracts import (
+    DEFAULT_OCR,
+    Answer,
+    Grounding,
+    MapRequest,
+    Memory,
+    OcrResult,
+    OcrSettings,
+    Prompt,
+    Replay,
+    Scores,
+    Timings,
+    Token,
+    TokenEvent,
+    View,
+)
+from vlm_demo.contracts.engine import AS_SERVED, ELSEWHERE, Cancelled, Capabilities, Event, Request
+from vlm_demo.contracts.events import DecodeFacts
+from vlm_demo.engines import local, remote_request
+from vlm_demo.engines.connection import Connection
+from vlm_demo.engines.local import LocalEngine
+from vlm_demo.engines.remote_server import KEY_VARIABLE, LogprobsRefused, Server, server_at
+from vlm_demo.engines.remote_stream import Piece
+from vlm_demo.errors import BadSetting, Stopped, UnsupportedModel, VlmDemoError
+from vlm_demo.images.open import Source, open_image
+from vlm_demo.images.remote import NOTHING, RemotePictures
+from vlm_demo.pipeline.inputs import Inputs, asked_in, open_views, read_text
+from vlm_demo.runtime.cancellation import check
+from vlm_demo.runtime.detokenizer import words_of
+from vlm_demo.runtime.feature_cache import belongs
+from vlm_demo.runtime.lru_store import LEAST_BUDGET, LruStore
+from vlm_demo.runtime.pixel_view import PixelView
+from vlm_demo.runtime.stage_clock import StageClock
+from vlm_demo.stages import ocr as ocr_stage
+from vlm_demo.stages.ocr import OcrReader
+from vlm_demo.trust import NONE, Trust
+
+if TYPE_CHECKING:
+    from vlm_demo.engines.registry import Progress
+
+NO_ID = -1  # of a token: servers tell texts
+SHOWN = 768  # pixels of a picture's longer side, where no checkpoint says what a model sees
+KNOWN = 0.5  # of ``in_distribution``: below it the badge of a checkpoint says nothing
+NO_MAPS = (
+    "A server tells no attention, so there are no heatmaps: start with --explain-with and a checkpoint that reads its "
+    "answers here."
+)
+
+
+class RemoteEngine:
+    """A `contracts.engine.Engine`. Its stages are view, OCR, prompt, prefill (until the server's first word) and
+    decode; what the server does between, it does not tell. ``model`` is what the server calls its model."""
+
+    def __init__(
+        self, server: Server, model: str, explainer: LocalEngine | None = None, remote: RemotePictures = NOTHING
+    ) -> None:
+        if explainer is not None and not explainer.capabilities.explains:
+            raise BadSetting(f"{explainer.name} gives no heatmaps: name another checkpoint with --explain-with.")
+        self.server, self.model, self.explainer = server, model, explainer
+        self.name = shown_name(model)
+        self.precision, self.device, self.parameters = AS_SERVED, ELSEWHERE, None
+        self._remembered = LruStore(LEAST_BUDGET)
+        self._asks_logprobs, self._told = True, False
+        self._view = explainer.pipeline.view if explainer else PlainViews(remote)
+        self._reader = explainer.pipeline.reader if explainer else OcrReader(self._remembered)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        explains = self.explainer is not None
+        return Capabilities(True, explains, scores=False, quantizes=False, logprobs=explains or self._told)
+
+    # -- answering ------------------------------------------------------------------------------------------------
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        clock = StageClock()
+        with closing(self._events(request, clock)) as events:
+            for event in events:
+                handed = time.perf_counter()
+                yield event
+                clock.pause(time.perf_counter() - handed)
+
+    def _events(self, request: Request, clock: StageClock) -> Generator[Event, None, None]:
+        # 1) and 2): view and OCR, here
+        opened = yield from open_views(request, self._view, clock)
+        inputs = yield from read_text(request, opened, self._reader, clock)
+        # 3) prompt: the messages
+        began = time.perf_counter()
+        body = remote_request.body(request, inputs.views, inputs.ocrs, self.model)
+        yield clock.since("prompt", began)
+        # 4) the server, until its first word and from there
+        began, seconds = time.perf_counter(), 0.0
+        said, text, stopped = list[Token](), "", False
+        with closing(self._pieces(body, request.cancelled)) as pieces:
+            piece = next(pieces, None)
+            prefill = clock.since("prefill", began)
+            clock.seconds["first_token"] = clock.total
+            yield prefill
+            try:
+                while piece is not None:
+                    said.append(Token(piece.text, NO_ID, piece.probability or 0.0))
+                    text += piece.text
+                    yield TokenEvent(said[-1], text)
+                    began = time.perf_counter()
+                    check(request.cancelled)
+                    piece = next(pieces, None)
+                    seconds += time.perf_counter() - began
+            except Stopped:
+                stopped = True
+        self._told = bool(said) and all(token.probability for token in said)
+        yield clock.done("decode", seconds, DecodeFacts(len(said), 0))
+        # 5) the answer, read once more here
+        yield self._read(request, self._answer(request, inputs, body["messages"], tuple(said), clock, stopped))
+
+    def _pieces(self, body: dict[str, Any], cancelled: Cancelled | None) -> Generator[Piece, None, None]:
+        """The server's answer, with probabilities unless it has refused to tell them."""
+        if self._asks_logprobs:
+            try:
+                yield from self.server.chat({**body, "logprobs": True}, cancelled)
+                return
+            except LogprobsRefused:
+                self._asks_logprobs = False
+        yield from self.server.chat(body, cancelled)
+
+    def _answer(
+        self,
+        request: Request,
+        inputs: Inputs,
+        messages: Sequence[dict[str, Any]],
+        tokens: tuple[Token, ...],
+        clock: StageClock,
+        stopped: bool,
+    ) -> Answer:
+        """What the server wrote, as far as it says how."""
+        answer = Answer(
+            text="".join(token.text for token in tokens),
+            tokens=tokens,
+            words=words_of(tokens),
+            prompt=Prompt(remote_request.as_text(messages), (), 0, (), ()),
+            views=tuple(view.geometry for view in inputs.views),
+            ocr=ocr_stage.merged(inputs.ocrs),
+            ocrs=inputs.ocrs,
+            timings=Timings(**clock.seconds, total=clock.total),
+            memory=self.memory(),
+            model=self.name,
+            stopped=stopped,
+            asked=asked_in(request),
+            replay=Replay("", None, tokens, NO_MAPS),
+        )
+        placed = image_tokens.check(answer.prompt, None)
+        return replace(answer, checks=checklist.first(answer, placed, Machine(self.precision)))
+
+    def _read(self, request: Request, written: Answer) -> Answer:
+        """The server's answer as the checkpoint here reads it; one that it can't read stays as it is."""
+        if self.explainer is None:
+            return written
+        name, tokens = self.explainer.name, written.tokens
+        try:
+            read = self.explain(replace(request, cancelled=None), written.text)
+        except VlmDemoError as error:
+            return replace(written, replay=Replay(name, None, tokens, f"{name} could not read it here: {error}"))
+        if read.text.strip() != written.text.strip():
+            lacks = f"{name} could not read it here: its vocabulary can't write this text as it stands."
+            return replace(written, replay=Replay(name, None, tokens, lacks))
+        assert read.replay is not None
+        told = latency.check(
+            written.timings,
+            read.memory,
+            Machine(self.precision),
+            image_tokens=read.prompt.image_tokens,
+            answer_tokens=len(tokens),
+        )
+        return replace(
+            read,
+            timings=written.timings,
+            stopped=written.stopped,
+            replay=replace(read.replay, tokens=tokens),
+            checks=checklist.replaced(read.checks, told),
+        )
+
+    # -- explaining, by the checkpoint here -----------------------------------------------------------------------
+
+    def explain(self, request: Request, text: str) -> Answer:
+        read = self._explaining().explain(request, text)
+        agreed = [token.likeliest for token in read.tokens if token.likeliest is not None]
+        share = sum(agreed) / len(agreed) if agreed else None
+        return replace(read, model=self.name, replay=Replay(self._explaining().name, share, ()))
+
+    def heatmap_methods(self, answer: Answer) -> dict[str, str | None]:
+        return self.explainer.heatmap_methods(answer) if self.explainer and answer.trace is not None else {}
+
+    def heatmap(self, answer: Answer, wanted: MapRequest, *, cancelled: Cancelled | None = None) -> np.ndarray:
+        return self._explaining().heatmap(answer, wanted, cancelled=cancelled)
+
+    def grounding(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Grounding:
+        explainer = self._explaining()
+        if answer.trace is not None:
+            known = [score for score in map(explainer.in_distribution, answer.views) if score is not None]
+            if known and min(known) < KNOWN:
+                raise VlmDemoError(f"{explainer.name} knows no pictures like this one: its badge would say nothing.")
+        return explainer.grounding(answer, cancelled=cancelled)
+
+    def _explaining(self) -> LocalEngine:
+        if self.explainer is None:
+            raise UnsupportedModel(NO_MAPS)
+        return self.explainer
+
+    # -- the rest -------------------------------------------------------------------------------------------------
+
+    def score(
+        self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None, visitor: str = ""
+    ) -> Scores:
+        raise UnsupportedModel(f"{self.name} answers on a server, which compares no pictures with texts: use clip.")
+
+    def read_text(
+        self, view: View, settings: OcrSettings = DEFAULT_OCR, *, cancelled: Cancelled | None = None
+    ) -> OcrResult:
+        return self._reader(view.image, settings, cancelled, view.visitor)
+
+    def with_pictures(self, answer: Answer, images: Sequence[Source]) -> Answer:
+        if self.name != answer.model:
+            raise VlmDemoError(f"{answer.model} wrote this answer, and {self.name} is in service now: ask again first.")
+        visitor = answer.view.visitor
+        return replace(answer, views=tuple(self._view(image, visitor).geometry for image in images))
+
+    def in_distribution(self, view: View) -> float | None:
+        return None  # of what the server's model was trained on, nothing is known
+
+    def memory(self) -> Memory:
+        if self.explainer is not None:
+            return self.explainer.memory()
+        return Memory(0, psutil.Process().memory_info().rss)
+
+    def forget(self, visitor: str | None = None) -> None:
+        if self.explainer is not None:
+            self.explainer.forget(visitor)
+        if visitor is None:
+            self._remembered.clear()
+        else:
+            self._remembered.drop_where(lambda key: belongs(key, visitor))
+
+
+class PlainViews:
+    """Upload → PixelView without a model: upright and in one patch, for what a server's model sees of it is unknown."""
+
+    def __init__(self, remote: RemotePictures = NOTHING) -> None:
+        self.remote = remote
+
+    def __call__(self, source: Source, visitor: str = "") -> PixelView:
+        """Open one upload.
+
+        Raises:
+            BadImage: see ``images.open.open_image``.
+        """
+        image, notes = open_image(self.remote(source))
+        small = image.copy()
+        small.thumbnail((SHOWN, SHOWN))
+        shown = np.asarray(small)
+        return PixelView(
+            image=image,
+            size=image.size,
+            pixel_values=torch.from_numpy(shown.copy()).permute(2, 0, 1)[None],
+            given_size=image.size,
+            processed=shown,
+            grid=(1, 1),
+            boxes=np.array([[0, 0, *image.size]], np.float32),
+            notes=notes,
+            visitor=visitor,
+        )
+
+
+def shown_name(model: str) -> str:
+    """A model's name for people: of a folder of the server's, which concerns nobody else, the last part."""
+    if not re.match(r"[/~.\\]|[A-Za-z]:[/\\]", model):
+        return model
+    return re.split(r"[/\\]", model.rstrip("/\\"))[-1] or model
+
+
+def connect(
+    connection: Connection,
+    quantize: str = "none",
+    device: str | None = None,
+    progress: Progress | None = None,
+    trust: Trust = NONE,
+    image_hosts: Sequence[str] = (),
+) -> RemoteEngine:
+    """The engine of a server, whose key comes from the environment.
+
+    Args:
+        quantize, device, progress, trust, image_hosts: of the checkpoint that explains, as ``local.load`` takes them.
+    Raises:
+        VlmDemoError: that is no address, or no model is named and none is listed, or the checkpoint can't be loaded;
+            says what to do.
+    """
+    server = server_at(connection.address, os.environ.get(KEY_VARIABLE, "").strip())
+    model = connection.model or server.first_model()
+    explainer = None
+    if connection.explain_with:
+        explainer = local.load(connection.explain_with, quantize, device, progress, trust, image_hosts)
+    return RemoteEngine(server, model, explainer, RemotePictures(image_hosts))

@@ -1,0 +1,116 @@
+"""Remote stream: the lines of a chat server's answer → pieces of text. Knows no network and no engine.
+
+data: {"choices": [{"delta": {"content": "a star"}, "finish_reason": null}]}
+: ping
+data: {"choices": [{"delta": {}, "finish_reason": "stop"}]}
+data: [DONE]
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+DONE = "[DONE]"
+
+
+class NotUnderstood(ValueError):
+    """What the server sent is no part of a chat answer."""
+
+
+class ErrorSent(ValueError):
+    """The server reports an error in the place of an answer; holds its words."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A bit of an answer.
+
+    Attributes:
+        text: what it adds.
+        probability: 0..1, of the one token that it is; None where the server does not tell.
+    """
+
+    text: str
+    probability: float | None = None
+
+
+class StreamReader:
+    """Reads the lines of a stream as they come. ``complete`` turns True with a reason to finish, or ``[DONE]``; some
+    servers send only one of them. ``done`` turns True where nothing more can come, ``begun`` with the first chunk."""
+
+    def __init__(self) -> None:
+        self.complete = self.done = self.begun = False
+
+    def line(self, line: str) -> list[Piece]:
+        """The pieces that a line brings; comments, other fields of server-sent events and empty lines bring none.
+
+        Raises:
+            NotUnderstood: it is no part of an answer.
+            ErrorSent: the server reports an error.
+        """
+        field, _, value = line.partition(":")
+        value = value.strip()
+        if field != "data" or not value:
+            return []
+        if value == DONE:
+            self.complete = self.done = True
+            return []
+        return self.chunk(value, "delta")
+
+    def chunk(self, text: str, part: str) -> list[Piece]:
+        """The pieces of one JSON object, whose choice holds them as its ``delta`` or, in a whole answer, ``message``.
+
+        Raises:
+            NotUnderstood, ErrorSent: as `line` does.
+        """
+        try:
+            chunk = json.loads(text)
+        except ValueError as error:
+            raise NotUnderstood from error
+        if problem := error_in(chunk):
+            raise ErrorSent(problem)
+        choices = chunk.get("choices") if isinstance(chunk, dict) else None
+        if not isinstance(choices, list):
+            raise NotUnderstood
+        self.begun = True
+        if not choices:  # the numbers of tokens
+            return []
+        choice = choices[0]
+        held = choice.get(part) if isinstance(choice, dict) else None
+        if held is not None and not isinstance(held, dict):
+            raise NotUnderstood
+        if isinstance(choice, dict) and choice.get("finish_reason"):
+            self.complete = True
+        content = (held or {}).get("content")
+        if not isinstance(content, str) or not content:  # a role, or a model's thoughts
+            return []
+        return _with_probabilities(content, choice.get("logprobs"))
+
+
+def error_in(body: Any) -> str:
+    """What a server says is wrong, in its own words, in one of the forms there are; empty where it reports no error."""
+    if not isinstance(body, dict):
+        return ""
+    said = body.get("error") or body.get("detail")
+    if isinstance(said, list):  # FastAPI's, one entry a field
+        said = "; ".join(str(own.get("msg", own) if isinstance(own, dict) else own) for own in said)
+    if isinstance(said, dict):
+        said = said.get("message") or said
+    if not said and body.get("object") == "error":
+        said = body.get("message") or "error"
+    return " ".join(str(said).split()) if said else ""
+
+
+def _with_probabilities(content: str, logprobs: Any) -> list[Piece]:
+    """One piece a token, where the server tells them and they join to the text; else one without a probability."""
+    listed = logprobs.get("content") if isinstance(logprobs, dict) else None
+    try:
+        tokens = [(str(own["token"]), math.exp(min(0.0, float(own["logprob"])))) for own in listed or ()]
+    except (KeyError, TypeError, ValueError):
+        tokens = []
+    if "".join(text for text, _ in tokens) == content and all(text for text, _ in tokens):
+        return [Piece(text, probability) for text, probability in tokens]
+    return [Piece(content, tokens[0][1] if len(tokens) == 1 else None)]
