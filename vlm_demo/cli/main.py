@@ -33,6 +33,7 @@ COMMANDS = {
     "train-shards": "draw pictures with questions once, for training",
     "probe": "measure what the vision encoder alone tells apart",
     "bridges": "compare the embedded families in one table",
+    "experiment": "answer a common question by measuring: why confident but wrong, can it replace OCR",
     "export": "copy an embedded model as an ordinary checkpoint",
     "bench": "time this pipeline against plain transformers, on random weights",
 }

@@ -1,0 +1,179 @@
+"""Why is it confident but wrong? How sure a model is of right and of wrong answers, and what tells them apart.
+
+Three things are held against each answer: its probability (the geometric mean of its tokens'), the same question about
+a grey picture, and the rule that asks for "unknown" where nothing is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlm_demo.checks.hallucination import says_unknown
+from vlm_demo.contracts.engine import Engine
+from vlm_demo.engines.live_checks import about_blank
+from vlm_demo.errors import BadImage, BadQuestion, UnsupportedModel, VlmDemoError
+from vlm_demo.evaluation.answers import exact, matches
+from vlm_demo.evaluation.items import UNKNOWN, Item
+from vlm_demo.evaluation.run import LastPicture, Toggles, asked
+
+BINS = 5  # of equal width, of the probability
+
+
+@dataclass(frozen=True)
+class Case:
+    """One answer.
+
+    Attributes:
+        right: whether it is.
+        confidence: its probability, 0..1, the geometric mean of its tokens'.
+        without_picture: the probability of the same answer about a grey picture, 0..1; None where it can't be told.
+        same_on_blank: whether the grey picture got the same answer.
+        unknown_with_rule: whether the model says that it can't tell once the rule asks for that.
+    """
+
+    right: bool
+    confidence: float
+    without_picture: float | None
+    same_on_blank: bool
+    unknown_with_rule: bool
+
+
+@dataclass(frozen=True)
+class Group:
+    """The right answers, or the wrong ones: how many, and the means of what was measured of them, 0..1."""
+
+    n: int
+    confidence: float
+    same_on_blank: float
+    unknown_with_rule: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of all questions; ``skipped`` of them could not be asked."""
+
+    model: str
+    cases: tuple[Case, ...]
+    skipped: int = 0
+
+    def group(self, right: bool) -> Group | None:
+        """The right answers, or the wrong ones; None where there are none."""
+        own = [case for case in self.cases if case.right == right]
+        if not own:
+            return None
+        return Group(
+            len(own),
+            sum(case.confidence for case in own) / len(own),
+            sum(case.same_on_blank for case in own) / len(own),
+            sum(case.unknown_with_rule for case in own) / len(own),
+        )
+
+    def curve(self) -> list[tuple[float, float, int]]:
+        """Of each bin of the probability that holds answers: their mean probability, the fraction of them that is
+        right, and how many they are."""
+        found = []
+        for number in range(BINS):
+            low, high = number / BINS, (number + 1) / BINS
+            own = [case for case in self.cases if low <= case.confidence < high or (high == 1 == case.confidence)]
+            if own:
+                right = sum(case.right for case in own) / len(own)
+                found.append((sum(case.confidence for case in own) / len(own), right, len(own)))
+        return found
+
+    def sentence(self) -> str:
+        """What was found, in one sentence."""
+        right, wrong = self.group(True), self.group(False)
+        if not wrong:
+            return f"{self.model} answered all {len(self.cases)} questions right: there is nothing to explain here."
+        told = (
+            f"{self.model} was wrong {wrong.n} times of {len(self.cases)}, with a mean probability of "
+            f"{wrong.confidence:.2f}{f' (when right: {right.confidence:.2f})' if right else ''}; of the wrong answers "
+            f"{wrong.same_on_blank:.0%} stay the same without the picture"
+        )
+        told += f" (of the right ones {right.same_on_blank:.0%})" if right else ""
+        told += f', and the evidence-only rule turns {wrong.unknown_with_rule:.0%} of them into "unknown"'
+        return f"{told}, at the cost of {right.unknown_with_rule:.0%} of the right ones." if right else f"{told}."
+
+    def table(self) -> str:
+        """For a person."""
+        lines = ["answers    n  probability  same without picture  unknown with the rule"]
+        for name, right in (("right", True), ("wrong", False)):
+            if own := self.group(right):
+                figures = f"{own.confidence:>11.2f}  {own.same_on_blank:>20.0%}  {own.unknown_with_rule:>21.0%}"
+                lines.append(f"{name:<7} {own.n:>4}  {figures}")
+        lines += ["", "probability    n  right"]
+        lines += [f"{confidence:>11.2f} {n:>4}  {right:>5.0%}" for confidence, right, n in self.curve()]
+        if self.skipped:
+            lines.append(f"skipped: {self.skipped}")
+        return "\n".join([*lines, "", self.sentence()])
+
+    def draw(self, file: Path) -> None:
+        """Write the plot: how often answers of each probability are right, and what tells right from wrong ones."""
+        from matplotlib.figure import Figure
+
+        figure = Figure((8.4, 4.0), layout="constrained")
+        curve, bars = figure.subplots(1, 2)
+        curve.plot([0, 1], [0, 1], color="0.7", linewidth=1)
+        told = self.curve()
+        curve.plot([own[0] for own in told], [own[1] for own in told], "o-", color="#31688e")
+        for confidence, right, n in told:
+            curve.annotate(str(n), (confidence, right), (5, -11), textcoords="offset points", fontsize=8)
+        curve.set(xlim=(0, 1), ylim=(0, 1), xlabel="the model's probability of its answer", ylabel="right")
+        names = ("its probability", "same without\nthe picture", "unknown with\nthe rule")
+        for place, (name, right, colour) in enumerate((("right", True, "#35b779"), ("wrong", False, "#b5432c"))):
+            if own := self.group(right):
+                heights = own.confidence, own.same_on_blank, own.unknown_with_rule
+                at = [number + 0.36 * place - 0.18 for number in range(3)]
+                bars.bar(at, heights, 0.34, color=colour, label=f"{own.n} {name} answers")
+        bars.set(ylim=(0, 1), xticks=range(3), xticklabels=names)
+        bars.legend(frameon=False, fontsize=9)
+        figure.suptitle(f"Why confident but wrong? {self.model}, {len(self.cases)} questions", fontsize=11)
+        figure.savefig(file, dpi=150)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures as JSON-ready values."""
+        groups = {name: own and vars(own) for name, own in (("right", self.group(True)), ("wrong", self.group(False)))}
+        curve = [{"probability": told, "right": right, "n": n} for told, right, n in self.curve()]
+        return {"model": self.model, **groups, "curve": curve, "skipped": self.skipped, "sentence": self.sentence()}
+
+
+def measure(engine: Engine, folder: Path, items: Sequence[Item], progress: bool = True) -> Outcome:
+    """Ask every question that has a right answer three times: as it is, about a grey picture, and with the rule.
+
+    Args:
+        folder: what the items' pictures are relative to.
+    Raises:
+        UnsupportedModel: the engine's tokens carry no probabilities.
+        VlmDemoError: no item has a right answer that is to be found in the picture.
+    """
+    if not engine.capabilities.logprobs:
+        raise UnsupportedModel(f"{engine.name} tells no probabilities: choose a model that is loaded here.")
+    wanted = [item for item in items if item.phrase is None and not item.captions and item.answers != (UNKNOWN,)]
+    if not wanted:
+        raise VlmDemoError("None of the items has an answer that the picture gives: give a folder of questions.")
+    from tqdm import tqdm
+
+    pictures, cases, skipped = LastPicture(folder), [], 0
+    for item in tqdm(wanted, unit="question", disable=not progress, dynamic_ncols=True):
+        try:
+            cases.append(_case(engine, pictures, item))
+        except (BadImage, BadQuestion):
+            skipped += 1
+    return Outcome(engine.name, tuple(cases), skipped)
+
+
+def _case(engine: Engine, pictures: LastPicture, item: Item) -> Case:
+    picture = pictures.open(item.image)
+    answer = asked(engine, picture, item, Toggles())
+    blank = about_blank(engine, answer)
+    ruled = asked(engine, picture, item, Toggles(evidence_only=True))
+    return Case(
+        right=matches(item.metric, answer.text, item.answers),
+        confidence=blank.with_picture or 0.0,
+        without_picture=blank.with_blank,
+        same_on_blank=exact(blank.text, answer.text),
+        unknown_with_rule=says_unknown(ruled.text),
+    )

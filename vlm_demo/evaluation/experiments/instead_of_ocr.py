@@ -1,0 +1,127 @@
+"""Can a VLM replace OCR? Words of many heights, read from the pixels alone, by OCR alone, and by both together.
+
+Each picture is one word on white, at the size of an ordinary upload: OCR reads that, and the model what it is shrunk
+to, so that the height in the model's own pixels stands beside the upload's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vlm_demo.checks.resolution import sight_of
+from vlm_demo.contracts import Answer
+from vlm_demo.contracts.engine import Engine, Request, answered
+from vlm_demo.errors import UnsupportedModel
+from vlm_demo.evaluation.answers import matches
+from vlm_demo.evaluation.legibility import QUESTION, TOKENS, WORDS, drawn
+
+SIZE = 1024, 1024  # of the uploads
+HEIGHTS = (10, 14, 20, 28, 40, 56, 80, 112, 160)  # of the ink of capitals, in pixels of the upload
+PIXELS, OCR, BOTH = "pixels alone", "OCR alone", "both"
+COLOURS = {PIXELS: "#b5432c", OCR: "#2f6f8f", BOTH: "#35b779"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was read: way → height in the upload's pixels → the fraction of the words, 0..1.
+
+    Attributes:
+        words: how many at each height.
+        shrunk: how many pixels of the upload lie side by side in one of the model's.
+    """
+
+    model: str
+    shares: dict[str, dict[int, float]]
+    words: int
+    shrunk: float
+
+    def overall(self, way: str) -> float:
+        """The fraction of all words, 0..1."""
+        return sum(self.shares[way].values()) / len(self.shares[way])
+
+    def sentence(self) -> str:
+        """What was found, in one sentence."""
+        pixels, ocr, both = (self.overall(way) for way in (PIXELS, OCR, BOTH))
+        told = (
+            f"Of {self.words * len(self.shares[PIXELS])} words {self.model} read {pixels:.0%} from the pixels alone, "
+            f"OCR alone {ocr:.0%}, and both together {both:.0%}"
+        )
+        if pixels >= ocr:
+            return f"{told}: here the model replaces OCR."
+        if both > ocr:
+            return f"{told}: it can't replace OCR here, but it gets more out of a picture with it than OCR alone."
+        return f"{told}: it can't replace OCR here."
+
+    def table(self) -> str:
+        """For a person."""
+        ways = (PIXELS, OCR, BOTH)
+        lines = ["height    for the model  " + "  ".join(f"{way:>12}" for way in ways)]
+        for height in self.shares[PIXELS]:
+            figures = "  ".join(f"{self.shares[way][height]:>12.0%}" for way in ways)
+            lines.append(f"{height:>4} px  {height / self.shrunk:>11.1f} px  {figures}")
+        return "\n".join([*lines, "", self.sentence()])
+
+    def draw(self, file: Path) -> None:
+        """Write the plot: what is read at each height, each way."""
+        from matplotlib.figure import Figure
+
+        figure = Figure((6.4, 4.0), layout="constrained")
+        axes = figure.subplots()
+        for way, marker in ((PIXELS, "o"), (OCR, "s"), (BOTH, "^")):
+            heights = list(self.shares[way])
+            axes.plot(
+                heights, [self.shares[way][height] for height in heights], f"{marker}-", color=COLOURS[way], label=way
+            )
+        axes.set(xscale="log", ylim=(-0.03, 1.03), ylabel="of the words")
+        axes.set_xlabel(f"height of capitals in the upload, pixels (the model sees 1/{self.shrunk:.1f} of that)")
+        axes.set_xticks(heights, map(str, heights))
+        axes.minorticks_off()
+        axes.legend(frameon=False)
+        axes.set_title(f"Can it replace OCR? {self.model}, {self.words} words at each height", fontsize=11)
+        figure.savefig(file, dpi=150)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The figures as JSON-ready values."""
+        shares = {way: {str(height): share for height, share in own.items()} for way, own in self.shares.items()}
+        told = {"model": self.model, "words": self.words, "shrunk": self.shrunk}
+        return {**told, "shares": shares, "sentence": self.sentence()}
+
+
+def measure(
+    engine: Engine, heights: Sequence[int] = HEIGHTS, tell: Callable[[str], object] = lambda _: None
+) -> Outcome:
+    """Read every word at every height, each way.
+
+    Args:
+        tell: told how it goes.
+    Raises:
+        UnsupportedModel: what the model's processor makes of a picture is out of sight.
+        OcrUnavailable: text can't be read here; says what to do.
+    """
+    shares: dict[str, dict[int, float]] = {way: {} for way in (PIXELS, OCR, BOTH)}
+    shrunk = None
+    for height in heights:
+        right = dict.fromkeys(shares, 0)
+        for word in WORDS:
+            picture = drawn(word, height, SIZE)
+            assert picture is not None  # the heights leave room for every word
+            alone, both = _asked(engine, picture, False), _asked(engine, picture, True)
+            read = both.ocr.text if both.ocr else ""
+            for way, text in ((PIXELS, alone.text), (OCR, read), (BOTH, both.text)):
+                right[way] += matches("name", text, [word])
+            sight = sight_of(alone.view)
+            if sight is None:
+                raise UnsupportedModel("What this model sees of a picture is out of sight: choose another one.")
+            shrunk = sight.shrunk
+        for way in shares:
+            shares[way][height] = right[way] / len(WORDS)
+        tell(f"{height} px: {', '.join(f'{way} {own[height]:.0%}' for way, own in shares.items())}")
+    assert shrunk is not None
+    return Outcome(engine.name, shares, len(WORDS), shrunk)
+
+
+def _asked(engine: Engine, picture: Any, ocr: bool) -> Answer:
+    return answered(engine.stream(Request((picture,), QUESTION, ocr=ocr, max_new_tokens=TOKENS)))
