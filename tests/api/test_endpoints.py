@@ -14,6 +14,7 @@ from PIL import Image
 
 from tests.kit.fake_engine import FakeEngine
 from vlm_demo import app
+from vlm_demo.contracts import OcrSettings
 from vlm_demo.contracts.checks import NAMES, OPEN
 from vlm_demo.contracts.engine import Request
 from vlm_demo.engines.registry import ModelRegistry
@@ -41,7 +42,7 @@ def served() -> Iterator[SimpleNamespace]:
             show_error=False,
             ssr_mode=False,
         )
-        yield SimpleNamespace(engine=engine, page=page, url=url, client=Client(url, verbose=False))
+        yield SimpleNamespace(service=service, engine=engine, page=page, url=url, client=Client(url, verbose=False))
         page.close(verbose=False)
 
 
@@ -104,6 +105,18 @@ def test_texts_are_scored(served: SimpleNamespace, uri: str) -> None:
         ("a star", 0.5, None),
         ("a boat", 0.5, None),
     ]
+
+
+def test_text_is_read_as_the_server_was_told(
+    served: SimpleNamespace, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    german = OcrSettings("deu+eng")
+    monkeypatch.setattr(served.service, "ocr_settings", german)
+    before = len(served.engine.requests)
+    for call in (("/ask", "What?", True), ("/check", "What?", True), ("/fields", {"properties": {"a": {}}})):
+        served.client.predict(uri, *call[1:], api_name=call[0])
+    asked = served.engine.requests[before:]
+    assert [one["ocr_settings"] for one in asked] == [german] * 3
 
 
 def test_fields_are_read_by_a_schema(served: SimpleNamespace, uri: str) -> None:

@@ -99,6 +99,7 @@ def ask(
         VlmDemoError: what `Engine.stream` raises; or no model could be loaded.
     """
     stages: list[StageEvent] = []
+    request = replace(request, ocr_settings=service.ocr_settings)
     with service.engine(request.cancelled or (lambda: False)) as engine:
         if model not in (None, engine.name):
             raise not_loaded(str(model), engine.name)
@@ -117,7 +118,7 @@ def ask(
                 else:
                     answer = event
         service.note(answer)
-        outcome = _looked_at(engine, answer, stages, wanted, request.cancelled)
+        outcome = _looked_at(engine, answer, stages, wanted, request)
     yield outcome
 
 
@@ -127,8 +128,9 @@ def explain(service: ModelRegistry, request: Request, text: str, wanted: Wanted)
     Raises:
         VlmDemoError: what `Engine.explain` raises; or no model could be loaded.
     """
+    request = replace(request, ocr_settings=service.ocr_settings)
     with service.engine(request.cancelled or (lambda: False)) as engine:
-        return _looked_at(engine, engine.explain(request, text), [], wanted, request.cancelled)
+        return _looked_at(engine, engine.explain(request, text), [], wanted, request)
 
 
 def fields(service: ModelRegistry, request: Request, schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,6 +141,7 @@ def fields(service: ModelRegistry, request: Request, schema: Mapping[str, Any]) 
     Raises:
         VlmDemoError: what `Engine.stream` raises; or no model could be loaded.
     """
+    request = replace(request, ocr_settings=service.ocr_settings)
     with service.engine(request.cancelled or (lambda: False)) as engine:
         return filled(schema, lambda question: answered(engine.stream(replace(request, question=question))).text)
 
@@ -148,9 +151,8 @@ def not_loaded(asked: str, loaded: str) -> Refused:
     return Refused(f"The model {asked[:100]!r} is not loaded here: ask for {loaded}.", 404, "model_not_found", "model")
 
 
-def _looked_at(
-    engine: Engine, answer: Answer, stages: list[StageEvent], wanted: Wanted, cancelled: Cancelled | None
-) -> Outcome:
+def _looked_at(engine: Engine, answer: Answer, stages: list[StageEvent], wanted: Wanted, request: Request) -> Outcome:
+    cancelled = request.cancelled
     maps: list[Map] = []
     words: list[str | Word] = list(wanted.words)
     if wanted.all_words:
@@ -167,7 +169,14 @@ def _looked_at(
             problem = str(error)
     checks = None
     if wanted.checklist:
-        checks = live_checks.complete(engine, answer, grounding=grounding, blank=wanted.blank, cancelled=cancelled)
+        checks = live_checks.complete(
+            engine,
+            answer,
+            grounding=grounding,
+            blank=wanted.blank,
+            settings=request.ocr_settings,
+            cancelled=cancelled,
+        )
     facts = [stage.facts for stage in stages]
     written = next((fact.tokens for fact in facts if isinstance(fact, DecodeFacts)), len(answer.tokens))
     known = next((fact.cached for fact in facts if isinstance(fact, PrefillFacts)), 0)

@@ -18,6 +18,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from vlm_demo.contracts.engine import ELSEWHERE, Engine, Request, answered
+from vlm_demo.contracts.ocr import DEFAULT_OCR, OcrSettings
 from vlm_demo.engines.scheduler import ModelUse
 from vlm_demo.engines.side_engines import Load, Progress, SideEngines
 from vlm_demo.errors import VlmDemoError
@@ -66,7 +67,10 @@ class Measured:
 
 
 class ModelRegistry:
-    """Holds the loaded engine. Without one, ``begin`` loads it. ``beside`` loads further ones, for comparisons."""
+    """Holds the loaded engine. Without one, ``begin`` loads it. ``beside`` loads further ones, for comparisons.
+    ``ocr_settings`` say how text is read where nobody chooses."""
+
+    ocr_settings: OcrSettings = DEFAULT_OCR
 
     def __init__(self, engine: Engine | None, load: Load, model: str, quantize: str = "none", device: str = "cpu"):
         self._engine, self._load = engine, load

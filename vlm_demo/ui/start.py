@@ -58,10 +58,12 @@ def service(
         return local.load(name, precision, device, progress, trust if name == model else NONE)
 
     if announcement(model):
-        loading = ModelRegistry(None, load, model, quantize, local.checked_device(quantize, device))
-        loading.begin(progress)
-        return loading
-    return ModelRegistry(load(model, quantize, progress), load, model, quantize)
+        registry = ModelRegistry(None, load, model, quantize, local.checked_device(quantize, device))
+        registry.begin(progress)
+    else:
+        registry = ModelRegistry(load(model, quantize, progress), load, model, quantize)
+    registry.ocr_settings = ocr_settings
+    return registry
 
 
 def served(
@@ -92,7 +94,9 @@ def served(
             return local.load(name, precision, device, progress)
         return remote.connect(replace(server, model=engine.model), precision, device, progress, trust, image_hosts)
 
-    return ModelRegistry(engine, load, engine.name, quantize)
+    registry = ModelRegistry(engine, load, engine.name, quantize)
+    registry.ocr_settings = ocr_settings
+    return registry
 
 
 def page(loaded: ModelRegistry, remote: RemotePictures = NOTHING, ocr_settings: OcrSettings = DEFAULT_OCR) -> gr.Blocks:
