@@ -6,6 +6,7 @@ window.vlmLearn = (() => {
   const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
   const open = () => location.hash === "#learn";
   const LONG = 5000; // milliseconds that a replay takes
+  const AGAIN = 6000; // milliseconds between two looks at whether something has come
   const SHORT = 60; // and a stage in it at least, so that it is seen
 
   function light(name) {
@@ -148,6 +149,8 @@ window.vlmLearn = (() => {
       const look = () => (open() ? send("opened", {}) : replay.stop());
       addEventListener("hashchange", look);
       look();
+      // What is still to come is asked for again: an answer may be written meanwhile, or a reply have been lost.
+      setInterval(() => open() && document.querySelector("#learn-tab [data-waiting]") && look(), AGAIN);
       watch("value", () => replay.stop());
     }
   }

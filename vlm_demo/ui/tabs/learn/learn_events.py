@@ -89,8 +89,8 @@ class LearnEvents:
             self._look_inside(session, exchange, study)
         except Stopped:
             with session.lock:
-                told = nothing(panels.BUSY) if session.running else None
-                yield {self.parts.lens: told, self.parts.features: told} if told else self._drawn(session)
+                told = panels.waiting(panels.BUSY)
+                yield {self.parts.lens: told, self.parts.features: told} if session.running else self._drawn(session)
             return
         except VlmDemoError as error:
             study.problem = str(error)
@@ -196,7 +196,7 @@ class LearnEvents:
         exchange, parts = session.shown, self.parts
         study = self._study(exchange)
         if exchange is None or study is None:
-            told = nothing(panels.BUSY if session.running else panels.EMPTY)
+            told = panels.waiting(panels.BUSY) if session.running else nothing(panels.EMPTY)
             return {parts.road: told, **{part: "" for part in parts.all()[1:]}}
         word, number = session.word, session.look.picture
         return {

@@ -23,7 +23,7 @@ ROWS = 12  # layers that a lens shows at first
 LISTED = 6  # next words that are shown at first
 LABELLED = 0.08  # of the whole time; what is shorter has no room for its name
 EMPTY = "Ask something in Chat first: this tab shows what went on inside its answer."
-BUSY = "An answer is being written in Chat: open this tab again when it is there."
+BUSY = "An answer is being written in Chat: it is shown here when it is there."
 READING = "Reading the answer once more, to look inside …"
 NO_LENS = "This answer is empty: there is no word to look at."
 
@@ -92,7 +92,7 @@ def _told(boxes: list[Stage]) -> list[Stage]:
 def lens(exchange: ChatTurn, study: Study, word: int) -> Markup:
     """What each layer would have written in place of a word, and how much it looked at the picture."""
     if study.lesson is None:
-        return nothing(study.problem or READING)
+        return _not_yet(study)
     answer, lesson = exchange.answer, study.lesson
     if not answer.words:
         return nothing(NO_LENS)
@@ -135,6 +135,15 @@ def lens(exchange: ChatTurn, study: Study, word: int) -> Markup:
         seconds=lasted(found.seconds),
         source=source("anatomy"),
     )
+
+
+def waiting(sentence: str) -> Markup:
+    """What stands where something is still to come; the page asks again now and then."""
+    return render("learn_waiting", sentence=sentence)
+
+
+def _not_yet(study: Study) -> Markup:
+    return nothing(study.problem) if study.problem else waiting(READING)
 
 
 def _named(crossing: tuple[bool, ...]) -> list[str]:
@@ -181,7 +190,7 @@ def _rounded(values: Any) -> list[list[float]]:
 def features(exchange: ChatTurn, study: Study, word: int, number: int) -> Markup:
     """The patches' vectors before the bridge and after it in colours, and the likeliest next words."""
     if study.lesson is None:
-        return nothing(study.problem or READING)
+        return _not_yet(study)
     answer, lesson = exchange.answer, study.lesson
     after = "what cross-attention reads" if any(lesson.anatomy.lens.crossing) else "after the bridge"
     figures = [_figure(lesson.before[number], "before the bridge"), _figure(lesson.after[number], after)]
@@ -228,7 +237,7 @@ def _figure(own: Patches, where: str) -> _Figure:
         source=thumbnails.patches_image(own.colours, own.grid),
         ratio=f"{columns / rows:.4f}",
         alt=f"The vectors {where}, each as one square",
-        caption=f"{where} · {len(own.colours)} × {own.width}",
+        caption=f"{where} · {len(own.colours)}×{own.width}",
         remark=remark,
     )
 

@@ -95,8 +95,8 @@ def _view(exchange: ChatTurn, events: dict[str, StageEvent], number: int) -> Sta
         "view",
         "View",
         exchange.answer.timings.view,
-        f"{size[0]} × {size[1]} → {width} × {height}",
-        f"{rows} × {columns} patches",
+        f"{size[0]}×{size[1]} → {width}×{height}",
+        f"{rows}×{columns} patches",
         thumbnails.picture(pictures.data_uri(image), "The picture as the model sees it"),
         source("view"),
         about=ABOUT["view"],
@@ -222,7 +222,7 @@ def _explain(exchange: ChatTurn, lesson: Lesson | None, word: int, number: int) 
 
 
 def _shapes(event: StageEvent) -> str:
-    return stage_words.detail(event).partition(", ")[0].replace("×", " × ").replace("  ×  ", " × ")
+    return stage_words.detail(event).partition(", ")[0]
 
 
 def _detail(event: StageEvent | None) -> str:
