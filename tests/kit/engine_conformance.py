@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from vlm_demo.contracts import LEVELS, Answer, MapRequest, Memory, StageEvent, TokenEvent, Turn, heatmap_methods
+from vlm_demo.contracts.anatomy import TEMPERATURES
 from vlm_demo.contracts.engine import Capabilities, Engine, Event, Request
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, UnsupportedModel, VlmDemoError
 
@@ -171,7 +172,9 @@ class EngineConformance:
             assert own.grid in (None, answer.view.grid) and (not own.grid or len(own.values) == np.prod(own.grid))
         found = anatomy.candidates
         assert found.ids.shape == found.logits.shape and (np.diff(found.logits, axis=1) <= 0).all()
-        assert (np.exp(found.logits - found.total[:, None]).sum(1) <= 1.0001).all()
+        assert found.totals.shape == (count, len(TEMPERATURES))
+        at_one = found.totals[:, TEMPERATURES.index(1.0)]
+        assert (np.exp(found.logits - at_one[:, None]).sum(1) <= 1.0001).all()
         with pytest.raises(Stopped):
             engine.anatomy(answer, cancelled=lambda: True)
 

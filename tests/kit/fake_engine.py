@@ -45,6 +45,7 @@ from vlm_demo.contracts import (
     View,
     Word,
 )
+from vlm_demo.contracts.anatomy import TEMPERATURES
 from vlm_demo.contracts.checks import IMAGE_TOKENS, PASS
 from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
 from vlm_demo.contracts.events import (
@@ -172,9 +173,9 @@ class FakeEngine:
         lens = Lens(ids, ((" the",) * count, (" <i>",) * count, written, written), sure, own, (False,) * 4)
         logits = np.tile(np.arange(20, 0, -1, dtype=np.float32), (count, 1))
         names = tuple((text, *(f" other{i}" for i in range(19))) for text in written)
-        candidates = Candidates(
-            np.tile(np.arange(20), (count, 1)), names, logits, np.log(np.exp(logits.astype(np.float64)).sum(1))
-        )
+        scaled = logits[..., None].astype(np.float64) / np.array(TEMPERATURES)
+        totals = np.log(np.exp(scaled).sum(1)).astype(np.float32)
+        candidates = Candidates(np.tile(np.arange(20), (count, 1)), names, logits, totals)
         return Anatomy(
             before=tuple(Features(dice.normal(size=(patches, 12)).astype(np.float32), GRID) for _ in answer.views),
             after=tuple(Features(dice.normal(size=(patches, 8)).astype(np.float32), GRID) for _ in answer.views),

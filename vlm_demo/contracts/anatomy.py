@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 CANDIDATES = 20  # likeliest tokens that are kept of each step
+TEMPERATURES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)  # at which their shares can be told
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +57,14 @@ class Candidates:
         ids: int64 [tokens, candidates], likeliest first.
         texts: [tokens][candidates], the same in text; a control token is called by its name.
         logits: float32 [tokens, candidates].
-        total: float32 [tokens], the logarithm of the sum of e^logit over the whole vocabulary.
+        totals: float32 [tokens, ``TEMPERATURES``], the logarithm of the sum of e^(logit / temperature) over the whole
+            vocabulary, so that e^(logit / temperature − total) is a probability.
     """
 
     ids: np.ndarray
     texts: tuple[tuple[str, ...], ...]
     logits: np.ndarray
-    total: np.ndarray
+    totals: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlm_demo.contracts.anatomy import CANDIDATES, Anatomy, Candidates, Features, Lens
+from vlm_demo.contracts.anatomy import CANDIDATES, TEMPERATURES, Anatomy, Candidates, Features, Lens
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.runtime.detokenizer import Detokenizer
 
@@ -48,7 +48,7 @@ def of(answer: Answer, model: TeacherForcing, tokenizer: Any) -> Anatomy:
         lens=lens,
         image_shares=_image_shares(seen),
         changes=_changes(seen),
-        candidates=Candidates(said.best, named, said.logits, said.total),
+        candidates=Candidates(said.best, named, said.logits, said.totals),
         seconds=time.perf_counter() - began,
     )
 
@@ -95,14 +95,14 @@ def _text_norms(answer: Answer, embeddings: Tensor) -> np.ndarray:
 @dataclass(frozen=True)
 class _Said:
     """What layers say: of each layer and token the likeliest id, its probability, and that of the token that was
-    written; and of each token the candidates' ids, their logits, and the logarithm of all exponentials' sum."""
+    written; and of each token the candidates' ids, their logits, and `Candidates.totals`."""
 
     ids: np.ndarray
     sure: np.ndarray
     written: np.ndarray
     best: np.ndarray
     logits: np.ndarray
-    total: np.ndarray
+    totals: np.ndarray
 
 
 def _read(answer: Answer, seen: Watched, model: TeacherForcing) -> _Said:
@@ -121,10 +121,15 @@ def _read(answer: Answer, seen: Watched, model: TeacherForcing) -> _Said:
         values, best = logits[final].topk(min(CANDIDATES, logits.shape[-1]))
         for shelf, part in zip(found, (ids, (top - total).exp(), (own - total).exp()), strict=True):
             shelf.append(part)
-        for shelf, part in zip(last, (best, values, total[final]), strict=True):
+        for shelf, part in zip(last, (best, values, _totals(logits[final])), strict=True):
             shelf.append(part)
     ids, sure, written = (torch.cat(own).reshape(layers, count).cpu().numpy() for own in found)
     return _Said(ids, sure, written, *(torch.cat(own).cpu().numpy() for own in last))
+
+
+def _totals(logits: Tensor) -> Tensor:
+    """[places, temperatures]: see `Candidates`."""
+    return torch.stack([(logits / temperature).logsumexp(-1) for temperature in TEMPERATURES], -1)
 
 
 def _spelled(

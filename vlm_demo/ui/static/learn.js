@@ -111,27 +111,27 @@ window.vlmLearn = (() => {
     chances();
   }
 
-  /* The likeliest next words: softmax(logits / temperature) over those that are kept. */
+  /* The likeliest next words: e^(logit / temperature) of those that are kept, by the sum over the whole vocabulary, which
+     is known for each step of the slider. */
   function chances() {
     const next = document.querySelector("#learn-features [data-next]");
     const slider = next?.querySelector("[data-act=temperature]");
     if (!slider) return;
     const numbers = parsed(next, "next");
     const index = +next.dataset.word;
-    const temperature = 10 ** +slider.value;
-    const told = temperature < 0.995 ? temperature.toFixed(2) : temperature.toFixed(1);
+    const temperature = numbers.temperatures[+slider.value];
+    const told = `${temperature}`.padEnd(3, ".0");
     next.querySelector("output").textContent = told;
     slider.setAttribute("aria-valuetext", told);
-    const logits = numbers.logits[index];
-    const weights = logits.map((logit) => Math.exp((logit - logits[0]) / temperature));
-    const whole = weights.reduce((sum, weight) => sum + weight, 0);
+    const total = numbers.totals[index][+slider.value];
+    const shares = numbers.logits[index].map((logit) => Math.exp(logit / temperature - total));
+    shares.push(Math.max(0, 1 - shares.reduce((sum, share) => sum + share, 0)));
     all("ol > li", next).forEach((row, i) => {
-      row.querySelector(".says").textContent = numbers.texts[index][i];
+      if (i < shares.length - 1) row.querySelector(".says").textContent = numbers.texts[index][i];
       row.classList.toggle("written", i === numbers.written[index]);
-      row.querySelector(".track i").style.width = `${((100 * weights[i]) / whole).toFixed(2)}%`;
-      row.querySelector(".figure").textContent = percent(weights[i] / whole);
+      row.querySelector(".track i").style.width = `${(100 * shares[i]).toFixed(2)}%`;
+      row.querySelector(".figure").textContent = percent(shares[i]);
     });
-    next.querySelector(".held").textContent = numbers.held[index];
   }
 
   function bind(element, trigger, watch, events) {

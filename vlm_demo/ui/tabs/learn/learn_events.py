@@ -31,10 +31,11 @@ from vlm_demo.ui.tabs.learn.lesson import AxesOf, lesson_of
 from vlm_demo.ui.tabs.learn.panels import Study
 
 if TYPE_CHECKING:
-    from vlm_demo.contracts import Answer
+    from vlm_demo.contracts import Answer, Scores
     from vlm_demo.images.open import Source
 
 CONTRASTS, MATCHES = "clip", "blip2"  # the models that compute ITC and ITM
+HALF = 0.5  # of being like what a model was trained on
 LONGEST = 500  # characters of a text that is compared
 
 
@@ -152,20 +153,22 @@ class LearnEvents:
 
     def _contrast(self, session: Session, exchange: ChatTurn, study: Study) -> None:
         texts = (study.text, *losses.others(study.text))
-        scores = self._scores(CONTRASTS, session, exchange, texts)
-        study.contrast = losses.contrast(scores)
+        study.contrast = losses.contrast(*self._scores(CONTRASTS, session, exchange, texts))
 
     def _match(self, session: Session, exchange: ChatTurn, study: Study) -> None:
-        scores = self._scores(MATCHES, session, exchange, (study.text,))
-        study.match = losses.match(scores)
+        scores, outside = self._scores(MATCHES, session, exchange, (study.text,))
+        study.match = losses.match(scores, outside)
         if study.match is None:
             study.refused["ITM"] = f"{scores.model} has no head that reads picture and text together."
 
-    def _scores(self, model: str, session: Session, exchange: ChatTurn, texts: tuple[str, ...]) -> Any:
+    def _scores(self, model: str, session: Session, exchange: ChatTurn, texts: tuple[str, ...]) -> tuple[Scores, bool]:
+        """How the texts fit the picture, and whether the model was trained on nothing like it."""
         picture = _sources(session, exchange)[session.look.picture]
         gone = partial(_gone, session, exchange)
         with self._engine(model, gone) as engine:
-            return engine.score(picture, texts, cancelled=gone, visitor=session.visitor)
+            scores = engine.score(picture, texts, cancelled=gone, visitor=session.visitor)
+            known = engine.in_distribution(scores.view)
+        return scores, known is not None and known < HALF
 
     def _engine(self, model: str, cancelled: Any) -> AbstractContextManager[Engine]:
         """The shared model where it is the one, or one beside it."""

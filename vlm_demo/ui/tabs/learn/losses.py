@@ -26,12 +26,14 @@ LEAST = 1e-12  # of a probability, so that its logarithm is a number
 
 @dataclass(frozen=True)
 class Contrast:
-    """ITC of one picture: ``similarities`` are cosines of it and of ``texts``, the first of which is its own."""
+    """ITC of one picture: ``similarities`` are cosines of it and of ``texts``, the first of which is its own;
+    ``outside``: whether the model was trained on nothing like the picture."""
 
     model: str
     texts: tuple[str, ...]
     similarities: tuple[float, ...]
     temperature: float
+    outside: bool = False
 
     @property
     def loss(self) -> float:
@@ -48,10 +50,11 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Match:
-    """ITM of a picture and its text: ``probability`` 0..1 that they fit."""
+    """ITM of a picture and its text: ``probability`` 0..1 that they fit; ``outside`` as for `Contrast`."""
 
     model: str
     probability: float
+    outside: bool = False
 
     @property
     def loss(self) -> float:
@@ -82,14 +85,14 @@ class NextWord:
         return math.exp(self.loss)
 
 
-def contrast(scores: Scores) -> Contrast:
+def contrast(scores: Scores, outside: bool = False) -> Contrast:
     """ITC of the first of the texts that were scored."""
-    return Contrast(scores.model, scores.texts, scores.similarities, scores.temperature)
+    return Contrast(scores.model, scores.texts, scores.similarities, scores.temperature, outside)
 
 
-def match(scores: Scores) -> Match | None:
+def match(scores: Scores, outside: bool = False) -> Match | None:
     """ITM of the first of the texts that were scored; None where the model has no head for it."""
-    return None if scores.matches is None else Match(scores.model, scores.matches[0])
+    return None if scores.matches is None else Match(scores.model, scores.matches[0], outside)
 
 
 def next_word(answer: Answer, blank: Sequence[float] = ()) -> NextWord | None:

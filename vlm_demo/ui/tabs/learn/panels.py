@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from vlm_demo.contracts.anatomy import TEMPERATURES
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import lasted, nothing, percent
@@ -25,6 +26,7 @@ LABELLED = 0.08  # of the whole time; what is shorter has no room for its name
 EMPTY = "Ask something in Chat first: this tab shows what went on inside its answer."
 BUSY = "An answer is being written in Chat: it is shown here when it is there."
 READING = "Reading the answer once more, to look inside …"
+OTHERS = "all others"
 NO_LENS = "This answer is empty: there is no word to look at."
 
 
@@ -196,13 +198,13 @@ def features(exchange: ChatTurn, study: Study, word: int, number: int) -> Markup
     figures = [_figure(lesson.before[number], "before the bridge"), _figure(lesson.after[number], after)]
     found = lesson.anatomy.candidates
     tokens = [token_of(answer, own) for own in answer.words]
-    held = [sum(math.exp(float(own) - float(found.total[token])) for own in found.logits[token]) for token in tokens]
-    numbers = {
+    numbers: dict[str, Any] = {
         "words": [own.text for own in answer.words],
         "texts": [[shown(text) for text in found.texts[token]] for token in tokens],
         "logits": _rounded(found.logits[tokens]) if tokens else [],
         "written": [_place(found.ids[token].tolist(), answer.tokens[token].id) for token in tokens],
-        "held": [percent(min(own, 1.0)) for own in held],
+        "totals": _rounded(found.totals[tokens]) if tokens else [],
+        "temperatures": list(TEMPERATURES),
     }
     return render(
         "learn_features",
@@ -212,6 +214,8 @@ def features(exchange: ChatTurn, study: Study, word: int, number: int) -> Markup
         word=word,
         rows=_chances(numbers, word),
         listed=LISTED,
+        last=len(TEMPERATURES) - 1,
+        middle=TEMPERATURES.index(1.0),
         kept=len(found.texts[0]) if found.texts else 0,
         source=source("colours"),
     )
@@ -247,17 +251,15 @@ def _place(ids: list[int], wanted: int) -> int:
 
 
 def _chances(numbers: dict[str, Any], word: int) -> list[tuple[str, str, str, bool]]:
-    """(text, width of the bar, percentage, whether it was written) of each candidate at temperature 1."""
+    """(text, width of the bar, percentage, whether it was written) of each candidate at temperature 1, and of all other
+    tokens together."""
     if not numbers["logits"]:
         return []
-    logits = numbers["logits"][word]
-    weights = [math.exp(logit - logits[0]) for logit in logits]
-    whole = sum(weights)
+    total = numbers["totals"][word][TEMPERATURES.index(1.0)]
+    shares = [math.exp(logit - total) for logit in numbers["logits"][word]]
+    named = [*zip(numbers["texts"][word], shares, strict=True), (OTHERS, max(0.0, 1 - sum(shares)))]
     written = numbers["written"][word]
-    return [
-        (text, f"{100 * weight / whole:.2f}", f"{100 * weight / whole:.1f} %", i == written)
-        for i, (text, weight) in enumerate(zip(numbers["texts"][word], weights, strict=True))
-    ]
+    return [(text, f"{100 * own:.2f}", f"{100 * own:.1f} %", i == written) for i, (text, own) in enumerate(named)]
 
 
 # -- losses ---------------------------------------------------------------------------------------------------------

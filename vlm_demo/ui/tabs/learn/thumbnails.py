@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from vlm_demo.ui.tabs.learn.lesson import Lesson, Patches
 
 SQUARES = 400  # of the prompt's picture at most; in a longer one each stands for several tokens
-ACROSS = 20  # squares in a row
 
 
 def patches_image(cells: np.ndarray, grid: tuple[int, int] | None) -> str:
@@ -56,14 +55,15 @@ def squares(exchange: ChatTurn) -> Markup:
     """The prompt as squares, one a token, by origin."""
     prompt = exchange.answer.prompt
     each = max(1, -(-len(prompt.ids) // SQUARES))
+    count = -(-len(prompt.ids) // each)
+    rows, across = laid(count)
     paths: dict[str, str] = {}
-    for i in range(-(-len(prompt.ids) // each)):
+    for i in range(count):
         kind = next((own.kind for own in prompt.segments if own.start <= i * each < own.stop), "template")
-        y, x = divmod(i, ACROSS)
+        y, x = divmod(i, across)
         paths[kind] = paths.get(kind, "") + f"M{x} {y}h.8v.8h-.8z"
-    rows = -(-len(prompt.ids) // (each * ACROSS))
     alt = "The prompt’s tokens" + (f", {each} a square" if each > 1 else "")
-    return render("learn_figure", kind="squares", paths=paths, width=ACROSS, height=max(rows, 1), alt=alt)
+    return render("learn_figure", kind="squares", paths=paths, width=across, height=max(rows, 1), alt=alt)
 
 
 def bars(lesson: Lesson) -> tuple[Markup, str]:
