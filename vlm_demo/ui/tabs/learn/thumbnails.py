@@ -79,6 +79,6 @@ def bars(lesson: Lesson) -> tuple[Markup, str]:
     ]
     if shares is not None:
         alt = f"Attention on the image by layer, at most {percent(float(means.max()))}"
-        return render("learn_figure", kind="bars", bars=drawn, alt=alt, split=False), "bars: attention on image"
+        return render("learn_figure", kind="bars", bars=drawn, alt=alt, split=False), "bars: image attention"
     alt = "How far each layer moved the words’ states; those that look at the picture stand out"
     return render("learn_figure", kind="bars", bars=drawn, alt=alt, split=True), "bars: change by layer"
