@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 ROWS = 12  # layers that a lens shows at first
 LISTED = 6  # next words that are shown at first
-LABELLED = 0.08  # of the whole time; what is shorter has no room for its name
+LABELLED = 0.1  # of the whole time; what is shorter has no room for its name
 EMPTY = "Ask something in Chat first: this tab shows what went on inside its answer."
 BUSY = "An answer is being written in Chat: it is shown here when it is there."
 READING = "Reading the answer once more, to look inside …"
@@ -62,7 +62,11 @@ def road(exchange: ChatTurn, study: Study, word: int, number: int) -> Markup:
     timed = [(box, box.seconds or 0.0) for box in boxes]
     whole = sum(seconds for _, seconds in timed) or 1.0
     line = [
-        (box, f"{seconds:.6f}", f"{box.title} {100 * seconds / whole:.0f} %" if seconds / whole >= LABELLED else "")
+        (
+            box,
+            f"{100 * seconds / whole:.4f}",
+            f"{box.title} {100 * seconds / whole:.0f} %" if seconds / whole >= LABELLED else "",
+        )
         for box, seconds in timed
         if seconds
     ]
@@ -132,6 +136,7 @@ def lens(exchange: ChatTurn, study: Study, word: int) -> Markup:
         count=len(answer.words),
         heading="image attention" if found.image_shares is not None else "change of state",
         looks=any(found.lens.crossing),
+        changes=found.image_shares is None,
         hidden=count - len(first),
         layers=count,
         seconds=lasted(found.seconds),

@@ -181,7 +181,7 @@ def _prompt(event: StageEvent | None, exchange: ChatTurn) -> Stage:
 
 def _llm(events: dict[str, StageEvent], exchange: ChatTurn, lesson: Lesson | None) -> Stage:
     answer = exchange.answer
-    layers = f", {len(lesson.anatomy.lens.ids)} layers" if lesson else ""
+    layers = f", {_layers(lesson)}" if lesson else ""
     whole = "encoder" not in events
     count = len(answer.tokens)
     figure, remark = (thumbnails.tile("–" if whole else "…"), "") if lesson is None else thumbnails.bars(lesson)
@@ -198,6 +198,11 @@ def _llm(events: dict[str, StageEvent], exchange: ChatTurn, lesson: Lesson | Non
         about=ABOUT["whole" if whole else "llm"],
         detail=", ".join(filter(None, [*parts, _detail(events.get("prefill"))])),
     )
+
+
+def _layers(lesson: Lesson) -> str:
+    crossing = lesson.anatomy.lens.crossing
+    return f"{len(crossing) - sum(crossing)}" + (f" + {sum(crossing)}" if any(crossing) else "") + " layers"
 
 
 def _explain(exchange: ChatTurn, lesson: Lesson | None, word: int, number: int) -> Stage:
