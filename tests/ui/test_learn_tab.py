@@ -20,7 +20,7 @@ from vlm_demo.contracts.events import BridgeFacts, StageEvent
 from vlm_demo.engines.registry import UNEXPECTED
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.ui.tabs.chat.chat_events import Events
-from vlm_demo.ui.tabs.learn import about, losses, panels, principal
+from vlm_demo.ui.tabs.learn import about, lens_panel, losses, panels, principal
 from vlm_demo.ui.tabs.learn.learn_events import CONTRASTS, MATCHES, LearnComponents, LearnEvents
 from vlm_demo.ui.tabs.learn.lesson import looks_most, stays_from
 
@@ -137,7 +137,7 @@ def test_it_looks_inside_once_and_only_when_it_is_opened(page, picture) -> None:
     asked(events, picture)
     assert engine.looks == 0
     first = learn.open(request())
-    assert panels.READING in first["lens"] and "data-stage" in first["road"] and engine.looks == 0
+    assert lens_panel.READING in first["lens"] and "data-stage" in first["road"] and engine.looks == 0
     state = opened(learn)
     assert engine.looks == 1 and "data-lens" in state["lens"]
     opened(learn)

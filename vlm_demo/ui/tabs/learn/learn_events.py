@@ -26,9 +26,9 @@ from vlm_demo.ui.components.page_components import Changes
 from vlm_demo.ui.session import Session, Sessions, alone
 from vlm_demo.ui.tabs.inspect.deferred_maps import whole
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
-from vlm_demo.ui.tabs.learn import losses, panels
+from vlm_demo.ui.tabs.learn import lens_panel, losses, panels
 from vlm_demo.ui.tabs.learn.lesson import AxesOf, lesson_of
-from vlm_demo.ui.tabs.learn.panels import Study
+from vlm_demo.ui.tabs.learn.study import Study
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, Scores
@@ -90,7 +90,7 @@ class LearnEvents:
             self._look_inside(session, exchange, study)
         except Stopped:
             with session.lock:
-                told = panels.waiting(panels.BUSY)
+                told = lens_panel.waiting(panels.BUSY)
                 yield {self.parts.lens: told, self.parts.features: told} if session.running else self._drawn(session)
             return
         except VlmDemoError as error:
@@ -199,12 +199,12 @@ class LearnEvents:
         exchange, parts = session.shown, self.parts
         study = self._study(exchange)
         if exchange is None or study is None:
-            told = panels.waiting(panels.BUSY) if session.running else nothing(panels.EMPTY)
+            told = lens_panel.waiting(panels.BUSY) if session.running else nothing(panels.EMPTY)
             return {parts.road: told, **{part: "" for part in parts.all()[1:]}}
         word, number = session.word, session.look.picture
         return {
             parts.road: panels.road(exchange, study, word, number),
-            parts.lens: panels.lens(exchange, study, word),
+            parts.lens: lens_panel.lens(exchange, study, word),
             parts.features: panels.features(exchange, study, word, number),
             parts.losses: panels.three_losses(exchange, study),
             parts.notes: panels.notes(exchange, study, word, number),
