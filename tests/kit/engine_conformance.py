@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from vlm_demo.contracts import LEVELS, Answer, MapRequest, Memory, StageEvent, TokenEvent, Turn, heatmap_methods
+from vlm_demo.contracts.anatomy import TEMPERATURES
 from vlm_demo.contracts.engine import Capabilities, Engine, Event, Request
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, UnsupportedModel, VlmDemoError
 
@@ -169,6 +170,30 @@ class EngineConformance:
         assert badge.level in LEVELS and 0 <= badge.score <= 1 and badge.sentence
         with pytest.raises(Stopped):
             engine.grounding(answer, cancelled=lambda: True)
+
+    def test_an_answer_s_inside_is_told_layer_by_layer(self, engine: Engine, given: tuple[list[Event], Answer]) -> None:
+        answer = given[1]
+        if not engine.capabilities.explains:
+            with pytest.raises(UnsupportedModel):
+                engine.anatomy(answer)
+            return
+        anatomy = engine.anatomy(answer)
+        layers, count = anatomy.lens.ids.shape
+        assert count == len(answer.tokens) and len(anatomy.lens.texts) == len(anatomy.lens.crossing) == layers
+        for part in (anatomy.lens.probabilities, anatomy.lens.written, anatomy.image_shares):
+            assert part is None or part.shape == (layers, count) and part.min() >= 0 and part.max() <= 1.0001
+        assert anatomy.changes.shape == (layers, count) and anatomy.seconds > 0
+        assert len(anatomy.before) == len(anatomy.after) == len(answer.views)
+        for own in (*anatomy.before, *anatomy.after):
+            assert own.values.dtype == np.float32 and own.norms.shape == own.values.shape[:1]
+            assert own.grid in (None, answer.view.grid) and (not own.grid or len(own.values) == np.prod(own.grid))
+        found = anatomy.candidates
+        assert found.ids.shape == found.logits.shape and (np.diff(found.logits, axis=1) <= 0).all()
+        assert found.totals.shape == (count, len(TEMPERATURES))
+        at_one = found.totals[:, TEMPERATURES.index(1.0)]
+        assert (np.exp(found.logits - at_one[:, None]).sum(1) <= 1.0001).all()
+        with pytest.raises(Stopped):
+            engine.anatomy(answer, cancelled=lambda: True)
 
     def test_shrunk_pictures_are_put_back_for_the_model_that_saw_them(
         self, engine: Engine, given: tuple[list[Event], Answer]

@@ -18,11 +18,15 @@ from vlm_demo.checks import checklist
 from vlm_demo.checks.latency import Machine
 from vlm_demo.contracts import (
     DEFAULT_OCR,
+    Anatomy,
     Answer,
     Asked,
     BridgeInfo,
+    Candidates,
     Check,
+    Features,
     Grounding,
+    Lens,
     MapRequest,
     Memory,
     OcrResult,
@@ -41,6 +45,7 @@ from vlm_demo.contracts import (
     View,
     Word,
 )
+from vlm_demo.contracts.anatomy import TEMPERATURES
 from vlm_demo.contracts.checks import IMAGE_TOKENS, PASS
 from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
 from vlm_demo.contracts.events import (
@@ -150,6 +155,37 @@ class FakeEngine:
         if cancelled and cancelled():
             raise Stopped("Stopped.")
         return Grounding("weak", 0.5, 0.2, 0.25, None, "Hiding <what it looked at> hardly changes the answer.")
+
+    def anatomy(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Anatomy:
+        """Four layers of which the last two say what was written; the third looks at the picture most."""
+        with self.scheduler.turn(cancelled):
+            time.sleep(self.pause)
+            if cancelled and cancelled():
+                raise Stopped("Stopped.")
+        count, patches = len(answer.tokens), GRID[0] * GRID[1]
+        if not count:
+            raise VlmDemoError("This answer is empty, so there is nothing to look into: ask again.")
+        dice = np.random.default_rng(0)
+        written = tuple(token.text for token in answer.tokens)
+        sure = np.tile(np.array([[0.1], [0.2], [0.5], [0.9]], np.float32), (1, count))
+        own = np.tile(np.array([[0.0], [0.1], [0.5], [0.9]], np.float32), (1, count))
+        ids = np.array([[1] * count, [2] * count, [7] * count, [7] * count])
+        lens = Lens(ids, ((" the",) * count, (" <i>",) * count, written, written), sure, own, (False,) * 4)
+        logits = np.tile(np.arange(20, 0, -1, dtype=np.float32), (count, 1))
+        names = tuple((text, *(f" other{i}" for i in range(19))) for text in written)
+        scaled = logits[..., None].astype(np.float64) / np.array(TEMPERATURES)
+        totals = np.log(np.exp(scaled).sum(1)).astype(np.float32)
+        candidates = Candidates(np.tile(np.arange(20), (count, 1)), names, logits, totals)
+        return Anatomy(
+            before=tuple(Features(dice.normal(size=(patches, 12)).astype(np.float32), GRID) for _ in answer.views),
+            after=tuple(Features(dice.normal(size=(patches, 8)).astype(np.float32), GRID) for _ in answer.views),
+            text_norms=np.ones(len(answer.prompt.ids) - answer.prompt.image_tokens, np.float32),
+            lens=lens,
+            image_shares=np.tile(np.array([[0.05], [0.1], [0.4], [0.2]], np.float32), (1, count)),
+            changes=np.full((4, count), 0.5, np.float32),
+            candidates=candidates,
+            seconds=0.01,
+        )
 
     def memory(self) -> Memory:
         return Memory(parameter_bytes=18_900_000, process_bytes=812_000_000)

@@ -4,6 +4,7 @@ No model, no torch, no file access. Coordinates are pixels of the *uploaded* pic
 right, y down, origin in the top-left corner) unless a field says otherwise.
 """
 
+from vlm_demo.contracts.anatomy import Anatomy, Candidates, Features, Lens
 from vlm_demo.contracts.answer import Answer, MapDrawer, MapRequest, Replay, Shares, Word
 from vlm_demo.contracts.attention import Settings, Trace
 from vlm_demo.contracts.checks import BlankAnswer, Check
@@ -18,14 +19,18 @@ from vlm_demo.contracts.scores import Scores
 __all__ = [
     "DEFAULT_OCR",
     "LEVELS",
+    "Anatomy",
     "Answer",
     "Asked",
     "BlankAnswer",
     "BridgeInfo",
+    "Candidates",
     "Check",
     "Evidence",
+    "Features",
     "Grounding",
     "ImageTokens",
+    "Lens",
     "MapDrawer",
     "MapRequest",
     "Memory",

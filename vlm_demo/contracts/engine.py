@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from vlm_demo.contracts.anatomy import Anatomy
 from vlm_demo.contracts.answer import Answer, MapRequest
 from vlm_demo.contracts.events import Memory, StageEvent, TokenEvent
 from vlm_demo.contracts.geometry import View
@@ -67,7 +68,8 @@ class Capabilities:
 
     Attributes:
         writes: answers questions (``stream``).
-        explains: gives its answers heatmaps, and any given answer too (``explain``, ``heatmap``, ``grounding``).
+        explains: gives its answers heatmaps, and any given answer too (``explain``, ``heatmap``, ``grounding``,
+            ``anatomy``).
         scores: compares a picture with texts (``score``).
         quantizes: its model can be loaded in 8 or 4 bit here.
         logprobs: its tokens carry their probabilities; where it is False, those of ``Token`` mean nothing.
@@ -158,6 +160,15 @@ class Engine(Protocol):
 
         Raises:
             VlmDemoError: no attention was recorded.
+            Stopped: ``cancelled()`` turned True.
+        """
+
+    def anatomy(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Anatomy:
+        """The inside of an answer, layer by layer: one more forward pass over its prompt and tokens, which are given.
+
+        Raises:
+            UnsupportedModel: its layers can't be looked at.
+            VlmDemoError: the answer has no tokens.
             Stopped: ``cancelled()`` turned True.
         """
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from vlm_demo.contracts import (
     DEFAULT_OCR,
+    Anatomy,
     Answer,
     Evidence,
     Grounding,
@@ -107,6 +108,10 @@ class LocalEngine:
 
     def grounding(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Grounding:
         return self.pipeline.grounding(answer, cancelled=cancelled)
+
+    def anatomy(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Anatomy:
+        with self.scheduler.turn(cancelled):
+            return self.pipeline.anatomy(answer, cancelled=cancelled)
 
     def cells(self, answer: Answer, wanted: MapRequest) -> np.ndarray:
         with self.scheduler.turn():

@@ -22,6 +22,7 @@ from vlm_demo.checks import checklist, image_tokens, latency
 from vlm_demo.checks.latency import Machine
 from vlm_demo.contracts import (
     DEFAULT_OCR,
+    Anatomy,
     Answer,
     Grounding,
     MapRequest,
@@ -220,6 +221,9 @@ class RemoteEngine:
             if known and min(known) < KNOWN:
                 raise VlmDemoError(f"{explainer.name} knows no pictures like this one: its badge would say nothing.")
         return explainer.grounding(answer, cancelled=cancelled)
+
+    def anatomy(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Anatomy:
+        return self._explaining().anatomy(answer, cancelled=cancelled)
 
     def _explaining(self) -> LocalEngine:
         if self.explainer is None:

@@ -7,15 +7,17 @@ is generated: the tokens are given, so they can't change. Draws nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from vlm_demo.contracts import ImageTokens, OcrResult, Prompt, View
+from vlm_demo.contracts import ImageTokens, OcrResult, PatchFeatures, Prompt, View
+from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain.masking import PatchMasker
 from vlm_demo.runtime import attention_tap
 from vlm_demo.runtime.feature_cache import joined
@@ -62,6 +64,31 @@ class Reread:
 
     logs: np.ndarray
     likeliest: np.ndarray
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What was seen of one pass over prompt and answer, at the places from which the answer's tokens were written.
+
+    Attributes:
+        patches, tokens: what encoder and bridge made of the pictures.
+        embeddings: [prompt and answer, d_llm], what the first layer was given.
+        states: of each layer of the language model, in the order in which they ran, what it was given and what it gave,
+            each [tokens, d_llm].
+        layers: those layers.
+        last: [tokens, d_llm], the last hidden states, which the head reads.
+        norm: what makes ``last`` of the last layer's output.
+        rows: the attention rows of these places in the layers that look at pictures; None where none were recorded.
+    """
+
+    patches: list[PatchFeatures]
+    tokens: ImageTokens
+    embeddings: Tensor
+    states: list[tuple[Tensor, Tensor]]
+    layers: list[torch.nn.Module]
+    last: Tensor
+    norm: Callable[[Tensor], Tensor]
+    rows: attention_tap.Rows | None
 
 
 class TeacherForcing:
@@ -137,6 +164,68 @@ class TeacherForcing:
         tokens = self._image_tokens(answer)
         with self.guard.computing():
             return self._read(self._embedded(answer, tokens), answer, tokens)[0]
+
+    def watched(self, answer: Answer) -> Watched:
+        """One pass in which every layer's states are kept, where the answer's tokens were written.
+
+        Raises:
+            UnsupportedModel: what stands between the last layer and the head can't be told.
+        """
+        patches, _ = self.pictures.patches([self.view.with_pixels(view) for view in answer.views])
+        tokens, _ = self.pictures.tokens(patches, answer.prompt)
+        count, length = len(answer.tokens), _length(answer)
+        columns = answer.prompt.image_positions if self.family.among_words else None
+        inner = {module for layer in self.family.language_layers for module in layer.modules()}
+        outer = [module for module in self.family.language_model.modules() if module not in inner]
+        ran: list[tuple[torch.nn.Module, Tensor, Tensor]] = []
+        made: list[tuple[torch.nn.Module, Tensor]] = []
+
+        def layer_ran(module: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+            state = given[0] if given else named["hidden_states"]
+            ran.append((module, state[0, -count:], _first(output)[0, -count:]))
+
+        def other_ran(module: torch.nn.Module, _: object, output: Any) -> None:
+            if isinstance(output, Tensor):
+                made.append((module, output))
+
+        with self.guard.computing(), ExitStack() as hooks:  # the hooks must hear nobody else's pass
+            for layer in self.family.language_layers:
+                hooks.callback(layer.register_forward_hook(layer_ran, with_kwargs=True).remove)
+            for module in outer:
+                hooks.callback(module.register_forward_hook(other_ran).remove)
+            recorder = hooks.enter_context(attention_tap.recording(columns, count, self.family.looking, length))
+            embeddings = self._embedded(answer, tokens)
+            last = self._read(embeddings, answer, tokens)
+        norm = next((module for module, output in reversed(made) if output is last), None)
+        if norm is None:
+            raise UnsupportedModel(
+                "What this language model does between its last layer and its head can't be told, so its layers can't "
+                "be looked at: choose another one."
+            )
+        return Watched(
+            patches=patches,
+            tokens=tokens,
+            embeddings=embeddings[0],
+            states=[(given, output) for _, given, output in ran],
+            layers=[module for module, _, _ in ran],
+            last=last[0, -count:],
+            norm=norm,
+            rows=recorder.rows(),
+        )
+
+    def crosses(self, layer: torch.nn.Module) -> bool:
+        """Whether a layer of the language model looks at pictures and nothing else."""
+        return any(self._crosses(module) for module in layer.modules())
+
+    def layers_say(self, seen: Watched) -> Iterator[Tensor]:
+        """The logit lens: the norm and the head, applied to every layer's output. Logits float32 [some places,
+        vocabulary], until all of [layers × tokens] were read, layer by layer; the last layer's are the model's own."""
+        with self.guard.computing():
+            hidden = torch.cat([*(seen.norm(output) for _, output in seen.states[:-1]), seen.last])
+        for part in hidden.split(PLACES_AT_ONCE):
+            with self.guard.computing():
+                logits = self.family.head(part).float()
+            yield logits
 
     def logits(self, hidden: Tensor, ids: Sequence[int]) -> np.ndarray:
         """What each hidden state [places, d_llm] says of some tokens: float32 [places, ids]."""
@@ -236,6 +325,11 @@ def split(tokens: ImageTokens) -> Iterator[ImageTokens]:
         deep = None if tokens.deep is None else tokens.deep[:, start:stop]
         yield ImageTokens(tokens.embeddings[start:stop], (count,), None, deep, tokens.grids[i : i + 1])
         start = stop
+
+
+def _first(output: Any) -> Tensor:
+    """What a layer gives on; some give more beside it."""
+    return output if isinstance(output, Tensor) else output[0]
 
 
 def _plain(view: View) -> Image.Image:

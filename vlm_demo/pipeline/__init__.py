@@ -27,6 +27,7 @@ from vlm_demo.checks import checklist
 from vlm_demo.checks.latency import Machine
 from vlm_demo.contracts import (
     DEFAULT_OCR,
+    Anatomy,
     Answer,
     BridgeInfo,
     Evidence,
@@ -473,6 +474,16 @@ class Pipeline:
             Stopped: ``cancelled()`` turned True.
         """
         return self.stages().explanations.grounding(answer, cancelled)
+
+    def anatomy(self, answer: Answer, *, cancelled: Callable[[], bool] | None = None) -> Anatomy:
+        """The inside of an answer of this pipeline, layer by layer, by one more pass; see ``contracts.anatomy``.
+
+        Raises:
+            UnsupportedModel: its stages are not known.
+            VlmDemoError: the answer has no tokens.
+            Stopped: ``cancelled()`` turned True.
+        """
+        return self.stages().explanations.anatomy(answer, cancelled)
 
     # -- scoring --------------------------------------------------------------------------------------------------
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from vlm_demo.contracts import Answer, Evidence, Grounding, MapRequest
-from vlm_demo.explain import methods
+from vlm_demo.contracts import Anatomy, Answer, Evidence, Grounding, MapRequest
+from vlm_demo.explain import anatomy, methods
 from vlm_demo.explain.calibration import Calibration
 from vlm_demo.explain.grounding import gather, judge
 from vlm_demo.explain.teacher_forcing import TeacherForcing
@@ -18,9 +19,14 @@ class Explanations:
     """Draws and judges answers of one model, which ``teacher_forcing`` lets read them once more."""
 
     def __init__(
-        self, teacher_forcing: TeacherForcing, guard: CancellationHooks, calibration: Calibration | None
+        self,
+        teacher_forcing: TeacherForcing,
+        guard: CancellationHooks,
+        calibration: Calibration | None,
+        tokenizer: Any,
     ) -> None:
         self.teacher_forcing, self._guard, self._calibration = teacher_forcing, guard, calibration
+        self._tokenizer = tokenizer
 
     def methods(self, answer: Answer) -> dict[str, str | None]:
         """The names of ``explain.methods.TABLE``, and why this answer can't have a map of it; None where it can."""
@@ -59,3 +65,13 @@ class Explanations:
         """
         with self._guard.stoppable(cancelled):
             return judge(answer, self.teacher_forcing, self._calibration)
+
+    def anatomy(self, answer: Answer, cancelled: Callable[[], bool] | None = None) -> Anatomy:
+        """The inside of an answer; see ``explain.anatomy``.
+
+        Raises:
+            VlmDemoError: it has no tokens.
+            Stopped: ``cancelled()`` turned True.
+        """
+        with self._guard.stoppable(cancelled):
+            return anatomy.of(answer, self.teacher_forcing, self._tokenizer)

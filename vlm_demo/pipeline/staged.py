@@ -94,7 +94,7 @@ class StagedModel:
         self.teacher_forcing = TeacherForcing(
             family, guard, view, self.features, self.llm, self.build_prompt, relevancy
         )
-        self.explanations = Explanations(self.teacher_forcing, guard, calibration)
+        self.explanations = Explanations(self.teacher_forcing, guard, calibration, loaded.tokenizer)
         self._settings = settings
 
     @property

@@ -336,6 +336,13 @@ window.vlm = (() => {
     scrollTo(0, 0);
   });
   whenThere("#tabs a", showTab);
+  /* Gradio's page has a base address without what stands behind a "?": by itself a link would load that one. */
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("#tabs a");
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    location.hash = link.hash;
+  });
 
   whenThere("#talk", follow);
   whenThere("#desk", (desk) => desk.append(back()));

@@ -1,0 +1,165 @@
+"""Anatomy: one more pass over an answer → what each stage made of the picture, and what each layer would have said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlm_demo.contracts.anatomy import CANDIDATES, TEMPERATURES, Anatomy, Candidates, Features, Lens
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.runtime.detokenizer import Detokenizer
+
+if TYPE_CHECKING:
+    from vlm_demo.contracts import Answer, View
+    from vlm_demo.explain.teacher_forcing import TeacherForcing, Watched
+
+
+def of(answer: Answer, model: TeacherForcing, tokenizer: Any) -> Anatomy:
+    """The anatomy of an answer of this model, by one pass.
+
+    Args:
+        tokenizer: of the checkpoint, which spells the tokens that layers would have written.
+    Raises:
+        VlmDemoError: the answer has no tokens.
+        UnsupportedModel: see `TeacherForcing.watched`.
+    """
+    if not answer.tokens:
+        raise VlmDemoError("This answer is empty, so there is nothing to look into: ask again.")
+    began = time.perf_counter()
+    # 1) the pass
+    seen = model.watched(answer)
+    # 2) pictures: before the bridge and behind it
+    leading = model.family.leading_tokens
+    before, after = _features(answer.views, seen, leading)
+    # 3) layers: what each would say, how much it looked, how far it moved the state
+    said = _read(answer, seen, model)
+    texts, named = _spelled(answer, said.ids, said.best, tokenizer)
+    lens = Lens(said.ids, texts, said.sure, said.written, tuple(model.crosses(layer) for layer in seen.layers))
+    return Anatomy(
+        before=before,
+        after=after,
+        text_norms=_text_norms(answer, seen.embeddings),
+        lens=lens,
+        image_shares=_image_shares(seen),
+        changes=_changes(seen),
+        candidates=Candidates(said.best, named, said.logits, said.totals),
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _features(views: Sequence[View], seen: Watched, leading: int) -> tuple[tuple[Features, ...], tuple[Features, ...]]:
+    """Of each picture what the encoder made, and what the bridge made of that, in the order of the view's patches where
+    that can be told."""
+    before, after = [], []
+    for view, patches, tokens in zip(views, seen.patches, _of_pictures(seen), strict=True):
+        features = _numbers(patches.features.flatten(0, 1))
+        if seen.tokens.looks is not None:  # queries, which stand for no place
+            before.append(Features(features[leading:], view.grid if _fits(features[leading:], view) else None))
+            after.append(Features(tokens, None))
+            continue
+        after.append(_laid(tokens, view, leading))
+        # Where the bridge neither merges features nor puts tokens between them, they lie as its tokens do.
+        before.append(_laid(features, view, leading) if len(features) == len(tokens) else Features(features, None))
+    return tuple(before), tuple(after)
+
+
+def _of_pictures(seen: Watched) -> list[np.ndarray]:
+    """The image tokens of each picture, float32 [tokens, d_llm]."""
+    tokens = seen.tokens.embeddings
+    return [_numbers(own) for own in tokens.reshape(-1, tokens.shape[-1]).split(list(seen.tokens.counts))]
+
+
+def _laid(values: np.ndarray, view: View, leading: int) -> Features:
+    """The vectors of the view's patches, row by row."""
+    places = values[leading:]
+    if view.patch_grids:
+        places = places[view.patch_grids[0].tokens]
+    return Features(places, view.grid if _fits(places, view) else None)
+
+
+def _fits(values: np.ndarray, view: View) -> bool:
+    return len(values) == view.grid[0] * view.grid[1]
+
+
+def _text_norms(answer: Answer, embeddings: Tensor) -> np.ndarray:
+    norms = _numbers(embeddings[: len(answer.prompt.ids)].float().norm(dim=-1))
+    return np.delete(norms, list(answer.prompt.image_positions))
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What layers say: of each layer and token the likeliest id, its probability, and that of the token that was
+    written; and of each token the candidates' ids, their logits, and `Candidates.totals`."""
+
+    ids: np.ndarray
+    sure: np.ndarray
+    written: np.ndarray
+    best: np.ndarray
+    logits: np.ndarray
+    totals: np.ndarray
+
+
+def _read(answer: Answer, seen: Watched, model: TeacherForcing) -> _Said:
+    tokens = torch.tensor([token.id for token in answer.tokens], device=seen.last.device)
+    count, layers = len(tokens), len(seen.states)
+    found: list[list[Tensor]] = [[], [], []]
+    last: list[list[Tensor]] = [[], [], []]
+    at = 0
+    for logits in model.layers_say(seen):
+        places = torch.arange(at, at + len(logits), device=logits.device)
+        at += len(logits)
+        total = logits.logsumexp(-1)
+        top, ids = logits.max(-1)
+        own = logits.gather(1, tokens[places % count][:, None])[:, 0]
+        final = places >= (layers - 1) * count
+        values, best = logits[final].topk(min(CANDIDATES, logits.shape[-1]))
+        for shelf, part in zip(found, (ids, (top - total).exp(), (own - total).exp()), strict=True):
+            shelf.append(part)
+        for shelf, part in zip(last, (best, values, _totals(logits[final])), strict=True):
+            shelf.append(part)
+    ids, sure, written = (torch.cat(own).reshape(layers, count).cpu().numpy() for own in found)
+    return _Said(ids, sure, written, *(torch.cat(own).cpu().numpy() for own in last))
+
+
+def _totals(logits: Tensor) -> Tensor:
+    """[places, temperatures]: see `Candidates`."""
+    return torch.stack([(logits / temperature).logsumexp(-1) for temperature in TEMPERATURES], -1)
+
+
+def _spelled(
+    answer: Answer, ids: np.ndarray, best: np.ndarray, tokenizer: Any
+) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
+    """The texts of ``ids`` [layers, tokens] and of ``best`` [tokens, candidates], each at its place in the answer."""
+    text, layers, named = Detokenizer(tokenizer), [], []
+    for place, token in enumerate(answer.tokens):
+        here = list(dict.fromkeys([*ids[:, place].tolist(), *best[place].tolist()]))
+        told = text.add(token.id, token.probability, [(id_, 0.0) for id_ in here])
+        spelled = {other.id: other.text for other in told.alternatives}
+        layers.append([spelled[id_] for id_ in ids[:, place].tolist()])
+        named.append(tuple(spelled[id_] for id_ in best[place].tolist()))
+    return tuple(zip(*layers, strict=True)), tuple(named)
+
+
+def _image_shares(seen: Watched) -> np.ndarray | None:
+    rows = seen.rows
+    if rows is None or rows.text is None or rows.image.shape[1] != len(seen.states):
+        return None
+    return _numbers(rows.image.sum(-1).mean(-1)).T
+
+
+def _changes(seen: Watched) -> np.ndarray:
+    moved = [
+        (output.float() - given.float()).norm(dim=-1) / given.float().norm(dim=-1).clamp(min=1e-9)
+        for given, output in seen.states
+    ]
+    return _numbers(torch.stack(moved))
+
+
+def _numbers(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().float().cpu().numpy()

@@ -1,0 +1,37 @@
+"""Place: the tab's components, and which event each press sets off."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
+from vlm_demo.ui.tabs.learn import panels
+from vlm_demo.ui.tabs.learn.learn_events import LearnComponents, LearnEvents
+
+if TYPE_CHECKING:
+    from vlm_demo.engines.registry import ModelRegistry
+    from vlm_demo.ui.tabs.chat.chat_events import Events
+
+
+def place(events: Events, service: ModelRegistry) -> None:
+    """Put the tab where it is called, and wire it."""
+    road = _html("learn-road", ("opened", "choose"), nothing(panels.EMPTY))
+    with gr.Row(elem_id="learn-panels"):
+        inside = _html("learn-lens"), _html("learn-features"), _html("learn-losses", ("compute",))
+    parts = LearnComponents(road, *inside, _html("learn-notes"))
+    learn = LearnEvents(events.sessions, service, parts)
+    every = {"outputs": parts.all(), "show_progress": "hidden", "api_visibility": "private", "api_name": "page"}
+    queued = {**every, "concurrency_id": "learn", "concurrency_limit": 1, "trigger_mode": "multiple"}
+    opened = parts.road.opened(learn.open, None, queue=False, **every)
+    opened.then(learn.work, None, **queued)
+    parts.road.choose(learn.choose, None, queue=False, **every)
+    parts.losses.compute(learn.compute, None, **queued)
+
+
+def _html(name: str, binds: tuple[str, ...] = (), value: str = "") -> gr.HTML:
+    """A piece of the tab whose ``data-act`` elements set off the events in ``binds`` (see learn.js)."""
+    names = ", ".join(f"'{event}'" for event in binds)
+    script = f"vlmLearn.bind(element, trigger, watch, [{names}]);"
+    return gr.HTML(value, elem_id=name, apply_default_css=False, js_on_load=script, min_width=0)
