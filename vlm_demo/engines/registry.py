@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from vlm_demo.contracts.engine import Engine, Request, answered
 from vlm_demo.engines.scheduler import ModelUse
+from vlm_demo.engines.side_engines import SideEngines
 from vlm_demo.errors import VlmDemoError
 
 if TYPE_CHECKING:
@@ -68,11 +69,12 @@ class Measured:
 
 
 class ModelRegistry:
-    """Holds the loaded engine. Without one, ``begin`` loads it."""
+    """Holds the loaded engine. Without one, ``begin`` loads it. ``beside`` loads further ones, for comparisons."""
 
     def __init__(self, engine: Engine | None, load: Load, model: str, quantize: str = "none", device: str = "cpu"):
         self._engine, self._load = engine, load
         self.model, self.quantize = model, quantize
+        self.beside = SideEngines(load)
         self._use = ModelUse()
         self._switch = threading.Lock()
         self._busy = ""
@@ -161,9 +163,11 @@ class ModelRegistry:
             del paces[:-KEPT]
 
     def forget(self, visitor: str) -> None:
-        """Let go of what the model remembers of a visitor's pictures and prompts: that conversation has ended."""
+        """Let go of what the model, and those beside it, remember of a visitor's pictures and prompts: that
+        conversation has ended."""
         if self._engine:
             self._engine.forget(visitor)
+        self.beside.forget(visitor)
 
     def _weigh(self) -> None:
         self._bytes[self.model, self.quantize] = self._facts[3]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import gradio as gr
 
@@ -20,6 +20,9 @@ from vlm_demo.ui.tabs.inspect import panels
 
 POLL = 2.5  # seconds between two looks of a page at the service's status
 SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
+
+# The tabs beside Chat: the name of each, and what puts its components on the page and sets off their events.
+TABS: tuple[tuple[str, Callable[[Events, ModelRegistry], None]], ...] = ()
 
 MAP_EVENTS = ("word", "step", "look", "choose", "patch", "export", "compute", "halt")
 
@@ -49,10 +52,11 @@ def build(
     with gr.Blocks(title="vlm_demo", analytics_enabled=False, delete_cache=SWEEP, fill_width=True) as page:
         with gr.Row(elem_id="top"):
             gr.HTML(header.BRAND, elem_id="brand", apply_default_css=False)
+            gr.HTML(header.tabs(("Chat", *(name for name, _ in TABS))), elem_id="tabs", apply_default_css=False)
             chips = _html("chips", binds=("switch",))
         notice = _html("notice")
         download = _html("download")
-        with gr.Row(elem_id="columns"):
+        with gr.Row(elem_id="columns", elem_classes="tab-page"):
             with gr.Column(elem_id="left", scale=56, min_width=0):
                 with gr.Column(elem_id="talk"):
                     conversation = _html(
@@ -122,6 +126,9 @@ def build(
         events = Events(service, parts, ocr_settings)
         language.input(events.read_in, [language], None, queue=False, show_progress="hidden", api_visibility="private")
         events.paging.add(language.parent)
+        for name, place in TABS:
+            with gr.Column(elem_id=f"{name.lower()}-tab", elem_classes="tab-page", min_width=0):
+                place(events, service)
         _wire(page, events, retry, undo, clear)
     return page
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -25,6 +25,12 @@ class Choice:
 
     label: str
     closed: str = ""
+
+
+def tabs(names: Sequence[str]) -> Markup:
+    """Links to the page's tabs, the first of which a page opens with. The one that is open stands in the address, as
+    ``#contrast``; page.js shows it."""
+    return render("tabs", names=names) if len(names) > 1 else Markup()
 
 
 def chips(

@@ -3,6 +3,7 @@
    whether words are being played, and the question that is being rewritten. */
 window.vlm = (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const tab = () => document.documentElement.dataset.tab ?? "chat";
   const narrow = () => matchMedia("(max-width: 820px)").matches;
   const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 
@@ -288,6 +289,22 @@ window.vlm = (() => {
     observer.observe(document.documentElement, { childList: true, subtree: true });
   }
 
+  /* The address names the tab that is shown, as #contrast: no name, or none that there is, is Chat. */
+  function showTab() {
+    const links = all("#tabs a");
+    const open = links.find((link) => link.hash === location.hash) ?? links[0];
+    for (const link of links) {
+      if (link === open) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    document.documentElement.dataset.tab = open?.hash.slice(1) ?? "chat";
+  }
+  addEventListener("hashchange", () => {
+    showTab();
+    scrollTo(0, 0);
+  });
+  whenThere("#tabs a", showTab);
+
   whenThere("#talk", follow);
   whenThere("#desk", (desk) => desk.append(back()));
   whenThere("#composer textarea", () => {
@@ -312,10 +329,10 @@ window.vlm = (() => {
   });
 
   /* A picture may be dropped and pasted anywhere: what is not for the composer already is handed over to it. */
-  const box = () => document.querySelector("#composer .full-container");
+  const box = () => tab() === "chat" && document.querySelector("#composer .full-container");
   const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
   const target = (shown) => document.documentElement.classList.toggle("dropping", shown);
-  document.addEventListener("dragenter", (event) => carries(event) && target(true));
+  document.addEventListener("dragenter", (event) => box() && carries(event) && target(true));
   document.addEventListener("dragleave", (event) => event.relatedTarget === null && target(false));
   document.addEventListener("pointermove", () => target(false)); // there are none while something is dragged
   document.addEventListener("dragover", (event) => {
@@ -331,7 +348,7 @@ window.vlm = (() => {
   document.addEventListener("paste", (event) => {
     const area = document.querySelector("#composer textarea");
     const pictures = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
-    if (!area || !pictures.length || event.target === area) return;
+    if (tab() !== "chat" || !area || !pictures.length || event.target === area) return;
     event.preventDefault();
     area.dispatchEvent(new ClipboardEvent("paste", { clipboardData: copied(pictures), cancelable: true }));
   });
