@@ -67,6 +67,23 @@ def embedded() -> list[str]:
     return [name for name in embedded_names() if writes(name)]
 
 
+@cache
+def scoring() -> dict[str, bool]:
+    """The names of the embedded models that compare pictures with texts, and whether each has a head that reads both
+    together (ITM); those that do nothing else come first."""
+    from vlm_demo.models.adapters import blip2_retrieval
+    from vlm_demo.models.loading import embedded_names, shipped
+
+    only, both = [], []
+    for name in embedded_names():
+        folder = shipped(name)
+        if not writes(name):
+            only.append(name)
+        elif folder and blip2_retrieval.is_in(folder):
+            both.append(name)
+    return dict.fromkeys(only, False) | dict.fromkeys(both, True)
+
+
 def room_on(device: str) -> int:
     """Bytes that are free on ``device``."""
     import torch
