@@ -74,6 +74,13 @@ window.vlmContrast = (() => {
     spread();
   }
 
+  /* Narrow: table and map lie below each other. */
+  function glide(id) {
+    if (!matchMedia("(max-width: 820px)").matches) return;
+    const behavior = matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth";
+    document.getElementById(id).scrollIntoView({ behavior, block: "start" });
+  }
+
   /* A press is seen at once; its map comes when it is drawn. */
   function mark(button) {
     const table = root();
@@ -93,10 +100,12 @@ window.vlmContrast = (() => {
       mark(button);
       const { picture, text } = button.dataset;
       send("pick", { ...(picture && { picture }), ...(text && { text: +text }) });
+      if (text) glide("contrast-right");
     },
     remove: (button, send) => send("remove", { picture: button.dataset.picture }),
     empty: (button, send) => send("reword", { text: +button.dataset.text, words: "" }),
     judge: (button, send) => send("choose", { judge: button.dataset.judge }),
+    up: () => glide("contrast-left"),
     export: (_button, send) => send("export", {}),
     over(button) {
       over = button.dataset.over;
@@ -123,6 +132,14 @@ window.vlmContrast = (() => {
 
   const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
+  function key(event, send) {
+    if (event.key === "Enter" && event.target.matches(".text")) {
+      event.preventDefault();
+      return changed(event.target, send);
+    }
+    arrow(event);
+  }
+
   function arrow(event) {
     const move = ARROWS[event.key];
     const cell = move && event.target.closest(".cell");
@@ -135,31 +152,32 @@ window.vlmContrast = (() => {
 
   /* What was drawn holds what the server knows; what is being typed stays. */
   function drawn(element) {
-    for (const input of all("input.text", element)) {
+    for (const input of all(".text", element)) {
       if (input === document.activeElement && !input.dataset.sent) continue;
       input.value = input.defaultValue;
       delete input.dataset.sent;
     }
     for (const select of all("select", element)) select.value = select.dataset.value;
-    if (refocus) element.querySelector("input.new")?.focus();
+    if (refocus) element.querySelector(".new")?.focus();
     refocus = false;
     spread();
   }
 
-  function bind(element, trigger, watch) {
+  function bind(element, trigger, watch, events) {
+    const send = (name, data) => events.includes(name) && trigger(name, data);
     element.addEventListener("click", (event) => {
       const button = event.target.closest("button[data-act]");
-      if (button) acts[button.dataset.act]?.(button, trigger);
+      if (button) acts[button.dataset.act]?.(button, send);
     });
-    element.addEventListener("change", (event) => changed(event.target, trigger));
-    element.addEventListener("keydown", arrow);
+    element.addEventListener("change", (event) => changed(event.target, send));
+    element.addEventListener("keydown", (event) => key(event, send));
     element.addEventListener("input", (event) => {
       if (event.target.type === "range") slid(event.target);
       else delete event.target.dataset.sent;
     });
-    if (!element.querySelector(".contrast")) return;
+    if (!events.includes("shown")) return;
     watch("value", () => drawn(element));
-    const look = () => open() && trigger("shown", {});
+    const look = () => open() && send("shown", {});
     new MutationObserver(look).observe(document.documentElement, { attributeFilter: ["data-tab"] });
     look();
   }

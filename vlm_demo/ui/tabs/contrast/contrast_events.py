@@ -59,8 +59,6 @@ class ContrastEvents:
         table = self.table_of(self.sessions.of(request.session_hash))
         number = getattr(event, "text", None)
         table.reword(None if number is None else int(number), str(event.words))
-        if number is None:
-            table.text = next(reversed(table.texts))
         return self._all(table)
 
     @alone

@@ -167,10 +167,12 @@ class ContrastTable:
         self._let_go()
 
     def reword(self, number: int | None, text: str) -> None:
-        """Another text in a row, or a new row (None); an empty one takes its row away, as long as there is another."""
+        """Another text in a row, or a new row (None), which is looked at; an empty one takes its row away, as long as
+        there is another."""
         text = " ".join(text.split())[:LONGEST]
         if number is None and text and len(self.texts) < MOST_TEXTS:
-            self.texts[next(self._numbers)] = text
+            self.text = next(self._numbers)
+            self.texts[self.text] = text
         elif number in self.texts and text:
             self.texts[number] = text
         elif number in self.texts and len(self.texts) > 1:

@@ -44,7 +44,7 @@ class ContrastWork:
     def models(self) -> dict[str, bool | None]:
         """The models that can compare here, and whether each reads picture and text together too (None = not known
         before it has): the one in service where it compares, then the embedded ones."""
-        embedded: dict[str, bool | None] = {**offers.scoring()}
+        embedded: dict[str, bool | None] = {own.name: own.matches for own in offers.comparers()}
         shared = self.service.model
         return {shared: embedded.get(shared), **embedded} if self.service.scores else embedded
 
@@ -59,6 +59,10 @@ class ContrastWork:
         if self.has_itm(table, model):
             return model
         return table.judge if table.judge in self.models() else ""
+
+    def good_at(self, model: str) -> str:
+        """What an embedded model is good at, in a few words; empty where that is not known."""
+        return next((own.good_at for own in offers.comparers() if own.name == model), "")
 
     def has_itm(self, table: ContrastTable, model: str) -> bool:
         """Whether a model reads picture and text together, as far as that is known."""

@@ -13,6 +13,7 @@ from vlm_demo.ui.tabs.contrast.contrast_events import ContrastEvents
 from vlm_demo.ui.tabs.contrast.contrast_table import ContrastTable
 from vlm_demo.ui.tabs.contrast.contrast_work import MAP, OTHERS, TABLE
 
+TABLE_EVENTS = ("shown", "reword", "remove", "pick", "choose")
 KINDS = ["image", ".heic", ".heif", ".pdf"]
 
 
@@ -23,13 +24,13 @@ def place(events: Events, service: ModelRegistry) -> None:
     new = ContrastTable(handlers.examples)
     with gr.Row(elem_id="contrast-columns"):
         with gr.Column(elem_id="contrast-left", scale=65, min_width=0):
-            table = _html("contrast-table", table_panel.draw(handlers.work, new))
+            table = _html("contrast-table", table_panel.draw(handlers.work, new), *TABLE_EVENTS)
             upload = gr.UploadButton(
                 "Add a picture", file_count="multiple", file_types=KINDS, elem_id="contrast-upload", min_width=0
             )
         with gr.Column(elem_id="contrast-right", scale=35, min_width=0):
-            shown = _html("contrast-map", map_panel.draw(handlers.work, new))
-            others = _html("contrast-others", map_panel.others(handlers.work, new))
+            shown = _html("contrast-map", map_panel.draw(handlers.work, new), "export")
+            others = _html("contrast-others", map_panel.others(handlers.work, new), "pick")
     handlers.parts |= {TABLE: table, MAP: shown, OTHERS: others}
     private = {"api_visibility": "private", "api_name": "contrast", "show_progress": "hidden"}
     outputs = [table, shown, others]
@@ -51,7 +52,8 @@ def place(events: Events, service: ModelRegistry) -> None:
     shown.export(handlers.export, None, [chat.download], queue=False, **private)
 
 
-def _html(name: str, value: str) -> gr.HTML:
-    """A piece of the tab; see contrast.js."""
-    script = "vlmContrast.bind(element, trigger, watch);"
+def _html(name: str, value: str, *binds: str) -> gr.HTML:
+    """A piece of the tab, whose presses set off the events in ``binds``; see contrast.js."""
+    names = ", ".join(f"'{event}'" for event in binds)
+    script = f"vlmContrast.bind(element, trigger, watch, [{names}]);"
     return gr.HTML(value, elem_id=name, apply_default_css=False, js_on_load=script, min_width=0)

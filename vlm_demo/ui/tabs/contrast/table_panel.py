@@ -170,37 +170,41 @@ def _notes(work: ContrastWork, held: ContrastTable, figures: Figures, model: str
         f"{lasted(facts.picture_seconds)}."
     )
     numbers = [place + 1 for place, own in enumerate(held.pictures) if (model, own.key) in held.outside]
-    notes: list[dict[str, Any]] = [
-        {"title": f"ITC · {_called(held, model)}", "text": text, "more": _strange(facts.name, numbers)}
-    ]
+    notes = [_note(f"ITC · {_called(held, model)}", text, _known(work, model, numbers))]
     if judge:
         by = held.facts.get(judge)
         each = f" {lasted(by.pair_seconds)} a pair, so for this picture only." if by and by.pair_seconds else ""
-        strange = judge != model and (judge, chosen.key) in held.outside
+        odd = [held.pictures.index(chosen) + 1] if (judge, chosen.key) in held.outside else []
         notes.append(
-            {
-                "title": f"ITM · {_called(held, judge)}",
-                "text": f"Picture and text are read together and judged yes or no.{each}",
-                "more": _strange(judge, [held.pictures.index(chosen) + 1] if strange else []),
-                "judge": ("none", "Take this column away") if judge != model else None,
-            }
+            _note(
+                f"ITM · {_called(held, judge)}",
+                f"Picture and text are read together and judged yes or no.{each}",
+                "" if judge == model else _known(work, judge, odd),
+                None if judge == model else ("none", "Take this column away"),
+            )
         )
     else:
         able = [name for name, both in work.models().items() if both]
         text = f"{facts.name} has no head that reads picture and text together, so it says of no pair yes or no."
         offer = (able[0], f"Ask {able[0]} for it") if able else None
-        notes.append({"title": "No ITM", "text": text, "more": "", "judge": offer})
+        notes.append(_note("No ITM", text, offer=offer))
     part = _parting(held, figures, chosen)
-    return [*notes, {"title": "Where they part", "text": part, "more": "", "judge": None}] if part else notes
+    return [*notes, _note("Where they part", part)] if part else notes
 
 
-def _strange(model: str, numbers: list[int]) -> str:
-    if not numbers:
-        return ""
-    listed = ", ".join(map(str, numbers))
-    if len(numbers) > 1:
-        return f"Pictures {listed} are unlike what {model} was trained on: take its figures for them as guesses."
-    return f"Picture {listed} is unlike what {model} was trained on: take its figures for it as guesses."
+def _note(title: str, text: str, more: str = "", offer: tuple[str, str] | None = None) -> dict[str, Any]:
+    """One column of the table's foot; ``offer`` is whose ITM a press asks for, and what stands on it."""
+    return {"title": title, "text": text, "more": more, "judge": offer}
+
+
+def _known(work: ContrastWork, model: str, odd: list[int]) -> str:
+    """What a model is good at, and the numbers of pictures that are unlike what it was trained on."""
+    good_at = work.good_at(model)
+    said = [f"Good at: {good_at}."] if good_at else []
+    if odd:
+        subject = f"Pictures {', '.join(map(str, odd))} are" if len(odd) > 1 else f"Picture {odd[0]} is"
+        said.append(f"{subject} unlike what it was trained on: take what it says there as a guess.")
+    return " ".join(said)
 
 
 def _parting(held: ContrastTable, figures: Figures, chosen: Picture) -> str:
