@@ -104,7 +104,8 @@ class ContrastEvents:
     def compute(self, request: gr.Request) -> Iterator[Changes]:
         """Ask the models for what is missing, in a queue of this tab's own, drawing what comes."""
         session = self.sessions.of(request.session_hash)
-        table = self.table_of(session)
+        with session.lock:
+            table = self.table_of(session)
         told, drawn = table.problem, 0.0
         for part in self.work.run(session, table):
             if part == OTHERS and time.perf_counter() - drawn < REST:

@@ -193,10 +193,12 @@ class ContrastWork:
             for text in texts if len(texts) > 1 else ():
                 self._score(session, table, model, picture, [text], progress)
             if len(texts) == 1:
-                table.failed[model, picture.key, texts[0]] = str(error)
+                with session.lock:
+                    table.failed[model, picture.key, texts[0]] = str(error)
             return TABLE
         except BadImage as error:
-            table.failed |= {(model, picture.key, text): str(error) for text in texts}
+            with session.lock:
+                table.failed |= {(model, picture.key, text): str(error) for text in texts}
             return TABLE
         matched = next((stage.seconds for stage in scores.stages if stage.name == "match"), None)
         each = None if matched is None else matched / len(texts)
@@ -223,7 +225,8 @@ class ContrastWork:
         except Stopped:
             raise
         except VlmDemoError as error:
-            table.fail_map(pair, str(error))
+            with session.lock:
+                table.fail_map(pair, str(error))
             return part
         small = shrunk(Image.fromarray(heat), PREVIEW)
         with session.lock:
@@ -232,7 +235,9 @@ class ContrastWork:
 
     def _hide(self, session: Session, table: ContrastTable, pair: Pair, _progress: Progress) -> str:
         """Score the picture once more with what the map marks hidden, and with as much hidden elsewhere."""
-        image, heat = table.images[pair[1]], table.heats[pair]
+        image, heat = table.images.get(pair[1]), table.heats.get(pair)
+        if image is None or heat is None:
+            raise Stopped("The picture was taken off the table.")
         marked = on(image, heat)
         height, width = marked.shape
         masks = [np.zeros_like(marked), marked]
@@ -244,7 +249,8 @@ class ContrastWork:
                 source = without(image, mask)
                 scores = engine.score(source, [pair[2]], cancelled=cancelled, visitor=session.visitor)
             found.append(scores.similarities[0])
-        table.hidden[pair] = Hidden(found[0], found[1], float(np.mean(found[2:])))
+        with session.lock:
+            table.hidden[pair] = Hidden(found[0], found[1], float(np.mean(found[2:])))
         return MAP
 
 

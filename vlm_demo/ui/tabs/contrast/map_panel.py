@@ -63,7 +63,7 @@ def draw(work: ContrastWork, held: ContrastTable) -> Markup:
 
 def headline(hidden: Hidden) -> str:
     """What hiding the marked tenth of a picture has shown of its map."""
-    if hidden.elsewhere - hidden.marked >= MARKS:
+    if min(hidden.whole, hidden.elsewhere) - hidden.marked >= MARKS:
         return "What is marked counts: without it the text fits less."
     return "What is marked counts no more than the rest of the picture."
 

@@ -147,7 +147,7 @@ def _told(shown: list[Picture]) -> str:
     if not shown:
         return "Add a picture, or ask about one in Chat: it lies here then."
     if origins == {EXAMPLE}:
-        return "Examples, until there are pictures of yours: add some here, or ask about one in Chat."
+        return "Examples, until you add a picture or ask about one in Chat."
     if origins == {CHAT}:
         return "The pictures of your chat." if len(shown) > 1 else "The picture of your chat."
     return "The pictures of your chat, then those added here." if CHAT in origins else "The pictures added here."

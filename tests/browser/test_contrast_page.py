@@ -3,6 +3,8 @@ nobody."""
 
 from __future__ import annotations
 
+import base64
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -131,3 +133,24 @@ def test_nothing_of_the_tab_hangs_over_the_page(visitor: Page, app, size) -> Non
         expect(visitor.locator("#contrast-map h3")).to_be_in_viewport()
         visitor.click("#contrast-map .up")
         expect(visitor.locator("#contrast-table h2")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_a_picture_may_be_dropped_and_pasted(visitor: Page, app, picture, way) -> None:
+    visitor.goto(f"{app.url}/#contrast")
+    settled(visitor)
+    visitor.evaluate(
+        """([way, content]) => {
+          const held = new DataTransfer();
+          const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
+          held.items.add(new File([bytes], "scene.png", { type: "image/png" }));
+          const told = { bubbles: true, cancelable: true };
+          const made = way === "drop" ? new DragEvent("drop", { dataTransfer: held, ...told })
+            : new ClipboardEvent("paste", { clipboardData: held, ...told });
+          document.querySelector("#contrast-table").dispatchEvent(made);
+        }""",
+        [way, base64.b64encode(picture.read_bytes()).decode()],
+    )
+    expect(visitor.locator("#contrast-table .told p")).to_have_text("The pictures added here.")
+    expect(visitor.locator("#contrast-table .thumb")).to_have_count(1)
+    settled(visitor)
