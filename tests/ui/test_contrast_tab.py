@@ -312,6 +312,17 @@ def test_hiding_the_marked_tenth_is_measured(tab, tmp_path) -> None:
     assert "What is marked counts: without it the text fits less." in str(state[MAP])
 
 
+def test_a_word_brings_what_is_lost_without_it(tab, tmp_path) -> None:
+    """Here of a red picture a text is worth 1 with the word red in it, and else its length."""
+    made = tab(Comparing())
+    drawn(made, made.upload([file(tmp_path, "red")], request()))
+    html = str(drawn(made, made.reword(event(words="some red square"), request()))[MAP])
+    found = re.findall(r'--look:([\d.]+)">(\w+) <small>([-+\d.]+)<', html)
+    lost = 1 - (0.1 + len("some square") / 200)
+    assert found == [("0.00", "some", "+0.000"), ("1.00", "red", f"{lost:+.3f}"), ("0.00", "square", "+0.000")]
+    assert "What each word brings" not in str(drawn(made, made.reword(event(words="red"), request()))[MAP])
+
+
 def test_uploads_are_read_and_their_files_deleted(tab, tmp_path) -> None:
     made = tab(Comparing())
     folder = tmp_path / "one"
@@ -366,7 +377,7 @@ def test_clearing_the_chat_takes_its_pictures_and_maps_off_the_table(tab, pictur
     assert [pair for pair in table.heats if pair[1] == of_chat]
     made.chat.clear(request())
     assert [own.origin for own in table.pictures] == ["own"]
-    for found in (table.scores, table.heats, table.hidden):
+    for found in (table.scores, table.heats, table.hidden, table.without):
         assert not [pair for pair in found if pair[1] == of_chat]
     assert of_chat not in table.images
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_PICTURES, MOST_TEXTS = 8, 12
 LONGEST = 300  # characters of a text
+MOST_WORDS = 24  # of a text whose words are left out one by one
 MAPS = 36  # maps that are remembered: three pictures with all their texts
 CHAT, OWN, EXAMPLE = "chat", "own", "example"
 TEXTS = (
@@ -106,6 +107,7 @@ class ContrastTable:
         model: what compares, as the menu calls it; empty = the usual one.
         judge: whose ITM is shown where ``model`` has none; empty = nobody's.
         picture, text: of the pair that is looked at; None = the newest picture, the text that fits it best.
+        without: pair → the cosine with each of the text's words left out, in their order.
         failed: pairs that can't be scored, and why; a map's failure is kept under the text "map:" before it.
         outside: (model, picture's key) of pictures that are unlike what the model was trained on.
         problem: a sentence of what went wrong last.
@@ -124,6 +126,7 @@ class ContrastTable:
     scores: dict[Pair, Score] = field(default_factory=dict)
     heats: dict[Pair, np.ndarray] = field(default_factory=dict)
     hidden: dict[Pair, Hidden] = field(default_factory=dict)
+    without: dict[Pair, tuple[float, ...]] = field(default_factory=dict)
     failed: dict[Pair, str] = field(default_factory=dict)
     facts: dict[str, ModelFacts] = field(default_factory=dict)
     images: dict[str, Image.Image] = field(default_factory=dict)
@@ -196,7 +199,7 @@ class ContrastTable:
         """Forget what is known of pictures that are gone, and of texts that nobody asks about any more."""
         keys = {own.key for own in (*self.own, *self.chat, *self.examples)}
         said = set(self.texts.values()) | {_map(text) for text in self.texts.values()}
-        for found in (self.scores, self.heats, self.hidden, self.failed):
+        for found in (self.scores, self.heats, self.hidden, self.without, self.failed):
             for pair in [pair for pair in found if pair[1] not in keys or pair[2] not in said]:
                 del found[pair]
         self.images = {key: image for key, image in self.images.items() if key in keys}
@@ -261,6 +264,14 @@ class ContrastTable:
 
 def _map(text: str) -> str:
     return f"map:{text}"
+
+
+def shortened(text: str) -> list[str]:
+    """The text with each of its words left out, in their order; nothing where it has only one, or very many."""
+    words = text.split()
+    if not 1 < len(words) <= MOST_WORDS:
+        return []
+    return [" ".join((*words[:at], *words[at + 1 :])) for at in range(len(words))]
 
 
 def softmax(similarities: Sequence[float], temperature: float) -> list[float]:

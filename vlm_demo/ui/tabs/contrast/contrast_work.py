@@ -22,7 +22,7 @@ from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, Progress, log_u
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
 from vlm_demo.ui.pictures import LARGE, PREVIEW, shrunk
 from vlm_demo.ui.session import Session, Sessions
-from vlm_demo.ui.tabs.contrast.contrast_table import ContrastTable, Hidden, ModelFacts, Pair, Picture, Score
+from vlm_demo.ui.tabs.contrast.contrast_table import ContrastTable, Hidden, ModelFacts, Pair, Picture, Score, shortened
 
 TABLE, MAP, OTHERS = "table", "map", "others"  # the parts of the tab that a piece of work changes
 KNOWN = 0.5  # a picture that looks less than this like what the model was trained on is told of
@@ -160,6 +160,9 @@ class ContrastWork:
             if pair in table.heats and pair not in table.hidden:
                 table.doing = "Hiding what the map marks."
                 return partial(self._hide, session, table, pair)
+            if pair in table.hidden and pair not in table.without and shortened(pair[2]):
+                table.doing = "Leaving out each word."
+                return partial(self._leave_out, session, table, pair, chosen)
         if wanted:
             table.doing = "Drawing the other texts."
             return partial(self._map, session, table, (model, chosen.key, wanted[0]), chosen, OTHERS)
@@ -232,6 +235,18 @@ class ContrastWork:
         with session.lock:
             table.keep_map(pair, np.asarray(small))
         return part
+
+    def _leave_out(
+        self, session: Session, table: ContrastTable, pair: Pair, picture: Picture, _progress: Progress
+    ) -> str:
+        """Score the text once more without each of its words."""
+        cancelled = self._cancelled(session, table, picture.key)
+        with self.engine(pair[0], cancelled) as engine:
+            texts = shortened(pair[2])
+            scores = engine.score(picture.source, texts, cancelled=cancelled, visitor=session.visitor)
+        with session.lock:
+            table.without[pair] = scores.similarities
+        return MAP
 
     def _hide(self, session: Session, table: ContrastTable, pair: Pair, _progress: Progress) -> str:
         """Score the picture once more with what the map marks hidden, and with as much hidden elsewhere."""

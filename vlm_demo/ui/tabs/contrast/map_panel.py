@@ -3,6 +3,7 @@ HTML."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,6 +58,7 @@ def draw(work: ContrastWork, held: ContrastTable) -> Markup:
         stops=", ".join("#{:02x}{:02x}{:02x}".format(*colour) for colour in drawing.palette(COLOURS)[:: 255 // 5]),
         headline="" if hidden is None else headline(hidden),
         why="" if hidden is None else because(hidden),
+        words=[] if score is None else words_of(text, score.similarity, held.without.get(pair, ())),
         problem=held.failed.get(pair) or held.map_problem(pair),
     )
 
@@ -74,6 +76,23 @@ def because(hidden: Hidden) -> str:
         f"With the marked tenth hidden the similarity goes from {hidden.whole:.3f} to {hidden.marked:.3f}; with as "
         f"much hidden elsewhere, to {hidden.elsewhere:.3f}."
     )
+
+
+def words_of(text: str, whole: float, without: Sequence[float]) -> list[dict[str, str]]:
+    """The words of a text, and what each brings: by how much the cosine falls where it alone is left out.
+
+    Args:
+        whole: the cosine of the text.
+        without: the cosines without each word; empty = not known.
+    """
+    if not without:
+        return []
+    brings = [whole - value for value in without]
+    most = max(*brings, MARKS)
+    return [
+        {"word": word, "brings": f"{brought:+.3f}", "look": f"{max(0.0, brought) / most:.2f}"}
+        for word, brought in zip(text.split(), brings, strict=True)
+    ]
 
 
 def others(work: ContrastWork, held: ContrastTable) -> Markup:
