@@ -64,7 +64,7 @@ def test_texts_and_pictures_are_compared_and_a_press_shows_where(visitor: Page, 
     expect(visitor.locator(CELLS)).to_have_count(before + 2)
     expect(visitor.locator("#contrast-table .text.new")).to_be_focused()
     expect(visitor.locator("#contrast-table .text.new")).to_have_value("")
-    expect(visitor.locator("#contrast-map h3")).to_have_text(f"Where clip finds “{EVIL}”")
+    expect(visitor.locator("#contrast-map h3:first-of-type")).to_have_text(f"Where clip finds “{EVIL}”")
     settled(visitor)
 
     # The slider: recomputed here, and nobody is asked.
@@ -88,7 +88,7 @@ def test_texts_and_pictures_are_compared_and_a_press_shows_where(visitor: Page, 
     first = visitor.locator("#contrast-table .text").first.input_value()
     visitor.locator(CELLS).first.click()
     expect(visitor.locator(CELLS).first).to_have_attribute("aria-pressed", "true")
-    expect(visitor.locator("#contrast-map h3")).to_have_text(f"Where clip finds “{first}”")
+    expect(visitor.locator("#contrast-map h3:first-of-type")).to_have_text(f"Where clip finds “{first}”")
     settled(visitor)
     assert chances(visitor, 2) == pytest.approx(softmax(known, learned, 1), abs=0.0006)
     with visitor.expect_download() as saved:
@@ -98,7 +98,7 @@ def test_texts_and_pictures_are_compared_and_a_press_shows_where(visitor: Page, 
     # A text is changed, and one is taken away.
     visitor.locator("#contrast-table .text").first.fill("a red circle")
     visitor.locator("#contrast-table .text").first.press("Tab")
-    expect(visitor.locator("#contrast-map h3")).to_have_text("Where clip finds “a red circle”")
+    expect(visitor.locator("#contrast-map h3:first-of-type")).to_have_text("Where clip finds “a red circle”")
     rows = visitor.locator("#contrast-table tr[data-text]").count()
     visitor.locator("#contrast-table [data-act=empty]").last.click()
     expect(visitor.locator("#contrast-table tr[data-text]")).to_have_count(rows - 1)
@@ -118,7 +118,7 @@ def test_another_model_says_whether_they_match(visitor: Page, app, picture) -> N
     shown = visitor.locator("#contrast-table td.wide:last-child").all_inner_texts()
     assert len(shown) == visitor.locator("#contrast-table tr[data-text]").count()
     visitor.select_option("#contrast-table select", "blip2")
-    expect(visitor.locator("#contrast-map h3")).to_contain_text("Where blip2 finds")
+    expect(visitor.locator("#contrast-map h3:first-of-type")).to_contain_text("Where blip2 finds")
 
 
 @pytest.mark.parametrize("size", [(390, 844), (1280, 810)])
@@ -130,7 +130,7 @@ def test_nothing_of_the_tab_hangs_over_the_page(visitor: Page, app, size) -> Non
     assert wide <= size[0]
     if size[0] < 820:
         visitor.locator(CELLS).first.click()
-        expect(visitor.locator("#contrast-map h3")).to_be_in_viewport()
+        expect(visitor.locator("#contrast-map h3:first-of-type")).to_be_in_viewport()
         visitor.click("#contrast-map .up")
         expect(visitor.locator("#contrast-table h2")).to_be_in_viewport()
 
