@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.kit.chat_server import chat_server
 from tests.kit.engine_conformance import EngineConformance, answered, asked
 from tests.kit.fake_engine import FakeEngine
+from tests.kit.tiny import tiny_clip
 from vlm_demo import Pipeline
 from vlm_demo.contracts import MapRequest
 from vlm_demo.contracts.engine import Engine, Request
@@ -16,6 +19,7 @@ from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.engines.local import LocalEngine
 from vlm_demo.engines.remote import RemoteEngine
 from vlm_demo.engines.remote_server import server_at
+from vlm_demo.errors import BadQuestion, Stopped, UnsupportedModel
 
 
 class TestLocal(EngineConformance):
@@ -80,3 +84,20 @@ class TestFake(EngineConformance):
     @pytest.fixture(scope="class")
     def engine(self) -> Engine:
         return FakeEngine()
+
+
+def test_a_texts_relevancy_comes_through_the_seam_and_can_be_stopped(tmp_path: Path, noise) -> None:
+    pipe = Pipeline.from_pretrained(tiny_clip(tmp_path))
+    engine: Engine = LocalEngine(pipe)
+    heat = engine.relevancy(noise(48, 40), "a red star", visitor="one")
+    assert heat.shape == (40, 48) and heat.dtype == np.float32 and heat.max() == 1
+    assert np.array_equal(heat, pipe.relevancy(noise(48, 40), "a red star"))
+    with pytest.raises(Stopped):
+        engine.relevancy(noise(48, 40), "a red star", cancelled=lambda: True)
+    with pytest.raises(BadQuestion):
+        engine.relevancy(noise(48, 40), " ")
+
+
+def test_an_engine_that_only_writes_has_no_relevancy(pipe: Pipeline, noise) -> None:
+    with pytest.raises(UnsupportedModel, match="no part that compares"):
+        LocalEngine(pipe).relevancy(noise(48, 48), "star")

@@ -139,6 +139,16 @@ class FakeEngine:
             tuple(texts), (even,) * len(texts), (0.2,) * len(texts), 0.01, None, self._view(image), (), self.name
         )
 
+    def relevancy(
+        self, image: Source, text: str, *, cancelled: Cancelled | None = None, visitor: str = ""
+    ) -> np.ndarray:
+        if not text.strip():
+            raise BadQuestion("There is no text to compare: give at least one.")
+        if cancelled and cancelled():
+            raise Stopped("Stopped.")
+        width, height = self._view(image).size
+        return np.full((height, width), min(1.0, len(text) / 40), np.float32)
+
     def heatmap_methods(self, answer: Answer) -> dict[str, str | None]:
         return {"raw": None, "localised": None, "last": None, "queries": "There is no Q-Former.", "occlusion": None}
 

@@ -143,6 +143,18 @@ class Engine(Protocol):
             Stopped: ``cancelled()`` turned True.
         """
 
+    def relevancy(
+        self, image: Source, text: str, *, cancelled: Cancelled | None = None, visitor: str = ""
+    ) -> np.ndarray:
+        """Which parts of the picture speak for a text: float32 [H, W] in the upload's own pixels, 0..1; ``visitor`` as
+        in `Request`.
+
+        Raises:
+            BadImage, BadQuestion: the picture or the text can't be used.
+            UnsupportedModel: it compares no pictures with texts.
+            Stopped: ``cancelled()`` turned True.
+        """
+
     def heatmap_methods(self, answer: Answer) -> dict[str, str | None]:
         """The names of ``contracts.heatmap_methods.TABLE``, and why this answer can't have a map of it; None where it
         can."""

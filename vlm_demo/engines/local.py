@@ -94,6 +94,12 @@ class LocalEngine:
         with self.scheduler.turn(cancelled):
             return self.pipeline.score(image, texts, cancelled=cancelled, visitor=visitor)
 
+    def relevancy(
+        self, image: Source, text: str, *, cancelled: Cancelled | None = None, visitor: str = ""
+    ) -> np.ndarray:
+        with self.scheduler.turn(cancelled):
+            return self.pipeline.relevancy(image, text, cancelled=cancelled, visitor=visitor)
+
     def read_text(
         self, view: View, settings: OcrSettings = DEFAULT_OCR, *, cancelled: Cancelled | None = None
     ) -> OcrResult:

@@ -67,6 +67,38 @@ def embedded() -> list[str]:
     return [name for name in embedded_names() if writes(name)]
 
 
+@dataclass(frozen=True)
+class Comparer:
+    """An embedded model that compares pictures with texts.
+
+    Attributes:
+        name: what ``--model`` takes.
+        matches: whether it has a head that reads picture and text together (ITM).
+        good_at: in a few words; empty where the catalog does not say.
+    """
+
+    name: str
+    matches: bool
+    good_at: str
+
+
+@cache
+def comparers() -> tuple[Comparer, ...]:
+    """The embedded models that compare pictures with texts; those that do nothing else come first."""
+    from vlm_demo.models.adapters import blip2_retrieval
+    from vlm_demo.models.loading import catalog, embedded_names, shipped
+
+    good_at = {entry.id: entry.good_at for entry in catalog()}
+    only, both = [], []
+    for name in embedded_names():
+        folder = shipped(name)
+        if not writes(name):
+            only.append(Comparer(name, False, good_at.get(name, "")))
+        elif folder and blip2_retrieval.is_in(folder):
+            both.append(Comparer(name, True, good_at.get(name, "")))
+    return (*only, *both)
+
+
 def room_on(device: str) -> int:
     """Bytes that are free on ``device``; where that is a server's, of this machine, which would load another model."""
     import torch

@@ -98,6 +98,11 @@ class ModelRegistry:
         """Whether a model is loaded."""
         return self._engine is not None
 
+    @property
+    def scores(self) -> bool:
+        """Whether the model in service compares pictures with texts; False as long as there is none."""
+        return self._engine is not None and self._engine.capabilities.scores
+
     def begin(self, progress: Progress | None = None) -> threading.Thread:
         """Load the model in the background. Questions wait for it, and a switch is refused meanwhile.
 

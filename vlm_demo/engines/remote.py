@@ -235,7 +235,15 @@ class RemoteEngine:
     def score(
         self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None, visitor: str = ""
     ) -> Scores:
-        raise UnsupportedModel(f"{self.name} answers on a server, which compares no pictures with texts: use clip.")
+        raise self._compares_nothing()
+
+    def relevancy(
+        self, image: Source, text: str, *, cancelled: Cancelled | None = None, visitor: str = ""
+    ) -> np.ndarray:
+        raise self._compares_nothing()
+
+    def _compares_nothing(self) -> UnsupportedModel:
+        return UnsupportedModel(f"{self.name} answers on a server, which compares no pictures with texts: use clip.")
 
     def read_text(
         self, view: View, settings: OcrSettings = DEFAULT_OCR, *, cancelled: Cancelled | None = None

@@ -505,15 +505,23 @@ class Pipeline:
         given = (texts,) if isinstance(texts, str) else tuple(texts)
         return self._scoring().score(image, given, cancelled, visitor)
 
-    def relevancy(self, image: Source | View, text: str) -> np.ndarray:
+    def relevancy(
+        self,
+        image: Source | View,
+        text: str,
+        *,
+        cancelled: Callable[[], bool] | None = None,
+        visitor: str = "",
+    ) -> np.ndarray:
         """Which parts of a picture speak for a text, in a model that compares the two: float32 [H, W] in the upload's
         own pixels, 0..1.
 
         Raises:
             BadImage, BadQuestion: the picture can't be opened; the text is empty or too long.
             UnsupportedModel: the model has nothing to compare pictures with texts.
+            Stopped: ``cancelled()`` turned True.
         """
-        return self._scoring().heatmap(image, text)
+        return self._scoring().heatmap(image, text, cancelled, visitor)
 
     # -- what it is composed of -----------------------------------------------------------------------------------
 

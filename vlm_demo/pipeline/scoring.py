@@ -88,11 +88,20 @@ class ScoringModel:
             model=self.name,
         )
 
-    def heatmap(self, image: Source | View, text: str) -> np.ndarray:
+    def heatmap(
+        self,
+        image: Source | View,
+        text: str,
+        cancelled: Callable[[], bool] | None = None,
+        visitor: str = "",
+    ) -> np.ndarray:
         """Which parts of a picture speak for a text: float32 [H, W] in the upload's own pixels, 0..1.
 
         Raises:
             BadImage, BadQuestion: the picture can't be opened; the text is empty or too long.
+            Stopped: ``cancelled()`` turned True.
         """
-        view = image if isinstance(image, View) else self.view(image)
-        return interpolate(self.relevancy.relevancy(view, text), view)
+        check(cancelled)
+        view = image if isinstance(image, View) else self.view(image, visitor)
+        with self.scorer.guard.stoppable(cancelled):
+            return interpolate(self.relevancy.relevancy(view, text), view)

@@ -13,6 +13,7 @@ from vlm_demo.contracts import View
 from vlm_demo.ui.tabs.inspect.map_options import MapOptions
 
 PREVIEW = 420  # longest side of a picture in the chat, CSS pixels
+THUMBNAIL = 192  # longest side of a picture in a table: twice its column, for sharp screens
 LARGE = 1040  # longest side of a picture in the inspector: twice its column, for sharp screens
 
 
@@ -55,6 +56,12 @@ def npy(array: np.ndarray) -> bytes:
 def preview(image: Image.Image) -> str:
     """The picture in its chat bubble."""
     return data_uri(shrunk(image, PREVIEW))
+
+
+def thumbnail(uri: str) -> str:
+    """A preview made smaller still, for a table; both data URIs."""
+    preview = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+    return data_uri(shrunk(preview.convert("RGB"), THUMBNAIL))
 
 
 def small(view: View) -> View:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from vlm_demo.contracts import OcrSettings, Turn
 from vlm_demo.engines.registry import log_unexpected
@@ -39,6 +39,13 @@ SECRET = re.compile(r"[0-9a-f]{32}")  # of a tab
 MAPS, DEAR = 16, 64  # maps that a page's session remembers: free ones, and those that the model was asked for
 
 
+class Follower(Protocol):
+    """What another tab of the page holds, and hears when questions are taken back."""
+
+    def follow(self, turns: list[ChatTurn]) -> None:
+        """These are the questions that there are now."""
+
+
 @dataclass(eq=False)
 class Session:
     """One open page: its conversation, the word that is looked at, and the upload files that it owns.
@@ -52,6 +59,7 @@ class Session:
         returned: what Undo has put back into the composer, until the next question; None = nothing.
         notice, alert: a sentence about the model, and whether something is wrong.
         seen: the service's status as the page shows it.
+        tabs: what other tabs of the page hold, by their names.
     """
 
     exchanges: list[ChatTurn] = field(default_factory=list)
@@ -69,6 +77,7 @@ class Session:
     seen: Status | None = None
     returned: dict[str, Any] | None = None
     uploads: set[str] = field(default_factory=set)
+    tabs: dict[str, Follower] = field(default_factory=dict)
     maps: dict[Hashable, np.ndarray] = field(default_factory=dict)
     dear: dict[Hashable, np.ndarray] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -141,6 +150,8 @@ class Session:
         del self.exchanges[index:]
         if self.shown in dropped:
             self.show(next((e for e in reversed(self.exchanges) if e.answer), None))
+        for tab in self.tabs.values():
+            tab.follow(self.exchanges)
         return dropped
 
     def tell(self, notice: str, alert: bool = True) -> None:
@@ -242,6 +253,11 @@ class Sessions:
         asked = [own for session in others for own in (*session.exchanges,) if own.running]
         return sum(own.ticket < exchange.ticket for own in asked)
 
+    def holds(self, session: Session) -> bool:
+        """Whether the page of this session is still open."""
+        with self._lock:
+            return session in self._open.values()
+
     def claim(self, session: Session, paths: list[str]) -> None:
         """Remember upload files as this page's own."""
         with self._lock:
@@ -253,6 +269,13 @@ class Sessions:
             paths, session.uploads = session.uploads, set()
             held = set().union(*(other.uploads for other in self._all()))
         for path in paths - held:
+            _delete(Path(path))
+
+    def discard(self, paths: list[str]) -> None:
+        """Delete upload files that were read, but for those that a page has claimed: Gradio names them by content."""
+        with self._lock:
+            held = set().union(*(other.uploads for other in self._all()))
+        for path in set(paths) - held:
             _delete(Path(path))
 
     def close(self, session_hash: str | None) -> None:

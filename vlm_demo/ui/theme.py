@@ -11,8 +11,8 @@ from markupsafe import Markup
 from vlm_demo.ui.components.templates import render
 
 STATIC = Path(__file__).parent / "static"
-STYLES = ("page.css", "checks.css", "learn.css")
-SCRIPTS = ("page.js", "learn.js")
+STYLES = ("page.css", "checks.css", "contrast.css", "learn.css")
+SCRIPTS = ("page.js", "contrast.js", "learn.js")
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "Helvetica Neue", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 # name: (light, dark)

@@ -20,6 +20,7 @@ from vlm_demo.errors import UnsupportedModel
 # The folder of a Q-Former's own tokenizer, where it has one: InstructBLIP's, and any that reads other tokens than the
 # language model.
 QFORMER_TOKENIZER = "qformer_tokenizer"
+ITM_HEAD = "itm_head.weight"
 SHARED = ("vision_model", "qformer", "query_tokens")
 
 
@@ -29,6 +30,15 @@ def queried(model: Any, features: torch.Tensor) -> torch.Tensor:
     return model.qformer(
         query_embeds=tokens, encoder_hidden_states=features.to(tokens.device, tokens.dtype)
     ).last_hidden_state
+
+
+def is_in(folder: Path) -> bool:
+    """Whether a checkpoint, or what a recipe adds to its parts, holds the heads that compare pictures with texts."""
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as opened:
+            if any(name.endswith(ITM_HEAD) for name in opened.keys()):  # noqa: SIM118  (it is no dict)
+                return True
+    return False
 
 
 def load(model: Any, folder: Path, retrieval_class: Any) -> Retrieval | None:

@@ -49,7 +49,7 @@ def chips(
         models, precisions: value → choice of everything that there is.
         operator: whether this page may switch; for others the menus are shown but disabled.
     """
-    count = f" · {_short(status.parameters)}" if status.parameters else ""
+    count = f" · {short(status.parameters)}" if status.parameters else ""
     where = "on this machine" if status.device.startswith("cpu") else f"on {status.device}"
     labels = {**models, model: Choice(f"{status.name}{count} · {where}")}
     closed = not operator or bool(status.busy)
@@ -123,7 +123,8 @@ def notice(status: Status, sentence: str = "", alert: bool = True) -> Markup:
     return problem(sentence) if sentence else Markup()
 
 
-def _short(count: int) -> str:
+def short(count: int) -> str:
+    """How many parameters, as people say it."""
     for scale, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if count >= scale:
             return f"{count / scale:.{int(unit == 'B')}f}{unit}"
