@@ -19,14 +19,13 @@ from typing import TYPE_CHECKING
 
 from vlm_demo.contracts.engine import Engine, Request, answered
 from vlm_demo.engines.scheduler import ModelUse
+from vlm_demo.engines.side_engines import Load as Load
+from vlm_demo.engines.side_engines import Progress as Progress
 from vlm_demo.engines.side_engines import SideEngines
 from vlm_demo.errors import VlmDemoError
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer
-
-Progress = Callable[[float | None, str], None]
-Load = Callable[[str, str, Progress], Engine]
 
 FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 LOOPBACK = ("127.0.0.1", "::1", "localhost", "testclient")

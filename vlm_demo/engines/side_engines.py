@@ -9,13 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from vlm_demo.contracts.engine import Engine
 from vlm_demo.errors import Stopped
 
-if TYPE_CHECKING:
-    from vlm_demo.engines.registry import Load, Progress
+Progress = Callable[[float | None, str], None]
+Load = Callable[[str, str, Progress], Engine]
 
 KEPT = 2
 POLL = 0.1  # seconds between two looks at whether what waits is still wanted
