@@ -47,6 +47,7 @@ class Session:
         returned: what Undo has put back into the composer, until the next question; None = nothing.
         notice, alert: a sentence about the model, and whether something is wrong.
         seen: the service's status as the page shows it.
+        closed: set when the page is gone.
     """
 
     exchanges: list[ChatTurn] = field(default_factory=list)
@@ -66,6 +67,7 @@ class Session:
     maps: dict[Hashable, np.ndarray] = field(default_factory=dict)
     dear: dict[Hashable, np.ndarray] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    closed: threading.Event = field(default_factory=threading.Event)
 
     @property
     def last(self) -> ChatTurn | None:
@@ -219,10 +221,15 @@ class Sessions:
 
     def release(self, session: Session) -> None:
         """Delete the upload files of a page (Gradio names them by content: not those that another page holds too)."""
+        self.drop(session, list(session.uploads))
+
+    def drop(self, session: Session, paths: list[str]) -> None:
+        """Delete some of the upload files of a page; likewise."""
         with self._lock:
-            paths, session.uploads = session.uploads, set()
+            own = session.uploads.intersection(paths)
+            session.uploads -= own
             held = set().union(*(other.uploads for other in self._open.values()))
-        for path in paths - held:
+        for path in own - held:
             _delete(Path(path))
 
     def close(self, session_hash: str | None) -> None:
@@ -230,6 +237,7 @@ class Sessions:
         with self._lock:
             session = self._open.pop(session_hash or "", None)
         if session:
+            session.closed.set()
             with session.lock:
                 session.stop()
                 session.cut(0)

@@ -173,6 +173,12 @@ window.vlm = (() => {
 
   function bind(element, trigger, watch, events) {
     const send = (name, data) => events.includes(name) && trigger(name, data);
+    if (events.includes("shown")) {
+      const own = element.closest(".tab-page").id;
+      const look = () => own === `${tab()}-tab` && send("shown", {});
+      addEventListener("tabshown", look);
+      look();
+    }
     if (events.includes("uploaded")) uploaded = () => trigger("uploaded", {});
     if (events.includes("typed")) typed = () => element.querySelector("p") && trigger("typed", {});
     element.addEventListener("click", (event) => {
@@ -298,6 +304,7 @@ window.vlm = (() => {
       else link.removeAttribute("aria-current");
     }
     document.documentElement.dataset.tab = open?.hash.slice(1) ?? "chat";
+    dispatchEvent(new Event("tabshown"));
   }
   addEventListener("hashchange", () => {
     showTab();
