@@ -19,12 +19,16 @@ from vlm_demo.ui.tabs.chat import transcript
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.compare import compare_tab
 from vlm_demo.ui.tabs.inspect import panels
+from vlm_demo.ui.tabs.mask import mask_tab
 
 POLL = 2.5  # seconds between two looks of a page at the service's status
 SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
 
 # The tabs beside Chat: the name of each, and what puts its components on the page and sets off their events.
-TABS: tuple[tuple[str, Callable[[Events, ModelRegistry], None]], ...] = (("Compare", compare_tab.place),)
+TABS: tuple[tuple[str, Callable[[Events, ModelRegistry], None]], ...] = (
+    ("Compare", compare_tab.place),
+    ("Mask", mask_tab.place),
+)
 
 MAP_EVENTS = ("word", "step", "look", "choose", "patch", "export", "compute", "halt")
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from vlm_demo.ui.components.templates import render
 
 STATIC = Path(__file__).parent / "static"
-STYLES = ("page.css", "checks.css", "compare.css")
+STYLES = ("page.css", "checks.css", "compare.css", "mask.css")
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "Helvetica Neue", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 # name: (light, dark)
