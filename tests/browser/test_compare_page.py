@@ -52,3 +52,16 @@ def test_the_chats_question_is_asked_in_columns(visitor, app, picture):
     assert abs(name.bounding_box()["x"] - before) < 1
     assert visitor.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert not said
+
+
+def test_another_tab_is_the_same_page_whatever_stands_in_its_address(visitor, app):
+    visitor.goto(f"{app.url}/?__theme=dark")
+    visitor.wait_for_selector(".welcome")
+    visitor.evaluate("window.same = true")
+    visitor.click("#tabs a[href='#compare']")
+    expect(visitor.locator("#compare-desk")).to_be_visible()
+    visitor.go_back()
+    expect(visitor.locator("#columns")).to_be_visible()
+    visitor.go_forward()
+    expect(visitor.locator("#compare-desk")).to_be_visible()
+    assert visitor.evaluate("window.same") and visitor.url.endswith("/?__theme=dark#compare")

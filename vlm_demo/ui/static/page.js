@@ -311,6 +311,13 @@ window.vlm = (() => {
     scrollTo(0, 0);
   });
   whenThere("#tabs a", showTab);
+  /* Gradio's page has a base, against which "#contrast" alone would lead to another page than "?__theme=dark". */
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest?.("#tabs a");
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    location.hash = link.hash;
+  });
 
   whenThere("#talk", follow);
   whenThere("#desk", (desk) => desk.append(back()));
