@@ -14,8 +14,8 @@ from tests.kit.tiny import tiny_blip2, tiny_idefics, tiny_llava
 from vlm_demo import Pipeline, Turn
 from vlm_demo.contracts import Asked, OcrResult, OcrWord
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.explain.masking import BLUR
 from vlm_demo.explain.methods.activation import unexplained
+from vlm_demo.images.hide import BLUR
 
 QUESTION = "How many circles are there?"
 EAGER = {"dtype": "auto", "attn_implementation": "eager"}

@@ -10,11 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image
 
+from vlm_demo.images.hide import blurred
 from vlm_demo.runtime.pixel_view import PixelView
-
-BLUR = 1 / 8  # the Gaussian's standard deviation as a share of the picture's longer side
 
 
 class PatchMasker:
@@ -27,7 +26,7 @@ class PatchMasker:
 
     def __init__(self, make: Callable[[Image.Image], PixelView], view: PixelView) -> None:
         self.make, self.view = make, view
-        self.blurred = view.image.filter(ImageFilter.GaussianBlur(BLUR * max(view.size)))
+        self.blurred = blurred(view.image)
         self._pixels = make(self.blurred).pixel_values
 
     def __call__(self, masks: np.ndarray) -> list[PixelView]:

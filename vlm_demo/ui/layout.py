@@ -11,22 +11,27 @@ from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.images.remote import NOTHING, RemotePictures
 from vlm_demo.ui import web_pictures
 from vlm_demo.ui.components import header
+from vlm_demo.ui.components.bound_html import bound_html as _html
 from vlm_demo.ui.components.page_components import PageComponents
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat import transcript
 from vlm_demo.ui.tabs.chat.chat_events import Events
+from vlm_demo.ui.tabs.compare import compare_tab
 from vlm_demo.ui.tabs.contrast import tab as contrast
 from vlm_demo.ui.tabs.inspect import panels
 from vlm_demo.ui.tabs.learn import place as learn_tab
+from vlm_demo.ui.tabs.mask import mask_tab
 
 POLL = 2.5  # seconds between two looks of a page at the service's status
 SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
 
 # The tabs beside Chat: the name of each, and what puts its components on the page and sets off their events.
 TABS: tuple[tuple[str, Callable[[Events, ModelRegistry], None]], ...] = (
+    ("Compare", compare_tab.place),
     ("Contrast", contrast.place),
     ("Learn", learn_tab.place),
+    ("Mask", mask_tab.place),
 )
 
 MAP_EVENTS = ("word", "step", "look", "choose", "patch", "export", "compute", "halt")
@@ -189,14 +194,6 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     page.load(events.opened, None, **at_once)
     parts.status.arrived(events.arrived, None, **at_once)
     page.unload(events.closed)
-
-
-def _html(name: str, value: str = "", binds: tuple[str, ...] = ()) -> gr.HTML:
-    """A piece of page that begins with ``value`` and whose ``data-act`` elements set off the events in ``binds`` (see
-    page.js)."""
-    names = ", ".join(f"'{event}'" for event in binds)
-    script = f"vlm.bind(element, trigger, watch, [{names}]);"
-    return gr.HTML(value, elem_id=name, apply_default_css=False, js_on_load=script, min_width=0)
 
 
 def _quiet(label: str, name: str) -> gr.Button:

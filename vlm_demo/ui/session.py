@@ -60,6 +60,7 @@ class Session:
         notice, alert: a sentence about the model, and whether something is wrong.
         seen: the service's status as the page shows it.
         tabs: what other tabs of the page hold, by their names.
+        closed: set while the page is gone.
     """
 
     exchanges: list[ChatTurn] = field(default_factory=list)
@@ -81,6 +82,7 @@ class Session:
     maps: dict[Hashable, np.ndarray] = field(default_factory=dict)
     dear: dict[Hashable, np.ndarray] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    closed: threading.Event = field(default_factory=threading.Event)
 
     @property
     def last(self) -> ChatTurn | None:
@@ -226,6 +228,7 @@ class Sessions:
         with self._lock:
             if name in self._kept:  # its connection was lost, and is there again
                 self._open[name] = self._kept.pop(name)
+                self._open[name].closed.clear()
             return self._open.setdefault(name, Session())
 
     def arrived(self, session_hash: str | None, tab: str) -> Session:
@@ -243,6 +246,7 @@ class Sessions:
                 before = next((other for other, session in pages.items() if session.tab == tab and other != name), None)
                 if before is not None and not own.exchanges:
                     self._open[name] = own = pages.pop(before)
+                    own.closed.clear()
             own.tab = tab
         return own
 
@@ -265,10 +269,15 @@ class Sessions:
 
     def release(self, session: Session) -> None:
         """Delete the upload files of a page (Gradio names them by content: not those that another page holds too)."""
+        self.drop(session, list(session.uploads))
+
+    def drop(self, session: Session, paths: list[str]) -> None:
+        """Delete some of the upload files of a page; likewise."""
         with self._lock:
-            paths, session.uploads = session.uploads, set()
+            own = session.uploads.intersection(paths)
+            session.uploads -= own
             held = set().union(*(other.uploads for other in self._all()))
-        for path in paths - held:
+        for path in own - held:
             _delete(Path(path))
 
     def discard(self, paths: list[str]) -> None:
@@ -285,6 +294,7 @@ class Sessions:
         with self._lock:
             session = self._open.pop(name, None)
         if session:
+            session.closed.set()
             with session.lock:
                 session.stop()
             self.release(session)

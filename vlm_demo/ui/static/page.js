@@ -201,6 +201,12 @@ window.vlm = (() => {
 
   function bind(element, trigger, watch, events) {
     const send = (name, data) => events.includes(name) && trigger(name, data);
+    if (events.includes("shown")) {
+      const own = element.closest(".tab-page").id;
+      const look = () => own === `${tab()}-tab` && send("shown", {});
+      addEventListener("tabshown", look);
+      look();
+    }
     if (events.includes("uploaded")) uploaded = () => trigger("uploaded", {});
     if (events.includes("arrived")) trigger("arrived", { tab: tabSecret() });
     if (events.includes("typed")) typed = () => element.querySelector("p") && trigger("typed", {});
@@ -330,16 +336,17 @@ window.vlm = (() => {
       else link.removeAttribute("aria-current");
     }
     document.documentElement.dataset.tab = open?.hash.slice(1) ?? "chat";
+    dispatchEvent(new Event("tabshown"));
   }
   addEventListener("hashchange", () => {
     showTab();
     scrollTo(0, 0);
   });
   whenThere("#tabs a", showTab);
-  /* Gradio's page has a base address without what stands behind a "?": by itself a link would load that one. */
+  /* Gradio's page has a base, against which "#contrast" alone would lead to another page than "?__theme=dark". */
   document.addEventListener("click", (event) => {
     const link = event.target.closest?.("#tabs a");
-    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     location.hash = link.hash;
   });

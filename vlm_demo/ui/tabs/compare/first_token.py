@@ -1,0 +1,68 @@
+"""First token: the likeliest candidates for an answer's first token, the same ones in the same order for all answers.
+
+Tokens are the same where their texts are: models of other vocabularies can be compared as far as that goes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vlm_demo.contracts import Answer
+
+SHOWN = 5  # of the reference's candidates
+ASKED = 20  # so that what is likely in one column is found in another, where it is not
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One text's probability in one answer: as a number, as percent of a bar, and whether it is the likeliest there."""
+
+    text: str
+    probability: str
+    width: str
+    likeliest: bool
+
+
+def shared(answers: Sequence[Answer | None]) -> list[str]:
+    """The texts of all answers' candidates that are shown: the first answer's likeliest, then what is likeliest in
+    another."""
+    found: dict[str, None] = {}
+    for number, answer in enumerate(answers):
+        likely = _likely(answer)
+        ranked = sorted(likely, key=lambda text: -likely[text])
+        found |= dict.fromkeys(ranked[: 1 if number else SHOWN])
+    return list(found)
+
+
+def of(answer: Answer | None, texts: Sequence[str]) -> list[Candidate]:
+    """One answer's probabilities of ``texts``; of what is not among its own candidates, what it is less than."""
+    likely = _likely(answer)
+    if not likely:
+        return []
+    top, least = max(likely, key=lambda text: likely[text]), min(likely.values())
+    found = []
+    for text in texts:
+        probability = likely.get(text)
+        said = f"{probability:.2f}" if probability is not None else f"< {max(least, 0.01):.2f}"
+        width = f"{100 * (probability or 0.0):.1f}"
+        found.append(Candidate(text, said, width, text == top))
+    return found
+
+
+def _likely(answer: Answer | None) -> dict[str, float]:
+    """Text → probability of the candidates for the first token; of several with one text, the likeliest."""
+    if answer is None or not answer.tokens:
+        return {}
+    first = answer.tokens[0]
+    likely = {_shown(first.text): first.probability}
+    for own in first.alternatives:
+        text = _shown(own.text)
+        likely[text] = max(likely.get(text, 0.0), math.exp(own.logprob))
+    return likely
+
+
+def _shown(text: str) -> str:
+    """A token's text as it can be read: without the blank before it, and named where nothing else is in it."""
+    return text.strip() or ("line end" if "\n" in text else "blank" if text else "part of a character")

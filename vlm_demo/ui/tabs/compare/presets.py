@@ -1,0 +1,132 @@
+"""Presets: the one thing that a comparison varies → its columns, or why it can't be had."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from vlm_demo.contracts import DEFAULT_OCR, OcrSettings
+from vlm_demo.engines import local, offers
+from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.ui.chat_turn import ChatTurn
+from vlm_demo.ui.components import header, model_menu
+from vlm_demo.ui.tabs.chat.page_choice import Upload
+from vlm_demo.ui.tabs.compare.comparison import MOST, Column
+
+NAMES = {
+    "ocr": "OCR",
+    "evidence": "Evidence only",
+    "precision": "Precision",
+    "models": "Model",
+    "pictures": "Picture",
+}
+NEEDS_OTHERS = ("precision", "models")
+ONLY_OPERATOR = (
+    "Other models and precisions are loaded for the operator alone, on the machine that runs the model; the rest is "
+    "for everyone."
+)
+NO_OTHER = "There is no other embedded model that writes answers."
+NO_SECOND = "Two pictures are compared: add another picture."
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What every column asks, but for what varies.
+
+    Attributes:
+        uploads: the pictures that the question is about.
+    """
+
+    question: str
+    uploads: tuple[Upload, ...]
+    ocr: bool = False
+    evidence_only: bool = False
+
+    def turn(self) -> ChatTurn:
+        """A question that waits."""
+        return ChatTurn(
+            self.question,
+            self.ocr,
+            self.evidence_only,
+            tuple(one.content for one in self.uploads),
+            tuple(one.path for one in self.uploads),
+            tuple(one.preview for one in self.uploads),
+            pages=tuple(one.page for one in self.uploads),
+        )
+
+
+class Presets:
+    """What can be varied with one service.
+
+    Args:
+        ocr_settings: how text is read.
+    """
+
+    def __init__(self, service: ModelRegistry, ocr_settings: OcrSettings = DEFAULT_OCR) -> None:
+        self.service, self.ocr_missing = service, local.ocr_missing(ocr_settings)
+
+    def closed(self, operator: bool) -> dict[str, str]:
+        """Preset → why it can't be had; nothing where all can.
+
+        Args:
+            operator: whether whoever asks may load other models.
+        """
+        found = {}
+        if self.ocr_missing:
+            found["ocr"] = self.ocr_missing
+        if not operator:
+            return found | dict.fromkeys(NEEDS_OTHERS, ONLY_OPERATOR)
+        if reasons := model_menu.unquantizable():
+            found["precision"] = f"Packing weights {next(iter(reasons.values()))}."
+        if not self._others():
+            found["models"] = NO_OTHER
+        return found
+
+    def columns(self, preset: str, asked: Asked, second: Upload | None = None) -> list[Column]:
+        """The columns of a comparison, the reference first.
+
+        Args:
+            preset: a key of ``NAMES``.
+            second: the other picture, where pictures are compared and the question is about one.
+        """
+        made = {
+            "ocr": self._ocr,
+            "evidence": self._evidence,
+            "precision": self._precision,
+            "models": self._models,
+            "pictures": self._pictures,
+        }
+        return made[preset](asked, second)
+
+    def count(self, preset: str, pictures: int) -> int:
+        """How many columns there will be."""
+        counts = {"precision": len(header.PRECISIONS), "models": 1 + len(self._others()), "pictures": max(2, pictures)}
+        return min(counts.get(preset, 2), MOST)
+
+    def _ocr(self, asked: Asked, second: Upload | None) -> list[Column]:
+        return [Column(f"OCR {'on' if on else 'off'}", replace(asked, ocr=on).turn()) for on in (False, True)]
+
+    def _evidence(self, asked: Asked, second: Upload | None) -> list[Column]:
+        both = ((False, "Free answer"), (True, "Evidence only"))
+        return [Column(label, replace(asked, evidence_only=on).turn()) for on, label in both]
+
+    def _precision(self, asked: Asked, second: Upload | None) -> list[Column]:
+        model = self.service.model
+        return [Column(label.capitalize(), asked.turn(), model, name) for name, label in header.PRECISIONS.items()]
+
+    def _models(self, asked: Asked, second: Upload | None) -> list[Column]:
+        own = Column(_short(self.service.model), asked.turn(), self.service.model, self.service.quantize)
+        others = [Column(_short(name), asked.turn(), name, "none") for name in self._others()]
+        return [own, *others][:MOST]
+
+    def _pictures(self, asked: Asked, second: Upload | None) -> list[Column]:
+        uploads: Sequence[Upload] = (*asked.uploads, *([second] if second else []))
+        each = enumerate(uploads[:MOST], 1)
+        return [Column(f"Picture {number}", replace(asked, uploads=(upload,)).turn()) for number, upload in each]
+
+    def _others(self) -> list[str]:
+        return [name for name in offers.embedded() if name != self.service.model]
+
+
+def _short(model: str) -> str:
+    return model.rstrip("/").rpartition("/")[2] or model

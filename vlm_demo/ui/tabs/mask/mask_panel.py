@@ -1,0 +1,114 @@
+"""Mask: a question, its answer, and the answer without a part of the picture → HTML. Computes what its templates show;
+knows no events and no model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from vlm_demo.images.hide import WAYS
+from vlm_demo.ui import pictures
+from vlm_demo.ui.chat_turn import ChatTurn
+from vlm_demo.ui.components.templates import render
+from vlm_demo.ui.tabs.compare.difference import SAME, Piece, between
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing, percent
+from vlm_demo.ui.tabs.mask.without import Change, Without
+
+EMPTY = "Ask about a picture in Chat first; then hide a part of it here, and see what the answer was worth without it."
+EVEN = 1.1  # probabilities of less than this ratio are taken as equal
+
+
+@dataclass(frozen=True)
+class WordRow:
+    """A word of the first answer: its probability whole and without, as numbers and as percent of a bar."""
+
+    text: str
+    whole: str
+    without: str
+    whole_width: str
+    without_width: str
+    fell: bool
+
+
+def draw(turn: ChatTurn | None, without: Without | None) -> Markup:
+    """The question, its answer, the answer without what was drawn over, and the change of probability."""
+    if turn is None or not turn.answer:
+        return nothing(EMPTY)
+    again = without if without and without.answer and not without.running else None
+    first = [word.text for word in turn.answer.words]
+    other = again.answer if again else None
+    pieces = between(first, [word.text for word in other.words]).pieces if other else []
+    change = again.change if again else None
+    return render(
+        "mask",
+        question=turn.question,
+        first=[Piece(SAME, text, i) for i, text in enumerate(first)],
+        second=pieces,
+        answered=again is not None,
+        told=between(first, [word.text for word in other.words]).told if other else "",
+        stopped=again is not None and again.state == "stopped",
+        seen=pictures.data_uri(pictures.shrunk(again.seen, pictures.PREVIEW)) if again and again.seen else "",
+        share=percent(again.share) if again else "",
+        headline=headline(change) if change else "",
+        whole=f"{change.whole:.2f}" if change else "",
+        without=f"{change.without:.2f}" if change else "",
+        words=_rows(change) if change else [],
+        problem=without.problem if without else "",
+    )
+
+
+def headline(change: Change) -> str:
+    """What hiding did to the first answer, in a sentence."""
+    ratio = change.whole / max(change.without, 1e-9)
+    if max(ratio, 1 / max(ratio, 1e-9)) < EVEN:
+        return "The first answer is as likely without what you hid: it does not rest on it."
+    if ratio < 1:
+        return f"A token of the first answer is {1 / ratio:.1f} times likelier without what you hid."
+    return f"A token of the first answer is {ratio:.1f} times less likely without what you hid."
+
+
+def _rows(change: Change) -> list[WordRow]:
+    return [
+        WordRow(
+            word.text,
+            f"{word.whole:.2f}",
+            f"{word.without:.2f}",
+            f"{100 * word.whole:.1f}",
+            f"{100 * word.without:.1f}",
+            word.whole > EVEN * word.without,
+        )
+        for word in change.words
+    ]
+
+
+def start(turn: ChatTurn | None, picture: int, way: str, problem: str = "") -> Markup:
+    """Which picture is drawn over, and how it is hidden.
+
+    Args:
+        problem: a sentence, until the next press.
+    """
+    count = len(turn.answer.views) if turn and turn.answer else 0
+    return render(
+        "mask_start",
+        ways=[(name, name.capitalize()) for name in WAYS],
+        way=way,
+        pictures=[(number, number + 1) for number in range(count)],
+        picture=picture,
+        problem=problem,
+    )
+
+
+def live(without: Without | None) -> Markup:
+    """How it goes; empty when nothing is being computed."""
+    if without is None or not without.running:
+        return Markup()
+    if without.stop.is_set():
+        doing = "Stopping"
+    elif without.state == "waiting":
+        doing = "Waiting for the model"
+    elif without.answer:
+        doing = "Reading the first answer with the picture whole and without"
+    else:
+        doing = "Asking again without what was drawn over"
+    return render("compare_live", doing=doing, stages=0, done=0, said=without.said)
