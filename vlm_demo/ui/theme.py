@@ -12,6 +12,7 @@ from vlm_demo.ui.components.templates import render
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("page.css", "checks.css", "compare.css", "mask.css")
+SCRIPTS = ("page.js", "mask.js")
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "Helvetica Neue", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 # name: (light, dark)
@@ -63,7 +64,7 @@ def launch_options() -> dict[str, Any]:
     ``@media`` only in the rewritten form.
     """
     style = _variables() + "".join((STATIC / name).read_text(encoding="utf-8") for name in STYLES)
-    script = (STATIC / "page.js").read_text(encoding="utf-8")
+    script = "".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return {
         "theme": _theme(),
         "head": str(render("head", style=Markup(style), script=Markup(script))),

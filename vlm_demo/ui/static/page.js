@@ -81,6 +81,8 @@ window.vlm = (() => {
     export: (button, send) => send("export", { kind: button.dataset.kind, picture: +button.dataset.picture }),
     compute: (button, send) => send("compute", {}),
     halt: (button, send) => send("halt", {}),
+    without: (button, send) => send("without", vlm.mask.marked()),
+    wipe: () => vlm.mask.wipe(),
     play(button, send) {
       if (player.timer) return player.stop();
       const maps = document.querySelector("#heatmap .maps");
@@ -224,6 +226,7 @@ window.vlm = (() => {
       for (const link of all("a[download][href]", element)) save(link);
       for (const select of all("select", element)) select.value = select.dataset.value;
       if (element.closest("#chat")) redrawn(element);
+      if (element.closest("#mask-paper")) vlm.mask.drawn();
     });
   }
 
