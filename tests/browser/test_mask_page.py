@@ -22,12 +22,10 @@ def test_a_part_is_drawn_over_and_the_question_asked_again(visitor, app, picture
     finish(visitor)
     answered(visitor)
     visitor.click("#tabs a[href='#mask']")
-    go = visitor.locator("#mask-go")
+    go = visitor.locator("#mask-start .go")
     expect(go).to_be_enabled()
     expect(visitor.locator("#mask-said .bubble")).to_contain_text(EVIL)
-    canvas = visitor.locator("#mask-editor canvas").first
-    expect(canvas).to_be_visible()
-    visitor.wait_for_timeout(1500)  # the editor fits its picture
+    canvas = visitor.locator("#mask-paper canvas")
     go.click()
     expect(visitor.locator("#mask-start .problem")).to_contain_text("Nothing is drawn over")
 
@@ -37,7 +35,6 @@ def test_a_part_is_drawn_over_and_the_question_asked_again(visitor, app, picture
     visitor.mouse.down()
     visitor.mouse.move(box["x"] + box["width"] * 0.45, middle, steps=12)
     visitor.mouse.up()
-    visitor.wait_for_timeout(700)
     go.click()
     expect(visitor.locator("#mask-said .chances tbody tr").first).to_be_visible()
     expect(visitor.locator("#mask-said h3").nth(1)).to_contain_text("Without what you hid")
@@ -55,4 +52,15 @@ def test_a_part_is_drawn_over_and_the_question_asked_again(visitor, app, picture
     )
     assert colours[0][1] > 80, colours  # the circle's own green is 39
     assert abs(colours[1][2] - 180) < 40, colours
+    # The drawing is still there, and a keyboard draws too.
+    expect(go).to_be_enabled()
+    count = """() => vlm.mask.marked().bits.split("").filter((letter) => letter !== "A").length"""
+    before = visitor.evaluate(count)
+    assert before > 10
+    canvas.focus()
+    for key in ("ArrowDown", "ArrowDown", " "):
+        canvas.press(key)
+    assert visitor.evaluate(count) > before
+    visitor.click("#mask-paper [data-act=wipe]")
+    assert visitor.evaluate(count) <= 2  # what fills up the last letters
     assert not said

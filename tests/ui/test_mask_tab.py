@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from dataclasses import fields, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
@@ -88,9 +87,8 @@ def test_the_picture_that_was_drawn_over_is_the_one_that_changes(noise) -> None:
 
 
 @pytest.fixture
-def tab(page, picture, tmp_path, monkeypatch):
+def tab(page, picture):
     """Builds the tab around an engine; the chat has an answer."""
-    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
 
     def build(pipe=None, question=QUESTION) -> MaskEvents:
         events = page(pipe or FakeEngine())
@@ -102,15 +100,15 @@ def tab(page, picture, tmp_path, monkeypatch):
     return build
 
 
-def drawn(box: tuple[int, int, int, int] | None = (40, 40, 120, 120)) -> dict:
-    """What the editor sends: a layer as large as its picture."""
-    layer = Image.new("RGBA", (300, 200), (0, 0, 0, 0))
+def drawn(box: tuple[int, int, int, int] | None = (34, 34, 103, 103)):
+    """What the page sends: a rectangle of the cells of a picture of 300 × 200, both ends inside."""
+    cells = np.zeros((171, 256), bool)
     if box:
-        ImageDraw.Draw(layer).rectangle(box, fill=(181, 67, 44, 120))
-    return {"background": Image.new("RGBA", (300, 200), "white"), "layers": [layer], "composite": None}
+        cells[box[1] : box[3] + 1, box[0] : box[2] + 1] = True
+    return event(width=256, height=171, bits=base64.b64encode(np.packbits(cells).tobytes()).decode())
 
 
-def again(tab: MaskEvents, value: dict) -> dict:
+def again(tab: MaskEvents, value) -> dict:
     state = dict(tab.ask(value, request()))
     for changes in tab.again(request()):
         state |= changes
@@ -135,7 +133,7 @@ def test_nothing_drawn_is_refused_and_nothing_asked(tab):
     pipe = FakeEngine()
     own = tab(pipe)
     asked_before = len(pipe.requests)
-    assert NOTHING_DRAWN in again(own, drawn(None))["start"] and NOTHING_DRAWN in again(own, None)["start"]
+    assert NOTHING_DRAWN in again(own, drawn(None))["start"] and NOTHING_DRAWN in again(own, event())["start"]
     assert len(pipe.requests) == asked_before
 
 
@@ -146,29 +144,26 @@ def test_without_an_answer_there_is_nothing_to_ask_again(page):
     assert NO_ANSWER in own.ask(drawn(), request())["start"]
 
 
-def test_the_file_in_the_editor_is_the_pages_own_and_goes_with_it(tab, picture):
+def test_a_new_answer_brings_its_own_picture_and_a_cleared_chat_none(tab):
     own = tab()
     session = own.sessions.of("a")
-    file = Path(own.desk(session).file)
-    assert file.exists() and str(file) in session.uploads
-    assert Image.open(file).size == (300, 200)
-    assert own.shown(request()).get("editor") is None  # a drawing over the same picture stays
-    own.sessions.close("a")
-    assert not file.exists()
-
-
-def test_a_new_answer_brings_its_own_picture_and_the_old_file_goes(tab, tmp_path):
-    own = tab()
-    session = own.sessions.of("a")
-    old = Path(own.desk(session).file)
-    session.exchanges[0].answer = replace(session.exchanges[0].answer)
-    newer = replace(session.exchanges[0])
-    session.exchanges.append(newer)
+    first = own.shown(request())["paper"]
+    again(own, drawn())
+    assert own.shown(request())["paper"] == first  # a drawing over the same picture stays
+    turn = session.exchanges[0]
+    session.exchanges.append(replace(turn, ticket=turn.ticket + 1000))
     changes = own.shown(request())
-    assert changes["editor"]["background"] != str(old) and not old.exists()
+    assert changes["paper"] != first and "Without what you hid" not in changes["said"]
     session.cut(0)
     changes = own.shown(request())
-    assert changes["editor"] is None and mask_panel.EMPTY in changes["said"] and not session.uploads
+    assert changes["paper"] == "" and mask_panel.EMPTY in changes["said"]
+
+
+def test_what_is_drawn_never_lies_on_disk(tab, tmp_path):
+    own = tab()
+    before = set(tmp_path.rglob("*"))
+    again(own, drawn())
+    assert set(tmp_path.rglob("*")) == before and not own.sessions.of("a").uploads
 
 
 def test_another_model_in_service_says_so(tab):
@@ -188,7 +183,7 @@ def test_stop_is_heard(tab):
     for changes in own.again(request()):
         state |= changes
     assert own.desk(own.sessions.of("a")).without.stop.is_set() and state["live"] == ""
-    assert state["ask"]["interactive"]
+    assert "disabled" not in state["start"]
 
 
 def test_grey_is_chosen_and_what_there_is_not_changes_nothing(tab):
@@ -201,12 +196,25 @@ def test_grey_is_chosen_and_what_there_is_not_changes_nothing(tab):
     assert pipe.requests[-1]["images"][0].getpixel((80, 80)) == (127, 127, 127)
 
 
-def test_what_is_drawn_in_any_layer_counts():
-    value = drawn((0, 0, 9, 9))
-    value["layers"].append(drawn((20, 20, 29, 29))["layers"][0])
-    mask = mask_of(value)
-    assert mask.shape == (200, 300) and mask.sum() == 200 and mask[5, 5] and mask[25, 25]
-    assert mask_of(None) is None and mask_of({"layers": []}) is None
+def test_what_the_page_sends_is_read_cell_by_cell():
+    mask = mask_of(drawn((3, 5, 9, 8)))
+    assert mask.shape == (171, 256) and mask.sum() == 7 * 4 and mask[5, 3] and mask[8, 9] and not mask[9, 9]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"width": 256, "height": 171, "bits": "no base64"},
+        {"width": 256, "height": 171, "bits": "AAAA"},  # too few
+        {"width": 10**6, "height": 10**6, "bits": "AAAA"},
+        {"width": -4, "height": 2, "bits": "AAAA"},
+        {"width": "8", "height": 1, "bits": "AAAA"},
+        {"width": 8, "height": 1, "bits": "A" * 10**6},
+    ],
+)
+def test_what_is_no_drawing_is_none(told):
+    assert mask_of(event(**told)) is None
 
 
 @pytest.mark.parametrize(

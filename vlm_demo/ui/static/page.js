@@ -81,6 +81,8 @@ window.vlm = (() => {
     export: (button, send) => send("export", { kind: button.dataset.kind, picture: +button.dataset.picture }),
     compute: (button, send) => send("compute", {}),
     halt: (button, send) => send("halt", {}),
+    without: (button, send) => send("without", vlm.mask.marked()),
+    wipe: () => vlm.mask.wipe(),
     play(button, send) {
       if (player.timer) return player.stop();
       const maps = document.querySelector("#heatmap .maps");
@@ -256,6 +258,7 @@ window.vlm = (() => {
         redrawn(element);
         setTimeout(keepToggles, 50); // an example sets its own
       }
+      if (element.closest("#mask-paper")) vlm.mask.drawn();
     });
   }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from vlm_demo.contracts import View
 from vlm_demo.images.hide import WAYS
 from vlm_demo.ui import pictures
 from vlm_demo.ui.chat_turn import ChatTurn
@@ -16,6 +17,7 @@ from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing, percent
 from vlm_demo.ui.tabs.mask.without import Change, Without
 
 EMPTY = "Ask about a picture in Chat first; then hide a part of it here, and see what the answer was worth without it."
+CELLS = 256  # along a picture's longer side
 EVEN = 1.1  # probabilities of less than this ratio are taken as equal
 
 
@@ -62,7 +64,7 @@ def headline(change: Change) -> str:
     """What hiding did to the first answer, in a sentence."""
     ratio = change.whole / max(change.without, 1e-9)
     if max(ratio, 1 / max(ratio, 1e-9)) < EVEN:
-        return "The first answer is as likely without what you hid: it does not rest on it."
+        return "The first answer is as likely without what you hid."
     if ratio < 1:
         return f"A token of the first answer is {1 / ratio:.1f} times likelier without what you hid."
     return f"A token of the first answer is {ratio:.1f} times less likely without what you hid."
@@ -82,8 +84,8 @@ def _rows(change: Change) -> list[WordRow]:
     ]
 
 
-def start(turn: ChatTurn | None, picture: int, way: str, problem: str = "") -> Markup:
-    """Which picture is drawn over, and how it is hidden.
+def start(turn: ChatTurn | None, picture: int, way: str, running: bool = False, problem: str = "") -> Markup:
+    """How it is hidden, which picture is drawn over, and the press that asks again; nothing without an answer.
 
     Args:
         problem: a sentence, until the next press.
@@ -91,12 +93,36 @@ def start(turn: ChatTurn | None, picture: int, way: str, problem: str = "") -> M
     count = len(turn.answer.views) if turn and turn.answer else 0
     return render(
         "mask_start",
+        ready=count > 0,
         ways=[(name, name.capitalize()) for name in WAYS],
         way=way,
         pictures=[(number, number + 1) for number in range(count)],
         picture=picture,
+        running=running,
         problem=problem,
     )
+
+
+def paper(turn: ChatTurn | None, picture: int) -> Markup:
+    """The picture that is drawn over; nothing without an answer."""
+    if turn is None or not turn.answer:
+        return Markup()
+    view = turn.answer.views[picture]
+    width, height = shape(view)
+    return render(
+        "mask_paper",
+        key=f"{turn.ticket}-{picture}",
+        source=pictures.data_uri(view.image),
+        ratio=f"{view.size[0] / view.size[1]:.4f}",
+        width=width,
+        height=height,
+    )
+
+
+def shape(view: View) -> tuple[int, int]:
+    """(width, height) of the cells in which a picture is drawn over."""
+    scale = CELLS / max(view.size)
+    return max(1, round(view.size[0] * scale)), max(1, round(view.size[1] * scale))
 
 
 def live(without: Without | None) -> Markup:

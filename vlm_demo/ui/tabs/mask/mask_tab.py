@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from collections.abc import Iterator
@@ -17,21 +18,18 @@ from vlm_demo.contracts.engine import Engine, Request
 from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, log_unexpected
 from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.images.hide import WAYS
-from vlm_demo.ui import pictures
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.bound_html import bound_html
-from vlm_demo.ui.session import Session, alone, put_back
+from vlm_demo.ui.session import Session, alone
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.mask import mask_panel
+from vlm_demo.ui.tabs.mask.mask_panel import CELLS
 from vlm_demo.ui.tabs.mask.without import Without, work
 
 FRAME = 0.1  # seconds between two drawings of a growing answer
-CANVAS = 800  # longest side of the picture that is drawn over, pixels
 LINE = 16  # pages that may wait for their turn at a time
-INK = ("#b5432c", 0.7)  # seen through
 NOTHING_DRAWN = "Nothing is drawn over yet: paint over what the model shall not see."
 NO_ANSWER = "There is no answer yet: ask about a picture in Chat first."
-FILE = "picture.png"
 
 Changes = dict[Any, Any]
 
@@ -41,9 +39,8 @@ class MaskParts:
     """The components of the tab that events change."""
 
     said: gr.HTML
+    paper: gr.HTML
     start: gr.HTML
-    editor: gr.ImageEditor
-    ask: gr.Button
     live: gr.HTML
 
     def all(self) -> list[Any]:
@@ -56,15 +53,11 @@ class Desk:
     """What a page draws over: a picture of the answer to ``turn``.
 
     Attributes:
-        shown: the picture that lies in the editor, and of which answer; None = none does.
-        file: where Gradio fetches it for the page.
     """
 
     turn: ChatTurn | None = None
     picture: int = 0
     way: str = WAYS[0]
-    shown: tuple[ChatTurn, int] | None = None
-    file: str = ""
     without: Without | None = None
 
     @property
@@ -94,7 +87,7 @@ class MaskEvents:
         turn = next((own for own in reversed(session.exchanges) if own.answer and not own.running), None)
         if turn is not desk.turn and not desk.running:
             desk.turn, desk.picture, desk.without = turn, 0, None
-        return {**self._laid(session), **self._pictured(session)}
+        return self._all(session)
 
     @alone
     def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
@@ -106,36 +99,23 @@ class MaskEvents:
         picture = getattr(event, "picture", None)
         if isinstance(picture, int) and desk.turn and 0 <= picture < len(desk.turn.answer.views):
             desk.picture = picture
-        return {**self._laid(session), **self._pictured(session)}
+        return self._all(session)
 
     def _laid(self, session: Session, problem: str = "") -> Changes:
+        """All but the picture that is drawn over."""
         desk = self.desk(session)
         return {
-            self.parts.start: mask_panel.start(desk.turn, desk.picture, desk.way, problem),
+            self.parts.start: mask_panel.start(desk.turn, desk.picture, desk.way, desk.running, problem),
             self.parts.said: mask_panel.draw(desk.turn, desk.without),
             self.parts.live: mask_panel.live(desk.without),
-            self.parts.ask: gr.update(interactive=desk.turn is not None and not desk.running),
         }
 
-    def _pictured(self, session: Session) -> Changes:
-        """The picture in the editor, where another one is meant than the one that lies there."""
+    def _all(self, session: Session) -> Changes:
         desk = self.desk(session)
-        wanted = (desk.turn, desk.picture) if desk.turn else None
-        if wanted == desk.shown:
-            return {}
-        desk.shown = wanted
-        self.sessions.drop(session, [desk.file])
-        if desk.turn is None:
-            desk.file = ""
-            return {self.parts.editor: None}
-        image = pictures.shrunk(desk.turn.answer.views[desk.picture].image, CANVAS)
-        own = ChatTurn("", False, False, (pictures.png(image),), (FILE,))
-        (desk.file,) = put_back(own)
-        self.sessions.claim(session, [desk.file])
-        return {self.parts.editor: {"background": desk.file, "layers": [], "composite": None}}
+        return {**self._laid(session), self.parts.paper: mask_panel.paper(desk.turn, desk.picture)}
 
     @alone
-    def ask(self, drawn: dict[str, Any] | None, request: gr.Request) -> Changes:
+    def ask(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Take what was drawn, and leave it for ``again``."""
         session = self.sessions.of(request.session_hash)
         desk = self.desk(session)
@@ -143,7 +123,7 @@ class MaskEvents:
             return {self.parts.live: gr.skip()}
         if desk.turn is None or desk.turn not in session.exchanges:
             return self._laid(session, NO_ANSWER)
-        mask = mask_of(drawn)
+        mask = mask_of(event)
         if mask is None or not mask.any():
             return self._laid(session, NOTHING_DRAWN)
         desk.without = Without(mask, desk.picture, desk.way)
@@ -220,11 +200,18 @@ class MaskEvents:
         return self._laid(session)
 
 
-def mask_of(drawn: dict[str, Any] | None) -> np.ndarray | None:
-    """What was drawn in the editor's layers (RGBA): bool [h, w]; None where there are none."""
-    covers = [np.asarray(layer.convert("RGBA"))[..., 3] > 0 for layer in (drawn or {}).get("layers") or []]
-    same = [cover for cover in covers if cover.shape == covers[0].shape]
-    return np.logical_or.reduce(same) if same else None
+def mask_of(event: gr.EventData) -> np.ndarray | None:
+    """What was drawn, as mask.js tells it: bool [height, width]; None where that can't be."""
+    width, height, bits = (getattr(event, name, None) for name in ("width", "height", "bits"))
+    if not (isinstance(width, int) and isinstance(height, int) and isinstance(bits, str)):
+        return None
+    if not (0 < width <= CELLS and 0 < height <= CELLS and len(bits) <= CELLS * CELLS):
+        return None
+    try:
+        cells = np.unpackbits(np.frombuffer(base64.b64decode(bits, validate=True), np.uint8))
+    except ValueError:  # binascii's is one
+        return None
+    return cells[: width * height].reshape(height, width).astype(bool) if len(cells) >= width * height else None
 
 
 def place(events: Events, service: ModelRegistry) -> None:
@@ -233,39 +220,15 @@ def place(events: Events, service: ModelRegistry) -> None:
         with gr.Column(elem_id="mask-left", scale=56, min_width=0):
             said = bound_html("mask-said", mask_panel.draw(None, None))
         with gr.Column(elem_id="mask-right", scale=44, min_width=0):
-            start = bound_html("mask-start", mask_panel.start(None, 0, WAYS[0]), ("shown", "choose"))
-            editor = gr.ImageEditor(
-                type="pil",
-                image_mode="RGBA",
-                sources=(),
-                transforms=(),
-                layers=False,
-                brush=gr.Brush(default_size=40, colors=[INK], default_color=INK, color_mode="fixed"),
-                placeholder=NO_ANSWER,
-                canvas_size=(CANVAS, CANVAS),
-                format="png",
-                label="The picture to draw over",
-                show_label=False,
-                container=False,
-                buttons=[],
-                elem_id="mask-editor",
-                min_width=0,
-            )
-            ask = gr.Button(
-                "Ask again without this",
-                variant="primary",
-                size="sm",
-                elem_id="mask-go",
-                interactive=False,
-                min_width=0,
-            )
+            paper = bound_html("mask-paper")
+            start = bound_html("mask-start", binds=("shown", "choose", "without"))
             live = bound_html("mask-live", binds=("halt",))
-    parts = MaskParts(said, start, editor, ask, live)
+    parts = MaskParts(said, paper, start, live)
     own = MaskEvents(events, service, parts)
     private = {"api_visibility": "private", "api_name": "page"}
     at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "outputs": parts.all(), **private}
     queued = {**at_once, "queue": True, "concurrency_id": "mask", "concurrency_limit": LINE}
     start.shown(own.shown, None, **at_once)
     start.choose(own.choose, None, **at_once)
-    ask.click(own.ask, [editor], **at_once).then(own.again, None, **queued)
+    start.without(own.ask, None, **at_once).then(own.again, None, **queued)
     live.halt(own.halt, None, **at_once)
