@@ -322,3 +322,16 @@ def test_question_and_picture_are_needed(tab):
     own = tab()
     assert "question is empty" in own.ask(" ", request())["start"]
     assert compare_start.NO_PICTURE in own.ask("What?", request(session="fresh"))["start"]
+
+
+def test_clear_in_the_chat_takes_the_comparison_along(page, picture, monkeypatch):
+    monkeypatch.setattr(presets.local, "ocr_missing", lambda settings: None)
+    events = page(Talker())
+    run(events, events.ask({"text": "What is this?", "files": [str(picture)]}, False, False, request()))
+    tab = CompareEvents(events, events.service, PARTS)
+    compared(tab)
+    old = comparison_of(tab)
+    assert old is not None and "TOTAL" in tab._drawn(tab.sessions.of("a"))[PARTS.table]
+    events.clear(request())
+    assert comparison_of(tab) is None and old.stop.is_set()
+    assert "TOTAL" not in tab.shown("", request())[PARTS.table]

@@ -159,6 +159,16 @@ def test_a_new_answer_brings_its_own_picture_and_a_cleared_chat_none(tab):
     assert changes["paper"] == "" and mask_panel.EMPTY in changes["said"]
 
 
+def test_what_was_taken_back_is_held_no_longer(tab):
+    own = tab()
+    again(own, drawn())
+    desk = own.desk(session := own.sessions.of("a"))
+    assert desk.turn is session.last and desk.without
+    before = desk.without
+    session.cut(0)
+    assert desk.turn is None and desk.without is None and before.stop.is_set()
+
+
 def test_what_is_drawn_never_lies_on_disk(tab, tmp_path):
     own = tab()
     before = set(tmp_path.rglob("*"))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakSet
 
 import gradio as gr
 from PIL import Image
@@ -38,6 +38,7 @@ NO_QUESTION = "The question is empty: type what you want to know about the pictu
 PICTURES = ["image", ".heic", ".heif", ".pdf"]
 
 Changes = dict[Any, Any]
+NAME = "compare"  # in a session's tabs
 
 
 @dataclass(eq=False)
@@ -64,15 +65,17 @@ class CompareEvents:
         self.sessions, self.service, self.parts = events.sessions, service, parts
         self.ocr_settings = events.ocr_settings
         self.presets = Presets(service, events.ocr_settings)
-        self._desks: WeakKeyDictionary[Session, Desk] = WeakKeyDictionary()
         self._lock = threading.Lock()
         self._line: list[tuple[Session, Comparison]] = []  # the first one has its turn
         self._warm: WeakSet[Engine] = WeakSet()
 
     def desk(self, session: Session) -> Desk:
         """What a page has laid out; a fresh one at first."""
-        with self._lock:
-            return self._desks.setdefault(session, Desk())
+        with session.lock:
+            found = session.tabs.get(NAME)
+            if not isinstance(found, Desk):
+                found = session.tabs[NAME] = Desk()
+            return found
 
     # -- laying out -----------------------------------------------------------------------------------------------
 
@@ -83,6 +86,8 @@ class CompareEvents:
         desk = self.desk(session)
         last = session.last.question if session.last else ""
         changes = self._laid(session, request)
+        if desk.comparison is None:
+            changes |= self._drawn(session)
         if question.strip() in ("", desk.filled) and question != last:
             desk.filled = last
             changes[self.parts.question] = last

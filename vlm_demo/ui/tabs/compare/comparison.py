@@ -134,3 +134,11 @@ class Desk:
     @property
     def running(self) -> bool:
         return self.comparison is not None and self.comparison.running
+
+    def follow(self, turns: list[ChatTurn]) -> None:
+        """The conversation is cleared: so is what was compared, and with which pictures."""
+        if turns:
+            return
+        if self.comparison:
+            self.comparison.end()
+        self.picture = self.second = self.comparison = None

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import gradio as gr
 import numpy as np
@@ -32,6 +30,7 @@ NOTHING_DRAWN = "Nothing is drawn over yet: paint over what the model shall not 
 NO_ANSWER = "There is no answer yet: ask about a picture in Chat first."
 
 Changes = dict[Any, Any]
+NAME = "mask"  # in a session's tabs
 
 
 @dataclass(eq=False)
@@ -64,6 +63,14 @@ class Desk:
     def running(self) -> bool:
         return self.without is not None and self.without.running
 
+    def follow(self, turns: list[ChatTurn]) -> None:
+        """Questions were taken back: what was drawn over their pictures goes with them."""
+        if self.turn is None or self.turn in turns:
+            return
+        if self.without:
+            self.without.stop.set()
+        self.turn = self.without = None
+
 
 class MaskEvents:
     """The handlers of the tab, for all visitors."""
@@ -71,13 +78,14 @@ class MaskEvents:
     def __init__(self, events: Events, service: ModelRegistry, parts: MaskParts) -> None:
         self.sessions, self.service, self.parts = events.sessions, service, parts
         self.ocr_settings = events.ocr_settings
-        self._desks: WeakKeyDictionary[Session, Desk] = WeakKeyDictionary()
-        self._lock = threading.Lock()
 
     def desk(self, session: Session) -> Desk:
         """What a page draws over; nothing at first."""
-        with self._lock:
-            return self._desks.setdefault(session, Desk())
+        with session.lock:
+            found = session.tabs.get(NAME)
+            if not isinstance(found, Desk):
+                found = session.tabs[NAME] = Desk()
+            return found
 
     @alone
     def shown(self, request: gr.Request) -> Changes:
