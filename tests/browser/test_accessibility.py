@@ -10,6 +10,13 @@ from tests.browser.conftest import PATIENCE
 from tests.browser.test_page import answered, open_page
 
 TABS = ("Heatmap", "What it sees", "Prompt", "Text", "Stages", "Checks")
+# A tab of the page → what stands there once it shows the answer.
+PAGES = {
+    "compare": "#compare-tab img",
+    "contrast": "#contrast-tab img",
+    "learn": "#learn-tab .lesson",
+    "mask": "#mask-tab canvas",
+}
 OPEN = """(name) => [...document.querySelectorAll("#inspector button[role=tab], #inspector .overflow-dropdown button")]
   .find((button) => button.textContent.trim() === name).click()"""
 
@@ -34,5 +41,10 @@ def test_nothing_serious(browser, app, width, height, theme):
     for tab in TABS:
         page.evaluate(OPEN, tab)
         page.wait_for_timeout(400)
+        assert serious(page) == [], tab
+    for tab, shown in PAGES.items():
+        page.click(f"#tabs a[href='#{tab}']")
+        page.wait_for_selector(shown)
+        page.wait_for_timeout(1000)
         assert serious(page) == [], tab
     context.close()
