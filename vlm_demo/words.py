@@ -12,6 +12,11 @@ REPLAYED = (
     "{0} wrote this answer on a server. Heatmaps, badge, checks and probabilities are those of {1}, which read it here "
     "and would have written {2:.0%} of its tokens itself."
 )
+REREAD = (
+    "{0} gave this answer, in a conversation that was saved. Heatmaps, badge, checks and probabilities are those of "
+    "{1}, which read it here{2}."
+)
+AGREED = " and would have written {:.0%} of its tokens itself"
 UNREAD = "{0} wrote this answer on a server. {1}"
 EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 FUNCTION_WORDS = frozenset(

@@ -35,3 +35,16 @@ def test_a_frame_is_chosen_asked_about_and_saved(visitor: Page, app, tmp_path: P
         visitor.click("button[data-kind=json]")
     (turn,) = json.loads(data.value.path().read_text())["turns"]
     assert turn["question"] == "What color is it?" and turn["answer"] and len(turn["checks"]) == 5
+
+    # The saved data, on the page again: sent with no question, it opens in place of what is there.
+    said = visitor.locator("#chat .words").inner_text()
+    visitor.click("#clear")
+    visitor.wait_for_selector(".welcome")
+    data.value.save_as(tmp_path / "conversation.json")
+    upload(visitor, tmp_path / "conversation.json")
+    visitor.click(".submit-button")
+    answered(visitor)
+    expect(visitor.locator("#chat .words")).to_have_text(said)
+    expect(visitor.locator("#chat .turn")).to_contain_text("in a conversation that was saved")
+    expect(visitor.locator("#chat .turn")).to_contain_text("would have written 100% of its tokens itself")
+    visitor.wait_for_selector("img.overlay")

@@ -70,7 +70,7 @@ def test_with_a_checkpoint_it_says_whose_heatmaps_they_are(
     chat = text_of(state["chat"])
     assert f"Heatmaps, badge, checks and probabilities are those of {pipe.name}, which read it here" in chat
     assert re.search(r"would have written \d+% of its tokens itself", chat)
-    assert f"attention of {pipe.name}, which read the server's answer here (replay)" in text_of(state["heatmap"])
+    assert f"attention of {pipe.name}, which read the given answer here (replay)" in text_of(state["heatmap"])
     assert "16 image" in text_of(state["prompt"]) and f"those of {pipe.name}" in text_of(state["checks"])
     assert f"of {pipe.name}, which read the answer here" in text_of(state["stages"])
     assert "<b>big</b>" not in "".join(str(part) for part in state.values())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vlm_demo.contracts import StageEvent
 from vlm_demo.images.open import Page, Source
 from vlm_demo.ui.pictures import small
+from vlm_demo.words import AGREED, REREAD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +46,8 @@ class ChatTurn:
         ahead: how many questions of other pages come first, as it was last drawn.
         model, precision: what is asked; empty as long as it waits.
         elsewhere: whether that is a server, which does not tell its stages.
+        given: an answer that is there already and is only read once more; None = it has to be written.
+        given_by: the model that gave it.
     """
 
     question: str
@@ -72,6 +75,8 @@ class ChatTurn:
     precision: str = ""
     elsewhere: bool = False
     pages: tuple[int | None, ...] = ()
+    given: str | None = None
+    given_by: str = ""
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -88,6 +93,15 @@ class ChatTurn:
     def queued(self) -> bool:
         """Whether the model has not begun with it; its pictures may be opened and read meanwhile."""
         return self.running and not any(stage.name == "prompt" for stage in self.stages)
+
+    @property
+    def replayed(self) -> str:
+        """A sentence or two where another model gave the answer than the one that was looked into; else empty."""
+        answer = self.answer
+        if answer and answer.replay and self.given is not None:
+            share = answer.replay.agreement
+            return REREAD.format(answer.model, answer.replay.by, "" if share is None else AGREED.format(share))
+        return answer.replayed if answer else ""
 
     @cached_property
     def looked(self) -> np.ndarray:

@@ -118,9 +118,11 @@ class Session:
                 log_unexpected(error)
             setattr(exchange, measured, True)
 
-    def add(self, exchange: ChatTurn) -> None:
-        """A new question; what is still being computed for this page is no longer wanted."""
-        self.stop()
+    def add(self, exchange: ChatTurn, alone: bool = True) -> None:
+        """A new question; what is still being computed for this page is no longer wanted, unless it is one of several
+        that came together (``alone`` = False)."""
+        if alone:
+            self.stop()
         self.returned = None
         self.exchanges.append(exchange)
 

@@ -316,7 +316,7 @@ window.vlm = (() => {
     label(".delete-button", "Remove this picture");
     label("textarea", "Question");
     if (narrow()) composer.querySelector("textarea").placeholder = "Ask about the picture";
-    for (const input of all("input[type=file]", composer)) if (!input.accept) input.accept = "image/*,.heic,.heif,.pdf";
+    for (const input of all("input[type=file]", composer)) if (!input.accept) input.accept = "image/*,.heic,.heif,.pdf,.json";
   }
 
   function whenThere(selector, run) {

@@ -46,6 +46,7 @@ def _plain(turn: SavedTurn) -> dict[str, Any]:
     rest |= {name: getattr(turn, name) for name in ("ocr", "evidence_only", "model", "precision", "replayed")}
     return {
         **rest,
+        "uploads": [asdict(own) for own in turn.uploads],
         "maps": [asdict(own) for own in turn.maps],
         "tokens": [asdict(own) for own in turn.tokens],
         "checks": [_checked(own) for own in turn.checks],

@@ -1,10 +1,11 @@
 """Saved turn: a turn of the chat → what is taken away of it, as plain values that need no server any more.
 
-Knows neither HTML nor JSON. Pictures are data URIs, shrunk as the chat shows them; nothing of the session goes along.
+Knows neither HTML nor JSON. Nothing of the session goes along.
 """
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 
 from vlm_demo.contracts import Check, Grounding, Memory, StageEvent, Timings, Token
@@ -27,15 +28,26 @@ class SavedMap:
 
 
 @dataclass(frozen=True)
+class SavedUpload:
+    """A picture as it was uploaded: its file's name, the page or frame that is meant (None = it has one), and the file
+    in base64."""
+
+    name: str
+    page: int | None
+    data: str
+
+
+@dataclass(frozen=True)
 class SavedTurn:
     """One question and what came of it.
 
     Attributes:
         state: as in `ChatTurn`; ``problem`` is its sentence where it failed.
-        pictures: data URIs of those that came with the question.
+        pictures: data URIs of those that came with the question, shrunk as the chat shows them.
+        uploads: the same as they were uploaded, so that another page can open the conversation and go on.
         maps: of the first ``MAPS`` words that name something, by the checkpoint's own method.
         stages: in the order in which they ran.
-        replayed: of a server's answer, what of it was seen here, in words; else empty.
+        replayed: of an answer that another model gave, what of it was seen here, in words; else empty.
     """
 
     question: str
@@ -47,6 +59,7 @@ class SavedTurn:
     model: str
     precision: str
     pictures: tuple[str, ...]
+    uploads: tuple[SavedUpload, ...]
     maps: tuple[SavedMap, ...]
     read: tuple[str, ...]
     tokens: tuple[Token, ...]
@@ -71,6 +84,12 @@ def saved(turn: ChatTurn) -> SavedTurn:
         model=turn.model,
         precision=turn.precision,
         pictures=turn.previews,
+        uploads=tuple(
+            SavedUpload(name, page, base64.b64encode(content).decode())
+            for name, page, content in zip(
+                turn.names, turn.pages or (None,) * len(turn.names), turn.pictures, strict=True
+            )
+        ),
         maps=tuple(_maps(turn)),
         read=tuple(result.text for result in answer.ocrs) if answer else (),
         tokens=answer.tokens if answer else (),
@@ -79,7 +98,7 @@ def saved(turn: ChatTurn) -> SavedTurn:
         stages=tuple(turn.stages),
         timings=answer.timings if answer else None,
         memory=answer.memory if answer else None,
-        replayed=answer.replayed if answer else "",
+        replayed=turn.replayed,
     )
 
 

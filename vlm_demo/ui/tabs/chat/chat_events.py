@@ -16,14 +16,14 @@ from typing import Any
 import gradio as gr
 
 from vlm_demo.contracts import DEFAULT_OCR, OcrSettings, StageEvent, TokenEvent
-from vlm_demo.contracts.engine import ELSEWHERE, Request
+from vlm_demo.contracts.engine import ELSEWHERE, Engine, Request
 from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, is_operator, log_unexpected
 from vlm_demo.errors import BadQuestion, Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.session import Session, Sessions, alone, put_back
-from vlm_demo.ui.tabs.chat import page_choice, transcript
+from vlm_demo.ui.tabs.chat import page_choice, reopening, transcript
 from vlm_demo.ui.tabs.inspect.check_events import CheckEvents
 from vlm_demo.ui.tabs.inspect.deferred_maps import DeferredMaps
 from vlm_demo.ui.tabs.inspect.inspect_events import InspectorEvents, forgotten
@@ -52,6 +52,8 @@ class Events:
         session = self.sessions.of(request.session_hash)
         text, files = message.get("text") or "", message.get("files") or []
         self.sessions.claim(session, files)
+        if (saved := reopening.saved_in(files)) is not None:
+            return self._reopen(session, saved, text)
         opened, problem = page_choice.opened(files, session.page)
         if problem:
             return self.parts.refused(problem, value={"text": text, "files": [one.path for one in opened]})
@@ -69,6 +71,18 @@ class Events:
         session.page = 1
         self.sessions.release(session)
         return self.parts.talk(session, value={"text": "", "files": []})
+
+    def _reopen(self, session: Session, saved: bytes, text: str) -> Changes:
+        """A saved conversation stands in place of this one, and the model in service reads its answers."""
+        try:
+            turns = reopening.turns_of(saved)
+        except VlmDemoError as error:
+            return self.parts.refused(error, value={"text": text, "files": []})
+        session.cut(0)
+        for turn in turns:
+            self._add(session, turn, first=turn is turns[0])
+        self.sessions.release(session)
+        return self.parts.everything(session, value={"text": text, "files": []})
 
     @alone
     def ask_example(self, event: gr.EventData, request: gr.Request) -> Changes:
@@ -106,8 +120,8 @@ class Events:
         )
         return self.parts.everything(session)
 
-    def _add(self, session: Session, exchange: ChatTurn) -> None:
-        session.add(exchange)
+    def _add(self, session: Session, exchange: ChatTurn, first: bool = True) -> None:
+        session.add(exchange, first)
         exchange.ahead = self.sessions.ahead(exchange)
 
     @alone
@@ -122,13 +136,19 @@ class Events:
     # -- answering ------------------------------------------------------------------------------------------------
 
     def answer(self, request: gr.Request) -> Iterator[Changes]:
-        """Compute the answer that waits in this session, drawing each stage and word as it comes."""
+        """Compute the answer that waits in this session, drawing each stage and word as it comes; where a conversation
+        was opened again, read all of its answers."""
         session = self.sessions.of(request.session_hash)
-        exchange, live = session.waiting, self.parts.live
+        exchange = session.waiting
         if exchange is None:
-            yield {live: gr.skip()}
-            return
-        drawn = 0.0
+            yield {self.parts.live: gr.skip()}
+        while exchange is not None:
+            yield from self._answer(session, exchange)
+            following = session.waiting
+            exchange = following if following and following.given is not None else None
+
+    def _answer(self, session: Session, exchange: ChatTurn) -> Iterator[Changes]:
+        drawn, live = 0.0, self.parts.live
         try:
             with closing(self._compute(session, exchange)) as steps:
                 for _ in steps:
@@ -170,6 +190,9 @@ class Events:
         with self.service.engine(exchange.stop.is_set) as engine:
             exchange.state, exchange.model, exchange.precision = "running", engine.name, engine.precision
             exchange.elsewhere = engine.device == ELSEWHERE
+            if exchange.given is not None:
+                yield from self._reread(engine, exchange, request)
+                return
             yield
             stream: Any = engine.stream(request)
             with closing(stream):
@@ -184,6 +207,16 @@ class Events:
             self.service.note(answer)
             exchange.outside = model_menu.outside(engine, answer.views)  # of a follow-up's earlier pictures too
             exchange.methods = engine.heatmap_methods(answer)
+        exchange.keep(answer)
+
+    def _reread(self, engine: Engine, exchange: ChatTurn, request: Request) -> Generator[None, None, None]:
+        """Read an answer that is there already once more, for its heatmaps and probabilities."""
+        assert exchange.given is not None
+        exchange.said = exchange.given
+        yield
+        answer = reopening.read_here(engine, engine.explain(request, exchange.given), exchange.given_by)
+        exchange.outside = model_menu.outside(engine, answer.views)
+        exchange.methods = engine.heatmap_methods(answer)
         exchange.keep(answer)
 
     def read_in(self, languages: str, request: gr.Request) -> None:

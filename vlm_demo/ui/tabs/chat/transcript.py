@@ -217,5 +217,5 @@ def _notes(exchange: ChatTurn) -> list[str]:
     """What was done to the upload before the model saw it, said once: under the question that brought it; and of a
     server's answer, what of it was seen here."""
     views = exchange.answer.views if exchange.answer and exchange.pictures else ()
-    told = [exchange.answer.replayed] if exchange.answer and exchange.answer.replayed else []
+    told = [exchange.replayed] if exchange.replayed else []
     return [*told, *(note for view in views for note in view.notes)]

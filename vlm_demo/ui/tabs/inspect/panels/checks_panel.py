@@ -55,7 +55,7 @@ def draw(exchange: ChatTurn | None) -> Markup:
         "checks",
         headline=checklist.headline(checks),
         counted=checklist.counted(checks),
-        replayed=exchange.answer.replayed,
+        replayed=exchange.replayed,
         looking=exchange.state == "done" and not exchange.checked,
         rows=[_row(own, own is first) for own in checks],
     )

@@ -63,7 +63,7 @@ def told(session: Session) -> str:
 def _by(session: Session) -> str:
     """Whose attention it is, where another model wrote the answer."""
     replay = session.shown.answer.replay
-    return f" It is the attention of {replay.by}, which read the server's answer here (replay)." if replay else ""
+    return f" It is the attention of {replay.by}, which read the given answer here (replay)." if replay else ""
 
 
 def panel(session: Session) -> Markup:

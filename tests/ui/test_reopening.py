@@ -1,0 +1,131 @@
+"""A conversation that was saved as JSON is opened again: its answers are read once more by the model in service."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit.fake_engine import FakeEngine
+from tests.kit.ui import event, request, run
+from vlm_demo.errors import UnsupportedModel, VlmDemoError
+from vlm_demo.ui.takeaway import conversation_reader
+
+EVIL = "${alert(1)} {{x}} <img src=x onerror=alert(2)>"
+
+
+@pytest.fixture
+def saved(page, picture: Path, tmp_path: Path) -> Path:
+    """A file of two turns about one picture, as the page hands it over."""
+    events = page(FakeEngine("first-model", answer="a large star"))
+    (upload := tmp_path / "1" / "picture.png").parent.mkdir()  # it is deleted once it is read
+    upload.write_bytes(picture.read_bytes())
+    run(events, events.ask({"text": f"One {EVIL}?", "files": [str(upload)]}, True, False, request()))
+    run(events, events.ask({"text": "Two?", "files": []}, False, True, request()))
+    link = events.takeaway.export(event(kind="json"), request())["download"]
+    file = tmp_path / "conversation.json"
+    file.write_bytes(base64.b64decode(re.search(r"base64,([^\"]+)", str(link))[1]))
+    return file
+
+
+def opened(events, file: Path) -> dict:
+    return run(events, events.ask({"text": "", "files": [str(file)]}, False, False, request()))
+
+
+def test_questions_pictures_and_answers_are_there_again_and_read_here(page, saved: Path, picture: Path) -> None:
+    engine, content = FakeEngine("second-model", answer="something else"), picture.read_bytes()
+    read: list[tuple[str, str]] = []
+    explain = engine.explain
+    engine.explain = lambda asked, text: read.append((asked.question, text)) or explain(asked, text)
+    events = page(engine)
+    run(events, events.ask({"text": "Before?", "files": [str(picture)]}, False, False, request()))
+    state = opened(events, saved)
+    turns = events.sessions.of("a").exchanges
+    assert [turn.state for turn in turns] == ["done", "done"]
+    assert read == [(f"One {EVIL}?", "a large star"), ("Two?", "a large star")]
+    assert [(turn.ocr, turn.evidence_only) for turn in turns] == [(True, False), (False, True)]
+    assert turns[0].pictures == (content,) and turns[0].names == ("picture.png",)
+    assert turns[1].pictures == ()
+    assert "first-model" in turns[1].replayed and "second-model" in turns[1].replayed
+    chat = str(state["chat"])
+    assert "Before?" not in chat and "first-model gave this answer" in chat
+    assert "<img src=x" not in chat and "&lt;img src=x" in chat
+    assert "img" in events.parts.map(events.sessions.of("a"))["heatmap"]
+
+
+def test_a_follow_up_goes_on_with_the_picture(page, saved: Path) -> None:
+    events = page(engine := FakeEngine("second-model"))
+    opened(events, saved)
+    run(events, events.ask({"text": "Three?", "files": []}, False, False, request()))
+    assert engine.requests[-1]["question"] == "Three?"
+    assert [turn.answer for turn in engine.requests[-1]["history"]] == ["a large star", "a large star"]
+
+
+def test_a_model_that_explains_nothing_says_so_in_each_turn(page, saved: Path) -> None:
+    engine = FakeEngine()
+
+    def explain(*_: Any) -> None:
+        raise UnsupportedModel("This model gives no heatmaps.")
+
+    engine.explain = explain
+    events = page(engine)
+    opened(events, saved)
+    assert {turn.problem for turn in events.sessions.of("a").exchanges} == {"This model gives no heatmaps."}
+
+
+def changed(file: Path, **turn: Any) -> bytes:
+    told = json.loads(file.read_text())
+    for name, value in turn.items():
+        told["turns"][0][name] = value
+    return json.dumps(told).encode()
+
+
+def upload(**told: Any) -> list[dict]:
+    return [{"name": "a.png", "page": None, "data": "AAAA"} | told]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda file: file.read_bytes()[:-9], "no conversation that was saved here"),
+        (lambda file: changed(file, question=3), "no conversation"),
+        (lambda file: changed(file, uploads=upload(data="%%%")), "no conversation"),
+        (lambda file: changed(file, uploads=upload(page=0)), "no conversation"),
+        (lambda file: changed(file, uploads=upload(page="1")), "no conversation"),
+        (lambda file: changed(file, uploads=[7]), "no conversation"),
+        (lambda file: changed(file, uploads=upload()), "not a picture"),
+        (lambda file: changed(file, uploads=[]), "without its pictures"),
+        (lambda file: json.dumps({**json.loads(file.read_text()), "turns": []}).encode(), "no answer"),
+        (lambda file: json.dumps({**json.loads(file.read_text()), "version": 99}).encode(), "no conversation"),
+        (lambda file: b'{"format": "vlm_demo conversation", "turns": ' + b"[" * 100_000, "no conversation"),
+    ],
+)
+def test_a_bad_file_is_one_sentence_and_the_chat_stays(page, saved: Path, picture: Path, spoil, said: str) -> None:
+    saved.write_bytes(spoil(saved))
+    events = page()
+    run(events, events.ask({"text": "Before?", "files": [str(picture)]}, False, False, request()))
+    changes = events.ask({"text": "", "files": [str(saved)]}, False, False, request())
+    assert said in str(changes["status"]) and "chat" not in changes
+    assert [turn.question for turn in events.sessions.of("a").exchanges] == ["Before?"]
+
+
+def test_file_names_are_names_alone(saved: Path) -> None:
+    whole = json.loads(saved.read_text())["turns"][0]["uploads"][0]["data"]
+    told = changed(saved, uploads=upload(name="..\\..\\etc/pass/wd.png", data=whole))
+    assert conversation_reader.read(told)[0].uploads[0].name == "wd.png"
+
+
+def test_of_a_huge_conversation_the_first_turns_are_taken(saved: Path) -> None:
+    told = json.loads(saved.read_text())
+    told["turns"] = told["turns"][:1] + told["turns"][1:] * 200
+    assert len(conversation_reader.read(json.dumps(told).encode())) == conversation_reader.MOST
+
+
+def test_other_json_is_no_conversation(tmp_path: Path) -> None:
+    assert not conversation_reader.is_conversation(b'{"a": 1}')
+    with pytest.raises(VlmDemoError, match="no conversation"):
+        conversation_reader.read(b'{"a": 1}')

@@ -1,0 +1,104 @@
+"""Conversation reader: a saved conversation (JSON) → questions, pictures and answers, to be read once more.
+
+The file may come from anybody: nothing in it is believed but texts, toggles and picture files, and all figures are
+computed anew.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from vlm_demo.errors import BadQuestion
+from vlm_demo.ui.takeaway.conversation_files import FORMAT, VERSION
+
+MOST = 50  # turns
+LONGEST = 100_000  # characters of a question or an answer
+BEGINS = 400  # bytes in which a conversation names its format
+BAD = "This file is no conversation that was saved here: choose one that was saved as JSON."
+OLD = "This conversation was saved without its pictures, by an earlier version: save it again to open it."
+
+
+@dataclass(frozen=True)
+class ReadUpload:
+    """A picture's file, its name, and the page or frame that is meant, from 1; None = it has one."""
+
+    name: str
+    page: int | None
+    content: bytes
+
+
+@dataclass(frozen=True)
+class ReadTurn:
+    """A question and the answer that ``model`` gave."""
+
+    question: str
+    answer: str
+    model: str
+    ocr: bool
+    evidence_only: bool
+    uploads: tuple[ReadUpload, ...]
+
+
+def is_conversation(content: bytes) -> bool:
+    """Whether a file says of itself that it is a saved conversation."""
+    return content[:1] == b"{" and FORMAT.encode() in content[:BEGINS]
+
+
+def read(content: bytes) -> list[ReadTurn]:
+    """The turns that were answered, in their order.
+
+    Raises:
+        BadQuestion: the file can't be used; says what to do.
+    """
+    try:
+        told = json.loads(content)
+        turns = told["turns"]
+        if told["format"] != FORMAT or told["version"] != VERSION or not isinstance(turns, list):
+            raise ValueError
+        found = [_turn(own) for own in turns[:MOST]]
+    except BadQuestion:
+        raise
+    except (ValueError, KeyError, TypeError, RecursionError, UnicodeDecodeError, binascii.Error) as error:
+        raise BadQuestion(BAD) from error
+    answered = [turn for turn in found if turn.answer.strip()]
+    if not answered:
+        raise BadQuestion("This conversation holds no answer: there is nothing to open.")
+    if not answered[0].uploads:
+        raise BadQuestion(OLD)
+    return answered
+
+
+def _turn(told: dict[str, Any]) -> ReadTurn:
+    if told["pictures"] and "uploads" not in told:
+        raise BadQuestion(OLD)
+    uploads = tuple(_upload(own) for own in told.get("uploads", ()))
+    return ReadTurn(
+        _text(told["question"]),
+        _text(told["answer"]),
+        _text(told["model"])[:100],
+        told["ocr"] is True,
+        told["evidence_only"] is True,
+        uploads,
+    )
+
+
+def _upload(told: dict[str, Any]) -> ReadUpload:
+    page = told["page"]
+    if page is not None and (isinstance(page, bool) or not isinstance(page, int) or page < 1):
+        raise ValueError
+    name = _text(told["name"]).replace("\\", "/").rpartition("/")[2][:100]
+    return ReadUpload(name or "picture", page, base64.b64decode(_whole(told["data"]), validate=True))
+
+
+def _text(told: Any) -> str:
+    return _whole(told)[:LONGEST]
+
+
+def _whole(told: Any) -> str:
+    if not isinstance(told, str):
+        raise TypeError
+    return told
