@@ -53,6 +53,7 @@ def test_questions_pictures_and_answers_are_there_again_and_read_here(page, save
     assert "first-model" in turns[1].replayed and "second-model" in turns[1].replayed
     chat = str(state["chat"])
     assert "Before?" not in chat and "first-model gave this answer" in chat
+    assert "first word" not in chat  # none was written
     assert "<img src=x" not in chat and "&lt;img src=x" in chat
     assert "img" in events.parts.map(events.sessions.of("a"))["heatmap"]
 

@@ -121,7 +121,7 @@ class Outcome:
         curve.plot([own[0] for own in told], [own[1] for own in told], "o-", color="#31688e")
         for confidence, right, n in told:
             curve.annotate(str(n), (confidence, right), (5, -11), textcoords="offset points", fontsize=8)
-        curve.set(xlim=(0, 1), ylim=(0, 1), xlabel="the model's probability of its answer", ylabel="right")
+        curve.set(xlim=(0, 1), ylim=(-0.04, 1.04), xlabel="the model's probability of its answer", ylabel="right")
         names = ("its probability", "same without\nthe picture", "unknown with\nthe rule")
         for place, (name, right, colour) in enumerate((("right", True, "#35b779"), ("wrong", False, "#b5432c"))):
             if own := self.group(right):

@@ -170,10 +170,9 @@ def _links(exchange: ChatTurn) -> list[tuple[str, str]]:
     """The one line of truth under an answer, as (tab of the inspector that a part opens, its text)."""
     links = [("Stages", "stopped")] if exchange.state == "stopped" else []
     if answer := exchange.answer:
-        links += [
-            ("Stages", f"{answer.timings.total:.2f} s"),
-            ("Stages", f"first word {answer.timings.first_token:.2f} s"),
-        ]
+        links.append(("Stages", f"{answer.timings.total:.2f} s"))
+        if exchange.given is None:  # else no word was written
+            links.append(("Stages", f"first word {answer.timings.first_token:.2f} s"))
         if answer.prompt.ids:
             links.append(("What it sees", _image_tokens(exchange, answer)))
         if exchange.ocr:
