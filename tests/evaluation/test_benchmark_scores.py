@@ -119,6 +119,8 @@ def test_vqa_accuracy_needs_somebody_else() -> None:
         ("coca - cola", "coca cola"),
         ("coca - cola-light", "coca colalight"),  # one hyphen touches a space, so both are dropped
         ("1,000", "1000"),
+        ("over -under-way", "over underway"),  # a space before it is enough
+        ("over under- way-side", "over under wayside"),
         ("3.5", "3.5"),
         ("U.S.A.", "usa"),
         ("100%", "100%"),
