@@ -34,7 +34,7 @@ def test_pointing_stays_out_of_the_overall_accuracy() -> None:
     assert told["overall"]["n"] == 10 and told["overall"]["accuracy"] == 0.6
     assert list(told["kinds"]) == ["a", "b"]
     assert told["pointing"]["accuracy"] == 0
-    assert told["skipped"] == [{"line": 3, "image": None, "reason": "broken"}]
+    assert told["skipped"] == [{"place": "line", "line": 3, "image": None, "reason": "broken"}]
 
 
 def test_nothing_counted_is_null_not_zero() -> None:

@@ -87,6 +87,18 @@ def evaluate(
         list[Path] | None,
         typer.Option(metavar="FILE ...", help="with --hallucination: POPE's own files; FOLDER holds their pictures"),
     ] = None,
+    chartqa: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE ...", help="ChartQA's own files, relaxed accuracy; FOLDER holds their png/"),
+    ] = None,
+    docvqa: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE ...", help="DocVQA's own files, ANLS; FOLDER holds their documents/"),
+    ] = None,
+    textvqa: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE ...", help="TextVQA's own files, VQA accuracy; FOLDER holds their train_images/"),
+    ] = None,
     grounding: Annotated[bool, typer.Option("--grounding", help="measure the badges of the answers")] = False,
     fit: Annotated[
         bool,
@@ -102,7 +114,7 @@ def evaluate(
         Path | None, typer.Option(metavar="OUT", help="write every prediction to this file, a line each")
     ] = None,
 ) -> None:
-    """Score a folder with an items.jsonl, or a captions.jsonl for models that score."""
+    """Score a folder with an items.jsonl, a captions.jsonl for models that score, or the pictures of a benchmark."""
     wanted = ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
     if legibility:
         _read_words(wanted)
@@ -121,6 +133,13 @@ def evaluate(
         context.fail("--hallucination goes without --pointing, --grounding, --abstention and --answers")
     if pope and not hallucination:
         context.fail("--pope goes with --hallucination")
+    published = {
+        name: files for name, files in (("ChartQA", chartqa), ("DocVQA", docvqa), ("TextVQA", textvqa)) if files
+    }
+    if len(published) > 1:
+        context.fail("--chartqa, --docvqa and --textvqa have metrics of their own: give one of them at a time")
+    if published and (pointing or grounding or hallucination):
+        context.fail("--chartqa, --docvqa and --textvqa go without --pointing, --grounding and --hallucination")
     options = Settings(
         folder=folder,
         model=wanted,
@@ -142,10 +161,10 @@ def evaluate(
     from vlm_demo.evaluation import items as questions
     from vlm_demo.evaluation import retrieval
 
-    if (folder / retrieval.FILE).is_file():
+    if not published and (folder / retrieval.FILE).is_file():
         _retrieve(options)
         return
-    items, skipped = questions.read(folder)
+    items, skipped = _published(published, folder) if published else questions.read(folder)
     chosen = questions.select(items, limit, pointing)
     for path in filter(None, (figures, answers, curve)):
         shared.check_writable(path)
@@ -158,13 +177,21 @@ def evaluate(
     elif grounding:
         _ground(engine, chosen, skipped, options)
     else:
-        _ask(engine, chosen, skipped, options, abstention, answers)
+        about = {"benchmark": next(iter(published)), "metric": items[0].metric} if published else {}
+        _ask(engine, chosen, skipped, options, abstention, answers, about)
 
 
 def _ask(
-    engine: LocalEngine, items: list[Item], skipped: list[Skipped], options: Settings, twice: bool, answers: Path | None
+    engine: LocalEngine,
+    items: list[Item],
+    skipped: list[Skipped],
+    options: Settings,
+    twice: bool,
+    answers: Path | None,
+    about: dict[str, str],
 ) -> None:
-    """Ask every question, where wanted ``twice``: without and with the evidence-only rule."""
+    """Ask every question, where wanted ``twice``: without and with the evidence-only rule; ``about`` joins the
+    settings that the report names."""
     from vlm_demo.evaluation import abstention, run
 
     if twice:
@@ -180,10 +207,23 @@ def _ask(
             max_new_tokens=options.max_new_tokens,
             answers=file,
         )
+    report.settings |= about
     if twice and (lost := abstention.lost(report)) is not None:
         report.settings["answerable_lost_by_rule"] = lost
         print(f"The rule costs {100 * lost:.1f} points of the answerable questions.")
     _report(report, engine, options)
+
+
+def _published(files: dict[str, list[Path]], folder: Path) -> tuple[list[Item], list[Skipped]]:
+    """The questions of a benchmark's own files, by its name."""
+    from vlm_demo.evaluation import benchmark_files
+
+    read = [
+        benchmark_files.read(benchmark, file, folder)
+        for benchmark in benchmark_files.BENCHMARKS
+        for file in files.get(benchmark.name, [])
+    ]
+    return [item for items, _ in read for item in items], [one for _, skipped in read for one in skipped]
 
 
 def _report(found: Any, engine: LocalEngine, options: Settings) -> None:

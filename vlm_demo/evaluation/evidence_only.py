@@ -17,7 +17,7 @@ from typing import Any
 from vlm_demo.checks.hallucination import says_unknown
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation.hallucination import NO, YES, YesNo
-from vlm_demo.evaluation.items import UNKNOWN, Item, Skipped
+from vlm_demo.evaluation.items import UNKNOWN, Item, Skipped, leaves_folder
 
 OFF, ON = "off", "on"
 SEPARATOR = ", rule "
@@ -56,7 +56,7 @@ def _pope_item(number: int, record: Any, kind: str) -> Item:
         raise ValueError("image or text is missing or no text")
     if not isinstance(label, str) or label.strip().lower() not in (YES, NO):
         raise ValueError("label is neither yes nor no")
-    if Path(image).is_absolute() or ".." in Path(image).parts:
+    if leaves_folder(image):
         raise ValueError("the picture does not lie in the folder")
     return Item(number, image, text, (label.strip().lower(),), kind, "exact")
 

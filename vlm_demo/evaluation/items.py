@@ -33,10 +33,11 @@ class Item:
     """One question.
 
     Attributes:
-        line: its 1-based line in items.jsonl.
+        line: its 1-based line in items.jsonl, or its number in a benchmark's file; ``place`` says which.
         image: the picture's path as the line gives it.
         answers: every accepted answer.
         kind: the group that it is reported under.
+        metric: a key of `answers.METRICS` or, for a benchmark's question, of `benchmark_scores.SCORES`.
         phrase, boxes: the named thing and where it is; None and () for a question.
         captions: what people wrote about the picture, where the question asks for a description; () for others.
         mask: the path of a picture that is white where the named thing is; None where only boxes are known.
@@ -57,15 +58,17 @@ class Item:
     evidence_only: bool | None = None
     before: tuple[tuple[str, str], ...] = ()
     captions: tuple[str, ...] = ()
+    place: str = "line"
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """A line that was not scored, and why."""
+    """A line that was not scored, and why; ``line`` and ``place`` as an `Item`'s."""
 
     line: int
     image: str | None
     reason: str
+    place: str = "line"
 
 
 def read(folder: Path) -> tuple[list[Item], list[Skipped]]:
@@ -118,6 +121,11 @@ def select(items: Iterable[Item], limit: int | None = None, pointing_only: bool 
         kinds.setdefault(item.kind, []).append(item)
     chosen = [item for kind, share in _shares(kinds, limit).items() for item in _spread(kinds[kind], share, kind)]
     return sorted(chosen, key=lambda item: item.line)
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a picture's name, as a file gives it, leads out of the folder that it is to lie in."""
+    return Path(name).is_absolute() or ".." in Path(name).parts
 
 
 def _shares(kinds: dict[str, list[Item]], limit: int) -> dict[str, int]:

@@ -18,11 +18,12 @@ SHOWN_SKIPPED = 20
 PRESENCE = "presence"  # how the kinds of questions begin that ask whether a thing is there
 
 
-def wilson(right: int, n: int) -> tuple[float, float]:
+def wilson(right: float, n: int) -> tuple[float, float]:
     """The 95 % score interval of a proportion, as fractions.
 
     Wilson 1927 (https://doi.org/10.1080/01621459.1927.10502953). Unlike the textbook p ± 1.96·SE it stays inside
-    0..1 and is honest at 0 %, at 100 % and for few items. ``n`` must be at least 1.
+    0..1 and is honest at 0 %, at 100 % and for few items. ``n`` must be at least 1. ``right`` may be a sum of fractions
+    0..1: of all such scores with a mean of p, none scatter wider than zeros and ones, so the interval is wide enough.
     """
     p, z2 = right / n, Z95**2
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
@@ -33,12 +34,13 @@ def wilson(right: int, n: int) -> tuple[float, float]:
 
 @dataclass
 class Score:
-    """A running count: ``right`` of ``n``."""
+    """A running count: ``right`` of ``n``; a sum of fractions 0..1 where answers are scored by one."""
 
     n: int = 0
-    right: int = 0
+    right: float = 0
 
-    def add(self, right: bool) -> None:
+    def add(self, right: float) -> None:
+        """Count one answer: whether it is right, or the fraction 0..1 that it is worth."""
         self.n += 1
         self.right += right
 
@@ -60,7 +62,7 @@ class Read:
     found: Score = field(default_factory=Score)
     right: Score = field(default_factory=Score)
 
-    def add(self, found: bool, right: bool) -> None:
+    def add(self, found: bool, right: float) -> None:
         self.found.add(found)
         if found:
             self.right.add(right)
@@ -117,7 +119,7 @@ class Report:
             "cider": _by_kind(self.captions, Captions()),
             "in_ocr_text": _by_kind(self.read, Read()),
             "pointing": self.pointing.as_dict(),
-            "skipped": [{"line": s.line, "image": s.image, "reason": s.reason} for s in self.skipped],
+            "skipped": [_skipped(one) for one in self.skipped],
             "settings": {**self.settings, "refused": self.refused},
         }
 
@@ -136,6 +138,8 @@ class Report:
         if more:
             lines.append("pointing: the heatmap's hottest pixel lies on the named thing; not part of the overall")
         lines += _caption_lines(self.captions, width) + _read_lines(self.read, width)
+        if any(isinstance(score.right, float) for score in self.kinds.values()):
+            lines.append("right: the sum of the answers' scores, each from 0 to 1; accuracy: their mean")
         if self.refused:
             lines.append(f"refused by the model, counted as wrong: {self.refused}")
         if self.skipped:
@@ -147,7 +151,8 @@ class Report:
 
 
 def _row(name: str, score: Score, width: int) -> str:
-    start = f"{name:<{width}}  {score.n:>6}  {score.right:>6}"
+    right = f"{score.right:.1f}" if isinstance(score.right, float) else str(score.right)
+    start = f"{name:<{width}}  {score.n:>6}  {right:>6}"
     if not score.n:
         return f"{start}  {'-':>8}"
     low, high = wilson(score.right, score.n)
@@ -193,6 +198,10 @@ def _read_lines(read: dict[str, Read], width: int) -> list[str]:
     return [*lines, "in text: the answer stands in the text that Tesseract read"]
 
 
+def _skipped(skipped: Skipped) -> dict[str, Any]:
+    return {"place": skipped.place, "line": skipped.line, "image": skipped.image, "reason": skipped.reason}
+
+
 def _skipped_line(skipped: Skipped) -> str:
     image = f" ({skipped.image})" if skipped.image else ""
-    return f"  line {skipped.line}{image}: {skipped.reason}"
+    return f"  {skipped.place} {skipped.line}{image}: {skipped.reason}"

@@ -19,7 +19,8 @@ from PIL import Image
 from vlm_demo.contracts import Answer, Turn
 from vlm_demo.contracts.engine import Engine, Request, answered
 from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, WordNotInAnswer
-from vlm_demo.evaluation.answers import matches, stands_in
+from vlm_demo.evaluation.answers import stands_in
+from vlm_demo.evaluation.benchmark_scores import scored
 from vlm_demo.evaluation.cider import Captions
 from vlm_demo.evaluation.hallucination import YesNo
 from vlm_demo.evaluation.items import UNKNOWN, Item, Skipped
@@ -79,7 +80,7 @@ def evaluate(
             _count_refused(report, item)
             note["refused"] = str(error)
         except (BadImage, OcrUnavailable, WordNotInAnswer, _CannotExplainError) as error:
-            report.skipped.append(Skipped(item.line, item.image, str(error)))
+            report.skipped.append(Skipped(item.line, item.image, str(error), item.place))
             note["skipped"] = str(error)
         bar.set_postfix_str(_so_far(report), refresh=False)
         if answers:
@@ -89,7 +90,7 @@ def evaluate(
             answers.flush()
     for kind in {item.kind for item in items if not YesNo.fits(item.answers)}:
         report.yes_no.pop(kind, None)
-    report.skipped.sort(key=lambda one: one.line)
+    report.skipped.sort(key=lambda one: (one.place, one.line))
     report.settings["seconds"] = round(time.perf_counter() - started, 3)
     return report
 
@@ -133,7 +134,8 @@ def _count(report: Report, item: Item, prediction: str, text: str | None, note: 
     if item.captions:
         report.captions.setdefault(item.kind, Captions()).add(prediction, item.captions)
         return
-    right = note["right"] = matches(item.metric, prediction, item.answers)
+    right = scored(item.metric, prediction, item.answers)
+    note["right" if isinstance(right, bool) else "score"] = right
     report.kinds[item.kind].add(right)
     if YesNo.fits(item.answers):
         report.yes_no.setdefault(item.kind, YesNo()).add(item.answers, prediction)
