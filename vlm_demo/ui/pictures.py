@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vlm_demo.contracts import View
+from vlm_demo.images.formats import formats
 from vlm_demo.ui.tabs.inspect.map_options import MapOptions
 
 PREVIEW = 420  # longest side of a picture in the chat, CSS pixels
@@ -60,7 +61,7 @@ def preview(image: Image.Image) -> str:
 
 def thumbnail(uri: str) -> str:
     """A preview made smaller still, for a table; both data URIs."""
-    preview = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+    preview = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])), formats=formats())
     return data_uri(shrunk(preview.convert("RGB"), THUMBNAIL))
 
 
