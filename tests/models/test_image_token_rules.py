@@ -22,8 +22,8 @@ from vlm_demo.models.image_token_rules import Fixed, Native, TilesOnCanvas
 from vlm_demo.models.loading import checkpoint
 from vlm_demo.models.patch_geometry import geometry
 
-LENGTHS = (1, 2, 7, 27, 28, 31, 32, 33, 64, 100, 223, 336, 383, 384, 400, 447, 512, 640, 673, 896, 1000, 1080, 1344, 1920,
-           2047, 2048, 2049, 3024, 4032)  # fmt: skip
+LENGTHS = (1, 2, 7, 27, 28, 31, 32, 33, 64, 100, 223, 336, 383, 384, 400, 447, 512, 640, 673, 896, 1000, 1080, 1344,
+           1920, 2047, 2048, 2049, 3024, 4032)  # fmt: skip
 SIZES = list(product(LENGTHS, LENGTHS))
 RUN = [(640, 480), (480, 640), (336, 336), (64, 64), (2000, 30), (30, 2000), (1920, 1080), (1000, 7), (2, 2048)]
 

@@ -1,4 +1,4 @@
-"""Image token rules: the size of a picture → how many tokens it becomes, by each way in which families lay pictures out.
+"""Image token rules: the size of a picture → how many tokens it becomes, by each way in which families lay it out.
 
 Follows the arithmetic of the published image processors, with a checkpoint's published settings; opens no picture and
 loads no model. The marks that some families put around tiles are words of the prompt, and not counted.

@@ -12,7 +12,9 @@ from vlm_demo.contracts import Check
 from vlm_demo.contracts.checks import FAIL, HALLUCINATION, IMAGE_TOKENS, LATENCY, OPEN, PASS, PRESSES, WARN
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
+from vlm_demo.ui.tabs.inspect.panels import picture_costs_table
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
+from vlm_demo.ui.tabs.inspect.panels.picture_costs_table import CostTable
 
 SIGNS = {PASS: "●", WARN: "◐", FAIL: "⊠", OPEN: "◌"}
 STRONG, WEAK, REST = "strong", "weak", "rest"
@@ -31,6 +33,7 @@ class CheckRow:
         press: what its button says; empty = it has none.
         value: what a press sends, as JSON.
         blank: whether a blank picture can still be asked about.
+        costs: what other models would make of the picture; None = it is not said here.
         strip: parts of a bar, each (how it is coloured, its share); ``keys`` stand below it.
     """
 
@@ -41,6 +44,7 @@ class CheckRow:
     press: str
     value: str
     blank: bool
+    costs: CostTable | None
     strip: Strip
     keys: list[str]
 
@@ -57,7 +61,7 @@ def draw(exchange: ChatTurn | None) -> Markup:
         counted=checklist.counted(checks),
         replayed=exchange.answer.replayed,
         looking=exchange.state == "done" and not exchange.checked,
-        rows=[_row(own, own is first) for own in checks],
+        rows=[_row(own, own is first, exchange) for own in checks],
     )
 
 
@@ -79,7 +83,7 @@ def remedy(exchange: ChatTurn, turn: int) -> Markup:
     return render("remedy", why=failed.why, press=PRESSES[failed.press], value=value)
 
 
-def _row(own: Check, first: bool) -> CheckRow:
+def _row(own: Check, first: bool, exchange: ChatTurn) -> CheckRow:
     strip, keys = STRIPS.get(own.name, lambda _: ([], []))(own)
     return CheckRow(
         check=own,
@@ -89,6 +93,7 @@ def _row(own: Check, first: bool) -> CheckRow:
         press=PRESSES.get(own.press, ""),
         value=json.dumps({"press": own.press}),
         blank=own.name == HALLUCINATION and own.values.get("blank_answer") is None,
+        costs=picture_costs_table.table(exchange) if own.name == LATENCY else None,
         strip=strip,
         keys=keys,
     )
