@@ -61,7 +61,7 @@ def test_a_failed_check_says_its_remedy_under_the_answer_too(page, picture, lett
     assert "<li" in panel and panel.count("<details") == len(NAMES) + 1
 
 
-def test_what_other_models_would_make_of_the_picture_stands_folded_under_the_latency(page, picture, letters) -> None:
+def test_what_each_model_would_make_of_the_picture_stands_folded_under_the_checks(page, picture, letters) -> None:
     width, height = Image.open(picture).size
     panel = str(asked(page(), picture)["checks"])
     table = panel[panel.index('<details class="costs">') :]

@@ -14,7 +14,6 @@ from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.inspect.panels import picture_costs_table
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
-from vlm_demo.ui.tabs.inspect.panels.picture_costs_table import CostTable
 
 SIGNS = {PASS: "●", WARN: "◐", FAIL: "⊠", OPEN: "◌"}
 STRONG, WEAK, REST = "strong", "weak", "rest"
@@ -33,7 +32,6 @@ class CheckRow:
         press: what its button says; empty = it has none.
         value: what a press sends, as JSON.
         blank: whether a blank picture can still be asked about.
-        costs: what other models would make of the picture; None = it is not said here.
         strip: parts of a bar, each (how it is coloured, its share); ``keys`` stand below it.
     """
 
@@ -44,7 +42,6 @@ class CheckRow:
     press: str
     value: str
     blank: bool
-    costs: CostTable | None
     strip: Strip
     keys: list[str]
 
@@ -54,14 +51,17 @@ def draw(exchange: ChatTurn | None) -> Markup:
     if not exchange or not exchange.answer or not exchange.answer.checks:
         return nothing("Here stands what may be wrong with an answer: five checks, each with what to do.")
     checks = exchange.answer.checks
+    looking = exchange.state == "done" and not exchange.checked
     first = checklist.worst([own for own in checks if own.press])
     return render(
         "checks",
         headline=checklist.headline(checks),
         counted=checklist.counted(checks),
         replayed=exchange.answer.replayed,
-        looking=exchange.state == "done" and not exchange.checked,
-        rows=[_row(own, own is first, exchange) for own in checks],
+        looking=looking,
+        rows=[_row(own, own is first) for own in checks],
+        # Drawn with the last of the checks, as drawing anew would fold it again.
+        costs=None if looking else picture_costs_table.table(exchange),
     )
 
 
@@ -83,7 +83,7 @@ def remedy(exchange: ChatTurn, turn: int) -> Markup:
     return render("remedy", why=failed.why, press=PRESSES[failed.press], value=value)
 
 
-def _row(own: Check, first: bool, exchange: ChatTurn) -> CheckRow:
+def _row(own: Check, first: bool) -> CheckRow:
     strip, keys = STRIPS.get(own.name, lambda _: ([], []))(own)
     return CheckRow(
         check=own,
@@ -93,7 +93,6 @@ def _row(own: Check, first: bool, exchange: ChatTurn) -> CheckRow:
         press=PRESSES.get(own.press, ""),
         value=json.dumps({"press": own.press}),
         blank=own.name == HALLUCINATION and own.values.get("blank_answer") is None,
-        costs=picture_costs_table.table(exchange) if own.name == LATENCY else None,
         strip=strip,
         keys=keys,
     )
