@@ -18,6 +18,12 @@ def test_dots_open_the_checklist_and_a_remedy_asks_again(visitor: Page, app, pic
     expect(visitor.locator("#checks .checks > li")).to_have_count(5)
     expect(visitor.locator("#checks")).to_contain_text("placeholders = ")
 
+    # What the picture would cost other models is one press away.
+    costs = visitor.locator("#checks .costs")
+    expect(costs.locator("table")).to_be_hidden()
+    costs.locator("summary").click()
+    expect(costs.locator("tr", has_text="LLaVA-1.5 7B")).to_contain_text("576")
+
     # A blank picture is asked about, and the panel says what came of it.
     visitor.locator("#checks button[data-act=compute]").click()
     expect(visitor.locator("#checks")).to_contain_text("blank picture: ")

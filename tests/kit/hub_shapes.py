@@ -42,9 +42,9 @@ QWEN3_VISION = {
     "num_heads": 16,
     "deepstack_visual_indexes": [5, 11, 17],
 }
-LLAMA_7B = text("llama", 4096, 11008, 32, 32, 32, 32064)
-LLAMA_13B = text("llama", 5120, 13824, 40, 40, 40, 32064)
-MISTRAL_7B = text("mistral", 4096, 14336, 32, 32, 8, 32064)
+LLAMA_7B = text("llama", 4096, 11008, 32, 32, 32, 32064, max_position_embeddings=4096)
+LLAMA_13B = text("llama", 5120, 13824, 40, 40, 40, 32064, max_position_embeddings=4096)
+MISTRAL_7B = text("mistral", 4096, 14336, 32, 32, 8, 32064, max_position_embeddings=32768)
 QWEN15_05B = text("qwen2", 1024, 2816, 24, 16, 16, 152000, tie_word_embeddings=True)
 QWEN15_7B = text("qwen2", 4096, 11008, 32, 32, 32, 152000)
 
@@ -61,7 +61,7 @@ def qwen2(size: str, words: int, **more: Any) -> Fields:
 
 
 def qwen3(width: int, inner: int, layers: int, heads: int) -> Fields:
-    return text("qwen3_vl_text", width, inner, layers, heads, 8, 151936, head_dim=128)
+    return text("qwen3_vl_text", width, inner, layers, heads, 8, 151936, head_dim=128, max_position_embeddings=262144)
 
 
 SHAPES: dict[str, Fields] = {
@@ -69,31 +69,41 @@ SHAPES: dict[str, Fields] = {
         "scale_factor": 4,
         "tie_word_embeddings": False,
         "vision_config": SMALL_SIGLIP,
-        "text_config": text("llama", 576, 1536, 30, 9, 3, 49280, tie_word_embeddings=False),
+        "text_config": text(
+            "llama", 576, 1536, 30, 9, 3, 49280, tie_word_embeddings=False, max_position_embeddings=8192
+        ),
     },
     "HuggingFaceTB/SmolVLM-500M-Instruct": {
         "scale_factor": 4,
         "tie_word_embeddings": False,
         "vision_config": SMALL_SIGLIP,
-        "text_config": text("llama", 960, 2560, 32, 15, 5, 49280, tie_word_embeddings=False),
+        "text_config": text(
+            "llama", 960, 2560, 32, 15, 5, 49280, tie_word_embeddings=False, max_position_embeddings=8192
+        ),
     },
     "HuggingFaceTB/SmolVLM-Instruct": {
         "scale_factor": 3,
         "tie_word_embeddings": False,
         "vision_config": SO400M,
-        "text_config": text("llama", 2048, 8192, 24, 32, 32, 49155, tie_word_embeddings=False),
+        "text_config": text(
+            "llama", 2048, 8192, 24, 32, 32, 49155, tie_word_embeddings=False, max_position_embeddings=16384
+        ),
     },
     "HuggingFaceTB/SmolVLM2-2.2B-Instruct": {
         "scale_factor": 3,
         "tie_word_embeddings": False,
         "vision_config": SO400M,
-        "text_config": text("llama", 2048, 8192, 24, 32, 32, 49280, tie_word_embeddings=False),
+        "text_config": text(
+            "llama", 2048, 8192, 24, 32, 32, 49280, tie_word_embeddings=False, max_position_embeddings=8192
+        ),
     },
     "HuggingFaceM4/Idefics3-8B-Llama3": {
         "scale_factor": 2,
         "tie_word_embeddings": False,
         "vision_config": {**SO400M, "image_size": 364},
-        "text_config": text("llama", 4096, 14336, 32, 32, 8, 128259, tie_word_embeddings=False),
+        "text_config": text(
+            "llama", 4096, 14336, 32, 32, 8, 128259, tie_word_embeddings=False, max_position_embeddings=131072
+        ),
     },
     "llava-hf/llava-interleave-qwen-0.5b-hf": {
         "vision_config": SIGLIP_LLAVA,
@@ -122,12 +132,15 @@ SHAPES: dict[str, Fields] = {
     },
     "Qwen/Qwen2.5-VL-3B-Instruct": {
         "vision_config": {**QWEN25_VISION, "out_hidden_size": 2048},
-        "text_config": {**qwen2("3b", 151936), "model_type": "qwen2_5_vl_text", "tie_word_embeddings": True},
+        "text_config": {
+            **qwen2("3b", 151936, max_position_embeddings=128000, tie_word_embeddings=True),
+            "model_type": "qwen2_5_vl_text",
+        },
         "tie_word_embeddings": True,
     },
     "Qwen/Qwen2.5-VL-7B-Instruct": {
         "vision_config": {**QWEN25_VISION, "out_hidden_size": 3584},
-        "text_config": {**qwen2("7b", 152064), "model_type": "qwen2_5_vl_text"},
+        "text_config": {**qwen2("7b", 152064, max_position_embeddings=128000), "model_type": "qwen2_5_vl_text"},
         "tie_word_embeddings": False,
     },
     "Qwen/Qwen3-VL-2B-Instruct": {
@@ -211,7 +224,7 @@ SHAPES: dict[str, Fields] = {
     "Salesforce/instructblip-vicuna-7b": {
         "vision_config": EVA,
         "qformer_config": {"encoder_hidden_size": 1408, "vocab_size": 30523},
-        "text_config": text("llama", 4096, 11008, 32, 32, 32, 32001),
+        "text_config": text("llama", 4096, 11008, 32, 32, 32, 32001, max_position_embeddings=2048),
         "image_token_index": 32000,
     },
     "openai/clip-vit-large-patch14": {

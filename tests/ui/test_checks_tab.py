@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
 from tests.kit.views import read
-from vlm_demo.contracts.checks import FAIL, HALLUCINATION, NAMES, OPEN, PASS, SMALL_TEXT, WARN
+from vlm_demo.contracts.checks import FAIL, HALLUCINATION, LATENCY, NAMES, OPEN, PASS, SMALL_TEXT, WARN
+from vlm_demo.engines.picture_costs import costs
 from vlm_demo.stages import ocr
 from vlm_demo.ui.tabs.chat.chat_events import Events
 
@@ -56,7 +58,28 @@ def test_a_failed_check_says_its_remedy_under_the_answer_too(page, picture, lett
     assert f'data-value="{value}"' in str(state["chat"])
     panel = str(state["checks"])
     assert panel.startswith("<h3>The text is too small") and panel.count('class="solid"') == 1
-    assert "<li" in panel and panel.count("<details") == len(NAMES)
+    assert "<li" in panel and panel.count("<details") == len(NAMES) + 1
+
+
+def test_what_each_model_would_make_of_the_picture_stands_folded_under_the_checks(page, picture, letters) -> None:
+    width, height = Image.open(picture).size
+    panel = str(asked(page(), picture)["checks"])
+    table = panel[panel.index('<details class="costs">') :]
+    assert panel.index(LATENCY) < panel.index("costs") and "open" not in table.split(">")[0]
+    assert f"({width} × {height})" in table
+    rows = {cost.name: cost for cost in costs((width, height))}
+    assert len(rows) == table.count('<th scope="row">') > 25
+    for name in ("LLaVA-1.5 7B", "InternVL3 8B"):
+        row = table[table.index(f'"row">{name}<') :].split("</tr>")[0]
+        assert f"<td>{rows[name].image_tokens:,}</td>" in row
+    assert "<td>576</td><td>14%</td><td>14.4 GB</td><td>5.1 GB</td>" in table
+
+
+def test_a_model_that_refuses_the_picture_says_so_in_the_table(page, tmp_path, letters) -> None:
+    Image.new("RGB", (2, 500)).save(tmp_path / "thin.png")
+    panel = str(asked(page(), tmp_path / "thin.png")["checks"])
+    row = panel[panel.index('"row">Qwen2.5-VL 7B<') :].split("</tr>")[0]
+    assert row.count("<td") == 1 and "too elongated" in row
 
 
 def test_one_press_asks_again_with_ocr_and_both_answers_stay(page, picture, letters) -> None:

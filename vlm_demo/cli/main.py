@@ -23,6 +23,7 @@ PROGRAM = "python -m vlm_demo"
 COMMANDS = {
     "ask": "ask a question about a picture",
     "check": "ask, and say what may be wrong with the answer, why, and what to do",
+    "catalogue": "tell what a picture of some size costs each model: image tokens, context, memory",
     "fields": "read the fields of a document by a JSON schema",
     "explain": "see where the model looks for a given answer",
     "doctor": "report the environment: what works, what is missing",

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
+
+from vlm_demo.models.image_token_rules import ImageTokenRule, rule_of
 
 CATALOG = Path(__file__).with_name("catalog.json")
 WIDTHS = {"fp32": 4, "bf16": 2, "fp16": 2}
@@ -35,6 +38,11 @@ class Entry:
         download_bytes: 0 = it is part of this project.
         memory_bytes: precision → bytes; ``bf16``, ``8bit`` and ``4bit``, and ``fp32`` where it is stored so.
         good_at: in a few words.
+        context: positions of its language model; 0 = it writes nothing.
+        kv_bytes_per_token: of the keys and values that are cached of one image token, in the precision in which it is
+            ``stored``.
+        image_tokens: how many a picture becomes; None = not known.
+        in_context: positions that a picture takes where the words look at its tokens from beside; None = each token's.
     """
 
     name: str
@@ -49,6 +57,10 @@ class Entry:
     stored: str = "bf16"
     gated: bool = False
     pickled: bool = False
+    context: int = 0
+    kv_bytes_per_token: int = 0
+    image_tokens: ImageTokenRule | None = None
+    in_context: int | None = None
 
     @property
     def on_hub(self) -> bool:
@@ -64,7 +76,11 @@ class Entry:
 @cache
 def listed() -> tuple[Entry, ...]:
     """All entries, whether or not the embedded ones are there; see ``loading.catalog`` for those that are."""
-    return tuple(Entry(**entry) for entry in json.loads(CATALOG.read_text(encoding="utf-8")))
+    return tuple(_entry(**entry) for entry in json.loads(CATALOG.read_text(encoding="utf-8")))
+
+
+def _entry(image_tokens: Mapping[str, Any] | None = None, **fields: Any) -> Entry:
+    return Entry(**fields, image_tokens=rule_of(image_tokens) if image_tokens else None)
 
 
 def bytes_of(parameters: int, quantized: int, precision: str, stored: str = "bf16") -> int:

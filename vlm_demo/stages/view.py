@@ -82,10 +82,8 @@ class ViewMaker:
         """What the image processor gets: a large picture smaller, so that its copies, and the square that some pad it
         to, take little memory. It makes it much smaller anyway."""
         pads = getattr(self.processor, "do_pad", False) and hasattr(self.processor, "pad_to_square")
-        pixels = max(image.size) ** 2 if pads else image.width * image.height
-        if pixels <= (PADDED_PIXELS if pads else GIVEN_PIXELS):
-            return image
-        return image.reduce(math.ceil(math.sqrt(pixels / AIMED_PIXELS)))
+        times = times_smaller(image.size, pads)
+        return image if times == 1 else image.reduce(times)
 
     def _undone(self, pixels: torch.Tensor) -> np.ndarray:
         """Normalised [3, h, w] → uint8 [h, w, 3]; uint8 is taken as it is."""
@@ -97,6 +95,18 @@ class ViewMaker:
         if self.processor.do_rescale:
             shown = shown / self.processor.rescale_factor
         return shown.round().clip(0, 255).astype(np.uint8)
+
+
+def times_smaller(size: tuple[int, int], pads: bool = False) -> int:
+    """How many times smaller the image processor gets a picture of (width, height); 1 = as it is.
+
+    Args:
+        pads: whether the processor pads it to a square.
+    """
+    pixels = max(size) ** 2 if pads else size[0] * size[1]
+    if pixels <= (PADDED_PIXELS if pads else GIVEN_PIXELS):
+        return 1
+    return math.ceil(math.sqrt(pixels / AIMED_PIXELS))
 
 
 def _lost(place: Geometry, size: tuple[int, int]) -> tuple[str, ...]:

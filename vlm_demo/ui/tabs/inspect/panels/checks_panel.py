@@ -12,6 +12,7 @@ from vlm_demo.contracts import Check
 from vlm_demo.contracts.checks import FAIL, HALLUCINATION, IMAGE_TOKENS, LATENCY, OPEN, PASS, PRESSES, WARN
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
+from vlm_demo.ui.tabs.inspect.panels import picture_costs_table
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
 
 SIGNS = {PASS: "●", WARN: "◐", FAIL: "⊠", OPEN: "◌"}
@@ -50,14 +51,17 @@ def draw(exchange: ChatTurn | None) -> Markup:
     if not exchange or not exchange.answer or not exchange.answer.checks:
         return nothing("Here stands what may be wrong with an answer: five checks, each with what to do.")
     checks = exchange.answer.checks
+    looking = exchange.state == "done" and not exchange.checked
     first = checklist.worst([own for own in checks if own.press])
     return render(
         "checks",
         headline=checklist.headline(checks),
         counted=checklist.counted(checks),
         replayed=exchange.replayed,
-        looking=exchange.state == "done" and not exchange.checked,
+        looking=looking,
         rows=[_row(own, own is first) for own in checks],
+        # Drawn with the last of the checks, as drawing anew would fold it again.
+        costs=None if looking else picture_costs_table.table(exchange),
     )
 
 
