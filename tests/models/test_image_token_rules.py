@@ -9,6 +9,7 @@ from itertools import product
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,8 +23,8 @@ from vlm_demo.models.image_token_rules import Fixed, Native, TilesOnCanvas
 from vlm_demo.models.loading import checkpoint
 from vlm_demo.models.patch_geometry import geometry
 
-LENGTHS = (1, 2, 7, 27, 28, 31, 32, 33, 64, 100, 223, 336, 383, 384, 400, 447, 512, 640, 673, 896, 1000, 1080, 1344,
-           1920, 2047, 2048, 2049, 3024, 4032)  # fmt: skip
+LENGTHS = (1, 2, 7, 27, 28, 31, 32, 33, 64, 100, 223, 336, 383, 384, 400, 447, 512, 560, 640, 673, 896, 1000, 1080,
+           1120, 1344, 1920, 2047, 2048, 2049, 3024, 4032, 5000, 9001)  # fmt: skip
 SIZES = list(product(LENGTHS, LENGTHS))
 RUN = [(640, 480), (480, 640), (336, 336), (64, 64), (2000, 30), (30, 2000), (1920, 1080), (1000, 7), (2, 2048)]
 
@@ -138,8 +139,12 @@ def test_llava_refuses_what_its_processor_would_make_too_large(entry: Entry) -> 
 
 
 @by_id(of("idefics3", "smolvlm"))
-def test_tiles_of_length_are_what_the_image_processor_makes(entry: Entry) -> None:
-    from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
+def test_tiles_of_length_are_what_the_image_processor_makes(entry: Entry, monkeypatch) -> None:
+    from transformers.image_utils import SizeDict
+    from transformers.models.idefics3.image_processing_pil_idefics3 import (
+        Idefics3ImageProcessorPil,
+        get_resize_output_image_size,
+    )
     from transformers.models.smolvlm.image_processing_pil_smolvlm import SmolVLMImageProcessorPil
 
     made = {"idefics3": Idefics3ImageProcessorPil, "smolvlm": SmolVLMImageProcessorPil}[entry.family]
@@ -148,6 +153,19 @@ def test_tiles_of_length_are_what_the_image_processor_makes(entry: Entry) -> Non
     for size in RUN:
         tiles = processor(images=Image.new("RGB", size), return_tensors="np")["pixel_values"].shape[1]
         assert counted(entry, *size) == tiles * tokens, size
+
+    def resized(image: np.ndarray, size: Any, **_: Any) -> np.ndarray:
+        """Of the size that it would have, with no pixels in memory."""
+        return np.broadcast_to(image[:, :1, :1], (3, size.height, size.width))
+
+    monkeypatch.setattr(processor, "resize", resized)
+    length, tile = (SETTINGS[entry.id][name]["longest_edge"] for name in ("size", "max_image_size"))
+    for width, height in SIZES:
+        image = np.broadcast_to(np.zeros((3, 1, 1)), (3, height, width))
+        tall, wide = get_resize_output_image_size(image, length)
+        image = processor.resize_for_vision_encoder(resized(image, SizeDict(height=tall, width=wide)), tile)
+        frames, _, _ = processor.split_images(image, {"longest_edge": tile})
+        assert counted(entry, width, height) == len(frames) * tokens, (width, height)
 
 
 @by_id(of("qwen2_5_vl", "qwen3_vl"))
