@@ -126,6 +126,12 @@ def test_of_a_huge_conversation_the_first_turns_are_taken(saved: Path) -> None:
     assert len(conversation_reader.read(json.dumps(told).encode())) == conversation_reader.MOST
 
 
+def test_a_file_that_is_too_large_is_not_parsed(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation_reader, "BIGGEST", 2**20)
+    with pytest.raises(VlmDemoError, match="more than 1 MB"):
+        conversation_reader.read(saved.read_bytes() + b" " * 2**20)
+
+
 def test_other_json_is_no_conversation(tmp_path: Path) -> None:
     assert not conversation_reader.is_conversation(b'{"a": 1}')
     with pytest.raises(VlmDemoError, match="no conversation"):

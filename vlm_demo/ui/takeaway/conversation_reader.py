@@ -17,6 +17,7 @@ from vlm_demo.ui.takeaway.conversation_files import FORMAT, VERSION
 
 MOST = 50  # turns
 LONGEST = 100_000  # characters of a question or an answer
+BIGGEST = 64 * 2**20  # bytes of a file
 BEGINS = 400  # bytes in which a conversation names its format
 BAD = "This file is no conversation that was saved here: choose one that was saved as JSON."
 OLD = "This conversation was saved without its pictures, by an earlier version: save it again to open it."
@@ -54,6 +55,10 @@ def read(content: bytes) -> list[ReadTurn]:
     Raises:
         BadQuestion: the file can't be used; says what to do.
     """
+    if len(content) > BIGGEST:
+        raise BadQuestion(
+            f"This conversation takes more than {BIGGEST >> 20} MB: open one with fewer or smaller pictures."
+        )
     try:
         told = json.loads(content)
         turns = told["turns"]
