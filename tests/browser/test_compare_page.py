@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.test_page import answered, ask, finish, open_page, upload
@@ -36,6 +37,10 @@ def test_the_chats_question_is_asked_in_columns(visitor, app, picture):
     expect(visitor.locator("#compare-table caption")).to_have_text(f"Describe the picture. {EVIL}")
     assert visitor.locator("#compare-table .tokens li").count() >= 2
     expect(visitor.locator("#compare-table figure img")).to_have_count(2)
+    with visitor.expect_download() as saved:
+        visitor.locator("#compare-table .keep").nth(1).click()
+    assert saved.value.suggested_filename.startswith("compare-2.")
+    assert Image.open(saved.value.path()).width > 100
 
     words = visitor.locator("#compare-table .said td:nth-of-type(1) .word")
     if words.count() > 1:

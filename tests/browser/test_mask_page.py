@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 from playwright.sync_api import expect
 
 from tests.browser.test_page import answered, ask, finish, open_page, upload
@@ -52,6 +53,9 @@ def test_a_part_is_drawn_over_and_the_question_asked_again(visitor, app, picture
     )
     assert colours[0][1] > 80, colours  # the circle's own green is 39
     assert abs(colours[1][2] - 180) < 40, colours
+    with visitor.expect_download() as saved:
+        visitor.click("#mask-said .keep")
+    assert Image.open(saved.value.path()).width > 50
     # The drawing is still there, and a keyboard draws too.
     expect(go).to_be_enabled()
     count = """() => vlm.mask.marked().bits.split("").filter((letter) => letter !== "A").length"""

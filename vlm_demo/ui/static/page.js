@@ -79,6 +79,14 @@ window.vlm = (() => {
       send("patch", { picture: +button.dataset.picture, at: keyed ? null : at });
     },
     export: (button, send) => send("export", { kind: button.dataset.kind, picture: +button.dataset.picture }),
+    /* The picture that stands beside the button, as the page holds it. */
+    keep(button) {
+      const { src } = button.closest(".keepable").querySelector("img");
+      const anchor = document.createElement("a");
+      anchor.href = src;
+      anchor.download = `${button.dataset.file}.${src.startsWith("data:image/png") ? "png" : "jpg"}`;
+      anchor.click();
+    },
     compute: (button, send) => send("compute", {}),
     halt: (button, send) => send("halt", {}),
     without: (button, send) => send("without", vlm.mask.marked()),
