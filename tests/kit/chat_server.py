@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -71,6 +72,14 @@ class ChatServer:
         return self.bodies[-1]
 
 
+class _Quiet(ThreadingHTTPServer):
+    """Says nothing of a client that has gone before the answer's end, which clients may."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 @contextmanager
 def chat_server(**odd: Any) -> Iterator[ChatServer]:
     """Serve on a free port of this machine until the block ends."""
@@ -79,7 +88,7 @@ def chat_server(**odd: Any) -> Iterator[ChatServer]:
     class Handler(_Handler):
         server_state = told
 
-    http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    http = _Quiet(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
     told.address = f"http://127.0.0.1:{http.server_address[1]}"
     thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
