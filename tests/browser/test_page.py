@@ -28,6 +28,7 @@ expect.set_options(timeout=PATIENCE)
 def open_page(page: Page, url: str) -> None:
     page.goto(url)
     page.wait_for_selector(".welcome")
+    page.wait_for_selector(COMPOSER)  # is put in after what it stands below
 
 
 def upload(page: Page, *files: Path) -> None:
