@@ -13,12 +13,11 @@ from gradio_client import Client
 from PIL import Image
 
 from tests.kit.fake_engine import FakeEngine
-from vlm_demo import app
+from tests.kit.served_page import served_page
 from vlm_demo.contracts import OcrSettings
 from vlm_demo.contracts.checks import NAMES, OPEN
 from vlm_demo.contracts.engine import Request
 from vlm_demo.engines.registry import ModelRegistry
-from vlm_demo.ui import layout
 
 SAID = "a large purple star and a small red square"
 
@@ -28,22 +27,8 @@ def served() -> Iterator[SimpleNamespace]:
     """A page with its doors, launched as the app does."""
     engine = FakeEngine()
     service = ModelRegistry(engine, lambda *_: FakeEngine(), "llava")
-    page = layout.build(service, [])
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("no_proxy", "NO_PROXY"):
-            patch.setenv(name, "127.0.0.1,localhost")
-        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-        opened = app.doors(page, service, app.parse(["--no-auth"]))
-        _, url, _ = page.launch(
-            server_name="127.0.0.1",
-            app_kwargs=opened,
-            prevent_thread_lock=True,
-            quiet=True,
-            show_error=False,
-            ssr_mode=False,
-        )
+    with served_page(service) as (page, url):
         yield SimpleNamespace(service=service, engine=engine, page=page, url=url, client=Client(url, verbose=False))
-        page.close(verbose=False)
 
 
 def test_signatures_are_typed_and_explained(served: SimpleNamespace) -> None:

@@ -8,33 +8,20 @@ import openai
 import pytest
 
 from tests.kit.fake_engine import FakeEngine
-from vlm_demo import app
+from tests.kit.served_page import served_page
 from vlm_demo.engines.registry import ModelRegistry
-from vlm_demo.ui import layout
 
 SAID = "a large purple star and a small red square"
 
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[openai.OpenAI]:
-    page = layout.build(service := ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava"), [])
-    with pytest.MonkeyPatch.context() as patch:
-        for name in ("no_proxy", "NO_PROXY"):
-            patch.setenv(name, "127.0.0.1,localhost")
-        patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
-        patch.delenv(app.AUTH_VARIABLE, raising=False)
-        opened = app.doors(page, service, app.parse(["--no-auth"]))
-        _, url, _ = page.launch(
-            server_name="127.0.0.1",
-            app_kwargs=opened,
-            prevent_thread_lock=True,
-            quiet=True,
-            show_error=False,
-            ssr_mode=False,
-        )
-        with openai.OpenAI(base_url=f"{url}v1", api_key="none", max_retries=0) as opened_client:
-            yield opened_client
-        page.close(verbose=False)
+    service = ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava")
+    with (
+        served_page(service) as (_, url),
+        openai.OpenAI(base_url=f"{url}v1", api_key="none", max_retries=0) as opened,
+    ):
+        yield opened
 
 
 def asked(uri: str, question: str = "What is it?") -> list:

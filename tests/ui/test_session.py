@@ -144,6 +144,20 @@ def test_files_go_at_once_and_what_does_not_come_back_is_forgotten(tmp_path, mon
     assert sessions.arrived("b", TAB).exchanges == []
 
 
+def test_each_time_that_a_page_leaves_counts_anew(monkeypatch):
+    monkeypatch.setattr("vlm_demo.ui.session.KEPT", 0.6)
+    ended = []
+    sessions = Sessions(ended.append)
+    before = asked_in(sessions, "a")
+    sessions.close("a")
+    time.sleep(0.4)
+    assert sessions.of("a") is before
+    sessions.close("a")
+    time.sleep(0.4)  # the first time is over, the second is not
+    assert not ended
+    assert wait_until(lambda: ended == [before])
+
+
 def test_of_many_that_wait_the_oldest_goes(monkeypatch):
     monkeypatch.setattr("vlm_demo.ui.session.MOST_KEPT", 2)
     ended = []

@@ -76,6 +76,6 @@ def _cells(row: PictureCost) -> tuple[str, ...]:
 
 
 def _memory(count: int | None) -> str:
-    if count is None:
-        return "-"
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    from vlm_demo.models.catalog import gigabytes
+
+    return "-" if count is None else gigabytes(count)

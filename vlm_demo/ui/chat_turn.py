@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vlm_demo.contracts import StageEvent
+from vlm_demo.contracts import StageEvent, TokenEvent
 from vlm_demo.images.open import Page, Source
 from vlm_demo.ui.pictures import small
 from vlm_demo.words import AGREED, REREAD
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from vlm_demo.contracts import Answer, Grounding, Shares
+    from vlm_demo.contracts.engine import Event
 
 
 _tickets = itertools.count()
@@ -107,6 +108,17 @@ class ChatTurn:
     def looked(self) -> np.ndarray:
         """float32 [tokens, image tokens], the attention of each token's step, the mean of all layers and heads."""
         return self.answer.trace.image.mean((1, 2), dtype="float32")
+
+    def hear(self, event: Event) -> Answer | None:
+        """Take in what an engine tells on the way to the answer; returns that, the last event, and None before."""
+        match event:
+            case StageEvent():
+                self.stages.append(event)
+            case TokenEvent():
+                self.said = event.text
+            case _:
+                return event
+        return None
 
     def keep(self, answer: Answer) -> None:
         """The answer is there. A huge upload must not stay in memory at its full size, nor its maps be drawn so."""

@@ -11,7 +11,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import wraps
@@ -60,7 +60,7 @@ class Session:
         notice, alert: a sentence about the model, and whether something is wrong.
         seen: the service's status as the page shows it.
         tabs: what other tabs of the page hold, by their names.
-        closed: set while the page is gone.
+        closed: set while the page is gone; ``left`` tells one such time from another.
     """
 
     exchanges: list[ChatTurn] = field(default_factory=list)
@@ -83,6 +83,7 @@ class Session:
     dear: dict[Hashable, np.ndarray] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     closed: threading.Event = field(default_factory=threading.Event)
+    left: object = None
 
     @property
     def last(self) -> ChatTurn | None:
@@ -259,11 +260,6 @@ class Sessions:
         asked = [own for session in others for own in (*session.exchanges,) if own.running]
         return sum(own.ticket < exchange.ticket for own in asked)
 
-    def holds(self, session: Session) -> bool:
-        """Whether the page of this session is still open."""
-        with self._lock:
-            return session in self._open.values()
-
     def claim(self, session: Session, paths: list[str]) -> None:
         """Remember upload files as this page's own."""
         with self._lock:
@@ -271,18 +267,11 @@ class Sessions:
 
     def release(self, session: Session) -> None:
         """Delete the upload files of a page (Gradio names them by content: not those that another page holds too)."""
-        self.drop(session, list(session.uploads))
-
-    def drop(self, session: Session, paths: list[str]) -> None:
-        """Delete some of the upload files of a page; likewise."""
         with self._lock:
-            own = session.uploads.intersection(paths)
-            session.uploads -= own
-            held = set().union(*(other.uploads for other in self._all()))
-        for path in own - held:
-            _delete(Path(path))
+            paths, session.uploads = session.uploads, set()
+        self.discard(paths)
 
-    def discard(self, paths: list[str]) -> None:
+    def discard(self, paths: Iterable[str]) -> None:
         """Delete upload files that were read, but for those that a page has claimed: Gradio names them by content."""
         with self._lock:
             held = set().union(*(other.uploads for other in self._all()))
@@ -304,8 +293,9 @@ class Sessions:
             crowded = []
             if session and session.tab and session.exchanges:
                 self._kept[name] = session
+                session.left = object()
                 crowded = [self._kept.pop(next(iter(self._kept))) for _ in range(len(self._kept) - MOST_KEPT)]
-                later = threading.Timer(KEPT, self._expire, (name, session))
+                later = threading.Timer(KEPT, self._expire, (name, session, session.left))
                 later.daemon = True
                 later.start()
                 session = None
@@ -314,9 +304,10 @@ class Sessions:
                 self._end(gone)
         self._sweep_later()
 
-    def _expire(self, name: str, session: Session) -> None:
+    def _expire(self, name: str, session: Session, left: object) -> None:
         with self._lock:
-            if self._kept.get(name) is not session:  # it came back
+            waiting = self._kept.get(name)
+            if waiting is None or waiting.left is not left:  # it came back
                 return
             del self._kept[name]
         self._end(session)

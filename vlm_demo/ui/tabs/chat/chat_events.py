@@ -15,7 +15,7 @@ from typing import Any
 
 import gradio as gr
 
-from vlm_demo.contracts import DEFAULT_OCR, OcrSettings, StageEvent, TokenEvent
+from vlm_demo.contracts import DEFAULT_OCR, OcrSettings
 from vlm_demo.contracts.engine import ELSEWHERE, Engine, Request
 from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, is_operator, log_unexpected
 from vlm_demo.errors import BadQuestion, Stopped, VlmDemoError
@@ -197,13 +197,9 @@ class Events:
             stream: Any = engine.stream(request)
             with closing(stream):
                 for event in stream:
-                    if isinstance(event, StageEvent):
-                        exchange.stages.append(event)
-                    elif isinstance(event, TokenEvent):
-                        exchange.said = event.text
-                    else:
-                        answer = event
+                    answer = exchange.hear(event)
                     yield
+            assert answer is not None
             self.service.note(answer)
             exchange.outside = model_menu.outside(engine, answer.views)  # of a follow-up's earlier pictures too
             exchange.methods = engine.heatmap_methods(answer)

@@ -17,7 +17,6 @@ from weakref import WeakSet
 import gradio as gr
 from PIL import Image
 
-from vlm_demo.contracts import StageEvent, TokenEvent
 from vlm_demo.contracts.engine import Engine, Request
 from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, is_operator, log_unexpected
@@ -119,11 +118,8 @@ class CompareEvents:
         session = self.sessions.of(request.session_hash)
         desk = self.desk(session)
         if path:
-            new = path not in session.uploads  # the composer may hold the same file
-            self.sessions.claim(session, [path])
             found, problem = page_choice.opened([path], 1)
-            if new:
-                self.sessions.drop(session, [path])
+            self.sessions.discard([path])
             desk.problem = str(problem) if problem else ""
             if not problem:
                 setattr(desk, which, found[0])
@@ -262,13 +258,9 @@ class CompareEvents:
             stream: Any = engine.stream(request)
             with closing(stream):
                 for event in stream:
-                    if isinstance(event, StageEvent):
-                        turn.stages.append(event)
-                    elif isinstance(event, TokenEvent):
-                        turn.said = event.text
-                    else:
-                        answer = event
+                    answer = turn.hear(event)
                     yield False
+            assert answer is not None
             turn.outside = model_menu.outside(engine, answer.views)
             with session.lock:
                 turn.keep(answer)

@@ -102,7 +102,7 @@ class ContrastWork:
                 table.problem = UNEXPECTED
                 break
         table.doing, table.fraction = "", None
-        if not self.sessions.holds(session):  # what was computed after the page had been closed
+        if session.closed.is_set():  # what was computed after the page had been closed
             self.service.forget(session.visitor)
         yield TABLE
 
@@ -139,7 +139,7 @@ class ContrastWork:
         table.doing = table.problem = ""
         table.fraction = None
         model, judge, chosen = self.model_of(table), self.judge_of(table), table.chosen
-        if chosen is None or not self.sessions.holds(session):
+        if chosen is None or session.closed.is_set():
             return None
         if not model:
             table.problem = NO_MODEL
@@ -169,7 +169,7 @@ class ContrastWork:
         return None
 
     def _wanted(self, session: Session, key: str | None, table: ContrastTable) -> bool:
-        return self.sessions.holds(session) and (key is None or key in {own.key for own in table.pictures})
+        return not session.closed.is_set() and (key is None or key in {own.key for own in table.pictures})
 
     def _cancelled(self, session: Session, table: ContrastTable, key: str) -> Callable[[], bool]:
         return lambda: not self._wanted(session, key, table)
