@@ -323,6 +323,12 @@ def test_a_reply_that_comes_after_undo_does_not_empty_the_composer(page, picture
     assert "value" not in events.settle(request())["composer"]
 
 
+def test_a_complaint_stays_when_the_page_is_put_right(page):
+    events = page()
+    assert "no picture" in ask(events, "Describe.")["status"]
+    assert "status" not in events.settle(request())
+
+
 def test_presses_are_heard_in_the_order_of_their_arrival(page, picture, monkeypatch):
     """Clear comes while the picture of a question is still being opened: it clears that question too."""
     opening, go = threading.Event(), threading.Event()

@@ -127,11 +127,12 @@ class Events:
     @alone
     def settle(self, request: gr.Request) -> Changes:
         """After the reply to a question has arrived: those to Clear, Undo or Stop may have come before it, and what it
-        drew is no longer so."""
+        drew is no longer so. A complaint about the question stays."""
         session = self.sessions.of(request.session_hash)
         if session.running:
             return {self.parts.live: gr.skip()}
-        return self.parts.everything(session, **({"value": session.returned} if session.returned else {}))
+        changes = self.parts.everything(session, **({"value": session.returned} if session.returned else {}))
+        return {part: change for part, change in changes.items() if part is not self.parts.status}
 
     # -- answering ------------------------------------------------------------------------------------------------
 
