@@ -70,6 +70,7 @@ EXCEPTIONS = {
     ("vlm_demo.cli.evaluate", "vlm_demo.explain.calibration"): "writes what was fitted beside the weights",
     ("vlm_demo.cli.evaluate", "vlm_demo.explain.legibility"): "writes what was measured beside the weights",
     ("vlm_demo.evaluation.head_weights", "torch"): "an optimizer, and no model",
+    ("vlm_demo.training.self_critical", "vlm_demo.evaluation.cider"): "what is trained for is what is reported",
     ("vlm_demo.evaluation.bridges", "vlm_demo.models.builders"): "reads what the shipped models are made of",
     ("vlm_demo.evaluation.bridges", "vlm_demo.models.embedded"): "likewise",
     ("vlm_demo.evaluation.linear_probe", "torch"): "measures a vision encoder alone, which is no engine",

@@ -95,8 +95,8 @@ def test_a_step_of_fine_tuning_rehearses(parts: Parts, data: Mixture, tmp_path: 
     trainer = Trainer(parts, data, data, tmp_path / "run")
     samples = [data.sample(0, i) for i in range(2)]
     recent: dict[str, list[float]] = defaultdict(list)
-    trainer._step(samples, recent)
+    trainer.learn(samples, recent)
     assert "words" not in recent
     trainer.gather(40)
-    trainer._step(samples, recent)
+    trainer.learn(samples, recent)
     assert len(recent["words"]) == 1

@@ -101,13 +101,13 @@ def test_a_resumed_run_goes_on_with_the_same_batch_and_weights(
     assert first.next_sample > 0 and first.seconds > 10
     for name, value in first.parts.trained().items():
         assert torch.equal(value, second.parts.trained()[name]), name
-    batches = [next(trainer._batches()) for trainer in (first, second)]
+    batches = [next(trainer.batches()) for trainer in (first, second)]
     for one, two in zip(*batches, strict=True):
         assert np.array_equal(one.packed.ids, two.packed.ids) and np.array_equal(one.pixels, two.pixels)
     for trainer, batch in zip((first, second), batches, strict=True):
         for weight in trainer.parts.trained().values():
             weight.requires_grad_(True)
-        trainer._step(batch, finetune.defaultdict(list))
+        trainer.learn(batch, finetune.defaultdict(list))
     for name, value in first.parts.trained().items():
         torch.testing.assert_close(value, second.parts.trained()[name])
 

@@ -164,7 +164,7 @@ def test_the_bridge_alone_is_trained_and_learns(family: Family, tmp_path: Path) 
         group["lr"] = 3e-3 * group["scale"]
     losses: dict[str, list[float]] = {"all": [], "caption": []}
     for _ in range(steps):
-        finetune.Trainer._step(trainer, samples, losses)
+        finetune.Trainer.learn(trainer, samples, losses)
     assert losses["all"][-1] < 0.5 * losses["all"][0]
     for name, value in parts.llm.named_parameters():
         if name in before:
@@ -192,7 +192,7 @@ def test_a_step_in_bf16(family: Family, tmp_path: Path, monkeypatch: pytest.Monk
     sample = Sample(pixels(1), family.packer(parts)([ASKED, ALSO], 200), "x")
     before = {name: value.detach().clone() for name, value in parts.trained().items()}
     losses: dict[str, list[float]] = {"all": [], "caption": [], "yes": []}
-    finetune.Trainer._step(trainer, [sample, sample], losses)
+    finetune.Trainer.learn(trainer, [sample, sample], losses)
     moved = [name for name, value in parts.trained().items() if not torch.equal(value, before[name])]
     assert np.isfinite(losses["all"][0]) and len(moved) > len(before) / 3
     if family.name == "blip2":

@@ -53,6 +53,10 @@ AlignPictures = Annotated[
 ]
 AlignEpochs = Annotated[int, typer.Option(min=1, metavar="N", help="of aligning features with words")]
 ProjectorMinutes = Annotated[float, typer.Option(metavar="N", help="of the projector alone, after its alignment")]
+# And one after it.
+CaptionMinutes = Annotated[
+    float, typer.Option(metavar="N", help="of captions that are sampled and scored by CIDEr-D, beside that loss")
+]
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,7 @@ def llava(
     align_pictures: AlignPictures = 9000,
     align_epochs: AlignEpochs = 4,
     projector_minutes: ProjectorMinutes = 4.0,
+    caption_minutes: CaptionMinutes = 0.0,
     seed: Seed = 0,
     threads: options.Threads = 2,
 ) -> None:
@@ -109,6 +114,7 @@ def llava_vit(
     align_pictures: AlignPictures = 9000,
     align_epochs: AlignEpochs = 4,
     projector_minutes: ProjectorMinutes = 4.0,
+    caption_minutes: CaptionMinutes = 0.0,
     seed: Seed = 0,
     threads: options.Threads = 2,
 ) -> None:

@@ -34,6 +34,36 @@ def tokens(text: str) -> list[str]:
     return _TOKEN.findall(_CLITIC.sub(r" \1", text))
 
 
+class References:
+    """What people wrote about a set of pictures, counted once, so that sentences can be scored against it.
+
+    Attributes:
+        texts: at least one sentence for each picture.
+    """
+
+    def __init__(self, texts: Sequence[Sequence[str]]) -> None:
+        self.texts = texts
+        self._counted = [[_counts(text) for text in one] for one in texts]
+        self._pictures: Counter[NGram] = Counter()
+        for counted in self._counted:
+            self._pictures.update({gram for counts in counted for gram in counts})
+        self._total = math.log(max(len(texts), 1))
+
+    def score(self, index: int, prediction: str) -> float:
+        """The CIDEr-D of a sentence about the picture of this index, 0..10; see ``cider_d``."""
+        counts = _counts(prediction)
+        candidate, length = self._weighed(counts), _length(counts)
+        texts = self._counted[index]
+        near = [_similarity(candidate, self._weighed(text), length - _length(text)) for text in texts]
+        return SCALE * sum(near) / len(near)
+
+    def _weighed(self, counts: Counter[NGram]) -> list[dict[NGram, float]]:
+        vectors: list[dict[NGram, float]] = [{} for _ in ORDERS]
+        for gram, count in counts.items():
+            vectors[len(gram) - 1][gram] = count * (self._total - math.log(max(self._pictures[gram], 1)))
+        return vectors
+
+
 def cider_d(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
     """The CIDEr-D of each picture's sentence.
 
@@ -47,25 +77,10 @@ def cider_d(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> 
     Returns:
         float64 [pictures], 0..10. All are 0 where there is one picture alone: nothing is rare then.
     """
-    counted = [[_counts(text) for text in texts] for texts in references]
-    pictures: Counter[NGram] = Counter()
-    for texts in counted:
-        pictures.update({gram for counts in texts for gram in counts})
-    total = math.log(max(len(references), 1))
-
-    def weighed(counts: Counter[NGram]) -> list[dict[NGram, float]]:
-        vectors: list[dict[NGram, float]] = [{} for _ in ORDERS]
-        for gram, count in counts.items():
-            vectors[len(gram) - 1][gram] = count * (total - math.log(max(pictures[gram], 1)))
-        return vectors
-
-    scores = []
-    for prediction, texts in zip(predictions, counted, strict=True):
-        counts = _counts(prediction)
-        candidate, length = weighed(counts), _length(counts)
-        near = [_similarity(candidate, weighed(text), length - _length(text)) for text in texts]
-        scores.append(SCALE * sum(near) / len(near))
-    return np.array(scores, float)
+    counted = References(references)
+    if len(predictions) != len(references):
+        raise ValueError("a sentence for each picture is scored")
+    return np.array([counted.score(i, prediction) for i, prediction in enumerate(predictions)], float)
 
 
 @dataclass

@@ -38,6 +38,7 @@ from vlm_demo.training.bridges import frozen
 from vlm_demo.training.lora import LoraLinear, add_lora
 from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.record import CHECKPOINT, LOG, Spent
+from vlm_demo.training.self_critical import SelfCritical
 
 ATTENTION = "grouped"
 POOL = 48  # samples sorted by length before they are cut into batches
@@ -176,14 +177,18 @@ def load_trained(parts: Trainable, tensors: dict[str, Tensor]) -> None:
                 value.copy_(tensors[name].float())
 
 
+def projected(parts: Trainable, pixels: Sequence[np.ndarray]) -> Tensor:
+    """uint8 pictures [side, side, 3] → image tokens [B, N, d], in the language model's own precision."""
+    features, dtype = parts.features(pixels), parts.llm.lm_head.weight.dtype
+    with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+        return parts.projector(features).to(dtype)
+
+
 def logits_of(parts: Trainable, samples: Sequence[Sample], pad: int) -> tuple[Tensor, dict[str, Tensor]]:
     """The logits [n, vocabulary] of every predicted token of a batch, and the batch."""
     batch = collate([sample.packed for sample in samples], pad)
     image_id = parts.tokenizer.convert_tokens_to_ids("<image>")
-    features = parts.features([sample.pixels for sample in samples])
-    dtype = parts.llm.lm_head.weight.dtype
-    with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
-        tokens = parts.projector(features).to(dtype)  # [B, N, d]
+    tokens = projected(parts, [sample.pixels for sample in samples])
     embeddings = parts.llm.model.embed_tokens(batch["ids"])
     embeddings = embeddings.masked_scatter((batch["ids"] == image_id)[..., None], tokens)
     hidden = parts.llm.model(
@@ -220,6 +225,10 @@ class Trainer:
     def logits(self, samples: Sequence[Sample]) -> tuple[Tensor, dict[str, Tensor]]:
         """See ``logits_of``."""
         return logits_of(self.parts, samples, self.pad)
+
+    def image_tokens(self, pixels: Sequence[np.ndarray]) -> Tensor:
+        """See ``projected``."""
+        return projected(self.parts, pixels)
 
     def _lora_parameters(self) -> list[nn.Parameter]:
         return [weight for layer in self.parts.lora.values() for weight in (layer.A, layer.B)]
@@ -263,7 +272,7 @@ class Trainer:
             weight.requires_grad_(stage == 2)
         first, before, started, measured, saved = self.step, self.seconds, time.perf_counter(), 0.0, 0.0
         recent: dict[str, list[float]] = defaultdict(list)
-        for samples in self._batches():
+        for samples in self.batches():
             spent = (time.perf_counter() - started) / 60
             self.seconds = before + 60 * spent
             if spent >= minutes:
@@ -271,9 +280,8 @@ class Trainer:
             rate = RATE * min(1.0, (self.step - first + 1) / WARM_UP)
             left = (1 - spent / minutes) / COOL_DOWN
             rate *= max(0.05, min(1.0, left)) if stage == 2 else 1.0
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate * group.get("scale", 1.0)
-            self._step(samples, recent)
+            self.set_rate(rate)
+            self.learn(samples, recent)
             if self.step % 20 == 0:
                 means = {kind: round(float(np.mean(values)), 3) for kind, values in sorted(recent.items())}
                 tokens = sum(len(sample.packed) for sample in samples)
@@ -289,7 +297,12 @@ class Trainer:
         self.save()
         self.measure()
 
-    def _batches(self) -> Iterator[list[Sample]]:
+    def set_rate(self, rate: float) -> None:
+        """The learning rate of LoRA; the others' is in proportion."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group.get("scale", 1.0)
+
+    def batches(self) -> Iterator[list[Sample]]:
         """Batches of like length: POOL samples are drawn, sorted, cut, and shuffled."""
         while True:
             start = self.next_sample
@@ -305,7 +318,14 @@ class Trainer:
                 yield batches[i]
             self.next_sample = start + POOL
 
-    def _step(self, samples: list[Sample], recent: dict[str, list[float]]) -> None:
+    def learn(
+        self, samples: list[Sample], recent: dict[str, list[float]], added: Callable[[], Tensor] | None = None
+    ) -> None:
+        """One step of the optimizer, by the loss of these samples and that of ``added``; the loss of each kind of
+        answer goes into ``recent``."""
+        self.optimizer.zero_grad()
+        if added is not None:  # first, so that its activations are gone when the others are computed
+            added().backward()
         logits, batch = self.logits(samples)
         each = nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
         loss = (each * batch["weights"]).sum() / batch["weights"].sum().clamp_min(1e-6)
@@ -314,7 +334,6 @@ class Trainer:
             rehearsed = self.rehearsal.loss(self.parts.projector, self.seed, self.step)
             recent["words"].append(rehearsed.item())
             whole = loss + REHEARSAL_WEIGHT * rehearsed
-        self.optimizer.zero_grad()
         whole.backward()
         nn.utils.clip_grad_norm_([value for value in self.parts.trained().values() if value.requires_grad], 1.0)
         self.optimizer.step()
@@ -422,8 +441,10 @@ def run(
     resume: bool = False,
     log: Callable[[str], None] = print,
     seed: int = 0,
+    caption_minutes: float = 0.0,
 ) -> None:
-    """All stages of one run; with ``resume``, or from an earlier run's projector, stage 2 alone."""
+    """All stages of one run; with ``resume``, or from an earlier run's projector, stage 2 alone. Then for
+    ``caption_minutes`` ``self_critical``."""
     trainer = Trainer(parts, data, held, folder, seed)
     compile_layers(parts)
     going_on = resume and trainer.resume()
@@ -436,3 +457,6 @@ def run(
         trainer.train(projector_minutes, 1, measure_every=1e9)
     log(f"Stage 2: projector and LoRA, for {minutes} minutes")
     trainer.train(minutes, 2)
+    if caption_minutes:
+        log(f"Captions: samples scored by CIDEr-D, for {caption_minutes} minutes")
+        SelfCritical(trainer, data.packer).train(caption_minutes)

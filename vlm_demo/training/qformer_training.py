@@ -214,8 +214,10 @@ class QFormerTrainer(Trainer):
         self.aligned = True
         self.save()
 
-    def _step(self, samples: list[Sample], recent: dict[str, list[float]]) -> None:
-        super()._step(samples, recent)
+    def learn(
+        self, samples: list[Sample], recent: dict[str, list[float]], added: Callable[[], Tensor] | None = None
+    ) -> None:
+        super().learn(samples, recent, added)
         if self.step % REHEARSED == 0:
             for name, value in self._compare().items():
                 recent[name].append(value)
