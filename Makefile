@@ -24,8 +24,15 @@ endef
 demo: $(BIN)/.installed tesseract
 	$(BIN)/python app.py $(ARGS)
 
+# All tests: first those without a browser, side by side, one thread each; then the browser's alone, since they watch
+# a page in time. With ARGS those that it names.
 test: $(BIN)/.installed-dev tesseract chromium
+ifeq ($(ARGS),)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --durations=10 -n logical --maxprocesses 4 --dist loadfile --ignore tests/browser
+	$(BIN)/python -m pytest -q --durations=10 tests/browser
+else
 	$(BIN)/python -m pytest -q --durations=10 $(ARGS)
+endif
 
 check: $(BIN)/.installed-dev
 	$(BIN)/ruff check .
