@@ -17,6 +17,7 @@ from vlm_demo.contracts import Asked, OcrResult, PatchFeatures, Prompt, StageEve
 from vlm_demo.contracts.engine import Cancelled, Request
 from vlm_demo.contracts.events import OcrFacts
 from vlm_demo.errors import BadImage, BadQuestion
+from vlm_demo.images.open import Source
 from vlm_demo.pipeline.facts import view_facts
 from vlm_demo.runtime.cancellation import check
 from vlm_demo.runtime.pixel_view import PixelView
@@ -51,6 +52,15 @@ class Inputs:
     views: tuple[PixelView, ...]
     ocrs: tuple[OcrResult, ...] = ()
     encoded: Encoded | None = None
+
+
+def as_several(image: Source | Sequence[Source] | None) -> tuple[Source, ...]:
+    """One picture or several as several; no picture as none."""
+    if image is None:
+        return ()
+    if isinstance(image, Sequence) and not isinstance(image, str | bytes | bytearray | memoryview):
+        return tuple(image)
+    return (image,)
 
 
 def open_views(
