@@ -31,11 +31,11 @@ from vlm_demo.training import json_lines
 from vlm_demo.training.bridges import frozen
 from vlm_demo.training.cached_features import kept
 from vlm_demo.training.export import export as export_weights
-from vlm_demo.training.finetune import fast_dtype, standardize
 from vlm_demo.training.mixture import SHARES, Folder, load_pixels
 from vlm_demo.training.photo_turns import READABLE
 from vlm_demo.training.photos_split import PERCENT
 from vlm_demo.training.record import CHECKPOINT, LOG, Spent
+from vlm_demo.training.trained_parts import fast_dtype, standardize
 
 WITHOUT = frozenset({"chartqa", "daquar"})  # folders whose words do not say what a picture shows
 SIZE = 512  # channels of the pooling head

@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from vlm_demo.stages import ocr
 from vlm_demo.training.drawn_questions import alike, asked
+from vlm_demo.training.ocr_noise import imitate_ocr
 from vlm_demo.training.worlds.charts import draw_chart
 from vlm_demo.training.worlds.documents import draw_document
 from vlm_demo.training.worlds.lettering import draw_lettering
-from vlm_demo.training.worlds.reading import imitate_ocr
 from vlm_demo.training.worlds.scenes import draw_scene
 from vlm_demo.training.worlds.screens import draw_screen
 from vlm_demo.training.worlds.sentences import sentence

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from vlm_demo.training.worlds.asker import Asker, Look, form, single
+from vlm_demo.training.worlds.asker import Look, form
 from vlm_demo.training.worlds.asking import Form, Made, said
-from vlm_demo.training.worlds.charts import WORDS
+from vlm_demo.training.worlds.common_questions import CommonAsker, single
 from vlm_demo.training.worlds.executor import Program, Table
+from vlm_demo.training.worlds.values import WORDS
 from vlm_demo.training.worlds.world import COLOURS, Picture, article, number_word, plural_of, series_of
 
 CLOSE = {"slice": 0.12}  # of the largest value: values that differ by less are too close to call
@@ -45,7 +46,7 @@ SEVERAL: tuple[tuple[float, str, tuple[str, ...], bool, str], ...] = (
 FOLLOWS = {"bar value": ("follow value", "label"), "series colour": ("follow series", "item")}
 
 
-class ChartAsker(Asker):
+class ChartAsker(CommonAsker):
     """Makes questions about one chart: its marks, and the values of a line chart, are the rows."""
 
     vocabulary = {"colour": tuple(c for c in COLOURS if c not in ("white", "black"))}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from vlm_demo.training.worlds.asker import Asker, Look, form
+from vlm_demo.training.worlds.asker import Look, form
 from vlm_demo.training.worlds.asking import Form, Made
+from vlm_demo.training.worlds.common_questions import CommonAsker
 from vlm_demo.training.worlds.executor import Program, Table
 from vlm_demo.training.worlds.values import WORDS, Values
 from vlm_demo.training.worlds.world import UNKNOWN, article, number_word, series_of
@@ -34,7 +35,7 @@ GUESSES |= dict.fromkeys(("number", "iban", "order number", "reference"), "#####
 ORDINALS = ("first", "second", "third")
 
 
-class DocumentAsker(Asker):
+class DocumentAsker(CommonAsker):
     """Makes questions about one document: of its fields, its items, its cells and its entries as rows of tables."""
 
     general = ("thing",)

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vlm_demo.training.worlds.asker import EXTREMES, Asker, Look, form
+from vlm_demo.training.worlds.asker import Look, form
 from vlm_demo.training.worlds.asking import Form, Made, Maker
+from vlm_demo.training.worlds.common_questions import EXTREMES, CommonAsker
 from vlm_demo.training.worlds.world import COLOURS, PLACES, SHAPES, Picture, article, number_word, series_of
 
 LISTED = 4  # of more things only the largest is named
@@ -16,7 +17,7 @@ FAINT = 0.35  # a thing that shows less of itself than this is neither surely th
 BOXES = {2: ("left", "right"), 3: ("left", "middle", "right")}
 
 
-class SceneAsker(Asker):
+class SceneAsker(CommonAsker):
     """Makes questions about one scene."""
 
     general = ("shape", "object", "thing")
@@ -74,11 +75,7 @@ class SceneAsker(Asker):
             found.append(self.fact(0.2, "background", self.facts["background"], ()))
         if len(self.rows) == 1:
             return [*found, form(1.0, self.only)]
-        found += [
-            form(0.9, self.extreme), form(0.6, self.beside),
-
-
-        ]  # fmt: skip
+        found += [form(0.9, self.extreme), form(0.6, self.beside)]
         if self.rows[0]["fill"]:
             found.append(form(1.5, lambda: self.choice("fill", "fill"), "fill"))
         if any(row["size"] for row in self.rows):

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from vlm_demo.training.worlds.asker import EXTREMES, Asker, Look, form, single
+from vlm_demo.training.worlds.asker import Look, form
 from vlm_demo.training.worlds.asking import Form, Made
+from vlm_demo.training.worlds.common_questions import EXTREMES, CommonAsker, single
 from vlm_demo.training.worlds.screen_words import AIMS, FIELDS, Words
 from vlm_demo.training.worlds.values import Values
 from vlm_demo.training.worlds.world import COLOURS, UNKNOWN, WIDGETS, article, number_word, plural_of, series_of
@@ -19,7 +20,7 @@ OPPOSITE = {"on": "off", "enabled": "disabled", "checked": "unchecked", "ticked"
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
-class ScreenAsker(Asker):
+class ScreenAsker(CommonAsker):
     """Makes questions about one screen."""
 
     unnamed = 0.0  # what counts as an element is anybody's guess

@@ -44,10 +44,7 @@ ZONES = (
     ("left", "center", "right"),
     ("bottom left", "bottom", "bottom right"),
 )
-
-
 PLACES = tuple(place for row in ZONES for place in row)
-
 UNKNOWN = "unknown"
 _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
