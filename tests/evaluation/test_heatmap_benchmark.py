@@ -14,12 +14,12 @@ from tests.contracts.test_answer import answer
 from tests.explain.test_heatmap import view
 from vlm_demo.cli import options
 from vlm_demo.cli.main import main
-from vlm_demo.contracts import Answer, Evidence, MapRequest
+from vlm_demo.contracts import Answer, Evidence, MapRequest, Settings
+from vlm_demo.contracts.checkpoint_settings import read_settings
 from vlm_demo.contracts.engine import Capabilities, Event, Request
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation import badges, head_weights, heatmap_benchmark, items, select_method
 from vlm_demo.explain import methods
-from vlm_demo.explain.heatmap import Settings, read_settings
 
 GRID = (4, 8)
 SIZE = (80, 40)  # patches of 10 pixels

@@ -9,14 +9,13 @@ import pytest
 from PIL import Image
 
 from vlm_demo.contracts import Settings, Trace, View
+from vlm_demo.contracts.checkpoint_settings import read_settings, write_settings
 from vlm_demo.contracts.geometry import inside, interpolate
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain.heatmap import (
     combine,
     draw,
-    read_settings,
     spatial_entropy,
-    write_settings,
 )
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from tests.contracts.test_answer import SAID, answer, patches
+from vlm_demo.contracts.checkpoint_settings import METHODS
 from vlm_demo.errors import VlmDemoError, WordNotInAnswer
-from vlm_demo.explain.heatmap import METHODS, Settings, draw
+from vlm_demo.explain.heatmap import Settings, draw
 from vlm_demo.explain.methods import BY_NAME, TABLE, offered
 
 FREE = [method.name for method in TABLE if method.free]

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from vlm_demo.contracts import Answer, Settings
+from vlm_demo.contracts.attention import log_shares
 from vlm_demo.contracts.engine import MeasurableEngine
 from vlm_demo.contracts.geometry import inside, interpolate
 from vlm_demo.contracts.heatmap_methods import BY_NAME, TABLE
@@ -21,7 +22,6 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation import head_weights, pointing
 from vlm_demo.evaluation.heatmap_benchmark import Comparison, compare, explained
 from vlm_demo.evaluation.items import Item, Skipped
-from vlm_demo.explain.heatmap import log_shares
 
 BEST_HEADS = (1, 2, 3, 5)  # how many of the heads that point best are joined
 NOT_FREE = "relevancy"  # the method with a pass of its own that is scored too

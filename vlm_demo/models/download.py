@@ -16,8 +16,8 @@ from typing import Any
 
 from vlm_demo.errors import ModelNotFound, UnsupportedModel
 from vlm_demo.models import refusals
-from vlm_demo.models.catalog import gigabytes
 from vlm_demo.trust import PICKLE, Trust
+from vlm_demo.words import gigabytes
 
 Progress = Callable[[float | None, str], None]
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.models import builders, parts, user_cache
 from vlm_demo.models.builders import RECIPE, Recipe
-from vlm_demo.models.catalog import gigabytes
 from vlm_demo.models.download import Progress
+from vlm_demo.words import gigabytes
 
 FORMAT = 1  # to be raised when the same weights give other files
 TRAINED = "trained.safetensors"

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from vlm_demo.errors import ModelNotFound, UnsupportedModel
 from vlm_demo.models import user_cache
-from vlm_demo.models.catalog import gigabytes
 from vlm_demo.models.download import Progress
+from vlm_demo.words import gigabytes
 
 CHUNK = 1 << 20  # bytes
 POLL_SECONDS = 0.2

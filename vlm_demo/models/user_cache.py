@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.models.catalog import gigabytes
+from vlm_demo.words import gigabytes
 
 NAME = "vlm_demo"
 UNFINISHED = ".unfinished"  # what a folder's name begins with as long as it is being filled

@@ -20,9 +20,10 @@ from safetensors import SafetensorError
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.models import download, quantization, refusals
 from vlm_demo.models.adapters.generate_only import Trusted
-from vlm_demo.models.catalog import fits, gigabytes
+from vlm_demo.models.catalog import fits
 from vlm_demo.models.safetensors_files import check_whole, files_of, tensors_of
 from vlm_demo.trust import Trust
+from vlm_demo.words import gigabytes
 
 # How torch, safetensors and CUDA say it; most of their errors are plain RuntimeErrors.
 NO_MEMORY = re.compile(r"out of memory|(can't|cannot) allocate memory|\bMemoryError\b", re.IGNORECASE)

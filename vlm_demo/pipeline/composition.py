@@ -10,13 +10,13 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from vlm_demo.checks.calibration import read_calibration
 from vlm_demo.checks.latency import Machine
+from vlm_demo.checks.legibility import read_legibility
 from vlm_demo.contracts import BridgeInfo, Memory, View
+from vlm_demo.contracts.checkpoint_settings import read_settings
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain import out_of_distribution
-from vlm_demo.explain.calibration import read_calibration
-from vlm_demo.explain.heatmap import read_settings
-from vlm_demo.explain.legibility import read_legibility
 from vlm_demo.images.remote import NOTHING, RemotePictures
 from vlm_demo.models import quantization
 from vlm_demo.models.loading import Loaded
