@@ -63,7 +63,9 @@ class Conversation:
 
 def is_batch(messages: Sequence[Any]) -> bool:
     """Whether these are several conversations rather than the messages of one."""
-    return bool(messages) and all(isinstance(own, Sequence) and not isinstance(own, str | bytes) for own in messages)
+    return bool(messages) and all(
+        isinstance(message, Sequence) and not isinstance(message, str | bytes) for message in messages
+    )
 
 
 def read(messages: Sequence[Message], remote: RemotePictures = NOTHING) -> Conversation:

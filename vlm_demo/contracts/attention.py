@@ -85,11 +85,11 @@ class Trace:
         start, stop = sum(self.counts[:picture]), sum(self.counts[: picture + 1])
         return self._on_patches(weights[..., start:stop].astype(np.float32), picture)
 
-    def _on_patches(self, own: np.ndarray, picture: int) -> np.ndarray:
+    def _on_patches(self, weights: np.ndarray, picture: int) -> np.ndarray:
         if self.looks is not None:
-            own = own @ self.looks[picture].astype(np.float32)
-        own = own[..., self.leading :]
-        return on_patches(own, self.patch_grids[picture]) if self.patch_grids else own
+            weights = weights @ self.looks[picture].astype(np.float32)
+        weights = weights[..., self.leading :]
+        return on_patches(weights, self.patch_grids[picture]) if self.patch_grids else weights
 
 
 def log_shares(rows: np.ndarray) -> np.ndarray:

@@ -105,10 +105,10 @@ def on_patches(weights: np.ndarray, patch_grids: Sequence[PatchGrid]) -> np.ndar
     """
     finest, *coarser = patch_grids
     found = weights[..., finest.tokens]
-    for own in coarser:
-        down, across = _spread(own, finest, 1), _spread(own, finest, 0)
-        held = weights[..., own.tokens].reshape(*weights.shape[:-1], *own.grid)
-        found = found + (down @ held @ across.T).reshape(found.shape)
+    for coarse in coarser:
+        down, across = _spread(coarse, finest, 1), _spread(coarse, finest, 0)
+        on_grid = weights[..., coarse.tokens].reshape(*weights.shape[:-1], *coarse.grid)
+        found = found + (down @ on_grid @ across.T).reshape(found.shape)
     return found
 
 

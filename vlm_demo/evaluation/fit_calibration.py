@@ -54,10 +54,10 @@ def fit_limits(found: Sequence[Evidence], right: Sequence[bool]) -> Limits:
         right: whether it is right, and what it says can be seen.
     """
     usual = Limits()
-    tried = [own.other for own in found if own.text or own.other]
-    moved = [own.blank for own, good in zip(found, right, strict=True) if good]
+    tried = [evidence.other for evidence in found if evidence.text or evidence.other]
+    moved = [evidence.blank for evidence, good in zip(found, right, strict=True) if good]
     return Limits(
-        picture=_at([own.elsewhere for own in found], BY_CHANCE, usual.picture),
+        picture=_at([evidence.elsewhere for evidence in found], BY_CHANCE, usual.picture),
         text=_at(tried, BY_CHANCE, usual.text),
         nothing=min(_at(moved, MOVED, usual.nothing), MOST_NOTHING),
         read=len(tried) if len(tried) > FEW else 0,

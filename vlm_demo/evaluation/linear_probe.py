@@ -79,13 +79,13 @@ def probe(rows: Tensor, labels: Sequence[str]) -> ProbeResult:
     seen: dict[str, int] = {}
     for i, label in enumerate(labels):
         order[i] = seen[label] = seen.get(label, -1) + 1
-    held = torch.from_numpy(order % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)
+    held_out = torch.from_numpy(order % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)
     tuned = torch.from_numpy(order % HELD_OUT_EVERY == 0)
-    rows = (rows - rows[~held].mean(0)) / (rows[~held].std(0) + 1e-6)
-    choose = [(_accuracy(rows, target, ~held & ~tuned, tuned, decay), decay) for decay in WEIGHT_DECAYS]
-    accuracy = _accuracy(rows, target, ~held, held, max(choose)[1])
-    chance = float(torch.bincount(target[held]).max() / held.sum())
-    return ProbeResult(accuracy, int(held.sum()), len(names), chance)
+    rows = (rows - rows[~held_out].mean(0)) / (rows[~held_out].std(0) + 1e-6)
+    choose = [(_accuracy(rows, target, ~held_out & ~tuned, tuned, decay), decay) for decay in WEIGHT_DECAYS]
+    accuracy = _accuracy(rows, target, ~held_out, held_out, max(choose)[1])
+    chance = float(torch.bincount(target[held_out]).max() / held_out.sum())
+    return ProbeResult(accuracy, int(held_out.sum()), len(names), chance)
 
 
 def _accuracy(rows: Tensor, target: Tensor, fit: Tensor, test: Tensor, decay: float) -> float:

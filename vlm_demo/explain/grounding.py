@@ -56,8 +56,11 @@ def gather(answer: Answer, model: TeacherForcing) -> Evidence:
     quote = quoted(answer.words, answer.ocrs)
     if quote:
         repeated = _telling(answer, quote.words)
-        said = model.retelling(answer, without(answer.ocrs, quote.places))
-        (text_fall,), text_turned = _falls(answer, repeated, said.logs), _turned(answer, repeated, said.likeliest[0])
+        reread = model.retelling(answer, without(answer.ocrs, quote.places))
+        (text_fall,), text_turned = (
+            _falls(answer, repeated, reread.logs),
+            _turned(answer, repeated, reread.likeliest[0]),
+        )
         if between := others(answer.ocrs, quote.places):
             (between_fall,) = _falls(answer, repeated, model.retelling(answer, without(answer.ocrs, between)).logs)
     text = {bare(word.text) for result in answer.ocrs for word in result.words}

@@ -78,7 +78,7 @@ def refusal(head: bytes) -> str | None:
             return _SVG
         if "<!doctype html" in text or "<html" in text:
             return _HTML
-    return next((said for pattern, said in _NAMED if re.match(pattern, head)), None)
+    return next((name for pattern, name in _NAMED if re.match(pattern, head)), None)
 
 
 def _text(head: bytes) -> str:

@@ -61,10 +61,10 @@ def chat_template_of(folder: Path, shown: str, tokenizer: Any) -> str | None:
             continue
         try:
             text = (folder / file).read_text(encoding="utf-8")
-            held = text if file.endswith(".jinja") else json.loads(text).get("chat_template")
+            template = text if file.endswith(".jinja") else json.loads(text).get("chat_template")
         except (OSError, ValueError, AttributeError) as error:  # unreadable, no JSON, no JSON object
             raise UnsupportedModel(f"The {file} of {shown} is damaged: fetch the checkpoint again.") from error
-        if isinstance(held, str):
-            return held
-    held = getattr(tokenizer, "chat_template", None)
-    return held.get("default") if isinstance(held, dict) else held
+        if isinstance(template, str):
+            return template
+    template = getattr(tokenizer, "chat_template", None)
+    return template.get("default") if isinstance(template, dict) else template

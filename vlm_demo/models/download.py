@@ -54,8 +54,8 @@ def fetch(
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=["config.json"]))
         if not (folder / "config.json").is_file():
-            beside = Path(snapshot_download(name, revision=revision, allow_patterns=[refusals.ADAPTER]))
-            refusals.refuse_adapter(beside, name)
+            adapter_folder = Path(snapshot_download(name, revision=revision, allow_patterns=[refusals.ADAPTER]))
+            refusals.refuse_adapter(adapter_folder, name)
             raise ModelNotFound(f"{name} on the hub holds no model (no config.json): choose another one.")
         judge(folder)
         commit, sizes = _listing(name, revision)

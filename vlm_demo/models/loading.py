@@ -283,9 +283,9 @@ def _alike(name: str) -> list[str]:
     wanted = families.get(name)
     if wanted is None:
         return embedded_names()
-    of = {own: family_of(own) or families.get(own) for own in embedded_names()}
+    of = {model: family_of(model) or families.get(model) for model in embedded_names()}
     writes = of_family(wanted).writes
-    return [own for own, family in of.items() if family is None or of_family(family).writes == writes]
+    return [model for model, family in of.items() if family is None or of_family(family).writes == writes]
 
 
 def _adapter(folder: Path, shown: str, trust: Trust) -> type[Any]:

@@ -89,9 +89,9 @@ def _machine() -> str:
 
 
 def _abandoned(left: Path) -> bool:
-    own = re.fullmatch(rf"{UNFINISHED}-{re.escape(_machine())}-(\d{{1,9}})-\w+", left.name)
-    if own:
-        return not psutil.pid_exists(int(own[1]))
+    match = re.fullmatch(rf"{UNFINISHED}-{re.escape(_machine())}-(\d{{1,9}})-\w+", left.name)
+    if match:
+        return not psutil.pid_exists(int(match[1]))
     return time.time() - left.stat().st_mtime > ABANDONED
 
 

@@ -69,11 +69,11 @@ def load(
         options["quantization_config"] = quantization.config_for(quantize, adapter.keep_unquantized)
     if not adapter.as_a_whole:
         options["attn_implementation"] = "sdpa"  # of all parts, whatever the config says
-    told: list[str] = []
+    messages: list[str] = []
     try:
         if adapter.as_a_whole:
             options["config"] = _with_own_attention(folder, adapter is Trusted)
-        with _listening(told):
+        with _listening(messages):
             model, report = adapter.model_class().from_pretrained(folder, output_loading_info=True, **options)
         if report["missing_keys"]:
             # transformers would fill them with random numbers, and the model would talk nonsense without a word.
@@ -82,7 +82,9 @@ def load(
         if plain:
             model = model.to(device)
     except (MemoryError, OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or NO_MEMORY.search(" ".join([str(error), *told])):
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or NO_MEMORY.search(
+            " ".join([str(error), *messages])
+        ):
             raise VlmDemoError(_too_large(shown, quantize, device)) from error
         raise UnsupportedModel(
             f"The weights of {shown} are damaged or do not fit its config.json: fetch the checkpoint again."
@@ -105,8 +107,8 @@ def _check_finite(model: torch.nn.Module, shown: str) -> None:
         for path, module in model.named_modules()
         for name in module._non_persistent_buffers_set
     }
-    held = ((name, tensor) for name, tensor in quantization.tensors_of(model) if name not in made)
-    broken = [name for name, tensor in held if tensor.is_floating_point() and tensor.numel() and not _finite(tensor)]
+    tensors = ((name, tensor) for name, tensor in quantization.tensors_of(model) if name not in made)
+    broken = [name for name, tensor in tensors if tensor.is_floating_point() and tensor.numel() and not _finite(tensor)]
     broken = list(dict.fromkeys(broken))
     if broken:
         others = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
@@ -138,11 +140,11 @@ def _with_own_attention(folder: Path, remote_code: bool) -> Any:
 
 
 @contextmanager
-def _listening(told: list[str]) -> Iterator[None]:
+def _listening(messages: list[str]) -> Iterator[None]:
     """Collect what transformers reports of weights that it could not take: the error that it raises then says only that
     there is such a report."""
     logger, ear = logging.getLogger(REPORTS), logging.Handler(logging.WARNING)
-    ear.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    ear.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     level, propagate = logger.level, logger.propagate
     logger.addHandler(ear)
     logger.setLevel(logging.WARNING)

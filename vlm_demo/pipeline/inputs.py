@@ -139,8 +139,8 @@ def _read(
 ) -> tuple[tuple[OcrResult, ...], float]:
     """The text of the question's own pictures, or in a follow-up without any, of the earlier ones; and the seconds."""
     began = time.perf_counter()
-    own = views[len(views) - len(request.images) :] or views
-    ocrs = tuple(reader(picture.image, request.ocr_settings, cancelled, request.visitor) for picture in own)
+    asked_about = views[len(views) - len(request.images) :] or views
+    ocrs = tuple(reader(picture.image, request.ocr_settings, cancelled, request.visitor) for picture in asked_about)
     return ocrs, time.perf_counter() - began
 
 

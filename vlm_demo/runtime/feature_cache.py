@@ -84,13 +84,13 @@ class ImageTokenCache(FeatureCache):
         # Some bridges make of the same picture something else for every question.
         asked = _digest(repr(_said(prompt)).encode()) if self.bridge.reads_prompt else ""
         found, names, known = [], [], 0
-        for own in patches:
-            names.append(own.names[0] + asked)
+        for features in patches:
+            names.append(features.names[0] + asked)
             key = ("tokens", names[-1])
             made = self.store.get(key)
             known += made is not None
             if made is None:
-                made = self.bridge(own, cancelled, prompt)
+                made = self.bridge(features, cancelled, prompt)
                 self.store.put(key, made, size_of([made.embeddings, made.deep, made.looks]))
             found.append(made)
         named = [replace(made, names=(name,)) for made, name in zip(found, names, strict=True)]

@@ -14,11 +14,11 @@ LEAST_CONFIDENCE = 30.0  # below, it is mostly letters seen in shapes
 APART = 0.9  # of a letter's height: so far from the one before it, a letter begins a word of its own
 
 
-def lines(told: str, scale: float = 1.0) -> Iterator[list[OcrWord]]:
+def lines(hocr: str, scale: float = 1.0) -> Iterator[list[OcrWord]]:
     """The lines that hold words of at least `LEAST_CONFIDENCE`, their boxes multiplied by ``scale``."""
-    for element in ElementTree.fromstring(told).iter():
+    for element in ElementTree.fromstring(hocr).iter():
         words = [part for part in element if part.get("class") == "ocrx_word"]
-        line = [own for word in words for own in _word(word, scale)]
+        line = [part for word in words for part in _word(word, scale)]
         if line:
             yield line
 
@@ -54,5 +54,5 @@ def _word(word: ElementTree.Element, scale: float) -> Iterator[OcrWord]:
 
 def _told(element: ElementTree.Element, name: str) -> list[str]:
     """The values of a property in hOCR's ``title``."""
-    told = (part.split() for part in element.get("title", "").split(";"))
-    return next((values[1:] for values in told if values and values[0] == name), ["0"] * 4)
+    properties = (part.split() for part in element.get("title", "").split(";"))
+    return next((values[1:] for values in properties if values and values[0] == name), ["0"] * 4)

@@ -93,12 +93,12 @@ class BranchPacker:
         kinds: list[str] = []
         for number, conversation in enumerate(conversations, 1):
             all_ids, all_weights, all_turns = self._written(conversation, len(kinds))
-            own, own_weights, own_turn = all_ids[skipped:], all_weights[skipped:], all_turns[skipped:]
-            if number > 1 and len(ids) + len(own) > longest:
+            own_ids, own_weights, own_turn = all_ids[skipped:], all_weights[skipped:], all_turns[skipped:]
+            if number > 1 and len(ids) + len(own_ids) > longest:
                 continue
-            ids += own
-            positions += range(len(prefix), len(prefix) + len(own))
-            branch += [number] * len(own)
+            ids += own_ids
+            positions += range(len(prefix), len(prefix) + len(own_ids))
+            branch += [number] * len(own_ids)
             weights += own_weights
             turn += own_turn
             kinds += conversation.kinds
@@ -128,12 +128,12 @@ class BranchPacker:
             if conversation.ocr and i == 0:
                 text = f"{OCR_HEADER}\n{conversation.ocr}\n\n{text}"
             asked = [*([] if i == 0 else [*self.newline, *self.open_user]), *self.encode(text), *self.to_answer]
-            said = [*self.encode(answer), *self.end]
-            ids += asked + said
+            answer_ids = [*self.encode(answer), *self.end]
+            ids += asked + answer_ids
             # Long answers weigh more, but not in proportion: a caption must not drown twelve words.
-            weight = len(said) ** -0.5 * (CAPTION_WEIGHT if conversation.kinds[i] == "caption" else 1.0)
-            weights += [0.0] * len(asked) + [weight] * len(said)
-            turn += [-1] * len(asked) + [first + i] * len(said)
+            weight = len(answer_ids) ** -0.5 * (CAPTION_WEIGHT if conversation.kinds[i] == "caption" else 1.0)
+            weights += [0.0] * len(asked) + [weight] * len(answer_ids)
+            turn += [-1] * len(asked) + [first + i] * len(answer_ids)
         return ids, weights, turn
 
 

@@ -174,12 +174,12 @@ def text_rows(text: minilm.TextTower, texts: Sequence[str], file: Path) -> Tenso
     """MiniLM's vectors float16 [texts, width]."""
     model = BertModel(text.config, add_pooling_layer=False).eval()
     model.load_state_dict(text.weights)
-    lengths = [len(text.tokenizer(said)["input_ids"]) for said in texts]
+    lengths = [len(text.tokenizer(caption)["input_ids"]) for caption in texts]
     order = np.argsort(lengths, kind="stable")  # read with others of their length, so that little is padding
 
     def rows_of(start: int, end: int) -> Tensor:
-        own = [texts[i] for i in order[start:end]]
-        coded = text.tokenizer(own, padding=True, truncation=True, padding_side="right", return_tensors="pt")
+        batch = [texts[i] for i in order[start:end]]
+        coded = text.tokenizer(batch, padding=True, truncation=True, padding_side="right", return_tensors="pt")
         return model(input_ids=coded["input_ids"], attention_mask=coded["attention_mask"]).last_hidden_state[:, 0]
 
     rows = kept(file, texts, (len(texts), text.config.hidden_size), torch.float16, rows_of, 8 * PIECE)
@@ -206,7 +206,7 @@ def pairs(
 ) -> Pairs:
     """Read all of them, or what was not yet read into files that begin with ``place``."""
     index: dict[str, int] = {}
-    of = tuple(tuple(index.setdefault(said, len(index)) for said in photo.texts) for photo in chosen)
+    of = tuple(tuple(index.setdefault(text, len(index)) for text in photo.texts) for photo in chosen)
     sentences = text_rows(text, list(index), place.with_name(f"{place.name}-texts.float16"))
     pictures = picture_rows(tower, chosen, side, tokens, place.with_name(f"{place.name}-pictures.float16"))
     return Pairs(pictures, sentences.float(), of)
@@ -220,17 +220,17 @@ def recall(heads: Heads, held: Pairs) -> dict[str, float]:
     """R@1 among CANDIDATES held-out pictures, each with its first text: of texts that find their picture, and of
     pictures that find a text of their own or an equal one; the mean over groups of that many."""
     heads.eval()
-    told: dict[str, list[float]] = {"text to picture": [], "picture to text": []}
+    ranks: dict[str, list[float]] = {"text to picture": [], "picture to text": []}
     for start in range(0, len(held.of), CANDIDATES):
-        own = torch.tensor([held.of[i][0] for i in range(start, min(start + CANDIDATES, len(held.of)))])
-        if start and len(own) < CANDIDATES:
+        captions = torch.tensor([held.of[i][0] for i in range(start, min(start + CANDIDATES, len(held.of)))])
+        if start and len(captions) < CANDIDATES:
             break
-        seen = heads.pictures(held.pictures[start : start + len(own)].float())
-        near = seen @ heads.texts(held.texts[own]).T
+        seen = heads.pictures(held.pictures[start : start + len(captions)].float())
+        near = seen @ heads.texts(held.texts[captions]).T
         for name, found in (("text to picture", near.argmax(0)), ("picture to text", near.argmax(1))):
-            told[name].append((own[found] == own).float().mean().item())
+            ranks[name].append((captions[found] == captions).float().mean().item())
     heads.train()
-    return {name: float(np.mean(values)) for name, values in told.items()}
+    return {name: float(np.mean(values)) for name, values in ranks.items()}
 
 
 def fit(
@@ -271,12 +271,12 @@ def fit(
         order = rng.permutation(len(data.of))
         for start in range(0, len(order) - batch + 1, batch):
             rows = np.sort(order[start : start + batch])  # in the order of the file
-            own = torch.tensor([data.of[i][int(rng.integers(len(data.of[i])))] for i in rows])
+            captions = torch.tensor([data.of[i][int(rng.integers(len(data.of[i])))] for i in rows])
             at = torch.randperm(data.pictures.shape[1], generator=draw)[:SEEN]
             features = data.pictures[torch.from_numpy(rows)][:, at]
             with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
-                seen, read = heads.pictures(features.float()), heads.texts(data.texts[own])
-            loss = info_nce(seen, read, own, heads.logit_scale)
+                seen, read = heads.pictures(features.float()), heads.texts(data.texts[captions])
+            loss = info_nce(seen, read, captions, heads.logit_scale)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -92,12 +92,12 @@ PLURAL = re.compile(r"\b([Ww])hat(?: is|'s) the ((?:different )?(?:kinds|types|s
 LEADS = re.compile(r"^(?:Hi\. |Question: |Please: |Please answer: |Look at the \w+\. )")
 OFTEN_UNREAD = ("charts", "screens", "documents")
 POSITIVE = {
-    said: positive
+    form: positive
     for positive, words in (
         (True, "yes|true|on|enabled|clickable|active|selected|checked|ticked"),
         (False, "no|false|off|disabled|inactive|not selected|unchecked|not ticked|not checked"),
     )
-    for said in words.split("|")
+    for form in words.split("|")
 }
 # How often yes is wanted, to be about as frequent as no in the end: many pictures allow a question with no alone.
 LEANING = {"screens": 0.55}

@@ -198,7 +198,7 @@ def drawn_turns(item: Mapping[str, Any]) -> list[AskedTurn]:
         turns.append(AskedTurn(question, answer, kind))
     turns += [AskedTurn(question, UNKNOWN, "unknown", rule=True) for question, _ in item.get("unanswerable", ())]
     for follow in item.get("follow", ()):
-        (question, answer), *others = [(asked, _digits(asked, said)) for asked, said in follow]
+        (question, answer), *others = [(asked, _digits(asked, answered)) for asked, answered in follow]
         turns.append(AskedTurn(question, answer, "drawn", follow=tuple(others)))
     return turns
 
@@ -245,11 +245,11 @@ def _conversation(turn: AskedTurn, ocr: str, rng: np.random.Generator) -> Conver
 
 def _chained(made: Sequence[Conversation], rng: np.random.Generator) -> list[Conversation]:
     """The plain conversations of a picture as one with several turns, the others as they were."""
-    plain = [own for own in made if not own.rule and len(own.turns) == 1]
+    plain = [sample for sample in made if not sample.rule and len(sample.turns) == 1]
     if len(plain) < 2:
         return list(made)
     plain = plain[: int(rng.integers(2, 4))]
-    turns = tuple(turn for own in plain for turn in own.turns)
-    kinds = tuple(kind for own in plain for kind in own.kinds)
-    rest = [own for own in made if all(own is not other for other in plain)]
+    turns = tuple(turn for sample in plain for turn in sample.turns)
+    kinds = tuple(kind for sample in plain for kind in sample.kinds)
+    rest = [sample for sample in made if all(sample is not other for other in plain)]
     return [Conversation(turns, kinds, False, plain[0].ocr), *rest]

@@ -273,7 +273,7 @@ class PhotoTurns:
         turns = self._presence(list(counts), gone, rng) + self._absent(gone, captions, rng)
         # Large counts are rare: the rarer, the likelier to be asked for.
         for name, count in counts.items():
-            seen = [box for box, own in zip(boxes, names, strict=True) if own == name]
+            seen = [box for box, noun in zip(boxes, names, strict=True) if noun == name]
             visible = max(box[3] * box[4] for box in seen)
             if count <= 8 and visible > 0.004 and rng.random() < OFTEN_COUNTED[count - 1]:
                 turns.append(AskedTurn(_one(COUNTING, rng).format(s=plural(name)), str(count), "count"))

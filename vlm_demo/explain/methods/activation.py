@@ -26,7 +26,7 @@ def cells(request: MapInputs) -> np.ndarray:
     return request.trace.on_patches(np.mean(maps, axis=0), request.image)
 
 
-def unexplained(own: np.ndarray, others: np.ndarray, near: np.ndarray) -> np.ndarray:
+def unexplained(picture: np.ndarray, others: np.ndarray, near: np.ndarray) -> np.ndarray:
     """A token's activation without what earlier words stir in the same image tokens; never below 0.
 
     The earlier words' activations, each weighted by how far the place of that word itself says the token, are joined,
@@ -39,11 +39,11 @@ def unexplained(own: np.ndarray, others: np.ndarray, near: np.ndarray) -> np.nda
     """
     others, near = np.maximum(others, 0), np.maximum(near, 0)
     if not near.sum() > 0:
-        return np.maximum(own, 0)
+        return np.maximum(picture, 0)
     explained = others @ (near / near.sum())
     power = float(explained @ explained)
-    scale = max(float(own @ explained) / power, 0.0) if power > 0 else 0.0
-    return np.maximum(own - scale * explained, 0)
+    scale = max(float(picture @ explained) / power, 0.0) if power > 0 else 0.0
+    return np.maximum(picture - scale * explained, 0)
 
 
 def lacks(request: MapInputs) -> str | None:

@@ -96,8 +96,12 @@ class Asker(ABC):
         noun, found = {self.noun: row[self.noun]}, []
         for attribute in self.adjectives:
             if row.get(attribute) is not None:
-                said = {attribute: row[attribute]}
-                found += [{**noun, **said}, said] if attribute != "colour" else [{**noun, **said}] * 2 + [said]
+                attributes = {attribute: row[attribute]}
+                found += (
+                    [{**noun, **attributes}, attributes]
+                    if attribute != "colour"
+                    else [{**noun, **attributes}] * 2 + [attributes]
+                )
         return [noun, noun, *found]
 
     def unique(self, i: int) -> Look | None:

@@ -88,13 +88,13 @@ def full(picture: Picture, rng: np.random.Generator) -> Caption | None:
     made = _first(picture, rng, LISTS)
     if made is None:
         return None
-    told = made.answer
+    listed = made.answer
     extra = claim(picture, rng, FURTHER) if rng.random() < ADDED else None
     if extra is not None:
         link = " " if extra.true.startswith("on ") else "; "
-        return Caption(told + link + extra.true, told + link + extra.wrong)
-    wrong = _changed(told, picture, rng)
-    return Caption(told, wrong) if wrong else None
+        return Caption(listed + link + extra.true, listed + link + extra.wrong)
+    wrong = _changed(listed, picture, rng)
+    return Caption(listed, wrong) if wrong else None
 
 
 def claim(picture: Picture, rng: np.random.Generator, kinds: tuple[str, ...] = ()) -> Caption | None:
@@ -103,8 +103,8 @@ def claim(picture: Picture, rng: np.random.Generator, kinds: tuple[str, ...] = (
     if made is None:
         return None
     if made.kind == "exist":
-        said = [f"there is {a} {made.fields['obj']}" for a in ("a", "no")]
-        true, wrong = said if made.answer == "yes" else said[::-1]
+        claims = [f"there is {a} {made.fields['obj']}" for a in ("a", "no")]
+        true, wrong = claims if made.answer == "yes" else claims[::-1]
     elif made.kind in CONFIRMED:
         template, name = CONFIRMED[made.kind]
         parts = made.fields[name].split()
@@ -116,7 +116,7 @@ def claim(picture: Picture, rng: np.random.Generator, kinds: tuple[str, ...] = (
         spans = _spans(made.answer, picture)
         start, end, others = spans[int(rng.integers(len(spans)))]
         other = made.answer[:start] + others[int(rng.integers(len(others)))] + made.answer[end:]
-        true, wrong = (CLAIMS[made.kind].format(**made.fields, answer=said) for said in (made.answer, other))
+        true, wrong = (CLAIMS[made.kind].format(**made.fields, answer=text) for text in (made.answer, other))
     return Caption(_spelled(true), _spelled(wrong))
 
 

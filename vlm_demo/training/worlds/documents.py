@@ -193,10 +193,10 @@ def _table(values: Values) -> Content:
     chosen = values.several(list(columns), int(values.rng.integers(1, 5)))
     names: list[str] = []
     for _ in range(40):
-        said = values.fill(name)
-        if len(names) < 3 + values.rng.integers(6) and not any(said in other or other in said for other in names):
-            names.append(said)
-    rows = [[said, *(values.fill(columns[column]) for column in chosen)] for said in names]
+        entry = values.fill(name)
+        if len(names) < 3 + values.rng.integers(6) and not any(entry in other or other in entry for other in names):
+            names.append(entry)
+    rows = [[entry, *(values.fill(columns[column]) for column in chosen)] for entry in names]
     title = values.pick(titles) if values.chance(0.6) else ""
     more = {"headers": [first, *chosen], "rows": rows, "title": title, "middle": values.chance(0.5)}
     more |= {"style": values.pick(("grid", "lines", "striped", "")), "wide": values.chance(0.5)}

@@ -200,15 +200,15 @@ def _with_visible(things: list[Thing], width: int, height: int) -> list[Thing]:
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     top = Image.new("L", size, 0)
     draw = ImageDraw.Draw(top)
-    own = []
+    areas = []
     for index, thing in enumerate(things):
         points = [(float(x), float(y)) for x, y in thing.outline * scale - 0.5]
         single = Image.new("L", size, 0)
         ImageDraw.Draw(single).polygon(points, fill=1)
-        own.append(max(1, int(np.asarray(single).sum())))
+        areas.append(max(1, int(np.asarray(single).sum())))
         draw.polygon(points, fill=index + 1)
     seen = np.bincount(np.asarray(top).ravel(), minlength=len(things) + 1)[1:]
-    return [replace(t, visible=min(1.0, float(seen[i]) / own[i])) for i, t in enumerate(things)]
+    return [replace(t, visible=min(1.0, float(seen[i]) / areas[i])) for i, t in enumerate(things)]
 
 
 def _soften(image: Image.Image, rng: np.random.Generator) -> Image.Image:

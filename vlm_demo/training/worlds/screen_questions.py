@@ -53,10 +53,10 @@ class ScreenAsker(CommonAsker):
 
     def name(self, look: Look, plural: bool = False) -> str:
         """Such as "second tab", "blue button", "Wi-Fi switch"."""
-        said = dict(look)
-        if "order" in said:
-            said["order"] = ORDINALS[said["order"]]
-        return super().name(said, plural)
+        described = dict(look)
+        if "order" in described:
+            described["order"] = ORDINALS[described["order"]]
+        return super().name(described, plural)
 
     def of(self, shape: str) -> list[int]:
         """The widgets of a shape."""

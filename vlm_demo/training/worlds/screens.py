@@ -108,8 +108,8 @@ class _Builder:
         colour = colour or self.accent
         rgb = self.rgbs.setdefault(colour, self.tone(colour))
         bright = brightness(rgb)
-        said = {"rgb": "rgb({},{},{})".format(*rgb), "on_rgb": "black" if bright > 140 else "white"}
-        return {"shape": shape, "text": text, "colour": colour, "disabled": False, "plain": False, **said, **more}
+        colours = {"rgb": "rgb({},{},{})".format(*rgb), "on_rgb": "black" if bright > 140 else "white"}
+        return {"shape": shape, "text": text, "colour": colour, "disabled": False, "plain": False, **colours, **more}
 
     def tone(self, colour: str) -> tuple[int, int, int]:
         """The colour as it is drawn: of a few the one that stands out most from the ground."""

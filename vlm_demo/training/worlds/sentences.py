@@ -63,12 +63,12 @@ def _scene(picture: Picture, rng: np.random.Generator) -> list[str]:
         return [grouped(names) + end for end in [*ends, ""]]
     shapes, colours = {thing.shape for thing in things}, {thing.colour for thing in things}
     body = f"{number_word(n)} {plural_of(shapes.pop()) if len(shapes) == 1 else 'shapes'}"
-    said = [f"{body} of {number_word(len(colours))} colours{end}" for end in ends if len(colours) > 1]
+    sentences = [f"{body} of {number_word(len(colours))} colours{end}" for end in ends if len(colours) > 1]
     largest = asker.made("extreme", {}, (("most", "area"), ("query", "phrase")))
     if largest is not None:
-        said += [f"{body}{end}, the largest {article(largest.answer)}" for end in ["", *ends]]
+        sentences += [f"{body}{end}, the largest {article(largest.answer)}" for end in ["", *ends]]
     some = series_of([_amount(names.count(name), name) for name in dict.fromkeys((names[0], names[-1]))])
-    return [*said, *(f"{body}{end}, among them {some}" for end in ("", ends[0]))]
+    return [*sentences, *(f"{body}{end}, among them {some}" for end in ("", ends[0]))]
 
 
 def _told(picture: Picture, rng: np.random.Generator) -> str | None:
