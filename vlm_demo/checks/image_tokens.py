@@ -29,7 +29,7 @@ STRATEGY = (
 
 
 @dataclass(frozen=True)
-class Made:
+class PictureTokens:
     """What the model makes of one picture.
 
     Attributes:
@@ -42,7 +42,7 @@ class Made:
     expected: int | None = None
 
 
-def made_of(view: View, features: int, leading: int, plain: bool) -> Made:
+def made_of(view: View, features: int, leading: int, plain: bool) -> PictureTokens:
     """What was made of a picture, and what its patches call for.
 
     Args:
@@ -52,12 +52,12 @@ def made_of(view: View, features: int, leading: int, plain: bool) -> Made:
     """
     (grid, *others) = view.patch_grids or (None,)
     in_order = grid is None or np.array_equal(grid.tokens, np.arange(len(view.boxes)))
-    return Made(features, len(view.boxes) + leading if plain and in_order and not others else None)
+    return PictureTokens(features, len(view.boxes) + leading if plain and in_order and not others else None)
 
 
 def check(
     prompt: Prompt,
-    made: Sequence[Made] | None,
+    made: Sequence[PictureTokens] | None,
     image_token_id: int | None = None,
     context: int | None = None,
     *,
@@ -113,7 +113,7 @@ def _measured(values: dict[str, Value], marks: bool) -> str:
 
 
 def _wrong(
-    prompt: Prompt, made: list[Made], counts: list[int], image_token_id: int | None, marks: bool
+    prompt: Prompt, made: list[PictureTokens], counts: list[int], image_token_id: int | None, marks: bool
 ) -> tuple[str, str] | None:
     """What is wrong and what to do, the cause before what follows from it; None where nothing is."""
     wanted = [1 if marks else picture.features for picture in made]
@@ -150,7 +150,7 @@ def _cut(prompt: Prompt, counts: list[int], wanted: list[int]) -> bool:
     return overrun or (sum(counts) <= sum(wanted) and len(covered) < len(prompt.text))
 
 
-def _miscounted(picture: Made, count: int, number: int, marks: bool) -> tuple[str, str] | None:
+def _miscounted(picture: PictureTokens, count: int, number: int, marks: bool) -> tuple[str, str] | None:
     """What is wrong with the numbers of one picture."""
     of_it = f"picture {number}"
     off = 0 if picture.expected is None else picture.features - picture.expected

@@ -287,7 +287,7 @@ def _ground(engine: LocalEngine, items: list[Item], skipped: list[Skipped], opti
 
 def _read_words(wanted: ModelOptions) -> None:
     """Measure how small a model reads, and keep it in its checkpoint."""
-    from vlm_demo.checks.legibility import write_legibility
+    from vlm_demo.checks.legible_height import write_legibility
     from vlm_demo.evaluation import legibility
 
     engine = shared.load(wanted)

@@ -13,7 +13,7 @@ EVEN = 2  # shares below so many times an even one are hardly told apart by `log
 
 
 @dataclass(frozen=True)
-class Settings:
+class HeatmapSettings:
     """How a checkpoint's maps are made.
 
     Attributes:
@@ -59,7 +59,7 @@ class Trace:
     first: np.ndarray | None
     counts: tuple[int, ...]
     leading: int
-    settings: Settings
+    settings: HeatmapSettings
     looks: np.ndarray | None = None
     patch_grids: tuple[tuple[PatchGrid, ...], ...] = ()
     closing: np.ndarray | None = None

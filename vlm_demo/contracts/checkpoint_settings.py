@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from vlm_demo.contracts.attention import Settings
+from vlm_demo.contracts.attention import HeatmapSettings
 from vlm_demo.errors import UnsupportedModel
 
 SETTINGS_FILE = "vlm_demo.json"
@@ -45,13 +45,13 @@ def write_part(folder: Path, name: str, part: dict[str, Any]) -> Path:
     return file
 
 
-def read_settings(folder: Path) -> Settings:
+def read_settings(folder: Path) -> HeatmapSettings:
     """How the checkpoint's heatmaps are made; defaults where it does not say.
 
     Raises:
         UnsupportedModel: its file can't be understood, or names what there is not.
     """
-    settings = read_part(folder, "heatmap", _settings) or Settings()
+    settings = read_part(folder, "heatmap", _settings) or HeatmapSettings()
     if settings.method not in DEFAULTS:
         raise UnsupportedModel(
             f"{SETTINGS_FILE} names the method {settings.method}: choose one of {', '.join(DEFAULTS)}."
@@ -64,10 +64,10 @@ def read_settings(folder: Path) -> Settings:
     return settings
 
 
-def _settings(part: dict[str, Any]) -> Settings:
+def _settings(part: dict[str, Any]) -> HeatmapSettings:
     method = part.get("method", "mean")
     layers = part.get("layers")
-    return Settings(
+    return HeatmapSettings(
         method="mean" if method == "layer_mean" else method,
         layers=None if layers is None else tuple(int(layer) for layer in layers),
         heads=tuple((int(layer), int(head)) for layer, head in part.get("heads", ())),
@@ -77,7 +77,7 @@ def _settings(part: dict[str, Any]) -> Settings:
     )
 
 
-def write_settings(folder: Path, settings: Settings) -> Path:
+def write_settings(folder: Path, settings: HeatmapSettings) -> Path:
     """Put the settings into the checkpoint's file; what else it holds stays. Returns the file.
 
     Raises:

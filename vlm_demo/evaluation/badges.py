@@ -31,7 +31,7 @@ BINS, FULL = 8, 15  # at most so many bins, and about so many answers in each at
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledAnswer:
     """One answer.
 
     Attributes:
@@ -197,7 +197,7 @@ def _share(score: Score) -> dict[str, Any]:
 
 def collect(
     engine: MeasurableEngine, folder: Path, items: Sequence[Item], skipped: list[Skipped], progress: bool = True
-) -> list[Labelled]:
+) -> list[LabelledAnswer]:
     """Ask every question that has a right answer, and gather the evidence for its answer. Adds to ``skipped``."""
     from tqdm import tqdm
 
@@ -215,11 +215,11 @@ def collect(
         substantial = answer.words and not grounding_badge.says_unknown(answer)
         evidence = engine.evidence(answer) if substantial else None
         right, none = matches(item.metric, answer.text, item.answers), grounding_badge.says_none(answer)
-        found.append(Labelled(evidence, right, visible, item.kind, none))
+        found.append(LabelledAnswer(evidence, right, visible, item.kind, none))
     return found
 
 
-def calibrate(found: Sequence[Labelled]) -> Calibration:
+def calibrate(found: Sequence[LabelledAnswer]) -> Calibration:
     """What the evidence is worth, and how much of it a badge needs, fitted on labelled answers.
 
     Raises:
@@ -233,7 +233,7 @@ def calibrate(found: Sequence[Labelled]) -> Calibration:
     return replace(fitted, limits=fit_limits(evidence, labels))
 
 
-def judge(found: Sequence[Labelled], calibration: Calibration | None) -> Badges:
+def judge(found: Sequence[LabelledAnswer], calibration: Calibration | None) -> Badges:
     """Give every answer its badge, and count how many of each are right."""
     badges = Badges({level: Score() for level in LEVELS}, calibration=calibration)
     for one in found:

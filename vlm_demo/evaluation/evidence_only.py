@@ -16,8 +16,8 @@ from typing import Any
 
 from vlm_demo.checks.hallucination import says_unknown
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.evaluation.hallucination import NO, YES, YesNo
 from vlm_demo.evaluation.items import UNKNOWN, Item, Skipped, leaves_folder
+from vlm_demo.evaluation.yes_no import NO, YES, YesNo
 
 OFF, ON = "off", "on"
 SEPARATOR = ", rule "
@@ -121,7 +121,7 @@ class Tally:
 
 
 @dataclass
-class Figures:
+class RuleFigures:
     """What the rule does: a tally for each kind of question, without and with it."""
 
     kinds: dict[str, dict[str, Tally]] = field(default_factory=dict)
@@ -174,10 +174,10 @@ class Figures:
         return "\n".join(lines)
 
 
-def figures(answers: Iterable[str], skipped: Sequence[Skipped] = ()) -> Figures:
+def figures(answers: Iterable[str], skipped: Sequence[Skipped] = ()) -> RuleFigures:
     """Count the lines that `run.evaluate` wrote about the items of `twice`; a question that the model refused is
     counted as wrong."""
-    found = Figures(skipped=list(skipped))
+    found = RuleFigures(skipped=list(skipped))
     for line in answers:
         record = json.loads(line)
         if "skipped" in record:

@@ -22,10 +22,10 @@ from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, WordNotInAnsw
 from vlm_demo.evaluation.answers import stands_in
 from vlm_demo.evaluation.benchmark_scores import scored
 from vlm_demo.evaluation.cider import Captions
-from vlm_demo.evaluation.hallucination import YesNo
 from vlm_demo.evaluation.items import UNKNOWN, Item, Skipped
 from vlm_demo.evaluation.pointing import hit, hottest
 from vlm_demo.evaluation.report import Read, Report, Score
+from vlm_demo.evaluation.yes_no import YesNo
 from vlm_demo.images.open import open_image
 
 

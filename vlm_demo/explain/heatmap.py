@@ -12,13 +12,13 @@ from dataclasses import replace
 import numpy as np
 
 from vlm_demo.contracts import View
-from vlm_demo.contracts.attention import Settings, log_shares
+from vlm_demo.contracts.attention import HeatmapSettings, log_shares
 from vlm_demo.contracts.geometry import interpolate
 
 LOCALISED_HEADS = 3
 
 
-def draw(rows: np.ndarray, view: View, settings: Settings) -> np.ndarray:
+def draw(rows: np.ndarray, view: View, settings: HeatmapSettings) -> np.ndarray:
     """The map of one word.
 
     Args:
@@ -31,7 +31,7 @@ def draw(rows: np.ndarray, view: View, settings: Settings) -> np.ndarray:
     return interpolate(combine(rows, view.grid, settings), view)
 
 
-def combine(rows: np.ndarray, grid: tuple[int, int], settings: Settings) -> np.ndarray:
+def combine(rows: np.ndarray, grid: tuple[int, int], settings: HeatmapSettings) -> np.ndarray:
     """Rows [steps, layers, heads, patches] → [patches], the mean over the steps.
 
     Each head's weights are first scaled to a sum of 1 over the picture, so that a head which rests on the first token
@@ -46,7 +46,7 @@ def combine(rows: np.ndarray, grid: tuple[int, int], settings: Settings) -> np.n
     return np.mean([_combined(step, grid, settings) for step in rows], axis=0)
 
 
-def _combined(weights: np.ndarray, grid: tuple[int, int], settings: Settings) -> np.ndarray:
+def _combined(weights: np.ndarray, grid: tuple[int, int], settings: HeatmapSettings) -> np.ndarray:
     """[layers, heads, patches] → [patches]."""
     depth = len(weights)
     named = [(layer, head) for layer, head in settings.heads if layer < depth and head < weights.shape[1]]

@@ -212,7 +212,7 @@ def _bar(name: str, tell: Progress, before: int = 0, total: int = 0) -> type:
     """
     from tqdm import tqdm
 
-    class Bar(tqdm):
+    class DownloadBar(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)
             self.of_bytes = kwargs.get("unit") == "B"
@@ -226,7 +226,7 @@ def _bar(name: str, tell: Progress, before: int = 0, total: int = 0) -> type:
                 tell(min(1.0, done / whole), f"Downloading {name}: {done / 1e9:.2f} of {whole / 1e9:.2f} GB")
             return drawn
 
-    return Bar
+    return DownloadBar
 
 
 class _Nowhere:

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from vlm_demo.checks.calibration import read_calibration
 from vlm_demo.checks.latency import Machine
-from vlm_demo.checks.legibility import read_legibility
+from vlm_demo.checks.legible_height import read_legibility
 from vlm_demo.contracts import BridgeInfo, Memory, View
 from vlm_demo.contracts.checkpoint_settings import read_settings
 from vlm_demo.errors import UnsupportedModel

@@ -18,10 +18,10 @@ from vlm_demo.contracts import (
     Asked,
     BridgeInfo,
     Check,
+    HeatmapSettings,
     ImageTokens,
     OcrResult,
     Prompt,
-    Settings,
     StageEvent,
     Trace,
     View,
@@ -77,7 +77,7 @@ class StagedModel:
         view: ViewMaker,
         store: LruStore,
         relevancy: ItmRelevancy | None,
-        settings: Settings,
+        settings: HeatmapSettings,
         calibration: Calibration | None,
     ) -> None:
         guard.watch([*family.bridge_layers, *family.language_layers])

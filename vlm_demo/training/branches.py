@@ -24,7 +24,7 @@ CAPTION_WEIGHT = 2.0  # of a caption's tokens: one caption says more of a pictur
 
 
 @dataclass(frozen=True)
-class Conversation:
+class PictureTurns:
     """What is said about one picture.
 
     Attributes:
@@ -78,7 +78,7 @@ class BranchPacker:
     def encode(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def __call__(self, conversations: Sequence[Conversation], longest: int) -> Packed:
+    def __call__(self, conversations: Sequence[PictureTurns], longest: int) -> Packed:
         """Pack the conversations that fit into ``longest`` tokens; the first always does.
 
         OCR text that they have in common is read once, as the picture is.
@@ -111,7 +111,7 @@ class BranchPacker:
             np.array(turn),
         )
 
-    def _shared(self, read: str, conversations: Sequence[Conversation]) -> list[int]:
+    def _shared(self, read: str, conversations: Sequence[PictureTurns]) -> list[int]:
         """The tokens that all conversations begin with, at most those of the OCR text: the last of them may be another
         where a question follows."""
         rows = [self._written(conversation, 0)[0] for conversation in conversations]
@@ -119,7 +119,7 @@ class BranchPacker:
         count = next((i for i in range(most) if len({row[i] for row in rows}) > 1), most)
         return rows[0][:count]
 
-    def _written(self, conversation: Conversation, first: int) -> tuple[list[int], list[float], list[int]]:
+    def _written(self, conversation: PictureTurns, first: int) -> tuple[list[int], list[float], list[int]]:
         ids: list[int] = []
         weights: list[float] = []
         turn: list[int] = []

@@ -49,14 +49,14 @@ MOST = 6e4  # what a feature may be at most, in float16
 
 
 @dataclass(frozen=True)
-class Photo:
+class PhotoTexts:
     """A picture's file and the texts that fit it."""
 
     path: Path
     texts: tuple[str, ...]
 
 
-def photos(roots: Sequence[Path], held: bool = False, most: int | None = None, seed: int = 0) -> list[Photo]:
+def photos(roots: Sequence[Path], held: bool = False, most: int | None = None, seed: int = 0) -> list[PhotoTexts]:
     """The trained (or held-out) photographs that something is said of, shuffled.
 
     Args:
@@ -72,7 +72,9 @@ def photos(roots: Sequence[Path], held: bool = False, most: int | None = None, s
         for root in roots:
             if (root / name / "annotations.jsonl").is_file():
                 folder = Folder(root / name, held)
-                found += [Photo(folder.path / item["image"], texts) for item in folder.items if (texts := said(item))]
+                found += [
+                    PhotoTexts(folder.path / item["image"], texts) for item in folder.items if (texts := said(item))
+                ]
                 break
     if not found:
         where = ", ".join(map(str, roots)) or "no folder"
@@ -147,7 +149,7 @@ def info_nce(pictures: Tensor, texts: Tensor, same: Tensor, logit_scale: Tensor)
 
 
 @torch.no_grad()
-def picture_rows(tower: VisionTower, chosen: Sequence[Photo], side: int, tokens: int | None, file: Path) -> Tensor:
+def picture_rows(tower: VisionTower, chosen: Sequence[PhotoTexts], side: int, tokens: int | None, file: Path) -> Tensor:
     """Tokens float16 [pictures, tokens, channels] of each picture, by the frozen tower.
 
     Args:
@@ -202,7 +204,12 @@ class Pairs:
 
 
 def pairs(
-    tower: VisionTower, text: minilm.TextTower, chosen: Sequence[Photo], side: int, tokens: int | None, place: Path
+    tower: VisionTower,
+    text: minilm.TextTower,
+    chosen: Sequence[PhotoTexts],
+    side: int,
+    tokens: int | None,
+    place: Path,
 ) -> Pairs:
     """Read all of them, or what was not yet read into files that begin with ``place``."""
     index: dict[str, int] = {}
@@ -292,8 +299,8 @@ def fit(
 
 
 def run(
-    chosen: Sequence[Photo],
-    apart: Sequence[Photo],
+    chosen: Sequence[PhotoTexts],
+    apart: Sequence[PhotoTexts],
     folder: Path,
     recipe: Recipe,
     epochs: int = EPOCHS,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm_demo.contracts import Settings, Trace, View
+from vlm_demo.contracts import HeatmapSettings, Trace, View
 from vlm_demo.contracts.heatmap_methods import MapMethod
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class MapInputs:
     answer: Answer
     steps: tuple[int, ...]
     image: int
-    settings: Settings
+    settings: HeatmapSettings
     layer: int | None = None
     head: int | None = None
     model: TeacherForcing | None = None

@@ -41,7 +41,7 @@ def is_in(folder: Path) -> bool:
     return False
 
 
-def load(model: Any, folder: Path, retrieval_class: Any) -> Retrieval | None:
+def load(model: Any, folder: Path, retrieval_class: Any) -> Blip2Retrieval | None:
     """The retrieval model around the loaded one's shared parts; None where the folder does not hold its heads.
 
     Args:
@@ -71,7 +71,7 @@ def load(model: Any, folder: Path, retrieval_class: Any) -> Retrieval | None:
     # No file holds this buffer, which counts the places of a text.
     places = retrieval.embeddings.position_ids.shape[1]
     retrieval.embeddings.position_ids = torch.arange(places, device=device)[None]
-    return Retrieval(retrieval.eval(), own_tokenizer(folder) if (folder / QFORMER_TOKENIZER).exists() else None)
+    return Blip2Retrieval(retrieval.eval(), own_tokenizer(folder) if (folder / QFORMER_TOKENIZER).exists() else None)
 
 
 def own_tokenizer(folder: Path) -> Any:
@@ -99,7 +99,7 @@ def _tensors(folder: Path, wanted: set[str]) -> dict[str, torch.Tensor]:
     return found
 
 
-class Retrieval:
+class Blip2Retrieval:
     """Compares pictures with texts; implements ``families.Matcher``."""
 
     def __init__(self, model: Any, tokenizer: Any = None) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from vlm_demo.training.worlds.asking import YES_NO, Form, Made, Maker, said
 from vlm_demo.training.worlds.executor import Absent, Program, Table, Unclear, execute
 from vlm_demo.training.worlds.phrasings import WAYS, tidy
-from vlm_demo.training.worlds.world import COLOURS, UNKNOWN, Picture, plural_of, zone
+from vlm_demo.training.worlds.question import YES_NO, Question, QuestionForm, QuestionMaker, said
+from vlm_demo.training.worlds.world import COLOURS, UNKNOWN, DrawnPicture, plural_of, zone
 
 Look = dict[str, Any]  # what things may have in common: attribute → value
 
@@ -48,7 +48,7 @@ class Asker(ABC):
     vocabulary: Mapping[str, Sequence[str]] = {"colour": tuple(COLOURS)}
     margins: Mapping[str, float] = {"x": 0.03, "y": 0.03, "area": 0.25, "light": 0.14}
 
-    def __init__(self, picture: Picture, rng: np.random.Generator, read: list[str] | None) -> None:
+    def __init__(self, picture: DrawnPicture, rng: np.random.Generator, read: list[str] | None) -> None:
         self.picture, self.rng, self.read, self.facts = picture, rng, read, picture.facts
         self.table = Table([self.row(i) for i in range(len(picture.things))], self.margins)
         self.rows = self.table.rows
@@ -63,7 +63,7 @@ class Asker(ABC):
         return row | dict(thing.facts)
 
     @abstractmethod
-    def forms(self) -> list[Form]:
+    def forms(self) -> list[QuestionForm]:
         """Every way to ask that the picture may allow."""
 
     # Chance and names.
@@ -134,7 +134,7 @@ class Asker(ABC):
         self, kind: str, fields: dict[str, str], program: Program, guesses: Sequence[str] = YES_NO, *,
         table: Table | None = None, needs: Sequence[str] = (), copied: bool = False,
         about: tuple[int, ...] | None = None,
-    ) -> Made | None:  # fmt: skip
+    ) -> Question | None:  # fmt: skip
         """The question with the program's answer; None where that is not clear.
 
         Args:
@@ -150,24 +150,24 @@ class Asker(ABC):
             return None
         except Absent:
             others = [guess for guess in guesses if guess]
-            return Made(kind, fields, UNKNOWN, self.pick(others)) if others else None
+            return Question(kind, fields, UNKNOWN, self.pick(others)) if others else None
         answer = said(outcome.value)
         needed = [*needs, *([answer] if copied else [])]
         if needed and self.read is None:
             guess = self.pick([g for g in guesses if g] or [answer])
-            return Made(kind, fields, UNKNOWN, guess)
+            return Question(kind, fields, UNKNOWN, guess)
         if not all(self.legible(text) for text in needed):
             return None
-        return Made(kind, fields, answer, None, outcome.about if about is None else about, copied)
+        return Question(kind, fields, answer, None, outcome.about if about is None else about, copied)
 
     def legible(self, text: str) -> bool:
         """Whether OCR read the text as a whole."""
         return any(text in line for line in self.read or [])
 
-    def balanced(self, make: Maker) -> Maker:
+    def balanced(self, make: QuestionMaker) -> QuestionMaker:
         """The same questions with yes as often as no where the picture allows both."""
 
-        def found() -> Made | None:
+        def found() -> Question | None:
             wanted, first = self.pick(YES_NO), make()
             if first and first.guess is not None:
                 return first
@@ -179,10 +179,10 @@ class Asker(ABC):
 
         return found
 
-    def followed(self, make: Maker, kind: str, field: str) -> Maker:
+    def followed(self, make: QuestionMaker, kind: str, field: str) -> QuestionMaker:
         """The same questions, now and then with a second one that names only what differs."""
 
-        def found() -> Made | None:
+        def found() -> Question | None:
             first = make()
             if first is None or first.guess is not None or not self.chance(FOLLOWED):
                 return first
@@ -197,17 +197,17 @@ class Asker(ABC):
 
     # Statements.
 
-    def statement(self, makers: Sequence[Maker]) -> Maker:
+    def statement(self, makers: Sequence[QuestionMaker]) -> QuestionMaker:
         """True or false: there are at least two circles. Any question that is answered with yes or no, as a claim."""
 
-        def clause(wanted: bool) -> tuple[str, Made] | None:
+        def clause(wanted: bool) -> tuple[str, Question] | None:
             for _ in range(TRIES):
                 made = self.pick(makers)()
                 if made and made.guess is None and made.answer == YES_NO[0 if wanted else 1]:
                     return tidy(self.pick(claims(made.kind)).format(**made.fields, color="color")), made
             return None
 
-        def found() -> Made | None:
+        def found() -> Question | None:
             truth, link = self.chance(0.5), self.pick(("and", "or"))
             first = clause(truth)
             if first is None:
@@ -219,7 +219,7 @@ class Asker(ABC):
                     return None
                 text, about = f"{text} {link} {second[0]}", (*about, *second[1].about)
             kind, answers = ("yes statement", YES_NO) if self.chance(0.6) else ("true statement", ("true", "false"))
-            return Made(kind, {"statement": text}, answers[0 if truth else 1], None, about)
+            return Question(kind, {"statement": text}, answers[0 if truth else 1], None, about)
 
         return found
 
@@ -229,6 +229,6 @@ def claims(kind: str) -> list[str]:
     return [text.replace("{here}", "") for text in WAYS[kind]["claims"] if "{image}" not in text]
 
 
-def form(weight: float, make: Callable[[], Made | None], name: str = "") -> Form:
+def form(weight: float, make: Callable[[], Question | None], name: str = "") -> QuestionForm:
     """A form, named as its maker unless it is given a name."""
-    return Form(name or getattr(make, "__name__", ""), weight, make)
+    return QuestionForm(name or getattr(make, "__name__", ""), weight, make)

@@ -17,7 +17,7 @@ from vlm_demo.contracts import OcrWord
 from vlm_demo.training.worlds.browser import lines_of, printed
 from vlm_demo.training.worlds.chart_data import NAMES, ROUND, ChartData, chart_data
 from vlm_demo.training.worlds.values import Values
-from vlm_demo.training.worlds.world import Picture, Thing
+from vlm_demo.training.worlds.world import DrawnPicture, Thing
 
 SHARES = (0.46, 0.11, 0.09, 0.15, 0.08, 0.06, 0.05)
 SHAPES = {"line": "line", "pie": "slice", "donut": "slice", "scatter": "point"}  # of the others: bar
@@ -28,7 +28,7 @@ HELD_OUT_FONT = "DejaVu Serif"
 DPI = 100
 
 
-def draw_chart(rng: np.random.Generator, held_out: bool = False, kind: str | None = None) -> Picture:
+def draw_chart(rng: np.random.Generator, held_out: bool = False, kind: str | None = None) -> DrawnPicture:
     """A chart of any kind, or of this one; ``held_out`` uses a style and a font that training never sees.
 
     ``facts``: ``chart`` (what it is called), ``labels`` and ``series`` as printed (one empty name where the only series
@@ -71,7 +71,7 @@ class _Plotter:
         self.printed: dict[tuple[int, int], str] = {}
         self.shown = data.kind not in ("line", "scatter", "stacked") and values.chance(0.45)
 
-    def picture(self) -> Picture:
+    def picture(self) -> DrawnPicture:
         """The finished picture."""
         data, values, axes = self.data, self.values, self.axes
         drawing = {"line": self.lines, "scatter": self.points, "pie": self.slices, "donut": self.slices}
@@ -92,7 +92,7 @@ class _Plotter:
             "chart": NAMES[data.kind], "labels": data.labels, "series": data.series, "values": data.values.tolist(),
             "lying": data.lying, "legend": legend, "title": title, "titles": named, "ticks": self.ticks(),
         } | printed(lines_of(self.words()))  # fmt: skip
-        return Picture("charts", image, tuple(thing for mark in self.marks for thing in self.things(*mark)), facts)
+        return DrawnPicture("charts", image, tuple(thing for mark in self.marks for thing in self.things(*mark)), facts)
 
     def bars(self) -> None:
         """Bars beside or on top of each other, perhaps each with its value."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from vlm_demo.training.worlds.asker import Asker, Look
-from vlm_demo.training.worlds.asking import YES_NO, Form, Made
 from vlm_demo.training.worlds.executor import QUANTITIES, Program, Table
+from vlm_demo.training.worlds.question import YES_NO, Question, QuestionForm
 from vlm_demo.training.worlds.world import PLACES, UNKNOWN, article, number_word, plural_of
 
 RELATIONS = {
@@ -42,7 +42,7 @@ class CommonAsker(Asker):
 
     # What one thing is like.
 
-    def colour(self) -> Made | None:
+    def colour(self) -> Question | None:
         """What colour is the star?"""
         look = self.absent() if self.chance(0.15) else self.described(1.0)
         look.pop("colour", None)
@@ -54,14 +54,14 @@ class CommonAsker(Asker):
         found = [value for row in self.rows if (value := row.get(attribute)) is not None]
         return [*found, self.pick(self.vocabulary[attribute])] if attribute in self.vocabulary else found
 
-    def where(self) -> Made | None:
+    def where(self) -> Question | None:
         """Where is the triangle?"""
         look = self.absent() if self.chance(0.15) or not self.rows else self.unique(self.pick(range(len(self.rows))))
         if look is None:
             return None
         return self.made("where", {"obj": self.name(look)}, (("filter", look), ("unique",), ("query", "zone")), PLACES)
 
-    def is_it(self) -> Made | None:
+    def is_it(self) -> Question | None:
         """Is the circle red? Is the red thing a square?"""
         attribute = self.pick([name for name in (self.noun, "colour") if name in self.vocabulary])
         look = self.absent() if self.chance(0.15) else self.described(1.0)
@@ -73,7 +73,7 @@ class CommonAsker(Asker):
         program = (("filter", look), ("unique",), ("query", attribute), ("is", value))
         return self.made("is it", {"obj": self.name(look), "said": word}, program)
 
-    def choice(self, kind: str = "choice", attribute: str | None = None) -> Made | None:
+    def choice(self, kind: str = "choice", attribute: str | None = None) -> Question | None:
         """Is the circle red or blue? Is it large or small?"""
         attribute = attribute or self.pick((self.noun, "colour"))
         look = self.absent() if self.chance(0.15) else self.described(1.0)
@@ -95,19 +95,19 @@ class CommonAsker(Asker):
 
     # How many, and whether any.
 
-    def count(self) -> Made | None:
+    def count(self) -> Question | None:
         """How many red circles are there?"""
         look: Look = {} if self.rows and self.chance(self.unnamed) else self.described(0.9)
         if len(self.table.matching(look)) == 1 and self.chance(0.6):  # else "one" would be nearly always right
             return None
         return self.made("count", self.names(look), (("filter", look), ("count",)))
 
-    def exist(self) -> Made | None:
+    def exist(self) -> Question | None:
         """Is there a blue star?"""
         look = self.described()
         return self.made("exist", self.names(look), (("filter", look), ("exist",)))
 
-    def number(self) -> Made | None:
+    def number(self) -> Question | None:
         """Are there at least two circles?"""
         look: Look = {} if self.chance(self.unnamed) else self.described(0.85)
         k = max(1, len(self.table.matching(look)) + int(self.rng.integers(-1, 2)))
@@ -120,7 +120,7 @@ class CommonAsker(Asker):
         """Words before the number ``k``; "less than one" is a long way to say none."""
         return str(self.pick([words for words in QUANTITIES if k > 1 or words not in ("less than", "fewer than")]))
 
-    def compare(self) -> Made | None:
+    def compare(self) -> Question | None:
         """Are there more circles than squares?"""
         attribute = self.pick(("colour", self.noun))
         pool = self.values(attribute)
@@ -131,7 +131,7 @@ class CommonAsker(Asker):
         fields = {"plural": self.name(one, plural=True), "others": self.name(two, plural=True)}
         return self.made("compare", fields, (*counts[0], ("exceeds", counts[1])))
 
-    def every(self) -> Made | None:
+    def every(self) -> Question | None:
         """Are all circles red?"""
         attribute = self.pick(("colour", self.noun))
         group = {} if self.chance(0.3) else self.described(1.0)
@@ -145,7 +145,7 @@ class CommonAsker(Asker):
         program = (*both, ("equals", (("filter", group), ("count",))))
         return self.made("every", {"plural": self.name(group, plural=True), "said": word}, program)
 
-    def different(self, kind: str, attribute: str) -> Made | None:
+    def different(self, kind: str, attribute: str) -> Question | None:
         """How many different colours are there?"""
         values = {row.get(attribute) for row in self.rows}
         if None in values or (len(values) == 1 and self.chance(0.5)):
@@ -153,11 +153,11 @@ class CommonAsker(Asker):
         made = self.made(kind, {}, (("distinct", attribute),))
         return made and replace(made, answer=number_word(len(values)))
 
-    def most(self, kind: str, attribute: str) -> Made | None:
+    def most(self, kind: str, attribute: str) -> Question | None:
         """Which colour is the most common?"""
         return self.made(kind, {}, (("common", attribute),)) if self.rows else None
 
-    def listed(self, kind: str, attribute: str, most: int = 4) -> Made | None:
+    def listed(self, kind: str, attribute: str, most: int = 4) -> Question | None:
         """Which colours are there? From left to right, each where it first occurs."""
         order = sorted(range(len(self.rows)), key=lambda i: self.rows[i]["x"])
         values = list(dict.fromkeys(self.rows[i].get(attribute) for i in order))
@@ -167,7 +167,7 @@ class CommonAsker(Asker):
 
     # Which stands out, and how two compare.
 
-    def extreme(self) -> Made | None:
+    def extreme(self) -> Question | None:
         """Which shape is the largest? What colour is the leftmost circle?"""
         attribute, sign, superlatives, _ = self.extremes[self.pick(list(self.extremes))]
         wanted = self.pick((self.noun, "colour"))
@@ -179,7 +179,7 @@ class CommonAsker(Asker):
         program = (("filter", look), ("most" if sign > 0 else "least", attribute), ("query", wanted))
         return self.made("extreme" if wanted == self.noun else "extreme colour", fields, program)
 
-    def extreme_is(self) -> Made | None:
+    def extreme_is(self) -> Question | None:
         """Is the largest shape red?"""
         made = self.extreme()
         if made is None or made.guess is not None:
@@ -206,7 +206,7 @@ class CommonAsker(Asker):
             return (self.absent(), two) if self.chance(0.6) else (one, self.absent())
         return one, two
 
-    def comparative(self) -> Made | None:
+    def comparative(self) -> Question | None:
         """Is the red circle bigger than the square? Which is larger, the circle or the square?"""
         attribute, sign, _, comparatives = self.extremes[self.pick(list(self.extremes))]
         pair = self.pair()
@@ -220,7 +220,7 @@ class CommonAsker(Asker):
         made = self.made("which of two", fields, program, names)
         return made and replace(made, answer=made.answer if made.guess else names[YES_NO.index(made.answer)])
 
-    def same(self) -> Made | None:
+    def same(self) -> Question | None:
         """Do the circle and the star have the same colour?"""
         pair, attribute = self.pair(), self.pick(("colour", self.noun))
         if pair is None or any(attribute in look for look in pair):
@@ -237,7 +237,7 @@ class CommonAsker(Asker):
         name = self.pick(list(RELATIONS))
         return *AXES[name], self.pick(RELATIONS[name])
 
-    def relation(self) -> Made | None:
+    def relation(self) -> Question | None:
         """Is the red circle left of the blue square?"""
         axis, sign, words = self.direction()
         pair = self.pair()
@@ -247,12 +247,12 @@ class CommonAsker(Asker):
         program = (("filter", pair[0]), ("unique",), ("more", axis, sign, single(pair[1])))
         return self.made("relation", fields, program)
 
-    def fact(self, weight: float, kind: str, answer: str, about: tuple[int, ...] | None = None) -> Form:
+    def fact(self, weight: float, kind: str, answer: str, about: tuple[int, ...] | None = None) -> QuestionForm:
         """A question about the whole picture that is always answered alike; about all things if none are named."""
-        made = Made(kind, {}, answer, None, tuple(range(len(self.rows))) if about is None else about)
-        return Form(kind, weight, lambda: made)
+        made = Question(kind, {}, answer, None, tuple(range(len(self.rows))) if about is None else about)
+        return QuestionForm(kind, weight, lambda: made)
 
-    def beside(self) -> Made | None:
+    def beside(self) -> Question | None:
         """What is left of the square?"""
         axis, sign, words = self.direction()
         look = self.unique(self.pick(range(len(self.rows))))

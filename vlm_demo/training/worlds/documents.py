@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from vlm_demo.training.worlds.browser import HELD_OUT_FONT, TRAINED_FONTS, Page, page
+from vlm_demo.training.worlds.browser import HELD_OUT_FONT, TRAINED_FONTS, RenderedPage, page
 from vlm_demo.training.worlds.scene_grounds import noisy
 from vlm_demo.training.worlds.values import WORDS, Values
-from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, drawn_colour, outline_of
+from vlm_demo.training.worlds.world import COLOURS, DrawnPicture, Thing, drawn_colour, outline_of
 
 BOLD = {"sans": "sans-bold", "mono": "mono-bold", "times": "times-bold"}
 
@@ -37,7 +37,7 @@ class Content:
     width: tuple[float, float] = (32, 52)
 
 
-def draw_document(rng: np.random.Generator, held_out: bool = False, sort: str | None = None) -> Picture:
+def draw_document(rng: np.random.Generator, held_out: bool = False, sort: str | None = None) -> DrawnPicture:
     """A document of any sort, or of this one; ``held_out`` prints it in the font that training never sees.
 
     ``facts``: ``type``; ``fields``, name → value as printed; ``where``, name → the thing that is its line; of a receipt
@@ -53,10 +53,10 @@ def draw_document(rng: np.random.Generator, held_out: bool = False, sort: str | 
     things = tuple(_thing(name, box, look, made) for name, box in made.boxes.items())
     where = {name: i for i, name in enumerate(made.boxes)}
     facts = content.facts | {"type": sort, "fields": content.fields, "where": where} | made.printed
-    return Picture("documents", worn(made.image, rng), things, facts)
+    return DrawnPicture("documents", worn(made.image, rng), things, facts)
 
 
-def _thing(name: str, box: tuple[float, float, float, float], look: dict[str, Any], made: Page) -> Thing:
+def _thing(name: str, box: tuple[float, float, float, float], look: dict[str, Any], made: RenderedPage) -> Thing:
     shape = name if name in ("logo", "table") else "text"
     colour = look["logo"]["colour"] if name == "logo" else "black"
     inside = [

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 from vlm_demo.training.worlds.scene_grounds import Ground, dark, ground, light, noisy
 from vlm_demo.training.worlds.scene_layout import Box, Place, boxes_in_a_row, canvas_size, choose_layout, place_shapes
 from vlm_demo.training.worlds.scene_shapes import LEAN, RGB, paint, turned, unit_outline
-from vlm_demo.training.worlds.world import COLOURS, SHAPES, Picture, Thing, drawn_colour
+from vlm_demo.training.worlds.world import COLOURS, SHAPES, DrawnPicture, Thing, drawn_colour
 
 BRIGHT = ("red", "green", "blue", "yellow", "purple", "orange")
 COMMON = ("circle", "square", "triangle", "star")
@@ -25,7 +25,7 @@ WIDER = 1.7  # how many times a large thing of two sizes is at least as wide as 
 
 def draw_scene(
     rng: np.random.Generator, size: tuple[int, int] | None = None, large: bool = False, layout: str | None = None
-) -> Picture:
+) -> DrawnPicture:
     """A scene of 1 to 12 shapes, in boxes up to 8 in each, on a canvas of ``size`` (width, height) or of any size.
 
     ``large`` keeps to few large shapes, an easier lesson to begin with; ``layout`` is one of LAYOUTS, or "plain" (a few
@@ -51,7 +51,7 @@ def draw_scene(
     if layout not in ("boxes", "towers", "cells", "plain") and rng.random() < 0.25:
         image = _soften(image, rng)
     facts: dict[str, Any] = {"background": behind.name, "groups": len(boxes), "boxes": boxes, "rgbs": tuple(rgbs)}
-    return Picture("scenes", image, tuple(_with_visible(things, width, height)), facts)
+    return DrawnPicture("scenes", image, tuple(_with_visible(things, width, height)), facts)
 
 
 def _boxed(rng: np.random.Generator, width: int, height: int, boxes: Sequence[Box]) -> Ground:

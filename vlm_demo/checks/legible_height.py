@@ -1,4 +1,4 @@
-"""Legibility: from which height on a model reads words in its own pixels, as it was measured, in its checkpoint."""
+"""Legible height: from which height on a model reads words in its own pixels, as it was measured, in its checkpoint."""
 
 from __future__ import annotations
 
