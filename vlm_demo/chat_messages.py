@@ -22,6 +22,8 @@ import numpy as np
 from PIL import Image
 
 from vlm_demo.contracts import Turn
+from vlm_demo.contracts.engine import Request
+from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.errors import BadImage, BadQuestion
 from vlm_demo.images.remote import NOTHING, RemotePictures, is_address
 
@@ -47,10 +49,23 @@ class Conversation:
     images: tuple[Any, ...]
     question: str
 
+    def request(self, max_new_tokens: int | None, sampling: Sampling) -> Request:
+        """The question as an engine takes it."""
+        return Request(
+            self.images,
+            self.question,
+            max_new_tokens=max_new_tokens,
+            history=self.history,
+            system=self.system,
+            sampling=sampling,
+        )
+
 
 def is_batch(messages: Sequence[Any]) -> bool:
     """Whether these are several conversations rather than the messages of one."""
-    return bool(messages) and all(isinstance(own, Sequence) and not isinstance(own, str | bytes) for own in messages)
+    return bool(messages) and all(
+        isinstance(message, Sequence) and not isinstance(message, str | bytes) for message in messages
+    )
 
 
 def read(messages: Sequence[Message], remote: RemotePictures = NOTHING) -> Conversation:

@@ -35,3 +35,8 @@ def bare(text: str) -> str:
 def tells(word: str) -> bool:
     """Whether a word of an answer (folded, without punctuation) says something of its own: no function word."""
     return bool(word) and (word not in FUNCTION_WORDS or word in ANSWERS)
+
+
+def gigabytes(count: int) -> str:
+    """As it is said to people."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

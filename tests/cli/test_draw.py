@@ -8,7 +8,7 @@ import pytest
 
 from vlm_demo.cli.main import main
 from vlm_demo.training import drawn
-from vlm_demo.training.worlds.export import AREAS
+from vlm_demo.training.worlds.held_out import AREAS
 
 
 def test_draw_writes_items_and_says_how_many(tmp_path: Path, capsys: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import tests.kit.tiny as tiny
-from vlm_demo.contracts import Answer, Memory, Prompt, Settings, Timings, Token, Trace, View, Word
+from vlm_demo.contracts import Answer, HeatmapSettings, Memory, Prompt, Timings, Token, Trace, View, Word
 from vlm_demo.errors import VlmDemoError, WordNotInAnswer
 from vlm_demo.explain.methods import RECORDED
 from vlm_demo.runtime.detokenizer import Detokenizer, words_of
@@ -28,7 +28,7 @@ def answer(*texts: str, pictures: int = 1, trace: bool = True) -> Answer:
         for picture in range(1, pictures):
             image[i, :, :, 16 * picture + 15 - i] = 0.5
     shares = np.zeros(image.shape[:3], np.float16)
-    held = Trace(image, shares, shares, (16,) * pictures, 0, Settings()) if trace else None
+    held = Trace(image, shares, shares, (16,) * pictures, 0, HeatmapSettings()) if trace else None
     return Answer(
         text="".join(texts),
         tokens=tokens,

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from vlm_demo.engines.shipped_recipes import trained_parameters
 from vlm_demo.errors import ModelNotFound
-from vlm_demo.evaluation.bridges import Row, compare, difference, findings, retrieved, table, trained_parameters
+from vlm_demo.evaluation.bridges import Row, compare, difference, findings, retrieved, table
 from vlm_demo.evaluation.items import Item
 from vlm_demo.evaluation.report import Score
 

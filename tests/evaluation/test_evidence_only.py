@@ -43,7 +43,7 @@ def pope(tmp_path: Path) -> Path:
     return file
 
 
-def asked(folder: Path, items: list[Item]) -> evidence_only.Figures:
+def asked(folder: Path, items: list[Item]) -> evidence_only.RuleFigures:
     file = folder / "answers.jsonl"
     with file.open("w") as answers:
         report = run.evaluate(Yes(), folder, evidence_only.twice(items), answers=answers, progress=False)

@@ -14,12 +14,12 @@ from tests.contracts.test_answer import answer
 from tests.explain.test_heatmap import view
 from vlm_demo.cli import options
 from vlm_demo.cli.main import main
-from vlm_demo.contracts import Answer, Evidence, MapRequest
+from vlm_demo.contracts import Answer, Evidence, HeatmapSettings, MapRequest
+from vlm_demo.contracts.checkpoint_settings import read_settings
 from vlm_demo.contracts.engine import Capabilities, Event, Request
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation import badges, head_weights, heatmap_benchmark, items, select_method
 from vlm_demo.explain import methods
-from vlm_demo.explain.heatmap import Settings, read_settings
 
 GRID = (4, 8)
 SIZE = (80, 40)  # patches of 10 pixels
@@ -40,7 +40,7 @@ class Planted:
         rows[..., 31] = 0.1
         rows[0, 0, 1, 31] = 0.001
         rows[0, 0, 1, int(text[1:])] = 0.1
-        trace = replace(said.trace, image=rows, counts=(32,), settings=Settings())
+        trace = replace(said.trace, image=rows, counts=(32,), settings=HeatmapSettings())
         return replace(said, views=(view(SIZE, GRID),), trace=trace)
 
     def cells(self, said: Answer, wanted: MapRequest) -> np.ndarray:
@@ -90,7 +90,7 @@ def test_methods_and_baselines_over_the_same_items(tmp_path: Path) -> None:
 
 def test_insertion_and_deletion_by_hand(tmp_path: Path) -> None:
     folder, pool = folder_with(tmp_path, [3])
-    best = Settings("heads", heads=((0, 1),))
+    best = HeatmapSettings("heads", heads=((0, 1),))
     own = heatmap_benchmark.compare(Planted(), folder, pool, names=["heads"], settings=best, progress=False).figures[
         "heads"
     ]
@@ -101,7 +101,7 @@ def test_insertion_and_deletion_by_hand(tmp_path: Path) -> None:
 
 
 def test_the_overlap_is_with_the_mask_where_there_is_one(tmp_path: Path) -> None:
-    best = Settings("heads", heads=((0, 1),))
+    best = HeatmapSettings("heads", heads=((0, 1),))
     for name in ("boxes", "masks"):
         (tmp_path / name).mkdir()
     overlaps = [

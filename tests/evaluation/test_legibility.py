@@ -14,10 +14,10 @@ import pytest
 from tests.contracts.test_answer import answer
 from tests.kit.views import whole
 from vlm_demo import Pipeline
+from vlm_demo.checks.legible_height import read_legibility, write_legibility
 from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.evaluation import legibility
-from vlm_demo.explain.legibility import read_legibility, write_legibility
 
 
 def ink(picture) -> tuple[int, int]:

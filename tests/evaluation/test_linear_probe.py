@@ -88,7 +88,7 @@ def test_the_command_prints_a_row_for_each_resolution_and_level(
 def test_pictures_are_padded_to_a_square_with_grey(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretrained, "vision_tower", lambda name, side, tell: tower())
     monkeypatch.setattr(linear_probe, "fast_bf16", lambda device: False)
-    encode, given = linear_probe.Tower(64, lambda fraction, text: None), []
+    encode, given = linear_probe.ProbedTower(64, lambda fraction, text: None), []
     encode.model.register_forward_pre_hook(lambda _, args: given.append(args[0]))
     encode([Image.new("RGB", (80, 40), "white")])
     assert given[0].shape == (1, 3, 64, 64)

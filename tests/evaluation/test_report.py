@@ -5,9 +5,9 @@ import json
 import pytest
 
 from vlm_demo.evaluation.cider import Captions
-from vlm_demo.evaluation.hallucination import YesNo
 from vlm_demo.evaluation.items import Skipped
 from vlm_demo.evaluation.report import Read, Report, Score, wilson
+from vlm_demo.evaluation.yes_no import YesNo
 
 ALSO = ["presence", "cider", "in_ocr_text"]
 

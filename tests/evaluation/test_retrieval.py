@@ -9,7 +9,7 @@ from PIL import Image
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation.retrieval import SHEET, read, retrieve
 from vlm_demo.training.worlds import areas
-from vlm_demo.training.worlds.export import export_captions
+from vlm_demo.training.worlds.held_out import export_captions
 
 
 @pytest.fixture

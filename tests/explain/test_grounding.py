@@ -11,11 +11,13 @@ import torch
 
 from tests.contracts.test_answer import answer
 from vlm_demo import Pipeline
-from vlm_demo.contracts import Answer, OcrResult, OcrWord
+from vlm_demo.checks import calibration, grounding_badge
+from vlm_demo.checks.calibration import NAMES, Calibration, Limits
+from vlm_demo.contracts import Answer, Evidence, OcrResult, OcrWord
 from vlm_demo.contracts.grounding import GREEN, LEVELS
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
-from vlm_demo.explain import calibration, grounding
-from vlm_demo.explain.calibration import NAMES, Calibration, Evidence, Limits
+from vlm_demo.evaluation import fit_calibration
+from vlm_demo.explain import grounding
 from vlm_demo.explain.teacher_forcing import Reread
 
 SURE = Evidence(hot=0.9, elsewhere=0.05, whole=0.95, certain=0.9, share=0.4)
@@ -38,7 +40,7 @@ class Planted:
         self.masks, self.image = masks, image
         return self._reread(said, 2.0 * masks[:, [self.patch]])
 
-    def retelling(self, said: object, ocrs: Any, blank: bool = False) -> Reread:
+    def with_other_text(self, said: object, ocrs: Any, blank: bool = False) -> Reread:
         self.asked.append(([own.text for own in ocrs], blank))
         gone = bool(said.ocrs) and not any("12.50" in own.text for own in ocrs)
         return self._reread(said, np.array([[self.picture * blank + self.text * gone]]))
@@ -109,7 +111,7 @@ def test_without_attention_nothing_can_be_said() -> None:
     ],
 )
 def test_only_what_says_nothing_says_unknown(text: str, unknown: bool) -> None:
-    assert grounding.says_unknown(answer(text)) == unknown
+    assert grounding_badge.says_unknown(answer(text)) == unknown
 
 
 def test_the_picture_is_not_said_to_carry_what_stays_without_it() -> None:
@@ -117,16 +119,16 @@ def test_the_picture_is_not_said_to_carry_what_stays_without_it() -> None:
     sure = Calibration((0.0,) * len(NAMES), 5.0)
     blind = replace(SURE, hot=0.0, whole=0.02)
     for found in (blind, replace(blind, hot=0.05), replace(blind, read=1.0, text=0.05)):
-        assert grounding.badge(found, sure).level == "weak"
-    assert grounding.badge(replace(blind, turned=True), sure).level == "grounded"
+        assert grounding_badge.badge(found, sure).level == "weak"
+    assert grounding_badge.badge(replace(blind, turned=True), sure).level == "grounded"
     # what fills the picture is not hidden with its hottest patches
-    assert grounding.badge(replace(SURE, hot=0.0), sure).level == "grounded"
-    assert grounding.badge(SURE, sure).level == "grounded"
-    assert grounding.badge(SURE, Calibration((0.0,) * len(NAMES), -5.0)).level == "weak"
+    assert grounding_badge.badge(replace(SURE, hot=0.0), sure).level == "grounded"
+    assert grounding_badge.badge(SURE, sure).level == "grounded"
+    assert grounding_badge.badge(SURE, Calibration((0.0,) * len(NAMES), -5.0)).level == "weak"
     none = Limits(picture=0.0, text=0.0)
-    assert grounding.badge(replace(SURE, hot=0.0, whole=0.0), replace(sure, limits=none)).level == "weak"
+    assert grounding_badge.badge(replace(SURE, hot=0.0, whole=0.0), replace(sure, limits=none)).level == "weak"
     little = replace(SURE, hot=0.3, whole=0.3)
-    assert grounding.badge(little, replace(sure, limits=Limits(picture=0.4))).level == "weak"
+    assert grounding_badge.badge(little, replace(sure, limits=Limits(picture=0.4))).level == "weak"
 
 
 def test_words_that_were_read_are_what_an_answer_rests_on_if_it_falls_without_them() -> None:
@@ -148,8 +150,8 @@ def test_words_that_were_read_are_what_an_answer_rests_on_if_it_falls_without_th
 
 def test_of_two_things_that_carry_an_answer_the_one_that_carries_more_is_named() -> None:
     both = replace(READ, hot=0.7, whole=0.9)
-    assert grounding.badge(both, None).level == "read"
-    assert grounding.badge(replace(both, hot=0.9), None).level == "grounded"
+    assert grounding_badge.badge(both, None).level == "read"
+    assert grounding_badge.badge(replace(both, hot=0.9), None).level == "grounded"
 
 
 def test_what_stays_the_same_without_any_picture_is_not_about_it() -> None:
@@ -162,15 +164,15 @@ def test_what_stays_the_same_without_any_picture_is_not_about_it() -> None:
     assert grounding.judge(said, likelier, None).level == "weak"
     # a quotation that carries the answer is evidence, and so is text that it does not repeat
     assert grounding.judge(with_text(said, "TOTAL 12.50"), unmoved(Planted(15, 0.0, 1.0)), None).level == "weak"
-    assert grounding.badge(replace(SAME, blank_turned=True), None).level == "weak"
+    assert grounding_badge.badge(replace(SAME, blank_turned=True), None).level == "weak"
 
 
 def test_a_no_is_judged_by_the_evidence_and_a_blank_picture_is_no_test_of_it() -> None:
-    assert [grounding.says_none(answer(text)) for text in ("No.", "There is no dog", "none", "north", "yes")] == (
+    assert [grounding_badge.says_none(answer(text)) for text in ("No.", "There is no dog", "none", "north", "yes")] == (
         [True, True, True, False, False]
     )
-    assert grounding.badge(SURE, None, none=True).level == "grounded"
-    told = grounding.badge(SAME, None, none=True)
+    assert grounding_badge.badge(SURE, None, none=True).level == "grounded"
+    told = grounding_badge.badge(SAME, None, none=True)
     assert told.level == "weak" and "holds none of anything" in told.sentence
 
 
@@ -182,16 +184,19 @@ def test_a_token_that_turns_is_a_change_however_little_the_whole_falls() -> None
 
 
 def test_uncalibrated_the_score_is_what_falls_away() -> None:
-    assert grounding.badge(SURE, None).level == "grounded" and grounding.badge(BLIND, None).level == "weak"
-    told = grounding.badge(replace(BLIND, whole=0.5), None)
+    assert grounding_badge.badge(SURE, None).level == "grounded" and grounding_badge.badge(BLIND, None).level == "weak"
+    told = grounding_badge.badge(replace(BLIND, whole=0.5), None)
     assert told.level == "weak" and told.score == 0.5 and "not measured" in told.sentence
-    assert grounding.badge(READ, None).level == "read" and grounding.badge(SAME, None).level == "not about the picture"
-    assert grounding.badge(SURE, None, share_known=False).share is None and told.match is None or told.match == 0
+    assert (
+        grounding_badge.badge(READ, None).level == "read"
+        and grounding_badge.badge(SAME, None).level == "not about the picture"
+    )
+    assert grounding_badge.badge(SURE, None, share_known=False).share is None and told.match is None or told.match == 0
 
 
 def test_calibrated_the_score_is_the_fitted_probability() -> None:
     weights = tuple(4.0 if name == "whole" else 0.0 for name in NAMES)
-    told = grounding.badge(SURE, Calibration(weights, -2.0, (0.2, 0.85), 100))
+    told = grounding_badge.badge(SURE, Calibration(weights, -2.0, (0.2, 0.85), 100))
     assert told.score == pytest.approx(1 / (1 + np.exp(-1.8))) and told.level == "grounded"
     assert "about 86% were right" in told.sentence and "90% of the answer's probability" in told.sentence
 
@@ -200,7 +205,7 @@ def test_the_fit_is_logistic_regressions() -> None:
     rng = np.random.default_rng(0)
     evidence = rng.random((200, len(NAMES)))
     labels = rng.random(200) < 1 / (1 + np.exp(-(6 * evidence[:, 0] - 3)))
-    fitted = calibration.fit(evidence, labels, ridge=1.0)
+    fitted = fit_calibration.fit(evidence, labels, ridge=1.0)
     weights = torch.zeros(len(NAMES) + 1, dtype=torch.float64, requires_grad=True)
     optimiser = torch.optim.LBFGS([weights], max_iter=200, tolerance_grad=1e-9, line_search_fn="strong_wolfe")
     inputs, wanted = torch.tensor(evidence), torch.tensor(labels, dtype=torch.float64)
@@ -217,7 +222,7 @@ def test_the_fit_is_logistic_regressions() -> None:
     assert [*fitted.weights, fitted.bias] == pytest.approx(weights.tolist(), abs=1e-3)
     assert fitted.weights[0] > 2 and fitted.fitted == 200
     with pytest.raises(VlmDemoError, match="both"):
-        calibration.fit(evidence, np.ones(200, bool))
+        fit_calibration.fit(evidence, np.ones(200, bool))
 
 
 def test_a_calibration_is_kept_beside_what_else_the_file_holds(tmp_path: Path) -> None:
@@ -241,10 +246,10 @@ def test_a_calibration_from_before_text_was_tried_is_read(tmp_path: Path) -> Non
     assert dict(zip(NAMES, told.weights, strict=True)) == dict.fromkeys(NAMES, 0.0) | old["weights"]
     assert told.limits == Limits()
     # of text it knows nothing: what falls away decides, and nothing is said of how often it is right
-    given = grounding.badge(READ, replace(told, bias=-9.0), quote="12.50")
+    given = grounding_badge.badge(READ, replace(told, bias=-9.0), quote="12.50")
     assert given.level == "read" and "not measured" in given.sentence
     fitted = replace(told, bias=-9.0, limits=replace(told.limits, read=30))
-    assert grounding.badge(READ, fitted).level == "weak"
+    assert grounding_badge.badge(READ, fitted).level == "weak"
 
 
 def test_limits_lie_above_what_chance_takes() -> None:
@@ -254,11 +259,11 @@ def test_limits_lie_above_what_chance_takes() -> None:
         for i in range(200)
     ]
     found = [replace(own, blank=0.03 + 0.9 * i / 200) for i, own in enumerate(found)]
-    limits = calibration.fit_limits(found, [True] * 200)
+    limits = fit_calibration.fit_limits(found, [True] * 200)
     assert limits.picture == pytest.approx(0.18, abs=0.02) and limits.text == pytest.approx(0.09, abs=0.01)
     assert limits.nothing == 0.05 and limits.read == 100
-    assert calibration.fit_limits(found[:5], [True] * 5) == Limits()
-    assert calibration.fit_limits([replace(own, elsewhere=0.0) for own in found], [True] * 200).picture == 0.01
+    assert fit_calibration.fit_limits(found[:5], [True] * 5) == Limits()
+    assert fit_calibration.fit_limits([replace(own, elsewhere=0.0) for own in found], [True] * 200).picture == 0.01
 
 
 def test_the_pipelines_badge(pipe: Pipeline, noise) -> None:

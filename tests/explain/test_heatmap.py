@@ -8,15 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm_demo.contracts import Settings, Trace, View
+from vlm_demo.contracts import HeatmapSettings, Trace, View
+from vlm_demo.contracts.checkpoint_settings import read_settings, write_settings
 from vlm_demo.contracts.geometry import inside, interpolate
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain.heatmap import (
     combine,
     draw,
-    read_settings,
     spatial_entropy,
-    write_settings,
 )
 
 
@@ -119,16 +118,16 @@ def patch_of(heat: np.ndarray) -> int:
 
 def test_mean_takes_the_layers_it_is_told() -> None:
     rows = rows_with({(0, h): 5 for h in range(3)} | {(3, h): 10 for h in range(3)})
-    assert patch_of(draw(rows, SMALL, Settings("mean", (0,)))) == 5
-    assert patch_of(draw(rows, SMALL, Settings("mean", (-1,)))) == 10
-    assert patch_of(draw(rows, SMALL, Settings("last", (0,)))) == 10
+    assert patch_of(draw(rows, SMALL, HeatmapSettings("mean", (0,)))) == 5
+    assert patch_of(draw(rows, SMALL, HeatmapSettings("mean", (-1,)))) == 10
+    assert patch_of(draw(rows, SMALL, HeatmapSettings("last", (0,)))) == 10
 
 
 def test_every_head_counts_alike_however_much_it_looks_at_the_picture() -> None:
     rows = np.zeros((1, 1, 3, 16), np.float32)
     rows[0, 0, 0, 3] = 0.9
     rows[0, 0, 1:, 6] = 0.001
-    assert patch_of(draw(rows, SMALL, Settings("mean"))) == 6
+    assert patch_of(draw(rows, SMALL, HeatmapSettings("mean"))) == 6
 
 
 def test_localised_trusts_the_concentrated_heads() -> None:
@@ -137,42 +136,42 @@ def test_localised_trusts_the_concentrated_heads() -> None:
     for layer in range(3):
         rows[0, layer, 1] = 0.01
         rows[0, layer, 1, 5] = 12
-    assert patch_of(draw(rows, SMALL, Settings("localised"))) == 5
-    assert patch_of(draw(rows, SMALL, Settings("mean", (3,)))) == 15
+    assert patch_of(draw(rows, SMALL, HeatmapSettings("localised"))) == 5
+    assert patch_of(draw(rows, SMALL, HeatmapSettings("mean", (3,)))) == 15
 
 
 def test_heads_takes_the_named_ones_and_no_others() -> None:
     rows = np.random.default_rng(3).random((1, 4, 3, 16)).astype(np.float32)
     rows[0, 1, 2] = rows[0, 3, 0] = 0.01
     rows[0, 1, 2, 7] = rows[0, 3, 0, 12] = 1
-    assert patch_of(draw(rows, SMALL, Settings("heads", heads=((1, 2),)))) == 7
-    heat = draw(rows, SMALL, Settings("heads", heads=((1, 2), (3, 0), (9, 9))))
+    assert patch_of(draw(rows, SMALL, HeatmapSettings("heads", heads=((1, 2),)))) == 7
+    heat = draw(rows, SMALL, HeatmapSettings("heads", heads=((1, 2), (3, 0), (9, 9))))
     assert heat[30, 70] > 0.9 and heat[70, 10] > 0.9 and np.median(heat) < 0.1
-    assert (draw(rows, SMALL, Settings("heads")) == draw(rows, SMALL, Settings("localised"))).all()
+    assert (draw(rows, SMALL, HeatmapSettings("heads")) == draw(rows, SMALL, HeatmapSettings("localised"))).all()
 
 
 def test_weighted_is_the_geometric_mean_of_the_heads_by_their_worth() -> None:
     rows = np.random.default_rng(4).random((2, 3, 2, 16)).astype(np.float32)
     rows[0, 1, 1] *= 0.01  # how much a head looks at the picture counts for nothing
     worth = np.array([[0.0, 1.0], [3.0, 0.5], [0.0, 0.0]])
-    found = combine(rows, (4, 4), Settings("weighted", weights=tuple(map(tuple, worth))))
+    found = combine(rows, (4, 4), HeatmapSettings("weighted", weights=tuple(map(tuple, worth))))
     shares = (rows / rows.sum(-1, keepdims=True)).mean(0)
     expected = np.prod((1 + shares * 16 / 2) ** (worth / worth.sum())[..., None], (0, 1))
     assert found == pytest.approx(expected / expected.max(), rel=1e-5)
-    single = Settings("weighted", weights=((0.0, 0.0), (0.0, 2.0), (0.0, 0.0)))
+    single = HeatmapSettings("weighted", weights=((0.0, 0.0), (0.0, 2.0), (0.0, 0.0)))
     assert combine(rows, (4, 4), single).argmax() == shares[1, 1].argmax()
 
 
 @pytest.mark.parametrize("weights", [(), ((1.0,),), ((1.0, 1.0, 1.0),) * 3])
 def test_weights_that_do_not_fit_the_model_are_left_out(weights: tuple) -> None:
     rows = np.random.default_rng(4).random((1, 4, 3, 16)).astype(np.float32)
-    settings = Settings("weighted", heads=((1, 2),), weights=weights)
-    assert (combine(rows, (4, 4), settings) == combine(rows, (4, 4), Settings("heads", heads=((1, 2),)))).all()
+    settings = HeatmapSettings("weighted", heads=((1, 2),), weights=weights)
+    assert (combine(rows, (4, 4), settings) == combine(rows, (4, 4), HeatmapSettings("heads", heads=((1, 2),)))).all()
 
 
 def test_several_steps_are_averaged() -> None:
     rows = np.concatenate([rows_with({(0, 0): 2}), rows_with({(0, 0): 9})])
-    heat = draw(rows, SMALL, Settings("mean", (0,)))
+    heat = draw(rows, SMALL, HeatmapSettings("mean", (0,)))
     assert heat[10, 50] > 0.8 and heat[50, 30] > 0.8 and np.median(heat) < 0.3
 
 
@@ -186,14 +185,14 @@ def test_spatial_entropy_counts_connected_regions() -> None:
 
 def test_a_traces_rows_are_one_pictures_patches() -> None:
     image = np.arange(12, dtype=np.float16).reshape(1, 1, 1, 12)
-    trace = Trace(image, image[..., 0], image[..., 0], (5, 7), 1, Settings())
+    trace = Trace(image, image[..., 0], image[..., 0], (5, 7), 1, HeatmapSettings())
     assert trace.rows(0).ravel().tolist() == [1, 2, 3, 4]
     assert trace.rows(1).ravel().tolist() == [6, 7, 8, 9, 10, 11]
 
 
 def test_a_traces_rows_of_some_steps() -> None:
     image = np.random.default_rng(0).random((5, 2, 3, 12)).astype(np.float16)
-    trace = Trace(image, image[..., 0], image[..., 0], (5, 7), 1, Settings())
+    trace = Trace(image, image[..., 0], image[..., 0], (5, 7), 1, HeatmapSettings())
     chosen = trace.rows(1, [3, 1])
     assert chosen.dtype == np.float32 and chosen.shape == (2, 2, 3, 6)
     assert (chosen == image[[3, 1], :, :, 6:]).all()
@@ -201,7 +200,7 @@ def test_a_traces_rows_of_some_steps() -> None:
 
 def test_a_words_end_is_its_last_step_and_the_one_after() -> None:
     image = np.random.default_rng(0).random((3, 2, 3, 12)).astype(np.float16)
-    trace = Trace(image, None, None, (5, 7), 1, Settings())
+    trace = Trace(image, None, None, (5, 7), 1, HeatmapSettings())
     assert (trace.ending(1, [0, 1]) == trace.rows(1, [1, 2])).all()
     assert (trace.ending(0, [2]) == trace.rows(0, [2])).all()
     closing = image[:1] / 2
@@ -211,7 +210,7 @@ def test_a_words_end_is_its_last_step_and_the_one_after() -> None:
 
 def test_any_weights_on_image_tokens_come_out_as_rows_do() -> None:
     image = np.random.default_rng(0).random((2, 2, 3, 12)).astype(np.float16)
-    trace = Trace(image, image[..., 0], image[..., 0], (5, 7), 1, Settings())
+    trace = Trace(image, image[..., 0], image[..., 0], (5, 7), 1, HeatmapSettings())
     assert (trace.on_patches(image, 1) == trace.rows(1)).all()
     assert trace.on_patches(np.arange(12.0), 0).tolist() == [1, 2, 3, 4]
 
@@ -221,7 +220,7 @@ def test_looks_at_queries_become_looks_at_patches() -> None:
     rng = np.random.default_rng(0)
     image = rng.random((3, 2, 1, 4)).astype(np.float16)
     looks = rng.random((2, 2, 5)).astype(np.float16)
-    trace = Trace(image, image[..., 0], image[..., 0], (2, 2), 1, Settings(), looks)
+    trace = Trace(image, image[..., 0], image[..., 0], (2, 2), 1, HeatmapSettings(), looks)
     for picture in range(2):
         for step in range(3):
             told = trace.rows(picture, [step])[0, 1, 0]
@@ -234,14 +233,14 @@ def test_looks_at_queries_become_looks_at_patches() -> None:
 
 class TestSettings:
     def test_default(self, tmp_path: Path) -> None:
-        assert read_settings(tmp_path) == Settings("mean", None)
+        assert read_settings(tmp_path) == HeatmapSettings("mean", None)
 
     def test_from_the_checkpoint(self, tmp_path: Path) -> None:
         told = {"heatmap": {"method": "layer_mean", "layers": [0, 2]}}
         (tmp_path / "vlm_demo.json").write_text(json.dumps(told))
-        assert read_settings(tmp_path) == Settings("mean", (0, 2))
+        assert read_settings(tmp_path) == HeatmapSettings("mean", (0, 2))
         (tmp_path / "vlm_demo.json").write_text(json.dumps({"heatmap": {"method": "heads", "heads": [[2, 1]]}}))
-        assert read_settings(tmp_path) == Settings("heads", None, ((2, 1),))
+        assert read_settings(tmp_path) == HeatmapSettings("heads", None, ((2, 1),))
 
     @pytest.mark.parametrize(
         "text",
@@ -258,14 +257,14 @@ class TestSettings:
 
     def test_written_settings_are_read_again_and_the_rest_of_the_file_stays(self, tmp_path: Path) -> None:
         (tmp_path / "vlm_demo.json").write_text('{"heatmap": {"method": "last"}, "other": [1]}')
-        told = Settings("localised", (3,), ((2, 1), (0, 0)), {"mean": 0.5, "occlusion": 0.9}, 40)
+        told = HeatmapSettings("localised", (3,), ((2, 1), (0, 0)), {"mean": 0.5, "occlusion": 0.9}, 40)
         write_settings(tmp_path, told)
         assert read_settings(tmp_path) == told
         assert json.loads((tmp_path / "vlm_demo.json").read_text())["other"] == [1]
         (tmp_path / "vlm_demo.json").unlink()
-        worth = Settings("weighted", weights=((0.25, 0.0), (0.5, 0.25)))
+        worth = HeatmapSettings("weighted", weights=((0.25, 0.0), (0.5, 0.25)))
         write_settings(tmp_path, worth)
         assert read_settings(tmp_path) == worth
         (tmp_path / "vlm_demo.json").unlink()
-        write_settings(tmp_path, Settings("queries"))
-        assert read_settings(tmp_path) == Settings("queries")
+        write_settings(tmp_path, HeatmapSettings("queries"))
+        assert read_settings(tmp_path) == HeatmapSettings("queries")

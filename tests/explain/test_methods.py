@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from tests.contracts.test_answer import SAID, answer, patches
+from vlm_demo.contracts.checkpoint_settings import METHODS
 from vlm_demo.errors import VlmDemoError, WordNotInAnswer
-from vlm_demo.explain.heatmap import METHODS, Settings, draw
+from vlm_demo.explain.heatmap import HeatmapSettings, draw
 from vlm_demo.explain.methods import BY_NAME, TABLE, offered
 
 FREE = [method.name for method in TABLE if method.free]
 
 
-def with_rows(image: np.ndarray, settings: Settings, looks: np.ndarray | None = None):
+def with_rows(image: np.ndarray, settings: HeatmapSettings, looks: np.ndarray | None = None):
     """An answer of one word whose step had these rows [layers, heads, image tokens]."""
     said = answer("star")
     shares = np.zeros((1, *image.shape[:2]), np.float16)
@@ -40,7 +41,7 @@ def test_the_joined_maps_are_those_that_a_checkpoint_is_chosen_by() -> None:
     rows = np.random.default_rng(0).random((3, 2, 16)).astype(np.float16)
     named = ((0, 1), (2, 0))
     for method in METHODS:
-        settings = Settings(method, heads=named, weights=((0.1, 0.0), (0.0, 0.5), (0.4, 0.0)))
+        settings = HeatmapSettings(method, heads=named, weights=((0.1, 0.0), (0.0, 0.5), (0.4, 0.0)))
         said = with_rows(rows, settings)
         expected = draw(rows[None].astype(np.float32), said.view, settings)
         assert (said.heatmap("star") == expected).all() and expected.max() == 1
@@ -55,7 +56,7 @@ def test_the_joined_maps_are_those_that_a_checkpoint_is_chosen_by() -> None:
 def test_the_checkpoints_layers_belong_to_its_own_method() -> None:
     rows = np.full((2, 1, 16), 0.01)
     rows[0, 0, 3], rows[1, 0, 9] = 0.5, 0.9
-    said = with_rows(rows, Settings("localised", (0,)))
+    said = with_rows(rows, HeatmapSettings("localised", (0,)))
     assert patches(said.heatmap("star")) == {3}
     assert patches(said.heatmap("star", method="localised")) == {3}
     assert {3, 9} <= patches(said.heatmap("star", method="mean"))
@@ -67,7 +68,7 @@ def test_raw_attention_shows_one_layer_and_head_or_all_unscaled() -> None:
     for (layer, head), patch in {(0, 0): 1, (0, 1): 6, (1, 0): 11, (1, 1): 12}.items():
         rows[layer, head, patch] = 0.5
     rows[1, 1] /= 100  # a head that hardly looks at the picture
-    said = with_rows(rows, Settings())
+    said = with_rows(rows, HeatmapSettings())
     assert patches(said.heatmap("star", layer=0, head=1)) == {6}
     assert patches(said.heatmap("star", layer=1, method="raw")) == {11}
     assert patches(said.heatmap("star", head=0)) == {1, 11}
@@ -81,7 +82,7 @@ def test_queries_show_what_the_words_queries_saw_and_the_others_did_not() -> Non
     looks[0, 1, 5] = 0.2
     rows = np.full((2, 2, 3), 0.05)
     rows[..., 1] = 0.3
-    said = with_rows(rows, Settings(), looks.astype(np.float16))
+    said = with_rows(rows, HeatmapSettings(), looks.astype(np.float16))
     assert patches(said.heatmap("star", method="queries")) == {5}
     assert patches(said.heatmap("star", method="mean")) == {15}
 
@@ -111,7 +112,7 @@ def test_an_absent_word_is_said_first() -> None:
 
 
 def test_a_default_that_names_no_heads_is_still_drawn() -> None:
-    said = with_rows(np.random.default_rng(0).random((2, 2, 16)), Settings("heads"))
+    said = with_rows(np.random.default_rng(0).random((2, 2, 16)), HeatmapSettings("heads"))
     assert (said.heatmap("star") == said.heatmap("star", method="localised")).all()
 
 

@@ -26,6 +26,7 @@ from vlm_demo.contracts import (
     Check,
     Features,
     Grounding,
+    HeatmapSettings,
     Lens,
     MapRequest,
     Memory,
@@ -35,7 +36,6 @@ from vlm_demo.contracts import (
     Prompt,
     Scores,
     Segment,
-    Settings,
     Shares,
     StageEvent,
     Timings,
@@ -64,7 +64,7 @@ from vlm_demo.images.open import Page, Source, open_image
 
 GRID = (14, 14)
 PLACED = Check(IMAGE_TOKENS, PASS, {"placeholders": 196, "features": 196}, "In the template's place.")
-SETTINGS = Settings("localised", scores={"localised": 0.95, "last": 0.38}, scored=400)
+SETTINGS = HeatmapSettings("localised", scores={"localised": 0.95, "last": 0.38}, scored=400)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,7 +17,7 @@ from tests.kit import gguf_file
 from vlm_demo.models import smollm2
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
 from vlm_demo.training import finetune
-from vlm_demo.training.finetune import Parts
+from vlm_demo.training.trained_parts import Parts
 
 SIDE, TOKENS = 64, 4
 COLOURS = ("red", "green", "blue", "white")

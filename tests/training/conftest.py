@@ -8,6 +8,7 @@ import torch
 from tests.kit import tiny_parts
 from vlm_demo.models import smollm2
 from vlm_demo.training import finetune
+from vlm_demo.training.trained_parts import Parts
 
 
 @pytest.fixture(scope="session")
@@ -22,5 +23,5 @@ def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def parts(language: smollm2.LanguageModel, in_float32: None) -> Iterator[finetune.Parts]:
+def parts(language: smollm2.LanguageModel, in_float32: None) -> Iterator[Parts]:
     yield tiny_parts.compose(language)

@@ -14,8 +14,9 @@ from vlm_demo.training import aligned_pictures
 from vlm_demo.training.aligned_pictures import Classifier, chosen, gather, imagenet_classifier
 from vlm_demo.training.alignment import Vocabulary
 from vlm_demo.training.branches import BranchPacker
-from vlm_demo.training.finetune import Parts, Projector, Trainer
+from vlm_demo.training.finetune import Trainer
 from vlm_demo.training.mixture import Mixture
+from vlm_demo.training.trained_parts import Parts, Projector
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vlm_demo.training.alignment import Vocabulary, align, words_of
-from vlm_demo.training.finetune import Projector
+from vlm_demo.training.trained_parts import Projector
 
 NAMES = ("dog", "cat", "car", "tree", "bus", "boat")
 WIDTH, CHANNELS = 16, 8

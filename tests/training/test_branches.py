@@ -14,21 +14,22 @@ from tests.kit.tiny_parts import SIDE, TOKENS
 from vlm_demo.models.builders import lora
 from vlm_demo.models.smollm2 import CHAT_TEMPLATE, LanguageModel
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER, PromptBuilder
-from vlm_demo.training.branches import CAPTION_WEIGHT, BranchPacker, Conversation, Packed, collate
-from vlm_demo.training.finetune import Parts, logits_of
+from vlm_demo.training.branches import CAPTION_WEIGHT, BranchPacker, Packed, PictureTurns, collate
+from vlm_demo.training.finetune import logits_of
 from vlm_demo.training.lora import ALPHA
 from vlm_demo.training.mixture import Sample
+from vlm_demo.training.trained_parts import Parts
 
 CONVERSATIONS = (
-    Conversation((("How many circles?", "2"), ("And the square?", "blue, I think")), ("count", "follow")),
-    Conversation((("Is there a cat in the picture?", "no"),), ("presence-no",), rule=True),
-    Conversation((("What is the total?", "12.50 in all"),), ("drawn",)),
-    Conversation((("What is in the picture?", "A red circle and two blue squares."),), ("caption",)),
+    PictureTurns((("How many circles?", "2"), ("And the square?", "blue, I think")), ("count", "follow")),
+    PictureTurns((("Is there a cat in the picture?", "no"),), ("presence-no",), rule=True),
+    PictureTurns((("What is the total?", "12.50 in all"),), ("drawn",)),
+    PictureTurns((("What is in the picture?", "A red circle and two blue squares."),), ("caption",)),
 )
 
 
 @pytest.fixture(params=["", "Tea 4.50\nTotal 12.50"], ids=["without OCR", "with OCR"])
-def conversations(request: pytest.FixtureRequest) -> tuple[Conversation, ...]:
+def conversations(request: pytest.FixtureRequest) -> tuple[PictureTurns, ...]:
     return tuple(replace(own, ocr=request.param) for own in CONVERSATIONS)
 
 
@@ -63,13 +64,13 @@ def plain(parts: Parts, language: LanguageModel) -> LlavaForConditionalGeneratio
     return model
 
 
-def _text(conversation: Conversation, number: int) -> str:
+def _text(conversation: PictureTurns, number: int) -> str:
     question, _ = conversation.turns[number]
     asked = f"{OCR_HEADER}\n{conversation.ocr}\n\n{question}" if conversation.ocr and number == 0 else question
     return f"{asked}\n{EVIDENCE_RULE}" if conversation.rule else asked
 
 
-def _alone(parts: Parts, conversation: Conversation) -> list[int]:
+def _alone(parts: Parts, conversation: PictureTurns) -> list[int]:
     """The conversation's ids by the chat template, up to the end of the last answer."""
     messages = []
     for number, (_, answer) in enumerate(conversation.turns):
@@ -93,7 +94,7 @@ def _of(logits: torch.Tensor, batch: dict, packed: Packed, number: int, row: int
 
 
 def test_each_branch_holds_what_the_chat_template_writes(
-    conversations: tuple[Conversation, ...], parts: Parts, packer: BranchPacker
+    conversations: tuple[PictureTurns, ...], parts: Parts, packer: BranchPacker
 ) -> None:
     packed = packer(conversations, 1000)
     for number, conversation in enumerate(conversations, 1):
@@ -101,7 +102,7 @@ def test_each_branch_holds_what_the_chat_template_writes(
 
 
 def test_a_question_reads_as_the_app_asks_it(
-    conversations: tuple[Conversation, ...], parts: Parts, packer: BranchPacker
+    conversations: tuple[PictureTurns, ...], parts: Parts, packer: BranchPacker
 ) -> None:
     builder = PromptBuilder(copy.deepcopy(parts.tokenizer), CHAT_TEMPLATE, packer.image_id, 1000)
     for conversation in conversations:
@@ -112,7 +113,7 @@ def test_a_question_reads_as_the_app_asks_it(
 
 @torch.no_grad()
 def test_logits_of_packed_conversations_are_those_of_each_alone_in_plain_transformers(
-    conversations: tuple[Conversation, ...],
+    conversations: tuple[PictureTurns, ...],
     parts: Parts,
     packer: BranchPacker,
     plain: LlavaForConditionalGeneration,
@@ -133,11 +134,11 @@ def test_logits_of_packed_conversations_are_those_of_each_alone_in_plain_transfo
 
 @torch.no_grad()
 def test_another_conversation_changes_nothing_and_the_picture_does(
-    conversations: tuple[Conversation, ...], parts: Parts, packer: BranchPacker, pixels: np.ndarray
+    conversations: tuple[PictureTurns, ...], parts: Parts, packer: BranchPacker, pixels: np.ndarray
 ) -> None:
     packed = packer(conversations, 1000)
     logits, batch = logits_of(parts, [Sample(pixels, packed, "any")], 0)
-    longer = Conversation(
+    longer = PictureTurns(
         (("What colour is the very large square in the picture?", "red"),), ("colour",), ocr=conversations[0].ocr
     )
     other = packer([conversations[0], longer, *conversations[2:]], 1000)
@@ -150,7 +151,7 @@ def test_another_conversation_changes_nothing_and_the_picture_does(
 
 @torch.no_grad()
 def test_a_batch_is_padded_without_a_trace(
-    conversations: tuple[Conversation, ...], parts: Parts, packer: BranchPacker, pixels: np.ndarray
+    conversations: tuple[PictureTurns, ...], parts: Parts, packer: BranchPacker, pixels: np.ndarray
 ) -> None:
     short, long = packer(conversations[:1], 1000), packer(conversations, 1000)
     alone, _ = logits_of(parts, [Sample(pixels, short, "any")], 0)
@@ -158,7 +159,7 @@ def test_a_batch_is_padded_without_a_trace(
     torch.testing.assert_close(both[batch["at"][:, 0] == 0], alone)
 
 
-def test_positions_count_from_the_pictures_end(conversations: tuple[Conversation, ...], packer: BranchPacker) -> None:
+def test_positions_count_from_the_pictures_end(conversations: tuple[PictureTurns, ...], packer: BranchPacker) -> None:
     packed = packer(conversations, 1000)
     start = int((packed.branch == 0).sum())
     assert packed.positions[packed.branch == 0].tolist() == list(range(start))
@@ -168,7 +169,7 @@ def test_positions_count_from_the_pictures_end(conversations: tuple[Conversation
 
 
 def test_answers_and_their_ends_are_predicted_and_nothing_else(
-    conversations: tuple[Conversation, ...], parts: Parts, packer: BranchPacker
+    conversations: tuple[PictureTurns, ...], parts: Parts, packer: BranchPacker
 ) -> None:
     packed = packer(conversations, 1000)
     batch = collate([packed], 0)
@@ -182,7 +183,7 @@ def test_answers_and_their_ends_are_predicted_and_nothing_else(
 
 
 def test_what_does_not_fit_is_left_out_but_the_first(
-    conversations: tuple[Conversation, ...], packer: BranchPacker
+    conversations: tuple[PictureTurns, ...], packer: BranchPacker
 ) -> None:
     whole = packer(conversations, 1000)
     room = int((whole.branch <= 1).sum()) + int((whole.branch == 2).sum())

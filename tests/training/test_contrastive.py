@@ -21,7 +21,7 @@ from vlm_demo.models.builders.towers import Tower
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
 from vlm_demo.models.pretrained import VisionTower
 from vlm_demo.training import contrastive
-from vlm_demo.training.contrastive import Heads, Pairs, Photo, fit, info_nce, photos, recall, said
+from vlm_demo.training.contrastive import Heads, Pairs, PhotoTexts, fit, info_nce, photos, recall, said
 from vlm_demo.training.photos_split import held_out
 from vlm_demo.training.recipes import RECIPES
 
@@ -130,7 +130,9 @@ def test_tokens_and_texts_are_what_the_towers_say(tmp_path: Path) -> None:
     """Also of those at random places, and in the order in which they were asked for."""
     minilm_files.write(tmp_path / "model.zip")
     write_photographs(tmp_path, 4)
-    chosen = [Photo(tmp_path / "flickr8k" / "img" / f"{i:05}.png", ("a red star and a dog", "two")) for i in range(2)]
+    chosen = [
+        PhotoTexts(tmp_path / "flickr8k" / "img" / f"{i:05}.png", ("a red star and a dog", "two")) for i in range(2)
+    ]
     config = EfficientNetLiteConfig(image_size=96)
     tower = VisionTower(Tower(config, EfficientNetLiteModel(config).state_dict(), *[(0.5,) * 3] * 2, 0)).eval()
     every, some = (contrastive.picture_rows(tower, chosen, 96, count, tmp_path / f"{count}.npy") for count in (None, 4))

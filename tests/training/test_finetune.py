@@ -19,9 +19,10 @@ from vlm_demo.models.smollm2 import LanguageModel
 from vlm_demo.training import finetune
 from vlm_demo.training.branches import BranchPacker
 from vlm_demo.training.export import export_run
-from vlm_demo.training.finetune import Parts, Trainer
+from vlm_demo.training.finetune import Trainer
 from vlm_demo.training.lora import ALPHA
 from vlm_demo.training.mixture import Mixture
+from vlm_demo.training.trained_parts import Parts
 
 NAMES = ("dog", "cat", "car", "bus")
 RECIPE = Recipe("llava", "words", "sight", SIDE, ALPHA)

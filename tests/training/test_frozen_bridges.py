@@ -24,7 +24,7 @@ from vlm_demo.models.efficientnet_lite import EfficientNetLiteModel
 from vlm_demo.models.parts import find
 from vlm_demo.models.pretrained import language_model, vision_tower
 from vlm_demo.training import bridges, cross_attention, finetune, qformer_training
-from vlm_demo.training.branches import BranchPacker, Conversation
+from vlm_demo.training.branches import BranchPacker, PictureTurns
 from vlm_demo.training.cached_features import cached, captioned
 from vlm_demo.training.export import export_run
 from vlm_demo.training.mixture import Mixture, Sample
@@ -40,8 +40,8 @@ from vlm_demo.training.recipes import RECIPES
 
 SIDE = 96
 SIZES = {"queries": 4}
-ASKED = Conversation((("What is it?", "a red circle"),), ("caption",))
-ALSO = Conversation((("Is it blue?", "no"),), ("yes-no",))
+ASKED = PictureTurns((("What is it?", "a red circle"),), ("caption",))
+ALSO = PictureTurns((("Is it blue?", "no"),), ("yes-no",))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -156,7 +156,7 @@ def test_the_bridge_alone_is_trained_and_learns(family: Family, tmp_path: Path) 
     packer = family.packer(parts)
     answers = ("a red circle", "two blue squares")
     samples = [
-        Sample(pixels(i), packer([Conversation((("What is it?", answers[i]),), ("caption",))], 200), "x")
+        Sample(pixels(i), packer([PictureTurns((("What is it?", answers[i]),), ("caption",))], 200), "x")
         for i in range(2)
     ]
     steps = 100 if family.name == "blip2" else 30  # its queries have first to learn to look

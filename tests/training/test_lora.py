@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from vlm_demo.models.builders import lora as builder
-from vlm_demo.training.finetune import Parts
 from vlm_demo.training.lora import ALPHA, RANK, LoraLinear
+from vlm_demo.training.trained_parts import Parts
 
 
 def test_the_merged_weight_computes_what_the_layer_does() -> None:

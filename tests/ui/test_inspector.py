@@ -7,7 +7,7 @@ import re
 import numpy as np
 from PIL import Image
 
-from vlm_demo.contracts import Answer, Memory, Prompt, Settings, Timings, Token, Trace, View
+from vlm_demo.contracts import Answer, HeatmapSettings, Memory, Prompt, Timings, Token, Trace, View
 from vlm_demo.explain.methods import RECORDED
 from vlm_demo.runtime.detokenizer import words_of
 from vlm_demo.ui.chat_turn import ChatTurn
@@ -39,7 +39,7 @@ def pressed(word: int) -> Session:
         timings=Timings(),
         memory=Memory(0, 0),
         model="made up",
-        trace=Trace(image, nothing, nothing, (16,), 0, Settings()),
+        trace=Trace(image, nothing, nothing, (16,), 0, HeatmapSettings()),
         drawer=RECORDED,
     )
     exchange = ChatTurn("What is it?", False, False)

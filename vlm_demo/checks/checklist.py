@@ -38,14 +38,14 @@ def first(answer: Answer, placed: Check, machine: Machine, reads_from: float | N
 
 def replaced(checks: Sequence[Check], *newer: Check) -> tuple[Check, ...]:
     """The checklist with some checks measured anew; each name once, in the order of ``NAMES``."""
-    held = {own.name: own for own in (*checks, *newer)}
-    return tuple(held[name] for name in NAMES if name in held)
+    by_name = {check.name: check for check in (*checks, *newer)}
+    return tuple(by_name[name] for name in NAMES if name in by_name)
 
 
 def worst(checks: Sequence[Check]) -> Check | None:
     """The check that a person should read first; None where all is well or nothing was measured."""
-    bad = [own for own in checks if own.verdict in (FAIL, WARN)]
-    return min(bad, key=lambda own: ORDER.index(own.verdict)) if bad else None
+    bad = [check for check in checks if check.verdict in (FAIL, WARN)]
+    return min(bad, key=lambda check: ORDER.index(check.verdict)) if bad else None
 
 
 def headline(checks: Sequence[Check]) -> str:
@@ -53,19 +53,19 @@ def headline(checks: Sequence[Check]) -> str:
     found = worst(checks)
     if found:
         return found.why
-    return "Nothing was found wrong." if any(own.verdict == PASS for own in checks) else "Nothing was measured."
+    return "Nothing was found wrong." if any(check.verdict == PASS for check in checks) else "Nothing was measured."
 
 
 def as_json(checks: Sequence[Check]) -> dict[str, Any]:
     """The checklist for programs: ``headline``, and ``checks``, each with name, verdict, values, measured, why and
     remedy."""
-    told = ("name", "verdict", "values", "measured", "why", "remedy")
-    rows = [{name: getattr(own, name) for name in told} | {"values": dict(own.values)} for own in checks]
+    fields = ("name", "verdict", "values", "measured", "why", "remedy")
+    rows = [{name: getattr(check, name) for name in fields} | {"values": dict(check.values)} for check in checks]
     return {"headline": headline(checks), "checks": rows}
 
 
 def counted(checks: Sequence[Check]) -> str:
     """How many checks have which verdict: "1 fails, 2 warn, 2 pass"."""
-    counts = [(verdict, sum(own.verdict == verdict for own in checks)) for verdict in ORDER]
+    counts = [(verdict, sum(check.verdict == verdict for check in checks)) for verdict in ORDER]
     verbs = {FAIL: ("fails", "fail"), WARN: ("warns", "warn"), OPEN: ("is open", "are open"), PASS: ("passes", "pass")}
     return ", ".join(f"{count} {verbs[verdict][count != 1]}" for verdict, count in counts if count)

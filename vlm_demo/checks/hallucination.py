@@ -64,8 +64,8 @@ def check(
 
 def says_unknown(answer: str) -> bool:
     """Whether an answer says that the picture does not tell."""
-    said = _folded(answer)
-    return any(said == way or said.startswith(f"{way} ") for way in UNKNOWN)
+    folded = _folded(answer)
+    return any(folded == way or folded.startswith(f"{way} ") for way in UNKNOWN)
 
 
 def _judged(unknown: bool, grounding: Grounding | None, blank: BlankAnswer | None, same: bool) -> tuple[str, str]:

@@ -29,7 +29,7 @@ STRATEGY = (
 
 
 @dataclass(frozen=True)
-class Made:
+class PictureTokens:
     """What the model makes of one picture.
 
     Attributes:
@@ -42,7 +42,7 @@ class Made:
     expected: int | None = None
 
 
-def made_of(view: View, features: int, leading: int, plain: bool) -> Made:
+def made_of(view: View, features: int, leading: int, plain: bool) -> PictureTokens:
     """What was made of a picture, and what its patches call for.
 
     Args:
@@ -52,12 +52,12 @@ def made_of(view: View, features: int, leading: int, plain: bool) -> Made:
     """
     (grid, *others) = view.patch_grids or (None,)
     in_order = grid is None or np.array_equal(grid.tokens, np.arange(len(view.boxes)))
-    return Made(features, len(view.boxes) + leading if plain and in_order and not others else None)
+    return PictureTokens(features, len(view.boxes) + leading if plain and in_order and not others else None)
 
 
 def check(
     prompt: Prompt,
-    made: Sequence[Made] | None,
+    made: Sequence[PictureTokens] | None,
     image_token_id: int | None = None,
     context: int | None = None,
     *,
@@ -74,7 +74,7 @@ def check(
     """
     values: dict[str, Value] = {
         "placeholders": prompt.image_tokens,
-        "features": None if made is None else sum(own.features for own in made),
+        "features": None if made is None else sum(picture.features for picture in made),
         "pictures": None if made is None else len(made),
         "first": prompt.image_positions[0] if prompt.image_positions else None,
         "last": prompt.image_positions[-1] if prompt.image_positions else None,
@@ -85,12 +85,12 @@ def check(
     if made is None:
         why = "This model runs in one piece: it counts its image tokens itself, out of sight."
         return Check(IMAGE_TOKENS, OPEN, values, why, measured=f"{prompt.image_tokens} placeholders")
-    held = [sum(token == image_token_id for token in prompt.ids[run.start : run.stop]) for run in _runs(prompt)]
+    counts = [sum(token == image_token_id for token in prompt.ids[run.start : run.stop]) for run in _runs(prompt)]
     values["placeholders"] = sum(token == image_token_id for token in prompt.ids)
     # Among the words, features go to the places that the prompt names; marks are looked up by their id.
     places = values["placeholders"] if marks else len(prompt.image_positions)
     values["fits"] = places == (len(made) if marks else values["features"])
-    wrong = _wrong(prompt, list(made), held, image_token_id, marks)
+    wrong = _wrong(prompt, list(made), counts, image_token_id, marks)
     measured = _measured(values, marks)
     if wrong:
         return Check(IMAGE_TOKENS, FAIL, values, *wrong, measured=measured)
@@ -113,20 +113,20 @@ def _measured(values: dict[str, Value], marks: bool) -> str:
 
 
 def _wrong(
-    prompt: Prompt, made: list[Made], held: list[int], image_token_id: int | None, marks: bool
+    prompt: Prompt, made: list[PictureTokens], counts: list[int], image_token_id: int | None, marks: bool
 ) -> tuple[str, str] | None:
     """What is wrong and what to do, the cause before what follows from it; None where nothing is."""
-    wanted = [1 if marks else own.features for own in made]
+    wanted = [1 if marks else picture.features for picture in made]
     runs = _runs(prompt)
-    if _cut(prompt, held, wanted):
-        missing = max(0, sum(wanted) - sum(held))
+    if _cut(prompt, counts, wanted):
+        missing = max(0, sum(wanted) - sum(counts))
         lost = f"inside a picture: {missing} of its placeholders are missing" if missing else "before its end"
         return f"The prompt was cut at token {len(prompt.ids)}, {lost}.", NOT_CUT
-    if len(held) != len(wanted):
-        return f"The prompt has a place for {len(held)} of {len(wanted)} pictures.", TEMPLATE
-    for run, own, count in zip(runs, held, wanted, strict=True):
-        others = run.stop - run.start - own
-        if own < count and others and (own == 0 or own + others == count):
+    if len(counts) != len(wanted):
+        return f"The prompt has a place for {len(counts)} of {len(wanted)} pictures.", TEMPLATE
+    for run, placed, count in zip(runs, counts, wanted, strict=True):
+        others = run.stop - run.start - placed
+        if placed < count and others and (placed == 0 or placed + others == count):
             inside = (token for token in prompt.ids[run.start : run.stop] if token != image_token_id)
             (found, _), *_ = Counter(inside).most_common(1)
             return (
@@ -137,44 +137,44 @@ def _wrong(
     stray = sum(token == image_token_id and at not in places for at, token in enumerate(prompt.ids))
     if stray:
         return f"{stray} placeholders stand outside the places that the template has for pictures.", TEMPLATE
-    for number, (picture, own) in enumerate(zip(made, held, strict=True), 1):
-        if wrong := _miscounted(picture, own, number, marks):
+    for number, (picture, placed) in enumerate(zip(made, counts, strict=True), 1):
+        if wrong := _miscounted(picture, placed, number, marks):
             return wrong
     return None
 
 
-def _cut(prompt: Prompt, held: list[int], wanted: list[int]) -> bool:
+def _cut(prompt: Prompt, counts: list[int], wanted: list[int]) -> bool:
     """Whether the end of the filled template has no tokens."""
     covered = "".join(segment.text for segment in prompt.segments)
     overrun = any(segment.stop > len(prompt.ids) for segment in prompt.segments)
-    return overrun or (sum(held) <= sum(wanted) and len(covered) < len(prompt.text))
+    return overrun or (sum(counts) <= sum(wanted) and len(covered) < len(prompt.text))
 
 
-def _miscounted(own: Made, count: int, number: int, marks: bool) -> tuple[str, str] | None:
+def _miscounted(picture: PictureTokens, count: int, number: int, marks: bool) -> tuple[str, str] | None:
     """What is wrong with the numbers of one picture."""
     of_it = f"picture {number}"
-    off = 0 if own.expected is None else own.features - own.expected
+    off = 0 if picture.expected is None else picture.features - picture.expected
     if off == 1:
         return (
-            f"The encoder hands over {own.features} features of the {own.expected} patches of {of_it}: the CLS token "
-            "was kept where the checkpoint drops it.",
+            f"The encoder hands over {picture.features} features of the {picture.expected} patches of {of_it}: the CLS "
+            "token was kept where the checkpoint drops it.",
             STRATEGY,
         )
     if off == -1:
         return (
-            f"The encoder hands over {own.features} features of {of_it} where {own.expected} belong: the CLS token was "
-            "dropped, or a patch was in its place.",
+            f"The encoder hands over {picture.features} features of {of_it} where {picture.expected} belong: the CLS "
+            "token was dropped, or a patch was in its place.",
             STRATEGY,
         )
     if off:
         return (
-            f"The bridge makes {own.features} image tokens of {of_it}, whose patches call for {own.expected}.",
+            f"The bridge makes {picture.features} image tokens of {of_it}, whose patches call for {picture.expected}.",
             "Use the image processor that the checkpoint came with.",
         )
-    missing = (1 if marks else own.features) - count
+    missing = (1 if marks else picture.features) - count
     if not missing:
         return None
     what = "mark" if marks else "placeholder"
-    said = f"{abs(missing)} {what}{'s' * (abs(missing) > 1)} of {of_it}"
+    difference = f"{abs(missing)} {what}{'s' * (abs(missing) > 1)} of {of_it}"
     verb = "are" if abs(missing) > 1 else "is"
-    return f"{said} {verb} {'missing' if missing > 0 else 'too many'} in the prompt.", TEMPLATE
+    return f"{difference} {verb} {'missing' if missing > 0 else 'too many'} in the prompt.", TEMPLATE

@@ -114,9 +114,9 @@ def _advice(cheapest: str, fewer: str) -> str:
     """What to do, what costs nothing first."""
     bits = f"then load it in fewer bits ({fewer})" if fewer else ""
     steps = [step for step in (cheapest.rstrip("."), bits, "then choose a smaller model") if step]
-    said = "; ".join(steps)
-    said = said.removeprefix("then ")
-    return f"{said[:1].upper()}{said[1:]}."
+    sentence = "; ".join(steps)
+    sentence = sentence.removeprefix("then ")
+    return f"{sentence[:1].upper()}{sentence[1:]}."
 
 
 def _measured(timings: Timings, memory: Memory, slowest: str, seconds: float) -> str:

@@ -56,7 +56,7 @@ class Sight:
 def check(views: Sequence[View]) -> Check:
     """Measure every picture; the one with the worst verdict is told."""
     found = [_of(view, f"picture {number}" if len(views) > 1 else "picture") for number, view in enumerate(views, 1)]
-    return min(found, key=lambda own: ORDER.index(own.verdict))
+    return min(found, key=lambda check: ORDER.index(check.verdict))
 
 
 def scale_of(view: View) -> tuple[float, float] | None:
@@ -103,7 +103,7 @@ def _of(view: View, name: str) -> Check:
     if sight is None:
         why = f"What this model's own processor makes of the {name} is out of sight."
         return Check(RESOLUTION, OPEN, {"width": width, "height": height}, why, measured=f"{width} × {height}")
-    findings = sorted(_findings(sight, name), key=lambda own: ORDER.index(own[0]))
+    findings = sorted(_findings(sight, name), key=lambda finding: ORDER.index(finding[0]))
     verdict, why, remedy = findings[0] if findings else (PASS, f"Nothing that matters of the {name} was lost.", "")
     return Check(RESOLUTION, verdict, asdict(sight), why, remedy, _measured(sight))
 

@@ -43,7 +43,7 @@ def check(
         reads_from: the height in the model's pixels from which it reads; inf = it reads nothing, None = not measured.
         unavailable: why nothing can be read here, as a sentence; empty where it can.
     """
-    sized = [height for view, own in zip(views, read, strict=True) if own for height in _heights(view, own)]
+    sized = [height for view, result in zip(views, read, strict=True) if result for height in _heights(view, result)]
     seen = [height for _, height in sized if height is not None]
     lowest = LEGIBLE if reads_from is None else max(LEGIBLE, reads_from)
     share = sum(height < lowest for height in seen) / len(seen) if seen else None
@@ -55,7 +55,7 @@ def check(
         "reads_from": NOTHING if reads_from == math.inf else reads_from,
         "ocr": ocr,
     }
-    if not ocr and (unavailable or any(own is None for own in read)):
+    if not ocr and (unavailable or any(result is None for result in read)):
         values["words"] = None
         why = "Whether there is small text in the picture was not looked at."
         return Check(SMALL_TEXT, OPEN, values, why, unavailable, "not read")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vlm_demo.cli.command import Command, application
+from vlm_demo.words import gigabytes
 
 if TYPE_CHECKING:
     from vlm_demo.engines.picture_costs import PictureCost
@@ -76,6 +77,4 @@ def _cells(row: PictureCost) -> tuple[str, ...]:
 
 
 def _memory(count: int | None) -> str:
-    from vlm_demo.models.catalog import gigabytes
-
     return "-" if count is None else gigabytes(count)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from vlm_demo.cli.command import Command, application, one_of
-from vlm_demo.training.worlds.export import AREAS, export, export_captions, export_world
+from vlm_demo.training.worlds.held_out import AREAS, export, export_captions, export_world
 
 app = application()
 CAPTIONS, WORLD, PHOTOS = "captions", "world", "photos-held-out"

@@ -252,14 +252,14 @@ def _with_settings(item: Item, options: Settings) -> Item:
 
 def _point(engine: LocalEngine, items: list[Item], skipped: list[Skipped], options: Settings) -> None:
     """Measure heatmap methods on pointing items."""
+    from vlm_demo.contracts import checkpoint_settings
     from vlm_demo.contracts.heatmap_methods import BY_NAME
     from vlm_demo.evaluation import heatmap_benchmark, select_method
-    from vlm_demo.explain import heatmap
 
     names = list(BY_NAME) if options.method == ["all"] else options.method
     if options.choose:
         settings, found = select_method.choose(engine, options.folder, items, names)
-        file = heatmap.write_settings(engine.folder, settings)
+        file = checkpoint_settings.write_settings(engine.folder, settings)
         print(f"{file} now names {settings.method} as the default.", file=sys.stderr)
     else:
         found = heatmap_benchmark.compare(engine, options.folder, items, skipped, names=names)
@@ -268,8 +268,8 @@ def _point(engine: LocalEngine, items: list[Item], skipped: list[Skipped], optio
 
 def _ground(engine: LocalEngine, items: list[Item], skipped: list[Skipped], options: Settings) -> None:
     """Measure badges, after fitting them where that is asked for."""
+    from vlm_demo.checks.calibration import read_calibration, write_calibration
     from vlm_demo.evaluation import badges
-    from vlm_demo.explain.calibration import read_calibration, write_calibration
 
     answers = badges.collect(engine, options.folder, items, skipped)
     calibration = read_calibration(engine.folder)
@@ -287,8 +287,8 @@ def _ground(engine: LocalEngine, items: list[Item], skipped: list[Skipped], opti
 
 def _read_words(wanted: ModelOptions) -> None:
     """Measure how small a model reads, and keep it in its checkpoint."""
+    from vlm_demo.checks.legible_height import write_legibility
     from vlm_demo.evaluation import legibility
-    from vlm_demo.explain.legibility import write_legibility
 
     engine = shared.load(wanted)
     found = legibility.measure(engine)

@@ -76,10 +76,10 @@ def _resumed(out: Path) -> set[tuple[str, str]]:
     if text and not text.endswith(("\n", "\r")):
         del rows[max(1, len(rows) - 1) :]
     whole = [row for row in rows if len(row) == len(COLUMNS)]
-    beside = out.with_name(f".{out.name}.part")
-    with beside.open("w", encoding="utf-8", newline="") as file:
+    part = out.with_name(f".{out.name}.part")
+    with part.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows(whole)
-    os.replace(beside, out)
+    os.replace(part, out)
     return {(row[0], row[1]) for row in whole[1:]}
 
 

@@ -6,7 +6,7 @@ right, y down, origin in the top-left corner) unless a field says otherwise.
 
 from vlm_demo.contracts.anatomy import Anatomy, Candidates, Features, Lens
 from vlm_demo.contracts.answer import Answer, MapDrawer, MapRequest, Replay, Shares, Word
-from vlm_demo.contracts.attention import Settings, Trace
+from vlm_demo.contracts.attention import HeatmapSettings, Trace
 from vlm_demo.contracts.checks import BlankAnswer, Check
 from vlm_demo.contracts.events import Memory, StageEvent, Timings, Token, TokenEvent
 from vlm_demo.contracts.features import BridgeInfo, ImageTokens, PatchFeatures
@@ -44,7 +44,7 @@ __all__ = [
     "Replay",
     "Scores",
     "Segment",
-    "Settings",
+    "HeatmapSettings",
     "Shares",
     "StageEvent",
     "Timings",

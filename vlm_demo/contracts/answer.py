@@ -255,8 +255,8 @@ class Answer:
         if isinstance(word, Word):
             asked, found = word.text, [word] if word in self.words else []
         else:
-            held = [_bare(other.text) for other in self.words]
-            asked, found = word, [self.words[i] for i in _find([_bare(part) for part in word.split()], held) or ()]
+            others = [_bare(other.text) for other in self.words]
+            asked, found = word, [self.words[i] for i in _find([_bare(part) for part in word.split()], others) or ()]
         if not found:
             words = ", ".join(dict.fromkeys(other.text for other in self.words)) or "none"
             raise WordNotInAnswer(f"The answer does not hold “{asked}”: choose from its words ({words}).")
@@ -278,11 +278,11 @@ def _bare(word: str) -> str:
     return (_EDGES.sub("", word) or word).casefold()
 
 
-def _find(wanted: Sequence[str], held: Sequence[str]) -> list[int] | None:
+def _find(wanted: Sequence[str], words: Sequence[str]) -> list[int] | None:
     """The places of ``wanted`` in ``held``: as a phrase if it stands there, or else each word's first place."""
     if not wanted:
         return None
-    for i in range(len(held) - len(wanted) + 1):
-        if list(held[i : i + len(wanted)]) == list(wanted):
+    for i in range(len(words) - len(wanted) + 1):
+        if list(words[i : i + len(wanted)]) == list(wanted):
             return list(range(i, i + len(wanted)))
-    return [held.index(word) for word in wanted] if set(wanted) <= set(held) else None
+    return [words.index(word) for word in wanted] if set(wanted) <= set(words) else None

@@ -9,13 +9,15 @@ import numpy as np
 
 from vlm_demo.contracts.geometry import PatchGrid, on_patches
 
+EVEN = 2  # shares below so many times an even one are hardly told apart by `log_shares`
+
 
 @dataclass(frozen=True)
-class Settings:
+class HeatmapSettings:
     """How a checkpoint's maps are made.
 
     Attributes:
-        method: one of ``explain.heatmap.DEFAULTS``: ``mean`` of all heads, ``localised`` = of the few most
+        method: one of ``checkpoint_settings.DEFAULTS``: ``mean`` of all heads, ``localised`` = of the few most
             concentrated heads, ``last`` layer's mean, ``heads`` = of those that the checkpoint names,
             ``weighted`` = of all by their worth, ...
         layers: which layers ``mean`` and ``localised`` look at; None = all. Negative ones count from the end.
@@ -57,7 +59,7 @@ class Trace:
     first: np.ndarray | None
     counts: tuple[int, ...]
     leading: int
-    settings: Settings
+    settings: HeatmapSettings
     looks: np.ndarray | None = None
     patch_grids: tuple[tuple[PatchGrid, ...], ...] = ()
     closing: np.ndarray | None = None
@@ -83,8 +85,18 @@ class Trace:
         start, stop = sum(self.counts[:picture]), sum(self.counts[: picture + 1])
         return self._on_patches(weights[..., start:stop].astype(np.float32), picture)
 
-    def _on_patches(self, own: np.ndarray, picture: int) -> np.ndarray:
+    def _on_patches(self, weights: np.ndarray, picture: int) -> np.ndarray:
         if self.looks is not None:
-            own = own @ self.looks[picture].astype(np.float32)
-        own = own[..., self.leading :]
-        return on_patches(own, self.patch_grids[picture]) if self.patch_grids else own
+            weights = weights @ self.looks[picture].astype(np.float32)
+        weights = weights[..., self.leading :]
+        return on_patches(weights, self.patch_grids[picture]) if self.patch_grids else weights
+
+
+def log_shares(rows: np.ndarray) -> np.ndarray:
+    """How far each head favours each patch: rows [steps, layers, heads, patches] → [layers, heads, patches], from 0 up.
+
+    log(1 + s / (``EVEN`` · e)) of a head's share s of the picture, the mean of the steps, and the even share e. Summed
+    with weights it lets heads agree: where they all look counts for more than where one of them looks alone.
+    """
+    shares = (rows / np.maximum(rows.sum(-1, keepdims=True), 1e-12)).mean(0)
+    return np.log1p(shares * rows.shape[-1] / EVEN)

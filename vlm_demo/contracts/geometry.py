@@ -90,7 +90,7 @@ def interpolate(cells: np.ndarray, view: View) -> np.ndarray:
     if high - low <= 1e-6 * abs(high):
         return empty
     values = np.nan_to_num((values - low) / (high - low)).astype(np.float32)
-    heat = _hats(down, height) @ values @ _hats(across, width).T
+    heat = _triangles(down, height) @ values @ _triangles(across, width).T
     peak = heat.max()
     if peak > 0:
         heat /= peak  # in place: an upload may have 178 million pixels
@@ -105,10 +105,10 @@ def on_patches(weights: np.ndarray, patch_grids: Sequence[PatchGrid]) -> np.ndar
     """
     finest, *coarser = patch_grids
     found = weights[..., finest.tokens]
-    for own in coarser:
-        down, across = _spread(own, finest, 1), _spread(own, finest, 0)
-        held = weights[..., own.tokens].reshape(*weights.shape[:-1], *own.grid)
-        found = found + (down @ held @ across.T).reshape(found.shape)
+    for coarse in coarser:
+        down, across = _spread(coarse, finest, 1), _spread(coarse, finest, 0)
+        on_grid = weights[..., coarse.tokens].reshape(*weights.shape[:-1], *coarse.grid)
+        found = found + (down @ on_grid @ across.T).reshape(found.shape)
     return found
 
 
@@ -127,7 +127,7 @@ def _edges(laid: PatchGrid, axis: int) -> tuple[np.ndarray, np.ndarray]:
     return line[:, axis], line[:, axis + 2]
 
 
-def _hats(edges: np.ndarray, length: int) -> np.ndarray:
+def _triangles(edges: np.ndarray, length: int) -> np.ndarray:
     """The weight (float32 [length, cells]) of each cell in each pixel along one axis.
 
     Args:

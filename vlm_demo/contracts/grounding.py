@@ -48,7 +48,7 @@ class Grounding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for an answer, each 0..1. Those in ``explain.calibration.NAMES`` go into the score; all decide the
+    """What speaks for an answer, each 0..1. Those in ``checks.calibration.NAMES`` go into the score; all decide the
     badge.
 
     Attributes:

@@ -61,9 +61,9 @@ class Sampling:
                 f"from 0 to {MOST_ALTERNATIVES}",
             ),
         )
-        for name, value, fits, said in limits:
+        for name, value, fits, rule in limits:
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not fits(value)):
-                raise BadSetting(f"{name} can't be {value!r}: choose a number {said}.")
+                raise BadSetting(f"{name} can't be {value!r}: choose a number {rule}.")
         if not all(isinstance(text, str) and text for text in self.stop):
             raise BadSetting("Each text in stop must hold at least one character.")
 

@@ -56,21 +56,21 @@ def body(request: Request, views: Sequence[View], ocrs: Sequence[OcrResult], mod
 def messages(request: Request, views: Sequence[View], ocrs: Sequence[OcrResult]) -> list[dict[str, Any]]:
     """The conversation: the text as the prompt of a local model holds it, with pictures before it."""
     pictures = iter(views)
-    told: list[dict[str, Any]] = []
+    conversation: list[dict[str, Any]] = []
     if request.system.strip():
-        told.append({"role": "system", "content": broken_up(request.system)})
+        conversation.append({"role": "system", "content": broken_up(request.system)})
     for turn in request.history:
-        told.append(_user(turn.question, [next(pictures) for _ in turn.images]))
-        told.append({"role": "assistant", "content": broken_up(turn.answer)})
+        conversation.append(_user(turn.question, [next(pictures) for _ in turn.images]))
+        conversation.append({"role": "assistant", "content": broken_up(turn.answer)})
     rule = f"\n{EVIDENCE_RULE}" if request.evidence_only else ""
-    told.append(_user(f"{ocr_part(text_of(ocrs))}{request.question}{rule}", list(pictures)))
-    return told
+    conversation.append(_user(f"{ocr_part(text_of(ocrs))}{request.question}{rule}", list(pictures)))
+    return conversation
 
 
-def as_text(told: Sequence[dict[str, Any]]) -> str:
+def as_text(messages: Sequence[dict[str, Any]]) -> str:
     """The messages for a person to read; each picture is a mark."""
     lines = []
-    for message in told:
+    for message in messages:
         parts = message["content"]
         parts = [{"type": "text", "text": parts}] if isinstance(parts, str) else parts
         lines.append(f"{message['role']}: " + "".join(part.get("text", "[picture] ") for part in parts))

@@ -79,12 +79,12 @@ class StreamReader:
         if not choices:  # the numbers of tokens
             return []
         choice = choices[0]
-        held = choice.get(part) if isinstance(choice, dict) else None
-        if held is not None and not isinstance(held, dict):
+        value = choice.get(part) if isinstance(choice, dict) else None
+        if value is not None and not isinstance(value, dict):
             raise NotUnderstood
         if isinstance(choice, dict) and choice.get("finish_reason"):
             self.complete = True
-        content = (held or {}).get("content")
+        content = (value or {}).get("content")
         if not isinstance(content, str) or not content:  # a role, or a model's thoughts
             return []
         return _with_probabilities(content, choice.get("logprobs"))
@@ -94,21 +94,23 @@ def error_in(body: Any) -> str:
     """What a server says is wrong, in its own words, in one of the forms there are; empty where it reports no error."""
     if not isinstance(body, dict):
         return ""
-    said = body.get("error") or body.get("detail")
-    if isinstance(said, list):  # FastAPI's, one entry a field
-        said = "; ".join(str(own.get("msg", own) if isinstance(own, dict) else own) for own in said)
-    if isinstance(said, dict):
-        said = said.get("message") or said
-    if not said and body.get("object") == "error":
-        said = body.get("message") or "error"
-    return " ".join(str(said).split()) if said else ""
+    reason = body.get("error") or body.get("detail")
+    if isinstance(reason, list):  # FastAPI's, one entry a field
+        reason = "; ".join(
+            str(problem.get("msg", problem) if isinstance(problem, dict) else problem) for problem in reason
+        )
+    if isinstance(reason, dict):
+        reason = reason.get("message") or reason
+    if not reason and body.get("object") == "error":
+        reason = body.get("message") or "error"
+    return " ".join(str(reason).split()) if reason else ""
 
 
 def _with_probabilities(content: str, logprobs: Any) -> list[Piece]:
     """One piece a token, where the server tells them and they join to the text; else one without a probability."""
     listed = logprobs.get("content") if isinstance(logprobs, dict) else None
     try:
-        tokens = [(str(own["token"]), math.exp(min(0.0, float(own["logprob"])))) for own in listed or ()]
+        tokens = [(str(entry["token"]), math.exp(min(0.0, float(entry["logprob"])))) for entry in listed or ()]
     except (KeyError, TypeError, ValueError):
         tokens = []
     if "".join(text for text, _ in tokens) == content and all(text for text, _ in tokens):

@@ -15,22 +15,23 @@ from typing import Any
 
 import numpy as np
 
+from vlm_demo.checks import grounding_badge
+from vlm_demo.checks.calibration import Calibration, as_row
 from vlm_demo.contracts import Evidence
 from vlm_demo.contracts.engine import MeasurableEngine
 from vlm_demo.contracts.grounding import GREEN, LEVELS, NOT_VISIBLE
 from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, VlmDemoError
 from vlm_demo.evaluation.answers import fold, matches
+from vlm_demo.evaluation.fit_calibration import fit, fit_limits
 from vlm_demo.evaluation.items import Item, Skipped
 from vlm_demo.evaluation.report import Score, wilson
 from vlm_demo.evaluation.run import LastPicture, Toggles, asked
-from vlm_demo.explain import grounding
-from vlm_demo.explain.calibration import Calibration, as_row, fit, fit_limits
 
 BINS, FULL = 8, 15  # at most so many bins, and about so many answers in each at least
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledAnswer:
     """One answer.
 
     Attributes:
@@ -196,7 +197,7 @@ def _share(score: Score) -> dict[str, Any]:
 
 def collect(
     engine: MeasurableEngine, folder: Path, items: Sequence[Item], skipped: list[Skipped], progress: bool = True
-) -> list[Labelled]:
+) -> list[LabelledAnswer]:
     """Ask every question that has a right answer, and gather the evidence for its answer. Adds to ``skipped``."""
     from tqdm import tqdm
 
@@ -210,15 +211,15 @@ def collect(
         except (BadImage, BadQuestion, OcrUnavailable) as error:
             skipped.append(Skipped(item.line, item.image, str(error)))
             continue
-        visible = not any(fold(accepted) == grounding.UNKNOWN for accepted in item.answers)
-        substantial = answer.words and not grounding.says_unknown(answer)
+        visible = not any(fold(accepted) == grounding_badge.UNKNOWN for accepted in item.answers)
+        substantial = answer.words and not grounding_badge.says_unknown(answer)
         evidence = engine.evidence(answer) if substantial else None
-        right, none = matches(item.metric, answer.text, item.answers), grounding.says_none(answer)
-        found.append(Labelled(evidence, right, visible, item.kind, none))
+        right, none = matches(item.metric, answer.text, item.answers), grounding_badge.says_none(answer)
+        found.append(LabelledAnswer(evidence, right, visible, item.kind, none))
     return found
 
 
-def calibrate(found: Sequence[Labelled]) -> Calibration:
+def calibrate(found: Sequence[LabelledAnswer]) -> Calibration:
     """What the evidence is worth, and how much of it a badge needs, fitted on labelled answers.
 
     Raises:
@@ -232,7 +233,7 @@ def calibrate(found: Sequence[Labelled]) -> Calibration:
     return replace(fitted, limits=fit_limits(evidence, labels))
 
 
-def judge(found: Sequence[Labelled], calibration: Calibration | None) -> Badges:
+def judge(found: Sequence[LabelledAnswer], calibration: Calibration | None) -> Badges:
     """Give every answer its badge, and count how many of each are right."""
     badges = Badges({level: Score() for level in LEVELS}, calibration=calibration)
     for one in found:
@@ -243,7 +244,7 @@ def judge(found: Sequence[Labelled], calibration: Calibration | None) -> Badges:
             badges.unknown += 1
             badges.levels[NOT_VISIBLE].add(label)
             continue
-        given = grounding.badge(one.evidence, calibration, none=one.none)
+        given = grounding_badge.badge(one.evidence, calibration, none=one.none)
         kind.add(given.level in GREEN, label)
         badges.levels[given.level].add(label)
         badges.scores.append(given.score)

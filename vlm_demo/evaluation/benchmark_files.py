@@ -81,12 +81,12 @@ def read(benchmark: Benchmark, file: Path, folder: Path) -> tuple[list[Item], li
 
 def _entries(benchmark: Benchmark, file: Path) -> list[Any]:
     try:
-        told = json.loads(file.read_bytes())
+        data = json.loads(file.read_bytes())
     except OSError as error:
         raise VlmDemoError(f"{file} can't be read ({error.strerror}): give a file of {benchmark.name}.") from None
     except (ValueError, RecursionError):
         raise VlmDemoError(f"{file} is no JSON: give a file of {benchmark.name} as it was published.") from None
-    entries = told if benchmark.listed else told.get("data") if isinstance(told, dict) else None
+    entries = data if benchmark.listed else data.get("data") if isinstance(data, dict) else None
     if not isinstance(entries, list):
         wanted = "a list" if benchmark.listed else 'an object whose "data" is a list'
         raise VlmDemoError(f"{file} is no file of {benchmark.name}, which is {wanted} of questions.")

@@ -60,8 +60,8 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     min(people who gave this answer / 3, 1), the mean over the subsets that leave one person's answer out. Both sides
     are normalised as there (`normalised`). 0 where fewer than two people were asked.
     """
-    said = normalised(prediction)
-    same = sum(normalised(answer) == said for answer in answers)
+    folded = normalised(prediction)
+    same = sum(normalised(answer) == folded for answer in answers)
     n = len(answers)
     if n < 2 or not same:
         return 0.0

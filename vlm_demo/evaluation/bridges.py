@@ -21,14 +21,11 @@ from PIL import Image
 
 from vlm_demo.contracts import Answer
 from vlm_demo.contracts.engine import Engine, Request, answered
-from vlm_demo.engines import local
+from vlm_demo.engines import local, shipped_recipes
 from vlm_demo.errors import ModelNotFound
 from vlm_demo.evaluation.items import Item
 from vlm_demo.evaluation.report import Score
 from vlm_demo.evaluation.run import LastPicture, evaluate
-from vlm_demo.models import builders
-from vlm_demo.models.embedded import TRAINED
-from vlm_demo.shipped import folder as shipped
 
 FAMILIES = ("llava", "llava-vit", "blip2", "idefics", "clip")
 TIMED = 12  # questions whose time to the first token is taken, after one that warms up
@@ -77,7 +74,7 @@ class Row:
 
 def comparable() -> tuple[str, ...]:
     """The families that are shipped as a recipe of the same pretrained parts."""
-    return tuple(name for name in FAMILIES if (shipped("models") / name / builders.RECIPE).is_file())
+    return tuple(name for name in FAMILIES if shipped_recipes.is_shipped(name))
 
 
 def compare(folder: Path, items: Sequence[Item], names: Sequence[str]) -> list[Row]:
@@ -120,8 +117,7 @@ def _first_token(engine: Engine, picture: Image.Image, item: Item) -> Answer:
 
 
 def _row(name: str, engine: local.LocalEngine, folder: Path, items: Sequence[Item], first_token: float | None) -> Row:
-    files = shipped("models") / name
-    encoder = builders.read_recipe(files / builders.RECIPE).vision_tower
+    recipe = shipped_recipes.recipe_of(name)
     row: dict[str, Any] = {"first_token": first_token}
     if engine.capabilities.writes:
         lines = io.StringIO()
@@ -133,21 +129,13 @@ def _row(name: str, engine: local.LocalEngine, folder: Path, items: Sequence[Ite
         row["image_tokens"] = _image_tokens(engine, folder, items[0])
     if engine.capabilities.scores:
         row["retrieved"] = retrieved(engine, folder, items)
-    trained = trained_parameters(files / TRAINED)
-    return Row(name, engine.pipeline.note.text, encoder, engine.parameters or 0, trained, **row)
+    bridge, parameters = engine.pipeline.note.text, engine.parameters or 0
+    return Row(name, bridge, recipe.vision_tower, parameters, recipe.trained, **row)
 
 
 def _image_tokens(engine: Engine, folder: Path, item: Item) -> int:
     answer = _first_token(engine, LastPicture(folder).open(item.image), item)
     return answer.trace.image.shape[-1] if answer.trace else answer.prompt.image_tokens
-
-
-def trained_parameters(file: Path) -> int:
-    """How many numbers a ``trained.safetensors`` holds."""
-    from safetensors import safe_open
-
-    with safe_open(file, "pt") as weights:
-        return sum(math.prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
 
 
 def retrieved(engine: Engine, folder: Path, items: Sequence[Item]) -> Score | None:

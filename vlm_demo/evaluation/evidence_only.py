@@ -16,8 +16,8 @@ from typing import Any
 
 from vlm_demo.checks.hallucination import says_unknown
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.evaluation.hallucination import NO, YES, YesNo
 from vlm_demo.evaluation.items import UNKNOWN, Item, Skipped, leaves_folder
+from vlm_demo.evaluation.yes_no import NO, YES, YesNo
 
 OFF, ON = "off", "on"
 SEPARATOR = ", rule "
@@ -121,7 +121,7 @@ class Tally:
 
 
 @dataclass
-class Figures:
+class RuleFigures:
     """What the rule does: a tally for each kind of question, without and with it."""
 
     kinds: dict[str, dict[str, Tally]] = field(default_factory=dict)
@@ -131,7 +131,7 @@ class Figures:
     @property
     def overall(self) -> dict[str, Tally]:
         """All kinds together."""
-        return {rule: sum((own[rule] for own in self.kinds.values()), Tally()) for rule in (OFF, ON)}
+        return {rule: sum((by_rule[rule] for by_rule in self.kinds.values()), Tally()) for rule in (OFF, ON)}
 
     @property
     def cost(self) -> float | None:
@@ -144,10 +144,12 @@ class Figures:
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as JSON-ready values."""
-        told = {kind: {rule: own[rule].as_dict() for rule in (OFF, ON)} for kind, own in sorted(self.kinds.items())}
+        by_kind = {
+            kind: {rule: by_rule[rule].as_dict() for rule in (OFF, ON)} for kind, by_rule in sorted(self.kinds.items())
+        }
         return {
-            "overall": {rule: own.as_dict() for rule, own in self.overall.items()},
-            "kinds": told,
+            "overall": {rule: tally.as_dict() for rule, tally in self.overall.items()},
+            "kinds": by_kind,
             "answerable_lost_by_rule": self.cost,
             "skipped": [{"line": one.line, "image": one.image, "reason": one.reason} for one in self.skipped],
             "settings": self.settings,
@@ -155,16 +157,16 @@ class Figures:
 
     def table(self) -> str:
         """For a person: two lines a kind, without and with the rule."""
-        rows = [(kind, rule, own[rule]) for kind, own in sorted(self.kinds.items()) for rule in (OFF, ON)]
+        rows = [(kind, rule, by_rule[rule]) for kind, by_rule in sorted(self.kinds.items()) for rule in (OFF, ON)]
         if len(self.kinds) > 1:
-            rows += [(ALL, rule, own) for rule, own in self.overall.items()]
+            rows += [(ALL, rule, tally) for rule, tally in self.overall.items()]
         width = max(map(len, ("kind", ALL, *self.kinds)))
         head = f"{'kind':<{width}}  rule       n  accuracy  precision  recall    F1  yes (true)  unknown"
-        lines = [head, "-" * len(head), *(_row(kind, rule, own, width) for kind, rule, own in rows)]
+        lines = [head, "-" * len(head), *(_row(kind, rule, tally, width) for kind, rule, tally in rows)]
         off, on = (self.overall[rule] for rule in (OFF, ON))
         if off.unanswerable:
-            told = (_percent(own.abstained, own.unanswerable) for own in (off, on))
-            lines.append("of what can't be known, unknown is said of {} without and {} with the rule".format(*told))
+            shares = (_percent(tally.abstained, tally.unanswerable) for tally in (off, on))
+            lines.append("of what can't be known, unknown is said of {} without and {} with the rule".format(*shares))
         if self.cost is not None:
             lines.append(f"the rule costs {100 * self.cost:.1f} points of the answerable questions")
         if self.skipped:
@@ -172,29 +174,29 @@ class Figures:
         return "\n".join(lines)
 
 
-def figures(answers: Iterable[str], skipped: Sequence[Skipped] = ()) -> Figures:
+def figures(answers: Iterable[str], skipped: Sequence[Skipped] = ()) -> RuleFigures:
     """Count the lines that `run.evaluate` wrote about the items of `twice`; a question that the model refused is
     counted as wrong."""
-    found = Figures(skipped=list(skipped))
+    found = RuleFigures(skipped=list(skipped))
     for line in answers:
-        told = json.loads(line)
-        if "skipped" in told:
+        record = json.loads(line)
+        if "skipped" in record:
             continue
-        kind, _, rule = told["kind"].rpartition(SEPARATOR)
-        own = found.kinds.setdefault(kind, {OFF: Tally(), ON: Tally()})
-        own[rule].add(told["expected"], told.get("prediction", ""), bool(told.get("right")))
+        kind, _, rule = record["kind"].rpartition(SEPARATOR)
+        by_rule = found.kinds.setdefault(kind, {OFF: Tally(), ON: Tally()})
+        by_rule[rule].add(record["expected"], record.get("prediction", ""), bool(record.get("right")))
     return found
 
 
-def _row(kind: str, rule: str, own: Tally, width: int) -> str:
-    told, n = own.yes_no.as_dict(), own.answerable + own.unanswerable
-    accuracy = told["accuracy"] if told["n"] == n else _share(own.right + own.abstained, n)
+def _row(kind: str, rule: str, tally: Tally, width: int) -> str:
+    answers, n = tally.yes_no.as_dict(), tally.answerable + tally.unanswerable
+    accuracy = answers["accuracy"] if answers["n"] == n else _share(tally.right + tally.abstained, n)
     ratio = "-"
-    if told["n"]:
-        ratio = f"{told['yes_ratio']:.0%} ({told['true_yes_ratio']:.0%})"
-    figures = (f"{'-' if told[name] is None else format(told[name], '.1%'):>{space}}" for name, space in COLUMNS)
+    if answers["n"]:
+        ratio = f"{answers['yes_ratio']:.0%} ({answers['true_yes_ratio']:.0%})"
+    figures = (f"{'-' if answers[name] is None else format(answers[name], '.1%'):>{space}}" for name, space in COLUMNS)
     shown = "  ".join((f"{'-' if accuracy is None else format(accuracy, '.1%'):>8}", *figures, f"{ratio:>10}"))
-    return f"{kind:<{width}}  {rule:<4}  {n:>6}  {shown}  {_percent(own.unknown + own.abstained, n):>7}"
+    return f"{kind:<{width}}  {rule:<4}  {n:>6}  {shown}  {_percent(tally.unknown + tally.abstained, n):>7}"
 
 
 COLUMNS = (("precision", 9), ("recall", 6), ("f1", 6))

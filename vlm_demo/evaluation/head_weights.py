@@ -22,7 +22,7 @@ def fit(logs: np.ndarray, covers: np.ndarray, shown: np.ndarray, kinds: Sequence
     logarithm of its share on the thing, the mean over the items of a kind and then over the kinds.
 
     Args:
-        logs: float [items, layers, heads, patches], as `explain.heatmap.log_shares` gives them.
+        logs: float [items, layers, heads, patches], as `contracts.attention.log_shares` gives them.
         covers: float [items, patches], how much of each patch the thing covers, 0..1.
         shown: bool [items, patches], False = padding.
         kinds: of each item.

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlm_demo.contracts import Answer, MapRequest, Settings, View
+from vlm_demo.contracts import Answer, HeatmapSettings, MapRequest, View
 from vlm_demo.contracts.engine import Engine, MeasurableEngine, Request
 from vlm_demo.contracts.geometry import inside, interpolate
 from vlm_demo.contracts.heatmap_methods import BY_NAME
@@ -34,7 +34,7 @@ LAST = "last"
 
 
 @dataclass
-class Figures:
+class MethodFigures:
     """What one method did over all items.
 
     Attributes:
@@ -63,7 +63,7 @@ class Figures:
 
 
 @dataclass
-class Comparison:
+class MethodComparison:
     """All methods side by side.
 
     Attributes:
@@ -74,7 +74,7 @@ class Comparison:
         settings: how the run was made, for the reader of the JSON.
     """
 
-    figures: dict[str, Figures] = field(default_factory=dict)
+    figures: dict[str, MethodFigures] = field(default_factory=dict)
     default: str = ""
     unavailable: dict[str, str] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
@@ -83,7 +83,7 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """The figures as JSON-ready values; ``pointing`` repeats the default's."""
         known = {name: figures.as_dict() for name, figures in self.figures.items()}
-        default = known.get(self.default, Figures().as_dict())
+        default = known.get(self.default, MethodFigures().as_dict())
         return {
             "pointing": default["pointing"],
             "default": self.default,
@@ -123,10 +123,10 @@ def compare(
     skipped: Sequence[Skipped] = (),
     *,
     names: Sequence[str] | None = None,
-    settings: Settings | None = None,
+    settings: HeatmapSettings | None = None,
     progress: bool = True,
     hiding: bool = True,
-) -> Comparison:
+) -> MethodComparison:
     """Draw the phrase of every item by every method.
 
     Args:
@@ -141,7 +141,7 @@ def compare(
     unknown = [name for name in names or () if name not in BY_NAME]
     if unknown:
         raise VlmDemoError(f"There is no heatmap method {unknown[0]}: choose all or of {', '.join(BY_NAME)}.")
-    found = Comparison(skipped=list(skipped))
+    found = MethodComparison(skipped=list(skipped))
     for item, answer, picture in explained(engine, folder, items, found.skipped, progress, settings):
         assert answer.trace is not None
         found.default = answer.trace.settings.method
@@ -159,7 +159,7 @@ def explained(
     items: Sequence[Item],
     skipped: list[Skipped],
     progress: bool,
-    settings: Settings | None = None,
+    settings: HeatmapSettings | None = None,
 ) -> Iterable[tuple[Item, Answer, Image.Image]]:
     """Each pointing item with the answer that its phrase is given for, and the picture; adds to ``skipped``."""
     from tqdm import tqdm
@@ -186,7 +186,7 @@ def _score(
     item: Item,
     mask: np.ndarray,
     names: Sequence[str],
-    figures: dict[str, Figures],
+    figures: dict[str, MethodFigures],
     hiding: bool,
 ) -> None:
     """Every method and both baselines on one item, whose steps of insertion and deletion are read in one go."""
@@ -203,7 +203,7 @@ def _score(
         began = time.perf_counter()
         cells = make()
         heat = interpolate(cells, view)
-        measured = figures.setdefault(name, Figures())
+        measured = figures.setdefault(name, MethodFigures())
         if name in BY_NAME:
             measured.seconds.append(time.perf_counter() - began)
         measured.hits.append(known[name] if name in known else float(pointing.hit(heat, item.boxes)))
@@ -247,7 +247,7 @@ def _mask(folder: Path, item: Item, size: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def _row(name: str, figures: Figures, width: int) -> str:
+def _row(name: str, figures: MethodFigures, width: int) -> str:
     score = figures.pointing
     low, high = wilson(score.right, score.n)
     points = f"{sum(figures.hits) / score.n:.1%} ({low:.1%} to {high:.1%})"

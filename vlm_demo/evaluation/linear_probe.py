@@ -32,7 +32,7 @@ WEIGHT_DECAYS = (1e-3, 1e-2, 1e-1)
 
 
 @dataclass(frozen=True)
-class Labelled:
+class LabelledPhoto:
     """One labelled photograph."""
 
     path: Path
@@ -49,11 +49,13 @@ class ProbeResult:
     chance: float
 
 
-def labelled(folder: Path, label: str, most: int | None = None) -> list[Labelled]:
+def labelled(folder: Path, label: str, most: int | None = None) -> list[LabelledPhoto]:
     """The pictures of ``folder/annotations.jsonl`` that have this label, and whose class has at least four."""
     items = json_lines.read(folder / "annotations.jsonl")
     found = [
-        Labelled(folder / item["image"], item["labels"][label]) for item in items if label in item.get("labels", {})
+        LabelledPhoto(folder / item["image"], item["labels"][label])
+        for item in items
+        if label in item.get("labels", {})
     ]
     counts: dict[str, int] = {}
     for item in found:
@@ -61,7 +63,7 @@ def labelled(folder: Path, label: str, most: int | None = None) -> list[Labelled
     return [item for item in found if counts[item.label] >= HELD_OUT_EVERY][:most]
 
 
-def features(items: Sequence[Labelled], encode: Callable[[list[Image.Image]], Tensor], batch: int = 16) -> Tensor:
+def features(items: Sequence[LabelledPhoto], encode: Callable[[list[Image.Image]], Tensor], batch: int = 16) -> Tensor:
     """Mean image token of each picture, [pictures, channels]; ``encode`` turns pictures into tokens [B, N, C]."""
     allowed, rows = formats(), []
     for start in range(0, len(items), batch):
@@ -79,13 +81,13 @@ def probe(rows: Tensor, labels: Sequence[str]) -> ProbeResult:
     seen: dict[str, int] = {}
     for i, label in enumerate(labels):
         order[i] = seen[label] = seen.get(label, -1) + 1
-    held = torch.from_numpy(order % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)
+    held_out = torch.from_numpy(order % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)
     tuned = torch.from_numpy(order % HELD_OUT_EVERY == 0)
-    rows = (rows - rows[~held].mean(0)) / (rows[~held].std(0) + 1e-6)
-    choose = [(_accuracy(rows, target, ~held & ~tuned, tuned, decay), decay) for decay in WEIGHT_DECAYS]
-    accuracy = _accuracy(rows, target, ~held, held, max(choose)[1])
-    chance = float(torch.bincount(target[held]).max() / held.sum())
-    return ProbeResult(accuracy, int(held.sum()), len(names), chance)
+    rows = (rows - rows[~held_out].mean(0)) / (rows[~held_out].std(0) + 1e-6)
+    choose = [(_accuracy(rows, target, ~held_out & ~tuned, tuned, decay), decay) for decay in WEIGHT_DECAYS]
+    accuracy = _accuracy(rows, target, ~held_out, held_out, max(choose)[1])
+    chance = float(torch.bincount(target[held_out]).max() / held_out.sum())
+    return ProbeResult(accuracy, int(held_out.sum()), len(names), chance)
 
 
 def _accuracy(rows: Tensor, target: Tensor, fit: Tensor, test: Tensor, decay: float) -> float:
@@ -105,7 +107,7 @@ def _accuracy(rows: Tensor, target: Tensor, fit: Tensor, test: Tensor, decay: fl
         return float(((rows[test] @ weight + bias).argmax(1) == target[test]).float().mean())
 
 
-class Tower:
+class ProbedTower:
     """The vision encoder on squares of one size; calls the tower and takes its time.
 
     Attributes:
@@ -156,7 +158,7 @@ def table(photos: Path, sides: Sequence[int], most: int | None, progress: Progre
         if not items:
             continue
         for side in sides:
-            tower = Tower(side, progress)
+            tower = ProbedTower(side, progress)
             rows = features(items, tower)
             for levels, chosen in (("last", rows[:, : tower.head]), ("both", rows)):
                 found = probe(chosen, [item.label for item in items])

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vlm_demo.evaluation.cider import Captions
-from vlm_demo.evaluation.hallucination import YesNo
 from vlm_demo.evaluation.items import Skipped
+from vlm_demo.evaluation.yes_no import YesNo
 
 Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 SHOWN_SKIPPED = 20

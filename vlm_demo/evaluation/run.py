@@ -22,10 +22,10 @@ from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, WordNotInAnsw
 from vlm_demo.evaluation.answers import stands_in
 from vlm_demo.evaluation.benchmark_scores import scored
 from vlm_demo.evaluation.cider import Captions
-from vlm_demo.evaluation.hallucination import YesNo
 from vlm_demo.evaluation.items import UNKNOWN, Item, Skipped
 from vlm_demo.evaluation.pointing import hit, hottest
 from vlm_demo.evaluation.report import Read, Report, Score
+from vlm_demo.evaluation.yes_no import YesNo
 from vlm_demo.images.open import open_image
 
 
@@ -66,27 +66,27 @@ def evaluate(
             ocr if item.ocr is None else item.ocr,
             evidence_only if item.evidence_only is None else item.evidence_only,
         )
-        note: dict[str, Any] = {}
+        record: dict[str, Any] = {}
         if item.phrase is None and not item.captions:
             report.kinds.setdefault(item.kind, Score())  # named even where every picture of it is skipped
         try:
             picture = pictures.open(item.image)
             if item.phrase is not None:
-                report.pointing.add(_points(engine, picture, item, settings, note))
+                report.pointing.add(_points(engine, picture, item, settings, record))
             else:
                 answer = asked(engine, picture, item, settings, max_new_tokens)
-                _count(report, item, answer.text, answer.ocr.text if answer.ocr else None, note)
+                _count(report, item, answer.text, answer.ocr.text if answer.ocr else None, record)
         except BadQuestion as error:
             _count_refused(report, item)
-            note["refused"] = str(error)
+            record["refused"] = str(error)
         except (BadImage, OcrUnavailable, WordNotInAnswer, _CannotExplainError) as error:
             report.skipped.append(Skipped(item.line, item.image, str(error), item.place))
-            note["skipped"] = str(error)
+            record["skipped"] = str(error)
         bar.set_postfix_str(_so_far(report), refresh=False)
         if answers:
             about = {"line": item.line, "image": item.image, "question": item.question, "kind": item.kind}
             expected = item.phrase if item.phrase is not None else item.answers
-            answers.write(json.dumps({**about, "expected": expected, **note}, ensure_ascii=False) + "\n")
+            answers.write(json.dumps({**about, "expected": expected, **record}, ensure_ascii=False) + "\n")
             answers.flush()
     for kind in {item.kind for item in items if not YesNo.fits(item.answers)}:
         report.yes_no.pop(kind, None)
@@ -128,20 +128,20 @@ class LastPicture:
         return self.picture
 
 
-def _count(report: Report, item: Item, prediction: str, text: str | None, note: dict[str, Any]) -> None:
+def _count(report: Report, item: Item, prediction: str, text: str | None, record: dict[str, Any]) -> None:
     """Count an answer wherever it counts, and take it down in ``note``; ``text`` is what OCR read, None without."""
-    note["prediction"] = prediction
+    record["prediction"] = prediction
     if item.captions:
         report.captions.setdefault(item.kind, Captions()).add(prediction, item.captions)
         return
     right = scored(item.metric, prediction, item.answers)
-    note["right" if isinstance(right, bool) else "score"] = right
+    record["right" if isinstance(right, bool) else "score"] = right
     report.kinds[item.kind].add(right)
     if YesNo.fits(item.answers):
         report.yes_no.setdefault(item.kind, YesNo()).add(item.answers, prediction)
     elif text is not None and item.answers != (UNKNOWN,):
-        note["in_ocr_text"] = any(stands_in(item.metric, answer, text) for answer in item.answers)
-        report.read.setdefault(item.kind, Read()).add(note["in_ocr_text"], right)
+        record["in_ocr_text"] = any(stands_in(item.metric, answer, text) for answer in item.answers)
+        report.read.setdefault(item.kind, Read()).add(record["in_ocr_text"], right)
 
 
 def _count_refused(report: Report, item: Item) -> None:
@@ -152,16 +152,16 @@ def _count_refused(report: Report, item: Item) -> None:
         (report.kinds[item.kind] if item.phrase is None else report.pointing).add(False)
 
 
-def _points(engine: Engine, picture: Image.Image, item: Item, settings: Toggles, note: dict[str, Any]) -> bool:
+def _points(engine: Engine, picture: Image.Image, item: Item, settings: Toggles, record: dict[str, Any]) -> bool:
     """Whether the heatmap of the item's phrase is hottest on it; ``note`` takes down where."""
     assert item.phrase is not None
     if not engine.capabilities.explains:
         raise _CannotExplainError("this model gives no heatmaps")
     request = Request((picture,), item.question, settings.ocr, settings.evidence_only)
     heatmap = engine.explain(request, item.phrase).heatmap(item.phrase)
-    note["hottest"] = hottest(heatmap)
-    note["right"] = hit(heatmap, item.boxes)
-    return note["right"]
+    record["hottest"] = hottest(heatmap)
+    record["right"] = hit(heatmap, item.boxes)
+    return record["right"]
 
 
 def asked(

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from vlm_demo.contracts import Answer, Settings
+from vlm_demo.contracts import Answer, HeatmapSettings
+from vlm_demo.contracts.attention import log_shares
 from vlm_demo.contracts.engine import MeasurableEngine
 from vlm_demo.contracts.geometry import inside, interpolate
 from vlm_demo.contracts.heatmap_methods import BY_NAME, TABLE
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation import head_weights, pointing
-from vlm_demo.evaluation.heatmap_benchmark import Comparison, compare, explained
+from vlm_demo.evaluation.heatmap_benchmark import MethodComparison, compare, explained
 from vlm_demo.evaluation.items import Item, Skipped
-from vlm_demo.explain.heatmap import log_shares
 
 BEST_HEADS = (1, 2, 3, 5)  # how many of the heads that point best are joined
 NOT_FREE = "relevancy"  # the method with a pass of its own that is scored too
@@ -36,7 +36,7 @@ def choose(
     names: Sequence[str] | None = None,
     progress: bool = True,
     hiding: bool = True,
-) -> tuple[Settings, Comparison]:
+) -> tuple[HeatmapSettings, MethodComparison]:
     """Try every free method, all layers and each layer, the heads that point best, and all heads by fitted weights.
 
     Args:
@@ -77,7 +77,7 @@ def halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
     return parts
 
 
-def _best(seen: Seen, rest: Seen) -> Settings:
+def _best(seen: Seen, rest: Seen) -> HeatmapSettings:
     """The simple map or the fitted one, both found on what was ``seen``, whichever points right more often on items
     that it was not found on: the rest, and each half of the seen by what the other half gives."""
     simple, fitted = _simple(seen), _fitted(seen)
@@ -89,32 +89,37 @@ def _best(seen: Seen, rest: Seen) -> Settings:
     return replace(best, heads=simple.heads, weights=fitted.weights)
 
 
-def _simple(seen: Seen) -> Settings:
+def _simple(seen: Seen) -> HeatmapSettings:
     """The settings whose map points right most often, of those that name heads and layers; among equals the one whose
     map lies best on the boxes. Its ``heads`` are the best ones in any case."""
     trace = seen[0][1].trace
     assert trace is not None
     layers, heads = trace.image.shape[1:3]
     singles = [(layer, head) for layer in range(layers) for head in range(heads)]
-    by_head = sorted(singles, key=lambda head: _measured(seen, Settings("heads", heads=(head,))), reverse=True)
-    candidates = [Settings("raw"), Settings("mean"), Settings("localised"), Settings("last")]
-    candidates += [Settings("queries")] if trace.looks is not None else []
-    candidates += [Settings(way, (layer,)) for way in ("mean", "localised") for layer in range(layers)]
-    joined = [Settings("heads", heads=tuple(by_head[:count])) for count in BEST_HEADS if count <= len(singles)]
+    by_head = sorted(singles, key=lambda head: _measured(seen, HeatmapSettings("heads", heads=(head,))), reverse=True)
+    candidates = [
+        HeatmapSettings("raw"),
+        HeatmapSettings("mean"),
+        HeatmapSettings("localised"),
+        HeatmapSettings("last"),
+    ]
+    candidates += [HeatmapSettings("queries")] if trace.looks is not None else []
+    candidates += [HeatmapSettings(way, (layer,)) for way in ("mean", "localised") for layer in range(layers)]
+    joined = [HeatmapSettings("heads", heads=tuple(by_head[:count])) for count in BEST_HEADS if count <= len(singles)]
     best_heads = max(joined, key=lambda settings: _measured(seen, settings))
     best = max([*candidates, best_heads], key=lambda settings: _measured(seen, settings))
     return replace(best, heads=best_heads.heads)
 
 
-def _fitted(seen: Seen) -> Settings:
+def _fitted(seen: Seen) -> HeatmapSettings:
     """All heads, by fitted weights."""
     logs = np.stack([log_shares(_last_rows(item, answer)) for item, answer in seen])
     covers = np.stack([head_weights.cover(answer.view, item.boxes) for item, answer in seen])
     shown = np.stack([inside(answer.view) for _, answer in seen])
-    return Settings("weighted", weights=head_weights.fit(logs, covers, shown, [item.kind for item, _ in seen]))
+    return HeatmapSettings("weighted", weights=head_weights.fit(logs, covers, shown, [item.kind for item, _ in seen]))
 
 
-def _crossed(seen: Seen, pick: Callable[[Seen], Settings]) -> float:
+def _crossed(seen: Seen, pick: Callable[[Seen], HeatmapSettings]) -> float:
     """The share of hits on items that the settings were not picked by: on each half by those of the other."""
     parts = [[(item, answer) for item, answer in seen if item in half] for half in halves([item for item, _ in seen])]
     if not all(parts):
@@ -126,12 +131,12 @@ def _crossed(seen: Seen, pick: Callable[[Seen], Settings]) -> float:
     return _mean([item for item, *_ in found], [_pointed(*one) for one in found])[0]
 
 
-def _measured(seen: Seen, settings: Settings) -> tuple[float, float]:
+def _measured(seen: Seen, settings: HeatmapSettings) -> tuple[float, float]:
     """Share of hits, and mean overlap with the boxes; each the mean over the kinds of items."""
     return _mean([item for item, _ in seen], [_pointed(item, answer, settings) for item, answer in seen])
 
 
-def _pointed(item: Item, answer: Answer, settings: Settings) -> tuple[bool, float]:
+def _pointed(item: Item, answer: Answer, settings: HeatmapSettings) -> tuple[bool, float]:
     heat = interpolate(_cells(item, answer, settings), answer.view)
     return pointing.hit(heat, item.boxes), pointing.iou(heat, pointing.area(item.boxes, answer.view.size))
 
@@ -143,7 +148,7 @@ def _mean(items: Sequence[Item], pairs: Sequence[tuple[bool, float]]) -> tuple[f
     return float(hits), float(overlap)
 
 
-def _cells(item: Item, answer: Answer, settings: Settings) -> np.ndarray:
+def _cells(item: Item, answer: Answer, settings: HeatmapSettings) -> np.ndarray:
     """The map that the answer would draw of the item's phrase if these settings were its checkpoint's."""
     assert answer.trace is not None
     return replace(answer, trace=replace(answer.trace, settings=settings)).cells(item.phrase or "")

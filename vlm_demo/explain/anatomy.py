@@ -38,9 +38,11 @@ def of(answer: Answer, model: TeacherForcing, tokenizer: Any) -> Anatomy:
     leading = model.family.leading_tokens
     before, after = _features(answer.views, seen, leading)
     # 3) layers: what each would say, how much it looked, how far it moved the state
-    said = _read(answer, seen, model)
-    texts, named = _spelled(answer, said.ids, said.best, tokenizer)
-    lens = Lens(said.ids, texts, said.sure, said.written, tuple(model.crosses(layer) for layer in seen.layers))
+    read_out = _read(answer, seen, model)
+    texts, named = _spelled(answer, read_out.ids, read_out.best, tokenizer)
+    lens = Lens(
+        read_out.ids, texts, read_out.sure, read_out.written, tuple(model.crosses(layer) for layer in seen.layers)
+    )
     return Anatomy(
         before=before,
         after=after,
@@ -48,7 +50,7 @@ def of(answer: Answer, model: TeacherForcing, tokenizer: Any) -> Anatomy:
         lens=lens,
         image_shares=_image_shares(seen),
         changes=_changes(seen),
-        candidates=Candidates(said.best, named, said.logits, said.totals),
+        candidates=Candidates(read_out.best, named, read_out.logits, read_out.totals),
         seconds=time.perf_counter() - began,
     )
 
@@ -72,7 +74,7 @@ def _features(views: Sequence[View], seen: Watched, leading: int) -> tuple[tuple
 def _of_pictures(seen: Watched) -> list[np.ndarray]:
     """The image tokens of each picture, float32 [tokens, d_llm]."""
     tokens = seen.tokens.embeddings
-    return [_numbers(own) for own in tokens.reshape(-1, tokens.shape[-1]).split(list(seen.tokens.counts))]
+    return [_numbers(picture) for picture in tokens.reshape(-1, tokens.shape[-1]).split(list(seen.tokens.counts))]
 
 
 def _laid(values: np.ndarray, view: View, leading: int) -> Features:
@@ -93,7 +95,7 @@ def _text_norms(answer: Answer, embeddings: Tensor) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Said:
+class _LensReadings:
     """What layers say: of each layer and token the likeliest id, its probability, and that of the token that was
     written; and of each token the candidates' ids, their logits, and `Candidates.totals`."""
 
@@ -105,26 +107,26 @@ class _Said:
     totals: np.ndarray
 
 
-def _read(answer: Answer, seen: Watched, model: TeacherForcing) -> _Said:
+def _read(answer: Answer, seen: Watched, model: TeacherForcing) -> _LensReadings:
     tokens = torch.tensor([token.id for token in answer.tokens], device=seen.last.device)
     count, layers = len(tokens), len(seen.states)
     found: list[list[Tensor]] = [[], [], []]
     last: list[list[Tensor]] = [[], [], []]
     at = 0
-    for logits in model.layers_say(seen):
+    for logits in model.layer_logits(seen):
         places = torch.arange(at, at + len(logits), device=logits.device)
         at += len(logits)
         total = logits.logsumexp(-1)
         top, ids = logits.max(-1)
-        own = logits.gather(1, tokens[places % count][:, None])[:, 0]
+        chosen = logits.gather(1, tokens[places % count][:, None])[:, 0]
         final = places >= (layers - 1) * count
         values, best = logits[final].topk(min(CANDIDATES, logits.shape[-1]))
-        for shelf, part in zip(found, (ids, (top - total).exp(), (own - total).exp()), strict=True):
+        for shelf, part in zip(found, (ids, (top - total).exp(), (chosen - total).exp()), strict=True):
             shelf.append(part)
         for shelf, part in zip(last, (best, values, _totals(logits[final])), strict=True):
             shelf.append(part)
-    ids, sure, written = (torch.cat(own).reshape(layers, count).cpu().numpy() for own in found)
-    return _Said(ids, sure, written, *(torch.cat(own).cpu().numpy() for own in last))
+    ids, sure, written = (torch.cat(parts).reshape(layers, count).cpu().numpy() for parts in found)
+    return _LensReadings(ids, sure, written, *(torch.cat(parts).cpu().numpy() for parts in last))
 
 
 def _totals(logits: Tensor) -> Tensor:
@@ -139,8 +141,8 @@ def _spelled(
     text, layers, named = Detokenizer(tokenizer), [], []
     for place, token in enumerate(answer.tokens):
         here = list(dict.fromkeys([*ids[:, place].tolist(), *best[place].tolist()]))
-        told = text.add(token.id, token.probability, [(id_, 0.0) for id_ in here])
-        spelled = {other.id: other.text for other in told.alternatives}
+        token_text = text.add(token.id, token.probability, [(id_, 0.0) for id_ in here])
+        spelled = {other.id: other.text for other in token_text.alternatives}
         layers.append([spelled[id_] for id_ in ids[:, place].tolist()])
         named.append(tuple(spelled[id_] for id_ in best[place].tolist()))
     return tuple(zip(*layers, strict=True)), tuple(named)

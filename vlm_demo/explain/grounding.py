@@ -8,18 +8,17 @@ weights; a checkpoint without such a fit is judged by the evidence as it stands,
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vlm_demo.contracts import Word
+from vlm_demo.checks.calibration import Calibration
+from vlm_demo.checks.grounding_badge import HOT, badge, says_none, says_number, says_unknown, says_yes_no
+from vlm_demo.contracts import Evidence, Word
 from vlm_demo.contracts.geometry import inside
-from vlm_demo.contracts.grounding import GROUNDED, NOT_ABOUT, NOT_VISIBLE, READ, WEAK, Grounding
-from vlm_demo.contracts.ocr import ReadWord
+from vlm_demo.contracts.grounding import NOT_VISIBLE, Grounding
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.explain.calibration import LEAST, THRESHOLDS, Calibration, Evidence, Limits, as_row
 from vlm_demo.explain.methods import BY_NAME, MapInputs
 from vlm_demo.explain.quoted import others, quoted, read_words, without
 from vlm_demo.words import bare, tells
@@ -28,17 +27,7 @@ if TYPE_CHECKING:
     from vlm_demo.contracts import Answer
     from vlm_demo.explain.teacher_forcing import TeacherForcing
 
-HOT = 0.1  # the share of the picture's patches that counts as hot
 SURE = 0.5  # a token of more than this probability is the likeliest
-UNKNOWN = "unknown"  # what the evidence-only rule asks for
-SAYS_UNKNOWN = re.compile(
-    r"((it|this|that)( is|'s) )?(unknown|unclear|not (clear|visible|readable|legible))"
-    r"|(i|we|you) (cannot|can not|can't|could not|couldn't|do not|don't) (know|see|tell|say|read)\b.*"
-    r"|(it|this|that) (cannot|can not|can't) be (seen|read|told|said)\b.*"
-)
-SAYS_YES_NO = re.compile(r"(yes|no|true|false)\b.*")
-SAYS_NUMBER = re.compile(r"\d+|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve")
-SAYS_NONE = re.compile(r"none|nothing|zero|0|(no|there (is|are) (no|none|nothing))\b.*")
 
 
 def gather(answer: Answer, model: TeacherForcing) -> Evidence:
@@ -59,7 +48,7 @@ def gather(answer: Answer, model: TeacherForcing) -> Evidence:
     hot_fall, other_fall, whole_fall = _falls(answer, steps, hidden.logs)
     # 2) neither picture nor text
     telling = _telling(answer, answer.words)
-    blank = model.retelling(answer, (), blank=True)
+    blank = model.with_other_text(answer, (), blank=True)
     moved = float(np.abs(blank.logs[0, telling] - _own(answer, telling)).mean())
     # 3) the text: the words that the answer repeats, as many others
     text_fall = between_fall = 0.0
@@ -67,10 +56,12 @@ def gather(answer: Answer, model: TeacherForcing) -> Evidence:
     quote = quoted(answer.words, answer.ocrs)
     if quote:
         repeated = _telling(answer, quote.words)
-        said = model.retelling(answer, without(answer.ocrs, quote.places))
-        (text_fall,), text_turned = _falls(answer, repeated, said.logs), _turned(answer, repeated, said.likeliest[0])
+        reread = model.with_other_text(answer, without(answer.ocrs, quote.places))
+        (text_fall,) = _falls(answer, repeated, reread.logs)
+        text_turned = _turned(answer, repeated, reread.likeliest[0])
         if between := others(answer.ocrs, quote.places):
-            (between_fall,) = _falls(answer, repeated, model.retelling(answer, without(answer.ocrs, between)).logs)
+            reread = model.with_other_text(answer, without(answer.ocrs, between))
+            (between_fall,) = _falls(answer, repeated, reread.logs)
     text = {bare(word.text) for result in answer.ocrs for word in result.words}
     return Evidence(
         hot=hot_fall,
@@ -82,8 +73,8 @@ def gather(answer: Answer, model: TeacherForcing) -> Evidence:
         read=float(np.mean([bare(word.text) in text for word in answer.words])) if text else 0.0,
         text=text_fall,
         other=between_fall,
-        yes_no=float(SAYS_YES_NO.fullmatch(_folded(answer.text)) is not None),
-        number=float(SAYS_NUMBER.fullmatch(_folded(answer.text)) is not None),
+        yes_no=float(says_yes_no(answer)),
+        number=float(says_number(answer)),
         blank=float(1 - np.exp(-moved)),
         turned=_turned(answer, telling, hidden.likeliest[0]),
         text_turned=text_turned,
@@ -111,69 +102,6 @@ def judge(answer: Answer, model: TeacherForcing, calibration: Calibration | None
         quote=quote.text if quote else "",
         words=read_words(quote, answer) if quote else (),
     )
-
-
-def badge(
-    found: Evidence,
-    calibration: Calibration | None,
-    share_known: bool = True,
-    match_known: bool = True,
-    none: bool = False,
-    quote: str = "",
-    words: Sequence[ReadWord] = (),
-) -> Grounding:
-    """The badge that evidence earns. Uncalibrated, the score is what falls away at most.
-
-    Args:
-        found: what was tried.
-        calibration: of the checkpoint, or None.
-        share_known, match_known: whether the evidence's ``share`` and ``match`` were told.
-        none: the answer says that there is none of something (`says_none`).
-        quote, words: what it repeats of the text that OCR read.
-    """
-    limits = calibration.limits if calibration else Limits()
-    high = calibration.thresholds[1] if calibration else THRESHOLDS[1]
-    score = max(found.hot, found.whole, found.text)
-    if calibration is not None:
-        score = float(calibration.score(as_row(found)[None])[0])
-    likely = score >= high
-    # What fills the picture, or stands in it many times, is not hidden with the hottest patches: then all of it counts.
-    by_picture = max(found.hot, found.whole) >= max(limits.picture, LEAST) or found.turned
-    by_text = found.text >= max(limits.text, LEAST) or found.text_turned
-    # A score that was fitted on no answers of such text says nothing of them.
-    known = calibration is not None and bool(limits.read or not by_text)
-    green_text = by_text and (likely or not limits.read)
-    if green_text and not (by_picture and likely and found.hot > found.text):
-        level = READ
-    elif by_picture and likely:
-        level = GROUNDED
-    elif changes_nothing(found, limits) and not none:
-        level = NOT_ABOUT
-    else:
-        level = WEAK
-    share, match = found.share if share_known else None, found.match if match_known else None
-    sentence = _sentence(found, level, score if known else None, none, share, match, quote)
-    return Grounding(
-        level, score, found.hot, share, match, sentence, found.text if quote else None, quote, tuple(words)
-    )
-
-
-def changes_nothing(found: Evidence, limits: Limits) -> bool:
-    """Whether the answer stays the same, as likely as before, with neither the pictures nor any text."""
-    turned = found.blank_turned or found.turned or found.text_turned
-    blurred = max(found.hot, found.whole) >= max(limits.picture, LEAST)
-    return not turned and not blurred and max(found.blank, found.text) <= limits.nothing
-
-
-def says_unknown(answer: Answer) -> bool:
-    """Whether the answer is that nothing can be said."""
-    return SAYS_UNKNOWN.fullmatch(_folded(answer.text)) is not None
-
-
-def says_none(answer: Answer) -> bool:
-    """Whether the answer is no, or that there is none. A blank picture holds none of anything, so that it gets the same
-    answer to a question about the picture, too."""
-    return SAYS_NONE.fullmatch(_folded(answer.text)) is not None
 
 
 def _hot(answer: Answer, image: int) -> tuple[np.ndarray, np.ndarray]:
@@ -223,41 +151,3 @@ def _share(answer: Answer, steps: list[int]) -> float | None:
 
 def _match(answer: Answer, image: int, model: TeacherForcing) -> float | None:
     return None if model.judge is None else model.judge.match(answer.views[image], answer.text)
-
-
-def _folded(text: str) -> str:
-    return text.strip(" \n\t.,;:!?\"'()").casefold().replace("’", "'")
-
-
-def _sentence(
-    found: Evidence,
-    level: str,
-    score: float | None,
-    none: bool,
-    share: float | None,
-    match: float | None,
-    quote: str,
-) -> str:
-    """Headline first: what the badge rests on, then the rest."""
-    hidden = (
-        f"Blurring the {HOT:.0%} of the picture that the map marks takes {found.hot:.0%} of the answer's probability, "
-        f"blurring as much elsewhere {found.elsewhere:.0%}, blurring all of it {found.whole:.0%}."
-    )
-    taken = (
-        f"The text that was read says “{quote}”: without these words {found.text:.0%} of their probability is gone, "
-        f"without as many others {found.other:.0%}."
-    )
-    parts = [taken, hidden] if quote and level == READ else [hidden, taken] if quote else [hidden]
-    if level == NOT_ABOUT:
-        parts.insert(0, "With a blank picture, and no text read, the answer stays the same and as likely.")
-    elif level == WEAK and none:
-        parts.append("A blank picture holds none of anything, so hiding can hardly test such an answer.")
-    if share is not None:
-        parts.append(f"{share:.0%} of the attention rested on the picture.")
-    if match is not None:
-        parts.append(f"The answer fits the picture to {match:.0%}, by the part of the model that compares them.")
-    if score is None:
-        parts.append("How often such answers are right was not measured for this model.")
-    else:
-        parts.append(f"Of held-out answers with evidence like this, about {score:.0%} were right and visible.")
-    return " ".join(parts)

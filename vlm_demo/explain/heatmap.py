@@ -7,72 +7,18 @@ table of all methods, those too that need more than recorded rows, is ``explain.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from vlm_demo.contracts import View
-from vlm_demo.contracts.attention import Settings
+from vlm_demo.contracts.attention import HeatmapSettings, log_shares
 from vlm_demo.contracts.geometry import interpolate
-from vlm_demo.errors import UnsupportedModel
 
-METHODS = ("mean", "localised", "last", "heads", "weighted")
-# What a checkpoint may name as its default: maps of recorded rows, which cost nothing.
-DEFAULTS = ("raw", *METHODS, "queries")
 LOCALISED_HEADS = 3
-EVEN = 2  # shares below so many times an even one are told apart little by `log_shares`
-SETTINGS_FILE = "vlm_demo.json"
 
 
-def read_settings(folder: Path) -> Settings:
-    """The ``heatmap`` part of the checkpoint's ``vlm_demo.json``; defaults where there is none.
-
-    Raises:
-        UnsupportedModel: the file is there and cannot be understood.
-    """
-    file = folder / SETTINGS_FILE
-    if not file.is_file():
-        return Settings()
-    try:
-        told = json.loads(file.read_text(encoding="utf-8")).get("heatmap", {})
-        method = {"layer_mean": "mean"}.get(told.get("method", "mean"), told.get("method", "mean"))
-        layers = told.get("layers")
-        heads = tuple((int(layer), int(head)) for layer, head in told.get("heads", ()))
-        scores = {str(name): float(score) for name, score in told.get("scores", {}).items()}
-        layers = None if layers is None else tuple(int(layer) for layer in layers)
-        weights = tuple(tuple(float(weight) for weight in layer) for layer in told.get("weights", ()))
-        settings = Settings(method, layers, heads, scores, int(told.get("scored", 0)), weights)
-    except (ValueError, AttributeError, TypeError) as error:
-        raise UnsupportedModel(f"{file.name} of this checkpoint cannot be read: mend or delete it.") from error
-    if settings.method not in DEFAULTS:
-        raise UnsupportedModel(f"{file.name} names the method {settings.method}: choose one of {', '.join(DEFAULTS)}.")
-    given = np.array([weight for layer in weights for weight in layer])
-    if len({len(layer) for layer in weights}) > 1 or not (np.isfinite(given) & (given >= 0)).all():
-        raise UnsupportedModel(f"{file.name} has weights that are no table of numbers from 0 up: mend or delete it.")
-    return settings
-
-
-def write_settings(folder: Path, settings: Settings) -> Path:
-    """Put the settings into the checkpoint's ``vlm_demo.json``; what else it holds stays. Returns the file.
-
-    Raises:
-        UnsupportedModel: the file is there and cannot be understood.
-    """
-    file = folder / SETTINGS_FILE
-    read_settings(folder)
-    held = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    told: dict[str, object] = {"method": settings.method}
-    told |= {"layers": settings.layers} if settings.layers is not None else {}
-    told |= {"heads": settings.heads} if settings.heads else {}
-    told |= {"weights": settings.weights} if settings.weights else {}
-    told |= {"scores": settings.scores, "scored": settings.scored} if settings.scores else {}
-    file.write_text(json.dumps(held | {"heatmap": told}, indent=1) + "\n", encoding="utf-8")
-    return file
-
-
-def draw(rows: np.ndarray, view: View, settings: Settings) -> np.ndarray:
+def draw(rows: np.ndarray, view: View, settings: HeatmapSettings) -> np.ndarray:
     """The map of one word.
 
     Args:
@@ -85,7 +31,7 @@ def draw(rows: np.ndarray, view: View, settings: Settings) -> np.ndarray:
     return interpolate(combine(rows, view.grid, settings), view)
 
 
-def combine(rows: np.ndarray, grid: tuple[int, int], settings: Settings) -> np.ndarray:
+def combine(rows: np.ndarray, grid: tuple[int, int], settings: HeatmapSettings) -> np.ndarray:
     """Rows [steps, layers, heads, patches] → [patches], the mean over the steps.
 
     Each head's weights are first scaled to a sum of 1 over the picture, so that a head which rests on the first token
@@ -100,17 +46,7 @@ def combine(rows: np.ndarray, grid: tuple[int, int], settings: Settings) -> np.n
     return np.mean([_combined(step, grid, settings) for step in rows], axis=0)
 
 
-def log_shares(rows: np.ndarray) -> np.ndarray:
-    """How far each head favours each patch: rows [steps, layers, heads, patches] → [layers, heads, patches], from 0 up.
-
-    log(1 + s / (``EVEN`` · e)) of a head's share s of the picture, the mean of the steps, and the even share e. Summed
-    with weights it lets heads agree: where they all look counts for more than where one of them looks alone.
-    """
-    shares = (rows / np.maximum(rows.sum(-1, keepdims=True), 1e-12)).mean(0)
-    return np.log1p(shares * rows.shape[-1] / EVEN)
-
-
-def _combined(weights: np.ndarray, grid: tuple[int, int], settings: Settings) -> np.ndarray:
+def _combined(weights: np.ndarray, grid: tuple[int, int], settings: HeatmapSettings) -> np.ndarray:
     """[layers, heads, patches] → [patches]."""
     depth = len(weights)
     named = [(layer, head) for layer, head in settings.heads if layer < depth and head < weights.shape[1]]

@@ -13,7 +13,7 @@ import torch
 from vlm_demo.contracts import PatchFeatures, View
 from vlm_demo.errors import BadQuestion
 from vlm_demo.explain.methods.flow import flow
-from vlm_demo.explain.methods.relevancy import mattering
+from vlm_demo.explain.methods.relevancy import relevance
 from vlm_demo.runtime import attention_tap
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ class ItmRelevancy:
             wanted = matcher.texts(coded.ids, coded.mask)
             with torch.enable_grad(), attention_tap.installed(layers), attention_tap.whole() as matrices:
                 features = self.family.encode(pixels.detach().clone().requires_grad_())
-                weights = [own for _, own in matrices.layers]
+                weights = [rows for _, rows in matrices.layers]
                 cosine = (matcher.picture(features) @ wanted.T).max()
             slopes = torch.autograd.grad(cosine, [features, *weights])
             count = (slopes[0] * features.detach()).float().sum(-1).abs()[0]
             along = [
-                (mattering(own.detach()[0], slope[0]), False) for own, slope in zip(weights, slopes[1:], strict=True)
+                (relevance(rows.detach()[0], slope[0]), False) for rows, slope in zip(weights, slopes[1:], strict=True)
             ]
             start = count / count.sum().clamp(min=1e-12)
             return flow(along, start, range(self.family.leading_tokens, len(start)), 1.0, 1.0)

@@ -40,7 +40,7 @@ class PatchMasker:
         cells = masks.reshape(-1, rows, columns).repeat(height // rows, 1).repeat(width // columns, 2)
         hidden[:, : cells.shape[1], : cells.shape[2]] = cells
         made = torch.where(torch.from_numpy(hidden)[:, None], self._pixels, pixels)
-        return [replace(self.view, pixel_values=own[None]) for own in made]
+        return [replace(self.view, pixel_values=pixels[None]) for pixels in made]
 
     def _covered(self, mask: np.ndarray) -> Image.Image:
         """The upload with the blur over the hidden patches."""

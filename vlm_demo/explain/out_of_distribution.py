@@ -75,8 +75,8 @@ def load(folder: Path) -> TrainingPictures | None:
     if not file.is_file():
         return None
     try:
-        held = load_file(file)
-        return TrainingPictures(held["basis"], held["bank"], held["threshold"])
+        tensors = load_file(file)
+        return TrainingPictures(tensors["basis"], tensors["bank"], tensors["threshold"])
     except (SafetensorError, OSError, KeyError) as error:
         raise UnsupportedModel(
             f"The {FILE} of {folder.resolve().name} is damaged: fetch the checkpoint again, or delete this file."
@@ -86,5 +86,5 @@ def load(folder: Path) -> TrainingPictures | None:
 def save(folder: Path, kept: TrainingPictures) -> None:
     """Write what is kept beside a checkpoint's weights, as bfloat16."""
     tensors = {"basis": kept.basis, "bank": kept.bank}
-    held = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}
-    save_file(held | {"threshold": kept.threshold.float()}, folder / FILE)
+    halved = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}
+    save_file(halved | {"threshold": kept.threshold.float()}, folder / FILE)

@@ -37,13 +37,13 @@ class Quote:
 def quoted(words: Sequence[Word], ocrs: Sequence[OcrResult]) -> Quote | None:
     """The whole answer if it was read as consecutive words, or else the run of its words that was read so and says
     most: the one of most content words, of several one with a number, of several the last. None where there is none."""
-    said = [(bare(word.text), word) for word in words if bare(word.text)]
+    spoken = [(bare(word.text), word) for word in words if bare(word.text)]
     read = [[(bare(word.text), i) for i, word in enumerate(result.words) if bare(word.text)] for result in ocrs]
     best: tuple[tuple[int, bool, int, int], slice] | None = None
-    for start in range(len(said)):
-        for stop in range(start + 1, len(said) + 1):
-            run = [text for text, _ in said[start:stop]]
-            if not any(next(_found(run, own), None) is not None for own in read):
+    for start in range(len(spoken)):
+        for stop in range(start + 1, len(spoken) + 1):
+            run = [text for text, _ in spoken[start:stop]]
+            if not any(next(_found(run, line), None) is not None for line in read):
                 break  # what is longer was not read either
             telling = sum(text not in FUNCTION_WORDS for text in run)
             worth = (telling, any(letter.isdigit() for text in run for letter in text), start, stop - start)
@@ -51,13 +51,13 @@ def quoted(words: Sequence[Word], ocrs: Sequence[OcrResult]) -> Quote | None:
                 best = worth, slice(start, stop)
     if best is None:
         return None
-    own = said[best[1]]
-    run = [text for text, _ in own]
+    found = spoken[best[1]]
+    run = [text for text, _ in found]
     hits = [(number, hit) for number, texts in enumerate(read) for hit in _found(run, texts)]
     number, hit = hits[0]
     text = " ".join(ocrs[number].words[i].text for i in hit)
     places = dict.fromkeys((number, i) for number, hit in hits for i in hit)
-    return Quote(text, tuple(word for _, word in own), tuple(places))
+    return Quote(text, tuple(word for _, word in found), tuple(places))
 
 
 def read_words(quote: Quote, answer: Answer) -> tuple[ReadWord, ...]:
@@ -69,8 +69,8 @@ def read_words(quote: Quote, answer: Answer) -> tuple[ReadWord, ...]:
 def without(ocrs: Sequence[OcrResult], places: Collection[Place]) -> tuple[OcrResult, ...]:
     """The readings with some words taken out of text and words; a line of which nothing is left goes too."""
     return tuple(
-        _without(result, {i for number, i in places if number == own}) if result.words else result
-        for own, result in enumerate(ocrs)
+        _without(result, {i for number, i in places if number == picture}) if result.words else result
+        for picture, result in enumerate(ocrs)
     )
 
 
@@ -79,7 +79,9 @@ def others(ocrs: Sequence[OcrResult], places: Collection[Place]) -> tuple[Place,
     as many."""
     import numpy as np
 
-    left = [(number, i) for number, own in enumerate(ocrs) for i in range(len(own.words)) if (number, i) not in places]
+    left = [
+        (number, i) for number, result in enumerate(ocrs) for i in range(len(result.words)) if (number, i) not in places
+    ]
     if len(left) <= len(places):
         return tuple(left)
     start = int(np.random.default_rng(0).integers(len(left) - len(places) + 1))

@@ -144,15 +144,15 @@ class TeacherForcing:
             embeddings = self._embedded(answer, tokens).detach()
             with torch.enable_grad(), attention_tap.whole() as matrices:
                 hidden = self._read(embeddings.requires_grad_(), answer, tokens)
-                weights = [own for _, own in matrices.layers]
+                weights = [rows for _, rows in matrices.layers]
                 for step in steps:
                     place = len(answer.prompt.ids) - 1 + step
                     logit = self.family.head(hidden[:, place])[0, answer.tokens[step].id].float()
                     gradients = torch.autograd.grad(logit, weights, retain_graph=True, allow_unused=True)
                     found.append(
                         [
-                            (join(own.detach()[0], torch.zeros_like(own[0]) if slope is None else slope[0]), crossing)
-                            for own, slope, crossing in zip(
+                            (join(rows.detach()[0], torch.zeros_like(rows[0]) if slope is None else slope[0]), crossing)
+                            for rows, slope, crossing in zip(
                                 weights, gradients, (self._crosses(m) for m, _ in matrices.layers), strict=True
                             )
                         ]
@@ -217,7 +217,7 @@ class TeacherForcing:
         """Whether a layer of the language model looks at pictures and nothing else."""
         return any(self._crosses(module) for module in layer.modules())
 
-    def layers_say(self, seen: Watched) -> Iterator[Tensor]:
+    def layer_logits(self, seen: Watched) -> Iterator[Tensor]:
         """The logit lens: the norm and the head, applied to every layer's output. Logits float32 [some places,
         vocabulary], until all of [layers × tokens] were read, layer by layer; the last layer's are the model's own."""
         with self.guard.computing():
@@ -248,15 +248,15 @@ class TeacherForcing:
         hide = PatchMasker(self.view, self.view.with_pixels(answer.views[image]))
         others = list(split(self._image_tokens(answer))) if len(answer.views) > 1 else []
         size = max(1, TOKENS_AT_ONCE // _length(answer))
-        said: list[tuple[Tensor, Tensor]] = []
+        rereads: list[tuple[Tensor, Tensor]] = []
         for begin in range(0, len(masks), size):
             views = hide(masks[begin : begin + size])
             hidden = split(bridge(encoder(views), prompt=answer.prompt))
-            sets = [joined([*others[:image], own, *others[image + 1 :]]) for own in hidden]
-            said += self._said(answer, sets)
-        return _stacked(said)
+            sets = [joined([*others[:image], changed, *others[image + 1 :]]) for changed in hidden]
+            rereads += self._read_again(answer, sets)
+        return _stacked(rereads)
 
-    def retelling(self, answer: Answer, ocrs: Sequence[OcrResult], blank: bool = False) -> Reread:
+    def with_other_text(self, answer: Answer, ocrs: Sequence[OcrResult], blank: bool = False) -> Reread:
         """How likely the answer is if other text had been read, of one change.
 
         Args:
@@ -270,27 +270,29 @@ class TeacherForcing:
             prompt = self.build_prompt(answer.asked, views, ocrs)
         if blank:
             seen = [self.view.with_pixels(view) for view in views]
-            plain = [replace(own, pixel_values=self.view(_plain(own)).pixel_values) for own in seen]
-            patches = [encoder([own]) for own in plain]
+            plain = [replace(shown, pixel_values=self.view(_plain(shown)).pixel_values) for shown in seen]
+            patches = [encoder([view]) for view in plain]
         else:
             patches, _ = self.pictures.patches([self.view.with_pixels(view) for view in views])
-        tokens = joined([bridge(own, prompt=prompt) for own in patches])
-        return _stacked(self._said(replace(answer, prompt=prompt), [tokens]))
+        tokens = joined([bridge(features, prompt=prompt) for features in patches])
+        return _stacked(self._read_again(replace(answer, prompt=prompt), [tokens]))
 
-    def _said(self, answer: Answer, sets: Sequence[ImageTokens]) -> list[tuple[Tensor, Tensor]]:
+    def _read_again(self, answer: Answer, sets: Sequence[ImageTokens]) -> list[tuple[Tensor, Tensor]]:
         """`Reread`'s two rows for each set of image tokens; all in one pass where the family allows it."""
         ids = [token.id for token in answer.tokens]
         with self.guard.computing():
             embedded = [self._embedded(answer, tokens) for tokens in sets]
-            beside = [self.family.beside(tokens, answer.prompt, range(_length(answer))) for tokens in sets]
+            inputs = [self.family.beside(tokens, answer.prompt, range(_length(answer))) for tokens in sets]
             alike = all(
-                isinstance(value, Tensor) and len(value) == 1 for given in beside for value in given.values()
+                isinstance(value, Tensor) and len(value) == 1 for given in inputs for value in given.values()
             ) and all(tokens.deep is None for tokens in sets)
             if alike:
-                together = {name: torch.cat([given[name] for given in beside]) for name in beside[0]}
+                together = {name: torch.cat([given[name] for given in inputs]) for name in inputs[0]}
                 hidden = self._run(torch.cat(embedded), together)
             else:
-                hidden = torch.cat([self._run(own, given) for own, given in zip(embedded, beside, strict=True)])
+                hidden = torch.cat(
+                    [self._run(sequence, given) for sequence, given in zip(embedded, inputs, strict=True)]
+                )
             chances = self.family.head(hidden[:, -len(ids) :]).float().log_softmax(-1)
             wanted = torch.tensor(ids, device=chances.device).expand(len(sets), -1)
             logs = chances.gather(-1, wanted[..., None])[..., 0]
@@ -310,8 +312,8 @@ class TeacherForcing:
     def _read(self, embeddings: Tensor, answer: Answer, tokens: ImageTokens) -> Tensor:
         return self._run(embeddings, self.family.beside(tokens, answer.prompt, range(embeddings.shape[1])))
 
-    def _run(self, embeddings: Tensor, beside: dict[str, Tensor]) -> Tensor:
-        return self.family.language_model(inputs_embeds=embeddings, use_cache=False, **beside).last_hidden_state
+    def _run(self, embeddings: Tensor, inputs: dict[str, Tensor]) -> Tensor:
+        return self.family.language_model(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
 
     def _crosses(self, module: torch.nn.Module) -> bool:
         return not self.family.among_words and self.family.looking is not None and module in self.family.looking
@@ -337,8 +339,8 @@ def _plain(view: View) -> Image.Image:
     return view.image.resize((1, 1), Image.Resampling.BOX).resize(view.size)
 
 
-def _stacked(said: Sequence[tuple[Tensor, Tensor]]) -> Reread:
-    logs, likeliest = (torch.stack(own).cpu().numpy() for own in zip(*said, strict=True))
+def _stacked(rereads: Sequence[tuple[Tensor, Tensor]]) -> Reread:
+    logs, likeliest = (torch.stack(part).cpu().numpy() for part in zip(*rereads, strict=True))
     return Reread(logs, likeliest)
 
 

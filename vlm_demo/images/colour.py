@@ -62,16 +62,16 @@ def colours_of(profile: bytes | None, mode: str) -> Colours | None:
     if not profile:
         return None
     try:
-        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        space = _SPACES.get(own.profile.xcolor_space.strip(), "")
-        described = (own.profile.profile_description or "").lower().replace(" ", "")
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space = _SPACES.get(source.profile.xcolor_space.strip(), "")
+        described = (source.profile.profile_description or "").lower().replace(" ", "")
         name = next((name for name in _NAMES if name.lower().replace(" ", "") in described), "")
-        found = _colours(own, space, name) if space in ("RGB", "L", "CMYK") else None
+        found = _colours(source, space, name) if space in ("RGB", "L", "CMYK") else None
     except Exception:  # of crafted profiles the library says anything
         return None
-    held = {"RGBA": "RGB", "RGBa": "RGB", "RGBX": "RGB", "P": "RGB", "PA": "RGB", "1": "L", "LA": "L", "La": "L"}
-    held |= {"I;16": "L", "I": "L", "F": "L", "I;16L": "L", "I;16B": "L", "I;16N": "L"}
-    if found is None or held.get(mode, mode) != found.mode or _changes_nothing(found):
+    base_mode = {"RGBA": "RGB", "RGBa": "RGB", "RGBX": "RGB", "P": "RGB", "PA": "RGB", "1": "L", "LA": "L", "La": "L"}
+    base_mode |= {"I;16": "L", "I": "L", "F": "L", "I;16L": "L", "I;16B": "L", "I;16N": "L"}
+    if found is None or base_mode.get(mode, mode) != found.mode or _changes_nothing(found):
         return None
     return found
 

@@ -45,10 +45,10 @@ class Decoded:
 def too_large(size: tuple[int, int]) -> BadImage:
     """A picture of more pixels, or more bytes, than can be opened."""
     pixels = size[0] * size[1]
-    said = f"This picture has {pixels / 1e6:,.0f} megapixels"
+    size_text = f"This picture has {pixels / 1e6:,.0f} megapixels"
     if pixels > MAX_PIXELS:
-        return BadImage(f"{said}; at most {MAX_PIXELS // 10**6} megapixels can be opened: shrink it first.")
-    return BadImage(f"{said}, more than can be opened of its format: shrink it first, or save it as JPEG or PNG.")
+        return BadImage(f"{size_text}; at most {MAX_PIXELS // 10**6} megapixels can be opened: shrink it first.")
+    return BadImage(f"{size_text}, more than can be opened of its format: shrink it first, or save it as JPEG or PNG.")
 
 
 def decode(image: Image.Image, stream: BinaryIO | None) -> Decoded:
@@ -72,8 +72,8 @@ def decode(image: Image.Image, stream: BinaryIO | None) -> Decoded:
         made = _joined(png_bands.bands(stream, rows), reader, size, shrink)
     else:
         if stream is not None:
-            image, said = _loaded(image, stream)
-            notes += said
+            image, note = _loaded(image, stream)
+            notes += note
         else:
             image.load()
         reader.measure(image)
@@ -105,8 +105,8 @@ def _by_rows(image: Image.Image, stream: BinaryIO) -> bool:
     """Whether it is a PNG so large that it is better read in bands."""
     if image.format != "PNG" or image.width * image.height <= KEPT_PIXELS or getattr(image, "is_animated", False):
         return False
-    told = png_bands.header(stream)
-    return told is not None and told.by_rows and (told.width, told.height) == image.size
+    png_header = png_bands.header(stream)
+    return png_header is not None and png_header.by_rows and (png_header.width, png_header.height) == image.size
 
 
 def _loaded(image: Image.Image, stream: BinaryIO) -> tuple[Image.Image, list[str]]:
@@ -238,12 +238,12 @@ class _Reader:
     @property
     def notes(self) -> tuple[str, ...]:
         brighter = "The picture uses only the lower ones of its 16 bits a colour, so it was made brighter."
-        said = (
+        warnings = (
             self._tones.note if self._tones else "",
             brighter if self._brighter else "",
             self._colours.note if self._colours else "",
         )
-        return tuple(note for note in said if note)
+        return tuple(note for note in warnings if note)
 
     def __call__(self, band: Image.Image) -> Image.Image:
         if band.mode in ("RGB", "RGBA") and self.leaves(band):

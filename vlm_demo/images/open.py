@@ -71,9 +71,9 @@ def _of_file(stream: BinaryIO, number: int | None) -> tuple[Image.Image, tuple[s
     head = stream.read(HEAD)
     if not head:
         raise BadImage(EMPTY)
-    said = refusal(head)
-    if said:
-        raise BadImage(said)
+    reason = refusal(head)
+    if reason:
+        raise BadImage(reason)
     if is_pdf(head):
         stream.seek(0)
         return pdf.page(stream.read(), number)
@@ -134,12 +134,12 @@ def _read(source: Any) -> bytes:
 def _file(source: Any) -> BinaryIO:
     try:
         path = Path(source)
-        told = path.stat()
-        if stat.S_ISDIR(told.st_mode):
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
             raise BadImage(f"{source} is a folder: name one picture in it.")
-        if not stat.S_ISREG(told.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise BadImage(f"{source} is no file: name a picture's file.")
-        if told.st_size > MOST_FILE_BYTES:
+        if status.st_size > MOST_FILE_BYTES:
             raise _file_too_large()
         return path.open("rb")
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -184,13 +184,13 @@ def _upright(image: Image.Image, stream: BinaryIO | None) -> tuple[Image.Image, 
     size = image.size
     try:
         # A TIFF is turned while it is decoded, and forgets it then.
-        told = image.tag_v2.get(ExifTags.Base.Orientation) if isinstance(image, TiffImageFile) else None
+        orientation = image.tag_v2.get(ExifTags.Base.Orientation) if isinstance(image, TiffImageFile) else None
         decoded = decode(image, stream)
-        shown, said = on_ground(decoded.image) if decoded.image.mode == "RGBA" else (decoded.image, "")
+        shown, note = on_ground(decoded.image) if decoded.image.mode == "RGBA" else (decoded.image, "")
         # And not the method of a PNG, which would decode all of it.
         left = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
         shown = shown.transpose(_TURNS[left]) if left in _TURNS else shown
-        if told in _TURNS or left in _TURNS:
+        if orientation in _TURNS or left in _TURNS:
             notes.append("The picture was turned upright, as its camera noted.")
     except BadImage:
         raise
@@ -199,7 +199,7 @@ def _upright(image: Image.Image, stream: BinaryIO | None) -> tuple[Image.Image, 
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ... on damaged data
         raise BadImage(DAMAGED) from error
     shown.info = {}  # what it said of its colours and its turn has been done
-    return shown, (*_frame_note(image, stream is not None), *notes, *decoded.notes, *([said] if said else []))
+    return shown, (*_frame_note(image, stream is not None), *notes, *decoded.notes, *([note] if note else []))
 
 
 # EXIF's orientation → how it is undone.
@@ -257,5 +257,5 @@ def _of_array(values: np.ndarray) -> tuple[Image.Image, tuple[str, ...]]:
     elif values.dtype != np.uint8:
         tones = measure([values], values.size, whole=kind in "ui")
         values, notes = tones(values), (tones.note,) if tones.note else ()
-    image, said = _upright(Image.fromarray(np.ascontiguousarray(values)), None)
-    return image, (*notes, *said)
+    image, more = _upright(Image.fromarray(np.ascontiguousarray(values)), None)
+    return image, (*notes, *more)

@@ -52,11 +52,11 @@ def bands(stream: BinaryIO, rows: int) -> Iterator[Image.Image]:
         OSError: the file ends before its last row.
         zlib.error: it is damaged.
     """
-    told = header(stream)
-    assert told is not None and told.by_rows
-    line = 1 + told.width * SAMPLES[told.colour]
+    head = header(stream)
+    assert head is not None and head.by_rows
+    line = 1 + head.width * SAMPLES[head.colour]
     kept: list[tuple[bytes, bytes]] = []  # the palette and what of it is transparent
-    above, held, top = b"", bytearray(), 0
+    above, buffer, top = b"", bytearray(), 0
     inflate = zlib.decompressobj()
     stream.seek(len(SIGNATURE))
     for name, body in _chunks(stream):
@@ -64,29 +64,29 @@ def bands(stream: BinaryIO, rows: int) -> Iterator[Image.Image]:
             kept.append((name, body))
         if name != b"IDAT":
             continue
-        while body and top < told.height:
-            wanted = min(rows, told.height - top) * line
-            held += inflate.decompress(body, wanted - len(held))
+        while body and top < head.height:
+            wanted = min(rows, head.height - top) * line
+            buffer += inflate.decompress(body, wanted - len(buffer))
             body = inflate.unconsumed_tail
-            if len(held) == wanted:
-                band = _picture(told, kept, above, bytes(held), line)
-                above = b"\0" + band.crop((0, band.height - 1, told.width, band.height)).tobytes()
+            if len(buffer) == wanted:
+                band = _picture(head, kept, above, bytes(buffer), line)
+                above = b"\0" + band.crop((0, band.height - 1, head.width, band.height)).tobytes()
                 top += wanted // line
-                held.clear()
+                buffer.clear()
                 yield band
-        if top == told.height:
+        if top == head.height:
             return
     raise OSError("a PNG ended early")
 
 
-def _picture(told: Header, kept: list[tuple[bytes, bytes]], above: bytes, rows: bytes, line: int) -> Image.Image:
+def _picture(head: Header, kept: list[tuple[bytes, bytes]], above: bytes, rows: bytes, line: int) -> Image.Image:
     height = (len(above) + len(rows)) // line
-    begin = struct.pack(">IIBBBBB", told.width, height, told.depth, told.colour, 0, 0, 0)
+    begin = struct.pack(">IIBBBBB", head.width, height, head.depth, head.colour, 0, 0, 0)
     chunks = [(b"IHDR", begin), *kept, (b"IDAT", zlib.compress(above + rows, 0)), (b"IEND", b"")]
     file = io.BytesIO(SIGNATURE + b"".join(_chunk(name, body) for name, body in chunks))
     with Image.open(file, formats=("PNG",)) as band:
         band.load()
-    return band.crop((0, 1, told.width, height)) if above else band
+    return band.crop((0, 1, head.width, height)) if above else band
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

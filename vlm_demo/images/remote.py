@@ -95,10 +95,10 @@ class RemotePictures:
             )
         ends = time.monotonic() + self.seconds
         try:
-            found = [ip_address(own.partition("%")[0]) for own in self._resolve(host, port)]
+            found = [ip_address(text.partition("%")[0]) for text in self._resolve(host, port)]
         except (OSError, ValueError, UnicodeError) as error:
             raise BadImage(f"There is no host {_short(host)}: check the address of the picture.") from error
-        if not found or not all(_is_public(own) for own in found):
+        if not found or not all(_is_public(address) for address in found):
             raise BadImage(
                 f"{_short(host)} is in a private network, from which no pictures are fetched: download it and name "
                 "the file."
@@ -132,9 +132,9 @@ class RemotePictures:
     ) -> socket.socket:
         """A socket connected to the first of the addresses that answers, its certificate checked."""
         failed: Exception = TimeoutError()
-        for own in found:
+        for address in found:
             try:
-                made = watched.add(self._connect(str(own), port, watched.left))
+                made = watched.add(self._connect(str(address), port, watched.left))
                 if scheme == "http":
                     return made
                 context = self._context or ssl.create_default_context()
@@ -263,7 +263,7 @@ def _is_public(found: IPv4Address | IPv6Address) -> bool:
 
 
 def _resolved(host: str, port: int) -> list[str]:
-    return [str(own[4][0]) for own in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    return [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
 
 
 def _connected(address: str, port: int, seconds: float) -> socket.socket:

@@ -95,8 +95,3 @@ def bytes_of(parameters: int, quantized: int, precision: str, stored: str = "bf1
 def fits(needed: int, room: int) -> bool:
     """Whether a model of ``needed`` bytes can be loaded and can work in ``room`` bytes."""
     return needed * ROOM_TO_WORK <= room
-
-
-def gigabytes(count: int) -> str:
-    """As it is said to people."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -101,8 +101,8 @@ def _positions(graph: onnx_file.Graph, width: int, image_size: int, patch: int) 
     if over or not side:
         raise ValueError("the size is no multiple of the patches")
     # The class token is expanded to the batch before it is joined, so of the tensors this one alone is joined as it is.
-    (first,) = [own for own in graph.taken_by("Concat", 3) if own.shape == (1, 1, width)]
-    (table,) = [own for own in graph.taken_by("Reshape", 3) if own.shape[0] == 1 and own.shape[2] == width]
+    (first,) = [array for array in graph.taken_by("Concat", 3) if array.shape == (1, 1, width)]
+    (table,) = [array for array in graph.taken_by("Reshape", 3) if array.shape[0] == 1 and array.shape[2] == width]
     old = round(table.shape[1] ** 0.5)
     grid = _tensor(table).reshape(1, old, old, width).permute(0, 3, 1, 2)
     if side != old:

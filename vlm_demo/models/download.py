@@ -16,8 +16,8 @@ from typing import Any
 
 from vlm_demo.errors import ModelNotFound, UnsupportedModel
 from vlm_demo.models import refusals
-from vlm_demo.models.catalog import gigabytes
 from vlm_demo.trust import PICKLE, Trust
+from vlm_demo.words import gigabytes
 
 Progress = Callable[[float | None, str], None]
 
@@ -54,8 +54,8 @@ def fetch(
     try:
         folder = Path(snapshot_download(name, revision=revision, allow_patterns=["config.json"]))
         if not (folder / "config.json").is_file():
-            beside = Path(snapshot_download(name, revision=revision, allow_patterns=[refusals.ADAPTER]))
-            refusals.refuse_adapter(beside, name)
+            adapter_folder = Path(snapshot_download(name, revision=revision, allow_patterns=[refusals.ADAPTER]))
+            refusals.refuse_adapter(adapter_folder, name)
             raise ModelNotFound(f"{name} on the hub holds no model (no config.json): choose another one.")
         judge(folder)
         commit, sizes = _listing(name, revision)
@@ -212,7 +212,7 @@ def _bar(name: str, tell: Progress, before: int = 0, total: int = 0) -> type:
     """
     from tqdm import tqdm
 
-    class Bar(tqdm):
+    class DownloadBar(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)
             self.of_bytes = kwargs.get("unit") == "B"
@@ -226,7 +226,7 @@ def _bar(name: str, tell: Progress, before: int = 0, total: int = 0) -> type:
                 tell(min(1.0, done / whole), f"Downloading {name}: {done / 1e9:.2f} of {whole / 1e9:.2f} GB")
             return drawn
 
-    return Bar
+    return DownloadBar
 
 
 class _Nowhere:

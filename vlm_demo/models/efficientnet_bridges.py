@@ -76,11 +76,11 @@ class ProjectedEfficientNet(EfficientNetLiteModel):
 @contextmanager
 def _stand_in(config: Any, smallest: Any) -> Iterator[None]:
     """Another ``vision_config`` while a class of transformers builds its own vision module."""
-    own, config.vision_config = config.vision_config, smallest
+    original, config.vision_config = config.vision_config, smallest
     try:
         yield
     finally:
-        config.vision_config = own
+        config.vision_config = original
 
 
 def _smallest_blip2() -> Blip2VisionConfig:

@@ -19,8 +19,8 @@ from pathlib import Path
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.models import builders, parts, user_cache
 from vlm_demo.models.builders import RECIPE, Recipe
-from vlm_demo.models.catalog import gigabytes
 from vlm_demo.models.download import Progress
+from vlm_demo.words import gigabytes
 
 FORMAT = 1  # to be raised when the same weights give other files
 TRAINED = "trained.safetensors"
@@ -89,24 +89,24 @@ def place_of(shipped: Path, recipe: Recipe) -> Path:
     Raises:
         UnsupportedModel: the trained weights are not there, or the recipe names a part that is unknown.
     """
-    held = hashlib.sha256(f"{FORMAT}".encode())
+    digest = hashlib.sha256(f"{FORMAT}".encode())
     for name in recipe.parts:
         if name not in parts.PARTS:
             raise UnsupportedModel(f"There is no pretrained part {name}: choose one of {', '.join(parts.PARTS)}.")
-        held.update(parts.PARTS[name].sha256.encode())
+        digest.update(parts.PARTS[name].sha256.encode())
     for file in (RECIPE, TRAINED, *COPIED):
         if (shipped / file).is_file():
-            held.update(f"{file} {parts.sha256(shipped / file)}".encode())
+            digest.update(f"{file} {parts.sha256(shipped / file)}".encode())
         elif file == TRAINED:
             raise UnsupportedModel(f"The {TRAINED} of {shipped.name} is missing: fetch the project again.")
-    return user_cache.folder() / f"{shipped.name}-{held.hexdigest()[:DIGITS]}"
+    return user_cache.folder() / f"{shipped.name}-{digest.hexdigest()[:DIGITS]}"
 
 
 def is_whole(place: Path) -> bool:
     """Whether all files that were written are there, each with its bytes."""
     try:
-        held = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
-        return all((place / name).stat().st_size == size for name, size in held["files"].items())
+        manifest = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
+        return all((place / name).stat().st_size == size for name, size in manifest["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -167,9 +167,9 @@ def _remove(place: Path) -> None:
 
 def _remove_others(name: str, place: Path) -> None:
     """Delete what was put together of earlier weights of the same model; what can't be deleted stays."""
-    own = re.compile(rf"{re.escape(name)}-[0-9a-f]{{{DIGITS}}}")
+    pattern = re.compile(rf"{re.escape(name)}-[0-9a-f]{{{DIGITS}}}")
     for other in place.parent.iterdir():
-        if own.fullmatch(other.name) and other != place:
+        if pattern.fullmatch(other.name) and other != place:
             try:
                 _remove(other)
             except OSError as error:

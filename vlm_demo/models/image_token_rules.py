@@ -155,9 +155,9 @@ class TilesInCanvas:
         def scale(canvas: tuple[int, int]) -> float:
             return min(canvas[0] * self.tile / width, canvas[1] * self.tile / height)
 
-        enlarging = [own for own in map(scale, canvases) if own >= 1]
+        enlarging = [factor for factor in map(scale, canvases) if factor >= 1]
         chosen = min(enlarging) if enlarging else max(map(scale, canvases))
-        return min(math.prod(own) for own in canvases if scale(own) == chosen) * self.tokens
+        return min(math.prod(canvas) for canvas in canvases if scale(canvas) == chosen) * self.tokens
 
 
 @dataclass(frozen=True)

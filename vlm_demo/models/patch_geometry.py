@@ -63,7 +63,7 @@ class Cut:
     def of_larger(self, times: tuple[float, float]) -> Cut:
         """The same where the upload was made so many (x, y) times smaller before."""
         factors = np.array(times * 2, np.float32)
-        patch_grids = tuple(replace(own, boxes=own.boxes * factors) for own in self.patch_grids)
+        patch_grids = tuple(replace(grid, boxes=grid.boxes * factors) for grid in self.patch_grids)
         return replace(self, patch_grids=patch_grids, place=self.place.of_larger(times))
 
 

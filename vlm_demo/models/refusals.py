@@ -120,16 +120,16 @@ def _refuse_kernels(folder: Path, shown: str) -> None:
             )
 
 
-def _attentions(held: Any, under: bool = False) -> Iterator[str]:
+def _attentions(config: Any, under: bool = False) -> Iterator[str]:
     """The names of attention implementations anywhere in a config, those of single parts too."""
-    if isinstance(held, dict):
-        for key, value in held.items():
+    if isinstance(config, dict):
+        for key, value in config.items():
             yield from _attentions(value, under or "attn_implementation" in key)
-    elif isinstance(held, list):
-        for value in held:
+    elif isinstance(config, list):
+        for value in config:
             yield from _attentions(value, under)
-    elif under and isinstance(held, str):
-        yield held
+    elif under and isinstance(config, str):
+        yield config
 
 
 def _packings(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -143,10 +143,10 @@ def _packings(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _read(file: Path) -> dict[str, Any]:
     """A JSON file's object; empty where it is missing or damaged, which is told of when it is loaded."""
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
+        data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return held if isinstance(held, dict) else {}
+    return data if isinstance(data, dict) else {}
 
 
 def _quoted(name: Any) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.models.catalog import gigabytes
+from vlm_demo.words import gigabytes
 
 NAME = "vlm_demo"
 UNFINISHED = ".unfinished"  # what a folder's name begins with as long as it is being filled
@@ -89,9 +89,9 @@ def _machine() -> str:
 
 
 def _abandoned(left: Path) -> bool:
-    own = re.fullmatch(rf"{UNFINISHED}-{re.escape(_machine())}-(\d{{1,9}})-\w+", left.name)
-    if own:
-        return not psutil.pid_exists(int(own[1]))
+    match = re.fullmatch(rf"{UNFINISHED}-{re.escape(_machine())}-(\d{{1,9}})-\w+", left.name)
+    if match:
+        return not psutil.pid_exists(int(match[1]))
     return time.time() - left.stat().st_mtime > ABANDONED
 
 

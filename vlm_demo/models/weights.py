@@ -20,9 +20,10 @@ from safetensors import SafetensorError
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.models import download, quantization, refusals
 from vlm_demo.models.adapters.generate_only import Trusted
-from vlm_demo.models.catalog import fits, gigabytes
+from vlm_demo.models.catalog import fits
 from vlm_demo.models.safetensors_files import check_whole, files_of, tensors_of
 from vlm_demo.trust import Trust
+from vlm_demo.words import gigabytes
 
 # How torch, safetensors and CUDA say it; most of their errors are plain RuntimeErrors.
 NO_MEMORY = re.compile(r"out of memory|(can't|cannot) allocate memory|\bMemoryError\b", re.IGNORECASE)
@@ -68,11 +69,11 @@ def load(
         options["quantization_config"] = quantization.config_for(quantize, adapter.keep_unquantized)
     if not adapter.as_a_whole:
         options["attn_implementation"] = "sdpa"  # of all parts, whatever the config says
-    told: list[str] = []
+    messages: list[str] = []
     try:
         if adapter.as_a_whole:
             options["config"] = _with_own_attention(folder, adapter is Trusted)
-        with _listening(told):
+        with _listening(messages):
             model, report = adapter.model_class().from_pretrained(folder, output_loading_info=True, **options)
         if report["missing_keys"]:
             # transformers would fill them with random numbers, and the model would talk nonsense without a word.
@@ -81,7 +82,9 @@ def load(
         if plain:
             model = model.to(device)
     except (MemoryError, OSError, ValueError, RuntimeError, KeyError, ImportError, SafetensorError) as error:
-        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or NO_MEMORY.search(" ".join([str(error), *told])):
+        if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or NO_MEMORY.search(
+            " ".join([str(error), *messages])
+        ):
             raise VlmDemoError(_too_large(shown, quantize, device)) from error
         raise UnsupportedModel(
             f"The weights of {shown} are damaged or do not fit its config.json: fetch the checkpoint again."
@@ -104,8 +107,8 @@ def _check_finite(model: torch.nn.Module, shown: str) -> None:
         for path, module in model.named_modules()
         for name in module._non_persistent_buffers_set
     }
-    held = ((name, tensor) for name, tensor in quantization.tensors_of(model) if name not in made)
-    broken = [name for name, tensor in held if tensor.is_floating_point() and tensor.numel() and not _finite(tensor)]
+    tensors = ((name, tensor) for name, tensor in quantization.tensors_of(model) if name not in made)
+    broken = [name for name, tensor in tensors if tensor.is_floating_point() and tensor.numel() and not _finite(tensor)]
     broken = list(dict.fromkeys(broken))
     if broken:
         others = f" and {len(broken) - 1} more" if len(broken) > 1 else ""
@@ -137,19 +140,19 @@ def _with_own_attention(folder: Path, remote_code: bool) -> Any:
 
 
 @contextmanager
-def _listening(told: list[str]) -> Iterator[None]:
+def _listening(messages: list[str]) -> Iterator[None]:
     """Collect what transformers reports of weights that it could not take: the error that it raises then says only that
     there is such a report."""
-    logger, ear = logging.getLogger(REPORTS), logging.Handler(logging.WARNING)
-    ear.emit = lambda record: told.append(record.getMessage())  # type: ignore[method-assign]
+    logger, handler = logging.getLogger(REPORTS), logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     level, propagate = logger.level, logger.propagate
-    logger.addHandler(ear)
+    logger.addHandler(handler)
     logger.setLevel(logging.WARNING)
     logger.propagate = False
     try:
         yield
     finally:
-        logger.removeHandler(ear)
+        logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from vlm_demo.checks.calibration import Calibration
 from vlm_demo.contracts import Anatomy, Answer, Evidence, Grounding, MapRequest
 from vlm_demo.explain import anatomy, methods
-from vlm_demo.explain.calibration import Calibration
 from vlm_demo.explain.grounding import gather, judge
 from vlm_demo.explain.teacher_forcing import TeacherForcing
 from vlm_demo.runtime.cancellation import CancellationHooks

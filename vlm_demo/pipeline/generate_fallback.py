@@ -126,7 +126,7 @@ class GenerateFallback:
                 moved[key] = value.to(model.dtype)
         ends = model.generation_config.eos_token_id
         ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
-        held = None if sampling.schema is None else self.grammars.hold(sampling.schema, ends)
+        mask = None if sampling.schema is None else self.grammars.hold(sampling.schema, ends)
         with self.guard.computing(cancelled), _seeded(sampling):
             made = model.generate(
                 **moved,
@@ -134,8 +134,8 @@ class GenerateFallback:
                 num_beams=1,
                 max_new_tokens=LONGEST_ANSWER if wanted is None else wanted,
                 output_logits=True,
-                stopping_criteria=StoppingCriteriaList([] if held else [Repeating()]),
-                logits_processor=LogitsProcessorList([held] if held else []),
+                stopping_criteria=StoppingCriteriaList([] if mask else [Repeating()]),
+                logits_processor=LogitsProcessorList([mask] if mask else []),
                 return_dict_in_generate=True,
             )
         new = made.sequences[0, -len(made.logits) :].tolist()
@@ -183,10 +183,12 @@ class GenerateFallback:
         """Refuse what the tokenizer takes for control, in whatever letters, and what the processor replaces itself."""
         added = {i: str(token) for i, token in self.tokenizer.added_tokens_decoder.items() if str(token).strip()}
         added.pop(self.tokenizer.unk_token_id, None)
-        places = (str(own) for name, own in vars(self.family.processor).items() if name.endswith("_token") and own)
+        places = (
+            str(token) for name, token in vars(self.family.processor).items() if name.endswith("_token") and token
+        )
         read = (added.get(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        held = (own for own in (*added.values(), *places) if own in text)
-        found = next((token for token in (*held, *read) if token is not None), None)
+        in_text = (token for token in (*added.values(), *places) if token in text)
+        found = next((token for token in (*in_text, *read) if token is not None), None)
         if found is not None:
             raise BadQuestion(f"To this model {found} is a command and no text: leave it out.")
 

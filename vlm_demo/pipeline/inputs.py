@@ -17,6 +17,7 @@ from vlm_demo.contracts import Asked, OcrResult, PatchFeatures, Prompt, StageEve
 from vlm_demo.contracts.engine import Cancelled, Request
 from vlm_demo.contracts.events import OcrFacts
 from vlm_demo.errors import BadImage, BadQuestion
+from vlm_demo.images.open import Source
 from vlm_demo.pipeline.facts import view_facts
 from vlm_demo.runtime.cancellation import check
 from vlm_demo.runtime.pixel_view import PixelView
@@ -51,6 +52,15 @@ class Inputs:
     views: tuple[PixelView, ...]
     ocrs: tuple[OcrResult, ...] = ()
     encoded: Encoded | None = None
+
+
+def as_several(image: Source | Sequence[Source] | None) -> tuple[Source, ...]:
+    """One picture or several as several; no picture as none."""
+    if image is None:
+        return ()
+    if isinstance(image, Sequence) and not isinstance(image, str | bytes | bytearray | memoryview):
+        return tuple(image)
+    return (image,)
 
 
 def open_views(
@@ -129,8 +139,8 @@ def _read(
 ) -> tuple[tuple[OcrResult, ...], float]:
     """The text of the question's own pictures, or in a follow-up without any, of the earlier ones; and the seconds."""
     began = time.perf_counter()
-    own = views[len(views) - len(request.images) :] or views
-    ocrs = tuple(reader(picture.image, request.ocr_settings, cancelled, request.visitor) for picture in own)
+    asked_about = views[len(views) - len(request.images) :] or views
+    ocrs = tuple(reader(picture.image, request.ocr_settings, cancelled, request.visitor) for picture in asked_about)
     return ocrs, time.perf_counter() - began
 
 

@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vlm_demo.checks import image_tokens
+from vlm_demo.checks.calibration import Calibration
 from vlm_demo.contracts import (
     Asked,
     BridgeInfo,
     Check,
+    HeatmapSettings,
     ImageTokens,
     OcrResult,
     Prompt,
-    Settings,
     StageEvent,
     Trace,
     View,
@@ -28,7 +29,6 @@ from vlm_demo.contracts import (
 from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.contracts.events import BridgeFacts
 from vlm_demo.errors import BadQuestion, ImageTokensMismatch
-from vlm_demo.explain.calibration import Calibration
 from vlm_demo.explain.itm_relevancy import ItmRelevancy
 from vlm_demo.explain.teacher_forcing import TeacherForcing
 from vlm_demo.models.adapters import Writer
@@ -77,7 +77,7 @@ class StagedModel:
         view: ViewMaker,
         store: LruStore,
         relevancy: ItmRelevancy | None,
-        settings: Settings,
+        settings: HeatmapSettings,
         calibration: Calibration | None,
     ) -> None:
         guard.watch([*family.bridge_layers, *family.language_layers])

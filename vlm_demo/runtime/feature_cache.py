@@ -82,15 +82,15 @@ class ImageTokenCache(FeatureCache):
             Stopped: ``cancelled()`` turned True.
         """
         # Some bridges make of the same picture something else for every question.
-        asked = _digest(repr(_said(prompt)).encode()) if self.bridge.reads_prompt else ""
+        asked = _digest(repr(_texts_of(prompt)).encode()) if self.bridge.reads_prompt else ""
         found, names, known = [], [], 0
-        for own in patches:
-            names.append(own.names[0] + asked)
+        for features in patches:
+            names.append(features.names[0] + asked)
             key = ("tokens", names[-1])
             made = self.store.get(key)
             known += made is not None
             if made is None:
-                made = self.bridge(own, cancelled, prompt)
+                made = self.bridge(features, cancelled, prompt)
                 self.store.put(key, made, size_of([made.embeddings, made.deep, made.looks]))
             found.append(made)
         named = [replace(made, names=(name,)) for made, name in zip(found, names, strict=True)]
@@ -137,5 +137,5 @@ def _digest(*parts: object) -> str:
     return made.hexdigest()
 
 
-def _said(prompt: Prompt) -> list[str]:
+def _texts_of(prompt: Prompt) -> list[str]:
     return [segment.text for segment in prompt.segments if segment.kind != "image"]

@@ -38,7 +38,7 @@ def fitted(
         PromptTooLong: it does not fit the context without any text either.
     """
     while True:
-        read = any(own.words for own in readings)
+        read = any(result.words for result in readings)
         try:
             prompt = build(readings)
             tokens = len(prompt.ids)
@@ -54,7 +54,7 @@ def fitted(
 def excerpt(readings: Readings, question: str, tokens: int, encode: Callable[[str], Sequence[int]]) -> Readings:
     """The readings without whole lines of together at least so many tokens, at least one: first those that have least
     to do with the question, of equals the last. The others keep their order."""
-    lines = [(number, line) for number, own in enumerate(readings) for line in ocr_layout.lines(own) if line]
+    lines = [(number, line) for number, result in enumerate(readings) for line in ocr_layout.lines(result) if line]
     worth = _relevance([line for _, line in lines], question)
     dropped: set[int] = set()
     for i in sorted(range(len(lines)), key=lambda i: (worth[i], -i)):
@@ -63,11 +63,11 @@ def excerpt(readings: Readings, question: str, tokens: int, encode: Callable[[st
         tokens -= len(encode(_text(lines[i][1]) + "\n"))
         dropped.add(i)
     left = []
-    for number, own in enumerate(readings):
+    for number, reading in enumerate(readings):
         kept = [line for i, (where, line) in enumerate(lines) if where == number and i not in dropped]
         words = tuple(word for line in kept for word in line)
-        missing = own.left_out + len(own.words) - len(words)
-        left.append(replace(own, text="\n".join(map(_text, kept)), words=words, left_out=missing))
+        missing = reading.left_out + len(reading.words) - len(words)
+        left.append(replace(reading, text="\n".join(map(_text, kept)), words=words, left_out=missing))
     return tuple(left)
 
 
@@ -75,10 +75,10 @@ def _relevance(lines: Sequence[Sequence[OcrWord]], question: str) -> list[float]
     """How much each line has to do with the question: the words that they share, rare ones more (inverse document
     frequency, Spärck Jones 1972), and a share of its neighbours'."""
     asked = {_stem(word) for word in question.split()} - {""}
-    held = [{_stem(word.text) for word in line} & asked for line in lines]
-    rarity = {stem: math.log(1 + len(lines) / max(1, sum(stem in own for own in held))) for stem in asked}
-    own = [0.0, *(sum(rarity[stem] for stem in line) for line in held), 0.0]
-    return [own[i] + BESIDE * max(own[i - 1], own[i + 1]) for i in range(1, len(own) - 1)]
+    shared = [{_stem(word.text) for word in line} & asked for line in lines]
+    rarity = {stem: math.log(1 + len(lines) / max(1, sum(stem in stems for stems in shared))) for stem in asked}
+    scores = [0.0, *(sum(rarity[stem] for stem in line) for line in shared), 0.0]
+    return [scores[i] + BESIDE * max(scores[i - 1], scores[i + 1]) for i in range(1, len(scores) - 1)]
 
 
 def _stem(word: str) -> str:

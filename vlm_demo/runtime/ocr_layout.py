@@ -71,7 +71,7 @@ def in_rows(labels: Sequence[list[OcrWord]]) -> list[list[OcrWord]]:
     for label in sorted(labels, key=lambda label: around(label)[1]):
         top, bottom = around(label)[1::2]
         for row in rows:
-            first, last = around([word for own in row for word in own])[1::2]
+            first, last = around([word for part in row for word in part])[1::2]
             if min(bottom, last) - max(top, first) > SIDE_BY_SIDE * min(bottom - top, last - first):
                 row.append(label)
                 break
@@ -126,7 +126,7 @@ def _firm(line: Line) -> bool:
 
 def _outweighs(label: list[OcrWord], other: list[OcrWord]) -> bool:
     """Whether more is read in ``label``, and more surely, of letters that the other one reads too."""
-    weight, less = (sum(len(word.text) * word.confidence for word in own) for own in (label, other))
+    weight, less = (sum(len(word.text) * word.confidence for word in side) for side in (label, other))
     return weight >= less and _hidden(other, label)
 
 
@@ -137,7 +137,7 @@ def with_missing(found: Sequence[Line], others: Sequence[Line]) -> list[list[Ocr
     for line in others:
         if _sure(list(line)) and not _hidden(list(line), there):
             top, bottom = around(line)[1::2]
-            after = [i for i, own in enumerate(lines) if sum(around(own)[1::2]) > top + bottom]
+            after = [i for i, line in enumerate(lines) if sum(around(line)[1::2]) > top + bottom]
             lines.insert(after[0] if after else len(lines), list(line))
     return lines
 
@@ -151,7 +151,7 @@ def _within(label: list[OcrWord], line: Line) -> bool:
 
 def _outdoing(word: OcrWord, labels: list[list[OcrWord]], sure: bool) -> list[OcrWord]:
     """The words of labels that a level one must give way to: all if it is not ``sure``, or else longer ones."""
-    return [own for label in labels for own in label if not sure or len(own.text) > len(word.text)]
+    return [part for label in labels for part in label if not sure or len(part.text) > len(word.text)]
 
 
 def _may_be(word: OcrWord) -> bool:

@@ -27,4 +27,4 @@ class PixelView(View):
     @property
     def geometry(self) -> View:
         """The same without the tensor."""
-        return View(**{own.name: getattr(self, own.name) for own in fields(View)})
+        return View(**{field.name: getattr(self, field.name) for field in fields(View)})

@@ -51,9 +51,9 @@ def kept(ids: Sequence[int], texts: Sequence[str], period: int) -> int:
 
 def _sentence_ends(texts: Sequence[str], stop: int) -> bool:
     """Whether a sentence or line ends before token ``stop``; the point of 12.50 ends none."""
-    said = "".join(texts[:stop])
-    inside = said[-1:].isspace() is False and texts[stop][:1].isalnum()
-    return said.rstrip(" ").endswith(SENTENCE_ENDS) and not inside
+    text = "".join(texts[:stop])
+    inside = text[-1:].isspace() is False and texts[stop][:1].isalnum()
+    return text.rstrip(" ").endswith(SENTENCE_ENDS) and not inside
 
 
 def _word_ends(texts: Sequence[str], stop: int) -> bool:

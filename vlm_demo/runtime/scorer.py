@@ -34,8 +34,8 @@ class Scorer:
 
     def __init__(self, matcher: Matcher, tokenizer: Any, guard: CancellationHooks) -> None:
         self.matcher, self.guard = matcher, guard
-        own = tokenizer if matcher.tokenizer is None else matcher.tokenizer
-        self.tokenizer, self._lock = copy.deepcopy(own), threading.Lock()
+        text_tokenizer = tokenizer if matcher.tokenizer is None else matcher.tokenizer
+        self.tokenizer, self._lock = copy.deepcopy(text_tokenizer), threading.Lock()
 
     def read(self, texts: Sequence[str]) -> Texts:
         """Tokenize.
@@ -54,8 +54,10 @@ class Scorer:
                 "shorten it."
             )
         pad = self.tokenizer.pad_token_id or 0
-        ids = torch.tensor([own + [pad] * (len(longest) - len(own)) for own in coded], device=self.guard.device)
-        lengths = torch.tensor([len(own) for own in coded], device=self.guard.device)
+        ids = torch.tensor(
+            [encoded + [pad] * (len(longest) - len(encoded)) for encoded in coded], device=self.guard.device
+        )
+        lengths = torch.tensor([len(encoded) for encoded in coded], device=self.guard.device)
         places = torch.arange(len(longest), device=self.guard.device)
         return Texts(ids, (places < lengths[:, None]).long())
 
@@ -86,7 +88,7 @@ class Scorer:
     def _coded(self, text: str) -> list[int]:
         """The ids of a text with what the tokenizer puts around it; where it puts nothing, its first and last token."""
         with self._lock:
-            ids, around = (list(self.tokenizer(said, split_special_tokens=True)["input_ids"]) for said in (text, ""))
+            ids, around = (list(self.tokenizer(given, split_special_tokens=True)["input_ids"]) for given in (text, ""))
         if around:
             return ids
         first, last = self.tokenizer.bos_token_id, self.tokenizer.eos_token_id

@@ -60,13 +60,13 @@ def installed() -> tuple[str, ...]:
     if shutil.which(command) is None:
         raise OcrUnavailable(INSTALL)
     try:
-        told = subprocess.run([command, "--list-langs"], capture_output=True, text=True, timeout=20, check=False)
+        listing = subprocess.run([command, "--list-langs"], capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise OcrUnavailable(INSTALL_AGAIN) from error
-    if told.returncode < 0:
+    if listing.returncode < 0:
         raise OcrUnavailable(INSTALL_AGAIN)
     # Older versions write the list to stderr. Its heading is no language's name.
-    listed = [line.strip() for line in (told.stdout + told.stderr).splitlines()]
+    listed = [line.strip() for line in (listing.stdout + listing.stderr).splitlines()]
     return tuple(name for name in listed if LANGUAGE_NAME.fullmatch(name) and name not in NO_LANGUAGES)
 
 
@@ -165,7 +165,7 @@ def _write(image: Image.Image, path: Path, cancelled: Cancelled | None) -> None:
             file.write(strip.convert("RGB").tobytes())
 
 
-def _run(told: list[str], most: float, cancelled: Cancelled | None) -> int:
+def _run(command: list[str], most: float, cancelled: Cancelled | None) -> int:
     """Have a picture's hOCR written beside it, in at most so many seconds; returns the exit status of
     `tesseract_process`, which is ``told`` all that it works on."""
     # Tesseract's own threads gain little on one picture, and take the cores from the model.
@@ -173,7 +173,7 @@ def _run(told: list[str], most: float, cancelled: Cancelled | None) -> int:
     # In a session of its own, both processes are ended together.
     try:
         process = subprocess.Popen(
-            [sys.executable, "-P", tesseract_process.__file__, *told],
+            [sys.executable, "-P", tesseract_process.__file__, *command],
             env=settings,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

@@ -97,18 +97,18 @@ class PromptBuilder:
         """
         if not question.strip():
             raise BadQuestion("The question is empty: type what you want to know about the picture.")
-        said = [("question", question)]
+        texts = [("question", question)]
         read = ocr_part(ocr_text)
         if read:
-            said.insert(0, ("ocr", read))
+            texts.insert(0, ("ocr", read))
         if evidence_only:
-            said.append(("rule", f"\n{EVIDENCE_RULE}"))
+            texts.append(("rule", f"\n{EVIDENCE_RULE}"))
         messages: list[Message] = []
         for turn in history:
             messages.append(("user", len(turn.images), [("history", turn.question)]))
             messages.append(("assistant", 0, [("history", turn.answer)]))
         earlier = sum(images for _, images, _ in messages)
-        messages.append(("user", len(pictures) - earlier, said))
+        messages.append(("user", len(pictures) - earlier, texts))
 
         with self.lock:
             plain = False
@@ -158,14 +158,16 @@ class PromptBuilder:
 
     def _filled(self, messages: list[Message], plain_system: bool = False) -> list[Piece]:
         """Fill the template; the texts of the pieces join to it, with people's text apart from the template's."""
-        said = [pieces for _, _, pieces in messages]
-        parts = STAND_INS.split(self._render(messages, [STAND_IN.format(i) for i in range(len(said))], plain_system))
+        message_pieces = [pieces for _, _, pieces in messages]
+        parts = STAND_INS.split(
+            self._render(messages, [STAND_IN.format(i) for i in range(len(message_pieces))], plain_system)
+        )
         if len(parts) == 1:
             raise UnsupportedModel("This model's chat template leaves the question out: choose another model.")
-        filled = self._substituted(parts, said)
-        if _joined(filled) != self._render(messages, [_joined(pieces) for pieces in said], plain_system):
+        filled = self._substituted(parts, message_pieces)
+        if _joined(filled) != self._render(messages, [_joined(pieces) for pieces in message_pieces], plain_system):
             # Some templates trim what they are given.
-            filled = self._substituted(parts, [_stripped(pieces) for pieces in said])
+            filled = self._substituted(parts, [_stripped(pieces) for pieces in message_pieces])
         return filled
 
     def _render(self, messages: list[Message], texts: list[str], plain_system: bool = False) -> str:
@@ -180,13 +182,13 @@ class PromptBuilder:
         except TemplateError as error:
             raise UnsupportedModel("This model's chat template refuses this conversation: start a new chat.") from error
 
-    def _substituted(self, parts: list[str], said: list[list[Piece]]) -> list[Piece]:
+    def _substituted(self, parts: list[str], message_pieces: list[list[Piece]]) -> list[Piece]:
         """Put people's text for the stand-ins (every second of ``parts``), and cut the rest at the placeholders."""
         placeholder = self.placeholder or self._image_token
         pieces: list[Piece] = []
         for i, part in enumerate(parts):
             if i % 2:
-                pieces += said[int(part)]
+                pieces += message_pieces[int(part)]
                 continue
             for j, text in enumerate(part.split(placeholder)):
                 pieces += [("image", placeholder)] * (j > 0) + [("template", text)]
@@ -270,7 +272,7 @@ class PromptBuilder:
             return [(token, at + start, at + stop) for token, start, stop in coded]
         ends = sorted({*cuts, len(text)})
         parts = zip([0, *ends], ends, strict=False)
-        return [own for start, stop in parts for own in self._as_text(text[start:stop], at + start)]
+        return [piece for start, stop in parts for piece in self._as_text(text[start:stop], at + start)]
 
     def _coded(self, text: str, **options: bool) -> list[Coded]:
         coded = self.tokenizer(text, return_offsets_mapping=True, **options)

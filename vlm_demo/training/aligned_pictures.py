@@ -144,9 +144,9 @@ def gather(
     shape = (len(some), *rows_of(0, 1).shape[1:])
     made_of = [f"{data.side} {seed}", *(str(path) for path, _ in some)]
     features = kept(file, made_of, shape, torch.bfloat16, rows_of, AT_ONCE)
-    said = [words_of(item) for _, item in some]
+    word_sets = [words_of(item) for _, item in some]
     if classifier is not None:
         taught = [words for part in features.split(512) for words in classifier(part)]
-        said = [own | more for own, more in zip(said, taught, strict=True)]
-    known = vocabulary(said)
-    return AlignedPictures(features, torch.stack([known.targets(words) for words in said]), known)
+        word_sets = [from_texts | more for from_texts, more in zip(word_sets, taught, strict=True)]
+    known = vocabulary(word_sets)
+    return AlignedPictures(features, torch.stack([known.targets(words) for words in word_sets]), known)

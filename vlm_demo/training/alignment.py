@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vlm_demo.models.quantization import fast_bf16
-from vlm_demo.training.photo_turns import READABLE
+from vlm_demo.training.photo_words import READABLE
 
 WORD = re.compile(r"[a-z][a-z-]+")
 # Words that say nothing of what is seen; yes, no and numbers stay out as well.
@@ -94,8 +94,8 @@ def align(
     """
     usable = targets.sum(1) > 0
     features, targets = features[usable], targets[usable]
-    held = torch.arange(len(features)) % 20 == 0
-    fit = (~held).nonzero()[:, 0]
+    held_out = torch.arange(len(features)) % 20 == 0
+    fit = (~held_out).nonzero()[:, 0]
     norm = vocabulary.vectors.norm(dim=1).mean()
     temperature = nn.Parameter(torch.tensor(math.log(10.0)))
     parameters = [*projector.parameters(), temperature]
@@ -122,7 +122,7 @@ def align(
             schedule.step()
             total += loss.item() * len(rows)
         with torch.no_grad():
-            rows, best = held.nonzero()[:, 0], min(5, len(vocabulary.words))
+            rows, best = held_out.nonzero()[:, 0], min(5, len(vocabulary.words))
             top = torch.cat([scored(some)[0].topk(best).indices for some in rows.split(batch)])
             hit = (targets[rows].gather(1, top) > 0).any(1).float().mean()
         tell(

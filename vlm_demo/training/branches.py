@@ -24,7 +24,7 @@ CAPTION_WEIGHT = 2.0  # of a caption's tokens: one caption says more of a pictur
 
 
 @dataclass(frozen=True)
-class Conversation:
+class PictureTurns:
     """What is said about one picture.
 
     Attributes:
@@ -78,7 +78,7 @@ class BranchPacker:
     def encode(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def __call__(self, conversations: Sequence[Conversation], longest: int) -> Packed:
+    def __call__(self, conversations: Sequence[PictureTurns], longest: int) -> Packed:
         """Pack the conversations that fit into ``longest`` tokens; the first always does.
 
         OCR text that they have in common is read once, as the picture is.
@@ -93,12 +93,12 @@ class BranchPacker:
         kinds: list[str] = []
         for number, conversation in enumerate(conversations, 1):
             all_ids, all_weights, all_turns = self._written(conversation, len(kinds))
-            own, own_weights, own_turn = all_ids[skipped:], all_weights[skipped:], all_turns[skipped:]
-            if number > 1 and len(ids) + len(own) > longest:
+            own_ids, own_weights, own_turn = all_ids[skipped:], all_weights[skipped:], all_turns[skipped:]
+            if number > 1 and len(ids) + len(own_ids) > longest:
                 continue
-            ids += own
-            positions += range(len(prefix), len(prefix) + len(own))
-            branch += [number] * len(own)
+            ids += own_ids
+            positions += range(len(prefix), len(prefix) + len(own_ids))
+            branch += [number] * len(own_ids)
             weights += own_weights
             turn += own_turn
             kinds += conversation.kinds
@@ -111,7 +111,7 @@ class BranchPacker:
             np.array(turn),
         )
 
-    def _shared(self, read: str, conversations: Sequence[Conversation]) -> list[int]:
+    def _shared(self, read: str, conversations: Sequence[PictureTurns]) -> list[int]:
         """The tokens that all conversations begin with, at most those of the OCR text: the last of them may be another
         where a question follows."""
         rows = [self._written(conversation, 0)[0] for conversation in conversations]
@@ -119,7 +119,7 @@ class BranchPacker:
         count = next((i for i in range(most) if len({row[i] for row in rows}) > 1), most)
         return rows[0][:count]
 
-    def _written(self, conversation: Conversation, first: int) -> tuple[list[int], list[float], list[int]]:
+    def _written(self, conversation: PictureTurns, first: int) -> tuple[list[int], list[float], list[int]]:
         ids: list[int] = []
         weights: list[float] = []
         turn: list[int] = []
@@ -128,12 +128,12 @@ class BranchPacker:
             if conversation.ocr and i == 0:
                 text = f"{OCR_HEADER}\n{conversation.ocr}\n\n{text}"
             asked = [*([] if i == 0 else [*self.newline, *self.open_user]), *self.encode(text), *self.to_answer]
-            said = [*self.encode(answer), *self.end]
-            ids += asked + said
+            answer_ids = [*self.encode(answer), *self.end]
+            ids += asked + answer_ids
             # Long answers weigh more, but not in proportion: a caption must not drown twelve words.
-            weight = len(said) ** -0.5 * (CAPTION_WEIGHT if conversation.kinds[i] == "caption" else 1.0)
-            weights += [0.0] * len(asked) + [weight] * len(said)
-            turn += [-1] * len(asked) + [first + i] * len(said)
+            weight = len(answer_ids) ** -0.5 * (CAPTION_WEIGHT if conversation.kinds[i] == "caption" else 1.0)
+            weights += [0.0] * len(asked) + [weight] * len(answer_ids)
+            turn += [-1] * len(asked) + [first + i] * len(answer_ids)
         return ids, weights, turn
 
 

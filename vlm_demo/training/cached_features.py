@@ -71,14 +71,14 @@ def kept(
         rows_of: (start, end) → these rows, which are rounded to ``dtype``.
         piece: rows that are computed at once.
     """
-    note, lines = file.with_suffix(".json"), [f"{shape} {dtype}", *made_of]
+    listing, lines = file.with_suffix(".json"), [f"{shape} {dtype}", *made_of]
     key = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    told = json.loads(note.read_text(encoding="utf-8")) if note.is_file() and file.is_file() else {}
-    done = told["done"] if told.get("key") == key else 0
+    stored = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() and file.is_file() else {}
+    done = stored["done"] if stored.get("key") == key else 0
     size = math.prod(shape)
     if not done:
         file.parent.mkdir(parents=True, exist_ok=True)
-        note.unlink(missing_ok=True)
+        listing.unlink(missing_ok=True)
         with file.open("wb") as handle:
             handle.truncate(dtype.itemsize * size)
     rows = torch.from_file(str(file), shared=True, size=size, dtype=dtype).view(shape)
@@ -86,7 +86,7 @@ def kept(
         end = min(start + piece, len(rows))
         rows[start:end] = rows_of(start, end)
         if end == len(rows) or start // piece % NOTED == NOTED - 1:
-            note.write_text(json.dumps({"key": key, "done": end}), encoding="utf-8")
+            listing.write_text(json.dumps({"key": key, "done": end}), encoding="utf-8")
     return rows
 
 
@@ -102,8 +102,8 @@ def cached(
     rng = np.random.default_rng(0)
 
     def rows_of(start: int, end: int) -> Tensor:
-        return encode([load_pixels(own.path, side, False, 1.0, rng) for own in pictures[start:end]])
+        return encode([load_pixels(picture.path, side, False, 1.0, rng) for picture in pictures[start:end]])
 
     shape = (len(pictures), *rows_of(0, 1).shape[1:])
-    made_of = [f"{side}", *(str(own.path) for own in pictures)]
+    made_of = [f"{side}", *(str(picture.path) for picture in pictures)]
     return kept(file, made_of, shape, torch.bfloat16, rows_of, AT_ONCE)

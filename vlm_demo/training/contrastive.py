@@ -31,11 +31,11 @@ from vlm_demo.training import json_lines
 from vlm_demo.training.bridges import frozen
 from vlm_demo.training.cached_features import kept
 from vlm_demo.training.export import export as export_weights
-from vlm_demo.training.finetune import fast_dtype, standardize
 from vlm_demo.training.mixture import SHARES, Folder, load_pixels
-from vlm_demo.training.photo_turns import READABLE
+from vlm_demo.training.photo_words import READABLE
 from vlm_demo.training.photos_split import PERCENT
 from vlm_demo.training.record import CHECKPOINT, LOG, Spent
+from vlm_demo.training.trained_parts import fast_dtype, standardize
 
 WITHOUT = frozenset({"chartqa", "daquar"})  # folders whose words do not say what a picture shows
 SIZE = 512  # channels of the pooling head
@@ -49,14 +49,14 @@ MOST = 6e4  # what a feature may be at most, in float16
 
 
 @dataclass(frozen=True)
-class Photo:
+class PhotoTexts:
     """A picture's file and the texts that fit it."""
 
     path: Path
     texts: tuple[str, ...]
 
 
-def photos(roots: Sequence[Path], held: bool = False, most: int | None = None, seed: int = 0) -> list[Photo]:
+def photos(roots: Sequence[Path], held: bool = False, most: int | None = None, seed: int = 0) -> list[PhotoTexts]:
     """The trained (or held-out) photographs that something is said of, shuffled.
 
     Args:
@@ -72,7 +72,8 @@ def photos(roots: Sequence[Path], held: bool = False, most: int | None = None, s
         for root in roots:
             if (root / name / "annotations.jsonl").is_file():
                 folder = Folder(root / name, held)
-                found += [Photo(folder.path / item["image"], texts) for item in folder.items if (texts := said(item))]
+                texts = ((item["image"], said(item)) for item in folder.items)
+                found += [PhotoTexts(folder.path / image, some) for image, some in texts if some]
                 break
     if not found:
         where = ", ".join(map(str, roots)) or "no folder"
@@ -147,7 +148,7 @@ def info_nce(pictures: Tensor, texts: Tensor, same: Tensor, logit_scale: Tensor)
 
 
 @torch.no_grad()
-def picture_rows(tower: VisionTower, chosen: Sequence[Photo], side: int, tokens: int | None, file: Path) -> Tensor:
+def picture_rows(tower: VisionTower, chosen: Sequence[PhotoTexts], side: int, tokens: int | None, file: Path) -> Tensor:
     """Tokens float16 [pictures, tokens, channels] of each picture, by the frozen tower.
 
     Args:
@@ -174,12 +175,12 @@ def text_rows(text: minilm.TextTower, texts: Sequence[str], file: Path) -> Tenso
     """MiniLM's vectors float16 [texts, width]."""
     model = BertModel(text.config, add_pooling_layer=False).eval()
     model.load_state_dict(text.weights)
-    lengths = [len(text.tokenizer(said)["input_ids"]) for said in texts]
+    lengths = [len(text.tokenizer(caption)["input_ids"]) for caption in texts]
     order = np.argsort(lengths, kind="stable")  # read with others of their length, so that little is padding
 
     def rows_of(start: int, end: int) -> Tensor:
-        own = [texts[i] for i in order[start:end]]
-        coded = text.tokenizer(own, padding=True, truncation=True, padding_side="right", return_tensors="pt")
+        batch = [texts[i] for i in order[start:end]]
+        coded = text.tokenizer(batch, padding=True, truncation=True, padding_side="right", return_tensors="pt")
         return model(input_ids=coded["input_ids"], attention_mask=coded["attention_mask"]).last_hidden_state[:, 0]
 
     rows = kept(file, texts, (len(texts), text.config.hidden_size), torch.float16, rows_of, 8 * PIECE)
@@ -202,11 +203,11 @@ class Pairs:
 
 
 def pairs(
-    tower: VisionTower, text: minilm.TextTower, chosen: Sequence[Photo], side: int, tokens: int | None, place: Path
+    tower: VisionTower, text: minilm.TextTower, chosen: Sequence[PhotoTexts], side: int, tokens: int | None, place: Path
 ) -> Pairs:
     """Read all of them, or what was not yet read into files that begin with ``place``."""
     index: dict[str, int] = {}
-    of = tuple(tuple(index.setdefault(said, len(index)) for said in photo.texts) for photo in chosen)
+    of = tuple(tuple(index.setdefault(text, len(index)) for text in photo.texts) for photo in chosen)
     sentences = text_rows(text, list(index), place.with_name(f"{place.name}-texts.float16"))
     pictures = picture_rows(tower, chosen, side, tokens, place.with_name(f"{place.name}-pictures.float16"))
     return Pairs(pictures, sentences.float(), of)
@@ -220,17 +221,17 @@ def recall(heads: Heads, held: Pairs) -> dict[str, float]:
     """R@1 among CANDIDATES held-out pictures, each with its first text: of texts that find their picture, and of
     pictures that find a text of their own or an equal one; the mean over groups of that many."""
     heads.eval()
-    told: dict[str, list[float]] = {"text to picture": [], "picture to text": []}
+    ranks: dict[str, list[float]] = {"text to picture": [], "picture to text": []}
     for start in range(0, len(held.of), CANDIDATES):
-        own = torch.tensor([held.of[i][0] for i in range(start, min(start + CANDIDATES, len(held.of)))])
-        if start and len(own) < CANDIDATES:
+        captions = torch.tensor([held.of[i][0] for i in range(start, min(start + CANDIDATES, len(held.of)))])
+        if start and len(captions) < CANDIDATES:
             break
-        seen = heads.pictures(held.pictures[start : start + len(own)].float())
-        near = seen @ heads.texts(held.texts[own]).T
+        seen = heads.pictures(held.pictures[start : start + len(captions)].float())
+        near = seen @ heads.texts(held.texts[captions]).T
         for name, found in (("text to picture", near.argmax(0)), ("picture to text", near.argmax(1))):
-            told[name].append((own[found] == own).float().mean().item())
+            ranks[name].append((captions[found] == captions).float().mean().item())
     heads.train()
-    return {name: float(np.mean(values)) for name, values in told.items()}
+    return {name: float(np.mean(values)) for name, values in ranks.items()}
 
 
 def fit(
@@ -271,12 +272,12 @@ def fit(
         order = rng.permutation(len(data.of))
         for start in range(0, len(order) - batch + 1, batch):
             rows = np.sort(order[start : start + batch])  # in the order of the file
-            own = torch.tensor([data.of[i][int(rng.integers(len(data.of[i])))] for i in rows])
+            captions = torch.tensor([data.of[i][int(rng.integers(len(data.of[i])))] for i in rows])
             at = torch.randperm(data.pictures.shape[1], generator=draw)[:SEEN]
             features = data.pictures[torch.from_numpy(rows)][:, at]
             with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
-                seen, read = heads.pictures(features.float()), heads.texts(data.texts[own])
-            loss = info_nce(seen, read, own, heads.logit_scale)
+                seen, read = heads.pictures(features.float()), heads.texts(data.texts[captions])
+            loss = info_nce(seen, read, captions, heads.logit_scale)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -292,8 +293,8 @@ def fit(
 
 
 def run(
-    chosen: Sequence[Photo],
-    apart: Sequence[Photo],
+    chosen: Sequence[PhotoTexts],
+    apart: Sequence[PhotoTexts],
     folder: Path,
     recipe: Recipe,
     epochs: int = EPOCHS,

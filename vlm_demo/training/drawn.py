@@ -20,14 +20,14 @@ from tqdm import tqdm
 
 from vlm_demo.stages import ocr
 from vlm_demo.training.drawn_questions import alike, asked
+from vlm_demo.training.ocr_noise import imitate_ocr
 from vlm_demo.training.worlds.charts import draw_chart
 from vlm_demo.training.worlds.documents import draw_document
 from vlm_demo.training.worlds.lettering import draw_lettering
-from vlm_demo.training.worlds.reading import imitate_ocr
 from vlm_demo.training.worlds.scenes import draw_scene
 from vlm_demo.training.worlds.screens import draw_screen
 from vlm_demo.training.worlds.sentences import sentence
-from vlm_demo.training.worlds.world import Picture
+from vlm_demo.training.worlds.world import DrawnPicture
 
 ANNOTATIONS = "annotations.jsonl"
 LONGEST_SIDE, LOSSLESS_SIDE, QUALITY = 640, 400, 90  # pixels, pixels, of JPEG
@@ -56,13 +56,13 @@ class Kind:
         reads: the share that is given with what OCR reads.
     """
 
-    draw: Callable[[np.random.Generator], Picture]
+    draw: Callable[[np.random.Generator], DrawnPicture]
     pictures: int
     questions: int
     reads: float = 0.0
 
 
-def _scene(rng: np.random.Generator) -> Picture:
+def _scene(rng: np.random.Generator) -> DrawnPicture:
     layout = str(rng.choice(list(LAYOUTS), p=list(LAYOUTS.values())))
     return draw_scene(rng, large=True) if layout == "large" else draw_scene(rng, layout=layout)
 
@@ -141,7 +141,7 @@ def drawn(kind: str, seed: int, number: int) -> tuple[Image.Image, dict[str, Any
     return _shrunk(picture.image), line
 
 
-def _read(picture: Picture, rng: np.random.Generator) -> list[str]:
+def _read(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
     """The lines that OCR reads in the picture at its full size."""
     if rng.random() < BY_TESSERACT:
         lines = ocr.read(picture.image).text.split("\n")

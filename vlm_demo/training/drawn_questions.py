@@ -13,10 +13,10 @@ from difflib import SequenceMatcher
 import numpy as np
 
 from vlm_demo.training.worlds.areas import AREAS
-from vlm_demo.training.worlds.asking import Form, Made
+from vlm_demo.training.worlds.question import Question, QuestionForm
 from vlm_demo.training.worlds.questions import ENDS, worded
 from vlm_demo.training.worlds.sentences import grouped
-from vlm_demo.training.worlds.world import COLOURS, Picture, number_word
+from vlm_demo.training.worlds.world import COLOURS, DrawnPicture, number_word
 
 PLAIN = 0.5  # the share of questions that are put plainly, where there is such a way
 PLAINLY: dict[str, tuple[str, ...]] = {
@@ -92,19 +92,19 @@ PLURAL = re.compile(r"\b([Ww])hat(?: is|'s) the ((?:different )?(?:kinds|types|s
 LEADS = re.compile(r"^(?:Hi\. |Question: |Please: |Please answer: |Look at the \w+\. )")
 OFTEN_UNREAD = ("charts", "screens", "documents")
 POSITIVE = {
-    said: positive
+    form: positive
     for positive, words in (
         (True, "yes|true|on|enabled|clickable|active|selected|checked|ticked"),
         (False, "no|false|off|disabled|inactive|not selected|unchecked|not ticked|not checked"),
     )
-    for said in words.split("|")
+    for form in words.split("|")
 }
 # How often yes is wanted, to be about as frequent as no in the end: many pictures allow a question with no alone.
 LEANING = {"screens": 0.55}
 
 
 @dataclass
-class Asked:
+class QuestionsAsked:
     """What is asked of one picture: pairs of a question and its answer; of an unanswerable one, of a question and what
     is said without the evidence-only rule; of a follow-up, two pairs, the second being understood after the first."""
 
@@ -113,7 +113,9 @@ class Asked:
     follow: list[tuple[tuple[str, str], tuple[str, str]]] = field(default_factory=list)
 
 
-def asked(picture: Picture, n: int, rng: np.random.Generator, read: list[str] | None, caption: str) -> Asked:
+def asked(
+    picture: DrawnPicture, n: int, rng: np.random.Generator, read: list[str] | None, caption: str
+) -> QuestionsAsked:
     """``n`` questions that the picture answers, as far as it allows, and besides one or two that it does not.
 
     Args:
@@ -124,12 +126,12 @@ def asked(picture: Picture, n: int, rng: np.random.Generator, read: list[str] | 
         return _lettering(picture, n, rng, read or [])
     forms = AREAS[picture.kind].asker(picture, rng, read).forms()
     if not forms:
-        return Asked()
+        return QuestionsAsked()
     weights = np.array([form.weight * _more_often(form, picture.kind) for form in forms])
     chosen = rng.choice(len(forms), n * 14, p=weights / weights.sum())
     unread = read is None and picture.kind in OFTEN_UNREAD
     most_unanswerable = max(1, n // 3 if unread else n // 4)
-    found, kinds, seen = Asked(), Counter[str](), set[str]()
+    found, kinds, seen = QuestionsAsked(), Counter[str](), set[str]()
     wanted: dict[str, bool] = {}
     for choice in chosen:
         if len(found.qa) + len(found.follow) >= n:
@@ -157,11 +159,13 @@ def asked(picture: Picture, n: int, rng: np.random.Generator, read: list[str] | 
     return found
 
 
-def _more_often(form: Form, kind: str) -> float:
+def _more_often(form: QuestionForm, kind: str) -> float:
     return MORE_OFTEN.get(form.name, 1.0) if kind == "scenes" else 1.0
 
 
-def _wanted(made: Made, kinds: Counter[str], wanted: dict[str, bool], leaning: float, rng: np.random.Generator) -> bool:
+def _wanted(
+    made: Question, kinds: Counter[str], wanted: dict[str, bool], leaning: float, rng: np.random.Generator
+) -> bool:
     """Whether to ask this too. The next yes or no of a kind, kept in ``wanted``, is the toss of a coin, not what is
     commoner."""
     most = 1 if made.kind in ONCE else 3 if made.kind == "count" else 2
@@ -178,7 +182,7 @@ def _wanted(made: Made, kinds: Counter[str], wanted: dict[str, bool], leaning: f
     return True
 
 
-def _answered(made: Made, caption: str) -> Made:
+def _answered(made: Question, caption: str) -> Question:
     """With a sentence where the picture is to be described, and things that are alike named together."""
     if made.kind == "describe":
         text = made.answer[0].upper() + made.answer[1:]
@@ -188,7 +192,7 @@ def _answered(made: Made, caption: str) -> Made:
     return made
 
 
-def _worded(made: Made, kind: str, rng: np.random.Generator) -> Made:
+def _worded(made: Question, kind: str, rng: np.random.Generator) -> Question:
     """The question in words that fit what is shown."""
     if kind != "scenes":
         made = _called(made, rng)
@@ -200,14 +204,14 @@ def _worded(made: Made, kind: str, rng: np.random.Generator) -> Made:
     return _tidied(question)
 
 
-def _called(made: Made, rng: np.random.Generator) -> Made:
+def _called(made: Question, rng: np.random.Generator) -> Question:
     """A chart, a screen and a document are no drawings of shapes."""
     words = {"image": ("picture", "image"), "objects": ("objects", "things")}
     fields = {name: of[int(rng.integers(len(of)))] for name, of in words.items()} | made.fields
     return replace(made, fields=fields, follow=_called(made.follow, rng) if made.follow else None)
 
 
-def _tidied(question: Made, follows: bool = False) -> Made:
+def _tidied(question: Question, follows: bool = False) -> Question:
     text = PLURAL.sub(r"\1hat are the \2", question.text)
     if " " in question.answer:
         for end in ENDS[:2]:
@@ -247,10 +251,10 @@ LACKING = (
 )
 
 
-def _lettering(picture: Picture, n: int, rng: np.random.Generator, read: list[str]) -> Asked:
+def _lettering(picture: DrawnPicture, n: int, rng: np.random.Generator, read: list[str]) -> QuestionsAsked:
     """What the text says, and besides something about it."""
     lines = [line for line in map(_without_strays, read) if line]
-    found = Asked([(SAID[int(rng.integers(len(SAID)))], "\n".join(lines))])
+    found = QuestionsAsked([(SAID[int(rng.integers(len(SAID)))], "\n".join(lines))])
     others = _about_text(picture, rng, lines)
     for i in rng.permutation(len(others)):
         if len(found.qa) < n and others[int(i)] not in found.qa:
@@ -273,7 +277,7 @@ def _without_strays(line: str) -> str:
     return " ".join(words)
 
 
-def _about_text(picture: Picture, rng: np.random.Generator, read: list[str]) -> list[tuple[str, str]]:
+def _about_text(picture: DrawnPicture, rng: np.random.Generator, read: list[str]) -> list[tuple[str, str]]:
     ink, ground = picture.facts["ink"], picture.facts["ground"]
     colour = ("color", "colour")[int(rng.integers(2))]
     found = [

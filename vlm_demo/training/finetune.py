@@ -12,19 +12,15 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.masking_utils import sdpa_mask
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
-from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training.aligned_pictures import (
     REHEARSAL_WEIGHT,
     AlignedPictures,
@@ -35,111 +31,25 @@ from vlm_demo.training.aligned_pictures import (
 from vlm_demo.training.alignment import Vocabulary, align
 from vlm_demo.training.branches import BranchPacker, collate
 from vlm_demo.training.bridges import frozen
-from vlm_demo.training.lora import LoraLinear, add_lora
+from vlm_demo.training.lora import add_lora
 from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.record import CHECKPOINT, LOG, Spent
 from vlm_demo.training.self_critical import SelfCritical
+from vlm_demo.training.trained_parts import (
+    ATTENTION,
+    Parts,
+    Projector,
+    Trainable,
+    fast_dtype,
+    load_trained,
+    register_attention,
+)
 
-ATTENTION = "grouped"
 POOL = 48  # samples sorted by length before they are cut into batches
 TOKENS_A_BATCH = 2200
 RATE, WARM_UP, COOL_DOWN = 4e-4, 40, 0.3  # steps; the last share of a run's time in which the rate falls to a 20th
 PROJECTOR_SCALE = 2.5  # of its learning rate, over LoRA's
 AVERAGE = 0.995  # of the running mean of the weights, a step
-
-
-class Projector(nn.Module):
-    """Patch features [..., channels] → image tokens [..., d_llm]: LLaVA's two layers."""
-
-    def __init__(self, channels: int, width: int) -> None:
-        super().__init__()
-        self.linear_1, self.linear_2 = nn.Linear(channels, width), nn.Linear(width, width)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.linear_2(nn.functional.gelu(self.linear_1(features)))
-
-    def standardize(self, features: Tensor) -> None:
-        """See ``standardize``, of the first layer."""
-        standardize(self.linear_1, features)
-
-
-@torch.no_grad()
-def standardize(layer: nn.Linear, features: Tensor) -> None:
-    """Fold the mean and the spread of these features [n, channels] into a layer, so that it begins as if every channel
-    had mean 0 and spread 1."""
-    mean, spread = features.float().mean(0), features.float().std(0) + 1e-3
-    layer.weight /= spread
-    layer.bias -= layer.weight @ mean
-
-
-def fast_dtype() -> torch.dtype:
-    """bf16 where the processor has instructions for it, else float32."""
-    return torch.bfloat16 if fast_bf16(torch.device("cpu")) else torch.float32
-
-
-def register_attention() -> None:
-    """Attention written out for training on a CPU with grouped keys: its backward pass is three times as fast as
-    SDPA's at these lengths."""
-
-    def attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **_unused):
-        batch, heads, length, width = query.shape
-        groups = key.shape[1]
-        rows = query.reshape(batch, groups, heads // groups * length, width)
-        scores = (rows @ key.transpose(2, 3)).view(batch, groups, heads // groups, length, length).float() * scaling
-        scores = scores.masked_fill(~attention_mask[:, :, None], -1e30)
-        weights = scores.softmax(-1).to(value.dtype).view(batch, groups, heads // groups * length, length)
-        return (weights @ value).view(batch, heads, length, width).transpose(1, 2).contiguous(), None
-
-    AttentionInterface.register(ATTENTION, attend)
-    AttentionMaskInterface.register(ATTENTION, sdpa_mask)
-
-
-class Trainable(Protocol):
-    """What ``Trainer`` needs of what it trains; ``Parts``, and those of the other families.
-
-    Attributes:
-        llm: the language model, with ``model`` and ``lm_head``.
-        projector: patch features → image tokens, or whatever else ``align`` can bring near to words.
-        lora: what is trained in the language model itself, or nothing.
-        aligned: whether the projector's weights come from an earlier run, so that it needs no alignment.
-    """
-
-    llm: Any
-    tokenizer: Any
-    projector: Any
-    lora: dict[str, LoraLinear]
-    aligned: bool
-
-    def trained(self) -> dict[str, nn.Parameter]:
-        """All trained tensors by the names that ``trained.safetensors`` has."""
-
-    def features(self, pixels: Sequence[np.ndarray]) -> Tensor:
-        """uint8 pictures [side, side, 3] → patch features [B, N, channels]."""
-
-
-@dataclass
-class Parts:
-    """What is put together for training. ``tower`` and the language model's own weights are frozen."""
-
-    tower: nn.Module
-    llm: LlamaForCausalLM
-    tokenizer: Any
-    projector: Projector
-    lora: dict[str, LoraLinear]
-    aligned: bool = False
-
-    def trained(self) -> dict[str, nn.Parameter]:
-        """All trained tensors by the names that ``trained.safetensors`` has."""
-        named = {f"projector.{name}": value for name, value in self.projector.named_parameters()}
-        for name, layer in self.lora.items():
-            named[f"lora.layers.{name}.A"], named[f"lora.layers.{name}.B"] = layer.A, layer.B
-        return named
-
-    @torch.no_grad()
-    def features(self, pixels: Sequence[np.ndarray]) -> Tensor:
-        """uint8 pictures [side, side, 3] → patch features [B, N, channels]."""
-        stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
-        return self.tower(stacked.float() / 127.5 - 1).last_hidden_state
 
 
 def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path | None = None) -> Parts:
@@ -167,14 +77,6 @@ def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path 
             tensors = {name: value for name, value in tensors.items() if not name.startswith("projector.")}
         load_trained(parts, tensors)
     return parts
-
-
-def load_trained(parts: Trainable, tensors: dict[str, Tensor]) -> None:
-    """Take over trained tensors by name; those that are missing stay as they are."""
-    with torch.no_grad():
-        for name, value in parts.trained().items():
-            if name in tensors:
-                value.copy_(tensors[name].float())
 
 
 def projected(parts: Trainable, pixels: Sequence[np.ndarray]) -> Tensor:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vlm_demo.training.worlds.export import POINTING_SIZE, pointing_items
+from vlm_demo.training.worlds.held_out import POINTING_SIZE, pointing_items
 from vlm_demo.training.worlds.questions import ask
 from vlm_demo.training.worlds.scenes import draw_scene
-from vlm_demo.training.worlds.world import Picture
+from vlm_demo.training.worlds.world import DrawnPicture
 
 SCENES = 120  # of each sort: phrases that are given, and right words for asked questions
 SEED = 7  # what the embedded models are trained from
@@ -26,7 +26,7 @@ def draw(folder: Path, seed: int, scenes: int = SCENES) -> None:
     """Write ``folder/img`` and ``folder/items.jsonl``: so many scenes with a phrase that is given, and as many with the
     right words for an asked question; no scene has both."""
     (folder / "img").mkdir(parents=True, exist_ok=True)
-    sorts: tuple[Callable[[Picture, np.random.Generator], list[dict]], ...] = (pointing_items, _asked)
+    sorts: tuple[Callable[[DrawnPicture, np.random.Generator], list[dict]], ...] = (pointing_items, _asked)
     left, number = [scenes] * len(sorts), 0
     with (folder / "items.jsonl").open("w") as handle:
         while any(left):
@@ -40,7 +40,7 @@ def draw(folder: Path, seed: int, scenes: int = SCENES) -> None:
             number += 1
 
 
-def _asked(picture: Picture, rng: np.random.Generator) -> list[dict]:
+def _asked(picture: DrawnPicture, rng: np.random.Generator) -> list[dict]:
     """One question about a single thing, with its right answer as the phrase."""
     for question in ask(picture, 8, rng):
         things = question.about

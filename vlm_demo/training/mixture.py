@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 from vlm_demo.training import json_lines
-from vlm_demo.training.branches import BranchPacker, Conversation, Packed
+from vlm_demo.training.branches import BranchPacker, Packed, PictureTurns
 from vlm_demo.training.photo_turns import UNKNOWN, AskedTurn, PhotoTurns, sentence
 from vlm_demo.training.photos_split import PERCENT, held_out
 
@@ -67,7 +67,7 @@ class Folder:
             self.items = every[:cut] if held else every[cut:]
         self.turns = PhotoTurns(self.items) if self.name in PERCENT else None
 
-    def conversations(self, item: Mapping[str, Any], rng: np.random.Generator) -> tuple[list[Conversation], bool]:
+    def conversations(self, item: Mapping[str, Any], rng: np.random.Generator) -> tuple[list[PictureTurns], bool]:
         """What is asked about an item, and whether it stays true when the picture is flipped."""
         turns = drawn_turns(item) if self.turns is None else self.turns(item, self.name, rng)
         chosen = _chosen(turns, rng)
@@ -124,7 +124,7 @@ class Mixture:
                 break
         if self.chat and not self.held and rng.random() < CHAT:
             question, answer = self.chat[int(rng.integers(len(self.chat)))]
-            conversations.insert(1, Conversation(((question, answer),), ("chat",), ocr=conversations[0].ocr))
+            conversations.insert(1, PictureTurns(((question, answer),), ("chat",), ocr=conversations[0].ocr))
         packed = self.packer(conversations, LONGEST)
         photo = folder.turns is not None and folder.name != "chartqa"
         flip = mirrored and photo and rng.random() < 0.5 and not self.held
@@ -198,7 +198,7 @@ def drawn_turns(item: Mapping[str, Any]) -> list[AskedTurn]:
         turns.append(AskedTurn(question, answer, kind))
     turns += [AskedTurn(question, UNKNOWN, "unknown", rule=True) for question, _ in item.get("unanswerable", ())]
     for follow in item.get("follow", ()):
-        (question, answer), *others = [(asked, _digits(asked, said)) for asked, said in follow]
+        (question, answer), *others = [(asked, _digits(asked, answered)) for asked, answered in follow]
         turns.append(AskedTurn(question, answer, "drawn", follow=tuple(others)))
     return turns
 
@@ -235,21 +235,21 @@ def _chosen(turns: Sequence[AskedTurn], rng: np.random.Generator) -> list[AskedT
     return [chosen[i] for i in rng.permutation(len(chosen))]
 
 
-def _conversation(turn: AskedTurn, ocr: str, rng: np.random.Generator) -> Conversation:
+def _conversation(turn: AskedTurn, ocr: str, rng: np.random.Generator) -> PictureTurns:
     # The app writes the rule behind the current question alone, so it teaches nothing in a longer conversation.
     rule = turn.rule if turn.rule is not None else not turn.follow and bool(rng.random() < WITH_RULE)
     question = turn.question
     turns = ((question, turn.answer), *turn.follow)
-    return Conversation(turns, (turn.kind, *["follow"] * len(turn.follow)), rule, ocr)
+    return PictureTurns(turns, (turn.kind, *["follow"] * len(turn.follow)), rule, ocr)
 
 
-def _chained(made: Sequence[Conversation], rng: np.random.Generator) -> list[Conversation]:
+def _chained(made: Sequence[PictureTurns], rng: np.random.Generator) -> list[PictureTurns]:
     """The plain conversations of a picture as one with several turns, the others as they were."""
-    plain = [own for own in made if not own.rule and len(own.turns) == 1]
+    plain = [sample for sample in made if not sample.rule and len(sample.turns) == 1]
     if len(plain) < 2:
         return list(made)
     plain = plain[: int(rng.integers(2, 4))]
-    turns = tuple(turn for own in plain for turn in own.turns)
-    kinds = tuple(kind for own in plain for kind in own.kinds)
-    rest = [own for own in made if all(own is not other for other in plain)]
-    return [Conversation(turns, kinds, False, plain[0].ocr), *rest]
+    turns = tuple(turn for sample in plain for turn in sample.turns)
+    kinds = tuple(kind for sample in plain for kind in sample.kinds)
+    rest = [sample for sample in made if all(sample is not other for other in plain)]
+    return [PictureTurns(turns, kinds, False, plain[0].ocr), *rest]

@@ -126,10 +126,11 @@ def similarities(pictures: Tensor, texts: Tensor) -> Tensor:
 
 def contrastive_loss(alike: Tensor, scale: Tensor) -> Tensor:
     """ITC: of all texts its own is the nearest to a picture, and of all pictures its own to a text (section 3.2)."""
-    own = torch.arange(len(alike))
+    index = torch.arange(len(alike))
     scores = alike * scale
     return (
-        cross_entropy(scores, own, label_smoothing=SMOOTHED) + cross_entropy(scores.T, own, label_smoothing=SMOOTHED)
+        cross_entropy(scores, index, label_smoothing=SMOOTHED)
+        + cross_entropy(scores.T, index, label_smoothing=SMOOTHED)
     ) / 2
 
 
@@ -182,14 +183,14 @@ def retrieval_figures(
         keys = torch.cat([bridge.feature_head(some) for some in features[rows].split(20)])
         seen = torch.cat([bridge.pictures(some) for some in keys.split(20)])
         alike = similarities(seen, bridge.texts(ids[rows], mask[rows]))
-        own = torch.arange(of)
-        found["text R@1"].append((alike.argmax(1) == own).float())
-        found["picture R@1"].append((alike.argmax(0) == own).float())
+        index = torch.arange(of)
+        found["text R@1"].append((alike.argmax(1) == index).float())
+        found["picture R@1"].append((alike.argmax(0) == index).float())
         wrong = alike.clone().fill_diagonal_(-2.0).argmax(1)
-        for text, match in ((own, 1), (wrong, 0)):
+        for text, match in ((index, 1), (wrong, 0)):
             parts = zip(keys.split(20), text.split(20), strict=True)
-            told = torch.cat([bridge.judged(some, ids[rows][at], mask[rows][at]).argmax(1) for some, at in parts])
-            found["ITM"].append((told == match).float())
+            verdicts = torch.cat([bridge.judged(some, ids[rows][at], mask[rows][at]).argmax(1) for some, at in parts])
+            found["ITM"].append((verdicts == match).float())
     return {name: round(torch.cat(values).mean().item(), 3) for name, values in found.items() if values}
 
 
@@ -197,8 +198,8 @@ def padded(texts: Sequence[str], tokenizer: Any, longest: int) -> tuple[Tensor, 
     """Texts → ids [n, T] with BERT's first and last token around each, as the scorer reads them, and their mask."""
     first, last, pad = tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id
     words = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
-    coded = [[first, *own[: longest - 2], last] for own in words]
+    coded = [[first, *text[: longest - 2], last] for text in words]
     length = max(map(len, coded))
-    ids = torch.tensor([own + [pad] * (length - len(own)) for own in coded])
-    mask = torch.tensor([[1] * len(own) + [0] * (length - len(own)) for own in coded])
+    ids = torch.tensor([encoded + [pad] * (length - len(encoded)) for encoded in coded])
+    mask = torch.tensor([[1] * len(encoded) + [0] * (length - len(encoded)) for encoded in coded])
     return ids, mask

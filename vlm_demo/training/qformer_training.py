@@ -31,19 +31,11 @@ from vlm_demo.training import bridges, finetune
 from vlm_demo.training.alignment import Vocabulary, align, words_of
 from vlm_demo.training.branches import IMAGE_TOKEN, BranchPacker
 from vlm_demo.training.cached_features import Captioned, cached, captioned
-from vlm_demo.training.finetune import (
-    ATTENTION,
-    COOL_DOWN,
-    Parts,
-    Trainer,
-    compile_layers,
-    fast_dtype,
-    load_trained,
-    register_attention,
-)
+from vlm_demo.training.finetune import COOL_DOWN, Trainer, compile_layers
 from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.qformer_bridge import QFormerBridge, compare, padded, retrieval_figures
 from vlm_demo.training.record import Spent
+from vlm_demo.training.trained_parts import ATTENTION, Parts, fast_dtype, load_trained, register_attention
 
 QUERIES, CROSS_EVERY, COMPARED = 32, 2, 256  # 12 million trained weights, 24 MB in bf16
 BEGUN_SCALE = 0.3  # of the learning rate, for what began as the text encoder

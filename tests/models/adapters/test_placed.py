@@ -8,7 +8,7 @@ import torch
 from tests.kit.tiny import tiny_clip, tiny_idefics, tiny_siglip
 from tests.models.adapters.parity import Placed
 from vlm_demo import Pipeline
-from vlm_demo.contracts import Settings, Trace, View
+from vlm_demo.contracts import HeatmapSettings, Trace, View
 
 
 class TestIdefics(Placed):
@@ -28,7 +28,7 @@ class Comparing(Placed):
 
     def on_patches(self, pipe: Pipeline, views: list[View], moved: np.ndarray) -> list[np.ndarray]:
         count = len(moved) // len(views)
-        trace = Trace(moved, None, None, (count,) * len(views), pipe.scoring.family.leading_tokens, Settings())
+        trace = Trace(moved, None, None, (count,) * len(views), pipe.scoring.family.leading_tokens, HeatmapSettings())
         return [trace.on_patches(moved, i) for i in range(len(views))]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from vlm_demo.training.worlds.areas import AREAS
 from vlm_demo.training.worlds.captions import claim, full
-from vlm_demo.training.worlds.world import COLOURS, SHAPES, Picture, Thing, number_word, zone
+from vlm_demo.training.worlds.world import COLOURS, SHAPES, DrawnPicture, Thing, number_word, zone
 
 DRAWN = 40
 
@@ -90,7 +90,7 @@ def planted():
 
     things = (_square(5, 5, "square", "red"), _square(40, 5, "triangle", "red"), _square(170, 170, "star", "blue", 25))
     facts = {"boxes": (), "rgbs": [(255, 0, 0), (255, 0, 0), (0, 0, 255)], "background": "white", "groups": ()}
-    return Picture("scenes", Image.new("RGB", (200, 200), "white"), things, facts)
+    return DrawnPicture("scenes", Image.new("RGB", (200, 200), "white"), things, facts)
 
 
 def _is_true(text, picture):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from tests.training.worlds.colours import colour_distance
+from vlm_demo.training.worlds.chart_data import NAMES
 from vlm_demo.training.worlds.chart_questions import ChartAsker
-from vlm_demo.training.worlds.charts import NAMES, draw_chart
+from vlm_demo.training.worlds.charts import draw_chart
 from vlm_demo.training.worlds.world import number_word
 
 pytestmark = pytest.mark.slow

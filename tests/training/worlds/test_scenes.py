@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tests.training.worlds.colours import colour_distance
-from vlm_demo.training.worlds.scenes import LAYOUTS, draw_scene
+from vlm_demo.training.worlds.scene_layout import LAYOUTS
+from vlm_demo.training.worlds.scenes import draw_scene
 from vlm_demo.training.worlds.world import COLOURS, SHAPES, instance_map, zone
 
 

@@ -12,7 +12,7 @@ from vlm_demo.explain.methods.request import MapInputs
 
 def cells(request: MapInputs) -> np.ndarray:
     """[patches], never below 0, the mean of the word's steps."""
-    answer, model = request.answer, request.again
+    answer, model = request.answer, request.teacher_forcing
     positions = list(answer.prompt.image_positions)
     ids = [*answer.prompt.ids, *(token.id for token in answer.tokens)]
     hidden = model.hidden(answer)
@@ -26,7 +26,7 @@ def cells(request: MapInputs) -> np.ndarray:
     return request.trace.on_patches(np.mean(maps, axis=0), request.image)
 
 
-def unexplained(own: np.ndarray, others: np.ndarray, near: np.ndarray) -> np.ndarray:
+def unexplained(picture: np.ndarray, others: np.ndarray, near: np.ndarray) -> np.ndarray:
     """A token's activation without what earlier words stir in the same image tokens; never below 0.
 
     The earlier words' activations, each weighted by how far the place of that word itself says the token, are joined,
@@ -39,14 +39,14 @@ def unexplained(own: np.ndarray, others: np.ndarray, near: np.ndarray) -> np.nda
     """
     others, near = np.maximum(others, 0), np.maximum(near, 0)
     if not near.sum() > 0:
-        return np.maximum(own, 0)
+        return np.maximum(picture, 0)
     explained = others @ (near / near.sum())
     power = float(explained @ explained)
-    scale = max(float(own @ explained) / power, 0.0) if power > 0 else 0.0
-    return np.maximum(own - scale * explained, 0)
+    scale = max(float(picture @ explained) / power, 0.0) if power > 0 else 0.0
+    return np.maximum(picture - scale * explained, 0)
 
 
 def lacks(request: MapInputs) -> str | None:
-    if request.again.reads_image_tokens:
+    if request.teacher_forcing.reads_image_tokens:
         return None
     return "In this model image tokens are no part of the text, so they say no words: choose another method."

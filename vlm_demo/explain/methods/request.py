@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vlm_demo.contracts import Settings, Trace, View
+from vlm_demo.contracts import HeatmapSettings, Trace, View
 from vlm_demo.contracts.heatmap_methods import MapMethod
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class MapInputs:
     answer: Answer
     steps: tuple[int, ...]
     image: int
-    settings: Settings
+    settings: HeatmapSettings
     layer: int | None = None
     head: int | None = None
     model: TeacherForcing | None = None
@@ -60,7 +60,7 @@ class MapInputs:
         return self.trace.rows(self.image, self.steps)
 
     @property
-    def again(self) -> TeacherForcing:
+    def teacher_forcing(self) -> TeacherForcing:
         """The model, for methods that need a pass of their own."""
         assert self.model is not None
         return self.model

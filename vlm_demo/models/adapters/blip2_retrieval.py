@@ -41,7 +41,7 @@ def is_in(folder: Path) -> bool:
     return False
 
 
-def load(model: Any, folder: Path, retrieval_class: Any) -> Retrieval | None:
+def load(model: Any, folder: Path, retrieval_class: Any) -> Blip2Retrieval | None:
     """The retrieval model around the loaded one's shared parts; None where the folder does not hold its heads.
 
     Args:
@@ -52,10 +52,10 @@ def load(model: Any, folder: Path, retrieval_class: Any) -> Retrieval | None:
     with torch.device("meta"):
         retrieval = retrieval_class(model.config)
     wanted = {name for name in retrieval.state_dict() if not name.startswith(SHARED)}
-    held = _tensors(folder, wanted)
-    if not held:
+    tensors = _tensors(folder, wanted)
+    if not tensors:
         return None
-    if held.keys() != wanted or not model.config.qformer_config.use_qformer_text_input:
+    if tensors.keys() != wanted or not model.config.qformer_config.use_qformer_text_input:
         raise UnsupportedModel(
             f"The retrieval heads of {folder.resolve().name} are incomplete: fetch the checkpoint again."
         )
@@ -63,7 +63,7 @@ def load(model: Any, folder: Path, retrieval_class: Any) -> Retrieval | None:
         setattr(retrieval, part, getattr(model, part))
     dtype, device = model.vision_model.dtype, model.vision_model.device
     try:
-        retrieval.load_state_dict({k: v.to(device, dtype) for k, v in held.items()}, strict=False, assign=True)
+        retrieval.load_state_dict({k: v.to(device, dtype) for k, v in tensors.items()}, strict=False, assign=True)
     except RuntimeError as error:
         raise UnsupportedModel(
             f"The retrieval heads of {folder.resolve().name} do not fit its config.json: fetch the checkpoint again."
@@ -71,7 +71,7 @@ def load(model: Any, folder: Path, retrieval_class: Any) -> Retrieval | None:
     # No file holds this buffer, which counts the places of a text.
     places = retrieval.embeddings.position_ids.shape[1]
     retrieval.embeddings.position_ids = torch.arange(places, device=device)[None]
-    return Retrieval(retrieval.eval(), own_tokenizer(folder) if (folder / QFORMER_TOKENIZER).exists() else None)
+    return Blip2Retrieval(retrieval.eval(), own_tokenizer(folder) if (folder / QFORMER_TOKENIZER).exists() else None)
 
 
 def own_tokenizer(folder: Path) -> Any:
@@ -99,7 +99,7 @@ def _tensors(folder: Path, wanted: set[str]) -> dict[str, torch.Tensor]:
     return found
 
 
-class Retrieval:
+class Blip2Retrieval:
     """Compares pictures with texts; implements ``families.Matcher``."""
 
     def __init__(self, model: Any, tokenizer: Any = None) -> None:

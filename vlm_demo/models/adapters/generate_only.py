@@ -41,8 +41,8 @@ class GenerateOnly:
         from transformers import AutoProcessor
 
         self.model, self.config = model, model.config
-        lists = (own for own in model.modules() if isinstance(own, torch.nn.ModuleList))
-        self.encoder_layers = [layer for own in lists for layer in own]
+        lists = (module for module in model.modules() if isinstance(module, torch.nn.ModuleList))
+        self.encoder_layers = [layer for layers in lists for layer in layers]
         kind = type(model).__name__
         self.note = BridgeInfo(
             "whole",

@@ -91,4 +91,4 @@ class Idefics3(AmongWords):
     def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:
         tokens = self.connector(fitted(patches.features, self.connector.modality_projection.proj))
         tiles = [view.tiles for view in patches.views]
-        return [own.flatten(0, 1) for own in tokens.split(tiles)]
+        return [picture.flatten(0, 1) for picture in tokens.split(tiles)]

@@ -54,8 +54,8 @@ class InstructBlip(Blip2):
         """
         if prompt is None:
             raise BadQuestion("The bridge of this model reads the question: give it the prompt.")
-        said = "".join(segment.text for segment in prompt.segments if segment.kind != "image")
-        ids = self.reader(said.removeprefix(self.first), split_special_tokens=True)["input_ids"]
+        written = "".join(segment.text for segment in prompt.segments if segment.kind != "image")
+        ids = self.reader(written.removeprefix(self.first), split_special_tokens=True)["input_ids"]
         longest = self.config.qformer_config.max_position_embeddings
         if len(ids) > longest:
             raise BadQuestion(

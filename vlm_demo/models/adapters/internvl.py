@@ -95,4 +95,4 @@ class InternVl(AmongWords):
         shuffled = self.model.model.pixel_shuffle(features, scale_factor=self.config.downsample_ratio)
         tokens = self.projector(shuffled.flatten(1, 2))
         tiles = [view.tiles for view in patches.views]
-        return [own.flatten(0, 1) for own in tokens.split(tiles)]
+        return [picture.flatten(0, 1) for picture in tokens.split(tiles)]

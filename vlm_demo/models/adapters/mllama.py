@@ -103,7 +103,7 @@ class Mllama(AmongWords):
     def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:
         tokens = self.projector(fitted(patches.features, self.projector))
         tiles = [view.tiles for view in patches.views]
-        return [own.flatten(0, 1) for own in tokens.split(tiles)]
+        return [picture.flatten(0, 1) for picture in tokens.split(tiles)]
 
     def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
         """The patches, once; and for each token which pictures it sees: its own mark's, up to the next one."""

@@ -100,9 +100,9 @@ class Qwen25Vl(AmongWords):
         grids = [(1, rows * self.merged, columns * self.merged) for rows, columns in image_tokens.grids]
         ids = torch.tensor([prompt.ids])
         seen = (ids == self.image_token_id).int()
-        held, _ = self.model.model.get_rope_index(ids, seen, image_grid_thw=torch.tensor(grids))
+        all_positions, _ = self.model.model.get_rope_index(ids, seen, image_grid_thw=torch.tensor(grids))
         later = torch.arange(len(prompt.ids), max(positions.stop, len(prompt.ids))) + saved
-        every = torch.cat([held, later.expand(3, 1, -1)], -1)
+        every = torch.cat([all_positions, later.expand(3, 1, -1)], -1)
         return {"position_ids": every[..., positions.start : positions.stop].to(device)}
 
 

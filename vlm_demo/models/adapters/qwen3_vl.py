@@ -47,7 +47,7 @@ class Qwen3Vl(Qwen25Vl):
         patches, grids = self._patches(pixel_values.to(self.visual.device, self.visual.dtype))
         out = self.visual(patches, grid_thw=grids, output_hidden_states=True)
         states = [out.last_hidden_state, *(out.hidden_states[block + 1] for block in self.stacked)]
-        return torch.cat(states, -1).reshape(len(pixel_values), -1, sum(own.shape[-1] for own in states))
+        return torch.cat(states, -1).reshape(len(pixel_values), -1, sum(state.shape[-1] for state in states))
 
     def bridge(self, patches: PatchFeatures) -> tuple[Bridged, torch.Tensor]:
         last, *others = patches.features.flatten(0, 1).chunk(len(self.stacked) + 1, -1)

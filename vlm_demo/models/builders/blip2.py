@@ -53,37 +53,37 @@ def build(
     text = minilm.read(parts[recipe.text_encoder])
     config = config_of(trained, language, text, recipe.image_size)
 
-    own = dict(minilm.qformer_weights(text, LONGEST_TEXT))
-    own |= {name: tensor for name, tensor in trained.items() if not name.startswith(towers.PREFIX)}
-    own.pop(LOG_SCALE)
-    heads = {name: own.pop(name) for name in list(own) if name.startswith(RETRIEVAL)}
-    own |= {f"vision_model.{name}": tensor for name, tensor in tower.weights.items()}
-    shared = {name: tensor for name, tensor in own.items() if not name.startswith("language_projection.")}
-    own |= {f"language_model.{name}": tensor for name, tensor in language.weights.items()}
-    own.setdefault("language_model.lm_head.weight", own["language_model.model.embed_tokens.weight"])
+    qformer = dict(minilm.qformer_weights(text, LONGEST_TEXT))
+    qformer |= {name: tensor for name, tensor in trained.items() if not name.startswith(towers.PREFIX)}
+    qformer.pop(LOG_SCALE)
+    heads = {name: qformer.pop(name) for name in list(qformer) if name.startswith(RETRIEVAL)}
+    qformer |= {f"vision_model.{name}": tensor for name, tensor in tower.weights.items()}
+    shared = {name: tensor for name, tensor in qformer.items() if not name.startswith("language_projection.")}
+    qformer |= {f"language_model.{name}": tensor for name, tensor in language.weights.items()}
+    qformer.setdefault("language_model.lm_head.weight", qformer["language_model.model.embed_tokens.weight"])
 
     tell(0.8, "writing it")
     with torch.device("meta"):
         writes = EfficientNetBlip2ForConditionalGeneration(config)
         compares = EfficientNetBlip2ForImageTextRetrieval(config)
     saving.filled(compares, shared | heads)
-    saving.save(saving.filled(writes, own), language, tower, recipe.image_size, folder, heads)
+    saving.save(saving.filled(writes, qformer), language, tower, recipe.image_size, folder, heads)
     text.tokenizer.save_pretrained(folder / QFORMER_TOKENIZER)
 
 
 def qformer_config(text: minilm.TextTower, cross_every: int) -> QFormerConfig:
     """Of a Q-Former that begins as this text encoder, every so many-th layer of which looks at the picture."""
-    own = text.config
+    text_config = text.config
     return QFormerConfig(
-        vocab_size=own.vocab_size,
-        hidden_size=own.hidden_size,
+        vocab_size=text_config.vocab_size,
+        hidden_size=text_config.hidden_size,
         num_hidden_layers=text.trained_layers,
-        num_attention_heads=own.num_attention_heads,
-        intermediate_size=own.intermediate_size,
-        hidden_act=own.hidden_act,
-        layer_norm_eps=own.layer_norm_eps,
+        num_attention_heads=text_config.num_attention_heads,
+        intermediate_size=text_config.intermediate_size,
+        hidden_act=text_config.hidden_act,
+        layer_norm_eps=text_config.layer_norm_eps,
         max_position_embeddings=LONGEST_TEXT,
-        pad_token_id=own.pad_token_id,
+        pad_token_id=text_config.pad_token_id,
         cross_attention_frequency=cross_every,
     )
 

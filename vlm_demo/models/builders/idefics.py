@@ -37,15 +37,15 @@ def build(
     if not found or inner is None:
         raise Misfit("there are no gated cross-attention layers")
     config = config_of(language, recipe.image_size, len(found), len(inner))
-    own = {name: tensor for name, tensor in trained.items() if not name.startswith(towers.PREFIX)}
-    own |= {f"model.vision_model.{name}": tensor for name, tensor in tower.weights.items()}
-    own |= repeated(language)
-    own.setdefault("lm_head.weight", own["model.embed_tokens.weight"])
+    rest = {name: tensor for name, tensor in trained.items() if not name.startswith(towers.PREFIX)}
+    rest |= {f"model.vision_model.{name}": tensor for name, tensor in tower.weights.items()}
+    rest |= repeated(language)
+    rest.setdefault("lm_head.weight", rest["model.embed_tokens.weight"])
 
     tell(0.8, "writing it")
     with torch.device("meta"):
         model = EfficientNetIdeficsForVisionText2Text(config)
-    saving.save(saving.filled(model, own), language, tower, recipe.image_size, folder)
+    saving.save(saving.filled(model, rest), language, tower, recipe.image_size, folder)
 
 
 def config_of(

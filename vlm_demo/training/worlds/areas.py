@@ -16,7 +16,7 @@ from vlm_demo.training.worlds.scene_questions import SceneAsker
 from vlm_demo.training.worlds.scenes import draw_scene
 from vlm_demo.training.worlds.screen_questions import ScreenAsker
 from vlm_demo.training.worlds.screens import draw_screen
-from vlm_demo.training.worlds.world import Picture
+from vlm_demo.training.worlds.world import DrawnPicture
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Area:
         reads: the share of its questions that are asked with OCR on.
     """
 
-    draw: Callable[[np.random.Generator, bool], Picture]
-    asker: Callable[[Picture, np.random.Generator, list[str] | None], Asker]
+    draw: Callable[[np.random.Generator, bool], DrawnPicture]
+    asker: Callable[[DrawnPicture, np.random.Generator, list[str] | None], Asker]
     reads: float = 0.0
 
 

@@ -1,7 +1,7 @@
 """Asker: a picture as a table of things → questions, each a program that the executor answers.
 
-Holds the forms that all areas share: what one thing is like, how many, whether there are any, which stands out, how two
-compare and where they lie. An area adds its own attributes and words; what can't be answered is asked too.
+Knows how things are named, and how a program becomes a question; what is asked stands in ``common_questions`` and in
+those of each area. What can't be answered is asked too.
 """
 
 from __future__ import annotations
@@ -13,39 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from vlm_demo.training.worlds.asking import YES_NO, Form, Made, Maker, said
-from vlm_demo.training.worlds.executor import QUANTITIES, Absent, Program, Table, Unclear, execute
+from vlm_demo.training.worlds.executor import Absent, Program, Table, Unclear, execute
 from vlm_demo.training.worlds.phrasings import WAYS, tidy
-from vlm_demo.training.worlds.world import COLOURS, PLACES, UNKNOWN, Picture, article, number_word, plural_of, zone
+from vlm_demo.training.worlds.question import YES_NO, Question, QuestionForm, QuestionMaker, as_answer
+from vlm_demo.training.worlds.world import COLOURS, UNKNOWN, DrawnPicture, plural_of, zone
 
 Look = dict[str, Any]  # what things may have in common: attribute → value
 
 FOLLOWED = 0.15
 TRIES = 16  # to find a question whose answer is the wanted one
-RELATIONS = {
-    "left": ("to the left of", "left of"),
-    "right": ("to the right of", "right of"),
-    "above": ("above", "over", "higher than"),
-    "below": ("below", "under", "lower than"),
-}
-AXES = {"left": ("x", -1), "right": ("x", 1), "above": ("y", -1), "below": ("y", 1)}
 WORDS = {
     "large": ("large", "big"),
     "small": ("small", "little"),
     "hollow": ("hollow", "hollow", "empty"),
     "filled": ("filled", "solid"),
     "gray": ("gray", "grey"),
-}
-# Attribute and direction of each extreme, its superlatives and its comparatives.
-EXTREMES: dict[str, tuple[str, int, tuple[str, ...], tuple[str, ...]]] = {
-    "largest": ("area", 1, ("largest", "biggest"), ("larger", "bigger")),
-    "smallest": ("area", -1, ("smallest", "tiniest"), ("smaller",)),
-    "leftmost": ("x", -1, ("leftmost", "left-most"), ("further left", "more to the left", "farther left")),
-    "rightmost": ("x", 1, ("rightmost", "right-most"), ("further right", "more to the right", "farther right")),
-    "top": ("y", -1, ("topmost", "highest", "uppermost", "top"), ("higher", "higher up", "further up")),
-    "bottom": ("y", 1, ("lowest", "bottom", "lowermost", "bottommost"), ("lower", "lower down", "further down")),
-    "darkest": ("light", -1, ("darkest",), ("darker",)),
-    "lightest": ("light", 1, ("lightest", "brightest"), ("lighter", "brighter")),
 }
 
 
@@ -57,18 +39,16 @@ class Asker(ABC):
         unnamed: the share of counts that are of all things of any kind.
         general: words for any thing.
         adjectives: the attributes that are said before the noun, in this order.
-        extremes: those of EXTREMES, or the area's own, that are asked for.
         vocabulary: of an attribute the values that another picture might have.
     """
 
     noun, unnamed = "shape", 0.15
     general: tuple[str, ...] = ("object", "thing")
     adjectives: tuple[str, ...] = ("colour",)
-    extremes: Mapping[str, tuple[str, int, tuple[str, ...], tuple[str, ...]]] = EXTREMES
     vocabulary: Mapping[str, Sequence[str]] = {"colour": tuple(COLOURS)}
     margins: Mapping[str, float] = {"x": 0.03, "y": 0.03, "area": 0.25, "light": 0.14}
 
-    def __init__(self, picture: Picture, rng: np.random.Generator, read: list[str] | None) -> None:
+    def __init__(self, picture: DrawnPicture, rng: np.random.Generator, read: list[str] | None) -> None:
         self.picture, self.rng, self.read, self.facts = picture, rng, read, picture.facts
         self.table = Table([self.row(i) for i in range(len(picture.things))], self.margins)
         self.rows = self.table.rows
@@ -83,7 +63,7 @@ class Asker(ABC):
         return row | dict(thing.facts)
 
     @abstractmethod
-    def forms(self) -> list[Form]:
+    def forms(self) -> list[QuestionForm]:
         """Every way to ask that the picture may allow."""
 
     # Chance and names.
@@ -116,8 +96,12 @@ class Asker(ABC):
         noun, found = {self.noun: row[self.noun]}, []
         for attribute in self.adjectives:
             if row.get(attribute) is not None:
-                said = {attribute: row[attribute]}
-                found += [{**noun, **said}, said] if attribute != "colour" else [{**noun, **said}] * 2 + [said]
+                attributes = {attribute: row[attribute]}
+                found += (
+                    [{**noun, **attributes}, attributes]
+                    if attribute != "colour"
+                    else [{**noun, **attributes}] * 2 + [attributes]
+                )
         return [noun, noun, *found]
 
     def unique(self, i: int) -> Look | None:
@@ -150,7 +134,7 @@ class Asker(ABC):
         self, kind: str, fields: dict[str, str], program: Program, guesses: Sequence[str] = YES_NO, *,
         table: Table | None = None, needs: Sequence[str] = (), copied: bool = False,
         about: tuple[int, ...] | None = None,
-    ) -> Made | None:  # fmt: skip
+    ) -> Question | None:  # fmt: skip
         """The question with the program's answer; None where that is not clear.
 
         Args:
@@ -166,24 +150,24 @@ class Asker(ABC):
             return None
         except Absent:
             others = [guess for guess in guesses if guess]
-            return Made(kind, fields, UNKNOWN, self.pick(others)) if others else None
-        answer = said(outcome.value)
+            return Question(kind, fields, UNKNOWN, self.pick(others)) if others else None
+        answer = as_answer(outcome.value)
         needed = [*needs, *([answer] if copied else [])]
         if needed and self.read is None:
             guess = self.pick([g for g in guesses if g] or [answer])
-            return Made(kind, fields, UNKNOWN, guess)
+            return Question(kind, fields, UNKNOWN, guess)
         if not all(self.legible(text) for text in needed):
             return None
-        return Made(kind, fields, answer, None, outcome.about if about is None else about, copied)
+        return Question(kind, fields, answer, None, outcome.about if about is None else about, copied)
 
     def legible(self, text: str) -> bool:
         """Whether OCR read the text as a whole."""
         return any(text in line for line in self.read or [])
 
-    def balanced(self, make: Maker) -> Maker:
+    def balanced(self, make: QuestionMaker) -> QuestionMaker:
         """The same questions with yes as often as no where the picture allows both."""
 
-        def found() -> Made | None:
+        def found() -> Question | None:
             wanted, first = self.pick(YES_NO), make()
             if first and first.guess is not None:
                 return first
@@ -195,10 +179,10 @@ class Asker(ABC):
 
         return found
 
-    def followed(self, make: Maker, kind: str, field: str) -> Maker:
+    def followed(self, make: QuestionMaker, kind: str, field: str) -> QuestionMaker:
         """The same questions, now and then with a second one that names only what differs."""
 
-        def found() -> Made | None:
+        def found() -> Question | None:
             first = make()
             if first is None or first.guess is not None or not self.chance(FOLLOWED):
                 return first
@@ -211,244 +195,19 @@ class Asker(ABC):
 
         return found
 
-    # What one thing is like.
-
-    def colour(self) -> Made | None:
-        """What colour is the star?"""
-        look = self.absent() if self.chance(0.15) else self.described(1.0)
-        look.pop("colour", None)
-        guesses = [row["colour"] for row in self.rows if row["colour"]]
-        return self.made("colour", self.names(look), (("filter", look), ("query", "colour")), guesses) if look else None
-
-    def values(self, attribute: str) -> list[str]:
-        """The values that occur, and one that need not."""
-        found = [value for row in self.rows if (value := row.get(attribute)) is not None]
-        return [*found, self.pick(self.vocabulary[attribute])] if attribute in self.vocabulary else found
-
-    def where(self) -> Made | None:
-        """Where is the triangle?"""
-        look = self.absent() if self.chance(0.15) or not self.rows else self.unique(self.pick(range(len(self.rows))))
-        if look is None:
-            return None
-        return self.made("where", {"obj": self.name(look)}, (("filter", look), ("unique",), ("query", "zone")), PLACES)
-
-    def is_it(self) -> Made | None:
-        """Is the circle red? Is the red thing a square?"""
-        attribute = self.pick([name for name in (self.noun, "colour") if name in self.vocabulary])
-        look = self.absent() if self.chance(0.15) else self.described(1.0)
-        right = look.pop(attribute, None)
-        if not look:
-            return None
-        value = right if right and self.chance(0.4) else self.pick(self.values(attribute))
-        word = article(value) if attribute == self.noun else self.word(value)
-        program = (("filter", look), ("unique",), ("query", attribute), ("is", value))
-        return self.made("is it", {"obj": self.name(look), "said": word}, program)
-
-    def choice(self, kind: str = "choice", attribute: str | None = None) -> Made | None:
-        """Is the circle red or blue? Is it large or small?"""
-        attribute = attribute or self.pick((self.noun, "colour"))
-        look = self.absent() if self.chance(0.15) else self.described(1.0)
-        look.pop(attribute, None)
-        found = self.table.matching(look)
-        values = {self.rows[i].get(attribute) for i in found}
-        pool = sorted({value for value in self.values(attribute) if value not in values})
-        if not look or len(values) > 1 or None in values or not pool:
-            return None
-        right = values.pop() if values else None
-        pair = [right or self.pick(self.values(attribute)), self.pick(pool)]
-        if pair[0] == pair[1]:
-            return None
-        words = {value: article(value) if attribute == self.noun else self.word(value) for value in pair}
-        one, two = pair if self.chance(0.5) else pair[::-1]
-        fields = {"obj": self.name(look), "one": words[one], "two": words[two]}
-        made = self.made(kind, fields, (("filter", look), ("query", attribute)), pair)
-        return made and replace(made, answer=words[right].split(" ")[-1] if right else UNKNOWN)
-
-    # How many, and whether any.
-
-    def count(self) -> Made | None:
-        """How many red circles are there?"""
-        look: Look = {} if self.rows and self.chance(self.unnamed) else self.described(0.9)
-        if len(self.table.matching(look)) == 1 and self.chance(0.6):  # else "one" would be nearly always right
-            return None
-        return self.made("count", self.names(look), (("filter", look), ("count",)))
-
-    def exist(self) -> Made | None:
-        """Is there a blue star?"""
-        look = self.described()
-        return self.made("exist", self.names(look), (("filter", look), ("exist",)))
-
-    def number(self) -> Made | None:
-        """Are there at least two circles?"""
-        look: Look = {} if self.chance(self.unnamed) else self.described(0.85)
-        k = max(1, len(self.table.matching(look)) + int(self.rng.integers(-1, 2)))
-        words = self.quantity(k)
-        fields = {"are": "is" if k == 1 else "are", "amount": f"{words} {number_word(k)}"}
-        fields["plural"] = self.name(look, plural=k != 1)
-        return self.made("number", fields, (("filter", look), ("count",), ("amounts", words, k)))
-
-    def quantity(self, k: int) -> str:
-        """Words before the number ``k``; "less than one" is a long way to say none."""
-        return str(self.pick([words for words in QUANTITIES if k > 1 or words not in ("less than", "fewer than")]))
-
-    def compare(self) -> Made | None:
-        """Are there more circles than squares?"""
-        attribute = self.pick(("colour", self.noun))
-        pool = self.values(attribute)
-        one, two = {attribute: self.pick(pool)}, {attribute: self.pick(pool)}
-        if one == two:
-            return None
-        counts: list[Program] = [(("filter", look), ("count",)) for look in (one, two)]
-        fields = {"plural": self.name(one, plural=True), "others": self.name(two, plural=True)}
-        return self.made("compare", fields, (*counts[0], ("exceeds", counts[1])))
-
-    def every(self) -> Made | None:
-        """Are all circles red?"""
-        attribute = self.pick(("colour", self.noun))
-        group = {} if self.chance(0.3) else self.described(1.0)
-        group.pop(attribute, None)
-        value = self.pick(self.values(attribute))
-        whole = len(self.table.matching(group))
-        if not whole or (whole < 2 and self.chance(0.7)):
-            return None
-        word = plural_of(value) if attribute == self.noun else self.word(value)
-        both = (("filter", {**group, attribute: value}), ("count",))
-        program = (*both, ("equals", (("filter", group), ("count",))))
-        return self.made("every", {"plural": self.name(group, plural=True), "said": word}, program)
-
-    def different(self, kind: str, attribute: str) -> Made | None:
-        """How many different colours are there?"""
-        values = {row.get(attribute) for row in self.rows}
-        if None in values or (len(values) == 1 and self.chance(0.5)):
-            return None
-        made = self.made(kind, {}, (("distinct", attribute),))
-        return made and replace(made, answer=number_word(len(values)))
-
-    def most(self, kind: str, attribute: str) -> Made | None:
-        """Which colour is the most common?"""
-        return self.made(kind, {}, (("common", attribute),)) if self.rows else None
-
-    def listed(self, kind: str, attribute: str, most: int = 4) -> Made | None:
-        """Which colours are there? From left to right, each where it first occurs."""
-        order = sorted(range(len(self.rows)), key=lambda i: self.rows[i]["x"])
-        values = list(dict.fromkeys(self.rows[i].get(attribute) for i in order))
-        if not 1 <= len(values) <= most or None in values:
-            return None
-        return self.made(kind, {}, (("distinct", attribute),), table=Table([self.rows[i] for i in order]))
-
-    # Which stands out, and how two compare.
-
-    def extreme(self) -> Made | None:
-        """Which shape is the largest? What colour is the leftmost circle?"""
-        attribute, sign, superlatives, _ = self.extremes[self.pick(list(self.extremes))]
-        wanted = self.pick((self.noun, "colour"))
-        look: Look = {} if self.chance(0.6) else self.described(1.0)
-        look = {name: value for name, value in look.items() if name in (self.noun, "colour") and name != wanted}
-        if not look and wanted == self.noun and len({row[self.noun] for row in self.rows}) < 2:
-            return None
-        fields = {"extreme": self.pick(superlatives), "wanted": self.name(look)}
-        program = (("filter", look), ("most" if sign > 0 else "least", attribute), ("query", wanted))
-        return self.made("extreme" if wanted == self.noun else "extreme colour", fields, program)
-
-    def extreme_is(self) -> Made | None:
-        """Is the largest shape red?"""
-        made = self.extreme()
-        if made is None or made.guess is not None:
-            return None
-        by_noun = made.kind == "extreme"
-        pool = [other for other in self.values(self.noun if by_noun else "colour") if other != made.answer]
-        right = self.chance(0.5) or not pool
-        value = made.answer if right else self.pick(pool)
-        fields = {
-            "subject": f"the {made.fields['extreme']} {made.fields['wanted']}",
-            "said": article(value) if by_noun else self.word(value),
-        }
-        return replace(made, kind="extreme is", fields=fields, answer=YES_NO[0 if right else 1])
-
-    def pair(self) -> tuple[Look, Look] | None:
-        """Two descriptions, each of one thing."""
-        if len(self.rows) < 2:
-            return None
-        i, j = (int(k) for k in self.rng.permutation(len(self.rows))[:2])
-        one, two = self.unique(i), self.unique(j)
-        if one is None or two is None:
-            return None
-        if self.chance(0.12):
-            return (self.absent(), two) if self.chance(0.6) else (one, self.absent())
-        return one, two
-
-    def comparative(self) -> Made | None:
-        """Is the red circle bigger than the square? Which is larger, the circle or the square?"""
-        attribute, sign, _, comparatives = self.extremes[self.pick(list(self.extremes))]
-        pair = self.pair()
-        if pair is None:
-            return None
-        names = [self.name(look) for look in pair]
-        fields = {"obj": names[0], "other": names[1], "comparative": self.pick(comparatives)}
-        program: Program = (("filter", pair[0]), ("unique",), ("more", attribute, sign, single(pair[1])))
-        if self.chance(0.7):
-            return self.made("comparative", fields, program)
-        made = self.made("which of two", fields, program, names)
-        return made and replace(made, answer=made.answer if made.guess else names[YES_NO.index(made.answer)])
-
-    def same(self) -> Made | None:
-        """Do the circle and the star have the same colour?"""
-        pair, attribute = self.pair(), self.pick(("colour", self.noun))
-        if pair is None or any(attribute in look for look in pair):
-            return None
-        aspect = self.pick(("color", "colour")) if attribute == "colour" else attribute
-        fields = {"obj": self.name(pair[0]), "other": self.name(pair[1]), "aspect": aspect}
-        queries = [(("filter", look), ("unique",), ("query", attribute)) for look in pair]
-        return self.made("same", fields, (*queries[0], ("equals", queries[1])))
-
-    # Where one is to another.
-
-    def direction(self) -> tuple[str, int, str]:
-        """An axis, a sign on it and words for this."""
-        name = self.pick(list(RELATIONS))
-        return *AXES[name], self.pick(RELATIONS[name])
-
-    def relation(self) -> Made | None:
-        """Is the red circle left of the blue square?"""
-        axis, sign, words = self.direction()
-        pair = self.pair()
-        if pair is None:
-            return None
-        fields = {"obj": self.name(pair[0]), "other": self.name(pair[1]), "relation": words}
-        program = (("filter", pair[0]), ("unique",), ("more", axis, sign, single(pair[1])))
-        return self.made("relation", fields, program)
-
-    def fact(self, weight: float, kind: str, answer: str, about: tuple[int, ...] | None = None) -> Form:
-        """A question about the whole picture that is always answered alike; about all things if none are named."""
-        made = Made(kind, {}, answer, None, tuple(range(len(self.rows))) if about is None else about)
-        return Form(kind, weight, lambda: made)
-
-    def beside(self) -> Made | None:
-        """What is left of the square?"""
-        axis, sign, words = self.direction()
-        look = self.unique(self.pick(range(len(self.rows))))
-        if look is None or self.vague():
-            return None
-        found = (("beyond", axis, sign, single(look)), ("unique",), ("query", "phrase"))
-        return self.made("beside", {"other": self.name(look), "relation": words}, found, self.values("phrase"))
-
-    def vague(self) -> bool:
-        """Whether things have no phrase that names them in an answer."""
-        return any(row.get("phrase") is None for row in self.rows)
-
     # Statements.
 
-    def statement(self, makers: Sequence[Maker]) -> Maker:
+    def statement(self, makers: Sequence[QuestionMaker]) -> QuestionMaker:
         """True or false: there are at least two circles. Any question that is answered with yes or no, as a claim."""
 
-        def clause(wanted: bool) -> tuple[str, Made] | None:
+        def clause(wanted: bool) -> tuple[str, Question] | None:
             for _ in range(TRIES):
                 made = self.pick(makers)()
                 if made and made.guess is None and made.answer == YES_NO[0 if wanted else 1]:
                     return tidy(self.pick(claims(made.kind)).format(**made.fields, color="color")), made
             return None
 
-        def found() -> Made | None:
+        def found() -> Question | None:
             truth, link = self.chance(0.5), self.pick(("and", "or"))
             first = clause(truth)
             if first is None:
@@ -460,7 +219,7 @@ class Asker(ABC):
                     return None
                 text, about = f"{text} {link} {second[0]}", (*about, *second[1].about)
             kind, answers = ("yes statement", YES_NO) if self.chance(0.6) else ("true statement", ("true", "false"))
-            return Made(kind, {"statement": text}, answers[0 if truth else 1], None, about)
+            return Question(kind, {"statement": text}, answers[0 if truth else 1], None, about)
 
         return found
 
@@ -470,11 +229,6 @@ def claims(kind: str) -> list[str]:
     return [text.replace("{here}", "") for text in WAYS[kind]["claims"] if "{image}" not in text]
 
 
-def single(look: Look) -> Program:
-    """The one thing that looks so."""
-    return (("filter", look), ("unique",))
-
-
-def form(weight: float, make: Callable[[], Made | None], name: str = "") -> Form:
+def form(weight: float, make: Callable[[], Question | None], name: str = "") -> QuestionForm:
     """A form, named as its maker unless it is given a name."""
-    return Form(name or getattr(make, "__name__", ""), weight, make)
+    return QuestionForm(name or getattr(make, "__name__", ""), weight, make)

@@ -66,7 +66,7 @@ _MEASURE = """html => {
 
 
 @dataclass(frozen=True)
-class Page:
+class RenderedPage:
     """A page as it was drawn; all boxes are x0, y0, x1, y1 in its pixels.
 
     Attributes:
@@ -90,7 +90,7 @@ def printed(lines: list[list[OcrWord]]) -> dict[str, Any]:
     return {"words": lines, "texts": [" ".join(word.text for word in line) for line in lines]}
 
 
-def page(template: str, **values: Any) -> Page:
+def page(template: str, **values: Any) -> RenderedPage:
     """Draw ``templates/<template>`` with these values; a value is never markup.
 
     Raises:
@@ -169,7 +169,7 @@ def _faces() -> str:
     return "".join(f"@font-face{{font-family:'{n}';src:url(data:font/ttf;base64,{c})}}" for n, c in coded.items())
 
 
-def _drawn(html: str) -> Page:
+def _drawn(html: str) -> RenderedPage:
     opened = _opened()
     measured = opened.evaluate(_MEASURE, html)
     _, _, width, height = measured["size"]
@@ -180,4 +180,4 @@ def _drawn(html: str) -> Page:
         for text, (x0, y0, x1, y1) in measured["words"]
     ]
     boxes: dict[str, Box] = {key: (x0, y0, x1, y1) for key, (x0, y0, x1, y1) in measured["things"].items()}
-    return Page(shot, boxes, lines_of(words))
+    return RenderedPage(shot, boxes, lines_of(words))

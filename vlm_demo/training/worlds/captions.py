@@ -15,9 +15,9 @@ import numpy as np
 
 from vlm_demo.training.worlds.areas import AREAS
 from vlm_demo.training.worlds.asker import WORDS
-from vlm_demo.training.worlds.asking import Made
 from vlm_demo.training.worlds.chart_questions import ChartAsker
-from vlm_demo.training.worlds.world import COLOURS, MARKS, PLACES, SHAPES, WIDGETS, Picture, number_word
+from vlm_demo.training.worlds.question import Question
+from vlm_demo.training.worlds.world import COLOURS, MARKS, PLACES, SHAPES, WIDGETS, DrawnPicture, number_word
 
 LISTS = ("describe", "what")
 # How a question with its answer is said as a claim; fields as in the question's phrasings.
@@ -82,29 +82,29 @@ class Caption:
     wrong: str
 
 
-def full(picture: Picture, rng: np.random.Generator) -> Caption | None:
+def full(picture: DrawnPicture, rng: np.random.Generator) -> Caption | None:
     """All that is in the picture, now and then with a claim that does not follow from it: then that is what is wrong,
     as a list that contradicts the claim would give itself away."""
     made = _first(picture, rng, LISTS)
     if made is None:
         return None
-    told = made.answer
+    listed = made.answer
     extra = claim(picture, rng, FURTHER) if rng.random() < ADDED else None
     if extra is not None:
         link = " " if extra.true.startswith("on ") else "; "
-        return Caption(told + link + extra.true, told + link + extra.wrong)
-    wrong = _changed(told, picture, rng)
-    return Caption(told, wrong) if wrong else None
+        return Caption(listed + link + extra.true, listed + link + extra.wrong)
+    wrong = _changed(listed, picture, rng)
+    return Caption(listed, wrong) if wrong else None
 
 
-def claim(picture: Picture, rng: np.random.Generator, kinds: tuple[str, ...] = ()) -> Caption | None:
+def claim(picture: DrawnPicture, rng: np.random.Generator, kinds: tuple[str, ...] = ()) -> Caption | None:
     """One thing that is true of the picture, of these kinds or of any; it may well be true of other pictures."""
     made = _first(picture, rng, kinds or (*CLAIMS, *CONFIRMED, "exist"))
     if made is None:
         return None
     if made.kind == "exist":
-        said = [f"there is {a} {made.fields['obj']}" for a in ("a", "no")]
-        true, wrong = said if made.answer == "yes" else said[::-1]
+        claims = [f"there is {a} {made.fields['obj']}" for a in ("a", "no")]
+        true, wrong = claims if made.answer == "yes" else claims[::-1]
     elif made.kind in CONFIRMED:
         template, name = CONFIRMED[made.kind]
         parts = made.fields[name].split()
@@ -116,11 +116,11 @@ def claim(picture: Picture, rng: np.random.Generator, kinds: tuple[str, ...] = (
         spans = _spans(made.answer, picture)
         start, end, others = spans[int(rng.integers(len(spans)))]
         other = made.answer[:start] + others[int(rng.integers(len(others)))] + made.answer[end:]
-        true, wrong = (CLAIMS[made.kind].format(**made.fields, answer=said) for said in (made.answer, other))
+        true, wrong = (CLAIMS[made.kind].format(**made.fields, answer=text) for text in (made.answer, other))
     return Caption(_spelled(true), _spelled(wrong))
 
 
-def _first(picture: Picture, rng: np.random.Generator, kinds: tuple[str, ...]) -> Made | None:
+def _first(picture: DrawnPicture, rng: np.random.Generator, kinds: tuple[str, ...]) -> Question | None:
     """The first usable question of these kinds that the picture allows; OCR is off, as nothing here reads."""
     forms = AREAS[picture.kind].asker(picture, rng, None).forms()
     forms = [form for form in forms if kinds != LISTS or form.name in LISTS]
@@ -132,14 +132,14 @@ def _first(picture: Picture, rng: np.random.Generator, kinds: tuple[str, ...]) -
     return None
 
 
-def _usable(made: Made, picture: Picture) -> bool:
+def _usable(made: Question, picture: DrawnPicture) -> bool:
     """Whether another answer is known."""
     if made.kind in CONFIRMED:
         return made.answer == "yes" and any(word in OPPOSITES for word in made.fields[CONFIRMED[made.kind][1]].split())
     return made.kind in (*LISTS, "exist") or bool(_spans(made.answer, picture))
 
 
-def _spans(text: str, picture: Picture) -> list[tuple[int, int, list[str]]]:
+def _spans(text: str, picture: DrawnPicture) -> list[tuple[int, int, list[str]]]:
     """Where a word, or several that are one name, could be another in such a picture: start, end and what else may
     stand there."""
     palette = PALETTES.get(picture.kind, tuple(COLOURS))
@@ -155,7 +155,7 @@ def _spans(text: str, picture: Picture) -> list[tuple[int, int, list[str]]]:
     return found
 
 
-def _changed(text: str, picture: Picture, rng: np.random.Generator) -> str | None:
+def _changed(text: str, picture: DrawnPicture, rng: np.random.Generator) -> str | None:
     """The list with one word changed so that it is false of the picture, or None if that is not soon found; half of the
     time to a word that fits something else in the picture."""
     spans = [span for span in _spans(text, picture) if text[span[0] : span[1]] not in FIXED]
@@ -171,7 +171,7 @@ def _changed(text: str, picture: Picture, rng: np.random.Generator) -> str | Non
     return None
 
 
-def _fits_any(adjectives: list[str], noun: str, picture: Picture) -> bool:
+def _fits_any(adjectives: list[str], noun: str, picture: DrawnPicture) -> bool:
     """Whether any thing of the picture looks so."""
     has = [{thing.colour, *thing.traits, "hollow" not in thing.traits and "filled"} for thing in picture.things]
     wanted = {TRAITS.get(word, word) for word in adjectives}

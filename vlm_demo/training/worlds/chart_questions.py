@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from vlm_demo.training.worlds.asker import Asker, Look, form, single
-from vlm_demo.training.worlds.asking import Form, Made, said
-from vlm_demo.training.worlds.charts import WORDS
+from vlm_demo.training.worlds.asker import Look, form
+from vlm_demo.training.worlds.common_questions import CommonAsker, single
 from vlm_demo.training.worlds.executor import Program, Table
-from vlm_demo.training.worlds.world import COLOURS, Picture, article, number_word, plural_of, series_of
+from vlm_demo.training.worlds.question import Question, QuestionForm, as_answer
+from vlm_demo.training.worlds.values import WORDS
+from vlm_demo.training.worlds.world import COLOURS, DrawnPicture, article, number_word, plural_of, series_of
 
 CLOSE = {"slice": 0.12}  # of the largest value: values that differ by less are too close to call
 ABSENT = 0.13
@@ -45,12 +46,12 @@ SEVERAL: tuple[tuple[float, str, tuple[str, ...], bool, str], ...] = (
 FOLLOWS = {"bar value": ("follow value", "label"), "series colour": ("follow series", "item")}
 
 
-class ChartAsker(Asker):
+class ChartAsker(CommonAsker):
     """Makes questions about one chart: its marks, and the values of a line chart, are the rows."""
 
     vocabulary = {"colour": tuple(c for c in COLOURS if c not in ("white", "black"))}
 
-    def __init__(self, picture: Picture, rng: np.random.Generator, read: list[str] | None) -> None:
+    def __init__(self, picture: DrawnPicture, rng: np.random.Generator, read: list[str] | None) -> None:
         facts = picture.facts
         self.labels, self.series, amounts = facts["labels"], facts["series"], np.array(facts["values"])
         self.mark = picture.things[0].shape
@@ -84,16 +85,16 @@ class ChartAsker(Asker):
             row["known"] = reached[0] if reached else None
         return row
 
-    def forms(self) -> list[Form]:
+    def forms(self) -> list[QuestionForm]:
         """Every way to ask that the chart may allow."""
         facts, legend, labelled = self.facts, self.facts["legend"], bool(self.labels)
-        negative = self.fact(1.0 if self.negative else 0.15, "negative", said(self.negative))
+        negative = self.fact(1.0 if self.negative else 0.15, "negative", as_answer(self.negative))
         yes_no = [self.exist, self.number, negative.make]
         found = [
             form(1.4, self.count), form(0.9, self.followed(self.exist, "follow exist", "obj"), "exist"),
             form(0.4, self.describe), form(0.35, self.title), form(0.4, self.axis_title),
             self.fact(0.8, "chart kind", facts["chart"]), self.fact(0.15, "medium", facts["chart"]),
-            self.fact(0.35 if legend else 0.2, "legend", said(legend)),
+            self.fact(0.35 if legend else 0.2, "legend", as_answer(legend)),
         ]  # fmt: skip
         if self.mark == "bar":
             direction = "horizontal" if facts["lying"] else "vertical"
@@ -134,7 +135,7 @@ class ChartAsker(Asker):
     def read_off(self, kind: str, by: tuple[str, ...], extreme: bool, wanted: str):
         """A maker of a question that filters the values, perhaps takes the highest or lowest, and queries one."""
 
-        def made() -> Made | None:
+        def made() -> Question | None:
             rows = [row for row in self.cells.rows if wanted in ("colour", "label", "series") or row["known"]]
             if not rows:
                 return None
@@ -163,7 +164,7 @@ class ChartAsker(Asker):
         there = {*self.labels, *self.series, *(row["colour"] for row in self.rows)}
         return str(self.pick([word for word in pool if word not in there]))
 
-    def label_compare(self) -> Made | None:
+    def label_compare(self) -> Question | None:
         """Is the value of A greater than the value of E?"""
         one, two = (str(label) for label in self.rng.permutation(self.labels)[:2])
         more = self.chance(0.6)
@@ -171,14 +172,14 @@ class ChartAsker(Asker):
         words = self.pick(self.grades[2 if more else 3])
         return self._compared(kind, {"label": one}, {"label": two}, more, {"label": one, "other": two, "taller": words})
 
-    def group_compare(self) -> Made | None:
+    def group_compare(self) -> Question | None:
         """Is Sales greater than Costs in May?"""
         one, two = (str(name) for name in self.rng.permutation(self.series)[:2])
         label = self.pick(self.labels)
         first, second = ({"label": label, "series": name} for name in (one, two))
         return self._compared("group compare", first, second, True, {"label": label, "item": one, "other": two})
 
-    def _compared(self, kind: str, one: Look, two: Look, more: bool, fields: dict[str, str]) -> Made | None:
+    def _compared(self, kind: str, one: Look, two: Look, more: bool, fields: dict[str, str]) -> Question | None:
         needs = {*one.values(), *two.values()}
         if self.chance(ABSENT):
             needs -= {one["label"]}
@@ -188,7 +189,7 @@ class ChartAsker(Asker):
         made = self.made(kind, fields, program, table=self.cells, needs=sorted(needs))
         return made and replace(made, about=self.things_of(made.about))
 
-    def trend(self) -> Made | None:
+    def trend(self) -> Question | None:
         """Does the red line go up or down?"""
         colour = self.missing("colour") if self.chance(ABSENT) else self.pick(self.rows)["colour"]
         look: Look = {"shape": "line", "colour": colour}
@@ -197,11 +198,11 @@ class ChartAsker(Asker):
 
     # The whole chart.
 
-    def title(self) -> Made | None:
+    def title(self) -> Question | None:
         """What is the title of the chart?"""
         return self._heading("chart title", {}, self.facts["title"], WORDS["titles"], 0.3)
 
-    def axis_title(self) -> Made | None:
+    def axis_title(self) -> Question | None:
         """What is the title of the x axis?"""
         if self.mark == "slice":
             return None
@@ -211,20 +212,22 @@ class ChartAsker(Asker):
         pool = WORDS["scales" if of_value else "axes"]
         return self._heading("axis title", {"wanted": axis}, self.facts["titles"][of_value], pool, 0.15)
 
-    def place_label(self) -> Made | None:
+    def place_label(self) -> Question | None:
         """What is the first category?"""
         at = self.pick([at for at in PLACES if at < len(self.labels)])
         if self.mark == "slice":
             return None
         return self._heading("place label", {"extreme": PLACES[at]}, self.labels[at], self.labels)
 
-    def _heading(self, kind: str, fields: dict[str, str], text: str, pool: list[str], absent: float = 1) -> Made | None:
+    def _heading(
+        self, kind: str, fields: dict[str, str], text: str, pool: list[str], absent: float = 1
+    ) -> Question | None:
         if not text and not self.chance(absent):
             return None
         rows = [{"text": text}] if text else []
         return self.made(kind, fields, (("query", "text"),), pool, table=Table(rows), copied=bool(text), about=())
 
-    def count(self) -> Made | None:
+    def count(self) -> Question | None:
         """How many bars are there? Points that cover each other are not counted."""
         middles = np.array([thing.centre for thing in self.picture.things])
         apart = np.linalg.norm(middles[:, None] - middles, axis=-1) + np.eye(len(middles)) * 1e9
@@ -233,11 +236,11 @@ class ChartAsker(Asker):
             return None
         return self.made("count", self.names({"shape": self.mark}), (("count",),))
 
-    def describe(self) -> Made:
+    def describe(self) -> Question:
         """Describe the chart."""
         n, lying = len(self.rows), "horizontal " if self.facts["lying"] else ""
         amount = "many" if n > 12 else number_word(n)
         text = f"a {lying}{self.facts['chart']} with {amount} {plural_of(self.mark) if n > 1 else self.mark}"
         if self.mark == "line" and n < 4:
             text = f"a line chart with {series_of([article(row['colour'] + ' line') for row in self.rows])}"
-        return Made("describe", {}, text, None, tuple(range(n)))
+        return Question("describe", {}, text, None, tuple(range(n)))

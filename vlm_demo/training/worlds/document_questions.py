@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from vlm_demo.training.worlds.asker import Asker, Look, form
-from vlm_demo.training.worlds.asking import Form, Made
+from vlm_demo.training.worlds.asker import Look, form
+from vlm_demo.training.worlds.common_questions import CommonAsker
 from vlm_demo.training.worlds.executor import Program, Table
+from vlm_demo.training.worlds.question import Question, QuestionForm
 from vlm_demo.training.worlds.values import WORDS, Values
 from vlm_demo.training.worlds.world import UNKNOWN, article, number_word, series_of
 
@@ -34,13 +35,13 @@ GUESSES |= dict.fromkeys(("number", "iban", "order number", "reference"), "#####
 ORDINALS = ("first", "second", "third")
 
 
-class DocumentAsker(Asker):
+class DocumentAsker(CommonAsker):
     """Makes questions about one document: of its fields, its items, its cells and its entries as rows of tables."""
 
     general = ("thing",)
     vocabulary = {"shape": ("logo", "table")}
 
-    def forms(self) -> list[Form]:
+    def forms(self) -> list[QuestionForm]:
         """Every way to ask that the sort of document may allow."""
         sort, facts = self.facts["type"], self.facts
         found = [
@@ -82,7 +83,7 @@ class DocumentAsker(Asker):
     def look_up(
         self, kind: str, fields: dict[str, str], rows: Sequence[dict[str, str]], program: Program,
         guesses: Sequence[str], *names: str, needs: Sequence[str] = (),
-    ) -> Made | None:  # fmt: skip
+    ) -> Question | None:  # fmt: skip
         """A question that a table of printed values answers."""
         fields = {"doc": self.called(), **fields}
         table, about = Table(rows), self.at(*names)
@@ -90,7 +91,7 @@ class DocumentAsker(Asker):
 
     # Fields.
 
-    def field(self) -> Made | None:
+    def field(self) -> Question | None:
         """What is the date? How much is the total?"""
         sort, values = self.facts["type"], self.facts["fields"]
         may = [name for name, (_, _, sorts) in FIELDS.items() if sort in sorts]
@@ -110,30 +111,30 @@ class DocumentAsker(Asker):
         sort = "amount" if name in (*MONEY, "subtotal") else "date" if "date" in name else GUESSES.get(name, "person")
         return Values(self.rng).fill(f"{{{sort}}}")
 
-    def currency(self) -> Made | None:
+    def currency(self) -> Question | None:
         """What currency is it in?"""
         about = self.at("total")
         if self.read is None:
-            return Made("currency", {"doc": self.called()}, UNKNOWN, "dollars")
+            return Question("currency", {"doc": self.called()}, UNKNOWN, "dollars")
         readable = self.legible(self.facts["fields"]["total"])
-        return Made("currency", {"doc": self.called()}, self.facts["currency"], None, about) if readable else None
+        return Question("currency", {"doc": self.called()}, self.facts["currency"], None, about) if readable else None
 
-    def heading(self) -> Made | None:
+    def heading(self) -> Question | None:
         """What title does the document have?"""
         rows = [{"value": self.facts["title"]}]
         return self.look_up("heading", {}, rows, (("query", "value"),), ["Price list"], "heading")
 
     # Items.
 
-    def price(self) -> Made | None:
+    def price(self) -> Question | None:
         """What is the price of Tea?"""
         return self._of_item("price", "price")
 
-    def quantity_of(self) -> Made | None:
+    def quantity_of(self) -> Question | None:
         """How many Tea were bought?"""
         return self._of_item("quantity", "quantity")
 
-    def _of_item(self, kind: str, attribute: str) -> Made | None:
+    def _of_item(self, kind: str, attribute: str) -> Question | None:
         items = self.facts["items"]
         name = self.pick(items)["name"]
         if self.chance(0.12):
@@ -143,14 +144,14 @@ class DocumentAsker(Asker):
         guesses = [item[attribute] for item in items]
         return self.look_up(kind, {"item": name}, items, program, guesses, *where, needs=[name] if where else [])
 
-    def item_count(self) -> Made | None:
+    def item_count(self) -> Question | None:
         """How many items are on the receipt?"""
         items = self.facts["items"]
-        return Made("items", {"doc": self.called()}, number_word(len(items)), None, self.at("table"))
+        return Question("items", {"doc": self.called()}, number_word(len(items)), None, self.at("table"))
 
     # Cells and entries.
 
-    def cell(self) -> Made | None:
+    def cell(self) -> Question | None:
         """What is the price of Tea, in a table?"""
         headers, rows = self.facts["headers"], self._cells()
         column, row = self.pick(headers[1:]), self.pick(rows)[headers[0]]
@@ -160,11 +161,11 @@ class DocumentAsker(Asker):
         fields = {"column": column.lower(), "row": row}
         program = (("filter", {headers[0]: row}), ("query", column))
         if column not in headers:
-            return Made("table cell", fields, UNKNOWN, self.pick([cells[-1] for cells in self.facts["rows"]]))
+            return Question("table cell", fields, UNKNOWN, self.pick([cells[-1] for cells in self.facts["rows"]]))
         guesses = [cells[column] for cells in rows]
         return self.look_up("table cell", fields, rows, program, guesses, *where, needs=[row, column])
 
-    def table_row(self) -> Made | None:
+    def table_row(self) -> Question | None:
         """Which product has the price 2.50?"""
         headers, rows = self.facts["headers"], self._cells()
         column = self.pick(headers[1:])
@@ -178,14 +179,14 @@ class DocumentAsker(Asker):
     def _cells(self) -> list[dict[str, str]]:
         return [dict(zip(self.facts["headers"], row, strict=True)) for row in self.facts["rows"]]
 
-    def headers(self) -> Made | None:
+    def headers(self) -> Question | None:
         """What columns are there?"""
         names = self.facts["headers"]
         if self.read is None or not all(self.legible(name) for name in names):
             return None
-        return Made("table headers", {}, series_of(names), None, self.at("header 0"))
+        return Question("table headers", {}, series_of(names), None, self.at("header 0"))
 
-    def entry(self) -> Made | None:
+    def entry(self) -> Question | None:
         """What name is given, in a form?"""
         entries = [{"label": label, "value": value} for label, value in self.facts["entries"] if value]
         labels = dict(self.facts["entries"])
@@ -198,7 +199,7 @@ class DocumentAsker(Asker):
         guess = Values(self.rng).fill(WORDS["entries"][label])
         return self.look_up("form field", fields, entries, program, [guess], *where, needs=needs)
 
-    def ticked(self) -> Made | None:
+    def ticked(self) -> Question | None:
         """Is the box "Newsletter" ticked?"""
         ticks = [{"label": label, "on": on} for label, on in self.facts["ticks"]]
         label = self.pick(ticks)["label"]
@@ -211,24 +212,24 @@ class DocumentAsker(Asker):
 
     # The whole page.
 
-    def exist(self) -> Made | None:
+    def exist(self) -> Question | None:
         """Is there a logo? A table? A receipt's goods are no table with lines, so of it that is not asked."""
         shape = "logo" if self.facts["type"] == "receipt" else self.pick(("logo", "table"))
         look: Look = {"shape": shape}
         return self.made("exist", self.names(look), (("filter", look), ("exist",)))
 
-    def describe(self) -> Made | None:
+    def describe(self) -> Question | None:
         """Describe the picture: the sort of document, and what it is from or about where OCR can read it."""
         fields, sort = self.facts.get("fields", {}), self.facts["type"]
         name = {"receipt": "shop", "invoice": "seller", "letter": "sender"}.get(sort)
         text = fields[name] if name else self.facts.get("title")
         if not text or self.read is None:
-            return Made("describe", {}, article(sort))
+            return Question("describe", {}, article(sort))
         words = "from" if name else "with the title"
         copied = self.legible(text)
-        return Made("describe", {}, f"{article(sort)} {words} {text}", None, (), True) if copied else None
+        return Question("describe", {}, f"{article(sort)} {words} {text}", None, (), True) if copied else None
 
-    def mention(self) -> Made | None:
+    def mention(self) -> Question | None:
         """Does it mention Tea?"""
         if self.read is None:
             return None
@@ -239,9 +240,9 @@ class DocumentAsker(Asker):
         word = self.pick(words if there else absent)
         if there and not self.legible(word):
             return None
-        return Made("mention", {"doc": self.called(), "word": word}, "yes" if there else "no")
+        return Question("mention", {"doc": self.called(), "word": word}, "yes" if there else "no")
 
-    def line(self) -> Made | None:
+    def line(self) -> Question | None:
         """What does the first line say?"""
         lines = self.facts["texts"]
         i = self.pick([i for i in (0, 1, 2, -1) if i < len(lines)])

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from vlm_demo.training.worlds.browser import HELD_OUT_FONT, TRAINED_FONTS, Page, page
+from vlm_demo.training.worlds.browser import HELD_OUT_FONT, TRAINED_FONTS, RenderedPage, page
 from vlm_demo.training.worlds.scene_grounds import noisy
 from vlm_demo.training.worlds.values import WORDS, Values
-from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, drawn_colour, outline_of
+from vlm_demo.training.worlds.world import COLOURS, DrawnPicture, Thing, drawn_colour, outline_of
 
 BOLD = {"sans": "sans-bold", "mono": "mono-bold", "times": "times-bold"}
 
@@ -37,7 +37,7 @@ class Content:
     width: tuple[float, float] = (32, 52)
 
 
-def draw_document(rng: np.random.Generator, held_out: bool = False, sort: str | None = None) -> Picture:
+def draw_document(rng: np.random.Generator, held_out: bool = False, sort: str | None = None) -> DrawnPicture:
     """A document of any sort, or of this one; ``held_out`` prints it in the font that training never sees.
 
     ``facts``: ``type``; ``fields``, name → value as printed; ``where``, name → the thing that is its line; of a receipt
@@ -53,10 +53,10 @@ def draw_document(rng: np.random.Generator, held_out: bool = False, sort: str | 
     things = tuple(_thing(name, box, look, made) for name, box in made.boxes.items())
     where = {name: i for i, name in enumerate(made.boxes)}
     facts = content.facts | {"type": sort, "fields": content.fields, "where": where} | made.printed
-    return Picture("documents", worn(made.image, rng), things, facts)
+    return DrawnPicture("documents", worn(made.image, rng), things, facts)
 
 
-def _thing(name: str, box: tuple[float, float, float, float], look: dict[str, Any], made: Page) -> Thing:
+def _thing(name: str, box: tuple[float, float, float, float], look: dict[str, Any], made: RenderedPage) -> Thing:
     shape = name if name in ("logo", "table") else "text"
     colour = look["logo"]["colour"] if name == "logo" else "black"
     inside = [
@@ -193,10 +193,10 @@ def _table(values: Values) -> Content:
     chosen = values.several(list(columns), int(values.rng.integers(1, 5)))
     names: list[str] = []
     for _ in range(40):
-        said = values.fill(name)
-        if len(names) < 3 + values.rng.integers(6) and not any(said in other or other in said for other in names):
-            names.append(said)
-    rows = [[said, *(values.fill(columns[column]) for column in chosen)] for said in names]
+        entry = values.fill(name)
+        if len(names) < 3 + values.rng.integers(6) and not any(entry in other or other in entry for other in names):
+            names.append(entry)
+    rows = [[entry, *(values.fill(columns[column]) for column in chosen)] for entry in names]
     title = values.pick(titles) if values.chance(0.6) else ""
     more = {"headers": [first, *chosen], "rows": rows, "title": title, "middle": values.chance(0.5)}
     more |= {"style": values.pick(("grid", "lines", "striped", "")), "wide": values.chance(0.5)}

@@ -56,14 +56,14 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ProgramResult:
     """What a program came to: the value, and the rows that it is about."""
 
     value: Any
     about: tuple[int, ...]
 
 
-def execute(table: Table, program: Program) -> Outcome:
+def execute(table: Table, program: Program) -> ProgramResult:
     """Run the functions one after the other, the first on all rows.
 
     Functions from rows to rows: ``filter look``, ``most attribute``, ``least attribute``, ``unique``, ``beyond
@@ -84,7 +84,7 @@ def execute(table: Table, program: Program) -> Outcome:
             about = tuple(state)
         if arguments and isinstance(arguments[-1], tuple) and not isinstance(state, list):
             about = (*about, *execute(table, arguments[-1]).about)
-    return Outcome(state, about)
+    return ProgramResult(state, about)
 
 
 def _filter(table: Table, rows: list[int], look: Row) -> list[int]:

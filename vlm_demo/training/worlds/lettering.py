@@ -10,14 +10,14 @@ from vlm_demo.training.worlds.browser import TRAINED_FONTS, page
 from vlm_demo.training.worlds.scene_grounds import noisy
 from vlm_demo.training.worlds.scene_shapes import RGB
 from vlm_demo.training.worlds.values import WORDS, Values
-from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, brightness, drawn_colour, outline_of
+from vlm_demo.training.worlds.world import COLOURS, DrawnPicture, Thing, brightness, drawn_colour, outline_of
 
 CONTRAST = 95  # of the brightness of letters and ground, of 0..255
 LONGEST = 560  # pixels of a line, about
 SORTS = {"sign": 0.24, "sentence": 0.24, "card": 0.12, "menu": 0.1, "hours": 0.08, "date": 0.07, "words": 0.15}
 
 
-def draw_lettering(rng: np.random.Generator) -> Picture:
+def draw_lettering(rng: np.random.Generator) -> DrawnPicture:
     """One to four lines on a plain or slightly uneven ground.
 
     ``facts``: ``words`` and ``texts`` as of every picture; ``ink`` and ``ground``, the names of the colours (the
@@ -37,7 +37,7 @@ def draw_lettering(rng: np.random.Generator) -> Picture:
     image = noisy(made.image, rng, rng.uniform(2, 9)) if rng.random() < 0.2 else made.image
     things = tuple(Thing("text", ink_name, outline_of(made.boxes[str(i)]), text=text) for i, text in enumerate(lines))
     facts = made.printed | {"ink": ink_name, "ground": ground_name, "holds": holds}
-    return Picture("text", image, things, facts)
+    return DrawnPicture("text", image, things, facts)
 
 
 def _colours(rng: np.random.Generator) -> tuple[str | None, RGB, str, RGB]:

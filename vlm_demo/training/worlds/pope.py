@@ -12,7 +12,7 @@ from collections import Counter
 import numpy as np
 
 from vlm_demo.training.worlds.scenes import draw_scene
-from vlm_demo.training.worlds.world import COLOURS, SHAPES, Picture
+from vlm_demo.training.worlds.world import COLOURS, SHAPES, DrawnPicture, article
 
 SORTS = ("random", "popular", "adversarial")
 CLEAR = 0.6  # the share of a thing that must be seen, or "is there" has no sure answer
@@ -31,7 +31,7 @@ def popular(seed: int) -> list[Name]:
     return [name for name, _ in counts.most_common()]
 
 
-def pope_items(picture: Picture, rng: np.random.Generator, frequent: list[Name]) -> list[dict]:
+def pope_items(picture: DrawnPicture, rng: np.random.Generator, frequent: list[Name]) -> list[dict]:
     """For each of SORTS a question about a thing that is there and one about a thing that is not; none of a picture
     in which something is half hidden."""
     if not picture.things or any(thing.visible < CLEAR for thing in picture.things):
@@ -50,13 +50,6 @@ def pope_items(picture: Picture, rng: np.random.Generator, frequent: list[Name])
             continue
         for answer, choices in (("yes", there), ("no", names)):
             colour, shape = choices[int(rng.integers(len(choices)))]
-            article = "an" if colour[0] in "aeiou" else "a"
-            items.append(
-                {
-                    "question": f"Is there {article} {colour} {shape} in the image?",
-                    "answer": answer,
-                    "kind": f"pope {sort}",
-                    "metric": "exact",
-                }
-            )
+            question = f"Is there {article(f'{colour} {shape}')} in the image?"
+            items.append({"question": question, "answer": answer, "kind": f"pope {sort}", "metric": "exact"})
     return items

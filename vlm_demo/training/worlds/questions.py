@@ -7,22 +7,22 @@ from dataclasses import replace
 import numpy as np
 
 from vlm_demo.training.worlds.areas import AREAS
-from vlm_demo.training.worlds.asking import Made
 from vlm_demo.training.worlds.phrasings import choose, tidy
-from vlm_demo.training.worlds.world import Picture
+from vlm_demo.training.worlds.question import Question
+from vlm_demo.training.worlds.world import DrawnPicture
 
-TOLD = ("describe", "what")  # answered in more than a word
+IN_SENTENCES = ("describe", "what")  # answered in more than a word
 LEADS = ("Please answer: ", "Question: ", "Look at the {image}. ", "Please: ", "Hi. ")
 ENDS = (" Answer in one word.", " Answer with one word.", " Answer briefly.", " Be brief.")
 
 
 def ask(
-    picture: Picture,
+    picture: DrawnPicture,
     n: int,
     rng: np.random.Generator,
     read: list[str] | None = None,
     held_out: bool = False,
-) -> list[Made]:
+) -> list[Question]:
     """Up to ``n`` different questions about the picture.
 
     Args:
@@ -31,7 +31,7 @@ def ask(
     """
     forms = AREAS[picture.kind].asker(picture, rng, read).forms()
     weights = np.array([form.weight for form in forms])
-    questions: list[Made] = []
+    questions: list[Question] = []
     seen: set[str] = set()
     for _ in range(n * 4 if forms else 0):
         if len(questions) == n:
@@ -46,7 +46,7 @@ def ask(
     return questions
 
 
-def worded(made: Made, rng: np.random.Generator, held_out: bool) -> Made:
+def worded(made: Question, rng: np.random.Generator, held_out: bool) -> Question:
     """The question, and what follows it, in one phrasing."""
     follow = worded(made.follow, rng, held_out) if made.follow else None
     return replace(made, text=fill(made.kind, made.fields, rng, held_out), follow=follow)
@@ -70,7 +70,7 @@ def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: 
         text = text.rstrip("?.")
     elif style < 0.16:
         text = str(rng.choice(LEADS)).format(**words) + text
-    elif style < 0.19 and kind not in TOLD:
+    elif style < 0.19 and kind not in IN_SENTENCES:
         text += str(rng.choice(ENDS))
     return text
 

@@ -7,23 +7,24 @@ from typing import Any
 
 import numpy as np
 
-from vlm_demo.training.worlds.asker import EXTREMES, Asker, Look, form
-from vlm_demo.training.worlds.asking import Form, Made, Maker
-from vlm_demo.training.worlds.world import COLOURS, PLACES, SHAPES, Picture, article, number_word, series_of
+from vlm_demo.training.worlds.asker import Look, form
+from vlm_demo.training.worlds.common_questions import EXTREMES, CommonAsker
+from vlm_demo.training.worlds.question import Question, QuestionForm, QuestionMaker
+from vlm_demo.training.worlds.world import COLOURS, PLACES, SHAPES, DrawnPicture, article, number_word, series_of
 
 LISTED = 4  # of more things only the largest is named
 FAINT = 0.35  # a thing that shows less of itself than this is neither surely there nor surely absent
 BOXES = {2: ("left", "right"), 3: ("left", "middle", "right")}
 
 
-class SceneAsker(Asker):
+class SceneAsker(CommonAsker):
     """Makes questions about one scene."""
 
     general = ("shape", "object", "thing")
     adjectives = ("size", "fill", "edge", "colour")
     vocabulary = {"shape": SHAPES, "colour": tuple(COLOURS), "size": ("large", "small"), "fill": ("hollow", "filled")}
 
-    def __init__(self, picture: Picture, rng: np.random.Generator, read: list[str] | None) -> None:
+    def __init__(self, picture: DrawnPicture, rng: np.random.Generator, read: list[str] | None) -> None:
         self.boxes = picture.facts["boxes"]
         self.seen = [i for i, thing in enumerate(picture.things) if thing.visible > 0.05]
         self.clear = all(picture.things[i].visible >= FAINT for i in self.seen)
@@ -42,13 +43,13 @@ class SceneAsker(Asker):
         row["box"] = next((k for k, box in enumerate(self.boxes) if box[0] <= thing.centre[0] < box[2]), None)
         return row
 
-    def forms(self) -> list[Form]:
+    def forms(self) -> list[QuestionForm]:
         """Every way to ask that the scene may allow; where something is mostly hidden there is none."""
         if not self.clear or len(self.seen) < len(self.rows):
             return []
         if not self.rows:
             return [form(1.0, self.count), form(1.0, self.exist)]
-        yes_no: list[tuple[float, Maker]] = [
+        yes_no: list[tuple[float, QuestionMaker]] = [
             (0.35, self.compare), (0.5, self.every), (0.5, self.number), (0.4, self.is_it), (0.8, self.relation),
             (0.9, self.comparative), (0.4, self.extreme_is), (0.4, self.same), (0.9, self.any_relation),
         ]  # fmt: skip
@@ -74,11 +75,7 @@ class SceneAsker(Asker):
             found.append(self.fact(0.2, "background", self.facts["background"], ()))
         if len(self.rows) == 1:
             return [*found, form(1.0, self.only)]
-        found += [
-            form(0.9, self.extreme), form(0.6, self.beside),
-
-
-        ]  # fmt: skip
+        found += [form(0.9, self.extreme), form(0.6, self.beside)]
         if self.rows[0]["fill"]:
             found.append(form(1.5, lambda: self.choice("fill", "fill"), "fill"))
         if any(row["size"] for row in self.rows):
@@ -90,17 +87,17 @@ class SceneAsker(Asker):
 
     # What one thing is like.
 
-    def shape(self) -> Made | None:
+    def shape(self) -> Question | None:
         """What shape is red?"""
         colour = self.pick(list(COLOURS)) if self.chance(0.2) else self.pick(self.rows)["colour"]
         program = (("filter", {"colour": colour}), ("query", "shape"))
         return self.made("shape", {"tint": self.word(colour)}, program, self.values("shape"))
 
-    def only(self) -> Made | None:
+    def only(self) -> Question | None:
         """What shape is this? (one thing in the picture)"""
         return self.made("only", {}, (("query", "shape"),))
 
-    def in_place(self) -> Made | None:
+    def in_place(self) -> Question | None:
         """What is in the top left?"""
         if self.boxes or any(row["zone"] is None for row in self.rows):
             return None
@@ -110,7 +107,7 @@ class SceneAsker(Asker):
         program = (("filter", {"zone": place}), ("unique",), ("query", "phrase"))
         return self.made("in place", {"place": f"{before} the {place}{corner}"}, program, self.values("phrase"))
 
-    def any_relation(self) -> Made | None:
+    def any_relation(self) -> Question | None:
         """Is a triangle left of a square?"""
         axis, sign, words = self.direction()
         one, two = self.described(0.95), self.described(0.95)
@@ -124,7 +121,7 @@ class SceneAsker(Asker):
         names = [article(self.name(look)) for look in (one, two)]
         about = tuple(sorted({i for pair in pairs for i in pair}))
         fields = {"one": names[0], "two": names[1], "relation": words, "obj": self.name(one)}
-        return Made("any relation", fields, "yes" if truth else "no", None, about)
+        return Question("any relation", fields, "yes" if truth else "no", None, about)
 
     # Things in boxes.
 
@@ -136,19 +133,19 @@ class SceneAsker(Asker):
             place[1] = ("middle", "center")
         return f"the {self.pick((('first', 'second', 'third', 'fourth')[box], *place.get(box, ())))} box"
 
-    def count_in_box(self) -> Made | None:
+    def count_in_box(self) -> Question | None:
         """How many red shapes are in the left box?"""
         box, look = self.pick(range(len(self.boxes))), self.pick(({}, self.described(0.9)))
         fields = {"plural": self.name(look, plural=True), "box": self.box_name(box)}
         return self.made("count in box", fields, (("filter", {**look, "box": box}), ("count",)))
 
-    def exist_in_box(self) -> Made | None:
+    def exist_in_box(self) -> Question | None:
         """Is there a red square in the left box?"""
         box, look = self.pick(range(len(self.boxes))), self.described(0.85)
         fields = {**self.names(look), "box": self.box_name(box)}
         return self.made("exist in box", fields, (("filter", {**look, "box": box}), ("exist",)))
 
-    def which_box(self) -> Made | None:
+    def which_box(self) -> Question | None:
         """Which box has the most shapes?"""
         most, look = self.chance(0.6), self.pick(({}, self.described(1.0)))
         counts = self._in_boxes(look)
@@ -158,12 +155,12 @@ class SceneAsker(Asker):
         fields = {"amount": "the most" if most else "the fewest", "plural": self.name(look, plural=True)}
         box = counts.index(best)
         about = tuple(self.table.matching({**look, "box": box}))
-        return Made("which box", fields, BOXES[len(counts)][box], None, about)
+        return Question("which box", fields, BOXES[len(counts)][box], None, about)
 
     def _in_boxes(self, look: Look) -> list[int]:
         return [len(self.table.matching({**look, "box": box})) for box in range(len(self.boxes))]
 
-    def in_which_box(self) -> Made | None:
+    def in_which_box(self) -> Question | None:
         """In which box is the red circle?"""
         places = BOXES.get(len(self.boxes))
         if places is None:
@@ -172,25 +169,25 @@ class SceneAsker(Asker):
         made = self.made("in which box", {"obj": self.name(look)}, (("filter", look), ("query", "box")), places)
         if made is None or made.guess is not None:
             return made
-        return Made("in which box", made.fields, places[self.rows[made.about[0]]["box"]], None, made.about)
+        return Question("in which box", made.fields, places[self.rows[made.about[0]]["box"]], None, made.about)
 
     # The whole picture.
 
-    def describe(self) -> Made | None:
+    def describe(self) -> Question | None:
         """Describe the picture: up to four things from left to right, of more the largest."""
         order = sorted(range(len(self.rows)), key=lambda i: self.rows[i]["x"])
-        return self._told("describe", article, order)
+        return self._listing("describe", article, order)
 
-    def what(self) -> Made | None:
+    def what(self) -> Question | None:
         """What is in the picture? The same without articles, and in any order: the eye may begin anywhere."""
-        return self._told("what", str, [int(i) for i in self.rng.permutation(len(self.rows))])
+        return self._listing("what", str, [int(i) for i in self.rng.permutation(len(self.rows))])
 
-    def _told(self, kind: str, named: Callable[[str], str], order: list[int]) -> Made | None:
+    def _listing(self, kind: str, named: Callable[[str], str], order: list[int]) -> Question | None:
         if len(order) <= LISTED:
             text = series_of([named(self.rows[i]["phrase"]) for i in order])
-            return Made(kind, {}, text, None, tuple(order))
+            return Question(kind, {}, text, None, tuple(order))
         attribute, sign, *_ = EXTREMES["largest"]
         largest = self.made(kind, {}, (("most", attribute), ("query", "phrase")))
         if largest is None:
             return None
-        return Made(kind, {}, f"many shapes, the largest {article(largest.answer)}", None, largest.about)
+        return Question(kind, {}, f"many shapes, the largest {article(largest.answer)}", None, largest.about)

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from vlm_demo.training.worlds.asker import EXTREMES, Asker, Look, form, single
-from vlm_demo.training.worlds.asking import Form, Made
+from vlm_demo.training.worlds.asker import Look, form
+from vlm_demo.training.worlds.common_questions import EXTREMES, CommonAsker, single
+from vlm_demo.training.worlds.question import Question, QuestionForm
 from vlm_demo.training.worlds.screen_words import AIMS, FIELDS, Words
 from vlm_demo.training.worlds.values import Values
 from vlm_demo.training.worlds.world import COLOURS, UNKNOWN, WIDGETS, article, number_word, plural_of, series_of
@@ -19,7 +20,7 @@ OPPOSITE = {"on": "off", "enabled": "disabled", "checked": "unchecked", "ticked"
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
-class ScreenAsker(Asker):
+class ScreenAsker(CommonAsker):
     """Makes questions about one screen."""
 
     unnamed = 0.0  # what counts as an element is anybody's guess
@@ -33,7 +34,7 @@ class ScreenAsker(Asker):
         thing = self.picture.things[i]
         return super().row(i) | {"shape": "heading" if thing.shape == "text" else thing.shape}
 
-    def forms(self) -> list[Form]:
+    def forms(self) -> list[QuestionForm]:
         """Every way to ask that the screen may allow."""
         yes_no = (self.exist, self.number, self.state, self.relation, self.says_exist)
         theme = "dark" if self.facts["dark"] else "light"
@@ -52,10 +53,10 @@ class ScreenAsker(Asker):
 
     def name(self, look: Look, plural: bool = False) -> str:
         """Such as "second tab", "blue button", "Wi-Fi switch"."""
-        said = dict(look)
-        if "order" in said:
-            said["order"] = ORDINALS[said["order"]]
-        return super().name(said, plural)
+        described = dict(look)
+        if "order" in described:
+            described["order"] = ORDINALS[described["order"]]
+        return super().name(described, plural)
 
     def of(self, shape: str) -> list[int]:
         """The widgets of a shape."""
@@ -84,7 +85,7 @@ class ScreenAsker(Asker):
 
     # What is written.
 
-    def says(self) -> Made | None:
+    def says(self) -> Question | None:
         """What does the button say? And what does the second one?"""
         speaking = [i for i, row in enumerate(self.rows) if row["text"] and row["shape"] in SPEAKING]
         if not speaking or self.chance(0.1):
@@ -103,11 +104,11 @@ class ScreenAsker(Asker):
             return made
         return replace(made, follow=replace(follow, fields={"place": ORDINALS[place]}))
 
-    def _text(self, kind: str, look: Look) -> Made | None:
+    def _text(self, kind: str, look: Look) -> Question | None:
         program = (*single(look), ("query", "text"))
         return self.made(kind, self.names(look), program, [self.invented()], copied=True)
 
-    def chosen(self) -> Made | None:
+    def chosen(self) -> Question | None:
         """Which tab is selected? Which switch is on?"""
         shapes = [shape for shape in (*CHOICES, "switch", "checkbox") if len(self.of(shape)) > 1]
         if not shapes:
@@ -122,9 +123,11 @@ class ScreenAsker(Asker):
         if made is None or made.guess is not None or len(others) != 1 or not self.legible(others[0]):
             return made
         about = tuple(self.table.matching({"shape": shape, "text": others[0]}))
-        return replace(made, follow=Made("other one", {}, others[0], None, about, True)) if self.chance(0.5) else made
+        return (
+            replace(made, follow=Question("other one", {}, others[0], None, about, True)) if self.chance(0.5) else made
+        )
 
-    def titled(self) -> Made | None:
+    def titled(self) -> Question | None:
         """What is the title of the screen? What does the dialog ask?"""
         shape = self.pick(("app bar", "heading", "dialog"))
         if not self.of(shape) and not (self.chance(0.06) and not self.of("heading")):
@@ -134,7 +137,7 @@ class ScreenAsker(Asker):
         program = (*single({"shape": shape}), ("query", "text"))
         return self.made(kind, fields, program, ["Delete this file?", "Settings", "Home"], copied=True)
 
-    def field_value(self) -> Made | None:
+    def field_value(self) -> Question | None:
         """What is entered as the name?"""
         fields = self.of("text field")
         if not fields:
@@ -146,11 +149,11 @@ class ScreenAsker(Asker):
         guess = Values(self.rng).fill(FIELDS[label][1])
         found = self.table.matching(look)
         if found and self.rows[found[0]].get("value") is None:
-            return Made("field value", {"field": label.lower()}, UNKNOWN, guess, tuple(found))
+            return Question("field value", {"field": label.lower()}, UNKNOWN, guess, tuple(found))
         program = (("filter", look), ("query", "value"))
         return self.made("field value", {"field": label.lower()}, program, [guess], copied=True)
 
-    def press(self) -> Made | None:
+    def press(self) -> Question | None:
         """What should I press to save?"""
         here = [self.rows[i]["text"] for i in self.of("button") if self.rows[i]["text"] in AIMS]
         if not here and not self.of("button"):
@@ -162,7 +165,7 @@ class ScreenAsker(Asker):
         program = (("filter", {"shape": "button", "text": text}), ("query", "text"))
         return self.made("press", {"aim": aim}, program, [text], copied=True)
 
-    def says_exist(self) -> Made | None:
+    def says_exist(self) -> Question | None:
         """Is there a button that says Save?"""
         shapes = [shape for shape in SPEAKING if self.of(shape)]
         if not shapes or self.read is None:
@@ -174,7 +177,7 @@ class ScreenAsker(Asker):
         program = (("filter", {"shape": shape, "text": text}), ("exist",))
         return self.made("says exist", fields, program, needs=[text] if there else [])
 
-    def labels(self) -> Made | None:
+    def labels(self) -> Question | None:
         """Which tabs are there?"""
         shapes = [shape for shape in SPEAKING if 2 <= len(self.of(shape)) <= 4]
         if not shapes or self.read is None:
@@ -184,7 +187,7 @@ class ScreenAsker(Asker):
         if not all(self.legible(text) for text in texts):
             return None
         fields = {"plural": plural_of(self.rows[among[0]]["shape"])}
-        return Made("labels", fields, series_of(texts), None, tuple(among), True)
+        return Question("labels", fields, series_of(texts), None, tuple(among), True)
 
     # What is on, and what is where.
 
@@ -197,7 +200,7 @@ class ScreenAsker(Asker):
         i, name = self.pick(found)
         return i, name, STATES["checkbox" if self.rows[i]["shape"] == "checkbox" else name]
 
-    def state(self) -> Made | None:
+    def state(self) -> Question | None:
         """Is the Wi-Fi switch on?"""
         found = self._stateful()
         if found is None:
@@ -213,7 +216,7 @@ class ScreenAsker(Asker):
         needs = [look["text"]] if "text" in look else []
         return self.made("state", {"obj": self.name(look), "state": word}, program, needs=needs)
 
-    def colour_of(self) -> Made | None:
+    def colour_of(self) -> Question | None:
         """What colour is the button?"""
         shown = [i for i, row in enumerate(self.rows) if row["colour"] and row["shape"] != "heading"]
         if not shown or self.chance(0.12):
@@ -223,7 +226,7 @@ class ScreenAsker(Asker):
         look.pop("colour", None)
         return self.made("colour", self.names(look), (*single(look), ("query", "colour"))) if look else None
 
-    def place(self) -> Made | None:
+    def place(self) -> Question | None:
         """Where is the Save button?"""
         look = self.pointed(self.pick(range(len(self.rows))), worded=self.read is not None)
         if look is None:
@@ -233,7 +236,7 @@ class ScreenAsker(Asker):
 
     # The whole screen.
 
-    def describe(self) -> Made | None:
+    def describe(self) -> Question | None:
         """Describe the screen: its theme and what is on it."""
         shapes = [shape for shape in dict.fromkeys(row["shape"] for row in self.rows)]
         parts = [
@@ -243,4 +246,6 @@ class ScreenAsker(Asker):
         if len(parts) > 4:
             return None
         theme = "dark" if self.facts["dark"] else "light"
-        return Made("describe", {}, f"a {theme} screenshot with {series_of(parts)}", None, tuple(range(len(self.rows))))
+        return Question(
+            "describe", {}, f"a {theme} screenshot with {series_of(parts)}", None, tuple(range(len(self.rows)))
+        )

@@ -10,7 +10,7 @@ import numpy as np
 from vlm_demo.training.worlds.browser import HELD_OUT_FONT, page
 from vlm_demo.training.worlds.screen_words import FIELDS, Words
 from vlm_demo.training.worlds.values import Values
-from vlm_demo.training.worlds.world import COLOURS, Picture, Thing, brightness, drawn_colour, outline_of
+from vlm_demo.training.worlds.world import COLOURS, DrawnPicture, Thing, brightness, drawn_colour, outline_of
 
 ALONE = 0.3  # the share of screens that show one sort of widget and nothing else
 FONTS = ("sans", "sans", "sans-bold", "serif", "mono", "times")
@@ -26,7 +26,7 @@ NAMED = [name for name in COLOURS if name not in ("white", "black", "gray")]
 Widget = dict[str, Any]
 
 
-def draw_screen(rng: np.random.Generator, held_out: bool = False) -> Picture:
+def draw_screen(rng: np.random.Generator, held_out: bool = False) -> DrawnPicture:
     """A screen of several sections, or one sort of widget alone; ``held_out`` uses the font that training never sees.
 
     ``facts``: ``dark``; ``element``, the only sort of widget shown, or None; ``words`` and ``texts`` as of every
@@ -44,7 +44,7 @@ def draw_screen(rng: np.random.Generator, held_out: bool = False) -> Picture:
     made = page("screen.html", look=look, sections=sections)
     things = tuple(_thing(widget, widgets, outline_of(made.boxes[widget["id"]])) for widget in widgets)
     facts = {"dark": look["dark"], "element": element} | made.printed
-    return Picture("screens", made.image, things, facts)
+    return DrawnPicture("screens", made.image, things, facts)
 
 
 def _thing(widget: Widget, widgets: list[Widget], outline: np.ndarray) -> Thing:
@@ -108,8 +108,8 @@ class _Builder:
         colour = colour or self.accent
         rgb = self.rgbs.setdefault(colour, self.tone(colour))
         bright = brightness(rgb)
-        said = {"rgb": "rgb({},{},{})".format(*rgb), "on_rgb": "black" if bright > 140 else "white"}
-        return {"shape": shape, "text": text, "colour": colour, "disabled": False, "plain": False, **said, **more}
+        colours = {"rgb": "rgb({},{},{})".format(*rgb), "on_rgb": "black" if bright > 140 else "white"}
+        return {"shape": shape, "text": text, "colour": colour, "disabled": False, "plain": False, **colours, **more}
 
     def tone(self, colour: str) -> tuple[int, int, int]:
         """The colour as it is drawn: of a few the one that stands out most from the ground."""

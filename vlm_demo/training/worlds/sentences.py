@@ -9,14 +9,14 @@ import numpy as np
 
 from vlm_demo.training.worlds.areas import AREAS
 from vlm_demo.training.worlds.scene_questions import FAINT, SceneAsker
-from vlm_demo.training.worlds.world import Picture, article, number_word, plural_of, series_of
+from vlm_demo.training.worlds.world import DrawnPicture, article, number_word, plural_of, series_of
 
 SHORTEST, LONGEST = 8, 14  # words
 FEW = 3  # sorts of things that are all named
 LEADS = ("", "", "A drawing of {}", "A picture of {}", "The picture shows {}", "The image shows {}", "There is {}")
 
 
-def sentence(picture: Picture, rng: np.random.Generator) -> str:
+def sentence(picture: DrawnPicture, rng: np.random.Generator) -> str:
     """A true caption of the picture, "A red circle and two blue stars on a white background."."""
     say = {"scenes": _scene, "charts": _chart, "screens": _screen, "documents": _document, "text": _lettering}
     bodies = say[picture.kind](picture, rng)
@@ -41,7 +41,7 @@ def _amount(n: int, name: str) -> str:
     return article(name) if n == 1 else f"{number_word(n)} {plural_of(name)}"
 
 
-def _scene(picture: Picture, rng: np.random.Generator) -> list[str]:
+def _scene(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
     asker = SceneAsker(picture, rng, None)
     if asker.boxes:
         counts = [len(asker.table.matching({"box": box})) for box in range(len(asker.boxes))]
@@ -63,28 +63,28 @@ def _scene(picture: Picture, rng: np.random.Generator) -> list[str]:
         return [grouped(names) + end for end in [*ends, ""]]
     shapes, colours = {thing.shape for thing in things}, {thing.colour for thing in things}
     body = f"{number_word(n)} {plural_of(shapes.pop()) if len(shapes) == 1 else 'shapes'}"
-    said = [f"{body} of {number_word(len(colours))} colours{end}" for end in ends if len(colours) > 1]
+    sentences = [f"{body} of {number_word(len(colours))} colours{end}" for end in ends if len(colours) > 1]
     largest = asker.made("extreme", {}, (("most", "area"), ("query", "phrase")))
     if largest is not None:
-        said += [f"{body}{end}, the largest {article(largest.answer)}" for end in ["", *ends]]
+        sentences += [f"{body}{end}, the largest {article(largest.answer)}" for end in ["", *ends]]
     some = series_of([_amount(names.count(name), name) for name in dict.fromkeys((names[0], names[-1]))])
-    return [*said, *(f"{body}{end}, among them {some}" for end in ("", ends[0]))]
+    return [*sentences, *(f"{body}{end}, among them {some}" for end in ("", ends[0]))]
 
 
-def _told(picture: Picture, rng: np.random.Generator) -> str | None:
+def _description(picture: DrawnPicture, rng: np.random.Generator) -> str | None:
     """The picture's own description, by what is seen alone, as OCR is off."""
     forms = AREAS[picture.kind].asker(picture, rng, None).forms()
     made = next(form for form in forms if form.name == "describe").make()
     return made.answer if made else None
 
 
-def _chart(picture: Picture, rng: np.random.Generator) -> list[str]:
-    body = _told(picture, rng) or ""
+def _chart(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
+    body = _description(picture, rng) or ""
     return [body, *([f"{body} and a legend"] if picture.facts["legend"] else [])]
 
 
-def _screen(picture: Picture, rng: np.random.Generator) -> list[str]:
-    body, dark = _told(picture, rng), "dark" if picture.facts["dark"] else "light"
+def _screen(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
+    body, dark = _description(picture, rng), "dark" if picture.facts["dark"] else "light"
     if body is None:
         return [f"a {dark} screen with many parts of a user interface"]
     head, _, rest = body.replace("screenshot", "screen").partition(" with ")
@@ -95,7 +95,7 @@ def _screen(picture: Picture, rng: np.random.Generator) -> list[str]:
     return [body, f"{body} below each other" if len(parts) > 1 else f"{body} and nothing else on it"]
 
 
-def _document(picture: Picture, rng: np.random.Generator) -> list[str]:
+def _document(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
     facts, sort = picture.facts, picture.facts["type"]
     logo = "a logo and " if any(thing.shape == "logo" for thing in picture.things) else ""
     if sort == "receipt":
@@ -114,7 +114,7 @@ def _document(picture: Picture, rng: np.random.Generator) -> list[str]:
     return [f"a printed form with several fields to be filled in{boxes}", f"a form with labels, fields{boxes}"]
 
 
-def _lettering(picture: Picture, rng: np.random.Generator) -> list[str]:
+def _lettering(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
     lines, ink = f"{_amount(len(picture.things), 'line').replace('a line', 'one line')}", picture.facts["ink"]
     ground = article(picture.facts["ground"] or "light")
     return [

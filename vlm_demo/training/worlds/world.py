@@ -44,10 +44,7 @@ ZONES = (
     ("left", "center", "right"),
     ("bottom left", "bottom", "bottom right"),
 )
-
-
 PLACES = tuple(place for row in ZONES for place in row)
-
 UNKNOWN = "unknown"
 _NUMBERS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -97,7 +94,7 @@ class Thing:
 
 
 @dataclass(frozen=True)
-class Picture:
+class DrawnPicture:
     """A drawn picture and its truth.
 
     Attributes:
@@ -140,7 +137,7 @@ def zone(thing: Thing, size: tuple[int, int]) -> str | None:
     return ZONES[row][column]
 
 
-def instance_map(picture: Picture, resolution: int) -> np.ndarray:
+def instance_map(picture: DrawnPicture, resolution: int) -> np.ndarray:
     """Which thing is seen at each point: int [resolution, resolution], 0 = background, i + 1 = ``things[i]``.
 
     The map covers the picture padded to a square, as the embedded models' image processor pads it.

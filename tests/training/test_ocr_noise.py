@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vlm_demo.training.worlds.reading import imitate_ocr
+from vlm_demo.training.ocr_noise import imitate_ocr
 
 PAGE = [f"Article number {n} costs {n}.{n}5 today, TOTAL: {n * 7},90" for n in range(10, 40)]
 

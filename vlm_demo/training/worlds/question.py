@@ -16,7 +16,7 @@ YES_NO = ("yes", "no")
 
 
 @dataclass(frozen=True)
-class Made:
+class Question:
     """A question, at first without its words.
 
     Attributes:
@@ -36,23 +36,23 @@ class Made:
     guess: str | None = None
     about: tuple[int, ...] = ()
     copied: bool = False
-    follow: Made | None = None
+    follow: Question | None = None
     text: str = ""
 
 
-Maker = Callable[[], Made | None]  # None: the picture does not allow this question
+QuestionMaker = Callable[[], Question | None]  # None: the picture does not allow this question
 
 
 @dataclass(frozen=True)
-class Form:
+class QuestionForm:
     """A way to ask: its name, how often it is used beside the others, and what makes one such question."""
 
     name: str
     weight: float
-    make: Maker
+    make: QuestionMaker
 
 
-def said(value: Any) -> str:
+def as_answer(value: Any) -> str:
     """A value as an answer."""
     if isinstance(value, bool):
         return YES_NO[0 if value else 1]

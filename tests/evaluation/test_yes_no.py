@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vlm_demo.evaluation.hallucination import YesNo
+from vlm_demo.evaluation.yes_no import YesNo
 from vlm_demo.training.worlds.pope import SORTS, pope_items, popular
 from vlm_demo.training.worlds.scenes import draw_scene
 

@@ -15,13 +15,13 @@ from PIL import Image
 from tqdm import tqdm
 
 from vlm_demo.training.worlds import areas
-from vlm_demo.training.worlds.asking import Made
 from vlm_demo.training.worlds.captions import full
 from vlm_demo.training.worlds.document_questions import MONEY
 from vlm_demo.training.worlds.pope import pope_items, popular
+from vlm_demo.training.worlds.question import Question
 from vlm_demo.training.worlds.questions import ask
 from vlm_demo.training.worlds.scenes import draw_scene
-from vlm_demo.training.worlds.world import Picture, instance_map
+from vlm_demo.training.worlds.world import DrawnPicture, instance_map
 
 AREAS = (*areas.AREAS, "pointing", "pope")
 POINTING_SIZE = (500, 240)
@@ -101,14 +101,14 @@ def export_captions(folder: Path, n: int, seed: int) -> Counter[str]:
     return counts
 
 
-def _draw(area: str, rng: np.random.Generator) -> tuple[Picture, bool]:
+def _draw(area: str, rng: np.random.Generator) -> tuple[DrawnPicture, bool]:
     if area in ("pointing", "pope"):
         return draw_scene(rng, POINTING_SIZE if area == "pointing" else None), False
     chosen = areas.AREAS[area]
     return chosen.draw(rng, True), bool(rng.random() < chosen.reads)
 
 
-def _questions(picture: Picture, rng: np.random.Generator, ocr: bool) -> list[dict]:
+def _questions(picture: DrawnPicture, rng: np.random.Generator, ocr: bool) -> list[dict]:
     read = list(picture.facts["texts"]) if ocr else None
     items = []
     for i, question in enumerate(ask(picture, 5, rng, read, held_out=True)):
@@ -124,7 +124,7 @@ def _questions(picture: Picture, rng: np.random.Generator, ocr: bool) -> list[di
     return items
 
 
-def _item(question: Made, kind: str, ocr: bool, ruled: bool) -> dict:
+def _item(question: Question, kind: str, ocr: bool, ruled: bool) -> dict:
     absent = question.guess is not None
     return {
         "question": question.text,
@@ -136,7 +136,7 @@ def _item(question: Made, kind: str, ocr: bool, ruled: bool) -> dict:
     }
 
 
-def pointing_items(picture: Picture, rng: np.random.Generator) -> list[dict]:
+def pointing_items(picture: DrawnPicture, rng: np.random.Generator) -> list[dict]:
     """One pointing item about a random thing of the scene, its boxes those of all things that fit the phrase."""
     things = [t for t in picture.things if t.visible > 0.6]
     if not things or picture.facts["groups"]:
@@ -149,7 +149,7 @@ def pointing_items(picture: Picture, rng: np.random.Generator) -> list[dict]:
     return [item | {"phrase": phrase, "boxes": boxes}]
 
 
-def _mask(picture: Picture, phrase: str) -> Image.Image:
+def _mask(picture: DrawnPicture, phrase: str) -> Image.Image:
     """White where a thing that fits the phrase is seen, black elsewhere."""
     width, height = picture.image.size
     side = max(width, height)

@@ -1,4 +1,4 @@
-"""Reading: printed lines → the same as OCR reads them, with imitated mistakes."""
+"""OCR noise: printed lines → the same as OCR reads them, with imitated mistakes."""
 
 from __future__ import annotations
 

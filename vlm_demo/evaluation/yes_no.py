@@ -1,4 +1,4 @@
-"""Hallucination: how far a model that is asked "Is there a …?" says yes to what is not there.
+"""Yes or no: how far a model that is asked "Is there a …?" says yes to what is not there.
 
 The figures of POPE (Li et al. 2023, https://arxiv.org/abs/2305.10355, section 5): accuracy alone flatters a model that
 always says the likelier word, so the F1 of "yes" and the share of yeses are given too.

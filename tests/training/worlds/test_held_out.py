@@ -7,7 +7,7 @@ from PIL import Image
 
 from vlm_demo.evaluation.items import read
 from vlm_demo.training.worlds import areas
-from vlm_demo.training.worlds.export import AREAS, export, export_world
+from vlm_demo.training.worlds.held_out import AREAS, export, export_world
 
 PER_KIND = 8
 
