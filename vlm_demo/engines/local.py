@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -34,18 +33,21 @@ if TYPE_CHECKING:
     from vlm_demo.engines.registry import Progress
     from vlm_demo.pipeline import Pipeline
 
+BATCH = 8  # answers that are written together, where nobody says how many
+
 
 class LocalEngine:
     """A `contracts.engine.MeasurableEngine`: requests take turns with ``pipeline``.
 
-    A turn lasts as long as the model is needed. What comes before it, opening the pictures and reading their text,
-    keeps nobody waiting. The badge (`grounding`) has no turn at all: it is a few short passes over an answer that is
-    there, each of which goes between two tokens of whoever has one.
+    A turn lasts as long as the model is needed. Answers share theirs, ``batch`` of them at most, and their tokens are
+    computed together, where the model can do so; all else has a turn alone. What comes before a turn, opening the
+    pictures and reading their text, keeps nobody waiting. The badge (`grounding`) has no turn at all: it is a few short
+    passes over an answer that is there, each of which goes between two tokens of whoever has one.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, batch: int = BATCH) -> None:
         self.pipeline = pipeline
-        self.scheduler = Scheduler()
+        self.scheduler = Scheduler(pipeline.batch(batch))
 
     @property
     def name(self) -> str:
@@ -80,13 +82,14 @@ class LocalEngine:
             logprobs=pipe.can_answer,
             alternatives=pipe.can_answer,
             holds_json=pipe.can_hold_json,
+            batches=self.scheduler.most > 1,
         )
 
     def stream(self, request: Request) -> Iterator[Event]:
-        return self.pipeline.answer(request, self._turns(request.cancelled))
+        return self.pipeline.answer(request, partial(self.scheduler.turn, request.cancelled, shared=True))
 
     def explain(self, request: Request, text: str) -> Answer:
-        return self.pipeline.read_answer(request, text, self._turns(request.cancelled))
+        return self.pipeline.read_answer(request, text, partial(self.scheduler.turn, request.cancelled))
 
     def score(
         self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None, visitor: str = ""
@@ -145,10 +148,6 @@ class LocalEngine:
     def forget(self, visitor: str | None = None) -> None:
         self.pipeline.forget(visitor)
 
-    def _turns(self, cancelled: Cancelled | None) -> Callable[[], AbstractContextManager[None]]:
-        """What a request enters to have its turn."""
-        return partial(self.scheduler.turn, cancelled)
-
 
 def load(
     model: str,
@@ -157,14 +156,17 @@ def load(
     progress: Progress | None = None,
     trust: Trust = NONE,
     image_hosts: Sequence[str] = (),
+    batch: int = BATCH,
 ) -> LocalEngine:
-    """Load ``model``: an embedded one's name, a folder, or a hub id; see ``Pipeline.from_pretrained``."""
+    """Load ``model``: an embedded one's name, a folder, or a hub id; see ``Pipeline.from_pretrained``. Up to ``batch``
+    answers are computed together."""
     from vlm_demo import Pipeline
 
     return LocalEngine(
         Pipeline.from_pretrained(
             model, quantize=quantize, device=device, progress=progress, trust=trust, image_hosts=image_hosts
-        )
+        ),
+        batch,
     )
 
 

@@ -179,6 +179,15 @@ class Pipeline:
         """Whether answers can be held to a JSON schema (``Sampling.schema``)."""
         return self.answering is not None and self.answering.holds_json
 
+    def batch(self, most: int) -> int:
+        """Compute the tokens of up to ``most`` answers together that are written at a time, as far as their keys and
+        values take no more than a quarter of the model's memory; returns how many this model can, 1 where it can't."""
+        if not isinstance(self.answering, StagedModel):
+            return 1
+        batch = self.answering.llm.batch
+        batch.most, batch.budget = most, budget_for(self.memory().parameter_bytes)
+        return batch.most
+
     @property
     def parameters(self) -> int | None:
         """How many the model has; None where it can't count them."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from inspect import signature
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,10 +24,11 @@ from transformers.generation.logits_process import (
 from vlm_demo.contracts import ImageTokens, Prompt
 from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.errors import BadQuestion
-from vlm_demo.runtime import attention_tap, cpu_matmul
+from vlm_demo.runtime import attention_tap, batch_cache, cpu_matmul, kv_cache
 from vlm_demo.runtime.json_grammar import HeldToJson, JsonGrammars
 from vlm_demo.runtime.lru_store import LruStore
 from vlm_demo.runtime.prefix_cache import Readings
+from vlm_demo.stages.batching import Batch, Row
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, GenerationConfig
@@ -34,6 +37,9 @@ if TYPE_CHECKING:
     from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled
 
 LONGEST_ANSWER = 256  # tokens, where neither the caller nor the checkpoint says
+OWN_ROWS = 1  # answers in one step up to which torch's own bf16 product is the faster one
+
+Found = tuple[torch.Tensor, attention_tap.Rows | None]  # logits [1, vocabulary] of the next token, and attention rows
 
 
 @dataclass(frozen=True)
@@ -126,11 +132,24 @@ class Llm:
         self.family, self.guard, self.generation = family, guard, generation
         self.readings = Readings(family, store or LruStore(0))
         self.tapping = True
+        self.batch = Batch(self)
         self._own = {part: cpu_matmul.own_pays(part) for part in (family.language_model, family.head)}
         ends = generation.eos_token_id
         if ends is None:
             ends = family.language_model.config.eos_token_id
         self.ends = frozenset([] if ends is None else ends if isinstance(ends, list) else [ends])
+
+    @cached_property
+    def batches(self) -> bool:
+        """Whether tokens of several answers can be computed together: all of a step's positions can be told, and its
+        attention looks at nothing but the words' own keys, of which every layer holds all."""
+        language_model = self.family.language_model
+        return (
+            self.family.among_words
+            and language_model in self.family.tapped
+            and "position_ids" in signature(language_model.forward).parameters
+            and batch_cache.can_be_joined(kv_cache.empty(language_model.config))
+        )
 
     def __call__(
         self,
@@ -157,27 +176,30 @@ class Llm:
         # 0) what the answer is held to
         held = None if sampling.schema is None else self.grammars.hold(sampling.schema, self.ends)
         choice = TokenChoice(sampling, self.generation, held)
-        # 1) prefill: what is not remembered of the prompt, piece by piece
-        begun = self.readings.begin(prompt, image_tokens)
-        cache, ids = begun.cache, list(prompt.ids)
-        with self.guard.computing(cancelled):
-            embeddings = self.embed(prompt, image_tokens)
-            *others, (start, stop) = begun.pieces
-            for first, last in others:
-                self._forward(embeddings[:, first:last], cache, prompt, image_tokens, 0)
-            step = self._step(embeddings[:, start:stop], cache, prompt, image_tokens, choice, ids, sampling)
-            self.readings.keep(begun)
-        step = replace(step, known=begun.known)
-        # 2) decode: one token at a time, each guarded alone, so that nothing is held while the caller looks at it
-        for left in range(self._limit(prompt, max_new_tokens), 0, -1):
-            if step.id in self.ends:
-                return step.rows
-            ids.append(step.id)
-            yield step
-            if left > 1:
-                with self.guard.computing(cancelled), cpu_matmul.own(self._own[self.family.language_model]):
-                    step = self._step(self.embed_ids([step.id]), cache, prompt, image_tokens, choice, ids, sampling)
-        return None
+        limit = self._limit(prompt, max_new_tokens)
+        with self.batch.room(len(prompt.ids) + limit, cancelled):
+            # 1) prefill: what is not remembered of the prompt, piece by piece
+            begun = self.readings.begin(prompt, image_tokens)
+            ids = list(prompt.ids)
+            row = Row(prompt, image_tokens, begun.cache, ids, choice, sampling, cancelled, limit - 1)
+            with self.guard.computing(cancelled, gives_way=True):
+                embeddings = self.embed(prompt, image_tokens)
+                *others, (start, stop) = begun.pieces
+                for first, last in others:
+                    self._forward(embeddings[:, first:last], row.cache, prompt, image_tokens, 0)
+                step = self.choose(row, self._step(embeddings[:, start:stop], row))
+                self.readings.keep(begun)
+            step = replace(step, known=begun.known)
+            self.batch.token_bytes = batch_cache.token_bytes(row.cache)
+            # 2) decode: one token at a time, and nothing is held while the caller looks at it
+            with self.batch.joined(row):
+                for left in range(limit, 0, -1):
+                    if step.id in self.ends:
+                        return step.rows
+                    yield step
+                    if left > 1:
+                        step = self.batch.next(row)
+            return None
 
     def read(
         self, prompt: Prompt, image_tokens: ImageTokens, answer: Sequence[int], cancelled: Cancelled | None = None
@@ -207,22 +229,46 @@ class Llm:
         ]
         return [*steps[:-1], replace(steps[-1], closing=rows and rows.step(len(answer)))]
 
-    def _step(
-        self,
-        embeddings: torch.Tensor,
-        cache: DynamicCache,
-        prompt: Prompt,
-        image_tokens: ImageTokens,
-        choice: TokenChoice,
-        ids: list[int],
-        sampling: Sampling,
-    ) -> Step:
-        hidden, rows = self._forward(embeddings, cache, prompt, image_tokens, 1)
-        with cpu_matmul.own(self._own[self.family.head]):
+    def forward(self, rows: Sequence[Row]) -> list[Found]:
+        """Read the last token of each answer, in one pass; what comes after each."""
+        language_model = self.family.language_model
+        embeddings = self.embed_ids([row.ids[-1] for row in rows])
+        with cpu_matmul.own(self._own[language_model] and len(rows) <= OWN_ROWS):
+            if len(rows) == 1:
+                return [self._step(embeddings, rows[0])]
+            positions, recorders = [], list[attention_tap.Recorder | None]()
+            for row in rows:
+                at = row.cache.get_seq_length()
+                beside = self.family.beside(row.image_tokens, row.prompt, range(at, at + 1))
+                positions.append(beside.get("position_ids", torch.tensor([[at]], device=embeddings.device)))
+                tapped = self.tapping and bool(row.prompt.image_positions)
+                columns = torch.tensor(row.prompt.image_positions)
+                recorders.append(attention_tap.Recorder(columns, 1, self.family.looking, at + 1) if tapped else None)
+            with attention_tap.recording_each(recorders):
+                hidden = language_model(
+                    inputs_embeds=embeddings.transpose(0, 1),
+                    position_ids=torch.cat(positions, -2),
+                    past_key_values=batch_cache.joined([row.cache for row in rows]),
+                    use_cache=True,
+                ).last_hidden_state
             logits = self.family.head(hidden[:, -1])
-        chosen = choice(ids, logits)
+        return [(logits[i : i + 1], own and own.rows()) for i, own in enumerate(recorders)]
+
+    def choose(self, row: Row, found: Found) -> Step:
+        """The token after the last one of an answer, which is taken down in it."""
+        logits, rows = found
+        chosen = row.choice(row.ids, logits)
+        if chosen in self.ends:
+            row.left = 0
+        else:
+            row.ids.append(chosen)
         probability = float(logits[0].float().softmax(-1)[chosen])
-        return Step(chosen, probability, rows, alternatives=likeliest(logits[0], sampling.alternatives))
+        return Step(chosen, probability, rows, alternatives=likeliest(logits[0], row.sampling.alternatives))
+
+    def _step(self, embeddings: torch.Tensor, row: Row) -> Found:
+        hidden, rows = self._forward(embeddings, row.cache, row.prompt, row.image_tokens, 1)
+        with cpu_matmul.own(self._own[self.family.head]):
+            return self.family.head(hidden[:, -1]), rows
 
     def _forward(
         self, embeddings: torch.Tensor, cache: DynamicCache | None, prompt: Prompt, image_tokens: ImageTokens, last: int
