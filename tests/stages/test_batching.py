@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,7 +28,7 @@ SCHEMA = '{"type": "object", "properties": {"colour": {"enum": ["red", "blue"]}}
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     """A model of its own, that writes up to eight answers together, and on until the limit."""
     pipe = Pipeline.from_pretrained(tiny_llava(tmp_path_factory.mktemp("batched"), context=1024))
-    assert pipe.batch(8) == 8
+    assert pipe.can_batch
     pipe.cuts_repetition = False
     return pipe
 
@@ -105,7 +104,7 @@ def test_answers_written_together_are_those_written_one_by_one(
 ) -> None:
     assert len({len(answer.tokens) for answer in alone}) >= 5
     with counted(tiny, monkeypatch) as sizes:
-        together = taking_turns([tiny.answer(request) for request in requests], [0, 0, 9, 4, 2, 11, 7, 0])
+        together = taking_turns([tiny.answer(request, together=8) for request in requests], [0, 0, 9, 4, 2, 11, 7, 0])
     assert max(sizes) >= 6 and len(set(sizes)) >= 4
     assert all(same(own, other) for own, other in zip(together, alone, strict=True))
     assert [token.alternatives for token in together[7].tokens[:1]] != [()]
@@ -118,8 +117,8 @@ def test_threads_share_their_steps(
     ready = threading.Barrier(len(requests))
 
     def ask(number: int) -> None:
-        stream = tiny.answer(requests[number])
-        while not isinstance(event := next(stream), TokenEvent):
+        stream = tiny.answer(requests[number], together=8)
+        while not isinstance(next(stream), TokenEvent):
             pass
         ready.wait(LONG)
         found[number] = answered(stream)
@@ -137,8 +136,8 @@ def test_threads_share_their_steps(
 def test_who_stops_leaves_the_others_as_they_are(tiny: Pipeline, requests: list[Request], alone: list[Answer]) -> None:
     taken: list[Event] = []
     stopped = replace(requests[0], cancelled=lambda: sum(isinstance(own, TokenEvent) for own in taken) >= 2)
-    streams = [tiny.answer(request) for request in (stopped, *requests[2:5])]
-    closed = tiny.answer(requests[7])
+    streams = [tiny.answer(request, together=8) for request in (stopped, *requests[2:5])]
+    closed = tiny.answer(requests[7], together=8)
 
     def watched() -> Iterator[Event]:
         for event in streams[0]:
@@ -158,47 +157,46 @@ def test_who_stops_leaves_the_others_as_they_are(tiny: Pipeline, requests: list[
     assert not tiny.stages().llm.batch._rows
 
 
+@pytest.mark.parametrize("whole", [False, True])
 def test_a_request_that_fails_fails_alone(
-    tiny: Pipeline, requests: list[Request], alone: list[Answer], monkeypatch: pytest.MonkeyPatch
+    tiny: Pipeline, requests: list[Request], alone: list[Answer], monkeypatch: pytest.MonkeyPatch, whole: bool
 ) -> None:
-    """Whether its token can't be chosen, or the whole step fails for its sake."""
-    update = batch_cache.BatchLayer.update
-    llm = tiny.stages().llm
-    choose, forward = llm.choose, llm.forward
-    broken = requests[2]
+    """Whether one token can't be chosen, or a ``whole`` step fails for its sake in one of its layers."""
+    llm, prompt = tiny.stages().llm, alone[2].prompt.ids
+    choose, forward, update = llm.choose, llm.forward, batch_cache.BatchLayer.update
+    errors = list[Exception]()
 
     def chosen(row: batching.Row, found: object) -> object:
-        if row.prompt.ids == alone[2].prompt.ids and len(row.ids) == len(row.prompt.ids) + 3:
+        if row.prompt.ids == prompt and len(row.ids) == len(prompt) + 3:
             raise BadSetting("This one can't go on.")
         return choose(row, found)
 
-    def alone_fails(rows: Sequence[batching.Row]) -> object:
-        if len(rows) == 1 and rows[0].prompt.ids == alone[2].prompt.ids:
-            raise RuntimeError("out of memory")
+    def forwarded(rows: Sequence[batching.Row]) -> object:
+        if len(rows) == 1 and rows[0].prompt.ids == prompt:
+            raise BadSetting("This one can't go on.")
         return forward(rows)
 
-    def fails(layer: batch_cache.BatchLayer, *states: torch.Tensor) -> object:
+    def updated(layer: batch_cache.BatchLayer, *states: torch.Tensor) -> object:
         made = update(layer, *states)
-        if layer is not None and any(row.get_seq_length() == len(alone[2].prompt.ids) + 4 for row in layer.rows):
+        if any(row.get_seq_length() == len(prompt) + 4 for row in layer.rows):
             raise RuntimeError("out of memory")
         return made
 
-    for patches in (((llm, "choose", chosen),), ((llm, "forward", alone_fails), (batch_cache.BatchLayer, "update", fails))):
-        with monkeypatch.context() as patch:
-            for owner, name, value in patches:
-                patch.setattr(owner, name, value)
-            errors: list[Exception] = []
+    def failing() -> Iterator[Event]:
+        try:
+            yield from tiny.answer(requests[2], together=8)
+        except BadSetting as error:
+            errors.append(error)
 
-            def failing() -> Iterator[Event]:
-                try:
-                    yield from tiny.answer(broken)
-                except (BadSetting, RuntimeError) as error:
-                    errors.append(error)
-
-            others = [requests[0], requests[3], requests[7]]
-            found = taking_turns([failing(), *(tiny.answer(request) for request in others)])
-        assert len(errors) == 1
-        assert all(same(own, alone[i]) for own, i in zip(found, (0, 3, 7), strict=True))
+    if whole:
+        monkeypatch.setattr(llm, "forward", forwarded)
+        monkeypatch.setattr(batch_cache.BatchLayer, "update", updated)
+    else:
+        monkeypatch.setattr(llm, "choose", chosen)
+    others = (0, 3, 7)
+    found = taking_turns([failing(), *(tiny.answer(requests[i], together=8) for i in others)])
+    assert len(errors) == 1
+    assert all(same(own, alone[i]) for own, i in zip(found, others, strict=True))
 
 
 def test_a_long_prompt_is_read_in_passes_that_change_nothing(
@@ -223,14 +221,14 @@ def test_a_long_prompt_is_read_in_passes_that_change_nothing(
     for longest in (10_000, 50):
         monkeypatch.setattr(prefix_cache, "LONGEST", longest)
         tiny.forget()
-        texts.append(answered(tiny.answer(request)).text)
+        texts.append(answered(tiny.answer(request, together=8)).text)
     whole, cut = logits[0], logits[2]
     assert max(pieces[:2]) > 200 and len(pieces) > 8 and max(pieces[3:]) <= 50
     assert torch.allclose(whole, cut, atol=1e-4) and texts[0] == texts[1]
 
 
 def test_memory_is_waited_for_in_the_order_of_coming(tiny: Pipeline) -> None:
-    batch, order = batching.Batch(tiny.stages().llm), list[str]()
+    batch, order = batching.Batch(tiny.stages().llm, tiny.stages().llm.guard), list[str]()
     batch.budget, batch.token_bytes = 100, 1
 
     def take(name: str, tokens: int) -> threading.Thread:

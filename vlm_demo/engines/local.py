@@ -47,7 +47,7 @@ class LocalEngine:
 
     def __init__(self, pipeline: Pipeline, batch: int = BATCH) -> None:
         self.pipeline = pipeline
-        self.scheduler = Scheduler(pipeline.batch(batch))
+        self.scheduler = Scheduler(batch if pipeline.can_batch else 1)
 
     @property
     def name(self) -> str:
@@ -86,7 +86,8 @@ class LocalEngine:
         )
 
     def stream(self, request: Request) -> Iterator[Event]:
-        return self.pipeline.answer(request, partial(self.scheduler.turn, request.cancelled, shared=True))
+        turn = partial(self.scheduler.turn, request.cancelled, shared=True)
+        return self.pipeline.answer(request, turn, together=self.scheduler.most)
 
     def explain(self, request: Request, text: str) -> Answer:
         return self.pipeline.read_answer(request, text, partial(self.scheduler.turn, request.cancelled))

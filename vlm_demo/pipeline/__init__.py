@@ -179,14 +179,10 @@ class Pipeline:
         """Whether answers can be held to a JSON schema (``Sampling.schema``)."""
         return self.answering is not None and self.answering.holds_json
 
-    def batch(self, most: int) -> int:
-        """Compute the tokens of up to ``most`` answers together that are written at a time, as far as their keys and
-        values take no more than a quarter of the model's memory; returns how many this model can, 1 where it can't."""
-        if not isinstance(self.answering, StagedModel):
-            return 1
-        batch = self.answering.llm.batch
-        batch.most, batch.budget = most, budget_for(self.memory().parameter_bytes)
-        return batch.most
+    @property
+    def can_batch(self) -> bool:
+        """Whether tokens of several answers can be computed together."""
+        return isinstance(self.answering, StagedModel) and self.answering.llm.batches
 
     @property
     def parameters(self) -> int | None:
@@ -315,21 +311,22 @@ class Pipeline:
             )
         )
 
-    def answer(self, request: Request, turn: Turns = nullcontext) -> Iterator[Event]:
+    def answer(self, request: Request, turn: Turns = nullcontext, together: int = 1) -> Iterator[Event]:
         """As `stream`, for a request.
 
         Args:
             turn: entered for as long as the model is needed: after the pictures were opened and read, until the last
                 token. Time spent waiting for it counts nowhere.
+            together: how many answers that are written at a time may be computed together, this one among them.
         """
         clock = StageClock()
-        with closing(self._events(request, clock, turn)) as events:
+        with closing(self._events(request, clock, turn, together)) as events:
             for event in events:
                 handed = time.perf_counter()
                 yield event
                 clock.pause(time.perf_counter() - handed)
 
-    def _events(self, request: Request, clock: StageClock, turn: Turns) -> Generator[Event, None, None]:
+    def _events(self, request: Request, clock: StageClock, turn: Turns, together: int) -> Generator[Event, None, None]:
         """From the upload to the answer. A time is taken before its event is handed over, never after."""
         model = self._answering()
         # 1) view, without the model
@@ -343,7 +340,7 @@ class Pipeline:
             with clock.left_out():
                 held.enter_context(turn())
             # 3) to 7): prompt, encoder, bridge, prefill and decode
-            outcome = yield from model.write(request, inputs, clock, self.cuts_repetition)
+            outcome = yield from model.write(request, inputs, clock, self.cuts_repetition, together)
         # 8) the answer, which draws its own heatmaps
         yield self._answer(request, inputs, outcome, clock)
 

@@ -12,20 +12,25 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+import torch
 
 from vlm_demo.contracts import ImageTokens, Prompt
 from vlm_demo.contracts.sampling import Sampling
+from vlm_demo.runtime.attention_tap import Rows
 from vlm_demo.runtime.batch_cache import cut_back
 from vlm_demo.runtime.cancellation import POLL_SECONDS, check
+from vlm_demo.stages.choosing import Step, TokenChoice
 
 if TYPE_CHECKING:
     from transformers import DynamicCache
 
-    from vlm_demo.runtime.cancellation import Cancelled
-    from vlm_demo.stages.llm import Llm, Step, TokenChoice
+    from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled
 
 AHEAD = 4  # tokens that are written of an answer before its reader asks for them, where several answers are written
+
+Found = tuple[torch.Tensor, Rows | None]  # logits [1, vocabulary] of the next token, and attention rows
 
 
 @dataclass(eq=False)
@@ -39,6 +44,7 @@ class Row:
         choice, sampling: how its tokens are chosen.
         cancelled: asked while its reader waits, and, where it is computed alone, in each layer.
         left: how many more steps may be taken; 0 when the answer has ended.
+        together: with how many it may be computed, itself counted; 1 = alone.
         ready: the steps that its reader has not taken yet.
         failed: what its last step failed at.
     """
@@ -51,8 +57,23 @@ class Row:
     sampling: Sampling
     cancelled: Cancelled | None
     left: int
+    together: int = 1
     ready: deque[Step] = field(default_factory=deque)
     failed: Exception | None = None
+
+
+class Steps(Protocol):
+    """What computes them; see ``stages.llm.Llm``."""
+
+    @property
+    def batches(self) -> bool:
+        """Whether it can compute several together."""
+
+    def forward(self, rows: Sequence[Row]) -> Sequence[Found]:
+        """Read the last token of each answer, in one pass; what comes after each."""
+
+    def choose(self, row: Row, found: Found) -> Step:
+        """The token after the last one of an answer, which is taken down in it."""
 
 
 class Batch:
@@ -63,9 +84,8 @@ class Batch:
         token_bytes: what one token's keys and values take; 0 as long as it is not known.
     """
 
-    def __init__(self, llm: Llm) -> None:
-        self._llm = llm
-        self._most = 1
+    def __init__(self, steps: Steps, guard: CancellationHooks) -> None:
+        self._steps, self._guard = steps, guard
         self.budget: int | None = None
         self.token_bytes = 0
         self._changed = threading.Condition()
@@ -73,15 +93,6 @@ class Batch:
         self._stepping = False
         self._held = 0  # bytes
         self._waiting: deque[object] = deque()
-
-    @property
-    def most(self) -> int:
-        """How many are computed together at most; 1 = each alone, as with a model that can't do it."""
-        return self._most if self._llm.batches else 1
-
-    @most.setter
-    def most(self, most: int) -> None:
-        self._most = most
 
     @contextmanager
     def room(self, tokens: int, cancelled: Cancelled | None = None) -> Iterator[None]:
@@ -135,10 +146,10 @@ class Batch:
                 if row.failed:
                     raise row.failed
                 self._stepping = True
-                alone = len(self._rows) == 1 or self.most == 1
+                alone = len(self._rows) == 1 or row.together == 1 or not self._steps.batches
             try:
                 # A step of several is not stopped by one of them: it is short.
-                with self._llm.guard.computing(row.cancelled if alone else None, urgent=True):
+                with self._guard.computing(row.cancelled if alone else None, urgent=True):
                     self._take([row] if alone else self._together(row))
             finally:
                 with self._changed:
@@ -148,16 +159,16 @@ class Batch:
     def _together(self, row: Row) -> list[Row]:
         """An answer, and those that can take a step with it."""
         with self._changed:
-            others = [own for own in self._rows if own is not row]
+            others = [own for own in self._rows if own is not row and own.together > 1]
             able = [own for own in others if own.left and not own.failed and len(own.ready) < AHEAD]
         # Who is written least far ahead comes first.
-        return [row, *sorted(able, key=lambda own: len(own.ready))[: self.most - 1]]
+        return [row, *sorted(able, key=lambda own: len(own.ready))[: row.together - 1]]
 
     def _take(self, rows: Sequence[Row]) -> None:
         """One step of each; where it fails for all of them, each takes it alone."""
         lengths = [row.cache.get_seq_length() for row in rows]
         try:
-            found = self._llm.forward(rows)
+            found = self._steps.forward(rows)
         except BaseException as error:
             if len(rows) > 1:
                 for row, length in zip(rows, lengths, strict=True):
@@ -173,7 +184,7 @@ class Batch:
         for row, own in zip(rows, found, strict=True):
             try:
                 row.left -= 1
-                row.ready.append(self._llm.choose(row, own))
+                row.ready.append(self._steps.choose(row, own))
             except Exception as error:
                 row.failed = error
 
