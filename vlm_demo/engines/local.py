@@ -24,7 +24,7 @@ from vlm_demo.contracts import (
     View,
 )
 from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
-from vlm_demo.engines.scheduler import Scheduler
+from vlm_demo.engines.scheduler import BATCH, Scheduler
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.images.open import Source
 from vlm_demo.trust import NONE, Trust
@@ -32,8 +32,6 @@ from vlm_demo.trust import NONE, Trust
 if TYPE_CHECKING:
     from vlm_demo.engines.registry import Progress
     from vlm_demo.pipeline import Pipeline
-
-BATCH = 8  # answers that are written together, where nobody says how many
 
 
 class LocalEngine:

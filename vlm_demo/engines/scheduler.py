@@ -16,6 +16,7 @@ from itertools import islice, takewhile
 
 from vlm_demo.errors import Stopped
 
+BATCH = 8  # answers that are written together, where nobody says how many
 POLL = 0.1  # seconds between two looks at whether a waiting job is still wanted
 
 Cancelled = Callable[[], bool]
