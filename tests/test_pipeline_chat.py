@@ -12,7 +12,7 @@ from transformers import GenerationConfig, LlavaForConditionalGeneration, LlavaP
 
 from tests.kit.tiny import TEMPLATE, tokenizer
 from vlm_demo import Answer, BadQuestion, BadSetting, Pipeline, Sampling
-from vlm_demo.stages.llm import TokenChoice
+from vlm_demo.stages.choosing import TokenChoice
 from vlm_demo.stages.prompt import PromptBuilder
 
 QUESTION = "How many circles are there in the picture?"

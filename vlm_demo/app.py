@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from vlm_demo import trust
 from vlm_demo.engines import connection
+from vlm_demo.engines.scheduler import BATCH
 from vlm_demo.errors import BadSetting
 from vlm_demo.images import remote
 
@@ -49,6 +50,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--model", metavar="NAME|FOLDER|HUB_ID", help="default: llava, embedded here")
     parser.add_argument("--quantize", choices=("none", "8bit", "4bit"), default="none", help="default: none")
     parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: the best there is")
+    parser.add_argument(
+        "--batch", type=at_least_one, default=BATCH, metavar="N", help="answers computed together; default: %(default)s"
+    )
     parser.add_argument(connection.ENGINE, metavar="URL", help=connection.ENGINE_HELP)
     parser.add_argument(connection.ENGINE_MODEL, metavar="NAME", help=connection.ENGINE_MODEL_HELP)
     parser.add_argument(connection.EXPLAIN_WITH, metavar="CHECKPOINT", help=connection.EXPLAIN_WITH_HELP)
@@ -96,6 +100,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if flags.mcp and importlib.util.find_spec("mcp") is None:
         parser.error(f"--mcp needs a package more: {MCP_INSTALL}")
     return flags
+
+
+def at_least_one(text: str) -> int:
+    """The type of ``--batch``."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of answers: choose one from 1 on")
+    return number
 
 
 def port(text: str) -> int:
@@ -191,7 +203,11 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         web = remote.RemotePictures(remote.hosts_of(flags.allow_image_host))
         where = flags.quantize, flags.device, tell, allowed, settings
         hosts = tuple(web.hosts)
-        service = start.served(flags.server, *where, hosts) if flags.server else start.service(flags.model, *where)
+        service = (
+            start.served(flags.server, *where, hosts)
+            if flags.server
+            else start.service(flags.model, *where, flags.batch)
+        )
         page = start.page(service, web, settings)
         opened = doors(page, service, flags)
     except VlmDemoError as error:

@@ -1,6 +1,7 @@
 """The whole table, at a size that runs in seconds."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 
 from tests.kit.waiting import wait_until
 from vlm_demo import Pipeline
-from vlm_demo.bench import measure, shapes
+from vlm_demo.bench import measure, shapes, together
+from vlm_demo.bench.measure import Row
 from vlm_demo.bench.shapes import Shape, write
 from vlm_demo.cli.main import main
 
@@ -146,6 +148,35 @@ def test_turns_are_taken_and_the_first_ones_do_not_count() -> None:
     ours, plain = [9.0, 1.0, 2.0, 6.0], [9.0, 5.0, 4.0, 4.0]
     assert measure.taking_turns(3, lambda: work("ours", ours), lambda: work("plain", plain)) == (2.0, 4.0)
     assert order == ["ours", "plain"] * 4
+
+
+def test_visitors_at_once_are_timed_against_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(Shape("tiny"), tmp_path / "tiny")
+    monkeypatch.setattr(together, "LONG_PROMPT", 200)
+    together_rows, sizes = together.rows, list[int]()
+
+    def counted(name: str, pipe: Pipeline, *others: int) -> Iterator[Row]:
+        llm = pipe.stages().llm
+        forward = llm.forward
+        monkeypatch.setattr(llm, "forward", lambda rows: (sizes.append(len(rows)), forward(rows))[1])
+        return together_rows(name, pipe, *others)
+
+    monkeypatch.setattr(together, "rows", counted)
+    arguments = ["--together", str(tmp_path / "tiny"), "--tokens", "6", "--repeats", "1"]
+    assert main(["bench", *arguments, "--out", str(tmp_path / "run")]) == 0
+    rows = {row["what"]: row for row in json.loads((tmp_path / "run.json").read_text())["rows"]}  # of fp32, the last
+    assert list(rows) == [
+        "8 at once / one by one, new",
+        "8 at once / one by one, remembered",
+        "equal answers / all",
+        "longest gap / plain step",
+    ]
+    assert rows["equal answers / all"]["ours"] == 8 and rows["equal answers / all"]["shape"].endswith("fp32")
+    assert max(sizes) > 2
+    gap = rows["longest gap / plain step"]
+    assert gap["ours"] > 0 and gap["ratio"] == pytest.approx(gap["plain"] / gap["ours"])
 
 
 def test_a_missing_folder_is_said_before_anything_is_measured(

@@ -107,13 +107,26 @@ def test_while_an_answer_is_judged_another_request_is_answered(
 
 
 def test_a_turn_is_over_when_its_stream_is_closed(pipe: Pipeline) -> None:
-    engine = LocalEngine(pipe)
+    engine = LocalEngine(pipe, batch=1)
     first = engine.stream(asked())
     while next(first).name != "prefill":
         pass
     with pytest.raises(Stopped):
         answered(engine.stream(asked(cancelled=lambda: engine.scheduler.waiting > 0)))
     first.close()
+    assert answered(engine.stream(asked())).tokens
+
+
+def test_answers_share_their_turn_as_many_as_are_let(pipe: Pipeline) -> None:
+    engine = LocalEngine(pipe, batch=2)
+    assert engine.capabilities.batches and not LocalEngine(pipe, batch=1).capabilities.batches
+    streams = [engine.stream(asked()) for _ in range(2)]
+    for stream in streams:
+        while next(stream).name != "prefill":
+            pass
+    with pytest.raises(Stopped):
+        answered(engine.stream(asked(cancelled=lambda: engine.scheduler.waiting > 0)))
+    assert len({answered(stream).text for stream in streams}) == 1
     assert answered(engine.stream(asked())).tokens
 
 
@@ -134,10 +147,10 @@ def test_waiting_for_a_turn_lengthens_no_time(pipe: Pipeline, monkeypatch: pytes
         return clock + late
 
     @contextmanager
-    def slow(cancelled: Callable[[], bool] | None = None) -> Iterator[None]:
+    def slow(cancelled: Callable[[], bool] | None = None, shared: bool = False) -> Iterator[None]:
         nonlocal late
         late += 10_000
-        with turn(cancelled):
+        with turn(cancelled, shared):
             yield
 
     monkeypatch.setattr("time.perf_counter", now)
@@ -161,6 +174,29 @@ def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:
     for thread in threads:
         thread.join(LONG)
     assert order == [0, 1, 2, 3] and not scheduler.waiting
+
+
+def test_what_needs_the_model_alone_waits_for_those_before_it_and_keeps_later_ones_waiting() -> None:
+    scheduler, order = Scheduler(3), list[str]()
+
+    def take(name: str, shared: bool) -> threading.Thread:
+        def work() -> None:
+            with scheduler.turn(shared=shared):
+                order.append(name)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
+
+    with scheduler.turn(shared=True), scheduler.turn(shared=True):
+        threads = [take("alone", False)]
+        assert wait_until(lambda: scheduler.waiting == 1)
+        threads.append(take("later", True))
+        assert wait_until(lambda: scheduler.waiting == 2)
+        assert not order
+    for thread in threads:
+        thread.join(LONG)
+    assert order == ["alone", "later"] and not scheduler.waiting
 
 
 def test_who_no_longer_wants_a_turn_leaves_the_queue() -> None:

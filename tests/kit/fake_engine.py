@@ -103,6 +103,8 @@ class FakeAnswer(Answer):
 class FakeEngine:
     """Answers ``answer`` word by word, ``pause`` seconds apart; ``precision`` and ``name`` are what was asked for."""
 
+    can_batch = False  # where it stands in a pipeline's place
+
     def __init__(self, name: str = "llava", precision: str = "bf16", pause: float = 0.0, answer: str | None = None):
         self.name, self.precision, self.pause, self.answer = name, precision, pause, answer
         self.device, self.parameters, self.capabilities = "cpu", None, Capabilities(True, True, True, True, True)

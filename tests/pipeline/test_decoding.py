@@ -12,7 +12,7 @@ from vlm_demo.errors import Stopped
 from vlm_demo.pipeline.decoding import Generation, Written, decode
 from vlm_demo.pipeline.inputs import result_of
 from vlm_demo.runtime.stage_clock import StageClock
-from vlm_demo.stages.llm import Step
+from vlm_demo.stages.choosing import Step
 
 PROMPT = Prompt("What?", (1, 2, 3), 0, (), ())
 

@@ -5,6 +5,7 @@ import threading
 import pytest
 import torch
 
+from tests.kit.waiting import LONG, wait_until
 from vlm_demo.errors import Stopped
 from vlm_demo.runtime.cancellation import CancellationHooks
 
@@ -72,3 +73,82 @@ def test_a_question_around_several_computations_stops_each_and_goes_with_its_end
             layer(torch.zeros(1))
     with guard.computing():
         layer(torch.zeros(1))
+
+
+def test_urgent_ones_go_between_two_layers_of_one_that_gives_way(guard: CancellationHooks) -> None:
+    """Not of one that does not, and not those that are not urgent."""
+    layer, order = torch.nn.Identity(), list[str]()
+    guard.watch([layer])
+
+    def work(name: str, urgent: bool) -> threading.Thread:
+        def compute() -> None:
+            with guard.computing(urgent=urgent):
+                order.append(name)
+                layer(torch.zeros(1))
+
+        before = len(guard._queue)
+        thread = threading.Thread(target=compute)
+        thread.start()
+        assert wait_until(lambda: len(guard._queue) == before + 1)
+        return thread
+
+    with guard.computing():
+        threads = [work("urgent, after one that keeps on", urgent=True)]
+        layer(torch.zeros(1))
+        order.append("kept on")
+    threads[0].join(LONG)
+    with guard.computing(gives_way=True):
+        threads += [work("patient", urgent=False), work("first", urgent=True), work("second", urgent=True)]
+        guard._urgent_took = 0.0
+        for _ in range(4):
+            order.append("layer")
+            layer(torch.zeros(1))
+            guard._urgent_took = 0.0
+        assert not torch.is_grad_enabled()
+    for thread in threads:
+        thread.join(LONG)
+    assert order[:2] == ["kept on", "urgent, after one that keeps on"]
+    assert order[2:] == ["layer", "first", "layer", "second", "layer", "layer", "patient"]
+
+
+def test_it_works_on_for_as_long_as_the_urgent_one_took(
+    guard: CancellationHooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, now, ran = torch.nn.Identity(), 0.0, list[int]()
+    guard.watch([layer])
+    monkeypatch.setattr("vlm_demo.runtime.cancellation.time.perf_counter", lambda: now)
+    monkeypatch.setattr(guard, "_give_way", lambda: ran.append(1))
+    with guard.computing(gives_way=True):
+        guard._urgent, guard._urgent_took = 1, 3.0
+        for now in (1.0, 2.0, 2.9):  # noqa: B007
+            layer(torch.zeros(1))
+        assert not ran
+        now = 3.0
+        layer(torch.zeros(1))
+        assert ran
+        guard._urgent = 0
+
+
+def test_who_gave_way_goes_on_though_nobody_takes_it(guard: CancellationHooks) -> None:
+    """Who was let go first has been stopped meanwhile."""
+    layer, stop = torch.nn.Identity(), threading.Event()
+    guard.watch([layer])
+    stopped = list[bool]()
+
+    def wait() -> None:
+        try:
+            with guard.computing(stop.is_set, urgent=True):
+                pass
+        except Stopped:
+            stopped.append(True)
+
+    with guard.computing(gives_way=True):
+        thread = threading.Thread(target=wait)
+        thread.start()
+        assert wait_until(lambda: guard._urgent == 1)
+        stop.set()
+        layer(torch.zeros(1))
+    thread.join(LONG)
+    with guard.computing():
+        pass
+    assert not guard._queue and not guard._urgent

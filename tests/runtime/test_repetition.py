@@ -14,7 +14,7 @@ from vlm_demo import Pipeline
 from vlm_demo.cli.output import follow, show
 from vlm_demo.contracts import TokenEvent
 from vlm_demo.runtime.repetition import LONGEST, SPAN, TIMES, kept, period
-from vlm_demo.stages.llm import Step
+from vlm_demo.stages.choosing import Step
 from vlm_demo.ui.stage_words import detail
 
 

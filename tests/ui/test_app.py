@@ -20,6 +20,7 @@ from tests.kit.fake_engine import FakeEngine
 from vlm_demo import app
 from vlm_demo.contracts import OcrSettings
 from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.engines.scheduler import BATCH
 from vlm_demo.ui import layout
 from vlm_demo.ui import start as starting
 from vlm_demo.ui.theme import launch_options
@@ -232,6 +233,13 @@ class TestUploads:
         assert theirs.exists()
 
 
+def test_how_many_answers_are_computed_together_can_be_said(capsys):
+    assert app.parse([]).batch == BATCH and app.parse(["--batch", "1"]).batch == 1
+    with pytest.raises(SystemExit):
+        app.parse(["--batch", "0"])
+    assert "choose one from 1 on" in capsys.readouterr().err
+
+
 def test_password_comes_from_flag_or_environment_and_no_auth_wins(monkeypatch):
     assert app.parse([]).auth is None
     monkeypatch.setenv(app.AUTH_VARIABLE, "ann:se:cret")
@@ -315,7 +323,8 @@ def test_stop_is_unqueued_and_answers_share_one_queue():
     by_name = {fn.name: fn for fn in dependencies}
     assert not by_name["stop"].queue
     assert by_name["answer"].queue and by_name["answer"].concurrency_id == "model"
-    assert by_name["answer"].concurrency_limit == 1
+    asking = [fn for fn in dependencies if fn.concurrency_id == "model"]
+    assert len(asking) >= 4 and {fn.concurrency_limit for fn in asking} == {BATCH}
 
 
 def test_the_page_carries_no_address_of_another_server():

@@ -6,12 +6,15 @@ import logging
 import re
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from PIL import Image
 
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
+from tests.kit.waiting import LONG
 from vlm_demo.engines.registry import UNEXPECTED
 from vlm_demo.errors import ModelNotFound, Stopped
 from vlm_demo.ui.tabs.chat import page_choice
@@ -33,6 +36,32 @@ def test_question_is_answered_and_the_upload_deleted(page, picture):
     assert "a large purple star and a small red square" in text_of(state["chat"])
     assert "196 image" in text_of(state["prompt"])
     assert not picture.exists()
+
+
+def test_a_second_question_of_a_page_waits_for_the_answer_before_it(page, picture):
+    engine = FakeEngine()
+    events = page(engine)
+    ask(events, "Describe.", picture)
+    first = events.answer(request())
+    next(first)
+    ask(events, "And then?")
+    session, reached = events.sessions.of(request().session_hash), threading.Event()
+    held = session.answering
+
+    @contextmanager
+    def waited_for() -> Iterator[None]:
+        reached.set()
+        with held:
+            yield
+
+    session.answering = waited_for()
+    second = threading.Thread(target=lambda: list(events.answer(request())))
+    second.start()
+    assert reached.wait(LONG) and not engine.requests
+    list(first)
+    second.join(LONG)
+    assert [exchange.state for exchange in session.exchanges] == ["done", "done"]
+    assert engine.requests[1]["history"][0].answer == session.exchanges[0].answer.text
 
 
 def test_toggles_reach_the_pipeline(page, picture):

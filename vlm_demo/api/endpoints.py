@@ -24,10 +24,11 @@ from vlm_demo.api.image_hosts import ImageHosts
 from vlm_demo.contracts.engine import Request
 from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.engines.scheduler import BATCH
 from vlm_demo.errors import BadQuestion, BadSetting
 from vlm_demo.images.open import Page
 
-QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # that of the page's answers
+QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": BATCH}  # that of the page's answers
 
 
 def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts, places: Places) -> None:

@@ -270,9 +270,9 @@ def quantized(name: str, folder: Path, tokens: int, repeats: int) -> Iterator[Ro
         del small, pace
 
 
-def load(folder: Path, precision: str = "none") -> Pipeline:
+def load(folder: str | Path, precision: str = "none", dtype: str | None = None) -> Pipeline:
     """The pipeline, writing on until the limit: random weights end an answer anywhere, and repeat themselves."""
-    pipe = Pipeline.from_pretrained(folder, quantize=precision)
+    pipe = Pipeline.from_pretrained(folder, quantize=precision, dtype=dtype)
     pipe.stages().llm.ends, pipe.cuts_repetition = frozenset(), False
     return pipe
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 app = application()
 SHAPES = ("0.5b", "2b")
 SMALL_SIDE = 196  # 14 × 14 image tokens
+VISITORS = 8  # who share a model
 MANY = 5  # pictures of 576 image tokens: 2,880 together
 
 
@@ -45,6 +46,10 @@ def bench(
         Literal["wall", "cpu"],
         typer.Option(help="cpu: the processor's time of one thread, for a machine that has other work"),
     ] = "wall",
+    together: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help=f"instead: {VISITORS} visitors of this model at once, against one by one"),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="OUT", help="OUT.json and OUT.png are written")] = Path("bench"),
 ) -> None:
     """Time this pipeline against plain transformers on random weights of real sizes."""
@@ -55,7 +60,8 @@ def bench(
     measure.use(clock)
     rows: list[Row] = []
     print(f"{'shape':<26}  {'what':<36}  {'ours':>9}  {'plain':>9}  {'unit':<8}  {'better':>7}")
-    for row in measured(shapes or SHAPES, tokens, max(1, repeats)):
+    repeats = max(1, repeats)
+    for row in shared(together, tokens, repeats) if together else measured(shapes or SHAPES, tokens, repeats):
         rows.append(row)
         print(line(row), flush=True)
     write(rows, out, clock)
@@ -98,6 +104,20 @@ def measured(shapes: Sequence[str], tokens: int, repeats: int) -> Iterator[Row]:
             yield row
         growing = f"decode at {with_many.shape.split()[1]} / at {few.image_tokens} image tokens"
         yield measure.more(smallest, growing, with_many.ours, row.ours, row.unit)
+
+
+def shared(model: str, tokens: int, repeats: int) -> Iterator[Row]:
+    """The rows of several visitors who ask one model at once, in its own precision and in fp32."""
+    from vlm_demo.bench import measure
+    from vlm_demo.bench import together as visitors
+
+    pipe = measure.load(model)
+    yield from visitors.rows(model, pipe, VISITORS, tokens, repeats)
+    if pipe.precision != "fp32":
+        del pipe
+        gc.collect()
+        pipe = measure.load(model, dtype="float32")
+        yield from visitors.rows(model, pipe, VISITORS, tokens, repeats)
 
 
 def line(row: Row) -> str:

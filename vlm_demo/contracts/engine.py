@@ -75,6 +75,7 @@ class Capabilities:
         logprobs: its tokens carry their probabilities; where it is False, those of ``Token`` mean nothing.
         alternatives: it can tell the likeliest tokens at each position (``Sampling.alternatives``).
         holds_json: its answers can be held to a JSON schema (``Sampling.schema``).
+        batches: tokens of several requests are computed together; or else requests go one by one.
     """
 
     writes: bool
@@ -84,6 +85,7 @@ class Capabilities:
     logprobs: bool
     alternatives: bool = False
     holds_json: bool = False
+    batches: bool = False
 
 
 class Engine(Protocol):
@@ -112,8 +114,8 @@ class Engine(Protocol):
     def stream(self, request: Request) -> Iterator[Event]:
         """Answer a question; a plain generator: closing it stops the work.
 
-        Any number of requests may be streamed at a time. They take turns with the model; while one's pictures are
-        opened and read (OCR), others compute.
+        Any number of requests may be streamed at a time. They take turns with the model, or share them where it
+        ``batches``; while one's pictures are opened and read (OCR), others compute.
 
         Yields:
             StageEvents and TokenEvents as they come, and the Answer as the last. Where its text is shorter than the

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +24,7 @@ from vlm_demo.contracts import (
     View,
 )
 from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
-from vlm_demo.engines.scheduler import Scheduler
+from vlm_demo.engines.scheduler import BATCH, Scheduler
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.images.open import Source
 from vlm_demo.trust import NONE, Trust
@@ -38,14 +37,15 @@ if TYPE_CHECKING:
 class LocalEngine:
     """A `contracts.engine.MeasurableEngine`: requests take turns with ``pipeline``.
 
-    A turn lasts as long as the model is needed. What comes before it, opening the pictures and reading their text,
-    keeps nobody waiting. The badge (`grounding`) has no turn at all: it is a few short passes over an answer that is
-    there, each of which goes between two tokens of whoever has one.
+    A turn lasts as long as the model is needed. Answers share theirs, ``batch`` of them at most, and their tokens are
+    computed together, where the model can do so; all else has a turn alone. What comes before a turn, opening the
+    pictures and reading their text, keeps nobody waiting. The badge (`grounding`) has no turn at all: it is a few short
+    passes over an answer that is there, each of which goes between two tokens of whoever has one.
     """
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, batch: int = BATCH) -> None:
         self.pipeline = pipeline
-        self.scheduler = Scheduler()
+        self.scheduler = Scheduler(batch if pipeline.can_batch else 1)
 
     @property
     def name(self) -> str:
@@ -80,13 +80,15 @@ class LocalEngine:
             logprobs=pipe.can_answer,
             alternatives=pipe.can_answer,
             holds_json=pipe.can_hold_json,
+            batches=self.scheduler.most > 1,
         )
 
     def stream(self, request: Request) -> Iterator[Event]:
-        return self.pipeline.answer(request, self._turns(request.cancelled))
+        turn = partial(self.scheduler.turn, request.cancelled, shared=True)
+        return self.pipeline.answer(request, turn, together=self.scheduler.most)
 
     def explain(self, request: Request, text: str) -> Answer:
-        return self.pipeline.read_answer(request, text, self._turns(request.cancelled))
+        return self.pipeline.read_answer(request, text, partial(self.scheduler.turn, request.cancelled))
 
     def score(
         self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None, visitor: str = ""
@@ -145,10 +147,6 @@ class LocalEngine:
     def forget(self, visitor: str | None = None) -> None:
         self.pipeline.forget(visitor)
 
-    def _turns(self, cancelled: Cancelled | None) -> Callable[[], AbstractContextManager[None]]:
-        """What a request enters to have its turn."""
-        return partial(self.scheduler.turn, cancelled)
-
 
 def load(
     model: str,
@@ -157,14 +155,17 @@ def load(
     progress: Progress | None = None,
     trust: Trust = NONE,
     image_hosts: Sequence[str] = (),
+    batch: int = BATCH,
 ) -> LocalEngine:
-    """Load ``model``: an embedded one's name, a folder, or a hub id; see ``Pipeline.from_pretrained``."""
+    """Load ``model``: an embedded one's name, a folder, or a hub id; see ``Pipeline.from_pretrained``. Up to ``batch``
+    answers are computed together."""
     from vlm_demo import Pipeline
 
     return LocalEngine(
         Pipeline.from_pretrained(
             model, quantize=quantize, device=device, progress=progress, trust=trust, image_hosts=image_hosts
-        )
+        ),
+        batch,
     )
 
 

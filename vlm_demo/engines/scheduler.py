@@ -1,8 +1,8 @@
 """Scheduler: who computes with a model, and when; and who uses it at all, so that it may not be exchanged.
 
-A `Scheduler` belongs to an engine and is the one place that decides whose turn it is: computing several requests
-together is a change of this file and of who asks it. A `ModelUse` belongs to what holds the engine: any number of jobs
-use the model at a time, with or without a turn, and an exchange of the model waits for all of them.
+A `Scheduler` belongs to an engine and is the one place that decides whose turn it is, and who may have one together. A
+`ModelUse` belongs to what holds the engine: any number of jobs use the model at a time, with or without a turn, and an
+exchange of the model waits for all of them.
 """
 
 from __future__ import annotations
@@ -11,45 +11,63 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice, takewhile
 
 from vlm_demo.errors import Stopped
 
+BATCH = 8  # answers that are written together, where nobody says how many
 POLL = 0.1  # seconds between two looks at whether a waiting job is still wanted
 
 Cancelled = Callable[[], bool]
 
 
-class Scheduler:
-    """Hands out turns with one model: one at a time, first come, first served."""
+@dataclass(frozen=True, eq=False)
+class _Ticket:
+    shared: bool
 
-    def __init__(self) -> None:
+
+class Scheduler:
+    """Hands out turns with one model, first come, first served: one at a time, or up to ``most`` that are ``shared``
+    together."""
+
+    def __init__(self, most: int = 1) -> None:
+        self.most = most
         self._changed = threading.Condition()
-        self._queue: deque[object] = deque()  # the first one has its turn
+        self._queue: deque[_Ticket] = deque()  # the first ones, as many as go together, have their turn
 
     @property
     def waiting(self) -> int:
         """How many wait for their turn."""
-        return max(0, len(self._queue) - 1)
+        with self._changed:
+            return sum(not self._may_go(ticket) for ticket in self._queue)
 
     @contextmanager
-    def turn(self, cancelled: Cancelled | None = None) -> Iterator[None]:
+    def turn(self, cancelled: Cancelled | None = None, shared: bool = False) -> Iterator[None]:
         """Wait for a turn, and have it until the block ends.
 
+        Args:
+            cancelled: asked while waiting.
+            shared: whether others that are shared may have theirs meanwhile.
         Raises:
             Stopped: ``cancelled()`` turned True while waiting.
         """
-        ticket = object()
+        ticket = _Ticket(shared)
         with self._changed:
             self._queue.append(ticket)
         try:
             with self._changed:
-                while self._queue[0] is not ticket:
+                while not self._may_go(ticket):
                     _wait(self._changed, cancelled)
             yield
         finally:
             with self._changed:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
+
+    def _may_go(self, ticket: _Ticket) -> bool:
+        together = list(islice(takewhile(lambda own: own.shared, self._queue), self.most))
+        return self._queue[0] is ticket or ticket in together
 
 
 class ModelUse:

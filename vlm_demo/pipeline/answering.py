@@ -28,13 +28,14 @@ from vlm_demo.stages import ocr
 
 
 def answer_events(
-    composed: ComposedModel, request: Request, turn: Turns, cuts_repetition: bool
+    composed: ComposedModel, request: Request, turn: Turns, cuts_repetition: bool, together: int = 1
 ) -> Generator[Event, None, None]:
     """From the uploads to the answer. What whoever iterates does between two events counts nowhere.
 
     Args:
         turn: entered for as long as the model is needed; the wait for it counts nowhere.
         cuts_repetition: whether an end that only repeats is cut off.
+        together: how many answers that are written at a time may be computed together, this one among them.
     Yields:
         StageEvents and TokenEvents in the order of the road, and the Answer.
     Raises:
@@ -42,7 +43,7 @@ def answer_events(
         Stopped: ``request.cancelled()`` turned True before the first token.
     """
     clock = StageClock()
-    with closing(_events(composed, request, clock, turn, cuts_repetition)) as events:
+    with closing(_events(composed, request, clock, turn, cuts_repetition, together)) as events:
         for event in events:
             handed = time.perf_counter()
             yield event
@@ -50,7 +51,7 @@ def answer_events(
 
 
 def _events(
-    composed: ComposedModel, request: Request, clock: StageClock, turn: Turns, cuts_repetition: bool
+    composed: ComposedModel, request: Request, clock: StageClock, turn: Turns, cuts_repetition: bool, together: int
 ) -> Generator[Event, None, None]:
     """The road itself. A time is taken before its event is handed over, never after."""
     model = composed.part_that_answers()
@@ -65,7 +66,7 @@ def _events(
         with clock.left_out():
             held.enter_context(turn())
         # 3) to 7): prompt, encoder, bridge, prefill and decode
-        outcome = yield from model.write(request, inputs, clock, cuts_repetition)
+        outcome = yield from model.write(request, inputs, clock, cuts_repetition, together)
     # 8) the answer, which draws its own heatmaps
     yield _answer(composed, request, inputs, outcome, clock)
 

@@ -89,6 +89,11 @@ class ComposedModel:
         return self.answering is not None and self.answering.holds_json
 
     @property
+    def can_batch(self) -> bool:
+        """Whether tokens of several answers can be computed together."""
+        return isinstance(self.answering, StagedModel) and self.answering.llm.batches
+
+    @property
     def parameters(self) -> int:
         """How many weights the model has."""
         return self.model.num_parameters()

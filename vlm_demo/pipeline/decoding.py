@@ -18,7 +18,7 @@ from vlm_demo.errors import Stopped
 from vlm_demo.runtime import attention_tap, repetition
 from vlm_demo.runtime.detokenizer import Detokenizer
 from vlm_demo.runtime.stage_clock import StageClock
-from vlm_demo.stages.llm import Step
+from vlm_demo.stages.choosing import Step
 
 Generation = Generator[Step, None, attention_tap.Rows | None]
 

@@ -22,7 +22,8 @@ from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.errors import BadQuestion, UnsupportedModel
 from vlm_demo.runtime import repetition
 from vlm_demo.runtime.json_grammar import JsonGrammars
-from vlm_demo.stages.llm import LONGEST_ANSWER, Step, likeliest
+from vlm_demo.stages.choosing import Step, likeliest
+from vlm_demo.stages.llm import LONGEST_ANSWER
 from vlm_demo.stages.prompt import EVIDENCE_RULE, conversation, ocr_part
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class GenerateFallback:
 
 
 def _options(sampling: Sampling) -> dict[str, Any]:
-    """What ``generate`` is given to choose tokens as ``stages.llm.TokenChoice`` does."""
+    """What ``generate`` is given to choose tokens as ``stages.choosing.TokenChoice`` does."""
     options: dict[str, Any] = {"do_sample": sampling.draws}
     if sampling.draws:
         options["temperature"] = 1.0 if sampling.temperature is None else float(sampling.temperature)

@@ -169,14 +169,15 @@ class Pipeline(ComposedModel):
             )
         )
 
-    def answer(self, request: Request, turn: Turns = nullcontext) -> Iterator[Event]:
+    def answer(self, request: Request, turn: Turns = nullcontext, together: int = 1) -> Iterator[Event]:
         """As `stream`, for a request.
 
         Args:
             turn: entered for as long as the model is needed: after the pictures were opened and read, until the last
                 token. Time spent waiting for it counts nowhere.
+            together: how many answers that are written at a time may be computed together, this one among them.
         """
-        return answering.answer_events(self, request, turn, self.cuts_repetition)
+        return answering.answer_events(self, request, turn, self.cuts_repetition, together)
 
     def chat(
         self,

@@ -33,6 +33,7 @@ from vlm_demo.explain.itm_relevancy import ItmRelevancy
 from vlm_demo.explain.teacher_forcing import TeacherForcing
 from vlm_demo.models.adapters import Writer
 from vlm_demo.models.loading import Loaded
+from vlm_demo.models.quantization import memory_of
 from vlm_demo.pipeline.decoding import Outcome, Written, decode
 from vlm_demo.pipeline.explanations import Explanations
 from vlm_demo.pipeline.facts import encoder_facts, prompt_facts
@@ -42,7 +43,7 @@ from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled, check
 from vlm_demo.runtime.detokenizer import Detokenizer
 from vlm_demo.runtime.feature_cache import ImageTokenCache
 from vlm_demo.runtime.json_grammar import JsonGrammars
-from vlm_demo.runtime.lru_store import LruStore
+from vlm_demo.runtime.lru_store import LruStore, budget_for
 from vlm_demo.runtime.pixel_view import PixelView
 from vlm_demo.runtime.stage_clock import StageClock
 from vlm_demo.stages.bridge import Bridge
@@ -90,6 +91,7 @@ class StagedModel:
         )
         self.encoder, self.bridge = Encoder(family, guard), Bridge(family, guard)
         self.llm = Llm(family, guard, loaded.model.generation_config, store, JsonGrammars(loaded.tokenizer))
+        self.llm.batch.budget = budget_for(memory_of(loaded.model).parameter_bytes)
         self.features = ImageTokenCache(self.encoder, self.bridge, store)
         self.teacher_forcing = TeacherForcing(
             family, guard, view, self.features, self.llm, self.build_prompt, relevancy
@@ -113,10 +115,12 @@ class StagedModel:
         return self.llm.tapping
 
     def write(
-        self, request: Request, inputs: Inputs, clock: StageClock, cuts_repetition: bool
+        self, request: Request, inputs: Inputs, clock: StageClock, cuts_repetition: bool, together: int = 1
     ) -> Generator[Event, None, Outcome]:
         """Answer a request of which the pictures are opened and read.
 
+        Args:
+            together: how many answers may be computed together, this one among them.
         Yields:
             The StageEvents prompt, encoder, bridge and prefill, TokenEvents, and the StageEvent decode.
         Raises:
@@ -124,8 +128,9 @@ class StagedModel:
             Stopped: ``request.cancelled()`` turned True before the first token.
         """
         given = yield from self._prefillable(request, inputs, clock)
+        asked = request.max_new_tokens, request.cancelled, request.sampling
         written = yield from decode(
-            self.llm(given.prompt, given.image_tokens, request.max_new_tokens, request.cancelled, request.sampling),
+            self.llm(given.prompt, given.image_tokens, *asked, together),
             given.prompt,
             self.tokenizer,
             clock,

@@ -38,9 +38,9 @@ class WholeModel:
         return self.family.note
 
     def write(
-        self, request: Request, inputs: Inputs, clock: StageClock, cuts_repetition: bool
+        self, request: Request, inputs: Inputs, clock: StageClock, cuts_repetition: bool, together: int = 1
     ) -> Generator[Event, None, Outcome]:
-        """Answer a request of which the pictures are opened and read.
+        """Answer a request of which the pictures are opened and read; each is computed alone.
 
         Yields:
             The StageEvents prompt and prefill, TokenEvents, and the StageEvent decode.

@@ -113,7 +113,9 @@ class Matrices:
     layers: list[tuple[torch.nn.Module, Tensor]] = field(default_factory=list)
 
 
-_recorder: ContextVar[Recorder | Matrices | None] = ContextVar("recorder", default=None)
+# Of a step of several sequences, one for each, where it is heard.
+Each = tuple[Recorder | None, ...]
+_recorder: ContextVar[Recorder | Matrices | Each | None] = ContextVar("recorder", default=None)
 
 
 @contextmanager
@@ -124,10 +126,17 @@ def recording(
     length: int | None = None,
 ) -> Iterator[Recorder]:
     """Collect the rows of the ``last`` queries in every tapped layer, or those of ``only``, that runs inside."""
-    wanted = None if columns is None else torch.as_tensor(columns, dtype=torch.long)
-    recorder = Recorder(wanted, last, only, length)
+    recorder = Recorder(None if columns is None else torch.as_tensor(columns, dtype=torch.long), last, only, length)
     with _listening(recorder):
         yield recorder
+
+
+@contextmanager
+def recording_each(recorders: Iterable[Recorder | None]) -> Iterator[None]:
+    """Collect the rows of several sequences that are computed in one step, each by its own recorder; None = not
+    heard."""
+    with _listening(tuple(recorders)):
+        yield
 
 
 @contextmanager
@@ -139,7 +148,7 @@ def whole() -> Iterator[Matrices]:
 
 
 @contextmanager
-def _listening(recorder: Recorder | Matrices) -> Iterator[None]:
+def _listening(recorder: Recorder | Matrices | Each) -> Iterator[None]:
     token = _recorder.set(recorder)
     try:
         yield
@@ -177,24 +186,47 @@ def _register() -> None:
 
 
 def tapped_sdpa(
-    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor | tuple[Tensor, ...],
+    value: Tensor | tuple[Tensor, ...],
+    attention_mask: Tensor | None,
+    **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """transformers calls it with query [batch, heads, queries, d], key and value [batch, key heads, keys, d]."""
+    """transformers calls it with query [batch, heads, queries, d], key and value [batch, key heads, keys, d]; or, in a
+    step of several sequences, with a key and a value of each, see ``runtime.batch_cache``."""
     recorder = _recorder.get()
+    if isinstance(key, tuple):
+        each = recorder if isinstance(recorder, tuple) else (None,) * len(key)
+        rows = zip(query.split(1), key, value, each, strict=True)
+        return torch.cat([_attend(module, *row[:3], None, row[3], kwargs) for row in rows]), None
+    assert isinstance(value, Tensor) and not isinstance(recorder, tuple)
+    return _attend(module, query, key, value, attention_mask, recorder, kwargs), None
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    recorder: Recorder | Matrices | None,
+    kwargs: dict[str, Any],
+) -> Tensor:
     told = kwargs.get("is_causal")
     causal = getattr(module, "is_causal", True) if told is None else told
     if isinstance(recorder, Matrices):
         weights = _weights(query, key, attention_mask, query.shape[2], kwargs.get("scaling"), causal)
         recorder.layers.append((module, weights))
         values = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
-        return (weights.to(value.dtype) @ values).transpose(1, 2).contiguous(), None
+        return (weights.to(value.dtype) @ values).transpose(1, 2).contiguous()
     if recorder is not None and (recorder.only is None or module in recorder.only):
         last = query.shape[2] if recorder.last is None else recorder.last
         recorder.take(_last_rows(query, key, attention_mask, last, kwargs.get("scaling"), causal))
     plain = attention_mask is None and kwargs.get("position_bias") is None
     if query.shape[2] == 1 and query.shape[1] > key.shape[1] and query.device.type == "cpu" and plain:
-        return _one_query(query, key, value, kwargs.get("scaling")), None
-    return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        return _one_query(query, key, value, kwargs.get("scaling"))
+    return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0]
 
 
 def _one_query(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:

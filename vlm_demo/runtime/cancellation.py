@@ -6,6 +6,8 @@ Knows neither what is computed nor who asks; works from any thread, and holds no
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -18,11 +20,19 @@ POLL_SECONDS = 0.05
 
 
 class CancellationHooks:
-    """Serialises the use of one model and carries the question "stop?" into its layers."""
+    """Serialises the use of one model and carries the question "stop?" into its layers.
+
+    Whoever waits is served in the order of coming. A long computation may give way, though: between two of its layers
+    it lets short urgent ones go first, and works for as long as the last one of these took before it does so again.
+    """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._queue: deque[object] = deque()  # the first one computes
+        self._urgent = 0  # of those that wait, how many may go first
+        self._offered = self._lent = False  # the first one waits between two layers for an urgent one to go, to end
+        self._urgent_took = self._resumed = 0.0  # seconds of the last urgent one; since when the first one computes
         # Of a thread and not of the model: a stage that someone calls alone must not be stopped by another's button.
         self._current = threading.local()
 
@@ -32,27 +42,71 @@ class CancellationHooks:
             layer.register_forward_pre_hook(self._before_layer)
 
     @contextmanager
-    def computing(self, cancelled: Cancelled | None = None) -> Iterator[None]:
+    def computing(
+        self, cancelled: Cancelled | None = None, *, urgent: bool = False, gives_way: bool = False
+    ) -> Iterator[None]:
         """Hold the model for one computation without gradients.
 
         Never keep this open over a ``yield`` of a generator: the gradient mode would leak into whoever iterates.
 
+        Args:
+            cancelled: asked before, while waiting, and before every watched layer.
+            urgent: whether it may go between two layers of one that gives way.
+            gives_way: whether urgent ones may go between its layers; nothing that hears or changes other computations,
+                such as a hook, may be in force meanwhile.
         Raises:
             Stopped: ``cancelled()`` is True before, while waiting, or between two layers.
         """
         cancelled = cancelled or getattr(self._current, "outer", None)
         check(cancelled)
-        while not self._lock.acquire(timeout=POLL_SECONDS if cancelled else -1):
-            check(cancelled)
+        ticket = object()
+        with self._holding(ticket, cancelled, urgent):
+            began = time.perf_counter()
+            self._current.cancelled, self._current.gives_way = cancelled, gives_way
+            try:
+                with torch.no_grad():
+                    yield
+                if self.device.type == "cuda":
+                    torch.cuda.synchronize(self.device)
+            finally:
+                self._current.cancelled, self._current.gives_way = None, False
+                if urgent:
+                    self._urgent_took = time.perf_counter() - began
+
+    @contextmanager
+    def _holding(self, ticket: object, cancelled: Cancelled | None, urgent: bool) -> Iterator[None]:
+        with self._changed:
+            self._queue.append(ticket)
+            self._urgent += urgent
+        borrowed = False
         try:
-            self._current.cancelled = cancelled
-            with torch.no_grad():
-                yield
-            if self.device.type == "cuda":
-                torch.cuda.synchronize(self.device)
+            with self._changed:
+                try:
+                    while self._queue[0] is not ticket and not (urgent and self._offered):
+                        self._changed.wait(POLL_SECONDS if cancelled else None)
+                        check(cancelled)
+                    if self._queue[0] is not ticket:
+                        borrowed, self._offered, self._lent = True, False, True
+                finally:
+                    self._urgent -= urgent
+                    self._changed.notify_all()
+                if not borrowed:
+                    self._resumed = time.perf_counter()
+            yield
         finally:
-            self._current.cancelled = None
-            self._lock.release()
+            with self._changed:
+                self._queue.remove(ticket)
+                self._lent = self._lent and not borrowed
+                self._changed.notify_all()
+
+    def _give_way(self) -> None:
+        """Let one urgent computation go, if one waits, and go on when it is over."""
+        with self._changed:
+            self._offered = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._lent and not (self._offered and self._urgent))
+            self._offered = False
+            self._resumed = time.perf_counter()
 
     @contextmanager
     def stoppable(self, cancelled: Cancelled | None) -> Iterator[None]:
@@ -65,6 +119,9 @@ class CancellationHooks:
 
     def _before_layer(self, *_: object) -> None:
         check(getattr(self._current, "cancelled", None))
+        awaited = self._urgent and getattr(self._current, "gives_way", False)
+        if awaited and time.perf_counter() - self._resumed >= self._urgent_took:
+            self._give_way()
 
 
 def check(cancelled: Cancelled | None) -> None:

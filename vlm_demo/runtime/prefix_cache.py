@@ -5,6 +5,8 @@ all questions about one picture as far as the picture, and a chat as far as its 
 
     |<system, picture>|<question> <answer:>|<answer> <question> <answer:>|      a piece is read in one pass
 
+A piece of more than ``LONGEST`` tokens is read in several passes, so that other requests' tokens may come in between.
+
 Every prompt is read in these pieces, remembered or not. Matrix products of other shapes round differently, so only thus
 an answer is the same to the last bit with and without a memory; and what an answer's own steps left is not used.
 """
@@ -26,6 +28,9 @@ from vlm_demo.runtime.lru_store import LruStore, size_of
 
 if TYPE_CHECKING:
     from vlm_demo.models.adapters import Writer
+
+
+LONGEST = 256  # tokens of one pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +108,10 @@ class Readings:
                 layer.activate_past_recording()
             known = self._resume(text, cache)
         starts = (known, *(stop for stop in text.stops[:-1] if stop > known))
-        return Begun(text, cache, known, tuple(zip(starts, (*starts[1:], text.stops[-1]), strict=True)), kept)
+        pieces = tuple(zip(starts, (*starts[1:], text.stops[-1]), strict=True))
+        if not (self.family.sees_ahead or self.family.pictures_see_ahead):
+            pieces = tuple(part for piece in pieces for part in parts_of(*piece))
+        return Begun(text, cache, known, pieces, kept)
 
     def keep(self, begun: Begun) -> None:
         """Remember a prompt that has been read to its end, in place of readings of nothing but its beginning."""
@@ -147,6 +155,13 @@ class Readings:
             starts = (0,) * len(image_tokens.counts)
         stops = () if self.family.sees_ahead else tuple(stops_of(prompt))
         return Text(np.array(prompt.ids), (*stops, len(prompt.ids)), image_tokens.names, starts)
+
+
+def parts_of(start: int, stop: int) -> Iterable[tuple[int, int]]:
+    """A piece as passes of about the same length, none longer than ``LONGEST``."""
+    count = -(-(stop - start) // LONGEST)
+    marks = [start + (stop - start) * i // count for i in range(count + 1)]
+    return zip(marks, marks[1:], strict=False)
 
 
 def stops_of(prompt: Prompt) -> Iterable[int]:

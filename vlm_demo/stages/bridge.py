@@ -43,7 +43,7 @@ class Bridge:
             Stopped: ``cancelled()`` turned True.
         """
         listened = attention_tap.recording(None, last=None, only=self.family.bridge_attentions)
-        with self.guard.computing(cancelled), listened as recorder:
+        with self.guard.computing(cancelled, gives_way=True), listened as recorder:
             asked = (prompt,) if self.family.bridge_reads else ()
             tokens, deep = self.family.bridge(patches, *asked), None
             if isinstance(tokens, tuple):

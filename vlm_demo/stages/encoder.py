@@ -44,7 +44,7 @@ class Encoder:
         else:
             views = (pictures,) if isinstance(pictures, PixelView) else tuple(pictures)
             tiles = [view.pixel_values for view in views]
-        with self.guard.computing(cancelled):
+        with self.guard.computing(cancelled, gives_way=True):
             if self.family.joint_tiles:
                 # The tiles of a picture see each other, so each picture is encoded alone.
                 return PatchFeatures(

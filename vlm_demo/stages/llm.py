@@ -6,26 +6,23 @@ A plain generator over the language model: stop iterating and it stops. Knows to
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import cached_property
+from inspect import signature
 from typing import TYPE_CHECKING
 
 import torch
-from transformers.generation.logits_process import (
-    LogitsProcessorList,
-    NoRepeatNGramLogitsProcessor,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
 from vlm_demo.contracts import ImageTokens, Prompt
 from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.errors import BadQuestion
-from vlm_demo.runtime import attention_tap, cpu_matmul
-from vlm_demo.runtime.json_grammar import HeldToJson, JsonGrammars
+from vlm_demo.runtime import attention_tap, batch_cache, cpu_matmul, kv_cache
+from vlm_demo.runtime.json_grammar import JsonGrammars
 from vlm_demo.runtime.lru_store import LruStore
 from vlm_demo.runtime.prefix_cache import Readings
+from vlm_demo.stages.batching import Batch, Found, Row
+from vlm_demo.stages.choosing import Step, TokenChoice, likeliest
 
 if TYPE_CHECKING:
     from transformers import DynamicCache, GenerationConfig
@@ -34,80 +31,7 @@ if TYPE_CHECKING:
     from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled
 
 LONGEST_ANSWER = 256  # tokens, where neither the caller nor the checkpoint says
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of the language model.
-
-    Attributes:
-        id: the token it chose, or was given.
-        probability: 0..1, that token's softmax share.
-        rows: the attention rows of this step ([1, layers, heads, image tokens]) in the layers that look at pictures, or
-            None with the tap closed.
-        known: how many of the prompt's tokens were remembered; in the first step alone.
-        likeliest: of a token that it was given, whether no other one was likelier.
-        closing: the rows of the step after it, which has read this token; in the last step of a given answer alone.
-        alternatives: ids and natural log-probabilities of the likeliest tokens, likeliest first, where they are wanted.
-    """
-
-    id: int
-    probability: float
-    rows: attention_tap.Rows | None
-    known: int = 0
-    closing: attention_tap.Rows | None = None
-    alternatives: tuple[tuple[int, float], ...] = ()
-    likeliest: bool | None = None
-
-
-def likeliest(logits: torch.Tensor, count: int) -> tuple[tuple[int, float], ...]:
-    """The ids and natural log-probabilities of the ``count`` likeliest tokens by logits [vocabulary], as the model gave
-    them: before temperature, penalties, and what an answer is held to."""
-    if not count:
-        return ()
-    values, ids = logits.float().log_softmax(-1).topk(min(count, logits.shape[-1]))
-    return tuple(zip(ids.tolist(), values.tolist(), strict=True))
-
-
-class TokenChoice:
-    """Logits → the next token, by transformers' own processors in the order of its ``generate``.
-
-    Drawing is done on the CPU by a generator of its own, so that a seed gives the same numbers whatever else runs.
-    ``held`` rules out what the answer must not go on with; it comes first, so that all others choose from what is left.
-    """
-
-    def __init__(self, sampling: Sampling, generation: GenerationConfig, held: HeldToJson | None = None) -> None:
-        self.processors = LogitsProcessorList()
-        if held is not None:
-            self.processors.append(held)
-        penalty = sampling.repetition_penalty or generation.repetition_penalty or 1.0
-        if penalty != 1.0:
-            self.processors.append(RepetitionPenaltyLogitsProcessor(float(penalty)))
-        if generation.no_repeat_ngram_size and held is None:  # it could rule out all that fits
-            self.processors.append(NoRepeatNGramLogitsProcessor(generation.no_repeat_ngram_size))
-        self.generator: torch.Generator | None = None
-        if not sampling.draws:
-            return
-        self.generator = torch.Generator()
-        if sampling.seed is None:
-            self.generator.seed()
-        else:
-            self.generator.manual_seed(int(sampling.seed))
-        if sampling.temperature is not None and sampling.temperature != 1.0:
-            self.processors.append(TemperatureLogitsWarper(float(sampling.temperature)))
-        if sampling.top_k is not None:
-            self.processors.append(TopKLogitsWarper(int(sampling.top_k)))
-        if sampling.top_p is not None and sampling.top_p < 1.0:
-            self.processors.append(TopPLogitsWarper(float(sampling.top_p)))
-
-    def __call__(self, ids: Sequence[int], logits: torch.Tensor) -> int:
-        """The token after ``ids``, prompt and answer so far, from its logits [1, vocabulary]."""
-        scores = logits.float() if self.processors or self.generator else logits
-        if self.processors:
-            scores = self.processors(torch.tensor([list(ids)], device=logits.device), scores)
-        if self.generator is None:
-            return int(scores[0].argmax())
-        return int(torch.multinomial(scores[0].softmax(-1).cpu(), 1, generator=self.generator))
+OWN_ROWS = 1  # answers in one step up to which torch's own bf16 product is the faster one
 
 
 class Llm:
@@ -126,11 +50,24 @@ class Llm:
         self.family, self.guard, self.generation = family, guard, generation
         self.readings = Readings(family, store or LruStore(0))
         self.tapping = True
+        self.batch = Batch(self, guard)
         self._own = {part: cpu_matmul.own_pays(part) for part in (family.language_model, family.head)}
         ends = generation.eos_token_id
         if ends is None:
             ends = family.language_model.config.eos_token_id
         self.ends = frozenset([] if ends is None else ends if isinstance(ends, list) else [ends])
+
+    @cached_property
+    def batches(self) -> bool:
+        """Whether tokens of several answers can be computed together: all of a step's positions can be told, and its
+        attention looks at nothing but the words' own keys, of which every layer holds all."""
+        language_model = self.family.language_model
+        return (
+            self.family.among_words
+            and language_model in self.family.tapped
+            and "position_ids" in signature(language_model.forward).parameters
+            and batch_cache.can_be_joined(kv_cache.empty(language_model.config))
+        )
 
     def __call__(
         self,
@@ -139,6 +76,7 @@ class Llm:
         max_new_tokens: int | None = None,
         cancelled: Cancelled | None = None,
         sampling: Sampling = GREEDY,
+        together: int = 1,
     ) -> Generator[Step, None, attention_tap.Rows | None]:
         """Write until an end token (which is not yielded), the limit, or the end of the context.
 
@@ -148,6 +86,7 @@ class Llm:
             max_new_tokens: None = the checkpoint's own limit.
             cancelled: asked before every layer of every step.
             sampling: how each token is chosen; its ``stop`` is for those who read the tokens as text.
+            together: how many answers that are written at a time may be computed together, this one among them.
         Returns:
             The rows of the step that chose the end token, and so has read the whole answer; None where there was none.
         Raises:
@@ -157,27 +96,30 @@ class Llm:
         # 0) what the answer is held to
         held = None if sampling.schema is None else self.grammars.hold(sampling.schema, self.ends)
         choice = TokenChoice(sampling, self.generation, held)
-        # 1) prefill: what is not remembered of the prompt, piece by piece
-        begun = self.readings.begin(prompt, image_tokens)
-        cache, ids = begun.cache, list(prompt.ids)
-        with self.guard.computing(cancelled):
-            embeddings = self.embed(prompt, image_tokens)
-            *others, (start, stop) = begun.pieces
-            for first, last in others:
-                self._forward(embeddings[:, first:last], cache, prompt, image_tokens, 0)
-            step = self._step(embeddings[:, start:stop], cache, prompt, image_tokens, choice, ids, sampling)
-            self.readings.keep(begun)
-        step = replace(step, known=begun.known)
-        # 2) decode: one token at a time, each guarded alone, so that nothing is held while the caller looks at it
-        for left in range(self._limit(prompt, max_new_tokens), 0, -1):
-            if step.id in self.ends:
-                return step.rows
-            ids.append(step.id)
-            yield step
-            if left > 1:
-                with self.guard.computing(cancelled), cpu_matmul.own(self._own[self.family.language_model]):
-                    step = self._step(self.embed_ids([step.id]), cache, prompt, image_tokens, choice, ids, sampling)
-        return None
+        limit = self._limit(prompt, max_new_tokens)
+        with self.batch.room(len(prompt.ids) + limit, cancelled) if together > 1 else nullcontext():
+            # 1) prefill: what is not remembered of the prompt, piece by piece
+            begun = self.readings.begin(prompt, image_tokens)
+            ids = list(prompt.ids)
+            row = Row(prompt, image_tokens, begun.cache, ids, choice, sampling, cancelled, limit - 1, together)
+            with self.guard.computing(cancelled, gives_way=True):
+                embeddings = self.embed(prompt, image_tokens)
+                *others, (start, stop) = begun.pieces
+                for first, last in others:
+                    self._forward(embeddings[:, first:last], row.cache, prompt, image_tokens, 0)
+                step = self.choose(row, self._step(embeddings[:, start:stop], row))
+                self.readings.keep(begun)
+            step = replace(step, known=begun.known)
+            self.batch.token_bytes = batch_cache.token_bytes(row.cache)
+            # 2) decode: one token at a time, and nothing is held while the caller looks at it
+            with self.batch.joined(row):
+                for left in range(limit, 0, -1):
+                    if step.id in self.ends:
+                        return step.rows
+                    yield step
+                    if left > 1:
+                        step = self.batch.next(row)
+            return None
 
     def read(
         self, prompt: Prompt, image_tokens: ImageTokens, answer: Sequence[int], cancelled: Cancelled | None = None
@@ -207,22 +149,46 @@ class Llm:
         ]
         return [*steps[:-1], replace(steps[-1], closing=rows and rows.step(len(answer)))]
 
-    def _step(
-        self,
-        embeddings: torch.Tensor,
-        cache: DynamicCache,
-        prompt: Prompt,
-        image_tokens: ImageTokens,
-        choice: TokenChoice,
-        ids: list[int],
-        sampling: Sampling,
-    ) -> Step:
-        hidden, rows = self._forward(embeddings, cache, prompt, image_tokens, 1)
-        with cpu_matmul.own(self._own[self.family.head]):
+    def forward(self, rows: Sequence[Row]) -> list[Found]:
+        """Read the last token of each answer, in one pass; what comes after each."""
+        language_model = self.family.language_model
+        embeddings = self.embed_ids([row.ids[-1] for row in rows])
+        with cpu_matmul.own(self._own[language_model] and len(rows) <= OWN_ROWS):
+            if len(rows) == 1:
+                return [self._step(embeddings, rows[0])]
+            positions, recorders = [], list[attention_tap.Recorder | None]()
+            for row in rows:
+                at = row.cache.get_seq_length()
+                beside = self.family.beside(row.image_tokens, row.prompt, range(at, at + 1))
+                positions.append(beside.get("position_ids", torch.tensor([[at]], device=embeddings.device)))
+                tapped = self.tapping and bool(row.prompt.image_positions)
+                columns = torch.tensor(row.prompt.image_positions)
+                recorders.append(attention_tap.Recorder(columns, 1, self.family.looking, at + 1) if tapped else None)
+            with attention_tap.recording_each(recorders):
+                hidden = language_model(
+                    inputs_embeds=embeddings.transpose(0, 1),
+                    position_ids=torch.cat(positions, -2),
+                    past_key_values=batch_cache.joined([row.cache for row in rows]),
+                    use_cache=True,
+                ).last_hidden_state
             logits = self.family.head(hidden[:, -1])
-        chosen = choice(ids, logits)
+        return [(logits[i : i + 1], own and own.rows()) for i, own in enumerate(recorders)]
+
+    def choose(self, row: Row, found: Found) -> Step:
+        """The token after the last one of an answer, which is taken down in it."""
+        logits, rows = found
+        chosen = row.choice(row.ids, logits)
+        if chosen in self.ends:
+            row.left = 0
+        else:
+            row.ids.append(chosen)
         probability = float(logits[0].float().softmax(-1)[chosen])
-        return Step(chosen, probability, rows, alternatives=likeliest(logits[0], sampling.alternatives))
+        return Step(chosen, probability, rows, alternatives=likeliest(logits[0], row.sampling.alternatives))
+
+    def _step(self, embeddings: torch.Tensor, row: Row) -> Found:
+        hidden, rows = self._forward(embeddings, row.cache, row.prompt, row.image_tokens, 1)
+        with cpu_matmul.own(self._own[self.family.head]):
+            return self.family.head(hidden[:, -1]), rows
 
     def _forward(
         self, embeddings: torch.Tensor, cache: DynamicCache | None, prompt: Prompt, image_tokens: ImageTokens, last: int

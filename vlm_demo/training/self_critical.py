@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vlm_demo.evaluation.cider import References
-from vlm_demo.training.branches import BranchPacker, Conversation
+from vlm_demo.training.branches import BranchPacker, PictureTurns
 from vlm_demo.training.mixture import Mixture, Sample, load_pixels
 from vlm_demo.training.photo_turns import DESCRIBE
 
@@ -162,7 +162,7 @@ class SelfCritical:
         scores = torch.tensor(
             [self.pictures.score(chosen[i // count], captions[i], rows[i][-1] == end) for i in range(len(rows))]
         ).view(pictures, count)
-        asked_about = [[Conversation(((question, caption),), ("caption",)) for caption in captions[i : i + count]]
+        asked_about = [[PictureTurns(((question, caption),), ("caption",)) for caption in captions[i : i + count]]
                        for i in range(0, len(captions), count)]  # fmt: skip
         samples = [Sample(own, self.packer(about, EVERY), "") for own, about in zip(pixels, asked_about, strict=True)]
         logits, batch = self.trainer.logits(samples)

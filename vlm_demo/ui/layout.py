@@ -8,6 +8,7 @@ import gradio as gr
 
 from vlm_demo.contracts import DEFAULT_OCR, OcrSettings
 from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.engines.scheduler import BATCH
 from vlm_demo.images.remote import NOTHING, RemotePictures
 from vlm_demo.ui import web_pictures
 from vlm_demo.ui.components import header
@@ -150,8 +151,9 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     # Gradio names even private events; by their functions' names they would take those of the endpoints for programs.
     private = {"api_visibility": "private", "api_name": "page"}
     at_once = {"queue": False, "show_progress": "hidden", "outputs": every, **private}
-    # All answers share one queue: the model works on one at a time, and a switch of the model waits its turn there.
     queued = {**at_once, "queue": True, "trigger_mode": "multiple", "concurrency_limit": 1}
+    # All that asks the model shares one queue; which of those that have left it compute together, the engine says.
+    asking = {**queued, "concurrency_id": "model", "concurrency_limit": BATCH}
     latest = {**at_once, "trigger_mode": "always_last"}
     each = {**at_once, "trigger_mode": "multiple"}
 
@@ -165,11 +167,11 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     ]
     for event in asked:
         event.then(events.settle, None, **at_once)
-        answered = event.then(events.answer, None, concurrency_id="model", **queued)
+        answered = event.then(events.answer, None, **asking)
         shown = answered.then(looking.show_map, None, **at_once)
-        judged = shown.then(again.ground, None, concurrency_id="model", **queued)
+        judged = shown.then(again.ground, None, **asking)
         judged.then(checking.finish, None, concurrency_id="checks", **queued)
-    parts.checks.compute(checking.blank, None, concurrency_id="model", **queued)
+    parts.checks.compute(checking.blank, None, **asking)
 
     parts.composer.stop(events.stop, None, **at_once)
     undo.click(events.undo, None, **at_once)
@@ -183,7 +185,7 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     parts.heatmap.choose(looking.choose, None, **each)
     parts.heatmap.patch(looking.patch, None, **each)
     computing = parts.heatmap.compute(again.compute, None, **at_once)
-    computing.then(again.work, None, concurrency_id="model", **queued)
+    computing.then(again.work, None, **asking)
     parts.heatmap.halt(again.halt, None, **at_once)
     parts.heatmap.export(looking.export, None, **each)
 

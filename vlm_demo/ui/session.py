@@ -55,6 +55,7 @@ class Session:
         tab: the browser tab's own secret, by which it finds its conversation again; empty = none was told.
         languages: of the text in its pictures, where the person chose any.
         page: which page or frame of uploads that have several is asked about next, from 1.
+        answering: held while one of its questions is answered.
         lock: held while it is changed or drawn: each press of a page is heard in a thread of its own.
         returned: what Undo has put back into the composer, until the next question; None = nothing.
         notice, alert: a sentence about the model, and whether something is wrong.
@@ -82,6 +83,7 @@ class Session:
     maps: dict[Hashable, np.ndarray] = field(default_factory=dict)
     dear: dict[Hashable, np.ndarray] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    answering: threading.Lock = field(default_factory=threading.Lock)
     closed: threading.Event = field(default_factory=threading.Event)
     left: object = None
 

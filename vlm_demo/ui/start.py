@@ -16,6 +16,7 @@ from vlm_demo.engines import local
 from vlm_demo.engines.connection import Connection
 from vlm_demo.engines.local import announcement
 from vlm_demo.engines.registry import ModelRegistry, Progress
+from vlm_demo.engines.scheduler import BATCH
 from vlm_demo.errors import OcrUnavailable
 from vlm_demo.images.open import open_image
 from vlm_demo.images.remote import NOTHING, RemotePictures
@@ -36,6 +37,7 @@ def service(
     progress: Progress | None = None,
     trust: Trust = NONE,
     ocr_settings: OcrSettings = DEFAULT_OCR,
+    batch: int = BATCH,
 ) -> ModelRegistry:
     """Load ``model``. Where it must be put together first, that and the loading go on in the background, and the page
     shows how.
@@ -47,6 +49,7 @@ def service(
         progress: told how the loading goes.
         trust: what of ``model`` may run here; of models that the page switches to, nothing.
         ocr_settings: how text in pictures is read.
+        batch: how many answers are computed together at most.
     Raises:
         VlmDemoError: the model cannot be loaded, or text not be read in the languages that were chosen; the sentence
             says why.
@@ -55,7 +58,7 @@ def service(
         raise OcrUnavailable(missing)
 
     def load(name: str, precision: str, progress: Progress | None = None) -> Engine:
-        return local.load(name, precision, device, progress, trust if name == model else NONE)
+        return local.load(name, precision, device, progress, trust if name == model else NONE, batch=batch)
 
     if announcement(model):
         registry = ModelRegistry(None, load, model, quantize, local.checked_device(quantize, device))

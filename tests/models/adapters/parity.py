@@ -20,6 +20,7 @@ from PIL import ExifTags, Image
 from transformers import AutoImageProcessor, AutoTokenizer
 
 from tests.models.adapters.remembering import remembering_changes_nothing
+from tests.models.adapters.together import written_alone, written_together
 from vlm_demo import Pipeline, Turn
 from vlm_demo.contracts import PatchGrid, View
 from vlm_demo.contracts.geometry import interpolate
@@ -110,6 +111,11 @@ class Parity(ABC):
     def test_several_pictures_and_a_history(self, both: Both, noise) -> None:
         first, second, third = noise(*LANDSCAPE, 1), noise(*PORTRAIT, 2), noise(*SQUARE, 3)
         self.asked(both, [second, third], (Turn("What colour is the star?", "a red star", (first,)),))
+
+    def test_answers_written_together_are_those_written_alone(self, both: Both, noise) -> None:
+        pictures = [noise(*size, 4 + i) for i, size in enumerate((SQUARE, PORTRAIT, LANDSCAPE))]
+        asked = both.pipe, pictures, QUESTION, TOKENS
+        assert written_together(*asked) == written_alone(*asked)
 
     def test_a_second_turn(self, both: Both, noise) -> None:
         self.asked(both, [], (Turn("What colour is the star?", "a red star", (noise(*PORTRAIT, 3),)),))

@@ -13,6 +13,7 @@ from transformers.models.idefics.processing_idefics import (
 from tests.kit.stopping import stopped_after_the_first
 from tests.kit.tiny import tiny_blip2, tiny_idefics
 from tests.models.adapters.both import QUERIES, Both
+from tests.models.adapters.together import written_alone, written_together
 from vlm_demo import Pipeline, Turn
 from vlm_demo.contracts import ImageTokens, StageEvent
 from vlm_demo.ui.stage_words import detail
@@ -102,6 +103,12 @@ class TestPlainTransformers:
         )
         held = {name: p.dtype for name, p in both.plain.named_parameters()}
         assert {name: p.dtype for name, p in both.pipe.model.named_parameters()} == held
+
+
+@pytest.mark.parametrize("both", ["blip2", "blip2 with opt", "idefics"], indirect=True)
+def test_answers_written_together_are_those_written_alone(both: Both, noise) -> None:
+    asked = both.pipe, [noise(60, 60, seed) for seed in range(3)], QUESTION, 8
+    assert written_together(*asked) == written_alone(*asked)
 
 
 def test_reading_an_own_answer_gives_the_writing_steps(both: Both, noise) -> None:

@@ -138,6 +138,7 @@ class Writer(Family, Protocol):
             ``looking``.
         bridge_reads: whether the bridge reads the question too; ``bridge`` is then given the prompt.
         sees_ahead: whether words see what comes after them, so that a prompt must be read in one piece.
+        pictures_see_ahead: whether the tokens of a picture see all of it, so that it must be read in one piece.
         picture_layers: the layers of the cache that hold what pictures left, and nothing of the words.
     """
 
@@ -155,6 +156,7 @@ class Writer(Family, Protocol):
     among_words: bool
     bridge_reads: bool
     sees_ahead: bool
+    pictures_see_ahead: bool
     picture_layers: frozenset[int]
 
     def placeholders(self, view: View) -> int | str:

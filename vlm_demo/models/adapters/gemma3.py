@@ -33,6 +33,7 @@ class Gemma3(AmongWords):
     """Adapter of ``Gemma3ForConditionalGeneration``; implements ``families.Writer``."""
 
     name = "gemma3"
+    pictures_see_ahead = True
     fallback_template = FALLBACK_TEMPLATE
     keep_unquantized = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 

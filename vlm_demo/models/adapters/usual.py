@@ -32,6 +32,7 @@ class Writes:
     joint_tiles = False
     bridge_reads = False
     sees_ahead = False
+    pictures_see_ahead = False
     picture_layers: frozenset[int] = frozenset()
     matcher: Any = None
     placeholder: str | None = None

@@ -140,13 +140,14 @@ class Events:
         """Compute the answer that waits in this session, drawing each stage and word as it comes; where a conversation
         was opened again, read all of its answers."""
         session = self.sessions.of(request.session_hash)
-        exchange = session.waiting
-        if exchange is None:
-            yield {self.parts.live: gr.skip()}
-        while exchange is not None:
-            yield from self._answer(session, exchange)
-            following = session.waiting
-            exchange = following if following and following.given is not None else None
+        with session.answering:  # a question goes on from the answer before it
+            exchange = session.waiting
+            if exchange is None:
+                yield {self.parts.live: gr.skip()}
+            while exchange is not None:
+                yield from self._answer(session, exchange)
+                following = session.waiting
+                exchange = following if following and following.given is not None else None
 
     def _answer(self, session: Session, exchange: ChatTurn) -> Iterator[Changes]:
         drawn, live = 0.0, self.parts.live
