@@ -257,8 +257,8 @@ class Trainer:
         )
         self.save()
 
-    def train(self, minutes: float, stage: int, measure_every: float = 24.0) -> None:
-        """Stage 1 (projector alone) or 2 (projector and LoRA) for so many minutes."""
+    def train(self, minutes: float, stage: int, measure_every: float = 24.0, steps: int = 0) -> None:
+        """Stage 1 (projector alone) or 2 (projector and LoRA) for so many minutes, or else so many steps."""
         for weight in self._lora_parameters():
             weight.requires_grad_(stage == 2)
         first, before, started, measured, saved = self.step, self.seconds, time.perf_counter(), 0.0, 0.0
@@ -266,10 +266,11 @@ class Trainer:
         for samples in self._batches():
             spent = (time.perf_counter() - started) / 60
             self.seconds = before + 60 * spent
-            if spent >= minutes:
+            done = (self.step - first) / steps if steps else spent / minutes
+            if done >= 1:
                 break
             rate = RATE * min(1.0, (self.step - first + 1) / WARM_UP)
-            left = (1 - spent / minutes) / COOL_DOWN
+            left = (1 - done) / COOL_DOWN
             rate *= max(0.05, min(1.0, left)) if stage == 2 else 1.0
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * group.get("scale", 1.0)
@@ -422,8 +423,10 @@ def run(
     resume: bool = False,
     log: Callable[[str], None] = print,
     seed: int = 0,
+    steps: int = 0,
 ) -> None:
-    """All stages of one run; with ``resume``, or from an earlier run's projector, stage 2 alone."""
+    """All stages of one run; with ``resume``, or from an earlier run's projector, stage 2 alone, which takes ``steps``
+    instead of ``minutes`` where they are given."""
     trainer = Trainer(parts, data, held, folder, seed)
     compile_layers(parts)
     going_on = resume and trainer.resume()
@@ -432,7 +435,8 @@ def run(
     if not going_on and not parts.aligned:
         log("Stage 0: aligning image tokens with words")
         trainer.align(align_epochs)
-        log(f"Stage 1: the projector, for {projector_minutes} minutes")
-        trainer.train(projector_minutes, 1, measure_every=1e9)
-    log(f"Stage 2: projector and LoRA, for {minutes} minutes")
-    trainer.train(minutes, 2)
+        if projector_minutes:
+            log(f"Stage 1: the projector, for {projector_minutes} minutes")
+            trainer.train(projector_minutes, 1, measure_every=1e9)
+    log(f"Stage 2: projector and LoRA, for {f'{steps} steps' if steps else f'{minutes} minutes'}")
+    trainer.train(minutes, 2, steps=steps)
