@@ -72,6 +72,7 @@ EXCEPTIONS = {
     ("vlm_demo.evaluation.head_weights", "torch"): "an optimizer, and no model",
     ("vlm_demo.evaluation.bridges", "vlm_demo.models.builders"): "reads what the shipped models are made of",
     ("vlm_demo.evaluation.bridges", "vlm_demo.models.embedded"): "likewise",
+    ("vlm_demo.evaluation.experiments.bigger", "vlm_demo.models.builders"): "reads what variants of a recipe differ in",
     ("vlm_demo.evaluation.linear_probe", "torch"): "measures a vision encoder alone, which is no engine",
     ("vlm_demo.evaluation.linear_probe", "vlm_demo.models.download"): "likewise",
     ("vlm_demo.evaluation.linear_probe", "vlm_demo.models.quantization"): "likewise",

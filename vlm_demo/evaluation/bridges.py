@@ -24,7 +24,7 @@ from vlm_demo.contracts.engine import Engine, Request, answered
 from vlm_demo.engines import local
 from vlm_demo.errors import ModelNotFound
 from vlm_demo.evaluation.items import Item
-from vlm_demo.evaluation.report import Score
+from vlm_demo.evaluation.report import Score, paired
 from vlm_demo.evaluation.run import LastPicture, evaluate
 from vlm_demo.models import builders
 from vlm_demo.models.embedded import TRAINED
@@ -166,18 +166,8 @@ def retrieved(engine: Engine, folder: Path, items: Sequence[Item]) -> Score | No
 
 
 def difference(one: Row, other: Row) -> tuple[float, float, float]:
-    """How much oftener ``other`` is right than ``one`` on the items that both were asked: the mean of the paired
-    differences and its 95 % interval by the normal distribution, −1..1.
-
-    Raises:
-        ValueError: they have no item in common.
-    """
-    lines = sorted(one.right.keys() & other.right.keys())
-    if not lines:
-        raise ValueError("no item was asked of both")
-    apart = np.array([int(other.right[line]) - int(one.right[line]) for line in lines], float)
-    mean, half = float(apart.mean()), 1.96 * float(apart.std()) / math.sqrt(len(lines))
-    return mean, mean - half, mean + half
+    """How much oftener ``other`` is right than ``one``; see ``report.paired``."""
+    return paired(one.right, other.right)
 
 
 def findings(rows: Sequence[Row]) -> list[str]:

@@ -6,6 +6,7 @@ Knows nothing of models or metrics.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +31,28 @@ def wilson(right: float, n: int) -> tuple[float, float]:
     half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
     # At the ends the formula gives 0 and 1 but for rounding.
     return (0.0 if right == 0 else centre - half), (1.0 if right == n else centre + half)
+
+
+def with_interval(share: float, n: int) -> str:
+    """A share of ``n``, 0..1, in percent with its 95 % interval: ``32% [22–44]``."""
+    low, high = wilson(round(share * n), n)
+    return f"{share:.0%} [{100 * low:.0f}–{100 * high:.0f}]"
+
+
+def paired(before: Mapping[int, bool], after: Mapping[int, bool]) -> tuple[float, float, float]:
+    """How much oftener ``after`` is right than ``before`` on the items that both have: the mean of the paired
+    differences and its 95 % interval by the normal distribution, −1..1.
+
+    Raises:
+        ValueError: they have no item in common.
+    """
+    shared = before.keys() & after.keys()
+    if not shared:
+        raise ValueError("no item was asked of both")
+    apart = [int(after[item]) - int(before[item]) for item in shared]
+    mean = sum(apart) / len(apart)
+    half = Z95 * math.sqrt(sum((own - mean) ** 2 for own in apart)) / len(apart)
+    return mean, mean - half, mean + half
 
 
 @dataclass
