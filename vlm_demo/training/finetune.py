@@ -263,13 +263,14 @@ class Trainer:
             weight.requires_grad_(stage == 2)
         first, before, started, measured, saved = self.step, self.seconds, time.perf_counter(), 0.0, 0.0
         recent: dict[str, list[float]] = defaultdict(list)
+        warm_up = min(WARM_UP, steps / 5) if steps else WARM_UP
         for samples in self._batches():
             spent = (time.perf_counter() - started) / 60
             self.seconds = before + 60 * spent
             done = (self.step - first) / steps if steps else spent / minutes
             if done >= 1:
                 break
-            rate = RATE * min(1.0, (self.step - first + 1) / WARM_UP)
+            rate = RATE * min(1.0, (self.step - first + 1) / warm_up)
             left = (1 - done) / COOL_DOWN
             rate *= max(0.05, min(1.0, left)) if stage == 2 else 1.0
             for group in self.optimizer.param_groups:
