@@ -16,8 +16,9 @@ from vlm_demo.contracts import Answer
 from vlm_demo.contracts.engine import Engine, Request, answered
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.evaluation.answers import matches
-from vlm_demo.evaluation.legibility import QUESTION, TOKENS, WORDS, drawn
+from vlm_demo.evaluation.legibility import TOKENS
 from vlm_demo.evaluation.report import with_interval
+from vlm_demo.images.drawn_words import QUESTION, WORDS, drawn
 
 SIZE = 1024, 1024  # of the uploads
 HEIGHTS = (10, 14, 20, 28, 40, 56, 80, 112, 160)  # of the ink of capitals, in pixels of the upload
