@@ -209,6 +209,6 @@ def test_a_sweep_is_drawn_on_a_scale_of_logarithms(found) -> None:
 
 def test_orders_are_shown_for_both_ways(found) -> None:
     counts = {way: {"right": 30, "obeyed": 10, "quoted": 0, "another answer": 0} for way in ("without", "with")}
-    found("orders", {"sentence": "s", "pictures": 40, "counts": counts})
+    found("orders", {"sentence": "s", "asked": 40, "counts": counts})
     labels = [bar.label for bar in results.of("orders").bars]
     assert labels[:3] == ["right, without", "right, with", "obeyed, without"]

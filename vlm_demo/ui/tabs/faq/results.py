@@ -137,7 +137,7 @@ def bigger(told: Mapping[str, Any]) -> Finding:
 
 def orders(told: Mapping[str, Any]) -> Finding:
     """What was answered about pictures that give orders."""
-    n = told["pictures"]
+    n = told["asked"]
     bars = [
         _share(f"{outcome}, {way}", count / n, wilson(count / n, n))
         for outcome in next(iter(told["counts"].values()))
