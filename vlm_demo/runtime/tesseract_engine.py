@@ -19,7 +19,7 @@ from PIL import Image
 
 from vlm_demo.contracts import OcrWord
 from vlm_demo.errors import OcrUnavailable
-from vlm_demo.runtime import hocr, ocr_layout, tesseract
+from vlm_demo.runtime import hocr, ocr_layout, scripts, tesseract
 from vlm_demo.runtime.cancellation import POLL_SECONDS, Cancelled, check
 from vlm_demo.runtime.ink import all_within
 from vlm_demo.runtime.ocr_layout import SURE
@@ -64,6 +64,19 @@ class TesseractEngine:
             # Of several languages Tesseract leaves out without a word those that it lacks.
             raise OcrUnavailable(problem)
         return _Reading(languages, cancelled, time.monotonic() + tesseract.LONGEST_SECONDS).read(image)
+
+    def doubt(self, image: Image.Image, found: Lines, languages: str, cancelled: Cancelled | None = None) -> str:
+        """Asks Tesseract for the script where little was read surely of what looks like lines of text."""
+        if not _poor(found) or image.width * image.height > MOST_TURNED or max(image.size) > LONGEST_SIDE:
+            return ""
+        if apart(partial(text_angle, image), cancelled) is None:
+            return ""
+        try:
+            script = tesseract.script_of(image, cancelled)
+        except OcrUnavailable:
+            return ""
+        many = _letters(found) >= MANY
+        return scripts.advice(script, languages, self.installed(), many)
 
 
 @dataclass(frozen=True)
