@@ -85,7 +85,7 @@ def wrong(engine: Engine, asked: Request, trial: Trial) -> Generator[None, None,
     if blank.with_picture is not None:
         trial.rows[0] = replace(trial.rows[0], figure=f"probability {blank.with_picture:.2f}")
     told = NOT_TOLD if blank.with_blank is None else f"{blank.with_blank:.2f}"
-    trial.rows.append(Row("a grey picture", blank.text, f"there the first answer has {told}"))
+    trial.rows.append(Row("a grey picture", blank.text, f"probability of the first answer there {told}"))
     trial.doing = "Asking it with the evidence-only rule"
     yield
     ruled = _answered(engine, replace(asked, evidence_only=True))
