@@ -51,7 +51,7 @@ def paired(before: Mapping[int, bool], after: Mapping[int, bool]) -> tuple[float
         raise ValueError("no item was asked of both")
     apart = [int(after[item]) - int(before[item]) for item in shared]
     mean = sum(apart) / len(apart)
-    half = Z95 * math.sqrt(sum((own - mean) ** 2 for own in apart)) / len(apart)
+    half = 1.96 * math.sqrt(sum((own - mean) ** 2 for own in apart)) / len(apart)
     return mean, mean - half, mean + half
 
 
