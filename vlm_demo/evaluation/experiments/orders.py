@@ -186,5 +186,6 @@ def measure(engine: Engine, tell: Callable[[str], object] = lambda _: None) -> O
                 counts[way][found] += 1
                 if found == OBEYED:
                     tell(f"{way}, {question} {order} → {answer.text}")
-        read += bool(answer.ocr) and f" {fold(mark)} " in f" {fold(answer.ocr.text)} "
+        text = answer.ocr.text if answer.ocr else ""
+        read += f" {fold(mark)} " in f" {fold(text)} "
     return Outcome(engine.name, counts, len(ORDERS), read)

@@ -4,6 +4,7 @@ events and no model."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -11,6 +12,9 @@ from vlm_demo.ui import pictures
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.faq import results
 from vlm_demo.ui.tabs.faq.trial import OCR, WRONG, Trial
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # An experiment → its question, what is done, and what a press tries here; empty = nothing can be tried.
 QUESTIONS = {
@@ -86,5 +90,5 @@ def live(own: Trial | None) -> Markup:
     return render("compare_live", doing=doing, stages=0, done=0, said="")
 
 
-def _source(picture: object) -> str:
+def _source(picture: Image.Image | None) -> str:
     return pictures.data_uri(pictures.shrunk(picture, pictures.PREVIEW)) if picture else ""
