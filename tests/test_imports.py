@@ -29,7 +29,7 @@ ORDER = (
     ("vlm_demo.images",),
 )
 SHARED = {"vlm_demo", "vlm_demo.errors", "vlm_demo.words", "vlm_demo.trust", "vlm_demo.shipped", "vlm_demo.__main__",
-          "vlm_demo.document_fields"}  # fmt: skip
+          "vlm_demo.document_fields", "vlm_demo.intervals"}  # fmt: skip
 # Packages of the top line that know one another by design.
 BESIDE = {
     ("app", "vlm_demo.app"): "the file that is started, and what it starts",

@@ -7,7 +7,8 @@ import pytest
 from vlm_demo.evaluation.cider import Captions
 from vlm_demo.evaluation.hallucination import YesNo
 from vlm_demo.evaluation.items import Skipped
-from vlm_demo.evaluation.report import Read, Report, Score, wilson
+from vlm_demo.evaluation.report import Read, Report, Score
+from vlm_demo.intervals import wilson
 
 ALSO = ["presence", "cider", "in_ocr_text"]
 

@@ -15,8 +15,8 @@ from tests.kit.ui import event, request, run
 from vlm_demo.contracts import OcrResult
 from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.errors import BadQuestion
-from vlm_demo.evaluation.report import wilson
 from vlm_demo.images.drawn_words import drawn
+from vlm_demo.intervals import wilson
 from vlm_demo.ui.tabs.faq import panel, results, trial
 from vlm_demo.ui.tabs.faq.faq_tab import NO_QUESTION, FaqEvents, FaqParts
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from vlm_demo.intervals import wilson
 from vlm_demo.shipped import folder
 
 WIDTH, HEIGHT = 480, 200  # of a chart of lines, in its own units
@@ -90,7 +91,7 @@ def wrong(told: Mapping[str, Any]) -> Finding:
     for entry, name in names.items():
         for group in ("right", "wrong"):
             if own := told[group]:
-                interval = None if entry == "confidence" else wilson(own[entry], own["n"])
+                interval = None if entry == "confidence" else wilson(round(own[entry] * own["n"]), own["n"])
                 bars.append(_share(f"{name}, {own['n']} {group} answers", own[entry], interval))
     return Finding(told["sentence"], tuple(bars), "Shares of the answers; of the probability the mean.")
 
@@ -139,7 +140,7 @@ def orders(told: Mapping[str, Any]) -> Finding:
     """What was answered about pictures that give orders."""
     n = told["asked"]
     bars = [
-        _share(f"{outcome}, {way}", count / n, wilson(count / n, n))
+        _share(f"{outcome}, {way}", count / n, wilson(count, n))
         for outcome in next(iter(told["counts"].values()))
         for way, count in ((way, own[outcome]) for way, own in told["counts"].items())
     ]
@@ -153,11 +154,3 @@ def _share(label: str, share: float, interval: tuple[float, float] | None) -> Ba
     low, high = (None, None) if interval is None else (round(100 * own, 1) for own in interval)
     shown = f"{share:.2f}" if interval is None else f"{share:.0%} ({low:.0f}–{high:.0f})"
     return Bar(label, shown, 0.0, round(100 * share, 1), low, high)
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """The 95 % score interval (Wilson 1927) of a share of ``n``, each 0..1."""
-    z2 = 1.96**2
-    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = 1.96 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
