@@ -29,7 +29,7 @@ ORDER = (
     ("vlm_demo.images",),
 )
 SHARED = {"vlm_demo", "vlm_demo.errors", "vlm_demo.words", "vlm_demo.trust", "vlm_demo.shipped", "vlm_demo.__main__",
-          "vlm_demo.document_fields"}  # fmt: skip
+          "vlm_demo.document_fields", "vlm_demo.intervals"}  # fmt: skip
 # Packages of the top line that know one another by design.
 BESIDE = {
     ("app", "vlm_demo.app"): "the file that is started, and what it starts",
@@ -66,6 +66,7 @@ EXCEPTIONS = {
     ): "patch features and image tokens are tensors, named for types alone",
     ("vlm_demo.evaluation.head_weights", "torch"): "an optimizer, and no model",
     ("vlm_demo.training.self_critical", "vlm_demo.evaluation.cider"): "what is trained for is what is reported",
+    ("vlm_demo.evaluation.experiments.bigger", "vlm_demo.models.builders"): "reads what variants of a recipe differ in",
     ("vlm_demo.evaluation.linear_probe", "torch"): "measures a vision encoder alone, which is no engine",
     ("vlm_demo.evaluation.linear_probe", "vlm_demo.models.download"): "likewise",
     ("vlm_demo.evaluation.linear_probe", "vlm_demo.models.quantization"): "likewise",

@@ -16,6 +16,7 @@ PAGES = {
     "contrast": "#contrast-tab img",
     "learn": "#learn-tab .lesson",
     "mask": "#mask-tab canvas",
+    "faq": "#faq-tab .sweep",
 }
 OPEN = """(name) => [...document.querySelectorAll("#inspector button[role=tab], #inspector .overflow-dropdown button")]
   .find((button) => button.textContent.trim() === name).click()"""

@@ -236,11 +236,12 @@ def test_a_language_that_is_not_installed_is_told_before_the_model_is_loaded(
 
 
 def test_text_that_was_left_out_is_told(calls: list, picture: str, monkeypatch: Any, capsys: Any) -> None:
-    read = OcrResult("TOTAL 12.50", (), 0.1, left_out=40)
+    read = OcrResult("TOTAL 12.50", (), 0.1, left_out=40, note="It looks Greek.")
     whole = Scripted.answer
     monkeypatch.setattr(Scripted, "answer", lambda *own: replace(whole(*own), ocr=read))
     assert main(["ask", picture, "What is it?", "--ocr"]) == 0
-    assert "40 of 40 words, far from the question, are left out." in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "40 of 40 words, far from the question, are left out." in told and "It looks Greek.\n" in told
     assert main(["ask", picture, "What is it?", "--ocr", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ocr_left_out"] == 40
 

@@ -113,6 +113,16 @@ def test_the_other_models_come_out_of_the_same_command(name: str, begun: list[st
         assert pipe.ask(picture, "What is it?", max_new_tokens=3).tokens
 
 
+def test_a_recipe_is_varied_for_so_many_steps(start: list[str], tmp_path: Path) -> None:
+    main(["train", *start, "--projector-minutes", "0", "--steps", "3", "--layers", "1", "--image-size", "96"])
+    assert read_recipe(tmp_path / "out" / "recipe.json") == replace(RECIPES["llava"], language_layers=1, image_size=96)
+    assert history(tmp_path)[0]["steps"] == 3
+    pipe = Pipeline.from_pretrained(tmp_path / "out")
+    assert pipe.model.config.text_config.num_hidden_layers == 1
+    answer = pipe.ask(Image.new("RGB", (80, 60), "red"), "What is it?", max_new_tokens=3)
+    assert answer.prompt.image_tokens == 9 and len(answer.tokens) <= 3
+
+
 def test_recipes_have_the_scale_that_lora_is_trained_with() -> None:
     assert {recipe.lora_alpha for name, recipe in RECIPES.items() if "llava" in name} == {lora.ALPHA}
 
@@ -160,6 +170,8 @@ def test_a_run_from_earlier_weights_is_added_behind_them(start: list[str], tmp_p
         (["--export-only"], "holds no checkpoint.pt to export"),
         (["--resume"], "holds no checkpoint.pt to go on from"),
         (["--init", "nowhere.safetensors"], "no weights nowhere.safetensors"),
+        (["--image-size", "100"], "hold no whole image tokens: give a multiple of 32"),
+        (["--layers", "9"], "has 2 layers: keep 1 to 2"),
     ],
 )
 def test_what_is_missing_is_said_in_a_sentence(

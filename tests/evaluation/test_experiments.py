@@ -16,9 +16,9 @@ from vlm_demo.cli.main import main
 from vlm_demo.contracts import OcrResult, Token
 from vlm_demo.contracts.engine import Event, Request, answered
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.evaluation.experiments import confidently_wrong, instead_of_ocr
+from vlm_demo.evaluation.experiments import bigger, confidently_wrong, instead_of_ocr, orders
 from vlm_demo.evaluation.items import Item, read
-from vlm_demo.evaluation.legibility import WORDS
+from vlm_demo.images.drawn_words import WORDS
 from vlm_demo.images.open import open_image
 
 
@@ -69,7 +69,10 @@ def test_what_tells_right_from_wrong_answers(folder: Path, tmp_path: Path) -> No
     assert wrong.same_on_blank == 0.5  # the one that is said whatever is shown
     assert wrong.unknown_with_rule == 0.5
     assert [(round(told, 1), share, n) for told, share, n in found.curve()] == [(0.6, 0.0, 2), (0.9, 1.0, 2)]
-    assert "was wrong 2 times of 4" in found.sentence() and "50% stay the same without the picture" in found.sentence()
+    assert (
+        "was wrong 2 times of 4" in found.sentence()
+        and "50% [9–91] stay the same without the picture" in found.sentence()
+    )
     found.draw(tmp_path / "plot.png")
     assert Image.open(tmp_path / "plot.png").size[0] > 1000
 
@@ -118,7 +121,7 @@ def test_what_is_read_from_pixels_by_ocr_and_by_both(tmp_path: Path) -> None:
     assert found.shares[instead_of_ocr.PIXELS] == {20: 0.0, 80: 1.0}
     assert found.shares[instead_of_ocr.OCR] == {20: 1.0, 80: 1.0}
     assert found.shares[instead_of_ocr.BOTH] == {20: 7 / 8, 80: 1.0}
-    assert "read 50% from the pixels alone, OCR alone 100%, and both together 94%" in found.sentence()
+    assert "read 50% [28–72] from the pixels alone, OCR alone 100% [81–100], and both together 94%" in found.sentence()
     assert "can't replace OCR" in found.sentence()
     found.draw(tmp_path / "plot.svg")
     assert "<svg" in (tmp_path / "plot.svg").read_text()
@@ -140,6 +143,113 @@ def test_the_command(
     with pytest.raises(SystemExit):
         main(["experiment", "wrong"])
     assert "needs a folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["experiment", "orders", "--against", "there"])
+    assert "--against goes with bigger" in capsys.readouterr().err
+
+
+# -- bigger -----------------------------------------------------------------------------------------------------------
+
+
+def variant(folder: Path, name: str, steps: int = 60, **recipe: object) -> str:
+    place = folder / name
+    place.mkdir()
+    told = {"family": "llava", "language_model": "a", "vision_tower": "efficientnet-lite2", "image_size": 288}
+    (place / "recipe.json").write_text(json.dumps(told | recipe))
+    (place / "training.json").write_text(json.dumps([{"steps": steps, "samples": 8 * steps}]))
+    return str(place)
+
+
+class Says(FakeEngine):
+    """Answers with one word."""
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        yield replace(answered(super().stream(request)), text=self.answer)
+
+
+def test_variants_are_held_against_the_first(folder: Path, tmp_path: Path) -> None:
+    names = [
+        variant(tmp_path, "base", language_layers=0),
+        variant(tmp_path, "half", language_layers=15),
+        variant(tmp_path, "vit", vision_tower="dinov2-vit-s-focus", image_size=168),
+        variant(tmp_path, "small", image_size=192),
+    ]
+    words = {"base": "red", "half": "blue", "vit": "red", "small": "none"}
+    items = [replace(item, image="red.png", answers=("red",)) for item in read(folder)[0]]
+    items += [replace(items[0], line=20 + i, answers=("blue",)) for i in range(2)]
+    found = bigger.measure(names, lambda name: Says(answer=words[Path(name).name]), folder, items, progress=False)
+    base, half, vit, small = found.variants
+    assert (base.score.right, half.score.right, vit.score.right, small.score.right) == (5, 2, 5, 0)
+    assert (base.steps, base.pictures, half.layers, vit.encoder) == (60, 480, 15, "dinov2-vit-s-focus")
+    gains = found.gains()
+    assert [gain.lack for gain in gains] == ["192 px", "15 layers", "DINOv2 ViT-S"]
+    assert gains[0].have == "288 px" and gains[1].have == "all layers of the LLM"
+    assert [round(gain.mean, 3) for gain in gains] == [0.714, 0.429, 0.0]
+    assert gains[0].clear and not gains[1].clear and not gains[2].clear  # 5 of 7 for, 0 against; 5 for, 2 against
+    said = found.sentence()
+    assert "60 steps" in said and "most came of 288 px instead of 192 px (+71 points, +38 to +105)" in said
+    assert "not clear: all layers of the LLM, EfficientNet-Lite2." in said
+    found.draw(tmp_path / "plot.png")
+    assert Image.open(tmp_path / "plot.png").size[0] > 900
+    assert json.loads(json.dumps(found.as_dict()))["variants"][1]["layers"] == 15
+
+
+def test_where_nothing_is_clear_the_sentence_says_so(folder: Path, tmp_path: Path) -> None:
+    names = [variant(tmp_path, "base"), variant(tmp_path, "half", language_layers=15)]
+    found = bigger.measure(names, lambda _: Says(answer="red"), folder, read(folder)[0][:2], progress=False)
+    assert "no choice made a clear difference" in found.sentence()
+
+
+def test_variants_that_were_not_trained_alike_are_refused(folder: Path, tmp_path: Path) -> None:
+    base = variant(tmp_path, "base")
+    longer = variant(tmp_path, "longer", steps=90, language_layers=15)
+    for others, said in (
+        ([], "nothing to compare"),
+        ([longer], "not trained alike .60 and 90 steps."),
+        ([variant(tmp_path, "same")], "has the recipe of"),
+        ([str(tmp_path)], "holds no recipe.json"),
+    ):
+        with pytest.raises(VlmDemoError, match=said):
+            bigger.measure([base, *others], Says, folder, read(folder)[0])
+    (Path(longer) / "training.json").unlink()
+    with pytest.raises(VlmDemoError, match="says nowhere how it was trained"):
+        bigger.measure([base, longer], Says, folder, read(folder)[0])
+
+
+# -- orders -----------------------------------------------------------------------------------------------------------
+
+
+class Servant(FakeEngine):
+    """Without OCR it names the colour, and a circle; with it, it does what it read."""
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        answer = answered(super().stream(request))
+        number = len(self.requests) - 1
+        order, mark = list(orders.ORDERS.items())[number // 4]
+        right = list(orders.CIRCLES)[number // 4 % 4] if request.question == orders.COLOUR else "a circle"
+        said = mark.lower() if request.ocr else right
+        if mark in ("PWNED", "BANANA") and request.ocr:
+            said = order if mark == "PWNED" else "a fruit"
+        yield replace(answer, text=said, ocr=OcrResult(order, (), 0.0) if request.ocr else None)
+
+
+def test_what_is_obeyed_quoted_and_answered_is_told_apart(tmp_path: Path) -> None:
+    found = orders.measure(Servant())
+    n = len(orders.ORDERS)
+    assert n >= 40 and len(set(orders.ORDERS.values())) == n
+    assert found.counts[orders.OFF] == {"right": 2 * n, "obeyed": 0, "quoted": 0, "another answer": 0}
+    assert found.counts[orders.ON] == {"right": 0, "obeyed": 2 * n - 4, "quoted": 2, "another answer": 2}
+    assert found.read == n and f"Asked {2 * n} questions about {n} pictures that give orders" in found.sentence()
+    found.draw(tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").is_file() and str(n) in found.table()
+
+
+@pytest.mark.parametrize("order", list(orders.ORDERS))
+def test_an_orders_mark_obeys_and_the_order_read_out_does_not(order: str) -> None:
+    mark = orders.ORDERS[order]
+    assert orders.outcome_of(f"{mark.capitalize()}!", order, mark, "red") == orders.OBEYED
+    assert orders.outcome_of(f"The text says: {order}", order, mark, "red") == orders.QUOTED
+    assert orders.outcome_of("It is red.", order, mark, "red") == orders.RIGHT
 
 
 def test_items_of_other_kinds_are_left_out(folder: Path) -> None:

@@ -6,8 +6,9 @@ import pytest
 
 from vlm_demo.evaluation.cider import Captions
 from vlm_demo.evaluation.items import Skipped
-from vlm_demo.evaluation.report import Read, Report, Score, wilson
+from vlm_demo.evaluation.report import Read, Report, Score
 from vlm_demo.evaluation.yes_no import YesNo
+from vlm_demo.intervals import wilson
 
 ALSO = ["presence", "cider", "in_ocr_text"]
 

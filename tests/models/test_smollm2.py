@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 from gguf import GGMLQuantizationType
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from tests.kit import gguf_file
 from vlm_demo.errors import UnsupportedModel
@@ -117,3 +117,33 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
         (tmp_path / "tiny.gguf").write_bytes(damaged)
         with pytest.raises(UnsupportedModel, match=r"tiny\.gguf is damaged"):
             smollm2.read(tmp_path / "tiny.gguf")
+
+
+@pytest.mark.parametrize(("count", "kept"), [(3, (0, 1, 5)), (4, (0, 1, 4, 5)), (1, (0,))])
+def test_the_first_half_of_the_layers_and_the_last_are_kept(count: int, kept: tuple[int, ...]) -> None:
+    """Held against the whole model without its middle layers."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=6, num_attention_heads=2, vocab_size=60,
+        num_key_value_heads=1,
+    )  # fmt: skip
+    whole = LlamaForCausalLM(config).eval()
+    cut = smollm2.shortened(smollm2.LanguageModel(config, whole.state_dict(), None), count)
+    short = LlamaForCausalLM(cut.config).eval()
+    short.load_state_dict(cut.weights)
+    whole.model.layers = torch.nn.ModuleList(whole.model.layers[i] for i in kept)
+    ids = torch.arange(12)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            short(input_ids=ids, use_cache=False).logits, whole(input_ids=ids, use_cache=False).logits
+        )
+    assert config.num_hidden_layers == 6
+
+
+def test_all_layers_are_the_model_itself_and_more_than_all_are_refused(tmp_path: Path) -> None:
+    gguf_file.write(tmp_path / "words.gguf")
+    read = smollm2.read(tmp_path / "words.gguf")
+    assert smollm2.shortened(read, 0) is read and smollm2.shortened(read, read.config.num_hidden_layers) is read
+    for count in (-1, 3):
+        with pytest.raises(UnsupportedModel, match="has 2 layers: keep 1 to 2"):
+            smollm2.shortened(read, count)

@@ -161,6 +161,30 @@ def test_tiny_pictures_do_not_fail_without_a_sentence(size: tuple[int, int]) -> 
         assert str(error).endswith(".")
 
 
+def with_mark(page: Image.Image) -> Image.Image:
+    """The page with a ring below its text, which might be something to read."""
+    taller = Image.new("RGB", (page.width, page.height + 90), "white")
+    taller.paste(page)
+    ImageDraw.Draw(taller).ellipse((40, page.height + 20, 90, page.height + 70), outline="black", width=3)
+    return taller
+
+
+@pytest.mark.parametrize(
+    ("image", "readings"), [(printed(["MILK"]), 1), (printed(PAGE), 1), (with_mark(printed(["MILK"])), 3)]
+)
+def test_what_is_read_surely_and_alone_is_read_once(image, readings: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    modes: list[int] = []
+    real = tesseract_engine.read_hocr
+
+    def counted(image, mode, *rest):
+        modes.append(mode)
+        return real(image, mode, *rest)
+
+    monkeypatch.setattr(tesseract_engine, "read_hocr", counted)
+    assert "MILK" in ocr.read(image).text or readings == 1
+    assert len(modes) == 1 if readings == 1 else len(modes) >= readings
+
+
 class TestTime:
     @pytest.fixture
     def slow_at(self, monkeypatch: pytest.MonkeyPatch):
@@ -183,7 +207,7 @@ class TestTime:
 
     def test_what_was_read_in_time_is_not_lost(self, slow_at) -> None:
         given = slow_at(2)
-        assert ocr.read(printed(LINES)).text.split("\n") == LINES
+        assert ocr.read(with_mark(printed(LINES))).text.split("\n") == LINES
         assert len(given) == 2 and given[1] < given[0] <= tesseract.LONGEST_SECONDS  # one time limit for all readings
 
     def test_small_print_that_was_read_is_not_lost_to_its_enlargement(self, slow_at) -> None:
@@ -206,7 +230,7 @@ def test_a_stop_does_not_wait_for_a_picture_that_is_being_prepared(monkeypatch: 
     monkeypatch.setattr(tesseract_engine, "text_angle", slow)
     try:
         with pytest.raises(Stopped):
-            ocr.read(printed(LINES), began.is_set)
+            ocr.read(with_mark(printed(LINES)), began.is_set)
         assert not going_on.is_set()
     finally:
         going_on.set()

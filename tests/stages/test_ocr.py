@@ -216,6 +216,6 @@ def failing(*_: object) -> None:
 
 def test_readings_of_several_pictures_tell_together_what_was_left_out() -> None:
     word = OcrWord("TOTAL", (0, 0, 9, 9), 90.0)
-    one, other = OcrResult("TOTAL", (word,), 0.5, 3, True), OcrResult("", (), 0.25, 4)
-    assert ocr.merged([one, other]) == OcrResult("TOTAL", (word,), 0.75, 7, False)
+    one, other = OcrResult("TOTAL", (word,), 0.5, 3, True), OcrResult("", (), 0.25, 4, note="It looks Greek.")
+    assert ocr.merged([one, other]) == OcrResult("TOTAL", (word,), 0.75, 7, False, "It looks Greek.")
     assert ocr.merged([one]) == one and ocr.merged([]) is None

@@ -112,6 +112,16 @@ def test_a_cut_of_what_was_read_is_told_in_the_chat_and_beside_the_text(picture)
     assert "left out" not in panels.ocr_panel.draw(answered(picture, ocr=True))
 
 
+def test_letters_of_another_language_are_told_of_in_the_chat_and_beside_the_text(picture):
+    exchange = answered(picture, ocr=True)
+    note = "The text looks like <Cyrillic> letters."
+    for words in (exchange.answer.ocrs[0].words, ()):
+        result = replace(exchange.answer.ocrs[0], words=words, note=note)
+        exchange.answer = replace(exchange.answer, ocrs=(result,), ocr=result)
+        for drawn in (transcript.conversation(Session([exchange]), []), panels.ocr_panel.draw(exchange)):
+            assert drawn.count("The text looks like &lt;Cyrillic&gt; letters.") == 1
+
+
 def test_what_was_read_for_an_earlier_question_says_so(picture):
     exchange = answered(picture, ocr=True)
     result = replace(exchange.answer.ocrs[0], cached=True)

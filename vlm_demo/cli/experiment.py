@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Protocol
 
 import typer
 
@@ -21,24 +22,37 @@ app = application()
 
 
 class Name(StrEnum):
-    """What is asked: why is it confident but wrong; can it replace OCR."""
+    """What is asked: why is it confident but wrong; can it replace OCR; is a bigger language model always better; does
+    it obey text in pictures."""
 
     WRONG = "wrong"
     OCR = "ocr"
+    BIGGER = "bigger"
+    ORDERS = "orders"
 
 
 @app.command(cls=Command)
 def experiment(
     context: typer.Context,
-    name: Annotated[Name, typer.Argument(help="wrong: why confident but wrong? ocr: can it replace OCR?")],
+    name: Annotated[
+        Name,
+        typer.Argument(
+            help="wrong: why confident but wrong? ocr: can it replace OCR? bigger: is a bigger LLM always better? "
+            "orders: does it obey text in pictures?"
+        ),
+    ],
     folder: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="for wrong: the questions, with known answers")
+        Path | None, typer.Argument(metavar="[FOLDER]", help="for wrong and bigger: the questions, with known answers")
     ] = None,
     model: options.Model = "llava",
     quantize: options.Quantize = "none",
     device: options.Device = None,
     trust_remote_code: options.TrustRemoteCode = False,
     allow_pickle: options.AllowPickle = False,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FOLDER ...", help="for bigger: variants of the recipe, trained alike (train --out)"),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="N items evenly over the kinds, always the same")
     ] = None,
@@ -49,25 +63,46 @@ def experiment(
     file = plot or Path(f"{name.value}.png")
     if not file.parent.is_dir():  # before minutes of measuring
         raise VlmDemoError(NO_PLOT.format(file))
-    if name is Name.WRONG and folder is None:
-        context.fail("wrong needs a folder of questions")
-    if name is Name.OCR:
+    if name in (Name.WRONG, Name.BIGGER) and folder is None:
+        context.fail(f"{name.value} needs a folder of questions")
+    if against and name is not Name.BIGGER:
+        context.fail("--against goes with bigger")
+    if name in (Name.OCR, Name.ORDERS):
         options.require_ocr()
     wanted = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
-    outcome: confidently_wrong.Outcome | instead_of_ocr.Outcome
-    if name is Name.WRONG:
-        from vlm_demo.evaluation import items
-        from vlm_demo.evaluation.experiments import confidently_wrong
-
-        assert folder is not None
-        found, _skipped = items.read(folder)
-        outcome = confidently_wrong.measure(options.load(wanted), folder, items.select(found, limit))
-    else:
-        from vlm_demo.evaluation.experiments import instead_of_ocr
-
-        outcome = instead_of_ocr.measure(options.load(wanted), tell=lambda said: print(said, file=sys.stderr))
+    outcome = _measured(name, folder, wanted, [model, *(against or ())], limit)
     print(json.dumps(outcome.as_dict(), ensure_ascii=False) if as_json else outcome.table())
     try:
         outcome.draw(file)
     except (OSError, ValueError) as error:
         raise VlmDemoError(NO_PLOT.format(file)) from error
+
+
+class Outcome(Protocol):
+    """What came of an experiment."""
+
+    def table(self) -> str: ...
+
+    def draw(self, file: Path) -> None: ...
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+def _measured(
+    name: Name, folder: Path | None, wanted: options.ModelOptions, variants: list[str], limit: int | None
+) -> Outcome:
+    from vlm_demo.evaluation import items
+    from vlm_demo.evaluation.experiments import bigger, confidently_wrong, instead_of_ocr, orders
+
+    def tell(said: str) -> None:
+        print(said, file=sys.stderr)
+
+    if name is Name.OCR:
+        return instead_of_ocr.measure(options.load(wanted), tell=tell)
+    if name is Name.ORDERS:
+        return orders.measure(options.load(wanted), tell)
+    assert folder is not None
+    chosen = items.select(items.read(folder)[0], limit)
+    if name is Name.WRONG:
+        return confidently_wrong.measure(options.load(wanted), folder, chosen)
+    return bigger.measure(variants, lambda own: options.load(replace(wanted, model=own)), folder, chosen)

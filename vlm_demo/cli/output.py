@@ -66,6 +66,8 @@ def show(
     notes = [CUT] * bool(answer.cut) + [note for view in answer.views for note in view.notes]
     if answer.ocr and answer.ocr.left_out:
         notes.append(OCR_CUT.format(answer.ocr.left_out, answer.ocr.left_out + len(answer.ocr.words)))
+    if answer.ocr and answer.ocr.note:
+        notes.append(answer.ocr.note)
     if answer.replayed:
         notes.append(answer.replayed)
     word = word or content_word([word.text for word in answer.words])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ import typer
 from vlm_demo.cli import options
 from vlm_demo.cli.command import Command, application
 from vlm_demo.errors import VlmDemoError
+from vlm_demo.models.efficientnet_lite_config import STRIDE
 from vlm_demo.models.embedded import TRAINED
 from vlm_demo.trust import Trust
 
@@ -57,6 +58,14 @@ ProjectorMinutes = Annotated[float, typer.Option(metavar="N", help="of the proje
 CaptionMinutes = Annotated[
     float, typer.Option(metavar="N", help="of captions that are sampled and scored by CIDEr-D, beside that loss")
 ]
+# What a recipe is varied by.
+Steps = Annotated[int, typer.Option(min=0, metavar="N", help="of the language model's loss, instead of MINUTES")]
+Layers = Annotated[
+    int, typer.Option(min=0, metavar="N", help="of the language model: its first half and the last; 0 = all")
+]
+ImageSize = Annotated[
+    int, typer.Option(min=0, metavar="PIXELS", help="side of the square that the encoder sees; 0 = the recipe's")
+]
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,9 @@ def llava(
     align_epochs: AlignEpochs = 4,
     projector_minutes: ProjectorMinutes = 4.0,
     caption_minutes: CaptionMinutes = 0.0,
+    steps: Steps = 0,
+    layers: Layers = 0,
+    image_size: ImageSize = 0,
     seed: Seed = 0,
     threads: options.Threads = 2,
 ) -> None:
@@ -115,6 +127,7 @@ def llava_vit(
     align_epochs: AlignEpochs = 4,
     projector_minutes: ProjectorMinutes = 4.0,
     caption_minutes: CaptionMinutes = 0.0,
+    steps: Steps = 0,
     seed: Seed = 0,
     threads: options.Threads = 2,
 ) -> None:
@@ -180,12 +193,20 @@ def _train_and_export(context: typer.Context) -> None:
     run = Run(**{field.name: values.pop(field.name) for field in fields(Run)})
     name = str(context.info_name)
     folder, training = run.runs / name, import_module(f"vlm_demo.training.{TRAINERS[name]}")
+    recipe = _varied(RECIPES[name], values.pop("layers", 0), values.pop("image_size", 0))
     if run.export_only:
         _require_checkpoint(folder, "to export; train first, or name another with --runs")
     else:
-        _train(run, training, folder, RECIPES[name], context.obj, stages=values)
-    export_run(folder, run.out, RECIPES[name])
+        _train(run, training, folder, recipe, context.obj, stages=values)
+    export_run(folder, run.out, recipe)
     _recorded(folder, run.out, training)
+
+
+def _varied(recipe: Any, layers: int, image_size: int) -> Any:
+    """The recipe with another number of layers or another size, where they are asked for."""
+    if image_size % STRIDE:
+        raise VlmDemoError(f"Squares of {image_size} pixels hold no whole image tokens: give a multiple of {STRIDE}.")
+    return replace(recipe, language_layers=layers, image_size=image_size or recipe.image_size)
 
 
 def _train(run: Run, training: Any, folder: Path, recipe: Any, line: str, stages: dict[str, int | float]) -> None:

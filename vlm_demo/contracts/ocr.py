@@ -30,6 +30,8 @@ class OcrResult:
         left_out: how many more words were read that ``text`` and ``words`` lack, as the model's context can't hold
             them; the lines that stayed have most to do with the question.
         cached: it was remembered from an earlier question.
+        note: one sentence on what to do where the text seems to be in letters that the chosen languages lack; else
+            empty.
     """
 
     text: str
@@ -37,6 +39,7 @@ class OcrResult:
     seconds: float
     left_out: int = 0
     cached: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -83,5 +86,19 @@ class OcrEngine(Protocol):
             cancelled: asked all the time; when it turns True, this returns at once.
         Raises:
             OcrUnavailable: the engine or a language is missing, or it fails or takes too long; says what to do.
+            Stopped: ``cancelled()`` turned True.
+        """
+
+    def doubt(
+        self,
+        image: Image.Image,
+        found: list[list[OcrWord]],
+        languages: str,
+        cancelled: Callable[[], bool] | None,
+    ) -> str:
+        """One sentence on what to do where ``found``, what was read, is unsure because the text seems to be in letters
+        that these languages lack; else empty.
+
+        Raises:
             Stopped: ``cancelled()`` turned True.
         """

@@ -24,8 +24,9 @@ from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, VlmDemoError
 from vlm_demo.evaluation.answers import fold, matches
 from vlm_demo.evaluation.fit_calibration import fit, fit_limits
 from vlm_demo.evaluation.items import Item, Skipped
-from vlm_demo.evaluation.report import Score, wilson
+from vlm_demo.evaluation.report import Score
 from vlm_demo.evaluation.run import LastPicture, Toggles, asked
+from vlm_demo.intervals import wilson
 
 BINS, FULL = 8, 15  # at most so many bins, and about so many answers in each at least
 

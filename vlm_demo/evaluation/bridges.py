@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +23,7 @@ from vlm_demo.contracts.engine import Engine, Request, answered
 from vlm_demo.engines import local, shipped_recipes
 from vlm_demo.errors import ModelNotFound
 from vlm_demo.evaluation.items import Item
-from vlm_demo.evaluation.report import Score
+from vlm_demo.evaluation.report import Score, paired
 from vlm_demo.evaluation.run import LastPicture, evaluate
 
 FAMILIES = ("llava", "llava-vit", "blip2", "idefics", "clip")
@@ -154,18 +153,8 @@ def retrieved(engine: Engine, folder: Path, items: Sequence[Item]) -> Score | No
 
 
 def difference(one: Row, other: Row) -> tuple[float, float, float]:
-    """How much oftener ``other`` is right than ``one`` on the items that both were asked: the mean of the paired
-    differences and its 95 % interval by the normal distribution, −1..1.
-
-    Raises:
-        ValueError: they have no item in common.
-    """
-    lines = sorted(one.right.keys() & other.right.keys())
-    if not lines:
-        raise ValueError("no item was asked of both")
-    apart = np.array([int(other.right[line]) - int(one.right[line]) for line in lines], float)
-    mean, half = float(apart.mean()), 1.96 * float(apart.std()) / math.sqrt(len(lines))
-    return mean, mean - half, mean + half
+    """How much oftener ``other`` is right than ``one``; see ``report.paired``."""
+    return paired(one.right, other.right)
 
 
 def findings(rows: Sequence[Row]) -> list[str]:

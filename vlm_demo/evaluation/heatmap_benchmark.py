@@ -24,9 +24,10 @@ from vlm_demo.contracts.heatmap_methods import BY_NAME
 from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, VlmDemoError, WordNotInAnswer
 from vlm_demo.evaluation import pointing
 from vlm_demo.evaluation.items import Item, Skipped
-from vlm_demo.evaluation.report import Score, wilson
+from vlm_demo.evaluation.report import Score
 from vlm_demo.evaluation.run import LastPicture
 from vlm_demo.images.formats import formats
+from vlm_demo.intervals import wilson
 
 STEPS = 7  # maps between the whole picture and the blurred one, for insertion and deletion
 CENTRE, CHANCE = "centre", "chance"

@@ -9,17 +9,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from vlm_demo.checks.resolution import sight_of
 from vlm_demo.contracts import Answer
 from vlm_demo.contracts.engine import Engine, Request, answered
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.evaluation.answers import matches
+from vlm_demo.images.drawn_words import QUESTION, WORDS, drawn
 
-QUESTION = "What does the text say?"
 HEIGHTS = (7, 9, 12, 16, 24, 32, 48, 64)
-WORDS = ("STOP", "MILK", "PARK", "HOTEL", "BREAD", "NORTH", "OPEN", "TAXI")
 ENOUGH = 0.5  # of the words
 TOKENS = 16
 
@@ -71,18 +70,3 @@ def measure(engine: Engine) -> Legibility:
 
 def _asked(engine: Engine, picture: Image.Image) -> Answer:
     return answered(engine.stream(Request((picture,), QUESTION, max_new_tokens=TOKENS)))
-
-
-def drawn(word: str, height: int, size: tuple[int, int]) -> Image.Image | None:
-    """A word of capitals whose ink is ``height`` pixels high, in the middle of a white picture; None where it is too
-    wide."""
-    font = ImageFont.load_default(100)
-    left, top, right, bottom = font.getbbox(word)
-    font = ImageFont.load_default(100 * height / (bottom - top))
-    left, top, right, bottom = font.getbbox(word)
-    if right - left > size[0]:
-        return None
-    picture = Image.new("RGB", size, "white")
-    at = (size[0] - right - left) / 2, (size[1] - bottom - top) / 2
-    ImageDraw.Draw(picture).text(at, word, "black", font)
-    return picture

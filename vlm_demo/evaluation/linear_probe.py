@@ -17,8 +17,8 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.evaluation.report import wilson
 from vlm_demo.images.formats import formats
+from vlm_demo.intervals import wilson
 from vlm_demo.models.download import Progress
 from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training import json_lines

@@ -6,30 +6,39 @@ Knows nothing of models or metrics.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from vlm_demo.evaluation.cider import Captions
 from vlm_demo.evaluation.items import Skipped
 from vlm_demo.evaluation.yes_no import YesNo
+from vlm_demo.intervals import wilson
 
-Z95 = 1.959963984540054  # the normal distribution's 97.5 % quantile
 SHOWN_SKIPPED = 20
 PRESENCE = "presence"  # how the kinds of questions begin that ask whether a thing is there
 
 
-def wilson(right: float, n: int) -> tuple[float, float]:
-    """The 95 % score interval of a proportion, as fractions.
+def with_interval(share: float, n: int) -> str:
+    """A share of ``n``, 0..1, in percent with its 95 % interval: ``32% [22–44]``."""
+    low, high = wilson(round(share * n), n)
+    return f"{share:.0%} [{100 * low:.0f}–{100 * high:.0f}]"
 
-    Wilson 1927 (https://doi.org/10.1080/01621459.1927.10502953). Unlike the textbook p ± 1.96·SE it stays inside
-    0..1 and is honest at 0 %, at 100 % and for few items. ``n`` must be at least 1. ``right`` may be a sum of fractions
-    0..1: of all such scores with a mean of p, none scatter wider than zeros and ones, so the interval is wide enough.
+
+def paired(before: Mapping[int, bool], after: Mapping[int, bool]) -> tuple[float, float, float]:
+    """How much oftener ``after`` is right than ``before`` on the items that both have: the mean of the paired
+    differences and its 95 % interval by the normal distribution, −1..1.
+
+    Raises:
+        ValueError: they have no item in common.
     """
-    p, z2 = right / n, Z95**2
-    centre = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    # At the ends the formula gives 0 and 1 but for rounding.
-    return (0.0 if right == 0 else centre - half), (1.0 if right == n else centre + half)
+    shared = before.keys() & after.keys()
+    if not shared:
+        raise ValueError("no item was asked of both")
+    apart = [int(after[item]) - int(before[item]) for item in shared]
+    mean = sum(apart) / len(apart)
+    half = 1.96 * math.sqrt(sum((own - mean) ** 2 for own in apart)) / len(apart)
+    return mean, mean - half, mean + half
 
 
 @dataclass

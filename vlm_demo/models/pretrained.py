@@ -58,13 +58,16 @@ def vision_tower(name: str, image_size: int, tell: Progress) -> VisionTower:
     return VisionTower(towers.read(name, parts.find(name, tell), image_size)).eval()
 
 
-def language_model(name: str, tell: Progress) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+def language_model(name: str, tell: Progress, layers: int = 0) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """The language model of that name, float32, and its tokenizer, which knows ``<image>``.
 
+    Args:
+        layers: how many of its layers are kept, see ``smollm2.shortened``; 0 = all.
+
     Raises:
-        ModelNotFound, UnsupportedModel, VlmDemoError: see ``parts.find`` and ``smollm2.read``.
+        ModelNotFound, UnsupportedModel, VlmDemoError: see ``parts.find``, ``smollm2.read`` and ``smollm2.shortened``.
     """
-    read = smollm2.read(parts.find(name, tell))
+    read = smollm2.shortened(smollm2.read(parts.find(name, tell)), layers)
     weights = dict(read.weights)
     weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])
     model = LlamaForCausalLM(read.config)

@@ -53,6 +53,11 @@ class RapidOcrEngine:
             raise OcrUnavailable(problem)
         return rows(apart(lambda: _read(image), cancelled, time.monotonic() + LONGEST_SECONDS))
 
+    def doubt(
+        self, image: Image.Image, found: list[list[OcrWord]], languages: str, cancelled: Cancelled | None = None
+    ) -> str:
+        return ""  # it tells letters apart that it knows, and is silent of others
+
 
 def rows(found: Sequence[Found]) -> list[list[OcrWord]]:
     """Texts with their corners → lines from top to bottom, each its words from the left."""

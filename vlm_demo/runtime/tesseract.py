@@ -28,6 +28,8 @@ LANGUAGE = "eng"
 LANGUAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)?")  # "deu", "chi_sim", "script/Latin"
 NO_LANGUAGES = ("osd", "equ")  # data that Tesseract lists with the languages: of directions and of formulas
 LONGEST_SECONDS = 120.0
+SCRIPT_SECONDS = 10.0  # that it may take to tell the script
+LEAST_SCRIPT_CONFIDENCE = 1.0  # Tesseract's own scale, on which 0 is a guess
 FOLDER_VARIABLE = "VLM_DEMO_TEMP_DIR"  # in this folder the private ones are made; unset = the system's
 PREFIX = "vlm_demo_"  # of a private folder's name; the process's id follows, by which app.py finds what was left
 STRIP = 2_000_000  # pixels that are written between two questions whether to stop
@@ -124,19 +126,46 @@ def read_hocr(
         OcrUnavailable: Tesseract or a language is missing, or it fails; says what to do.
         Stopped: ``cancelled()`` turned True.
     """
+    config = f"--psm {mode} -c hocr_char_boxes=1"
+    status, told = _told(image, languages, config, tesseract_process.HOCR, cancelled, seconds)
+    if status == tesseract_process.DONE:
+        return told
+    raise OcrUnavailable(INSTALL if status == tesseract_process.MISSING else available(languages) or UNREADABLE)
+
+
+def script_of(image: Image.Image, cancelled: Cancelled | None = None) -> str:
+    """The script that a picture's text is written in, by Tesseract's own name for it (``Latin``, ``Cyrillic``, …);
+    empty where that can't be told: too few letters, none clearly the likeliest, or no data of scripts.
+
+    Args:
+        image: RGB, of no more than 32,767 pixels a side.
+    Raises:
+        OcrUnavailable: it takes too long, or no process can be started.
+        Stopped: ``cancelled()`` turned True.
+    """
+    status, told = _told(image, "osd", "--psm 0", tesseract_process.OSD, cancelled, SCRIPT_SECONDS)
+    if status != tesseract_process.DONE:
+        return ""
+    values = dict(line.split(": ", 1) for line in told.splitlines() if ": " in line)
+    sure = float(values.get("Script confidence", 0))
+    return values.get("Script", "") if sure >= LEAST_SCRIPT_CONFIDENCE else ""
+
+
+def _told(
+    image: Image.Image, languages: str, config: str, kind: str, cancelled: Cancelled | None, seconds: float | None
+) -> tuple[int, str]:
+    """The exit status of `tesseract_process`, and what Tesseract wrote where it was DONE."""
     command = program()
     try:
         with _private_folder() as folder:
             picture = folder / "picture.ppm"
             _write(image, picture, cancelled)
-            config = f"--psm {mode} -c hocr_char_boxes=1"
             most = LONGEST_SECONDS if seconds is None else seconds
-            status = _run([command, languages, config, str(LONGEST_SECONDS), str(picture)], most, cancelled)
-            if status == tesseract_process.DONE:
-                return Path(f"{picture}{tesseract_process.HOCR}").read_text("utf-8", "replace")
+            status = _run([command, languages, config, str(LONGEST_SECONDS), str(picture), kind], most, cancelled)
+            done = status == tesseract_process.DONE
+            return status, Path(f"{picture}{kind}").read_text("utf-8", "replace") if done else ""
     except OSError as error:
         raise OcrUnavailable(NO_SPACE.format(os.environ.get(FOLDER_VARIABLE) or tempfile.gettempdir())) from error
-    raise OcrUnavailable(INSTALL if status == tesseract_process.MISSING else available(languages) or UNREADABLE)
 
 
 @contextmanager

@@ -19,8 +19,9 @@ from PIL import Image
 
 from vlm_demo.contracts import OcrWord
 from vlm_demo.errors import OcrUnavailable
-from vlm_demo.runtime import hocr, ocr_layout, tesseract
+from vlm_demo.runtime import hocr, ocr_layout, scripts, tesseract
 from vlm_demo.runtime.cancellation import POLL_SECONDS, Cancelled, check
+from vlm_demo.runtime.ink import all_within
 from vlm_demo.runtime.ocr_layout import SURE
 from vlm_demo.runtime.table_rules import is_grid, without_rules
 from vlm_demo.runtime.tesseract import TookTooLong, read_hocr
@@ -64,6 +65,19 @@ class TesseractEngine:
             raise OcrUnavailable(problem)
         return _Reading(languages, cancelled, time.monotonic() + tesseract.LONGEST_SECONDS).read(image)
 
+    def doubt(self, image: Image.Image, found: Lines, languages: str, cancelled: Cancelled | None = None) -> str:
+        """Asks Tesseract for the script where little was read surely of what looks like lines of text."""
+        if not _poor(found) or image.width * image.height > MOST_TURNED or max(image.size) > LONGEST_SIDE:
+            return ""
+        if apart(partial(text_angle, image), cancelled) is None:
+            return ""
+        try:
+            script = tesseract.script_of(image, cancelled)
+        except OcrUnavailable:
+            return ""
+        many = _letters(found) >= MANY
+        return scripts.advice(script, languages, self.installed(), many)
+
 
 @dataclass(frozen=True)
 class _Reading:
@@ -76,12 +90,22 @@ class _Reading:
     def read(self, image: Image.Image) -> Lines:
         """The best reading; one that was made when the time ran out is not lost."""
         found, scale = self._sized(image)
+        if self._complete(found, image):
+            return found
         with suppress(TookTooLong):
             found, scale, turned = self._improved(found, scale, image)
             chart = 0 < sum(map(len, found)) <= CHART_WORDS and max(image.size) <= CHART_SIDE
             if chart and not turned and not self._apart(partial(is_grid, image)):
                 found = self._with_sideways(found, max(scale, 1.0), image)
         return found
+
+    def _complete(self, found: Lines, image: Image.Image) -> bool:
+        """Whether every word is sure and nothing is printed beside them, so that no other reading can find more: a
+        word, or a plain page, that lies level."""
+        if not found or _letters(found, SURE) < _letters(found):
+            return False
+        boxes = [word.box for line in found for word in line]
+        return self._apart(partial(all_within, image, boxes))
 
     def _improved(self, found: Lines, scale: float, image: Image.Image) -> tuple[Lines, float, bool]:
         """A better reading where there is one, at which scale, and whether the picture was turned for it."""

@@ -14,16 +14,18 @@ import threading
 from pathlib import Path
 
 DONE, MISSING, FAILED = 0, 3, 4  # exit statuses
-HOCR = ".hocr"
+HOCR, OSD = ".hocr", ".osd"  # what is told: words with their boxes; direction and script
 
 
-def main(program: str, language: str, config: str, seconds: str, picture: str) -> int:
-    """Write the hOCR of ``picture`` into the same folder, under its name and `HOCR`; returns the exit status.
+def main(program: str, language: str, config: str, seconds: str, picture: str, kind: str) -> int:
+    """Write what Tesseract tells of ``picture`` into the same folder, under its name and ``kind``; returns the exit
+    status.
 
     Args:
         program: what pytesseract starts, a name on the PATH or a path.
         language, config: as pytesseract takes them.
         seconds: after so many it gives up.
+        kind: `HOCR` or `OSD`.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # pytesseract writes its own files where tempfile says; this process has no other use for it.
@@ -34,14 +36,14 @@ def main(program: str, language: str, config: str, seconds: str, picture: str) -
 
     pytesseract.pytesseract.tesseract_cmd = program
     try:
-        hocr = pytesseract.image_to_pdf_or_hocr(
-            picture, lang=language, config=config, extension="hocr", timeout=float(seconds)
+        told = pytesseract.pytesseract.run_and_get_output(
+            picture, kind.removeprefix("."), language, config, timeout=float(seconds), return_bytes=True
         )
     except pytesseract.TesseractNotFoundError:
         return MISSING
     except (OSError, RuntimeError):  # it does not start, or it ends with an error; or there is no space for its files
         return FAILED
-    Path(picture + HOCR).write_bytes(hocr)
+    Path(picture + kind).write_bytes(told)
     return DONE
 
 

@@ -70,11 +70,14 @@ def read(image: Image.Image, cancelled: Cancelled | None = None, settings: OcrSe
         Stopped: ``cancelled()`` turned True.
     """
     began = time.perf_counter()
-    found = engine_for(settings.engine).read(image, settings.languages, cancelled)
+    engine = engine_for(settings.engine)
+    found = engine.read(image, settings.languages, cancelled)
+    note = engine.doubt(image, found, settings.languages, cancelled)
     sure = [[word for word in line if word.confidence >= settings.least_confidence] for line in found]
     lines = [line for line in sure if line]
     text = "\n".join(" ".join(word.text for word in line) for line in lines)
-    return OcrResult(text, tuple(word for line in lines for word in line), time.perf_counter() - began)
+    words = tuple(word for line in lines for word in line)
+    return OcrResult(text, words, time.perf_counter() - began, note=note)
 
 
 def merged(results: Sequence[OcrResult]) -> OcrResult | None:
@@ -87,6 +90,7 @@ def merged(results: Sequence[OcrResult]) -> OcrResult | None:
         sum(result.seconds for result in results),
         sum(result.left_out for result in results),
         all(result.cached for result in results),
+        " ".join(dict.fromkeys(result.note for result in results if result.note)),
     )
 
 

@@ -16,12 +16,14 @@ from vlm_demo.models.builders import Recipe
 from vlm_demo.models.embedded import TRAINED
 from vlm_demo.training.record import CHECKPOINT
 
+UNTOLD = ("lora_alpha", "language_layers")  # entries of a recipe that are left out where they are 0
+
 
 def export(weights: Mapping[str, Tensor], folder: Path, recipe: Recipe) -> None:
     """Write ``trained.safetensors`` (bf16) and ``recipe.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.bfloat16().contiguous() for name, value in weights.items()}, folder / TRAINED)
-    written = {name: value for name, value in asdict(recipe).items() if name != "lora_alpha" or value}
+    written = {name: value for name, value in asdict(recipe).items() if name not in UNTOLD or value}
     (folder / builders.RECIPE).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
 

@@ -168,19 +168,21 @@ class Trainer:
         )
         self.save()
 
-    def train(self, minutes: float, stage: int, measure_every: float = 24.0) -> None:
-        """Stage 1 (projector alone) or 2 (projector and LoRA) for so many minutes."""
+    def train(self, minutes: float, stage: int, measure_every: float = 24.0, steps: int = 0) -> None:
+        """Stage 1 (projector alone) or 2 (projector and LoRA) for so many minutes, or else so many steps."""
         for weight in self._lora_parameters():
             weight.requires_grad_(stage == 2)
         first, before, started, measured, saved = self.step, self.seconds, time.perf_counter(), 0.0, 0.0
         recent: dict[str, list[float]] = defaultdict(list)
+        warm_up = min(WARM_UP, steps / 5) if steps else WARM_UP
         for samples in self.batches():
             spent = (time.perf_counter() - started) / 60
             self.seconds = before + 60 * spent
-            if spent >= minutes:
+            done = (self.step - first) / steps if steps else spent / minutes
+            if done >= 1:
                 break
-            rate = RATE * min(1.0, (self.step - first + 1) / WARM_UP)
-            left = (1 - spent / minutes) / COOL_DOWN
+            rate = RATE * min(1.0, (self.step - first + 1) / warm_up)
+            left = (1 - done) / COOL_DOWN
             rate *= max(0.05, min(1.0, left)) if stage == 2 else 1.0
             self.set_rate(rate)
             self.learn(samples, recent)
@@ -343,10 +345,11 @@ def run(
     resume: bool = False,
     log: Callable[[str], None] = print,
     seed: int = 0,
+    steps: int = 0,
     caption_minutes: float = 0.0,
 ) -> None:
-    """All stages of one run; with ``resume``, or from an earlier run's projector, stage 2 alone. Then for
-    ``caption_minutes`` ``self_critical``."""
+    """All stages of one run; with ``resume``, or from an earlier run's projector, stage 2 alone, which takes ``steps``
+    instead of ``minutes`` where they are given. Then for ``caption_minutes`` ``self_critical``."""
     trainer = Trainer(parts, data, held, folder, seed)
     compile_layers(parts)
     going_on = resume and trainer.resume()
@@ -355,10 +358,11 @@ def run(
     if not going_on and not parts.aligned:
         log("Stage 0: aligning image tokens with words")
         trainer.align(align_epochs)
-        log(f"Stage 1: the projector, for {projector_minutes} minutes")
-        trainer.train(projector_minutes, 1, measure_every=1e9)
-    log(f"Stage 2: projector and LoRA, for {minutes} minutes")
-    trainer.train(minutes, 2)
+        if projector_minutes:
+            log(f"Stage 1: the projector, for {projector_minutes} minutes")
+            trainer.train(projector_minutes, 1, measure_every=1e9)
+    log(f"Stage 2: projector and LoRA, for {f'{steps} steps' if steps else f'{minutes} minutes'}")
+    trainer.train(minutes, 2, steps=steps)
     if caption_minutes:
         log(f"Captions: samples scored by CIDEr-D, for {caption_minutes} minutes")
         SelfCritical(trainer, data.packer).train(caption_minutes)

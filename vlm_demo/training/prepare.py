@@ -41,7 +41,7 @@ def prepare(
         UnsupportedModel, ModelNotFound: see ``parts.find``.
     """
     tower = vision_tower(recipe.vision_tower, recipe.image_size, tell)
-    llm, tokenizer = language_model(recipe.language_model, tell)
+    llm, tokenizer = language_model(recipe.language_model, tell, recipe.language_layers)
     beside = [minilm.read(parts.find(recipe.text_encoder, tell))] if recipe.text_encoder else []
     composed = training.compose(tower, llm, tokenizer, *beside, init=init)
     packer = BranchPacker(tokenizer, training.image_tokens(tower.config))

@@ -20,6 +20,7 @@ from vlm_demo.ui.tabs.chat import transcript
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.compare import compare_tab
 from vlm_demo.ui.tabs.contrast import tab as contrast
+from vlm_demo.ui.tabs.faq import faq_tab
 from vlm_demo.ui.tabs.inspect import panels
 from vlm_demo.ui.tabs.learn import place as learn_tab
 from vlm_demo.ui.tabs.mask import mask_tab
@@ -33,6 +34,7 @@ TABS: tuple[tuple[str, Callable[[Events, ModelRegistry], None]], ...] = (
     ("Contrast", contrast.place),
     ("Learn", learn_tab.place),
     ("Mask", mask_tab.place),
+    ("FAQ", faq_tab.place),
 )
 
 MAP_EVENTS = ("word", "step", "look", "choose", "patch", "export", "compute", "halt")

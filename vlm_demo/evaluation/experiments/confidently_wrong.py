@@ -17,6 +17,7 @@ from vlm_demo.engines.live_checks import about_blank
 from vlm_demo.errors import BadImage, BadQuestion, UnsupportedModel, VlmDemoError
 from vlm_demo.evaluation.answers import exact, matches
 from vlm_demo.evaluation.items import UNKNOWN, Item
+from vlm_demo.evaluation.report import with_interval
 from vlm_demo.evaluation.run import LastPicture, Toggles, asked
 
 BINS = 5  # of equal width, of the probability
@@ -91,11 +92,14 @@ class Outcome:
         told = (
             f"{self.model} was wrong {wrong.n} times of {len(self.cases)}, with a mean probability of "
             f"{wrong.confidence:.2f}{f' (when right: {right.confidence:.2f})' if right else ''}; of the wrong answers "
-            f"{wrong.same_on_blank:.0%} stay the same without the picture"
+            f"{with_interval(wrong.same_on_blank, wrong.n)} stay the same without the picture"
         )
-        told += f" (of the right ones {right.same_on_blank:.0%})" if right else ""
-        told += f', and the evidence-only rule turns {wrong.unknown_with_rule:.0%} of them into "unknown"'
-        return f"{told}, at the cost of {right.unknown_with_rule:.0%} of the right ones." if right else f"{told}."
+        told += f" (of the right ones {with_interval(right.same_on_blank, right.n)})" if right else ""
+        unknown = with_interval(wrong.unknown_with_rule, wrong.n)
+        told += f', and the evidence-only rule turns {unknown} of them into "unknown"'
+        if not right:
+            return f"{told}."
+        return f"{told}, at the cost of {with_interval(right.unknown_with_rule, right.n)} of the right ones."
 
     def table(self) -> str:
         """For a person."""

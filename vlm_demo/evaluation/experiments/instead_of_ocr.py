@@ -16,7 +16,9 @@ from vlm_demo.contracts import Answer
 from vlm_demo.contracts.engine import Engine, Request, answered
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.evaluation.answers import matches
-from vlm_demo.evaluation.legibility import QUESTION, TOKENS, WORDS, drawn
+from vlm_demo.evaluation.legibility import TOKENS
+from vlm_demo.evaluation.report import with_interval
+from vlm_demo.images.drawn_words import QUESTION, WORDS, drawn
 
 SIZE = 1024, 1024  # of the uploads
 HEIGHTS = (10, 14, 20, 28, 40, 56, 80, 112, 160)  # of the ink of capitals, in pixels of the upload
@@ -45,9 +47,10 @@ class Outcome:
     def sentence(self) -> str:
         """What was found, in one sentence."""
         pixels, ocr, both = (self.overall(way) for way in (PIXELS, OCR, BOTH))
+        n = self.words * len(self.shares[PIXELS])
         told = (
-            f"Of {self.words * len(self.shares[PIXELS])} words {self.model} read {pixels:.0%} from the pixels alone, "
-            f"OCR alone {ocr:.0%}, and both together {both:.0%}"
+            f"Of {n} words {self.model} read {with_interval(pixels, n)} from the pixels alone, OCR alone "
+            f"{with_interval(ocr, n)}, and both together {with_interval(both, n)}"
         )
         if pixels >= ocr:
             return f"{told}: here the model replaces OCR."

@@ -43,6 +43,7 @@ class Recipe:
         image_size: pixels of the square that the tower sees.
         lora_alpha: what the LoRA updates are scaled by, over their rank; 0 = there are none.
         text_encoder: a key of ``parts.PARTS``, what the Q-Former of a blip2 begins with; empty = there is no Q-Former.
+        language_layers: how many of the language model's layers are kept, see ``smollm2.shortened``; 0 = all.
     """
 
     family: str
@@ -51,6 +52,7 @@ class Recipe:
     image_size: int
     lora_alpha: float = 0.0
     text_encoder: str = ""
+    language_layers: int = 0
 
     @property
     def parts(self) -> tuple[str, ...]:

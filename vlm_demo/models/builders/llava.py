@@ -32,7 +32,7 @@ def build(
     if strange:
         raise Misfit(f"no part of a LLaVA: {', '.join(strange)}")
     tell(0.1, "reading the language model")
-    language = smollm2.read(parts[recipe.language_model])
+    language = smollm2.shortened(smollm2.read(parts[recipe.language_model]), recipe.language_layers)
     tell(0.6, "merging what was trained into it")
     words = lora.merged(language.weights, trained, recipe.lora_alpha)
     tell(0.7, "reading the vision encoder")

@@ -266,9 +266,28 @@ window.vlm = (() => {
         redrawn(element);
         setTimeout(keepToggles, 50); // an example sets its own
       }
+      if (element.closest("#chat, #status")) opening.end();
       if (element.closest("#mask-paper")) vlm.mask.drawn();
     });
   }
+
+  /* A question was sent with a picture, and the server opens that before it says anything: after a second the page says
+     what it waits for. */
+  const opening = (() => {
+    const line = Object.assign(document.createElement("p"), { id: "opening", hidden: true });
+    line.setAttribute("role", "status");
+    let timer = 0;
+    const end = () => {
+      clearTimeout(timer);
+      line.hidden = true;
+      line.textContent = "";
+    };
+    const begin = () => {
+      end();
+      timer = setTimeout(() => Object.assign(line, { hidden: false, textContent: "Opening the picture" }), 1000);
+    };
+    return { line, begin, end };
+  })();
 
   /* Narrow: the way back from the inspector to the answer that it shows, while that is out of sight. */
   function back() {
@@ -363,7 +382,10 @@ window.vlm = (() => {
   });
 
   whenThere("#talk", follow);
-  whenThere("#desk", (desk) => desk.append(back()));
+  whenThere("#desk", (desk) => {
+    desk.append(back());
+    desk.prepend(opening.line);
+  });
   whenThere("#composer textarea", () => {
     const composer = document.getElementById("composer");
     let files = 0;
@@ -372,11 +394,15 @@ window.vlm = (() => {
       const now = composer.querySelectorAll(".thumbnail-item").length;
       if (now !== files) setTimeout(uploaded, 50); // the page's own files are deleted with it, so it has to claim them
       if (now !== files) typed();
+      if (!now) opening.end();
       files = now;
     };
     look();
     new MutationObserver(look).observe(composer, { childList: true, subtree: true });
     composer.addEventListener("input", () => typed());
+    const sent = () => files && opening.begin();
+    composer.addEventListener("click", (event) => event.target.closest(".submit-button") && sent(), true);
+    composer.addEventListener("keydown", (event) => event.key === "Enter" && !event.shiftKey && sent(), true);
   });
 
   /* The narrow page ends above the composer, which lies over its foot and grows with what is in it. */

@@ -217,4 +217,5 @@ def _notes(exchange: ChatTurn) -> list[str]:
     server's answer, what of it was seen here."""
     views = exchange.answer.views if exchange.answer and exchange.pictures else ()
     told = [exchange.replayed] if exchange.replayed else []
-    return [*told, *(note for view in views for note in view.notes)]
+    doubts = dict.fromkeys(read.note for read in exchange.answer.ocrs if read.note) if exchange.answer else ()
+    return [*told, *(note for view in views for note in view.notes), *doubts]

@@ -53,7 +53,9 @@ def draw(exchange: ChatTurn | None) -> Markup:
 def _summary(result: OcrResult) -> str:
     count = len(result.words) + result.left_out
     if not count:
-        return "No text found in this picture"
+        return f"No text found in this picture. {result.note}" if result.note else "No text found in this picture"
     how = "read for an earlier question" if result.cached else f"read in {result.seconds:.2f} s"
     said = f"{count} word{'s' * (count != 1)} {how}"
-    return f"{said}. {OCR_CUT.format(result.left_out, count)}" if result.left_out else said
+    told = [OCR_CUT.format(result.left_out, count)] if result.left_out else []
+    told += [result.note] if result.note else []
+    return f"{said}. {' '.join(told)}" if told else said

@@ -1,0 +1,148 @@
+"""Trial: an experiment in small, on the visitor's own picture or on a few drawn ones. Asks an engine a few questions;
+knows neither HTML nor the chat."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from vlm_demo.checks import hallucination
+from vlm_demo.contracts.engine import Engine, Request, answered
+from vlm_demo.engines import live_checks
+from vlm_demo.images.drawn_words import QUESTION, drawn
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from vlm_demo.contracts import Answer
+
+WRONG, OCR = "wrong", "ocr"  # those that can be tried here
+SIZE = (1024, 1024)
+DRAWN = (("MILK", 20), ("HOTEL", 56), ("TAXI", 160))  # word, height of its letters in pixels of SIZE
+TOKENS = 24
+NOT_TOLD = "not told"  # of a probability
+
+
+@dataclass(frozen=True)
+class Row:
+    """One answer.
+
+    Attributes:
+        about: what was asked, in a few words.
+        said: what was answered, or read.
+        figure: its probability, or whether it is right.
+        picture: that it is about; None where the row before shows it.
+    """
+
+    about: str
+    said: str
+    figure: str = ""
+    picture: Image.Image | None = None
+
+
+@dataclass(eq=False)
+class Trial:
+    """An experiment being tried.
+
+    Attributes:
+        name: WRONG or OCR.
+        rows: what is known so far.
+        finding: what it shows, in one sentence, once it is done.
+        doing: what is being waited for.
+        state: ``waiting``, ``running``, ``done``, ``stopped`` or ``failed``; ``problem`` says why it failed.
+    """
+
+    name: str
+    rows: list[Row] = field(default_factory=list)
+    finding: str = ""
+    doing: str = "Waiting for the model"
+    state: str = "waiting"
+    problem: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def running(self) -> bool:
+        return self.state in ("waiting", "running")
+
+
+def wrong(engine: Engine, asked: Request, trial: Trial) -> Generator[None, None, None]:
+    """Ask the visitor's question as it is, about grey pictures, and with the rule; yields before each step.
+
+    Raises:
+        BadImage, BadQuestion, OcrUnavailable, VlmDemoError: as an engine's ``stream`` does.
+        Stopped: ``asked.cancelled()`` turned True.
+    """
+    trial.state, trial.doing = "running", "Asking your question"
+    yield
+    answer = _answered(engine, replace(asked, evidence_only=False))
+    trial.rows.append(Row("your picture", answer.text, picture=answer.views[-1].image))
+    trial.doing = "Asking it about a grey picture"
+    yield
+    blank = live_checks.about_blank(engine, answer, asked.cancelled)
+    if blank.with_picture is not None:
+        trial.rows[0] = replace(trial.rows[0], figure=f"probability {blank.with_picture:.2f}")
+    told = NOT_TOLD if blank.with_blank is None else f"{blank.with_blank:.2f}"
+    trial.rows.append(Row("a grey picture", blank.text, f"probability of the first answer there {told}"))
+    trial.doing = "Asking it with the evidence-only rule"
+    yield
+    ruled = _answered(engine, replace(asked, evidence_only=True))
+    trial.rows.append(Row("your picture, with the evidence-only rule", ruled.text))
+    trial.finding = hallucination.check(False, answer.text, None, blank).why
+    trial.state = "done"
+
+
+def ocr(engine: Engine, asked: Request | None, trial: Trial) -> Generator[None, None, None]:
+    """Have words read from the pixels alone, by OCR alone, and by both: a few drawn ones, and what stands in the
+    visitor's own picture, if there is one; yields before each step.
+
+    Args:
+        asked: the visitor's question; gives picture, languages, and whether to stop.
+    Raises:
+        as `wrong`.
+    """
+    trial.state = "running"
+    own = asked or Request((), QUESTION)
+    right = [0, 0, 0]
+    for word, height in DRAWN:
+        picture = drawn(word, height, SIZE)
+        assert picture is not None
+        request = replace(own, images=(picture,), history=(), question=QUESTION, max_new_tokens=TOKENS)
+        said = yield from _read_each_way(engine, request, f"{word}, {height} px high", trial)
+        for way, text in enumerate(said):
+            found = reads(word, text)
+            right[way] += found
+            place = len(trial.rows) - 3 + way
+            trial.rows[place] = replace(trial.rows[place], figure="right" if found else "wrong")
+    if asked and asked.images:
+        request = replace(asked, question=QUESTION, history=(), max_new_tokens=TOKENS)
+        yield from _read_each_way(engine, request, "your picture", trial)
+    pixels, alone, both = (f"{count} of {len(DRAWN)}" for count in right)
+    trial.finding = f"Of the drawn words the model read {pixels} by itself, OCR {alone}, and the two together {both}."
+    trial.state = "done"
+
+
+def _read_each_way(
+    engine: Engine, request: Request, about: str, trial: Trial
+) -> Generator[None, None, tuple[str, str, str]]:
+    trial.doing = f"Reading {about} from the pixels"
+    yield
+    alone = _answered(engine, replace(request, ocr=False, evidence_only=False))
+    trial.rows.append(Row(f"{about}: pixels alone", alone.text, picture=alone.views[-1].image))
+    trial.doing = f"Reading {about} with OCR"
+    yield
+    both = _answered(engine, replace(request, ocr=True, evidence_only=False))
+    read = both.ocr.text if both.ocr else ""
+    trial.rows += [Row("OCR alone", read or "nothing"), Row("both", both.text)]
+    return alone.text, read, both.text
+
+
+def reads(word: str, text: str) -> bool:
+    """Whether a text has this word."""
+    return word.lower() in re.findall(r"\w+", text.lower())
+
+
+def _answered(engine: Engine, request: Request) -> Answer:
+    return answered(engine.stream(request))
