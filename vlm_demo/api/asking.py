@@ -173,6 +173,7 @@ def _looked_at(engine: Engine, answer: Answer, stages: list[StageEvent], wanted:
             engine,
             answer,
             grounding=grounding,
+            badge=not problem,  # it was asked for above
             blank=wanted.blank,
             settings=request.ocr_settings,
             cancelled=cancelled,
