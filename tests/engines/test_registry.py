@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -217,13 +216,6 @@ class TestBeginning:
         asking.join(30)
         assert held.ready and len(answered) == 1 and not held.status.busy
         assert held.measured["none"].parameter_bytes == held.status.parameter_bytes > 0
-
-    def test_what_two_threads_would_import_at_a_time_is_imported_before(self, monkeypatch):
-        monkeypatch.setitem(sys.modules, "transformers", None)
-        held = ModelRegistry(None, lambda *_: pytest.fail("begun"), "llava")
-        with pytest.raises(ModuleNotFoundError):
-            held.begin()
-        assert not held.status.busy
 
     def test_a_failure_is_said_to_pages_questions_and_the_terminal_and_a_switch_helps(self, caplog):
         def load(name: str, quantize: str, progress) -> FakeEngine:

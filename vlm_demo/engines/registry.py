@@ -111,9 +111,6 @@ class ModelRegistry:
         Returns:
             The thread, which has ended when the model is there or has failed to load; ``status`` says which.
         """
-        # Here, before there are two threads: while one imports it, another may be given the empty module that
-        # transformers replaces at the end of its import.
-        import transformers  # noqa: F401
 
         def report(fraction: float | None, text: str) -> None:
             self._progress(fraction, text)
