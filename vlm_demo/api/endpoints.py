@@ -155,8 +155,16 @@ class Endpoints:
         raise AssertionError
 
     @described
-    def fields(self, image: str, schema: dict, request: gr.Request, ocr: bool = True, page: int | None = None) -> dict:
-        """Read the fields of a receipt or a form: one question to the model for each.
+    def fields(
+        self,
+        image: str,
+        schema: dict,
+        request: gr.Request,
+        ocr: bool = True,
+        page: int | None = None,
+        in_one: bool = False,
+    ) -> dict:
+        """Read the fields of a receipt or a form.
 
         Returns:
             fields, an object as the schema describes it, null where a field was not found; and missing, the required
@@ -165,8 +173,7 @@ class Endpoints:
         with self._told(request):
             wanted = document_fields.checked(schema)
             asked = self._request(image, "", ocr, True, document_fields.TOKENS, Sampling(), page)
-            found = asking.fields(self.service, asked, wanted)
-            return {"fields": found, "missing": document_fields.required(wanted, found)}
+            return asking.fields(self.service, asked, wanted, bool(in_one))
         raise AssertionError
 
     def _request(

@@ -79,6 +79,7 @@ class _Fields(_Arguments):
     json_schema: dict[str, Any] = Field(alias="schema", description=MEANING["schema"])
     ocr: Ocr = True
     page: PageNumber = None
+    in_one: bool = Field(False, description=MEANING["in_one"])
 
 
 class McpServer:
@@ -210,8 +211,7 @@ class McpServer:
             cancelled=cancelled,
             visitor=self.places.visitor,
         )
-        found = asking.fields(self.service, asked, schema)
-        told = {"fields": found, "missing": document_fields.required(schema, found)}
+        told = asking.fields(self.service, asked, schema, given.in_one)
         return [TextContent(type="text", text=json.dumps(told, ensure_ascii=False))]
 
 

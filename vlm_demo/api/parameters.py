@@ -21,6 +21,7 @@ MEANING = {
     "words": "of the answer, whose heatmaps are drawn; all but function words where it is left out",
     "method": "how heatmaps are drawn; the model's default where it is left out",
     "grounding": "whether to tell what the answer rests on, which asks the model several times",
+    "in_one": "whether one question asks for all fields, its answer held to the schema; small models do better without",
     "blank": "whether the question is asked about a blank picture too, which costs another answer",
 }
 Described = TypeVar("Described", bound=Callable[..., Any])
