@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.served_page import served_page
-from vlm_demo.api.endpoints import Endpoints
+from vlm_demo.api.endpoints import MOST_QUEUED, Endpoints
 from vlm_demo.contracts import OcrSettings
 from vlm_demo.contracts.checks import NAMES, OPEN
 from vlm_demo.contracts.engine import Request
@@ -53,6 +53,14 @@ def test_signatures_are_typed_and_explained(served: SimpleNamespace) -> None:
     assert told["/explain"]["parameters"][3]["python_type"]["type"] == "None | list[str]"
     described = served.page.get_api_info()["named_endpoints"]["/ask"]["description"]
     assert described.startswith("Answer a question about a picture")
+
+
+def test_a_full_queue_takes_no_more(served: SimpleNamespace, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = served.page._queue
+    assert queue.max_size == MOST_QUEUED
+    monkeypatch.setattr(queue, "max_size", 0)
+    with pytest.raises(Exception, match="[Qq]ueue is full"):
+        served.client.predict(uri, "What is it?", api_name="/ask")
 
 
 @pytest.mark.parametrize("name", ["ask", "check", "explain", "fields", "score"])

@@ -14,6 +14,7 @@ from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
 from vlm_demo.engines.registry import UNEXPECTED
 from vlm_demo.errors import ModelNotFound, Stopped
+from vlm_demo.ui import session
 from vlm_demo.ui.tabs.chat import page_choice
 from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.tabs.inspect.panels import heatmap_panel
@@ -33,6 +34,19 @@ def test_question_is_answered_and_the_upload_deleted(page, picture):
     assert "a large purple star and a small red square" in text_of(state["chat"])
     assert "196 image" in text_of(state["prompt"])
     assert not picture.exists()
+
+
+def test_a_question_too_many_is_refused_and_stays_in_the_composer(page, picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "MOST_WAITING", 1)
+    other = tmp_path / "b.png"
+    other.write_bytes(picture.read_bytes())
+    events = page()
+    first = ask(events, "Describe.", picture)
+    message = {"text": "And for me?", "files": [str(other)]}
+    refused = events.ask(message, False, False, request("b"))
+    assert set(refused) == {"status"} and "wait already" in text_of(refused["status"]) and other.exists()
+    run(events, first)
+    assert "wait already" not in str(events.ask(message, False, False, request("b")))
 
 
 def test_toggles_reach_the_pipeline(page, picture):

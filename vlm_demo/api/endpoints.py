@@ -28,12 +28,14 @@ from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import BadQuestion, BadSetting
 from vlm_demo.images.open import Page
 
+MOST_QUEUED = 64  # steps of pages and requests of programs that wait in Gradio's queues at a time
 QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # that of the page's answers
 
 
 def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts, places: Places) -> None:
     """Give a page the endpoints ``/ask``, ``/explain``, ``/check``, ``/score`` and ``/fields``."""
     own = Endpoints(service, hosts, places, lambda session: page.state_holder.session_data.pop(session, None))
+    page.queue(max_size=MOST_QUEUED)
     with page:
         gr.api(_streamed(own.ask), api_name="ask", **QUEUE)
         gr.api(own.explain, api_name="explain", **QUEUE)
