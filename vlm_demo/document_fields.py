@@ -177,7 +177,7 @@ def _bounded(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _emptied(found: dict[str, Any]) -> dict[str, Any]:
     """With null for each text that says unknown."""
-    told = {}
+    told: dict[str, Any] = {}
     for name, given in found.items():
         if isinstance(given, dict):
             told[name] = _emptied(given)
