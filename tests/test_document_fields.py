@@ -133,6 +133,16 @@ def test_one_question_for_all_is_held_to_the_schema_with_null_for_what_is_unknow
             jsonschema.validate(broken, held)
 
 
+def test_a_field_that_names_no_type_is_held_to_a_text() -> None:
+    engine = _Held('{"day": null, "what": null}')
+    document_fields.read(engine, DOCUMENT, {"properties": {"day": {"pattern": "^[0-9]+$"}, "what": {}}}, in_one=True)
+    held = json.loads(engine.requests[0]["sampling"].schema)
+    jsonschema.validate({"day": "12", "what": "a ship"}, held)
+    for broken in ({"day": 12, "what": "a ship"}, {"day": "12", "what": {}}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(broken, held)
+
+
 def test_an_answer_that_does_not_come_to_its_end_costs_no_field() -> None:
     found = document_fields.read(_Held('{"total": 3.5, "comp'), DOCUMENT, SCHEMA, in_one=True)
     assert found == document_fields.read(_Held(""), DOCUMENT, SCHEMA)

@@ -168,8 +168,9 @@ def _bounded(schema: Mapping[str, Any]) -> dict[str, Any]:
     for name, own in schema["properties"].items():
         if _type(own) == "object":
             fields[name] = _bounded(own)
-        elif _type(own) == "string" and not {"maxLength", "enum", "const", "pattern", "format"} & set(own):
-            fields[name] = {**own, "type": "string", "maxLength": LONGEST}
+        elif _type(own) == "string" and not {"enum", "const"} & set(own):
+            end = {} if {"maxLength", "pattern", "format"} & set(own) else {"maxLength": LONGEST}
+            fields[name] = {**own, "type": "string", **end}
         else:
             fields[name] = own
     return {**schema, "properties": fields}
