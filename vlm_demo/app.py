@@ -41,6 +41,7 @@ ENDINGS = [ending for ending in signal.Signals if ending.name in ("SIGTERM", "SI
 NO_LINK = "No public link could be made (the tunnel cannot be reached from here); serving locally only."
 BIGGEST_UPLOAD = "256mb"
 SSR_VARIABLE = "GRADIO_SSR_MODE"
+SPACE_VARIABLE = "SPACE_ID"
 MCP_INSTALL = 'pip install "gradio[mcp]"'
 
 
@@ -278,7 +279,10 @@ def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> di
 
 
 def ssr_refusal() -> str | None:
-    """One sentence if the environment asks for Gradio's server-side rendering, which is never used here, or None."""
+    """One sentence if the environment asks for Gradio's server-side rendering, which is never used here, or None. A
+    Hugging Face Space asks for it whatever the page is, and is passed over."""
+    if SPACE_VARIABLE in os.environ:
+        return None
     if os.environ.get(SSR_VARIABLE, "").strip().lower() in ("true", "1", "yes", "on"):
         return f"{SSR_VARIABLE} asks for server-side rendering, which trusts forged Host headers: unset it."
     return None

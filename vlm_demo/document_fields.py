@@ -1,24 +1,31 @@
-"""Document fields: a JSON schema → one question a field, and answers → values that fit the schema.
+"""Document fields: a JSON schema → questions to a model, and its answers → an object that fits the schema.
 
-Each field is one question to the model; what comes back is held against the field's type, and is null where it does
-not fit or the model says unknown. The decoder itself is not held to the schema: so it can say unknown.
+Each field may be null too: that is what is unknown. One question a field is answered in free text, of which what fits
+the field is kept; or one question for all is answered in JSON, to which the decoder is held token by token. Both give
+objects of `nullable`'s schema. The first is the better one with small models, which write no JSON on their own.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vlm_demo.errors import BadSetting
+
+if TYPE_CHECKING:
+    from vlm_demo.contracts.engine import Engine, Request
 
 UNKNOWN = ("unknown", "none", "n/a", "not visible")
 NUMBER = re.compile(r"[-+]?\d(?:[\d.,' ]*\d)?")
 WORDS = {"yes": True, "true": True, "no": False, "false": False}
 TYPES = ("string", "number", "integer", "boolean", "object")
 TOKENS = 32  # of a field, at most
+LONGEST = 128  # characters of a text in an answer for all fields, where the schema sets no limit
 MOST = 64  # fields of a schema; each is an answer
 DEEPEST = 8  # objects within objects
 
@@ -42,10 +49,12 @@ def checked(schema: Any) -> dict[str, Any]:
     """A schema that can be used.
 
     Raises:
-        BadSetting: it asks for more than objects, texts, numbers and yes or no, or for too many fields.
+        BadSetting: it asks for more than objects, texts, numbers and yes or no, for too many fields, or for what no
+            answer can be held to; says which.
     """
     if _checked(schema, "", 0) > MOST:
         raise BadSetting(f"The schema names more than {MOST} fields: ask for fewer at a time.")
+    _matcher(json.dumps(nullable(schema)))
     return dict(schema)
 
 
@@ -54,6 +63,8 @@ def _checked(schema: Any, place: str, depth: int) -> int:
     named = place[:100] or "The schema"
     if not isinstance(schema, dict):
         raise BadSetting(f"{named} is no JSON object: write one with a type.")
+    if "$ref" in schema:
+        raise BadSetting(f"{named} is a $ref: write out what it stands for.")
     kind = _type(schema) if place else schema.get("type", "object")
     if kind not in TYPES or (not place and kind != "object"):
         raise BadSetting(
@@ -80,16 +91,134 @@ def _type(schema: Mapping[str, Any]) -> Any:
     return kind
 
 
+def nullable(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """The schema of what is given back: every field is there, as it was asked for or null, and nothing else."""
+    fields = {
+        name: nullable(own) if _type(own) == "object" else {"anyOf": [own, {"type": "null"}]}
+        for name, own in schema["properties"].items()
+    }
+    return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
+
+
+def read(engine: Engine, request: Request, schema: Mapping[str, Any], in_one: bool = False) -> dict[str, Any]:
+    """The fields of the document that ``request`` shows; its question does not count.
+
+    Args:
+        schema: one that ``checked`` let pass.
+        in_one: ask one question for all fields, whose answer is held to the schema. Where that does not come to its
+            end, each field is asked for after all.
+    Raises:
+        BadSetting: this engine's answers can't be held to a schema.
+        VlmDemoError: what `Engine.stream` raises.
+    """
+    from vlm_demo.contracts.engine import answered
+    from vlm_demo.contracts.sampling import Sampling
+
+    def ask(question: str, limit: int = TOKENS, held_to: str | None = None) -> str:
+        asked = replace(request, question=question, max_new_tokens=limit, sampling=Sampling(schema=held_to))
+        return answered(engine.stream(asked)).text
+
+    if in_one:
+        if not engine.capabilities.holds_json:
+            raise BadSetting(f"{engine.name} can't be held to a schema: have each field asked for by itself.")
+        labels = _labels(schema)
+        said = ask(question_for_all(labels), len(labels) * 2 * TOKENS, json.dumps(nullable(_bounded(schema))))
+        try:
+            return _emptied(json.loads(said))
+        except ValueError:  # cut off at the limit
+            pass
+    return filled(schema, ask)
+
+
 def filled(schema: Mapping[str, Any], ask: Callable[[str], str], about: str = "") -> dict[str, Any]:
     """The object that a schema describes, each field asked for; ``about`` is what the object is called."""
     found: dict[str, Any] = {}
     for name, own in schema["properties"].items():
-        label = str(own.get("title") or re.sub(r"[_-]+", " ", name))
+        label = _label(name, own)
         if _type(own) == "object":
             found[name] = filled(own, ask, label)
         else:
             found[name] = value(own, ask(question(own, f"{about} {label}".strip())))
     return found
+
+
+def _label(name: str, schema: Mapping[str, Any]) -> str:
+    return str(schema.get("title") or re.sub(r"[_-]+", " ", name))
+
+
+def _labels(schema: Mapping[str, Any], about: str = "") -> list[str]:
+    """What all fields are called."""
+    found: list[str] = []
+    for name, own in schema["properties"].items():
+        label = _label(name, own)
+        found += _labels(own, label) if _type(own) == "object" else [f"{about} {label}".strip()]
+    return found
+
+
+def question_for_all(labels: Sequence[str]) -> str:
+    """What the model is asked for all fields at once."""
+    *others, last = labels
+    asked = f"What are the {', '.join(others)} and the {last}?" if others else f"What is the {last}?"
+    return f"{asked} Answer in JSON."
+
+
+def _bounded(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema whose texts have an end: a small model may go on and on."""
+    fields = {}
+    for name, own in schema["properties"].items():
+        if _type(own) == "object":
+            fields[name] = _bounded(own)
+        elif _type(own) == "string" and not {"enum", "const"} & set(own):
+            end = {} if {"maxLength", "pattern", "format"} & set(own) else {"maxLength": LONGEST}
+            fields[name] = {**own, "type": "string", **end}
+        else:
+            fields[name] = own
+    return {**schema, "properties": fields}
+
+
+def _emptied(found: dict[str, Any]) -> dict[str, Any]:
+    """With null for each text that says unknown."""
+    told: dict[str, Any] = {}
+    for name, given in found.items():
+        if isinstance(given, dict):
+            told[name] = _emptied(given)
+        else:
+            told[name] = None if isinstance(given, str) and _unknown(given) else given
+    return told
+
+
+def _unknown(said: str) -> bool:
+    return not said.strip() or said.strip().rstrip(".").casefold() in UNKNOWN
+
+
+def fits(schema: Mapping[str, Any], given: Any) -> bool:
+    """Whether a value fits a field's schema, its ``pattern``, ``minimum``, ``format`` and so on."""
+    matcher = _matcher(json.dumps(schema))
+    return bool(matcher.consume_tokens(list(json.dumps(given, ensure_ascii=False).encode())) and matcher.is_accepting())
+
+
+@cache
+def _bytes() -> Any:
+    """A vocabulary whose tokens are single bytes."""
+    import llguidance
+
+    return llguidance.LLTokenizer("byte")
+
+
+def _matcher(schema: str) -> Any:
+    """What follows JSON byte by byte, as the decoder's grammar does.
+
+    Raises:
+        BadSetting: the schema asks for what can't be followed.
+    """
+    import llguidance
+
+    grammar = llguidance.LLMatcher.grammar_from_json_schema(schema)
+    matcher = llguidance.LLMatcher(_bytes(), grammar, log_level=0)
+    if matcher.is_error():
+        said = " ".join(matcher.get_error().split())[:150].rstrip(".: ")
+        raise BadSetting(f"Answers can't be held to this schema ({said}): simplify it.")
+    return matcher
 
 
 def question(schema: Mapping[str, Any], label: str) -> str:
@@ -107,10 +236,16 @@ def question(schema: Mapping[str, Any], label: str) -> str:
 
 
 def value(schema: Mapping[str, Any], said: str) -> Any:
-    """An answer as a value of the field's type; None where it says unknown, or is none."""
+    """An answer as a value of the field; None where it says unknown, or does not fit."""
     text = said.strip().rstrip(".").strip()
-    if not text or text.casefold() in UNKNOWN:
+    if _unknown(text):
         return None
+    found = _as_type(schema, text)
+    return found if found is not None and fits(schema, found) else None
+
+
+def _as_type(schema: Mapping[str, Any], text: str) -> Any:
+    """A text as a value of the field's type, or one of its choices; None where it is none."""
     kind = _type(schema)
     choices = schema.get("enum")
     if isinstance(choices, list):

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gradio.utils import get_function_description
 from gradio_client import Client
 from PIL import Image
 
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.served_page import served_page
+from vlm_demo.api.endpoints import MOST_QUEUED, Endpoints
 from vlm_demo.contracts import OcrSettings
 from vlm_demo.contracts.checks import NAMES, OPEN
 from vlm_demo.contracts.engine import Request
@@ -51,6 +53,21 @@ def test_signatures_are_typed_and_explained(served: SimpleNamespace) -> None:
     assert told["/explain"]["parameters"][3]["python_type"]["type"] == "None | list[str]"
     described = served.page.get_api_info()["named_endpoints"]["/ask"]["description"]
     assert described.startswith("Answer a question about a picture")
+
+
+def test_a_full_queue_takes_no_more(served: SimpleNamespace, uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = served.page._queue
+    assert queue.max_size == MOST_QUEUED
+    monkeypatch.setattr(queue, "max_size", 0)
+    with pytest.raises(Exception, match="[Qq]ueue is full"):
+        served.client.predict(uri, "What is it?", api_name="/ask")
+
+
+@pytest.mark.parametrize("name", ["ask", "check", "explain", "fields", "score"])
+def test_each_argument_is_explained_where_gradio_looks_for_it(name: str) -> None:
+    told, meaning, returned = get_function_description(getattr(Endpoints, name))
+    assert told and returned and all(meaning.pop(own) == "" for own in ("self", "request"))
+    assert meaning and all(meaning.values())
 
 
 def test_an_answer_comes_word_by_word(served: SimpleNamespace, uri: str) -> None:

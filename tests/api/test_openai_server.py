@@ -28,6 +28,7 @@ from vlm_demo.contracts import Answer, StageEvent, TokenEvent
 from vlm_demo.contracts.checks import NAMES
 from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.contracts.events import Alternative, DecodeFacts
+from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import Stopped, VlmDemoError
 
 SAID = "a large purple star and a small red square"
@@ -102,7 +103,7 @@ class TestModels:
         folder = tmp_path / "private" / "own"
         folder.mkdir(parents=True)
         client = serve()
-        client.server.service._facts = (str(folder), None, "", 0, "cpu")
+        client.server.service = ModelRegistry(None, lambda *_: FakeEngine(), str(folder))
         assert [model["id"] for model in client.get("/v1/models").json()["data"]] == ["own"]
 
     def test_a_model_that_was_exchanged_while_waiting_does_not_answer(self, serve: Serve, uri: str) -> None:

@@ -11,6 +11,7 @@ from PIL import Image
 from tests.kit.chat_server import chat_server
 from vlm_demo import app
 from vlm_demo.cli.main import main
+from vlm_demo.contracts.checks import NAMES
 from vlm_demo.engines.connection import Connection
 from vlm_demo.engines.remote import NO_MAPS
 
@@ -79,3 +80,52 @@ def test_the_page_takes_the_same_flags(capsys) -> None:
         with pytest.raises(SystemExit):
             app.parse(wrong)
         assert "--engine" in capsys.readouterr().err
+
+
+def test_a_folder_is_asked_about_and_what_the_server_refuses_ends_it(picture: str, tmp_path: Path, capsys) -> None:
+    out = tmp_path.parent / f"{tmp_path.name}.csv"
+    words = ["ask", str(tmp_path), "What is it?", "--csv", str(out), "--engine"]
+    with chat_server(status=503, error={"message": "busy"}) as server:
+        assert main([*words, server.address]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    with chat_server() as server:
+        assert main([*words, server.address]) == 0
+    assert out.read_text().splitlines()[1:] == ["a.png,What is it?,a red square"]
+
+
+def test_the_checklist_of_a_servers_answer(picture: str, capsys) -> None:
+    with chat_server() as server:
+        assert main(["check", picture, "What is it?", "--engine", server.address, "--json"]) == 0
+        assert len(server.bodies) == 2  # the question, and the same about a blank picture
+    told = json.loads(capsys.readouterr().out)
+    assert told["text"] == "a red square" and [own["name"] for own in told["checks"]] == list(NAMES)
+    assert told["replay"]["by"] == "" and told["replay"]["problem"] == NO_MAPS
+
+
+def test_known_answers_are_held_against_a_servers(picture: str, tmp_path: Path, capsys) -> None:
+    item = {"image": "a.png", "question": "What is it?", "answer": "a red square", "kind": "what", "metric": "exact"}
+    (tmp_path / "items.jsonl").write_text(json.dumps(item))
+    out = tmp_path / "figures.json"
+    with chat_server() as server:
+        assert main(["evaluate", str(tmp_path), "--engine", server.address, "--json", str(out)]) == 0
+    figures = json.loads(out.read_text())
+    assert figures["overall"]["accuracy"] == 1 and figures["settings"]["model"] == "first"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["check", "a.png", "What?", "--precisions"], "--precisions loads the model here"),
+        (["evaluate", ".", "--pointing"], "measure a model that is loaded here"),
+        (["evaluate", "--legibility"], "measure a model that is loaded here"),
+        (["fields", "a.png", "schema.json", "--model", "llava"], "give one of them"),
+    ],
+)
+def test_what_needs_a_model_here_is_refused_in_a_sentence(
+    words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "schema.json").write_text('{"properties": {"a": {}}}')
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--engine", "127.0.0.1:1"])
+    assert ended.value.code == 2 and sentence in " ".join(capsys.readouterr().err.split())

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tests.kit.chat_server import chat_server
 from tests.kit.document import ANSWERS, SCHEMA
 from tests.kit.fake_engine import FakeEngine
 from vlm_demo.cli import options
@@ -37,3 +38,14 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: py
     assert told.err == "Not found: company.\n"
     assert {request.images for request in asked} == {(str(tmp_path / "a.png"),)}
     assert all(request.ocr and request.evidence_only for request in asked)
+
+
+def test_a_server_reads_them_too(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    (tmp_path / "s.json").write_text('{"properties": {"what": {"type": "string"}, "total": {"type": "number"}}}')
+    words = ["fields", str(tmp_path / "a.png"), str(tmp_path / "s.json"), "--no-ocr", "--engine"]
+    with chat_server() as server:
+        assert main([*words, server.address]) == 0
+        assert json.loads(capsys.readouterr().out) == {"what": "a red square", "total": None}
+        assert main([*words, server.address, "--in-one"]) == 2
+    assert capsys.readouterr().err == "first can't be held to a schema: have each field asked for by itself.\n"

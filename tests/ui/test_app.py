@@ -150,7 +150,8 @@ def test_server_side_rendering_is_refused(value, monkeypatch, capsys):
     assert len(said.splitlines()) == 1 and "GRADIO_SSR_MODE" in said
 
 
-def test_server_side_rendering_is_switched_off_in_so_many_words(monkeypatch):
+@pytest.mark.parametrize("where", [{"GRADIO_SSR_MODE": "false"}, {"GRADIO_SSR_MODE": "true", "SPACE_ID": "ann/demo"}])
+def test_server_side_rendering_is_switched_off_in_so_many_words(where, monkeypatch):
     given = {}
 
     class Page(gr.Blocks):
@@ -160,7 +161,8 @@ def test_server_side_rendering_is_switched_off_in_so_many_words(monkeypatch):
 
     monkeypatch.setattr(starting, "service", lambda *_: registry())
     monkeypatch.setattr(starting, "page", lambda *_: Page())
-    monkeypatch.setenv("GRADIO_SSR_MODE", "false")
+    for name, value in where.items():
+        monkeypatch.setenv(name, value)
     assert app.serve(app.parse(["--port", str(free_port())]), False) == 1
     assert given["ssr_mode"] is False and given["mcp_server"] is False
 

@@ -17,6 +17,7 @@ from tests.kit.ui import event, request, run
 from tests.kit.waiting import LONG
 from vlm_demo.engines.registry import UNEXPECTED
 from vlm_demo.errors import ModelNotFound, Stopped
+from vlm_demo.ui import session
 from vlm_demo.ui.tabs.chat import page_choice
 from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.tabs.inspect.panels import heatmap_panel
@@ -62,6 +63,19 @@ def test_a_second_question_of_a_page_waits_for_the_answer_before_it(page, pictur
     second.join(LONG)
     assert [exchange.state for exchange in session.exchanges] == ["done", "done"]
     assert engine.requests[1]["history"][0].answer == session.exchanges[0].answer.text
+
+
+def test_a_question_too_many_is_refused_and_stays_in_the_composer(page, picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(session, "MOST_WAITING", 1)
+    other = tmp_path / "b.png"
+    other.write_bytes(picture.read_bytes())
+    events = page()
+    first = ask(events, "Describe.", picture)
+    message = {"text": "And for me?", "files": [str(other)]}
+    refused = events.ask(message, False, False, request("b"))
+    assert set(refused) == {"status"} and "wait already" in text_of(refused["status"]) and other.exists()
+    run(events, first)
+    assert "wait already" not in str(events.ask(message, False, False, request("b")))
 
 
 def test_toggles_reach_the_pipeline(page, picture):

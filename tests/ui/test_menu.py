@@ -115,7 +115,8 @@ def test_a_closed_line_cannot_be_chosen_and_a_closed_menu_has_no_closed_lines():
     drawn = header.chips(STATUS, "llava", "none", models, precisions, operator=True)
     assert '<option value="big" disabled>Big &amp; Co · needs 9.0 GB, 1.0 GB free</option>' in drawn
     assert drawn.count("disabled") == 1
-    assert header.chips(STATUS, "llava", "none", models, precisions, operator=False).count("disabled") == 2
+    drawn = header.chips(STATUS, "/srv/own", "none", {"owner/big": Choice("Big")}, precisions, operator=False)
+    assert drawn.count("disabled") == 2 and "llava" in drawn and "/srv" not in drawn and "owner" not in drawn
 
 
 def labels(quantize: str, measured: dict[str, Measured], closed: dict[str, str] | None = None) -> dict[str, str]:

@@ -11,6 +11,7 @@ from tests.kit import composed
 from tests.kit.fake_engine import FakeEngine
 from vlm_demo import Pipeline
 from vlm_demo.contracts import OcrSettings
+from vlm_demo.engines import local
 from vlm_demo.errors import OcrUnavailable, VlmDemoError
 from vlm_demo.models import embedded, loading, user_cache
 from vlm_demo.ui import start
@@ -25,10 +26,12 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_page_is_there_before_the_model(shipped: Path, monkeypatch) -> None:
-    go, told = threading.Event(), []
+    go, told, order = threading.Event(), [], []
     assembled = embedded.assembled
+    monkeypatch.setattr(local, "prepare", lambda: order.append("imported"))
 
     def slowly(folder: Path, tell) -> Path:
+        order.append("loading")
         go.wait(60)
         return assembled(folder, tell)
 
@@ -39,6 +42,7 @@ def test_the_page_is_there_before_the_model(shipped: Path, monkeypatch) -> None:
     go.set()
     with service.engine() as pipe:
         assert pipe.name == "small"
+    assert order == ["imported", "loading"]  # not both at a time, in two threads
     assert any("Putting small together" in text for _, text in told) and told[-1] == (1.0, "small is ready")
     assert start.announcement("small") == ""
     assert start.service("small", "none", "cpu").ready

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from vlm_demo import document_fields
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts import Answer, Check, Grounding, MapRequest, StageEvent, TokenEvent, Word
-from vlm_demo.contracts.engine import Cancelled, Engine, Request, answered
+from vlm_demo.contracts.engine import Cancelled, Engine, Request
 from vlm_demo.contracts.events import DecodeFacts, PrefillFacts
-from vlm_demo.document_fields import filled
 from vlm_demo.engines import live_checks
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import VlmDemoError
@@ -133,17 +133,18 @@ def explain(service: ModelRegistry, request: Request, text: str, wanted: Wanted)
         return _looked_at(engine, engine.explain(request, text), [], wanted, request)
 
 
-def fields(service: ModelRegistry, request: Request, schema: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that a schema names, each asked as ``request`` is, in place of its question.
+def fields(service: ModelRegistry, request: Request, schema: Mapping[str, Any], in_one: bool = False) -> dict[str, Any]:
+    """The fields that a schema names: ``fields``, and ``missing``, those that are required and were not found.
 
     Args:
-        schema: one that ``document_fields.checked`` let pass.
+        request, schema, in_one: see ``document_fields.read``.
     Raises:
-        VlmDemoError: what `Engine.stream` raises; or no model could be loaded.
+        VlmDemoError: what ``document_fields.read`` raises; or no model could be loaded.
     """
     request = replace(request, ocr_settings=service.ocr_settings)
     with service.engine(request.cancelled or (lambda: False)) as engine:
-        return filled(schema, lambda question: answered(engine.stream(replace(request, question=question))).text)
+        found = document_fields.read(engine, request, schema, in_one)
+    return {"fields": found, "missing": document_fields.required(schema, found)}
 
 
 def not_loaded(asked: str, loaded: str) -> Refused:
@@ -173,6 +174,7 @@ def _looked_at(engine: Engine, answer: Answer, stages: list[StageEvent], wanted:
             engine,
             answer,
             grounding=grounding,
+            badge=not problem,  # it was asked for above
             blank=wanted.blank,
             settings=request.ocr_settings,
             cancelled=cancelled,

@@ -21,6 +21,7 @@ from vlm_demo.api.asking import Outcome, Wanted
 from vlm_demo.api.chat_request import LONGEST_ANSWER
 from vlm_demo.api.chat_response import checked, explained
 from vlm_demo.api.image_hosts import ImageHosts
+from vlm_demo.api.parameters import described
 from vlm_demo.contracts.engine import Request
 from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.engines.registry import ModelRegistry
@@ -28,12 +29,14 @@ from vlm_demo.engines.scheduler import BATCH
 from vlm_demo.errors import BadQuestion, BadSetting
 from vlm_demo.images.open import Page
 
+MOST_QUEUED = 64  # steps of pages and requests of programs that wait in Gradio's queues at a time
 QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": BATCH}  # that of the page's answers
 
 
 def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts, places: Places) -> None:
     """Give a page the endpoints ``/ask``, ``/explain``, ``/check``, ``/score`` and ``/fields``."""
     own = Endpoints(service, hosts, places, lambda session: page.state_holder.session_data.pop(session, None))
+    page.queue(max_size=MOST_QUEUED)
     with page:
         gr.api(_streamed(own.ask), api_name="ask", **QUEUE)
         gr.api(own.explain, api_name="explain", **QUEUE)
@@ -50,6 +53,7 @@ class Endpoints:
     ) -> None:
         self.service, self.hosts, self.places, self.forget = service, hosts, places, forget
 
+    @described
     def ask(
         self,
         image: str,
@@ -64,15 +68,6 @@ class Endpoints:
     ) -> Generator[str]:
         """Answer a question about a picture; the answer so far comes word by word.
 
-        Parameters:
-            image: the picture as a base64 data URI, or its address at a host that the server allows
-            question: what is asked about it
-            ocr: whether the picture's text is read first and given to the model
-            evidence_only: whether the model is told to say unknown where it sees nothing
-            max_tokens: the longest answer
-            temperature: 0 takes the likeliest token each time; above it, tokens are drawn
-            seed: of the drawing; the same one gives the same answer
-            page: which page of a PDF, or frame of a GIF or TIFF, from 1; the first where it is left out
         Returns:
             The answer.
         """
@@ -87,6 +82,7 @@ class Endpoints:
                     else:
                         yield event.text
 
+    @described
     def explain(
         self,
         image: str,
@@ -102,15 +98,6 @@ class Endpoints:
         """Tell where the model looks for each word of a given answer, how likely it finds it, and whether it rests on
         the picture. Nothing is generated.
 
-        Parameters:
-            image: the picture as a base64 data URI, or its address at a host that the server allows
-            question: what was asked about it
-            answer: the answer to explain
-            words: of the answer, whose heatmaps are drawn; all but function words where it is left out
-            method: how they are drawn; the model's default where it is left out
-            grounding: whether to tell what the answer rests on, which asks the model several times
-            ocr: whether the picture's text is read first and given to the model
-            page: which page of a PDF, or frame of a GIF or TIFF, from 1; the first where it is left out
         Returns:
             text, tokens (text and probability of each), heatmaps (word, image and a grey PNG as a data URI, black = 0,
             white = 1, or the problem), and grounding (level, score, sentence).
@@ -122,6 +109,7 @@ class Endpoints:
             return explained(asking.explain(self.service, asked, _text(answer, "answer"), wanted))
         raise AssertionError
 
+    @described
     def check(
         self,
         image: str,
@@ -136,14 +124,6 @@ class Endpoints:
         """Answer a question about a picture, and run the checklist on the answer: what may be wrong, why, and what to
         do.
 
-        Parameters:
-            image: the picture as a base64 data URI, or its address at a host that the server allows
-            question: what is asked about it
-            ocr: whether the picture's text is read first and given to the model
-            evidence_only: whether the model is told to say unknown where it sees nothing
-            blank: whether the question is asked about a blank picture too, which costs another answer
-            max_tokens: the longest answer
-            page: which page of a PDF, or frame of a GIF or TIFF, from 1; the first where it is left out
         Returns:
             text, headline, and checks: of each of the five name, verdict (pass, warn, fail, open), values, measured,
             why and remedy.
@@ -157,12 +137,10 @@ class Endpoints:
             return checked(outcome)
         raise AssertionError
 
+    @described
     def score(self, image: str, texts: list[str], request: gr.Request) -> list:
         """Tell how well each text fits a picture; for models that compare them (clip, blip2).
 
-        Parameters:
-            image: the picture as a base64 data URI, or its address at a host that the server allows
-            texts: what is compared with it
         Returns:
             For each text its probability among them, its similarity (-1 to 1), and the probability that it fits by
             itself, null where the model can't say.
@@ -179,14 +157,18 @@ class Endpoints:
             return [dict(zip(("text", "probability", "similarity", "match"), row, strict=True)) for row in rows]
         raise AssertionError
 
-    def fields(self, image: str, schema: dict, request: gr.Request, ocr: bool = True, page: int | None = None) -> dict:
-        """Read the fields of a receipt or a form: one question to the model for each.
+    @described
+    def fields(
+        self,
+        image: str,
+        schema: dict,
+        request: gr.Request,
+        ocr: bool = True,
+        page: int | None = None,
+        in_one: bool = False,
+    ) -> dict:
+        """Read the fields of a receipt or a form.
 
-        Parameters:
-            image: the picture as a base64 data URI, or its address at a host that the server allows
-            schema: a JSON schema of an object with strings, numbers, integers, booleans, enums and such objects
-            ocr: whether the picture's text is read first and given to the model
-            page: which page of a PDF, or frame of a GIF or TIFF, from 1; the first where it is left out
         Returns:
             fields, an object as the schema describes it, null where a field was not found; and missing, the required
             ones among these.
@@ -194,8 +176,7 @@ class Endpoints:
         with self._told(request):
             wanted = document_fields.checked(schema)
             asked = self._request(image, "", ocr, True, document_fields.TOKENS, Sampling(), page)
-            found = asking.fields(self.service, asked, wanted)
-            return {"fields": found, "missing": document_fields.required(wanted, found)}
+            return asking.fields(self.service, asked, wanted, bool(in_one))
         raise AssertionError
 
     def _request(

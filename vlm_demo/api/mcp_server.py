@@ -30,6 +30,7 @@ from vlm_demo.api.access import Access, Places
 from vlm_demo.api.asking import NOTHING, Outcome, Wanted
 from vlm_demo.api.chat_request import LONGEST_ANSWER
 from vlm_demo.api.chat_response import checked, explained
+from vlm_demo.api.parameters import MEANING
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts.engine import Cancelled, Request
 from vlm_demo.engines.registry import ModelRegistry
@@ -38,10 +39,9 @@ from vlm_demo.images.overlay import overlay
 
 PATH = "/mcp"
 Content = list[TextContent | ImageContent]
-Picture = Annotated[
-    str,
-    Field(description="the picture as a base64 data URI, or its http(s) address at a host that the server allows"),
-]
+Picture = Annotated[str, Field(description=MEANING["image"])]
+PageNumber = Annotated[int | None, Field(ge=1, description=MEANING["page"])]
+Ocr = Annotated[bool, Field(description=MEANING["ocr"])]
 
 
 class _Arguments(BaseModel):
@@ -51,37 +51,35 @@ class _Arguments(BaseModel):
 class _Ask(_Arguments):
     image: Picture
     question: str
-    ocr: bool = Field(False, description="read the picture's text first and give it to the model")
-    evidence_only: bool = Field(False, description="have the model say unknown where it sees nothing")
-    max_tokens: int = Field(LONGEST_ANSWER, ge=1, description="the longest answer")
-    page: int | None = Field(None, ge=1, description="of a PDF, or the frame of a GIF or TIFF, from 1")
+    ocr: Ocr = False
+    evidence_only: bool = Field(False, description=MEANING["evidence_only"])
+    max_tokens: int = Field(LONGEST_ANSWER, ge=1, description=MEANING["max_tokens"])
+    page: PageNumber = None
 
 
 class _Explain(_Arguments):
     image: Picture
     question: str
-    answer: str = Field(description="a given answer to the question")
+    answer: str = Field(description=MEANING["answer"])
     words: list[str] | None = Field(None, description="of the answer, to draw where the model looks for them")
-    page: int | None = Field(None, ge=1, description="of a PDF, or the frame of a GIF or TIFF, from 1")
+    page: PageNumber = None
 
 
 class _Check(_Ask):
-    blank: bool = Field(False, description="ask about a blank picture too, which costs another answer")
+    blank: bool = Field(False, description=MEANING["blank"])
 
 
 class _Score(_Arguments):
     image: Picture
-    texts: list[str] = Field(description="what is compared with the picture")
+    texts: list[str] = Field(description=MEANING["texts"])
 
 
 class _Fields(_Arguments):
     image: Picture
-    json_schema: dict[str, Any] = Field(
-        alias="schema",
-        description="a JSON schema of an object with strings, numbers, integers, booleans, enums and such objects",
-    )
-    ocr: bool = Field(True, description="read the picture's text first and give it to the model")
-    page: int | None = Field(None, ge=1, description="of a PDF, or the frame of a GIF or TIFF, from 1")
+    json_schema: dict[str, Any] = Field(alias="schema", description=MEANING["schema"])
+    ocr: Ocr = True
+    page: PageNumber = None
+    in_one: bool = Field(False, description=MEANING["in_one"])
 
 
 class McpServer:
@@ -213,8 +211,7 @@ class McpServer:
             cancelled=cancelled,
             visitor=self.places.visitor,
         )
-        found = asking.fields(self.service, asked, schema)
-        told = {"fields": found, "missing": document_fields.required(schema, found)}
+        told = asking.fields(self.service, asked, schema, given.in_one)
         return [TextContent(type="text", text=json.dumps(told, ensure_ascii=False))]
 
 

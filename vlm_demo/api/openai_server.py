@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, closing, suppress
 from dataclasses import replace
-from pathlib import PurePath
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -73,9 +71,8 @@ class OpenAiServer:
 
     @property
     def loaded(self) -> str:
-        """The model's name; of one that is still being loaded from a folder, no more than the folder's."""
-        name = self.service.status.name
-        return PurePath(os.path.expanduser(name)).name if os.path.isdir(os.path.expanduser(name)) else name
+        """The model's name."""
+        return self.service.status.name
 
     def _described(self) -> dict[str, Any]:
         return {"id": self.loaded, "object": "model", "created": self._started, "owned_by": "vlm_demo"}

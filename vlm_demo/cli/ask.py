@@ -5,18 +5,14 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from vlm_demo.cli import options, table
 from vlm_demo.cli.command import Command, application
 from vlm_demo.cli.output import follow, show
-from vlm_demo.engines.connection import connection_of
 from vlm_demo.trust import Trust
-
-if TYPE_CHECKING:
-    from vlm_demo.contracts.engine import Engine
 
 app = application()
 
@@ -58,10 +54,7 @@ def ask(
     if len(given) < 2:
         context.fail("a picture and a question are needed")
     *images, question = given
-    connection = connection_of(server, engine_model, explain_with)
-    source = context.get_parameter_source("model")
-    if connection and source and source.name != "DEFAULT":
-        context.fail("--engine answers in place of --model: give one of them")
+    chosen = options.server_of(context, server, engine_model, explain_with)
     options.check_heatmap(heatmap)
     reading = options.ocr_settings(ocr, ocr_language, ocr_engine, ocr_confidence)
     found: list[Path] = []
@@ -73,8 +66,7 @@ def ask(
     from vlm_demo.contracts.engine import Request, answered
 
     allowed = Trust(trust_remote_code, allow_pickle)
-    wanted = options.ModelOptions(model, quantize, device, allowed, allow_image_host)
-    engine: Engine = options.connect(connection, wanted) if connection else options.load(wanted)
+    engine = options.engine(options.ModelOptions(model, quantize, device, allowed, allow_image_host, chosen))
     request = Request((), question, ocr, evidence_only, max_new_tokens, ocr_settings=reading)
     if table_file:
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,7 @@ from vlm_demo.trust import Trust
 if TYPE_CHECKING:
     from vlm_demo.checks.latency import Machine
     from vlm_demo.contracts import Answer, Check
-    from vlm_demo.contracts.engine import Request
+    from vlm_demo.contracts.engine import Engine, Request
     from vlm_demo.engines.local import LocalEngine
 
 REPEATS = 3
@@ -35,6 +35,9 @@ def check(
         typer.Argument(metavar="IMAGE [IMAGE ...] QUESTION", help="one or more pictures, and at the end the question"),
     ],
     model: options.Model = "llava",
+    server: options.ServerAddress = None,
+    engine_model: options.ServerModel = None,
+    explain_with: options.ExplainWith = None,
     quantize: options.Quantize = "none",
     device: options.Device = None,
     trust_remote_code: options.TrustRemoteCode = False,
@@ -53,24 +56,27 @@ def check(
     if len(given) < 2:
         context.fail("a picture and a question are needed")
     *images, question = given
+    chosen = options.server_of(context, server, engine_model, explain_with)
+    if chosen and precisions:
+        context.fail("--precisions loads the model here in each: leave out --engine")
 
     from vlm_demo.contracts.engine import Request
 
     allowed = Trust(trust_remote_code, allow_pickle)
-    wanted = options.ModelOptions(model, quantize, device, allowed, allow_image_host)
+    wanted = options.ModelOptions(model, quantize, device, allowed, allow_image_host, chosen)
     request = Request(options.paged(images, page), question, ocr, evidence_only, max_new_tokens)
-    engine = options.load(wanted)
+    loaded = None if chosen else options.load(wanted)
     try:
-        answer, checks = _checked(engine, request)
+        answer, checks = _checked(loaded or options.engine(wanted), request)
     except ImageTokensMismatch as error:
         _show(None, (error.check,), as_json)
         raise
-    if precisions:
-        checks = _timed(engine, wanted, request, answer, checks)
+    if precisions and loaded:
+        checks = _timed(loaded, wanted, request, answer, checks)
     _show(answer, checks, as_json)
 
 
-def _checked(engine: LocalEngine, request: Request) -> tuple[Answer, tuple[Check, ...]]:
+def _checked(engine: Engine, request: Request) -> tuple[Answer, tuple[Check, ...]]:
     from vlm_demo.contracts.engine import answered
     from vlm_demo.engines import live_checks
 
@@ -136,6 +142,8 @@ def _show(answer: Answer | None, checks: tuple[Check, ...], as_json: bool) -> No
         print(f"\n{own.verdict:<5} {own.name}: {printable(own.measured)}\n      {printable(own.why)}")
         if own.remedy:
             print(f"      → {own.remedy}")
+    if answer is not None and answer.replayed:
+        print(answer.replayed, file=sys.stderr)
 
 
 def _as_json(answer: Answer | None, checks: tuple[Check, ...]) -> dict[str, Any]:
@@ -144,5 +152,6 @@ def _as_json(answer: Answer | None, checks: tuple[Check, ...]) -> dict[str, Any]
     return {
         "text": answer.text if answer else None,
         "model": answer.model if answer else None,
+        "replay": asdict(answer.replay) if answer and answer.replay else None,
         **checklist.as_json(checks),
     }

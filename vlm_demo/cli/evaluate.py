@@ -19,6 +19,7 @@ from vlm_demo.cli.options import ModelOptions
 from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
+    from vlm_demo.contracts.engine import Engine
     from vlm_demo.engines.local import LocalEngine
     from vlm_demo.evaluation.items import Item, Skipped
 
@@ -50,6 +51,9 @@ def evaluate(
         Path | None, typer.Argument(metavar="FOLDER", help="holds the questions and the pictures they name")
     ] = None,
     model: shared.Model = "llava",
+    server: shared.ServerAddress = None,
+    engine_model: shared.ServerModel = None,
+    explain_with: shared.ExplainWith = None,
     quantize: shared.Quantize = "none",
     device: shared.Device = None,
     trust_remote_code: shared.TrustRemoteCode = False,
@@ -115,7 +119,10 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a folder with an items.jsonl, a captions.jsonl for models that score, or the pictures of a benchmark."""
-    wanted = ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
+    chosen = shared.server_of(context, server, engine_model, explain_with)
+    wanted = ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle), server=chosen)
+    if chosen and (legibility or pointing or grounding):
+        context.fail("--legibility, --pointing and --grounding measure a model that is loaded here: leave out --engine")
     if legibility:
         _read_words(wanted)
         return
@@ -165,24 +172,23 @@ def evaluate(
         _retrieve(options)
         return
     items, skipped = _published(published, folder) if published else questions.read(folder)
-    chosen = questions.select(items, limit, pointing)
+    asked = questions.select(items, limit, pointing)
     for path in filter(None, (figures, answers, curve)):
         shared.check_writable(path)
-    if any(ocr if item.ocr is None else item.ocr for item in chosen):
+    if any(ocr if item.ocr is None else item.ocr for item in asked):
         shared.require_ocr()
-    engine = shared.load(options.model)
-    chosen = [_with_settings(item, options) for item in chosen]
+    asked = [_with_settings(item, options) for item in asked]
     if pointing:
-        _point(engine, chosen, skipped, options)
+        _point(shared.load(wanted), asked, skipped, options)
     elif grounding:
-        _ground(engine, chosen, skipped, options)
+        _ground(shared.load(wanted), asked, skipped, options)
     else:
         about = {"benchmark": next(iter(published)), "metric": items[0].metric} if published else {}
-        _ask(engine, chosen, skipped, options, abstention, answers, about)
+        _ask(shared.engine(wanted), asked, skipped, options, abstention, answers, about)
 
 
 def _ask(
-    engine: LocalEngine,
+    engine: Engine,
     items: list[Item],
     skipped: list[Skipped],
     options: Settings,
@@ -226,11 +232,11 @@ def _published(files: dict[str, list[Path]], folder: Path) -> tuple[list[Item], 
     return [item for items, _ in read for item in items], [one for _, skipped in read for one in skipped]
 
 
-def _report(found: Any, engine: LocalEngine, options: Settings) -> None:
+def _report(found: Any, engine: Engine, options: Settings) -> None:
     """Print what was found, and write it where asked for."""
     found.settings |= {
         "folder": str(options.folder),
-        "model": options.model.model,
+        "model": engine.name if options.model.server else options.model.model,
         "precision": engine.precision,
         "ocr": options.ocr,
         "evidence_only": options.evidence_only,
@@ -310,7 +316,7 @@ def _hallucinate(options: Settings, pope: list[Path]) -> None:
     if options.ocr:
         shared.require_ocr()
     asked = evidence_only.twice(items)
-    answers, engine = io.StringIO(), shared.load(options.model)
+    answers, engine = io.StringIO(), shared.engine(options.model)
     report = run.evaluate(
         engine,
         options.folder,
@@ -329,7 +335,7 @@ def _retrieve(options: Settings) -> None:
     lines = retrieval.read(options.folder)
     if options.figures:
         shared.check_writable(options.figures)
-    found = retrieval.retrieve(shared.load(options.model), options.folder, lines)
+    found = retrieval.retrieve(shared.engine(options.model), options.folder, lines)
     print(found.table())
     if options.figures:
         options.figures.write_text(json.dumps(found.as_dict(), indent=2) + "\n", encoding="utf-8")

@@ -25,6 +25,9 @@ def fields(
         list[str], typer.Argument(metavar="IMAGE SCHEMA", help="a picture, and a file with a JSON schema")
     ],
     model: options.Model = "llava",
+    server: options.ServerAddress = None,
+    engine_model: options.ServerModel = None,
+    explain_with: options.ExplainWith = None,
     quantize: options.Quantize = "none",
     device: options.Device = None,
     trust_remote_code: options.TrustRemoteCode = False,
@@ -33,6 +36,10 @@ def fields(
         bool, typer.Option("--no-ocr", help="don't give the model the text that Tesseract reads")
     ] = False,
     page: options.PageNumber = None,
+    in_one: Annotated[
+        bool,
+        typer.Option("--in-one", help="one question for all fields, its answer held to the schema; for larger models"),
+    ] = False,
 ) -> int:
     """Read the fields of a receipt or a form: one JSON object on the output, null where a field was not found.
 
@@ -41,18 +48,15 @@ def fields(
     if len(given) != 2:
         context.fail("a picture and a schema are needed")
     image, schema = given[0], document_fields.read_schema(Path(given[1]))
+    chosen = options.server_of(context, server, engine_model, explain_with)
     if not no_ocr:
         options.require_ocr()
-    from vlm_demo.contracts.engine import Request, answered
+    from vlm_demo.contracts.engine import Request
 
-    engine = options.load(options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle)))
-
-    def ask(question: str) -> str:
-        return answered(
-            engine.stream(Request(options.paged([image], page), question, not no_ocr, True, document_fields.TOKENS))
-        ).text
-
-    found = document_fields.filled(schema, ask)
+    allowed = Trust(trust_remote_code, allow_pickle)
+    engine = options.engine(options.ModelOptions(model, quantize, device, allowed, server=chosen))
+    request = Request(options.paged([image], page), "", ocr=not no_ocr, evidence_only=True)
+    found = document_fields.read(engine, request, schema, in_one)
     print(json.dumps(found, ensure_ascii=False))
     missing = document_fields.required(schema, found)
     if missing:

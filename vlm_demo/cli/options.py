@@ -24,6 +24,7 @@ from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import OcrSettings
+    from vlm_demo.contracts.engine import Engine
     from vlm_demo.engines.local import LocalEngine
     from vlm_demo.engines.registry import Progress
     from vlm_demo.engines.remote import RemoteEngine
@@ -75,14 +76,33 @@ Threads = Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads")]
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What the options say about the model: a name, folder or hub id, how it is loaded, and from which hosts it may be
-    shown pictures, as ``images.remote.hosts_of`` reads them."""
+    """What the options say about the model: a name, folder or hub id, how it is loaded, from which hosts it may be
+    shown pictures, as ``images.remote.hosts_of`` reads them, and which server answers in its place, if one does."""
 
     model: str
     quantize: Precision
     device: str | None
     trust: Trust
     image_hosts: str = ""
+    server: Connection | None = None
+
+
+def server_of(context: typer.Context, address: str | None, model: str | None, explain: str | None) -> Connection | None:
+    """The server that the flags name, None without one. A command that is given ``--model`` too ends here.
+
+    Raises:
+        BadSetting: as ``connection_of`` does.
+    """
+    server = connection.connection_of(address, model, explain)
+    source = context.get_parameter_source("model")
+    if server and source and source.name != "DEFAULT":
+        context.fail(f"{connection.ENGINE} answers in place of --model: give one of them")
+    return server
+
+
+def engine(options: ModelOptions) -> Engine:
+    """What the options ask to answer: a server's model, or one that is loaded here."""
+    return connect(options.server, options) if options.server else load(options)
 
 
 def load(options: ModelOptions) -> LocalEngine:

@@ -25,6 +25,7 @@ def complete(
     answer: Answer,
     *,
     grounding: Grounding | None = None,
+    badge: bool = True,
     blank: bool = False,
     settings: OcrSettings = DEFAULT_OCR,
     cancelled: Cancelled | None = None,
@@ -33,14 +34,15 @@ def complete(
 
     Args:
         answer: with its pictures as they were uploaded.
-        grounding: its badge; None = it is asked for.
+        grounding: its badge, where it is there.
+        badge: whether it is asked for where it is not.
         blank: whether the question is asked about a blank picture too, which costs another answer.
         settings: how the pictures' text is read.
         cancelled: asked while this is computed.
     Raises:
         Stopped: ``cancelled()`` turned True.
     """
-    if grounding is None and engine.capabilities.explains:
+    if grounding is None and badge and engine.capabilities.explains:
         grounding = _badge(engine, answer, cancelled)
     found = about_blank(engine, answer, cancelled) if blank else None
     told = hallucination.check(_evidence_only(answer), answer.text, grounding, found)

@@ -169,6 +169,12 @@ def load(
     )
 
 
+def prepare() -> None:
+    """Import what loading a model imports, in the thread that calls: of two that import transformers at a time, one may
+    be given half of a module."""
+    from vlm_demo import Pipeline  # noqa: F401
+
+
 def announcement(model: str) -> str:
     """What has to be made before ``model`` can be loaded, as one sentence; empty where that is nothing.
 

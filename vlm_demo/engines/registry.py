@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import os
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -82,7 +83,7 @@ class ModelRegistry:
         self._busy = ""
         self._fraction: float | None = None
         self._problem = ""
-        self._facts = _facts(engine) if engine else (model, None, "", 0, device)
+        self._facts = _facts(engine) if engine else (named(model), None, "", 0, device)
         self._paces: dict[tuple[str, str], list[float]] = {}
         self._bytes: dict[tuple[str, str], int] = {}
         self.operator_token: str | None = None  # see `is_operator`
@@ -120,7 +121,7 @@ class ModelRegistry:
         # Held from now on, so that no question can come first.
         self._switch.acquire()
         release = self._use.reserve()
-        self._busy = f"Loading {self.model}."
+        self._busy = f"Loading {named(self.model)}."
         thread = threading.Thread(target=self._first, args=(report, release), daemon=True)
         thread.start()
         return thread
@@ -135,7 +136,7 @@ class ModelRegistry:
             report(None, "")  # the terminal's line is free again
             log.error("%s", error)
         except Exception as error:
-            self._problem = f"{self.model} could not be loaded."
+            self._problem = f"{named(self.model)} could not be loaded."
             log_unexpected(error)
         finally:
             self._busy, self._fraction = "", None
@@ -208,9 +209,10 @@ class ModelRegistry:
         if not self._switch.acquire(blocking=False):
             raise VlmDemoError("Another switch is going on: wait until it is finished.")
         try:
-            self._busy, self._fraction = f"Waiting for running answers, then loading {model} ({quantize}).", None
+            wanted = f"{named(model)} ({quantize})"
+            self._busy, self._fraction = f"Waiting for running answers, then loading {wanted}.", None
             with self._use.exchange():
-                self._busy = f"Loading {model} ({quantize})."
+                self._busy = f"Loading {wanted}."
                 if model == self.model:
                     self._try()
                 self._engine = self._load(model, quantize, self._progress)
@@ -227,6 +229,12 @@ class ModelRegistry:
         self._fraction = fraction
         if text:
             self._busy = text
+
+
+def named(model: str) -> str:
+    """A model's name for visitors: of a folder, whose place concerns nobody else, the last part."""
+    folder = os.path.expanduser(model)
+    return os.path.basename(os.path.normpath(folder)) if os.path.isdir(folder) else model
 
 
 def _measured(parameter_bytes: int, paces: list[float]) -> Measured:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 GRACE = 20.0  # seconds that an upload may wait for its page to claim it
 NOTICE = 20.0  # seconds that a sentence about the model stands
 KEPT = 600.0  # seconds that a page's conversation waits for it, after a reload or a lost connection
+MOST_WAITING = 16  # pages whose questions are being answered or wait at a time
 MOST_KEPT = 32  # conversations that wait so; of more, the one that has waited longest goes
 SECRET = re.compile(r"[0-9a-f]{32}")  # of a tab
 MAPS, DEAR = 16, 64  # maps that a page's session remembers: free ones, and those that the model was asked for
@@ -261,6 +262,13 @@ class Sessions:
             others = [session for session in self._open.values() if exchange not in session.exchanges]
         asked = [own for session in others for own in (*session.exchanges,) if own.running]
         return sum(own.ticket < exchange.ticket for own in asked)
+
+    @property
+    def full(self) -> bool:
+        """Whether the questions of so many pages are being answered or wait that no more are taken."""
+        with self._lock:
+            held = list(self._open.values())
+        return sum(session.running for session in held) >= MOST_WAITING
 
     def claim(self, session: Session, paths: list[str]) -> None:
         """Remember upload files as this page's own."""

@@ -62,6 +62,7 @@ def service(
 
     if announcement(model):
         registry = ModelRegistry(None, load, model, quantize, local.checked_device(quantize, device))
+        local.prepare()  # the page is built meanwhile, and asks about models too
         registry.begin(progress)
     else:
         registry = ModelRegistry(load(model, quantize, progress), load, model, quantize)

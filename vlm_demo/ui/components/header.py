@@ -47,11 +47,14 @@ def chips(
 
     Args:
         models, precisions: value → choice of everything that there is.
-        operator: whether this page may switch; for others the menus are shown but disabled.
+        operator: whether this page may switch; others see disabled menus of what is loaded, without the folder or the
+            hub id that stands for it.
     """
     count = f" · {short(status.parameters)}" if status.parameters else ""
     where = "on this machine" if status.device.startswith("cpu") else f"on {status.device}"
     labels = {**models, model: Choice(f"{status.name}{count} · {where}")}
+    if not operator:
+        model, labels = "", {"": labels[model]}
     closed = not operator or bool(status.busy)
     menus = [("Model", "model", model, labels), ("Precision", "quantize", quantize, precisions)]
     return render("chips", menus=menus, closed=closed, hint="" if operator else ONLY_OPERATOR)

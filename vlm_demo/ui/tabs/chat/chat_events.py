@@ -65,6 +65,8 @@ class Events:
             return self.parts.refused(
                 BadQuestion("The question is empty: type what you want to know about the picture.")
             )
+        if self.sessions.full:
+            return self._crowded()
         contents, previews = tuple(one.content for one in opened), tuple(one.preview for one in opened)
         names, pages = tuple(Path(one.path).name for one in opened), tuple(one.page for one in opened)
         self._add(session, ChatTurn(text.strip(), ocr, evidence_only, contents, names, previews, pages=pages))
@@ -88,6 +90,8 @@ class Events:
     def ask_example(self, event: gr.EventData, request: gr.Request) -> Changes:
         """One press: the example's picture and question are asked, with the example's toggles."""
         session = self.sessions.of(request.session_hash)
+        if self.sessions.full:
+            return self._crowded()
         example = self.parts.examples[int(event.index)]
         own = (example.picture,), (example.name,), (example.preview,)
         self._add(session, ChatTurn(example.question, example.ocr, example.evidence_only, *own))
@@ -113,7 +117,12 @@ class Events:
             return self.parts.refused(BadQuestion("There is nothing to retry yet: ask a question first."))
         return self._again(session, len(session.exchanges) - 1, session.last.question, ocr, evidence_only)
 
+    def _crowded(self) -> Changes:
+        return self.parts.refused(BadQuestion("Too many questions wait already: ask again in a moment."))
+
     def _again(self, session: Session, index: int, question: str, ocr: bool, evidence_only: bool) -> Changes:
+        if self.sessions.full:
+            return self._crowded()
         old = session.cut(index)[0]
         self._add(
             session, ChatTurn(question, ocr, evidence_only, old.pictures, old.names, old.previews, pages=old.pages)

@@ -1,0 +1,31 @@
+"""What is asked of an engine for one question."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from tests.kit.fake_engine import FakeEngine
+from vlm_demo.api import asking
+from vlm_demo.api.asking import Outcome, Wanted
+from vlm_demo.contracts.engine import Request
+from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.errors import VlmDemoError
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_badge_is_asked_for_once(fails: bool) -> None:
+    asked: list[str] = []
+
+    class Counting(FakeEngine):
+        def grounding(self, answer, **_):
+            asked.append(answer.text)
+            if fails:
+                raise VlmDemoError("No attention was recorded.")
+            return super().grounding(answer)
+
+    request = Request((Image.new("RGB", (9, 9)),), "What is it?")
+    service = ModelRegistry(Counting(), lambda *_: Counting(), "llava")
+    *_, outcome = asking.ask(service, request, Wanted(grounding=True, checklist=True))
+    assert isinstance(outcome, Outcome) and outcome.checks and len(asked) == 1
+    assert (outcome.grounding is None) == fails and bool(outcome.no_grounding) == fails
