@@ -7,7 +7,6 @@ Holds nothing but the open sessions, and draws nothing: that is ``parts``. The i
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,17 +16,19 @@ import gradio as gr
 
 from vlm_demo.contracts import DEFAULT_OCR, OcrSettings
 from vlm_demo.contracts.engine import ELSEWHERE, Engine, Request
-from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, is_operator, log_unexpected
-from vlm_demo.errors import BadQuestion, Stopped, VlmDemoError
+from vlm_demo.engines.registry import ModelRegistry, is_operator, log_unexpected
+from vlm_demo.errors import BadQuestion, VlmDemoError
+from vlm_demo.ui import uploads
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.components.page_components import Changes, PageComponents
-from vlm_demo.ui.session import Session, Sessions, alone, put_back
+from vlm_demo.ui.session import Session, Sessions, alone
 from vlm_demo.ui.tabs.chat import page_choice, reopening, transcript
 from vlm_demo.ui.tabs.inspect.check_events import CheckEvents
 from vlm_demo.ui.tabs.inspect.deferred_maps import DeferredMaps
 from vlm_demo.ui.tabs.inspect.inspect_events import InspectorEvents, forgotten
 from vlm_demo.ui.takeaway.takeaway_events import TakeawayEvents
+from vlm_demo.ui.work import frames, telling
 
 FRAME = 0.04  # seconds between two drawings of a growing answer
 
@@ -148,20 +149,10 @@ class Events:
             exchange = following if following and following.given is not None else None
 
     def _answer(self, session: Session, exchange: ChatTurn) -> Iterator[Changes]:
-        drawn, live = 0.0, self.parts.live
         try:
-            with closing(self._compute(session, exchange)) as steps:
-                for _ in steps:
-                    if time.perf_counter() - drawn > FRAME:
-                        drawn = time.perf_counter()
-                        yield {live: transcript.live(session)}
-        except Stopped:
-            exchange.state = "stopped"
-        except VlmDemoError as error:
-            exchange.state, exchange.problem = "failed", str(error)
-        except Exception as error:
-            log_unexpected(error)
-            exchange.state, exchange.problem = "failed", UNEXPECTED
+            with telling(exchange):
+                for _ in frames(self._compute(session, exchange), FRAME):
+                    yield {self.parts.live: transcript.live(session)}
         finally:
             if exchange.running:  # the page was closed, or Gradio closed this generator
                 exchange.stop.set()
@@ -235,7 +226,7 @@ class Events:
         if not session.last:
             return self.parts.refused(BadQuestion("There is nothing to undo yet."))
         (dropped,) = session.cut(len(session.exchanges) - 1)
-        files = put_back(dropped)
+        files = uploads.put_back(dropped)
         session.page = next((page for page in dropped.pages if page), 1)
         self.sessions.claim(session, files)
         session.returned = {"text": dropped.question, "files": files}

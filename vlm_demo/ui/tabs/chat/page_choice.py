@@ -5,7 +5,7 @@ A small number field beside the composer, there only while such a file lies in i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,22 @@ from vlm_demo.ui.session import Sessions, alone
 
 @dataclass(frozen=True)
 class Upload:
-    """An upload that is a picture: its bytes, the page or frame that is meant (None = it has one), and a preview of
-    it."""
+    """An upload that is a picture.
+
+    Attributes:
+        path: where it lay, or its name.
+        content: its bytes.
+        page: which page or frame is meant, from 1; None = it has one.
+        preview: a data URI of that.
+        kind, count: whether it has pages or frames, and how many.
+    """
 
     path: str
     content: bytes
     page: int | None
     preview: str
+    kind: str = "frame"
+    count: int = 1
 
 
 def opened(paths: list[str], number: int) -> tuple[list[Upload], BadImage | None]:
@@ -47,14 +56,28 @@ def opened(paths: list[str], number: int) -> tuple[list[Upload], BadImage | None
                 problem = problem or no_such(number, count, kind)
                 found.append(Upload(path, content, None, ""))
                 continue
-            page = number if count > 1 else None
-            shown, _ = open_image(content if page is None else Page(content, page))
-            found.append(Upload(path, content, page, pictures.preview(shown)))
+            if count > 1:
+                found.append(at_page(Upload(path, content, None, "", kind, count), number))
+                continue
+            shown, _ = open_image(content)
+            found.append(Upload(path, content, None, pictures.preview(shown)))
         except OSError:
             problem = problem or BadImage("This upload is no longer on the server: add the picture again.")
         except BadImage as error:
             problem = problem or error
     return found, problem
+
+
+def at_page(upload: Upload, number: int) -> Upload:
+    """The same file at another page or frame.
+
+    Raises:
+        BadImage: there is no such, or it can't be drawn.
+    """
+    if not 1 <= number <= upload.count:
+        raise no_such(number, upload.count, upload.kind)
+    shown, _ = open_image(Page(upload.content, number))
+    return replace(upload, page=number, preview=pictures.preview(shown))
 
 
 class PageChoice:

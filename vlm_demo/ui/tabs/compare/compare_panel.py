@@ -143,7 +143,7 @@ def _remark(column: Column) -> str:
     """What answered, as far as its head does not say so."""
     turn = column.turn
     name = turn.model.rpartition("/")[2]
-    said = [name if name != column.label else "", turn.precision]
+    said = [name if name not in column.label else "", turn.precision]
     said += ["OCR" if turn.ocr and "OCR" not in column.label else ""]
     said += ["evidence only" if turn.evidence_only and "only" not in column.label else ""]
     return ", ".join(filter(None, said))

@@ -29,6 +29,7 @@ from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
 from vlm_demo.ui.tabs.learn import lens_panel, losses, panels
 from vlm_demo.ui.tabs.learn.lesson import AxesOf, lesson_of
 from vlm_demo.ui.tabs.learn.study import Study
+from vlm_demo.ui.tabs.tab_events import TabParts
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, Scores
@@ -40,7 +41,7 @@ LONGEST = 500  # characters of a text that is compared
 
 
 @dataclass(eq=False)
-class LearnComponents:
+class LearnComponents(TabParts):
     """The components of the tab."""
 
     road: gr.HTML
@@ -48,10 +49,6 @@ class LearnComponents:
     features: gr.HTML
     losses: gr.HTML
     notes: gr.HTML
-
-    def all(self) -> list[Any]:
-        """Every one of them."""
-        return list(vars(self).values())
 
 
 class LearnEvents:
