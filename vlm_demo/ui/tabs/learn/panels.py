@@ -11,8 +11,8 @@ from markupsafe import Markup
 from vlm_demo.contracts.anatomy import TEMPERATURES
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
+from vlm_demo.ui.source.road_files import source
 from vlm_demo.ui.tabs.learn import losses, stages, thumbnails
-from vlm_demo.ui.tabs.learn.about import source
 from vlm_demo.ui.tabs.learn.lens_panel import not_yet, rounded, shown
 from vlm_demo.ui.tabs.learn.lesson import Patches, token_of
 
