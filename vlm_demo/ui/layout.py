@@ -106,6 +106,16 @@ def build(
                             elem_classes="toggle",
                             min_width=0,
                         )
+                        page_number = gr.Number(
+                            1,
+                            label="Page",
+                            precision=0,
+                            minimum=1,
+                            visible=False,
+                            elem_id="page-number",
+                            scale=0,
+                            min_width=0,
+                        )
                         retry = _quiet("Retry", "retry")
                         undo = _quiet("Undo", "undo")
                         clear = _quiet("Clear", "clear")
@@ -135,7 +145,7 @@ def build(
         parts = PageComponents(*talk, heatmap, sees, prompt, text, stages, checks, download, examples)
         events = Events(service, parts, ocr_settings)
         language.input(events.read_in, [language], None, queue=False, show_progress="hidden", api_visibility="private")
-        events.paging.add(language.parent)
+        events.paging.hear(page_number)
         for name, place in TABS:
             with gr.Column(elem_id=f"{name.lower()}-tab", elem_classes="tab-page", min_width=0):
                 place(events, service)

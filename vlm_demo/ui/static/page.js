@@ -220,6 +220,7 @@ window.vlm = (() => {
         mark(maps.dataset.turn, maps.dataset.word);
         vlm.player.mark();
       }
+      vlm.folds.drawn(element);
       for (const link of all("a[download][href]", element)) save(link);
       for (const select of all("select", element)) select.value = select.dataset.value;
       for (const box of all("input[data-act=choose]", element)) {

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import BlockContext
 
 from vlm_demo.errors import BadImage
 from vlm_demo.images.open import Page, open_image
@@ -81,27 +80,13 @@ def at_page(upload: Upload, number: int) -> Upload:
 
 
 class PageChoice:
-    """The number field and its events."""
+    """The number field's events."""
 
     def __init__(self, sessions: Sessions, parts: PageComponents) -> None:
         self.sessions, self.parts = sessions, parts
 
-    def add(self, row: BlockContext | None) -> None:
-        """Put the field into a row of the page."""
-        assert row is not None
-        outer = row.parent
-        with row:
-            field = gr.Number(
-                1,
-                label="Page",
-                precision=0,
-                minimum=1,
-                visible=False,
-                elem_id="page-number",
-                scale=0,
-                min_width=0,
-            )
-        row.parent = outer  # entering it once more has changed that
+    def hear(self, field: gr.Number) -> None:
+        """Set off the events of the field, which stands hidden among the toggles."""
         at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         self.parts.status.uploaded(self.look, [self.parts.composer], field, **at_once)
         field.input(self.choose, [field], None, **at_once)
