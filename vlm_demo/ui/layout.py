@@ -24,6 +24,7 @@ from vlm_demo.ui.tabs.learn import place as learn_tab
 from vlm_demo.ui.tabs.mask import mask_tab
 
 POLL = 2.5  # seconds between two looks of a page at the service's status
+FOLLOWING = 16  # pages that may come back to a growing answer at a time
 SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
 
 # The tabs beside Chat: the name of each, and what puts its components on the page and sets off their events.
@@ -202,7 +203,8 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     parts.status.typed(events.typed, None, **latest)
     gr.Timer(POLL).tick(events.tick, [parts.composer], **at_once)
     page.load(events.opened, None, **at_once)
-    parts.status.arrived(events.arrived, None, **at_once)
+    back = parts.status.arrived(events.arrived, None, **at_once)
+    back.then(events.follow, None, concurrency_id="follow", **{**queued, "concurrency_limit": FOLLOWING})
     page.unload(events.closed)
 
 

@@ -282,6 +282,8 @@ class Sessions:
         if session:
             session.closed.set()
             with session.lock:
+                for exchange in session.exchanges:
+                    exchange.lost = exchange.lost or exchange.running
                 session.stop()
             self.release(session)
         with self._lock:

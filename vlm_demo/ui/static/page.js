@@ -149,7 +149,13 @@ window.vlm = (() => {
     }
     return secret;
   }
-  addEventListener("pagehide", () => sessionStorage.setItem("left", "1"));
+  /* What was typed and not sent yet stays with the tab too. */
+  const unsent = sessionStorage.getItem("left") && sessionStorage.getItem("unsent");
+  sessionStorage.removeItem("unsent");
+  addEventListener("pagehide", () => {
+    sessionStorage.setItem("left", "1");
+    sessionStorage.setItem("unsent", document.querySelector("#composer textarea")?.value ?? "");
+  });
   addEventListener("pageshow", (event) => event.persisted && sessionStorage.removeItem("left"));
 
   /* The toggles stand in the address, so that a link to the page sets them. */
@@ -305,8 +311,12 @@ window.vlm = (() => {
 
   whenThere("#talk", follow);
   whenThere("#desk", (desk) => desk.append(back()));
-  whenThere("#composer textarea", () => {
+  whenThere("#composer textarea", (area) => {
     const composer = document.getElementById("composer");
+    if (unsent && !area.value) {
+      area.value = unsent;
+      area.dispatchEvent(new Event("input", { bubbles: true }));
+    }
     let files = 0;
     const look = () => {
       name(composer);

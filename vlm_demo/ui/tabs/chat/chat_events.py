@@ -31,6 +31,7 @@ from vlm_demo.ui.takeaway.takeaway_events import TakeawayEvents
 from vlm_demo.ui.work import frames, telling
 
 FRAME = 0.04  # seconds between two drawings of a growing answer
+FOLLOW = 0.3  # likewise, for a page that came back while it grew
 
 
 class Events:
@@ -156,7 +157,7 @@ class Events:
         finally:
             if exchange.running:  # the page was closed, or Gradio closed this generator
                 exchange.stop.set()
-                exchange.state = "stopped"
+                exchange.state, exchange.lost = "stopped", True
             if exchange not in session.exchanges:  # what was computed after the conversation had ended
                 self.service.forget(session.visitor)
         with session.lock:
@@ -320,6 +321,14 @@ class Events:
         """A page tells which browser tab it is in: what that tab has asked before a reload stands there again."""
         session = self.sessions.arrived(request.session_hash, str(event.tab))
         return self.parts.everything(session) if session.exchanges else {self.parts.live: gr.skip()}
+
+    def follow(self, request: gr.Request) -> Iterator[Changes]:
+        """A page that came back while its answer is still being written shows how that goes on, and how it ends."""
+        session = self.sessions.of(request.session_hash)
+        following = session.running
+        while session.running and not session.closed.wait(FOLLOW):
+            yield {self.parts.live: transcript.live(session)}
+        yield self.parts.everything(session) if following else {self.parts.live: gr.skip()}
 
     def closed(self, request: gr.Request) -> None:
         """A page is closed: its computing ends and its files go, and unless it comes back soon, its conversation and
