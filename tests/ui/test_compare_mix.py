@@ -11,6 +11,7 @@ from PIL import Image
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
 from vlm_demo.images.open import Page
+from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.tabs.compare import compare_start, presets
 from vlm_demo.ui.tabs.compare.compare_events import CompareEvents, CompareParts
 from vlm_demo.ui.tabs.compare.comparison import MOST
@@ -161,3 +162,14 @@ def test_a_picture_takes_the_place_of_the_chats_unless_pictures_are_compared(tab
     tab.choose(event(preset="pictures"), request())
     tab.uploaded([upload("blue.png", "blue")], request())
     assert compare_start.uploads_of(session, tab.desk(session)) == uploads and len(tab.desk(session).more) == 1
+
+
+def test_an_example_is_laid_out_where_there_is_no_picture_yet(page, monkeypatch):
+    monkeypatch.setattr(presets.local, "ocr_missing", lambda settings: None)
+    preview = "data:image/gif;base64,R0lGODlhAQABAAAAACw="
+    events = page(examples=[Example("cat.jpg", b"a picture", preview, "What animal?")])
+    own = CompareEvents(events, events.service, PARTS)
+    assert "What animal?" in own.shown("", request())["table"]
+    laid = own.example(event(index=0), request())
+    assert laid["question"] == "What animal?" and "What animal?" not in laid["table"]
+    assert compare_start.uploads_of(own.sessions.of("a"), own.desk(own.sessions.of("a")))[0].content == b"a picture"

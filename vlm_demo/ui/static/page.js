@@ -67,7 +67,7 @@ window.vlm = (() => {
     },
     example(button, send) {
       send("example", { index: +button.dataset.index });
-      rest(); // the button is about to go, and the focus must not go with it
+      if (tab() === "chat") rest(); // the button is about to go, and the focus must not go with it
     },
     edit: (button) => rewrite(button.closest(".turn"), true),
     cancel: (button) => rewrite(button.closest(".turn"), false),

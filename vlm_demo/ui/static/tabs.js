@@ -18,7 +18,7 @@
   vlm.whenThere("#tabs a", showTab);
   /* Gradio's page has a base, against which "#contrast" alone would lead to another page than "?__theme=dark". */
   document.addEventListener("click", (event) => {
-    const link = event.target.closest?.("#tabs a");
+    const link = event.target.closest?.("#tabs a, a[data-tab]");
     if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     location.hash = link.hash;

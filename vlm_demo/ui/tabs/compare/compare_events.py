@@ -13,6 +13,7 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.ui.session import Session, alone
 from vlm_demo.ui.tabs.chat import page_choice
 from vlm_demo.ui.tabs.chat.chat_events import Events
+from vlm_demo.ui.tabs.chat.page_choice import Upload
 from vlm_demo.ui.tabs.compare import compare_panel, compare_start
 from vlm_demo.ui.tabs.compare.compare_work import CompareWork
 from vlm_demo.ui.tabs.compare.comparison import Comparison
@@ -46,6 +47,7 @@ class CompareEvents(TabEvents[CompareParts, Desk]):
         self.presets = Presets(service, events.ocr_settings)
         self.mix = Mix(service, self.presets.ocr_missing)
         self.work = CompareWork(service, events.ocr_settings)
+        self.examples = events.parts.examples
 
     # -- laying out -----------------------------------------------------------------------------------------------
 
@@ -111,7 +113,15 @@ class CompareEvents(TabEvents[CompareParts, Desk]):
         if found:
             full = desk.take(found, bool(compare_start.uploads_of(session, desk)))
             desk.problem = desk.problem or full
-        return self._laid(session, request)
+        return {**self._laid(session, request), **self._drawn(session)}
+
+    @alone
+    def example(self, event: gr.EventData, request: gr.Request) -> Changes:
+        """An example's picture and question are laid out."""
+        session = self.sessions.of(request.session_hash)
+        own = self.examples[int(event.index)]
+        self.desk(session).pictures = (Upload(own.name, own.picture, None, own.preview),)
+        return {self.parts.question: own.question, **self._laid(session, request), **self._drawn(session)}
 
     def _laid(self, session: Session, request: gr.Request) -> Changes:
         """The head of the tab."""
@@ -121,7 +131,7 @@ class CompareEvents(TabEvents[CompareParts, Desk]):
         parts = self.parts
         return {
             parts.start: compare_start.draw(desk, uploads, self.presets.closed(operator), self.mix, operator),
-            parts.another: gr.update(value="Add a picture" if desk.gathers or not uploads else "Another picture"),
+            parts.another: gr.update(label="Add a picture" if desk.gathers or not uploads else "Another picture"),
             parts.ask: gr.update(value=f"Ask {compare_start.COUNTS[count]}", interactive=not desk.running),
         }
 
@@ -210,9 +220,11 @@ class CompareEvents(TabEvents[CompareParts, Desk]):
 
     def _drawn(self, session: Session) -> Changes:
         """The table, and how it goes."""
-        comparison = self.desk(session).comparison
+        desk = self.desk(session)
+        comparison = desk.comparison
         with session.lock:
+            examples = () if compare_start.uploads_of(session, desk) else self.examples
             return {
-                self.parts.table: compare_panel.draw(comparison, session.look),
+                self.parts.table: compare_panel.draw(comparison, session.look, examples),
                 self.parts.live: compare_start.live(comparison),
             }

@@ -9,8 +9,9 @@ from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui.components.bound_html import bound_html
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat.chat_events import Events
-from vlm_demo.ui.tabs.compare import compare_panel
+from vlm_demo.ui.tabs.compare import compare_panel, compare_start
 from vlm_demo.ui.tabs.compare.compare_events import CompareEvents, CompareParts
+from vlm_demo.ui.tabs.compare.desk import Desk
 from vlm_demo.ui.tabs.tab_events import at_once, queued
 
 LINE = 16  # comparisons that may wait for their turn at a time
@@ -41,9 +42,11 @@ def place(events: Events, service: ModelRegistry) -> None:
                 min_width=0,
             )
             ask = gr.Button("Ask both", variant="primary", size="sm", elem_id="compare-go", scale=0, min_width=0)
-        start = bound_html("compare-start", binds=("shown", "choose"))
+        nothing = compare_start.draw(Desk(), (), {}, None, False)
+        start = bound_html("compare-start", nothing, ("shown", "choose"))
     live = bound_html("compare-live", binds=("halt",))
-    table = bound_html("compare-table", compare_panel.draw(None, Session().look), ("choose", "step"))
+    empty = compare_panel.draw(None, Session().look, events.parts.examples)
+    table = bound_html("compare-table", empty, ("choose", "step", "example"))
     parts = CompareParts(start, question, another, ask, live, table)
     own = CompareEvents(events, service, parts)
     pressed = at_once(parts)
@@ -53,5 +56,6 @@ def place(events: Events, service: ModelRegistry) -> None:
     for press in (ask.click, question.submit):
         press(own.ask, [question], **pressed).then(own.compare, None, **queued(parts, "compare", LINE))
     table.choose(own.look, None, **{**pressed, "trigger_mode": "always_last"})
+    table.example(own.example, None, **pressed)
     table.step(own.step, None, **{**pressed, "trigger_mode": "multiple"})
     live.halt(own.halt, None, **pressed)

@@ -196,7 +196,7 @@ class LearnEvents:
         exchange, parts = session.shown, self.parts
         study = self._study(exchange)
         if exchange is None or study is None:
-            told = lens_panel.waiting(panels.BUSY) if session.running else nothing(panels.EMPTY)
+            told = lens_panel.waiting(panels.BUSY) if session.running else nothing(panels.EMPTY, "Chat")
             return {parts.road: told, **{part: "" for part in parts.all()[1:]}}
         word, number = session.word, session.look.picture
         return {

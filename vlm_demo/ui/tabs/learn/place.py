@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def place(events: Events, service: ModelRegistry) -> None:
     """Put the tab where it is called, and wire it."""
-    road = _html("learn-road", ("opened", "choose"), nothing(panels.EMPTY))
+    road = _html("learn-road", ("opened", "choose"), nothing(panels.EMPTY, "Chat"))
     with gr.Row(elem_id="learn-panels"):
         inside = _html("learn-lens"), _html("learn-features"), _html("learn-losses", ("compute",))
     parts = LearnComponents(road, *inside, _html("learn-notes"))
