@@ -12,7 +12,17 @@ from vlm_demo.ui.components.templates import render
 
 STATIC = Path(__file__).parent / "static"
 STYLES = ("chat.css", "page.css", "checks.css", "compare.css", "contrast.css", "learn.css", "mask.css")
-SCRIPTS = ("page.js", "tabs.js", "player.js", "folds.js", "drop.js", "contrast.js", "learn.js", "mask.js")
+SCRIPTS = (
+    "page.js",
+    "tabs.js",
+    "player.js",
+    "folds.js",
+    "drop.js",
+    "frames.js",
+    "contrast.js",
+    "learn.js",
+    "mask.js",
+)
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "Helvetica Neue", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 # name: (light, dark)

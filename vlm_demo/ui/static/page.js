@@ -228,11 +228,8 @@ window.vlm = (() => {
       }
       vlm.folds.drawn(element);
       for (const link of all("a[download][href]", element)) save(link);
-      for (const select of all("select", element)) select.value = select.dataset.value;
-      for (const box of all("input[data-act=choose]", element)) {
-        box.checked = box.defaultChecked;
-        box.value = box.defaultValue;
-      }
+      for (const choice of all("select, input[data-act=choose][data-value]", element)) choice.value = choice.dataset.value;
+      for (const box of all("input[data-checked]", element)) box.checked = box.dataset.checked === "true";
       if (element.closest("#chat")) {
         redrawn(element);
         setTimeout(keepToggles, 50); // an example sets its own

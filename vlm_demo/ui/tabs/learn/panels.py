@@ -165,6 +165,7 @@ def three_losses(exchange: ChatTurn, study: Study) -> Markup:
         blank="" if lm is None or lm.blank is None else f"{math.exp(min(lm.blank, 700)):.3g}",
         refused=study.refused,
         doing=study.doing,
+        pending=study.lesson is None and not study.problem,
         negatives=losses.others(study.text or answer.text),
         source=source("losses"),
         scorer=source("scores"),

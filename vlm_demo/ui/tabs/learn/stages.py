@@ -219,7 +219,7 @@ def _explain(exchange: ChatTurn, lesson: Lesson | None, word: int, number: int) 
         "Explain",
         lesson.heat_seconds if lesson and lesson.heat else None,
         f"{words} word{'s' * (words != 1)} × {patches} patches",
-        "rows kept while it wrote",
+        "recorded attention",
         figure,
         source("explain"),
         about=ABOUT["explain"],
