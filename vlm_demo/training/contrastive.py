@@ -33,7 +33,7 @@ from vlm_demo.training.cached_features import kept
 from vlm_demo.training.export import export as export_weights
 from vlm_demo.training.finetune import fast_dtype, standardize
 from vlm_demo.training.mixture import SHARES, Folder, load_pixels
-from vlm_demo.training.photo_turns import READABLE
+from vlm_demo.training.photo_words import READABLE
 from vlm_demo.training.photos_split import PERCENT
 from vlm_demo.training.record import CHECKPOINT, LOG, Spent
 
