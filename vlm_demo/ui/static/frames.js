@@ -21,11 +21,15 @@
     const type = reply.headers.get("content-type") ?? "";
     if (!MOVE.test(type) || !(await ImageDecoder.isTypeSupported(type))) return "";
     const decoder = new ImageDecoder({ data: await reply.arrayBuffer(), type });
+    await decoder.tracks.ready;
     await decoder.completed;
     const { frameCount } = decoder.tracks.selectedTrack;
     if (frameCount < 2) return "";
     const { image: frame } = await decoder.decode({ frameIndex: Math.min(Math.max(number, 1), frameCount) - 1 });
-    return drawn(frame, frame.displayWidth, frame.displayHeight);
+    const uri = drawn(frame, frame.displayWidth, frame.displayHeight);
+    frame.close();
+    decoder.close();
+    return uri;
   }
 
   async function still(image) {
@@ -39,7 +43,8 @@
 
   const look = () => document.querySelectorAll("#composer .thumbnail-item img").forEach(still);
   vlm.whenThere("#composer textarea", () => {
-    new MutationObserver(look).observe(document.getElementById("composer"), { childList: true, subtree: true });
+    const watched = { childList: true, subtree: true, attributes: true, attributeFilter: ["src"] };
+    new MutationObserver(look).observe(document.getElementById("composer"), watched);
   });
   for (const kind of ["input", "change"]) {
     document.addEventListener(kind, (event) => event.target.closest?.("#page-number") && look());
