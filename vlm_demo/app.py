@@ -260,12 +260,13 @@ def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> di
     from vlm_demo.api.access import Access, Places
     from vlm_demo.api.image_hosts import ImageHosts
     from vlm_demo.api.openai_server import OpenAiServer
+    from vlm_demo.ui.source import source_page
 
     web = remote.RemotePictures(remote.hosts_of(flags.allow_image_host))
     access = Access(flags.auth.split(":", 1)[1] if flags.auth else None, ImageHosts(web))
     places = Places(service)
     endpoints.add(page, service, access.hosts, places)
-    routes: list[BaseRoute] = [*OpenAiServer(service, access, places).routes()]
+    routes: list[BaseRoute] = [*OpenAiServer(service, access, places).routes(), source_page.route()]
     if flags.operator_key:
         from vlm_demo.api.operator_key import OperatorKey
 

@@ -64,7 +64,7 @@ def test_a_failed_check_says_its_remedy_under_the_answer_too(page, picture, lett
 def test_what_each_model_would_make_of_the_picture_stands_folded_under_the_checks(page, picture, letters) -> None:
     width, height = Image.open(picture).size
     panel = str(asked(page(), picture)["checks"])
-    table = panel[panel.index('<details class="costs">') :]
+    table = panel[panel.index('<details class="costs"') :]
     assert panel.index(LATENCY) < panel.index("costs") and "open" not in table.split(">")[0]
     assert f"({width} × {height})" in table
     rows = {cost.name: cost for cost in costs((width, height))}

@@ -15,7 +15,7 @@ from tests.kit.ui import event, request, run
 from vlm_demo.contracts.events import Alternative, Token
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.ui.tabs.compare import compare_start, first_token, presets
-from vlm_demo.ui.tabs.compare.compare_tab import CompareEvents, CompareParts
+from vlm_demo.ui.tabs.compare.compare_events import CompareEvents, CompareParts
 from vlm_demo.ui.tabs.compare.comparison import Comparison
 from vlm_demo.ui.tabs.compare.difference import ADDED, MISSING, between
 from vlm_demo.ui.tabs.compare.presets import ONLY_OPERATOR
@@ -152,7 +152,7 @@ def test_two_pictures_stand_side_by_side(tab, tmp_path):
     assert presets.NO_SECOND in own.ask("What is this?", request())["start"]
     path = tmp_path / "second.png"
     Image.new("RGB", (64, 48), "green").save(path)
-    own.uploaded_second(str(path), request())
+    assert "Take picture 2 off" in own.uploaded([str(path)], request())["start"]
     table = compared(own)["table"]
     first, second = (one["images"] for one in pipe.requests[-2:])
     assert len(first) == len(second) == 1 and first != second

@@ -318,13 +318,6 @@ def test_text_stays_text_wherever_it_stands(page, picture) -> None:
     assert "<i>" not in re.search(r'data-lens="[^"]*"', state["lens"])[0]
 
 
-def test_every_file_that_a_stage_names_is_there() -> None:
-    for name in about.FILES:
-        source = about.source(name)
-        assert (ROOT / source.path).is_file()
-        assert source.link in ("", f"{about.home()}/blob/main/{source.path}")
-
-
 def test_where_the_lens_settles_and_looks(page, picture) -> None:
     events = page()
     asked(events, picture)

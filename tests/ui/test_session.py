@@ -184,7 +184,7 @@ def test_uploads_that_nobody_claimed_are_swept(tmp_path, monkeypatch):
         path.touch()
     sessions = Sessions()
     sessions.claim(sessions.of("a"), [str(kept)])
-    monkeypatch.setattr("vlm_demo.ui.session.GRACE", 0.2)
+    monkeypatch.setattr("vlm_demo.ui.uploads.GRACE", 0.2)
     time.sleep(0.3)
     fresh.parent.mkdir()
     fresh.touch()
@@ -196,7 +196,7 @@ def test_uploads_that_nobody_claimed_are_swept(tmp_path, monkeypatch):
 
 def test_a_part_of_an_upload_that_broke_off_is_swept(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("vlm_demo.ui.session.GRACE", 0.0)
+    monkeypatch.setattr("vlm_demo.ui.uploads.GRACE", 0.0)
     (tmp_path / "tmpabc123").write_bytes(b"half a picture")
     Sessions().sweep()
     assert tmp_path.exists() and not list(tmp_path.iterdir())
@@ -206,7 +206,7 @@ def test_only_the_cache_that_the_sessions_began_with_is_swept(tmp_path, monkeypa
     monkeypatch.delenv("GRADIO_TEMP_DIR", raising=False)
     earlier = Sessions()
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    monkeypatch.setattr("vlm_demo.ui.session.GRACE", 0.0)
+    monkeypatch.setattr("vlm_demo.ui.uploads.GRACE", 0.0)
     (tmp_path / "picture.png").touch()
     earlier.sweep()
     assert (tmp_path / "picture.png").exists()

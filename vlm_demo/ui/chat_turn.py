@@ -43,6 +43,7 @@ class ChatTurn:
         problem: the sentence that stands where the answer would be, when ``failed``.
         outside: a sentence about a picture outside the model's world and the command that helps, or empty.
         stop: set to end the computing.
+        lost: whether it ended because the page's connection did.
         ticket: counts the questions of all pages, in the order in which they were asked.
         ahead: how many questions of other pages come first, as it was last drawn.
         model, precision: what is asked; empty as long as it waits.
@@ -70,6 +71,7 @@ class ChatTurn:
     problem: str = ""
     outside: tuple[str, str] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
+    lost: bool = False
     ticket: int = field(default_factory=lambda: next(_tickets))
     ahead: int = 0
     model: str = ""

@@ -26,6 +26,7 @@ from vlm_demo.ui.tabs.learn import place as learn_tab
 from vlm_demo.ui.tabs.mask import mask_tab
 
 POLL = 2.5  # seconds between two looks of a page at the service's status
+FOLLOWING = 16  # pages that may come back to a growing answer at a time
 SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
 
 # The tabs beside Chat: the name of each, and what puts its components on the page and sets off their events.
@@ -109,6 +110,16 @@ def build(
                             elem_classes="toggle",
                             min_width=0,
                         )
+                        page_number = gr.Number(
+                            1,
+                            label="Page",
+                            precision=0,
+                            minimum=1,
+                            visible=False,
+                            elem_id="page-number",
+                            scale=0,
+                            min_width=0,
+                        )
                         retry = _quiet("Retry", "retry")
                         undo = _quiet("Undo", "undo")
                         clear = _quiet("Clear", "clear")
@@ -138,7 +149,7 @@ def build(
         parts = PageComponents(*talk, heatmap, sees, prompt, text, stages, checks, download, examples)
         events = Events(service, parts, ocr_settings)
         language.input(events.read_in, [language], None, queue=False, show_progress="hidden", api_visibility="private")
-        events.paging.add(language.parent)
+        events.paging.hear(page_number)
         for name, place in TABS:
             with gr.Column(elem_id=f"{name.lower()}-tab", elem_classes="tab-page", min_width=0):
                 place(events, service)
@@ -196,7 +207,8 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     parts.status.typed(events.typed, None, **latest)
     gr.Timer(POLL).tick(events.tick, [parts.composer], **at_once)
     page.load(events.opened, None, **at_once)
-    parts.status.arrived(events.arrived, None, **at_once)
+    back = parts.status.arrived(events.arrived, None, **at_once)
+    back.then(events.follow, None, concurrency_id="follow", **{**queued, "concurrency_limit": FOLLOWING})
     page.unload(events.closed)
 
 

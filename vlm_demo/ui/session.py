@@ -5,33 +5,30 @@ Knows neither HTML nor the model.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vlm_demo.contracts import OcrSettings, Turn
 from vlm_demo.engines.registry import log_unexpected
 from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.images.open import Source
+from vlm_demo.ui import uploads
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.tabs.inspect.map_job import Job
 from vlm_demo.ui.tabs.inspect.map_options import MapOptions
+from vlm_demo.ui.uploads import UploadCache
 
 if TYPE_CHECKING:
     import numpy as np
 
     from vlm_demo.engines.registry import Status
 
-GRACE = 20.0  # seconds that an upload may wait for its page to claim it
 NOTICE = 20.0  # seconds that a sentence about the model stands
 KEPT = 600.0  # seconds that a page's conversation waits for it, after a reload or a lost connection
 MOST_WAITING = 16  # pages whose questions are being answered or wait at a time
@@ -218,11 +215,11 @@ class Session:
 
 
 class Sessions:
-    """All open pages, by Gradio's session hash, and the upload cache that Gradio had when this was made."""
+    """All open pages, by Gradio's session hash, and the upload cache that they share."""
 
     def __init__(self, ended: Callable[[Session], object] = lambda session: None) -> None:
         """``ended`` is told of each session that has gone for good."""
-        self._cache = os.environ.get("GRADIO_TEMP_DIR")
+        self._cache = UploadCache()
         self._open: dict[str, Session] = {}
         self._kept: dict[str, Session] = {}  # of pages that are closed; the one that has waited longest comes first
         self._ended = ended
@@ -283,10 +280,8 @@ class Sessions:
 
     def discard(self, paths: Iterable[str]) -> None:
         """Delete upload files that were read, but for those that a page has claimed: Gradio names them by content."""
-        with self._lock:
-            held = set().union(*(other.uploads for other in self._all()))
-        for path in set(paths) - held:
-            _delete(Path(path))
+        for path in set(paths) - self._held():
+            self._cache.delete(path)
 
     def close(self, session_hash: str | None) -> None:
         """The page is gone: stop its computing and delete its files. Where it may come back, its conversation is kept
@@ -297,6 +292,8 @@ class Sessions:
         if session:
             session.closed.set()
             with session.lock:
+                for exchange in session.exchanges:
+                    exchange.lost = exchange.lost or exchange.running
                 session.stop()
             self.release(session)
         with self._lock:
@@ -329,32 +326,21 @@ class Sessions:
         self.release(session)
         self._ended(session)
 
-    def _all(self) -> list[Session]:
-        return [*self._open.values(), *self._kept.values()]
+    def _held(self) -> set[str]:
+        """The upload files that a page has claimed, of those too that may come back."""
+        with self._lock:
+            pages = [*self._open.values(), *self._kept.values()]
+            return set().union(*(session.uploads for session in pages))
 
     def _sweep_later(self) -> None:
-        later = threading.Timer(GRACE, self.sweep)
+        later = threading.Timer(uploads.GRACE, self.sweep)
         later.daemon = True
         later.start()
 
     def sweep(self) -> None:
         """Delete uploads that no open page has claimed: those of pages that were closed during an upload (which leaves
         a part of it in the cache's own folder) or just after one. What is too young yet is looked at again later."""
-        if not self._cache:  # Gradio's default folder holds other programs' files too
-            return
-        cache = Path(self._cache)
-        with self._lock:
-            held = set().union(*(session.uploads for session in self._all()))
-        young = False
-        for path in (*cache.glob("*"), *cache.glob("*/*")):
-            with suppress(FileNotFoundError):  # another page's sweep was first
-                if path.is_dir() or str(path) in held:
-                    continue
-                if time.time() - path.stat().st_ctime >= GRACE:
-                    _delete(path, cache)
-                else:
-                    young = True
-        if young:
+        if self._cache.sweep(self._held()):
             self._sweep_later()
 
 
@@ -368,25 +354,3 @@ def alone(handler: Callable[..., Any]) -> Callable[..., Any]:
             return handler(self, *arguments)
 
     return heard
-
-
-def _delete(path: Path, cache: Path | None = None) -> None:
-    """Delete an upload, and the folder that Gradio made for it in ``cache``."""
-    path.unlink(missing_ok=True)
-    if path.parent != cache and path.parent.is_dir() and not any(path.parent.iterdir()):
-        path.parent.rmdir()
-
-
-def put_back(exchange: ChatTurn) -> list[str]:
-    """Write an exchange's pictures into the upload cache again, for the composer; returns the paths."""
-    if not exchange.pictures:
-        return []
-    cache = Path(os.environ.get("GRADIO_TEMP_DIR") or Path(tempfile.gettempdir()) / "gradio")
-    paths = []
-    for name, content in zip(exchange.names, exchange.pictures, strict=True):
-        folder = cache / secrets.token_hex(16)
-        folder.mkdir(parents=True)
-        path = folder / name
-        path.write_bytes(content)
-        paths.append(str(path))
-    return paths

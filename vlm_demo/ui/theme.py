@@ -11,8 +11,18 @@ from markupsafe import Markup
 from vlm_demo.ui.components.templates import render
 
 STATIC = Path(__file__).parent / "static"
-STYLES = ("page.css", "checks.css", "compare.css", "contrast.css", "faq.css", "learn.css", "mask.css")
-SCRIPTS = ("page.js", "contrast.js", "learn.js", "mask.js")
+STYLES = ("chat.css", "page.css", "checks.css", "compare.css", "contrast.css", "faq.css", "learn.css", "mask.css")
+SCRIPTS = (
+    "page.js",
+    "tabs.js",
+    "player.js",
+    "folds.js",
+    "drop.js",
+    "frames.js",
+    "contrast.js",
+    "learn.js",
+    "mask.js",
+)
 SANS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "DejaVu Sans", "Helvetica Neue", "sans-serif"]
 MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
 # name: (light, dark)
@@ -63,7 +73,7 @@ def launch_options() -> dict[str, Any]:
     The style sheet goes into the head, for ``css`` would have each rule rewritten with a prefix, and rules inside
     ``@media`` only in the rewritten form.
     """
-    style = _variables() + "".join((STATIC / name).read_text(encoding="utf-8") for name in STYLES)
+    style = variables() + "".join((STATIC / name).read_text(encoding="utf-8") for name in STYLES)
     script = "".join((STATIC / name).read_text(encoding="utf-8") for name in SCRIPTS)
     return {
         "theme": _theme(),
@@ -74,10 +84,11 @@ def launch_options() -> dict[str, Any]:
     }
 
 
-def _variables() -> str:
-    """The colours as CSS variables, ``--vlm-page`` and so on."""
+def variables(dark_where: str = "") -> str:
+    """The colours as CSS variables, ``--vlm-page`` and so on; the dark ones below ``.dark``, or where a rule such as
+    ``@media (prefers-color-scheme: dark)`` says so."""
     light, dark = ("".join(f"--vlm-{name}: {pair[i]};" for name, pair in COLOURS.items()) for i in (0, 1))
-    return f":root {{{light}}} .dark {{{dark}}}"
+    return f":root {{{light}}} " + (f"{dark_where} {{ :root {{{dark}}} }}" if dark_where else f".dark {{{dark}}}")
 
 
 def _theme() -> gr.themes.Base:

@@ -182,17 +182,5 @@ window.vlmContrast = (() => {
     look();
   }
 
-  /* A picture may be dropped and pasted anywhere on the tab. */
-  function give(files, event) {
-    const pictures = [...(files ?? [])];
-    if (!open() || !picker() || !pictures.length) return;
-    event.preventDefault();
-    const held = new DataTransfer();
-    for (const file of pictures) held.items.add(file);
-    picker().files = held.files;
-    picker().dispatchEvent(new Event("change", { bubbles: true }));
-  }
-  document.addEventListener("drop", (event) => give(event.dataTransfer?.files, event));
-  document.addEventListener("paste", (event) => give(event.clipboardData?.files, event));
   return { bind };
 })();

@@ -1,6 +1,5 @@
-/* The page's own behaviour: presses on data-act elements become Gradio events, the pressed word is marked, words are
-   played, the conversation follows its end, a picture may be dropped anywhere. Holds no state but what is on the page,
-   whether words are being played, and the question that is being rewritten. */
+/* The page's own behaviour: presses on data-act elements become Gradio events, the pressed word is marked, the
+   conversation follows its end. Holds no state but what is on the page, and the question that is being rewritten. */
 window.vlm = (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const tab = () => document.documentElement.dataset.tab ?? "chat";
@@ -57,6 +56,9 @@ window.vlm = (() => {
     if (document.activeElement === document.body) area.focus();
   }
 
+  /* Of several alike, such as columns, the one that is meant. */
+  const of = ({ dataset }) => (dataset.of === undefined ? {} : { of: +dataset.of });
+
   const acts = {
     word(button, send) {
       mark(button.dataset.turn, button.dataset.word);
@@ -65,13 +67,13 @@ window.vlm = (() => {
     },
     example(button, send) {
       send("example", { index: +button.dataset.index });
-      rest(); // the button is about to go, and the focus must not go with it
+      if (tab() === "chat") rest(); // the button is about to go, and the focus must not go with it
     },
     edit: (button) => rewrite(button.closest(".turn"), true),
     cancel: (button) => rewrite(button.closest(".turn"), false),
     open: (button) => openTab(button.dataset.tab),
     step: (button, send) => send("step", { by: +button.dataset.by }),
-    choose: (button, send) => send("choose", { [button.dataset.name]: JSON.parse(button.dataset.value) }),
+    choose: (button, send) => send("choose", { [button.dataset.name]: JSON.parse(button.dataset.value), ...of(button) }),
     patch(button, send, event) {
       const box = button.getBoundingClientRect();
       const keyed = event.detail === 0; // Enter or Space: no place was pointed at
@@ -91,52 +93,8 @@ window.vlm = (() => {
     halt: (button, send) => send("halt", {}),
     without: (button, send) => send("without", vlm.mask.marked()),
     wipe: () => vlm.mask.wipe(),
-    play(button, send) {
-      if (player.timer) return player.stop();
-      const maps = document.querySelector("#heatmap .maps");
-      if (nextWord()?.disabled) send("word", { turn: +maps.dataset.turn, word: 0 });
-      player.start();
-    },
+    play: (button, send) => vlm.player.press(send),
   };
-
-  /* Words, two a second, to the last one: each press waits until the one before has been drawn. */
-  const PACE = 500;
-  const nextWord = () => document.querySelector("#heatmap [data-act=step][data-by='1']");
-  const player = {
-    timer: 0,
-    from: null,
-    start() {
-      this.from = nextWord()?.disabled ? document.querySelector("#heatmap .maps").dataset.word : null;
-      this.timer = setInterval(() => this.advance(), PACE);
-      this.mark();
-    },
-    stop() {
-      clearInterval(this.timer);
-      this.timer = 0;
-      this.mark();
-    },
-    advance() {
-      const word = document.querySelector("#heatmap .maps")?.dataset.word;
-      if (word === undefined) return this.stop();
-      if (word === this.from) return; // still being drawn
-      if (nextWord().disabled) return this.stop();
-      this.from = word;
-      nextWord().click();
-    },
-    mark() {
-      const button = document.querySelector("#heatmap .play");
-      if (!button) return;
-      if (this.timer && nextWord().disabled && this.from !== document.querySelector("#heatmap .maps").dataset.word) {
-        return this.stop();
-      }
-      button.setAttribute("aria-pressed", !!this.timer);
-      button.textContent = this.timer ? "❚❚ pause" : "▷ play";
-    },
-  };
-  document.addEventListener("click", (event) => {
-    if (player.timer && event.isTrusted && !event.target.closest("[data-act=play]")) player.stop();
-  }, true);
-  document.addEventListener("visibilitychange", () => document.hidden && player.timer && player.stop());
 
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
@@ -191,7 +149,13 @@ window.vlm = (() => {
     }
     return secret;
   }
-  addEventListener("pagehide", () => sessionStorage.setItem("left", "1"));
+  /* What was typed and not sent yet stays with the tab too. */
+  const unsent = sessionStorage.getItem("left") && sessionStorage.getItem("unsent");
+  sessionStorage.removeItem("unsent");
+  addEventListener("pagehide", () => {
+    sessionStorage.setItem("left", "1");
+    sessionStorage.setItem("unsent", document.querySelector("#composer textarea")?.value ?? "");
+  });
   addEventListener("pageshow", (event) => event.persisted && sessionStorage.removeItem("left"));
 
   /* The toggles stand in the address, so that a link to the page sets them. */
@@ -246,22 +210,26 @@ window.vlm = (() => {
       const opacity = element.querySelector("[name=opacity]").value;
       send("look", { opacity: +opacity, grid: element.querySelector("[name=grid]").checked });
     });
-    element.addEventListener("change", (event) => {
-      const { name, value } = event.target;
-      if (event.target.dataset.act === "switch") {
+    element.addEventListener("change", ({ target }) => {
+      const { name, value } = target;
+      if (target.dataset.act === "switch") {
         send("switch", { name, value });
-        event.target.value = event.target.dataset.value; // what answers, until another one does
+        target.value = target.dataset.value; // what answers, until another one does
       }
-      if (event.target.dataset.act === "choose") send("choose", { [name]: value });
+      if (target.dataset.act === "choose") {
+        send("choose", { [name]: target.type === "checkbox" ? target.checked : value, ...of(target) });
+      }
     });
     watch("value", () => {
       const maps = element.querySelector(".maps");
       if (maps) {
         mark(maps.dataset.turn, maps.dataset.word);
-        player.mark();
+        vlm.player.mark();
       }
+      vlm.folds.drawn(element);
       for (const link of all("a[download][href]", element)) save(link);
-      for (const select of all("select", element)) select.value = select.dataset.value;
+      for (const choice of all("select, input[data-act=choose][data-value]", element)) choice.value = choice.dataset.value;
+      for (const box of all("input[data-checked]", element)) box.checked = box.dataset.checked === "true";
       if (element.closest("#chat")) {
         redrawn(element);
         setTimeout(keepToggles, 50); // an example sets its own
@@ -357,37 +325,17 @@ window.vlm = (() => {
     observer.observe(document.documentElement, { childList: true, subtree: true });
   }
 
-  /* The address names the tab that is shown, as #contrast: no name, or none that there is, is Chat. */
-  function showTab() {
-    const links = all("#tabs a");
-    const open = links.find((link) => link.hash === location.hash) ?? links[0];
-    for (const link of links) {
-      if (link === open) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
-    }
-    document.documentElement.dataset.tab = open?.hash.slice(1) ?? "chat";
-    dispatchEvent(new Event("tabshown"));
-  }
-  addEventListener("hashchange", () => {
-    showTab();
-    scrollTo(0, 0);
-  });
-  whenThere("#tabs a", showTab);
-  /* Gradio's page has a base, against which "#contrast" alone would lead to another page than "?__theme=dark". */
-  document.addEventListener("click", (event) => {
-    const link = event.target.closest?.("#tabs a");
-    if (!link || event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
-    event.preventDefault();
-    location.hash = link.hash;
-  });
-
   whenThere("#talk", follow);
   whenThere("#desk", (desk) => {
     desk.append(back());
     desk.prepend(opening.line);
   });
-  whenThere("#composer textarea", () => {
+  whenThere("#composer textarea", (area) => {
     const composer = document.getElementById("composer");
+    if (unsent && !area.value) {
+      area.value = unsent;
+      area.dispatchEvent(new Event("input", { bubbles: true }));
+    }
     let files = 0;
     const look = () => {
       name(composer);
@@ -411,38 +359,6 @@ window.vlm = (() => {
     new ResizeObserver(() => style.setProperty("--desk", `${desk.offsetHeight}px`)).observe(desk);
   });
 
-  /* A picture may be dropped and pasted anywhere: what is not for the composer already is handed over to it. */
-  const box = () => tab() === "chat" && document.querySelector("#composer .full-container");
-  const carries = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
-  const target = (shown) => document.documentElement.classList.toggle("dropping", shown);
-  document.addEventListener("dragenter", (event) => box() && carries(event) && target(true));
-  document.addEventListener("dragleave", (event) => event.relatedTarget === null && target(false));
-  document.addEventListener("pointermove", () => target(false)); // there are none while something is dragged
-  document.addEventListener("dragover", (event) => {
-    event.preventDefault(); // or the browser would leave the page for the picture
-    if (carries(event)) event.dataTransfer.dropEffect = "copy";
-  });
-  document.addEventListener("drop", (event) => {
-    target(false);
-    if (!box() || !event.dataTransfer?.files.length || box().contains(event.target)) return;
-    event.preventDefault();
-    box().dispatchEvent(new DragEvent("drop", { dataTransfer: copied(event.dataTransfer.files), cancelable: true }));
-  }, true);
-  document.addEventListener("paste", (event) => {
-    const area = document.querySelector("#composer textarea");
-    const pictures = [...(event.clipboardData?.files ?? [])].filter((file) => file.type.startsWith("image/"));
-    if (tab() !== "chat" || !area || !pictures.length || event.target === area) return;
-    event.preventDefault();
-    area.dispatchEvent(new ClipboardEvent("paste", { clipboardData: copied(pictures), cancelable: true }));
-  });
-
-  /* What is carried by an event ends with it. */
-  function copied(files) {
-    const carried = new DataTransfer();
-    for (const file of files) carried.items.add(file);
-    return carried;
-  }
-
   /* Text found in the picture: a word and its box point at each other. */
   for (const [kind, on] of [["pointerover", true], ["pointerout", false], ["focusin", true], ["focusout", false]]) {
     document.addEventListener(kind, (event) => {
@@ -450,5 +366,5 @@ window.vlm = (() => {
       if (box) all(`[data-box="${box}"]`).forEach((part) => part.classList.toggle("lit", on));
     });
   }
-  return { bind };
+  return { bind, whenThere };
 })();

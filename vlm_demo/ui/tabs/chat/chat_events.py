@@ -7,7 +7,6 @@ Holds nothing but the open sessions, and draws nothing: that is ``parts``. The i
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,19 +16,22 @@ import gradio as gr
 
 from vlm_demo.contracts import DEFAULT_OCR, OcrSettings
 from vlm_demo.contracts.engine import ELSEWHERE, Engine, Request
-from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, is_operator, log_unexpected
-from vlm_demo.errors import BadQuestion, Stopped, VlmDemoError
+from vlm_demo.engines.registry import ModelRegistry, is_operator, log_unexpected
+from vlm_demo.errors import BadQuestion, VlmDemoError
+from vlm_demo.ui import uploads
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.components.page_components import Changes, PageComponents
-from vlm_demo.ui.session import Session, Sessions, alone, put_back
+from vlm_demo.ui.session import Session, Sessions, alone
 from vlm_demo.ui.tabs.chat import page_choice, reopening, transcript
 from vlm_demo.ui.tabs.inspect.check_events import CheckEvents
 from vlm_demo.ui.tabs.inspect.deferred_maps import DeferredMaps
 from vlm_demo.ui.tabs.inspect.inspect_events import InspectorEvents, forgotten
 from vlm_demo.ui.takeaway.takeaway_events import TakeawayEvents
+from vlm_demo.ui.work import frames, telling
 
 FRAME = 0.04  # seconds between two drawings of a growing answer
+FOLLOW = 0.3  # likewise, for a page that came back while it grew
 
 
 class Events:
@@ -159,24 +161,14 @@ class Events:
                 exchange = following if following and following.given is not None else None
 
     def _answer(self, session: Session, exchange: ChatTurn) -> Iterator[Changes]:
-        drawn, live = 0.0, self.parts.live
         try:
-            with closing(self._compute(session, exchange)) as steps:
-                for _ in steps:
-                    if time.perf_counter() - drawn > FRAME:
-                        drawn = time.perf_counter()
-                        yield {live: transcript.live(session)}
-        except Stopped:
-            exchange.state = "stopped"
-        except VlmDemoError as error:
-            exchange.state, exchange.problem = "failed", str(error)
-        except Exception as error:
-            log_unexpected(error)
-            exchange.state, exchange.problem = "failed", UNEXPECTED
+            with telling(exchange):
+                for _ in frames(self._compute(session, exchange), FRAME):
+                    yield {self.parts.live: transcript.live(session)}
         finally:
             if exchange.running:  # the page was closed, or Gradio closed this generator
                 exchange.stop.set()
-                exchange.state = "stopped"
+                exchange.state, exchange.lost = "stopped", True
             if exchange not in session.exchanges:  # what was computed after the conversation had ended
                 self.service.forget(session.visitor)
         with session.lock:
@@ -246,7 +238,7 @@ class Events:
         if not session.last:
             return self.parts.refused(BadQuestion("There is nothing to undo yet."))
         (dropped,) = session.cut(len(session.exchanges) - 1)
-        files = put_back(dropped)
+        files = uploads.put_back(dropped)
         session.page = next((page for page in dropped.pages if page), 1)
         self.sessions.claim(session, files)
         session.returned = {"text": dropped.question, "files": files}
@@ -340,6 +332,14 @@ class Events:
         """A page tells which browser tab it is in: what that tab has asked before a reload stands there again."""
         session = self.sessions.arrived(request.session_hash, str(event.tab))
         return self.parts.everything(session) if session.exchanges else {self.parts.live: gr.skip()}
+
+    def follow(self, request: gr.Request) -> Iterator[Changes]:
+        """A page that came back while its answer is still being written shows how that goes on, and how it ends."""
+        session = self.sessions.of(request.session_hash)
+        following = session.running
+        while session.running and not session.closed.wait(FOLLOW):
+            yield {self.parts.live: transcript.live(session)}
+        yield self.parts.everything(session) if following else {self.parts.live: gr.skip()}
 
     def closed(self, request: gr.Request) -> None:
         """A page is closed: its computing ends and its files go, and unless it comes back soon, its conversation and

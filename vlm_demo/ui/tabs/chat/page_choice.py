@@ -5,12 +5,11 @@ A small number field beside the composer, there only while such a file lies in i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import BlockContext
 
 from vlm_demo.errors import BadImage
 from vlm_demo.images.open import Page, open_image
@@ -23,13 +22,22 @@ from vlm_demo.ui.session import Sessions, alone
 
 @dataclass(frozen=True)
 class Upload:
-    """An upload that is a picture: its bytes, the page or frame that is meant (None = it has one), and a preview of
-    it."""
+    """An upload that is a picture.
+
+    Attributes:
+        path: where it lay, or its name.
+        content: its bytes.
+        page: which page or frame is meant, from 1; None = it has one.
+        preview: a data URI of that.
+        kind, count: whether it has pages or frames, and how many.
+    """
 
     path: str
     content: bytes
     page: int | None
     preview: str
+    kind: str = "frame"
+    count: int = 1
 
 
 def opened(paths: list[str], number: int) -> tuple[list[Upload], BadImage | None]:
@@ -47,9 +55,11 @@ def opened(paths: list[str], number: int) -> tuple[list[Upload], BadImage | None
                 problem = problem or no_such(number, count, kind)
                 found.append(Upload(path, content, None, ""))
                 continue
-            page = number if count > 1 else None
-            shown, _ = open_image(content if page is None else Page(content, page))
-            found.append(Upload(path, content, page, pictures.preview(shown)))
+            if count > 1:
+                found.append(at_page(Upload(path, content, None, "", kind, count), number))
+                continue
+            shown, _ = open_image(content)
+            found.append(Upload(path, content, None, pictures.preview(shown)))
         except OSError:
             problem = problem or BadImage("This upload is no longer on the server: add the picture again.")
         except BadImage as error:
@@ -57,28 +67,26 @@ def opened(paths: list[str], number: int) -> tuple[list[Upload], BadImage | None
     return found, problem
 
 
+def at_page(upload: Upload, number: int) -> Upload:
+    """The same file at another page or frame.
+
+    Raises:
+        BadImage: there is no such, or it can't be drawn.
+    """
+    if not 1 <= number <= upload.count:
+        raise no_such(number, upload.count, upload.kind)
+    shown, _ = open_image(Page(upload.content, number))
+    return replace(upload, page=number, preview=pictures.preview(shown))
+
+
 class PageChoice:
-    """The number field and its events."""
+    """The number field's events."""
 
     def __init__(self, sessions: Sessions, parts: PageComponents) -> None:
         self.sessions, self.parts = sessions, parts
 
-    def add(self, row: BlockContext | None) -> None:
-        """Put the field into a row of the page."""
-        assert row is not None
-        outer = row.parent
-        with row:
-            field = gr.Number(
-                1,
-                label="Page",
-                precision=0,
-                minimum=1,
-                visible=False,
-                elem_id="page-number",
-                scale=0,
-                min_width=0,
-            )
-        row.parent = outer  # entering it once more has changed that
+    def hear(self, field: gr.Number) -> None:
+        """Set off the events of the field, which stands hidden among the toggles."""
         at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         self.parts.status.uploaded(self.look, [self.parts.composer], field, **at_once)
         field.input(self.choose, [field], None, **at_once)

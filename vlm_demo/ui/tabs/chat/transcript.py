@@ -29,6 +29,7 @@ ROAD = {
     "bridge": "Translating to image tokens",
     "prefill": "Reading the prompt",
 }
+LOST = "The connection to this page was lost while this was being answered: press Retry to ask once more."
 UNTOLD = ("encoder", "bridge")  # the stages of which a server tells nothing
 ASKED = "Waiting for the server"
 
@@ -213,9 +214,10 @@ def badge(grounding: Grounding) -> Markup:
 
 
 def _notes(exchange: ChatTurn) -> list[str]:
-    """What was done to the upload before the model saw it, said once: under the question that brought it; and of a
-    server's answer, what of it was seen here."""
+    """What was done to the upload before the model saw it, said once: under the question that brought it; of a server's
+    answer, what of it was seen here; and that the connection was lost meanwhile."""
     views = exchange.answer.views if exchange.answer and exchange.pictures else ()
     told = [exchange.replayed] if exchange.replayed else []
+    told += [LOST] if exchange.state == "stopped" and exchange.lost else []
     doubts = dict.fromkeys(read.note for read in exchange.answer.ocrs if read.note) if exchange.answer else ()
     return [*told, *(note for view in views for note in view.notes), *doubts]

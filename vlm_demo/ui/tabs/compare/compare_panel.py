@@ -19,18 +19,18 @@ from vlm_demo.images.overlay import palette
 from vlm_demo.ui import pictures
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
-from vlm_demo.ui.tabs.chat.transcript import SIGNS
+from vlm_demo.ui.tabs.chat.transcript import SIGNS, Example
 from vlm_demo.ui.tabs.compare import first_token
 from vlm_demo.ui.tabs.compare.comparison import Column, Comparison
 from vlm_demo.ui.tabs.compare.difference import MISSING, SAME, Piece
 from vlm_demo.ui.tabs.inspect.map_options import MapOptions
-from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing, size
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import size
 from vlm_demo.words import CUT
 
 WIDE = 680  # longest side of a map in a column: twice its width, for sharp screens
 EMPTY = (
-    "The same picture and question, side by side: choose what varies and ask. The first column is the reference, and "
-    "the others show what differs from it."
+    "Choose what varies and ask. The first column is the reference; the others show what differs from it: words, where "
+    "the model looked, the first token, time and memory."
 )
 # What a bar of time is made of: (key, its name, the stages in it).
 PARTS = (
@@ -89,14 +89,15 @@ class Cells:
     memory: Bar | None
 
 
-def draw(comparison: Comparison | None, look: MapOptions) -> Markup:
+def draw(comparison: Comparison | None, look: MapOptions, examples: Sequence[Example] = ()) -> Markup:
     """The table: a row is what is compared, a column is one way of asking.
 
     Args:
         look: how the chat's maps are drawn; opacity and colours of it hold here too.
+        examples: to begin with, where nothing was compared yet.
     """
     if comparison is None:
-        return nothing(EMPTY)
+        return render("compare_empty", sentence=EMPTY, examples=examples)
     numbers = range(len(comparison.columns))
     longest = max((_total(column) for column in comparison.columns), default=0.0)
     biggest = max((_weights(column) for column in comparison.columns), default=0)
@@ -143,7 +144,7 @@ def _remark(column: Column) -> str:
     """What answered, as far as its head does not say so."""
     turn = column.turn
     name = turn.model.rpartition("/")[2]
-    said = [name if name != column.label else "", turn.precision]
+    said = [name if name not in column.label else "", turn.precision]
     said += ["OCR" if turn.ocr and "OCR" not in column.label else ""]
     said += ["evidence only" if turn.evidence_only and "only" not in column.label else ""]
     return ", ".join(filter(None, said))

@@ -3,48 +3,115 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from vlm_demo.ui.components.header import Choice
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat.page_choice import Upload
 from vlm_demo.ui.tabs.chat.transcript import ROAD
-from vlm_demo.ui.tabs.compare.comparison import Column, Comparison, Desk
-from vlm_demo.ui.tabs.compare.presets import NAMES
+from vlm_demo.ui.tabs.compare.comparison import MOST, Column, Comparison
+from vlm_demo.ui.tabs.compare.desk import MIX, Desk, Side
+from vlm_demo.ui.tabs.compare.mix import Mix
+from vlm_demo.ui.tabs.compare.presets import NAMES, ONLY_OPERATOR
 
-NO_PICTURE = "There is no picture yet: ask about one in Chat, or choose one here."
+NO_PICTURE = "There is no picture yet: ask about one in Chat, or drop, paste or choose one here."
 FROM_CHAT = "The picture of the chat’s last question, asked afresh in every column."
 OWN = "A picture of this tab alone."
 COUNTS = {2: "both", 3: "all three", 4: "all four"}
 
 
-def draw(desk: Desk, uploads: Sequence[Upload], closed: Mapping[str, str]) -> Markup:
-    """The pictures, what varies, and why some of it can't be had.
+@dataclass(frozen=True)
+class Laid:
+    """A picture that would be asked about.
+
+    Attributes:
+        preview: a data URI.
+        own: its place among the tab's own pictures; None = it is the chat's.
+        more: its place among those that can be taken off; None = it can't.
+        page, count, kind: which page or frame is meant, of how many, and how they are called.
+    """
+
+    preview: str
+    own: int | None = None
+    more: int | None = None
+    page: int = 1
+    count: int = 1
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class SideRow:
+    """A column of an own mix, as its row of controls: what is chosen, and all that there is."""
+
+    model: str
+    quantize: str
+    ocr: bool
+    evidence_only: bool
+    shows: int
+    models: dict[str, Choice]
+    precisions: dict[str, Choice]
+
+
+def draw(desk: Desk, uploads: Sequence[Upload], closed: Mapping[str, str], mix: Mix | None, operator: bool) -> Markup:
+    """The pictures, what varies, the columns of an own mix, and why some of it can't be had.
 
     Args:
         uploads: the pictures that would be asked about.
         closed: preset → why it can't be had.
+        mix: what columns can be made of; None = nothing is known yet.
+        operator: whether whoever looks may load other models.
     """
-    second = (desk.second,) if desk.second and desk.preset == "pictures" else ()
-    chat_or_own = OWN if desk.picture else FROM_CHAT
+    chat_or_own = OWN if desk.pictures else FROM_CHAT
+    mixing = desk.preset == MIX and mix is not None
+    reasons = closed.values() if desk.preset != MIX else () if operator else (ONLY_OPERATOR,)
     return render(
         "compare_start",
-        previews=[upload.preview for upload in (*uploads, *second)],
+        pictures=_laid(desk, uploads),
+        choices=[*uploads[:1], *desk.more],
         names=NAMES,
         preset=desk.preset,
         closed=closed,
         source=chat_or_own if uploads else NO_PICTURE,
-        own="Take the chat’s" if desk.picture else "",
-        reasons=list(dict.fromkeys(closed.values())),
+        own="Take the chat’s" if desk.pictures else "",
+        reasons=list(dict.fromkeys(reasons)),
+        sides=[_row(side, mix, operator) for side in desk.sides] if mixing and mix else [],
+        room=len(desk.sides) < MOST,
+        ocr_missing=(mix.ocr_missing or "") if mix else "",
         problem=desk.problem,
+    )
+
+
+def _laid(desk: Desk, uploads: Sequence[Upload]) -> list[Laid]:
+    laid = []
+    more = desk.more if desk.gathers else ()
+    for place, upload in enumerate((*uploads, *more)):
+        beside = place - len(uploads) if place >= len(uploads) else None
+        own = place if desk.pictures else None if beside is None else beside
+        paged = (upload.page or 1, upload.count, upload.kind)
+        laid.append(Laid(upload.preview, own, beside, *paged))
+    return laid
+
+
+def _row(side: Side, mix: Mix, operator: bool) -> SideRow:
+    own = mix.resolved(side)
+    return SideRow(
+        own.model,
+        own.quantize,
+        side.ocr,
+        side.evidence_only,
+        side.shows,
+        mix.models(side, operator),
+        mix.precisions(side, operator),
     )
 
 
 def uploads_of(session: Session, desk: Desk) -> tuple[Upload, ...]:
     """The pictures to ask about: the tab's own, or those of the chat's last question."""
-    if desk.picture:
-        return (desk.picture,)
+    if desk.pictures:
+        return desk.pictures
     at = session.with_pictures(len(session.exchanges) - 1)
     if at < 0:
         return ()

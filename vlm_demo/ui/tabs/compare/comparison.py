@@ -1,18 +1,14 @@
-"""Comparison: one question, asked in several columns that differ in one thing. Knows neither HTML nor the model."""
+"""Comparison: one question, asked in several columns. Knows neither HTML nor the model."""
 
 from __future__ import annotations
 
 import secrets
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.tabs.chat import transcript
 from vlm_demo.ui.tabs.compare.difference import Difference, between
-
-if TYPE_CHECKING:
-    from vlm_demo.ui.tabs.chat.page_choice import Upload
 
 MOST = 4  # columns
 
@@ -110,35 +106,3 @@ class Comparison:
             column.loading = False
             if column.turn.running:
                 column.turn.state = "stopped"
-
-
-@dataclass(eq=False)
-class Desk:
-    """What a page has laid out to be compared.
-
-    Attributes:
-        preset: what varies.
-        picture: of this tab alone; None = that of the chat.
-        second: another picture, for comparing two.
-        filled: the question that was taken from the chat and not changed since.
-        problem: a sentence, until the next press.
-    """
-
-    preset: str = "ocr"
-    picture: Upload | None = None
-    second: Upload | None = None
-    filled: str = ""
-    problem: str = ""
-    comparison: Comparison | None = None
-
-    @property
-    def running(self) -> bool:
-        return self.comparison is not None and self.comparison.running
-
-    def follow(self, turns: list[ChatTurn]) -> None:
-        """The conversation is cleared: so is what was compared, and with which pictures."""
-        if turns:
-            return
-        if self.comparison:
-            self.comparison.end()
-        self.picture = self.second = self.comparison = None

@@ -1,4 +1,4 @@
-"""Presets: the one thing that a comparison varies → its columns, or why it can't be had."""
+"""Presets: the one thing that a comparison varies → its columns, or why it can't be had. An own mix is `Mix`'s."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.tabs.chat.page_choice import Upload
 from vlm_demo.ui.tabs.compare.comparison import MOST, Column
+from vlm_demo.ui.tabs.compare.desk import MIX, PICTURES
 
 NAMES = {
     "ocr": "OCR",
     "evidence": "Evidence only",
     "precision": "Precision",
     "models": "Model",
-    "pictures": "Picture",
+    PICTURES: "Picture",
+    MIX: "Own mix",
 }
 NEEDS_OTHERS = ("precision", "models")
 ONLY_OPERATOR = (
@@ -82,51 +84,51 @@ class Presets:
             found["models"] = NO_OTHER
         return found
 
-    def columns(self, preset: str, asked: Asked, second: Upload | None = None) -> list[Column]:
+    def columns(self, preset: str, asked: Asked, more: Sequence[Upload] = ()) -> list[Column]:
         """The columns of a comparison, the reference first.
 
         Args:
-            preset: a key of ``NAMES``.
-            second: the other picture, where pictures are compared and the question is about one.
+            preset: a key of ``NAMES``, but for ``MIX``.
+            more: further pictures, where pictures are compared.
         """
         made = {
             "ocr": self._ocr,
             "evidence": self._evidence,
             "precision": self._precision,
             "models": self._models,
-            "pictures": self._pictures,
+            PICTURES: self._pictures,
         }
-        return made[preset](asked, second)
+        return made[preset](asked, more)
 
     def count(self, preset: str, pictures: int) -> int:
-        """How many columns there will be."""
-        counts = {"precision": len(header.PRECISIONS), "models": 1 + len(self._others()), "pictures": max(2, pictures)}
+        """How many columns there will be of a preset that is not ``MIX``."""
+        counts = {"precision": len(header.PRECISIONS), "models": 1 + len(self._others()), PICTURES: max(2, pictures)}
         return min(counts.get(preset, 2), MOST)
 
-    def _ocr(self, asked: Asked, second: Upload | None) -> list[Column]:
+    def _ocr(self, asked: Asked, more: Sequence[Upload]) -> list[Column]:
         return [Column(f"OCR {'on' if on else 'off'}", replace(asked, ocr=on).turn()) for on in (False, True)]
 
-    def _evidence(self, asked: Asked, second: Upload | None) -> list[Column]:
+    def _evidence(self, asked: Asked, more: Sequence[Upload]) -> list[Column]:
         both = ((False, "Free answer"), (True, "Evidence only"))
         return [Column(label, replace(asked, evidence_only=on).turn()) for on, label in both]
 
-    def _precision(self, asked: Asked, second: Upload | None) -> list[Column]:
+    def _precision(self, asked: Asked, more: Sequence[Upload]) -> list[Column]:
         model = self.service.model
         return [Column(label.capitalize(), asked.turn(), model, name) for name, label in header.PRECISIONS.items()]
 
-    def _models(self, asked: Asked, second: Upload | None) -> list[Column]:
-        own = Column(_short(self.service.model), asked.turn(), self.service.model, self.service.quantize)
-        others = [Column(_short(name), asked.turn(), name, "none") for name in self._others()]
+    def _models(self, asked: Asked, more: Sequence[Upload]) -> list[Column]:
+        own = Column(short(self.service.model), asked.turn(), self.service.model, self.service.quantize)
+        others = [Column(short(name), asked.turn(), name, "none") for name in self._others()]
         return [own, *others][:MOST]
 
-    def _pictures(self, asked: Asked, second: Upload | None) -> list[Column]:
-        uploads: Sequence[Upload] = (*asked.uploads, *([second] if second else []))
-        each = enumerate(uploads[:MOST], 1)
+    def _pictures(self, asked: Asked, more: Sequence[Upload]) -> list[Column]:
+        each = enumerate((*asked.uploads, *more)[:MOST], 1)
         return [Column(f"Picture {number}", replace(asked, uploads=(upload,)).turn()) for number, upload in each]
 
     def _others(self) -> list[str]:
         return [name for name in offers.embedded() if name != self.service.model]
 
 
-def _short(model: str) -> str:
+def short(model: str) -> str:
+    """A model's name without the folder or the publisher before it."""
     return model.rstrip("/").rpartition("/")[2] or model

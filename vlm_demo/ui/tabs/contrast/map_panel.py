@@ -14,6 +14,7 @@ from vlm_demo.images import overlay as drawing
 from vlm_demo.ui import pictures
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.contrast.contrast_table import ContrastTable, Hidden, alike
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
 
 if TYPE_CHECKING:
     from vlm_demo.ui.tabs.contrast.contrast_work import ContrastWork
@@ -40,7 +41,7 @@ def draw(work: ContrastWork, held: ContrastTable) -> Markup:
     model, chosen = work.model_of(held), held.chosen
     at = held.chosen_text(model)
     if chosen is None or at is None:
-        return render("nothing", sentence="Press a figure of the table to see where its text is found in its picture.")
+        return nothing("Press a figure of the table to see where its text is found in its picture.")
     text = held.texts[at]
     pair = model, chosen.key, text
     score, hidden = held.scores.get(pair), held.hidden.get(pair)

@@ -29,6 +29,7 @@ from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
 from vlm_demo.ui.tabs.learn import lens_panel, losses, panels
 from vlm_demo.ui.tabs.learn.lesson import AxesOf, lesson_of
 from vlm_demo.ui.tabs.learn.study import Study
+from vlm_demo.ui.tabs.tab_events import TabParts
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, Scores
@@ -40,7 +41,7 @@ LONGEST = 500  # characters of a text that is compared
 
 
 @dataclass(eq=False)
-class LearnComponents:
+class LearnComponents(TabParts):
     """The components of the tab."""
 
     road: gr.HTML
@@ -48,10 +49,6 @@ class LearnComponents:
     features: gr.HTML
     losses: gr.HTML
     notes: gr.HTML
-
-    def all(self) -> list[Any]:
-        """Every one of them."""
-        return list(vars(self).values())
 
 
 class LearnEvents:
@@ -199,7 +196,7 @@ class LearnEvents:
         exchange, parts = session.shown, self.parts
         study = self._study(exchange)
         if exchange is None or study is None:
-            told = lens_panel.waiting(panels.BUSY) if session.running else nothing(panels.EMPTY)
+            told = lens_panel.waiting(panels.BUSY) if session.running else nothing(panels.EMPTY, "Chat")
             return {parts.road: told, **{part: "" for part in parts.all()[1:]}}
         word, number = session.word, session.look.picture
         return {

@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
+from vlm_demo.ui.source.road_files import source
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import lasted, nothing, percent
-from vlm_demo.ui.tabs.learn.about import source
 from vlm_demo.ui.tabs.learn.lesson import Lesson, looks_most, stays_from, token_of
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from markupsafe import Markup
 from vlm_demo.contracts.anatomy import TEMPERATURES
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
+from vlm_demo.ui.source.road_files import source
 from vlm_demo.ui.tabs.learn import losses, stages, thumbnails
-from vlm_demo.ui.tabs.learn.about import source
 from vlm_demo.ui.tabs.learn.lens_panel import not_yet, rounded, shown
 from vlm_demo.ui.tabs.learn.lesson import Patches, token_of
 
@@ -165,6 +165,7 @@ def three_losses(exchange: ChatTurn, study: Study) -> Markup:
         blank="" if lm is None or lm.blank is None else f"{math.exp(min(lm.blank, 700)):.3g}",
         refused=study.refused,
         doing=study.doing,
+        pending=study.lesson is None and not study.problem,
         negatives=losses.others(study.text or answer.text),
         source=source("losses"),
         scorer=source("scores"),

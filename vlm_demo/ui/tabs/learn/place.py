@@ -9,6 +9,7 @@ import gradio as gr
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
 from vlm_demo.ui.tabs.learn import panels
 from vlm_demo.ui.tabs.learn.learn_events import LearnComponents, LearnEvents
+from vlm_demo.ui.tabs.tab_events import at_once, queued
 
 if TYPE_CHECKING:
     from vlm_demo.engines.registry import ModelRegistry
@@ -17,17 +18,16 @@ if TYPE_CHECKING:
 
 def place(events: Events, service: ModelRegistry) -> None:
     """Put the tab where it is called, and wire it."""
-    road = _html("learn-road", ("opened", "choose"), nothing(panels.EMPTY))
+    road = _html("learn-road", ("opened", "choose"), nothing(panels.EMPTY, "Chat"))
     with gr.Row(elem_id="learn-panels"):
         inside = _html("learn-lens"), _html("learn-features"), _html("learn-losses", ("compute",))
     parts = LearnComponents(road, *inside, _html("learn-notes"))
     learn = LearnEvents(events.sessions, service, parts)
-    every = {"outputs": parts.all(), "show_progress": "hidden", "api_visibility": "private", "api_name": "page"}
-    queued = {**every, "concurrency_id": "learn", "concurrency_limit": 1, "trigger_mode": "multiple"}
-    opened = parts.road.opened(learn.open, None, queue=False, **every)
-    opened.then(learn.work, None, **queued)
-    parts.road.choose(learn.choose, None, queue=False, **every)
-    parts.losses.compute(learn.compute, None, **queued)
+    pressed = at_once(parts)
+    computing = {**queued(parts, "learn", 1), "trigger_mode": "multiple"}
+    parts.road.opened(learn.open, None, **pressed).then(learn.work, None, **computing)
+    parts.road.choose(learn.choose, None, **pressed)
+    parts.losses.compute(learn.compute, None, **computing)
 
 
 def _html(name: str, binds: tuple[str, ...] = (), value: str = "") -> gr.HTML:

@@ -16,10 +16,11 @@ from PIL import Image
 from vlm_demo.contracts.events import BridgeFacts
 from vlm_demo.ui import pictures, stage_words
 from vlm_demo.ui.chat_turn import ChatTurn
+from vlm_demo.ui.source.road_files import Source, source
 from vlm_demo.ui.tabs.inspect.map_options import MapOptions
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import lasted
 from vlm_demo.ui.tabs.learn import thumbnails
-from vlm_demo.ui.tabs.learn.about import ABOUT, Source, source
+from vlm_demo.ui.tabs.learn.about import ABOUT
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import StageEvent
@@ -218,7 +219,7 @@ def _explain(exchange: ChatTurn, lesson: Lesson | None, word: int, number: int) 
         "Explain",
         lesson.heat_seconds if lesson and lesson.heat else None,
         f"{words} word{'s' * (words != 1)} × {patches} patches",
-        "rows kept while it wrote",
+        "recorded attention",
         figure,
         source("explain"),
         about=ABOUT["explain"],

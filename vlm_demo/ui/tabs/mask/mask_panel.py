@@ -36,7 +36,7 @@ class WordRow:
 def draw(turn: ChatTurn | None, without: Without | None) -> Markup:
     """The question, its answer, the answer without what was drawn over, and the change of probability."""
     if turn is None or not turn.answer:
-        return nothing(EMPTY)
+        return nothing(EMPTY, "Chat")
     again = without if without and without.answer and not without.running else None
     first = [word.text for word in turn.answer.words]
     other = again.answer if again else None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import time
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +11,8 @@ import gradio as gr
 import numpy as np
 
 from vlm_demo.contracts.engine import Engine, Request
-from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, log_unexpected
-from vlm_demo.errors import Stopped, VlmDemoError
+from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.errors import VlmDemoError
 from vlm_demo.images.hide import WAYS
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.bound_html import bound_html
@@ -23,6 +21,8 @@ from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.mask import mask_panel
 from vlm_demo.ui.tabs.mask.mask_panel import CELLS
 from vlm_demo.ui.tabs.mask.without import Without, work
+from vlm_demo.ui.tabs.tab_events import TabEvents, TabParts, at_once, queued
+from vlm_demo.ui.work import frames, telling
 
 FRAME = 0.1  # seconds between two drawings of a growing answer
 LINE = 16  # pages that may wait for their turn at a time
@@ -30,11 +30,10 @@ NOTHING_DRAWN = "Nothing is drawn over yet: paint over what the model shall not 
 NO_ANSWER = "There is no answer yet: ask about a picture in Chat first."
 
 Changes = dict[Any, Any]
-NAME = "mask"  # in a session's tabs
 
 
 @dataclass(eq=False)
-class MaskParts:
+class MaskParts(TabParts):
     """The components of the tab that events change."""
 
     said: gr.HTML
@@ -42,17 +41,10 @@ class MaskParts:
     start: gr.HTML
     live: gr.HTML
 
-    def all(self) -> list[Any]:
-        """Every component."""
-        return list(vars(self).values())
-
 
 @dataclass(eq=False)
 class Desk:
-    """What a page draws over: a picture of the answer to ``turn``.
-
-    Attributes:
-    """
+    """What a page draws over: a picture of the answer to ``turn``, hidden in one of ``WAYS``, and what came of it."""
 
     turn: ChatTurn | None = None
     picture: int = 0
@@ -72,20 +64,11 @@ class Desk:
         self.turn = self.without = None
 
 
-class MaskEvents:
+class MaskEvents(TabEvents[MaskParts, Desk]):
     """The handlers of the tab, for all visitors."""
 
     def __init__(self, events: Events, service: ModelRegistry, parts: MaskParts) -> None:
-        self.sessions, self.service, self.parts = events.sessions, service, parts
-        self.ocr_settings = events.ocr_settings
-
-    def desk(self, session: Session) -> Desk:
-        """What a page draws over; nothing at first."""
-        with session.lock:
-            found = session.tabs.get(NAME)
-            if not isinstance(found, Desk):
-                found = session.tabs[NAME] = Desk()
-            return found
+        super().__init__(events, service, parts, Desk)
 
     @alone
     def shown(self, request: gr.Request) -> Changes:
@@ -149,22 +132,11 @@ class MaskEvents:
         def unwanted() -> bool:
             return without.stop.is_set() or session.closed.is_set()
 
-        drawn = 0.0
         try:
-            with self.service.engine(unwanted) as engine:
+            with telling(without), self.service.engine(unwanted) as engine:
                 asked = self._asked(session, engine, turn, unwanted)
-                with closing(work(engine, asked, turn.answer.text, without)) as steps:
-                    for _ in steps:
-                        if time.perf_counter() - drawn > FRAME:
-                            drawn = time.perf_counter()
-                            yield {self.parts.live: mask_panel.live(without)}
-        except Stopped:
-            without.state = "stopped"
-        except VlmDemoError as error:
-            without.state, without.problem = "failed", str(error)
-        except Exception as error:
-            log_unexpected(error)
-            without.state, without.problem = "failed", UNEXPECTED
+                for _ in frames(work(engine, asked, turn.answer.text, without), FRAME):
+                    yield {self.parts.live: mask_panel.live(without)}
         finally:
             if without.running:  # the page was closed, or Gradio closed this generator
                 without.stop.set()
@@ -233,10 +205,8 @@ def place(events: Events, service: ModelRegistry) -> None:
             live = bound_html("mask-live", binds=("halt",))
     parts = MaskParts(said, paper, start, live)
     own = MaskEvents(events, service, parts)
-    private = {"api_visibility": "private", "api_name": "page"}
-    at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "outputs": parts.all(), **private}
-    queued = {**at_once, "queue": True, "concurrency_id": "mask", "concurrency_limit": LINE}
-    start.shown(own.shown, None, **at_once)
-    start.choose(own.choose, None, **at_once)
-    start.without(own.ask, None, **at_once).then(own.again, None, **queued)
-    live.halt(own.halt, None, **at_once)
+    pressed = at_once(parts)
+    start.shown(own.shown, None, **pressed)
+    start.choose(own.choose, None, **pressed)
+    start.without(own.ask, None, **pressed).then(own.again, None, **queued(parts, "mask", LINE))
+    live.halt(own.halt, None, **pressed)

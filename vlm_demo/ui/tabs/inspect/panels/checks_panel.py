@@ -60,8 +60,8 @@ def draw(exchange: ChatTurn | None) -> Markup:
         replayed=exchange.replayed,
         looking=looking,
         rows=[_row(own, own is first) for own in checks],
-        # Drawn with the last of the checks, as drawing anew would fold it again.
-        costs=None if looking else picture_costs_table.table(exchange),
+        answer=exchange.ticket,
+        costs=picture_costs_table.table(exchange),
     )
 
 

@@ -7,9 +7,13 @@ from markupsafe import Markup
 from vlm_demo.ui.components.templates import render
 
 
-def nothing(sentence: str) -> Markup:
-    """What stands in a tab that has nothing to show yet."""
-    return render("nothing", sentence=sentence)
+def nothing(sentence: str, to: str = "") -> Markup:
+    """What stands in a tab that has nothing to show yet.
+
+    Args:
+        to: the tab that leads on, if any.
+    """
+    return render("nothing", sentence=sentence, to=to)
 
 
 def problem(sentence: str) -> Markup:

@@ -1,0 +1,57 @@
+"""A page that goes while its answer is written: what it finds when it comes back."""
+
+from __future__ import annotations
+
+from tests.kit.fake_engine import FakeEngine
+from tests.kit.ui import event, request, run
+from vlm_demo.ui.tabs.chat.transcript import LOST
+
+TAB = "0123456789abcdef" * 2
+
+
+def begun(events, picture):
+    """An answer of which a part is written."""
+    events.arrived(event(tab=TAB), request())
+    events.ask({"text": "Describe.", "files": [str(picture)]}, False, False, request())
+    steps = events.answer(request())
+    while not events.sessions.of("a").last.said:
+        next(steps)
+    return steps
+
+
+def test_an_answer_that_the_page_left_says_so_in_a_sentence(page, picture):
+    events = page(FakeEngine(pause=0.05))
+    steps = begun(events, picture)
+    events.closed(request())
+    list(steps)
+    chat = events.arrived(event(tab=TAB), request("b"))["chat"]
+    assert LOST in chat and "stopped" in chat
+    assert [list(changes) for changes in events.follow(request("b"))] == [["live"]]
+
+
+def test_one_that_is_asked_again_says_it_no_longer(page, picture):
+    events = page(FakeEngine(pause=0.02))
+    steps = begun(events, picture)
+    steps.close()  # as Gradio does when nobody listens any more
+    assert LOST in events.parts.said(events.sessions.of("a"))["chat"]
+    assert LOST not in run(events, events.retry(False, False, request()))["chat"]
+
+
+def test_what_a_person_stopped_was_not_lost(page, picture):
+    events = page(FakeEngine(pause=0.02))
+    steps = begun(events, picture)
+    events.stop(request())
+    list(steps)
+    events.closed(request())
+    assert LOST not in events.arrived(event(tab=TAB), request("b"))["chat"]
+
+
+def test_a_page_that_came_back_early_follows_the_answer_to_its_end(page, picture):
+    events = page(FakeEngine(pause=0.02))
+    steps = begun(events, picture)
+    assert "Describe." in events.arrived(event(tab=TAB), request("b"))["chat"]
+    following = events.follow(request("b"))
+    assert events.sessions.of("b").last.said.split()[0] in next(following)["live"]
+    list(steps)
+    (end,) = list(following)[-1:]
+    assert end["live"] == "" and LOST not in end["chat"] and "star" in end["chat"]
