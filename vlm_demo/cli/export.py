@@ -39,5 +39,6 @@ def export(
     language, vision = gguf_export.export(name, loading.checkpoint(name), folder)
     print(
         f"{name} lies in {folder}; to serve it (pip install llama-cpp-python[server]):\n"
-        f"python -m llama_cpp.server --model {language} --clip_model_path {vision} --chat_format mtmd --n_ctx 4096"
+        f"python -m llama_cpp.server --model {language} --clip_model_path {vision} --model_alias {name} "
+        "--chat_format mtmd --n_ctx 4096 --logits_all true"
     )
