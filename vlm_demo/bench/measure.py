@@ -102,7 +102,7 @@ def bandwidth(device: torch.device) -> float:
     block = torch.ones(STREAMED, device=device)
     best = 0.0
     for _ in range(5):
-        best = max(best, block.numel() * block.element_size() / _timed(lambda: block.sum().item()))
+        best = max(best, block.numel() * block.element_size() / timed(lambda: block.sum().item()))
     return best
 
 
@@ -112,7 +112,7 @@ def loading(name: str, folder: Path, repeats: int) -> Row:
 
     def timed(load: Callable[[], Any]) -> float:
         gc.collect()  # the one before
-        return _timed(load)
+        return timed(load)
 
     def ours() -> float:
         return timed(lambda: Pipeline.from_pretrained(folder))
@@ -130,7 +130,7 @@ def answering(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: in
 
     def first() -> float:
         pipe.forget()
-        return _first_token(pipe, images, QUESTION)
+        return first_token(pipe, images, QUESTION)
 
     yield less(name, "time to first token", *taking_turns(repeats, first, lambda: plain.first(images)), "s")
 
@@ -160,7 +160,7 @@ def asking_again(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Row:
     def ours() -> float:
         pipe.forget()
         pipe.ask(images, QUESTION, max_new_tokens=tokens)
-        return _first_token(pipe, [], SECOND, history)
+        return first_token(pipe, [], SECOND, history)
 
     return less(name, "second question", *taking_turns(repeats, ours, lambda: plain.first([], history)), "s")
 
@@ -172,7 +172,7 @@ def with_heatmaps(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures
     def whole(tapping: bool) -> float:
         pipe.forget()
         pipe.stages().llm.tapping = tapping
-        return _timed(lambda: pipe.ask(images, QUESTION, max_new_tokens=tokens))
+        return timed(lambda: pipe.ask(images, QUESTION, max_new_tokens=tokens))
 
     try:
         on, off = taking_turns(repeats, lambda: whole(True), lambda: whole(False))
@@ -192,7 +192,7 @@ def against_eager(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures
         pipe.forget()
         release()
         with _peak(pipe.device) as grown:
-            seconds = _timed(work)
+            seconds = timed(work)
         peaks[side].append(grown() / 1e9)
         return seconds
 
@@ -299,7 +299,7 @@ class Plain:
 
     def first(self, images: Sequence[Image.Image], history: Sequence[Turn] = ()) -> float:
         """Seconds from pictures and question to the first token."""
-        return _timed(lambda: self._generate(images, 1, history))
+        return timed(lambda: self._generate(images, 1, history))
 
     def pace(self, images: Sequence[Image.Image], tokens: int) -> float:
         """Tokens a second after the first one."""
@@ -330,14 +330,14 @@ class Plain:
         asked = {"do_sample": False, "max_new_tokens": tokens, "min_new_tokens": tokens}
         given = {"input_ids": ids, "pixel_values": values, "attention_mask": torch.ones_like(ids)}
         came = _Clock()
-        with _attention(pipe, attention):
+        with attending(pipe, attention):
             made = pipe.model.generate(**given, **asked, **options, streamer=came)
         written = made.sequences if options else made
         return written[0].tolist(), came.times[1:]  # the prompt comes first
 
 
 @contextmanager
-def _attention(pipe: Pipeline, name: str) -> Iterator[None]:
+def attending(pipe: Pipeline, name: str) -> Iterator[None]:
     """The language model with one of transformers' own attentions in place of the tapped one."""
     parts = pipe.stages().llm.family.tapped
     for part in parts:
@@ -349,12 +349,12 @@ def _attention(pipe: Pipeline, name: str) -> Iterator[None]:
             attention_tap.install(part)
 
 
-def _first_token(pipe: Pipeline, images: Sequence[Image.Image], question: str, history: Sequence[Turn] = ()) -> float:
+def first_token(pipe: Pipeline, images: Sequence[Image.Image], question: str, history: Sequence[Turn] = ()) -> float:
     def work() -> None:
         events = pipe.stream(list(images), question, history=history, max_new_tokens=2)
         next(event for event in events if isinstance(event, TokenEvent))
 
-    return _timed(work)
+    return timed(work)
 
 
 def _pace(pipe: Pipeline, images: Sequence[Image.Image], tokens: int) -> float:
@@ -364,7 +364,7 @@ def _pace(pipe: Pipeline, images: Sequence[Image.Image], tokens: int) -> float:
     return (len(times) - 1) / (times[-1] - times[0])
 
 
-def _timed(work: Callable[[], Any]) -> float:
+def timed(work: Callable[[], Any]) -> float:
     began = clock()
     work()
     return clock() - began

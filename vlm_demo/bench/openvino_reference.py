@@ -1,0 +1,142 @@
+"""OpenVINO reference: a checkpoint's encoder and prefill, converted → the time of a first token, against ours.
+
+Both parts are converted at the very shape that is timed, and compute in the pipeline's precision and with its number of
+threads. What stands before them, the processor and the prompt, is the pipeline's in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from vlm_demo import Pipeline
+from vlm_demo.bench import measure
+from vlm_demo.bench.measure import Row
+from vlm_demo.errors import VlmDemoError
+from vlm_demo.models import loading
+
+PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
+
+
+def first_token(name: str, pipe: Pipeline, repeats: int) -> Row:
+    """Time to the first token of a first question about a picture.
+
+    Args:
+        name: of the row's shape.
+        pipe: of a LLaVA, on the CPU.
+        repeats: turns, after one each that does not count.
+    Raises:
+        VlmDemoError: OpenVINO is not installed; says how.
+    """
+    images = [measure.picture()]
+    reference = Reference(pipe, images)
+
+    def ours() -> float:
+        pipe.forget()
+        return measure.first_token(pipe, images, measure.QUESTION)
+
+    def theirs() -> float:
+        return measure.timed(lambda: reference(images))
+
+    return measure.less(name, "first token / OpenVINO", *measure.taking_turns(repeats, ours, theirs), "s")
+
+
+class Reference:
+    """Encoder and prefill of a pipeline's model, in OpenVINO; the weights are held twice as long as it lives."""
+
+    def __init__(self, pipe: Pipeline, images: Sequence[Image.Image]) -> None:
+        openvino = required()
+        self.pipe = pipe
+        options = {
+            "INFERENCE_PRECISION_HINT": PRECISIONS[pipe.model.dtype],
+            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        }
+        core = openvino.Core()
+
+        def converted(part: nn.Module, example: Tensor) -> Any:
+            model = openvino.convert_model(part.eval(), example_input=example)
+            model.reshape(list(example.shape))
+            return core.compile_model(model, "CPU", options)
+
+        pixels, ids = self._inputs(images)
+        with torch.no_grad(), loading.quiet(), measure.attending(pipe, "sdpa"):
+            encoder, prefill = _Encoder(pipe), _Prefill(pipe)
+            self.encoder = converted(encoder, pixels)
+            self.prefill = converted(prefill, self._embedded(ids, encoder(pixels)))
+
+    def __call__(self, images: Sequence[Image.Image]) -> int:
+        """The id of the first token, greedy."""
+        pixels, ids = self._inputs(images)
+        tokens = torch.from_numpy(self.encoder([pixels.numpy()])[0])
+        logits = self.prefill([self._embedded(ids, tokens).numpy()])[0]
+        return int(logits[0].argmax())
+
+    def _inputs(self, images: Sequence[Image.Image]) -> tuple[Tensor, Tensor]:
+        """Pixels float32 [images, 3, height, width], and the prompt's ids [1, tokens]."""
+        pipe = self.pipe
+        views = [pipe.view(image) for image in images]
+        places = [pipe.stages().llm.family.placeholders(view) for view in views]
+        prompt = pipe.stages().prompt(measure.QUESTION, places)
+        return torch.cat([view.pixel_values for view in views]).float(), torch.tensor([prompt.ids])
+
+    def _embedded(self, ids: Tensor, image_tokens: Tensor) -> Tensor:
+        """The prompt with its pictures in place: float32 [1, tokens, width]."""
+        embedded = self.pipe.model.get_input_embeddings()(ids).detach().float()
+        embedded[ids == self.pipe.model.config.image_token_id] = image_tokens
+        return embedded
+
+
+class _Encoder(nn.Module):
+    def __init__(self, pipe: Pipeline) -> None:
+        super().__init__()
+        self.model = pipe.model
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Pixels [images, 3, height, width] → image tokens [tokens, width], both float32."""
+        features = self.model.get_image_features(pixel_values=pixels.to(self.model.dtype)).pooler_output
+        return torch.cat(list(features)).float()
+
+
+class _Prefill(nn.Module):
+    def __init__(self, pipe: Pipeline) -> None:
+        super().__init__()
+        family = pipe.stages().llm.family
+        self.language, self.head, self.dtype = family.language_model, family.head, pipe.model.dtype
+
+    def forward(self, embedded: Tensor) -> tuple[Tensor, ...]:
+        """A prompt [1, tokens, width] → the last position's logits [1, vocabulary], both float32, and the keys and
+        values of each layer."""
+        cache = _Kept()
+        read = self.language(inputs_embeds=embedded.to(self.dtype), past_key_values=cache, use_cache=True)
+        return self.head(read.last_hidden_state[:, -1]).float(), *cache.kept
+
+
+class _Kept(DynamicCache):
+    """A cache of one pass: there is nothing before it to join keys and values to, which OpenVINO can't convert."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[Tensor] = []
+
+    def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        self.kept += [keys, values]
+        return keys, values
+
+
+def required() -> ModuleType:
+    """The package.
+
+    Raises:
+        VlmDemoError: it is not installed; says how.
+    """
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        raise VlmDemoError('OpenVINO is not installed: pip install ".[openvino]", or leave out --openvino.') from error
+    return openvino
