@@ -168,14 +168,15 @@ def test_openvino_is_asked_for_where_it_is_missing(
 
 def test_openvino_computes_the_same_first_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("openvino")
-    from vlm_demo.bench import openvino_reference
+    from vlm_demo.bench.openvino_reference import Reference
 
     write(Shape("tiny"), tmp_path)
     monkeypatch.setattr("vlm_demo.models.quantization.fast_bf16", lambda _device: False)  # in float32 there are no ties
     pipe = measure.load(tmp_path)
     for seed in range(3):
         images = [measure.picture(seed)]
-        made = openvino_reference.Reference(pipe, images)
+        with measure._attention(pipe, "sdpa"):
+            made = Reference(pipe, images, measure.QUESTION)
         assert made(images) == pipe.ask(images, measure.QUESTION, max_new_tokens=1).tokens[0].id
-    row = openvino_reference.first_token("tiny", pipe, 1)
+    row = measure.against_openvino("tiny", pipe, 1)
     assert row.ratio == pytest.approx(row.plain / row.ours) and row.unit == "s"

@@ -102,7 +102,7 @@ def bandwidth(device: torch.device) -> float:
     block = torch.ones(STREAMED, device=device)
     best = 0.0
     for _ in range(5):
-        best = max(best, block.numel() * block.element_size() / timed(lambda: block.sum().item()))
+        best = max(best, block.numel() * block.element_size() / _timed(lambda: block.sum().item()))
     return best
 
 
@@ -112,7 +112,7 @@ def loading(name: str, folder: Path, repeats: int) -> Row:
 
     def timed(load: Callable[[], Any]) -> float:
         gc.collect()  # the one before
-        return timed(load)
+        return _timed(load)
 
     def ours() -> float:
         return timed(lambda: Pipeline.from_pretrained(folder))
@@ -130,7 +130,7 @@ def answering(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: in
 
     def first() -> float:
         pipe.forget()
-        return first_token(pipe, images, QUESTION)
+        return _first_token(pipe, images, QUESTION)
 
     yield less(name, "time to first token", *taking_turns(repeats, first, lambda: plain.first(images)), "s")
 
@@ -138,6 +138,23 @@ def answering(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: in
         return _pace(pipe, images, tokens)
 
     yield more(name, "decode", *taking_turns(repeats, pace, lambda: plain.pace(images, tokens)), "tokens/s")
+
+
+def against_openvino(name: str, pipe: Pipeline, repeats: int) -> Row:
+    """Time to the first token of a first question, against OpenVINO with the same weights, precision and threads."""
+    from vlm_demo.bench.openvino_reference import Reference
+
+    images = [picture()]
+    with _attention(pipe, "sdpa"):
+        reference = Reference(pipe, images, QUESTION)
+
+    def ours() -> float:
+        pipe.forget()
+        return _first_token(pipe, images, QUESTION)
+
+    return less(
+        name, "first token / OpenVINO", *taking_turns(repeats, ours, lambda: _timed(lambda: reference(images))), "s"
+    )
 
 
 def against_memory(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Row:
@@ -160,7 +177,7 @@ def asking_again(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Row:
     def ours() -> float:
         pipe.forget()
         pipe.ask(images, QUESTION, max_new_tokens=tokens)
-        return first_token(pipe, [], SECOND, history)
+        return _first_token(pipe, [], SECOND, history)
 
     return less(name, "second question", *taking_turns(repeats, ours, lambda: plain.first([], history)), "s")
 
@@ -172,7 +189,7 @@ def with_heatmaps(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures
     def whole(tapping: bool) -> float:
         pipe.forget()
         pipe.stages().llm.tapping = tapping
-        return timed(lambda: pipe.ask(images, QUESTION, max_new_tokens=tokens))
+        return _timed(lambda: pipe.ask(images, QUESTION, max_new_tokens=tokens))
 
     try:
         on, off = taking_turns(repeats, lambda: whole(True), lambda: whole(False))
@@ -192,7 +209,7 @@ def against_eager(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures
         pipe.forget()
         release()
         with _peak(pipe.device) as grown:
-            seconds = timed(work)
+            seconds = _timed(work)
         peaks[side].append(grown() / 1e9)
         return seconds
 
@@ -299,7 +316,7 @@ class Plain:
 
     def first(self, images: Sequence[Image.Image], history: Sequence[Turn] = ()) -> float:
         """Seconds from pictures and question to the first token."""
-        return timed(lambda: self._generate(images, 1, history))
+        return _timed(lambda: self._generate(images, 1, history))
 
     def pace(self, images: Sequence[Image.Image], tokens: int) -> float:
         """Tokens a second after the first one."""
@@ -330,14 +347,14 @@ class Plain:
         asked = {"do_sample": False, "max_new_tokens": tokens, "min_new_tokens": tokens}
         given = {"input_ids": ids, "pixel_values": values, "attention_mask": torch.ones_like(ids)}
         came = _Clock()
-        with attending(pipe, attention):
+        with _attention(pipe, attention):
             made = pipe.model.generate(**given, **asked, **options, streamer=came)
         written = made.sequences if options else made
         return written[0].tolist(), came.times[1:]  # the prompt comes first
 
 
 @contextmanager
-def attending(pipe: Pipeline, name: str) -> Iterator[None]:
+def _attention(pipe: Pipeline, name: str) -> Iterator[None]:
     """The language model with one of transformers' own attentions in place of the tapped one."""
     parts = pipe.stages().llm.family.tapped
     for part in parts:
@@ -349,12 +366,12 @@ def attending(pipe: Pipeline, name: str) -> Iterator[None]:
             attention_tap.install(part)
 
 
-def first_token(pipe: Pipeline, images: Sequence[Image.Image], question: str, history: Sequence[Turn] = ()) -> float:
+def _first_token(pipe: Pipeline, images: Sequence[Image.Image], question: str, history: Sequence[Turn] = ()) -> float:
     def work() -> None:
         events = pipe.stream(list(images), question, history=history, max_new_tokens=2)
         next(event for event in events if isinstance(event, TokenEvent))
 
-    return timed(work)
+    return _timed(work)
 
 
 def _pace(pipe: Pipeline, images: Sequence[Image.Image], tokens: int) -> float:
@@ -364,7 +381,7 @@ def _pace(pipe: Pipeline, images: Sequence[Image.Image], tokens: int) -> float:
     return (len(times) - 1) / (times[-1] - times[0])
 
 
-def timed(work: Callable[[], Any]) -> float:
+def _timed(work: Callable[[], Any]) -> float:
     began = clock()
     work()
     return clock() - began

@@ -1,7 +1,7 @@
-"""OpenVINO reference: a checkpoint's encoder and prefill, converted → the time of a first token, against ours.
+"""OpenVINO reference: a pipeline's encoder and prefill, converted at the very shape that is timed → a first token.
 
-Both parts are converted at the very shape that is timed, and compute in the pipeline's precision and with its number of
-threads. What stands before them, the processor and the prompt, is the pipeline's in both.
+They compute in the pipeline's precision and with its number of threads. What stands before them, the processor and the
+prompt, is the pipeline's own.
 """
 
 from __future__ import annotations
@@ -16,43 +16,27 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from vlm_demo import Pipeline
-from vlm_demo.bench import measure
-from vlm_demo.bench.measure import Row
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.models import loading
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}
 
 
-def first_token(name: str, pipe: Pipeline, repeats: int) -> Row:
-    """Time to the first token of a first question about a picture.
+class Reference:
+    """Encoder and prefill of a LLaVA on the CPU, in OpenVINO; the weights are held twice as long as it lives.
 
     Args:
-        name: of the row's shape.
-        pipe: of a LLaVA, on the CPU.
-        repeats: turns, after one each that does not count.
+        pipe: while this is made, with one of transformers' own attentions in place of the tapped one.
+        images, question: what is asked; other pictures of the same number have the same shape.
     Raises:
-        VlmDemoError: OpenVINO is not installed; says how.
+        VlmDemoError: OpenVINO is not installed, or the pipeline is not on the CPU; says what to do.
     """
-    images = [measure.picture()]
-    reference = Reference(pipe, images)
 
-    def ours() -> float:
-        pipe.forget()
-        return measure.first_token(pipe, images, measure.QUESTION)
-
-    def theirs() -> float:
-        return measure.timed(lambda: reference(images))
-
-    return measure.less(name, "first token / OpenVINO", *measure.taking_turns(repeats, ours, theirs), "s")
-
-
-class Reference:
-    """Encoder and prefill of a pipeline's model, in OpenVINO; the weights are held twice as long as it lives."""
-
-    def __init__(self, pipe: Pipeline, images: Sequence[Image.Image]) -> None:
+    def __init__(self, pipe: Pipeline, images: Sequence[Image.Image], question: str) -> None:
         openvino = required()
-        self.pipe = pipe
+        if pipe.device.type != "cpu":
+            raise VlmDemoError("OpenVINO is compared with on the CPU alone: leave out --openvino here.")
+        self.pipe, self.question = pipe, question
         options = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[pipe.model.dtype],
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
@@ -65,7 +49,7 @@ class Reference:
             return core.compile_model(model, "CPU", options)
 
         pixels, ids = self._inputs(images)
-        with torch.no_grad(), loading.quiet(), measure.attending(pipe, "sdpa"):
+        with torch.no_grad(), loading.quiet():
             encoder, prefill = _Encoder(pipe), _Prefill(pipe)
             self.encoder = converted(encoder, pixels)
             self.prefill = converted(prefill, self._embedded(ids, encoder(pixels)))
@@ -82,7 +66,7 @@ class Reference:
         pipe = self.pipe
         views = [pipe.view(image) for image in images]
         places = [pipe.stages().llm.family.placeholders(view) for view in views]
-        prompt = pipe.stages().prompt(measure.QUESTION, places)
+        prompt = pipe.stages().prompt(self.question, places)
         return torch.cat([view.pixel_values for view in views]).float(), torch.tensor([prompt.ids])
 
     def _embedded(self, ids: Tensor, image_tokens: Tensor) -> Tensor:

@@ -86,9 +86,7 @@ def measured(shapes: Sequence[str], tokens: int, repeats: int, openvino: bool = 
             pipe = measure.load(folder)
             yield from measure.answering(name, pipe, tokens, repeats)
             if openvino:
-                from vlm_demo.bench import openvino_reference
-
-                yield openvino_reference.first_token(name, pipe, repeats)
+                yield measure.against_openvino(name, pipe, repeats)
             yield measure.against_memory(name, pipe, tokens, repeats)
             yield measure.asking_again(name, pipe, tokens, repeats)
             yield measure.with_heatmaps(name, pipe, tokens, repeats)
