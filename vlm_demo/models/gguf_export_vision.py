@@ -100,6 +100,7 @@ def class_token_last(positions: np.ndarray) -> np.ndarray:
 
     llama.cpp joins the class token behind the patches and numbers what it has got, so that with the table as it was
     every patch would get its neighbour's place (https://github.com/ggml-org/llama.cpp/issues/25814). It then takes all
-    but the first: the picture's first patch is lost, and the class token's output stands last.
+    but the first: the picture's first patch is lost, and the class token's output stands last. So it is up to b11739; a
+    loader that puts the class token first needs the table as it was.
     """
     return np.roll(positions, -1, axis=0)
