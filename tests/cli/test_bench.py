@@ -1,6 +1,7 @@
 """The whole table, at a size that runs in seconds."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -185,3 +186,28 @@ def test_a_missing_folder_is_said_before_anything_is_measured(
     assert main(["bench", "--shapes", "tiny", "--out", str(tmp_path / "missing" / "run")]) == 2
     told = capsys.readouterr()
     assert "make it first" in told.err and told.out == ""
+
+
+def test_openvino_is_asked_for_where_it_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    assert main(["bench", "--shapes", "tiny", "--openvino", "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr()
+    assert "OpenVINO is not installed" in told.err and told.out == ""
+
+
+def test_openvino_computes_the_same_first_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    from vlm_demo.bench.openvino_reference import Reference
+
+    write(Shape("tiny"), tmp_path)
+    monkeypatch.setattr("vlm_demo.models.quantization.fast_bf16", lambda _device: False)  # in float32 there are no ties
+    pipe = measure.load(tmp_path)
+    for seed in range(3):
+        images = [measure.picture(seed)]
+        with measure._attention(pipe, "sdpa"):
+            made = Reference(pipe, images, measure.QUESTION)
+        assert made(images) == pipe.ask(images, measure.QUESTION, max_new_tokens=1).tokens[0].id
+    row = measure.against_openvino("tiny", pipe, 1)
+    assert row.ratio == pytest.approx(row.plain / row.ours) and row.unit == "s"

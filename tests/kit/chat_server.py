@@ -27,7 +27,7 @@ class Oddities:
         done: whether a stream ends with ``[DONE]``.
         reason: whether the last chunk gives a reason to finish.
         pings: whether comment lines stand between chunks.
-        logprobs: ``told``, ``ignored`` or ``refused``.
+        logprobs: ``told``, where ``top_logprobs`` is given too, ``ignored`` or ``refused``.
         streams: whether it streams at all.
         breaks_after: it drops the connection after so many tokens.
         lingers: it keeps the connection open after the end.
@@ -162,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
             if odd.pings:
                 self._chunk(b": ping - 2026-01-01\n\n")
             choice: dict[str, Any] = {"index": 0, "delta": {"content": token}, "finish_reason": None}
-            if body.get("logprobs") and odd.logprobs == "told":
+            if body.get("logprobs") and body.get("top_logprobs") is not None and odd.logprobs == "told":
                 choice["logprobs"] = {"content": [{"token": token, "logprob": -0.2876820724517809}]}
             self._event({"choices": [choice]})
         if odd.reason:

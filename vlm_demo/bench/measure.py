@@ -140,6 +140,23 @@ def answering(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: in
     yield more(name, "decode", *taking_turns(repeats, pace, lambda: plain.pace(images, tokens)), "tokens/s")
 
 
+def against_openvino(name: str, pipe: Pipeline, repeats: int) -> Row:
+    """Time to the first token of a first question, against OpenVINO with the same weights, precision and threads."""
+    from vlm_demo.bench.openvino_reference import Reference
+
+    images = [picture()]
+    with _attention(pipe, "sdpa"):
+        reference = Reference(pipe, images, QUESTION)
+
+    def ours() -> float:
+        pipe.forget()
+        return _first_token(pipe, images, QUESTION)
+
+    return less(
+        name, "first token / OpenVINO", *taking_turns(repeats, ours, lambda: _timed(lambda: reference(images))), "s"
+    )
+
+
 def against_memory(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Row:
     """Decode against what reading every weight of the language model once a token would allow."""
     family = pipe.stages().llm.family

@@ -50,25 +50,33 @@ def bench(
         str | None,
         typer.Option(metavar="MODEL", help=f"instead: {VISITORS} visitors of this model at once, against one by one"),
     ] = None,
+    openvino: Annotated[
+        bool,
+        typer.Option("--openvino", help="compare the first token with OpenVINO's too (extra openvino, on the CPU)"),
+    ] = False,
     out: Annotated[Path, typer.Option(metavar="OUT", help="OUT.json and OUT.png are written")] = Path("bench"),
 ) -> None:
     """Time this pipeline against plain transformers on random weights of real sizes."""
     if not out.parent.is_dir():
         raise VlmDemoError(f"There is no folder {out.parent} to write {out.name} into; make it first.")
+    if openvino:
+        from vlm_demo.bench import openvino_reference
+
+        openvino_reference.required()
     from vlm_demo.bench import measure
 
     measure.use(clock)
     rows: list[Row] = []
     print(f"{'shape':<26}  {'what':<36}  {'ours':>9}  {'plain':>9}  {'unit':<8}  {'better':>7}")
     repeats = max(1, repeats)
-    for row in shared(together, tokens, repeats) if together else measured(shapes or SHAPES, tokens, repeats):
+    for row in shared(together, tokens, repeats) if together else measured(shapes or SHAPES, tokens, repeats, openvino):
         rows.append(row)
         print(line(row), flush=True)
     write(rows, out, clock)
 
 
-def measured(shapes: Sequence[str], tokens: int, repeats: int) -> Iterator[Row]:
-    """All rows, as they come."""
+def measured(shapes: Sequence[str], tokens: int, repeats: int, openvino: bool = False) -> Iterator[Row]:
+    """All rows, as they come; those of ``openvino`` as well."""
     from vlm_demo.bench import measure
     from vlm_demo.bench.shapes import write as write_checkpoint
 
@@ -83,6 +91,8 @@ def measured(shapes: Sequence[str], tokens: int, repeats: int) -> Iterator[Row]:
             yield measure.loading(name, folder, repeats)
             pipe = measure.load(folder)
             yield from measure.answering(name, pipe, tokens, repeats)
+            if openvino:
+                yield measure.against_openvino(name, pipe, repeats)
             yield measure.against_memory(name, pipe, tokens, repeats)
             yield measure.asking_again(name, pipe, tokens, repeats)
             yield measure.with_heatmaps(name, pipe, tokens, repeats)

@@ -138,7 +138,8 @@ class RemoteEngine:
         """The server's answer, with probabilities unless it has refused to tell them."""
         if self._asks_logprobs:
             try:
-                yield from self.server.chat({**body, "logprobs": True}, cancelled)
+                # llama-cpp-python tells them only where a number of others is asked for too.
+                yield from self.server.chat({**body, "logprobs": True, "top_logprobs": 0}, cancelled)
                 return
             except LogprobsRefused:
                 self._asks_logprobs = False
