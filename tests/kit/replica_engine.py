@@ -1,0 +1,19 @@
+"""An engine of a replica that says in which process it runs; made there by its name."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tests.kit.fake_engine import FakeEngine
+from vlm_demo.errors import VlmDemoError
+
+BROKEN = "broken"
+
+
+def engine(args: Any) -> FakeEngine:
+    """Of ``model`` NAME, or NAME:PAUSE with the seconds between two of its words."""
+    name, _, pause = args.model.partition(":")
+    if name == BROKEN:
+        raise VlmDemoError("The weights are broken.")
+    return FakeEngine(name, answer=f"process {os.getpid()} says a b c d e f g h", pause=float(pause or 0))
