@@ -12,8 +12,8 @@ BROKEN = "broken"
 
 
 def engine(args: Any) -> FakeEngine:
-    """Of ``model`` NAME, or NAME:PAUSE with the seconds between two of its words."""
-    name, _, pause = args.model.partition(":")
+    """Of ``model`` NAME, NAME:PAUSE with the seconds between two of its words, or NAME:PAUSE:WORDS."""
+    name, pause, words, *_ = *args.model.split(":"), "", ""
     if name == BROKEN:
         raise VlmDemoError("The weights are broken.")
-    return FakeEngine(name, answer=f"process {os.getpid()} says a b c d e f g h", pause=float(pause or 0))
+    return FakeEngine(name, answer=f"process {os.getpid()} says" + " a" * int(words or 8), pause=float(pause or 0))
