@@ -39,7 +39,7 @@ from vlm_demo.serving.front import BEGUN, DIED, FACTS, Asked, Front, ReplicaDied
 from vlm_demo.serving.metrics import Facts, Metrics, added
 
 FRONT = "front"
-KEY_VARIABLE = "VLM_DEMO_AUTH"  # USER:PASSWORD, as the page's; the password is the key
+AUTH_VARIABLE = "VLM_DEMO_AUTH"  # USER:PASSWORD, as the page's; the password is the key
 ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 SPARE = 1  # replicas that are asked next where a picture's own one is full
 DRAIN = 600.0  # seconds that a replica has to end what it has begun
@@ -147,7 +147,7 @@ class _Front:
     """The front's process: the door, and a look every second at which engine is the newest that runs."""
 
     def __init__(self, args: FrontArgs) -> None:
-        password = os.environ.get(KEY_VARIABLE, "").partition(":")[2]
+        password = os.environ.get(AUTH_VARIABLE, "").partition(":")[2]
         name = serve.get_replica_context().replica_id.unique_id
         self.front = Front(Access(password or None), Admission(args.places), Metrics(name), args.affinity)
         self._reached: dict[str, _Reached] = {}
