@@ -66,9 +66,8 @@ class Admission:
         return Full(FULL.format(self.open, seconds), seconds)
 
     def seconds(self) -> int:
-        """After how long a place is likely to be free: the time that one answer in turn took of late, in whole seconds
-        from SOONEST to LATEST. Those who were turned away at the same time come again spread over what the whole line
-        takes, for each that is turned away finds the line's end elsewhere."""
+        """After how long a place is likely to be free: the mean time between the ends of two answers of late, in whole
+        seconds from SOONEST to LATEST."""
         if len(self._ends) < 2:
             return SOONEST
         spent = self._clock() - self._ends[0]

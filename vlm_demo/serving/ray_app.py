@@ -2,7 +2,7 @@
 
     program ─▶ Ray's proxy ─▶ Front ─▶ ConsistentHashRouter ─▶ Replica (engine and caches), Replica, ...
 
-A switch of models deploys the new one beside the old one, as an application of its own: every front turns to it once
+A switch of models deploys the new one beside the old one, as an application of its own: the front turns to it once
 all its replicas run, and the old one is taken away when its last answer has ended.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 from ray.exceptions import RayActorError, TaskCancelledError
 from ray.serve import Application
@@ -26,7 +26,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
 from starlette.types import Message
 
-from vlm_demo.api.access import Access, Places
+from vlm_demo.api.access import MOST_WAITING, Access, Places
 from vlm_demo.api.asking import Outcome
 from vlm_demo.api.image_hosts import ImageHosts
 from vlm_demo.api.openai_server import OpenAiServer
@@ -42,7 +42,13 @@ FRONT = "front"
 AUTH_VARIABLE = "VLM_DEMO_AUTH"  # USER:PASSWORD, as the page's; the password is the key
 ROUTER = "ray.serve.experimental.consistent_hash_router.ConsistentHashRouter"
 SPARE = 1  # replicas that are asked next where a picture's own one is full
+# How long a replica may take to say how much it has to do; one that computes is slow to, and would lose its pictures to
+# another where it counts as full after Ray's tenth of a second.
+PATIENT = dict.fromkeys(
+    ("RAY_SERVE_QUEUE_LENGTH_RESPONSE_DEADLINE_S", "RAY_SERVE_MAX_QUEUE_LENGTH_RESPONSE_DEADLINE_S"), "5"
+)
 DRAIN = 600.0  # seconds that a replica has to end what it has begun
+STARTS = 3  # times that a replica is tried to be started
 LOOK = 1.0  # seconds between two looks at which engines run
 MOST_OPEN = 4096  # requests that Ray lets a front have at a time; its places are what limits them
 
@@ -61,22 +67,21 @@ class EngineArgs(BaseModel):
     model: str = "llava"
     quantize: str = "none"
     device: str | None = None
-    replicas: int = 1
-    each: int = 4
-    waiting: int = 16
+    replicas: int = Field(1, ge=1)
+    each: int = Field(4, ge=1, le=MOST_WAITING)
+    waiting: int = Field(16, ge=0)
     cpus: float = 1
     gpus: float = 0
     image_hosts: str = ""
 
 
 class FrontArgs(BaseModel):
-    """The front: ``places`` requests may be answered or wait at one. Without ``affinity`` pictures go anywhere."""
+    """The front: ``places`` requests may be answered or wait. Without ``affinity`` pictures go anywhere."""
 
     model_config = ConfigDict(extra="forbid")
 
     places: int = 24
     affinity: bool = True
-    fronts: int = 1
 
 
 def load_local(args: EngineArgs) -> Engine:
@@ -159,14 +164,17 @@ class _Front:
     async def _look(self) -> None:
         while True:
             with suppress(Exception):  # the controller is being restarted; what is known stays in use
-                await self._turn(newest(await asyncio.to_thread(statuses)))
+                await self._turn(await asyncio.to_thread(statuses))
             await asyncio.sleep(LOOK)
 
-    async def _turn(self, name: str | None) -> None:
+    async def _turn(self, known: dict[str, str]) -> None:
+        name = newest(known)
         if name and name not in self._reached:
             handle = await asyncio.to_thread(serve.get_app_handle, name)
             self._reached[name] = _Reached(name, handle)
         self.front.replicas = self._reached.get(name or "")
+        for gone in [old for old, own in self._reached.items() if old not in known and not self.front.left_with(own)]:
+            del self._reached[gone]
 
     def serving(self) -> str | None:
         """The engine application that new requests go to."""
@@ -201,6 +209,7 @@ def engine(args: EngineArgs, load: Load = load_local) -> Application:
         num_replicas=args.replicas,
         max_ongoing_requests=args.each,
         max_queued_requests=args.waiting,
+        max_constructor_retry_count=STARTS,
         graceful_shutdown_timeout_s=DRAIN,
         ray_actor_options={"num_cpus": args.cpus, "num_gpus": args.gpus},
         request_router_config=RequestRouterConfig(
@@ -214,9 +223,9 @@ def front(args: FrontArgs) -> Application:
     """The application that programs reach."""
     deployment = serve.deployment(serve.ingress()(_Front)).options(
         name=FRONT,
-        num_replicas=args.fronts,
+        num_replicas=1,  # it alone knows what is open; see DEPLOY.md for more
         max_ongoing_requests=MOST_OPEN,
         graceful_shutdown_timeout_s=DRAIN,
-        ray_actor_options={"num_cpus": 0},
+        ray_actor_options={"num_cpus": 0, "runtime_env": {"env_vars": PATIENT}},
     )
     return deployment.bind(args)

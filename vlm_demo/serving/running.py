@@ -113,6 +113,7 @@ def _connect(cluster: str | None, replicas: int = 0) -> None:
     if cluster is None:
         # Ray's count of processors only says how many replicas fit: those of the next model have to, beside these.
         told |= {"num_cpus": max(os.cpu_count() or 1, 2 * replicas), "include_dashboard": False}
+        told |= {"_system_config": {"automatic_object_spilling_enabled": False}}  # no picture goes to a disk
     try:
         ray.init(cluster or "local", **told)
     except ConnectionError:
