@@ -19,6 +19,12 @@ from vlm_demo.serving.ray_app import DRAIN, FRONT, EngineArgs, FrontArgs, Load, 
 
 SETTLE = 60.0  # seconds that a front has to turn to an engine that runs
 STEP = 0.25  # seconds
+# Of Ray's processes, which read them where they start. While models are loaded, a machine is slower than Ray expects.
+SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
+}
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,8 @@ def statuses_told(name: str) -> str:
 
 
 def _connect(cluster: str | None, replicas: int = 0) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
     told: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster is None:
         # Ray's count of processors only says how many replicas fit: those of the next model have to, beside these.
