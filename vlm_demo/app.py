@@ -253,7 +253,7 @@ def drain(page: Blocks, service: ModelRegistry, patience: float = PATIENCE) -> N
 def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> dict[str, Any]:
     """Open the page to programs, behind its password: Gradio's endpoints, and what its server needs for OpenAI's
     clients and, if wished, for MCP's."""
-    from vlm_demo.api import endpoints
+    from vlm_demo.api import endpoints, full_disk
     from vlm_demo.api.access import Access, Places
     from vlm_demo.api.image_hosts import ImageHosts
     from vlm_demo.api.openai_server import OpenAiServer
@@ -267,12 +267,13 @@ def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> di
         from vlm_demo.api.operator_key import OperatorKey
 
         routes.append(OperatorKey(service, flags.operator_key).route())
+    opened: dict[str, Any] = {"routes": routes, "exception_handlers": {OSError: full_disk.told}}
     if not flags.mcp:
-        return {"routes": routes}
+        return opened
     from vlm_demo.api.mcp_server import McpServer
 
     server = McpServer(service, access, places)
-    return {"routes": [*routes, server.route()], "lifespan": server.running}
+    return opened | {"routes": [*routes, server.route()], "lifespan": server.running}
 
 
 def ssr_refusal() -> str | None:

@@ -25,7 +25,7 @@ from vlm_demo.bench.visitors import OpenAiVisitor, Reply, pictures, written
 from vlm_demo.errors import VlmDemoError
 
 LOOK = 0.01  # seconds between two looks for a process
-SMALL = "2m"  # of the disk that is filled
+SMALL = "24m"  # of the disk that is filled; a page that is read takes 7 of it
 SILENT = "5"  # seconds that an engine may send nothing
 LONG = "Describe the picture in every detail, and then tell what each shape may stand for."
 TRACE = ("Traceback", "Errno", "Error:")  # no part of a sentence for a person
