@@ -224,4 +224,8 @@ def test_what_has_begun_stays_with_its_model_when_another_takes_over(uri: str) -
 def test_the_engine_that_was_deployed_last_of_those_that_run_is_in_service() -> None:
     assert newest({"front": "RUNNING", "engine-9": "RUNNING", "engine-10": "RUNNING"}) == "engine-10"
     assert newest({"engine-1": "RUNNING", "engine-2": "DEPLOYING"}) == "engine-1"
+    ill = {"engine-1": "UNHEALTHY", "engine-2": "DEPLOYING"}
+    assert newest(ill) is None and newest(ill, "engine-1") == "engine-1"
+    assert newest(ill | {"engine-2": "RUNNING"}, "engine-1") == "engine-2"
+    assert newest({"engine-1": "DELETING"}, "engine-1") is None
     assert newest({"engine-x": "RUNNING", "front": "RUNNING"}) is None

@@ -31,7 +31,7 @@ from vlm_demo.serving.metrics import CONTENT_TYPE, Facts, Metrics
 from vlm_demo.serving.picture_key import picture_key
 
 BEGUN, FACTS = "vlm_demo.begun", "vlm_demo.facts"  # messages of a replica beside those of ASGI
-RUNNING = "RUNNING"
+RUNNING, DELETING = "RUNNING", "DELETING"  # as Ray says it
 ENGINES = "engine-"  # an engine application's name: this, and a number that grows with each switch of models
 TRIES = 2
 DIED = "The replica that answered has died: ask again."
@@ -240,11 +240,13 @@ class _Exchange:
         await self._send({"type": "http.response.body", "body": end.encode(), "more_body": False})
 
 
-def newest(statuses: Mapping[str, str]) -> str | None:
-    """Of applications and their statuses, the engine that was deployed last of those that run."""
+def newest(statuses: Mapping[str, str], current: str | None = None) -> str | None:
+    """Of applications and their statuses, the engine that was deployed last of those that run. The ``current`` one does
+    until it is taken away, for one of its replicas may be starting again."""
     numbers = {
         name: int(number)
         for name, status in statuses.items()
-        if name.startswith(ENGINES) and (number := name.removeprefix(ENGINES)).isdecimal() and status == RUNNING
+        if name.startswith(ENGINES) and (number := name.removeprefix(ENGINES)).isdecimal()
+        if status == RUNNING or (name == current and status != DELETING)
     }
     return max(numbers, key=numbers.__getitem__, default=None)

@@ -168,7 +168,7 @@ class _Front:
             await asyncio.sleep(LOOK)
 
     async def _turn(self, known: dict[str, str]) -> None:
-        name = newest(known)
+        name = newest(known, self.serving())
         if name and name not in self._reached:
             handle = await asyncio.to_thread(serve.get_app_handle, name)
             self._reached[name] = _Reached(name, handle)

@@ -14,7 +14,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.serving.front import ENGINES, newest
+from vlm_demo.serving.front import ENGINES
 from vlm_demo.serving.ray_app import DRAIN, FRONT, EngineArgs, FrontArgs, Load, engine, front, load_local, statuses
 
 SETTLE = 60.0  # seconds that a front has to turn to an engine that runs
@@ -22,6 +22,7 @@ STEP = 0.25  # seconds
 # Of Ray's processes, which read them where they start. While models are loaded, a machine is slower than Ray expects.
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # answers are what these processes are for
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
     "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
 }
@@ -85,11 +86,11 @@ def switch(args: EngineArgs, cluster: str | None, load: Load = load_local) -> st
     known = statuses()
     if FRONT not in known:
         raise VlmDemoError("Nothing is served there: start it with python -m vlm_demo serve.")
-    old = newest(known)
+    handle = serve.get_app_handle(FRONT)
+    old = handle.serving.remote().result()
     numbers = [int(name.removeprefix(ENGINES)) for name in known if name.startswith(ENGINES)]
     new = f"{ENGINES}{max(numbers, default=0) + 1}"
     _deploy(args, new, load)
-    handle = serve.get_app_handle(FRONT)
     _wait_for(lambda: handle.serving.remote().result() == new, SETTLE)
     if old:
         _wait_for(lambda: handle.left_with.remote(old).result() == 0, DRAIN)
