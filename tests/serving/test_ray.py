@@ -9,6 +9,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -88,19 +89,22 @@ def test_a_replica_that_is_killed_is_replaced_and_nobody_is_told(client: Client)
     assert wait_until(lambda: len({client.process(number) for number in range(12)}) == 2)
 
 
-def test_models_are_switched_while_answers_are_written(client: Client) -> None:
-    slow = EngineArgs(model=f"slow:{PAUSE}", replicas=2, each=2, waiting=1)
+def test_models_are_switched_while_answers_are_written(client: Client, tmp_path: Path) -> None:
+    slow = EngineArgs(model=f"slow:0:8:{tmp_path / 'go'}", replicas=2, each=2, waiting=1)
     assert running.switch(slow, None, replica_engine.engine) == "engine-1"
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(client.ask, number, "slow") for number in range(2)]
         assert wait_until(lambda: client.served.open() == 2)
         args = EngineArgs(model="fast", replicas=2, each=2, waiting=1)
-        assert running.switch(args, None, replica_engine.engine) == "engine-2"
+        switching = pool.submit(running.switch, args, None, replica_engine.engine)
+        assert wait_until(lambda: client.ask(1).status_code == 200)  # the new one answers
+        gone = client.ask(1, "slow")
+        assert gone.status_code == 404 and "fast" in gone.json()["error"]["message"]
+        assert not any(answer.done() for answer in asked) and not switching.done()
+        (tmp_path / "go").touch()
         for answer in asked:
             assert answer.result().json()["choices"][0]["message"]["content"].endswith("says" + " a" * 8)
-    gone = client.ask(1, "slow")
-    assert gone.status_code == 404 and "fast" in gone.json()["error"]["message"]
-    assert client.ask(1).status_code == 200
+        assert switching.result() == "engine-2"
 
 
 def test_a_model_that_cannot_be_loaded_leaves_the_old_one_in_service(client: Client) -> None:
