@@ -41,7 +41,7 @@ class Client:
     """What asks the server."""
 
     def __init__(self, address: str) -> None:
-        self.http = httpx2.Client(base_url=address, timeout=60, trust_env=False)
+        self.http = httpx2.Client(base_url=address, timeout=600, trust_env=False)
 
     def ask(self, number: int, model: str = "fast", **settings: Any) -> httpx2.Response:
         return self.http.post("/v1/chat/completions", json=question(number, model, **settings))
@@ -97,7 +97,8 @@ def test_models_are_switched_while_answers_are_written(client: Client, tmp_path:
         assert wait_until(lambda: client.served.open() == 2)
         args = EngineArgs(model="fast", replicas=2, each=2, waiting=1)
         switching = pool.submit(running.switch, args, None, replica_engine.engine)
-        assert wait_until(lambda: client.ask(1).status_code == 200)  # the new one answers
+        assert wait_until(lambda: client.served.front.serving.remote().result() == "engine-3")
+        assert client.ask(1).status_code == 200
         gone = client.ask(1, "slow")
         assert gone.status_code == 404 and "fast" in gone.json()["error"]["message"]
         assert not any(answer.done() for answer in asked) and not switching.done()
