@@ -146,7 +146,8 @@ class OpenAiVisitor:
             return Reply(0, type(error).__name__, None, _since(began))
 
     def _read(self, response: httpx2.Response, began: float, begun: Callable[[], object]) -> Reply:
-        text, first, usage = "", None, {}
+        text, first = "", None
+        usage: dict[str, Any] = {}
         for line in response.iter_lines():
             if not line.startswith("data: ") or line == "data: [DONE]":
                 continue
