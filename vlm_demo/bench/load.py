@@ -17,6 +17,7 @@ from vlm_demo.bench import process
 from vlm_demo.bench.visitors import Ask, Heard, OpenAiVisitor, PageVisitor, pictures, visit
 
 EACH = 3  # pictures of a visitor
+DRAWN = 1.0  # temperature of the answers, so that those of different pictures differ
 SAMPLING = 1.0  # seconds between two looks at the memory
 
 
@@ -77,10 +78,14 @@ def under_load(visitors: int, minutes: float, model: str) -> Load:
     uris = [own[number * EACH : (number + 1) * EACH] for number in range(visitors)]
     with process.page("--model", model) as server:
         name = OpenAiVisitor(server.address, "").client.get("/v1/models").json()["data"][0]["id"]
-        alone = {uri: OpenAiVisitor(server.address, name).ask(uri).text for uri in own}
+        place = server.address, name
+        first = OpenAiVisitor(*place, temperature=DRAWN)
+        alone = {uri: first.ask(uri).text for uri in own}
         asks: list[Ask] = [
-            (PageVisitor(server.address) if number % 2 else OpenAiVisitor(server.address, name)).ask
-            for number in range(visitors)
+            (
+                PageVisitor(server.address, DRAWN) if i % 2 else OpenAiVisitor(server.address, name, temperature=DRAWN)
+            ).ask
+            for i in range(visitors)
         ]
         samples: list[float] = []
         ended = threading.Event()

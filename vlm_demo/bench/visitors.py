@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from zlib import crc32
 
 import httpx2
 from PIL import Image, ImageDraw, ImageFont
@@ -112,11 +113,19 @@ def _uri(image: Image.Image) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-class OpenAiVisitor:
-    """Asks at ``/v1`` of an address, and reads the stream."""
+def seed(uri: str) -> int:
+    """A picture's own."""
+    return crc32(uri.encode()) % 2**16
 
-    def __init__(self, address: str, model: str, question: str = QUESTION, **extension: Any) -> None:
-        self.model, self.question, self.extension = model, question, extension
+
+class OpenAiVisitor:
+    """Asks at ``/v1`` of an address, and reads the stream. With a ``temperature`` above 0 tokens are drawn, by a seed of
+    each picture's own: answers differ more, and are the same each time."""
+
+    def __init__(
+        self, address: str, model: str, question: str = QUESTION, temperature: float = 0, **extension: Any
+    ) -> None:
+        self.model, self.question, self.temperature, self.extension = model, question, temperature, extension
         self.client = httpx2.Client(base_url=address, timeout=PATIENCE, trust_env=False)
 
     def body(self, uri: str) -> dict[str, Any]:
@@ -126,7 +135,8 @@ class OpenAiVisitor:
             "model": self.model,
             "messages": [{"role": "user", "content": parts}],
             "max_tokens": LONGEST,
-            "temperature": 0,
+            "temperature": self.temperature,
+            "seed": seed(uri),
             "stream": True,
             "stream_options": {"include_usage": True},
             **({"vlm_demo": self.extension} if self.extension else {}),
@@ -168,22 +178,24 @@ class OpenAiVisitor:
 
 
 class PageVisitor:
-    """Asks the page's own endpoint, by its own client."""
+    """Asks the page's own endpoint, by its own client; ``temperature`` as in `OpenAiVisitor`."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, temperature: float = 0) -> None:
         from gradio_client import Client
 
+        self.temperature = temperature
         self.client = Client(address, verbose=False)
 
     def ask(self, uri: str) -> Reply:
         """Ask about a picture."""
         began = time.perf_counter()
         try:
-            told = self.client.predict(uri, QUESTION, max_tokens=LONGEST, api_name="/ask")
+            chosen = {"max_tokens": LONGEST, "temperature": self.temperature, "seed": seed(uri)}
+            told = self.client.predict(uri, QUESTION, **chosen, api_name="/ask")
         except Exception as error:  # the client raises many kinds, with the server's sentence
             status = 429 if "try again" in str(error) else 500
             return Reply(status, str(error), None, _since(began))
-        return Reply(200, told["text"] if isinstance(told, dict) else str(told), None, _since(began))
+        return Reply(200, str(told), None, _since(began))
 
 
 def visit(asks: Sequence[Ask], uris: Sequence[Sequence[str]], alone: dict[str, str], seconds: float) -> Heard:
