@@ -119,7 +119,7 @@ def seed(uri: str) -> int:
 
 
 class OpenAiVisitor:
-    """Asks at ``/v1`` of an address, and reads the stream. With a ``temperature`` above 0 tokens are drawn, by a seed of
+    """Asks at ``/v1`` of an address, and reads the stream. Above a ``temperature`` of 0 tokens are drawn, by a seed of
     each picture's own: answers differ more, and are the same each time."""
 
     def __init__(
