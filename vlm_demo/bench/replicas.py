@@ -19,6 +19,7 @@ from vlm_demo.bench.visitors import Ask, Heard, OpenAiVisitor, Reply, pictures, 
 from vlm_demo.errors import VlmDemoError
 
 TRIED = 8  # pictures that one replica is asked about twice, with nothing else to do
+IDLE = 10.0  # seconds
 VISITORS = 6
 MOST = 400  # pictures of a visitor; none comes again
 FRONTS = ("ServeReplica:front", "ProxyActor")
@@ -65,9 +66,11 @@ def measured(model: str, seconds: float) -> Serving:
     with process.replicas(1, "--model", model) as server:
         start = time.perf_counter() - began
         alone = _alone(server, model)
-        before = _overhead(server)
+        idle = _idle(server)
+        before, began = _overhead(server), time.perf_counter()
         heard = _loaded(server, model, seconds)
-        front = (_overhead(server) - before) / max(1, len(heard.replies))
+        busy = _overhead(server) - before - idle * (time.perf_counter() - began)
+        front = busy / max(1, len(heard.replies))
     runs["one replica"] = _run(heard, seconds)
     with process.replicas(2, "--model", model) as server:
         runs["two, by picture"] = _run(_loaded(server, model, seconds), seconds)
@@ -95,10 +98,17 @@ def measured(model: str, seconds: float) -> Serving:
 
 
 def _alone(server: process.Server, model: str) -> list[Reply]:
-    """Each picture twice, with another question the second time; what comes first warms up."""
-    visitors = [OpenAiVisitor(server.address, model, question) for question in QUESTIONS[:2]]
-    visitors[0].ask(pictures(TRIED + 1)[-1])
-    return [visitor.ask(uri) for uri in pictures(TRIED) for visitor in visitors]
+    """Each picture twice, with the same question, whose answer is the same; what comes first warms up."""
+    visitor = OpenAiVisitor(server.address, model, QUESTIONS[0])
+    visitor.ask(pictures(TRIED + 1)[-1])
+    return [visitor.ask(uri) for uri in pictures(TRIED) for _ in range(2)]
+
+
+def _idle(server: process.Server) -> float:
+    """Processor seconds a second of the front and the proxies with nothing to do."""
+    before = _overhead(server)
+    time.sleep(IDLE)
+    return (_overhead(server) - before) / IDLE
 
 
 def _loaded(server: process.Server, model: str, seconds: float) -> Heard:
