@@ -15,7 +15,7 @@ from vlm_demo.bench import plan
 from vlm_demo.bench.plan import Measured
 from vlm_demo.errors import VlmDemoError
 
-MEASURED = Measured(1.0, 2.0, 0.7, 0.01, 2e5, 4e6, 4e8, 30.0, 1.5, 0.5, 0.25)
+MEASURED = Measured(1.0, 2.0, 0.7, 0.01, 2e5, 4e6, 4e8, 30.0, 1.5, 0.5, 0.25, 3)
 Choose = Callable[[int, list[float], float], int]
 
 
@@ -66,6 +66,15 @@ def test_affinity_waits_between_one_line_and_own_lines() -> None:
     assert pooled.mean < spilled < waits
 
 
+def test_what_is_remembered_anywhere_is_as_simulated() -> None:
+    """Three questions about each of many pictures, each sent to any of the replicas."""
+    dice = np.random.default_rng(2)
+    for replicas in (2, 10):
+        sent = dice.integers(replicas, size=(50_000, 3))
+        known = [np.zeros(len(sent), bool), sent[:, 1] == sent[:, 0], (sent[:, 2:] == sent[:, :2]).any(1)]
+        assert MEASURED.hits_anywhere(replicas) == pytest.approx(np.mean(known), abs=0.01)
+
+
 def test_erlangs_c_has_its_known_values() -> None:
     assert plan.erlang_c(1, 0.7) == pytest.approx(0.7)
     assert plan.erlang_c(2, 1.0) == pytest.approx(1 / 3)
@@ -80,12 +89,13 @@ def test_what_bears_least_comes_first() -> None:
     assert large.limits[0].needed == 2
     narrow = plan.plan(MEASURED, 200, 0.8, link=1e6)
     assert narrow.limits[0].name == "the head node's link" and narrow.limits[0].rate == pytest.approx(2.5)
+    assert plan.plan(MEASURED, 4, 0.8, 2e9).limits[0].rate == pytest.approx(10 * plan.GIGABIT / 4e9)
     assert any("200 replicas, 80%" in line for line in plan.report(MEASURED, large))
 
 
 def test_a_waiting_room_of_that_size_refuses_one_in_a_thousand() -> None:
     """Against a simulation with exponential answers of a line that has no end: how often it is longer than the room."""
-    measured = Measured(1.0, 1.0, 1.0, 0.01, 2e5, 4e6, 4e8, 30.0, 1.5, 0.5, 0.25)
+    measured = Measured(1.0, 1.0, 1.0, 0.01, 2e5, 4e6, 4e8, 30.0, 1.5, 0.5, 0.25, 3)
     planned = plan.plan(measured, 4, 0.8)
     dice = np.random.default_rng(1)
     now, ends, waiting, over = 0.0, [], 0, 0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vlm_demo.errors import VlmDemoError
 
-MONTH = 30 * 24 * 3600.0
+BASE64 = 4 / 3  # of a picture's bytes are sent
 GIGABIT = 125e6  # bytes a second
 
 
@@ -34,6 +34,7 @@ class Measured:
         start_seconds: until a replica that is started answers.
         together: answers of two replicas a second over those of one, under the same load.
         hits, hits_without: share of remembered prompts with and without affinity, on two replicas.
+        questions: that were asked about each picture, one after the other.
     """
 
     hit_seconds: float
@@ -47,6 +48,13 @@ class Measured:
     together: float
     hits: float
     hits_without: float
+    questions: float
+
+    def hits_anywhere(self, replicas: int) -> float:
+        """The share of prompts that are remembered where any replica may be asked: question k + 1 about a picture meets
+        one that has seen it with the probability 1 - (1 - 1 / replicas)^k."""
+        asked = int(self.questions)
+        return sum(1 - (1 - 1 / replicas) ** earlier for earlier in range(asked)) / asked
 
     def seconds(self, hits: float) -> float:
         """The mean of an answer where this share of them is remembered."""
@@ -123,14 +131,17 @@ def own_lines(rate: float, seconds: float, variation: float, servers: int) -> Wa
     return one_line(rate / servers, seconds, variation, 1)
 
 
-def plan(measured: Measured, replicas: int, load: float, link: float = 10 * GIGABIT) -> Plan:
+def plan(
+    measured: Measured, replicas: int, load: float, request_bytes: float | None = None, link: float = 10 * GIGABIT
+) -> Plan:
     """What ``replicas`` of them bear when this share of their time is used.
 
     Args:
         load: below 1.
+        request_bytes: of one request; None = as measured, whose pictures are small drawings.
         link: bytes a second that the head node can receive.
     """
-    seconds = measured.seconds(measured.hits)
+    seconds, size = measured.seconds(measured.hits), request_bytes or measured.request_bytes
     rate = load * replicas / seconds
     offered = rate * seconds
     pooled = one_line(rate, seconds, measured.variation, replicas)
@@ -140,10 +151,10 @@ def plan(measured: Measured, replicas: int, load: float, link: float = 10 * GIGA
     limits = [
         Limit("replicas", replicas / seconds, math.ceil(offered / load), "add replicas"),
         Limit("one front and its proxy", 1 / measured.front_seconds, math.ceil(rate * measured.front_seconds),
-              "a proxy on every node and several fronts behind a balancer that hashes the picture"),
+              "several such groups behind a balancer that hashes the picture"),
         # A request crosses it twice: into the front, and out to a replica on another node.
-        Limit("the head node's link", link / (2 * measured.request_bytes),
-              math.ceil(rate * 2 * measured.request_bytes / link), "proxies on every node; smaller pictures"),
+        Limit("the head node's link", link / (2 * size), math.ceil(rate * 2 * size / link),
+              "proxies on every node; smaller pictures"),
     ]  # fmt: skip
     return Plan(
         replicas,
@@ -161,7 +172,7 @@ def plan(measured: Measured, replicas: int, load: float, link: float = 10 * GIGA
 def report(measured: Measured, planned: Plan) -> Iterator[str]:
     """The plan in lines."""
     remembered = measured.cache_bytes / measured.picture_bytes
-    without = measured.seconds(measured.hits_without) / planned.seconds
+    anywhere = measured.hits_anywhere(planned.replicas)
     yield f"{planned.replicas} replicas, {planned.load:.0%} of their time used: {planned.rate:.2f} questions a second."
     yield f"An answer takes {planned.seconds:.2f} s in the mean, its seconds vary by {measured.variation:.2f} of that."
     yield "Wait before a replica begins           mean      95 of 100"
@@ -176,7 +187,10 @@ def report(measured: Measured, planned: Plan) -> Iterator[str]:
         f"{remembered * planned.replicas:.0f}: at this rate those of the last "
         f"{remembered * planned.replicas / max(planned.rate * (1 - measured.hits), 1e-9):.0f} s."
     )
-    yield f"Without affinity an answer takes {without:.2f} times as long."
+    yield (
+        f"Sent anywhere, {anywhere:.0%} of the prompts are remembered, not {measured.hits:.0%}: an answer takes "
+        f"{measured.seconds(anywhere) / planned.seconds:.2f} times as long."
+    )
     yield (
         f"While one replica starts ({measured.start_seconds:.0f} s), {planned.restart_queue:.0f} questions more "
         "arrive than the others can take."

@@ -93,6 +93,7 @@ def measured(model: str, seconds: float) -> Serving:
         together=runs["two, by picture"][0] / runs["one replica"][0],
         hits=runs["two, by picture"][1],
         hits_without=runs["two, anywhere"][1],
+        questions=len(QUESTIONS),
     )
     return Serving(told, runs)
 

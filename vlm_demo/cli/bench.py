@@ -57,6 +57,9 @@ def bench(
     minutes: Annotated[float, typer.Option(min=0.05, metavar="N", help="of each number of visitors")] = 10,
     replicas: Annotated[int, typer.Option(min=1, metavar="N", help="of the plan")] = 100,
     busy: Annotated[float, typer.Option(min=0.01, max=0.99, metavar="SHARE", help="of their time, in the plan")] = 0.7,
+    picture: Annotated[
+        float | None, typer.Option(min=0.001, metavar="MB", help="that is sent, in the plan; default: as measured")
+    ] = None,
     model: Model = "llava",
 ) -> None:
     """Time this pipeline against plain transformers on random weights of real sizes."""
@@ -66,7 +69,7 @@ def bench(
         from vlm_demo.cli import bench_service
 
         if plan:
-            bench_service.plan(plan, replicas, busy)
+            bench_service.plan(plan, replicas, busy, picture)
         elif serving:
             bench_service.serving(model, minutes, out)
         elif faults:

@@ -49,12 +49,13 @@ def serving(model: str, minutes: float, out: Path) -> None:
     _write(out, "serving", found.as_dict() | {"machine": _machine()})
 
 
-def plan(path: Path, replicas: int, busy: float) -> None:
-    """Print the plan for so many replicas."""
+def plan(path: Path, replicas: int, busy: float, picture: float | None) -> None:
+    """Print the plan for so many replicas and pictures of so many MB."""
     from vlm_demo.bench import plan as planning
 
     measured = planning.read(path)
-    for line in planning.report(measured, planning.plan(measured, replicas, busy)):
+    size = picture * 1e6 * planning.BASE64 if picture else None
+    for line in planning.report(measured, planning.plan(measured, replicas, busy, size)):
         print(line)
 
 
