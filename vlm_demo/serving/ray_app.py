@@ -198,17 +198,20 @@ def statuses() -> dict[str, str]:
     return {name: told.status.value for name, told in serve.status().applications.items()}
 
 
-def engine(args: EngineArgs, load: Load = load_local) -> Application:
+def engine(args: EngineArgs | dict[str, Any], load: Load = load_local) -> Application:
     """The application of one model, which no address leads to; a front finds it by its name, ``ENGINES`` and a number.
 
     Args:
+        args: as a file of Ray Serve gives them, too.
         load: what makes the engine of each replica, in its process.
     """
+    args = EngineArgs.model_validate(args)
     deployment = serve.deployment(_Replica).options(
         name="replica",
         num_replicas=args.replicas,
         max_ongoing_requests=args.each,
-        max_queued_requests=args.waiting,
+        # All that the front lets in: where its way to the replicas is new, each of them waits there for a moment.
+        max_queued_requests=args.replicas * args.each + args.waiting,
         max_constructor_retry_count=STARTS,
         graceful_shutdown_timeout_s=DRAIN,
         ray_actor_options={"num_cpus": args.cpus, "num_gpus": args.gpus},
@@ -219,8 +222,9 @@ def engine(args: EngineArgs, load: Load = load_local) -> Application:
     return deployment.bind(args, load)
 
 
-def front(args: FrontArgs) -> Application:
-    """The application that programs reach."""
+def front(args: FrontArgs | dict[str, Any]) -> Application:
+    """The application that programs reach; ``args`` as `engine` takes them."""
+    args = FrontArgs.model_validate(args)
     deployment = serve.deployment(serve.ingress()(_Front)).options(
         name=FRONT,
         num_replicas=1,  # it alone knows what is open; see DEPLOY.md for more
