@@ -198,14 +198,14 @@ def statuses() -> dict[str, str]:
     return {name: told.status.value for name, told in serve.status().applications.items()}
 
 
-def engine(args: EngineArgs | dict[str, Any], load: Load = load_local) -> Application:
+def engine(args: EngineArgs | dict[str, Any]) -> Application:
     """The application of one model, which no address leads to; a front finds it by its name, ``ENGINES`` and a number.
+    A file of Ray Serve gives ``args`` as it writes them."""
+    return replicas(EngineArgs.model_validate(args))
 
-    Args:
-        args: as a file of Ray Serve gives them, too.
-        load: what makes the engine of each replica, in its process.
-    """
-    args = EngineArgs.model_validate(args)
+
+def replicas(args: EngineArgs, load: Load = load_local) -> Application:
+    """The same; ``load`` makes the engine of each replica, in its process."""
     deployment = serve.deployment(_Replica).options(
         name="replica",
         num_replicas=args.replicas,

@@ -15,7 +15,7 @@ from ray.serve.handle import DeploymentHandle
 
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.serving.front import ENGINES
-from vlm_demo.serving.ray_app import DRAIN, FRONT, EngineArgs, FrontArgs, Load, engine, front, load_local, statuses
+from vlm_demo.serving.ray_app import DRAIN, FRONT, EngineArgs, FrontArgs, Load, front, load_local, replicas, statuses
 
 SETTLE = 60.0  # seconds that a front has to turn to an engine that runs
 STEP = 0.25  # seconds
@@ -100,7 +100,7 @@ def switch(args: EngineArgs, cluster: str | None, load: Load = load_local) -> st
 
 def _deploy(args: EngineArgs, name: str, load: Load) -> None:
     try:
-        serve.run(engine(args, load), name=name, route_prefix=None)
+        serve.run(replicas(args, load), name=name, route_prefix=None)
     except Exception as error:  # Ray raises many kinds
         said = statuses_told(name) or str(error)
         serve.delete(name)
