@@ -34,7 +34,7 @@ def serve(
     ] = True,
     allow_image_host: AllowImageHost = "",
     cluster: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="a cluster of Ray that runs; default: one is started here")
+        str | None, typer.Option(metavar="ADDRESS", help="of Ray, that runs; default: one is started here")
     ] = None,
     switch: Annotated[
         bool, typer.Option("--switch", help="have a server that runs turn to --model, loaded beside the old one")
@@ -66,6 +66,7 @@ def serve(
     front = FrontArgs(places=replicas * each + waiting, affinity=affinity)
     with running.started(front, engine, host, port, cluster) as served:
         print(f"Ready: http://{host}:{port}/v1", flush=True)
+        print(f"Another model: python -m vlm_demo serve --switch --cluster {served.cluster} --model NAME", flush=True)
         while not ended.wait(0.5):
             pass
         print(f"Ending: {served.open()} requests are answered still.", flush=True)

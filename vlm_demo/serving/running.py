@@ -30,9 +30,10 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Served:
-    """What runs, asked through its front."""
+    """What runs, asked through its ``front``, and the ``cluster`` of Ray where it does: host and port."""
 
     front: DeploymentHandle
+    cluster: str
 
     def open(self) -> int:
         """How many requests are answered or wait."""
@@ -61,7 +62,7 @@ def started(
         _deploy(engine_args, f"{ENGINES}1", load)
         handle = serve.run(front(front_args), name=FRONT, route_prefix="/")
         _wait_for(lambda: handle.serving.remote().result() is not None, SETTLE)
-        served = Served(handle)
+        served = Served(handle, ray.get_runtime_context().gcs_address)
         try:
             yield served
         finally:
