@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from vlm_demo.serving.ray_app import DRAIN, FRONT, EngineArgs, FrontArgs, Load, 
 
 SETTLE = 60.0  # seconds that a front has to turn to an engine that runs
 STEP = 0.25  # seconds
+ERROR = re.compile(r"[\w.]*(Error|vlm_demo\.errors\.\w+): ")  # before an error's sentence, as Python writes it
 # Of Ray's processes, which read them where they start. While models are loaded, a machine is slower than Ray expects.
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -103,16 +105,17 @@ def _deploy(args: EngineArgs, name: str, load: Load) -> None:
     try:
         serve.run(replicas(args, load), name=name, route_prefix=None)
     except Exception as error:  # Ray raises many kinds
-        said = statuses_told(name) or str(error)
+        said = _told(name) or str(error)
         serve.delete(name)
         raise VlmDemoError(f"{args.model} could not be loaded in a replica: {said}") from None
 
 
-def statuses_told(name: str) -> str:
+def _told(name: str) -> str:
     """What a replica that could not be started said last."""
     told = serve.status().applications.get(name)
     lines = [line for own in told.deployments.values() for line in own.message.splitlines()] if told else []
-    return next((line.strip() for line in reversed(lines) if "Error" in line or "vlm_demo" in line), "")
+    said = next((line.strip() for line in reversed(lines) if ERROR.match(line.strip())), "")
+    return ERROR.sub("", said)
 
 
 def _connect(cluster: str | None, replicas: int = 0) -> None:
