@@ -61,10 +61,10 @@ def serve(
         return
     print(f"Loading {model} in {replicas} processes ...", flush=True)
     ended = threading.Event()
-    for ending in ENDINGS:
-        signal.signal(ending, lambda *_: ended.set())
     front = FrontArgs(places=replicas * each + waiting, affinity=affinity)
     with running.started(front, engine, host, port, cluster) as served:
+        for ending in ENDINGS:  # only now, for Ray sets its own when it is started
+            signal.signal(ending, lambda *_: ended.set())
         print(f"Ready: http://{host}:{port}/v1", flush=True)
         print(f"Another model: python -m vlm_demo serve --switch --cluster {served.cluster} --model NAME", flush=True)
         while not ended.wait(0.5):
