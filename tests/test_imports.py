@@ -15,7 +15,16 @@ ROOT = Path(__file__).parents[1]
 
 # What a module of the package may import lies on the same line or below; the rest, which every one may import, on none.
 ORDER = (
-    ("app", "vlm_demo.app", "vlm_demo.ui", "vlm_demo.api", "vlm_demo.cli", "vlm_demo.evaluation", "vlm_demo.bench"),
+    (
+        "app",
+        "vlm_demo.app",
+        "vlm_demo.ui",
+        "vlm_demo.api",
+        "vlm_demo.serving",
+        "vlm_demo.cli",
+        "vlm_demo.evaluation",
+        "vlm_demo.bench",
+    ),
     ("vlm_demo.training",),
     ("vlm_demo.engines",),
     ("vlm_demo.pipeline",),
@@ -35,6 +44,8 @@ BESIDE = {
     ("app", "vlm_demo.app"): "the file that is started, and what it starts",
     ("vlm_demo.app", "vlm_demo.ui"): "the app builds the page",
     ("vlm_demo.app", "vlm_demo.api"): "the app opens its doors for programs",
+    ("vlm_demo.serving", "vlm_demo.api"): "each replica has the app's doors for programs",
+    ("vlm_demo.cli", "vlm_demo.serving"): "a command runs it",
     ("vlm_demo.cli", "vlm_demo.evaluation"): "a command runs it",
     ("vlm_demo.cli", "vlm_demo.bench"): "a command runs it",
     ("vlm_demo.cli", "vlm_demo.training"): "a command runs it",
@@ -47,6 +58,7 @@ INSIDES = ("vlm_demo.pipeline", "vlm_demo.explain", "vlm_demo.stages", "vlm_demo
 KEPT_OUT = {
     "vlm_demo.checks": ("torch", "transformers"),
     "vlm_demo.api": ("torch", "transformers", "matplotlib", "vlm_demo.ui", *INSIDES),
+    "vlm_demo.serving": ("torch", "transformers", "matplotlib", "vlm_demo.ui", *INSIDES),
     "vlm_demo.ui": ("torch", "transformers", "matplotlib", *INSIDES),
     "vlm_demo.evaluation": ("torch", "transformers", *INSIDES),
     **dict.fromkeys(("vlm_demo.cli.ask", "vlm_demo.cli.explain", "vlm_demo.cli.score", "vlm_demo.cli.evaluate",

@@ -35,6 +35,7 @@ AUTH_VARIABLE = "VLM_DEMO_AUTH"
 OPERATOR_VARIABLE = "VLM_DEMO_OPERATOR_KEY"
 DEFAULT_MODEL = "llava"
 SHORTEST_KEY = 12  # characters
+PATIENCE = 60.0  # seconds that answers have to end after a signal
 TEMPORARY = "vlm_demo_"  # the temporary folder's name begins so; the process's id follows
 # What ends the program besides Ctrl-C: a service manager, and a terminal that is closed (not known to Windows).
 ENDINGS = [ending for ending in signal.Signals if ending.name in ("SIGTERM", "SIGHUP")]
@@ -249,14 +250,27 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         print("Making a public link ...", flush=True)
         link = tunnel(flags)
         print(f"Public link: {link}" if link else NO_LINK, flush=True)
-    page.block_thread()
+    try:
+        page.block_thread()
+    except SystemExit:
+        signal.signal(signal.SIGTERM, leave)  # a second one ends at once
+        drain(page, service)
+        raise
     return 0
+
+
+def drain(page: Blocks, service: ModelRegistry, patience: float = PATIENCE) -> None:
+    """Let no question begin any more, and have those that have begun answered, ``patience`` seconds at most."""
+    print("Ending: what has been asked is answered still.", flush=True)
+    left = service.close(patience)
+    page.close(verbose=False)  # waits until the last words have been sent
+    print(f"Ended; {left} answers were not finished." if left else "Ended.", flush=True)
 
 
 def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> dict[str, Any]:
     """Open the page to programs, behind its password: Gradio's endpoints, and what its server needs for OpenAI's
     clients and, if wished, for MCP's."""
-    from vlm_demo.api import endpoints
+    from vlm_demo.api import endpoints, full_disk
     from vlm_demo.api.access import Access, Places
     from vlm_demo.api.image_hosts import ImageHosts
     from vlm_demo.api.openai_server import OpenAiServer
@@ -271,12 +285,13 @@ def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> di
         from vlm_demo.api.operator_key import OperatorKey
 
         routes.append(OperatorKey(service, flags.operator_key).route())
+    opened: dict[str, Any] = {"routes": routes, "exception_handlers": {OSError: full_disk.told}}
     if not flags.mcp:
-        return {"routes": routes}
+        return opened
     from vlm_demo.api.mcp_server import McpServer
 
     server = McpServer(service, access, places)
-    return {"routes": [*routes, server.route()], "lifespan": server.running}
+    return opened | {"routes": [*routes, server.route()], "lifespan": server.running}
 
 
 def ssr_refusal() -> str | None:

@@ -39,8 +39,15 @@ Happening = TokenEvent | Outcome
 class OpenAiServer:
     """Answers programs with the model that the page has loaded."""
 
-    def __init__(self, service: ModelRegistry, access: Access, places: Places) -> None:
+    def __init__(
+        self,
+        service: ModelRegistry,
+        access: Access,
+        places: Places,
+        heard: Callable[[Outcome], None] = lambda outcome: None,
+    ) -> None:
         self.service, self.access, self.places = service, access, places
+        self.heard = heard  # is told of every answer, in the thread that computed it
         self._started = int(time.time())
 
     def routes(self) -> list[Route]:
@@ -91,7 +98,7 @@ class OpenAiServer:
 
     async def chat(self, request: Request) -> Response:
         """Answer, whole or word by word. Where nobody waits for the answer any longer, its computing ends."""
-        body = await _body(request)
+        body = await body_of(request)
         self.places.enter()
         try:
             asked = await asyncio.to_thread(chat_request.read, body, self.access.hosts.picture)
@@ -119,6 +126,8 @@ class OpenAiServer:
                 request = replace(asked.request, cancelled=stop.is_set, visitor=self.places.visitor)
                 with closing(asking.ask(self.service, request, asked.wanted, asked.model)) as happening:
                     for event in happening:
+                        if isinstance(event, Outcome):
+                            self.heard(event)
                         tell(event)
             except BaseException as error:
                 tell(error)
@@ -179,7 +188,12 @@ def _line(chunk: dict[str, Any]) -> str:
     return f"data: {json.dumps(chunk)}\n\n"
 
 
-async def _body(request: Request) -> bytes:
+async def body_of(request: Request) -> bytes:
+    """A request's body.
+
+    Raises:
+        Refused: it is no JSON, or too large.
+    """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":  # a form of another site would be sent without asking first
         raise Refused("The body is no JSON: send it with the Content-Type application/json.", 415)

@@ -16,6 +16,7 @@ import typer
 
 from vlm_demo.bench.shapes import QUANTIZED, TEXT, Shape
 from vlm_demo.cli.command import Command, application, one_of
+from vlm_demo.cli.options import Model
 from vlm_demo.errors import VlmDemoError
 
 if TYPE_CHECKING:
@@ -55,10 +56,36 @@ def bench(
         typer.Option("--openvino", help="compare the first token with OpenVINO's too (extra openvino, on the CPU)"),
     ] = False,
     out: Annotated[Path, typer.Option(metavar="OUT", help="OUT.json and OUT.png are written")] = Path("bench"),
+    load: Annotated[bool, typer.Option("--load", help="instead: visitors at the app, see --visitors")] = False,
+    faults: Annotated[bool, typer.Option("--faults", help="instead: what may go wrong around the app")] = False,
+    serving: Annotated[bool, typer.Option("--serving", help="instead: one and two replicas of serve")] = False,
+    plan: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="instead: plan --replicas by what --serving wrote")
+    ] = None,
+    visitors: Annotated[list[int] | None, typer.Option(min=1, metavar="N ...", help="default: 1 8 32")] = None,
+    minutes: Annotated[float, typer.Option(min=0.05, metavar="N", help="of each number of visitors")] = 10,
+    replicas: Annotated[int, typer.Option(min=1, metavar="N", help="of the plan")] = 100,
+    busy: Annotated[float, typer.Option(min=0.01, max=0.99, metavar="SHARE", help="of their time, in the plan")] = 0.7,
+    picture: Annotated[
+        float | None, typer.Option(min=0.001, metavar="MB", help="that is sent, in the plan; default: as measured")
+    ] = None,
+    model: Model = "llava",
 ) -> None:
     """Time this pipeline against plain transformers on random weights of real sizes."""
     if not out.parent.is_dir():
         raise VlmDemoError(f"There is no folder {out.parent} to write {out.name} into; make it first.")
+    if load or faults or serving or plan:
+        from vlm_demo.cli import bench_service
+
+        if plan:
+            bench_service.plan(plan, replicas, busy, picture)
+        elif serving:
+            bench_service.serving(model, minutes, out)
+        elif faults:
+            bench_service.faults(model, out)
+        else:
+            bench_service.load(model, visitors or bench_service.VISITORS, minutes, out)
+        return
     if openvino:
         from vlm_demo.bench import openvino_reference
 

@@ -36,6 +36,7 @@ COMMANDS = {
     "bridges": "compare the embedded families in one table",
     "experiment": "answer a common question by measuring: why confident but wrong, can it replace OCR",
     "export": "copy an embedded model as an ordinary checkpoint",
+    "serve": "serve a model from several processes, for programs, with Ray",
     "bench": "time this pipeline against plain transformers, on random weights",
 }
 

@@ -156,6 +156,10 @@ class ModelRegistry:
                 raise VlmDemoError(self._problem)
             yield self._engine
 
+    def close(self, seconds: float) -> int:
+        """Let no job begin any more, and wait for those that have, so many seconds at most; returns how many go on."""
+        return self._use.close(seconds)
+
     @property
     def measured(self) -> dict[str, Measured]:
         """Precision → what was measured of the loaded model in it since the start."""

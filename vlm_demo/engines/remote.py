@@ -42,7 +42,7 @@ from vlm_demo.contracts.events import DecodeFacts
 from vlm_demo.engines import local, remote_request
 from vlm_demo.engines.connection import Connection
 from vlm_demo.engines.local import LocalEngine
-from vlm_demo.engines.remote_server import KEY_VARIABLE, LogprobsRefused, Server, server_at
+from vlm_demo.engines.remote_server import KEY_VARIABLE, LogprobsRefused, Server, patience, server_at
 from vlm_demo.engines.remote_stream import Piece
 from vlm_demo.errors import BadSetting, Stopped, UnsupportedModel, VlmDemoError
 from vlm_demo.images.open import Source, open_image
@@ -326,7 +326,7 @@ def connect(
         VlmDemoError: that is no address, or no model is named and none is listed, or the checkpoint can't be loaded;
             says what to do.
     """
-    server = server_at(connection.address, os.environ.get(KEY_VARIABLE, "").strip())
+    server = server_at(connection.address, os.environ.get(KEY_VARIABLE, "").strip(), patience())
     model = connection.model or server.first_model()
     explainer = None
     if connection.explain_with:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import queue
 import re
 import threading
@@ -25,6 +26,7 @@ from vlm_demo.engines.remote_stream import ErrorSent, NotUnderstood, Piece, Stre
 from vlm_demo.errors import BadQuestion, BadSetting, Stopped, UnsupportedModel, VlmDemoError
 
 KEY_VARIABLE = "VLM_DEMO_ENGINE_KEY"
+SILENT_VARIABLE = "VLM_DEMO_ENGINE_SILENT"  # seconds in place of SILENT_SECONDS
 CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 300.0  # without a byte: a long prompt with pictures takes a server on a processor minutes
 LIST_SECONDS = 10.0
@@ -237,6 +239,20 @@ class Server:
         said = said.replace(self.key, "…") if self.key else said
         said = "".join(character if character.isprintable() else " " for character in said)
         return f" (it says: {said[:QUOTED]})" if said else ""
+
+
+def patience() -> float:
+    """Seconds that a server may send nothing, as the environment says.
+
+    Raises:
+        BadSetting: it says no such number.
+    """
+    said = os.environ.get(SILENT_VARIABLE, "").strip()
+    if not said:
+        return SILENT_SECONDS
+    if not re.fullmatch(r"[1-9]\d{0,4}", said):
+        raise BadSetting(f"{SILENT_VARIABLE} takes whole seconds, such as 300.")
+    return float(said)
 
 
 def server_at(address: str, key: str = "", silent_seconds: float = SILENT_SECONDS) -> Server:

@@ -8,15 +8,17 @@ exchange of the model waits for all of them.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
-from vlm_demo.errors import Stopped
+from vlm_demo.errors import Stopped, VlmDemoError
 
 BATCH = 8  # answers that are written together, where nobody says how many
+ENDING = "This server is ending: ask again in a minute."
 POLL = 0.1  # seconds between two looks at whether a waiting job is still wanted
 
 Cancelled = Callable[[], bool]
@@ -77,6 +79,7 @@ class ModelUse:
         self._changed = threading.Condition()
         self._users = 0
         self._exchanging = False
+        self._closed = False
 
     @contextmanager
     def use(self, cancelled: Cancelled | None = None) -> Iterator[None]:
@@ -84,10 +87,13 @@ class ModelUse:
 
         Raises:
             Stopped: ``cancelled()`` turned True while waiting.
+            VlmDemoError: nobody may begin any more.
         """
         with self._changed:
-            while self._exchanging:
+            while self._exchanging and not self._closed:
                 _wait(self._changed, cancelled)
+            if self._closed:
+                raise VlmDemoError(ENDING)
             self._users += 1
         try:
             yield
@@ -107,6 +113,17 @@ class ModelUse:
             yield
         finally:
             release()
+
+    def close(self, seconds: float) -> int:
+        """Let nobody begin to use the model any more, and wait for those who do, so many seconds at most; returns how
+        many still do then."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            while self._users and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+            return self._users
 
     def reserve(self) -> Callable[[], None]:
         """Let nobody begin to use the model, for a thread that is still to be started; returns what ends that."""

@@ -1,0 +1,1 @@
+"""Serving: many copies of the pipeline behind one address. See DEPLOY.md."""

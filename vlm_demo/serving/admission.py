@@ -1,0 +1,78 @@
+"""Admission: how many requests may be answered or wait at a time, and when who is turned away may come again."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from vlm_demo.api.problems import Refused
+
+KEPT = 32  # ends of answers that tell the pace
+SOONEST, LATEST = 1, 60  # seconds of Retry-After
+FULL = "All places are taken, {} requests are answered or wait: try again in {} s."
+ENDING = "This server is ending, and answers only what it has begun: ask again in {} s."
+
+
+class Full(Refused):
+    """A request that was turned away; ``seconds`` later it may come again."""
+
+    def __init__(self, sentence: str, seconds: int) -> None:
+        super().__init__(sentence, 503, "overloaded")
+        self.seconds = seconds
+
+
+class Admission:
+    """The places of one front.
+
+    Attributes:
+        places: how many requests may be answered or wait.
+        open: how many are.
+    """
+
+    def __init__(self, places: int, clock: Callable[[], float] = monotonic) -> None:
+        self.places, self.open = places, 0
+        self.closed = False
+        self._clock = clock
+        self._ends: deque[float] = deque(maxlen=KEPT)
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """A place, for as long as the block lasts.
+
+        Raises:
+            Full: there is none, or the server is ending.
+        """
+        with self._lock:
+            if self.closed:
+                raise Full(ENDING.format(LATEST), LATEST)
+            if self.open >= self.places:
+                raise self.full()
+            self.open += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self.open -= 1
+                self._ends.append(self._clock())
+
+    def full(self) -> Full:
+        """What is told where no place is left."""
+        seconds = self.seconds()
+        return Full(FULL.format(self.open, seconds), seconds)
+
+    def seconds(self) -> int:
+        """After how long a place is likely to be free: the mean time between the ends of two answers of late, in whole
+        seconds from SOONEST to LATEST."""
+        if len(self._ends) < 2:
+            return SOONEST
+        spent = self._clock() - self._ends[0]
+        return min(max(math.ceil(spent / (len(self._ends) - 1)), SOONEST), LATEST)
+
+    def close(self) -> None:
+        """Let nobody in any more; who has a place keeps it."""
+        self.closed = True
