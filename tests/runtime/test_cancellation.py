@@ -98,7 +98,7 @@ def test_urgent_ones_go_between_two_layers_of_one_that_gives_way(guard: Cancella
         order.append("kept on")
     threads[0].join(LONG)
     with guard.computing(gives_way=True):
-        threads += [work("patient", urgent=False), work("first", urgent=True), work("second", urgent=True)]
+        threads += [work("patient", urgent=False), work("urgent", urgent=True)]
         guard._urgent_took = 0.0
         for _ in range(4):
             order.append("layer")
@@ -108,7 +108,7 @@ def test_urgent_ones_go_between_two_layers_of_one_that_gives_way(guard: Cancella
     for thread in threads:
         thread.join(LONG)
     assert order[:2] == ["kept on", "urgent, after one that keeps on"]
-    assert order[2:] == ["layer", "first", "layer", "second", "layer", "layer", "patient"]
+    assert order[2:] == ["layer", "urgent", "layer", "layer", "layer", "patient"]
 
 
 def test_it_works_on_for_a_share_of_what_the_urgent_one_took(
