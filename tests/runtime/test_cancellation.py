@@ -7,7 +7,7 @@ import torch
 
 from tests.kit.waiting import LONG, wait_until
 from vlm_demo.errors import Stopped
-from vlm_demo.runtime.cancellation import CancellationHooks
+from vlm_demo.runtime.cancellation import SHARE, CancellationHooks
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_urgent_ones_go_between_two_layers_of_one_that_gives_way(guard: Cancella
         order.append("kept on")
     threads[0].join(LONG)
     with guard.computing(gives_way=True):
-        threads += [work("patient", urgent=False), work("first", urgent=True), work("second", urgent=True)]
+        threads += [work("patient", urgent=False), work("urgent", urgent=True)]
         guard._urgent_took = 0.0
         for _ in range(4):
             order.append("layer")
@@ -108,10 +108,10 @@ def test_urgent_ones_go_between_two_layers_of_one_that_gives_way(guard: Cancella
     for thread in threads:
         thread.join(LONG)
     assert order[:2] == ["kept on", "urgent, after one that keeps on"]
-    assert order[2:] == ["layer", "first", "layer", "second", "layer", "layer", "patient"]
+    assert order[2:] == ["layer", "urgent", "layer", "layer", "layer", "patient"]
 
 
-def test_it_works_on_for_as_long_as_the_urgent_one_took(
+def test_it_works_on_for_a_share_of_what_the_urgent_one_took(
     guard: CancellationHooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer, now, ran = torch.nn.Identity(), 0.0, list[int]()
@@ -119,7 +119,7 @@ def test_it_works_on_for_as_long_as_the_urgent_one_took(
     monkeypatch.setattr("vlm_demo.runtime.cancellation.time.perf_counter", lambda: now)
     monkeypatch.setattr(guard, "_give_way", lambda: ran.append(1))
     with guard.computing(gives_way=True):
-        guard._urgent, guard._urgent_took = 1, 3.0
+        guard._urgent, guard._urgent_took = 1, 3.0 / SHARE
         for now in (1.0, 2.0, 2.9):  # noqa: B007
             layer(torch.zeros(1))
         assert not ran

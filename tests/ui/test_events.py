@@ -39,7 +39,7 @@ def test_question_is_answered_and_the_upload_deleted(page, picture):
     assert not picture.exists()
 
 
-def test_a_second_question_of_a_page_waits_for_the_answer_before_it(page, picture):
+def test_a_second_question_of_a_page_waits_until_the_first_has_stopped(page, picture):
     engine = FakeEngine()
     events = page(engine)
     ask(events, "Describe.", picture)
@@ -61,8 +61,8 @@ def test_a_second_question_of_a_page_waits_for_the_answer_before_it(page, pictur
     assert reached.wait(LONG) and not engine.requests
     list(first)
     second.join(LONG)
-    assert [exchange.state for exchange in session.exchanges] == ["done", "done"]
-    assert engine.requests[1]["history"][0].answer == session.exchanges[0].answer.text
+    assert [exchange.state for exchange in session.exchanges] == ["stopped", "done"]
+    assert engine.requests[-1]["question"] == "And then?"
 
 
 def test_a_question_too_many_is_refused_and_stays_in_the_composer(page, picture, tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ class BatchLayer(DynamicLayer):
         super().__init__()
         self.rows = rows
 
-    def update(  # type: ignore[override]
+    def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[RowTensors, RowTensors]:
         """Append one token to each row, of keys and values [rows, heads, 1, d].

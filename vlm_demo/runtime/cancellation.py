@@ -17,13 +17,15 @@ from vlm_demo.errors import Stopped
 
 Cancelled = Callable[[], bool]
 POLL_SECONDS = 0.05
+SHARE = 0.5  # of the time of an urgent computation, for which a long one works on before it gives way again
 
 
 class CancellationHooks:
     """Serialises the use of one model and carries the question "stop?" into its layers.
 
     Whoever waits is served in the order of coming. A long computation may give way, though: between two of its layers
-    it lets short urgent ones go first, and works for as long as the last one of these took before it does so again.
+    it lets short urgent ones go first, and works for ``SHARE`` of what the last one of these took before it does so
+    again.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -120,7 +122,7 @@ class CancellationHooks:
     def _before_layer(self, *_: object) -> None:
         check(getattr(self._current, "cancelled", None))
         awaited = self._urgent and getattr(self._current, "gives_way", False)
-        if awaited and time.perf_counter() - self._resumed >= self._urgent_took:
+        if awaited and time.perf_counter() - self._resumed >= SHARE * self._urgent_took:
             self._give_way()
 
 
