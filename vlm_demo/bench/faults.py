@@ -208,19 +208,30 @@ def replica_killed(name: str, model: str) -> Fault:
 
 
 def told_to_end(name: str, model: str) -> Fault:
-    """SIGTERM amid an answer: it is written to its end, a new question is refused, and the exit status is 0."""
+    """SIGTERM amid an answer: it is written to its end, a new question is refused unless it came in time, and the exit
+    status is 0."""
     with process.page("--model", model) as server:
-        visitor = OpenAiVisitor(server.address, _model(server.address), LONG)
-        alone = visitor.ask(pictures(1)[0])
-        asking = _Asking(visitor, pictures(1)[0])
-        asking.begun.wait()
-        os.kill(server.process.pid, signal.SIGTERM)
-        late = OpenAiVisitor(server.address, visitor.model).ask(pictures(2)[1])
-        heard, status = asking.heard(), server.end()
-        whole = heard.status == 200 and heard.text == alone.text and late.status in (0, 503) and status == 0
-        return Fault(
-            name, whole, f"{heard.status}: {heard.text}", f"exit status {status}; a late one got {late.status}"
-        )
+        return _ended(name, server)
+
+
+def serve_told_to_end(name: str, model: str) -> Fault:
+    """The same of `serve`."""
+    if importlib.util.find_spec("ray") is None:
+        raise NotHere("Ray is not installed.")
+    with process.replicas(1, "--model", model) as server:
+        return _ended(name, server)
+
+
+def _ended(name: str, server: process.Server) -> Fault:
+    visitor = OpenAiVisitor(server.address, _model(server.address), LONG)
+    alone = visitor.ask(pictures(1)[0])
+    asking = _Asking(visitor, pictures(1)[0])
+    asking.begun.wait()
+    os.kill(server.process.pid, signal.SIGTERM)
+    late = OpenAiVisitor(server.address, visitor.model).ask(pictures(2)[1])
+    heard, status = asking.heard(), server.end()
+    whole = heard.status == 200 and heard.text == alone.text and late.status in (0, 200, 503) and status == 0
+    return Fault(name, whole, f"{heard.status}: {heard.text}", f"exit status {status}; a late one got {late.status}")
 
 
 FAULTS: dict[str, Callable[[str, str], Fault]] = {
@@ -230,4 +241,5 @@ FAULTS: dict[str, Callable[[str, str], Fault]] = {
     "the engine's server sends nothing": engine_silent,
     "a replica is killed amid an answer": replica_killed,
     "SIGTERM amid an answer": told_to_end,
+    "SIGTERM to serve amid an answer": serve_told_to_end,
 }
