@@ -179,7 +179,7 @@ def test_heatmap_rows_are_eager_attentions(exact: Pipeline) -> None:
     view = pipe.view(draw_scene(np.random.default_rng(HELD_OUT)).image)
     prompt = pipe.stages().prompt("Describe the picture.", [len(view.boxes)])
     ids, columns = list(prompt.ids), list(prompt.image_positions)
-    for step in pipe.stages().llm(prompt, pipe.stages().bridge(pipe.stages().encoder(view))):
+    for step in pipe.stages().llm(prompt, pipe.stages().bridge(pipe.stages().encoder(view)), 4):
         with torch.no_grad():
             full = eager(input_ids=torch.tensor([ids]), pixel_values=view.pixel_values, output_attentions=True)
         weights = torch.stack([layer[0, :, -1] for layer in full.attentions])

@@ -46,8 +46,8 @@ INSIDES = ("vlm_demo.pipeline", "vlm_demo.explain", "vlm_demo.stages", "vlm_demo
 # model.
 KEPT_OUT = {
     "vlm_demo.checks": ("torch", "transformers"),
-    "vlm_demo.api": ("torch", "transformers", "vlm_demo.ui", *INSIDES),
-    "vlm_demo.ui": ("torch", "transformers", *INSIDES),
+    "vlm_demo.api": ("torch", "transformers", "matplotlib", "vlm_demo.ui", *INSIDES),
+    "vlm_demo.ui": ("torch", "transformers", "matplotlib", *INSIDES),
     "vlm_demo.evaluation": ("torch", "transformers", *INSIDES),
     **dict.fromkeys(("vlm_demo.cli.ask", "vlm_demo.cli.explain", "vlm_demo.cli.score", "vlm_demo.cli.evaluate",
                      "vlm_demo.cli.doctor", "vlm_demo.cli.output", "vlm_demo.cli.options", "vlm_demo.cli.fields",
@@ -55,7 +55,7 @@ KEPT_OUT = {
                      "vlm_demo.cli.draw", "vlm_demo.cli.experiment", "vlm_demo.cli.main"),
                     ("torch", "transformers", *INSIDES)),
     "vlm_demo.contracts": ("torch", "transformers"),
-    "vlm_demo.images": ("torch", "transformers"),
+    "vlm_demo.images": ("torch", "transformers", "matplotlib"),
 }  # fmt: skip
 
 # Arrows against the plan that stand for now: (from, to) → why.

@@ -40,7 +40,7 @@ class Planted:
         self.masks, self.image = masks, image
         return self._reread(said, 2.0 * masks[:, [self.patch]])
 
-    def retelling(self, said: object, ocrs: Any, blank: bool = False) -> Reread:
+    def with_other_text(self, said: object, ocrs: Any, blank: bool = False) -> Reread:
         self.asked.append(([own.text for own in ocrs], blank))
         gone = bool(said.ocrs) and not any("12.50" in own.text for own in ocrs)
         return self._reread(said, np.array([[self.picture * blank + self.text * gone]]))

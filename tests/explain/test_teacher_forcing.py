@@ -205,7 +205,7 @@ def test_other_text_and_blank_pictures_are_those_of_another_prompt_and_another_p
             ids = torch.tensor([[*prompt.ids, *tokens]])
             logits = plain(input_ids=ids, pixel_values=view.pixel_values).logits[0].log_softmax(-1)
         rows = logits[len(prompt.ids) - 1 : -1]
-        found = pipe.stages().teacher_forcing.retelling(said, ocrs, blank)
+        found = pipe.stages().teacher_forcing.with_other_text(said, ocrs, blank)
         assert found.logs[0] == pytest.approx(rows[range(len(tokens)), tokens].tolist(), abs=1e-3)
         assert found.likeliest[0].tolist() == [
             int(row.argmax()) == token for row, token in zip(rows, tokens, strict=True)
@@ -217,5 +217,5 @@ def test_every_way_into_the_language_model_can_be_blank(tmp_path: Path, noise, m
     pipe = Pipeline.from_pretrained(make(tmp_path))
     answer = pipe.ask([noise(60, 60, 1), noise(60, 90, 2)], QUESTION, max_new_tokens=3)
     own = np.log([token.probability for token in answer.tokens])
-    assert pipe.stages().teacher_forcing.retelling(answer, ()).logs[0] == pytest.approx(own, abs=1e-3)
-    assert abs(pipe.stages().teacher_forcing.retelling(answer, (), blank=True).logs[0] - own).max() > 1e-4
+    assert pipe.stages().teacher_forcing.with_other_text(answer, ()).logs[0] == pytest.approx(own, abs=1e-3)
+    assert abs(pipe.stages().teacher_forcing.with_other_text(answer, (), blank=True).logs[0] - own).max() > 1e-4

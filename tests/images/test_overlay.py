@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm_demo.images.overlay import COLORMAPS, overlay
+from vlm_demo.images.overlay import COLORMAPS, overlay, palette
 
 PICTURE = Image.effect_noise((60, 40), 80).convert("RGB")
 RAMP = np.tile(np.linspace(0, 1, 60, dtype=np.float32), (40, 1))
@@ -47,3 +47,11 @@ def test_misfits_are_refused() -> None:
         overlay(PICTURE, RAMP, colormap="jet")
     with pytest.raises(ValueError, match="heatmap"):
         overlay(PICTURE, RAMP.T)
+
+
+@pytest.mark.parametrize("colormap", COLORMAPS)
+def test_the_colours_are_matplotlibs(colormap: str) -> None:
+    from matplotlib import colormaps
+
+    expected = (colormaps[colormap](np.arange(256))[:, :3] * 255).round()
+    assert np.array_equal(palette(colormap), expected)

@@ -11,8 +11,6 @@ import numpy as np
 import pytest
 
 from vlm_demo.training.photo_turns import (
-    COCO_THINGS,
-    PRESENCE,
     AskedTurn,
     PhotoTurns,
     plural,
@@ -20,6 +18,7 @@ from vlm_demo.training.photo_turns import (
     usual_captions,
     with_article,
 )
+from vlm_demo.training.photo_words import COCO_THINGS, PRESENCE
 
 FOLDER = "coco_val2017_people"
 BOXED = {

@@ -90,7 +90,7 @@ def interpolate(cells: np.ndarray, view: View) -> np.ndarray:
     if high - low <= 1e-6 * abs(high):
         return empty
     values = np.nan_to_num((values - low) / (high - low)).astype(np.float32)
-    heat = _hats(down, height) @ values @ _hats(across, width).T
+    heat = _triangles(down, height) @ values @ _triangles(across, width).T
     peak = heat.max()
     if peak > 0:
         heat /= peak  # in place: an upload may have 178 million pixels
@@ -127,7 +127,7 @@ def _edges(laid: PatchGrid, axis: int) -> tuple[np.ndarray, np.ndarray]:
     return line[:, axis], line[:, axis + 2]
 
 
-def _hats(edges: np.ndarray, length: int) -> np.ndarray:
+def _triangles(edges: np.ndarray, length: int) -> np.ndarray:
     """The weight (float32 [length, cells]) of each cell in each pixel along one axis.
 
     Args:

@@ -158,7 +158,7 @@ def presence(photos: Photos, seed: str, sort: str) -> Asked:
             together[name].update(other for other in photo.things if other != name)
 
     def absent(photo: Photo) -> list[str]:
-        names = [name for name in sorted(frequent) if name not in usual and not _told(photo, name)]
+        names = [name for name in sorted(frequent) if name not in usual and not _is_named(photo, name)]
         names = _shuffled(names, f"{seed} {photo.image}")
         if sort == "popular":
             names.sort(key=lambda name: -frequent[name])
@@ -182,7 +182,7 @@ def absent(photos: Photos, seed: str) -> Asked:
     """What can't be known: the color or the place of a thing that is not there."""
     names = sorted({name for photo in photos.every(PRESENCE) for name in photo.things} - set(UNCOUNTED))
     for i, photo in enumerate(_shuffled(photos.kept(PRESENCE), seed)):
-        gone = [name for name in _shuffled(names, f"{seed} {photo.image}") if not _told(photo, name)]
+        gone = [name for name in _shuffled(names, f"{seed} {photo.image}") if not _is_named(photo, name)]
         question = ("What color is the {}?", "Where is the {}?", "What is next to the {}?")[i % 3].format(gone[0])
         yield photo, {"question": question, "answer": UNKNOWN, "metric": "exact"}
 
@@ -275,7 +275,7 @@ def _named(word: str, also: Iterable[str] = ()) -> Item:
     return {"answer": word, "metric": "name", **({"accepted": more} if more else {})}
 
 
-def _told(photo: Photo, thing: str) -> bool:
+def _is_named(photo: Photo, thing: str) -> bool:
     """Whether a thing is boxed in a picture, or somebody who saw it speaks of one, were it by the last word alone: a
     "table" may be a dining table."""
     texts = (*photo.facts.get("captions", ()), *(" ".join(pair) for pair in photo.facts.get("qa", ())))

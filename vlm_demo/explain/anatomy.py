@@ -95,7 +95,7 @@ def _text_norms(answer: Answer, embeddings: Tensor) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Said:
+class _LensReadings:
     """What layers say: of each layer and token the likeliest id, its probability, and that of the token that was
     written; and of each token the candidates' ids, their logits, and `Candidates.totals`."""
 
@@ -107,13 +107,13 @@ class _Said:
     totals: np.ndarray
 
 
-def _read(answer: Answer, seen: Watched, model: TeacherForcing) -> _Said:
+def _read(answer: Answer, seen: Watched, model: TeacherForcing) -> _LensReadings:
     tokens = torch.tensor([token.id for token in answer.tokens], device=seen.last.device)
     count, layers = len(tokens), len(seen.states)
     found: list[list[Tensor]] = [[], [], []]
     last: list[list[Tensor]] = [[], [], []]
     at = 0
-    for logits in model.layers_say(seen):
+    for logits in model.layer_logits(seen):
         places = torch.arange(at, at + len(logits), device=logits.device)
         at += len(logits)
         total = logits.logsumexp(-1)
@@ -126,7 +126,7 @@ def _read(answer: Answer, seen: Watched, model: TeacherForcing) -> _Said:
         for shelf, part in zip(last, (best, values, _totals(logits[final])), strict=True):
             shelf.append(part)
     ids, sure, written = (torch.cat(parts).reshape(layers, count).cpu().numpy() for parts in found)
-    return _Said(ids, sure, written, *(torch.cat(parts).cpu().numpy() for parts in last))
+    return _LensReadings(ids, sure, written, *(torch.cat(parts).cpu().numpy() for parts in last))
 
 
 def _totals(logits: Tensor) -> Tensor:

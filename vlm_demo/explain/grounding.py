@@ -48,7 +48,7 @@ def gather(answer: Answer, model: TeacherForcing) -> Evidence:
     hot_fall, other_fall, whole_fall = _falls(answer, steps, hidden.logs)
     # 2) neither picture nor text
     telling = _telling(answer, answer.words)
-    blank = model.retelling(answer, (), blank=True)
+    blank = model.with_other_text(answer, (), blank=True)
     moved = float(np.abs(blank.logs[0, telling] - _own(answer, telling)).mean())
     # 3) the text: the words that the answer repeats, as many others
     text_fall = between_fall = 0.0
@@ -56,13 +56,12 @@ def gather(answer: Answer, model: TeacherForcing) -> Evidence:
     quote = quoted(answer.words, answer.ocrs)
     if quote:
         repeated = _telling(answer, quote.words)
-        reread = model.retelling(answer, without(answer.ocrs, quote.places))
-        (text_fall,), text_turned = (
-            _falls(answer, repeated, reread.logs),
-            _turned(answer, repeated, reread.likeliest[0]),
-        )
+        reread = model.with_other_text(answer, without(answer.ocrs, quote.places))
+        (text_fall,) = _falls(answer, repeated, reread.logs)
+        text_turned = _turned(answer, repeated, reread.likeliest[0])
         if between := others(answer.ocrs, quote.places):
-            (between_fall,) = _falls(answer, repeated, model.retelling(answer, without(answer.ocrs, between)).logs)
+            reread = model.with_other_text(answer, without(answer.ocrs, between))
+            (between_fall,) = _falls(answer, repeated, reread.logs)
     text = {bare(word.text) for result in answer.ocrs for word in result.words}
     return Evidence(
         hot=hot_fall,

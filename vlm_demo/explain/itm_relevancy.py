@@ -13,7 +13,7 @@ import torch
 from vlm_demo.contracts import PatchFeatures, View
 from vlm_demo.errors import BadQuestion
 from vlm_demo.explain.methods.flow import flow
-from vlm_demo.explain.methods.relevancy import mattering
+from vlm_demo.explain.methods.relevancy import relevance
 from vlm_demo.runtime import attention_tap
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ItmRelevancy:
             slopes = torch.autograd.grad(cosine, [features, *weights])
             count = (slopes[0] * features.detach()).float().sum(-1).abs()[0]
             along = [
-                (mattering(rows.detach()[0], slope[0]), False) for rows, slope in zip(weights, slopes[1:], strict=True)
+                (relevance(rows.detach()[0], slope[0]), False) for rows, slope in zip(weights, slopes[1:], strict=True)
             ]
             start = count / count.sum().clamp(min=1e-12)
             return flow(along, start, range(self.family.leading_tokens, len(start)), 1.0, 1.0)

@@ -217,7 +217,7 @@ class TeacherForcing:
         """Whether a layer of the language model looks at pictures and nothing else."""
         return any(self._crosses(module) for module in layer.modules())
 
-    def layers_say(self, seen: Watched) -> Iterator[Tensor]:
+    def layer_logits(self, seen: Watched) -> Iterator[Tensor]:
         """The logit lens: the norm and the head, applied to every layer's output. Logits float32 [some places,
         vocabulary], until all of [layers × tokens] were read, layer by layer; the last layer's are the model's own."""
         with self.guard.computing():
@@ -253,10 +253,10 @@ class TeacherForcing:
             views = hide(masks[begin : begin + size])
             hidden = split(bridge(encoder(views), prompt=answer.prompt))
             sets = [joined([*others[:image], changed, *others[image + 1 :]]) for changed in hidden]
-            rereads += self._said(answer, sets)
+            rereads += self._read_again(answer, sets)
         return _stacked(rereads)
 
-    def retelling(self, answer: Answer, ocrs: Sequence[OcrResult], blank: bool = False) -> Reread:
+    def with_other_text(self, answer: Answer, ocrs: Sequence[OcrResult], blank: bool = False) -> Reread:
         """How likely the answer is if other text had been read, of one change.
 
         Args:
@@ -270,16 +270,14 @@ class TeacherForcing:
             prompt = self.build_prompt(answer.asked, views, ocrs)
         if blank:
             seen = [self.view.with_pixels(view) for view in views]
-            plain = [
-                replace(pixel_view, pixel_values=self.view(_plain(pixel_view)).pixel_values) for pixel_view in seen
-            ]
+            plain = [replace(shown, pixel_values=self.view(_plain(shown)).pixel_values) for shown in seen]
             patches = [encoder([view]) for view in plain]
         else:
             patches, _ = self.pictures.patches([self.view.with_pixels(view) for view in views])
         tokens = joined([bridge(features, prompt=prompt) for features in patches])
-        return _stacked(self._said(replace(answer, prompt=prompt), [tokens]))
+        return _stacked(self._read_again(replace(answer, prompt=prompt), [tokens]))
 
-    def _said(self, answer: Answer, sets: Sequence[ImageTokens]) -> list[tuple[Tensor, Tensor]]:
+    def _read_again(self, answer: Answer, sets: Sequence[ImageTokens]) -> list[tuple[Tensor, Tensor]]:
         """`Reread`'s two rows for each set of image tokens; all in one pass where the family allows it."""
         ids = [token.id for token in answer.tokens]
         with self.guard.computing():

@@ -42,7 +42,7 @@ _SVG = f"This file is an SVG, a drawing made of shapes and not of pixels, which 
 _HTML = "This file is a web page and not a picture: save the picture itself, and open that."
 
 
-def _hush_libtiff() -> None:
+def _silence_libtiff() -> None:
     """Let the library that reads TIFF, which Pillow brings with it, write nothing about damaged files to stderr."""
     for path in Path(PIL.__file__).parents[1].glob("[pP]illow.libs/libtiff-*.so*"):
         library = ctypes.CDLL(str(path))
@@ -50,7 +50,7 @@ def _hush_libtiff() -> None:
         library.TIFFSetWarningHandler(None)
 
 
-_hush_libtiff()
+_silence_libtiff()
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False, decode_threads=2)
 
 

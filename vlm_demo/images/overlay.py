@@ -5,6 +5,9 @@ Colours come from perceptually uniform maps only: equal steps of heat look like 
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+
 import numpy as np
 from PIL import Image, ImageDraw
 
@@ -43,11 +46,11 @@ def overlay(
     return blended if grid is None else _with_grid(blended, grid)
 
 
+@cache
 def palette(colormap: str) -> np.ndarray:
-    """The colours of a map from cold to hot, uint8 [256, 3]."""
-    from matplotlib import colormaps
-
-    return (colormaps[colormap](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    """The colours of a map from cold to hot, uint8 [256, 3]: its row of ``colormaps.png``, which holds matplotlib's."""
+    with Image.open(Path(__file__).with_name("colormaps.png"), formats=("PNG",)) as table:
+        return np.asarray(table)[COLORMAPS.index(colormap)]
 
 
 def _with_grid(image: Image.Image, grid: tuple[int, int] | np.ndarray) -> Image.Image:

@@ -143,16 +143,16 @@ def _with_own_attention(folder: Path, remote_code: bool) -> Any:
 def _listening(messages: list[str]) -> Iterator[None]:
     """Collect what transformers reports of weights that it could not take: the error that it raises then says only that
     there is such a report."""
-    logger, ear = logging.getLogger(REPORTS), logging.Handler(logging.WARNING)
-    ear.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
+    logger, handler = logging.getLogger(REPORTS), logging.Handler(logging.WARNING)
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     level, propagate = logger.level, logger.propagate
-    logger.addHandler(ear)
+    logger.addHandler(handler)
     logger.setLevel(logging.WARNING)
     logger.propagate = False
     try:
         yield
     finally:
-        logger.removeHandler(ear)
+        logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
 

@@ -82,7 +82,7 @@ class ImageTokenCache(FeatureCache):
             Stopped: ``cancelled()`` turned True.
         """
         # Some bridges make of the same picture something else for every question.
-        asked = _digest(repr(_said(prompt)).encode()) if self.bridge.reads_prompt else ""
+        asked = _digest(repr(_texts_of(prompt)).encode()) if self.bridge.reads_prompt else ""
         found, names, known = [], [], 0
         for features in patches:
             names.append(features.names[0] + asked)
@@ -137,5 +137,5 @@ def _digest(*parts: object) -> str:
     return made.hexdigest()
 
 
-def _said(prompt: Prompt) -> list[str]:
+def _texts_of(prompt: Prompt) -> list[str]:
     return [segment.text for segment in prompt.segments if segment.kind != "image"]

@@ -25,11 +25,11 @@ def lines(hocr: str, scale: float = 1.0) -> Iterator[list[OcrWord]]:
 
 def _word(word: ElementTree.Element, scale: float) -> Iterator[OcrWord]:
     """What Tesseract takes for a word, cut where its letters stand wide apart: it joins the labels of an axis."""
-    confidence = float(_told(word, "x_wconf")[0])
+    confidence = float(_property(word, "x_wconf")[0])
     if confidence < LEAST_CONFIDENCE:
         return
     letters = [
-        ((letter.text or "").strip(), [float(edge) * scale for edge in _told(letter, "x_bboxes")])
+        ((letter.text or "").strip(), [float(edge) * scale for edge in _property(letter, "x_bboxes")])
         for letter in word.iter()
         if letter.get("class") == "ocrx_cinfo"
     ]
@@ -43,16 +43,15 @@ def _word(word: ElementTree.Element, scale: float) -> Iterator[OcrWord]:
             continue
         run = letters[begin:i]
         # The boxes of letters are less exact than the word's.
-        boxes = (
-            [[float(edge) * scale for edge in _told(word, "bbox")]] if len(run) == len(letters) else [b for _, b in run]
-        )
+        word_box = [float(edge) * scale for edge in _property(word, "bbox")]
+        boxes = [word_box] if len(run) == len(letters) else [box for _, box in run]
         left, top, right, bottom = zip(*boxes, strict=True)
         box = (round(min(left)), round(min(top)), round(max(right)), round(max(bottom)))
         yield OcrWord("".join(text for text, _ in run), box, confidence)
         begin = i
 
 
-def _told(element: ElementTree.Element, name: str) -> list[str]:
+def _property(element: ElementTree.Element, name: str) -> list[str]:
     """The values of a property in hOCR's ``title``."""
     properties = (part.split() for part in element.get("title", "").split(";"))
     return next((values[1:] for values in properties if values and values[0] == name), ["0"] * 4)

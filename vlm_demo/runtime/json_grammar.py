@@ -55,7 +55,7 @@ class JsonGrammars:
             raise BadSetting("The JSON schema is no JSON object: send one with a type.") from None
         matcher = llguidance.LLMatcher(self._table(end), grammar, log_level=0)
         if matcher.is_error():
-            raise BadSetting(f"The answer can't be held to this JSON schema ({_said(matcher)}): simplify it.")
+            raise BadSetting(f"The answer can't be held to this JSON schema ({_problem_of(matcher)}): simplify it.")
         return HeldToJson(matcher, end, frozenset(ends))
 
     def _table(self, end: int) -> llguidance.LLTokenizer:
@@ -82,7 +82,9 @@ class HeldToJson(LogitsProcessor):
             self._matcher.consume_tokens(input_ids[0, self._read :].tolist())
         self._read = input_ids.shape[1]
         if self._matcher.is_error():
-            raise BadSetting(f"The answer can't be held to this JSON schema ({_said(self._matcher)}): simplify it.")
+            raise BadSetting(
+                f"The answer can't be held to this JSON schema ({_problem_of(self._matcher)}): simplify it."
+            )
         allowed = torch.zeros(scores.shape[-1], dtype=torch.bool)
         bits = np.unpackbits(np.frombuffer(self._matcher.compute_bitmask(), np.uint8), bitorder="little")
         count = min(len(bits), len(allowed))
@@ -92,6 +94,6 @@ class HeldToJson(LogitsProcessor):
         return scores.masked_fill(~allowed.to(scores.device), -torch.inf)
 
 
-def _said(matcher: llguidance.LLMatcher) -> str:
+def _problem_of(matcher: llguidance.LLMatcher) -> str:
     """What llguidance says, in one line of at most 150 characters."""
     return " ".join(matcher.get_error().split())[:150].rstrip(".: ")

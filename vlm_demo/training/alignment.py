@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vlm_demo.models.quantization import fast_bf16
-from vlm_demo.training.photo_turns import READABLE
+from vlm_demo.training.photo_words import READABLE
 
 WORD = re.compile(r"[a-z][a-z-]+")
 # Words that say nothing of what is seen; yes, no and numbers stay out as well.

@@ -32,7 +32,7 @@ from vlm_demo.training.bridges import frozen
 from vlm_demo.training.cached_features import kept
 from vlm_demo.training.export import export as export_weights
 from vlm_demo.training.mixture import SHARES, Folder, load_pixels
-from vlm_demo.training.photo_turns import READABLE
+from vlm_demo.training.photo_words import READABLE
 from vlm_demo.training.photos_split import PERCENT
 from vlm_demo.training.record import CHECKPOINT, LOG, Spent
 from vlm_demo.training.trained_parts import fast_dtype, standardize
@@ -72,9 +72,8 @@ def photos(roots: Sequence[Path], held: bool = False, most: int | None = None, s
         for root in roots:
             if (root / name / "annotations.jsonl").is_file():
                 folder = Folder(root / name, held)
-                found += [
-                    PhotoTexts(folder.path / item["image"], texts) for item in folder.items if (texts := said(item))
-                ]
+                texts = ((item["image"], said(item)) for item in folder.items)
+                found += [PhotoTexts(folder.path / image, some) for image, some in texts if some]
                 break
     if not found:
         where = ", ".join(map(str, roots)) or "no folder"
@@ -204,12 +203,7 @@ class Pairs:
 
 
 def pairs(
-    tower: VisionTower,
-    text: minilm.TextTower,
-    chosen: Sequence[PhotoTexts],
-    side: int,
-    tokens: int | None,
-    place: Path,
+    tower: VisionTower, text: minilm.TextTower, chosen: Sequence[PhotoTexts], side: int, tokens: int | None, place: Path
 ) -> Pairs:
     """Read all of them, or what was not yet read into files that begin with ``place``."""
     index: dict[str, int] = {}

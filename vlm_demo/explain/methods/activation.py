@@ -12,7 +12,7 @@ from vlm_demo.explain.methods.request import MapInputs
 
 def cells(request: MapInputs) -> np.ndarray:
     """[patches], never below 0, the mean of the word's steps."""
-    answer, model = request.answer, request.again
+    answer, model = request.answer, request.teacher_forcing
     positions = list(answer.prompt.image_positions)
     ids = [*answer.prompt.ids, *(token.id for token in answer.tokens)]
     hidden = model.hidden(answer)
@@ -47,6 +47,6 @@ def unexplained(picture: np.ndarray, others: np.ndarray, near: np.ndarray) -> np
 
 
 def lacks(request: MapInputs) -> str | None:
-    if request.again.reads_image_tokens:
+    if request.teacher_forcing.reads_image_tokens:
         return None
     return "In this model image tokens are no part of the text, so they say no words: choose another method."

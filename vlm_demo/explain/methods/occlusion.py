@@ -21,7 +21,7 @@ def cells(request: MapInputs) -> np.ndarray:
     windows = windows_of(request.view.grid)
     windows = windows[(windows & inside(request.view)).any(1)]  # to hide padding changes nothing
     nothing = np.zeros((1, windows.shape[1]), bool)
-    logs = request.again.likelihoods(request.answer, request.image, np.concatenate([nothing, windows]))
+    logs = request.teacher_forcing.likelihoods(request.answer, request.image, np.concatenate([nothing, windows]))
     fall = (logs[:1] - logs[1:])[:, list(request.steps)].mean(1)  # [windows]
     return spread(fall, windows)
 

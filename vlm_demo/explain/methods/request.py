@@ -60,7 +60,7 @@ class MapInputs:
         return self.trace.rows(self.image, self.steps)
 
     @property
-    def again(self) -> TeacherForcing:
+    def teacher_forcing(self) -> TeacherForcing:
         """The model, for methods that need a pass of their own."""
         assert self.model is not None
         return self.model

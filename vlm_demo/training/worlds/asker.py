@@ -15,7 +15,7 @@ import numpy as np
 
 from vlm_demo.training.worlds.executor import Absent, Program, Table, Unclear, execute
 from vlm_demo.training.worlds.phrasings import WAYS, tidy
-from vlm_demo.training.worlds.question import YES_NO, Question, QuestionForm, QuestionMaker, said
+from vlm_demo.training.worlds.question import YES_NO, Question, QuestionForm, QuestionMaker, as_answer
 from vlm_demo.training.worlds.world import COLOURS, UNKNOWN, DrawnPicture, plural_of, zone
 
 Look = dict[str, Any]  # what things may have in common: attribute → value
@@ -151,7 +151,7 @@ class Asker(ABC):
         except Absent:
             others = [guess for guess in guesses if guess]
             return Question(kind, fields, UNKNOWN, self.pick(others)) if others else None
-        answer = said(outcome.value)
+        answer = as_answer(outcome.value)
         needed = [*needs, *([answer] if copied else [])]
         if needed and self.read is None:
             guess = self.pick([g for g in guesses if g] or [answer])

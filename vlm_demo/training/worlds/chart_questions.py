@@ -11,7 +11,7 @@ import numpy as np
 from vlm_demo.training.worlds.asker import Look, form
 from vlm_demo.training.worlds.common_questions import CommonAsker, single
 from vlm_demo.training.worlds.executor import Program, Table
-from vlm_demo.training.worlds.question import Question, QuestionForm, said
+from vlm_demo.training.worlds.question import Question, QuestionForm, as_answer
 from vlm_demo.training.worlds.values import WORDS
 from vlm_demo.training.worlds.world import COLOURS, DrawnPicture, article, number_word, plural_of, series_of
 
@@ -88,13 +88,13 @@ class ChartAsker(CommonAsker):
     def forms(self) -> list[QuestionForm]:
         """Every way to ask that the chart may allow."""
         facts, legend, labelled = self.facts, self.facts["legend"], bool(self.labels)
-        negative = self.fact(1.0 if self.negative else 0.15, "negative", said(self.negative))
+        negative = self.fact(1.0 if self.negative else 0.15, "negative", as_answer(self.negative))
         yes_no = [self.exist, self.number, negative.make]
         found = [
             form(1.4, self.count), form(0.9, self.followed(self.exist, "follow exist", "obj"), "exist"),
             form(0.4, self.describe), form(0.35, self.title), form(0.4, self.axis_title),
             self.fact(0.8, "chart kind", facts["chart"]), self.fact(0.15, "medium", facts["chart"]),
-            self.fact(0.35 if legend else 0.2, "legend", said(legend)),
+            self.fact(0.35 if legend else 0.2, "legend", as_answer(legend)),
         ]  # fmt: skip
         if self.mark == "bar":
             direction = "horizontal" if facts["lying"] else "vertical"

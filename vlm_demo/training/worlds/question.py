@@ -52,7 +52,7 @@ class QuestionForm:
     make: QuestionMaker
 
 
-def said(value: Any) -> str:
+def as_answer(value: Any) -> str:
     """A value as an answer."""
     if isinstance(value, bool):
         return YES_NO[0 if value else 1]

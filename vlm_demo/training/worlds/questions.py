@@ -11,7 +11,7 @@ from vlm_demo.training.worlds.phrasings import choose, tidy
 from vlm_demo.training.worlds.question import Question
 from vlm_demo.training.worlds.world import DrawnPicture
 
-TOLD = ("describe", "what")  # answered in more than a word
+IN_SENTENCES = ("describe", "what")  # answered in more than a word
 LEADS = ("Please answer: ", "Question: ", "Look at the {image}. ", "Please: ", "Hi. ")
 ENDS = (" Answer in one word.", " Answer with one word.", " Answer briefly.", " Be brief.")
 
@@ -70,7 +70,7 @@ def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: 
         text = text.rstrip("?.")
     elif style < 0.16:
         text = str(rng.choice(LEADS)).format(**words) + text
-    elif style < 0.19 and kind not in TOLD:
+    elif style < 0.19 and kind not in IN_SENTENCES:
         text += str(rng.choice(ENDS))
     return text
 

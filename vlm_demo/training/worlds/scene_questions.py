@@ -176,13 +176,13 @@ class SceneAsker(CommonAsker):
     def describe(self) -> Question | None:
         """Describe the picture: up to four things from left to right, of more the largest."""
         order = sorted(range(len(self.rows)), key=lambda i: self.rows[i]["x"])
-        return self._told("describe", article, order)
+        return self._listing("describe", article, order)
 
     def what(self) -> Question | None:
         """What is in the picture? The same without articles, and in any order: the eye may begin anywhere."""
-        return self._told("what", str, [int(i) for i in self.rng.permutation(len(self.rows))])
+        return self._listing("what", str, [int(i) for i in self.rng.permutation(len(self.rows))])
 
-    def _told(self, kind: str, named: Callable[[str], str], order: list[int]) -> Question | None:
+    def _listing(self, kind: str, named: Callable[[str], str], order: list[int]) -> Question | None:
         if len(order) <= LISTED:
             text = series_of([named(self.rows[i]["phrase"]) for i in order])
             return Question(kind, {}, text, None, tuple(order))

@@ -71,7 +71,7 @@ def _scene(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
     return [*sentences, *(f"{body}{end}, among them {some}" for end in ("", ends[0]))]
 
 
-def _told(picture: DrawnPicture, rng: np.random.Generator) -> str | None:
+def _description(picture: DrawnPicture, rng: np.random.Generator) -> str | None:
     """The picture's own description, by what is seen alone, as OCR is off."""
     forms = AREAS[picture.kind].asker(picture, rng, None).forms()
     made = next(form for form in forms if form.name == "describe").make()
@@ -79,12 +79,12 @@ def _told(picture: DrawnPicture, rng: np.random.Generator) -> str | None:
 
 
 def _chart(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
-    body = _told(picture, rng) or ""
+    body = _description(picture, rng) or ""
     return [body, *([f"{body} and a legend"] if picture.facts["legend"] else [])]
 
 
 def _screen(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
-    body, dark = _told(picture, rng), "dark" if picture.facts["dark"] else "light"
+    body, dark = _description(picture, rng), "dark" if picture.facts["dark"] else "light"
     if body is None:
         return [f"a {dark} screen with many parts of a user interface"]
     head, _, rest = body.replace("screenshot", "screen").partition(" with ")
