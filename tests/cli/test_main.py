@@ -22,12 +22,12 @@ from vlm_demo.cli.output import content_word, follow
 from vlm_demo.contracts import (
     DEFAULT_OCR,
     Answer,
+    HeatmapSettings,
     MapRequest,
     Memory,
     OcrResult,
     OcrSettings,
     Prompt,
-    Settings,
     StageEvent,
     Timings,
     Token,
@@ -93,7 +93,7 @@ class Scripted:
             timings=Timings(total=0.5),
             memory=Memory(1000, 2000),
             model="llava",
-            trace=Trace(rows, None, None, (4,), 0, Settings()),
+            trace=Trace(rows, None, None, (4,), 0, HeatmapSettings()),
             drawer=Ramp(),
         )
 

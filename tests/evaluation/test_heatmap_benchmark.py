@@ -174,17 +174,23 @@ def test_how_much_of_a_patch_a_thing_covers() -> None:
     assert told[:3].tolist() == [0.5, 1, 0] and not told[3:].any()
 
 
-def labelled(whole: float, right: bool, visible: bool = True) -> badges.Labelled:
-    return badges.Labelled(Evidence(0.5, 0.1, whole, 0.5), right, visible)
+def labelled(whole: float, right: bool, visible: bool = True) -> badges.LabelledAnswer:
+    return badges.LabelledAnswer(Evidence(0.5, 0.1, whole, 0.5), right, visible)
 
 
 def test_badges_are_worth_what_their_answers_are() -> None:
     told = [replace(labelled(0.9, True), kind="colour")] * 8 + [replace(labelled(0.8, False), kind="colour")] * 2
     told += [replace(labelled(0.1, False), kind="count")] * 3 + [replace(labelled(0.1, True), kind="count")]
     read = Evidence(0, 0, 0, 0.9, read=1.0, text=0.9)
-    told += [badges.Labelled(read, True, True, "total"), badges.Labelled(None, True, False, "total, absent")]
+    told += [
+        badges.LabelledAnswer(read, True, True, "total"),
+        badges.LabelledAnswer(None, True, False, "total, absent"),
+    ]
     same = Evidence(0, 0, 0, 0.9, blank=0.0)
-    told += [badges.Labelled(same, False, True, "chat"), badges.Labelled(same, False, True, "chat", none=True)]
+    told += [
+        badges.LabelledAnswer(same, False, True, "chat"),
+        badges.LabelledAnswer(same, False, True, "chat", none=True),
+    ]
     found = badges.judge(told, None)
     assert {level: (own.right, own.n) for level, own in found.levels.items()} == {
         "grounded": (8, 10),
@@ -216,7 +222,7 @@ def test_a_fit_brings_scores_to_accuracies(tmp_path: Path) -> None:
     fitted.draw(tmp_path / "curve.png")
     assert Image.open(tmp_path / "curve.png").width > 400
     with pytest.raises(VlmDemoError, match="No answer has evidence"):
-        badges.calibrate([badges.Labelled(None, True, True)])
+        badges.calibrate([badges.LabelledAnswer(None, True, True)])
 
 
 def test_answers_to_what_cannot_be_seen_are_never_right_and_visible(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def fetch(
     name: str,
     trust: Trust,
     judge: Callable[[Path], object],
-    tell: Progress,
+    report: Progress,
     instead: str,
     revision: str | None = None,
 ) -> Path:
@@ -41,7 +41,7 @@ def fetch(
     Args:
         name: the hub id.
         judge: raises for a folder whose config.json can't be run here.
-        tell: see ``loading.load``.
+        report: see ``loading.load``.
         instead: what to choose where the hub can't deliver, in words.
         revision: a commit, branch or tag; None = the main branch.
     Raises:
@@ -61,9 +61,9 @@ def fetch(
         commit, sizes = _listing(name, revision)
         weights = _weights(name, list(sizes), trust)
         large = {file: sizes[file] for file in weights if sizes[file] >= LARGE}
-        _continue(name, commit, large, tell)
+        _continue(name, commit, large, report)
         asked: dict[str, Any] = {"allow_patterns": [*WANTED, *weights], "ignore_patterns": list(UNWANTED)}
-        return Path(snapshot_download(name, revision=revision, tqdm_class=_bar(name, tell), **asked))
+        return Path(snapshot_download(name, revision=revision, tqdm_class=_bar(name, report), **asked))
     except errors.RevisionNotFoundError as error:
         raise ModelNotFound(
             f"The hub's {name} has no revision {revision}: name one of its commits, branches or tags."
@@ -122,7 +122,7 @@ def only_pickles(name: str) -> str:
     )
 
 
-def _continue(name: str, commit: str, files: dict[str, int], tell: Progress) -> None:
+def _continue(name: str, commit: str, files: dict[str, int], report: Progress) -> None:
     """Put large files into the hub's cache, from where they were left.
 
     The hub's own client keeps whole files, and begins a broken one anew.
@@ -148,7 +148,7 @@ def _continue(name: str, commit: str, files: dict[str, int], tell: Progress) -> 
         )
     done = 0
     for one in begun.values():
-        one.finish(_bar(name, tell, done, total))
+        one.finish(_bar(name, report, done, total))
         done += one.size
 
 
@@ -203,8 +203,8 @@ def _sum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _bar(name: str, tell: Progress, before: int = 0, total: int = 0) -> type:
-    """A progress bar class for the hub's client that reports to ``tell`` and draws nothing.
+def _bar(name: str, report: Progress, before: int = 0, total: int = 0) -> type:
+    """A progress bar class for the hub's client that reports to ``report`` and draws nothing.
 
     Args:
         before: bytes of the files that came before.
@@ -223,7 +223,7 @@ def _bar(name: str, tell: Progress, before: int = 0, total: int = 0) -> type:
             whole = total or self.total or 0
             if self.of_bytes and whole >= LARGE:
                 done = before + self.n
-                tell(min(1.0, done / whole), f"Downloading {name}: {done / 1e9:.2f} of {whole / 1e9:.2f} GB")
+                report(min(1.0, done / whole), f"Downloading {name}: {done / 1e9:.2f} of {whole / 1e9:.2f} GB")
             return drawn
 
     return DownloadBar

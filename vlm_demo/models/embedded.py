@@ -53,12 +53,12 @@ def announcement(shipped: Path) -> str:
     return f"{shipped.name} is put together once{first} and then takes {size} in {user_cache.folder()}."
 
 
-def assembled(shipped: Path, tell: Progress) -> Path:
+def assembled(shipped: Path, report: Progress) -> Path:
     """The checkpoint of a folder of shipped files, put together now if it was not yet.
 
     Args:
         shipped: holds ``recipe.json``, ``trained.safetensors``, and whatever of ``COPIED``.
-        tell: see ``loading.load``.
+        report: see ``loading.load``.
     Returns:
         A folder that ``from_pretrained`` of the family's class takes.
     Raises:
@@ -71,13 +71,13 @@ def assembled(shipped: Path, tell: Progress) -> Path:
     if is_whole(place):
         return place
     doing = f"Putting {shipped.name} together"
-    tell(None, doing)
+    report(None, doing)
     user_cache.require_room(_stored(shipped, recipe) + parts.missing_bytes(recipe.parts), shipped.name)
-    found = {name: parts.find(name, tell) for name in recipe.parts}
-    tell(0.05, f"{doing}: reading what was trained")
+    found = {name: parts.find(name, report) for name in recipe.parts}
+    report(0.05, f"{doing}: reading what was trained")
     trained = _read(shipped)
     with user_cache.unfinished(user_cache.made()) as folder, user_cache.writing(shipped.name):
-        _fill(folder, shipped, recipe, trained, found, lambda done, text: tell(done, f"{doing}: {text}"))
+        _fill(folder, shipped, recipe, trained, found, lambda done, text: report(done, f"{doing}: {text}"))
         _put(folder, place)
     _remove_others(shipped.name, place)
     return place
@@ -132,10 +132,10 @@ def _read(shipped: Path) -> Mapping:
 
 
 def _fill(
-    folder: Path, shipped: Path, recipe: Recipe, trained: Mapping, found: Mapping[str, Path], tell: Progress
+    folder: Path, shipped: Path, recipe: Recipe, trained: Mapping, found: Mapping[str, Path], report: Progress
 ) -> None:
     try:
-        builders.builder_of(recipe)(recipe, trained, found, folder, tell)
+        builders.builder_of(recipe)(recipe, trained, found, folder, report)
     except builders.Misfit as error:
         raise UnsupportedModel(
             f"The trained weights of {shipped.name} do not fit the parts that its {RECIPE} names: fetch the project "

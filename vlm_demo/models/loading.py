@@ -95,22 +95,22 @@ def load(
         QuantizationUnavailable: see ``quantization.config_for``; or the checkpoint was saved in another precision.
         VlmDemoError: there is no such device, too little memory, or a torchvision that is broken.
     """
-    tell = progress or (lambda _fraction, _text: None)
-    tell(None, "Looking for the model")
+    report = progress or (lambda _fraction, _text: None)
+    report(None, "Looking for the model")
     with quiet():
         where = check(quantize, device)  # complain before anything is downloaded
         numbers = _dtype(dtype, quantize)
-        folder, shown = resolve(name, tell, trust, revision)
+        folder, shown = resolve(name, report, trust, revision)
         adapter = _adapter(folder, shown, trust)
         if quantize != "none" and not adapter.writes:
             raise QuantizationUnavailable(
                 f"{shown} has no language model, the one part that is quantized here: load it without quantization."
             )
-        tell(None, f"Loading {shown}")
+        report(None, f"Loading {shown}")
         model = weights.load(folder, shown, adapter, quantize, where, trust, numbers)
         tokenizer, image_processor = checkpoint_files.processors_of(folder, shown, trust)
         family = adapter(model, folder, tokenizer)
-    tell(1.0, f"{shown} is ready")
+    report(1.0, f"{shown} is ready")
     precision = quantization.precision_of(model)
     template = ""
     if adapter.writes:
@@ -242,7 +242,7 @@ def catalog() -> list[Entry]:
     return [entry for entry in catalogue.listed() if entry.on_hub or entry.id in there]
 
 
-def resolve(name: str, tell: Progress, trust: Trust = NONE, revision: str | None = None) -> tuple[Path, str]:
+def resolve(name: str, report: Progress, trust: Trust = NONE, revision: str | None = None) -> tuple[Path, str]:
     """A model's name → its folder (downloaded if it is a hub id) and how to call it.
 
     Raises:
@@ -255,10 +255,10 @@ def resolve(name: str, tell: Progress, trust: Trust = NONE, revision: str | None
         if not REVISION.fullmatch(revision):
             raise BadSetting(f"There can be no revision {revision!r}: name a commit, a branch or a tag.")
     if shipped(name):
-        return checkpoint(name, tell), name
+        return checkpoint(name, report), name
     composed = _composed(name)
     if composed:
-        return embedded.assembled(composed, tell), composed.name
+        return embedded.assembled(composed, report), composed.name
     # os.path says no where pathlib raises, to an unknown ~user too.
     folder = Path(os.path.expanduser(name))
     if name and os.path.isdir(folder):
@@ -270,7 +270,7 @@ def resolve(name: str, tell: Progress, trust: Trust = NONE, revision: str | None
         raise ModelNotFound(f"{name} is a file: name the checkpoint's folder, which holds config.json and the weights.")
     if HUB_ID.fullmatch(name) and not name.startswith((".", "~")):
         instead = ", ".join(_alike(name)) or "a checkpoint's folder"
-        return download.fetch(name, trust, lambda found: _adapter(found, name, trust), tell, instead, revision), name
+        return download.fetch(name, trust, lambda found: _adapter(found, name, trust), report, instead, revision), name
     known = ", ".join(embedded_names()) or "none yet"
     raise ModelNotFound(
         f"There is no model {name}: choose an embedded one ({known}), a checkpoint's folder, or a hub id as OWNER/NAME."

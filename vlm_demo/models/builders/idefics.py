@@ -23,14 +23,14 @@ KEYS_AND_VALUES = ("self_attn.k_proj.weight", "self_attn.v_proj.weight")
 
 
 def build(
-    recipe: Recipe, trained: Mapping[str, Tensor], parts: Mapping[str, Path], folder: Path, tell: Progress
+    recipe: Recipe, trained: Mapping[str, Tensor], parts: Mapping[str, Path], folder: Path, report: Progress
 ) -> None:
     """See ``builders.Build``; takes 5 to 10 seconds on two cores."""
     from vlm_demo.models.efficientnet_bridges import EfficientNetIdeficsForVisionText2Text
 
-    tell(0.1, "reading the language model")
+    report(0.1, "reading the language model")
     language = smollm2.read(parts[recipe.language_model])
-    tell(0.6, "reading the vision encoder")
+    report(0.6, "reading the vision encoder")
     tower = towers.of_recipe(recipe, parts, trained)
     found = {int(match[1]) for match in map(LAYER.match, trained) if match}
     inner = trained.get("model.gated_cross_attn_layers.0.mlp.gate_proj.weight")
@@ -42,7 +42,7 @@ def build(
     rest |= repeated(language)
     rest.setdefault("lm_head.weight", rest["model.embed_tokens.weight"])
 
-    tell(0.8, "writing it")
+    report(0.8, "writing it")
     with torch.device("meta"):
         model = EfficientNetIdeficsForVisionText2Text(config)
     saving.save(saving.filled(model, rest), language, tower, recipe.image_size, folder)
