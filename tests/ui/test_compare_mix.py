@@ -173,3 +173,11 @@ def test_an_example_is_laid_out_where_there_is_no_picture_yet(page, monkeypatch)
     laid = own.example(event(index=0), request())
     assert laid["question"] == "What animal?" and "What animal?" not in laid["table"]
     assert compare_start.uploads_of(own.sessions.of("a"), own.desk(own.sessions.of("a")))[0].content == b"a picture"
+
+
+def test_a_page_that_opens_with_the_tab_has_no_question_yet(page, monkeypatch):
+    monkeypatch.setattr(presets.local, "ocr_missing", lambda settings: None)
+    events = page()
+    own = CompareEvents(events, events.service, PARTS)
+    assert "question" not in own.shown(None, request())
+    assert compare_start.NO_PICTURE in own.ask(None, request())["start"]

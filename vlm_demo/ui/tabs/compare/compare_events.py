@@ -52,15 +52,16 @@ class CompareEvents(TabEvents[CompareParts, Desk]):
     # -- laying out -----------------------------------------------------------------------------------------------
 
     @alone
-    def shown(self, question: str, request: gr.Request) -> Changes:
-        """The tab is opened: picture and question are the chat's, as long as nothing else was chosen here."""
+    def shown(self, question: str | None, request: gr.Request) -> Changes:
+        """The tab is opened: picture and question are the chat's, as long as nothing else was chosen here. A page that
+        opens with this tab has no text yet."""
         session = self.sessions.of(request.session_hash)
         desk = self.desk(session)
         last = session.last.question if session.last else ""
         changes = self._laid(session, request)
         if desk.comparison is None:
             changes |= self._drawn(session)
-        if question.strip() in ("", desk.filled) and question != last:
+        if (question or "").strip() in ("", desk.filled) and (question or "") != last:
             desk.filled = last
             changes[self.parts.question] = last
         return changes
@@ -141,23 +142,23 @@ class CompareEvents(TabEvents[CompareParts, Desk]):
     # -- asking ---------------------------------------------------------------------------------------------------
 
     @alone
-    def ask(self, question: str, request: gr.Request) -> Changes:
+    def ask(self, question: str | None, request: gr.Request) -> Changes:
         """Check what was laid out, and leave it for ``compare``. Who may load other models is checked here, not only in
         the page."""
         session = self.sessions.of(request.session_hash)
-        desk = self.desk(session)
+        desk, question = self.desk(session), (question or "").strip()
         if desk.running:
             return {self.parts.live: gr.skip()}
         uploads = compare_start.uploads_of(session, desk)
         desk.problem = self._refusal(desk, question, uploads, self.operator(request))
         if not desk.problem:
             last = session.last
-            asked = Asked(question.strip(), uploads, bool(last and last.ocr), bool(last and last.evidence_only))
+            asked = Asked(question, uploads, bool(last and last.ocr), bool(last and last.evidence_only))
             if desk.preset == MIX:
                 columns = self.mix.columns(desk.sides, asked, desk.more)
             else:
                 columns = self.presets.columns(desk.preset, asked, desk.more)
-            desk.comparison = Comparison(question.strip(), columns)
+            desk.comparison = Comparison(question, columns)
         return {**self._laid(session, request), **self._drawn(session)}
 
     def _refusal(self, desk: Desk, question: str, uploads: tuple[Any, ...], operator: bool) -> str:
@@ -166,7 +167,7 @@ class CompareEvents(TabEvents[CompareParts, Desk]):
             return ONLY_OPERATOR
         if not uploads:
             return compare_start.NO_PICTURE
-        if not question.strip():
+        if not question:
             return NO_QUESTION
         if desk.preset == PICTURES and len(uploads) + len(desk.more) < 2:
             return NO_SECOND
