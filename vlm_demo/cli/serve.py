@@ -27,7 +27,7 @@ def serve(
     device: Device = None,
     host: Annotated[str, typer.Option(metavar="ADDRESS", help="where to listen")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, metavar="N", help="where to listen")] = 8000,
-    each: Annotated[int, typer.Option(min=1, max=16, metavar="N", help="requests that a replica holds at a time")] = 4,
+    each: Annotated[int, typer.Option(min=1, max=16, metavar="N", help="requests that a replica holds at a time")] = 8,
     waiting: Annotated[int, typer.Option(min=0, metavar="N", help="requests that wait beside these")] = 16,
     affinity: Annotated[
         bool, typer.Option("--affinity/--no-affinity", help="one picture's questions go to one replica")

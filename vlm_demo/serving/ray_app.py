@@ -68,7 +68,7 @@ class EngineArgs(BaseModel):
     quantize: str = "none"
     device: str | None = None
     replicas: int = Field(1, ge=1)
-    each: int = Field(4, ge=1, le=MOST_WAITING)
+    each: int = Field(8, ge=1, le=MOST_WAITING)
     waiting: int = Field(16, ge=0)
     cpus: float = 1
     gpus: float = 0
