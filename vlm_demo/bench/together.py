@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import pairwise
 from statistics import median
+from typing import Any
 
 from vlm_demo import Pipeline
 from vlm_demo.bench import measure
@@ -33,6 +34,7 @@ def rows(name: str, pipe: Pipeline, visitors: int, tokens: int, repeats: int) ->
     requests = [Request((measure.picture(seed),), measure.QUESTION, max_new_tokens=tokens) for seed in range(visitors)]
     equal = visitors
     for remembered in (False, True):
+        last: Answers = []
 
         def pace(ask: Callable[[Pipeline, list[Request]], Answers], remembered: bool = remembered) -> float:
             nonlocal last, equal
@@ -45,7 +47,6 @@ def rows(name: str, pipe: Pipeline, visitors: int, tokens: int, repeats: int) ->
                 equal = min(equal, sum(one == other for one, other in zip(last, before, strict=True)))
             return sum(map(len, last)) / seconds
 
-        last: Answers = []
         paces = measure.taking_turns(repeats, lambda: pace(at_once), lambda: pace(one_by_one))
         about = "remembered" if remembered else "new"
         yield more(name, f"{visitors} at once / one by one, {about}", *paces, "tokens/s")
@@ -75,7 +76,8 @@ def gap(pipe: Pipeline) -> tuple[float, float]:
     with ThreadPoolExecutor(1) as pool:
         other: Future[Answer] | None = None
         request = Request((measure.picture(),), measure.QUESTION, max_new_tokens=pipe.stages().llm.family.context)
-        with closing(pipe.answer(request, together=2)) as stream:
+        stream: Any = pipe.answer(request, together=2)
+        with closing(stream):
             for event in stream:
                 if isinstance(event, TokenEvent):
                     times.append(measure.clock())

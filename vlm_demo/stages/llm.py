@@ -172,7 +172,7 @@ class Llm:
                     use_cache=True,
                 ).last_hidden_state
             logits = self.family.head(hidden[:, -1])
-        return [(logits[i : i + 1], own and own.rows()) for i, own in enumerate(recorders)]
+        return [(logits[i : i + 1], own.rows() if own else None) for i, own in enumerate(recorders)]
 
     def choose(self, row: Row, found: Found) -> Step:
         """The token after the last one of an answer, which is taken down in it."""
