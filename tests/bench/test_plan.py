@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from vlm_demo.bench import plan
-from vlm_demo.bench.plan import Measured
+from vlm_demo.bench.plan import ServiceFigures
 from vlm_demo.errors import VlmDemoError
 
-MEASURED = Measured(1.0, 2.0, 0.7, 0.01, 2e5, 4e6, 4e8, 30.0, 1.5, 0.5, 0.25, 3)
+MEASURED = ServiceFigures(1.0, 2.0, 0.7, 0.01, 2e5, 4e6, 4e8, 30.0, 1.5, 0.5, 0.25, 3)
 Choose = Callable[[int, list[float], float], int]
 
 
@@ -95,7 +95,7 @@ def test_what_bears_least_comes_first() -> None:
 
 def test_a_waiting_room_of_that_size_refuses_one_in_a_thousand() -> None:
     """Against a simulation with exponential answers of a line that has no end: how often it is longer than the room."""
-    measured = Measured(1.0, 1.0, 1.0, 0.01, 2e5, 4e6, 4e8, 30.0, 1.5, 0.5, 0.25, 3)
+    measured = ServiceFigures(1.0, 1.0, 1.0, 0.01, 2e5, 4e6, 4e8, 30.0, 1.5, 0.5, 0.25, 3)
     planned = plan.plan(measured, 4, 0.8)
     dice = np.random.default_rng(1)
     now, ends, waiting, over = 0.0, [], 0, 0

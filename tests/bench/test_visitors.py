@@ -11,7 +11,7 @@ from tests.kit.chat_server import chat_server
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.served_page import served_page
 from vlm_demo.bench import faults, load, visitors
-from vlm_demo.bench.visitors import Heard, OpenAiVisitor, PageVisitor, Reply, pictures, visit
+from vlm_demo.bench.visitors import Heard, OpenAiVisitor, PageVisitor, VisitorReply, pictures, visit
 from vlm_demo.engines.registry import ModelRegistry
 
 SAID = "a large purple star and a small red square"
@@ -53,10 +53,10 @@ def test_a_server_without_a_place_is_no_error() -> None:
 def test_what_was_heard_is_summed_up() -> None:
     heard = Heard()
     for seconds in (1.0, 2.0, 3.0):
-        heard.add(Reply(200, "yes", seconds / 2, seconds), "yes")
-    heard.add(Reply(200, "no", None, 4.0), "yes")
-    heard.add(Reply(500, "Broken.", None, 1.0), "yes")
-    heard.add(Reply(429, "Full.", None, 0.1), "yes")
+        heard.add(VisitorReply(200, "yes", seconds / 2, seconds), "yes")
+    heard.add(VisitorReply(200, "no", None, 4.0), "yes")
+    heard.add(VisitorReply(500, "Broken.", None, 1.0), "yes")
+    heard.add(VisitorReply(429, "Full.", None, 0.1), "yes")
     found = load.summary(2, 1.0, ["yes", "yes", "no"], heard, [100, 200, 200, 210, 220, 230])
     assert (found.answers, found.wrong, found.errors, found.away) == (4, [("yes", "no")], ["500: Broken."], 1)
     assert (found.distinct, found.pictures, found.first_p50, found.answer_p50) == (1, 3, 1.0, 2.5)
@@ -67,14 +67,16 @@ def test_what_was_heard_is_summed_up() -> None:
 @pytest.mark.parametrize(
     ("heard", "then", "borne"),
     [
-        (Reply(503, "The disk is full: free some space.", None, 1), Reply(200, "yes", None, 1), True),
-        (Reply(200, "yes", None, 1), Reply(200, "yes", None, 1), True),
-        (Reply(0, "ReadError", None, 1), Reply(200, "yes", None, 1), False),
-        (Reply(503, "OSError: [Errno 28]", None, 1), Reply(200, "yes", None, 1), False),
-        (Reply(503, "The disk is full.", None, 1), Reply(500, "Broken.", None, 1), False),
+        (VisitorReply(503, "The disk is full: free some space.", None, 1), VisitorReply(200, "yes", None, 1), True),
+        (VisitorReply(200, "yes", None, 1), VisitorReply(200, "yes", None, 1), True),
+        (VisitorReply(0, "ReadError", None, 1), VisitorReply(200, "yes", None, 1), False),
+        (VisitorReply(503, "OSError: [Errno 28]", None, 1), VisitorReply(200, "yes", None, 1), False),
+        (VisitorReply(503, "The disk is full.", None, 1), VisitorReply(500, "Broken.", None, 1), False),
     ],
 )
-def test_a_fault_is_borne_with_a_sentence_and_a_next_answer(heard: Reply, then: Reply, borne: bool) -> None:
+def test_a_fault_is_borne_with_a_sentence_and_a_next_answer(
+    heard: VisitorReply, then: VisitorReply, borne: bool
+) -> None:
     assert faults._verdict("x", heard, then).borne is borne
 
 

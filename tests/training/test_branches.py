@@ -15,10 +15,9 @@ from vlm_demo.models.builders import lora
 from vlm_demo.models.smollm2 import CHAT_TEMPLATE, LanguageModel
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER, PromptBuilder
 from vlm_demo.training.branches import CAPTION_WEIGHT, BranchPacker, Packed, PictureTurns, collate
-from vlm_demo.training.finetune import logits_of
 from vlm_demo.training.lora import ALPHA
 from vlm_demo.training.mixture import Sample
-from vlm_demo.training.trained_parts import Parts
+from vlm_demo.training.trained_parts import Parts, logits_of
 
 CONVERSATIONS = (
     PictureTurns((("How many circles?", "2"), ("And the square?", "blue, I think")), ("count", "follow")),

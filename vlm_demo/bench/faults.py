@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from vlm_demo.bench import process
-from vlm_demo.bench.visitors import OpenAiVisitor, Reply, pictures, written
+from vlm_demo.bench.visitors import OpenAiVisitor, VisitorReply, pictures, written
 from vlm_demo.errors import VlmDemoError
 
 LOOK = 0.01  # seconds between two looks for a process
@@ -70,7 +70,7 @@ def all_faults(model: str) -> Iterator[Fault]:
             yield Fault(name, None, str(reason))
 
 
-def _verdict(name: str, heard: Reply, then: Reply) -> Fault:
+def _verdict(name: str, heard: VisitorReply, then: VisitorReply) -> Fault:
     """Borne where the first one is an answer or a sentence, and the second an answer."""
     sentence = heard.text.strip()
     clear = heard.status == 200 or (heard.status > 0 and bool(sentence) and not any(part in sentence for part in TRACE))
@@ -86,7 +86,7 @@ class _Asking:
 
     def __init__(self, visitor: OpenAiVisitor, uri: str) -> None:
         self.begun = threading.Event()
-        self._heard: list[Reply] = []
+        self._heard: list[VisitorReply] = []
         self._thread = threading.Thread(target=self._ask, args=(visitor, uri))
         self._thread.start()
 
@@ -94,7 +94,7 @@ class _Asking:
         self._heard.append(visitor.ask(uri, self.begun.set))
         self.begun.set()
 
-    def heard(self) -> Reply:
+    def heard(self) -> VisitorReply:
         """What it got."""
         self._thread.join()
         return self._heard[0]
@@ -136,9 +136,11 @@ def disk_full(name: str, model: str) -> Fault:
         heard = visitor.ask(written("The first page."))
         upload = visitor.client.post("/gradio_api/upload", files={"files": ("a.png", bytes(2**16))})
         filling.unlink()
-        told = Reply(heard.status, f"{heard.text} (upload: {upload.status_code})", None, 0.0)
+        told = VisitorReply(heard.status, f"{heard.text} (upload: {upload.status_code})", None, 0.0)
         alive = server.process.poll() is None
-        return _verdict(name, told, visitor.ask(written("The second page.")) if alive else Reply(0, "", None, 0.0))
+        return _verdict(
+            name, told, visitor.ask(written("The second page.")) if alive else VisitorReply(0, "", None, 0.0)
+        )
 
 
 @contextmanager
@@ -159,7 +161,7 @@ def server_dropped(name: str, model: str) -> Fault:
     """A server answers in the model's place; it is killed amid an answer, and then comes back."""
     port = process.free_port()
     with ExitStack() as stack:
-        far = process.Server(_far(model, port), port, {})
+        far = process.ServerProcess(_far(model, port), port, {})
         stack.callback(far.end)
         server = stack.enter_context(process.page("--engine", far.address))
         visitor = OpenAiVisitor(server.address, _model(server.address), LONG)
@@ -167,7 +169,7 @@ def server_dropped(name: str, model: str) -> Fault:
         asking.begun.wait()
         far.process.kill()
         heard = asking.heard()
-        again = process.Server(_far(model, port), port, {})
+        again = process.ServerProcess(_far(model, port), port, {})
         stack.callback(again.end)
         return _verdict(name, heard, visitor.ask(pictures(2)[1]))
 
@@ -222,7 +224,7 @@ def serve_told_to_end(name: str, model: str) -> Fault:
         return _ended(name, server)
 
 
-def _ended(name: str, server: process.Server) -> Fault:
+def _ended(name: str, server: process.ServerProcess) -> Fault:
     visitor = OpenAiVisitor(server.address, _model(server.address), LONG)
     alone = visitor.ask(pictures(1)[0])
     asking = _Asking(visitor, pictures(1)[0])

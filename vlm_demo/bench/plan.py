@@ -21,7 +21,7 @@ GIGABIT = 125e6  # bytes a second
 
 
 @dataclass(frozen=True)
-class Measured:
+class ServiceFigures:
     """What `bench --serving` measured on one machine.
 
     Attributes:
@@ -132,7 +132,7 @@ def own_lines(rate: float, seconds: float, variation: float, servers: int) -> Wa
 
 
 def plan(
-    measured: Measured, replicas: int, load: float, request_bytes: float | None = None, link: float = 10 * GIGABIT
+    measured: ServiceFigures, replicas: int, load: float, request_bytes: float | None = None, link: float = 10 * GIGABIT
 ) -> Plan:
     """What ``replicas`` of them bear when this share of their time is used.
 
@@ -169,7 +169,7 @@ def plan(
     )
 
 
-def report(measured: Measured, planned: Plan) -> Iterator[str]:
+def report(measured: ServiceFigures, planned: Plan) -> Iterator[str]:
     """The plan in lines."""
     remembered = measured.cache_bytes / measured.picture_bytes
     anywhere = measured.hits_anywhere(planned.replicas)
@@ -197,7 +197,7 @@ def report(measured: Measured, planned: Plan) -> Iterator[str]:
     )
 
 
-def read(path: Path) -> Measured:
+def read(path: Path) -> ServiceFigures:
     """What `write` wrote.
 
     Raises:
@@ -205,11 +205,11 @@ def read(path: Path) -> Measured:
     """
     try:
         given = json.loads(path.read_text(encoding="utf-8"))["measured"]
-        return Measured(**{field.name: float(given[field.name]) for field in fields(Measured)})
+        return ServiceFigures(**{field.name: float(given[field.name]) for field in fields(ServiceFigures)})
     except (OSError, ValueError, KeyError, TypeError):
         raise VlmDemoError(f"{path} holds no measurements: have them written by bench --serving.") from None
 
 
-def as_json(measured: Measured) -> dict[str, float]:
+def as_json(measured: ServiceFigures) -> dict[str, float]:
     """For the file that `read` reads."""
     return asdict(measured)

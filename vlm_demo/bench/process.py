@@ -28,7 +28,7 @@ def free_port() -> int:
         return tried.getsockname()[1]
 
 
-class Server:
+class ServerProcess:
     """A process that says ``Ready:`` when it answers; what it prints is in ``lines``."""
 
     def __init__(self, arguments: Sequence[str], port: int, environment: dict[str, str]) -> None:
@@ -94,11 +94,11 @@ class Server:
 
 
 @contextmanager
-def page(*flags: str, port: int | None = None, **environment: str) -> Iterator[Server]:
+def page(*flags: str, port: int | None = None, **environment: str) -> Iterator[ServerProcess]:
     """The app, until the block ends."""
     port = port or free_port()
     arguments = [str(APP), "--host", "127.0.0.1", "--port", str(port), "--no-auth", *flags]
-    server = Server(arguments, port, environment)
+    server = ServerProcess(arguments, port, environment)
     try:
         yield server
     finally:
@@ -106,10 +106,10 @@ def page(*flags: str, port: int | None = None, **environment: str) -> Iterator[S
 
 
 @contextmanager
-def replicas(count: int, *flags: str) -> Iterator[Server]:
+def replicas(count: int, *flags: str) -> Iterator[ServerProcess]:
     """`python -m vlm_demo serve`, until the block ends."""
     port = free_port()
-    server = Server(["-m", "vlm_demo", "serve", "--replicas", str(count), "--port", str(port), *flags], port, {})
+    server = ServerProcess(["-m", "vlm_demo", "serve", "--replicas", str(count), "--port", str(port), *flags], port, {})
     try:
         yield server
     finally:

@@ -14,8 +14,8 @@ from statistics import mean, median, pstdev
 import psutil
 
 from vlm_demo.bench import process
-from vlm_demo.bench.plan import Measured, as_json
-from vlm_demo.bench.visitors import Ask, Heard, OpenAiVisitor, Reply, pictures, visit
+from vlm_demo.bench.plan import ServiceFigures, as_json
+from vlm_demo.bench.visitors import Ask, Heard, OpenAiVisitor, VisitorReply, pictures, visit
 from vlm_demo.errors import VlmDemoError
 
 TRIED = 8  # pictures that one replica is asked about twice, with nothing else to do
@@ -31,7 +31,7 @@ class Serving:
     """What was measured: for the plan, and the run of each kind of server: name → answers a second, share of prompts
     that were remembered, median seconds of an answer, errors."""
 
-    measured: Measured
+    measured: ServiceFigures
     runs: dict[str, tuple[float, float, float, int]]
 
     def lines(self) -> Iterator[str]:
@@ -81,7 +81,7 @@ def measured(model: str, seconds: float) -> Serving:
         raise VlmDemoError("No answer was measured: see what python -m vlm_demo serve prints.")
     together = [*hits, *misses]
     body = len(str(OpenAiVisitor(server.address, model).body(pictures(1)[0])))
-    told = Measured(
+    told = ServiceFigures(
         hit_seconds=median(hits),
         miss_seconds=median(misses),
         variation=pstdev(together) / mean(together),
@@ -98,21 +98,21 @@ def measured(model: str, seconds: float) -> Serving:
     return Serving(told, runs)
 
 
-def _alone(server: process.Server, model: str) -> list[Reply]:
+def _alone(server: process.ServerProcess, model: str) -> list[VisitorReply]:
     """Each picture twice, with the same question, whose answer is the same; what comes first warms up."""
     visitor = OpenAiVisitor(server.address, model, QUESTIONS[0])
     visitor.ask(pictures(TRIED + 1)[-1])
     return [visitor.ask(uri) for uri in pictures(TRIED) for _ in range(2)]
 
 
-def _idle(server: process.Server) -> float:
+def _idle(server: process.ServerProcess) -> float:
     """Processor seconds a second of the front and the proxies with nothing to do."""
     before = _overhead(server)
     time.sleep(IDLE)
     return (_overhead(server) - before) / IDLE
 
 
-def _loaded(server: process.Server, model: str, seconds: float) -> Heard:
+def _loaded(server: process.ServerProcess, model: str, seconds: float) -> Heard:
     """Visitors without a pause; each asks all QUESTIONS about a picture that nobody asked about before, then takes the
     next one."""
     own = pictures(VISITORS * MOST)
@@ -128,7 +128,7 @@ def _in_turn(visitors: Sequence[OpenAiVisitor]) -> Ask:
     return lambda uri: next(turns).ask(uri)
 
 
-def _overhead(server: process.Server) -> float:
+def _overhead(server: process.ServerProcess) -> float:
     """Processor seconds of the front and of Ray's proxies."""
     total = 0.0
     for child in server.children():
@@ -152,7 +152,7 @@ def _cache(model: str) -> tuple[float, float]:
 
 
 def _run(heard: Heard, seconds: float) -> tuple[float, float, float, int]:
-    replies: Sequence[Reply] = heard.replies
+    replies: Sequence[VisitorReply] = heard.replies
     hits = mean(reply.known > 0 for reply in replies) if replies else math.nan
     middle = median(reply.seconds for reply in replies) if replies else math.nan
     return len(replies) / seconds, hits, middle, len(heard.errors)

@@ -29,7 +29,7 @@ AWAY = (429, 503)  # statuses by which a visitor is asked to come again
 
 
 @dataclass(frozen=True)
-class Reply:
+class VisitorReply:
     """One answer.
 
     Attributes:
@@ -54,13 +54,13 @@ class Reply:
 class Heard:
     """What visitors heard together; ``wrong`` holds (expected, heard)."""
 
-    replies: list[Reply] = field(default_factory=list)
+    replies: list[VisitorReply] = field(default_factory=list)
     wrong: list[tuple[str, str]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     away: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, reply: Reply, expected: str | None) -> None:
+    def add(self, reply: VisitorReply, expected: str | None) -> None:
         """One more; ``expected`` is the answer that was given alone, None = any will do."""
         with self.lock:
             if reply.status in AWAY:
@@ -73,7 +73,7 @@ class Heard:
                     self.wrong.append((expected, reply.text))
 
 
-Ask = Callable[[str], Reply]
+Ask = Callable[[str], VisitorReply]
 
 
 def pictures(count: int) -> list[str]:
@@ -142,7 +142,7 @@ class OpenAiVisitor:
             **({"vlm_demo": self.extension} if self.extension else {}),
         }
 
-    def ask(self, uri: str, begun: Callable[[], object] = lambda: None) -> Reply:
+    def ask(self, uri: str, begun: Callable[[], object] = lambda: None) -> VisitorReply:
         """Ask about a picture; ``begun`` is called at the first word."""
         began = time.perf_counter()
         try:
@@ -150,12 +150,12 @@ class OpenAiVisitor:
                 if response.status_code != 200:
                     response.read()
                     again = float(response.headers.get("retry-after", 1))
-                    return Reply(response.status_code, _sentence(response), None, _since(began), again=again)
+                    return VisitorReply(response.status_code, _sentence(response), None, _since(began), again=again)
                 return self._read(response, began, begun)
         except httpx2.HTTPError as error:
-            return Reply(0, type(error).__name__, None, _since(began))
+            return VisitorReply(0, type(error).__name__, None, _since(began))
 
-    def _read(self, response: httpx2.Response, began: float, begun: Callable[[], object]) -> Reply:
+    def _read(self, response: httpx2.Response, began: float, begun: Callable[[], object]) -> VisitorReply:
         text, first = "", None
         usage: dict[str, Any] = {}
         for line in response.iter_lines():
@@ -163,7 +163,7 @@ class OpenAiVisitor:
                 continue
             chunk = json.loads(line[6:])
             if "error" in chunk:
-                return Reply(500, chunk["error"]["message"], first, _since(began))
+                return VisitorReply(500, chunk["error"]["message"], first, _since(began))
             usage = chunk.get("usage") or usage
             for choice in chunk["choices"]:
                 if piece := choice["delta"].get("content"):
@@ -172,9 +172,9 @@ class OpenAiVisitor:
                         first = _since(began)
                         begun()
         if not usage:
-            return Reply(0, "The stream ended before its end.", first, _since(began))
+            return VisitorReply(0, "The stream ended before its end.", first, _since(began))
         known = usage["prompt_tokens_details"]["cached_tokens"]
-        return Reply(200, text, first, _since(began), known, usage["prompt_tokens"])
+        return VisitorReply(200, text, first, _since(began), known, usage["prompt_tokens"])
 
 
 class PageVisitor:
@@ -186,7 +186,7 @@ class PageVisitor:
         self.temperature = temperature
         self.client = Client(address, verbose=False)
 
-    def ask(self, uri: str) -> Reply:
+    def ask(self, uri: str) -> VisitorReply:
         """Ask about a picture."""
         began = time.perf_counter()
         try:
@@ -194,8 +194,8 @@ class PageVisitor:
             told = self.client.predict(uri, QUESTION, **chosen, api_name="/ask")
         except Exception as error:  # the client raises many kinds, with the server's sentence
             status = 429 if "try again" in str(error) else 500
-            return Reply(status, str(error), None, _since(began))
-        return Reply(200, str(told), None, _since(began))
+            return VisitorReply(status, str(error), None, _since(began))
+        return VisitorReply(200, str(told), None, _since(began))
 
 
 def visit(asks: Sequence[Ask], uris: Sequence[Sequence[str]], alone: dict[str, str], seconds: float) -> Heard:

@@ -29,7 +29,7 @@ from vlm_demo.training.aligned_pictures import (
     imagenet_classifier,
 )
 from vlm_demo.training.alignment import Vocabulary, align
-from vlm_demo.training.branches import BranchPacker, collate
+from vlm_demo.training.branches import BranchPacker
 from vlm_demo.training.bridges import frozen
 from vlm_demo.training.lora import add_lora
 from vlm_demo.training.mixture import Mixture, Sample
@@ -42,6 +42,8 @@ from vlm_demo.training.trained_parts import (
     Trainable,
     fast_dtype,
     load_trained,
+    logits_of,
+    projected,
     register_attention,
 )
 
@@ -77,27 +79,6 @@ def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path 
             tensors = {name: value for name, value in tensors.items() if not name.startswith("projector.")}
         load_trained(parts, tensors)
     return parts
-
-
-def projected(parts: Trainable, pixels: Sequence[np.ndarray]) -> Tensor:
-    """uint8 pictures [side, side, 3] → image tokens [B, N, d], in the language model's own precision."""
-    features, dtype = parts.features(pixels), parts.llm.lm_head.weight.dtype
-    with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
-        return parts.projector(features).to(dtype)
-
-
-def logits_of(parts: Trainable, samples: Sequence[Sample], pad: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """The logits [n, vocabulary] of every predicted token of a batch, and the batch."""
-    batch = collate([sample.packed for sample in samples], pad)
-    image_id = parts.tokenizer.convert_tokens_to_ids("<image>")
-    tokens = projected(parts, [sample.pixels for sample in samples])
-    embeddings = parts.llm.model.embed_tokens(batch["ids"])
-    embeddings = embeddings.masked_scatter((batch["ids"] == image_id)[..., None], tokens)
-    hidden = parts.llm.model(
-        inputs_embeds=embeddings, attention_mask=batch["mask"], position_ids=batch["positions"], use_cache=False
-    ).last_hidden_state
-    row, place = batch["at"].T
-    return parts.llm.lm_head(hidden[row, place]).float(), batch
 
 
 class Trainer:
@@ -178,9 +159,9 @@ class Trainer:
         for samples in self.batches():
             spent = (time.perf_counter() - started) / 60
             self.seconds = before + 60 * spent
-            done = (self.step - first) / steps if steps else spent / minutes
-            if done >= 1:
+            if spent >= minutes if not steps else self.step - first >= steps:
                 break
+            done = (self.step - first) / steps if steps else spent / minutes
             rate = RATE * min(1.0, (self.step - first + 1) / warm_up)
             left = (1 - done) / COOL_DOWN
             rate *= max(0.05, min(1.0, left)) if stage == 2 else 1.0

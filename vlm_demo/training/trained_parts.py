@@ -17,7 +17,9 @@ from transformers.masking_utils import sdpa_mask
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from vlm_demo.models.quantization import fast_bf16
+from vlm_demo.training.branches import collate
 from vlm_demo.training.lora import LoraLinear
+from vlm_demo.training.mixture import Sample
 
 ATTENTION = "grouped"
 
@@ -122,3 +124,24 @@ def load_trained(parts: Trainable, tensors: dict[str, Tensor]) -> None:
         for name, value in parts.trained().items():
             if name in tensors:
                 value.copy_(tensors[name].float())
+
+
+def projected(parts: Trainable, pixels: Sequence[np.ndarray]) -> Tensor:
+    """uint8 pictures [side, side, 3] → image tokens [B, N, d], in the language model's own precision."""
+    features, dtype = parts.features(pixels), parts.llm.lm_head.weight.dtype
+    with torch.autocast("cpu", dtype, enabled=dtype == torch.bfloat16):
+        return parts.projector(features).to(dtype)
+
+
+def logits_of(parts: Trainable, samples: Sequence[Sample], pad: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """The logits [n, vocabulary] of every predicted token of a batch, and the batch."""
+    batch = collate([sample.packed for sample in samples], pad)
+    image_id = parts.tokenizer.convert_tokens_to_ids("<image>")
+    tokens = projected(parts, [sample.pixels for sample in samples])
+    embeddings = parts.llm.model.embed_tokens(batch["ids"])
+    embeddings = embeddings.masked_scatter((batch["ids"] == image_id)[..., None], tokens)
+    hidden = parts.llm.model(
+        inputs_embeds=embeddings, attention_mask=batch["mask"], position_ids=batch["positions"], use_cache=False
+    ).last_hidden_state
+    row, place = batch["at"].T
+    return parts.llm.lm_head(hidden[row, place]).float(), batch

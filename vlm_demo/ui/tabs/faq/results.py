@@ -19,7 +19,7 @@ LINES = (("pixels alone", "accent"), ("OCR alone", "ocr"), ("both", "question"))
 
 
 @dataclass(frozen=True)
-class Bar:
+class FigureBar:
     """A figure on one common scale.
 
     Attributes:
@@ -59,7 +59,7 @@ class Finding:
     """
 
     sentence: str
-    bars: tuple[Bar, ...] = ()
+    bars: tuple[FigureBar, ...] = ()
     note: str = ""
     zero: float = 0.0
     lines: tuple[Line, ...] = ()
@@ -130,7 +130,7 @@ def bigger(told: Mapping[str, Any]) -> Finding:
         mean, low, high = (100 * gain[entry] for entry in ("mean", "low", "high"))
         start, end = sorted((50.0, place(mean)))
         label = f"{gain['have']} instead of {gain['lack']}"
-        bars.append(Bar(label, f"{mean:+.0f} ({low:+.0f} to {high:+.0f})", start, end, place(low), place(high)))
+        bars.append(FigureBar(label, f"{mean:+.0f} ({low:+.0f} to {high:+.0f})", start, end, place(low), place(high)))
     asked = told["variants"][0]
     note = f"Points of {asked['n']} questions, with 95 % intervals; {asked['steps']} steps of training each."
     return Finding(told["sentence"], tuple(bars), note, 50.0)
@@ -150,7 +150,7 @@ def orders(told: Mapping[str, Any]) -> Finding:
 DRAWN = {"wrong": wrong, "ocr": ocr, "bigger": bigger, "orders": orders}
 
 
-def _share(label: str, share: float, interval: tuple[float, float] | None) -> Bar:
+def _share(label: str, share: float, interval: tuple[float, float] | None) -> FigureBar:
     low, high = (None, None) if interval is None else (round(100 * own, 1) for own in interval)
     shown = f"{share:.2f}" if interval is None else f"{share:.0%} ({low:.0f}–{high:.0f})"
-    return Bar(label, shown, 0.0, round(100 * share, 1), low, high)
+    return FigureBar(label, shown, 0.0, round(100 * share, 1), low, high)
