@@ -32,7 +32,7 @@ def bare(text: str) -> str:
     return EDGES.sub("", unicodedata.normalize("NFKC", text).casefold())
 
 
-def tells(word: str) -> bool:
+def is_content_word(word: str) -> bool:
     """Whether a word of an answer (folded, without punctuation) says something of its own: no function word."""
     return bool(word) and (word not in FUNCTION_WORDS or word in ANSWERS)
 

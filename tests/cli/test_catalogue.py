@@ -37,7 +37,7 @@ def test_the_table_has_a_row_a_model_and_size(capsys) -> None:
 
 
 def test_tokens_of_a_model_beside_the_words_take_one_position() -> None:
-    beside = [cost for cost in costs((640, 480)) if cost.beside]
+    beside = [cost for cost in costs((640, 480)) if cost.cross_attention]
     assert {cost.id for cost in beside} == {"idefics", "meta-llama/Llama-3.2-11B-Vision-Instruct"}
     assert all(cost.of_context == 1 / cost.context and (cost.image_tokens or 0) > 1 for cost in beside)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vlm_demo.bench.plan import Measured, as_json
+from vlm_demo.bench.plan import ServiceFigures, as_json
 from vlm_demo.cli import bench_service
 from vlm_demo.cli.main import main
 
@@ -23,7 +23,7 @@ def test_without_ray_one_sentence_says_how_to_get_it(
 
 def test_a_plan_is_printed_from_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "serving.json"
-    measured = Measured(1.0, 2.0, 0.7, 0.01, 2e5, 4e6, 4e8, 30.0, 1.5, 0.5, 0.25, 3)
+    measured = ServiceFigures(1.0, 2.0, 0.7, 0.01, 2e5, 4e6, 4e8, 30.0, 1.5, 0.5, 0.25, 3)
     path.write_text(json.dumps({"measured": as_json(measured)}))
     assert main(["bench", "--plan", str(path), "--replicas", "10", "--busy", "0.5"]) == 0
     told = capsys.readouterr().out

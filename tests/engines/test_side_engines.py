@@ -68,7 +68,7 @@ def test_who_waits_can_be_stopped():
 def test_what_a_visitor_showed_is_forgotten_by_all():
     registry = ModelRegistry(FakeEngine(), Loader(), "llava")
     forgotten = []
-    with registry.beside.engine("a") as engine:
+    with registry.side_engines.engine("a") as engine:
         engine.forget = forgotten.append
     registry.forget("visitor")
     assert forgotten == ["visitor"]

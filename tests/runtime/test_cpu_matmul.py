@@ -22,22 +22,22 @@ def test_the_switch_is_back_after_the_last_who_wanted_it() -> None:
     inside, leave = threading.Event(), threading.Event()
 
     def other() -> None:
-        with cpu_matmul.own(True):
+        with cpu_matmul.native_bf16(True):
             inside.set()
             leave.wait(10)
 
     thread = threading.Thread(target=other)
-    with cpu_matmul.own(True):
+    with cpu_matmul.native_bf16(True):
         thread.start()
         assert inside.wait(10) and not enabled()
     assert not enabled()  # the other one still computes
     leave.set()
     thread.join()
     assert enabled()
-    with pytest.raises(ValueError, match="on the way"), cpu_matmul.own(True):
+    with pytest.raises(ValueError, match="on the way"), cpu_matmul.native_bf16(True):
         raise ValueError("on the way")
     assert enabled()
-    with cpu_matmul.own(False):
+    with cpu_matmul.native_bf16(False):
         assert enabled()
 
 
@@ -46,7 +46,7 @@ def test_both_products_are_the_same_but_for_the_last_digit() -> None:
     layer, row = Linear(256, 512, bias=False, dtype=torch.bfloat16), torch.randn(1, 1, 256, dtype=torch.bfloat16)
     with torch.no_grad():
         usual, exact = layer(row), row.double() @ layer.weight.double().T
-        with cpu_matmul.own(True):
+        with cpu_matmul.native_bf16(True):
             own = layer(row)
     digit = torch.finfo(torch.bfloat16).eps * exact.abs().max()
     assert (own - exact).abs().max() < digit and (usual - exact).abs().max() < digit
@@ -54,11 +54,11 @@ def test_both_products_are_the_same_but_for_the_last_digit() -> None:
 
 def test_only_bf16_is_better_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    assert cpu_matmul.own_pays(Linear(8, 8, dtype=torch.bfloat16))
+    assert cpu_matmul.native_bf16_is_faster(Linear(8, 8, dtype=torch.bfloat16))
     mixed = torch.nn.Sequential(Linear(8, 8, dtype=torch.bfloat16), Linear(8, 8))
-    assert not cpu_matmul.own_pays(mixed) and not cpu_matmul.own_pays(Linear(8, 8))
+    assert not cpu_matmul.native_bf16_is_faster(mixed) and not cpu_matmul.native_bf16_is_faster(Linear(8, 8))
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
-    assert not cpu_matmul.own_pays(Linear(8, 8, dtype=torch.bfloat16))
+    assert not cpu_matmul.native_bf16_is_faster(Linear(8, 8, dtype=torch.bfloat16))
 
 
 def test_a_prompt_is_read_by_onednn_and_a_single_token_is_not(

@@ -280,7 +280,7 @@ def test_what_cannot_be_loaded_is_a_sentence_and_the_table_stays(tab, tmp_path) 
         raise VlmDemoError("A part of clip can't be fetched: connect and try again.")
 
     made = tab()
-    made.work.service.beside._load = fails
+    made.work.service.side_engines._load = fails
     html = str(drawn(made, made.upload([file(tmp_path, "red")], request()))[TABLE])
     assert "can&#39;t be fetched" in html and TEXTS[0] in html and not similarities(html)
 

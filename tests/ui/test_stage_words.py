@@ -1,4 +1,4 @@
-"""What the page writes beside the time of a station."""
+"""What the page writes beside the time of a stage."""
 
 import pytest
 
@@ -52,5 +52,5 @@ SMALL = (24, 24)
         (CompareFacts((17, 64), 3, together=True), "17×64 and each of 3 texts together"),
     ],
 )
-def test_a_stations_numbers_in_words(facts: StageFacts | None, words: str) -> None:
+def test_a_stages_numbers_in_words(facts: StageFacts | None, words: str) -> None:
     assert detail(StageEvent("any", 0.1, facts)) == words

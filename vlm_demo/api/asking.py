@@ -20,7 +20,7 @@ from vlm_demo.contracts.events import DecodeFacts, PrefillFacts
 from vlm_demo.engines import live_checks
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.words import bare, tells
+from vlm_demo.words import bare, is_content_word
 
 MOST_MAPS = 32  # of one answer
 
@@ -68,7 +68,7 @@ class Outcome:
         answer: it.
         written: how many tokens were written, those that were cut off included.
         known: how many of the prompt's tokens were remembered.
-        stages: each station's name and seconds.
+        stages: each stage's name and seconds.
         maps: the heatmaps that were wanted.
         grounding: None where it was not wanted, or can't be told: ``no_grounding`` says why.
         checks: the checklist, if it was wanted.
@@ -157,7 +157,7 @@ def _looked_at(engine: Engine, answer: Answer, stages: list[StageEvent], wanted:
     maps: list[Map] = []
     words: list[str | Word] = list(wanted.words)
     if wanted.all_words:
-        words = [word for word in answer.words if tells(bare(word.text))]
+        words = [word for word in answer.words if is_content_word(bare(word.text))]
     for word in words:
         for image in range(len(answer.views)):
             if len(maps) < MOST_MAPS:

@@ -123,6 +123,6 @@ def _quantile(values: Sequence[float], share: float) -> float:
     return float(np.quantile(values, share)) if values else float("nan")
 
 
-def _watch(server: process.Server, samples: list[float], ended: threading.Event) -> None:
+def _watch(server: process.ServerProcess, samples: list[float], ended: threading.Event) -> None:
     while not ended.wait(SAMPLING):
         samples.append(server.memory())

@@ -69,7 +69,7 @@ def _table(size: tuple[int, int], rows: Sequence[PictureCost]) -> str:
 def _cells(row: PictureCost) -> tuple[str, ...]:
     if row.image_tokens is None or row.of_context is None:
         return (row.name, "too elongated", "", "", "")
-    if row.beside:
+    if row.cross_attention:
         share = "1 token"
     else:
         share = f"{100 * row.of_context:.1f}%" if row.of_context < 1 else f"{row.of_context:.1f} times"

@@ -20,7 +20,7 @@ class Scores:
         matches: 0..1, the probability that the text, by itself, fits the picture, from a head that reads both
             together; None where the model has no such head.
         view: the picture as the model saw it.
-        stages: the stations with their times and shapes.
+        stages: the stages with their times and shapes.
         model: the model's name.
     """
 

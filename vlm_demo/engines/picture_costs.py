@@ -18,7 +18,7 @@ class PictureCost:
         cache_bytes: their keys and values.
         memory_bytes: the weights as they are stored, and the cache.
         memory_bytes_4bit: the same with weights in 4 bit.
-        beside: whether the words look at the tokens from beside, so that they take one position of the context.
+        cross_attention: whether words look at the tokens by it, so that they take one position of the context.
     """
 
     name: str
@@ -29,7 +29,7 @@ class PictureCost:
     cache_bytes: int | None
     memory_bytes: int | None
     memory_bytes_4bit: int | None
-    beside: bool
+    cross_attention: bool
 
 
 def costs(size: tuple[int, int]) -> list[PictureCost]:
@@ -60,7 +60,7 @@ def costs(size: tuple[int, int]) -> list[PictureCost]:
                 cache_bytes=cache,
                 memory_bytes=_with(cache, entry.needs("none")),
                 memory_bytes_4bit=_with(cache, entry.needs("4bit")),
-                beside=entry.in_context is not None,
+                cross_attention=entry.in_context is not None,
             )
         )
     return found

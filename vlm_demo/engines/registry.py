@@ -76,7 +76,7 @@ class ModelRegistry:
     def __init__(self, engine: Engine | None, load: Load, model: str, quantize: str = "none", device: str = "cpu"):
         self._engine, self._load = engine, load
         self.model, self.quantize = model, quantize
-        self.beside = SideEngines(load)
+        self.side_engines = SideEngines(load)
         self.served = model if engine and engine.device == ELSEWHERE else ""  # a server's model, to come back to
         self._use = ModelUse()
         self._switch = threading.Lock()
@@ -179,7 +179,7 @@ class ModelRegistry:
         conversation has ended."""
         if self._engine:
             self._engine.forget(visitor)
-        self.beside.forget(visitor)
+        self.side_engines.forget(visitor)
 
     def _weigh(self) -> None:
         self._bytes[self.model, self.quantize] = self._facts[3]

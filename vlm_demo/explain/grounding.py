@@ -21,7 +21,7 @@ from vlm_demo.contracts.grounding import NOT_VISIBLE, Grounding
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain.methods import BY_NAME, MapInputs
 from vlm_demo.explain.quoted import others, quoted, read_words, without
-from vlm_demo.words import bare, tells
+from vlm_demo.words import bare, is_content_word
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer
@@ -138,7 +138,7 @@ def _turned(answer: Answer, steps: Sequence[int], likeliest: np.ndarray) -> bool
 
 def _telling(answer: Answer, words: Sequence[Word]) -> list[int]:
     """The tokens of the content words, or of all where there are none."""
-    content = [word for word in words if tells(bare(word.text))] or words
+    content = [word for word in words if is_content_word(bare(word.text))] or words
     return sorted({step for word in content for step in answer.steps(word)})
 
 

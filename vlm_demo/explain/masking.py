@@ -20,7 +20,7 @@ class PatchMasker:
     """Hides patches of one view behind the same picture, blurred.
 
     Args:
-        make: the station that makes views of pictures.
+        make: the stage that makes views of pictures.
         view: what the model saw.
     """
 

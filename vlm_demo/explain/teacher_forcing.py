@@ -282,7 +282,9 @@ class TeacherForcing:
         ids = [token.id for token in answer.tokens]
         with self.guard.computing():
             embedded = [self._embedded(answer, tokens) for tokens in sets]
-            inputs = [self.family.beside(tokens, answer.prompt, range(_length(answer))) for tokens in sets]
+            inputs = [
+                self.family.language_model_inputs(tokens, answer.prompt, range(_length(answer))) for tokens in sets
+            ]
             alike = all(
                 isinstance(value, Tensor) and len(value) == 1 for given in inputs for value in given.values()
             ) and all(tokens.deep is None for tokens in sets)
@@ -310,7 +312,9 @@ class TeacherForcing:
         return torch.cat(parts, 1)
 
     def _read(self, embeddings: Tensor, answer: Answer, tokens: ImageTokens) -> Tensor:
-        return self._run(embeddings, self.family.beside(tokens, answer.prompt, range(embeddings.shape[1])))
+        return self._run(
+            embeddings, self.family.language_model_inputs(tokens, answer.prompt, range(embeddings.shape[1]))
+        )
 
     def _run(self, embeddings: Tensor, inputs: dict[str, Tensor]) -> Tensor:
         return self.family.language_model(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state

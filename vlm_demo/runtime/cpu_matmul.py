@@ -1,4 +1,4 @@
-"""Kernels: which of torch's two bf16 matrix products a step takes.
+"""CPU matmul: which of torch's two bf16 matrix products a step takes.
 
 On a CPU torch hands bf16 products to oneDNN, which is made for the many rows of a prompt. For a single token torch's
 own kernel reads the weights twice as fast: 20 GB/s against 10 (one thread, AVX-512). Both add in float32
@@ -17,7 +17,7 @@ _lock = threading.Lock()
 _inside = 0
 
 
-def own_pays(module: torch.nn.Module) -> bool:
+def native_bf16_is_faster(module: torch.nn.Module) -> bool:
     """Whether torch's own kernel is the faster one for single tokens: for bf16 on a CPU with AVX-512. Layers in 8 bit
     stay with oneDNN, which has the only fast product of integers."""
     stored = {(parameter.dtype, parameter.device.type) for parameter in module.parameters()}
@@ -25,7 +25,7 @@ def own_pays(module: torch.nn.Module) -> bool:
 
 
 @contextmanager
-def own(wanted: bool) -> Iterator[None]:
+def native_bf16(wanted: bool) -> Iterator[None]:
     """Multiply by torch's own kernel, if it is wanted.
 
     The switch is the process's: what another thread multiplies meanwhile takes the same way, slower for many rows.

@@ -30,7 +30,7 @@ class Texts:
 
 
 class Scorer:
-    """Tokenizer and matcher of a checkpoint as a station, in three steps that can be called alone."""
+    """Tokenizer and matcher of a checkpoint as a stage, in three steps that can be called alone."""
 
     def __init__(self, matcher: Matcher, tokenizer: Any, guard: CancellationHooks) -> None:
         self.matcher, self.guard = matcher, guard

@@ -18,12 +18,12 @@ class StageClock:
         self.seconds: dict[str, float] = {}
 
     def done(self, name: str, seconds: float, facts: StageFacts | None = None) -> StageEvent:
-        """A station took ``seconds``."""
+        """A stage took ``seconds``."""
         self.seconds[name] = seconds
         return StageEvent(name, seconds, facts)
 
     def since(self, name: str, began: float, facts: StageFacts | None = None) -> StageEvent:
-        """A station has worked since ``began`` until now."""
+        """A stage has worked since ``began`` until now."""
         return self.done(name, time.perf_counter() - began, facts)
 
     def pause(self, seconds: float) -> None:

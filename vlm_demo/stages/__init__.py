@@ -1,1 +1,1 @@
-"""Stages: one station of the road a file, each callable alone."""
+"""Stages: one a file, each callable alone."""

@@ -1,4 +1,4 @@
-"""Bridge: patch features → image tokens that the language model can read, "the translator".
+"""Bridge: patch features → image tokens that the language model can read.
 
 Knows shapes and nothing else: not where the pixels came from, and, but for bridges that read it, not what is asked.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Bridge:
-    """Projector, Q-Former or nothing at all, as a station."""
+    """Projector, Q-Former or nothing at all, callable alone."""
 
     def __init__(self, family: Writer, guard: CancellationHooks) -> None:
         self.family, self.guard = family, guard
@@ -31,7 +31,7 @@ class Bridge:
     def __call__(
         self, patches: PatchFeatures, cancelled: Cancelled | None = None, prompt: Prompt | None = None
     ) -> ImageTokens:
-        """Translate the camera's notes.
+        """Bring patch features into the space of the language model's embeddings.
 
         Args:
             patches: features [tiles of all pictures, patches, d_vision].

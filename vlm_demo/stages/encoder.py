@@ -1,4 +1,4 @@
-"""Encoder: pixels → patch features, "the camera's notes".
+"""Encoder: pixels → patch features.
 
 Knows the vision tower and which of its layers the checkpoint reads; not what will be asked about the picture.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Encoder:
-    """The vision tower as a station."""
+    """The vision tower, callable alone."""
 
     def __init__(self, family: Family, guard: CancellationHooks) -> None:
         self.family, self.guard = family, guard
@@ -27,7 +27,7 @@ class Encoder:
     def __call__(
         self, pictures: torch.Tensor | PixelView | Sequence[PixelView], cancelled: Cancelled | None = None
     ) -> PatchFeatures:
-        """Take notes of every picture.
+        """Encode every picture.
 
         Args:
             pictures: pixel values [tiles, 3, h, w] as the image processor makes them, or the views that hold them.

@@ -1,4 +1,4 @@
-"""LLM: image tokens + prompt → words, one at a time, "the writer".
+"""LLM: image tokens + prompt → tokens, one at a time.
 
 A plain generator over the language model: stop iterating and it stops. Knows token ids, not what they mean.
 """
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
     from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled
 
 LONGEST_ANSWER = 256  # tokens, where neither the caller nor the checkpoint says
-OWN_ROWS = 1  # answers in one step up to which torch's own bf16 product is the faster one
+NATIVE_BF16_ROWS = 1  # answers in one step up to which torch's own bf16 product is the faster one
 
 
 class Llm:
-    """The language model as a station. ``tapping = False`` closes the tap: same tokens, no rows. What it reads of image
+    """The language model. ``tapping = False`` closes the tap: same tokens, no rows. What it reads of image
     tokens with names is remembered in ``store``."""
 
     def __init__(
@@ -51,7 +51,9 @@ class Llm:
         self.readings = Readings(family, store or LruStore(0))
         self.tapping = True
         self.batch = Batch(self, guard)
-        self._own = {part: cpu_matmul.own_pays(part) for part in (family.language_model, family.head)}
+        self._native_bf16 = {
+            part: cpu_matmul.native_bf16_is_faster(part) for part in (family.language_model, family.head)
+        }
         ends = generation.eos_token_id
         if ends is None:
             ends = family.language_model.config.eos_token_id
@@ -153,13 +155,13 @@ class Llm:
         """Read the last token of each answer, in one pass; what comes after each."""
         language_model = self.family.language_model
         embeddings = self.embed_ids([row.ids[-1] for row in rows])
-        with cpu_matmul.own(self._own[language_model] and len(rows) <= OWN_ROWS):
+        with cpu_matmul.native_bf16(self._native_bf16[language_model] and len(rows) <= NATIVE_BF16_ROWS):
             if len(rows) == 1:
                 return [self._step(embeddings, rows[0])]
             positions, recorders = [], list[attention_tap.Recorder | None]()
             for row in rows:
                 at = row.cache.get_seq_length()
-                beside = self.family.beside(row.image_tokens, row.prompt, range(at, at + 1))
+                beside = self.family.language_model_inputs(row.image_tokens, row.prompt, range(at, at + 1))
                 positions.append(beside.get("position_ids", torch.tensor([[at]], device=embeddings.device)))
                 tapped = self.tapping and bool(row.prompt.image_positions)
                 columns = torch.tensor(row.prompt.image_positions)
@@ -187,7 +189,7 @@ class Llm:
 
     def _step(self, embeddings: torch.Tensor, row: Row) -> Found:
         hidden, rows = self._forward(embeddings, row.cache, row.prompt, row.image_tokens, 1)
-        with cpu_matmul.own(self._own[self.family.head]):
+        with cpu_matmul.native_bf16(self._native_bf16[self.family.head]):
             return self.family.head(hidden[:, -1]), rows
 
     def _forward(
@@ -195,7 +197,7 @@ class Llm:
     ) -> tuple[torch.Tensor, attention_tap.Rows | None]:
         at = cache.get_seq_length() if cache is not None else 0
         inputs = {"inputs_embeds": embeddings, "past_key_values": cache, "use_cache": cache is not None}
-        inputs |= self.family.beside(image_tokens, prompt, range(at, at + embeddings.shape[1]))
+        inputs |= self.family.language_model_inputs(image_tokens, prompt, range(at, at + embeddings.shape[1]))
         if not (self.tapping and last and prompt.image_positions):
             return self.family.language_model(**inputs).last_hidden_state, None
         columns = prompt.image_positions if self.family.among_words else None

@@ -137,7 +137,7 @@ class Trainer:
         if self.rehearsal is None:
             raise RuntimeError("gather pictures before their alignment")
         rows, vocabulary = self.rehearsal.features, self.rehearsal.vocabulary
-        self.tell({"stage": 0, "pictures": len(rows), "words": len(vocabulary.words)})
+        self.log({"stage": 0, "pictures": len(rows), "words": len(vocabulary.words)})
         self.parts.projector.standardize(rows[:500].flatten(0, 1))
         align(
             self.parts.projector,
@@ -145,7 +145,7 @@ class Trainer:
             self.rehearsal.targets,
             vocabulary,
             epochs,
-            lambda text: self.tell({"stage": 0, "text": text}),
+            lambda text: self.log({"stage": 0, "text": text}),
         )
         self.save()
 
@@ -170,7 +170,7 @@ class Trainer:
             if self.step % 20 == 0:
                 means = {kind: round(float(np.mean(values)), 3) for kind, values in sorted(recent.items())}
                 tokens = sum(len(sample.packed) for sample in samples)
-                self.tell({"stage": stage, "step": self.step, "samples": self.next_sample, "minutes": round(spent, 1),
+                self.log({"stage": stage, "step": self.step, "samples": self.next_sample, "minutes": round(spent, 1),
                            "tokens": tokens, "loss": means})  # fmt: skip
                 recent.clear()
             if spent - saved > 4:
@@ -256,12 +256,12 @@ class Trainer:
                     right[f"folder {sample.folder}"].append(all(goods))
         load_trained(self.parts, own)
         figures = {kind: round(float(np.mean(values)), 3) for kind, values in sorted(right.items())}
-        self.tell({"held_out": figures, "n": {kind: len(values) for kind, values in sorted(right.items())}})
+        self.log({"held_out": figures, "n": {kind: len(values) for kind, values in sorted(right.items())}})
         return figures
 
     # -- files --------------------------------------------------------------------------------------------------
 
-    def tell(self, record: dict[str, Any]) -> None:
+    def log(self, record: dict[str, Any]) -> None:
         with (self.folder / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
 

@@ -172,7 +172,7 @@ class QFormerTrainer(Trainer):
             if self.compared % 20 == 0:
                 means = {name: round(float(np.mean(values)), 3) for name, values in recent.items()}
                 had = round(self.compared_minutes, 1)
-                self.tell({"stage": 1, "step": self.compared, "minutes": had, "loss": means})
+                self.log({"stage": 1, "step": self.compared, "minutes": had, "loss": means})
                 recent.clear()
             if spent - saved > SAVE_EVERY:
                 saved = spent
@@ -200,9 +200,9 @@ class QFormerTrainer(Trainer):
         encode = BranchPacker(self.parts.tokenizer, 0).encode
         vocabulary = Vocabulary(said, self.parts.llm.get_input_embeddings().weight.detach(), encode)
         targets = torch.stack([vocabulary.targets(words) for words in said])
-        self.tell({"stage": 2, "pictures": len(some), "words": len(vocabulary.words)})
+        self.log({"stage": 2, "pictures": len(some), "words": len(vocabulary.words)})
         rows = self.comparing.features[: len(some)]
-        align(self.bridge, rows, targets, vocabulary, epochs, lambda text: self.tell({"stage": 2, "text": text}))
+        align(self.bridge, rows, targets, vocabulary, epochs, lambda text: self.log({"stage": 2, "text": text}))
         self.aligned = True
         self.save()
 
@@ -225,7 +225,7 @@ class QFormerTrainer(Trainer):
         load_trained(self.parts, self.average)
         figures = self.comparing.figures()
         load_trained(self.parts, own)
-        self.tell({"retrieval": figures})
+        self.log({"retrieval": figures})
         return figures
 
     def save(self) -> None:

@@ -132,7 +132,7 @@ class SelfCritical:
             trainer.set_rate(rate)
             trainer.learn(samples, defaultdict(list), lambda: self.loss(pictures, count))
             if trainer.step % 20 == 0:
-                trainer.tell(
+                trainer.log(
                     {
                         "stage": "captions",
                         "step": trainer.step,

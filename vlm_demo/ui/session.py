@@ -159,7 +159,7 @@ class Session:
             tab.follow(self.exchanges)
         return dropped
 
-    def tell(self, notice: str, alert: bool = True) -> None:
+    def notify(self, notice: str, alert: bool = True) -> None:
         """A sentence about the model for this page alone, of something wrong or not; an empty one takes it back."""
         self.notice, self.alert, self.noticed = notice, alert, time.monotonic()
 
@@ -167,7 +167,7 @@ class Session:
         """Take the notice back if it has stood long enough; returns whether it did."""
         old = bool(self.notice) and time.monotonic() - self.noticed > NOTICE
         if old:
-            self.tell("")
+            self.notify("")
         return old
 
     def show(self, exchange: ChatTurn | None, word: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""Stage words: what a station did, in numbers → the few words that the page writes beside its time."""
+"""Stage words: what a stage did, in numbers → the few words that the page writes beside its time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vlm_demo.contracts.events import (
 
 
 def detail(event: StageEvent) -> str:
-    """A station's shapes, e.g. ``168×168 → 196×192``, and after a comma what else is to be told of it."""
+    """A stage's shapes, e.g. ``168×168 → 196×192``, and after a comma what else is to be told of it."""
     match event.facts:
         case ViewFacts(uploads, tiles):
             return ", ".join(f"{_by(size)} → {_times(own)}" for size, own in zip(uploads, tiles, strict=True))

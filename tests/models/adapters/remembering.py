@@ -19,7 +19,7 @@ TOKENS = 6
 
 @dataclass
 class Told:
-    """One answer, what its stations said, and how often the first layers of encoder and language model ran."""
+    """One answer, what its stages said, and how often the first layers of encoder and language model ran."""
 
     answer: Answer
     details: dict[str, str]

@@ -204,11 +204,15 @@ def test_a_token_sees_the_picture_that_idefics_own_processor_shows_it(tmp_path: 
     shown, _ = image_attention_mask_for_packed_input_ids(torch.tensor([prompt.ids]), pipe.tokenizer, "pt")
     shown = incremental_to_binary_attention_mask(shown, "pt", num_classes=2)
     image_tokens = pipe.stages().bridge(pipe.stages().encoder([pipe.view(picture) for picture in pictures[:2]]))
-    ours = pipe.stages().llm.family.beside(image_tokens, prompt, range(len(prompt.ids)))["image_attention_mask"]
+    ours = pipe.stages().llm.family.language_model_inputs(image_tokens, prompt, range(len(prompt.ids)))[
+        "image_attention_mask"
+    ]
     first = prompt.image_positions[0]
     assert torch.equal(ours[:, first:], shown[:, first:]) and not shown[:, :first].any()
     assert (ours[0, :first, 0] == 1).all() and (ours.sum(-1) == 1).all()
-    beyond = pipe.stages().llm.family.beside(image_tokens, prompt, range(len(prompt.ids), len(prompt.ids) + 2))
+    beyond = pipe.stages().llm.family.language_model_inputs(
+        image_tokens, prompt, range(len(prompt.ids), len(prompt.ids) + 2)
+    )
     assert beyond["image_attention_mask"].tolist() == [[[0, 1]] * 2]
 
 

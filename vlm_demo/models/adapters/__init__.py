@@ -46,7 +46,7 @@ ADAPTERS = {
 
 
 class NotApart(Exception):
-    """``check`` raises it where a model can answer, but its stations can't be run one by one."""
+    """``check`` raises it where a model can answer, but its stages can't be run one by one."""
 
 
 class Matcher(Protocol):
@@ -82,7 +82,7 @@ class Family(Protocol):
     Attributes:
         name: the family's short name.
         writes: whether it writes answers.
-        as_a_whole: whether it does so in one piece, by ``stages.whole``, without stations.
+        as_a_whole: whether it does so in one piece, by ``stages.whole``, without stages.
         note: how its pictures get into the language model.
         encoder_layers: the blocks between which the computing may be stopped.
         leading_tokens: features of each picture before the first that stands for a patch (a CLS token).
@@ -165,7 +165,9 @@ class Writer(Family, Protocol):
     def bridge(self, patches: PatchFeatures, prompt: Prompt | None = None) -> Bridged | tuple[Bridged, torch.Tensor]:
         """The image tokens of each picture, and where the family has it what ``ImageTokens.deep`` holds."""
 
-    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, torch.Tensor]:
+    def language_model_inputs(
+        self, image_tokens: ImageTokens, prompt: Prompt, positions: range
+    ) -> dict[str, torch.Tensor]:
         """What the language model is given beside the embeddings of the tokens at ``positions``."""
 
 

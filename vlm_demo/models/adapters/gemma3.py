@@ -67,7 +67,7 @@ class Gemma3(AmongWords):
         weight = self.projector.mm_input_projection_weight
         return self.projector(patches.features.to(weight.device, weight.dtype))
 
-    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
+    def language_model_inputs(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
         if positions.start >= len(prompt.ids):
             return {}
         device = image_tokens.embeddings.device

@@ -1,6 +1,6 @@
 """Generate only: a model whose class is unknown here. It answers through its own processor and ``generate``.
 
-There are no stations to look into, so there are no heatmaps; what the person is told of it says so.
+There are no stages to look into, so there are no heatmaps; what the person is told of it says so.
 """
 
 from __future__ import annotations

@@ -88,7 +88,9 @@ class Idefics(OneTile, Writes):
         """The features as they are: each cross-attention layer projects them itself."""
         return patches.features
 
-    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, torch.Tensor]:
+    def language_model_inputs(
+        self, image_tokens: ImageTokens, prompt: Prompt, positions: range
+    ) -> dict[str, torch.Tensor]:
         """The patches of all pictures, and which of these each token sees.
 
         As Idefics' processor has it, a token sees the last picture before it; but unlike there a turn's end does not

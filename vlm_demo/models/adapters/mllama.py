@@ -105,7 +105,7 @@ class Mllama(AmongWords):
         tiles = [view.tiles for view in patches.views]
         return [picture.flatten(0, 1) for picture in tokens.split(tiles)]
 
-    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
+    def language_model_inputs(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
         """The patches, once; and for each token which pictures it sees: its own mark's, up to the next one."""
         keys = image_tokens.embeddings
         at = np.array(positions)[:, None]

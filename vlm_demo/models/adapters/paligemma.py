@@ -64,7 +64,7 @@ class PaliGemma(OneTile, AmongWords):
     def bridge(self, patches: PatchFeatures) -> torch.Tensor:
         return self.projector(fitted(patches.features, self.projector.linear))
 
-    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
+    def language_model_inputs(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
         """Positions, which count from 1, and in one step over the prompt its mask."""
         device = image_tokens.embeddings.device
         given: dict[str, Any] = {"position_ids": torch.tensor(positions, device=device)[None] + 1}

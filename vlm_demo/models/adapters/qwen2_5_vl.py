@@ -90,7 +90,7 @@ class Qwen25Vl(AmongWords):
     def bridge(self, patches: PatchFeatures) -> Bridged | tuple[Bridged, torch.Tensor]:
         return list(self.visual.merger(patches.features.flatten(0, 1)).split(counts(patches)))
 
-    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
+    def language_model_inputs(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
         """The positions [3, 1, tokens] (time, row, column). Behind the prompt all three go on by one a token."""
         device = image_tokens.embeddings.device
         # A picture takes as many positions as its longer side has tokens.

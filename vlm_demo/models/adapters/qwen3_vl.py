@@ -55,8 +55,8 @@ class Qwen3Vl(Qwen25Vl):
         deep = torch.stack([merger(states.contiguous()) for merger, states in mergers])
         return list(self.visual.merger(last.contiguous()).split(counts(patches))), deep
 
-    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
-        given = super().beside(image_tokens, prompt, positions)
+    def language_model_inputs(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
+        given = super().language_model_inputs(image_tokens, prompt, positions)
         here = [(i, at - positions.start) for i, at in enumerate(prompt.image_positions) if at in positions]
         if not here or image_tokens.deep is None:
             return given

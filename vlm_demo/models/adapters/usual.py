@@ -40,7 +40,7 @@ class Writes:
     looking: frozenset[torch.nn.Module] | None = None
     bridge_attentions: frozenset[torch.nn.Module] = frozenset()
 
-    def beside(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
+    def language_model_inputs(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:
         return {}
 
 

@@ -13,7 +13,7 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.ui import pictures
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.tabs.inspect.map_options import MapOptions
-from vlm_demo.words import bare, tells
+from vlm_demo.words import bare, is_content_word
 
 MAPS = 12  # words of an answer whose maps are saved, so that a long answer stays a small file
 
@@ -106,7 +106,7 @@ def _maps(turn: ChatTurn) -> list[SavedMap]:
     answer = turn.answer
     if answer is None or answer.trace is None:
         return []
-    words = [word for word in answer.words if tells(bare(word.text))][:MAPS]
+    words = [word for word in answer.words if is_content_word(bare(word.text))][:MAPS]
     found = []
     for word in words:
         for number, view in enumerate(answer.views):

@@ -258,7 +258,7 @@ class Events:
     def switch(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
         """Load another model or precision for everyone, drawing how it goes. Checked here, not only in the page."""
         session, operator = self.sessions.of(request.session_hash), self._operator(request)
-        session.tell("" if operator else header.ONLY_OPERATOR)
+        session.notify("" if operator else header.ONLY_OPERATOR)
         if operator:
             chosen = {"model": self.service.model, "quantize": self.service.quantize, str(event.name): str(event.value)}
             problems: list[str] = []
@@ -268,7 +268,7 @@ class Events:
             while worker.is_alive():
                 worker.join(0.25)
                 yield self.parts.service(session, self.service, operator)
-            session.tell(" ".join(problems))
+            session.notify(" ".join(problems))
         yield self.parts.service(session, self.service, operator)
 
     def _switch(self, model: str, quantize: str, problems: list[str]) -> None:
@@ -307,7 +307,7 @@ class Events:
         """The model in service, where it is not what is drawn; that another one answers is said."""
         seen, status = session.seen, self.service.status
         if seen and seen.precision and not status.busy and header.served(seen) != header.served(status):
-            session.tell(header.SWITCHED.format(header.served(status)), alert=False)
+            session.notify(header.SWITCHED.format(header.served(status)), alert=False)
         elif seen == status and not session.drop_old_notice():
             return {}
         return self.parts.service(session, self.service, operator)

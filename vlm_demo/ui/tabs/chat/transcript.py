@@ -16,7 +16,7 @@ from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.inspect.panels import checks_panel
-from vlm_demo.words import CUT, bare, tells
+from vlm_demo.words import CUT, bare, is_content_word
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, Grounding
@@ -102,7 +102,7 @@ def _waiting(ahead: int) -> str:
 
 def first_telling_word(answer: Answer) -> int:
     """The index of the first word that names something, for the first look at a new answer."""
-    return next((i for i, word in enumerate(answer.words) if tells(bare(word.text))), 0)
+    return next((i for i, word in enumerate(answer.words) if is_content_word(bare(word.text))), 0)
 
 
 def _turn(session: Session, index: int) -> Markup:
@@ -157,7 +157,7 @@ def _tint(exchange: ChatTurn, index: int) -> str:
     """The deeper, the more of the word's attention rested on the picture, as against the other content words of the
     answer. Function words have none: where "a" looked says nothing."""
     words = zip(exchange.answer.words, exchange.shares, strict=True)
-    looked = [share.picture if share and tells(bare(word.text)) else 0.0 for word, share in words]
+    looked = [share.picture if share and is_content_word(bare(word.text)) else 0.0 for word, share in words]
     return f"{looked[index] / max(looked):.2f}" if looked[index] > 0 else ""
 
 

@@ -124,7 +124,7 @@ class CompareWork:
 
     def _engine(self, column: Column, unwanted: Callable[[], bool]) -> AbstractContextManager[Engine]:
         if self._is_beside(column):
-            return self.service.beside.engine(column.model, column.quantize, unwanted)
+            return self.service.side_engines.engine(column.model, column.quantize, unwanted)
         return self.service.engine(unwanted)
 
     def _warm_up(self, engine: Engine, unwanted: Callable[[], bool]) -> None:

@@ -77,7 +77,7 @@ class ContrastWork:
             with self.service.engine(cancelled) as shared:
                 yield shared
         else:
-            with self.service.beside.engine(model, cancelled=cancelled, progress=progress) as own:
+            with self.service.side_engines.engine(model, cancelled=cancelled, progress=progress) as own:
                 yield own
 
     # -- one piece after the other --------------------------------------------------------------------------------

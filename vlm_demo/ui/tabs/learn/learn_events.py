@@ -171,7 +171,7 @@ class LearnEvents:
         """The shared model where it is the one, or one beside it."""
         if self.service.ready and (self.service.model, self.service.quantize) == (model, "none"):
             return self.service.engine(cancelled)
-        return self.service.beside.engine(model, cancelled=cancelled)
+        return self.service.side_engines.engine(model, cancelled=cancelled)
 
     def _blank(self, session: Session, exchange: ChatTurn, study: Study) -> None:
         unwanted = partial(session.unwanted, exchange)

@@ -48,7 +48,7 @@ def _of(width: int, height: int) -> CostTable:
 def _row(cost: PictureCost) -> CostRow:
     if cost.image_tokens is None or cost.of_context is None:
         return CostRow(cost.name, (), "too elongated for it")
-    share = "1 token" if cost.beside else percent(cost.of_context)
+    share = "1 token" if cost.cross_attention else percent(cost.of_context)
     return CostRow(
         cost.name, (f"{cost.image_tokens:,}", share, _memory(cost.memory_bytes), _memory(cost.memory_bytes_4bit))
     )

@@ -1,4 +1,4 @@
-"""Stages: every station's time on one time line, and memory, the model's and the process's apart."""
+"""Stages: every stage's time on one time line, and memory, the model's and the process's apart."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import lasted, nothing, size
 
-STATIONS = {
+STAGE_NAMES = {
     "view": "View: what the model is shown",
     "ocr": "OCR: text in the picture",
     "prompt": "Prompt: template and tokens",
@@ -30,12 +30,12 @@ SERVED = {
 
 
 def draw(exchange: ChatTurn | None) -> Markup:
-    """Every station's time as a bar on one time line, and memory: the model's and the process's apart."""
+    """Every stage's time as a bar on one time line, and memory: the model's and the process's apart."""
     if not exchange or not exchange.answer:
         return nothing("Here stand the time that every stage took, and the memory in use.")
     answer = exchange.answer
     detail = {stage.name: stage_words.detail(stage) for stage in exchange.stages}
-    wanted = [name for name in STATIONS if name != "ocr" or exchange.ocr]
+    wanted = [name for name in STAGE_NAMES if name != "ocr" or exchange.ocr]
     if exchange.elsewhere:
         wanted = [name for name in wanted if name in detail]
     times = {name: getattr(answer.timings, name) for name in wanted}
@@ -44,8 +44,8 @@ def draw(exchange: ChatTurn | None) -> Markup:
     rows = []
     for name, seconds in times.items():
         left, width = f"{100 * begins[name] / total:.1f}", f"{max(0.6, 100 * seconds / total):.1f}"
-        station = SERVED.get(name, STATIONS[name]) if exchange.elsewhere else STATIONS[name]
-        rows.append((station, detail.get(name, ""), left, width, lasted(seconds)))
+        stage = SERVED.get(name, STAGE_NAMES[name]) if exchange.elsewhere else STAGE_NAMES[name]
+        rows.append((stage, detail.get(name, ""), left, width, lasted(seconds)))
     whole = f"{answer.timings.total:.2f} s in all, first word after {answer.timings.first_token:.2f} s"
     here = f"of {answer.replay.by}, which read the answer here" if answer.replay and answer.replay.by else ""
     memory = [
@@ -59,7 +59,7 @@ def draw(exchange: ChatTurn | None) -> Markup:
 
 
 def _begins(times: Mapping[str, float], beside_ocr: bool) -> dict[str, float]:
-    """When each station began, in seconds; the encoder with OCR, where it worked while text was read."""
+    """When each stage began, in seconds; the encoder with OCR, where it worked while text was read."""
     begins: dict[str, float] = {}
     before = 0.0
     for name, seconds in times.items():
