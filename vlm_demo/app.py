@@ -106,10 +106,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def at_least_one(text: str) -> int:
     """The type of ``--batch``."""
-    number = int(text)
-    if number < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is no number of answers: choose one from 1 on")
-    return number
+    return int(text)
 
 
 def port(text: str) -> int:

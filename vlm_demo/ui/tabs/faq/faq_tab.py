@@ -11,14 +11,15 @@ from typing import Any
 import gradio as gr
 
 from vlm_demo.contracts.engine import Request
-from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, log_unexpected
-from vlm_demo.errors import Stopped, VlmDemoError
+from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.errors import Stopped
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.bound_html import bound_html
 from vlm_demo.ui.session import Session, alone
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.faq import panel, trial
 from vlm_demo.ui.tabs.faq.trial import OCR, WRONG, Trial
+from vlm_demo.ui.work import telling
 
 LINE = 16  # pages that may wait for their turn at a time
 NO_QUESTION = "There is no question of yours yet: ask about a picture in Chat first."
@@ -101,7 +102,7 @@ class FaqEvents:
             return own.stop.is_set() or session.closed.is_set()
 
         try:
-            with self.service.engine(unwanted) as engine:
+            with telling(own), self.service.engine(unwanted) as engine:
                 asked = self._asked(session, turn, unwanted)
                 steps = trial.ocr(engine, asked, own) if own.name == OCR else trial.wrong(engine, asked, own)
                 with closing(steps):
@@ -109,13 +110,6 @@ class FaqEvents:
                         if unwanted():
                             raise Stopped("Stopped.")
                         yield self._drawn(session)
-        except Stopped:
-            own.state = "stopped"
-        except VlmDemoError as error:
-            own.state, own.problem = "failed", str(error)
-        except Exception as error:
-            log_unexpected(error)
-            own.state, own.problem = "failed", UNEXPECTED
         finally:
             if own.running:  # the page was closed, or Gradio closed this generator
                 own.stop.set()
