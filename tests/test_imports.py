@@ -174,6 +174,18 @@ def test_what_a_package_must_not_know_is_not_imported(package: str) -> None:
     assert found == []
 
 
+def test_nothing_reaches_through_an_engine_to_its_pipeline() -> None:
+    outside = [f"vlm_demo.{package}" for package in ("ui", "api", "serving", "cli", "evaluation", "bench")]
+    found = [
+        f"{name}:{node.lineno}"
+        for name in MODULES
+        if any(within(name, package) for package in outside)
+        for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "pipeline"
+    ]
+    assert found == []
+
+
 def circle(graph: dict[str, set[str]]) -> list[str]:
     """The modules of one circle, or none."""
     done: set[str] = set()

@@ -92,7 +92,7 @@ def _timed(
     from vlm_demo.checks import checklist, latency
     from vlm_demo.models.quantization import release
 
-    machine = engine.pipeline.on_this_machine()
+    machine = engine.machine()
     seconds, weights = {engine.precision: _seconds(engine, request)}, dict(machine.weights)
     packed: tuple[options.Precision, ...] = ("8bit", "4bit")
     for precision in packed:

@@ -64,7 +64,7 @@ def report(load: Callable[[], LocalEngine], model: str) -> bool:
     does = "answers" if writes else "compares pictures with texts"
     memory = engine.memory()
     count = f"{engine.parameters / 1e6:.1f} million; " if engine.parameters else ""
-    _line("model", f"{engine.name} ({engine.pipeline.family}), {engine.precision} on {engine.device}, {does}")
+    _line("model", f"{engine.name} ({engine.family}), {engine.precision} on {engine.device}, {does}")
     _line("parameters", f"{count}{_bytes(memory.parameter_bytes)} with buffers")
     _line("heatmaps", "yes" if engine.capabilities.explains else "no: this model gives no attention to draw")
     _line("memory", _memory(memory.process_bytes))

@@ -19,8 +19,7 @@ from vlm_demo.cli.options import ModelOptions
 from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
-    from vlm_demo.contracts.engine import Engine
-    from vlm_demo.engines.local import LocalEngine
+    from vlm_demo.contracts.engine import Engine, MeasurableEngine
     from vlm_demo.evaluation.items import Item, Skipped
 
 app = application()
@@ -256,7 +255,7 @@ def _with_settings(item: Item, options: Settings) -> Item:
     return dataclasses.replace(item, ocr=ocr, evidence_only=evidence_only)
 
 
-def _point(engine: LocalEngine, items: list[Item], skipped: list[Skipped], options: Settings) -> None:
+def _point(engine: MeasurableEngine, items: list[Item], skipped: list[Skipped], options: Settings) -> None:
     """Measure heatmap methods on pointing items."""
     from vlm_demo.contracts import checkpoint_settings
     from vlm_demo.contracts.heatmap_methods import BY_NAME
@@ -272,7 +271,7 @@ def _point(engine: LocalEngine, items: list[Item], skipped: list[Skipped], optio
     _report(found, engine, options)
 
 
-def _ground(engine: LocalEngine, items: list[Item], skipped: list[Skipped], options: Settings) -> None:
+def _ground(engine: MeasurableEngine, items: list[Item], skipped: list[Skipped], options: Settings) -> None:
     """Measure badges, after fitting them where that is asked for."""
     from vlm_demo.checks.calibration import read_calibration, write_calibration
     from vlm_demo.evaluation import badges

@@ -339,7 +339,7 @@ def world(
         raise VlmDemoError(f"There is no folder {out} to write {FILE} into.")
     chosen = pictures_in(pictures, count, seed)
     wanted = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
-    kept, inside = fitted(options.load(wanted).pipeline, chosen, seed)
+    kept, inside = fitted(options.load(wanted), chosen, seed)
     save(out, kept)
     print(f"inside: {inside:.1%} of pictures that decided nothing")
     print(f"saved {out / FILE}")

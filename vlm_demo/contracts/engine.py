@@ -222,6 +222,14 @@ class MeasurableEngine(Engine, Protocol):
     def folder(self) -> Path:
         """Where the checkpoint's files lie, and what is fitted is written."""
 
+    @property
+    def family(self) -> str:
+        """The adapter that takes the model apart, by name."""
+
+    @property
+    def bridge(self) -> str:
+        """How pictures get into the language model, one sentence."""
+
     def cells(self, answer: Answer, wanted: MapRequest) -> np.ndarray:
         """What `heatmap` is drawn from: float [patches] of the picture, row by row of its view's grid.
 

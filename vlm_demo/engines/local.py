@@ -30,6 +30,7 @@ from vlm_demo.images.open import Source
 from vlm_demo.trust import NONE, Trust
 
 if TYPE_CHECKING:
+    from vlm_demo.checks.latency import Machine
     from vlm_demo.engines.registry import Progress
     from vlm_demo.pipeline import Pipeline
 
@@ -66,6 +67,14 @@ class LocalEngine:
     @property
     def folder(self) -> Path:
         return self.pipeline.folder
+
+    @property
+    def family(self) -> str:
+        return self.pipeline.family
+
+    @property
+    def bridge(self) -> str:
+        return self.pipeline.note.text
 
     @property
     def capabilities(self) -> Capabilities:
@@ -143,6 +152,10 @@ class LocalEngine:
 
     def memory(self) -> Memory:
         return self.pipeline.memory()
+
+    def machine(self) -> Machine:
+        """What the checklist has to know of the model on this machine."""
+        return self.pipeline.on_this_machine()
 
     def forget(self, visitor: str | None = None) -> None:
         self.pipeline.forget(visitor)

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from vlm_demo.contracts import Answer
-from vlm_demo.contracts.engine import Engine, Request, answered
+from vlm_demo.contracts.engine import Engine, MeasurableEngine, Request, answered
 from vlm_demo.engines import local, shipped_recipes
 from vlm_demo.errors import ModelNotFound
 from vlm_demo.evaluation.items import Item
@@ -115,7 +115,7 @@ def _first_token(engine: Engine, picture: Image.Image, item: Item) -> Answer:
     return answered(engine.stream(Request((picture,), item.question, max_new_tokens=1)))
 
 
-def _row(name: str, engine: local.LocalEngine, folder: Path, items: Sequence[Item], first_token: float | None) -> Row:
+def _row(name: str, engine: MeasurableEngine, folder: Path, items: Sequence[Item], first_token: float | None) -> Row:
     recipe = shipped_recipes.recipe_of(name)
     row: dict[str, Any] = {"first_token": first_token}
     if engine.capabilities.writes:
@@ -128,7 +128,7 @@ def _row(name: str, engine: local.LocalEngine, folder: Path, items: Sequence[Ite
         row["image_tokens"] = _image_tokens(engine, folder, items[0])
     if engine.capabilities.scores:
         row["retrieved"] = retrieved(engine, folder, items)
-    bridge, parameters = engine.pipeline.note.text, engine.parameters or 0
+    bridge, parameters = engine.bridge, engine.parameters or 0
     return Row(name, bridge, recipe.vision_tower, parameters, recipe.trained, **row)
 
 

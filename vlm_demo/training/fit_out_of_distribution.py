@@ -22,6 +22,7 @@ from vlm_demo.training.mixture import SHARPENED, sharpened
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
+    from vlm_demo.engines.local import LocalEngine
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".avif")
 COMPONENTS = 256
@@ -43,13 +44,13 @@ def pictures_in(folders: Sequence[Path], count: int, seed: int) -> list[Path]:
     return [found[i] for i in order]
 
 
-def fitted(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> tuple[TrainingPictures, float]:
+def fitted(engine: LocalEngine, pictures: Sequence[Path], seed: int) -> tuple[TrainingPictures, float]:
     """Fit on these pictures, so that REFUSED of those that set the threshold fall outside.
 
     Returns:
         What is kept, and the share of the last tenth of the pictures, which decided nothing, that comes out inside.
     """
-    features = _features(pipe, pictures, seed)
+    features = _features(engine.pipeline, pictures, seed)
     checks = max(1, len(features) // 10)
     bank, setting, checked = features[: -3 * checks], features[-3 * checks : -checks], features[-checks:]
     kept = fit(bank, setting)
