@@ -14,7 +14,7 @@ from tests.kit.tiny_parts import SIDE, TOKENS
 from vlm_demo.models.builders import lora
 from vlm_demo.models.smollm2 import CHAT_TEMPLATE, LanguageModel
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER, PromptBuilder
-from vlm_demo.training.branches import CAPTION_WEIGHT, BranchPacker, Packed, PictureTurns, collate
+from vlm_demo.training.branches import WEIGHTS, BranchPacker, Packed, PictureTurns, collate
 from vlm_demo.training.lora import ALPHA
 from vlm_demo.training.mixture import Sample
 from vlm_demo.training.trained_parts import Parts, logits_of
@@ -177,8 +177,8 @@ def test_answers_and_their_ends_are_predicted_and_nothing_else(
     assert packed.kinds == tuple(kind for own in conversations for kind in own.kinds)
     for turn, (_, answer) in enumerate(turn for own in conversations for turn in own.turns):
         own = batch["weights"][batch["turn"] == turn]
-        twice = CAPTION_WEIGHT if packed.kinds[turn] == "caption" else 1.0
-        assert own.tolist() == pytest.approx([twice * (len(packer.encode(answer)) + 1) ** -0.5] * len(own))
+        weight = WEIGHTS.get(packed.kinds[turn].split("-")[0], 1.0)
+        assert own.tolist() == pytest.approx([weight * (len(packer.encode(answer)) + 1) ** -0.5] * len(own))
 
 
 def test_what_does_not_fit_is_left_out_but_the_first(

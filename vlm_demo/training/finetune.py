@@ -49,8 +49,8 @@ from vlm_demo.training.trained_parts import (
 
 POOL = 48  # samples sorted by length before they are cut into batches
 TOKENS_A_BATCH = 2200
-RATE, WARM_UP, COOL_DOWN = 4e-4, 40, 0.3  # steps; the last share of a run's time in which the rate falls to a 20th
-PROJECTOR_SCALE = 2.5  # of its learning rate, over LoRA's
+RATE, WARM_UP, COOL_DOWN = 8e-4, 40, 0.3  # steps; the last share of a run's time in which the rate falls to a 20th
+PROJECTOR_SCALE = 1.25  # of its learning rate, over LoRA's
 AVERAGE = 0.995  # of the running mean of the weights, a step
 
 

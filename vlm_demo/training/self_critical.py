@@ -24,7 +24,7 @@ from vlm_demo.training.photo_turns import DESCRIBE
 
 PICTURES, CAPTIONS = 8, 5  # a step; sampled of each picture
 LONGEST, EVERY = 28, 10_000  # tokens of a sampled caption; of a picture with all of them, at most
-RATE, WARM_UP, COOL_DOWN = 1e-4, 20, 0.3  # as in ``finetune``
+RATE, WARM_UP, COOL_DOWN = 2e-4, 20, 0.3  # as in ``finetune``
 END = " sentence-end"
 
 
