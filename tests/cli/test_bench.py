@@ -10,8 +10,9 @@ import torch
 
 from tests.kit.waiting import wait_until
 from vlm_demo import Pipeline
-from vlm_demo.bench import measure, shapes, together
+from vlm_demo.bench import measure, shapes, timing, together
 from vlm_demo.bench.measure import Row
+from vlm_demo.bench.plain_transformers import PlainTransformers, with_attention
 from vlm_demo.bench.shapes import Shape, write
 from vlm_demo.cli.main import main
 
@@ -33,7 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shapes, "VISION", vision)
     monkeypatch.setattr(shapes, "PATCH", 42)
     monkeypatch.setattr(measure, "STREAMED", 2**16)
-    monkeypatch.setattr(measure, "clock", measure.clock)
+    monkeypatch.setattr(timing, "clock", timing.clock)
 
 
 def test_the_table_is_printed_and_written(
@@ -74,7 +75,7 @@ def test_plain_transformers_does_the_same_work(tmp_path: Path) -> None:
     images = [measure.picture(seed) for seed in range(2)]
     answer = pipe.ask(images, measure.QUESTION, max_new_tokens=3)
     assert len(answer.tokens) == 3 and answer.prompt.image_tokens == 2 * 64
-    plain = measure.Plain(pipe)
+    plain = PlainTransformers(pipe)
     given = len(answer.prompt.ids)
     made, times = plain._generate(images, 3)
     assert made[:given] == list(answer.prompt.ids) and len(made) == given + 3
@@ -91,7 +92,8 @@ def test_a_first_question_is_timed_without_memory_and_a_second_with_it(
     pipe = measure.load(tmp_path)
     encoded: list[int] = []
     pipe.stages().llm.family.encoder_layers[0].register_forward_pre_hook(lambda *_: encoded.append(1))
-    monkeypatch.setattr(measure, "Plain", lambda _: type("Free", (), {"first": lambda *_: 1.0, "pace": lambda *_: 1.0}))
+    free = type("Free", (), {"first": lambda *_: 1.0, "pace": lambda *_: 1.0})
+    monkeypatch.setattr(measure, "PlainTransformers", lambda _: free())
     first = next(measure.answering("tiny", pipe, 2, 2))
     assert first.plain == 1.0 and len(encoded) == 3  # a warm-up, and two that count
     encoded.clear()
@@ -108,7 +110,7 @@ def test_plain_transformers_never_meets_the_pipelines_attention(
     met: list[str] = []
     layer = pipe.stages().llm.family.language_layers[0]
     layer.register_forward_pre_hook(lambda *_: met.append(config._attn_implementation))
-    plain = measure.Plain(pipe)
+    plain = PlainTransformers(pipe)
     plain.pace(images, 2)
     plain.with_attentions(images, 2)
     pipe.ask(images, measure.QUESTION, max_new_tokens=1)
@@ -116,7 +118,7 @@ def test_plain_transformers_never_meets_the_pipelines_attention(
 
 
 def test_the_most_memory_is_found_though_it_is_given_back() -> None:
-    with measure._peak(torch.device("cpu")) as grown:
+    with timing.peak_memory(torch.device("cpu")) as grown:
         block = torch.ones(2**25)  # 128 MiB
         assert wait_until(lambda: grown() > 2**26)
         del block
@@ -127,8 +129,8 @@ def test_the_page_is_started_and_ended_in_either_clock(monkeypatch: pytest.Monke
     threads = torch.get_num_threads()
     try:
         for name in ("wall", "cpu"):
-            measure.use(name)
-            assert measure.clock is measure.CLOCKS[name]
+            timing.use(name)
+            assert timing.clock is timing.CLOCKS[name]
             assert measure.seconds_to_page() > 0.5
     finally:
         torch.set_num_threads(threads)
@@ -147,7 +149,7 @@ def test_turns_are_taken_and_the_first_ones_do_not_count() -> None:
         return times.pop(0)
 
     ours, plain = [9.0, 1.0, 2.0, 6.0], [9.0, 5.0, 4.0, 4.0]
-    assert measure.taking_turns(3, lambda: work("ours", ours), lambda: work("plain", plain)) == (2.0, 4.0)
+    assert timing.taking_turns(3, lambda: work("ours", ours), lambda: work("plain", plain)) == (2.0, 4.0)
     assert order == ["ours", "plain"] * 4
 
 
@@ -206,7 +208,7 @@ def test_openvino_computes_the_same_first_token(tmp_path: Path, monkeypatch: pyt
     pipe = measure.load(tmp_path)
     for seed in range(3):
         images = [measure.picture(seed)]
-        with measure._attention(pipe, "sdpa"):
+        with with_attention(pipe, "sdpa"):
             made = Reference(pipe, images, measure.QUESTION)
         assert made(images) == pipe.ask(images, measure.QUESTION, max_new_tokens=1).tokens[0].id
     row = measure.against_openvino("tiny", pipe, 1)

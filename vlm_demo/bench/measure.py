@@ -1,9 +1,7 @@
 """Measure: one checkpoint → rows of what this pipeline and plain transformers take for the same work, in turn.
 
 Both run the same weights on the same device; after one warm-up each, they take turns and the medians are compared, so
-that a slow minute of the machine slows both. Knows the pipeline's public interface and ``generate``.
-
-By the clock on the wall, or, for a machine that has other work as well, by the processor's time of this process.
+that a slow minute of the machine slows both. Knows the pipeline's public interface.
 """
 
 from __future__ import annotations
@@ -12,10 +10,8 @@ import gc
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -28,28 +24,16 @@ import torch
 from PIL import Image
 
 from vlm_demo import Pipeline, Turn
+from vlm_demo.bench import timing
+from vlm_demo.bench.plain_transformers import QUESTION, SECOND, PlainTransformers, with_attention
+from vlm_demo.bench.timing import peak_memory, taking_turns, timed
 from vlm_demo.contracts import TokenEvent
 from vlm_demo.models.quantization import release
-from vlm_demo.runtime import attention_tap
 
-QUESTION = "What is the main object and what is it doing?"
-SECOND = "And what is behind it?"
 PICTURE = (640, 480)
 STREAMED = 2**28  # float32 numbers that are read to measure the memory's bandwidth: 1 GiB
-CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 APP = Path(__file__).parents[2] / "app.py"
 IMPORTS = "import time, torch, transformers, gradio; print(time.process_time(), flush=True)"
-SAMPLING = 0.002  # seconds
-
-clock = CLOCKS["wall"]
-
-
-def use(name: str) -> None:
-    """Measure by this clock of CLOCKS; the processor's time is that of one thread, for others wait by computing."""
-    global clock
-    clock = CLOCKS[name]
-    if name == "cpu":
-        torch.set_num_threads(1)
 
 
 @dataclass(frozen=True)
@@ -91,18 +75,12 @@ def picture(seed: int = 0) -> Image.Image:
     return Image.fromarray(pixels).resize(PICTURE)
 
 
-def taking_turns(repeats: int, ours: Callable[[], float], plain: Callable[[], float]) -> tuple[float, float]:
-    """The median of what each of the two returns, called in turn after one call each that does not count."""
-    found = [(ours(), plain()) for _ in range(repeats + 1)][1:]
-    return median(own for own, _ in found), median(other for _, other in found)
-
-
 def bandwidth(device: torch.device) -> float:
     """Bytes a second that this device reads from its memory: the best of five sums over 1 GiB."""
     block = torch.ones(STREAMED, device=device)
     best = 0.0
     for _ in range(5):
-        best = max(best, block.numel() * block.element_size() / _timed(lambda: block.sum().item()))
+        best = max(best, block.numel() * block.element_size() / timed(lambda: block.sum().item()))
     return best
 
 
@@ -110,15 +88,15 @@ def loading(name: str, folder: Path, repeats: int) -> Row:
     """Loading the checkpoint, its file being in the page cache for both."""
     from transformers import AutoModelForImageTextToText
 
-    def timed(load: Callable[[], Any]) -> float:
+    def loaded(load: Callable[[], Any]) -> float:
         gc.collect()  # the one before
-        return _timed(load)
+        return timed(load)
 
     def ours() -> float:
-        return timed(lambda: Pipeline.from_pretrained(folder))
+        return loaded(lambda: Pipeline.from_pretrained(folder))
 
     def plain() -> float:
-        return timed(lambda: AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16))
+        return loaded(lambda: AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.bfloat16))
 
     return less(name, "load", *taking_turns(repeats, ours, plain), "s")
 
@@ -126,7 +104,7 @@ def loading(name: str, folder: Path, repeats: int) -> Row:
 def answering(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: int = 1) -> Iterator[Row]:
     """Time to the first token, and tokens a second after it, of ``pictures`` pictures and a question."""
     images = [picture(seed) for seed in range(pictures)]
-    plain = Plain(pipe)
+    plain = PlainTransformers(pipe)
 
     def first() -> float:
         pipe.forget()
@@ -145,7 +123,7 @@ def against_openvino(name: str, pipe: Pipeline, repeats: int) -> Row:
     from vlm_demo.bench.openvino_reference import Reference
 
     images = [picture()]
-    with _attention(pipe, "sdpa"):
+    with with_attention(pipe, "sdpa"):
         reference = Reference(pipe, images, QUESTION)
 
     def ours() -> float:
@@ -153,7 +131,7 @@ def against_openvino(name: str, pipe: Pipeline, repeats: int) -> Row:
         return _first_token(pipe, images, QUESTION)
 
     return less(
-        name, "first token / OpenVINO", *taking_turns(repeats, ours, lambda: _timed(lambda: reference(images))), "s"
+        name, "first token / OpenVINO", *taking_turns(repeats, ours, lambda: timed(lambda: reference(images))), "s"
     )
 
 
@@ -171,7 +149,7 @@ def against_memory(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Row:
 def asking_again(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Row:
     """Time to the first token of a second question about the same picture; transformers begins from scratch."""
     images = [picture()]
-    plain = Plain(pipe)
+    plain = PlainTransformers(pipe)
     history = [Turn(QUESTION, pipe.ask(images, QUESTION, max_new_tokens=tokens).text, tuple(images))]
 
     def ours() -> float:
@@ -189,7 +167,7 @@ def with_heatmaps(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures
     def whole(tapping: bool) -> float:
         pipe.forget()
         pipe.stages().llm.tapping = tapping
-        return _timed(lambda: pipe.ask(images, QUESTION, max_new_tokens=tokens))
+        return timed(lambda: pipe.ask(images, QUESTION, max_new_tokens=tokens))
 
     try:
         on, off = taking_turns(repeats, lambda: whole(True), lambda: whole(False))
@@ -202,14 +180,14 @@ def against_eager(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures
     """A whole answer with the attention of each of its words: time, and the most memory beyond what was held before.
     Plain transformers gives attention with eager attention and ``output_attentions`` only."""
     images = [picture(seed) for seed in range(pictures)]
-    plain = Plain(pipe)
+    plain = PlainTransformers(pipe)
     peaks: tuple[list[float], list[float]] = ([], [])
 
     def measured(work: Callable[[], Any], side: int) -> float:
         pipe.forget()
         release()
-        with _peak(pipe.device) as grown:
-            seconds = _timed(work)
+        with peak_memory(pipe.device) as grown:
+            seconds = timed(work)
         peaks[side].append(grown() / 1e9)
         return seconds
 
@@ -246,7 +224,7 @@ def seconds_to_page() -> float:
                 if app.poll() is not None:
                     raise
                 time.sleep(0.02)
-        if clock is CLOCKS["wall"]:
+        if timing.clock is timing.CLOCKS["wall"]:
             return time.perf_counter() - began
         used = app.cpu_times()
         return used.user + used.system
@@ -263,14 +241,14 @@ def seconds_to_import() -> float:
         assert bare.stdout is not None
         used = float(bare.stdout.readline())
         passed = time.perf_counter() - began
-    return passed if clock is CLOCKS["wall"] else used
+    return passed if timing.clock is timing.CLOCKS["wall"] else used
 
 
 def quantized(name: str, folder: Path, tokens: int, repeats: int) -> Iterator[Row]:
     """Parameter bytes, growth of the process and decode speed in 8 and 4 bits, against ``generate`` in bf16."""
     images = [picture()]
     pipe = load(folder)
-    stored, plain = pipe.memory().parameter_bytes / 1e9, Plain(pipe)
+    stored, plain = pipe.memory().parameter_bytes / 1e9, PlainTransformers(pipe)
     for precision in ("8bit", "4bit"):
         gc.collect()
         before = psutil.Process().memory_info().rss
@@ -294,120 +272,16 @@ def load(folder: str | Path, precision: str = "none", dtype: str | None = None) 
     return pipe
 
 
-class _Clock:
-    """Stands where transformers expects a streamer."""
-
-    def __init__(self) -> None:
-        self.times: list[float] = []
-
-    def put(self, _value: torch.Tensor) -> None:
-        self.times.append(clock())
-
-    def end(self) -> None:
-        """Nothing is held back."""
-
-
-class Plain:
-    """Plain transformers on a pipeline's own weights: the same pixels and ids, then ``generate``, with SDPA
-    attention."""
-
-    def __init__(self, pipe: Pipeline) -> None:
-        self.pipe = pipe
-
-    def first(self, images: Sequence[Image.Image], history: Sequence[Turn] = ()) -> float:
-        """Seconds from pictures and question to the first token."""
-        return _timed(lambda: self._generate(images, 1, history))
-
-    def pace(self, images: Sequence[Image.Image], tokens: int) -> float:
-        """Tokens a second after the first one."""
-        _, times = self._generate(images, tokens)
-        return (tokens - 1) / (times[-1] - times[0])
-
-    def with_attentions(self, images: Sequence[Image.Image], tokens: int) -> None:
-        """Write an answer with all weights of the attention, as only eager attention gives them."""
-        self._generate(images, tokens, attention="eager", return_dict_in_generate=True, output_attentions=True)
-
-    @torch.no_grad()
-    def _generate(
-        self,
-        images: Sequence[Image.Image],
-        tokens: int,
-        history: Sequence[Turn] = (),
-        attention: str = "sdpa",
-        **options: Any,
-    ) -> tuple[list[int], list[float]]:
-        """Prompt and answer, and when each token of the answer came."""
-        pipe = self.pipe
-        earlier: list[Any] = [image for turn in history for image in turn.images]
-        views = [pipe.view(image) for image in (*earlier, *images)]
-        places = [pipe.stages().llm.family.placeholders(view) for view in views]
-        prompt = pipe.stages().prompt(SECOND if history else QUESTION, places, history=history)
-        ids = torch.tensor([prompt.ids], device=pipe.device)
-        values = torch.cat([view.pixel_values for view in views]).to(pipe.device, pipe.model.dtype)
-        asked = {"do_sample": False, "max_new_tokens": tokens, "min_new_tokens": tokens}
-        given = {"input_ids": ids, "pixel_values": values, "attention_mask": torch.ones_like(ids)}
-        came = _Clock()
-        with _attention(pipe, attention):
-            made = pipe.model.generate(**given, **asked, **options, streamer=came)
-        written = made.sequences if options else made
-        return written[0].tolist(), came.times[1:]  # the prompt comes first
-
-
-@contextmanager
-def _attention(pipe: Pipeline, name: str) -> Iterator[None]:
-    """The language model with one of transformers' own attentions in place of the tapped one."""
-    parts = pipe.stages().llm.family.tapped
-    for part in parts:
-        part.set_attn_implementation({"": name})
-    try:
-        yield
-    finally:
-        for part in parts:
-            attention_tap.install(part)
-
-
 def _first_token(pipe: Pipeline, images: Sequence[Image.Image], question: str, history: Sequence[Turn] = ()) -> float:
     def work() -> None:
         events = pipe.stream(list(images), question, history=history, max_new_tokens=2)
         next(event for event in events if isinstance(event, TokenEvent))
 
-    return _timed(work)
+    return timed(work)
 
 
 def _pace(pipe: Pipeline, images: Sequence[Image.Image], tokens: int) -> float:
     """Tokens a second after the first one."""
     events = pipe.stream(list(images), QUESTION, max_new_tokens=tokens)
-    times = [clock() for event in events if isinstance(event, TokenEvent)]
+    times = [timing.clock() for event in events if isinstance(event, TokenEvent)]
     return (len(times) - 1) / (times[-1] - times[0])
-
-
-def _timed(work: Callable[[], Any]) -> float:
-    began = clock()
-    work()
-    return clock() - began
-
-
-@contextmanager
-def _peak(device: torch.device) -> Iterator[Callable[[], int]]:
-    """Hands out what tells, afterwards, how many bytes more than before were held at most: of the device, or, looked
-    at every few milliseconds, of this process."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-        held = torch.cuda.memory_allocated(device)
-        yield lambda: torch.cuda.max_memory_allocated(device) - held
-        return
-    process, over = psutil.Process(), threading.Event()
-    before = most = process.memory_info().rss
-
-    def look() -> None:
-        nonlocal most
-        while not over.wait(SAMPLING):
-            most = max(most, process.memory_info().rss)
-
-    looking = threading.Thread(target=look)
-    looking.start()
-    try:
-        yield lambda: most - before
-    finally:
-        over.set()
-        looking.join()

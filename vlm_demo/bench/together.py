@@ -14,8 +14,9 @@ from statistics import median
 from typing import Any
 
 from vlm_demo import Pipeline
-from vlm_demo.bench import measure
+from vlm_demo.bench import measure, timing
 from vlm_demo.bench.measure import Row, less, more
+from vlm_demo.bench.plain_transformers import QUESTION
 from vlm_demo.contracts import Answer, TokenEvent
 from vlm_demo.contracts.engine import Request, answered
 
@@ -31,7 +32,7 @@ def rows(name: str, pipe: Pipeline, visitors: int, tokens: int, repeats: int) ->
     """All rows for one model: tokens a second about new pictures, and about remembered ones, of which there is little
     more than decoding; how many answers are equal; and the longest gap in a stream while a long prompt is read."""
     name = f"{name}, {pipe.precision}"
-    requests = [Request((measure.picture(seed),), measure.QUESTION, max_new_tokens=tokens) for seed in range(visitors)]
+    requests = [Request((measure.picture(seed),), QUESTION, max_new_tokens=tokens) for seed in range(visitors)]
     equal = visitors
     for remembered in (False, True):
         last: Answers = []
@@ -40,14 +41,14 @@ def rows(name: str, pipe: Pipeline, visitors: int, tokens: int, repeats: int) ->
             nonlocal last, equal
             if not remembered:
                 pipe.forget()
-            began = measure.clock()
+            began = timing.clock()
             last, before = ask(pipe, requests), last
-            seconds = measure.clock() - began
+            seconds = timing.clock() - began
             if before:
                 equal = min(equal, sum(one == other for one, other in zip(last, before, strict=True)))
             return sum(map(len, last)) / seconds
 
-        paces = measure.taking_turns(repeats, lambda: pace(at_once), lambda: pace(one_by_one))
+        paces = timing.taking_turns(repeats, lambda: pace(at_once), lambda: pace(one_by_one))
         about = "remembered" if remembered else "new"
         yield more(name, f"{visitors} at once / one by one, {about}", *paces, "tokens/s")
     yield more(name, "equal answers / all", equal, visitors, "answers")
@@ -75,12 +76,12 @@ def gap(pipe: Pipeline) -> tuple[float, float]:
     times = list[float]()
     with ThreadPoolExecutor(1) as pool:
         other: Future[Answer] | None = None
-        request = Request((measure.picture(),), measure.QUESTION, max_new_tokens=pipe.stages().llm.family.context)
+        request = Request((measure.picture(),), QUESTION, max_new_tokens=pipe.stages().llm.family.context)
         stream: Any = pipe.answer(request, together=2)
         with closing(stream):
             for event in stream:
                 if isinstance(event, TokenEvent):
-                    times.append(measure.clock())
+                    times.append(timing.clock())
                 if len(times) == SOME + 2 and other is None:
                     other = pool.submit(lambda: answered(pipe.answer(long_one, together=2)))
                 if other is not None and other.done():

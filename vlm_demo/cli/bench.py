@@ -90,9 +90,9 @@ def bench(
         from vlm_demo.bench import openvino_reference
 
         openvino_reference.required()
-    from vlm_demo.bench import measure
+    from vlm_demo.bench import timing
 
-    measure.use(clock)
+    timing.use(clock)
     rows: list[Row] = []
     print(f"{'shape':<26}  {'what':<36}  {'ours':>9}  {'plain':>9}  {'unit':<8}  {'better':>7}")
     repeats = max(1, repeats)
