@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +13,27 @@ import typer
 
 from vlm_demo.cli import options
 from vlm_demo.cli.command import Command, application
+from vlm_demo.cli.train_options import (
+    AlignEpochs,
+    AlignPictures,
+    CaptionMinutes,
+    Drawn,
+    ExportOnly,
+    ImageSize,
+    Init,
+    Layers,
+    Minutes,
+    Out,
+    Photos,
+    ProjectorMinutes,
+    Resume,
+    Runs,
+    Seed,
+    Steps,
+    TrainingOptions,
+)
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.models.efficientnet_lite_config import STRIDE
-from vlm_demo.models.embedded import TRAINED
 from vlm_demo.trust import Trust
 
 app = application("Train the embedded models, and prepare and measure what belongs to their training.")
@@ -31,57 +49,6 @@ TRAINERS = {
     "blip2": "qformer_training",
     "idefics": "cross_attention",
 }
-
-# What every model's command has.
-Photos = Annotated[
-    list[Path],
-    typer.Option(
-        default_factory=list, show_default=False, metavar="FOLDER ...", help="hold folders of annotated photographs"
-    ),
-]
-Runs = Annotated[Path, typer.Option(metavar="FOLDER", help="folder of checkpoints and logs")]
-Out = Annotated[Path, typer.Option(metavar="FOLDER", help="where the trained weights go")]
-ExportOnly = Annotated[bool, typer.Option("--export-only", help="train nothing; write the checkpoint's weights to OUT")]
-Seed = Annotated[int, typer.Option(metavar="N", help="of new weights and of the order of the samples")]
-# What the commands of the models that answer have besides.
-Drawn = Annotated[Path, typer.Option(metavar="FOLDER", help="what train-shards wrote")]
-Minutes = Annotated[float, typer.Option(metavar="N", help="of the language model's loss")]
-Resume = Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in RUNS, in the folder of that name")]
-Init = Annotated[Path | None, typer.Option(metavar="FILE", help=f"begin with the weights of this {TRAINED}")]
-# Their stages before the language model's loss, which only some have.
-AlignPictures = Annotated[
-    int, typer.Option(min=1, metavar="N", help="pictures whose features are aligned with words first")
-]
-AlignEpochs = Annotated[int, typer.Option(min=1, metavar="N", help="of aligning features with words")]
-ProjectorMinutes = Annotated[float, typer.Option(metavar="N", help="of the projector alone, after its alignment")]
-# And one after it.
-CaptionMinutes = Annotated[
-    float, typer.Option(metavar="N", help="of captions that are sampled and scored by CIDEr-D, beside that loss")
-]
-# What a recipe is varied by.
-Steps = Annotated[int, typer.Option(min=0, metavar="N", help="of the language model's loss, instead of MINUTES")]
-Layers = Annotated[
-    int, typer.Option(min=0, metavar="N", help="of the language model: its first half and the last; 0 = all")
-]
-ImageSize = Annotated[
-    int, typer.Option(min=0, metavar="PIXELS", help="side of the square that the encoder sees; 0 = the recipe's")
-]
-
-
-@dataclass(frozen=True)
-class Run:
-    """The options that the models which answer have in common: see their help."""
-
-    photos: list[Path]
-    drawn: Path
-    out: Path
-    runs: Path
-    init: Path | None
-    resume: bool
-    export_only: bool
-    minutes: float
-    seed: int
-    threads: int
 
 
 # -- models that answer: the signatures are read by Typer, the values from its context --------------------------
@@ -190,7 +157,7 @@ def _train_and_export(context: typer.Context) -> None:
     from vlm_demo.training.recipes import RECIPES
 
     values = dict(context.params)
-    run = Run(**{field.name: values.pop(field.name) for field in fields(Run)})
+    run = TrainingOptions(**{field.name: values.pop(field.name) for field in fields(TrainingOptions)})
     name = str(context.info_name)
     folder, training = run.runs / name, import_module(f"vlm_demo.training.{TRAINERS[name]}")
     recipe = _varied(RECIPES[name], values.pop("layers", 0), values.pop("image_size", 0))
@@ -209,7 +176,9 @@ def _varied(recipe: Any, layers: int, image_size: int) -> Any:
     return replace(recipe, language_layers=layers, image_size=image_size or recipe.image_size)
 
 
-def _train(run: Run, training: Any, folder: Path, recipe: Any, line: str, stages: dict[str, int | float]) -> None:
+def _train(
+    run: TrainingOptions, training: Any, folder: Path, recipe: Any, line: str, stages: dict[str, int | float]
+) -> None:
     if run.init and not run.init.is_file():
         raise VlmDemoError(f"There are no weights {run.init} to begin with.")
     if run.resume:
