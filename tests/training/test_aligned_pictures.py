@@ -82,10 +82,10 @@ def test_the_rehearsal_teaches_words_from_features_kept_in_a_file(
     projector = Projector(rehearsal.features.shape[2], embeddings.shape[1])
     projector.standardize(rehearsal.features.flatten(0, 1))
     optimizer = torch.optim.Adam(projector.parameters(), 1e-2)
-    first = rehearsal.loss(projector, 0, 0)
-    torch.testing.assert_close(rehearsal.loss(projector, 0, 0), first)
+    first = rehearsal.loss(projector, [0, 0])
+    torch.testing.assert_close(rehearsal.loss(projector, [0, 0]), first)
     for step in range(60):
-        loss = rehearsal.loss(projector, 0, step)
+        loss = rehearsal.loss(projector, [0, step])
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -18,6 +18,7 @@ from vlm_demo.models.builders import Recipe, lora, read_recipe
 from vlm_demo.models.smollm2 import LanguageModel
 from vlm_demo.training import finetune
 from vlm_demo.training.branches import BranchPacker
+from vlm_demo.training.data_parallel import Peers
 from vlm_demo.training.export import export_run
 from vlm_demo.training.finetune import Trainer
 from vlm_demo.training.lora import ALPHA
@@ -111,6 +112,24 @@ def test_a_resumed_run_goes_on_with_the_same_batch_and_weights(
         trainer.learn(batch, finetune.defaultdict(list))
     for name, value in first.parts.trained().items():
         torch.testing.assert_close(value, second.parts.trained()[name])
+
+
+def test_processes_that_train_together_share_the_samples_out(
+    parts: Parts, root: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer, numbers = trainer_of(parts, root, tmp_path / "run"), list[int]()
+    sample = trainer.data.sample
+    monkeypatch.setattr(trainer.data, "sample", lambda seed, number: numbers.append(number) or sample(seed, number))
+    drawn = []
+    for rank in range(2):
+        trainer.peers, trainer.next_sample = Peers(rank, 2), 0
+        batches = trainer.batches()
+        while trainer.next_sample < 32:
+            next(batches)
+        drawn.append(set(numbers))
+        numbers.clear()
+    first, second = drawn
+    assert not first & second and set(range(32)) <= first | second
 
 
 def test_weights_that_are_given_are_begun_with(

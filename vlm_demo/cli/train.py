@@ -49,6 +49,7 @@ TRAINERS = {
     "blip2": "qformer_training",
     "idefics": "cross_attention",
 }
+ALONE = ("blip2",)  # not by processes that share the samples out among them
 
 
 # -- models that answer: the signatures are read by Typer, the values from its context --------------------------
@@ -153,18 +154,23 @@ def idefics(
 
 
 def _train_and_export(context: typer.Context) -> None:
+    from vlm_demo.training.data_parallel import joined
     from vlm_demo.training.export import export_run
     from vlm_demo.training.recipes import RECIPES
 
     values = dict(context.params)
     run = TrainingOptions(**{field.name: values.pop(field.name) for field in fields(TrainingOptions)})
     name = str(context.info_name)
+    if name in ALONE and joined().count > 1:
+        raise VlmDemoError(f"{name} is trained by one process: start it without torchrun.")
     folder, training = run.runs / name, import_module(f"vlm_demo.training.{TRAINERS[name]}")
     recipe = _varied(RECIPES[name], values.pop("layers", 0), values.pop("image_size", 0))
     if run.export_only:
         _require_checkpoint(folder, "to export; train first, or name another with --runs")
     else:
         _train(run, training, folder, recipe, context.obj, stages=values)
+        if not joined().first:
+            return
     export_run(folder, run.out, recipe)
     _recorded(folder, run.out, training)
 
@@ -187,10 +193,12 @@ def _train(
     _seed(run.seed, run.threads)
 
     from vlm_demo.training import record
+    from vlm_demo.training.data_parallel import joined
     from vlm_demo.training.prepare import prepare
 
     parts, data, held = prepare(recipe, training, [*run.photos, run.drawn], run.init, _tell)
-    record.note_start(folder, line, run.init, run.resume)
+    if joined().first:
+        record.note_start(folder, line, run.init, run.resume)
     training.run(
         parts,
         data,

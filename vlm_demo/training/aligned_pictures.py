@@ -84,9 +84,11 @@ class AlignedPictures:
     targets: Tensor
     vocabulary: Vocabulary
 
-    def loss(self, projector: nn.Module, seed: int, step: int) -> Tensor:
-        """The alignment loss of some of the pictures, which depend on seed and step alone."""
-        rows = torch.from_numpy(np.random.default_rng([seed, step, 2]).permutation(len(self.features))[:REHEARSED])
+    def loss(self, projector: nn.Module, seeds: Sequence[int], processes: int = 1) -> Tensor:
+        """The alignment loss of some of the pictures, which depend on ``seeds`` alone: REHEARSED of them over all
+        processes that train together."""
+        order = np.random.default_rng(seeds).permutation(len(self.features))
+        rows = torch.from_numpy(order[: REHEARSED // processes])
         with torch.autocast("cpu", torch.bfloat16, enabled=fast_bf16(torch.device("cpu"))):
             tokens = projector(self.features[rows].float())
             scores = self.vocabulary.scores(tokens - self.vocabulary.mean, TEMPERATURE)

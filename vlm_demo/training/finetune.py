@@ -31,6 +31,7 @@ from vlm_demo.training.aligned_pictures import (
 from vlm_demo.training.alignment import Vocabulary, align
 from vlm_demo.training.branches import BranchPacker
 from vlm_demo.training.bridges import frozen
+from vlm_demo.training.data_parallel import Peers, joined
 from vlm_demo.training.lora import add_lora
 from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.record import CHECKPOINT, LOG, Spent
@@ -84,14 +85,20 @@ def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path 
 class Trainer:
     """A run in a folder: ``checkpoint.pt`` and ``log.jsonl``.
 
+    Args:
+        peers: the processes that train together; sample numbers are shared out among them, a pool each in turn.
+
     Attributes:
         rehearses: whether the alignment's loss stays beside the language model's.
     """
 
     rehearses = True
 
-    def __init__(self, parts: Trainable, data: Mixture, held: Mixture, folder: Path, seed: int = 0) -> None:
+    def __init__(
+        self, parts: Trainable, data: Mixture, held: Mixture, folder: Path, seed: int = 0, peers: Peers | None = None
+    ) -> None:
         self.parts, self.data, self.held, self.folder, self.seed = parts, data, held, folder, seed
+        self.peers = peers or Peers()
         self.pad = parts.tokenizer.convert_tokens_to_ids("<|endoftext|>")
         self.next_sample = self.step = 0
         self.seconds = 0.0
@@ -122,6 +129,8 @@ class Trainer:
         """Compute the features that stage 0 learns from and the later ones rehearse."""
         embeddings = self.parts.llm.get_input_embeddings().weight.detach()
         encode = BranchPacker(self.parts.tokenizer, 0).encode
+        if not self.peers.first:  # the first one computes what all read
+            self.peers.wait()
         self.rehearsal = gather(
             self.data,
             pictures,
@@ -131,6 +140,8 @@ class Trainer:
             lambda said: Vocabulary(said, embeddings, encode),
             classifier,
         )
+        if self.peers.first:
+            self.peers.wait()
 
     def align(self, epochs: int) -> None:
         """Stage 0, on the pictures that were gathered."""
@@ -157,7 +168,7 @@ class Trainer:
         recent: dict[str, list[float]] = defaultdict(list)
         warm_up = min(WARM_UP, steps / 5) if steps else WARM_UP
         for samples in self.batches():
-            spent = (time.perf_counter() - started) / 60
+            spent = self.peers.agreed((time.perf_counter() - started) / 60)
             self.seconds = before + 60 * spent
             if spent >= minutes if not steps else self.step - first >= steps:
                 break
@@ -190,7 +201,7 @@ class Trainer:
     def batches(self) -> Iterator[list[Sample]]:
         """Batches of like length: POOL samples are drawn, sorted, cut, and shuffled."""
         while True:
-            start = self.next_sample
+            start = self.next_sample + POOL * self.peers.rank
             pool = [self.data.sample(self.seed, start + i) for i in range(POOL)]
             pool.sort(key=lambda sample: len(sample.packed))
             batches: list[list[Sample]] = [[]]
@@ -201,7 +212,7 @@ class Trainer:
             order = np.random.default_rng([self.seed, start, 1]).permutation(len(batches))
             for i in order:
                 yield batches[i]
-            self.next_sample = start + POOL
+            self.next_sample += POOL * self.peers.count
 
     def learn(
         self, samples: list[Sample], recent: dict[str, list[float]], added: Callable[[], Tensor] | None = None
@@ -216,11 +227,15 @@ class Trainer:
         loss = (each * batch["weights"]).sum() / batch["weights"].sum().clamp_min(1e-6)
         whole = loss
         if self.rehearses and self.rehearsal is not None:
-            rehearsed = self.rehearsal.loss(self.parts.projector, self.seed, self.step)
+            rehearsed = self.rehearsal.loss(
+                self.parts.projector, [self.seed, self.step, 2, self.peers.rank], self.peers.count
+            )
             recent["words"].append(rehearsed.item())
             whole = loss + REHEARSAL_WEIGHT * rehearsed
         whole.backward()
-        nn.utils.clip_grad_norm_([value for value in self.parts.trained().values() if value.requires_grad], 1.0)
+        weights = [value for value in self.parts.trained().values() if value.requires_grad]
+        self.peers.average_gradients(weights)
+        nn.utils.clip_grad_norm_(weights, 1.0)
         self.optimizer.step()
         self.step += 1
         recent["all"].append(loss.item())
@@ -239,6 +254,8 @@ class Trainer:
     @torch.no_grad()
     def measure(self, pictures: int = 160) -> dict[str, float]:
         """Share of held-out answers that are right token for token (teacher forcing), by kind, with mean weights."""
+        if not self.peers.first:
+            return {}
         own = {name: value.detach().clone() for name, value in self.parts.trained().items()}
         load_trained(self.parts, self.average)
         right: dict[str, list[bool]] = defaultdict(list)
@@ -262,10 +279,14 @@ class Trainer:
     # -- files --------------------------------------------------------------------------------------------------
 
     def log(self, record: dict[str, Any]) -> None:
+        if not self.peers.first:
+            return
         with (self.folder / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
 
     def save(self) -> None:
+        if not self.peers.first:
+            return
         state = {
             "trained": {name: value.detach() for name, value in self.parts.trained().items()},
             "average": self.average,
@@ -331,7 +352,7 @@ def run(
 ) -> None:
     """All stages of one run; with ``resume``, or from an earlier run's projector, stage 2 alone, which takes ``steps``
     instead of ``minutes`` where they are given. Then for ``caption_minutes`` ``self_critical``."""
-    trainer = Trainer(parts, data, held, folder, seed)
+    trainer = Trainer(parts, data, held, folder, seed, joined())
     compile_layers(parts)
     going_on = resume and trainer.resume()
     log(f"Patch features of {align_pictures} pictures, which are aligned with words")

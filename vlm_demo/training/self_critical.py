@@ -114,6 +114,7 @@ class SelfCritical:
     def __init__(self, trainer: Any, packer: BranchPacker) -> None:
         self.trainer, self.packer, self.pictures = trainer, packer, CaptionedPictures(trainer.data)
         self.scores: list[float] = []
+        torch.manual_seed(trainer.seed + trainer.peers.rank)  # of what is sampled
         if not self.pictures.files:
             raise ValueError("no photograph here has three captions or more")
 
@@ -124,7 +125,7 @@ class SelfCritical:
         for weight in trainer.parts.trained().values():
             weight.requires_grad_(True)
         for samples in trainer.batches():
-            spent = (time.perf_counter() - started) / 60
+            spent = trainer.peers.agreed((time.perf_counter() - started) / 60)
             if spent >= minutes:
                 break
             rate = RATE * min(1.0, (trainer.step - first + 1) / WARM_UP)
@@ -149,7 +150,8 @@ class SelfCritical:
 
     def loss(self, pictures: int, count: int) -> Tensor:
         """The loss of one step, whose gradient is that of the expected score."""
-        parts, rng = self.trainer.parts, np.random.default_rng([self.trainer.seed, self.trainer.step, 2])
+        trainer = self.trainer
+        parts, rng = trainer.parts, np.random.default_rng([trainer.seed, trainer.step, 2, trainer.peers.rank])
         chosen = [int(i) for i in rng.integers(len(self.pictures.files), size=pictures)]
         question = DESCRIBE[int(rng.integers(len(DESCRIBE)))]
         pixels = [self.pictures.pixels(i, rng) for i in chosen]
