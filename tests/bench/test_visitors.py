@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import AutoConfig, LlavaForConditionalGeneration
 
 from tests.kit.chat_server import chat_server
 from tests.kit.fake_engine import FakeEngine
@@ -82,3 +86,15 @@ def test_a_fault_is_borne_with_a_sentence_and_a_next_answer(
 
 def test_a_page_of_text_is_a_picture() -> None:
     assert visitors.written("The quick brown fox").startswith("data:image/png;base64,")
+
+
+def test_the_load_is_borne_by_a_copy_in_float32(checkpoint: Path, tmp_path: Path) -> None:
+    LlavaForConditionalGeneration.from_pretrained(checkpoint).bfloat16().save_pretrained(tmp_path)
+    stored = load_file(tmp_path / "model.safetensors")
+    with load.in_float32(str(tmp_path)) as folder:
+        copied = load_file(folder / "model.safetensors")
+        assert AutoConfig.from_pretrained(folder).dtype == torch.float32
+    assert {weight.dtype for weight in stored.values()} == {torch.bfloat16}
+    assert stored.keys() == copied.keys() and not folder.exists()
+    for name, weight in stored.items():
+        torch.testing.assert_close(copied[name], weight.float(), rtol=0, atol=0)

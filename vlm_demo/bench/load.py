@@ -1,14 +1,19 @@
 """Load: visitors at the app for some minutes → answers, waits, errors, wrong answers, growth of memory.
 
 Before, every picture is asked about once with nobody else there; what is heard later has to be the same text. Half of
-the visitors come by the page's own endpoint, half by ``/v1``.
+the visitors come by the page's own endpoint, half by ``/v1``. The weights are float32 for it: there an answer is the
+same token for token however many are computed together, which bf16 is too coarse for where tokens are sampled.
 """
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import median
 
 import numpy as np
@@ -76,7 +81,7 @@ def under_load(visitors: int, minutes: float, model: str) -> Load:
     """Start the app, and let so many visitors in."""
     own = pictures(visitors * EACH)
     uris = [own[number * EACH : (number + 1) * EACH] for number in range(visitors)]
-    with process.page("--model", model) as server:
+    with in_float32(model) as folder, process.page("--model", str(folder)) as server:
         name = OpenAiVisitor(server.address, "").client.get("/v1/models").json()["data"][0]["id"]
         place = server.address, name
         first = OpenAiVisitor(*place, temperature=DRAWN)
@@ -95,6 +100,23 @@ def under_load(visitors: int, minutes: float, model: str) -> Load:
         ended.set()
         watching.join()
     return summary(visitors, minutes, list(alone.values()), heard, samples)
+
+
+@contextmanager
+def in_float32(model: str) -> Iterator[Path]:
+    """A copy of a model's checkpoint whose weights are float32, until the block ends."""
+    from safetensors.torch import load_file, save_file
+
+    from vlm_demo.models import loading
+
+    stored, _ = loading.resolve(model, lambda *_: None)
+    with tempfile.TemporaryDirectory() as place:
+        folder = shutil.copytree(stored, Path(place, stored.name))
+        for file in folder.glob("*.safetensors"):
+            save_file({name: weight.float() for name, weight in load_file(file).items()}, file, {"format": "pt"})
+        config = folder / "config.json"
+        config.write_text(config.read_text(encoding="utf-8").replace('"bfloat16"', '"float32"'), encoding="utf-8")
+        yield folder
 
 
 def summary(visitors: int, minutes: float, alone: Sequence[str], heard: Heard, samples: Sequence[float]) -> Load:
