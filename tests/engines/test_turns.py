@@ -92,15 +92,15 @@ def test_while_the_page_of_a_given_answer_is_read_another_request_is_answered(
 def test_while_an_answer_is_judged_another_request_is_answered(
     held: ModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, hiding = Gate(), TeacherForcing.hiding
+    gate, with_hidden_patches = Gate(), TeacherForcing.with_hidden_patches
 
     def slow(*arguments: object) -> object:
         gate.pass_through()
-        return hiding(*arguments)
+        return with_hidden_patches(*arguments)
 
     with held.engine() as engine:
         answer = engine.explain(asked(), "a red star")
-        monkeypatch.setattr(TeacherForcing, "hiding", slow)
+        monkeypatch.setattr(TeacherForcing, "with_hidden_patches", slow)
         with beside(gate, lambda: engine.grounding(answer)) as badges:
             assert answered(engine.stream(asked())).tokens and not badges
         assert len(badges) == 1

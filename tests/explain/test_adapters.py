@@ -129,7 +129,9 @@ def test_rows_are_eagers_within_bf16_rounding_in_every_layer_and_head(
     layers = answer.trace.image.shape[1]
     family = pipe.stages().family
     assert layers == (
-        len(family.looking) if family.looking is not None else family.language_model.config.num_hidden_layers
+        len(family.image_attentions)
+        if family.image_attentions is not None
+        else family.language_model.config.num_hidden_layers
     )
     steps = len(answer.tokens) + (answer.trace.closing is not None)
     assert len(compared.apart) == steps * layers + len(family.bridge_attentions)

@@ -128,7 +128,7 @@ def test_features_are_those_of_encoder_and_bridge_on_the_picture_s_grid(told) ->
     tokens = stages.bridge(patches, prompt=answer.prompt)
     assert before.grid == answer.view.grid
     assert np.allclose(before.values, patches.features[0, family.leading_tokens :].numpy(), atol=1e-5)
-    if tokens.looks is None:
+    if tokens.patch_weights is None:
         assert after.grid == answer.view.grid
         whole = tokens.embeddings.reshape(-1, tokens.embeddings.shape[-1])
         assert np.allclose(after.values, whole[family.leading_tokens :].numpy(), atol=1e-5)

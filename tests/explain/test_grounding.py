@@ -18,7 +18,7 @@ from vlm_demo.contracts.grounding import GREEN, LEVELS
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.evaluation import fit_calibration
 from vlm_demo.explain import grounding
-from vlm_demo.explain.teacher_forcing import Reread
+from vlm_demo.explain.teacher_forcing import AnswerLikelihoods
 
 SURE = Evidence(hot=0.9, elsewhere=0.05, whole=0.95, certain=0.9, share=0.4)
 BLIND = Evidence(hot=0.02, elsewhere=0.02, whole=0.03, certain=0.4, share=0.1)
@@ -30,30 +30,30 @@ class Planted:
     """A model whose answer loses 2 nats with ``patch``, ``picture`` nats with a blank picture, ``text`` nats where the
     word "12.50" is missing in the text that was read, and nothing else."""
 
-    judge = None
+    image_text_matcher = None
 
     def __init__(self, patch: int, picture: float = 2.0, text: float = 0.0) -> None:
         self.patch, self.picture, self.text = patch, picture, text
         self.asked: list[tuple[list[str], bool]] = []
 
-    def hiding(self, said: object, image: int, masks: np.ndarray) -> Reread:
+    def with_hidden_patches(self, said: object, image: int, masks: np.ndarray) -> AnswerLikelihoods:
         self.masks, self.image = masks, image
-        return self._reread(said, 2.0 * masks[:, [self.patch]])
+        return self._likelihoods(said, 2.0 * masks[:, [self.patch]])
 
-    def with_other_text(self, said: object, ocrs: Any, blank: bool = False) -> Reread:
+    def with_other_text(self, said: object, ocrs: Any, blank: bool = False) -> AnswerLikelihoods:
         self.asked.append(([own.text for own in ocrs], blank))
         gone = bool(said.ocrs) and not any("12.50" in own.text for own in ocrs)
-        return self._reread(said, np.array([[self.picture * blank + self.text * gone]]))
+        return self._likelihoods(said, np.array([[self.picture * blank + self.text * gone]]))
 
     @staticmethod
-    def _reread(said: object, lost: np.ndarray) -> Reread:
-        logs = np.log([[token.probability for token in said.tokens]]) - lost
-        return Reread(logs, np.exp(logs) > 0.3)
+    def _likelihoods(said: object, lost: np.ndarray) -> AnswerLikelihoods:
+        logprobs = np.log([[token.probability for token in said.tokens]]) - lost
+        return AnswerLikelihoods(logprobs, np.exp(logprobs) > 0.3)
 
 
 def unmoved(model: Planted) -> Planted:
     """The same, but that nothing is lost behind a blur."""
-    model.hiding = lambda said, image, masks: Planted._reread(said, np.zeros((len(masks), 1)))
+    model.with_hidden_patches = lambda said, image, masks: Planted._likelihoods(said, np.zeros((len(masks), 1)))
     return model
 
 

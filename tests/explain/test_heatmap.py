@@ -219,14 +219,14 @@ def test_looks_at_queries_become_looks_at_patches() -> None:
     """Two pictures of two queries each; the first of five features of a picture is its class token's."""
     rng = np.random.default_rng(0)
     image = rng.random((3, 2, 1, 4)).astype(np.float16)
-    looks = rng.random((2, 2, 5)).astype(np.float16)
-    trace = Trace(image, image[..., 0], image[..., 0], (2, 2), 1, HeatmapSettings(), looks)
+    patch_weights = rng.random((2, 2, 5)).astype(np.float16)
+    trace = Trace(image, image[..., 0], image[..., 0], (2, 2), 1, HeatmapSettings(), patch_weights)
     for picture in range(2):
         for step in range(3):
             told = trace.rows(picture, [step])[0, 1, 0]
             for patch in range(4):
                 own = sum(
-                    float(image[step, 1, 0, 2 * picture + q]) * float(looks[picture, q, 1 + patch]) for q in (0, 1)
+                    float(image[step, 1, 0, 2 * picture + q]) * float(patch_weights[picture, q, 1 + patch]) for q in (0, 1)
                 )
                 assert told[patch] == pytest.approx(own, rel=1e-5)
 

@@ -14,7 +14,7 @@ from vlm_demo.explain.methods import BY_NAME, TABLE, offered
 FREE = [method.name for method in TABLE if method.free]
 
 
-def with_rows(image: np.ndarray, settings: HeatmapSettings, looks: np.ndarray | None = None):
+def with_rows(image: np.ndarray, settings: HeatmapSettings, patch_weights: np.ndarray | None = None):
     """An answer of one word whose step had these rows [layers, heads, image tokens]."""
     said = answer("star")
     shares = np.zeros((1, *image.shape[:2]), np.float16)
@@ -26,7 +26,7 @@ def with_rows(image: np.ndarray, settings: HeatmapSettings, looks: np.ndarray | 
         first=shares,
         counts=counts,
         settings=settings,
-        looks=looks,
+        patch_weights=patch_weights,
     )
     return replace(said, trace=trace)
 
@@ -77,12 +77,12 @@ def test_raw_attention_shows_one_layer_and_head_or_all_unscaled() -> None:
 
 
 def test_queries_show_what_the_words_queries_saw_and_the_others_did_not() -> None:
-    looks = np.full((1, 3, 16), 0.01)
-    looks[0, :, 15] = 0.8  # all queries look there
-    looks[0, 1, 5] = 0.2
+    patch_weights = np.full((1, 3, 16), 0.01)
+    patch_weights[0, :, 15] = 0.8  # all queries look there
+    patch_weights[0, 1, 5] = 0.2
     rows = np.full((2, 2, 3), 0.05)
     rows[..., 1] = 0.3
-    said = with_rows(rows, HeatmapSettings(), looks.astype(np.float16))
+    said = with_rows(rows, HeatmapSettings(), patch_weights.astype(np.float16))
     assert patches(said.heatmap("star", method="queries")) == {5}
     assert patches(said.heatmap("star", method="mean")) == {15}
 

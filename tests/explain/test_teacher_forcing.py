@@ -104,8 +104,8 @@ def test_rollout_through_queries_ends_on_the_patches_that_they_saw(tmp_path: Pat
     for layer in out.language_model_outputs.attentions:
         through = (0.5 * layer[0].mean(0) + 0.5 * torch.eye(len(through))) @ through
     row = through[len(answer.prompt.ids) - 1, list(answer.prompt.image_positions)]
-    looks = torch.stack(queried.cross_attentions).mean((0, 2))[0]
-    expected = (row @ looks)[1:].numpy()
+    patch_weights = torch.stack(queried.cross_attentions).mean((0, 2))[0]
+    expected = (row @ patch_weights)[1:].numpy()
     assert np.allclose(pipe.cells(answer, 0, method="rollout"), expected, rtol=2e-2, atol=1e-5)
 
 
@@ -206,7 +206,7 @@ def test_other_text_and_blank_pictures_are_those_of_another_prompt_and_another_p
             logits = plain(input_ids=ids, pixel_values=view.pixel_values).logits[0].log_softmax(-1)
         rows = logits[len(prompt.ids) - 1 : -1]
         found = pipe.stages().teacher_forcing.with_other_text(said, ocrs, blank)
-        assert found.logs[0] == pytest.approx(rows[range(len(tokens)), tokens].tolist(), abs=1e-3)
+        assert found.logprobs[0] == pytest.approx(rows[range(len(tokens)), tokens].tolist(), abs=1e-3)
         assert found.likeliest[0].tolist() == [
             int(row.argmax()) == token for row, token in zip(rows, tokens, strict=True)
         ]
@@ -217,5 +217,5 @@ def test_every_way_into_the_language_model_can_be_blank(tmp_path: Path, noise, m
     pipe = Pipeline.from_pretrained(make(tmp_path))
     answer = pipe.ask([noise(60, 60, 1), noise(60, 90, 2)], QUESTION, max_new_tokens=3)
     own = np.log([token.probability for token in answer.tokens])
-    assert pipe.stages().teacher_forcing.with_other_text(answer, ()).logs[0] == pytest.approx(own, abs=1e-3)
-    assert abs(pipe.stages().teacher_forcing.with_other_text(answer, (), blank=True).logs[0] - own).max() > 1e-4
+    assert pipe.stages().teacher_forcing.with_other_text(answer, ()).logprobs[0] == pytest.approx(own, abs=1e-3)
+    assert abs(pipe.stages().teacher_forcing.with_other_text(answer, (), blank=True).logprobs[0] - own).max() > 1e-4

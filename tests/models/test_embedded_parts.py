@@ -426,7 +426,7 @@ def test_transformers_loads_it_after_import_vlm_demo(shipped: Path, order: tuple
         f"{lines}\n"
         f"assert type(A.from_pretrained({str(folder)!r}).vision_config).__name__ == 'EfficientNetLiteConfig'\n"
         f"assert type(L.from_pretrained({str(folder)!r}).model.vision_tower).__name__ == 'EfficientNetLiteModel'\n"
-        "import sys\nassert not [finder for finder in sys.meta_path if type(finder).__name__ == '_After']"
+        "import sys\nassert not [finder for finder in sys.meta_path if type(finder).__name__ == '_ImportHook']"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
 

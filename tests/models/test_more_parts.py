@@ -232,7 +232,7 @@ class TestClip:
     def test_a_patch_that_adds_nothing_speaks_for_nothing(self, clip: Path, noise) -> None:
         pipe = Pipeline.from_pretrained("small-clip")
         view = pipe.view(noise(96, 96))
-        assert view.grid == (3, 3) and (pipe.family, pipe.can_answer, pipe.note.kind) == ("clip", False, "none")
+        assert view.grid == (3, 3) and (pipe.family, pipe.can_answer, pipe.bridge_info.kind) == ("clip", False, "none")
         told = pipe.scoring.relevancy.relevancy(view, "a red star")
         assert told.shape == (9,) and told.min() >= 0 and told.std() > 0
         pool = pipe.model.vision_model.pool

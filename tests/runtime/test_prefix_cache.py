@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from vlm_demo import Pipeline, Turn
-from vlm_demo.runtime.prefix_cache import Text, stops_of
+from vlm_demo.runtime.prefix_cache import PromptKey, stops_of
 
 
-def text(ids: list[int], stops: tuple[int, ...], pictures: tuple[str, ...] = (), starts: tuple[int, ...] = ()) -> Text:
-    return Text(np.array(ids), (*stops, len(ids)), pictures, starts)
+def text(
+    ids: list[int], stops: tuple[int, ...], pictures: tuple[str, ...] = (), starts: tuple[int, ...] = ()
+) -> PromptKey:
+    return PromptKey(np.array(ids), (*stops, len(ids)), pictures, starts)
 
 
 def test_whole_pieces_that_are_alike_are_shared() -> None:

@@ -248,4 +248,4 @@ def test_memory_is_waited_for_in_the_order_of_coming(tiny: Pipeline) -> None:
         assert not order
     for thread in (large, small):
         thread.join(LONG)
-    assert order == ["large", "small"] and not batch._held
+    assert order == ["large", "small"] and not batch._reserved

@@ -71,7 +71,7 @@ class Replay:
         by: that model's name; empty where none did.
         agreement: 0..1, the share of its tokens that it would have written itself, each after those before it (teacher
             forcing); None where it did not read the answer.
-        tokens: as the server wrote them, without ids; a probability that it did not tell is 0. Empty where the answer
+        tokens: as the server wrote them, without ids; a probability that it did not send is 0. Empty where the answer
             was given and not written.
         problem: why the answer was not read, as a sentence; empty where it was.
     """
@@ -143,7 +143,7 @@ class Answer:
     @property
     def replayed(self) -> str:
         """A sentence or two about an answer that a server wrote: what of it was seen here, and by which model; empty
-        where the same model wrote it and tells how."""
+        where the same model wrote it and gives its attention."""
         if self.replay is None or not self.replay.tokens:
             return ""
         if self.replay.agreement is None:
@@ -253,14 +253,14 @@ class Answer:
                 raise WordNotInAnswer(f"There is no token {index}: the answer has {len(self.tokens)}, counted from 0.")
             return [index]
         if isinstance(word, Word):
-            asked, found = word.text, [word] if word in self.words else []
+            wanted, found = word.text, [word] if word in self.words else []
         else:
             others = [_bare(other.text) for other in self.words]
-            asked, found = word, [self.words[i] for i in _find([_bare(part) for part in word.split()], others) or ()]
+            wanted, found = word, [self.words[i] for i in _find([_bare(part) for part in word.split()], others) or ()]
         if not found:
             words = ", ".join(dict.fromkeys(other.text for other in self.words)) or "none"
-            raise WordNotInAnswer(f"The answer does not hold “{asked}”: choose from its words ({words}).")
-        return sorted({step for each in found for step in self._written(each)})
+            raise WordNotInAnswer(f"The answer does not hold “{wanted}”: choose from its words ({words}).")
+        return sorted({step for match in found for step in self._written(match)})
 
     def _written(self, word: Word) -> list[int]:
         """The tokens of ``word`` that hold a letter or a digit, or all of them where none does."""
@@ -274,12 +274,12 @@ class Answer:
 
 
 def _bare(word: str) -> str:
-    """Folded and without punctuation around it; a word of nothing but punctuation stays as it is."""
+    """Case-folded and without punctuation around it; a word of nothing but punctuation stays as it is."""
     return (_EDGES.sub("", word) or word).casefold()
 
 
 def _find(wanted: Sequence[str], words: Sequence[str]) -> list[int] | None:
-    """The places of ``wanted`` in ``held``: as a phrase if it stands there, or else each word's first place."""
+    """The indices of ``wanted`` in ``words``: as a phrase if it occurs, or else each word's first occurrence."""
     if not wanted:
         return None
     for i in range(len(words) - len(wanted) + 1):

@@ -20,10 +20,10 @@ class Alternative:
 @dataclass(frozen=True)
 class Token:
     """One generated token: its text as it extends the answer, id, and softmax probability 0..1; of one that a server
-    wrote, the id is -1, and the probability 0 where it was not told.
+    wrote, the id is -1, and the probability 0 where it was not sent.
 
     ``alternatives`` are the likeliest tokens at its position, it among them or not, likeliest first; empty where they
-    were not asked for. ``likeliest`` tells of a token that was read and not written whether no other one was likelier;
+    were not asked for. ``likeliest``: whether no other token was likelier, of a token that was read and not written;
     None where that is not known.
     """
 

@@ -19,7 +19,7 @@ class PatchFeatures:
         features: [tiles of all pictures, patches, d_vision], after a CLS token if it is read too; those of pictures of
             different sizes lie in one row [1, patches of all pictures, d_vision].
         views: the pictures; empty where only pixels were given.
-        names: what each picture's features are known by; empty where nothing is to be remembered of them.
+        names: the cache key of each picture's features; empty where nothing is to be remembered of them.
     """
 
     features: torch.Tensor
@@ -53,13 +53,13 @@ class ImageTokens:
             bridge's layers and heads; None where each token is one patch.
         deep: [layers, tokens of all pictures, d_llm], what the first layers of the language model add to the tokens
             (DeepStack); None where they add nothing.
-        grids: (rows, columns) of each picture's tokens, where the language model is told of them.
-        names: what each picture's tokens were made of, in a word; empty where nothing is to be remembered of them.
+        grids: (rows, columns) of each picture's tokens, where the language model gets them.
+        names: what each picture's tokens were made of, as one key; empty where nothing is to be remembered of them.
     """
 
     embeddings: torch.Tensor
     counts: tuple[int, ...]
-    looks: torch.Tensor | None = None
+    patch_weights: torch.Tensor | None = None
     deep: torch.Tensor | None = None
     grids: tuple[tuple[int, int], ...] = ()
     names: tuple[str, ...] = ()

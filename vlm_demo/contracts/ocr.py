@@ -72,7 +72,7 @@ class OcrEngine(Protocol):
     """What reads the text of a picture."""
 
     def installed(self) -> tuple[str, ...]:
-        """The languages that can be read here, by the engine's own names; empty where that can't be told."""
+        """The languages that can be read here, by the engine's names; empty where that is unknown."""
 
     def missing(self, languages: str) -> str | None:
         """None if these languages can be read here, else one sentence that says how to get there."""

@@ -1,4 +1,4 @@
-"""Side engines: models beside the shared one, loaded when a tab first asks for them.
+"""Side engines: models loaded next to the shared one, when a tab first asks for them.
 
 A comparison needs a second model, a contrast one that scores; the shared one goes on answering meanwhile. At most
 `KEPT` of them stay in memory: the one that was used longest ago goes first.
@@ -42,7 +42,7 @@ class SideEngines:
             model: an embedded model's name, a folder, or a hub id.
             quantize: ``none``, ``8bit`` or ``4bit``.
             cancelled: asked while another job goes on; True ends the waiting.
-            progress: told how a loading goes.
+            progress: called while a model loads.
         Raises:
             Stopped: ``cancelled()`` turned True while waiting.
             VlmDemoError: it can't be loaded; says why.
@@ -74,4 +74,4 @@ class SideEngines:
 
 
 def _silent(fraction: float | None, text: str) -> None:
-    """Nobody is shown how it goes."""
+    """Report no progress."""

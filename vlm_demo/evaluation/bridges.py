@@ -128,7 +128,7 @@ def _row(name: str, engine: local.LocalEngine, folder: Path, items: Sequence[Ite
         row["image_tokens"] = _image_tokens(engine, folder, items[0])
     if engine.capabilities.scores:
         row["retrieved"] = retrieved(engine, folder, items)
-    bridge, parameters = engine.pipeline.note.text, engine.parameters or 0
+    bridge, parameters = engine.pipeline.bridge_info.text, engine.parameters or 0
     return Row(name, bridge, recipe.vision_tower, parameters, recipe.trained, **row)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("none", "8bit", "4bit")
 NEEDED = ("bitsandbytes", "accelerate")
-# At every multiplication it says that numbers are cast, which is how it works.
+# It logs at every multiplication that numbers are cast, which is how it works.
 CHATTY = "bitsandbytes.autograd._functions"
 # bitsandbytes' layers, by the name of their class.
 LAYERS = {"Linear8bitLt": "8bit", "Linear4bit": "4bit"}
@@ -72,7 +72,7 @@ def config_for(quantize: str, keep: Iterable[str]) -> BitsAndBytesConfig | None:
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies bf16 numbers by instructions of its own. A CPU that has none imitates them, about ten
+    """Whether a device has instructions for bf16 products. A CPU that has none emulates them, about ten
     times slower than float32."""
     return device.type != "cpu" or any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
 
@@ -209,7 +209,7 @@ def release() -> None:
 
 
 def tensors_of(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters and buffers with their names, and what bitsandbytes hangs on packed ones: their scales."""
+    """Parameters and buffers with their names, and the scales that bitsandbytes attaches to packed ones."""
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         yield name, tensor
         # A QuantState in 4 bit, SCB in 8 bit.

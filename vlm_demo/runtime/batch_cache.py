@@ -42,8 +42,8 @@ class BatchLayer(DynamicLayer):
         Returns:
             All keys and all values of each row; ``attention_tap.tapped_sdpa`` takes them so.
         """
-        held = [row.update(key_states[i : i + 1], value_states[i : i + 1]) for i, row in enumerate(self.rows)]
-        return tuple(keys for keys, _ in held), tuple(values for _, values in held)
+        updated = [row.update(key_states[i : i + 1], value_states[i : i + 1]) for i, row in enumerate(self.rows)]
+        return tuple(keys for keys, _ in updated), tuple(values for _, values in updated)
 
     def get_seq_length(self) -> int:
         """Of the longest row."""
@@ -68,5 +68,5 @@ def cut_back(cache: DynamicCache, length: int) -> None:
 def token_bytes(cache: DynamicCache) -> int:
     """What one token's keys and values take."""
     layers = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]
-    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers if layer.is_initialized)
-    return held // max(1, cache.get_seq_length())
+    total = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers if layer.is_initialized)
+    return total // max(1, cache.get_seq_length())

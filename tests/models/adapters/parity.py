@@ -194,12 +194,12 @@ class Placed:
         """What stands for the patches of all pictures: [tokens, width]."""
         return pipe.stages().bridge(pipe.stages().encoder(views)).embeddings
 
-    def margin(self, view: View, mosaic: PatchGrid) -> float:
+    def margin(self, view: View, patch_grid: PatchGrid) -> float:
         """How far from a token's box a change may reach it, in the upload's pixels."""
-        finest = mosaic is view.patch_grids[0]
-        pixels = view.processed.shape[1] / mosaic.grid[1] if finest else self.pixels
+        finest = patch_grid is view.patch_grids[0]
+        pixels = view.processed.shape[1] / patch_grid.grid[1] if finest else self.pixels
         # A thumbnail may be made of what was already resized once.
-        return (3 if finest else 4) * max(1.0, float(mosaic.boxes[0, 2] - mosaic.boxes[0, 0]) / pixels) + 1
+        return (3 if finest else 4) * max(1.0, float(patch_grid.boxes[0, 2] - patch_grid.boxes[0, 0]) / pixels) + 1
 
     @torch.no_grad()
     def test_a_change_reaches_the_tokens_whose_boxes_it_touches(self, both: Both, noise) -> None:
@@ -216,12 +216,12 @@ class Placed:
             assert not moved[:leading].any()
             moved = moved[leading:]
             placed = np.zeros(len(moved), bool)
-            for mosaic in views[0].patch_grids:
-                touched, away = moved[mosaic.tokens], apart(mosaic.boxes, region)
-                placed[mosaic.tokens] = True
-                margin = self.margin(views[0], mosaic)
+            for patch_grid in views[0].patch_grids:
+                touched, away = moved[patch_grid.tokens], apart(patch_grid.boxes, region)
+                placed[patch_grid.tokens] = True
+                margin = self.margin(views[0], patch_grid)
                 assert touched[away < -1].all() and not touched[away > margin].any()
-                assert mosaic is not views[0].patch_grids[0] or ((away < -1).any() and (away > margin).any())
+                assert patch_grid is not views[0].patch_grids[0] or ((away < -1).any() and (away > margin).any())
             assert not moved[~placed].any()
 
     @torch.no_grad()

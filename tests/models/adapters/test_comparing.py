@@ -76,7 +76,7 @@ class TestClip:
     def test_it_writes_no_answers_and_says_so(self, tmp_path: Path, noise) -> None:
         pipe = Pipeline.from_pretrained(tiny_clip(tmp_path / "clip"))
         assert not pipe.can_answer and not pipe.can_explain and pipe.can_score
-        assert (pipe.note.kind, pipe.family) == ("none", "clip")
+        assert (pipe.bridge_info.kind, pipe.family) == ("none", "clip")
         said = "^clip compares pictures with texts; it can't write answers. Use score, or "
         for call in (
             lambda: pipe.ask(noise(9, 9), "What is it?"),
@@ -127,7 +127,7 @@ class TestSiglip:
 
     def test_it_writes_no_answers(self, tmp_path: Path, noise) -> None:
         pipe = Pipeline.from_pretrained(tiny_siglip(tmp_path))
-        assert not pipe.can_answer and pipe.can_score and (pipe.note.kind, pipe.family) == ("none", "siglip")
+        assert not pipe.can_answer and pipe.can_score and (pipe.bridge_info.kind, pipe.family) == ("none", "siglip")
 
     def test_without_a_head_it_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(UnsupportedModel, match="vision_use_head"):

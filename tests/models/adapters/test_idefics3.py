@@ -73,7 +73,7 @@ class TestIdefics3(RowParity):
         assert torch.equal(view.pixel_values, pixels[0])
         assert view.tiling == (2, 3) and view.grid == (4, 6) and len(pixels[0]) == 7
         assert view.processed.shape == (48, 72, 3)
-        assert [mosaic.grid for mosaic in view.patch_grids] == [(4, 6), (2, 2)]
+        assert [patch_grid.grid for patch_grid in view.patch_grids] == [(4, 6), (2, 2)]
         assert view.boxes[-1].tolist() == pytest.approx([200 * 5 / 6, 52.5, 200, 70])
 
     def test_what_the_page_shows_of_each_stage(self, both: Both, noise) -> None:

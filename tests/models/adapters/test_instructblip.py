@@ -75,7 +75,7 @@ class TestInstructBlip(Parity):
         prompts = [pipe.stages().prompt(question, [QUERIES]) for question in (QUESTION, "Is there a star?")]
         one, two = (pipe.stages().bridge(patches, None, prompt) for prompt in prompts)
         assert (one.embeddings - two.embeddings).abs().max() > 1e-3
-        assert one.looks.shape == (1, QUERIES, 17)
+        assert one.patch_weights.shape == (1, QUERIES, 17)
 
     def test_control_strings_are_text_to_the_q_former_too(self, both: Both, noise) -> None:
         answer = both.pipe.ask(noise(60, 60), "What does <|end|> <s> mean?", max_new_tokens=1)

@@ -151,7 +151,7 @@ def test_a_flash_attention_that_a_config_names_is_not_followed(made: SimpleNames
 def test_it_says_what_it_cannot_show(made: SimpleNamespace, noise) -> None:
     pipe = made.pipe
     assert pipe.can_answer and not pipe.can_explain and not pipe.can_score
-    assert pipe.note.kind == "whole" and "without heatmaps" in pipe.note.text
+    assert pipe.bridge_info.kind == "whole" and "without heatmaps" in pipe.bridge_info.text
     *events, answer = pipe.stream(noise(90, 60), QUESTION, max_new_tokens=2)
     assert [event.name for event in events if isinstance(event, StageEvent)] == ["view", "prompt", "prefill", "decode"]
     assert answer.trace is None and np.array_equal(answer.view.processed, np.asarray(noise(90, 60)))
@@ -193,7 +193,7 @@ def test_a_blip2_with_an_encoder_decoder_answers_too(tmp_path: Path, noise) -> N
     )
     Blip2Processor(AutoImageProcessor.from_pretrained(folder, backend="pil"), bare, 5).save_pretrained(folder)
     pipe = Pipeline.from_pretrained(folder)
-    assert not pipe.can_explain and pipe.note.kind == "whole"
+    assert not pipe.can_explain and pipe.bridge_info.kind == "whole"
     plain = AutoModelForImageTextToText.from_pretrained(folder).eval()
     processor = AutoProcessor.from_pretrained(folder, backend="pil")
     for seed in range(3):

@@ -173,7 +173,7 @@ def test_what_the_page_shows_of_each_stage(pipe: Pipeline, noise) -> None:
         "blip2": ("Q-Former", "17×64 → 5×64, 5 queries that look 4 times"),
         "idefics": ("cross-attention", "17×64 → 17×64, read by 4 gated layers of the language model"),
     }[pipe.family]
-    assert (pipe.note.kind, told["bridge"]) == expected
+    assert (pipe.bridge_info.kind, told["bridge"]) == expected
     assert answer.view.grid == (4, 4) and len(answer.view.boxes) == 16
     assert answer.trace.rows(0).shape[-1] == 16
     share = answer.picture_share(0)
