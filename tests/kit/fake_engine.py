@@ -90,7 +90,7 @@ class FakeAnswer(Answer):
     ) -> np.ndarray:
         width, height = self.views[image].size
         if isinstance(word, str):
-            word = next((own for own in self.words if own.text == word), word)
+            word = next((other for other in self.words if other.text == word), word)
         if isinstance(word, str):
             raise WordNotInAnswer(f"The answer does not hold “{word}”: choose from its words.")
         index = (word.start if isinstance(word, Word) else word) + len(method or "") + 3 * (layer or 0) + (head or 0)
@@ -179,10 +179,16 @@ class FakeEngine:
             raise VlmDemoError("This answer is empty, so there is nothing to look into: ask again.")
         dice = np.random.default_rng(0)
         written = tuple(token.text for token in answer.tokens)
-        sure = np.tile(np.array([[0.1], [0.2], [0.5], [0.9]], np.float32), (1, count))
-        own = np.tile(np.array([[0.0], [0.1], [0.5], [0.9]], np.float32), (1, count))
+        likeliest_probabilities = np.tile(np.array([[0.1], [0.2], [0.5], [0.9]], np.float32), (1, count))
+        written_probabilities = np.tile(np.array([[0.0], [0.1], [0.5], [0.9]], np.float32), (1, count))
         ids = np.array([[1] * count, [2] * count, [7] * count, [7] * count])
-        lens = Lens(ids, ((" the",) * count, (" <i>",) * count, written, written), sure, own, (False,) * 4)
+        lens = Lens(
+            ids,
+            ((" the",) * count, (" <i>",) * count, written, written),
+            likeliest_probabilities,
+            written_probabilities,
+            (False,) * 4,
+        )
         logits = np.tile(np.arange(20, 0, -1, dtype=np.float32), (count, 1))
         names = tuple((text, *(f" other{i}" for i in range(19))) for text in written)
         scaled = logits[..., None].astype(np.float64) / np.array(TEMPERATURES)

@@ -76,7 +76,7 @@ def test_every_token_that_ends_an_answer_may_end_it_where_one_may(grammars: Json
 
 
 @pytest.mark.parametrize(
-    ("schema", "said"),
+    ("schema", "message"),
     [
         ({"type": "banana"}, "Invalid type: banana"),
         ({"not": {"type": "string"}}, "Unimplemented keys"),
@@ -86,13 +86,13 @@ def test_every_token_that_ends_an_answer_may_end_it_where_one_may(grammars: Json
         ({"description": "x" * LONGEST_SCHEMA}, "smaller one"),
     ],
 )
-def test_a_schema_that_can_t_be_held_to_is_refused(grammars: JsonGrammars, schema: Any, said: str) -> None:
-    with pytest.raises(BadSetting, match=said) as caught:
+def test_a_schema_that_can_t_be_held_to_is_refused(grammars: JsonGrammars, schema: Any, message: str) -> None:
+    with pytest.raises(BadSetting, match=message) as caught:
         grammars.processor_for(json.dumps(schema), {END})
     assert "\n" not in str(caught.value)
 
 
-def test_a_tokenizer_that_can_t_be_followed_is_said_to_be_so() -> None:
+def test_a_tokenizer_that_can_t_be_followed_is_refused() -> None:
     assert not JsonGrammars(None).usable
     with pytest.raises(BadSetting, match="can't be held"):
         JsonGrammars(None).processor_for("{}", {END})

@@ -1,4 +1,4 @@
-"""The cache with room, against transformers' own."""
+"""The cache with room, against transformers' cache."""
 
 import pytest
 import torch
@@ -16,12 +16,12 @@ def states(tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("lengths", [(5, 1, 1, 1), (1, ROOM, 1, 2 * ROOM, 1), (3, ROOM - 1, 1, 1)])
 def test_it_holds_what_a_growing_cache_holds(lengths: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    own, other = RoomyLayer(), DynamicLayer()
+    roomy, other = RoomyLayer(), DynamicLayer()
     for tokens in lengths:
         new = states(tokens)
-        for made, expected in zip(own.update(*new), other.update(*new), strict=True):
+        for made, expected in zip(roomy.update(*new), other.update(*new), strict=True):
             assert torch.equal(made, expected)
-    assert own.get_seq_length() == sum(lengths)
+    assert roomy.get_seq_length() == sum(lengths)
 
 
 def test_a_token_is_written_without_moving_the_others() -> None:

@@ -62,7 +62,7 @@ class TestInstructBlip(Parity):
     @staticmethod
     def inputs(both: Both, pictures: list, text: str) -> dict[str, torch.Tensor]:
         """As its processor does, which puts the pictures before the first token and takes one; so do others by hand."""
-        pixels = torch.cat([both.image_processor(own, return_tensors="pt")["pixel_values"] for own in pictures])
+        pixels = torch.cat([both.image_processor(picture, return_tensors="pt")["pixel_values"] for picture in pictures])
         places = [both.plain.config.image_token_index] * QUERIES * len(pictures)
         reader: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(both.folder / "qformer_tokenizer")
         read = torch.tensor([reader(text)["input_ids"]] * len(pictures))

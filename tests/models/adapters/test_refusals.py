@@ -1,4 +1,4 @@
-"""What BLIP-2 and Idefics cannot do here is said in one sentence before any weight is loaded."""
+"""What BLIP-2 and Idefics cannot do here raises one sentence before any weight is loaded."""
 
 from pathlib import Path
 
