@@ -1,4 +1,4 @@
-"""No text is control: whatever is typed, printed in a picture or in the history, image tokens and turns stay as they are.
+"""No text is control: whatever is typed, in a picture or in the history, image tokens and turns stay as they are.
 
 Over the tiny checkpoints of all families that write, each with its own tokenizer, and with one that knows the control
 strings of all families and writes wide letters as plain ones (NFKC) before it looks for them.

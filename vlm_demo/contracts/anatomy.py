@@ -36,7 +36,7 @@ class Lens:
 
     Attributes:
         ids: int64 [layers, tokens], the likeliest token.
-        texts: [layers][tokens], the same as its place in the answer spells it.
+        texts: [layers][tokens], the same decoded at its place in the answer.
         probabilities: float32 [layers, tokens], its softmax probability, 0..1.
         written: float32 [layers, tokens], the probability of the token that the answer has there.
         crossing: for each layer, whether it is one that looks at the picture between the model's own (cross-attention).
@@ -76,7 +76,7 @@ class Anatomy:
         after: of each picture, what the bridge made of that: image tokens, or what cross-attention layers look at.
         text_norms: float32 [prompt's tokens but the image tokens], the length of their embeddings.
         lens: what each layer would predict.
-        image_shares: float32 [layers, tokens], 0..1, how much of each layer's attention rested on image tokens, the
+        image_shares: float32 [layers, tokens], 0..1, how much of each layer's attention went to image tokens, the
             mean of its heads; None where the layers that look at pictures see nothing else.
         changes: float32 [layers, tokens], how far a layer moved the state, by the state's own length.
         candidates: of each step.

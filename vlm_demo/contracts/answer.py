@@ -36,8 +36,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Shares:
-    """What attention rested on, each 0..1, together 1: the pictures, the text, and the first token, where heads rest
-    that look at nothing."""
+    """Where attention went, each 0..1, together 1: the pictures, the text, and the first token (the attention sink)."""
 
     picture: float
     text: float
@@ -163,7 +162,7 @@ class Answer:
         layer: int | None = None,
         head: int | None = None,
     ) -> np.ndarray:
-        """Where the model looked in the steps that wrote ``word``; those of its punctuation are left out.
+        """Where the model attended in the steps that wrote ``word``; those of its punctuation are left out.
 
         Args:
             word, image, layer, head: see `MapRequest`.
@@ -216,7 +215,7 @@ class Answer:
         return self.trace.rows(image % len(self.views), self.steps(word)).mean(0)
 
     def shares(self, word: str | Word | SupportsIndex) -> Shares | None:
-        """What the language model's attention rested on in the steps that wrote ``word``, the mean over all layers and
+        """Where the language model's attention went in the steps that wrote ``word``, the mean over all layers and
         heads; None as for `picture_share`.
 
         Raises:
@@ -231,7 +230,7 @@ class Answer:
         return Shares(picture, text, first)
 
     def picture_share(self, word: str | Word | SupportsIndex) -> float | None:
-        """How much of the language model's attention rested on the pictures in the steps that wrote ``word``, 0..1: the
+        """How much of the language model's attention went to the pictures in the steps that wrote ``word``, 0..1: the
         mean over all layers and heads; None where no attention was recorded, or where the layers that look at pictures
         see nothing else, so that it would be all of it.
 

@@ -48,8 +48,8 @@ class Trace:
         counts: image tokens of each picture.
         leading: how many features of each picture come before the one of its first patch.
         settings: the checkpoint's default.
-        looks: float16 [pictures, image tokens, features], where image tokens are no patches: how much each attended
-            to each patch.
+        patch_weights: float16 [pictures, image tokens, features], how much each image token attended to each patch;
+            None where image tokens are patches.
         patch_grids: of each picture, as in ``View``; empty = one image token a patch, in order.
         closing: float16 [1, layers, heads, image tokens], the step after the last token; None where it was not taken.
     """

@@ -33,7 +33,7 @@ OPERATOR_COOKIE = "vlm_demo_operator"
 SMALL = 100_000_000  # parameters of a model that is timed at each switch; larger ones by the answers that they give
 TRIAL = 24  # tokens of such a timing, at most
 LEAST = 4  # tokens of an answer from which a pace can be measured
-KEPT = 9  # answers whose pace is remembered, for its median
+KEPT = 9  # answers whose pace is stored, for its median
 ENOUGH = 3  # of them, before paces are compared
 UNEXPECTED = "Something unexpected went wrong on the server; the conversation and the model are kept. Please try again."
 
@@ -175,7 +175,7 @@ class ModelRegistry:
             del paces[:-KEPT]
 
     def forget(self, visitor: str) -> None:
-        """Drop what the model and the side engines remember of a visitor's pictures and prompts: that
+        """Drop what the model and the side engines cached of a visitor's pictures and prompts: that
         conversation has ended."""
         if self._engine:
             self._engine.forget(visitor)

@@ -1,7 +1,7 @@
 """Side engines: models loaded next to the shared one, when a tab first asks for them.
 
 A comparison needs a second model, a contrast one that scores; the shared one goes on answering meanwhile. At most
-`KEPT` of them stay in memory: the one that was used longest ago goes first.
+`KEPT` of them stay in memory: the least recently used one is dropped first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SideEngines:
     def __init__(self, load: Load, kept: int = KEPT):
         self._load, self._kept = load, kept
         self._lock = threading.Lock()
-        self._engines: dict[tuple[str, str], Engine] = {}  # the one that was used longest ago comes first
+        self._engines: dict[tuple[str, str], Engine] = {}  # the least recently used one comes first
 
     @contextmanager
     def engine(
@@ -61,7 +61,7 @@ class SideEngines:
             self._lock.release()
 
     def forget(self, visitor: str) -> None:
-        """Let go of what the engines remember of a visitor's pictures and prompts."""
+        """Drop what the engines cached of a visitor's pictures and prompts."""
         for engine in list(self._engines.values()):
             engine.forget(visitor)
 

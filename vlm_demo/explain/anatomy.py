@@ -24,7 +24,7 @@ def of(answer: Answer, model: TeacherForcing, tokenizer: Any) -> Anatomy:
     """The anatomy of an answer of this model, by one pass.
 
     Args:
-        tokenizer: of the checkpoint, which spells the tokens that layers would have written.
+        tokenizer: of the checkpoint, which decodes the tokens that layers predict.
     Raises:
         VlmDemoError: the answer has no tokens.
         UnsupportedModel: see `TeacherForcing.recorded_pass`.

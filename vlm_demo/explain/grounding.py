@@ -34,7 +34,7 @@ def gather(answer: Answer, model: TeacherForcing) -> Evidence:
     """The evidence for an answer with a trace and at least one word: one more pass over three versions of the picture,
     one over a blank one, and where the answer repeats words that OCR read, one without them and one without others.
 
-    Of several pictures the one that was looked at most is tried; blank are all.
+    Of several pictures only the one with most attention is masked; all are blanked.
     """
     trace = answer.trace
     assert trace is not None
@@ -86,7 +86,7 @@ def judge(answer: Answer, model: TeacherForcing, calibration: Calibration | None
     """The badge of an answer.
 
     Raises:
-        VlmDemoError: no attention was recorded, so it is not known which patches were looked at.
+        VlmDemoError: no attention was recorded, so the attended patches are unknown.
     """
     if answer.trace is None:
         raise VlmDemoError("No attention was recorded for this answer: choose a model that can explain itself.")

@@ -58,7 +58,7 @@ class AnswerLikelihoods:
     """How likely an answer's tokens are under some changes, each token given those before it.
 
     Attributes:
-        logs: float32 [changes, tokens], natural logarithms of their probabilities.
+        logprobs: float32 [changes, tokens], natural logarithms of their probabilities.
         likeliest: bool [changes, tokens], whether no other token is likelier.
     """
 
@@ -93,7 +93,7 @@ class RecordedPass:
 
 class TeacherForcing:
     """The stages of a pipeline, for reading its own answers. ``build_prompt`` makes the prompt for a question, pictures
-    and text that was read; ``judge`` compares pictures with texts, or is None."""
+    and text that was read; ``image_text_matcher`` compares pictures with texts, or is None."""
 
     def __init__(
         self,
@@ -254,7 +254,7 @@ class TeacherForcing:
             image: which of ``answer.views``.
             masks: bool [n, patches], True = hidden behind a blur.
         """
-        encoder, bridge = self.pictures.encoder, self.pictures.bridge  # what is hidden is not to be remembered
+        encoder, bridge = self.pictures.encoder, self.pictures.bridge  # masked pictures are not to be cached
         hide = PatchMasker(self.view, self.view.with_pixels(answer.views[image]))
         others = list(split(self._image_tokens(answer))) if len(answer.views) > 1 else []
         size = max(1, TOKENS_AT_ONCE // _length(answer))

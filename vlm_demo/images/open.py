@@ -183,7 +183,7 @@ def _upright(image: Image.Image, stream: BinaryIO | None) -> tuple[Image.Image, 
     notes: list[str] = []
     size = image.size
     try:
-        # A TIFF is turned while it is decoded, and forgets it then.
+        # A TIFF is turned while it is decoded, and its tag is dropped then.
         orientation = image.tag_v2.get(ExifTags.Base.Orientation) if isinstance(image, TiffImageFile) else None
         decoded = decode(image, stream)
         shown, note = on_ground(decoded.image) if decoded.image.mode == "RGBA" else (decoded.image, "")

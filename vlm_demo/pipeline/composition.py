@@ -32,7 +32,7 @@ from vlm_demo.stages.view import ViewMaker
 
 class ComposedModel:
     """A loaded checkpoint and its parts: ``view`` opens pictures as it sees them, ``reader`` reads text in them, and
-    ``remembered`` holds what was computed of both."""
+    ``remembered`` caches what was computed of both."""
 
     def __init__(self, loaded: Loaded, remember: int | None = None, remote: RemotePictures = NOTHING) -> None:
         family = loaded.family

@@ -74,7 +74,7 @@ def decode(
         prompt: what was prefilled.
         tokenizer: of the checkpoint.
         clock: takes the seconds of each stage, without the consumer's time between events.
-        sees_ahead: whether words of the prompt see those after them, so that nothing of it is remembered.
+        sees_ahead: whether words of the prompt see those after them, so that nothing of it is cached.
         stop: texts before the first of which the answer ends.
         cuts_repetition: whether an end that only repeats is cut off.
     Yields:

@@ -32,7 +32,7 @@ Turns = Callable[[], AbstractContextManager[object]]  # each entered for as long
 @dataclass(frozen=True)
 class Encoded:
     """What the vision encoder made of some pictures while their text was read: the patch features of each, of how many
-    they were remembered, and the encoder's own seconds."""
+    they were cached, and the encoder's own seconds."""
 
     patches: tuple[PatchFeatures, ...]
     cached: int

@@ -47,7 +47,7 @@ class FeatureCache:
     def patches(
         self, views: Sequence[PixelView], cancelled: Cancelled | None = None
     ) -> tuple[list[PatchFeatures], int]:
-        """The patch features of each picture, and how many of the pictures were remembered.
+        """The patch features of each picture, and how many of the pictures were cached.
 
         Raises:
             Stopped: ``cancelled()`` turned True.
@@ -76,7 +76,7 @@ class ImageTokenCache(FeatureCache):
         self, patches: Sequence[PatchFeatures], prompt: Prompt, cancelled: Cancelled | None = None
     ) -> tuple[ImageTokens, int]:
         """The image tokens of all pictures that `patches` gave, named by what they were made of, and how many of them
-        were remembered.
+        were cached.
 
         Raises:
             Stopped: ``cancelled()`` turned True.
@@ -126,7 +126,7 @@ def visitor_prefix(visitor: str) -> str:
 
 
 def belongs(key: Hashable, visitor: str) -> bool:
-    """Whether what is remembered under a key of this store was computed of a picture of this visitor. The last part of
+    """Whether what is cached under a key of this store was computed of a picture of this visitor. The last part of
     a key is the name of a picture, or of several."""
     names = key[-1] if isinstance(key, tuple) else key
     return any(str(name).startswith(f"{visitor}:") for name in (names if isinstance(names, tuple) else (names,)))

@@ -17,7 +17,7 @@ ROOM = 64  # tokens
 
 class RoomyLayer(DynamicLayer):
     """Writes single tokens after the others, and moves to a larger buffer only where there is no room. What is read in
-    one piece gets none, for a prompt may be remembered as it lies here.
+    one piece gets none, since a prompt may be cached as it lies here.
 
     What it has returned, or was given, never changes: a position is written once, in order.
     """

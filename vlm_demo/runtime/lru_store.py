@@ -16,7 +16,7 @@ import torch
 Kind = TypeVar("Kind")
 
 LEAST_BUDGET = 2**28  # 256 MiB
-SHARE = 4  # a model may remember a quarter of its own bytes
+SHARE = 4  # a model's cache may take a quarter of the model's bytes
 
 
 class LruStore:

@@ -35,8 +35,8 @@ NATIVE_BF16_ROWS = 1  # answers in one step up to which torch's own bf16 product
 
 
 class Llm:
-    """The language model. ``tapping = False`` closes the tap: same tokens, no rows. What it reads of image
-    tokens with names is remembered in ``store``."""
+    """The language model. ``tapping = False`` records no attention: same tokens, no rows. Prompts whose image tokens
+    have names are cached in ``store``."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Llm:
         choice = TokenChoice(sampling, self.generation, json_processor)
         limit = self._limit(prompt, max_new_tokens)
         with self.batch.room(len(prompt.ids) + limit, cancelled) if together > 1 else nullcontext():
-            # 1) prefill: what is not remembered of the prompt, piece by piece
+            # 1) prefill: what is not cached of the prompt, piece by piece
             prefill = self.prefix_cache.plan(prompt, image_tokens)
             ids = list(prompt.ids)
             row = Row(prompt, image_tokens, prefill.cache, ids, choice, sampling, cancelled, limit - 1, together)

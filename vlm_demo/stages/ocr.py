@@ -1,4 +1,4 @@
-"""OCR: an upload at full resolution → the text printed in it, word by word, each picture read once while remembered.
+"""OCR: an upload at full resolution → the text printed in it, word by word, each picture read once while cached.
 
 Knows neither how an engine reads nor the question.
 """
@@ -19,11 +19,11 @@ from vlm_demo.runtime.lru_store import LruStore
 from vlm_demo.runtime.ocr_engines import engine_for
 
 STRIP = 4_000_000  # pixels that are hashed between two checks for cancellation
-WORD_BYTES = 300  # that a remembered word takes, or a little less
+WORD_BYTES = 300  # that a cached word takes, or a little less
 
 
 class OcrReader:
-    """Reads pictures, and remembers what it read by their pixels."""
+    """Reads pictures, and caches what it read by their pixels."""
 
     def __init__(self, store: LruStore) -> None:
         self.store = store

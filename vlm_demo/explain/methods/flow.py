@@ -24,7 +24,7 @@ def flow(
         positions: where the image tokens stand among the tokens.
         keep, give: the weights of the residual path and of the attention.
     Returns:
-        float32 [image tokens of all pictures]. The first token, on which heads rest, is no image token, so what ends
+        float32 [image tokens of all pictures]. The first token, the attention sink, is no image token, so what ends
         there is left out.
     """
     row, to_images = start, None

@@ -11,7 +11,7 @@ def seen(positions: range, blocks: Sequence[int], window: int | None = None) -> 
     """True where a token sees another: what came before, and all of its own block.
 
     Args:
-        positions: of the tokens that look; all up to the last of them are looked at, or with a window those that a
+        positions: of the queries; the keys are all up to the last of them, or with a window those that a
             cache of that window still holds.
         blocks: the block of each position from 0 on; -1, and what is beyond, stands in none.
         window: how many tokens back each one sees at most, itself counted; None = all.
