@@ -158,8 +158,8 @@ def _labels(schema: Mapping[str, Any], about: str = "") -> list[str]:
 def question_for_all(labels: Sequence[str]) -> str:
     """What the model is asked for all fields at once."""
     *others, last = labels
-    asked = f"What are the {', '.join(others)} and the {last}?" if others else f"What is the {last}?"
-    return f"{asked} Answer in JSON."
+    question = f"What are the {', '.join(others)} and the {last}?" if others else f"What is the {last}?"
+    return f"{question} Answer in JSON."
 
 
 def _bounded(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,14 +225,14 @@ def question(schema: Mapping[str, Any], label: str) -> str:
     """What the model is asked for a field; a description that is a question is taken as it stands."""
     described = str(schema.get("description", "")).strip()
     if described.endswith("?"):
-        asked = described
+        text = described
     elif _type(schema) == "boolean":
-        asked = f"Is it true: {label}? Answer yes or no."
+        text = f"Is it true: {label}? Answer yes or no."
     else:
-        asked = f"What is the {label}?" + (f" ({described})" if described else "")
+        text = f"What is the {label}?" + (f" ({described})" if described else "")
     if isinstance(schema.get("enum"), list):
-        asked += f" Choose one of: {', '.join(str(one) for one in schema['enum'] if one is not None)}."
-    return asked
+        text += f" Choose one of: {', '.join(str(one) for one in schema['enum'] if one is not None)}."
+    return text
 
 
 def value(schema: Mapping[str, Any], answer: str) -> Any:

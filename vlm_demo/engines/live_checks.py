@@ -76,15 +76,15 @@ def about_blank(engine: Engine, answer: Answer, cancelled: Cancelled | None = No
     if answer.asked is None:
         raise VlmDemoError("What was asked is not known any more: ask again first.")
     request = _blank_request(answer, cancelled)
-    given = answered(engine.stream(request))
-    if given.stopped:
+    blank_answer = answered(engine.stream(request))
+    if blank_answer.stopped:
         raise Stopped("Stopped.")
     if not engine.capabilities.logprobs or not all(token.probability for token in answer.tokens):
-        return BlankAnswer(given.text)
+        return BlankAnswer(blank_answer.text)
     without = None
     if answer.text.strip() and engine.capabilities.explains:
         without = _likely(engine.explain(request, answer.text))
-    return BlankAnswer(given.text, _likely(answer), without)
+    return BlankAnswer(blank_answer.text, _likely(answer), without)
 
 
 def _blank_request(answer: Answer, cancelled: Cancelled | None) -> Request:

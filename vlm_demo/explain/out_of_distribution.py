@@ -83,8 +83,8 @@ def load(folder: Path) -> TrainingPictures | None:
         ) from error
 
 
-def save(folder: Path, kept: TrainingPictures) -> None:
+def save(folder: Path, pictures: TrainingPictures) -> None:
     """Write what is stored with a checkpoint's weights, as bfloat16."""
-    tensors = {"basis": kept.basis, "bank": kept.bank}
+    tensors = {"basis": pictures.basis, "bank": pictures.bank}
     halved = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}
-    save_file(halved | {"threshold": kept.threshold.float()}, folder / FILE)
+    save_file(halved | {"threshold": pictures.threshold.float()}, folder / FILE)

@@ -98,18 +98,18 @@ def _found(run: Sequence[str], texts: Sequence[tuple[str, int]]) -> Iterator[lis
 def _without(result: OcrResult, taken: set[int]) -> OcrResult:
     """Each word is looked up in the text behind the one before it, so that the text may be laid out in any way."""
     text, at = result.text, 0
-    kept: list[str] = []
+    pieces: list[str] = []
     for i, word in enumerate(result.words):
         start = text.find(word.text, at)
         if start < 0:
             continue
         stop = start + len(word.text)
         if i in taken:
-            kept.append(text[at:start])
+            pieces.append(text[at:start])
             at = stop + text[stop:].startswith(" ")
         else:
-            kept.append(text[at:stop])
+            pieces.append(text[at:stop])
             at = stop
-    lines = ("".join(kept) + text[at:]).split("\n")
+    lines = ("".join(pieces) + text[at:]).split("\n")
     left = "\n".join(line.rstrip() for line in lines if line.strip())
     return replace(result, text=left, words=tuple(word for i, word in enumerate(result.words) if i not in taken))

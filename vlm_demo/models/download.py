@@ -33,7 +33,7 @@ def fetch(
     trust: Trust,
     check_config: Callable[[Path], object],
     report: Progress,
-    instead: str,
+    alternatives: str,
     revision: str | None = None,
 ) -> Path:
     """Download what is not here yet.
@@ -42,7 +42,7 @@ def fetch(
         name: the hub id.
         check_config: raises for a folder whose config.json can't be run here.
         report: see ``loading.load``.
-        instead: what to choose where the hub can't deliver, in words.
+        alternatives: what to choose where the hub can't deliver, in words.
         revision: a commit, branch or tag; None = the main branch.
     Raises:
         ModelNotFound: one sentence for each way in which there is no such model here.
@@ -84,7 +84,7 @@ def fetch(
             raise ModelNotFound(f"The disk is too full to download {name}: free some space and try again.") from error
         raise ModelNotFound(
             f"{name} is not on this machine and the hub cannot be reached: check the connection and try again (what "
-            f"has arrived is kept), or choose {instead}."
+            f"has arrived is kept), or choose {alternatives}."
         ) from error
 
 

@@ -47,9 +47,9 @@ def announcement(shipped: Path) -> str:
     recipe = builders.read_recipe(shipped / RECIPE)
     if is_whole(place_of(shipped, recipe)):
         return ""
-    lacking = parts.missing(recipe.parts)
-    first = f", after {gigabytes(sum(part.wheel_bytes for part in lacking))} of downloads," if lacking else ""
-    size = gigabytes(_stored(shipped, recipe) + sum(part.bytes for part in lacking))
+    to_fetch = parts.missing(recipe.parts)
+    first = f", after {gigabytes(sum(part.wheel_bytes for part in to_fetch))} of downloads," if to_fetch else ""
+    size = gigabytes(_stored(shipped, recipe) + sum(part.bytes for part in to_fetch))
     return f"{shipped.name} is put together once{first} and then takes {size} in {user_cache.folder()}."
 
 

@@ -36,7 +36,7 @@ REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]*")  # a commit, branch or tag; it be
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 DEVICE_MAPS = ("auto", "cpu", "cuda")
 # These log messages about kernels and packages that change nothing for the person who waits for an answer.
-CHATTY = ("transformers", "bitsandbytes.backends.cpu.ops", "bitsandbytes.cextension", "huggingface_hub")
+NOISY_LOGGERS = ("transformers", "bitsandbytes.backends.cpu.ops", "bitsandbytes.cextension", "huggingface_hub")
 # The class that the checkpoint's own code must define to be run.
 AUTO_CLASS = "AutoModelForImageTextToText"
 
@@ -238,8 +238,8 @@ def checkpoint(name: str, progress: Progress | None = None) -> Path:
 
 def catalog() -> list[Entry]:
     """The models that can be had: those on the hub, and the embedded ones whose checkpoint is here."""
-    there = embedded_names()
-    return [entry for entry in catalogue.listed() if entry.on_hub or entry.id in there]
+    embedded_here = embedded_names()
+    return [entry for entry in catalogue.listed() if entry.on_hub or entry.id in embedded_here]
 
 
 def resolve(name: str, report: Progress, trust: Trust = NONE, revision: str | None = None) -> tuple[Path, str]:
@@ -269,8 +269,10 @@ def resolve(name: str, report: Progress, trust: Trust = NONE, revision: str | No
     if os.path.isfile(folder):
         raise ModelNotFound(f"{name} is a file: name the checkpoint's folder, which holds config.json and the weights.")
     if HUB_ID.fullmatch(name) and not name.startswith((".", "~")):
-        instead = ", ".join(_substitutes(name)) or "a checkpoint's folder"
-        return download.fetch(name, trust, lambda found: _adapter(found, name, trust), report, instead, revision), name
+        alternatives = ", ".join(_substitutes(name)) or "a checkpoint's folder"
+        return download.fetch(
+            name, trust, lambda found: _adapter(found, name, trust), report, alternatives, revision
+        ), name
     known = ", ".join(embedded_names()) or "none yet"
     raise ModelNotFound(
         f"There is no model {name}: choose an embedded one ({known}), a checkpoint's folder, or a hub id as OWNER/NAME."
@@ -314,7 +316,7 @@ def quiet() -> Iterator[None]:
     """Silence the libraries' logs and progress bars while something loads."""
     from transformers.utils import logging as transformers_logging
 
-    loggers = [logging.getLogger(name) for name in CHATTY]
+    loggers = [logging.getLogger(name) for name in NOISY_LOGGERS]
     levels = [logger.level for logger in loggers]
     bars = transformers_logging.is_progress_bar_enabled()
     for logger in loggers:

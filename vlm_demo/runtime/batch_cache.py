@@ -16,7 +16,7 @@ import torch
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from vlm_demo.runtime.kv_cache import RoomyLayer
+from vlm_demo.runtime.kv_cache import PreallocatedLayer
 
 RowTensors = tuple[torch.Tensor, ...]  # of each row [1, heads, tokens, d]
 
@@ -24,13 +24,13 @@ RowTensors = tuple[torch.Tensor, ...]  # of each row [1, heads, tokens, d]
 def can_be_joined(cache: DynamicCache) -> bool:
     """Whether every layer holds all tokens before: a sliding window, or a state, is none that a step can be cut off
     from again."""
-    return all(type(layer) is RoomyLayer for layer in cache.layers)
+    return all(type(layer) is PreallocatedLayer for layer in cache.layers)
 
 
 class BatchLayer(DynamicLayer):
     """One layer of several caches."""
 
-    def __init__(self, rows: Sequence[RoomyLayer]) -> None:
+    def __init__(self, rows: Sequence[PreallocatedLayer]) -> None:
         super().__init__()
         self.rows = rows
 

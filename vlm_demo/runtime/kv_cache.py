@@ -15,7 +15,7 @@ from transformers.cache_utils import DynamicLayer
 ROOM = 64  # tokens
 
 
-class RoomyLayer(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):
     """Writes single tokens after the others, and moves to a larger buffer only where there is no room. What is read in
     one piece gets none, since a prompt may be cached as it lies here.
 
@@ -63,5 +63,5 @@ def _grown(states: torch.Tensor, existing: torch.Tensor, start: int, stop: int) 
 def empty(config: Any) -> DynamicCache:
     """An empty cache for the language model of this config; sliding windows and states are as transformers has them."""
     cache = DynamicCache(config=config)
-    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [PreallocatedLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache

@@ -74,9 +74,11 @@ def excerpt(readings: Readings, question: str, tokens: int, encode: Callable[[st
 def _relevance(lines: Sequence[Sequence[OcrWord]], question: str) -> list[float]:
     """How much each line has to do with the question: the words that they share, rare ones more (inverse document
     frequency, Spärck Jones 1972), and a share of its neighbours'."""
-    asked = {_stem(word) for word in question.split()} - {""}
-    shared = [{_stem(word.text) for word in line} & asked for line in lines]
-    rarity = {stem: math.log(1 + len(lines) / max(1, sum(stem in stems for stems in shared))) for stem in asked}
+    question_stems = {_stem(word) for word in question.split()} - {""}
+    shared = [{_stem(word.text) for word in line} & question_stems for line in lines]
+    rarity = {
+        stem: math.log(1 + len(lines) / max(1, sum(stem in stems for stems in shared))) for stem in question_stems
+    }
     scores = [0.0, *(sum(rarity[stem] for stem in line) for line in shared), 0.0]
     return [scores[i] + NEIGHBOUR_SHARE * max(scores[i - 1], scores[i + 1]) for i in range(1, len(scores) - 1)]
 

@@ -23,7 +23,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from vlm_demo.contracts import ImageTokens, Prompt
-from vlm_demo.runtime.kv_cache import RoomyLayer, empty
+from vlm_demo.runtime.kv_cache import PreallocatedLayer, empty
 from vlm_demo.runtime.lru_store import LruStore, size_of
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class PrefillPlan:
     cache: DynamicCache
     cached_tokens: int
     pieces: tuple[tuple[int, int], ...]
-    kept: bool
+    cacheable: bool
 
 
 class PrefixCache:
@@ -105,9 +105,9 @@ class PrefixCache:
         text = self._text(prompt, image_tokens)
         cache = empty(self.family.language_model.config)
         named = len(text.pictures) == len(image_tokens.counts) > 0
-        kept = bool(named and self.store.budget and all(_plain(layer) for layer in cache.layers))
+        cacheable = bool(named and self.store.budget and all(_can_be_cut(layer) for layer in cache.layers))
         cached_tokens = 0
-        if kept:
+        if cacheable:
             for layer in _sliding(cache):
                 # A full window can't be cut back, so it is opened while the prompt is read.
                 layer.activate_past_recording()
@@ -116,11 +116,11 @@ class PrefixCache:
         pieces = tuple(zip(starts, (*starts[1:], text.stops[-1]), strict=True))
         if not (self.family.sees_ahead or self.family.pictures_see_ahead):
             pieces = tuple(part for piece in pieces for part in parts_of(*piece))
-        return PrefillPlan(text, cache, cached_tokens, pieces, kept)
+        return PrefillPlan(text, cache, cached_tokens, pieces, cacheable)
 
     def insert(self, prefill: PrefillPlan) -> None:
         """Cache a prompt that has been prefilled, in place of cached prompts that are only its beginning."""
-        if not prefill.kept:
+        if not prefill.cacheable:
             return
         prefix = CachedPrefix(prefill.text, tuple((layer.keys, layer.values) for layer in prefill.cache.layers))
         for layer in _sliding(prefill.cache):
@@ -183,9 +183,9 @@ def stops_of(prompt: Prompt) -> Iterable[int]:
         before = segment.kind
 
 
-def _plain(layer: object) -> bool:
+def _can_be_cut(layer: object) -> bool:
     """Whether a layer's past can be cut anywhere: that of linear attention, one state, can't."""
-    return type(layer) in (RoomyLayer, DynamicSlidingWindowLayer)
+    return type(layer) in (PreallocatedLayer, DynamicSlidingWindowLayer)
 
 
 def _sliding(cache: DynamicCache) -> list[DynamicSlidingWindowLayer]:

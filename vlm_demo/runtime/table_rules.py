@@ -68,9 +68,9 @@ def _near_rule(level: np.ndarray) -> np.ndarray:
     return near
 
 
-def _count(there: np.ndarray) -> int:
+def _count(flags: np.ndarray) -> int:
     """How many runs of True a bool [n] has."""
-    return int((np.diff(there.astype(np.int8), prepend=0) == 1).sum())
+    return int((np.diff(flags.astype(np.int8), prepend=0) == 1).sum())
 
 
 def _runs(ink: np.ndarray, length: int) -> np.ndarray:

@@ -28,9 +28,9 @@ def build(
     """See ``builders.Build``; takes 5 to 10 seconds on two cores."""
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
-    strange = sorted(name for name in trained if not name.startswith(KNOWN))
-    if strange:
-        raise Misfit(f"no part of a LLaVA: {', '.join(strange)}")
+    unknown = sorted(name for name in trained if not name.startswith(KNOWN))
+    if unknown:
+        raise Misfit(f"no part of a LLaVA: {', '.join(unknown)}")
     report(0.1, "reading the language model")
     language = smollm2.shortened(smollm2.read(parts[recipe.language_model]), recipe.language_layers)
     report(0.6, "merging what was trained into it")
