@@ -155,7 +155,7 @@ def test_an_engine_that_can_t_be_held_says_so() -> None:
 
 
 def test_whatever_a_model_says_fits_the_schema(pipe: Pipeline) -> None:
-    """Random weights say anything; an independent validator looks at what is made of it."""
+    """Random weights write anything; an independent validator checks the result."""
     schema = document_fields.checked(SCHEMA | {"properties": SCHEMA["properties"] | {"day": {"format": "date"}}})
     for in_one in (False, True):
         found = document_fields.read(LocalEngine(pipe), replace(DOCUMENT, ocr=False), schema, in_one)

@@ -178,13 +178,13 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
     """The modules of one circle, or none."""
     done: set[str] = set()
 
-    def visit(name: str, road: list[str]) -> list[str]:
-        if name in road:
-            return [*road[road.index(name) :], name]
+    def visit(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
         if name in done:
             return []
         for target in sorted(graph[name]):
-            if found := visit(target, [*road, name]):
+            if found := visit(target, [*path, name]):
                 return found
         done.add(name)
         return []

@@ -218,7 +218,7 @@ class TestEvents:
 
 
 class Asked:
-    """A stop button that is pressed at the n-th time that someone looks at it."""
+    """A stop button that is pressed at the n-th check."""
 
     def __init__(self, at: int) -> None:
         self.at, self.count = at, 0
@@ -277,11 +277,11 @@ class TestStopping:
 
     def test_one_computation_at_a_time_and_waiting_can_be_stopped(self, pipe: Pipeline, noise) -> None:
         entered, leave, stop, outcome = threading.Event(), threading.Event(), threading.Event(), []
-        looks, waits = itertools.count(), threading.Event()
+        checks, waits = itertools.count(), threading.Event()
         pipe.forget()
 
         def cancelled() -> bool:
-            if next(looks) > 5:  # more often than the stages before it ask: it looks again and again while it waits
+            if next(checks) > 5:  # more often than the stages before it ask: it looks again and again while it waits
                 waits.set()
             return stop.is_set()
 

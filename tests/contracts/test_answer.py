@@ -20,7 +20,7 @@ VIEW = View(Image.new("RGB", (40, 40)), (40, 40), None, GRID, BOXES)
 
 
 def answer(*texts: str, pictures: int = 1, trace: bool = True) -> Answer:
-    """Token i looks at patch i of the first picture and at patch 15 - i of the others."""
+    """Token i attends to patch i of the first picture and to patch 15 - i of the others."""
     tokens = tuple(Token(text, i, 0.5) for i, text in enumerate(texts))
     image = np.full((len(tokens), 2, 2, 16 * pictures), 1e-3, np.float16)
     for i in range(len(tokens)):

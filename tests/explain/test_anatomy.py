@@ -56,9 +56,9 @@ def places(answer: Any) -> slice:
 
 def test_the_last_layer_predicts_what_the_model_predicts(anatomised) -> None:
     pipe, answer, anatomy, _, out = anatomised
-    chances = out.logits[0, places(answer)].float().softmax(-1)
-    assert np.allclose(anatomy.lens.probabilities[-1], chances.amax(-1).numpy(), atol=1e-5)
-    written = chances[range(len(answer.tokens)), [token.id for token in answer.tokens]]
+    probabilities = out.logits[0, places(answer)].float().softmax(-1)
+    assert np.allclose(anatomy.lens.probabilities[-1], probabilities.amax(-1).numpy(), atol=1e-5)
+    written = probabilities[range(len(answer.tokens)), [token.id for token in answer.tokens]]
     assert np.allclose(anatomy.lens.written[-1], written.numpy(), atol=1e-5)
     assert anatomy.lens.ids[-1].tolist() == [token.id for token in answer.tokens]  # greedy: each was the likeliest
     assert len(anatomy.lens.texts) == len(anatomy.lens.ids) and all(map(any, zip(*anatomy.lens.texts, strict=True)))
@@ -74,11 +74,11 @@ def test_every_layer_predicts_norm_and_head_of_its_hidden_state(anatomised) -> N
     assert len(out.hidden_states) == len(self_attention) + 1
     for layer, states in zip(self_attention[:-1], out.hidden_states[1:-1], strict=True):
         with torch.no_grad():
-            chances = head(norm(states[0, places(answer)])).float().softmax(-1)
-        top = chances.max(-1)
+            probabilities = head(norm(states[0, places(answer)])).float().softmax(-1)
+        top = probabilities.max(-1)
         assert np.allclose(anatomy.lens.probabilities[layer], top.values.numpy(), atol=1e-5)
         assert anatomy.lens.ids[layer].tolist() == top.indices.tolist()
-        written = chances[range(len(answer.tokens)), [token.id for token in answer.tokens]]
+        written = probabilities[range(len(answer.tokens)), [token.id for token in answer.tokens]]
         assert np.allclose(anatomy.lens.written[layer], written.numpy(), atol=1e-5)
 
 
@@ -114,8 +114,8 @@ def test_the_candidates_are_the_softmax_s_likeliest(anatomised) -> None:
     assert found.logits.shape == (len(answer.tokens), CANDIDATES)
     assert np.allclose(found.logits, logits.topk(CANDIDATES).values.numpy(), atol=1e-3)
     for i, temperature in enumerate(TEMPERATURES):
-        chances = (logits / temperature).softmax(-1).topk(CANDIDATES).values.numpy()
-        assert np.allclose(np.exp(found.logits / temperature - found.totals[:, i : i + 1]), chances, atol=2e-3)
+        probabilities = (logits / temperature).softmax(-1).topk(CANDIDATES).values.numpy()
+        assert np.allclose(np.exp(found.logits / temperature - found.totals[:, i : i + 1]), probabilities, atol=2e-3)
     assert found.ids.tolist() == logits.topk(CANDIDATES).indices.tolist()
     assert [len(row) for row in found.texts] == [CANDIDATES] * len(answer.tokens)
 

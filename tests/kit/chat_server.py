@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing on the terminal."""
 
     def do_GET(self) -> None:
-        odd = self._heard()
+        odd = self._received()
         if odd.key and self.headers.get("Authorization") != f"Bearer {odd.key}":
             self._json(401, {"error": {"message": f"wrong key {self.headers.get('Authorization')}"}})
         elif self.path != "/v1/models" or odd.models is None:
@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in odd.models]})
 
     def do_POST(self) -> None:
-        odd = self._heard()
+        odd = self._received()
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server_state.bodies.append(body)
         if odd.key and self.headers.get("Authorization") != f"Bearer {odd.key}":
@@ -194,7 +194,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"{len(content):x}\r\n".encode() + content + b"\r\n")
         self.wfile.flush()
 
-    def _heard(self) -> Oddities:
+    def _received(self) -> Oddities:
         self.server_state.headers.append(dict(self.headers))
         self.server_state.paths.append(self.path)
         return self.server_state.odd

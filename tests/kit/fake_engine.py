@@ -169,7 +169,7 @@ class FakeEngine:
         return Grounding("weak", 0.5, 0.2, 0.25, None, "Hiding <what it looked at> hardly changes the answer.")
 
     def anatomy(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Anatomy:
-        """Four layers of which the last two say what was written; the third looks at the picture most."""
+        """Four layers of which the last two predict what was written; the third attends to the picture most."""
         with self.scheduler.turn(cancelled):
             time.sleep(self.pause)
             if cancelled and cancelled():
@@ -279,7 +279,7 @@ class FakeEngine:
 
     @staticmethod
     def _trace(tokens: int, pictures: int) -> Trace:
-        """Two layers of three heads; each token looks hardest at the patch of its own number, the last head most."""
+        """Two layers of three heads; each token attends most to the patch of its own number, the last head most."""
         patches = GRID[0] * GRID[1]
         image = np.full((tokens, 2, 3, pictures * patches), 0.001, np.float16)
         for token in range(tokens):

@@ -205,7 +205,7 @@ def tiny_blip2(
         lm: ``llama``, ``opt``, or ``t5``, which is an encoder-decoder.
         heads: where the retrieval heads go: ``together`` with the other weights, into a file ``apart``, or None =
             nowhere.
-        frequency: every so-many-th layer of the Q-Former looks at the patches.
+        frequency: every so-many-th layer of the Q-Former attends to the patches.
         config: more fields of ``Blip2Config``.
     """
     torch.manual_seed(seed)
@@ -289,7 +289,7 @@ def tiny_idefics(
     """Write an Idefics of 48 × 48 pixels and 16 patches, without a resampler.
 
     Args:
-        interval: a layer that looks at the picture comes before every so-many-th layer.
+        interval: a cross-attention layer comes before every so-many-th layer.
         config: more fields of ``IdeficsConfig``.
     """
     torch.manual_seed(seed)

@@ -59,7 +59,7 @@ def head(prefix: str, width: int) -> dict[str, tuple[int, ...]]:
 
 
 def trained_blip2() -> dict[str, Tensor]:
-    """What is trained of a Q-Former of MiniLM's two layers, the first of which looks at the picture."""
+    """What is trained of a Q-Former of MiniLM's two layers, the first of which attends to the picture."""
     width, inner = minilm_files.WIDTH, minilm_files.INNER
 
     def linear(name: str, outputs: int, inputs: int = width) -> dict[str, tuple[int, ...]]:

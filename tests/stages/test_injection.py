@@ -43,8 +43,8 @@ def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A checkpoint's prompt builder, and what stands in it for a picture."""
     pipe = Pipeline.from_pretrained(MAKERS[request.param](tmp_path_factory.mktemp("family")))
     builder = pipe.stages().prompt
-    roomy = PromptBuilder(builder.tokenizer, builder.template, builder.image_token_id, 10**6, builder.placeholder)
-    return roomy, pipe.stages().family.placeholders(pipe.view(Image.new("RGB", (60, 60), "red")))
+    unlimited = PromptBuilder(builder.tokenizer, builder.template, builder.image_token_id, 10**6, builder.placeholder)
+    return unlimited, pipe.stages().family.placeholders(pipe.view(Image.new("RGB", (60, 60), "red")))
 
 
 def built(builder: PromptBuilder, picture: int | str, text: str, *places: str) -> Prompt:

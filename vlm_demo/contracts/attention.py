@@ -19,7 +19,7 @@ class HeatmapSettings:
     Attributes:
         method: one of ``checkpoint_settings.DEFAULTS``: ``mean`` of all heads, ``localised`` = of the few most
             concentrated heads, ``last`` layer's mean, ``heads`` = of those that the checkpoint names,
-            ``weighted`` = of all by their worth, ...
+            ``weighted`` = of all by ``weights``, ...
         layers: which layers ``mean`` and ``localised`` look at; None = all. Negative ones count from the end.
         heads: (layer, head) of the heads that point best, for ``heads``; where none are named it is ``localised``.
         scores: how often each method of ``explain.methods`` pointed right on held-out pictures, 0..1; empty where

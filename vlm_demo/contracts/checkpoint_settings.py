@@ -1,5 +1,5 @@
-"""Checkpoint settings: a checkpoint's ``vlm_demo.json``, part by part: how its heatmaps are made, what the
-evidence for its answers is worth, how small it reads."""
+"""Checkpoint settings: a checkpoint's ``vlm_demo.json``, part by part: how its heatmaps are made, the
+weights of the evidence for its answers, how small it reads."""
 
 from __future__ import annotations
 

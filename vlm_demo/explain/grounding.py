@@ -1,9 +1,9 @@
 """Grounding: what does an answer rest on? One badge from how its probability changes when that is removed.
 
 The patches that the map marks are hidden, the words that OCR read are taken out of the prompt, and all of both. An
-answer rests on what it loses probability without, and on nothing else. What the evidence is worth is fitted on answers
-that are known to be right or wrong (`python -m vlm_demo evaluate FOLDER --grounding --fit`) and stored with the
-weights; a checkpoint without such a fit is judged by the evidence as it stands, and the sentence says so.
+answer rests on what it loses probability without, and on nothing else. The weights of the evidence are fitted on
+answers that are known to be right or wrong (`python -m vlm_demo evaluate FOLDER --grounding --fit`) and stored with the
+checkpoint; one without such a fit is judged by the evidence as it is, and the sentence says so.
 """
 
 from __future__ import annotations
