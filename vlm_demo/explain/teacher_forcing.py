@@ -106,12 +106,8 @@ class TeacherForcing:
         image_text_matcher: ImageTextMatcher | None = None,
     ) -> None:
         self.family, self.guard, self.view = family, guard, view
-        self.pictures, self.llm, self.build_prompt, self.image_text_matcher = (
-            pictures,
-            llm,
-            build_prompt,
-            image_text_matcher,
-        )
+        self.pictures, self.llm = pictures, llm
+        self.build_prompt, self.image_text_matcher = build_prompt, image_text_matcher
 
     @property
     def reads_image_tokens(self) -> bool:

@@ -1,8 +1,8 @@
 """Attention tap: SDPA attention that also records the few rows of weights that heatmaps are made of.
 
 Full weights (``output_attentions=True``) need eager attention: several times the memory and time. A word's map needs
-one row of each head, the last query's, so only this row is computed, in float32. The same tap
-records a Q-Former's queries on the patches, and cross-attention layers, whose keys are patches and nothing else.
+one row of each head, the last query's, so only this row is computed, in float32. The same tap records a Q-Former's
+queries on the patches, and cross-attention layers, whose keys are patches and nothing else.
 Methods that need all rows, or gradients, ask for whole matrices in a pass of their own.
 """
 
