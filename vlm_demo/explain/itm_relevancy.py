@@ -37,8 +37,8 @@ class ItmRelevancy:
         except BadQuestion:
             return None
         patches = PatchFeatures(self._features(view))
-        itm = self.scorer.matches(patches, coded)
-        return float((self.scorer.similarities(patches, coded) if itm is None else itm)[0].clamp(0, 1))
+        probability = self.scorer.matches(patches, coded)
+        return float((self.scorer.similarities(patches, coded) if probability is None else probability)[0].clamp(0, 1))
 
     def _features(self, view: View) -> torch.Tensor:
         with self.guard.computing():

@@ -20,7 +20,7 @@ from vlm_demo.contracts import ImageTokens, OcrResult, PatchFeatures, Prompt, Vi
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain.masking import PatchMasker
 from vlm_demo.runtime import attention_tap
-from vlm_demo.runtime.feature_cache import joined
+from vlm_demo.runtime.feature_cache import joined, split
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, Asked
@@ -152,11 +152,8 @@ class TeacherForcing:
                     gradients = torch.autograd.grad(logit, weights, retain_graph=True, allow_unused=True)
                     found.append(
                         [
-                            (
-                                join(rows.detach()[0], torch.zeros_like(rows[0]) if gradient is None else gradient[0]),
-                                crossing,
-                            )
-                            for rows, gradient, crossing in zip(
+                            (join(rows.detach()[0], torch.zeros_like(rows[0]) if grad is None else grad[0]), crossing)
+                            for rows, grad, crossing in zip(
                                 weights, gradients, (self._crosses(m) for m, _ in matrices.layers), strict=True
                             )
                         ]
@@ -275,11 +272,8 @@ class TeacherForcing:
             assert answer.asked is not None
             prompt = self.build_prompt(answer.asked, views, ocrs)
         if blank:
-            pixel_views = [self.view.with_pixels(view) for view in views]
-            blanked = [
-                replace(pixel_view, pixel_values=self.view(_mean_colour_picture(pixel_view)).pixel_values)
-                for pixel_view in pixel_views
-            ]
+            originals = [self.view.with_pixels(view) for view in views]
+            blanked = [replace(one, pixel_values=self.view(_mean_colour(one)).pixel_values) for one in originals]
             patches = [encoder([view]) for view in blanked]
         else:
             patches, _ = self.pictures.patches([self.view.with_pixels(view) for view in views])
@@ -336,22 +330,12 @@ class TeacherForcing:
         )
 
 
-def split(tokens: ImageTokens) -> Iterator[ImageTokens]:
-    """The image tokens of each picture alone, without ``patch_weights``."""
-    start = 0
-    for i, count in enumerate(tokens.counts):
-        stop = start + count
-        deep = None if tokens.deep is None else tokens.deep[:, start:stop]
-        yield ImageTokens(tokens.embeddings[start:stop], (count,), None, deep, tokens.grids[i : i + 1])
-        start = stop
-
-
 def _first(output: Any) -> Tensor:
     """A layer's hidden states; some layers return more than these."""
     return output if isinstance(output, Tensor) else output[0]
 
 
-def _mean_colour_picture(view: View) -> Image.Image:
+def _mean_colour(view: View) -> Image.Image:
     """A picture of one colour, the mean of the view's."""
     return view.image.resize((1, 1), Image.Resampling.BOX).resize(view.size)
 

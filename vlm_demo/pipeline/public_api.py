@@ -313,7 +313,7 @@ class Pipeline(ComposedModel):
         cancelled: Callable[[], bool] | None = None,
         visitor: str = "",
     ) -> Scores:
-        """How well each text fits the picture, compared with the others and, where the model has an ITM head, alone.
+        """How well each text fits the picture, compared with the others and, where the model can, by itself.
 
         Raises:
             BadImage, BadQuestion: the picture can't be opened; there is no text, or one is empty or too long.

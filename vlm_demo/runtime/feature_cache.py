@@ -7,7 +7,7 @@ and the visitor whose picture it is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -111,6 +111,16 @@ def joined(parts: Sequence[ImageTokens]) -> ImageTokens:
         grids=tuple(grid for part in parts for grid in part.grids),
         names=tuple(name for part in parts for name in part.names) if all(part.names for part in parts) else (),
     )
+
+
+def split(tokens: ImageTokens) -> Iterator[ImageTokens]:
+    """The image tokens of each picture alone, without ``patch_weights``."""
+    start = 0
+    for i, count in enumerate(tokens.counts):
+        stop = start + count
+        deep = None if tokens.deep is None else tokens.deep[:, start:stop]
+        yield ImageTokens(tokens.embeddings[start:stop], (count,), None, deep, tokens.grids[i : i + 1])
+        start = stop
 
 
 def _picture_key(view: PixelView) -> str:
