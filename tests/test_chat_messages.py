@@ -43,8 +43,8 @@ def user(*parts: object) -> dict:
     return {"role": "user", "content": list(parts)}
 
 
-def text(said: str) -> dict:
-    return {"type": "text", "text": said}
+def text(content: str) -> dict:
+    return {"type": "text", "text": content}
 
 
 def image(source: object, key: str = "image") -> dict:
@@ -72,7 +72,7 @@ class TestForm:
         assert (found.system, found.history, found.images, found.question) == ("", (), (), "What is it?")
 
     @pytest.mark.parametrize(
-        ("messages", "said"),
+        ("messages", "expected"),
         [
             ([], "Messages are a list"),
             ("What is it?", "Messages are a list"),
@@ -92,10 +92,10 @@ class TestForm:
             ([{"role": "system", "content": [image("a.png")]}, user(text("a"))], "is the system's and holds a picture"),
         ],
     )
-    def test_one_sentence_says_what_is_wrong(self, messages: object, said: str) -> None:
+    def test_one_sentence_says_what_is_wrong(self, messages: object, expected: str) -> None:
         with pytest.raises(BadQuestion) as caught:
             chat_messages.read(messages)
-        assert said in str(caught.value) and str(caught.value).endswith(".") and "\n" not in str(caught.value)
+        assert expected in str(caught.value) and str(caught.value).endswith(".") and "\n" not in str(caught.value)
 
     def test_several_conversations(self) -> None:
         one = [user(text("a"))]
@@ -139,7 +139,7 @@ class TestPictures:
         assert picture.size == (6, 4) and open_image(picture)[0].getpixel((0, 0)) == (255, 255, 255)
 
     @pytest.mark.parametrize(
-        ("given", "said"),
+        ("given", "expected"),
         [
             ("https://example.com/a.png", "download it"),
             ("data:image/png;base64,???", "damaged"),
@@ -149,10 +149,10 @@ class TestPictures:
             (np.zeros((0, 4, 3), np.uint8), "uint8 0×4×3"),
         ],
     )
-    def test_what_can_be_no_picture(self, given: object, said: str) -> None:
+    def test_what_can_be_no_picture(self, given: object, expected: str) -> None:
         with pytest.raises(BadImage) as caught:
             chat_messages.read([user(image(given), text("a"))])
-        assert said in str(caught.value) and str(caught.value).endswith(".") and "message 1" in str(caught.value)
+        assert expected in str(caught.value) and str(caught.value).endswith(".") and "message 1" in str(caught.value)
 
 
 class TestAddresses:
@@ -181,9 +181,9 @@ class TestAddresses:
         assert pipe.view.remote.hosts == {"images.example.org"}
         pipe.view.remote = self.Web()
         asked = [user(image(self.ADDRESS), text("What is it?"))]
-        said = pipe.chat(asked, max_new_tokens=2), pipe.ask(self.ADDRESS, "What is it?", max_new_tokens=2)
+        answers = pipe.chat(asked, max_new_tokens=2), pipe.ask(self.ADDRESS, "What is it?", max_new_tokens=2)
         plain = pipe.ask(png(), "What is it?", max_new_tokens=2)
-        assert [answer.tokens for answer in said] == [plain.tokens] * 2
+        assert [answer.tokens for answer in answers] == [plain.tokens] * 2
 
     def test_by_default_none(self, pipe: Pipeline) -> None:
         with pytest.raises(BadImage, match=r"^In message 1: The picture on .* is not fetched"):

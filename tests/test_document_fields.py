@@ -34,7 +34,7 @@ def test_each_field_is_one_question_and_has_its_type() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "number"),
+    ("answer", "number"),
     [
         ("5.30", 5.3),
         ("5,30 EUR", 5.3),
@@ -48,12 +48,12 @@ def test_each_field_is_one_question_and_has_its_type() -> None:
         ("none of them", None),
     ],
 )
-def test_numbers_as_people_print_them(said: str, number: float | None) -> None:
-    assert document_fields.as_number(said) == number
+def test_numbers_as_people_print_them(answer: str, number: float | None) -> None:
+    assert document_fields.as_number(answer) == number
 
 
 @pytest.mark.parametrize(
-    ("schema", "said", "value"),
+    ("schema", "answer", "value"),
     [
         ({"type": "integer"}, "3 apples", 3),
         ({"type": "integer"}, "3.5", None),
@@ -70,8 +70,8 @@ def test_numbers_as_people_print_them(said: str, number: float | None) -> None:
         ({"type": "string", "maxLength": 3}, "long", None),
     ],
 )
-def test_what_does_not_fit_is_null(schema: dict, said: str, value: Any) -> None:
-    assert document_fields.value(schema, said) == value
+def test_what_does_not_fit_is_null(schema: dict, answer: str, value: Any) -> None:
+    assert document_fields.value(schema, answer) == value
 
 
 @pytest.mark.parametrize(
@@ -100,16 +100,16 @@ def test_a_schema_that_asks_for_too_much_is_refused() -> None:
 
 
 class _Held(FakeEngine):
-    """Says ``said`` to a question that is held to a schema, and to others what the test's document answers."""
+    """Answers ``text`` to a question that is held to a schema, and to others what the test's document holds."""
 
-    def __init__(self, said: str, holds_json: bool = True) -> None:
+    def __init__(self, text: str, holds_json: bool = True) -> None:
         super().__init__()
         self.capabilities = replace(self.capabilities, holds_json=holds_json)
-        self.said = said
+        self.text = text
 
     def stream(self, request: Request) -> Iterator[Event]:
         answer = answered(super().stream(request))
-        yield replace(answer, text=self.said if request.sampling.schema else ANSWERS[request.question])
+        yield replace(answer, text=self.text if request.sampling.schema else ANSWERS[request.question])
 
 
 DOCUMENT = Request((Image.new("RGB", (9, 9)),), "", ocr=True)
@@ -155,7 +155,7 @@ def test_an_engine_that_can_t_be_held_says_so() -> None:
 
 
 def test_whatever_a_model_says_fits_the_schema(pipe: Pipeline) -> None:
-    """Random weights say anything; an independent validator looks at what is made of it."""
+    """Random weights write anything; an independent validator checks the result."""
     schema = document_fields.checked(SCHEMA | {"properties": SCHEMA["properties"] | {"day": {"format": "date"}}})
     for in_one in (False, True):
         found = document_fields.read(LocalEngine(pipe), replace(DOCUMENT, ocr=False), schema, in_one)

@@ -1,4 +1,4 @@
-"""An app that is told to end answers what it was asked, and nothing more."""
+"""An app that gets a signal to end answers what it was asked, and nothing more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vlm_demo.errors import VlmDemoError
 
 
 class Waiting(FakeEngine):
-    """Answers when it is told to."""
+    """Answers when it is released."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,22 +69,22 @@ def test_an_answer_that_has_begun_is_sent_and_a_new_question_is_refused(
     assert capsys.readouterr().out.splitlines()[-1] == "Ended."
 
 
-def test_who_takes_too_long_is_counted_and_who_waits_for_a_switch_is_told() -> None:
+def test_who_takes_too_long_is_counted_and_who_waits_for_a_switch_is_refused() -> None:
     use = ModelUse()
     release = use.reserve()
-    told: list[VlmDemoError] = []
+    refusals: list[VlmDemoError] = []
 
     def wait() -> None:
         with pytest.raises(VlmDemoError, match=ENDING) as error, use.use():
             pass
-        told.append(error.value)
+        refusals.append(error.value)
 
     waiting = threading.Thread(target=wait)
     waiting.start()
     assert use.close(0) == 0
     waiting.join(60)
     release()
-    assert told
+    assert refusals
     other = ModelUse()
     with other.use():
         assert other.close(0) == 1

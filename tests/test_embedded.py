@@ -97,8 +97,8 @@ def test_exchanging_image_tokens_exchanges_the_answers(llava: Pipeline) -> None:
 
 
 def test_a_photograph_is_described_in_a_sentence_about_it(llava: Pipeline) -> None:
-    said = llava.ask(EXAMPLES / "cat.jpg", "Describe the picture.").text
-    assert "cat" in said.lower() and len(said.split()) >= 4 and said.endswith(".") and "\n" not in said
+    answer = llava.ask(EXAMPLES / "cat.jpg", "Describe the picture.").text
+    assert "cat" in answer.lower() and len(answer.split()) >= 4 and answer.endswith(".") and "\n" not in answer
 
 
 def test_ocr_changes_what_a_receipt_question_gets(llava: Pipeline) -> None:
@@ -168,8 +168,8 @@ def test_it_sees_the_whole_picture(llava: Pipeline) -> None:
 def test_is_there_is_answered_yes_or_no(llava: Pipeline, evidence_only: bool) -> None:
     for thing in ("a cat", "a dog", "an elephant", "a red circle", "a person"):
         for phrasing in ("Is there {} in the picture?", "Can you see {}?", "Does this show {}?"):
-            said = llava.ask(EXAMPLES / "cat.jpg", phrasing.format(thing), evidence_only=evidence_only).text
-            assert said in ("yes", "no"), said
+            answer = llava.ask(EXAMPLES / "cat.jpg", phrasing.format(thing), evidence_only=evidence_only).text
+            assert answer in ("yes", "no"), answer
 
 
 def test_heatmap_rows_are_eager_attentions(exact: Pipeline) -> None:

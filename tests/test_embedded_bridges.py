@@ -1,4 +1,4 @@
-"""The other bridges that the project ships: they see, they tell a true caption from a false one, and plain transformers
+"""The other bridges that the project ships: they see, they rank a true caption above a false one, and transformers
 agrees."""
 
 from functools import cache
@@ -32,14 +32,14 @@ def disc(colour: str) -> Image.Image:
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_it_names_the_colour_of_a_circle_that_its_generator_did_not_draw(name: str) -> None:
-    said = [load(name).ask(disc(colour), "What color is the circle?").text for colour in COLOURS]
-    assert sum(matches("exact", text, (colour,)) for text, colour in zip(said, COLOURS, strict=True)) >= 3
+    answers = [load(name).ask(disc(colour), "What color is the circle?").text for colour in COLOURS]
+    assert sum(matches("exact", text, (colour,)) for text, colour in zip(answers, COLOURS, strict=True)) >= 3
 
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_what_is_not_there_is_unknown_under_the_rule(name: str) -> None:
-    said = [load(name).ask(disc(colour), "What color is the star?", evidence_only=True).text for colour in COLOURS]
-    assert said.count("unknown") >= 3
+    answers = [load(name).ask(disc(colour), "What color is the star?", evidence_only=True).text for colour in COLOURS]
+    assert answers.count("unknown") >= 3
 
 
 @pytest.mark.parametrize("name", WRITERS)
@@ -78,6 +78,6 @@ def test_clip_says_that_it_writes_nothing() -> None:
         load("clip").ask(disc("red"), "What color is the circle?")
 
 
-def test_blip2_tells_matches_too() -> None:
+def test_blip2_scores_matches_too() -> None:
     scores = load("blip2").score(disc("red"), ["one red circle", "many screens"])
     assert scores.matches is not None and all(0 <= match <= 1 for match in scores.matches)

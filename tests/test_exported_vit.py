@@ -1,4 +1,4 @@
-"""The shipped ``llava-vit``, exported: transformers alone loads the folder, and says what the pipeline says."""
+"""The shipped ``llava-vit``, exported: transformers alone loads the folder, and writes what the pipeline writes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ print(json.dumps(processor.decode(out[0, inputs["input_ids"].shape[1]:], skip_sp
 
 def test_transformers_alone_says_what_the_pipeline_says(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("vlm_demo.models.quantization.fast_bf16", lambda _device: False)  # in float32 there are no ties
-    said = Pipeline.from_pretrained("llava-vit").ask(CAT, QUESTION, max_new_tokens=12).text
+    expected = Pipeline.from_pretrained("llava-vit").ask(CAT, QUESTION, max_new_tokens=12).text
     folder = tmp_path / "exported"
     subprocess.run([sys.executable, "-m", "vlm_demo", "export", "llava-vit", str(folder)], check=True)
     ran = subprocess.run(
@@ -40,4 +40,4 @@ def test_transformers_alone_says_what_the_pipeline_says(tmp_path: Path, monkeypa
         text=True,
         cwd=tmp_path,
     )
-    assert said and json.loads(ran.stdout.splitlines()[-1]).strip() == said
+    assert expected and json.loads(ran.stdout.splitlines()[-1]).strip() == expected

@@ -16,7 +16,7 @@ def test_every_name_is_there() -> None:
 
 
 def test_all_errors_are_among_them() -> None:
-    made = {name for name, own in vars(errors).items() if isinstance(own, type) and issubclass(own, Exception)}
+    made = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
     assert made <= set(vlm_demo.__all__)
     assert {"Pipeline", "Turn", "Answer", "View", "Scores", "Sampling"} <= set(vlm_demo.__all__)
 

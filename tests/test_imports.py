@@ -40,7 +40,7 @@ ORDER = (
 SHARED = {"vlm_demo", "vlm_demo.errors", "vlm_demo.words", "vlm_demo.trust", "vlm_demo.shipped", "vlm_demo.__main__",
           "vlm_demo.document_fields", "vlm_demo.intervals"}  # fmt: skip
 # Packages of the top line that know one another by design.
-BESIDE = {
+SAME_LINE_ARROWS = {
     ("app", "vlm_demo.app"): "the file that is started, and what it starts",
     ("vlm_demo.app", "vlm_demo.ui"): "the app builds the page",
     ("vlm_demo.app", "vlm_demo.api"): "the app opens its doors for programs",
@@ -133,17 +133,17 @@ def package_of(name: str) -> str:
 
 def upward(name: str) -> Iterator[str]:
     """The imports of a module that point up, or to the side."""
-    own = line_of(name)
-    if own is None:
+    line = line_of(name)
+    if line is None:
         return
     for number, target in imports(name):
         there = line_of(target)
         if there is None or (name, target) in EXCEPTIONS:
             continue
         source, goal = package_of(name), package_of("vlm_demo.pipeline" if target == "vlm_demo.Pipeline" else target)
-        beside = there == own and source != goal
+        same_line = there == line and source != goal
         training = goal == "vlm_demo.training" and source not in ("vlm_demo.training", "vlm_demo.cli")
-        if (there < own or beside or training) and (source, goal) not in BESIDE:
+        if (there < line or same_line or training) and (source, goal) not in SAME_LINE_ARROWS:
             yield f"{name}:{number} imports {target}"
 
 
@@ -190,13 +190,13 @@ def circle(graph: dict[str, set[str]]) -> list[str]:
     """The modules of one circle, or none."""
     done: set[str] = set()
 
-    def visit(name: str, road: list[str]) -> list[str]:
-        if name in road:
-            return [*road[road.index(name) :], name]
+    def visit(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
         if name in done:
             return []
         for target in sorted(graph[name]):
-            if found := visit(target, [*road, name]):
+            if found := visit(target, [*path, name]):
                 return found
         done.add(name)
         return []

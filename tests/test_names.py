@@ -1,4 +1,4 @@
-"""Modules and public classes have names of their own, so that a name says which one is meant."""
+"""Modules and public classes have unique names, so that a name is unambiguous."""
 
 from __future__ import annotations
 

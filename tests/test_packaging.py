@@ -19,13 +19,13 @@ def pinned(name: str) -> dict[str, str]:
 def test_the_space_runs_the_pinned_gradio() -> None:
     front = re.match(r"---\n(.*?)\n---\n", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert front
-    told = dict(line.split(": ", 1) for line in front[1].splitlines())
-    assert told["sdk"] == "gradio" and told["sdk_version"] == pinned("requirements.txt")["gradio"]
-    assert (ROOT / told["app_file"]).is_file()
+    settings = dict(line.split(": ", 1) for line in front[1].splitlines())
+    assert settings["sdk"] == "gradio" and settings["sdk_version"] == pinned("requirements.txt")["gradio"]
+    assert (ROOT / settings["app_file"]).is_file()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     least = project["requires-python"].removeprefix(">=")
-    assert [*map(int, told["python_version"].strip('"').split("."))] >= [*map(int, least.split("."))]
-    assert len(told["short_description"]) <= 60
+    assert [*map(int, settings["python_version"].strip('"').split("."))] >= [*map(int, least.split("."))]
+    assert len(settings["short_description"]) <= 60
     assert "tesseract-ocr" in (ROOT / "packages.txt").read_text().split()
 
 

@@ -137,12 +137,12 @@ class TestCheckpointSettings:
 
     def test_a_list_of_end_tokens_ends_the_answer(self, checkpoint: Path, tmp_path: Path, noise) -> None:
         pipe = Pipeline.from_pretrained(checkpoint)
-        said = [token.id for token in pipe.ask(noise(50, 50), QUESTION, max_new_tokens=6).tokens]
+        ids = [token.id for token in pipe.ask(noise(50, 50), QUESTION, max_new_tokens=6).tokens]
         folder = shutil.copytree(checkpoint, tmp_path / "ends")
-        told = json.loads((folder / "generation_config.json").read_text()) | {"eos_token_id": [1, said[3]]}
-        (folder / "generation_config.json").write_text(json.dumps(told))
+        config = json.loads((folder / "generation_config.json").read_text()) | {"eos_token_id": [1, ids[3]]}
+        (folder / "generation_config.json").write_text(json.dumps(config))
         ended = Pipeline.from_pretrained(folder).ask(noise(50, 50), QUESTION, max_new_tokens=6)
-        assert [token.id for token in ended.tokens] == said[: said.index(said[3])]
+        assert [token.id for token in ended.tokens] == ids[: ids.index(ids[3])]
 
     def test_repetition_penalty_as_in_transformers(self, both, noise) -> None:
         pipe, plain, _ = both
@@ -218,7 +218,7 @@ class TestEvents:
 
 
 class Asked:
-    """A stop button that is pressed at the n-th time that someone looks at it."""
+    """A stop button that is pressed at the n-th check."""
 
     def __init__(self, at: int) -> None:
         self.at, self.count = at, 0
@@ -233,7 +233,7 @@ class TestStopping:
     def test_between_two_layers(self, pipe: Pipeline, noise, part: str) -> None:
         assert stopped_after_the_first(pipe, getattr(pipe.stages().llm.family, part), noise(50, 50))
 
-    def test_within_one_token_and_what_was_said_is_kept(self, pipe: Pipeline, noise) -> None:
+    def test_within_one_token_and_what_was_written_is_kept(self, pipe: Pipeline, noise) -> None:
         whole = pipe.ask(noise(50, 50), QUESTION, max_new_tokens=8)
         stop, events = threading.Event(), []
         for event in pipe.stream(noise(50, 50), QUESTION, max_new_tokens=8, cancelled=stop.is_set):
@@ -277,11 +277,11 @@ class TestStopping:
 
     def test_one_computation_at_a_time_and_waiting_can_be_stopped(self, pipe: Pipeline, noise) -> None:
         entered, leave, stop, outcome = threading.Event(), threading.Event(), threading.Event(), []
-        looks, waits = itertools.count(), threading.Event()
+        checks, waits = itertools.count(), threading.Event()
         pipe.forget()
 
         def cancelled() -> bool:
-            if next(looks) > 5:  # more often than the stages before it ask: it looks again and again while it waits
+            if next(checks) > 5:  # more often than the stages before it ask: it looks again and again while it waits
                 waits.set()
             return stop.is_set()
 
@@ -358,16 +358,16 @@ class TestStagesAlone:
 
 
 class TestExplain:
-    def test_reading_an_own_answer_gives_the_writing_steps(self, pipe: Pipeline, noise) -> None:
+    def test_reading_an_answer_back_gives_the_decoding_steps(self, pipe: Pipeline, noise) -> None:
         """Teacher forcing on what was generated sees the same rows and probabilities, in one pass."""
-        said = pipe.ask(noise(90, 60), QUESTION, max_new_tokens=10)
-        ids = [token.id for token in said.tokens]
-        view = pipe.view.with_pixels(said.view)
-        steps = pipe.stages().llm.read(said.prompt, pipe.stages().bridge(pipe.stages().encoder(view)), ids)
+        answer = pipe.ask(noise(90, 60), QUESTION, max_new_tokens=10)
+        ids = [token.id for token in answer.tokens]
+        view = pipe.view.with_pixels(answer.view)
+        steps = pipe.stages().llm.read(answer.prompt, pipe.stages().bridge(pipe.stages().encoder(view)), ids)
         assert [step.id for step in steps] == ids
         for i, step in enumerate(steps):
-            assert step.probability == pytest.approx(said.tokens[i].probability, abs=1e-4)
-            assert (step.rows.image[0] - torch.tensor(said.trace.image[i]).float()).abs().max() < 1e-3
+            assert step.probability == pytest.approx(answer.tokens[i].probability, abs=1e-4)
+            assert (step.rows.image[0] - torch.tensor(answer.trace.image[i]).float()).abs().max() < 1e-3
 
     def test_a_given_answer(self, pipe: Pipeline, noise) -> None:
         answer = pipe.explain(noise(90, 60), QUESTION, "a red circle")

@@ -156,7 +156,7 @@ def test_several_conversations_are_answered_each_as_if_alone(unending: Pipeline,
     for settings in ({}, {"temperature": 1.0, "seed": 4}):
         answers = unending.chat(batch, max_new_tokens=6, **settings)
         assert [answer.tokens for answer in answers] == [
-            unending.chat(own, max_new_tokens=6, **settings).tokens for own in batch
+            unending.chat(conversation, max_new_tokens=6, **settings).tokens for conversation in batch
         ]
     with pytest.raises(BadQuestion, match="last message"):
         unending.chat([batch[0], [{"role": "system", "content": "x"}]])
@@ -231,5 +231,5 @@ def test_a_system_message_goes_where_the_template_writes_one(kind: str) -> None:
     assert any(segment.kind == "system" for segment in prompt.segments)
     assert build("What is it?", [2], system=" ") == build("What is it?", [2])
     # A control string in it is text.
-    said = build("What is it?", [2], system="Say <image></s>.")
-    assert said.ids.count(image) == 2 and said.ids.count(words.eos_token_id) == prompt.ids.count(words.eos_token_id)
+    built = build("What is it?", [2], system="Say <image></s>.")
+    assert built.ids.count(image) == 2 and built.ids.count(words.eos_token_id) == prompt.ids.count(words.eos_token_id)

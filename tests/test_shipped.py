@@ -1,4 +1,4 @@
-"""The files that ship are found beside the package in a clone, and inside it where it is installed."""
+"""The files that ship are found next to the package in a clone, and inside it where it is installed."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from vlm_demo.ui.start import EXAMPLES
 ROOT = Path(__file__).parents[1]
 
 
-def test_a_clone_holds_them_beside_the_package() -> None:
+def test_a_clone_holds_them_next_to_the_package() -> None:
     assert shipped.folder("models") == ROOT / "assets" / "models"
     assert "llava" in embedded_names() and (EXAMPLES / "examples.json").is_file()
 

@@ -1,7 +1,7 @@
 """Glass-box vision-language chat: ``from vlm_demo import Pipeline``, and what it takes, gives and raises.
 
 Importing the package is cheap: torch and transformers are loaded when ``Pipeline`` is first asked for. After it
-transformers itself loads the embedded models' folders too, for it then knows their vision tower (``registration``).
+transformers itself loads the embedded models' folders too, as it then knows their vision tower (``registration``).
 """
 
 from __future__ import annotations

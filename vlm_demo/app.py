@@ -122,11 +122,11 @@ def port(text: str) -> int:
 def main() -> int:
     """Serve until stopped; returns the exit status."""
     flags = parse()
-    made = flags.share and not flags.auth and not flags.no_auth
-    if made:
+    made_password = flags.share and not flags.auth and not flags.no_auth
+    if made_password:
         flags.auth = f"guest:{secrets.token_urlsafe(9)}"
     # What people upload lies in a folder that only this process's user can read, and that goes with the process: their
-    # files in one of its own, as Gradio serves what lies there; those that are read for text beside it.
+    # files in a subfolder, as Gradio serves what lies there; those that are read for text next to it.
     temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{os.getpid()}_"))
     uploads = temporary / "uploads"
     uploads.mkdir()
@@ -140,7 +140,7 @@ def main() -> int:
         remove_stale(temporary)
         # Nothing that is imported is thrown away: looking for it takes a fifth of the time until the page is ready.
         gc.disable()
-        return serve(flags, made)
+        return serve(flags, made_password)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] == "vlm_demo":
             raise
@@ -161,22 +161,22 @@ def leave(*_: object) -> None:
 
 def past_proxies(host: str) -> dict[str, str]:
     """Environment variables that keep this machine's requests to itself, such as Gradio's at its start, off proxies."""
-    held = [os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY")]
-    names = ",".join([*held, "127.0.0.1", "localhost", host.strip("[]")]).split(",")
+    existing = [os.environ.get(name, "") for name in ("no_proxy", "NO_PROXY")]
+    names = ",".join([*existing, "127.0.0.1", "localhost", host.strip("[]")]).split(",")
     listed = ",".join(dict.fromkeys(name.strip() for name in names if name.strip()))
     return {"no_proxy": listed, "NO_PROXY": listed}
 
 
-def remove_stale(own: Path) -> None:
-    """Delete the temporary folders beside ``own`` that killed runs of the same user left."""
+def remove_stale(current: Path) -> None:
+    """Delete the temporary folders next to ``current`` that killed runs of the same user left."""
     import psutil
 
-    for folder in own.parent.glob(f"{TEMPORARY}*"):
+    for folder in current.parent.glob(f"{TEMPORARY}*"):
         process = re.match(rf"{TEMPORARY}(\d{{1,9}})_", folder.name)
         if process is None or psutil.pid_exists(int(process[1])):
             continue
         with contextlib.suppress(OSError):  # gone meanwhile
-            if folder.lstat().st_uid == own.stat().st_uid:
+            if folder.lstat().st_uid == current.stat().st_uid:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -196,13 +196,13 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         trust.warn(allowed, loaded)
     print(f"Loading {loaded} ..." if loaded else "Asking the server ...", flush=True)
     try:
-        tell = waiting if sys.stderr.isatty() else None
+        progress = waiting if sys.stderr.isatty() else None
         announced = start.announcement(loaded) if loaded else ""
         if announced:
             print(announced, flush=True)
         settings = OcrSettings(flags.ocr_language)
         web = remote.RemotePictures(remote.hosts_of(flags.allow_image_host))
-        where = flags.quantize, flags.device, tell, allowed, settings
+        where = flags.quantize, flags.device, progress, allowed, settings
         hosts = tuple(web.hosts)
         service = (
             start.served(flags.server, *where, hosts)
@@ -210,7 +210,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
             else start.service(flags.model, *where, flags.batch)
         )
         page = start.page(service, web, settings)
-        opened = doors(page, service, flags)
+        app_kwargs = doors(page, service, flags)
     except VlmDemoError as error:
         print(error, file=sys.stderr)
         return 1
@@ -226,7 +226,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
             prevent_thread_lock=True,
             quiet=True,
             show_error=False,
-            app_kwargs=opened,
+            app_kwargs=app_kwargs,
             mcp_server=False,  # Gradio's own would ask for no password, and GRADIO_MCP_SERVER could start it
             ssr_mode=False,  # its Node server trusts the Host header of a request (CVE-2026-134825)
             **start.launch_options(),
@@ -235,10 +235,10 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         print(f"Port {flags.port} on {flags.host} cannot be used: choose another with --port.", file=sys.stderr)
         return 1
     except Exception as error:  # Gradio raises many kinds
-        said = " ".join(str(error).split()) or type(error).__name__
-        print(f"The page cannot be served on {flags.host}, port {flags.port}: {said}", file=sys.stderr)
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"The page cannot be served on {flags.host}, port {flags.port}: {message}", file=sys.stderr)
         return 1
-    if tell and announced:
+    if progress and announced:
         waiting(None, "")  # the model is still being put together, and its line is not ended
     print(f"Ready: {url}", flush=True)
     gc.freeze()
@@ -304,12 +304,12 @@ def ssr_refusal() -> str | None:
 
 
 def refusal(host: str, port: int) -> str | None:
-    """One sentence if this machine cannot serve there, or None. Gradio would tell after loading, and blame the port."""
+    """One sentence if this machine cannot serve there, or None. Gradio would fail after loading, and blame the port."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            tried.bind(address)
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
     except (OSError, UnicodeError) as error:  # the latter from names that no host can have
         if getattr(error, "errno", None) in (errno.EADDRINUSE, errno.EACCES):
             return f"Port {port} on {host} cannot be used: choose another with --port."
@@ -318,9 +318,9 @@ def refusal(host: str, port: int) -> str | None:
 
 
 def waiting(fraction: float | None, text: str) -> None:
-    """One line on the terminal that says what is being waited for, such as a download."""
-    said = text if fraction is None else f"{text} ({fraction:.0%})"
-    print(f"\r{said}\033[K", end="\n" if fraction == 1 else "", file=sys.stderr, flush=True)
+    """One line on the terminal about what is being waited for, such as a download."""
+    line = text if fraction is None else f"{text} ({fraction:.0%})"
+    print(f"\r{line}\033[K", end="\n" if fraction == 1 else "", file=sys.stderr, flush=True)
 
 
 def tunnel(flags: argparse.Namespace) -> str | None:
@@ -328,9 +328,9 @@ def tunnel(flags: argparse.Namespace) -> str | None:
     from gradio import networking
 
     host = "127.0.0.1" if flags.host in ("0.0.0.0", "::") else flags.host
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             return networking.setup_tunnel(host, flags.port, secrets.token_urlsafe(32), None, None)
     except Exception:  # no network, no tunnel program, refused: to the person it is one and the same
         return None

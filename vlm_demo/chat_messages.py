@@ -35,12 +35,12 @@ DATA_URI = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Conversation:
-    """A question with what was said before it.
+    """A question with the turns before it.
 
     Attributes:
         system: the system message; empty where there is none.
         history: the turns before the question, oldest first.
-        images: the question's own pictures.
+        images: the question's pictures.
         question: its text.
     """
 
@@ -99,8 +99,8 @@ def read(messages: Sequence[Message], remote: RemotePictures = NOTHING) -> Conve
                 "user and assistant take turns."
             )
         if role == "assistant":
-            _, shown, asked = parsed[number - 2]
-            history.append(Turn(asked, text, shown))
+            _, turn_images, turn_question = parsed[number - 2]
+            history.append(Turn(turn_question, text, turn_images))
     role, images, question = parsed[-1]
     if role != "user":
         raise BadQuestion("The last message must be the user's: put the question there.")

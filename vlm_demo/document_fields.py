@@ -2,7 +2,7 @@
 
 Each field may be null too: that is what is unknown. One question a field is answered in free text, of which what fits
 the field is kept; or one question for all is answered in JSON, to which the decoder is held token by token. Both give
-objects of `nullable`'s schema. The first is the better one with small models, which write no JSON on their own.
+objects of `nullable`'s schema. The first is the better one with small models, which write no JSON unconstrained.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def _checked(schema: Any, place: str, depth: int) -> int:
         raise BadSetting(f"{named} has no properties: name at least one field.")
     if depth > DEEPEST:
         raise BadSetting(f"{named} lies in more than {DEEPEST} objects: lay fewer objects into each other.")
-    inside = ((f"{place}.{name}" if place else name, own) for name, own in properties.items())
-    return sum(_checked(own, name, depth + 1) for name, own in inside)
+    inside = ((f"{place}.{name}" if place else name, field) for name, field in properties.items())
+    return sum(_checked(field, name, depth + 1) for name, field in inside)
 
 
 def _type(schema: Mapping[str, Any]) -> Any:
@@ -94,8 +94,8 @@ def _type(schema: Mapping[str, Any]) -> Any:
 def nullable(schema: Mapping[str, Any]) -> dict[str, Any]:
     """The schema of what is given back: every field is there, as it was asked for or null, and nothing else."""
     fields = {
-        name: nullable(own) if _type(own) == "object" else {"anyOf": [own, {"type": "null"}]}
-        for name, own in schema["properties"].items()
+        name: nullable(field) if _type(field) == "object" else {"anyOf": [field, {"type": "null"}]}
+        for name, field in schema["properties"].items()
     }
     return {"type": "object", "properties": fields, "required": list(fields), "additionalProperties": False}
 
@@ -115,16 +115,16 @@ def read(engine: Engine, request: Request, schema: Mapping[str, Any], in_one: bo
     from vlm_demo.contracts.sampling import Sampling
 
     def ask(question: str, limit: int = TOKENS, held_to: str | None = None) -> str:
-        asked = replace(request, question=question, max_new_tokens=limit, sampling=Sampling(schema=held_to))
-        return answered(engine.stream(asked)).text
+        field_request = replace(request, question=question, max_new_tokens=limit, sampling=Sampling(schema=held_to))
+        return answered(engine.stream(field_request)).text
 
     if in_one:
         if not engine.capabilities.holds_json:
             raise BadSetting(f"{engine.name} can't be held to a schema: have each field asked for by itself.")
         labels = _labels(schema)
-        said = ask(question_for_all(labels), len(labels) * 2 * TOKENS, json.dumps(nullable(_bounded(schema))))
+        text = ask(question_for_all(labels), len(labels) * 2 * TOKENS, json.dumps(nullable(_bounded(schema))))
         try:
-            return _emptied(json.loads(said))
+            return _emptied(json.loads(text))
         except ValueError:  # cut off at the limit
             pass
     return filled(schema, ask)
@@ -133,12 +133,12 @@ def read(engine: Engine, request: Request, schema: Mapping[str, Any], in_one: bo
 def filled(schema: Mapping[str, Any], ask: Callable[[str], str], about: str = "") -> dict[str, Any]:
     """The object that a schema describes, each field asked for; ``about`` is what the object is called."""
     found: dict[str, Any] = {}
-    for name, own in schema["properties"].items():
-        label = _label(name, own)
-        if _type(own) == "object":
-            found[name] = filled(own, ask, label)
+    for name, field in schema["properties"].items():
+        label = _label(name, field)
+        if _type(field) == "object":
+            found[name] = filled(field, ask, label)
         else:
-            found[name] = value(own, ask(question(own, f"{about} {label}".strip())))
+            found[name] = value(field, ask(question(field, f"{about} {label}".strip())))
     return found
 
 
@@ -149,46 +149,46 @@ def _label(name: str, schema: Mapping[str, Any]) -> str:
 def _labels(schema: Mapping[str, Any], about: str = "") -> list[str]:
     """What all fields are called."""
     found: list[str] = []
-    for name, own in schema["properties"].items():
-        label = _label(name, own)
-        found += _labels(own, label) if _type(own) == "object" else [f"{about} {label}".strip()]
+    for name, field in schema["properties"].items():
+        label = _label(name, field)
+        found += _labels(field, label) if _type(field) == "object" else [f"{about} {label}".strip()]
     return found
 
 
 def question_for_all(labels: Sequence[str]) -> str:
     """What the model is asked for all fields at once."""
     *others, last = labels
-    asked = f"What are the {', '.join(others)} and the {last}?" if others else f"What is the {last}?"
-    return f"{asked} Answer in JSON."
+    question = f"What are the {', '.join(others)} and the {last}?" if others else f"What is the {last}?"
+    return f"{question} Answer in JSON."
 
 
 def _bounded(schema: Mapping[str, Any]) -> dict[str, Any]:
     """A schema whose texts have an end: a small model may go on and on."""
     fields = {}
-    for name, own in schema["properties"].items():
-        if _type(own) == "object":
-            fields[name] = _bounded(own)
-        elif _type(own) == "string" and not {"enum", "const"} & set(own):
-            end = {} if {"maxLength", "pattern", "format"} & set(own) else {"maxLength": LONGEST}
-            fields[name] = {**own, "type": "string", **end}
+    for name, field in schema["properties"].items():
+        if _type(field) == "object":
+            fields[name] = _bounded(field)
+        elif _type(field) == "string" and not {"enum", "const"} & set(field):
+            end = {} if {"maxLength", "pattern", "format"} & set(field) else {"maxLength": LONGEST}
+            fields[name] = {**field, "type": "string", **end}
         else:
-            fields[name] = own
+            fields[name] = field
     return {**schema, "properties": fields}
 
 
 def _emptied(found: dict[str, Any]) -> dict[str, Any]:
-    """With null for each text that says unknown."""
-    told: dict[str, Any] = {}
+    """With null for each text that means unknown."""
+    emptied: dict[str, Any] = {}
     for name, given in found.items():
         if isinstance(given, dict):
-            told[name] = _emptied(given)
+            emptied[name] = _emptied(given)
         else:
-            told[name] = None if isinstance(given, str) and _unknown(given) else given
-    return told
+            emptied[name] = None if isinstance(given, str) and _unknown(given) else given
+    return emptied
 
 
-def _unknown(said: str) -> bool:
-    return not said.strip() or said.strip().rstrip(".").casefold() in UNKNOWN
+def _unknown(text: str) -> bool:
+    return not text.strip() or text.strip().rstrip(".").casefold() in UNKNOWN
 
 
 def fits(schema: Mapping[str, Any], given: Any) -> bool:
@@ -216,8 +216,8 @@ def _matcher(schema: str) -> Any:
     grammar = llguidance.LLMatcher.grammar_from_json_schema(schema)
     matcher = llguidance.LLMatcher(_bytes(), grammar, log_level=0)
     if matcher.is_error():
-        said = " ".join(matcher.get_error().split())[:150].rstrip(".: ")
-        raise BadSetting(f"Answers can't be held to this schema ({said}): simplify it.")
+        problem = " ".join(matcher.get_error().split())[:150].rstrip(".: ")
+        raise BadSetting(f"Answers can't be held to this schema ({problem}): simplify it.")
     return matcher
 
 
@@ -225,19 +225,19 @@ def question(schema: Mapping[str, Any], label: str) -> str:
     """What the model is asked for a field; a description that is a question is taken as it stands."""
     described = str(schema.get("description", "")).strip()
     if described.endswith("?"):
-        asked = described
+        text = described
     elif _type(schema) == "boolean":
-        asked = f"Is it true: {label}? Answer yes or no."
+        text = f"Is it true: {label}? Answer yes or no."
     else:
-        asked = f"What is the {label}?" + (f" ({described})" if described else "")
+        text = f"What is the {label}?" + (f" ({described})" if described else "")
     if isinstance(schema.get("enum"), list):
-        asked += f" Choose one of: {', '.join(str(one) for one in schema['enum'] if one is not None)}."
-    return asked
+        text += f" Choose one of: {', '.join(str(one) for one in schema['enum'] if one is not None)}."
+    return text
 
 
-def value(schema: Mapping[str, Any], said: str) -> Any:
-    """An answer as a value of the field; None where it says unknown, or does not fit."""
-    text = said.strip().rstrip(".").strip()
+def value(schema: Mapping[str, Any], answer: str) -> Any:
+    """An answer as a value of the field; None where it means unknown, or does not fit."""
+    text = answer.strip().rstrip(".").strip()
     if _unknown(text):
         return None
     found = _as_type(schema, text)
@@ -278,9 +278,9 @@ def as_number(text: str) -> float | None:
 def required(schema: Mapping[str, Any], found: Mapping[str, Any], place: str = "") -> list[str]:
     """The required fields that were not found."""
     missing = []
-    for name, own in schema["properties"].items():
-        if _type(own) == "object":
-            missing += required(own, found[name], f"{place}{name}.")
+    for name, field in schema["properties"].items():
+        if _type(field) == "object":
+            missing += required(field, found[name], f"{place}{name}.")
         elif found[name] is None and name in schema.get("required", ()):
             missing.append(f"{place}{name}")
     return missing

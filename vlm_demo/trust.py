@@ -21,7 +21,7 @@ class Trust:
     """What a person allowed.
 
     Attributes:
-        remote_code: Python files that lie beside the weights are run.
+        remote_code: Python files that come with the weights are run.
         pickle: weights in PyTorch's older format are opened where there are no safetensors.
     """
 

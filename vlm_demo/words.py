@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-CUT = "The model began to repeat itself, so the answer was cut there."  # said of an answer with ``cut`` tokens
+CUT = "The model began to repeat itself, so the answer was cut there."  # shown for an answer with ``cut`` tokens
 OCR_CUT = "The context holds a part of the text that was read: {} of {} words, far from the question, are left out."
-# Said of an answer that a server wrote: by which model, and what became of it here.
+# Shown for an answer that a server wrote: by which model, and which model read it here.
 REPLAYED = (
     "{0} wrote this answer on a server. Heatmaps, badge, checks and probabilities are those of {1}, which read it here "
     "and would have written {2:.0%} of its tokens itself."
@@ -33,10 +33,10 @@ def bare(text: str) -> str:
 
 
 def is_content_word(word: str) -> bool:
-    """Whether a word of an answer (folded, without punctuation) says something of its own: no function word."""
+    """Whether a word of an answer (folded, without punctuation) carries meaning by itself: no function word."""
     return bool(word) and (word not in FUNCTION_WORDS or word in ANSWERS)
 
 
 def gigabytes(count: int) -> str:
-    """As it is said to people."""
+    """A number of bytes for people to read."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -20,7 +20,7 @@ VIEW = View(Image.new("RGB", (40, 40)), (40, 40), None, GRID, BOXES)
 
 
 def answer(*texts: str, pictures: int = 1, trace: bool = True) -> Answer:
-    """Token i looks at patch i of the first picture and at patch 15 - i of the others."""
+    """Token i attends to patch i of the first picture and to patch 15 - i of the others."""
     tokens = tuple(Token(text, i, 0.5) for i, text in enumerate(texts))
     image = np.full((len(tokens), 2, 2, 16 * pictures), 1e-3, np.float16)
     for i in range(len(tokens)):
@@ -83,21 +83,21 @@ def test_a_word_of_the_answer_is_meant_where_it_stands() -> None:
 
 
 def test_a_words_punctuation_is_left_out_and_a_words_bytes_are_not() -> None:
-    said = answer("(", "", "é", "t", "é", "", ")", " -", "-", " 1", ",", "5")
-    assert patches(said.heatmap("été")) == {1, 2, 3, 4}
-    assert patches(said.heatmap("--")) == {7, 8}
-    assert patches(said.heatmap("1,5")) == {9, 11}
+    given = answer("(", "", "é", "t", "é", "", ")", " -", "-", " 1", ",", "5")
+    assert patches(given.heatmap("été")) == {1, 2, 3, 4}
+    assert patches(given.heatmap("--")) == {7, 8}
+    assert patches(given.heatmap("1,5")) == {9, 11}
 
 
 def test_one_words_map_does_not_cast_the_whole_trace() -> None:
-    said = answer(*[" star"] * 12)
+    given = answer(*[" star"] * 12)
     image = np.random.default_rng(0).random((400, 8, 4, 16)).astype(np.float16)
-    said = replace(said, trace=replace(said.trace, image=image))
-    said.heatmap(0)  # what is loaded once is not counted
+    given = replace(given, trace=replace(given.trace, image=image))
+    given.heatmap(0)  # what is loaded once is not counted
     tracemalloc.start()
     try:
-        said.heatmap(3)
-        said.picture_share(3)
+        given.heatmap(3)
+        given.picture_share(3)
         assert tracemalloc.get_traced_memory()[1] < image.nbytes / 4
     finally:
         tracemalloc.stop()
@@ -192,14 +192,14 @@ def test_importing_the_package_is_cheap() -> None:
 
 
 def test_the_share_of_attention_on_the_picture() -> None:
-    said = answer("A", " red", " circle")
-    said.trace.image[1] *= 0.5
-    assert said.picture_share("A") == pytest.approx(0.5 + 15e-3, rel=1e-2)
-    assert said.picture_share(1) == pytest.approx(said.picture_share("A") / 2, rel=1e-2)
-    assert said.picture_share(said.words[1]) == said.picture_share(1)
-    assert said.picture_share("red circle") == pytest.approx(0.75 * said.picture_share("A"), rel=1e-2)
+    given = answer("A", " red", " circle")
+    given.trace.image[1] *= 0.5
+    assert given.picture_share("A") == pytest.approx(0.5 + 15e-3, rel=1e-2)
+    assert given.picture_share(1) == pytest.approx(given.picture_share("A") / 2, rel=1e-2)
+    assert given.picture_share(given.words[1]) == given.picture_share(1)
+    assert given.picture_share("red circle") == pytest.approx(0.75 * given.picture_share("A"), rel=1e-2)
     assert answer("A", trace=False).picture_share("A") is None
-    crossed = replace(said, trace=replace(said.trace, text=None, first=None))
+    crossed = replace(given, trace=replace(given.trace, text=None, first=None))
     assert crossed.picture_share("A") is None and crossed.heatmap("A").max() == 1
     with pytest.raises(WordNotInAnswer):
-        said.picture_share("square")
+        given.picture_share("square")

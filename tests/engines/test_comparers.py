@@ -1,4 +1,4 @@
-"""Which embedded models compare pictures with texts, told without loading them, is what they can do once loaded."""
+"""Which embedded models compare pictures with texts, listed without loading them, is what they can do once loaded."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ READY = [name for name in ("blip2", "idefics") if name in embedded_names()]  # n
 
 @pytest.mark.parametrize("name", READY)
 def test_what_is_offered_is_what_a_loaded_model_can_do(name: str, noise) -> None:
-    told = {own.name: own for own in offers.comparers()}
+    listed = {comparer.name: comparer for comparer in offers.comparers()}
     engine = local.load(name, "none", "cpu")
-    assert engine.capabilities.scores is (name in told)
-    if name in told:
-        assert (engine.score(noise(48, 48), ["a star"]).matches is not None) is told[name].matches
+    assert engine.capabilities.scores is (name in listed)
+    if name in listed:
+        assert (engine.score(noise(48, 48), ["a star"]).matches is not None) is listed[name].matches
 
 
 @pytest.mark.skipif("clip" not in embedded_names(), reason="clip is not embedded")
@@ -28,7 +28,7 @@ def test_what_only_compares_comes_first_and_has_no_itm() -> None:
     assert first.name == "clip" and not first.matches and first.good_at
 
 
-def test_a_registry_tells_whether_its_model_compares() -> None:
+def test_a_registry_knows_whether_its_model_compares() -> None:
     engine = FakeEngine()
     registry = ModelRegistry(engine, lambda *_: engine, "llava")
     assert registry.scores

@@ -35,7 +35,7 @@ class TestLocal(EngineConformance):
         assert stop and stop not in ended.text
 
     def test_what_one_visitor_asked_no_other_one_finds(self, engine: Engine) -> None:
-        """Both get the same answer; the encoder ran for each, and leaving takes along what was one's own alone."""
+        """Both get the same answer; the encoder ran for each, and forgetting removes only that visitor's values."""
         assert isinstance(engine, LocalEngine)
         engine.forget()
         ones, others = asked(visitor="one"), asked(visitor="other")

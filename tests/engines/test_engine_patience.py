@@ -19,8 +19,8 @@ def test_the_environment_says_how_long_a_server_may_be_silent(monkeypatch: pytes
     assert seconds() == 7
 
 
-@pytest.mark.parametrize("said", ["0", "-3", "soon", "1e9", "2.5"])
-def test_what_is_no_number_of_seconds_is_refused(monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    monkeypatch.setenv(SILENT_VARIABLE, said)
+@pytest.mark.parametrize("text", ["0", "-3", "soon", "1e9", "2.5"])
+def test_what_is_no_number_of_seconds_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv(SILENT_VARIABLE, text)
     with pytest.raises(BadSetting, match=SILENT_VARIABLE):
         seconds()

@@ -33,7 +33,7 @@ def answered(engine: LocalEngine, request: Request) -> Answer:
 
 
 def by_name(checks: tuple, name: str):
-    return next(own for own in checks if own.name == name)
+    return next(check for check in checks if check.name == name)
 
 
 def test_a_picture_with_small_letters_is_read_and_found(engine: LocalEngine) -> None:
@@ -43,17 +43,17 @@ def test_a_picture_with_small_letters_is_read_and_found(engine: LocalEngine) -> 
         ImageDraw.Draw(page).text((60, 60 + 70 * row), "Harbour bakery total amount 12.50", "black", font)
     answer = answered(engine, Request((page,), QUESTION, max_new_tokens=2))
     assert by_name(answer.checks, SMALL_TEXT).verdict == OPEN
-    told = by_name(live_checks.complete(engine, answer), SMALL_TEXT)
-    assert told.verdict == FAIL and int(told.values["words"]) > 20
+    check = by_name(live_checks.complete(engine, answer), SMALL_TEXT)
+    assert check.verdict == FAIL and int(check.values["words"]) > 20
     # 48 of 900 pixels: the letters are a pixel high.
-    assert 0.5 < float(told.values["seen_height"]) < 2.0
+    assert 0.5 < float(check.values["seen_height"]) < 2.0
 
 
 def test_the_five_are_complete_and_in_order(engine: LocalEngine, noise, monkeypatch) -> None:
     monkeypatch.setattr(ocr, "read", lambda *_: read())
     answer = answered(engine, Request((noise(60, 60),), QUESTION, max_new_tokens=3))
     checks = live_checks.complete(engine, answer, blank=True)
-    assert tuple(own.name for own in checks) == NAMES
+    assert tuple(check.name for check in checks) == NAMES
     assert by_name(checks, HALLUCINATION).values["level"] is not None
     assert by_name(checks, HALLUCINATION).values["with_blank"] is not None
 
@@ -86,8 +86,8 @@ def test_the_blank_picture_is_asked_the_same(engine: LocalEngine, noise) -> None
     assert found.text == engine.pipeline.ask(grey, QUESTION, max_new_tokens=tokens).text
     given = [token.probability for token in engine.pipeline.explain(grey, QUESTION, answer.text).tokens]
     assert found.with_blank == pytest.approx(np.exp(np.mean(np.log(given))), rel=1e-4)
-    own = [token.probability for token in answer.tokens]
-    assert found.with_picture == pytest.approx(math.prod(own) ** (1 / len(own)), rel=1e-4)
+    probabilities = [token.probability for token in answer.tokens]
+    assert found.with_picture == pytest.approx(math.prod(probabilities) ** (1 / len(probabilities)), rel=1e-4)
 
 
 def test_the_pictures_of_earlier_turns_are_blank_too(engine: LocalEngine, noise, monkeypatch) -> None:
@@ -109,8 +109,8 @@ def test_without_tesseract_the_check_stays_open_and_says_what_to_install(engine,
 
     monkeypatch.setattr(ocr, "read", missing)
     answer = answered(engine, Request((noise(60, 60),), QUESTION, max_new_tokens=1))
-    told = by_name(live_checks.complete(engine, answer), SMALL_TEXT)
-    assert told.verdict == OPEN and told.remedy == "Install Tesseract."
+    check = by_name(live_checks.complete(engine, answer), SMALL_TEXT)
+    assert check.verdict == OPEN and check.remedy == "Install Tesseract."
 
 
 def test_it_can_be_stopped(engine: LocalEngine, noise, monkeypatch) -> None:

@@ -103,7 +103,7 @@ def test_ten_switches_leave_nothing_of_the_old_models(checkpoint: Path):
     """Measured: the process does not grow by as much as one copy of the weights, where ten would have been kept."""
     held = real(checkpoint)
     with held.engine() as pipe:
-        own = pipe.memory().parameter_bytes
+        model_bytes = pipe.memory().parameter_bytes
     del pipe
     for quantize in ("8bit", "4bit", "none"):  # what the first use of each of them takes for good
         held.switch(str(checkpoint), quantize)
@@ -115,7 +115,7 @@ def test_ten_switches_leave_nothing_of_the_old_models(checkpoint: Path):
         held.switch(str(checkpoint), quantize)
         assert old() is None and held.quantize == quantize
     grown = psutil.Process().memory_info().rss - before
-    assert own > 15_000_000 and grown < own
+    assert model_bytes > 15_000_000 and grown < model_bytes
 
 
 def test_a_failed_switch_leaves_a_model_that_answers(checkpoint: Path, tmp_path: Path):
@@ -181,12 +181,12 @@ def test_only_direct_requests_from_this_machine_are_the_operators(client, header
 class TestBeginning:
     """A service without a model loads it while the page is up."""
 
-    def begun(self, load, told: list | None = None) -> tuple[ModelRegistry, threading.Thread]:
+    def begun(self, load, reports: list | None = None) -> tuple[ModelRegistry, threading.Thread]:
         held = ModelRegistry(None, load, "llava", device="cpu")
-        return held, held.begin(None if told is None else lambda *step: told.append(step))
+        return held, held.begin(None if reports is None else lambda *step: reports.append(step))
 
     def test_questions_wait_and_pages_see_how_it_goes(self):
-        go, loading, told, answered = threading.Event(), threading.Event(), [], []
+        go, loading, reports, answered = threading.Event(), threading.Event(), [], []
 
         def load(name: str, quantize: str, progress) -> FakeEngine:
             progress(0.5, f"Putting {name} together")
@@ -194,7 +194,7 @@ class TestBeginning:
             assert go.wait(30)
             return FakeEngine(name, quantize)
 
-        held, thread = self.begun(load, told)
+        held, thread = self.begun(load, reports)
 
         def ask() -> None:
             with held.engine() as pipe:
@@ -203,7 +203,7 @@ class TestBeginning:
         asking = threading.Thread(target=ask)
         asking.start()
         assert loading.wait(30)
-        assert not held.ready and not answered and told == [(0.5, "Putting llava together")]
+        assert not held.ready and not answered and reports == [(0.5, "Putting llava together")]
         assert (held.status.busy, held.status.fraction) == ("Putting llava together", 0.5)
         assert held.status.name == "llava" and held.status.parameter_bytes == 0
         with pytest.raises(VlmDemoError, match="Another switch"):
@@ -217,7 +217,7 @@ class TestBeginning:
         assert held.ready and len(answered) == 1 and not held.status.busy
         assert held.measured["none"].parameter_bytes == held.status.parameter_bytes > 0
 
-    def test_a_failure_is_said_to_pages_questions_and_the_terminal_and_a_switch_helps(self, caplog):
+    def test_a_failure_is_shown_to_pages_questions_and_the_terminal_and_a_switch_helps(self, caplog):
         def load(name: str, quantize: str, progress) -> FakeEngine:
             if name == "llava":
                 raise VlmDemoError("The disk is too full for llava.")
@@ -234,7 +234,7 @@ class TestBeginning:
             assert pipe.name == "other"
         assert held.ready and not held.status.problem
 
-    def test_an_unexpected_failure_says_nothing_of_its_insides(self, caplog):
+    def test_an_unexpected_failure_shows_nothing_of_its_insides(self, caplog):
         secret = "/".join(("quoted", "upload"))
 
         def load(*_: object) -> FakeEngine:

@@ -38,7 +38,7 @@ def engine_of(server: ChatServer, explainer: LocalEngine | None = None, key: str
     return RemoteEngine(server_at(server.address, key, silent_seconds=5), "first", explainer)
 
 
-def said(request: Request | None = None, **odd: Any) -> tuple[Answer, ChatServer]:
+def answer_of(request: Request | None = None, **odd: Any) -> tuple[Answer, ChatServer]:
     """The answer of a server with these oddities."""
     with chat_server(**odd) as server:
         return answered(engine_of(server), request or asked())[1], server
@@ -57,7 +57,7 @@ def refused(sent_key: str = "", **odd: Any) -> str:
 def test_pictures_and_turns_are_sent_in_their_order_and_without_loss() -> None:
     one, other = picture("blue", (50, 40)), picture("green", (30, 60))
     history = (Turn("What is it?", "a square", (one,)),)
-    _, server = said(asked(images=(other,), history=history, system="Be brief."))
+    _, server = answer_of(asked(images=(other,), history=history, system="Be brief."))
     system, before, answer, now = server.asked["messages"]
     assert system == {"role": "system", "content": "Be brief."}
     assert answer == {"role": "assistant", "content": "a square"}
@@ -71,14 +71,14 @@ def test_pictures_and_turns_are_sent_in_their_order_and_without_loss() -> None:
 
 
 def test_greedy_is_sent_unless_something_else_is_asked() -> None:
-    _, server = said()
+    _, server = answer_of()
     sent = server.asked
     assert sent["temperature"] == 0 and sent["model"] == "first" and sent["stream"] is True and sent["max_tokens"] == 4
     assert not {"top_p", "top_k", "seed", "stop", "repetition_penalty"} & sent.keys()
-    _, server = said(asked(sampling=Sampling(temperature=0.7, top_p=0.9, seed=3, stop=("END",))))
+    _, server = answer_of(asked(sampling=Sampling(temperature=0.7, top_p=0.9, seed=3, stop=("END",))))
     assert (server.asked["temperature"], server.asked["top_p"], server.asked["seed"]) == (0.7, 0.9, 3)
     assert server.asked["stop"] == ["END"]
-    _, server = said(asked(sampling=Sampling(top_p=0.9)))
+    _, server = answer_of(asked(sampling=Sampling(top_p=0.9)))
     assert server.asked["temperature"] == 1
 
 
@@ -88,8 +88,8 @@ def test_the_evidence_rule_and_the_text_read_go_along_as_in_a_local_prompt(pipe:
 
     view = pipe.view(picture())
     read = (OcrResult("TOTAL 12.50", (), 0.1),)
-    told = remote_request.messages(asked(evidence_only=True), [view], read)
-    text = told[-1]["content"][-1]["text"]
+    messages = remote_request.messages(asked(evidence_only=True), [view], read)
+    text = messages[-1]["content"][-1]["text"]
     assert text == f"{ocr_part('TOTAL 12.50')}What is in the picture?\n{EVIDENCE_RULE}"
     local = pipe.stages().build_prompt(_asked_in(asked(evidence_only=True)), [view], read)
     typed = "".join(run.text for run in local.segments if run.kind in ("ocr", "question", "rule"))
@@ -109,7 +109,7 @@ def _asked_in(request: Request) -> Any:
 def test_special_tokens_in_sent_text_are_broken_up(control: str) -> None:
     """Nothing of what the person, an earlier answer or a system message holds arrives whole."""
     history = (Turn(f"a {control} b", f"c{control}", ()),)
-    _, server = said(asked(question=f"What {control}is it?", history=history, system=control))
+    _, server = answer_of(asked(question=f"What {control}is it?", history=history, system=control))
     assert control not in str(server.asked["messages"])
     assert remote_request.broken_up("1 < 2 > 0, a[1], [x], <3") == "1 < 2 > 0, a[1], [x], <3"
 
@@ -143,17 +143,17 @@ def test_a_huge_picture_is_sent_smaller_and_a_noisy_one_with_loss(monkeypatch: p
     ids=str,
 )
 def test_an_answer_is_whole_whatever_the_server_leaves_out(odd: dict[str, Any]) -> None:
-    answer, _ = said(**odd)
+    answer, _ = answer_of(**odd)
     assert answer.text == "a red square" and not answer.stopped and answer.model == "first"
 
 
 def test_line_separators_of_other_alphabets_do_not_cut_a_chunk() -> None:
     """Servers write JSON with such characters as they are; they end a line of text, and none of a stream."""
     odd = ("a\u2028", "b\x85", "c\u2029 ", "d\x0c\x1c")
-    assert said(said=odd)[0].text == "".join(odd)
+    assert answer_of(tokens=odd)[0].text == "".join(odd)
 
 
-def test_probabilities_are_told_where_the_server_tells_them() -> None:
+def test_probabilities_are_there_where_the_server_sends_them() -> None:
     with chat_server() as server:
         engine = engine_of(server)
         assert not engine.capabilities.logprobs
@@ -185,7 +185,7 @@ def test_a_stream_is_complete_on_a_reason_or_on_done_and_not_before() -> None:
 
 def test_a_silent_server_that_has_finished_keeps_nobody_waiting() -> None:
     began = time.perf_counter()
-    said(done=False, lingers=True)
+    answer_of(done=False, lingers=True)
     assert time.perf_counter() - began < 4
 
 
@@ -212,8 +212,8 @@ def test_a_silent_server_that_has_finished_keeps_nobody_waiting() -> None:
     ids=str,
 )
 def test_what_goes_wrong_is_one_sentence(odd: dict[str, Any], sentence: str) -> None:
-    told = refused(**odd)
-    assert sentence.replace(".it", "(it") in told and "\n" not in told and told.endswith(".")
+    message = refused(**odd)
+    assert sentence.replace(".it", "(it") in message and "\n" not in message and message.endswith(".")
 
 
 def test_what_goes_wrong_is_of_its_kind() -> None:
@@ -246,7 +246,7 @@ def test_a_server_that_stays_silent_is_given_up() -> None:
             answered(engine, asked())
 
 
-def test_the_key_is_sent_and_told_to_nobody(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_sent_and_shown_to_nobody(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with chat_server(key=KEY) as server:
         monkeypatch.setenv(KEY_VARIABLE, f" {KEY}\n")
@@ -256,8 +256,8 @@ def test_the_key_is_sent_and_told_to_nobody(monkeypatch: pytest.MonkeyPatch, cap
         assert KEY not in repr(engine.server)
     wrong = refused(KEY, key="another")
     assert "refuses this key" in wrong and KEY not in wrong
-    told = refused(KEY, status=500, error={"error": f"Bearer {KEY} is\x1b[2J bad"})
-    assert "…" in told and KEY not in told and "\x1b" not in told
+    message = refused(KEY, status=500, error={"error": f"Bearer {KEY} is\x1b[2J bad"})
+    assert "…" in message and KEY not in message and "\x1b" not in message
     assert KEY not in caplog.text
 
 
@@ -363,7 +363,7 @@ def test_this_machine_is_asked_past_proxies(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    assert said()[0].text == "a red square"
+    assert answer_of()[0].text == "a red square"
 
 
 def test_a_redirect_is_not_followed() -> None:
@@ -403,8 +403,8 @@ def test_heatmaps_of_a_servers_answer_are_those_of_the_checkpoint_here(
 def test_the_share_of_agreeing_tokens_is_that_of_plain_transformers(local: LocalEngine, pipe: Pipeline) -> None:
     """Counted with the model's own forward pass over prompt and answer: of an answer that begins as its own does, and
     goes on otherwise."""
-    own = answered(local, asked())[1]
-    with chat_server(said=(own.text, *SAID)) as server:
+    local_answer = answered(local, asked())[1]
+    with chat_server(tokens=(local_answer.text, *SAID)) as server:
         answer = answered(engine_of(server, local), asked())[1]
     ids = [*answer.prompt.ids, *(token.id for token in answer.tokens)]
     with torch.inference_mode():
@@ -428,7 +428,7 @@ def test_times_are_the_servers_and_the_checklist_is_there(replayed: tuple[Remote
 
 def test_an_answer_that_cannot_be_read_here_stays_as_it_is(local: LocalEngine) -> None:
     long = tuple(f" word{i}" for i in range(400))
-    with chat_server(said=long) as server:
+    with chat_server(tokens=long) as server:
         engine = engine_of(server, local)
         _, answer = answered(engine, asked(max_new_tokens=None))
         assert answer.text == "".join(long)[: len(answer.text)] and answer.trace is None
@@ -436,7 +436,7 @@ def test_an_answer_that_cannot_be_read_here_stays_as_it_is(local: LocalEngine) -
         assert "could not read it here: Prompt and answer are" in answer.replayed
         with pytest.raises(VlmDemoError, match="could not read it here"):
             answer.heatmap(0)
-    with chat_server(said=()) as server:
+    with chat_server(tokens=()) as server:
         _, answer = answered(engine_of(server, local), asked())
         assert answer.text == "" and answer.words == ()
 

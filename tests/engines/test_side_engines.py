@@ -1,4 +1,4 @@
-"""Models beside the shared one."""
+"""Models loaded next to the shared one."""
 
 from __future__ import annotations
 

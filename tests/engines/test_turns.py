@@ -32,7 +32,7 @@ class Gate:
 
 
 @contextmanager
-def beside(gate: Gate, work: Callable[[], object]) -> Iterator[list[object]]:
+def in_background(gate: Gate, work: Callable[[], object]) -> Iterator[list[object]]:
     """Run ``work`` in a thread until it stands at the gate; the gate opens at the end of the block, after which its
     result is in the list."""
     results: list[object] = []
@@ -67,7 +67,7 @@ def test_while_a_page_is_read_another_request_is_answered(held: ModelRegistry, m
         with held.engine() as engine:
             return answered(engine.stream(asked(ocr=ocr)))
 
-    with beside(gate, lambda: ask(True)) as read:
+    with in_background(gate, lambda: ask(True)) as read:
         assert ask(False).ocr is None and not read
     (answer,) = read
     assert isinstance(answer, Answer) and answer.ocr is not None and answer.ocr.text == "TOTAL 12.50"
@@ -84,7 +84,7 @@ def test_while_the_page_of_a_given_answer_is_read_another_request_is_answered(
 
     monkeypatch.setattr("vlm_demo.stages.ocr.read", slow)
     with held.engine() as engine:
-        with beside(gate, lambda: engine.explain(asked(ocr=True), "a star")) as explained:
+        with in_background(gate, lambda: engine.explain(asked(ocr=True), "a star")) as explained:
             assert answered(engine.stream(asked())).tokens and not explained
         assert len(explained) == 1
 
@@ -92,16 +92,16 @@ def test_while_the_page_of_a_given_answer_is_read_another_request_is_answered(
 def test_while_an_answer_is_judged_another_request_is_answered(
     held: ModelRegistry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    gate, hiding = Gate(), TeacherForcing.hiding
+    gate, with_hidden_patches = Gate(), TeacherForcing.with_hidden_patches
 
     def slow(*arguments: object) -> object:
         gate.pass_through()
-        return hiding(*arguments)
+        return with_hidden_patches(*arguments)
 
     with held.engine() as engine:
         answer = engine.explain(asked(), "a red star")
-        monkeypatch.setattr(TeacherForcing, "hiding", slow)
-        with beside(gate, lambda: engine.grounding(answer)) as badges:
+        monkeypatch.setattr(TeacherForcing, "with_hidden_patches", slow)
+        with in_background(gate, lambda: engine.grounding(answer)) as badges:
             assert answered(engine.stream(asked())).tokens and not badges
         assert len(badges) == 1
 

@@ -1,4 +1,4 @@
-"""The tap, and passes of their own, in every family that writes: against eager attention, and the answer as given."""
+"""The attention tap and teacher-forced passes in every family that writes: against eager attention and the answer."""
 
 import sys
 from collections.abc import Callable
@@ -48,9 +48,9 @@ def test_all_offered_methods_read_the_answer_that_was_given(family: Any, tmp_pat
     patches = len(answer.view.boxes)
     masks = np.zeros((2, patches), bool)
     masks[1] = True
-    told = pipe.likelihoods(answer, masks)
-    assert np.exp(told[0]) == pytest.approx([token.probability for token in answer.tokens], rel=2e-2, abs=1e-4)
-    assert abs(told[1] - told[0]).max() > 1e-4
+    likelihoods = pipe.likelihoods(answer, masks)
+    assert np.exp(likelihoods[0]) == pytest.approx([token.probability for token in answer.tokens], rel=2e-2, abs=1e-4)
+    assert abs(likelihoods[1] - likelihoods[0]).max() > 1e-4
     for name, reason in pipe.heatmap_methods(answer).items():
         if reason is None:
             cells = pipe.cells(answer, 0, method=name)
@@ -108,8 +108,8 @@ class Compared:
     def eager(module: Any, query: Any, key: Any, value: Any, mask: Any, **kwargs: Any) -> Any:
         """The weights [batch, heads, queries, keys] of the family's own eager attention."""
         queries, keys, lowest = query.shape[2], key.shape[2], torch.finfo(query.dtype).min
-        told = kwargs.get("is_causal")
-        if mask is None and (module.is_causal if told is None else told):
+        is_causal = kwargs.get("is_causal")
+        if mask is None and (module.is_causal if is_causal is None else is_causal):
             mask = torch.ones(queries, keys, dtype=torch.bool).tril(keys - queries)[None, None]
         if mask is not None and mask.dtype == torch.bool:
             mask = torch.where(mask, 0.0, lowest).to(query.dtype)
@@ -129,7 +129,9 @@ def test_rows_are_eagers_within_bf16_rounding_in_every_layer_and_head(
     layers = answer.trace.image.shape[1]
     family = pipe.stages().family
     assert layers == (
-        len(family.looking) if family.looking is not None else family.language_model.config.num_hidden_layers
+        len(family.image_attentions)
+        if family.image_attentions is not None
+        else family.language_model.config.num_hidden_layers
     )
     steps = len(answer.tokens) + (answer.trace.closing is not None)
     assert len(compared.apart) == steps * layers + len(family.bridge_attentions)

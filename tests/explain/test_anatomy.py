@@ -27,8 +27,8 @@ FAMILIES = {
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def told(request, tmp_path_factory, noise) -> tuple[Pipeline, Any, Any, Anatomy, Any]:
-    """Our pipeline, an answer of it, its anatomy, and the plain model with what it says of prompt and answer."""
+def anatomised(request, tmp_path_factory, noise) -> tuple[Pipeline, Any, Any, Anatomy, Any]:
+    """Our pipeline, an answer of it, its anatomy, and the plain model with its output for prompt and answer."""
     make, plain_class, settings = FAMILIES[request.param]
     folder = make(tmp_path_factory.mktemp(request.param), **settings)
     pipe = Pipeline.from_pretrained(folder)
@@ -54,36 +54,36 @@ def places(answer: Any) -> slice:
     return slice(start, start + len(answer.tokens))
 
 
-def test_the_last_layer_says_what_the_model_says(told) -> None:
-    pipe, answer, anatomy, _, out = told
-    chances = out.logits[0, places(answer)].float().softmax(-1)
-    assert np.allclose(anatomy.lens.probabilities[-1], chances.amax(-1).numpy(), atol=1e-5)
-    own = chances[range(len(answer.tokens)), [token.id for token in answer.tokens]]
-    assert np.allclose(anatomy.lens.written[-1], own.numpy(), atol=1e-5)
+def test_the_last_layer_predicts_what_the_model_predicts(anatomised) -> None:
+    pipe, answer, anatomy, _, out = anatomised
+    probabilities = out.logits[0, places(answer)].float().softmax(-1)
+    assert np.allclose(anatomy.lens.probabilities[-1], probabilities.amax(-1).numpy(), atol=1e-5)
+    written = probabilities[range(len(answer.tokens)), [token.id for token in answer.tokens]]
+    assert np.allclose(anatomy.lens.written[-1], written.numpy(), atol=1e-5)
     assert anatomy.lens.ids[-1].tolist() == [token.id for token in answer.tokens]  # greedy: each was the likeliest
     assert len(anatomy.lens.texts) == len(anatomy.lens.ids) and all(map(any, zip(*anatomy.lens.texts, strict=True)))
 
 
-def test_every_layer_says_norm_and_head_of_its_hidden_state(told) -> None:
-    pipe, answer, anatomy, plain, out = told
+def test_every_layer_predicts_norm_and_head_of_its_hidden_state(anatomised) -> None:
+    pipe, answer, anatomy, plain, out = anatomised
     model = plain.model if hasattr(plain, "model") else plain.language_model
     norm = next(m for name, m in model.named_modules() if name.rpartition(".")[2] in ("norm", "final_layer_norm")
                 and "layers" not in name and "vision" not in name)  # fmt: skip
     head = plain.get_output_embeddings() or plain.language_model.get_output_embeddings()
-    own = [i for i, crossing in enumerate(anatomy.lens.crossing) if not crossing]
-    assert len(out.hidden_states) == len(own) + 1
-    for layer, states in zip(own[:-1], out.hidden_states[1:-1], strict=True):
+    self_attention = [i for i, crossing in enumerate(anatomy.lens.crossing) if not crossing]
+    assert len(out.hidden_states) == len(self_attention) + 1
+    for layer, states in zip(self_attention[:-1], out.hidden_states[1:-1], strict=True):
         with torch.no_grad():
-            chances = head(norm(states[0, places(answer)])).float().softmax(-1)
-        top = chances.max(-1)
+            probabilities = head(norm(states[0, places(answer)])).float().softmax(-1)
+        top = probabilities.max(-1)
         assert np.allclose(anatomy.lens.probabilities[layer], top.values.numpy(), atol=1e-5)
         assert anatomy.lens.ids[layer].tolist() == top.indices.tolist()
-        written = chances[range(len(answer.tokens)), [token.id for token in answer.tokens]]
+        written = probabilities[range(len(answer.tokens)), [token.id for token in answer.tokens]]
         assert np.allclose(anatomy.lens.written[layer], written.numpy(), atol=1e-5)
 
 
-def test_shares_are_those_of_eager_attention(told) -> None:
-    pipe, answer, anatomy, _, out = told
+def test_shares_are_those_of_eager_attention(anatomised) -> None:
+    pipe, answer, anatomy, _, out = anatomised
     if not pipe.stages().family.among_words:
         assert anatomy.image_shares is None and any(anatomy.lens.crossing)
         return
@@ -91,12 +91,12 @@ def test_shares_are_those_of_eager_attention(told) -> None:
     for layer, weights in enumerate(out.attentions):
         looked = weights[0, :, places(answer)][..., list(answer.prompt.image_positions)].sum(-1).mean(0)
         assert np.allclose(anatomy.image_shares[layer], looked.numpy(), atol=1e-5)
-    # What was recorded while it was written says the same, in half precision.
+    # What was recorded while it was written is the same, in half precision.
     assert np.allclose(anatomy.image_shares.T, answer.trace.image.sum(-1, dtype="float32").mean(-1), atol=2e-3)
 
 
-def test_changes_are_those_of_the_hidden_states(told) -> None:
-    pipe, answer, anatomy, _, out = told
+def test_changes_are_those_of_the_hidden_states(anatomised) -> None:
+    pipe, answer, anatomy, _, out = anatomised
     if any(anatomy.lens.crossing):
         assert anatomy.lens.crossing == (True, False, False, True, False, False)[: len(anatomy.lens.crossing)]
         return
@@ -107,28 +107,28 @@ def test_changes_are_those_of_the_hidden_states(told) -> None:
         )
 
 
-def test_the_candidates_are_the_softmax_s_likeliest(told) -> None:
-    _, answer, anatomy, _, out = told
+def test_the_candidates_are_the_softmax_s_likeliest(anatomised) -> None:
+    _, answer, anatomy, _, out = anatomised
     logits = out.logits[0, places(answer)].float()
     found = anatomy.candidates
     assert found.logits.shape == (len(answer.tokens), CANDIDATES)
     assert np.allclose(found.logits, logits.topk(CANDIDATES).values.numpy(), atol=1e-3)
     for i, temperature in enumerate(TEMPERATURES):
-        chances = (logits / temperature).softmax(-1).topk(CANDIDATES).values.numpy()
-        assert np.allclose(np.exp(found.logits / temperature - found.totals[:, i : i + 1]), chances, atol=2e-3)
+        probabilities = (logits / temperature).softmax(-1).topk(CANDIDATES).values.numpy()
+        assert np.allclose(np.exp(found.logits / temperature - found.totals[:, i : i + 1]), probabilities, atol=2e-3)
     assert found.ids.tolist() == logits.topk(CANDIDATES).indices.tolist()
     assert [len(row) for row in found.texts] == [CANDIDATES] * len(answer.tokens)
 
 
-def test_features_are_those_of_encoder_and_bridge_on_the_picture_s_grid(told) -> None:
-    pipe, answer, anatomy, plain, _ = told
+def test_features_are_those_of_encoder_and_bridge_on_the_picture_s_grid(anatomised) -> None:
+    pipe, answer, anatomy, plain, _ = anatomised
     family, stages = pipe.stages().family, pipe.stages()
     (before,), (after,) = anatomy.before, anatomy.after
     patches = stages.encoder([pipe.view(answer.view.image)])
     tokens = stages.bridge(patches, prompt=answer.prompt)
     assert before.grid == answer.view.grid
     assert np.allclose(before.values, patches.features[0, family.leading_tokens :].numpy(), atol=1e-5)
-    if tokens.looks is None:
+    if tokens.patch_weights is None:
         assert after.grid == answer.view.grid
         whole = tokens.embeddings.reshape(-1, tokens.embeddings.shape[-1])
         assert np.allclose(after.values, whole[family.leading_tokens :].numpy(), atol=1e-5)
@@ -144,10 +144,10 @@ def test_each_picture_has_its_own_features(tmp_path: Path, noise) -> None:
     pipe = Pipeline.from_pretrained(tiny_llava(tmp_path))
     pictures = [noise(60, 60, 1), noise(60, 90, 2)]
     anatomy = pipe.anatomy(pipe.ask(pictures, QUESTION, max_new_tokens=2))
-    alone = [pipe.anatomy(pipe.ask(own, QUESTION, max_new_tokens=2)) for own in pictures]
+    alone = [pipe.anatomy(pipe.ask(picture, QUESTION, max_new_tokens=2)) for picture in pictures]
     for part in ("before", "after"):
-        for own, other in zip(getattr(anatomy, part), alone, strict=True):
-            assert np.allclose(own.values, getattr(other, part)[0].values, atol=1e-5)
+        for joint, other in zip(getattr(anatomy, part), alone, strict=True):
+            assert np.allclose(joint.values, getattr(other, part)[0].values, atol=1e-5)
 
 
 def test_the_pass_leaves_nothing_behind_and_can_be_stopped(pipe: Pipeline, noise) -> None:

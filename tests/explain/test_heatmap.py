@@ -116,7 +116,7 @@ def patch_of(heat: np.ndarray) -> int:
     return int(y // 20) * 4 + int(x // 20)
 
 
-def test_mean_takes_the_layers_it_is_told() -> None:
+def test_mean_takes_the_layers_of_the_settings() -> None:
     rows = rows_with({(0, h): 5 for h in range(3)} | {(3, h): 10 for h in range(3)})
     assert patch_of(draw(rows, SMALL, HeatmapSettings("mean", (0,)))) == 5
     assert patch_of(draw(rows, SMALL, HeatmapSettings("mean", (-1,)))) == 10
@@ -153,10 +153,10 @@ def test_heads_takes_the_named_ones_and_no_others() -> None:
 def test_weighted_is_the_geometric_mean_of_the_heads_by_their_worth() -> None:
     rows = np.random.default_rng(4).random((2, 3, 2, 16)).astype(np.float32)
     rows[0, 1, 1] *= 0.01  # how much a head looks at the picture counts for nothing
-    worth = np.array([[0.0, 1.0], [3.0, 0.5], [0.0, 0.0]])
-    found = combine(rows, (4, 4), HeatmapSettings("weighted", weights=tuple(map(tuple, worth))))
+    head_weights = np.array([[0.0, 1.0], [3.0, 0.5], [0.0, 0.0]])
+    found = combine(rows, (4, 4), HeatmapSettings("weighted", weights=tuple(map(tuple, head_weights))))
     shares = (rows / rows.sum(-1, keepdims=True)).mean(0)
-    expected = np.prod((1 + shares * 16 / 2) ** (worth / worth.sum())[..., None], (0, 1))
+    expected = np.prod((1 + shares * 16 / 2) ** (head_weights / head_weights.sum())[..., None], (0, 1))
     assert found == pytest.approx(expected / expected.max(), rel=1e-5)
     single = HeatmapSettings("weighted", weights=((0.0, 0.0), (0.0, 2.0), (0.0, 0.0)))
     assert combine(rows, (4, 4), single).argmax() == shares[1, 1].argmax()
@@ -204,8 +204,8 @@ def test_a_words_end_is_its_last_step_and_the_one_after() -> None:
     assert (trace.ending(1, [0, 1]) == trace.rows(1, [1, 2])).all()
     assert (trace.ending(0, [2]) == trace.rows(0, [2])).all()
     closing = image[:1] / 2
-    told = replace(trace, closing=closing).ending(1, [1, 2])
-    assert (told[:1] == trace.rows(1, [2])).all() and (told[1] == closing[0, :, :, 6:]).all()
+    rows = replace(trace, closing=closing).ending(1, [1, 2])
+    assert (rows[:1] == trace.rows(1, [2])).all() and (rows[1] == closing[0, :, :, 6:]).all()
 
 
 def test_any_weights_on_image_tokens_come_out_as_rows_do() -> None:
@@ -215,20 +215,21 @@ def test_any_weights_on_image_tokens_come_out_as_rows_do() -> None:
     assert trace.on_patches(np.arange(12.0), 0).tolist() == [1, 2, 3, 4]
 
 
-def test_looks_at_queries_become_looks_at_patches() -> None:
+def test_attention_on_queries_becomes_attention_on_patches() -> None:
     """Two pictures of two queries each; the first of five features of a picture is its class token's."""
     rng = np.random.default_rng(0)
     image = rng.random((3, 2, 1, 4)).astype(np.float16)
-    looks = rng.random((2, 2, 5)).astype(np.float16)
-    trace = Trace(image, image[..., 0], image[..., 0], (2, 2), 1, HeatmapSettings(), looks)
+    patch_weights = rng.random((2, 2, 5)).astype(np.float16)
+    trace = Trace(image, image[..., 0], image[..., 0], (2, 2), 1, HeatmapSettings(), patch_weights)
     for picture in range(2):
         for step in range(3):
-            told = trace.rows(picture, [step])[0, 1, 0]
+            row = trace.rows(picture, [step])[0, 1, 0]
             for patch in range(4):
-                own = sum(
-                    float(image[step, 1, 0, 2 * picture + q]) * float(looks[picture, q, 1 + patch]) for q in (0, 1)
+                expected = sum(
+                    float(image[step, 1, 0, 2 * picture + q]) * float(patch_weights[picture, q, 1 + patch])
+                    for q in (0, 1)
                 )
-                assert told[patch] == pytest.approx(own, rel=1e-5)
+                assert row[patch] == pytest.approx(expected, rel=1e-5)
 
 
 class TestSettings:
@@ -236,8 +237,8 @@ class TestSettings:
         assert read_settings(tmp_path) == HeatmapSettings("mean", None)
 
     def test_from_the_checkpoint(self, tmp_path: Path) -> None:
-        told = {"heatmap": {"method": "layer_mean", "layers": [0, 2]}}
-        (tmp_path / "vlm_demo.json").write_text(json.dumps(told))
+        settings = {"heatmap": {"method": "layer_mean", "layers": [0, 2]}}
+        (tmp_path / "vlm_demo.json").write_text(json.dumps(settings))
         assert read_settings(tmp_path) == HeatmapSettings("mean", (0, 2))
         (tmp_path / "vlm_demo.json").write_text(json.dumps({"heatmap": {"method": "heads", "heads": [[2, 1]]}}))
         assert read_settings(tmp_path) == HeatmapSettings("heads", None, ((2, 1),))
@@ -257,14 +258,14 @@ class TestSettings:
 
     def test_written_settings_are_read_again_and_the_rest_of_the_file_stays(self, tmp_path: Path) -> None:
         (tmp_path / "vlm_demo.json").write_text('{"heatmap": {"method": "last"}, "other": [1]}')
-        told = HeatmapSettings("localised", (3,), ((2, 1), (0, 0)), {"mean": 0.5, "occlusion": 0.9}, 40)
-        write_settings(tmp_path, told)
-        assert read_settings(tmp_path) == told
+        settings = HeatmapSettings("localised", (3,), ((2, 1), (0, 0)), {"mean": 0.5, "occlusion": 0.9}, 40)
+        write_settings(tmp_path, settings)
+        assert read_settings(tmp_path) == settings
         assert json.loads((tmp_path / "vlm_demo.json").read_text())["other"] == [1]
         (tmp_path / "vlm_demo.json").unlink()
-        worth = HeatmapSettings("weighted", weights=((0.25, 0.0), (0.5, 0.25)))
-        write_settings(tmp_path, worth)
-        assert read_settings(tmp_path) == worth
+        weighted = HeatmapSettings("weighted", weights=((0.25, 0.0), (0.5, 0.25)))
+        write_settings(tmp_path, weighted)
+        assert read_settings(tmp_path) == weighted
         (tmp_path / "vlm_demo.json").unlink()
         write_settings(tmp_path, HeatmapSettings("queries"))
         assert read_settings(tmp_path) == HeatmapSettings("queries")

@@ -36,12 +36,12 @@ def test_clips_relevancy_is_the_class_tokens_row(tmp_path: Path, noise) -> None:
 
 
 def test_a_model_that_writes_and_compares_has_it_for_its_words(tmp_path: Path, noise) -> None:
-    pipe = Pipeline.from_pretrained(tiny_blip2(tmp_path, heads="beside"))
+    pipe = Pipeline.from_pretrained(tiny_blip2(tmp_path, heads="together"))
     answer = pipe.ask(noise(60, 60), "How many?", max_new_tokens=3)
     assert pipe.heatmap_methods(answer)["similarity"] is None
     word = answer.words[0]
-    told = pipe.cells(answer, word, method="similarity")
-    assert told.shape == (16,) and told.min() >= 0 and told.max() > 0
+    cells = pipe.cells(answer, word, method="similarity")
+    assert cells.shape == (16,) and cells.min() >= 0 and cells.max() > 0
     assert pipe.grounding(answer).match is not None
 
 

@@ -1,4 +1,4 @@
-"""The table of methods: what each reads off recorded rows, and what is said where one can't be had."""
+"""The table of methods: what each reads off recorded rows, and the sentence where one can't be had."""
 
 from dataclasses import replace
 
@@ -14,24 +14,24 @@ from vlm_demo.explain.methods import BY_NAME, TABLE, offered
 FREE = [method.name for method in TABLE if method.free]
 
 
-def with_rows(image: np.ndarray, settings: HeatmapSettings, looks: np.ndarray | None = None):
+def with_rows(image: np.ndarray, settings: HeatmapSettings, patch_weights: np.ndarray | None = None):
     """An answer of one word whose step had these rows [layers, heads, image tokens]."""
-    said = answer("star")
+    given = answer("star")
     shares = np.zeros((1, *image.shape[:2]), np.float16)
     counts = (image.shape[-1],)
     trace = replace(
-        said.trace,
+        given.trace,
         image=image[None].astype(np.float16),
         text=shares,
         first=shares,
         counts=counts,
         settings=settings,
-        looks=looks,
+        patch_weights=patch_weights,
     )
-    return replace(said, trace=trace)
+    return replace(given, trace=trace)
 
 
-def test_every_method_tells_what_it_is() -> None:
+def test_every_method_describes_itself() -> None:
     assert len(BY_NAME) == len(TABLE) and set(METHODS) < set(FREE)
     assert all(method.title and method.about.endswith(".") for method in TABLE)
     assert {"rollout", "relevancy", "activation", "occlusion"} <= {m.name for m in TABLE if not m.free and m.source}
@@ -42,11 +42,11 @@ def test_the_joined_maps_are_those_that_a_checkpoint_is_chosen_by() -> None:
     named = ((0, 1), (2, 0))
     for method in METHODS:
         settings = HeatmapSettings(method, heads=named, weights=((0.1, 0.0), (0.0, 0.5), (0.4, 0.0)))
-        said = with_rows(rows, settings)
-        expected = draw(rows[None].astype(np.float32), said.view, settings)
-        assert (said.heatmap("star") == expected).all() and expected.max() == 1
+        given = with_rows(rows, settings)
+        expected = draw(rows[None].astype(np.float32), given.view, settings)
+        assert (given.heatmap("star") == expected).all() and expected.max() == 1
         assert (
-            replace(said, trace=replace(said.trace, settings=replace(settings, method="mean"))).heatmap(
+            replace(given, trace=replace(given.trace, settings=replace(settings, method="mean"))).heatmap(
                 "star", method=method
             )
             == expected
@@ -56,11 +56,11 @@ def test_the_joined_maps_are_those_that_a_checkpoint_is_chosen_by() -> None:
 def test_the_checkpoints_layers_belong_to_its_own_method() -> None:
     rows = np.full((2, 1, 16), 0.01)
     rows[0, 0, 3], rows[1, 0, 9] = 0.5, 0.9
-    said = with_rows(rows, HeatmapSettings("localised", (0,)))
-    assert patches(said.heatmap("star")) == {3}
-    assert patches(said.heatmap("star", method="localised")) == {3}
-    assert {3, 9} <= patches(said.heatmap("star", method="mean"))
-    assert patches(said.heatmap("star", method="last")) == {9}
+    given = with_rows(rows, HeatmapSettings("localised", (0,)))
+    assert patches(given.heatmap("star")) == {3}
+    assert patches(given.heatmap("star", method="localised")) == {3}
+    assert {3, 9} <= patches(given.heatmap("star", method="mean"))
+    assert patches(given.heatmap("star", method="last")) == {9}
 
 
 def test_raw_attention_shows_one_layer_and_head_or_all_unscaled() -> None:
@@ -68,23 +68,23 @@ def test_raw_attention_shows_one_layer_and_head_or_all_unscaled() -> None:
     for (layer, head), patch in {(0, 0): 1, (0, 1): 6, (1, 0): 11, (1, 1): 12}.items():
         rows[layer, head, patch] = 0.5
     rows[1, 1] /= 100  # a head that hardly looks at the picture
-    said = with_rows(rows, HeatmapSettings())
-    assert patches(said.heatmap("star", layer=0, head=1)) == {6}
-    assert patches(said.heatmap("star", layer=1, method="raw")) == {11}
-    assert patches(said.heatmap("star", head=0)) == {1, 11}
-    assert patches(said.heatmap("star", method="raw")) == {1, 6, 11}
-    assert patches(said.heatmap("star", method="mean")) == {1, 6, 11, 12}
+    given = with_rows(rows, HeatmapSettings())
+    assert patches(given.heatmap("star", layer=0, head=1)) == {6}
+    assert patches(given.heatmap("star", layer=1, method="raw")) == {11}
+    assert patches(given.heatmap("star", head=0)) == {1, 11}
+    assert patches(given.heatmap("star", method="raw")) == {1, 6, 11}
+    assert patches(given.heatmap("star", method="mean")) == {1, 6, 11, 12}
 
 
 def test_queries_show_what_the_words_queries_saw_and_the_others_did_not() -> None:
-    looks = np.full((1, 3, 16), 0.01)
-    looks[0, :, 15] = 0.8  # all queries look there
-    looks[0, 1, 5] = 0.2
+    patch_weights = np.full((1, 3, 16), 0.01)
+    patch_weights[0, :, 15] = 0.8  # all queries look there
+    patch_weights[0, 1, 5] = 0.2
     rows = np.full((2, 2, 3), 0.05)
     rows[..., 1] = 0.3
-    said = with_rows(rows, HeatmapSettings(), looks.astype(np.float16))
-    assert patches(said.heatmap("star", method="queries")) == {5}
-    assert patches(said.heatmap("star", method="mean")) == {15}
+    given = with_rows(rows, HeatmapSettings(), patch_weights.astype(np.float16))
+    assert patches(given.heatmap("star", method="queries")) == {5}
+    assert patches(given.heatmap("star", method="mean")) == {15}
 
 
 @pytest.mark.parametrize(
@@ -101,24 +101,24 @@ def test_queries_show_what_the_words_queries_saw_and_the_others_did_not() -> Non
         ({"image": 1}, "no picture 1"),
     ],
 )
-def test_what_cannot_be_had_is_said_in_a_sentence(asked: dict, sentence: str) -> None:
+def test_what_cannot_be_had_raises_a_sentence(asked: dict, sentence: str) -> None:
     with pytest.raises(VlmDemoError, match=sentence):
         SAID.heatmap("large", **asked)
 
 
-def test_an_absent_word_is_said_first() -> None:
+def test_an_absent_word_is_reported_first() -> None:
     with pytest.raises(WordNotInAnswer):
         SAID.heatmap("star")
 
 
 def test_a_default_that_names_no_heads_is_still_drawn() -> None:
-    said = with_rows(np.random.default_rng(0).random((2, 2, 16)), HeatmapSettings("heads"))
-    assert (said.heatmap("star") == said.heatmap("star", method="localised")).all()
+    given = with_rows(np.random.default_rng(0).random((2, 2, 16)), HeatmapSettings("heads"))
+    assert (given.heatmap("star") == given.heatmap("star", method="localised")).all()
 
 
 def test_what_an_answer_offers_without_a_model() -> None:
-    told = offered(SAID)
-    assert list(told) == list(BY_NAME)
-    assert [name for name, reason in told.items() if reason is None] == ["raw", "mean", "localised", "last"]
-    assert all(reason.endswith(".") for reason in told.values() if reason)
+    reasons = offered(SAID)
+    assert list(reasons) == list(BY_NAME)
+    assert [name for name, reason in reasons.items() if reason is None] == ["raw", "mean", "localised", "last"]
+    assert all(reason.endswith(".") for reason in reasons.values() if reason)
     assert offered(answer("a", trace=False)) == {}

@@ -15,7 +15,7 @@ def read(text: str) -> OcrResult:
     return OcrResult(text, words, 0.1)
 
 
-def said(text: str) -> tuple:
+def answer_words(text: str) -> tuple:
     return words_of([Token(part + " ", i, 0.5) for i, part in enumerate(text.split())])
 
 
@@ -37,17 +37,17 @@ RECEIPT = read("Blue Moon Café\nTea 2.00\nTOTAL 12.50\nCASH 12.50")
         ("no", None),
     ],
 )
-def test_the_telling_run_of_words_that_was_read(text: str, found: str | None) -> None:
-    quote = quoted(said(text), [RECEIPT])
+def test_the_run_with_most_content_words_that_was_read(text: str, found: str | None) -> None:
+    quote = quoted(answer_words(text), [RECEIPT])
     assert (quote and quote.text) == found
 
 
 def test_function_words_alone_are_no_quotation() -> None:
-    assert quoted(said("no"), [read("Invoice No 17")]) is None
+    assert quoted(answer_words("no"), [read("Invoice No 17")]) is None
 
 
 def test_words_are_taken_out_wherever_they_stand() -> None:
-    quote = quoted(said("12.50"), [RECEIPT])
+    quote = quoted(answer_words("12.50"), [RECEIPT])
     assert quote.places == ((0, 6), (0, 8))
     (left,) = without([RECEIPT], quote.places)
     assert left.text == "Blue Moon Café\nTea 2.00\nTOTAL\nCASH" and len(left.words) == 7
@@ -66,7 +66,7 @@ def test_other_words_are_as_many_and_none_of_them() -> None:
 
 
 def test_of_several_pictures_the_words_are_in_the_last_ones() -> None:
-    told = replace(answer("12.50", pictures=3), ocrs=(read("nothing here"), RECEIPT))
-    quote = quoted(told.words, told.ocrs)
+    given = replace(answer("12.50", pictures=3), ocrs=(read("nothing here"), RECEIPT))
+    quote = quoted(given.words, given.ocrs)
     assert quote.places == ((1, 6), (1, 8))
-    assert [(own.image, own.word.text) for own in read_words(quote, told)] == [(2, "12.50"), (2, "12.50")]
+    assert [(word.image, word.word.text) for word in read_words(quote, given)] == [(2, "12.50"), (2, "12.50")]

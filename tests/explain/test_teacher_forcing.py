@@ -1,4 +1,4 @@
-"""Passes of their own against plain transformers' eager attention, gradients, hidden states and pictures."""
+"""Teacher-forced passes against plain transformers' eager attention, gradients, hidden states and pictures."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -104,8 +104,8 @@ def test_rollout_through_queries_ends_on_the_patches_that_they_saw(tmp_path: Pat
     for layer in out.language_model_outputs.attentions:
         through = (0.5 * layer[0].mean(0) + 0.5 * torch.eye(len(through))) @ through
     row = through[len(answer.prompt.ids) - 1, list(answer.prompt.image_positions)]
-    looks = torch.stack(queried.cross_attentions).mean((0, 2))[0]
-    expected = (row @ looks)[1:].numpy()
+    patch_weights = torch.stack(queried.cross_attentions).mean((0, 2))[0]
+    expected = (row @ patch_weights)[1:].numpy()
     assert np.allclose(pipe.cells(answer, 0, method="rollout"), expected, rtol=2e-2, atol=1e-5)
 
 
@@ -119,12 +119,12 @@ def test_logits_of_image_tokens_are_plain_transformers(llava) -> None:
     assert pipe.cells(answer, 1, method="activation").shape == (16,)
 
 
-def test_what_an_earlier_word_stirs_is_taken_off() -> None:
-    own = np.array([1.0, 5.0, 1.0, 3.0])
+def test_what_an_earlier_word_activates_is_subtracted() -> None:
+    picture = np.array([1.0, 5.0, 1.0, 3.0])
     earlier = np.array([[0.0, 10.0, 0.0, 0.0], [0.0, 0.0, -2.0, 0.0]]).T
-    assert unexplained(own, earlier, np.array([2.0, 0.0])).tolist() == [1, 0, 1, 3]
-    assert unexplained(own, earlier, np.array([-2.0, -1.0])).tolist() == own.tolist()
-    assert unexplained(-own, earlier[:, :0], np.zeros(0)).tolist() == [0, 0, 0, 0]
+    assert unexplained(picture, earlier, np.array([2.0, 0.0])).tolist() == [1, 0, 1, 3]
+    assert unexplained(picture, earlier, np.array([-2.0, -1.0])).tolist() == picture.tolist()
+    assert unexplained(-picture, earlier[:, :0], np.zeros(0)).tolist() == [0, 0, 0, 0]
 
 
 def test_likelihoods_are_those_of_the_picture_with_blurred_patches(llava) -> None:
@@ -139,12 +139,12 @@ def test_likelihoods_are_those_of_the_picture_with_blurred_patches(llava) -> Non
         part = (..., slice(12 * row, 12 * row + 12), slice(12 * column, 12 * column + 12))
         some[part] = blurred[part]
     tokens = [token.id for token in answer.tokens]
-    for told, pixels in zip(found, (pixels_of(pipe, answer), some, blurred), strict=True):
+    for logprobs, pixels in zip(found, (pixels_of(pipe, answer), some, blurred), strict=True):
         with torch.no_grad():
             logits = plain(input_ids=ids_of(answer), pixel_values=pixels).logits[0].log_softmax(-1)
         begin = len(answer.prompt.ids) - 1
         expected = [logits[begin + i, token].item() for i, token in enumerate(tokens)]
-        assert told == pytest.approx(expected, abs=1e-3)
+        assert logprobs == pytest.approx(expected, abs=1e-3)
     assert np.exp(found[0]) == pytest.approx([token.probability for token in answer.tokens], abs=1e-3)
     assert abs(found[1] - found[0]).max() > 1e-3
 
@@ -154,22 +154,22 @@ def test_hiding_in_one_of_several_pictures_leaves_the_others(tmp_path: Path, noi
     pipe = Pipeline.from_pretrained(make(tmp_path))
     answer = pipe.ask([noise(60, 60, 1), noise(60, 90, 2)], QUESTION, max_new_tokens=3)
     nothing, everything = np.zeros((1, 16), bool), np.ones((1, 16), bool)
-    told = pipe.likelihoods(answer, np.concatenate([nothing, everything, nothing]), image=1)
-    assert np.exp(told[0]) == pytest.approx([token.probability for token in answer.tokens], abs=1e-3)
-    assert told[0] == pytest.approx(told[2], abs=1e-5) and abs(told[1] - told[0]).max() > 1e-4
+    logprobs = pipe.likelihoods(answer, np.concatenate([nothing, everything, nothing]), image=1)
+    assert np.exp(logprobs[0]) == pytest.approx([token.probability for token in answer.tokens], abs=1e-3)
+    assert logprobs[0] == pytest.approx(logprobs[2], abs=1e-5) and abs(logprobs[1] - logprobs[0]).max() > 1e-4
     other = pipe.likelihoods(answer, everything, image=0)
-    assert abs(other - told[1]).max() > 1e-4
+    assert abs(other - logprobs[1]).max() > 1e-4
 
 
 def test_a_pass_changes_neither_the_answer_nor_what_is_recorded(pipe: Pipeline, noise) -> None:
     picture = noise(80, 60)
     before = pipe.ask(picture, QUESTION, max_new_tokens=5)
-    told = pipe.heatmap_methods(before)
-    for name, reason in told.items():
+    reasons = pipe.heatmap_methods(before)
+    for name, reason in reasons.items():
         if reason is None:
             heat = pipe.heatmap(before, 1, method=name)
             assert heat.shape == (60, 80) and heat.dtype == np.float32 and heat.min() >= 0 and heat.max() <= 1
-    assert [name for name, reason in told.items() if reason] == ["heads", "weighted", "queries", "similarity"]
+    assert [name for name, reason in reasons.items() if reason] == ["heads", "weighted", "queries", "similarity"]
     after = pipe.ask(picture, QUESTION, max_new_tokens=5)
     assert after.tokens == before.tokens and (after.trace.image == before.trace.image).all()
     assert not hasattr(before.view, "pixel_values")  # the geometry leaves the pipeline, and no tensor
@@ -190,23 +190,23 @@ def test_other_text_and_blank_pictures_are_those_of_another_prompt_and_another_p
     )
     picture = noise(70, 90)
     asked = Asked(QUESTION, True, (Turn("What is it?", "a star", (None,)),))
-    said = pipe.ask(
+    given = pipe.ask(
         [], QUESTION, evidence_only=True, history=[Turn("What is it?", "a star", (picture,))], max_new_tokens=4
     )
-    assert said.asked == asked
-    said = replace(said, ocrs=(read,), prompt=pipe.stages().build_prompt(asked, said.views, (read,)))
+    assert given.asked == asked
+    given = replace(given, ocrs=(read,), prompt=pipe.stages().build_prompt(asked, given.views, (read,)))
     left = replace(read, text="TOTAL\nshop", words=(read.words[0], read.words[2]))
     mean = Image.new("RGB", picture.size, tuple(picture.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))))
-    for ocrs, blank, text in ((said.ocrs, False, read.text), ((left,), False, left.text), ((), True, "")):
+    for ocrs, blank, text in ((given.ocrs, False, read.text), ((left,), False, left.text), ((), True, "")):
         prompt = pipe.stages().prompt(QUESTION, [16], ocr_text=text, evidence_only=True, history=asked.history)
-        view = pipe.view(mean if blank else said.view.image)
-        tokens = [token.id for token in said.tokens]
+        view = pipe.view(mean if blank else given.view.image)
+        tokens = [token.id for token in given.tokens]
         with torch.no_grad():
             ids = torch.tensor([[*prompt.ids, *tokens]])
             logits = plain(input_ids=ids, pixel_values=view.pixel_values).logits[0].log_softmax(-1)
         rows = logits[len(prompt.ids) - 1 : -1]
-        found = pipe.stages().teacher_forcing.with_other_text(said, ocrs, blank)
-        assert found.logs[0] == pytest.approx(rows[range(len(tokens)), tokens].tolist(), abs=1e-3)
+        found = pipe.stages().teacher_forcing.with_other_text(given, ocrs, blank)
+        assert found.logprobs[0] == pytest.approx(rows[range(len(tokens)), tokens].tolist(), abs=1e-3)
         assert found.likeliest[0].tolist() == [
             int(row.argmax()) == token for row, token in zip(rows, tokens, strict=True)
         ]
@@ -216,6 +216,6 @@ def test_other_text_and_blank_pictures_are_those_of_another_prompt_and_another_p
 def test_every_way_into_the_language_model_can_be_blank(tmp_path: Path, noise, make: Any) -> None:
     pipe = Pipeline.from_pretrained(make(tmp_path))
     answer = pipe.ask([noise(60, 60, 1), noise(60, 90, 2)], QUESTION, max_new_tokens=3)
-    own = np.log([token.probability for token in answer.tokens])
-    assert pipe.stages().teacher_forcing.with_other_text(answer, ()).logs[0] == pytest.approx(own, abs=1e-3)
-    assert abs(pipe.stages().teacher_forcing.with_other_text(answer, (), blank=True).logs[0] - own).max() > 1e-4
+    written = np.log([token.probability for token in answer.tokens])
+    assert pipe.stages().teacher_forcing.with_other_text(answer, ()).logprobs[0] == pytest.approx(written, abs=1e-3)
+    assert abs(pipe.stages().teacher_forcing.with_other_text(answer, (), blank=True).logprobs[0] - written).max() > 1e-4

@@ -1,4 +1,4 @@
-"""Damaged files of every kind that is opened: a picture or one sentence of our own, whatever their bytes are.
+"""Damaged files of every kind that is opened: a picture or one of our sentences, whatever their bytes are.
 
 ``VLM_DEMO_FUZZ`` is how many files are tried.
 """
@@ -111,13 +111,13 @@ def test_fuzzed_uploads_are_pictures_or_one_sentence() -> None:
         try:
             image, notes = open_image(data)
         except BadImage as error:
-            said = [str(error)]
+            messages = [str(error)]
         except Exception as error:
             raise AssertionError(f"{name}: {error!r}") from error
         else:
             opened += 1
-            said = list(notes)
+            messages = list(notes)
             assert image.mode == "RGB" and 0 < image.width * image.height <= decode.KEPT_PIXELS
-        assert all(one.endswith(".") and "\n" not in one and "0x" not in one for one in said), (name, said)
+        assert all(one.endswith(".") and "\n" not in one and "0x" not in one for one in messages), (name, messages)
         assert peak() - before < BUDGET, name
     assert FILES / 10 < opened < FILES

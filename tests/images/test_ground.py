@@ -1,4 +1,4 @@
-"""Transparent pictures: what is left of them can be told from the ground that they are put on."""
+"""Transparent pictures: what is left of them differs from the background that they are put on."""
 
 import io
 

@@ -12,7 +12,7 @@ from vlm_demo.images.pages import pages_in
 
 
 def saved(kind: str, count: int) -> bytes:
-    """A file of so many pages or frames, each of its own colour."""
+    """A file of so many pages or frames, each of another colour."""
     buffer = io.BytesIO()
     if kind == "PDF":
         document = pypdfium2.PdfDocument.new()

@@ -109,9 +109,9 @@ def pictures(web: Web, *hosts: str, **limits: float) -> RemotePictures:
 def refused(call: Callable[[], object]) -> str:
     with pytest.raises(BadImage) as caught:
         call()
-    said = str(caught.value)
-    assert said.endswith(".") and "\n" not in said
-    return said
+    message = str(caught.value)
+    assert message.endswith(".") and "\n" not in message
+    return message
 
 
 class TestAllowed:
@@ -128,7 +128,7 @@ class TestAllowed:
     def test_however_it_is_written(self, served: tuple[str, int], address: str) -> None:
         assert pictures(Web(served[1])).fetch(f" {served[0]}:{address} ") == CONTENT
 
-    def test_a_length_that_is_not_told(self, served: tuple[str, int]) -> None:
+    def test_a_length_that_is_not_sent(self, served: tuple[str, int]) -> None:
         assert pictures(Web(served[1])).fetch(f"{served[0]}://{HOST}/untold") == CONTENT
 
     def test_other_sources_are_left_alone(self) -> None:
@@ -142,8 +142,8 @@ class TestRefused:
     )
     def test_hosts_that_are_not_allowed(self, host: str) -> None:
         web = Web(1)
-        said = refused(lambda: pictures(web).fetch(f"https://{host}/picture"))
-        assert "download" in said and "--allow-image-host" in said
+        message = refused(lambda: pictures(web).fetch(f"https://{host}/picture"))
+        assert "download" in message and "--allow-image-host" in message
         assert not web.resolved and not web.connected
 
     def test_by_default_all_of_them(self) -> None:
@@ -183,7 +183,7 @@ class TestRefused:
         assert len(Server.asked) == 1 and len(web.connected) == 1
 
     @pytest.mark.parametrize(
-        ("address", "said"),
+        ("address", "expected"),
         [
             (f"https://user:secret@{HOST}/picture", "without a name or a password"),
             (f"https://{HOST}:8080/picture", "names the port 8080"),
@@ -193,10 +193,10 @@ class TestRefused:
             ("http:/[::1/picture", "damaged"),
         ],
     )
-    def test_addresses_of_another_form(self, address: str, said: str) -> None:
+    def test_addresses_of_another_form(self, address: str, expected: str) -> None:
         web = Web(1)
-        told = refused(lambda: pictures(web)(address))
-        assert said in told and "secret" not in told and not web.resolved
+        message = refused(lambda: pictures(web)(address))
+        assert expected in message and "secret" not in message and not web.resolved
 
     def test_a_name_that_nobody_has(self) -> None:
         def fail(*_: object) -> list[str]:
@@ -219,8 +219,8 @@ class TestRefused:
 
     @pytest.mark.parametrize("kind", ["gone", "short"])
     def test_what_is_not_there_or_breaks_off(self, served: tuple[str, int], kind: str) -> None:
-        said = refused(lambda: pictures(Web(served[1])).fetch(f"{served[0]}://{HOST}/{kind}"))
-        assert ("status 404" if kind == "gone" else "can't be reached") in said
+        message = refused(lambda: pictures(Web(served[1])).fetch(f"{served[0]}://{HOST}/{kind}"))
+        assert ("status 404" if kind == "gone" else "can't be reached") in message
 
 
 class TestLimits:
@@ -240,7 +240,9 @@ class TestLimits:
         silent = socket.create_server(("127.0.0.1", 0))
         for scheme in ("http", "https"):
             hasty = pictures(Web(silent.getsockname()[1]), seconds=0.3)
-            assert "did not give the picture" in refused(lambda own=hasty, s=scheme: own.fetch(f"{s}://{HOST}/picture"))
+            assert "did not give the picture" in refused(
+                lambda fetcher=hasty, s=scheme: fetcher.fetch(f"{s}://{HOST}/picture")
+            )
         silent.close()
 
 

@@ -96,7 +96,7 @@ def test_arrays_that_are_no_pictures(values: np.ndarray) -> None:
 
 class TestPages:
     @pytest.mark.parametrize("kind", ["PDF", "GIF", "TIFF", "WEBP", "PNG"])
-    def test_each_can_be_chosen_and_that_is_said(self, kind: str) -> None:
+    def test_each_can_be_chosen_and_there_is_a_note(self, kind: str) -> None:
         data = paged(kind)
         for number, colour in enumerate(COLOURS, 1):
             image, notes = open_image(Page(data, number))
@@ -159,7 +159,7 @@ class TestPdf:
 
 class TestRefusedByName:
     @pytest.mark.parametrize(
-        ("data", "said"),
+        ("data", "message"),
         [
             (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG.*PNG"),
             (b"\xef\xbb\xbf  <?xml version='1.0'?>\n<!-- drawn -->\n<svg:svg width='9'>", "SVG.*PNG"),
@@ -174,8 +174,8 @@ class TestRefusedByName:
             (b"%!PS-Adobe-3.0", "PostScript"),
         ],
     )
-    def test_with_the_way_out(self, data: bytes, said: str) -> None:
-        with pytest.raises(BadImage, match=said) as caught:
+    def test_with_the_way_out(self, data: bytes, message: str) -> None:
+        with pytest.raises(BadImage, match=message) as caught:
             open_image(data)
         assert str(caught.value).endswith(".") and "\n" not in str(caught.value)
 

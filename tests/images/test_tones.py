@@ -78,7 +78,7 @@ def test_stray_floats_do_not_blacken_the_rest(stray: float) -> None:
 
 
 @pytest.mark.parametrize(("value", "tags"), [(-9999.0, {}), (-7.5, {"T42113": "-7.5"}), (np.nan, {})])
-def test_places_without_data_are_black_and_that_is_said(value: float, tags: dict) -> None:
+def test_places_without_data_are_black_with_a_note(value: float, tags: dict) -> None:
     values = DISC.astype(np.float32)
     values[:, :30] = value
     shown, notes = opened(values, **tags)

@@ -92,8 +92,8 @@ def no_place(prompt: Prompt) -> Prompt:
     inside = range(segment.start, segment.stop)
     ids = [token for at, token in enumerate(prompt.ids) if at not in inside]
     del lengths[run]
-    left = replace(prompt, segments=tuple(own for i, own in enumerate(prompt.segments) if i != run))
-    text = "".join(own.text for own in left.segments)
+    left = replace(prompt, segments=tuple(segment for i, segment in enumerate(prompt.segments) if i != run))
+    text = "".join(segment.text for segment in left.segments)
     return replace(rebuilt(left, ids, (), lengths), text=text)
 
 

@@ -20,7 +20,7 @@ class Oddities:
     """What the server does otherwise; by default it is as OpenAI's.
 
     Attributes:
-        said: the tokens of every answer.
+        tokens: the tokens of every answer.
         models: what it lists; None = its list fails.
         key: that it wants; empty = none.
         status, error: it answers every question with this.
@@ -36,7 +36,7 @@ class Oddities:
         begin: it waits for this before the first.
     """
 
-    said: tuple[str, ...] = SAID
+    tokens: tuple[str, ...] = SAID
     models: tuple[str, ...] | None = ("first", "second")
     key: str = ""
     status: int = 200
@@ -83,21 +83,21 @@ class _Quiet(ThreadingHTTPServer):
 @contextmanager
 def chat_server(**odd: Any) -> Iterator[ChatServer]:
     """Serve on a free port of this machine until the block ends."""
-    told = ChatServer(Oddities(**odd))
+    state = ChatServer(Oddities(**odd))
 
     class Handler(_Handler):
-        server_state = told
+        server_state = state
 
     http = _Quiet(("127.0.0.1", 0), Handler)
     http.daemon_threads = True
-    told.address = f"http://127.0.0.1:{http.server_address[1]}"
+    state.address = f"http://127.0.0.1:{http.server_address[1]}"
     thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield told
+        yield state
     finally:
-        told.closing.set()
-        for waited in (told.odd.go, told.odd.begin):
+        state.closing.set()
+        for waited in (state.odd.go, state.odd.begin):
             if waited:
                 waited.set()
         http.shutdown()
@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing on the terminal."""
 
     def do_GET(self) -> None:
-        odd = self._heard()
+        odd = self._received()
         if odd.key and self.headers.get("Authorization") != f"Bearer {odd.key}":
             self._json(401, {"error": {"message": f"wrong key {self.headers.get('Authorization')}"}})
         elif self.path != "/v1/models" or odd.models is None:
@@ -121,7 +121,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in odd.models]})
 
     def do_POST(self) -> None:
-        odd = self._heard()
+        odd = self._received()
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server_state.bodies.append(body)
         if odd.key and self.headers.get("Authorization") != f"Bearer {odd.key}":
@@ -136,7 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
             message = "logprobs is not supported for models created with logits_all=False"
             self._json(500, {"error": {"message": message}})
         elif not odd.streams:
-            message = {"role": "assistant", "content": "".join(odd.said)}
+            message = {"role": "assistant", "content": "".join(odd.tokens)}
             self._json(200, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
         else:
             try:
@@ -152,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         if odd.begin:
             self._silent(odd.begin)
         self._event({"choices": [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]})
-        for number, token in enumerate(odd.said[: body.get("max_tokens")]):
+        for number, token in enumerate(odd.tokens[: body.get("max_tokens")]):
             if odd.breaks_after == number:
                 self.close_connection = True
                 self.connection.close()
@@ -187,20 +187,20 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             self.connection.settimeout(None)
 
-    def _event(self, told: dict[str, Any]) -> None:
-        self._chunk(f"data: {json.dumps(told, ensure_ascii=False)}\n\n".encode())
+    def _event(self, data: dict[str, Any]) -> None:
+        self._chunk(f"data: {json.dumps(data, ensure_ascii=False)}\n\n".encode())
 
     def _chunk(self, content: bytes) -> None:
         self.wfile.write(f"{len(content):x}\r\n".encode() + content + b"\r\n")
         self.wfile.flush()
 
-    def _heard(self) -> Oddities:
+    def _received(self) -> Oddities:
         self.server_state.headers.append(dict(self.headers))
         self.server_state.paths.append(self.path)
         return self.server_state.odd
 
-    def _json(self, status: int, told: Any) -> None:
-        self._body(status, json.dumps(told).encode(), "application/json")
+    def _json(self, status: int, data: Any) -> None:
+        self._body(status, json.dumps(data).encode(), "application/json")
 
     def _body(self, status: int, content: bytes, kind: str) -> None:
         self.send_response(status)

@@ -83,10 +83,10 @@ def install(site: Path, monkeypatch: pytest.MonkeyPatch, names: Sequence[str] = 
             (site / package / "__init__.py").write_text("raise SystemExit('imported')")
             write(path)
         part = parts.PARTS[name]
-        own = replace(
+        installed = replace(
             part, package=package, file=file, sha256=parts.sha256(path), bytes=path.stat().st_size, stored=10**6
         )
-        monkeypatch.setitem(parts.PARTS, name, own)
+        monkeypatch.setitem(parts.PARTS, name, installed)
         files[name] = path
     monkeypatch.syspath_prepend(str(site))
     return files

@@ -11,6 +11,6 @@ T = TypeVar("T")
 
 
 def run(coroutine: Coroutine[object, object, T]) -> T:
-    """What a coroutine returns, from a thread of its own: Playwright keeps a loop running in the tests' thread."""
+    """What a coroutine returns, from a separate thread: Playwright keeps a loop running in the tests' thread."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, coroutine).result()

@@ -1,6 +1,6 @@
 """What every Engine does, whatever answers behind it: one suite, run over each of them.
 
-A test class of an engine derives from `EngineConformance` and says in its fixture ``engine`` which one is meant.
+A test class of an engine derives from `EngineConformance` and defines its fixture ``engine``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def answered(engine: Engine, request: Request) -> tuple[list[Event], Answer]:
 class EngineConformance:
     """The promises of `contracts.engine.Engine`, for one that writes.
 
-    ``before`` are the stages before the first token that it tells, and ``counts`` whether it tells their numbers.
+    ``before`` are the stages before the first token that it reports, and ``counts`` whether it reports their numbers.
     """
 
     before = BEFORE
@@ -55,7 +55,9 @@ class EngineConformance:
         assert engine.parameters is None or engine.parameters > 0
         able = engine.capabilities
         assert (
-            isinstance(able, Capabilities) and able.writes and all(isinstance(own, bool) for own in vars(able).values())
+            isinstance(able, Capabilities)
+            and able.writes
+            and all(isinstance(capability, bool) for capability in vars(able).values())
         )
 
     def test_stages_come_in_order_then_tokens_then_the_answer(
@@ -79,16 +81,16 @@ class EngineConformance:
         assert [list(stream)[-1].tokens for stream in (first, second)] == [given[1].tokens] * 2
 
     def test_stage_events_are_numbers(self, given: tuple[list[Event], Answer]) -> None:
-        told = {event.name: event.facts for event in given[0] if isinstance(event, StageEvent)}
+        facts = {event.name: event.facts for event in given[0] if isinstance(event, StageEvent)}
         answer = given[1]
-        assert told["view"].uploads == ((90, 60),)
-        assert told["decode"].tokens == len(answer.written) + answer.cut
+        assert facts["view"].uploads == ((90, 60),)
+        assert facts["decode"].tokens == len(answer.written) + answer.cut
         if not self.counts:
             return
-        assert told["prompt"].image_tokens == answer.prompt.image_tokens
-        assert told["prompt"].image_tokens + told["prompt"].text_tokens == len(answer.prompt.ids)
-        assert told["encoder"].pictures == 1 and told["encoder"].bytes > 0
-        assert told["prefill"].tokens == len(answer.prompt.ids)
+        assert facts["prompt"].image_tokens == answer.prompt.image_tokens
+        assert facts["prompt"].image_tokens + facts["prompt"].text_tokens == len(answer.prompt.ids)
+        assert facts["encoder"].pictures == 1 and facts["encoder"].bytes > 0
+        assert facts["prefill"].tokens == len(answer.prompt.ids)
 
     def test_an_answer_is_data(self, engine: Engine, given: tuple[list[Event], Answer]) -> None:
         answer = given[1]
@@ -136,9 +138,13 @@ class EngineConformance:
             with pytest.raises(UnsupportedModel):
                 engine.explain(asked(), "a red square")
             return
-        told = engine.explain(asked(), "a red square")
-        assert told.text.strip() == "a red square" and [word.text for word in told.words] == ["a", "red", "square"]
-        heat = told.heatmap("red")
+        explained = engine.explain(asked(), "a red square")
+        assert explained.text.strip() == "a red square" and [word.text for word in explained.words] == [
+            "a",
+            "red",
+            "square",
+        ]
+        heat = explained.heatmap("red")
         assert heat.shape == (60, 90) and heat.dtype == np.float32 and heat.min() >= 0 and heat.max() <= 1
         with pytest.raises(BadQuestion):
             engine.explain(asked(), "  ")
@@ -171,7 +177,7 @@ class EngineConformance:
         with pytest.raises(Stopped):
             engine.grounding(answer, cancelled=lambda: True)
 
-    def test_an_answer_s_inside_is_told_layer_by_layer(self, engine: Engine, given: tuple[list[Event], Answer]) -> None:
+    def test_an_answer_has_an_anatomy_layer_by_layer(self, engine: Engine, given: tuple[list[Event], Answer]) -> None:
         answer = given[1]
         if not engine.capabilities.explains:
             with pytest.raises(UnsupportedModel):
@@ -184,9 +190,11 @@ class EngineConformance:
             assert part is None or part.shape == (layers, count) and part.min() >= 0 and part.max() <= 1.0001
         assert anatomy.changes.shape == (layers, count) and anatomy.seconds > 0
         assert len(anatomy.before) == len(anatomy.after) == len(answer.views)
-        for own in (*anatomy.before, *anatomy.after):
-            assert own.values.dtype == np.float32 and own.norms.shape == own.values.shape[:1]
-            assert own.grid in (None, answer.view.grid) and (not own.grid or len(own.values) == np.prod(own.grid))
+        for features in (*anatomy.before, *anatomy.after):
+            assert features.values.dtype == np.float32 and features.norms.shape == features.values.shape[:1]
+            assert features.grid in (None, answer.view.grid) and (
+                not features.grid or len(features.values) == np.prod(features.grid)
+            )
         found = anatomy.candidates
         assert found.ids.shape == found.logits.shape and (np.diff(found.logits, axis=1) <= 0).all()
         assert found.totals.shape == (count, len(TEMPERATURES))

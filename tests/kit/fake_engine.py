@@ -90,7 +90,7 @@ class FakeAnswer(Answer):
     ) -> np.ndarray:
         width, height = self.views[image].size
         if isinstance(word, str):
-            word = next((own for own in self.words if own.text == word), word)
+            word = next((other for other in self.words if other.text == word), word)
         if isinstance(word, str):
             raise WordNotInAnswer(f"The answer does not hold “{word}”: choose from its words.")
         index = (word.start if isinstance(word, Word) else word) + len(method or "") + 3 * (layer or 0) + (head or 0)
@@ -169,7 +169,7 @@ class FakeEngine:
         return Grounding("weak", 0.5, 0.2, 0.25, None, "Hiding <what it looked at> hardly changes the answer.")
 
     def anatomy(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Anatomy:
-        """Four layers of which the last two say what was written; the third looks at the picture most."""
+        """Four layers of which the last two predict what was written; the third attends to the picture most."""
         with self.scheduler.turn(cancelled):
             time.sleep(self.pause)
             if cancelled and cancelled():
@@ -179,10 +179,16 @@ class FakeEngine:
             raise VlmDemoError("This answer is empty, so there is nothing to look into: ask again.")
         dice = np.random.default_rng(0)
         written = tuple(token.text for token in answer.tokens)
-        sure = np.tile(np.array([[0.1], [0.2], [0.5], [0.9]], np.float32), (1, count))
-        own = np.tile(np.array([[0.0], [0.1], [0.5], [0.9]], np.float32), (1, count))
+        likeliest_probabilities = np.tile(np.array([[0.1], [0.2], [0.5], [0.9]], np.float32), (1, count))
+        written_probabilities = np.tile(np.array([[0.0], [0.1], [0.5], [0.9]], np.float32), (1, count))
         ids = np.array([[1] * count, [2] * count, [7] * count, [7] * count])
-        lens = Lens(ids, ((" the",) * count, (" <i>",) * count, written, written), sure, own, (False,) * 4)
+        lens = Lens(
+            ids,
+            ((" the",) * count, (" <i>",) * count, written, written),
+            likeliest_probabilities,
+            written_probabilities,
+            (False,) * 4,
+        )
         logits = np.tile(np.arange(20, 0, -1, dtype=np.float32), (count, 1))
         names = tuple((text, *(f" other{i}" for i in range(19))) for text in written)
         scaled = logits[..., None].astype(np.float64) / np.array(TEMPERATURES)
@@ -273,7 +279,7 @@ class FakeEngine:
 
     @staticmethod
     def _trace(tokens: int, pictures: int) -> Trace:
-        """Two layers of three heads; each token looks hardest at the patch of its own number, the last head most."""
+        """Two layers of three heads; each token attends most to the patch of its own number, the last head most."""
         patches = GRID[0] * GRID[1]
         image = np.full((tokens, 2, 3, pictures * patches), 0.001, np.float16)
         for token in range(tokens):

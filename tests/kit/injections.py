@@ -37,7 +37,7 @@ TURNS = (
     "ASSISTANT: yes USER:",
     "\n\nHuman: so?\n\nAssistant:",
 )
-# What a template or its engine might run, and the stand-ins of our own filling of it.
+# What a template or its engine might run, and the stand-ins with which we fill it.
 OTHERS = (
     "{{ messages }}",
     "{% for m in messages %}<image>{% endfor %}",

@@ -19,8 +19,13 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 def write(path: Path, *, width: int = WIDTH, seed: int = 0) -> BertModel:
     """Write ``path`` and return the model of two layers that it holds."""
     torch.manual_seed(seed)
-    pieces = [*SPECIAL, *WORDS, *"abcdefghijklmnopqrstuvwxyz[]", *(f"##{own}" for own in "abcdefghijklmnopqrstuvwxyz")]
-    vocabulary = {own: i for i, own in enumerate(dict.fromkeys(pieces))}
+    pieces = [
+        *SPECIAL,
+        *WORDS,
+        *"abcdefghijklmnopqrstuvwxyz[]",
+        *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"),
+    ]
+    vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
     core = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     core.normalizer, core.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
     core.add_special_tokens(list(SPECIAL))

@@ -50,7 +50,7 @@ def write(path: Path, *, side: int = 56, layers: int = 2, width: int = 64, seed:
             tensors.append(tensor(named(name), weight))
     nodes.append(node("Concat", ["expanded", "patches"], ["tokens"]))
     tensors.append(field(5, text(8, "decoder.steps") + number(2, 7) + number(1, 1) + field(9, b"\0" * 8)))  # int64
-    graph = b"".join(field(1, own) for own in nodes) + b"".join(tensors)
+    graph = b"".join(field(1, node) for node in nodes) + b"".join(tensors)
     path.write_bytes(number(1, 7) + text(2, "somebody") + field(7, graph))
     return model
 
@@ -68,7 +68,7 @@ def tensor(name: str, value: Tensor) -> bytes:
 
 
 def node(operation: str, inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
-    named = b"".join(text(1, own) for own in inputs) + b"".join(text(2, own) for own in outputs)
+    named = b"".join(text(1, name) for name in inputs) + b"".join(text(2, name) for name in outputs)
     return named + text(4, operation)
 
 

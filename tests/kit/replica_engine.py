@@ -1,4 +1,4 @@
-"""An engine of a replica that says in which process it runs; made there by its name."""
+"""An engine of a replica that answers with the process it runs in; made there by its name."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ CORPUS = (
 
 
 def tokenizer(vocabulary: int = 400, more: Sequence[str] = (), template: str = TEMPLATE) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer; ``more`` are special tokens beside ``SPECIAL``."""
+    """A byte-level BPE tokenizer; ``more`` are special tokens in addition to ``SPECIAL``."""
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -203,8 +203,9 @@ def tiny_blip2(
 
     Args:
         lm: ``llama``, ``opt``, or ``t5``, which is an encoder-decoder.
-        heads: where the retrieval heads go: ``beside`` the other weights, into a file ``apart``, or None = nowhere.
-        frequency: every so-many-th layer of the Q-Former looks at the patches.
+        heads: where the retrieval heads go: ``together`` with the other weights, into a file ``apart``, or None =
+            nowhere.
+        frequency: every so-many-th layer of the Q-Former attends to the patches.
         config: more fields of ``Blip2Config``.
     """
     torch.manual_seed(seed)
@@ -264,8 +265,8 @@ def tiny_blip2(
     if heads:
         retrieval = Blip2ForImageTextRetrieval(whole)
         noise(retrieval, {})
-        own = model.state_dict().keys()
-        more = {key: value.to(dtype) for key, value in retrieval.state_dict().items() if key not in own}
+        names = model.state_dict().keys()
+        more = {key: value.to(dtype) for key, value in retrieval.state_dict().items() if key not in names}
         file = Path(folder) / ("retrieval.safetensors" if heads == "apart" else "model.safetensors")
         save_file(more if heads == "apart" else load_file(file) | more, file, metadata={"format": "pt"})
     if lm == "opt":  # whose tokenizer writes the first token by itself
@@ -288,7 +289,7 @@ def tiny_idefics(
     """Write an Idefics of 48 × 48 pixels and 16 patches, without a resampler.
 
     Args:
-        interval: a layer that looks at the picture comes before every so-many-th layer.
+        interval: a cross-attention layer comes before every so-many-th layer.
         config: more fields of ``IdeficsConfig``.
     """
     torch.manual_seed(seed)

@@ -55,7 +55,7 @@ def compose(read: smollm2.LanguageModel, seed: int = 0, init: Path | None = None
 
 
 def write_folder(folder: Path, items: Sequence[dict[str, Any]], size: tuple[int, int] = (90, 60)) -> Path:
-    """A folder of annotated pictures; each item gets a picture of its own, a coarse pattern drawn from its number."""
+    """A folder of annotated pictures; each item gets another picture, a coarse pattern drawn from its number."""
     (folder / "img").mkdir(parents=True, exist_ok=True)
     lines = []
     for number, item in enumerate(items):

@@ -28,7 +28,7 @@ def _quiet() -> Iterator[None]:
 
 @pytest.mark.parametrize("entry", ON_HUB, ids=lambda entry: entry.id)
 def test_parameters_are_those_of_its_architecture_at_the_published_sizes(entry: Entry) -> None:
-    """Also: its family takes such a config, and quantization packs as many as the catalog says."""
+    """Also: its family takes such a config, and quantization packs as many as the catalog lists."""
     architecture, name = CLASSES[entry.family]
     adapter = getattr(import_module(f"vlm_demo.models.adapters.{entry.family}"), name)
     config = adapter.model_class().config_class(**SHAPES[entry.id])

@@ -59,7 +59,7 @@ def head(prefix: str, width: int) -> dict[str, tuple[int, ...]]:
 
 
 def trained_blip2() -> dict[str, Tensor]:
-    """What is trained of a Q-Former of MiniLM's two layers, the first of which looks at the picture."""
+    """What is trained of a Q-Former of MiniLM's two layers, the first of which attends to the picture."""
     width, inner = minilm_files.WIDTH, minilm_files.INNER
 
     def linear(name: str, outputs: int, inputs: int = width) -> dict[str, tuple[int, ...]]:
@@ -155,9 +155,9 @@ def test_greedy_tokens_are_those_of_plain_transformers(made: Made) -> None:
     out = made.plain.generate(**inputs, do_sample=False, max_new_tokens=TOKENS)[0].tolist()
     ids = out[inputs["input_ids"].shape[1] :]
     answer = made.pipe.ask(picture(1), QUESTION, max_new_tokens=TOKENS)
-    said = [token.id for token in answer.tokens]
+    written = [token.id for token in answer.tokens]
     assert list(answer.prompt.ids) == inputs["input_ids"][0].tolist()
-    assert said == ids[: len(said)] and len(said) > 3
+    assert written == ids[: len(written)] and len(written) > 3
     assert answer.heatmap(0).shape == (80, 120) and answer.view.grid == (3, 3)
     # Without this, equal tokens would prove nothing.
     one, two = (made.plain(**made.inputs(row)).logits[0, -1] for row in range(2))
@@ -174,7 +174,7 @@ def test_its_files_say_what_it_is(made: Made) -> None:
 
 
 def test_idefics_holds_the_language_model_exactly(world: dict[str, Made]) -> None:
-    """With its gates shut it says what the language model says alone."""
+    """With its gates at 0 it writes what the language model writes alone."""
     made = world["idefics"]
     language = smollm2.read(made.files[composed.LANGUAGE])
     alone = LlamaForCausalLM(language.config).eval()
@@ -196,10 +196,10 @@ def test_idefics_holds_the_language_model_exactly(world: dict[str, Made]) -> Non
 @torch.no_grad()
 def test_one_folder_also_compares_pictures_with_texts(world: dict[str, Made]) -> None:
     made = world["blip2"]
-    plain, told = AutoModelForZeroShotImageClassification.from_pretrained(
+    plain, report = AutoModelForZeroShotImageClassification.from_pretrained(
         made.folder, dtype=torch.float32, output_loading_info=True
     )
-    assert type(plain) is EfficientNetBlip2ForImageTextRetrieval and not told["missing_keys"]
+    assert type(plain) is EfficientNetBlip2ForImageTextRetrieval and not report["missing_keys"]
     reader = AutoTokenizer.from_pretrained(made.folder / "qformer_tokenizer")
     texts = ["a red circle", "two blue cats, 12"]
     scores = made.pipe.score(picture(1), texts)

@@ -36,14 +36,14 @@ def silent(_fraction: float | None, _text: str) -> None: ...
 
 
 def sentence(caught: pytest.ExceptionInfo) -> str:
-    said = str(caught.value)
-    assert said.endswith(".") and "\n" not in said
-    return said
+    message = str(caught.value)
+    assert message.endswith(".") and "\n" not in message
+    return message
 
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """Tiny parts, installed, and a cache of this test's own; gives the parts' weight files."""
+    """Tiny parts, installed, and a separate cache for this test; gives the parts' weight files."""
     monkeypatch.setattr(user_cache, "folder", lambda: tmp_path / "cache" / "vlm_demo")
     return composed.install(tmp_path / "site", monkeypatch)
 
@@ -110,8 +110,8 @@ class TestTower:
             under = fine[0, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]  # [channels, 2, 2]
             square = pixels[0, :, 32 * row : 32 * row + 32, 32 * column : 32 * column + 32]
             colours = square.reshape(3, 4, 8, 4, 8).mean((2, 4))
-            own = torch.cat([last[0, :, row, column], under.flatten(), colours.flatten()])
-            torch.testing.assert_close(tokens[0, number], own, atol=1e-9, rtol=1e-9)
+            expected = torch.cat([last[0, :, row, column], under.flatten(), colours.flatten()])
+            torch.testing.assert_close(tokens[0, number], expected, atol=1e-9, rtol=1e-9)
 
 
 class TestLora:
@@ -179,9 +179,9 @@ class TestCheckpoint:
         assert made["pixel_values"][0, :, 144, 144].tolist() == [1, -1, -1]
         assert made["pixel_values"][0, :, 2, 144].abs().max() < 0.01
         assert processor.chat_template == smollm2.CHAT_TEMPLATE
-        told = json.loads((folder / "generation_config.json").read_text())
+        stored = json.loads((folder / "generation_config.json").read_text())
         settings = {"do_sample": False, "max_new_tokens": 128, "eos_token_id": 2, "pad_token_id": 0}
-        assert settings.items() <= told.items()
+        assert settings.items() <= stored.items()
         assert (folder / "README.md").read_text() == "# A card\n" and not (folder / "figures.json").exists()
         assert AutoTokenizer.from_pretrained(folder).decode([1, 4], skip_special_tokens=True) == ""
 
@@ -216,31 +216,31 @@ class TestCheckpoint:
 
 class TestCache:
     def test_it_is_put_together_once_and_says_so_before(self, shipped: Path) -> None:
-        said = loading.announcement("small")
-        assert re.fullmatch(r"small is put together once and then takes \d+ MB in \S+vlm_demo\.", said)
-        assert loading.announcement(str(shipped)) == said and loading.announcement("no such model") == ""
-        told: list[tuple[float | None, str]] = []
-        folder, shown = loading.resolve("small", lambda *step: told.append(step))
-        assert shown == "small" and all("Putting small together" in text for _, text in told) and len(told) > 4
-        fractions = [fraction for fraction, _ in told if fraction is not None]
+        announced = loading.announcement("small")
+        assert re.fullmatch(r"small is put together once and then takes \d+ MB in \S+vlm_demo\.", announced)
+        assert loading.announcement(str(shipped)) == announced and loading.announcement("no such model") == ""
+        reports: list[tuple[float | None, str]] = []
+        folder, shown = loading.resolve("small", lambda *step: reports.append(step))
+        assert shown == "small" and all("Putting small together" in text for _, text in reports) and len(reports) > 4
+        fractions = [fraction for fraction, _ in reports if fraction is not None]
         assert fractions == sorted(fractions) and fractions[0] > 0 and fractions[-1] < 1
-        told.clear()
-        assert loading.resolve("small", lambda *step: told.append(step)) == (folder, "small") and not told
+        reports.clear()
+        assert loading.resolve("small", lambda *step: reports.append(step)) == (folder, "small") and not reports
         assert loading.announcement("small") == "" and loading.checkpoint("small") == folder
         assert loading.resolve(str(shipped), silent) == (folder, "small")
         assert [place.name for place in folder.parent.iterdir()] == [folder.name]
 
-    def test_what_is_downloaded_is_said_and_what_is_kept_of_it_counts(
+    def test_downloads_are_announced_and_what_is_kept_of_them_counts(
         self, shipped: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def size(said: str) -> int:
-            return int(re.search(r"takes (\d+) MB", said).group(1))
+        def size(announced: str) -> int:
+            return int(re.search(r"takes (\d+) MB", announced).group(1))
 
         before = size(loading.announcement("small"))
         lacking = SimpleNamespace(wheel_bytes=5_000_000, bytes=7_000_000)
         monkeypatch.setattr(parts, "missing", lambda _: [lacking, lacking])
-        said = loading.announcement("small")
-        assert "after 10 MB of downloads" in said and size(said) == before + 14
+        announced = loading.announcement("small")
+        assert "after 10 MB of downloads" in announced and size(announced) == before + 14
 
     def test_new_weights_give_a_new_folder_and_the_old_one_goes(self, shipped: Path) -> None:
         kept = composed.ship(shipped.parent / "small-vit", composed.trained(7))
@@ -298,7 +298,7 @@ class TestCache:
             embedded.assembled(shipped, silent)
         sentence(caught)
 
-    def test_a_disk_that_fills_meanwhile_is_told_of(self, shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_disk_that_fills_meanwhile_is_reported(self, shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*_args: object, **_options: object) -> None:
             raise OSError(28, "No space left on device")
 
@@ -351,7 +351,7 @@ class TestDamage:
             embedded.assembled(shipped, silent)
 
     @pytest.mark.parametrize(
-        ("text", "said"),
+        ("text", "message"),
         [
             ("{", "damaged"),
             ("[]", "damaged"),
@@ -363,9 +363,9 @@ class TestDamage:
             ),
         ],
     )
-    def test_a_recipe_that_cannot_be_followed(self, shipped: Path, text: str, said: str) -> None:
+    def test_a_recipe_that_cannot_be_followed(self, shipped: Path, text: str, message: str) -> None:
         (shipped / "recipe.json").write_text(text)
-        with pytest.raises(UnsupportedModel, match=said) as caught:
+        with pytest.raises(UnsupportedModel, match=message) as caught:
             loading.load("small")
         sentence(caught)
 
@@ -394,8 +394,8 @@ class TestNames:
 class TestExport:
     def test_it_is_an_ordinary_checkpoint(self, shipped: Path, tmp_path: Path, capsys) -> None:
         assert main(["export", "small", str(tmp_path / "a" / "b")]) == 0
-        told = capsys.readouterr()
-        assert told.err.startswith("small is put together once") and str(tmp_path / "a" / "b") in told.out
+        printed = capsys.readouterr()
+        assert printed.err.startswith("small is put together once") and str(tmp_path / "a" / "b") in printed.out
         assert LlavaForConditionalGeneration.from_pretrained(tmp_path / "a" / "b").config.image_token_id == 4
         assert not (tmp_path / "a" / "b" / embedded.MANIFEST).exists()
         assert Pipeline.from_pretrained(tmp_path / "a" / "b").name == "b"
@@ -426,7 +426,7 @@ def test_transformers_loads_it_after_import_vlm_demo(shipped: Path, order: tuple
         f"{lines}\n"
         f"assert type(A.from_pretrained({str(folder)!r}).vision_config).__name__ == 'EfficientNetLiteConfig'\n"
         f"assert type(L.from_pretrained({str(folder)!r}).model.vision_tower).__name__ == 'EfficientNetLiteModel'\n"
-        "import sys\nassert not [finder for finder in sys.meta_path if type(finder).__name__ == '_After']"
+        "import sys\nassert not [finder for finder in sys.meta_path if type(finder).__name__ == '_ImportHook']"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
 

@@ -57,10 +57,10 @@ def test_the_language_model_is_the_checkpoints_with_its_matrices_in_float16(plac
     assert set(read.weights) == {f"model.{name}" for name in expected}
     for name, weight in expected.items():
         assert torch.equal(read.weights[f"model.{name}"], half(weight)), name
-    told, own = read.config.to_dict(), model.config.text_config.to_dict()
+    exported, original = read.config.to_dict(), model.config.text_config.to_dict()
     for name in ("num_attention_heads", "num_key_value_heads", "head_dim", "rope_parameters", "rms_norm_eps",
                  "intermediate_size", "max_position_embeddings", "vocab_size", "eos_token_id"):  # fmt: skip
-        assert told[name] == own[name], name
+        assert exported[name] == original[name], name
 
 
 def test_its_tokens_are_the_checkpoints(place: Path, checkpoint: Path) -> None:
@@ -119,8 +119,8 @@ def llama_cpp(tensors: dict[str, Tensor], fields: dict[str, Any], pixels: Tensor
     x = torch.cat([patches[0].flatten(1).T, tensors["v.class_embd"][None]]) + tensors["v.position_embd.weight"]
     for layer in range(layers):
         name = f"v.blk.{layer}"
-        told = normed(f"{name}.ln1", x)
-        query, key, value = (split(linear(f"{name}.attn_{part}", told)) for part in "qkv")
+        hidden = normed(f"{name}.ln1", x)
+        query, key, value = (split(linear(f"{name}.attn_{part}", hidden)) for part in "qkv")
         mixed = F.scaled_dot_product_attention(query, key, value).transpose(0, 1).flatten(1)
         x = x + linear(f"{name}.attn_out", mixed)
         x = x + linear(f"{name}.ffn_down", F.gelu(linear(f"{name}.ffn_up", normed(f"{name}.ln2", x))))
@@ -130,7 +130,7 @@ def llama_cpp(tensors: dict[str, Tensor], fields: dict[str, Any], pixels: Tensor
 @torch.no_grad()
 def test_its_graph_gives_the_checkpoints_image_tokens_from_the_second_on(place: Path, model) -> None:
     file = GGUFReader(place / "out" / "mmproj-small-vit.gguf")
-    tensors = {own.name: torch.from_numpy(np.array(own.data, np.float32)) for own in file.tensors}
+    tensors = {tensor.name: torch.from_numpy(np.array(tensor.data, np.float32)) for tensor in file.tensors}
     fields = {name: field.contents() for name, field in file.fields.items()}
     pixels = torch.randn(3, SIDE, SIDE)
     made = llama_cpp(tensors, fields, pixels)
@@ -138,7 +138,7 @@ def test_its_graph_gives_the_checkpoints_image_tokens_from_the_second_on(place: 
     assert made.shape == (PATCHES, composed.WIDTH) == expected.shape
     torch.testing.assert_close(made[:-1], expected[1:], atol=0.02, rtol=0.02)
     assert expected.std() > 0.5 and (made[1:] - expected[1:]).abs().max() > 0.5  # one place on, they are others
-    kept = {own.name for own in file.tensors if own.tensor_type.name == "F32"}
+    kept = {tensor.name for tensor in file.tensors if tensor.tensor_type.name == "F32"}
     assert {"v.patch_embd.weight", "v.position_embd.weight", "v.class_embd"} < kept
     assert fields["clip.projector_type"] == "mlp" and fields["clip.vision.image_size"] == SIDE
     assert fields["clip.vision.image_mean"] == pytest.approx([0.485, 0.456, 0.406])
@@ -152,6 +152,6 @@ def test_what_llama_cpp_reads_no_encoder_of_is_refused_before_it_is_put_together
     monkeypatch.setattr(embedded, "assembled", lambda *_: pytest.fail("put together"))
     composed.ship(tmp_path / "models" / "small")
     assert main(["export", "small", str(tmp_path / "out"), "--gguf"]) == 2
-    said = capsys.readouterr().err.splitlines()
-    assert len(said) == 1 and said[0].startswith("small can't be written as GGUF") and "export llava-vit" in said[0]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("small can't be written as GGUF") and "export llava-vit" in lines[0]
     assert not (tmp_path / "out").exists()

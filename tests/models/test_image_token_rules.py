@@ -83,10 +83,10 @@ def test_embedded_ones_are_as_their_files_say(entry: Entry) -> None:
 
     config = AutoConfig.from_pretrained(checkpoint(entry.id))
     text = config.get_text_config()
-    beside = entry.family == "idefics"
+    cross_attention = entry.family == "idefics"
     assert entry.context == text.max_position_embeddings
-    assert entry.kv_bytes_per_token == (0 if beside else cached(text, text.num_hidden_layers, entry))
-    assert entry.in_context == (1 if beside else None)
+    assert entry.kv_bytes_per_token == (0 if cross_attention else cached(text, text.num_hidden_layers, entry))
+    assert entry.in_context == (1 if cross_attention else None)
     tokens = {
         "llava": lambda: config.image_seq_length,
         "blip2": lambda: config.num_query_tokens,
@@ -103,7 +103,7 @@ def test_embedded_ones_are_as_their_files_say(entry: Entry) -> None:
 
 
 def refuses_beyond(entry: Entry, processor: Any) -> None:
-    """The rule says None where the picture is refused."""
+    """The rule gives None where the picture is refused."""
     rule = entry.image_tokens
     assert isinstance(rule, Fixed) and rule.longest_ratio is not None
     edge = int(rule.longest_ratio)

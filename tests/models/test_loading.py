@@ -45,9 +45,9 @@ def changed(checkpoint: Path, target: Path, **fields: object) -> Path:
 
 
 def sentence(caught: pytest.ExceptionInfo) -> str:
-    said = str(caught.value)
-    assert said.endswith(".") and "\n" not in said and "Traceback" not in said
-    return said
+    message = str(caught.value)
+    assert message.endswith(".") and "\n" not in message and "Traceback" not in message
+    return message
 
 
 class TestNames:
@@ -208,7 +208,9 @@ class TestSettings:
     @pytest.mark.parametrize("dtype", [torch.float16, "float16", "torch.float16"])
     def test_a_dtype(self, checkpoint: Path, dtype: torch.dtype | str) -> None:
         pipe = Pipeline.from_pretrained(checkpoint, dtype=dtype)
-        assert pipe.precision == "fp16" and {own.dtype for own in pipe.model.parameters()} == {torch.float16}
+        assert pipe.precision == "fp16" and {parameter.dtype for parameter in pipe.model.parameters()} == {
+            torch.float16
+        }
 
     def test_as_stored(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise) -> None:
         monkeypatch.setattr(quantization, "fast_bf16", lambda _device: False)
@@ -218,7 +220,7 @@ class TestSettings:
         assert pipe.precision == "bf16" and pipe.ask(noise(50, 50), "What is it?", max_new_tokens=2).tokens
 
     @pytest.mark.parametrize(
-        ("settings", "said"),
+        ("settings", "message"),
         [
             ({"dtype": "int8"}, "no dtype int8"),
             ({"dtype": torch.int64}, "no dtype torch.int64"),
@@ -230,8 +232,8 @@ class TestSettings:
         ],
         ids=str,
     )
-    def test_what_cannot_be_is_refused_in_one_sentence(self, checkpoint: Path, settings: dict, said: str) -> None:
-        with pytest.raises(BadSetting, match=said) as caught:
+    def test_what_cannot_be_is_refused_in_one_sentence(self, checkpoint: Path, settings: dict, message: str) -> None:
+        with pytest.raises(BadSetting, match=message) as caught:
             Pipeline.from_pretrained(checkpoint, **settings)
         sentence(caught)
 
@@ -356,8 +358,8 @@ class TestTemplates:
 
     def test_the_older_file_is_read_too(self, checkpoint: Path, tmp_path: Path, noise) -> None:
         folder = without(checkpoint, tmp_path / "x", "*.jinja")
-        told = "{% for m in messages %}<image>{{ m['content'][1]['text'] }}{% endfor %} so:"
-        (folder / "chat_template.json").write_text(json.dumps({"chat_template": told}))
+        template = "{% for m in messages %}<image>{{ m['content'][1]['text'] }}{% endfor %} so:"
+        (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
         answer = Pipeline.from_pretrained(folder).ask(noise(50, 50), "What is it?", max_new_tokens=1)
         assert answer.prompt.text == "<image>What is it? so:"
 
@@ -372,7 +374,7 @@ class TestHub:
     NAME = "someone/some-model"
 
     @pytest.mark.parametrize(
-        ("error", "said"),
+        ("error", "message"),
         [
             (hub.GatedRepoError("gated", response=response(403)), "accepted its licence"),
             (hub.RepositoryNotFoundError("gone", response=response(404)), "no model someone/some-model"),
@@ -383,12 +385,12 @@ class TestHub:
             (OSError(28, "No space left on device"), "too full"),
         ],
     )
-    def test_each_failure_has_its_own_sentence(self, error: Exception, said: str, monkeypatch) -> None:
+    def test_each_failure_has_its_own_sentence(self, error: Exception, message: str, monkeypatch) -> None:
         def fail(*_args: object, **_kwargs: object) -> None:
             raise error
 
         monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
-        with pytest.raises(ModelNotFound, match=said) as caught:
+        with pytest.raises(ModelNotFound, match=message) as caught:
             loading.load(self.NAME)
         sentence(caught)
 
@@ -443,7 +445,7 @@ class TestHub:
         assert asked == [["config.json"]]
 
     def test_downloading_reports_progress_and_never_pickles(self, checkpoint: Path, monkeypatch) -> None:
-        told, asked = [], []
+        reports, asked = [], []
 
         def fetch(_name: str, allow_patterns: list[str], tqdm_class: type | None = None, **_: object) -> str:
             asked.extend(allow_patterns)
@@ -455,10 +457,10 @@ class TestHub:
             return str(checkpoint)
 
         monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
-        loaded = loading.load(self.NAME, progress=lambda fraction, text: told.append((fraction, text)))
+        loaded = loading.load(self.NAME, progress=lambda fraction, text: reports.append((fraction, text)))
         assert loaded.name == self.NAME
-        assert (0.25, "Downloading someone/some-model: 0.50 of 2.00 GB") in told
-        assert told[-1] == (1.0, "someone/some-model is ready")
+        assert (0.25, "Downloading someone/some-model: 0.50 of 2.00 GB") in reports
+        assert reports[-1] == (1.0, "someone/some-model is ready")
         assert not any("bin" in pattern or "py" in pattern for pattern in asked)
 
     @pytest.mark.parametrize("allowed", [NONE, Trust(pickle=True)])
@@ -488,7 +490,7 @@ class TestHub:
 
 
 def listing(sizes: dict[str, int], commit: str = "a" * 40) -> Callable[..., SimpleNamespace]:
-    """What the hub says of a model's files."""
+    """The hub's list of a model's files."""
     files = [SimpleNamespace(rfilename=name, size=size) for name, size in sizes.items()]
     return lambda _name, **_: SimpleNamespace(sha=commit, siblings=files)
 
@@ -548,8 +550,8 @@ class TestResuming:
     FILES: ClassVar[dict[str, int]] = {"model.safetensors": len(Hub.content)}
     SUM = hashlib.sha256(Hub.content).hexdigest()
 
-    def fetch(self, tell: Callable[..., None] = lambda *_: None) -> None:
-        download._continue("someone/some-model", "a" * 40, self.FILES, tell)
+    def fetch(self, report: Callable[..., None] = lambda *_: None) -> None:
+        download._continue("someone/some-model", "a" * 40, self.FILES, report)
 
     @pytest.fixture(autouse=True)
     def _all_is_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -565,10 +567,10 @@ class TestResuming:
         (part,) = served.glob("*.part")
         held = part.stat().st_size
         assert 0.4 * len(Hub.content) < held < 0.6 * len(Hub.content)
-        told: list[float] = []
-        self.fetch(lambda fraction, _text: told.append(fraction))
+        fractions: list[float] = []
+        self.fetch(lambda fraction, _text: fractions.append(fraction))
         assert Hub.begun == [None, f"bytes={held}-"]
-        assert told[0] > 0.4 and told[-1] == 1
+        assert fractions[0] > 0.4 and fractions[-1] == 1
         assert (served / self.SUM).read_bytes() == Hub.content and not list(served.glob("*.part"))
         self.fetch()
         assert len(Hub.begun) == 2
@@ -653,8 +655,8 @@ class TestTrust:
         trust.warn(NONE, "some/model")
         assert capsys.readouterr().err == ""
         trust.warn(allowed, "some/model")
-        said = capsys.readouterr().err
-        assert said.startswith("Warning: " + flag) and "some/model" in said and len(said.splitlines()) == 1
+        warning = capsys.readouterr().err
+        assert warning.startswith("Warning: " + flag) and "some/model" in warning and len(warning.splitlines()) == 1
 
     def test_the_command_line_takes_them(self, checkpoint: Path, tmp_path: Path, capsys) -> None:
         bare = without(checkpoint, tmp_path / "bare", "*.safetensors")
@@ -673,7 +675,7 @@ def test_loading_says_nothing_by_itself(checkpoint: Path, capfd, caplog: pytest.
 
 
 def test_a_torchvision_that_does_not_load_is_named(checkpoint: Path, tmp_path: Path, monkeypatch) -> None:
-    """Its own error speaks of an operator that does not exist, and transformers' of processors."""
+    """Its own error names an operator that does not exist, and transformers' names processors."""
     package = tmp_path / "torchvision"
     package.mkdir()
     (package / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")

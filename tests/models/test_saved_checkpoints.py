@@ -23,7 +23,7 @@ from vlm_demo.errors import ModelNotFound, QuantizationUnavailable, UnsupportedM
 from vlm_demo.models import loading, quantization
 
 LAYERS = {"8bit": Linear8bitLt, "4bit": Linear4bit}
-HEAD = ["lm_head"]  # what transformers leaves alone where nobody says
+HEAD = ["lm_head"]  # what transformers skips by default
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +33,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def packed(folder: Path, target: Path, quantize: str, model_class: type = LlavaForConditionalGeneration) -> Path:
     """A copy of a checkpoint whose layers, all but the head, were packed before they were saved."""
-    told = {f"load_in_{quantize}": True, "bnb_4bit_quant_type": "nf4", "llm_int8_skip_modules": HEAD}
-    config = BitsAndBytesConfig(**told)
+    settings = {f"load_in_{quantize}": True, "bnb_4bit_quant_type": "nf4", "llm_int8_skip_modules": HEAD}
+    config = BitsAndBytesConfig(**settings)
     model = model_class.from_pretrained(folder, quantization_config=config, device_map={"": "cpu"})
     without(folder, target, "*.safetensors")
     model.save_pretrained(target)
@@ -52,9 +52,9 @@ def changed(folder: Path, target: Path, **fields: object) -> Path:
 def refused(folder: Path, kind: type[VlmDemoError] = UnsupportedModel, quantize: str = "none") -> str:
     with pytest.raises(kind) as caught:
         loading.load(str(folder), quantize, "cpu")
-    said = str(caught.value)
-    assert said.endswith(".") and "\n" not in said and folder.name in said
-    return said
+    message = str(caught.value)
+    assert message.endswith(".") and "\n" not in message and folder.name in message
+    return message
 
 
 @pytest.mark.parametrize("quantize", LAYERS)
@@ -82,18 +82,18 @@ class TestSavedPacked:
         now = Pipeline.from_pretrained(folder, quantize=quantize)
         without(folder, tmp_path / "saved", "*.safetensors")
         now.model.save_pretrained(tmp_path / "saved")
-        said = now.ask(noise(60, 60), "What is it?", max_new_tokens=6)
+        expected = now.ask(noise(60, 60), "What is it?", max_new_tokens=6)
         for asked in ("none", quantize):
             before = Pipeline.from_pretrained(tmp_path / "saved", quantize=asked)
             assert before.precision == quantize
             again = before.ask(noise(60, 60), "What is it?", max_new_tokens=6)
-            assert [token.id for token in again.tokens] == [token.id for token in said.tokens]
+            assert [token.id for token in again.tokens] == [token.id for token in expected.tokens]
 
     def test_another_precision_is_refused(self, folder: Path, tmp_path: Path, quantize: str) -> None:
         saved = packed(folder, tmp_path / "saved", quantize)
         other = "4bit" if quantize == "8bit" else "8bit"
-        said = refused(saved, QuantizationUnavailable, other)
-        assert f"saved in {quantize} and can't be loaded in {other}" in said
+        message = refused(saved, QuantizationUnavailable, other)
+        assert f"saved in {quantize} and can't be loaded in {other}" in message
 
     def test_the_missing_package_is_named(self, folder: Path, tmp_path: Path, quantize: str, monkeypatch) -> None:
         saved = packed(folder, tmp_path / "saved", quantize)
@@ -117,15 +117,15 @@ def test_of_every_family_a_packed_bridge_gives_nearly_the_same_image_tokens(tmp_
     saved = packed(folder, tmp_path / "saved", "8bit", type(plain.model))
     pipe = Pipeline.from_pretrained(saved)
     assert pipe.precision == "8bit"
-    one, two = (tokens_of(own, noise(60, 60)) for own in (plain, pipe))
+    one, two = (tokens_of(pipeline, noise(60, 60)) for pipeline in (plain, pipe))
     near = torch.nn.functional.cosine_similarity(one.embeddings.float(), two.embeddings.float(), dim=-1)
     assert near.mean() > 0.8
 
 
 def test_four_bit_that_was_saved_with_float32_computes_in_bf16(folder: Path, tmp_path: Path) -> None:
     saved = packed(folder, tmp_path / "saved", "4bit")
-    told = json.loads((saved / "config.json").read_text())["quantization_config"]
-    assert told["bnb_4bit_compute_dtype"] == "float32"
+    stored = json.loads((saved / "config.json").read_text())["quantization_config"]
+    assert stored["bnb_4bit_compute_dtype"] == "float32"
     layers = [m for m in loading.load(str(saved), device="cpu").model.modules() if type(m) is Linear4bit]
     assert layers and {layer.compute_dtype for layer in layers} == {torch.bfloat16}
 
@@ -137,7 +137,7 @@ def test_a_shape_that_was_packed_and_cannot_be_computed_names_the_way_out(tmp_pa
 
 class TestOtherTools:
     @pytest.mark.parametrize(
-        ("config", "said"),
+        ("config", "message"),
         [
             ({"quant_method": "awq", "bits": 4, "version": "gemm"}, "packed into 4 bit by AWQ"),
             ({"quant_method": "gptq", "bits": 8, "group_size": 128}, "packed into 8 bit by GPTQ"),
@@ -146,11 +146,11 @@ class TestOtherTools:
         ],
     )
     @pytest.mark.parametrize("part", ["", "text_config"])
-    def test_each_is_named(self, checkpoint: Path, tmp_path: Path, config: dict, said: str, part: str) -> None:
-        told = {"quantization_config": config}
+    def test_each_is_named(self, checkpoint: Path, tmp_path: Path, config: dict, message: str, part: str) -> None:
+        settings = {"quantization_config": config}
         if part:
-            told = {part: json.loads((checkpoint / "config.json").read_text())[part] | told}
-        assert said in refused(changed(checkpoint, tmp_path / "x", **told))
+            settings = {part: json.loads((checkpoint / "config.json").read_text())[part] | settings}
+        assert message in refused(changed(checkpoint, tmp_path / "x", **settings))
 
     @pytest.mark.parametrize(("file", "method"), [("quantize_config.json", "GPTQ"), ("quant_config.json", "AWQ")])
     def test_in_a_file_of_their_own(self, checkpoint: Path, tmp_path: Path, file: str, method: str) -> None:
@@ -167,32 +167,32 @@ class TestOtherTools:
         ],
     )
     def test_llavas_original_code(self, checkpoint: Path, tmp_path: Path, fields: dict) -> None:
-        said = refused(changed(checkpoint, tmp_path / "x", **fields))
-        assert f"LLaVA's original code ({fields['model_type']})" in said and "llava-hf/" in said
+        message = refused(changed(checkpoint, tmp_path / "x", **fields))
+        assert f"LLaVA's original code ({fields['model_type']})" in message and "llava-hf/" in message
 
 
 class TestAdapters:
     def made(self, folder: Path, **fields: object) -> Path:
         folder.mkdir(exist_ok=True)
-        told = {"peft_type": "LORA", "base_model_name_or_path": "someone/their-llava"} | fields
-        (folder / "adapter_config.json").write_text(json.dumps(told))
+        settings = {"peft_type": "LORA", "base_model_name_or_path": "someone/their-llava"} | fields
+        (folder / "adapter_config.json").write_text(json.dumps(settings))
         save_file({"base_model.q_proj.lora_A.weight": torch.zeros(2, 2)}, folder / "adapter_model.safetensors")
         return folder
 
     def test_adapter_and_base_are_named(self, tmp_path: Path) -> None:
-        said = refused(self.made(tmp_path / "my-lora"))
-        assert said.startswith("my-lora is a LoRA adapter for someone/their-llava") and "merge_and_unload" in said
+        message = refused(self.made(tmp_path / "my-lora"))
+        assert message.startswith("my-lora is a LoRA adapter for someone/their-llava") and "merge_and_unload" in message
 
     @pytest.mark.parametrize(
-        ("fields", "said"),
+        ("fields", "message"),
         [
             ({"base_model_name_or_path": None}, "LoRA adapter for a model that it does not name"),
             ({"base_model_name_or_path": "a\nb" * 200}, "LoRA adapter for a b"),
             ({"peft_type": "IA3"}, "PEFT adapter for someone/their-llava"),
         ],
     )
-    def test_whatever_its_config_says(self, tmp_path: Path, fields: dict, said: str) -> None:
-        assert said in refused(self.made(tmp_path / "x", **fields))
+    def test_whatever_its_config_says(self, tmp_path: Path, fields: dict, message: str) -> None:
+        assert message in refused(self.made(tmp_path / "x", **fields))
 
     def test_one_with_its_bases_config(self, checkpoint: Path, tmp_path: Path) -> None:
         folder = without(checkpoint, tmp_path / "x", "*.safetensors")
@@ -204,7 +204,7 @@ class TestAdapters:
         with pytest.raises(UnsupportedModel, match="someone/my-lora is a LoRA adapter for someone/their-llava"):
             loading.load("someone/my-lora")
 
-    def test_a_whole_model_beside_one_is_loaded(self, checkpoint: Path, tmp_path: Path) -> None:
+    def test_a_whole_model_next_to_one_is_loaded(self, checkpoint: Path, tmp_path: Path) -> None:
         folder = changed(checkpoint, tmp_path / "x")
         assert loading.load(str(self.made(folder))).name == "x"
 
@@ -222,8 +222,8 @@ class TestDamagedWeights:
         name = next(name for name in held if part in name and name.endswith(("q_proj.weight", "linear_1.weight")))
         held[name][-1, -1] = value
         save_file(held, folder / "model.safetensors", metadata={"format": "pt"})
-        said = refused(folder)
-        assert "NaN or infinite" in said and name.split(".", 2)[-1] in said
+        message = refused(folder)
+        assert "NaN or infinite" in message and name.split(".", 2)[-1] in message
 
     @pytest.mark.parametrize("quantize", LAYERS)
     def test_while_packing(self, folder: Path, tmp_path: Path, quantize: str) -> None:
@@ -246,8 +246,8 @@ class TestDamagedWeights:
         folder = changed(checkpoint, tmp_path / "x")
         whole = (folder / "model.safetensors").read_bytes()
         (folder / "model.safetensors").write_bytes(whole[:-cut])
-        said = refused(folder)
-        assert f"is cut off after {len(whole) - cut:,} of its {len(whole):,} bytes: fetch it again" in said
+        message = refused(folder)
+        assert f"is cut off after {len(whole) - cut:,} of its {len(whole):,} bytes: fetch it again" in message
 
     def test_one_that_ends_in_its_header(self, checkpoint: Path, tmp_path: Path) -> None:
         folder = changed(checkpoint, tmp_path / "x")
@@ -284,7 +284,7 @@ for folder in sys.argv[1:]:
 
 
 def test_warnings_of_the_libraries_do_not_reach_the_terminal(checkpoint: Path, folder: Path, tmp_path: Path) -> None:
-    """As a person's own program would run, with nothing set in its environment."""
+    """As a person's program would run, with nothing set in its environment."""
     held = load_file(checkpoint / "model.safetensors")
     save_file(held | {"more.weight": torch.zeros(2)}, changed(checkpoint, tmp_path / "more") / "model.safetensors")
     short = changed(checkpoint, tmp_path / "short")

@@ -23,8 +23,8 @@ TEXTS = (
 
 def loaded(held: smollm2.LanguageModel) -> LlamaForCausalLM:
     model = LlamaForCausalLM(held.config).eval()
-    told = model.load_state_dict(dict(held.weights), strict=False)
-    assert told.missing_keys == ["lm_head.weight"] and not told.unexpected_keys
+    keys = model.load_state_dict(dict(held.weights), strict=False)
+    assert keys.missing_keys == ["lm_head.weight"] and not keys.unexpected_keys
     model.tie_weights()
     return model
 

@@ -50,8 +50,8 @@ def test_alternatives_are_those_of_plain_transformers(pipe: Pipeline, checkpoint
         assert [other.id for other in token.alternatives] == expected
         assert [other.logprob for other in token.alternatives] == pytest.approx(logprobs, abs=1e-3)
         assert token.id == expected[0] and math.log(token.probability) == pytest.approx(logprobs[0], abs=1e-3)
-        own = token.alternatives[0].text
-        assert own == token.text or "\ufffd" in own or token.id in pipe.tokenizer.all_special_ids
+        likeliest = token.alternatives[0].text
+        assert likeliest == token.text or "\ufffd" in likeliest or token.id in pipe.tokenizer.all_special_ids
     assert answered(pipe.answer(asked(picture, Sampling(), 2))).tokens[0].alternatives == ()
 
 

@@ -1,4 +1,4 @@
-"""What a loaded model is composed of says what it can do; nothing is there that it can't."""
+"""A loaded model's parts are what it can do; nothing is there that it can't."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ PROMPT = Prompt("What?", (1, 2, 3), 0, (), ())
 
 
 class Scripted:
-    """Writes these texts' tokens, then raises ``ends`` if there is one; says whether it was closed."""
+    """Writes these texts' tokens, then raises ``ends`` if there is one; knows whether it was closed."""
 
     def __init__(self, pipe: Pipeline, text: str, ends: Exception | None = None) -> None:
         self.tokenizer, self.ends = pipe.tokenizer, ends
@@ -65,11 +65,11 @@ def test_what_was_written_before_a_stop_stays(pipe: Pipeline) -> None:
         Scripted(pipe, "", Stopped("Stopped.")).written()
 
 
-@pytest.mark.parametrize("heard", [1, 2])
-def test_closing_the_events_closes_the_generation(pipe: Pipeline, heard: int) -> None:
+@pytest.mark.parametrize("received", [1, 2])
+def test_closing_the_events_closes_the_generation(pipe: Pipeline, received: int) -> None:
     script = Scripted(pipe, "a red star")
     events = script.events()
-    for _ in range(heard):
+    for _ in range(received):
         next(events)
     assert not script.closed
     events.close()

@@ -52,7 +52,7 @@ def test_each_waits_for_the_other_to_begin(pipe, noise, monkeypatch):
     assert events[-1].ocr.text == "12.50"
 
 
-def test_without_ocr_nothing_is_beside(pipe, noise):
+def test_without_ocr_nothing_runs_concurrently(pipe, noise):
     events = pipe.stream(noise(60, 60), QUESTION, max_new_tokens=3)
     (encoder,) = (event for event in events if isinstance(event, StageEvent) and event.name == "encoder")
     assert not encoder.facts.beside_ocr
@@ -60,13 +60,13 @@ def test_without_ocr_nothing_is_beside(pipe, noise):
 
 def test_the_answer_is_the_same(pipe, noise, monkeypatch):
     plant(pipe, monkeypatch)
-    beside = pipe.ask(noise(60, 60), QUESTION, ocr=True, max_new_tokens=5)
+    concurrent = pipe.ask(noise(60, 60), QUESTION, ocr=True, max_new_tokens=5)
     request, clock = Request((noise(60, 60),), QUESTION, ocr=True, max_new_tokens=5), StageClock()
     opened = result_of(open_views(request, pipe.view, clock))
     read = result_of(read_text(request, opened, pipe.reader, clock))
     after = result_of(pipe.stages().write(request, read, clock, True)).written
     assert read.encoded is None
-    assert after.tokens == beside.tokens
+    assert after.tokens == concurrent.tokens
 
 
 def test_the_longer_one_counts_and_no_wait_for_a_turn(pipe, noise, monkeypatch):

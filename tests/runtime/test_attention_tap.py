@@ -70,11 +70,11 @@ class Attention(torch.nn.Module):
     is_causal = False
 
 
-def test_only_the_named_modules_are_heard_and_keys_that_are_all_pictures_leave_no_text() -> None:
+def test_only_the_named_modules_are_recorded_and_keys_that_are_all_pictures_leave_no_text() -> None:
     query, key = torch.randn(1, 2, 4, 8), torch.randn(1, 2, 9, 8)
-    heard, other = Attention(), Attention()
-    with attention_tap.recording(None, last=None, only={heard}) as recorder:
-        for module in (other, heard, other):
+    named, other = Attention(), Attention()
+    with attention_tap.recording(None, last=None, only={named}) as recorder:
+        for module in (other, named, other):
             attention_tap.tapped_sdpa(module, query, key, key, None)
     rows = recorder.rows()
     assert rows.image.shape == (4, 1, 2, 9) and rows.text is None and rows.first is None
@@ -109,7 +109,7 @@ def test_one_query_attends_as_sdpa_does(masked: bool, heads: int, dtype: torch.d
     query = torch.randn(2, heads, 1, 8).to(dtype)
     key, value = torch.randn(2, 2, 7, 8).to(dtype), torch.randn(2, 2, 7, 8).to(dtype)
     mask = torch.arange(7)[None, None, None] > torch.tensor([0, 2])[:, None, None, None] if masked else None
-    shared = (own.repeat_interleave(heads // 2, 1) for own in (key, value))
+    shared = (states.repeat_interleave(heads // 2, 1) for states in (key, value))
     expected = torch.nn.functional.scaled_dot_product_attention(query, *shared, attn_mask=mask, scale=0.3)
     module = torch.nn.Module()
     module.num_key_value_groups = heads // 2

@@ -47,9 +47,9 @@ def test_both_products_are_the_same_but_for_the_last_digit() -> None:
     with torch.no_grad():
         usual, exact = layer(row), row.double() @ layer.weight.double().T
         with cpu_matmul.native_bf16(True):
-            own = layer(row)
+            native = layer(row)
     digit = torch.finfo(torch.bfloat16).eps * exact.abs().max()
-    assert (own - exact).abs().max() < digit and (usual - exact).abs().max() < digit
+    assert (native - exact).abs().max() < digit and (usual - exact).abs().max() < digit
 
 
 def test_only_bf16_is_better_off(monkeypatch: pytest.MonkeyPatch) -> None:

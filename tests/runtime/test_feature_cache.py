@@ -1,4 +1,4 @@
-"""Each picture is encoded and bridged once, whatever it stands beside."""
+"""Each picture is encoded and bridged once, whatever other pictures there are."""
 
 import pytest
 import torch

@@ -10,12 +10,12 @@ def test_a_word_is_cut_between_letters_wide_apart_and_nowhere_else() -> None:
     word = (
         letter("A", 0, 16) + letter("l", 20, 22) + letter(".", 24, 27, 17) + letter("B", 60, 76) + letter(" ", 90, 95)
     )
-    told = f"<html><p class='x'><span class='ocrx_word' title='bbox 0 0 80 21; x_wconf 49'>{word}</span></p></html>"
-    (line,) = hocr.lines(told, 0.5)
-    assert [(own.text, own.box, own.confidence) for own in line] == [
+    markup = f"<html><p class='x'><span class='ocrx_word' title='bbox 0 0 80 21; x_wconf 49'>{word}</span></p></html>"
+    (line,) = hocr.lines(markup, 0.5)
+    assert [(part.text, part.box, part.confidence) for part in line] == [
         ("Al.", (0, 0, 14, 10), 49),
         ("B", (30, 0, 38, 10), 49),
     ]
-    assert list(hocr.lines(told.replace("x_wconf 49", "x_wconf 29"), 0.5)) == []
-    (line,) = hocr.lines(told.replace("60 0 76", "32 0 48"), 0.5)
-    assert [(own.text, own.box) for own in line] == [("Al.B", (0, 0, 40, 10))]  # the word's own box
+    assert list(hocr.lines(markup.replace("x_wconf 49", "x_wconf 29"), 0.5)) == []
+    (line,) = hocr.lines(markup.replace("60 0 76", "32 0 48"), 0.5)
+    assert [(part.text, part.box) for part in line] == [("Al.B", (0, 0, 40, 10))]  # the word's own box

@@ -1,4 +1,4 @@
-"""Ink: what stands beside the words that were read is seen, however faint, and a photograph is no page."""
+"""Ink: what is printed next to the words that were read is seen, however faint, and a photograph is no page."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import torch
 
 from tests.kit.tiny import tokenizer
 from vlm_demo.errors import BadSetting
-from vlm_demo.runtime.json_grammar import LONGEST_SCHEMA, HeldToJson, JsonGrammars
+from vlm_demo.runtime.json_grammar import LONGEST_SCHEMA, JsonGrammars, JsonLogitsProcessor
 
 WORDS = tokenizer()
 END = WORDS.eos_token_id
@@ -34,11 +34,11 @@ def grammars() -> JsonGrammars:
     return JsonGrammars(WORDS)
 
 
-def written(held: HeldToJson, seed: int, prompt: tuple[int, ...] = (0, 9, 9), most: int = 200) -> str:
+def written(processor: JsonLogitsProcessor, seed: int, prompt: tuple[int, ...] = (0, 9, 9), most: int = 200) -> str:
     """What a model writes that prefers other tokens at each step."""
     random, ids = torch.Generator().manual_seed(seed), list(prompt)
     for _ in range(most):
-        scores = held(torch.tensor([ids]), torch.randn(1, SIZE, generator=random))
+        scores = processor(torch.tensor([ids]), torch.randn(1, SIZE, generator=random))
         token = int(scores[0].argmax())
         if token == END:
             return WORDS.decode(ids[len(prompt) :], skip_special_tokens=True)
@@ -48,7 +48,7 @@ def written(held: HeldToJson, seed: int, prompt: tuple[int, ...] = (0, 9, 9), mo
 
 @pytest.mark.parametrize("seed", range(8))
 def test_what_is_written_fits_the_schema(grammars: JsonGrammars, seed: int) -> None:
-    found = json.loads(written(grammars.hold(json.dumps(RECEIPT), {END}), seed))
+    found = json.loads(written(grammars.processor_for(json.dumps(RECEIPT), {END}), seed))
     assert list(found) == RECEIPT["required"]
     assert isinstance(found["count"], int) and 3 <= found["count"] <= 12
     assert found["colour"] in ("red", "blue")
@@ -66,17 +66,17 @@ def test_without_it_the_same_model_writes_something_else() -> None:
 
 def test_every_token_that_ends_an_answer_may_end_it_where_one_may(grammars: JsonGrammars) -> None:
     other = WORDS.pad_token_id
-    held = grammars.hold('{"const": 1}', {END, other})
-    first = held(torch.tensor([[0]]), torch.zeros(1, SIZE))[0]
+    processor = grammars.processor_for('{"const": 1}', {END, other})
+    first = processor(torch.tensor([[0]]), torch.zeros(1, SIZE))[0]
     assert torch.isinf(first[[END, other]]).all()
     (one,) = torch.nonzero(~torch.isinf(first))[:, 0].tolist()
     assert WORDS.decode([one]) == "1"
-    last = held(torch.tensor([[0, one]]), torch.zeros(1, SIZE))[0]
+    last = processor(torch.tensor([[0, one]]), torch.zeros(1, SIZE))[0]
     assert set(torch.nonzero(~torch.isinf(last))[:, 0].tolist()) == {END, other}
 
 
 @pytest.mark.parametrize(
-    ("schema", "said"),
+    ("schema", "message"),
     [
         ({"type": "banana"}, "Invalid type: banana"),
         ({"not": {"type": "string"}}, "Unimplemented keys"),
@@ -86,13 +86,13 @@ def test_every_token_that_ends_an_answer_may_end_it_where_one_may(grammars: Json
         ({"description": "x" * LONGEST_SCHEMA}, "smaller one"),
     ],
 )
-def test_a_schema_that_can_t_be_held_to_is_refused(grammars: JsonGrammars, schema: Any, said: str) -> None:
-    with pytest.raises(BadSetting, match=said) as caught:
-        grammars.hold(json.dumps(schema), {END})
+def test_a_schema_that_can_t_be_held_to_is_refused(grammars: JsonGrammars, schema: Any, message: str) -> None:
+    with pytest.raises(BadSetting, match=message) as caught:
+        grammars.processor_for(json.dumps(schema), {END})
     assert "\n" not in str(caught.value)
 
 
-def test_a_tokenizer_that_can_t_be_followed_is_said_to_be_so() -> None:
+def test_a_tokenizer_that_can_t_be_followed_is_refused() -> None:
     assert not JsonGrammars(None).usable
     with pytest.raises(BadSetting, match="can't be held"):
-        JsonGrammars(None).hold("{}", {END})
+        JsonGrammars(None).processor_for("{}", {END})

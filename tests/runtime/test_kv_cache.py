@@ -1,11 +1,11 @@
-"""The cache with room, against transformers' own."""
+"""The cache with room, against transformers' cache."""
 
 import pytest
 import torch
 from transformers import LlamaConfig
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from vlm_demo.runtime.kv_cache import ROOM, RoomyLayer, empty
+from vlm_demo.runtime.kv_cache import ROOM, PreallocatedLayer, empty
 from vlm_demo.runtime.lru_store import size_of
 
 
@@ -16,36 +16,36 @@ def states(tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("lengths", [(5, 1, 1, 1), (1, ROOM, 1, 2 * ROOM, 1), (3, ROOM - 1, 1, 1)])
 def test_it_holds_what_a_growing_cache_holds(lengths: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    own, other = RoomyLayer(), DynamicLayer()
+    layer, other = PreallocatedLayer(), DynamicLayer()
     for tokens in lengths:
         new = states(tokens)
-        for made, expected in zip(own.update(*new), other.update(*new), strict=True):
+        for made, expected in zip(layer.update(*new), other.update(*new), strict=True):
             assert torch.equal(made, expected)
-    assert own.get_seq_length() == sum(lengths)
+    assert layer.get_seq_length() == sum(lengths)
 
 
 def test_a_token_is_written_without_moving_the_others() -> None:
-    layer = RoomyLayer()
+    layer = PreallocatedLayer()
     places = [layer.update(*states(tokens))[0].data_ptr() for tokens in (5, *[1] * (ROOM + 2))]
     moved = [place != before for before, place in zip(places, places[1:], strict=False)]
     assert moved == [True, *[False] * ROOM, True]
 
 
 def test_a_prompt_takes_its_own_bytes_and_no_more() -> None:
-    layer = RoomyLayer()
+    layer = PreallocatedLayer()
     for tokens in (5, 7):
         layer.update(*states(tokens))
     assert size_of((layer.keys, layer.values)) == 12 * 2 * (4 + 3) * 4
 
 
 def test_what_was_handed_out_never_changes() -> None:
-    layer = RoomyLayer()
+    layer = PreallocatedLayer()
     keys, values = layer.update(*states(5))
     kept = keys.clone(), values.clone()
     layer.crop(-2)
     first, _ = layer.update(*states(1))
     # Two more that begin where the first one stood, such as a second question about the same picture.
-    resumed = [RoomyLayer(), RoomyLayer()]
+    resumed = [PreallocatedLayer(), PreallocatedLayer()]
     for other in resumed:
         other.lazy_initialization(keys, values)
         other.keys, other.values = keys[..., :4, :], values[..., :4, :]
@@ -58,7 +58,7 @@ def test_what_was_handed_out_never_changes() -> None:
 
 
 def test_rows_of_a_batch_can_be_chosen_in_between() -> None:
-    layer = RoomyLayer()
+    layer = PreallocatedLayer()
     layer.update(torch.randn(3, 2, 5, 4), torch.randn(3, 2, 5, 4))
     layer.batch_select_indices(torch.tensor([2]))
     held = layer.keys.clone()
@@ -68,4 +68,4 @@ def test_rows_of_a_batch_can_be_chosen_in_between() -> None:
 
 def test_sliding_windows_stay_as_transformers_has_them() -> None:
     config = LlamaConfig(num_hidden_layers=2, sliding_window=8, layer_types=["full_attention", "sliding_attention"])
-    assert [type(layer) for layer in empty(config).layers] == [RoomyLayer, DynamicSlidingWindowLayer]
+    assert [type(layer) for layer in empty(config).layers] == [PreallocatedLayer, DynamicSlidingWindowLayer]

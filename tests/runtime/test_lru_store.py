@@ -78,4 +78,4 @@ def test_many_threads_leave_the_sum_right() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert store.bytes == sum(size for _, size in store._held.values()) <= 50
+    assert store.bytes == sum(size for _, size in store._entries.values()) <= 50

@@ -1,4 +1,4 @@
-"""OCR excerpt: which lines stay where a prompt can't hold all, and that the cut is told."""
+"""OCR excerpt: which lines stay where a prompt can't hold all, and that the cut is counted."""
 
 import pytest
 
@@ -18,7 +18,7 @@ INVOICE = reading(*FILLER[:20], "Invoice number 4711", *FILLER[20:30], "Amount o
 
 def prompt(readings: tuple[OcrResult, ...], question: str = "What is it?") -> Prompt:
     """A token for each word."""
-    words = " ".join([*(own.text for own in readings), question]).split()
+    words = " ".join([*(reading.text for reading in readings), question]).split()
     return Prompt(" ".join(words), tuple(range(len(words))), 0, (), ())
 
 
@@ -70,7 +70,7 @@ def test_a_prompt_is_cut_until_it_fits() -> None:
 
     made, (kept,) = fitted(build, (INVOICE,), "What is the total?", 60, str.split)
     assert 40 < len(made.ids) <= 60 and "128.50" in kept.text and kept.left_out > 100
-    assert built[-1] == (kept,)  # what is told is what stands in the prompt
+    assert built[-1] == (kept,)  # what is returned is what stands in the prompt
 
 
 def test_tokens_that_are_more_than_was_counted_are_cut_all_the_same() -> None:

@@ -77,7 +77,7 @@ def test_an_unsure_piece_of_a_level_line_is_no_label():
     level = [_label("Price", 0, 0, 60, 20)]
     pieces = [_label(text, 100 + 40 * i, 2, 112 + 40 * i, 20, 60.0) for i, text in enumerate(("uS", "go", "xa"))]
     assert _texts(ocr_layout.with_sideways(level, pieces)) == ["Price"]
-    lower = [[OcrWord(own.text, (own.box[0], 62, own.box[2], 80), 60.0)] for (own,) in pieces]
+    lower = [[OcrWord(word.text, (word.box[0], 62, word.box[2], 80), 60.0)] for (word,) in pieces]
     assert _texts(ocr_layout.with_sideways(level, lower)) == ["Price", "uS go xa"]  # three in a row elsewhere are some
 
 

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 
 from vlm_demo import Pipeline, Turn
-from vlm_demo.runtime.prefix_cache import Text, stops_of
+from vlm_demo.runtime.prefix_cache import PromptKey, stops_of
 
 
-def text(ids: list[int], stops: tuple[int, ...], pictures: tuple[str, ...] = (), starts: tuple[int, ...] = ()) -> Text:
-    return Text(np.array(ids), (*stops, len(ids)), pictures, starts)
+def text(
+    ids: list[int], stops: tuple[int, ...], pictures: tuple[str, ...] = (), starts: tuple[int, ...] = ()
+) -> PromptKey:
+    return PromptKey(np.array(ids), (*stops, len(ids)), pictures, starts)
 
 
 def test_whole_pieces_that_are_alike_are_shared() -> None:
@@ -60,7 +62,7 @@ def test_pieces_end_behind_the_pictures_and_before_answers(pipe: Pipeline, noise
 
 def test_ocr_text_and_the_rule_change_only_what_comes_behind_the_picture(pipe: Pipeline) -> None:
     plain = pipe.stages().prompt("Is there a red square?", [16])
-    told = pipe.stages().prompt("Is there a red square?", [16], ocr_text="TOTAL 12.50", evidence_only=True)
-    assert list(stops_of(plain)) == list(stops_of(told))
+    other = pipe.stages().prompt("Is there a red square?", [16], ocr_text="TOTAL 12.50", evidence_only=True)
+    assert list(stops_of(plain)) == list(stops_of(other))
     (stop,) = stops_of(plain)
-    assert plain.ids[:stop] == told.ids[:stop] and plain.ids != told.ids
+    assert plain.ids[:stop] == other.ids[:stop] and plain.ids != other.ids

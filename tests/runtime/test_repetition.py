@@ -1,4 +1,4 @@
-"""A loop is cut behind its first occurrence and said; what people and pictures repeat is not."""
+"""A loop is cut after its first occurrence and reported; what people and pictures repeat is not."""
 
 from collections.abc import Iterator
 from itertools import chain, cycle, islice
@@ -37,7 +37,7 @@ def test_a_loop_is_noticed_as_soon_as_it_is_sure_and_keeps_one_occurrence(length
 
 
 @pytest.mark.parametrize(
-    "said",
+    "text",
     [
         "ha ha ha ha ha ha ha",
         "no, no, no, no",
@@ -49,12 +49,12 @@ def test_a_loop_is_noticed_as_soon_as_it_is_sure_and_keeps_one_occurrence(length
         "a red circle, a blue star, a red square, a red star, a blue circle, a red circle, a blue star, a blue square",
     ],
 )
-def test_what_only_repeats_a_little_stays_whole(said: str) -> None:
-    assert shortened(said) is None
+def test_what_only_repeats_a_little_stays_whole(text: str) -> None:
+    assert shortened(text) is None
 
 
 @pytest.mark.parametrize(
-    ("said", "left"),
+    ("text", "left"),
     [
         ("This is a cat. " * 9, "This is a cat. "),
         ("I see a cat. " + "This is a cat. " * 9, "I see a cat. This is a cat."),
@@ -64,8 +64,8 @@ def test_what_only_repeats_a_little_stays_whole(said: str) -> None:
         ("a star, 12.50 in all\n" * 9, "a star, 12.50 in all\n"),
     ],
 )
-def test_what_is_kept_ends_where_a_sentence_or_a_word_does(said: str, left: str) -> None:
-    assert shortened(said) == left
+def test_what_is_kept_ends_where_a_sentence_or_a_word_does(text: str, left: str) -> None:
+    assert shortened(text) == left
 
 
 def looping(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch, lead: str, loop: str, more: int = 10**6) -> list[int]:
@@ -85,7 +85,7 @@ def looping(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch, lead: str, loop: st
 @pytest.mark.parametrize(
     "loop", [" star", " red square,", " the picture has a large purple star and a small red square."]
 )
-def test_any_model_that_loops_is_stopped_cut_and_told(
+def test_any_model_that_loops_is_stopped_cut_and_reported(
     pipe: Pipeline, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], noise, loop: str
 ) -> None:
     asked = looping(pipe, monkeypatch, "yes.", loop)
@@ -97,15 +97,15 @@ def test_any_model_that_loops_is_stopped_cut_and_told(
     texts = [event.text for event in events if isinstance(event, TokenEvent)]
     assert all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
     show(follow([*events, answer], live=False))
-    told = capsys.readouterr()
-    assert told.out == f"{answer.text}\n" and "began to repeat itself, so the answer was cut there" in told.err
+    printed = capsys.readouterr()
+    assert printed.out == f"{answer.text}\n" and "began to repeat itself, so the answer was cut there" in printed.err
 
 
 def test_a_list_is_written_to_its_end(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch, noise) -> None:
-    said = "\n".join(f"{i}. a red circle" for i in range(1, 20))
-    looping(pipe, monkeypatch, said, "", more=len(pipe.tokenizer.encode(said, add_special_tokens=False)))
+    text = "\n".join(f"{i}. a red circle" for i in range(1, 20))
+    looping(pipe, monkeypatch, text, "", more=len(pipe.tokenizer.encode(text, add_special_tokens=False)))
     answer = pipe.ask(noise(50, 50), "What is there?")
-    assert answer.text == said and not answer.cut
+    assert answer.text == text and not answer.cut
 
 
 def test_the_tokens_up_to_the_cut_are_those_of_generate(tmp_path: Path, noise) -> None:
@@ -132,8 +132,8 @@ def test_the_tokens_up_to_the_cut_are_those_of_generate(tmp_path: Path, noise) -
                 eos_token_id=None,
             )
         expected = made[0, ids.shape[1] :].tolist()
-        said, whole = [token.id for token in answer.tokens], len(answer.tokens) + answer.cut
-        assert said == expected[: len(said)] and len(answer.trace.image) == len(said)
+        written, whole = [token.id for token in answer.tokens], len(answer.tokens) + answer.cut
+        assert written == expected[: len(written)] and len(answer.trace.image) == len(written)
         loop = period(expected[:whole])
         assert answer.cut and loop and all(expected[i] == expected[i - loop] for i in range(whole, 200))
         lengths.add(loop)

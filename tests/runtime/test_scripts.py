@@ -1,4 +1,4 @@
-"""Letters that the chosen languages lack: told where text was hardly read, with the language that reads them."""
+"""Letters that the chosen languages lack: reported where text was hardly read, with the language that reads them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ THERE = ("eng", "rus", "script/Greek")
 
 
 @pytest.mark.parametrize(
-    ("script", "languages", "installed", "said"),
+    ("script", "languages", "installed", "expected"),
     [
         ("Cyrillic", "eng", ("eng",), "only eng can be read here: install .* tesseract-ocr-rus`"),
         ("Cyrillic", "eng", THERE, "was read as eng: choose rus as its language"),
@@ -31,10 +31,10 @@ THERE = ("eng", "rus", "script/Greek")
         ("", "eng", THERE, "Little of this text was read surely: .*not written as eng is.*eng, rus, script/Greek"),
     ],
 )
-def test_the_sentence_names_what_reads_the_text(script: str, languages: str, installed, said: str) -> None:
-    told = scripts.advice(script, languages, installed, True)
-    assert re.search(said, told), told
-    assert told.endswith(".") and "\n" not in told
+def test_the_sentence_names_what_reads_the_text(script: str, languages: str, installed, expected: str) -> None:
+    sentence = scripts.advice(script, languages, installed, True)
+    assert re.search(expected, sentence), sentence
+    assert sentence.endswith(".") and "\n" not in sentence
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_letters_of_a_chosen_language_need_none(script: str, languages: str) -> 
     assert scripts.advice(script, languages, THERE, True) == ""
 
 
-def test_of_few_letters_of_no_known_script_nothing_is_said() -> None:
+def test_of_few_letters_of_no_known_script_there_is_no_advice() -> None:
     assert scripts.advice("", "eng", THERE, False) == "" and scripts.advice("Fraktur", "eng", THERE, False) == ""
 
 
@@ -58,7 +58,7 @@ def russian() -> Image.Image:
 
 
 @pytest.mark.skipif(not FONT.is_file(), reason="no font with Cyrillic letters")
-def test_a_russian_page_read_as_english_is_told_of() -> None:
+def test_a_russian_page_read_as_english_is_reported() -> None:
     if not tesseract.script_of(russian()):
         pytest.skip("Tesseract has no data of scripts here")
     assert "Cyrillic letters" in ocr.read(russian()).note

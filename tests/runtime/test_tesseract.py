@@ -25,7 +25,7 @@ def printed(text: str, size: tuple[int, int] = (300, 80)) -> Image.Image:
 
 
 @pytest.fixture
-def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def private(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """The folder that is named for private files. The system's is another one."""
     (tmp_path / "own").mkdir()
     (tmp_path / "system").mkdir()
@@ -37,15 +37,15 @@ def own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def instead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    """Lets a shell script stand for Tesseract. It tells its process id in the file that is returned."""
+    """Lets a shell script stand for Tesseract. It writes its process id into the file that is returned."""
 
     def put(script: str) -> Path:
-        told = tmp_path / "process"
+        pid_file = tmp_path / "process"
         program = tmp_path / "another tesseract"
-        program.write_text(f"#!/bin/sh\n[ $1 = --list-langs ] && echo eng && exit\necho $$ > '{told}'\n{script}\n")
+        program.write_text(f"#!/bin/sh\n[ $1 = --list-langs ] && echo eng && exit\necho $$ > '{pid_file}'\n{script}\n")
         program.chmod(0o700)
         monkeypatch.setattr(pytesseract.pytesseract, "tesseract_cmd", str(program))
-        return told
+        return pid_file
 
     return put
 
@@ -65,17 +65,17 @@ def wait_for(fact, seconds: float = 20.0) -> None:
 
 
 def test_letters_have_boxes_of_their_own():
-    told = tesseract.read_hocr(printed("TOTAL"), 6)
-    assert "ocrx_cinfo" in told and "x_bboxes" in told and "x_wconf" in told
+    text = tesseract.read_hocr(printed("TOTAL"), 6)
+    assert "ocrx_cinfo" in text and "x_bboxes" in text and "x_wconf" in text
 
 
 class TestFiles:
-    def test_they_lie_in_a_private_folder_and_nowhere_else(self, own: Path):
+    def test_they_lie_in_a_private_folder_and_nowhere_else(self, private: Path):
         seen, modes, done = set(), set(), threading.Event()
 
         def watch() -> None:
             while not done.is_set():
-                for folder in own.iterdir():
+                for folder in private.iterdir():
                     try:
                         modes.add(stat.S_IMODE(folder.stat().st_mode))
                         seen.update(path.name for path in folder.iterdir())
@@ -84,44 +84,44 @@ class TestFiles:
 
         watching = threading.Thread(target=watch)
         watching.start()
-        before = (own.parent / "system").stat().st_mtime_ns
+        before = (private.parent / "system").stat().st_mtime_ns
         try:
             tesseract.read_hocr(printed("TOTAL"), 6)
         finally:
             done.set()
             watching.join()
-        assert (own.parent / "system").stat().st_mtime_ns == before
+        assert (private.parent / "system").stat().st_mtime_ns == before
         assert modes == {0o700} and "picture.ppm" in seen
         assert any(name.startswith("tess_") for name in seen)  # pytesseract's own are there too
-        assert not list(own.iterdir())
+        assert not list(private.iterdir())
 
-    def test_they_go_when_it_fails(self, own: Path, instead):
+    def test_they_go_when_it_fails(self, private: Path, instead):
         instead("exit 1")
         with pytest.raises(OcrUnavailable):
             tesseract.read_hocr(printed("TOTAL"), 6)
-        assert not list(own.iterdir())
+        assert not list(private.iterdir())
 
-    def test_a_folder_that_cannot_be_written_is_named(self, own: Path):
-        own.rmdir()
+    def test_a_folder_that_cannot_be_written_is_named(self, private: Path):
+        private.rmdir()
         with pytest.raises(OcrUnavailable, match="own cannot be written"):
             tesseract.read_hocr(printed("TOTAL"), 6)
 
 
 class TestStopping:
-    def test_it_returns_at_once_and_nothing_goes_on(self, own: Path, instead):
-        told = instead("sleep 60; echo never")
+    def test_it_returns_at_once_and_nothing_goes_on(self, private: Path, instead):
+        pid_file = instead("sleep 60; echo never")
         asked = []
 
         def cancelled() -> bool:
-            if told.exists() and told.read_text().strip():
+            if pid_file.exists() and pid_file.read_text().strip():
                 asked.append(time.monotonic())
             return bool(asked)
 
         with pytest.raises(Stopped):
             tesseract.read_hocr(printed("TOTAL"), 6, cancelled)
         assert time.monotonic() - asked[0] < 0.3
-        wait_for(lambda: gone(int(told.read_text())), 2)
-        assert not list(own.iterdir())
+        wait_for(lambda: gone(int(pid_file.read_text())), 2)
+        assert not list(private.iterdir())
 
     def test_a_large_picture_does_not_keep_it(self):
         image = Image.new("RGB", (8000, 8000), "white")
@@ -132,8 +132,8 @@ class TestStopping:
         assert time.monotonic() - began < 0.5
 
     @pytest.mark.skipif(os.name != "posix", reason="elsewhere it goes on to its time limit")
-    def test_it_ends_with_the_program_that_asked(self, own: Path, instead):
-        told = instead("sleep 60; echo never")
+    def test_it_ends_with_the_program_that_asked(self, private: Path, instead):
+        pid_file = instead("sleep 60; echo never")
         code = (
             "import sys, pytesseract; from PIL import Image; from vlm_demo.runtime import tesseract\n"
             f"pytesseract.pytesseract.tesseract_cmd = {pytesseract.pytesseract.tesseract_cmd!r}\n"
@@ -141,22 +141,22 @@ class TestStopping:
         )
         asking = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
         try:
-            wait_for(lambda: told.exists() and told.read_text().strip(), 60)
+            wait_for(lambda: pid_file.exists() and pid_file.read_text().strip(), 60)
         finally:
             asking.kill()
             asking.wait()
-        wait_for(lambda: gone(int(told.read_text())), 5)
+        wait_for(lambda: gone(int(pid_file.read_text())), 5)
 
 
 class TestFailing:
-    def test_a_program_that_hangs_is_given_up(self, own: Path, instead, monkeypatch: pytest.MonkeyPatch):
-        told = instead("sleep 60; echo never")
+    def test_a_program_that_hangs_is_given_up(self, private: Path, instead, monkeypatch: pytest.MonkeyPatch):
+        pid_file = instead("sleep 60; echo never")
         monkeypatch.setattr(tesseract, "LONGEST_SECONDS", 1.0)
         with pytest.raises(OcrUnavailable, match="too long"):
             tesseract.read_hocr(printed("TOTAL"), 6)
-        if told.exists():
-            wait_for(lambda: gone(int(told.read_text())), 2)
-        assert not list(own.iterdir())
+        if pid_file.exists():
+            wait_for(lambda: gone(int(pid_file.read_text())), 2)
+        assert not list(private.iterdir())
 
     @pytest.mark.parametrize("script", ["kill -SEGV $$", "echo broken >&2; exit 1", "exit 0"])
     def test_a_program_that_crashes_is_one_sentence(self, instead, script: str):

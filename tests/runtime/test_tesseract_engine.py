@@ -18,7 +18,7 @@ from vlm_demo.stages import ocr
 PAGE = ["Delivery note 8830", "Two boxes of pears", "Leave them at the gate", "Signed by Helen"]
 
 
-def test_small_print_is_read_larger_and_told_in_the_pictures_own_pixels() -> None:
+def test_small_print_is_read_larger_with_boxes_in_the_pictures_pixels() -> None:
     lines = ["Orange juice 7.35", "Lemon cake"]
     image = printed(lines, size=9, spacing=16)
     plain = list(hocr.lines(tesseract.read_hocr(image, 6)))
@@ -272,6 +272,6 @@ class TestLanguages:
 
 
 def _data_folder() -> Path:
-    """Where Tesseract's own data lie, as it says itself."""
-    told = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, check=True)
-    return Path(told.stdout.split('"')[1])
+    """Where Tesseract's data lie, by its own listing."""
+    listing = subprocess.run(["tesseract", "--list-langs"], capture_output=True, text=True, check=True)
+    return Path(listing.stdout.split('"')[1])

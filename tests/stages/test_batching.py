@@ -26,7 +26,7 @@ SCHEMA = '{"type": "object", "properties": {"colour": {"enum": ["red", "blue"]}}
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """A model of its own, that writes up to eight answers together, and on until the limit."""
+    """A separate model, that writes up to eight answers together, and on until the limit."""
     pipe = Pipeline.from_pretrained(tiny_llava(tmp_path_factory.mktemp("batched"), context=1024))
     assert pipe.can_batch
     pipe.cuts_repetition = False
@@ -92,7 +92,9 @@ def same(one: Answer, other: Answer) -> bool:
     return (
         [token.id for token in one.tokens] == [token.id for token in other.tokens]
         and one.text == other.text
-        and np.allclose([own.probability for own in one.tokens], [own.probability for own in other.tokens], atol=1e-4)
+        and np.allclose(
+            [token.probability for token in one.tokens], [token.probability for token in other.tokens], atol=1e-4
+        )
         and np.allclose(one.trace.image, other.trace.image, atol=2e-3)
         and np.allclose(one.trace.text, other.trace.text, atol=2e-3)
         and (one.trace.closing is None) == (other.trace.closing is None)
@@ -106,7 +108,7 @@ def test_answers_written_together_are_those_written_one_by_one(
     with counted(tiny, monkeypatch) as sizes:
         together = taking_turns([tiny.answer(request, together=8) for request in requests], [0, 0, 9, 4, 2, 11, 7, 0])
     assert max(sizes) >= 6 and len(set(sizes)) >= 4
-    assert all(same(own, other) for own, other in zip(together, alone, strict=True))
+    assert all(same(answer, other) for answer, other in zip(together, alone, strict=True))
     assert [token.alternatives for token in together[7].tokens[:1]] != [()]
 
 
@@ -135,7 +137,7 @@ def test_threads_share_their_steps(
 
 def test_who_stops_leaves_the_others_as_they_are(tiny: Pipeline, requests: list[Request], alone: list[Answer]) -> None:
     taken: list[Event] = []
-    stopped = replace(requests[0], cancelled=lambda: sum(isinstance(own, TokenEvent) for own in taken) >= 2)
+    stopped = replace(requests[0], cancelled=lambda: sum(isinstance(event, TokenEvent) for event in taken) >= 2)
     streams = [tiny.answer(request, together=8) for request in (stopped, *requests[2:5])]
     closed = tiny.answer(requests[7], together=8)
 
@@ -152,8 +154,8 @@ def test_who_stops_leaves_the_others_as_they_are(tiny: Pipeline, requests: list[
             yield event
 
     first, *others = taking_turns([watched(), *streams[1:], closing()])
-    assert first.stopped and [own.id for own in first.tokens] == [own.id for own in alone[0].tokens[:2]]
-    assert all(same(own, other) for own, other in zip(others, alone[2:5], strict=True))
+    assert first.stopped and [token.id for token in first.tokens] == [token.id for token in alone[0].tokens[:2]]
+    assert all(same(answer, other) for answer, other in zip(others, alone[2:5], strict=True))
     assert not tiny.stages().llm.batch._rows
 
 
@@ -196,7 +198,7 @@ def test_a_request_that_fails_fails_alone(
     others = (0, 3, 7)
     found = taking_turns([failing(), *(tiny.answer(requests[i], together=8) for i in others)])
     assert len(errors) == 1
-    assert all(same(own, alone[i]) for own, i in zip(found, others, strict=True))
+    assert all(same(answer, alone[i]) for answer, i in zip(found, others, strict=True))
 
 
 def test_a_long_prompt_is_read_in_passes_that_change_nothing(
@@ -248,4 +250,4 @@ def test_memory_is_waited_for_in_the_order_of_coming(tiny: Pipeline) -> None:
         assert not order
     for thread in (large, small):
         thread.join(LONG)
-    assert order == ["large", "small"] and not batch._held
+    assert order == ["large", "small"] and not batch._reserved

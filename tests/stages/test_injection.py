@@ -1,4 +1,4 @@
-"""No text is control: whatever is typed, printed in a picture or said before, image tokens and turns stay as they are.
+"""No text is control: whatever is typed, in a picture or in the history, image tokens and turns stay as they are.
 
 Over the tiny checkpoints of all families that write, each with its own tokenizer, and with one that knows the control
 strings of all families and writes wide letters as plain ones (NFKC) before it looks for them.
@@ -42,16 +42,16 @@ def knowing(builder: PromptBuilder) -> PromptBuilder:
 def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[PromptBuilder, int | str]:
     """A checkpoint's prompt builder, and what stands in it for a picture."""
     pipe = Pipeline.from_pretrained(MAKERS[request.param](tmp_path_factory.mktemp("family")))
-    own = pipe.stages().prompt
-    roomy = PromptBuilder(own.tokenizer, own.template, own.image_token_id, 10**6, own.placeholder)
-    return roomy, pipe.stages().family.placeholders(pipe.view(Image.new("RGB", (60, 60), "red")))
+    builder = pipe.stages().prompt
+    unlimited = PromptBuilder(builder.tokenizer, builder.template, builder.image_token_id, 10**6, builder.placeholder)
+    return unlimited, pipe.stages().family.placeholders(pipe.view(Image.new("RGB", (60, 60), "red")))
 
 
 def built(builder: PromptBuilder, picture: int | str, text: str, *places: str) -> Prompt:
     """A prompt of two turns with a picture each, with ``text`` in some of its places."""
-    said = {place: text if place in places else HARMLESS for place in PLACES}
-    turn = Turn(said["history"], said["answer"], (None,))
-    return builder(said["question"], [picture, picture], ocr_text=said["ocr"], history=[turn], system=said["system"])
+    texts = {place: text if place in places else HARMLESS for place in PLACES}
+    turn = Turn(texts["history"], texts["answer"], (None,))
+    return builder(texts["question"], [picture, picture], ocr_text=texts["ocr"], history=[turn], system=texts["system"])
 
 
 def control(builder: PromptBuilder, prompt: Prompt) -> list[int]:
@@ -77,9 +77,9 @@ def test_no_string_changes_image_tokens_or_turns(
     changed = []
     for i, string in enumerate(STRINGS):
         for text, places in ((string, (PLACES[i % len(PLACES)],)), (f"What does {string} mean?", PLACES)):
-            told = built(builder, picture, text, *places)
-            same = control(builder, told) == control(builder, plain) and template(told) == template(plain)
-            if not same or told.image_tokens != plain.image_tokens:
+            prompt = built(builder, picture, text, *places)
+            same = control(builder, prompt) == control(builder, plain) and template(prompt) == template(plain)
+            if not same or prompt.image_tokens != plain.image_tokens:
                 changed.append((text, places))
     assert changed == []
 
@@ -89,9 +89,9 @@ def test_turns_of_other_roles_in_every_place(family: tuple[PromptBuilder, int | 
     builder, picture = knowing(family[0]), family[1]
     plain = built(builder, picture, HARMLESS)
     for string in (*injections.TURNS, *map(injections.fullwidth, injections.TURNS)):
-        told = built(builder, picture, string, place)
-        assert control(builder, told) == control(builder, plain), string
-        assert template(told) == template(plain), string
+        prompt = built(builder, picture, string, place)
+        assert control(builder, prompt) == control(builder, plain), string
+        assert template(prompt) == template(plain), string
 
 
 def test_the_tokenizer_by_itself_would_take_them_for_control(family: tuple[PromptBuilder, int | str]) -> None:
@@ -115,9 +115,9 @@ def test_a_model_that_answers_as_a_whole_refuses_what_it_would_obey(
     added = set(words.added_tokens_decoder) - {words.unk_token_id}
     refused = 0
     for string in STRINGS:
-        for told in ({"question": string}, {"question": HARMLESS, "ocr_text": string}):
+        for texts in ({"question": string}, {"question": HARMLESS, "ocr_text": string}):
             try:
-                prompt = whole.read(told.pop("question"), views, **told).prompt
+                prompt = whole.read(texts.pop("question"), views, **texts).prompt
             except BadQuestion as error:
                 assert str(error).endswith(".")
                 refused += 1
@@ -141,5 +141,5 @@ def test_a_text_that_is_compared_with_a_picture_is_text(tmp_path: Path) -> None:
 def test_a_files_name_never_reaches_the_prompt(pipe: Pipeline, tmp_path: Path, name: str) -> None:
     for file in ("plain", name):
         Image.new("RGB", (60, 60), "red").save(tmp_path / f"{file}.png")
-    said = [pipe.ask(tmp_path / f"{file}.png", "What is it?", max_new_tokens=1) for file in ("plain", name)]
-    assert said[0].prompt == said[1].prompt
+    answers = [pipe.ask(tmp_path / f"{file}.png", "What is it?", max_new_tokens=1) for file in ("plain", name)]
+    assert answers[0].prompt == answers[1].prompt

@@ -125,7 +125,7 @@ class TestInThePipeline:
         pipe.forget()
         assert not pipe.ask(picture, "And the coffee?", ocr=True, max_new_tokens=1).ocr.cached
 
-    def test_what_does_not_fit_the_context_is_cut_by_the_question_and_told(
+    def test_what_does_not_fit_the_context_is_cut_by_the_question_and_counted(
         self, pipe: Pipeline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         lines = [[OcrWord(f"filler{i}", (0, 9 * i, 60, 9 * i + 8), 95.0)] for i in range(400)]
@@ -205,7 +205,7 @@ class TestRemembering:
         forgetful(printed(LINES))
         assert not forgetful(printed(LINES)).cached
 
-    def test_a_stop_is_heard_while_the_picture_is_looked_at(self, reader: ocr.OcrReader) -> None:
+    def test_a_stop_works_while_the_picture_is_hashed(self, reader: ocr.OcrReader) -> None:
         with pytest.raises(Stopped):
             reader(printed(LINES), cancelled=lambda: True)
 
@@ -214,7 +214,7 @@ def failing(*_: object) -> None:
     raise OcrUnavailable("It fails.")
 
 
-def test_readings_of_several_pictures_tell_together_what_was_left_out() -> None:
+def test_readings_of_several_pictures_add_up_what_was_left_out() -> None:
     word = OcrWord("TOTAL", (0, 0, 9, 9), 90.0)
     one, other = OcrResult("TOTAL", (word,), 0.5, 3, True), OcrResult("", (), 0.25, 4, note="It looks Greek.")
     assert ocr.merged([one, other]) == OcrResult("TOTAL", (word,), 0.75, 7, False, "It looks Greek.")

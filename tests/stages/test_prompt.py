@@ -207,8 +207,8 @@ def test_white_space_that_has_tokens_of_its_own_is_no_control() -> None:
 def test_ocr_and_rule_stand_where_they_were_agreed(built) -> None:
     builder, processor = built
     prompt = builder("What is the total?", [4], ocr_text="TOTAL 12.50\nTHANKS", evidence_only=True)
-    said = f"{OCR_HEADER}\nTOTAL 12.50\nTHANKS\n\nWhat is the total?\n{EVIDENCE_RULE}"
-    assert prompt.text == processor.apply_chat_template(plain_text(said), add_generation_prompt=True)
+    content = f"{OCR_HEADER}\nTOTAL 12.50\nTHANKS\n\nWhat is the total?\n{EVIDENCE_RULE}"
+    assert prompt.text == processor.apply_chat_template(plain_text(content), add_generation_prompt=True)
     assert list(prompt.ids) == plain_ids(processor, prompt.text, 4)
     kinds = [segment.kind for segment in prompt.segments if segment.kind not in ("template", "image")]
     assert kinds == ["ocr", "question", "rule"]

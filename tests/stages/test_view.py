@@ -44,7 +44,7 @@ def png_header(width: int, height: int) -> bytes:
 
 class TestRefused:
     @pytest.mark.parametrize(
-        ("data", "said"),
+        ("data", "message"),
         [
             (b"", "0 bytes"),
             (b"GIF is not what this is", "not a picture"),
@@ -56,10 +56,10 @@ class TestRefused:
         ],
         ids=["empty", "text", "pdf", "cut png", "cut jpeg", "200 megapixels", "3600 megapixels"],
     )
-    def test_one_sentence_says_what_is_wrong(self, data: bytes, said: str) -> None:
+    def test_one_sentence_says_what_is_wrong(self, data: bytes, message: str) -> None:
         with pytest.raises(BadImage) as caught:
             open_image(data)
-        assert said in str(caught.value)
+        assert message in str(caught.value)
         assert "\n" not in str(caught.value)
         assert str(caught.value).endswith(".")
 
@@ -163,7 +163,7 @@ class TestAnswered:
         image, _ = open_image(saved(picture().convert("1"), "TIFF", compression="group4"))
         assert image.mode == "RGB" and image.size == (40, 20)
 
-    def test_the_first_frame_of_an_animation_and_that_is_said(self) -> None:
+    def test_the_first_frame_of_an_animation_with_a_note(self) -> None:
         frames = [picture(), Image.new("RGB", (40, 20), "black")]
         image, notes = open_image(saved(frames[0], "GIF", save_all=True, append_images=frames[1:]))
         assert image.getpixel((0, 0)) == (255, 0, 0)
@@ -177,7 +177,7 @@ class TestAnswered:
 
     @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, about the tags that are cut
     @pytest.mark.parametrize("kind", ["GIF", "TIFF"])
-    def test_wherever_it_is_cut_behind_its_first_frame_that_is_said(self, kind: str) -> None:
+    def test_wherever_it_is_cut_after_its_first_frame_there_is_a_note(self, kind: str) -> None:
         frames = [picture(9, 9), *(Image.effect_noise((9, 9), 90 + i).convert("RGB") for i in range(2))]
         loop = {"loop": 0} if kind == "GIF" else {}
         data, one = (saved(frames[0], kind, save_all=True, append_images=more, **loop) for more in (frames[1:], []))
@@ -202,7 +202,7 @@ class TestAnswered:
         assert notes == ("Only frame 2 is shown to the model.",)
 
     @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
-    def test_nothing_is_said_of_frames_where_there_is_one(self, kind: str) -> None:
+    def test_there_is_no_note_on_frames_where_there_is_one(self, kind: str) -> None:
         data = saved(picture(), kind)
         assert open_image(data)[1] == open_image(Image.open(io.BytesIO(data)))[1] == ()
 
@@ -240,7 +240,7 @@ class TestPatches:
     @pytest.mark.parametrize("kind", ["squash", "crop", "crop of less", "crop of more", "pad", "siglip"])
     @pytest.mark.parametrize("size", SIZES)
     def test_each_patch_shows_what_its_box_covers(self, kind: str, size: tuple[int, int]) -> None:
-        """A ramp in x and y: a patch's mean says which part of the upload the processor really put there."""
+        """A ramp in x and y: a patch's mean shows which part of the upload the processor put there."""
         width, height = size
         x, y = np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height)
         ramp = Image.fromarray((np.stack([x, y, np.ones_like(x)], -1) * 255).astype(np.uint8))
@@ -263,7 +263,7 @@ class TestPatches:
         assert view.notes == ()
         assert view.boxes.dtype == np.float32
 
-    def test_a_crop_says_what_is_lost(self) -> None:
+    def test_a_crop_notes_what_is_lost(self) -> None:
         view = seen("crop", picture(480, 240))
         assert view.boxes[0].tolist() == [120, 0, 180, 60]
         assert view.notes == ("The model does not see 120 pixels at the left and 120 pixels at the right.",)
@@ -294,7 +294,7 @@ class TestPatches:
             seen("crop", Image.new("RGB", (1, 200_000)))
 
     @pytest.mark.parametrize("size", [(60_000, 1), (1, 60_000), (1280, 4)])
-    def test_where_padding_would_leave_less_than_a_pixel_that_is_said(self, size: tuple[int, int]) -> None:
+    def test_where_padding_would_leave_less_than_a_pixel_it_is_refused(self, size: tuple[int, int]) -> None:
         with pytest.raises(BadImage, match=f"{size[0]} × {size[1]} pixels, too elongated"):
             seen("pad", Image.new("RGB", size, "red"))
         assert seen("squash", Image.new("RGB", size, "red")).processed[24, 24].tolist() == [255, 0, 0]

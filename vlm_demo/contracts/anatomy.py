@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 CANDIDATES = 20  # likeliest tokens that are kept of each step
-TEMPERATURES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)  # at which their shares can be told
+TEMPERATURES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0)  # at which their shares are computed
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +17,7 @@ class Features:
     Attributes:
         values: float32 [n, d].
         grid: (rows, columns) of the patches of the picture's view that ``values`` stand for, row by row; None where
-            they stand for no places that can be told, as a Q-Former's queries.
+            they stand for no known places, as a Q-Former's queries.
     """
 
     values: np.ndarray
@@ -32,11 +32,11 @@ class Features:
 @dataclass(frozen=True, eq=False)
 class Lens:
     """The logit lens (nostalgebraist 2020): the final norm and the head, applied to each layer's output at the places
-    from which the answer's tokens were written. The last layer's row is what the model itself says.
+    from which the answer's tokens were written. The last layer's row is the model's own prediction.
 
     Attributes:
         ids: int64 [layers, tokens], the likeliest token.
-        texts: [layers][tokens], the same as its place in the answer spells it.
+        texts: [layers][tokens], the same decoded at its place in the answer.
         probabilities: float32 [layers, tokens], its softmax probability, 0..1.
         written: float32 [layers, tokens], the probability of the token that the answer has there.
         crossing: for each layer, whether it is one that looks at the picture between the model's own (cross-attention).
@@ -75,8 +75,8 @@ class Anatomy:
         before: of each picture, what the encoder made of it.
         after: of each picture, what the bridge made of that: image tokens, or what cross-attention layers look at.
         text_norms: float32 [prompt's tokens but the image tokens], the length of their embeddings.
-        lens: what each layer would say.
-        image_shares: float32 [layers, tokens], 0..1, how much of each layer's attention rested on image tokens, the
+        lens: what each layer would predict.
+        image_shares: float32 [layers, tokens], 0..1, how much of each layer's attention went to image tokens, the
             mean of its heads; None where the layers that look at pictures see nothing else.
         changes: float32 [layers, tokens], how far a layer moved the state, by the state's own length.
         candidates: of each step.

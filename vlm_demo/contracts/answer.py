@@ -36,8 +36,7 @@ class Word:
 
 @dataclass(frozen=True)
 class Shares:
-    """What attention rested on, each 0..1, together 1: the pictures, the text, and the first token, where heads rest
-    that look at nothing."""
+    """Where attention went, each 0..1, together 1: the pictures, the text, and the first token (the attention sink)."""
 
     picture: float
     text: float
@@ -71,7 +70,7 @@ class Replay:
         by: that model's name; empty where none did.
         agreement: 0..1, the share of its tokens that it would have written itself, each after those before it (teacher
             forcing); None where it did not read the answer.
-        tokens: as the server wrote them, without ids; a probability that it did not tell is 0. Empty where the answer
+        tokens: as the server wrote them, without ids; a probability that it did not send is 0. Empty where the answer
             was given and not written.
         problem: why the answer was not read, as a sentence; empty where it was.
     """
@@ -143,7 +142,7 @@ class Answer:
     @property
     def replayed(self) -> str:
         """A sentence or two about an answer that a server wrote: what of it was seen here, and by which model; empty
-        where the same model wrote it and tells how."""
+        where the same model wrote it and gives its attention."""
         if self.replay is None or not self.replay.tokens:
             return ""
         if self.replay.agreement is None:
@@ -163,7 +162,7 @@ class Answer:
         layer: int | None = None,
         head: int | None = None,
     ) -> np.ndarray:
-        """Where the model looked in the steps that wrote ``word``; those of its punctuation are left out.
+        """Where the model attended in the steps that wrote ``word``; those of its punctuation are left out.
 
         Args:
             word, image, layer, head: see `MapRequest`.
@@ -216,7 +215,7 @@ class Answer:
         return self.trace.rows(image % len(self.views), self.steps(word)).mean(0)
 
     def shares(self, word: str | Word | SupportsIndex) -> Shares | None:
-        """What the language model's attention rested on in the steps that wrote ``word``, the mean over all layers and
+        """Where the language model's attention went in the steps that wrote ``word``, the mean over all layers and
         heads; None as for `picture_share`.
 
         Raises:
@@ -231,7 +230,7 @@ class Answer:
         return Shares(picture, text, first)
 
     def picture_share(self, word: str | Word | SupportsIndex) -> float | None:
-        """How much of the language model's attention rested on the pictures in the steps that wrote ``word``, 0..1: the
+        """How much of the language model's attention went to the pictures in the steps that wrote ``word``, 0..1: the
         mean over all layers and heads; None where no attention was recorded, or where the layers that look at pictures
         see nothing else, so that it would be all of it.
 
@@ -253,14 +252,14 @@ class Answer:
                 raise WordNotInAnswer(f"There is no token {index}: the answer has {len(self.tokens)}, counted from 0.")
             return [index]
         if isinstance(word, Word):
-            asked, found = word.text, [word] if word in self.words else []
+            wanted, found = word.text, [word] if word in self.words else []
         else:
             others = [_bare(other.text) for other in self.words]
-            asked, found = word, [self.words[i] for i in _find([_bare(part) for part in word.split()], others) or ()]
+            wanted, found = word, [self.words[i] for i in _find([_bare(part) for part in word.split()], others) or ()]
         if not found:
             words = ", ".join(dict.fromkeys(other.text for other in self.words)) or "none"
-            raise WordNotInAnswer(f"The answer does not hold “{asked}”: choose from its words ({words}).")
-        return sorted({step for each in found for step in self._written(each)})
+            raise WordNotInAnswer(f"The answer does not hold “{wanted}”: choose from its words ({words}).")
+        return sorted({step for match in found for step in self._written(match)})
 
     def _written(self, word: Word) -> list[int]:
         """The tokens of ``word`` that hold a letter or a digit, or all of them where none does."""
@@ -274,12 +273,12 @@ class Answer:
 
 
 def _bare(word: str) -> str:
-    """Folded and without punctuation around it; a word of nothing but punctuation stays as it is."""
+    """Case-folded and without punctuation around it; a word of nothing but punctuation stays as it is."""
     return (_EDGES.sub("", word) or word).casefold()
 
 
 def _find(wanted: Sequence[str], words: Sequence[str]) -> list[int] | None:
-    """The places of ``wanted`` in ``held``: as a phrase if it stands there, or else each word's first place."""
+    """The indices of ``wanted`` in ``words``: as a phrase if it occurs, or else each word's first occurrence."""
     if not wanted:
         return None
     for i in range(len(words) - len(wanted) + 1):

@@ -9,7 +9,7 @@ import numpy as np
 
 from vlm_demo.contracts.geometry import PatchGrid, on_patches
 
-EVEN = 2  # shares below so many times an even one are hardly told apart by `log_shares`
+EVEN = 2  # `log_shares` hardly distinguishes shares below so many times an even one
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class HeatmapSettings:
     Attributes:
         method: one of ``checkpoint_settings.DEFAULTS``: ``mean`` of all heads, ``localised`` = of the few most
             concentrated heads, ``last`` layer's mean, ``heads`` = of those that the checkpoint names,
-            ``weighted`` = of all by their worth, ...
+            ``weighted`` = of all by ``weights``, ...
         layers: which layers ``mean`` and ``localised`` look at; None = all. Negative ones count from the end.
         heads: (layer, head) of the heads that point best, for ``heads``; where none are named it is ``localised``.
         scores: how often each method of ``explain.methods`` pointed right on held-out pictures, 0..1; empty where
@@ -48,8 +48,8 @@ class Trace:
         counts: image tokens of each picture.
         leading: how many features of each picture come before the one of its first patch.
         settings: the checkpoint's default.
-        looks: float16 [pictures, image tokens, features], where image tokens are no patches: how much each has looked
-            at each patch.
+        patch_weights: float16 [pictures, image tokens, features], how much each image token attended to each patch;
+            None where image tokens are patches.
         patch_grids: of each picture, as in ``View``; empty = one image token a patch, in order.
         closing: float16 [1, layers, heads, image tokens], the step after the last token; None where it was not taken.
     """
@@ -60,7 +60,7 @@ class Trace:
     counts: tuple[int, ...]
     leading: int
     settings: HeatmapSettings
-    looks: np.ndarray | None = None
+    patch_weights: np.ndarray | None = None
     patch_grids: tuple[tuple[PatchGrid, ...], ...] = ()
     closing: np.ndarray | None = None
 
@@ -86,14 +86,14 @@ class Trace:
         return self._on_patches(weights[..., start:stop].astype(np.float32), picture)
 
     def _on_patches(self, weights: np.ndarray, picture: int) -> np.ndarray:
-        if self.looks is not None:
-            weights = weights @ self.looks[picture].astype(np.float32)
+        if self.patch_weights is not None:
+            weights = weights @ self.patch_weights[picture].astype(np.float32)
         weights = weights[..., self.leading :]
         return on_patches(weights, self.patch_grids[picture]) if self.patch_grids else weights
 
 
 def log_shares(rows: np.ndarray) -> np.ndarray:
-    """How far each head favours each patch: rows [steps, layers, heads, patches] → [layers, heads, patches], from 0 up.
+    """How much each head favours each patch: rows [steps, layers, heads, patches] → [layers, heads, patches] from 0 up.
 
     log(1 + s / (``EVEN`` · e)) of a head's share s of the picture, the mean of the steps, and the even share e. Summed
     with weights it lets heads agree: where they all look counts for more than where one of them looks alone.

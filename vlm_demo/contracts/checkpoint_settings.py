@@ -1,5 +1,5 @@
-"""Checkpoint settings: what a checkpoint's ``vlm_demo.json`` says, part by part: how its heatmaps are made, what the
-evidence for its answers is worth, how small it reads."""
+"""Checkpoint settings: a checkpoint's ``vlm_demo.json``, part by part: how its heatmaps are made, the
+weights of the evidence for its answers, how small it reads."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_part(folder: Path, name: str, part: dict[str, Any]) -> Path:
 
 
 def read_settings(folder: Path) -> HeatmapSettings:
-    """How the checkpoint's heatmaps are made; defaults where it does not say.
+    """How the checkpoint's heatmaps are made; defaults where its file sets nothing.
 
     Raises:
         UnsupportedModel: its file can't be understood, or names what there is not.

@@ -1,4 +1,4 @@
-"""Checks: what the checklist under an answer says, and what it is told of the same question asked about no picture."""
+"""Checks: the checklist under an answer, and the answer to the same question about a blank picture."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class BlankAnswer:
     Attributes:
         text: the answer to it.
         with_picture: 0..1, the probability of the real answer's tokens, their geometric mean; None where the engine
-            can't tell.
+            can't compute it.
         with_blank: the same of the same tokens when the pictures are blank; None likewise.
     """
 

@@ -20,10 +20,10 @@ class Alternative:
 @dataclass(frozen=True)
 class Token:
     """One generated token: its text as it extends the answer, id, and softmax probability 0..1; of one that a server
-    wrote, the id is -1, and the probability 0 where it was not told.
+    wrote, the id is -1, and the probability 0 where it was not sent.
 
     ``alternatives`` are the likeliest tokens at its position, it among them or not, likeliest first; empty where they
-    were not asked for. ``likeliest`` tells of a token that was read and not written whether no other one was likelier;
+    were not asked for. ``likeliest``: whether no other token was likelier, of a token that was read and not written;
     None where that is not known.
     """
 
@@ -36,7 +36,7 @@ class Token:
 
 @dataclass(frozen=True)
 class Timings:
-    """Wall-clock seconds of each stage, without those of whoever looks at its events. ``first_token`` counts from the
+    """Wall-clock seconds of each stage, without the consumer's time between events. ``first_token`` counts from the
     start; ``decode`` is all later tokens. The encoder may work while text is read (``EncoderFacts.beside_ocr``): then
     the shorter one of the two adds nothing to ``first_token`` and ``total``."""
 
@@ -72,7 +72,7 @@ class ViewFacts:
 
 @dataclass(frozen=True)
 class OcrFacts:
-    """How many words were read, in how many pictures, and in how many of these they were remembered."""
+    """How many words were read, in how many pictures, and in how many of these they were cached."""
 
     words: int
     pictures: int = 1
@@ -98,7 +98,7 @@ class EncoderFacts:
         features: (patches, d_vision) of every tile.
         leading: how many features of a tile stand for no patch (a CLS token).
         pictures: how many there are.
-        cached: of how many of them the features were remembered.
+        cached: of how many of them the features were cached.
         bytes: that the features take.
         beside_ocr: whether it worked while text was read, so that both took no longer than the longer one.
     """
@@ -121,7 +121,7 @@ class BridgeFacts:
         tokens: (image tokens, d_llm) of every picture.
         bridge: how pictures get into this language model.
         pictures: how many there are.
-        cached: of how many of them the image tokens were remembered.
+        cached: of how many of them the image tokens were cached.
         bytes: that the image tokens take.
     """
 
@@ -135,8 +135,8 @@ class BridgeFacts:
 
 @dataclass(frozen=True)
 class PrefillFacts:
-    """How many tokens the prompt has, how many of them were remembered, and whether each sees those after it, so that
-    nothing can be remembered."""
+    """How many tokens the prompt has, how many of them were cached, and whether each sees those after it, so that
+    nothing can be cached."""
 
     tokens: int
     cached: int

@@ -19,7 +19,7 @@ class PatchFeatures:
         features: [tiles of all pictures, patches, d_vision], after a CLS token if it is read too; those of pictures of
             different sizes lie in one row [1, patches of all pictures, d_vision].
         views: the pictures; empty where only pixels were given.
-        names: what each picture's features are known by; empty where nothing is to be remembered of them.
+        names: the cache key of each picture's features; empty where they are not to be cached.
     """
 
     features: torch.Tensor
@@ -49,17 +49,17 @@ class ImageTokens:
     Attributes:
         embeddings: [tokens of all pictures, d_llm]; with cross-attention its keys [.., d_vision].
         counts: tokens of each picture.
-        looks: float32 [pictures, tokens, patches], how much each token has gathered from each patch, the mean over the
-            bridge's layers and heads; None where each token is one patch.
+        patch_weights: float32 [pictures, tokens, patches], how much each token attended to each patch, the mean
+            over the bridge's layers and heads; None where each token is one patch.
         deep: [layers, tokens of all pictures, d_llm], what the first layers of the language model add to the tokens
             (DeepStack); None where they add nothing.
-        grids: (rows, columns) of each picture's tokens, where the language model is told of them.
-        names: what each picture's tokens were made of, in a word; empty where nothing is to be remembered of them.
+        grids: (rows, columns) of each picture's tokens, where the language model gets them.
+        names: the cache key of each picture's tokens; empty where they are not to be cached.
     """
 
     embeddings: torch.Tensor
     counts: tuple[int, ...]
-    looks: torch.Tensor | None = None
+    patch_weights: torch.Tensor | None = None
     deep: torch.Tensor | None = None
     grids: tuple[tuple[int, int], ...] = ()
     names: tuple[str, ...] = ()

@@ -40,7 +40,7 @@ class View:
         boxes: float32 [rows * columns, 4], the x0, y0, x1, y1 that each patch covers in ``image``.
         notes: sentences for the person: first frame only, turned upright, shrunk, ...
         patch_grids: the finest one, which ``grid`` and ``boxes`` repeat, and then the coarser ones that the model gets
-            beside it (a thumbnail); empty = one token for each patch of ``grid``, in order.
+            in addition (a thumbnail); empty = one token for each patch of ``grid``, in order.
         tiling: (rows, columns) of the tiles that ``grid`` lies over.
         tiles: how many the encoder is given of this picture, each one picture to it; with a thumbnail, one more than
             those of ``tiling``.
@@ -104,12 +104,12 @@ def on_patches(weights: np.ndarray, patch_grids: Sequence[PatchGrid]) -> np.ndar
     the tiles', so its weight is spread over them by area; what rests on tokens of no place (line ends) is left out.
     """
     finest, *coarser = patch_grids
-    found = weights[..., finest.tokens]
+    total = weights[..., finest.tokens]
     for coarse in coarser:
         down, across = _spread(coarse, finest, 1), _spread(coarse, finest, 0)
         on_grid = weights[..., coarse.tokens].reshape(*weights.shape[:-1], *coarse.grid)
-        found = found + (down @ on_grid @ across.T).reshape(found.shape)
-    return found
+        total = total + (down @ on_grid @ across.T).reshape(total.shape)
+    return total
 
 
 def _spread(coarse: PatchGrid, fine: PatchGrid, axis: int) -> np.ndarray:
@@ -120,9 +120,9 @@ def _spread(coarse: PatchGrid, fine: PatchGrid, axis: int) -> np.ndarray:
     return (np.maximum(shared, 0) / (from_end - from_begin)).astype(np.float32)
 
 
-def _edges(laid: PatchGrid, axis: int) -> tuple[np.ndarray, np.ndarray]:
+def _edges(patch_grid: PatchGrid, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the rows (axis 1) or columns (axis 0) of a grid begin and end, in the upload's pixels."""
-    boxes = laid.boxes.reshape(*laid.grid, 4)
+    boxes = patch_grid.boxes.reshape(*patch_grid.grid, 4)
     line = boxes[:, 0] if axis else boxes[0]
     return line[:, axis], line[:, axis + 2]
 

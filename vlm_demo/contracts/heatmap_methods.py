@@ -1,6 +1,6 @@
 """Heatmap methods: the ways to draw a word's map, as a person chooses between them.
 
-How each computes it is ``explain.methods``; how far each may be believed is measured, not argued:
+``explain.methods`` computes them; how reliable each is, is measured:
 `python -m vlm_demo evaluate FOLDER --pointing --method all`.
 """
 

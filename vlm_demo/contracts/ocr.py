@@ -1,4 +1,4 @@
-"""OCR: the text that was read in an upload and where it stands, and the seam to what reads it."""
+"""OCR: the text that was read in an upload and where it stands, and the interface of what reads it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class OcrResult:
     Attributes:
         text: in reading order, lines split by newlines, as it stands in the prompt.
         words: those of ``text``.
-        seconds: that reading took; next to none where it was remembered.
+        seconds: that reading took; next to none where it was cached.
         left_out: how many more words were read that ``text`` and ``words`` lack, as the model's context can't hold
             them; the lines that stayed have most to do with the question.
-        cached: it was remembered from an earlier question.
+        cached: whether it was read for an earlier question.
         note: one sentence on what to do where the text seems to be in letters that the chosen languages lack; else
             empty.
     """
@@ -72,7 +72,7 @@ class OcrEngine(Protocol):
     """What reads the text of a picture."""
 
     def installed(self) -> tuple[str, ...]:
-        """The languages that can be read here, by the engine's own names; empty where that can't be told."""
+        """The languages that can be read here, by the engine's names; empty where that is unknown."""
 
     def missing(self, languages: str) -> str | None:
         """None if these languages can be read here, else one sentence that says how to get there."""

@@ -51,8 +51,8 @@ class Turn:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the prompt was made of beside the pictures and the text that was read in them, so that it can be made again
-    of other text. ``history`` holds None in place of each picture."""
+    """What the prompt was made of, except the pictures and the text that was read in them, so that it can be rebuilt
+    with other text. ``history`` holds None in place of each picture."""
 
     question: str
     evidence_only: bool = False

@@ -27,7 +27,7 @@ class Sampling:
         stop: texts before the first of which the answer ends; none of them is in it.
         schema: a JSON schema as text: no token is chosen after which the answer could not become JSON that fits it;
             None = free text.
-        alternatives: how many of the likeliest tokens are told at each position (``Token.alternatives``), 0 to 20.
+        alternatives: how many of the likeliest tokens are listed at each position (``Token.alternatives``), 0 to 20.
     Raises:
         BadSetting: one of them is out of its range; says which.
     """

@@ -1,4 +1,4 @@
-"""Connection: what is said of a server before it is asked, and the flags that say it. Cheap to import."""
+"""Connection: a server's address and model, and the flags that set them. Cheap to import."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Connection:
 
 
 def connection_of(engine: str | None, model: str | None, explain_with: str | None) -> Connection | None:
-    """What the three flags say; None without any.
+    """The connection that the three flags describe; None without any.
 
     Raises:
         BadSetting: the others are given without ``--engine``.

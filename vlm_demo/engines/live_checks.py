@@ -44,9 +44,9 @@ def complete(
     """
     if grounding is None and badge and engine.capabilities.explains:
         grounding = _badge(engine, answer, cancelled)
-    found = about_blank(engine, answer, cancelled) if blank else None
-    told = hallucination.check(_evidence_only(answer), answer.text, grounding, found)
-    return checklist.replaced(answer.checks, _small_text(engine, answer, settings, cancelled), told)
+    blank_answer = about_blank(engine, answer, cancelled) if blank else None
+    hallucination_check = hallucination.check(_evidence_only(answer), answer.text, grounding, blank_answer)
+    return checklist.replaced(answer.checks, _small_text(engine, answer, settings, cancelled), hallucination_check)
 
 
 def of_pictures(
@@ -56,14 +56,14 @@ def of_pictures(
     settings: OcrSettings = DEFAULT_OCR,
     cancelled: Cancelled | None = None,
 ) -> tuple[Check, ...]:
-    """The checklist with what can be told of the pictures' text and of a badge that is there: the model is not asked
+    """The checklist with what is known of the pictures' text and of a badge that is there: the model is not asked
     again.
 
     Raises:
         Stopped: ``cancelled()`` turned True.
     """
-    told = hallucination.check(_evidence_only(answer), answer.text, grounding)
-    return checklist.replaced(answer.checks, _small_text(engine, answer, settings, cancelled), told)
+    hallucination_check = hallucination.check(_evidence_only(answer), answer.text, grounding)
+    return checklist.replaced(answer.checks, _small_text(engine, answer, settings, cancelled), hallucination_check)
 
 
 def about_blank(engine: Engine, answer: Answer, cancelled: Cancelled | None = None) -> BlankAnswer:
@@ -76,19 +76,19 @@ def about_blank(engine: Engine, answer: Answer, cancelled: Cancelled | None = No
     if answer.asked is None:
         raise VlmDemoError("What was asked is not known any more: ask again first.")
     request = _blank_request(answer, cancelled)
-    given = answered(engine.stream(request))
-    if given.stopped:
+    blank_answer = answered(engine.stream(request))
+    if blank_answer.stopped:
         raise Stopped("Stopped.")
     if not engine.capabilities.logprobs or not all(token.probability for token in answer.tokens):
-        return BlankAnswer(given.text)
+        return BlankAnswer(blank_answer.text)
     without = None
     if answer.text.strip() and engine.capabilities.explains:
         without = _likely(engine.explain(request, answer.text))
-    return BlankAnswer(given.text, _likely(answer), without)
+    return BlankAnswer(blank_answer.text, _likely(answer), without)
 
 
 def _blank_request(answer: Answer, cancelled: Cancelled | None) -> Request:
-    """The question with a grey picture in place of each of its own; of text that was read nothing is left."""
+    """The question with a grey picture in place of each picture, and without any text that was read."""
     asked = answer.asked
     assert asked is not None
     pictures = (Image.new("RGB", view.size, BLANK) for view in answer.views)
@@ -126,10 +126,10 @@ def _evidence_only(answer: Answer) -> bool:
 
 def _small_text(engine: Engine, answer: Answer, settings: OcrSettings, cancelled: Cancelled | None) -> Check:
     """The check of the pictures' text, which is read now where it was not yet."""
-    told = next((own for own in answer.checks if own.name == SMALL_TEXT), None)
-    if told and told.verdict != OPEN:
-        return told
-    before: Value = told.values["reads_from"] if told else None
+    current = next((check for check in answer.checks if check.name == SMALL_TEXT), None)
+    if current and current.verdict != OPEN:
+        return current
+    before: Value = current.values["reads_from"] if current else None
     reads_from = math.inf if before == small_text.NOTHING else before
     assert reads_from is None or isinstance(reads_from, float)
     unavailable = ""
@@ -137,8 +137,8 @@ def _small_text(engine: Engine, answer: Answer, settings: OcrSettings, cancelled
     try:
         known = (*[None] * (len(answer.views) - len(answer.ocrs)), *answer.ocrs)
         read = [
-            own or engine.read_text(view, settings, cancelled=cancelled)
-            for view, own in zip(answer.views, known, strict=True)
+            result or engine.read_text(view, settings, cancelled=cancelled)
+            for view, result in zip(answer.views, known, strict=True)
         ]
     except OcrUnavailable as error:
         unavailable = str(error)

@@ -74,7 +74,7 @@ class LocalEngine:
 
     @property
     def bridge(self) -> str:
-        return self.pipeline.note.text
+        return self.pipeline.bridge_info.text
 
     @property
     def capabilities(self) -> Capabilities:

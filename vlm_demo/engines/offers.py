@@ -122,7 +122,7 @@ def unquantizable() -> dict[str, str]:
 
 @cache
 def writes(name: str) -> bool:
-    """Whether an embedded model writes answers; others compare pictures with texts, which is not what a chat does."""
+    """Whether an embedded model writes answers; others compare pictures with texts, which no chat can use."""
     from transformers import AutoConfig
 
     from vlm_demo.models.adapters import adapter_of, of_family

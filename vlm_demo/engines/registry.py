@@ -1,7 +1,7 @@
-"""Registry: the one engine that all open pages share, who may exchange it, and how that goes.
+"""Registry: the one engine that all open pages share, who may replace it, and the progress of a switch.
 
-Knows neither HTML nor Gradio. A switch waits for running answers, and answers wait for it; whose turn it is to compute
-is for the engine to say.
+Knows neither HTML nor Gradio. A switch waits for running answers, and answers wait for it; the engine itself decides
+whose turn it is to compute.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost", "testclient")
 OPERATOR_COOKIE = "vlm_demo_operator"
 SMALL = 100_000_000  # parameters of a model that is timed at each switch; larger ones by the answers that they give
 TRIAL = 24  # tokens of such a timing, at most
-LEAST = 4  # tokens of an answer that tells a pace
-KEPT = 9  # answers whose pace is remembered, for its median
+LEAST = 4  # tokens of an answer from which a pace can be measured
+KEPT = 9  # answers whose pace is stored, for its median
 ENOUGH = 3  # of them, before paces are compared
 UNEXPECTED = "Something unexpected went wrong on the server; the conversation and the model are kept. Please try again."
 
@@ -68,7 +68,7 @@ class Measured:
 
 
 class ModelRegistry:
-    """Holds the loaded engine. Without one, ``begin`` loads it. ``beside`` loads further ones, for comparisons.
+    """Holds the loaded engine. Without one, ``begin`` loads it. ``side_engines`` holds further ones, for comparisons.
     ``ocr_settings`` say how text is read where nobody chooses."""
 
     ocr_settings: OcrSettings = DEFAULT_OCR
@@ -88,7 +88,7 @@ class ModelRegistry:
         self._bytes: dict[tuple[str, str], int] = {}
         self.operator_token: str | None = None  # see `is_operator`
         if engine:
-            self._weigh()
+            self._record_size()
 
     @property
     def status(self) -> Status:
@@ -122,15 +122,15 @@ class ModelRegistry:
         self._switch.acquire()
         release = self._use.reserve()
         self._busy = f"Loading {named(self.model)}."
-        thread = threading.Thread(target=self._first, args=(report, release), daemon=True)
+        thread = threading.Thread(target=self._load_first, args=(report, release), daemon=True)
         thread.start()
         return thread
 
-    def _first(self, report: Progress, release: Callable[[], None]) -> None:
+    def _load_first(self, report: Progress, release: Callable[[], None]) -> None:
         try:
             self._engine = self._load(self.model, self.quantize, report)
             self._facts = _facts(self._engine)
-            self._weigh()
+            self._record_size()
         except VlmDemoError as error:
             self._problem = str(error)
             report(None, "")  # the terminal's line is free again
@@ -175,16 +175,16 @@ class ModelRegistry:
             del paces[:-KEPT]
 
     def forget(self, visitor: str) -> None:
-        """Let go of what the model, and those beside it, remember of a visitor's pictures and prompts: that
+        """Drop what the model and the side engines cached of a visitor's pictures and prompts: that
         conversation has ended."""
         if self._engine:
             self._engine.forget(visitor)
         self.side_engines.forget(visitor)
 
-    def _weigh(self) -> None:
+    def _record_size(self) -> None:
         self._bytes[self.model, self.quantize] = self._facts[3]
 
-    def _try(self) -> None:
+    def _time_small_model(self) -> None:
         """Time a small model that has not answered yet, so that a switch can be compared with what was before."""
         parameters = self._facts[1]
         if not self._engine or (self.model, self.quantize) in self._paces or not parameters or parameters > SMALL:
@@ -218,13 +218,13 @@ class ModelRegistry:
             with self._use.exchange():
                 self._busy = f"Loading {wanted}."
                 if model == self.model:
-                    self._try()
+                    self._time_small_model()
                 self._engine = self._load(model, quantize, self._progress)
                 self.model, self.quantize, self._facts = model, quantize, _facts(self._engine)
                 self._problem = ""
                 _release()
-                self._weigh()
-                self._try()
+                self._record_size()
+                self._time_small_model()
         finally:
             self._busy, self._fraction = "", None
             self._switch.release()

@@ -34,7 +34,7 @@ def body(request: Request, views: Sequence[View], ocrs: Sequence[OcrResult], mod
     Args:
         request: what is asked.
         views: its pictures, those of the history first.
-        ocrs: what was read in its own pictures.
+        ocrs: what was read in the pictures of the question itself.
     """
     sampling = request.sampling
     sent: dict[str, Any] = {
@@ -79,7 +79,7 @@ def as_text(messages: Sequence[dict[str, Any]]) -> str:
 
 def broken_up(text: str) -> str:
     """The text with a space inside whatever looks like a control string: a server takes those in a message as control,
-    and it has no way to be told that they are text."""
+    and there is no way to mark them as text."""
     return CONTROL.sub(lambda match: f"{match.group()} ", text)
 
 

@@ -32,8 +32,8 @@ SILENT_SECONDS = 300.0  # without a byte: a long prompt with pictures takes a se
 LIST_SECONDS = 10.0
 TAIL_SECONDS = 1.0  # for what may come behind the last word
 POLL_SECONDS = 0.05
-QUOTED = 200  # characters of a server's own words
-# What servers say in their own words, where their status does not tell.
+QUOTED = 200  # characters of a server's error message
+# Parts of servers' error messages, for what the status alone does not distinguish.
 TOO_LONG = re.compile(
     r"context.{0,20}(length|window|size)|exceed.{0,40}(context|tokens|length)|too long|too many tokens"
     r"|max(imum)?[ _](model[ _])?len",
@@ -76,7 +76,7 @@ class Server:
         return urlsplit(self.base).netloc
 
     @property
-    def _past_proxies(self) -> bool:
+    def _bypasses_proxies(self) -> bool:
         """Whether it is this machine, which no proxy of the environment has to do with."""
         host = urlsplit(self.base).hostname or ""
         try:
@@ -91,12 +91,14 @@ class Server:
             VlmDemoError: it can't be reached, or lists none; says what to do.
         """
         try:
-            with httpx2.Client(timeout=LIST_SECONDS, headers=self._headers, trust_env=not self._past_proxies) as client:
+            with httpx2.Client(
+                timeout=LIST_SECONDS, headers=self._headers, trust_env=not self._bypasses_proxies
+            ) as client:
                 answer = client.get(f"{self.base}/models")
             if answer.status_code in (401, 403):
                 raise self._refused(answer.status_code, answer.text)
             listed = answer.json()["data"] if answer.is_success else []
-            names = [str(own["id"]) for own in listed if own.get("id")]
+            names = [str(entry["id"]) for entry in listed if entry.get("id")]
         except httpx2.RequestError as error:
             raise self._unreached(error) from None
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -115,24 +117,24 @@ class Server:
             ServerProblem: it can't be reached, refuses, or breaks off; says which, and what to do.
             Stopped: ``cancelled()`` turned True; the request is closed.
         """
-        happened: queue.SimpleQueue[Piece | BaseException | None] = queue.SimpleQueue()
+        events: queue.SimpleQueue[Piece | BaseException | None] = queue.SimpleQueue()
         loop = asyncio.new_event_loop()
-        asking = loop.create_task(self._ask(body, happened))
+        request_task = loop.create_task(self._ask(body, events))
 
-        def work() -> None:
+        def run() -> None:
             with suppress(asyncio.CancelledError):
-                loop.run_until_complete(asking)
+                loop.run_until_complete(request_task)
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
-        thread = threading.Thread(target=work, daemon=True)
+        thread = threading.Thread(target=run, daemon=True)
         thread.start()
         try:
             while True:
                 if cancelled is not None and cancelled():
                     raise Stopped("Stopped.")
                 try:
-                    event = happened.get(timeout=POLL_SECONDS)
+                    event = events.get(timeout=POLL_SECONDS)
                 except queue.Empty:
                     continue
                 if event is None:
@@ -142,23 +144,25 @@ class Server:
                 yield event
         finally:
             with suppress(RuntimeError):  # it has ended
-                loop.call_soon_threadsafe(asking.cancel)
+                loop.call_soon_threadsafe(request_task.cancel)
             thread.join(CONNECT_SECONDS)
 
-    async def _ask(self, body: dict[str, Any], happened: queue.SimpleQueue[Piece | BaseException | None]) -> None:
-        """The request, in a thread of its own: only so can it be closed while the server is silent."""
+    async def _ask(self, body: dict[str, Any], events: queue.SimpleQueue[Piece | BaseException | None]) -> None:
+        """The request, in a separate thread: only so can it be closed while the server is silent."""
         reader = StreamReader()
         timeout = httpx2.Timeout(self.silent_seconds, connect=CONNECT_SECONDS)
         try:
             async with (
-                httpx2.AsyncClient(timeout=timeout, headers=self._headers, trust_env=not self._past_proxies) as client,
+                httpx2.AsyncClient(
+                    timeout=timeout, headers=self._headers, trust_env=not self._bypasses_proxies
+                ) as client,
                 client.stream("POST", f"{self.base}/chat/completions", json=body) as answer,
             ):
                 if not answer.is_success:
                     raise self._refused(answer.status_code, (await answer.aread()).decode("utf-8", "replace"))
                 if answer.headers.get("content-type", "").startswith("application/json"):  # it does not stream
                     for piece in reader.chunk((await answer.aread()).decode("utf-8", "replace"), "message"):
-                        happened.put(piece)
+                        events.put(piece)
                     reader.complete = reader.done = True
                 lines = _lines(answer)
                 while not reader.done:
@@ -167,23 +171,23 @@ class Server:
                     if line is None:
                         break
                     for piece in reader.line(line):
-                        happened.put(piece)
+                        events.put(piece)
             if not reader.complete and not reader.begun:
                 raise NotUnderstood
-            happened.put(None if reader.complete else self._dropped())
+            events.put(None if reader.complete else self._dropped())
         except (httpx2.RequestError, TimeoutError) as error:
             if reader.complete:
-                happened.put(None)
+                events.put(None)
             elif reader.begun and not isinstance(error, httpx2.TimeoutException):
-                happened.put(self._dropped())
+                events.put(self._dropped())
             else:
-                happened.put(self._unreached(error))
+                events.put(self._unreached(error))
         except ErrorSent as error:
-            happened.put(self._refused(0, json.dumps({"error": str(error)})))
+            events.put(self._refused(0, json.dumps({"error": str(error)})))
         except NotUnderstood:
-            happened.put(ServerProblem(f"What the server at {self.place} sends is no chat answer: check --engine."))
-        except Exception as error:  # told where the answer is read
-            happened.put(error)
+            events.put(ServerProblem(f"What the server at {self.place} sends is no chat answer: check --engine."))
+        except Exception as error:  # raised where the answer is read
+            events.put(error)
 
     @property
     def _headers(self) -> dict[str, str]:
@@ -207,52 +211,55 @@ class Server:
     def _refused(self, status: int, text: str) -> VlmDemoError:
         """The sentence for a status that is no success."""
         try:
-            said = error_in(json.loads(text))
+            message = error_in(json.loads(text))
         except ValueError:
-            said = ""
+            message = ""
         if status in (401, 403):
             sent = "refuses this key" if self.key else "asks for a key"
             return ServerProblem(f"The server at {self.place} {sent}: set {KEY_VARIABLE} to one that it knows.")
-        if status == 404 or NO_MODEL.search(said):
+        if status == 404 or NO_MODEL.search(message):
             return ServerProblem(
                 f"The server at {self.place} knows no such model, or serves no chat at this address: check "
-                f"--engine-model and --engine{self._quoted(said)}."
+                f"--engine-model and --engine{self._quoted(message)}."
             )
         if status == 429:
             return ServerProblem(f"The server at {self.place} is busy: ask again in a moment.")
-        if status == 413 or status in (0, *SAYS_TOO_LONG) and TOO_LONG.search(said):
+        if status == 413 or status in (0, *SAYS_TOO_LONG) and TOO_LONG.search(message):
             return BadQuestion(
                 f"The conversation is too long for the model at {self.place}: turn OCR off, shorten the question, use "
                 "fewer pictures, or start a new chat."
             )
-        if NO_LOGPROBS.search(said):
-            return LogprobsRefused(f"The server at {self.place} gives no probabilities{self._quoted(said)}.")
-        if NO_VISION.search(said):
+        if NO_LOGPROBS.search(message):
+            return LogprobsRefused(f"The server at {self.place} gives no probabilities{self._quoted(message)}.")
+        if NO_VISION.search(message):
             return UnsupportedModel(
-                f"The model at {self.place} takes no pictures, or not these: serve one that sees{self._quoted(said)}."
+                f"The model at {self.place} takes no pictures, or not these: serve one that sees"
+                f"{self._quoted(message)}."
             )
         failed = f"failed with status {status}" if status else "failed"
-        return ServerProblem(f"The server at {self.place} {failed}{self._quoted(said)}: see its own log, or ask again.")
+        return ServerProblem(
+            f"The server at {self.place} {failed}{self._quoted(message)}: see its own log, or ask again."
+        )
 
-    def _quoted(self, said: str) -> str:
-        """A server's own words, short, and without the key if it repeats it."""
-        said = said.replace(self.key, "…") if self.key else said
-        said = "".join(character if character.isprintable() else " " for character in said)
-        return f" (it says: {said[:QUOTED]})" if said else ""
+    def _quoted(self, message: str) -> str:
+        """A server's message, cut short, and without the key if it repeats it."""
+        message = message.replace(self.key, "…") if self.key else message
+        message = "".join(character if character.isprintable() else " " for character in message)
+        return f" (it says: {message[:QUOTED]})" if message else ""
 
 
 def patience() -> float:
-    """Seconds that a server may send nothing, as the environment says.
+    """Seconds that a server may send nothing, from the environment.
 
     Raises:
-        BadSetting: it says no such number.
+        BadSetting: the variable holds no such number.
     """
-    said = os.environ.get(SILENT_VARIABLE, "").strip()
-    if not said:
+    text = os.environ.get(SILENT_VARIABLE, "").strip()
+    if not text:
         return SILENT_SECONDS
-    if not re.fullmatch(r"[1-9]\d{0,4}", said):
+    if not re.fullmatch(r"[1-9]\d{0,4}", text):
         raise BadSetting(f"{SILENT_VARIABLE} takes whole seconds, such as 300.")
-    return float(said)
+    return float(text)
 
 
 def server_at(address: str, key: str = "", silent_seconds: float = SILENT_SECONDS) -> Server:

@@ -30,7 +30,7 @@ class Piece:
 
     Attributes:
         text: what it adds.
-        probability: 0..1, of the one token that it is; None where the server does not tell.
+        probability: 0..1, of the one token that it is; None where the server does not report it.
     """
 
     text: str
@@ -45,7 +45,7 @@ class StreamReader:
         self.complete = self.done = self.begun = False
 
     def line(self, line: str) -> list[Piece]:
-        """The pieces that a line brings; comments, other fields of server-sent events and empty lines bring none.
+        """The pieces that a line holds; comments, other fields of server-sent events and empty lines hold none.
 
         Raises:
             NotUnderstood: it is no part of an answer.
@@ -91,7 +91,7 @@ class StreamReader:
 
 
 def error_in(body: Any) -> str:
-    """What a server says is wrong, in its own words, in one of the forms there are; empty where it reports no error."""
+    """A server's error message, from any of the usual formats; empty where it reports no error."""
     if not isinstance(body, dict):
         return ""
     reason = body.get("error") or body.get("detail")
@@ -107,7 +107,7 @@ def error_in(body: Any) -> str:
 
 
 def _with_probabilities(content: str, logprobs: Any) -> list[Piece]:
-    """One piece a token, where the server tells them and they join to the text; else one without a probability."""
+    """One piece a token, where the server lists them and they join to the text; else one without a probability."""
     listed = logprobs.get("content") if isinstance(logprobs, dict) else None
     try:
         tokens = [(str(entry["token"]), math.exp(min(0.0, float(entry["logprob"])))) for entry in listed or ()]

@@ -68,7 +68,7 @@ class Scheduler:
                 self._changed.notify_all()
 
     def _may_go(self, ticket: _Ticket) -> bool:
-        together = list(islice(takewhile(lambda own: own.shared, self._queue), self.most))
+        together = list(islice(takewhile(lambda queued: queued.shared, self._queue), self.most))
         return self._queue[0] is ticket or ticket in together
 
 

@@ -1,7 +1,7 @@
-"""Side engines: models beside the shared one, loaded when a tab first asks for them.
+"""Side engines: models loaded next to the shared one, when a tab first asks for them.
 
 A comparison needs a second model, a contrast one that scores; the shared one goes on answering meanwhile. At most
-`KEPT` of them stay in memory: the one that was used longest ago goes first.
+`KEPT` of them stay in memory: the least recently used one is dropped first.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SideEngines:
     def __init__(self, load: Load, kept: int = KEPT):
         self._load, self._kept = load, kept
         self._lock = threading.Lock()
-        self._engines: dict[tuple[str, str], Engine] = {}  # the one that was used longest ago comes first
+        self._engines: dict[tuple[str, str], Engine] = {}  # the least recently used one comes first
 
     @contextmanager
     def engine(
@@ -42,7 +42,7 @@ class SideEngines:
             model: an embedded model's name, a folder, or a hub id.
             quantize: ``none``, ``8bit`` or ``4bit``.
             cancelled: asked while another job goes on; True ends the waiting.
-            progress: told how a loading goes.
+            progress: called while a model loads.
         Raises:
             Stopped: ``cancelled()`` turned True while waiting.
             VlmDemoError: it can't be loaded; says why.
@@ -61,7 +61,7 @@ class SideEngines:
             self._lock.release()
 
     def forget(self, visitor: str) -> None:
-        """Let go of what the engines remember of a visitor's pictures and prompts."""
+        """Drop what the engines cached of a visitor's pictures and prompts."""
         for engine in list(self._engines.values()):
             engine.forget(visitor)
 
@@ -74,4 +74,4 @@ class SideEngines:
 
 
 def _silent(fraction: float | None, text: str) -> None:
-    """Nobody is shown how it goes."""
+    """Report no progress."""

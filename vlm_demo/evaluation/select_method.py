@@ -103,7 +103,7 @@ def _simple(seen: Seen) -> HeatmapSettings:
         HeatmapSettings("localised"),
         HeatmapSettings("last"),
     ]
-    candidates += [HeatmapSettings("queries")] if trace.looks is not None else []
+    candidates += [HeatmapSettings("queries")] if trace.patch_weights is not None else []
     candidates += [HeatmapSettings(way, (layer,)) for way in ("mean", "localised") for layer in range(layers)]
     joined = [HeatmapSettings("heads", heads=tuple(by_head[:count])) for count in BEST_HEADS if count <= len(singles)]
     best_heads = max(joined, key=lambda settings: _measured(seen, settings))

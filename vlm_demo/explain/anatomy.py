@@ -1,4 +1,4 @@
-"""Anatomy: one more pass over an answer → what each stage made of the picture, and what each layer would have said."""
+"""Anatomy: one more pass over an answer → what each stage made of the picture, and what each layer would predict."""
 
 from __future__ import annotations
 
@@ -17,68 +17,74 @@ from vlm_demo.runtime.detokenizer import Detokenizer
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, View
-    from vlm_demo.explain.teacher_forcing import TeacherForcing, Watched
+    from vlm_demo.explain.teacher_forcing import RecordedPass, TeacherForcing
 
 
 def of(answer: Answer, model: TeacherForcing, tokenizer: Any) -> Anatomy:
     """The anatomy of an answer of this model, by one pass.
 
     Args:
-        tokenizer: of the checkpoint, which spells the tokens that layers would have written.
+        tokenizer: of the checkpoint, which decodes the tokens that layers predict.
     Raises:
         VlmDemoError: the answer has no tokens.
-        UnsupportedModel: see `TeacherForcing.watched`.
+        UnsupportedModel: see `TeacherForcing.recorded_pass`.
     """
     if not answer.tokens:
         raise VlmDemoError("This answer is empty, so there is nothing to look into: ask again.")
     began = time.perf_counter()
     # 1) the pass
-    seen = model.watched(answer)
-    # 2) pictures: before the bridge and behind it
+    recorded = model.recorded_pass(answer)
+    # 2) pictures: before the bridge and after it
     leading = model.family.leading_tokens
-    before, after = _features(answer.views, seen, leading)
-    # 3) layers: what each would say, how much it looked, how far it moved the state
-    read_out = _read(answer, seen, model)
-    texts, named = _spelled(answer, read_out.ids, read_out.best, tokenizer)
+    before, after = _features(answer.views, recorded, leading)
+    # 3) layers: what each would predict, how much it attended to the picture, how far it moved the state
+    read_out = _read(answer, recorded, model)
+    texts, named = _texts_of(answer, read_out.ids, read_out.best, tokenizer)
     lens = Lens(
-        read_out.ids, texts, read_out.sure, read_out.written, tuple(model.crosses(layer) for layer in seen.layers)
+        read_out.ids,
+        texts,
+        read_out.probabilities,
+        read_out.written,
+        tuple(model.crosses(layer) for layer in recorded.layers),
     )
     return Anatomy(
         before=before,
         after=after,
-        text_norms=_text_norms(answer, seen.embeddings),
+        text_norms=_text_norms(answer, recorded.embeddings),
         lens=lens,
-        image_shares=_image_shares(seen),
-        changes=_changes(seen),
+        image_shares=_image_shares(recorded),
+        changes=_changes(recorded),
         candidates=Candidates(read_out.best, named, read_out.logits, read_out.totals),
         seconds=time.perf_counter() - began,
     )
 
 
-def _features(views: Sequence[View], seen: Watched, leading: int) -> tuple[tuple[Features, ...], tuple[Features, ...]]:
+def _features(
+    views: Sequence[View], recorded: RecordedPass, leading: int
+) -> tuple[tuple[Features, ...], tuple[Features, ...]]:
     """Of each picture what the encoder made, and what the bridge made of that, in the order of the view's patches where
-    that can be told."""
+    that is known."""
     before, after = [], []
-    for view, patches, tokens in zip(views, seen.patches, _of_pictures(seen), strict=True):
+    for view, patches, tokens in zip(views, recorded.patches, _tokens_per_picture(recorded), strict=True):
         features = _numbers(patches.features.flatten(0, 1))
-        if seen.tokens.looks is not None:  # queries, which stand for no place
+        if recorded.tokens.patch_weights is not None:  # queries, which stand for no place
             before.append(Features(features[leading:], view.grid if _fits(features[leading:], view) else None))
             after.append(Features(tokens, None))
             continue
-        after.append(_laid(tokens, view, leading))
+        after.append(_on_grid(tokens, view, leading))
         # Where the bridge neither merges features nor puts tokens between them, they lie as its tokens do.
-        before.append(_laid(features, view, leading) if len(features) == len(tokens) else Features(features, None))
+        before.append(_on_grid(features, view, leading) if len(features) == len(tokens) else Features(features, None))
     return tuple(before), tuple(after)
 
 
-def _of_pictures(seen: Watched) -> list[np.ndarray]:
+def _tokens_per_picture(recorded: RecordedPass) -> list[np.ndarray]:
     """The image tokens of each picture, float32 [tokens, d_llm]."""
-    tokens = seen.tokens.embeddings
-    return [_numbers(picture) for picture in tokens.reshape(-1, tokens.shape[-1]).split(list(seen.tokens.counts))]
+    tokens = recorded.tokens.embeddings
+    return [_numbers(picture) for picture in tokens.reshape(-1, tokens.shape[-1]).split(list(recorded.tokens.counts))]
 
 
-def _laid(values: np.ndarray, view: View, leading: int) -> Features:
-    """The vectors of the view's patches, row by row."""
+def _on_grid(values: np.ndarray, view: View, leading: int) -> Features:
+    """The vectors on the view's grid of patches, row by row."""
     places = values[leading:]
     if view.patch_grids:
         places = places[view.patch_grids[0].tokens]
@@ -96,24 +102,24 @@ def _text_norms(answer: Answer, embeddings: Tensor) -> np.ndarray:
 
 @dataclass(frozen=True)
 class _LensReadings:
-    """What layers say: of each layer and token the likeliest id, its probability, and that of the token that was
+    """What layers predict: of each layer and token the likeliest id, its probability, and that of the token that was
     written; and of each token the candidates' ids, their logits, and `Candidates.totals`."""
 
     ids: np.ndarray
-    sure: np.ndarray
+    probabilities: np.ndarray
     written: np.ndarray
     best: np.ndarray
     logits: np.ndarray
     totals: np.ndarray
 
 
-def _read(answer: Answer, seen: Watched, model: TeacherForcing) -> _LensReadings:
-    tokens = torch.tensor([token.id for token in answer.tokens], device=seen.last.device)
-    count, layers = len(tokens), len(seen.states)
+def _read(answer: Answer, recorded: RecordedPass, model: TeacherForcing) -> _LensReadings:
+    tokens = torch.tensor([token.id for token in answer.tokens], device=recorded.last.device)
+    count, layers = len(tokens), len(recorded.states)
     found: list[list[Tensor]] = [[], [], []]
     last: list[list[Tensor]] = [[], [], []]
     at = 0
-    for logits in model.layer_logits(seen):
+    for logits in model.layer_logits(recorded):
         places = torch.arange(at, at + len(logits), device=logits.device)
         at += len(logits)
         total = logits.logsumexp(-1)
@@ -121,12 +127,12 @@ def _read(answer: Answer, seen: Watched, model: TeacherForcing) -> _LensReadings
         chosen = logits.gather(1, tokens[places % count][:, None])[:, 0]
         final = places >= (layers - 1) * count
         values, best = logits[final].topk(min(CANDIDATES, logits.shape[-1]))
-        for shelf, part in zip(found, (ids, (top - total).exp(), (chosen - total).exp()), strict=True):
-            shelf.append(part)
-        for shelf, part in zip(last, (best, values, _totals(logits[final])), strict=True):
-            shelf.append(part)
-    ids, sure, written = (torch.cat(parts).reshape(layers, count).cpu().numpy() for parts in found)
-    return _LensReadings(ids, sure, written, *(torch.cat(parts).cpu().numpy() for parts in last))
+        for collected, part in zip(found, (ids, (top - total).exp(), (chosen - total).exp()), strict=True):
+            collected.append(part)
+        for collected, part in zip(last, (best, values, _totals(logits[final])), strict=True):
+            collected.append(part)
+    ids, probabilities, written = (torch.cat(parts).reshape(layers, count).cpu().numpy() for parts in found)
+    return _LensReadings(ids, probabilities, written, *(torch.cat(parts).cpu().numpy() for parts in last))
 
 
 def _totals(logits: Tensor) -> Tensor:
@@ -134,31 +140,31 @@ def _totals(logits: Tensor) -> Tensor:
     return torch.stack([(logits / temperature).logsumexp(-1) for temperature in TEMPERATURES], -1)
 
 
-def _spelled(
+def _texts_of(
     answer: Answer, ids: np.ndarray, best: np.ndarray, tokenizer: Any
 ) -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
     """The texts of ``ids`` [layers, tokens] and of ``best`` [tokens, candidates], each at its place in the answer."""
     text, layers, named = Detokenizer(tokenizer), [], []
     for place, token in enumerate(answer.tokens):
-        here = list(dict.fromkeys([*ids[:, place].tolist(), *best[place].tolist()]))
-        token_text = text.add(token.id, token.probability, [(id_, 0.0) for id_ in here])
+        ids_here = list(dict.fromkeys([*ids[:, place].tolist(), *best[place].tolist()]))
+        token_text = text.add(token.id, token.probability, [(id_, 0.0) for id_ in ids_here])
         spelled = {other.id: other.text for other in token_text.alternatives}
         layers.append([spelled[id_] for id_ in ids[:, place].tolist()])
         named.append(tuple(spelled[id_] for id_ in best[place].tolist()))
     return tuple(zip(*layers, strict=True)), tuple(named)
 
 
-def _image_shares(seen: Watched) -> np.ndarray | None:
-    rows = seen.rows
-    if rows is None or rows.text is None or rows.image.shape[1] != len(seen.states):
+def _image_shares(recorded: RecordedPass) -> np.ndarray | None:
+    rows = recorded.rows
+    if rows is None or rows.text is None or rows.image.shape[1] != len(recorded.states):
         return None
     return _numbers(rows.image.sum(-1).mean(-1)).T
 
 
-def _changes(seen: Watched) -> np.ndarray:
+def _changes(recorded: RecordedPass) -> np.ndarray:
     moved = [
         (output.float() - given.float()).norm(dim=-1) / given.float().norm(dim=-1).clamp(min=1e-9)
-        for given, output in seen.states
+        for given, output in recorded.states
     ]
     return _numbers(torch.stack(moved))
 

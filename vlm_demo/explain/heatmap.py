@@ -34,8 +34,8 @@ def draw(rows: np.ndarray, view: View, settings: HeatmapSettings) -> np.ndarray:
 def combine(rows: np.ndarray, grid: tuple[int, int], settings: HeatmapSettings) -> np.ndarray:
     """Rows [steps, layers, heads, patches] → [patches], the mean over the steps.
 
-    Each head's weights are first scaled to a sum of 1 over the picture, so that a head which rests on the first token
-    counts no less than others.
+    Each head's weights are first scaled to a sum of 1 over the picture, so that a head with an attention sink counts
+    no less than others.
     """
     weights = np.array(settings.weights)
     if settings.method == "weighted":
@@ -61,7 +61,7 @@ def _combined(weights: np.ndarray, grid: tuple[int, int], settings: HeatmapSetti
     mass = heads.sum(-1, keepdims=True)
     shares = heads / np.maximum(mass, 1e-12)
     if method == "localised":
-        # A head that hardly looks at the picture is not asked where it looks.
+        # A head that hardly attends to the picture is left out.
         looking = np.flatnonzero(mass[:, 0] >= np.median(mass))
         entropy = spatial_entropy(shares[looking].reshape(-1, *grid))
         shares = shares[looking[np.argsort(entropy, kind="stable")[:LOCALISED_HEADS]]]

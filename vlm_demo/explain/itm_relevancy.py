@@ -1,4 +1,4 @@
-"""Judging: how well a text fits a picture, and which patches speak for it, in a model that compares the two.
+"""ITM relevancy: how well a text fits a picture, and which patches match it, in a model that compares the two.
 
 Reads the vision encoder once more with whole attention matrices and gradients. Writes nothing.
 """
@@ -37,15 +37,15 @@ class ItmRelevancy:
         except BadQuestion:
             return None
         patches = PatchFeatures(self._features(view))
-        found = self.scorer.matches(patches, coded)
-        return float((self.scorer.similarities(patches, coded) if found is None else found)[0].clamp(0, 1))
+        probability = self.scorer.matches(patches, coded)
+        return float((self.scorer.similarities(patches, coded) if probability is None else probability)[0].clamp(0, 1))
 
     def _features(self, view: View) -> torch.Tensor:
         with self.guard.computing():
             return self.family.encode(self.view.with_pixels(view).pixel_values)
 
     def relevancy(self, view: View, text: str) -> np.ndarray:
-        """How much each patch speaks for the text: float32 [patches] of the view, never below 0.
+        """How much each patch contributes to the match: float32 [patches] of the view, never below 0.
 
         R ← R + E_h((∇A ⊙ A)⁺) R through the encoder's layers, the gradient that of the cosine (Chefer et al. 2021,
         https://arxiv.org/abs/2103.15679). The row that is followed begins where the cosine is read from: at the CLS
@@ -58,15 +58,16 @@ class ItmRelevancy:
         matcher, layers = self.scorer.matcher, self.family.encoder_layers
         pixels = self.view.with_pixels(view).pixel_values
         with self.guard.computing():
-            wanted = matcher.texts(coded.ids, coded.mask)
+            text_vectors = matcher.texts(coded.ids, coded.mask)
             with torch.enable_grad(), attention_tap.installed(layers), attention_tap.whole() as matrices:
                 features = self.family.encode(pixels.detach().clone().requires_grad_())
                 weights = [rows for _, rows in matrices.layers]
-                cosine = (matcher.picture(features) @ wanted.T).max()
-            slopes = torch.autograd.grad(cosine, [features, *weights])
-            count = (slopes[0] * features.detach()).float().sum(-1).abs()[0]
-            along = [
-                (relevance(rows.detach()[0], slope[0]), False) for rows, slope in zip(weights, slopes[1:], strict=True)
+                cosine = (matcher.picture(features) @ text_vectors.T).max()
+            gradients = torch.autograd.grad(cosine, [features, *weights])
+            token_weights = (gradients[0] * features.detach()).float().sum(-1).abs()[0]
+            layer_relevances = [
+                (relevance(rows.detach()[0], gradient[0]), False)
+                for rows, gradient in zip(weights, gradients[1:], strict=True)
             ]
-            start = count / count.sum().clamp(min=1e-12)
-            return flow(along, start, range(self.family.leading_tokens, len(start)), 1.0, 1.0)
+            start = token_weights / token_weights.sum().clamp(min=1e-12)
+            return flow(layer_relevances, start, range(self.family.leading_tokens, len(start)), 1.0, 1.0)

@@ -1,6 +1,6 @@
-"""Hiding: a view, and which of its patches to hide → the views that the model would have had of a blurred picture.
+"""Masking: a view, and which of its patches to hide → the views that the model would get with these patches blurred.
 
-A blur takes a thing away without putting a new one there. Knows where patches lie, not what is asked of them.
+A blur removes a thing without adding a new one. Knows where patches lie, nothing of the question.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class PatchMasker:
         hidden = np.zeros((len(masks), height, width), bool)
         cells = masks.reshape(-1, rows, columns).repeat(height // rows, 1).repeat(width // columns, 2)
         hidden[:, : cells.shape[1], : cells.shape[2]] = cells
-        made = torch.where(torch.from_numpy(hidden)[:, None], self._pixels, pixels)
-        return [replace(self.view, pixel_values=pixels[None]) for pixels in made]
+        masked = torch.where(torch.from_numpy(hidden)[:, None], self._pixels, pixels)
+        return [replace(self.view, pixel_values=pixels[None]) for pixels in masked]
 
     def _covered(self, mask: np.ndarray) -> Image.Image:
         """The upload with the blur over the hidden patches."""

@@ -2,7 +2,7 @@
 
 The cosine of its pooled patch features with those of its nearest training pictures (deep nearest neighbours: Sun et al.
 2022, https://arxiv.org/abs/2204.06507); what lies outside the training pictures' principal components counts as unlike
-all of them. Fitted after training and kept beside the weights; no out-of-distribution picture is needed. A low score
+all of them. Fitted after training and stored with the weights; no out-of-distribution picture is needed. A low score
 warns that the answer is a guess.
 """
 
@@ -83,8 +83,8 @@ def load(folder: Path) -> TrainingPictures | None:
         ) from error
 
 
-def save(folder: Path, kept: TrainingPictures) -> None:
-    """Write what is kept beside a checkpoint's weights, as bfloat16."""
-    tensors = {"basis": kept.basis, "bank": kept.bank}
+def save(folder: Path, pictures: TrainingPictures) -> None:
+    """Write what is stored with a checkpoint's weights, as bfloat16."""
+    tensors = {"basis": pictures.basis, "bank": pictures.bank}
     halved = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}
-    save_file(halved | {"threshold": kept.threshold.float()}, folder / FILE)
+    save_file(halved | {"threshold": pictures.threshold.float()}, folder / FILE)

@@ -1,6 +1,6 @@
 """Quoted: an answer and the text that OCR read → what it repeats of that text, and the readings without these words.
 
-Compares words and nothing else: whether an answer rests on them is for a test to tell (``explain.grounding``).
+Compares words and nothing else: ``explain.grounding`` tests whether an answer rests on them.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ class Quote:
 def quoted(words: Sequence[Word], ocrs: Sequence[OcrResult]) -> Quote | None:
     """The whole answer if it was read as consecutive words, or else the run of its words that was read so and says
     most: the one of most content words, of several one with a number, of several the last. None where there is none."""
-    spoken = [(bare(word.text), word) for word in words if bare(word.text)]
+    answer_words = [(bare(word.text), word) for word in words if bare(word.text)]
     read = [[(bare(word.text), i) for i, word in enumerate(result.words) if bare(word.text)] for result in ocrs]
     best: tuple[tuple[int, bool, int, int], slice] | None = None
-    for start in range(len(spoken)):
-        for stop in range(start + 1, len(spoken) + 1):
-            run = [text for text, _ in spoken[start:stop]]
+    for start in range(len(answer_words)):
+        for stop in range(start + 1, len(answer_words) + 1):
+            run = [text for text, _ in answer_words[start:stop]]
             if not any(next(_found(run, line), None) is not None for line in read):
                 break  # what is longer was not read either
-            telling = sum(text not in FUNCTION_WORDS for text in run)
-            worth = (telling, any(letter.isdigit() for text in run for letter in text), start, stop - start)
-            if telling and (best is None or worth > best[0]):
-                best = worth, slice(start, stop)
+            content_words = sum(text not in FUNCTION_WORDS for text in run)
+            rank = (content_words, any(letter.isdigit() for text in run for letter in text), start, stop - start)
+            if content_words and (best is None or rank > best[0]):
+                best = rank, slice(start, stop)
     if best is None:
         return None
-    found = spoken[best[1]]
+    found = answer_words[best[1]]
     run = [text for text, _ in found]
     hits = [(number, hit) for number, texts in enumerate(read) for hit in _found(run, texts)]
     number, hit = hits[0]
@@ -79,13 +79,13 @@ def others(ocrs: Sequence[OcrResult], places: Collection[Place]) -> tuple[Place,
     as many."""
     import numpy as np
 
-    left = [
+    remaining = [
         (number, i) for number, result in enumerate(ocrs) for i in range(len(result.words)) if (number, i) not in places
     ]
-    if len(left) <= len(places):
-        return tuple(left)
-    start = int(np.random.default_rng(0).integers(len(left) - len(places) + 1))
-    return tuple(left[start : start + len(places)])
+    if len(remaining) <= len(places):
+        return tuple(remaining)
+    start = int(np.random.default_rng(0).integers(len(remaining) - len(places) + 1))
+    return tuple(remaining[start : start + len(places)])
 
 
 def _found(run: Sequence[str], texts: Sequence[tuple[str, int]]) -> Iterator[list[int]]:
@@ -98,18 +98,18 @@ def _found(run: Sequence[str], texts: Sequence[tuple[str, int]]) -> Iterator[lis
 def _without(result: OcrResult, taken: set[int]) -> OcrResult:
     """Each word is looked up in the text behind the one before it, so that the text may be laid out in any way."""
     text, at = result.text, 0
-    kept: list[str] = []
+    pieces: list[str] = []
     for i, word in enumerate(result.words):
         start = text.find(word.text, at)
         if start < 0:
             continue
         stop = start + len(word.text)
         if i in taken:
-            kept.append(text[at:start])
+            pieces.append(text[at:start])
             at = stop + text[stop:].startswith(" ")
         else:
-            kept.append(text[at:stop])
+            pieces.append(text[at:stop])
             at = stop
-    lines = ("".join(kept) + text[at:]).split("\n")
+    lines = ("".join(pieces) + text[at:]).split("\n")
     left = "\n".join(line.rstrip() for line in lines if line.strip())
     return replace(result, text=left, words=tuple(word for i, word in enumerate(result.words) if i not in taken))

@@ -1,4 +1,4 @@
-"""Rereading: a loaded model reads an answer that it gave once more, for what the recorded rows can't tell.
+"""Teacher forcing: a loaded model reads an answer that it gave once more, for what the recorded rows don't hold.
 
 Whole attention matrices, gradients, hidden states, and the answer's likelihood with parts of a picture hidden. Nothing
 is generated: the tokens are given, so they can't change. Draws nothing.
@@ -20,7 +20,7 @@ from vlm_demo.contracts import ImageTokens, OcrResult, PatchFeatures, Prompt, Vi
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain.masking import PatchMasker
 from vlm_demo.runtime import attention_tap
-from vlm_demo.runtime.feature_cache import joined
+from vlm_demo.runtime.feature_cache import joined, split
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, Asked
@@ -34,14 +34,14 @@ TOKENS_AT_ONCE = 8192  # of all sequences that are read together: what a laptop'
 PLACES_AT_ONCE = 512  # whose logits over the whole vocabulary are in memory at once
 
 
-class Judge(Protocol):
+class ImageTextMatcher(Protocol):
     """The part of a model that compares pictures with texts; see ``explain.itm_relevancy``."""
 
     def match(self, view: View, text: str) -> float | None:
         """How well a text fits a picture, 0..1."""
 
     def relevancy(self, view: View, text: str) -> np.ndarray:
-        """How much each patch speaks for the text: float32 [patches]."""
+        """How much each patch contributes to the match: float32 [patches]."""
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,21 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Reread:
-    """What the model said of an answer's tokens under some changes, each token with those before it given.
+class AnswerLikelihoods:
+    """How likely an answer's tokens are under some changes, each token given those before it.
 
     Attributes:
-        logs: float32 [changes, tokens], natural logarithms of their probabilities.
+        logprobs: float32 [changes, tokens], natural logarithms of their probabilities.
         likeliest: bool [changes, tokens], whether no other token is likelier.
     """
 
-    logs: np.ndarray
+    logprobs: np.ndarray
     likeliest: np.ndarray
 
 
 @dataclass(frozen=True)
-class Watched:
-    """What was seen of one pass over prompt and answer, at the places from which the answer's tokens were written.
+class RecordedPass:
+    """What was recorded of one pass over prompt and answer, at the positions that predict the answer's tokens.
 
     Attributes:
         patches, tokens: what encoder and bridge made of the pictures.
@@ -93,7 +93,7 @@ class Watched:
 
 class TeacherForcing:
     """The stages of a pipeline, for reading its own answers. ``build_prompt`` makes the prompt for a question, pictures
-    and text that was read; ``judge`` compares pictures with texts, or is None."""
+    and text that was read; ``image_text_matcher`` compares pictures with texts, or is None."""
 
     def __init__(
         self,
@@ -103,10 +103,11 @@ class TeacherForcing:
         pictures: ImageTokenCache,
         llm: Llm,
         build_prompt: Callable[[Asked, Sequence[View], Sequence[OcrResult]], Prompt],
-        judge: Judge | None = None,
+        image_text_matcher: ImageTextMatcher | None = None,
     ) -> None:
         self.family, self.guard, self.view = family, guard, view
-        self.pictures, self.llm, self.build_prompt, self.judge = pictures, llm, build_prompt, judge
+        self.pictures, self.llm = pictures, llm
+        self.build_prompt, self.image_text_matcher = build_prompt, image_text_matcher
 
     @property
     def reads_image_tokens(self) -> bool:
@@ -151,8 +152,8 @@ class TeacherForcing:
                     gradients = torch.autograd.grad(logit, weights, retain_graph=True, allow_unused=True)
                     found.append(
                         [
-                            (join(rows.detach()[0], torch.zeros_like(rows[0]) if slope is None else slope[0]), crossing)
-                            for rows, slope, crossing in zip(
+                            (join(rows.detach()[0], torch.zeros_like(rows[0]) if grad is None else grad[0]), crossing)
+                            for rows, grad, crossing in zip(
                                 weights, gradients, (self._crosses(m) for m, _ in matrices.layers), strict=True
                             )
                         ]
@@ -165,11 +166,11 @@ class TeacherForcing:
         with self.guard.computing():
             return self._read(self._embedded(answer, tokens), answer, tokens)[0]
 
-    def watched(self, answer: Answer) -> Watched:
-        """One pass in which every layer's states are kept, where the answer's tokens were written.
+    def recorded_pass(self, answer: Answer) -> RecordedPass:
+        """One pass that keeps every layer's states, at the positions that predict the answer's tokens.
 
         Raises:
-            UnsupportedModel: what stands between the last layer and the head can't be told.
+            UnsupportedModel: the module between the last layer and the head was not found.
         """
         patches, _ = self.pictures.patches([self.view.with_pixels(view) for view in answer.views])
         tokens, _ = self.pictures.tokens(patches, answer.prompt)
@@ -177,37 +178,39 @@ class TeacherForcing:
         columns = answer.prompt.image_positions if self.family.among_words else None
         inner = {module for layer in self.family.language_layers for module in layer.modules()}
         outer = [module for module in self.family.language_model.modules() if module not in inner]
-        ran: list[tuple[torch.nn.Module, Tensor, Tensor]] = []
-        made: list[tuple[torch.nn.Module, Tensor]] = []
+        layer_runs: list[tuple[torch.nn.Module, Tensor, Tensor]] = []
+        outputs: list[tuple[torch.nn.Module, Tensor]] = []
 
-        def layer_ran(module: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
+        def record_layer(module: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Any], output: Any) -> None:
             state = given[0] if given else named["hidden_states"]
-            ran.append((module, state[0, -count:], _first(output)[0, -count:]))
+            layer_runs.append((module, state[0, -count:], _first(output)[0, -count:]))
 
-        def other_ran(module: torch.nn.Module, _: object, output: Any) -> None:
+        def record_output(module: torch.nn.Module, _: object, output: Any) -> None:
             if isinstance(output, Tensor):
-                made.append((module, output))
+                outputs.append((module, output))
 
-        with self.guard.computing(), ExitStack() as hooks:  # the hooks must hear nobody else's pass
+        with self.guard.computing(), ExitStack() as hooks:  # the hooks must see no other computation
             for layer in self.family.language_layers:
-                hooks.callback(layer.register_forward_hook(layer_ran, with_kwargs=True).remove)
+                hooks.callback(layer.register_forward_hook(record_layer, with_kwargs=True).remove)
             for module in outer:
-                hooks.callback(module.register_forward_hook(other_ran).remove)
-            recorder = hooks.enter_context(attention_tap.recording(columns, count, self.family.looking, length))
+                hooks.callback(module.register_forward_hook(record_output).remove)
+            recorder = hooks.enter_context(
+                attention_tap.recording(columns, count, self.family.image_attentions, length)
+            )
             embeddings = self._embedded(answer, tokens)
             last = self._read(embeddings, answer, tokens)
-        norm = next((module for module, output in reversed(made) if output is last), None)
+        norm = next((module for module, output in reversed(outputs) if output is last), None)
         if norm is None:
             raise UnsupportedModel(
                 "What this language model does between its last layer and its head can't be told, so its layers can't "
                 "be looked at: choose another one."
             )
-        return Watched(
+        return RecordedPass(
             patches=patches,
             tokens=tokens,
             embeddings=embeddings[0],
-            states=[(given, output) for _, given, output in ran],
-            layers=[module for module, _, _ in ran],
+            states=[(given, output) for _, given, output in layer_runs],
+            layers=[module for module, _, _ in layer_runs],
             last=last[0, -count:],
             norm=norm,
             rows=recorder.rows(),
@@ -217,34 +220,34 @@ class TeacherForcing:
         """Whether a layer of the language model looks at pictures and nothing else."""
         return any(self._crosses(module) for module in layer.modules())
 
-    def layer_logits(self, seen: Watched) -> Iterator[Tensor]:
+    def layer_logits(self, recorded: RecordedPass) -> Iterator[Tensor]:
         """The logit lens: the norm and the head, applied to every layer's output. Logits float32 [some places,
         vocabulary], until all of [layers × tokens] were read, layer by layer; the last layer's are the model's own."""
         with self.guard.computing():
-            hidden = torch.cat([*(seen.norm(output) for _, output in seen.states[:-1]), seen.last])
+            hidden = torch.cat([*(recorded.norm(output) for _, output in recorded.states[:-1]), recorded.last])
         for part in hidden.split(PLACES_AT_ONCE):
             with self.guard.computing():
                 logits = self.family.head(part).float()
             yield logits
 
     def logits(self, hidden: Tensor, ids: Sequence[int]) -> np.ndarray:
-        """What each hidden state [places, d_llm] says of some tokens: float32 [places, ids]."""
+        """The logits of some tokens at each hidden state [places, d_llm]: float32 [places, ids]."""
         with self.guard.computing():
             parts = [self.family.head(part)[:, list(ids)].float() for part in hidden.split(PLACES_AT_ONCE)]
         return torch.cat(parts).cpu().numpy()
 
     def likelihoods(self, answer: Answer, image: int, masks: np.ndarray) -> np.ndarray:
-        """As `hiding`, and only the logarithms: float32 [n, tokens of the answer]."""
-        return self.hiding(answer, image, masks).logs
+        """As `with_hidden_patches`, and only the log-probabilities: float32 [n, tokens of the answer]."""
+        return self.with_hidden_patches(answer, image, masks).logprobs
 
-    def hiding(self, answer: Answer, image: int, masks: np.ndarray) -> Reread:
+    def with_hidden_patches(self, answer: Answer, image: int, masks: np.ndarray) -> AnswerLikelihoods:
         """How likely the answer is with parts of one picture hidden.
 
         Args:
             image: which of ``answer.views``.
             masks: bool [n, patches], True = hidden behind a blur.
         """
-        encoder, bridge = self.pictures.encoder, self.pictures.bridge  # what is hidden is not to be remembered
+        encoder, bridge = self.pictures.encoder, self.pictures.bridge  # masked pictures are not to be cached
         hide = PatchMasker(self.view, self.view.with_pixels(answer.views[image]))
         others = list(split(self._image_tokens(answer))) if len(answer.views) > 1 else []
         size = max(1, TOKENS_AT_ONCE // _length(answer))
@@ -252,11 +255,11 @@ class TeacherForcing:
         for begin in range(0, len(masks), size):
             views = hide(masks[begin : begin + size])
             hidden = split(bridge(encoder(views), prompt=answer.prompt))
-            sets = [joined([*others[:image], changed, *others[image + 1 :]]) for changed in hidden]
-            rereads += self._read_again(answer, sets)
+            variants = [joined([*others[:image], changed, *others[image + 1 :]]) for changed in hidden]
+            rereads += self._likelihoods_of(answer, variants)
         return _stacked(rereads)
 
-    def with_other_text(self, answer: Answer, ocrs: Sequence[OcrResult], blank: bool = False) -> Reread:
+    def with_other_text(self, answer: Answer, ocrs: Sequence[OcrResult], blank: bool = False) -> AnswerLikelihoods:
         """How likely the answer is if other text had been read, of one change.
 
         Args:
@@ -269,36 +272,36 @@ class TeacherForcing:
             assert answer.asked is not None
             prompt = self.build_prompt(answer.asked, views, ocrs)
         if blank:
-            seen = [self.view.with_pixels(view) for view in views]
-            plain = [replace(shown, pixel_values=self.view(_plain(shown)).pixel_values) for shown in seen]
-            patches = [encoder([view]) for view in plain]
+            originals = [self.view.with_pixels(view) for view in views]
+            blanked = [replace(one, pixel_values=self.view(_mean_colour(one)).pixel_values) for one in originals]
+            patches = [encoder([view]) for view in blanked]
         else:
             patches, _ = self.pictures.patches([self.view.with_pixels(view) for view in views])
         tokens = joined([bridge(features, prompt=prompt) for features in patches])
-        return _stacked(self._read_again(replace(answer, prompt=prompt), [tokens]))
+        return _stacked(self._likelihoods_of(replace(answer, prompt=prompt), [tokens]))
 
-    def _read_again(self, answer: Answer, sets: Sequence[ImageTokens]) -> list[tuple[Tensor, Tensor]]:
-        """`Reread`'s two rows for each set of image tokens; all in one pass where the family allows it."""
+    def _likelihoods_of(self, answer: Answer, variants: Sequence[ImageTokens]) -> list[tuple[Tensor, Tensor]]:
+        """The two rows of `AnswerLikelihoods` for each set of image tokens; in one pass where the family allows it."""
         ids = [token.id for token in answer.tokens]
         with self.guard.computing():
-            embedded = [self._embedded(answer, tokens) for tokens in sets]
+            embedded = [self._embedded(answer, tokens) for tokens in variants]
             inputs = [
-                self.family.language_model_inputs(tokens, answer.prompt, range(_length(answer))) for tokens in sets
+                self.family.language_model_inputs(tokens, answer.prompt, range(_length(answer))) for tokens in variants
             ]
-            alike = all(
+            batchable = all(
                 isinstance(value, Tensor) and len(value) == 1 for given in inputs for value in given.values()
-            ) and all(tokens.deep is None for tokens in sets)
-            if alike:
-                together = {name: torch.cat([given[name] for given in inputs]) for name in inputs[0]}
-                hidden = self._run(torch.cat(embedded), together)
+            ) and all(tokens.deep is None for tokens in variants)
+            if batchable:
+                batch = {name: torch.cat([given[name] for given in inputs]) for name in inputs[0]}
+                hidden = self._run(torch.cat(embedded), batch)
             else:
                 hidden = torch.cat(
                     [self._run(sequence, given) for sequence, given in zip(embedded, inputs, strict=True)]
                 )
-            chances = self.family.head(hidden[:, -len(ids) :]).float().log_softmax(-1)
-            wanted = torch.tensor(ids, device=chances.device).expand(len(sets), -1)
-            logs = chances.gather(-1, wanted[..., None])[..., 0]
-            return list(zip(logs, logs >= chances.amax(-1), strict=True))
+            log_probabilities = self.family.head(hidden[:, -len(ids) :]).float().log_softmax(-1)
+            wanted = torch.tensor(ids, device=log_probabilities.device).expand(len(variants), -1)
+            logprobs = log_probabilities.gather(-1, wanted[..., None])[..., 0]
+            return list(zip(logprobs, logprobs >= log_probabilities.amax(-1), strict=True))
 
     def _image_tokens(self, answer: Answer) -> ImageTokens:
         patches, _ = self.pictures.patches([self.view.with_pixels(view) for view in answer.views])
@@ -320,32 +323,26 @@ class TeacherForcing:
         return self.family.language_model(inputs_embeds=embeddings, use_cache=False, **inputs).last_hidden_state
 
     def _crosses(self, module: torch.nn.Module) -> bool:
-        return not self.family.among_words and self.family.looking is not None and module in self.family.looking
-
-
-def split(tokens: ImageTokens) -> Iterator[ImageTokens]:
-    """The image tokens of each picture alone; what they have looked at is left out."""
-    start = 0
-    for i, count in enumerate(tokens.counts):
-        stop = start + count
-        deep = None if tokens.deep is None else tokens.deep[:, start:stop]
-        yield ImageTokens(tokens.embeddings[start:stop], (count,), None, deep, tokens.grids[i : i + 1])
-        start = stop
+        return (
+            not self.family.among_words
+            and self.family.image_attentions is not None
+            and module in self.family.image_attentions
+        )
 
 
 def _first(output: Any) -> Tensor:
-    """What a layer gives on; some give more beside it."""
+    """A layer's hidden states; some layers return more than these."""
     return output if isinstance(output, Tensor) else output[0]
 
 
-def _plain(view: View) -> Image.Image:
+def _mean_colour(view: View) -> Image.Image:
     """A picture of one colour, the mean of the view's."""
     return view.image.resize((1, 1), Image.Resampling.BOX).resize(view.size)
 
 
-def _stacked(rereads: Sequence[tuple[Tensor, Tensor]]) -> Reread:
-    logs, likeliest = (torch.stack(part).cpu().numpy() for part in zip(*rereads, strict=True))
-    return Reread(logs, likeliest)
+def _stacked(rereads: Sequence[tuple[Tensor, Tensor]]) -> AnswerLikelihoods:
+    logprobs, likeliest = (torch.stack(part).cpu().numpy() for part in zip(*rereads, strict=True))
+    return AnswerLikelihoods(logprobs, likeliest)
 
 
 def _length(answer: Answer) -> int:

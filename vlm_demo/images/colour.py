@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 SAME = 3  # levels of 255: a profile that changes no colour by more is sRGB by another name
-# What a note may call a profile: names from a file are not repeated. Each by the words in its description.
+# The profile names that a note may contain: names from a file are not repeated. Each by the words in its description.
 _NAMES = (
     "Display P3",
     "DCI-P3",
@@ -33,7 +33,7 @@ class Colours:
 
     Attributes:
         mode: ``RGB``, ``L``, ``CMYK`` or ``LAB``, what the profile describes.
-        name: what a note calls the profile; empty = it has no name worth telling.
+        name: what a note calls the profile; empty = it has no known name.
     """
 
     mode: str
@@ -67,7 +67,7 @@ def colours_of(profile: bytes | None, mode: str) -> Colours | None:
         described = (source.profile.profile_description or "").lower().replace(" ", "")
         name = next((name for name in _NAMES if name.lower().replace(" ", "") in described), "")
         found = _colours(source, space, name) if space in ("RGB", "L", "CMYK") else None
-    except Exception:  # of crafted profiles the library says anything
+    except Exception:  # on crafted profiles the library raises anything
         return None
     base_mode = {"RGBA": "RGB", "RGBa": "RGB", "RGBX": "RGB", "P": "RGB", "PA": "RGB", "1": "L", "LA": "L", "La": "L"}
     base_mode |= {"I;16": "L", "I": "L", "F": "L", "I;16L": "L", "I;16B": "L", "I;16N": "L"}
@@ -79,8 +79,8 @@ def colours_of(profile: bytes | None, mode: str) -> Colours | None:
 def _colours(profile: ImageCms.ImageCmsProfile | ImageCms.core.CmsProfile, mode: str, name: str) -> Colours:
     srgb = ImageCms.createProfile("sRGB")
     opaque = ImageCms.buildTransform(profile, srgb, mode, "RGB", _INTENT, _FLAGS)
-    seen_through = ImageCms.buildTransform(profile, srgb, "RGBA", "RGBA", _INTENT, _FLAGS) if mode == "RGB" else None
-    return Colours(mode, name, opaque, seen_through)
+    transparent = ImageCms.buildTransform(profile, srgb, "RGBA", "RGBA", _INTENT, _FLAGS) if mode == "RGB" else None
+    return Colours(mode, name, opaque, transparent)
 
 
 def _changes_nothing(colours: Colours) -> bool:

@@ -1,7 +1,7 @@
 """Decode: an open file → its pixels as RGB or RGBA of 8 bits, within a budget of memory.
 
 A picture of more pixels than are kept is made smaller while it is decoded, where its format allows that: JPEG and
-JPEG 2000 in their own steps, PNG some rows at a time. What a decoder takes is reckoned from the header, before it.
+JPEG 2000 in their own steps, PNG some rows at a time. The memory of decoding is estimated from the header first.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def decode(image: Image.Image, stream: BinaryIO | None) -> Decoded:
         else:
             image.load()
         reader.measure(image)
-        shrink = _shrink(image.size, _held(image))
-        if shrink == 1 and image.mode in ("RGB", "RGBA") and reader.leaves(image):
+        shrink = _shrink(image.size, _decoded_bytes(image))
+        if shrink == 1 and image.mode in ("RGB", "RGBA") and reader.changes_nothing(image):
             made = image.copy()
         else:
             made = _joined(_cut(image, shrink), reader, image.size, shrink)
@@ -88,16 +88,16 @@ def decode(image: Image.Image, stream: BinaryIO | None) -> Decoded:
     return Decoded(made, (*notes, *reader.notes))
 
 
-def _shrink(size: tuple[int, int], held: int) -> int:
-    """By which whole number both sides are divided; ``held``: bytes that the pixels take as they are."""
+def _shrink(size: tuple[int, int], decoded_bytes: int) -> int:
+    """By which whole number both sides are divided; ``decoded_bytes``: what the pixels take as they are."""
     pixels = size[0] * size[1]
     by = max(1, math.ceil(math.sqrt(pixels / KEPT_PIXELS)))
-    while by > 1 and by < 8 and held + 4 * pixels / by**2 > USUAL_BYTES:
+    while by > 1 and by < 8 and decoded_bytes + 4 * pixels / by**2 > USUAL_BYTES:
         by += 1
     return by
 
 
-def _held(image: Image.Image) -> int:
+def _decoded_bytes(image: Image.Image) -> int:
     return image.width * image.height * MODE_BYTES.get(image.mode, 4)
 
 
@@ -110,7 +110,7 @@ def _by_rows(image: Image.Image, stream: BinaryIO) -> bool:
 
 
 def _loaded(image: Image.Image, stream: BinaryIO) -> tuple[Image.Image, list[str]]:
-    """Decode all of it, in a format's own steps smaller; and what is to be told of it."""
+    """Decode all of it, smaller in the format's own steps; and notes for the person."""
     size, wanted = image.size, _shrink(image.size, 0)
     if image.format in ("JPEG", "MPO") and wanted > 1:
         image.draft(None, (max(1, image.width // wanted), max(1, image.height // wanted)))
@@ -211,12 +211,12 @@ class _Reader:
         self._colours: Colours | None = colours_of(profile if isinstance(profile, bytes) else None, image.mode)
         self._tones: Tones | None = None
         # Of 16 bits a colour Pillow keeps the upper 8, in which a camera's 12 or 14 bits are almost black.
-        self._deep = image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))
+        self._is_16_bit = image.mode in ("RGB", "RGBA") and ";16" in str(getattr(image, "tile", ""))
         self._brighter: list[int] = []
 
     def measure(self, image: Image.Image) -> None:
         """Where it has more than 8 bits, find its scale."""
-        if self._deep:
+        if self._is_16_bit:
             most = max(i % 256 for i, count in enumerate(image.histogram()[:768]) if count)
             full = 2 ** math.ceil(math.log2(most + 1)) - 1
             self._brighter = [min(255, round(value * 255 / full)) for value in range(256)] if 0 < full < 128 else []
@@ -231,7 +231,7 @@ class _Reader:
             no_data=_number(tags.get(GDAL_NO_DATA)),
         )
 
-    def leaves(self, image: Image.Image) -> bool:
+    def changes_nothing(self, image: Image.Image) -> bool:
         """Whether RGB or RGBA stays as it is."""
         return self._colours is None and "transparency" not in image.info and not self._brighter
 
@@ -246,21 +246,21 @@ class _Reader:
         return tuple(note for note in warnings if note)
 
     def __call__(self, band: Image.Image) -> Image.Image:
-        if band.mode in ("RGB", "RGBA") and self.leaves(band):
+        if band.mode in ("RGB", "RGBA") and self.changes_nothing(band):
             return band
         if self._tones:
             band = Image.fromarray(self._tones(np.asarray(band)))
-        seen_through = band.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in band.info
-        if seen_through:
+        transparent = band.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in band.info
+        if transparent:
             alpha = band.convert("RGBA").getchannel("A")
-        if band.mode in ("1", "LA", "La") or (band.mode == "L" and seen_through):
+        if band.mode in ("1", "LA", "La") or (band.mode == "L" and transparent):
             band = band.convert("LA").getchannel("L") if band.mode in ("LA", "La") else band.convert("L")
         elif band.mode not in ("RGB", "L", "CMYK", "LAB"):
-            band = band.convert("RGBA").convert("RGB") if seen_through else band.convert("RGB")
+            band = band.convert("RGBA").convert("RGB") if transparent else band.convert("RGB")
         band = band.point(self._brighter * 3) if self._brighter else band
         shown = self._colours(band) if self._colours else band
         shown = shown if shown.mode == "RGB" else shown.convert("RGB")
-        if seen_through:
+        if transparent:
             shown = shown.copy() if shown is band else shown
             shown.putalpha(alpha)
         return shown

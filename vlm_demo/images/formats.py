@@ -19,11 +19,11 @@ from PIL import Image
 # By Pillow's names. MPO, a camera's JPEG with a preview, is opened as JPEG; HEIF is pillow-heif's.
 RASTER = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "ICO", "AVIF", "HEIF", "JPEG2000", "TGA")
 NOT_A_PICTURE = "This file is not a picture that can be opened: try a PNG, JPEG, WebP, GIF, TIFF, HEIC or PDF."
-HEAD = 4096  # bytes that tell a file's kind
+HEAD = 4096  # bytes by which a file's kind is recognised
 
 _EXPORT = "export it as PNG or JPEG, and open that"
 _VIDEO = "This file is a video and not a picture: save one of its frames as PNG or JPEG, and open that."
-# What a file begins with → what is said of it; pictures that a person may well have, and that can't be opened.
+# What a file begins with → the message for it; pictures that a person may well have, and that can't be opened.
 _NAMED: tuple[tuple[bytes, str], ...] = (
     (rb"\x8bPS|8BPS", f"This file is a Photoshop document, which can't be opened: {_EXPORT}."),
     (rb"%!PS|\xc5\xd0\xd3\xc6", f"This file is PostScript, a program and not a picture: {_EXPORT}."),
@@ -43,7 +43,7 @@ _HTML = "This file is a web page and not a picture: save the picture itself, and
 
 
 def _silence_libtiff() -> None:
-    """Let the library that reads TIFF, which Pillow brings with it, write nothing about damaged files to stderr."""
+    """Let the library that reads TIFF, which is bundled with Pillow, write nothing about damaged files to stderr."""
     for path in Path(PIL.__file__).parents[1].glob("[pP]illow.libs/libtiff-*.so*"):
         library = ctypes.CDLL(str(path))
         library.TIFFSetErrorHandler(None)

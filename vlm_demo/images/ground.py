@@ -1,4 +1,4 @@
-"""Ground: a picture with transparent parts → on the plain ground on which what is left of it can be seen."""
+"""Ground: a picture with transparent parts → the same on a plain background on which the rest is visible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOOKED_AT = 512  # longest side of what is looked at for it
 
 
 def on_ground(image: Image.Image) -> tuple[Image.Image, str]:
-    """RGBA → RGB, and what is to be told of it; empty where nothing shows through.
+    """RGBA → RGB, and a note for the person; empty where nothing is transparent.
 
     Content lies on white, as on most pages; where it is itself light, on the ground that it differs from most.
     """

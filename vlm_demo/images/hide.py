@@ -1,6 +1,6 @@
 """Hide: a part of a picture → the picture without it, behind a blur of itself or a plain grey.
 
-A blur takes a thing away without putting a new one there; grey leaves nothing at all.
+A blur removes a thing without adding a new one; grey leaves nothing at all.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ WAYS = ("blur", "grey")
 
 
 def blurred(image: Image.Image) -> Image.Image:
-    """The whole picture behind a blur in which no thing of it can be told."""
+    """The whole picture, blurred until nothing in it can be recognised."""
     return image.filter(ImageFilter.GaussianBlur(BLUR * max(image.size)))
 
 

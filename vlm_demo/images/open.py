@@ -25,7 +25,7 @@ from vlm_demo.images.tones import measure
 
 MOST_FILE_BYTES = 512_000_000
 EMPTY = "This file is empty (0 bytes): save or download it again, and try once more."
-# Our own limits are kept from the header, before decoding, and what is odd in a file is told by our own notes.
+# Our own limits are kept from the header, before decoding, and our own notes describe what is odd in a file.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -113,20 +113,20 @@ def _stream(source: Any) -> Iterator[BinaryIO]:
 def _read(source: Any) -> bytes:
     """What a file object holds, from its begin; it is left where it was, so that it can be read once more."""
     try:
-        again = bool(source.seekable())
-        stood = source.tell() if again else 0
-        if again:
+        seekable = bool(source.seekable())
+        position = source.tell() if seekable else 0
+        if seekable:
             source.seek(0)
         data = source.read(MOST_FILE_BYTES + 1)
-        if again:
-            source.seek(stood)
+        if seekable:
+            source.seek(position)
     except (OSError, ValueError, AttributeError) as error:
         raise BadImage("This file object can't be read: open the file once more, or pass its path.") from error
     if not isinstance(data, bytes | bytearray):
         raise BadImage('This file object gives text and no bytes: open the file with mode "rb".')
     if len(data) > MOST_FILE_BYTES:
         raise _file_too_large()
-    if not data and not again:
+    if not data and not seekable:
         raise BadImage("This file object has nothing left to be read: pass the file's bytes or its path.")
     return bytes(data)
 
@@ -183,7 +183,7 @@ def _upright(image: Image.Image, stream: BinaryIO | None) -> tuple[Image.Image, 
     notes: list[str] = []
     size = image.size
     try:
-        # A TIFF is turned while it is decoded, and forgets it then.
+        # A TIFF is turned while it is decoded, and its tag is dropped then.
         orientation = image.tag_v2.get(ExifTags.Base.Orientation) if isinstance(image, TiffImageFile) else None
         decoded = decode(image, stream)
         shown, note = on_ground(decoded.image) if decoded.image.mode == "RGBA" else (decoded.image, "")
@@ -198,7 +198,7 @@ def _upright(image: Image.Image, stream: BinaryIO | None) -> tuple[Image.Image, 
         raise too_large(size) from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, ... on damaged data
         raise BadImage(DAMAGED) from error
-    shown.info = {}  # what it said of its colours and its turn has been done
+    shown.info = {}  # its colour profile and orientation have been applied
     return shown, (*_frame_note(image, stream is not None), *notes, *decoded.notes, *([note] if note else []))
 
 
@@ -219,11 +219,11 @@ def _frame_note(image: Image.Image, ours: bool) -> tuple[str, ...]:
 
     Counting moves the picture through its file, and drops what has been drawn on it, so only ``ours`` are counted.
     """
-    # A camera's MPO holds a preview beside the photo, which nobody takes for a second frame.
+    # A camera's MPO holds a preview and the photo, and the preview is no second frame.
     if image.format == "MPO":
         return ()
     shown = f"frame {image.tell() + 1}" if image.tell() else "the first frame"
-    # What is known without moving: most formats tell it when they are opened, and a GIF that it wants to be repeated.
+    # What is known without moving: most formats report it when they are opened, and a GIF whether it loops.
     several = vars(image).get("is_animated", False) or (image.format == "GIF" and "loop" in image.info)
     if ours:
         try:

@@ -14,7 +14,7 @@ Kind = Literal["page", "frame"]
 
 
 def pages_in(content: bytes) -> tuple[Kind, int]:
-    """What a file is divided into, and into how many; one frame where it can't be told (opening it says why)."""
+    """What a file is divided into, and into how many; one frame where that is unknown (opening it says why)."""
     head = content[:HEAD]
     if is_pdf(head):
         return "page", pdf.count(content)
@@ -22,7 +22,7 @@ def pages_in(content: bytes) -> tuple[Kind, int]:
         return "frame", 1
     try:
         with Image.open(io.BytesIO(content), formats=formats()) as image:
-            # A camera's MPO holds a preview beside the photo, which nobody takes for a second frame.
+            # A camera's MPO holds a preview and the photo, and the preview is no second frame.
             return "frame", 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
     except Exception:  # decoders raise anything on crafted files
         return "frame", 1

@@ -24,7 +24,7 @@ def page(data: bytes, number: int | None) -> tuple[Image.Image, tuple[str, ...]]
         data: the file.
         number: from 1; None = the first.
     Returns:
-        RGB on white, and what is to be told of it.
+        RGB on white, and notes for the person.
     Raises:
         BadImage: it can't be read, is locked, or has no such page.
     """

@@ -1,6 +1,6 @@
 """PNG bands: a PNG too large to be decoded at once → its rows, some at a time.
 
-A row of a PNG is told by its difference from the one above, so each band is wrapped as a PNG of its own that begins
+A row of a PNG is stored as its difference from the one above, so each band is wrapped as a separate PNG that begins
 with the last row of the band before, and Pillow decodes it.
 """
 
@@ -55,13 +55,13 @@ def bands(stream: BinaryIO, rows: int) -> Iterator[Image.Image]:
     head = header(stream)
     assert head is not None and head.by_rows
     line = 1 + head.width * SAMPLES[head.colour]
-    kept: list[tuple[bytes, bytes]] = []  # the palette and what of it is transparent
+    palette_chunks: list[tuple[bytes, bytes]] = []  # the palette and what of it is transparent
     above, buffer, top = b"", bytearray(), 0
     inflate = zlib.decompressobj()
     stream.seek(len(SIGNATURE))
     for name, body in _chunks(stream):
         if name in (b"PLTE", b"tRNS"):
-            kept.append((name, body))
+            palette_chunks.append((name, body))
         if name != b"IDAT":
             continue
         while body and top < head.height:
@@ -69,7 +69,7 @@ def bands(stream: BinaryIO, rows: int) -> Iterator[Image.Image]:
             buffer += inflate.decompress(body, wanted - len(buffer))
             body = inflate.unconsumed_tail
             if len(buffer) == wanted:
-                band = _picture(head, kept, above, bytes(buffer), line)
+                band = _picture(head, palette_chunks, above, bytes(buffer), line)
                 above = b"\0" + band.crop((0, band.height - 1, head.width, band.height)).tobytes()
                 top += wanted // line
                 buffer.clear()
@@ -79,10 +79,12 @@ def bands(stream: BinaryIO, rows: int) -> Iterator[Image.Image]:
     raise OSError("a PNG ended early")
 
 
-def _picture(head: Header, kept: list[tuple[bytes, bytes]], above: bytes, rows: bytes, line: int) -> Image.Image:
+def _picture(
+    head: Header, palette_chunks: list[tuple[bytes, bytes]], above: bytes, rows: bytes, line: int
+) -> Image.Image:
     height = (len(above) + len(rows)) // line
-    begin = struct.pack(">IIBBBBB", head.width, height, head.depth, head.colour, 0, 0, 0)
-    chunks = [(b"IHDR", begin), *kept, (b"IDAT", zlib.compress(above + rows, 0)), (b"IEND", b"")]
+    ihdr = struct.pack(">IIBBBBB", head.width, height, head.depth, head.colour, 0, 0, 0)
+    chunks = [(b"IHDR", ihdr), *palette_chunks, (b"IDAT", zlib.compress(above + rows, 0)), (b"IEND", b"")]
     file = io.BytesIO(SIGNATURE + b"".join(_chunk(name, body) for name, body in chunks))
     with Image.open(file, formats=("PNG",)) as band:
         band.load()

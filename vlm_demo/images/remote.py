@@ -93,7 +93,7 @@ class RemotePictures:
                 f"The picture on {_short(host)} is not fetched: download it and name the file, or allow that host with "
                 f"{ALLOW}."
             )
-        ends = time.monotonic() + self.seconds
+        deadline = time.monotonic() + self.seconds
         try:
             found = [ip_address(text.partition("%")[0]) for text in self._resolve(host, port)]
         except (OSError, ValueError, UnicodeError) as error:
@@ -103,13 +103,13 @@ class RemotePictures:
                 f"{_short(host)} is in a private network, from which no pictures are fetched: download it and name "
                 "the file."
             )
-        watched = _Watched(ends)
+        sockets = _TimedSockets(deadline)
         try:
-            return self._received(self._socket(parts.scheme, host, port, found, watched), parts, host, watched)
+            return self._received(self._socket(parts.scheme, host, port, found, sockets), parts, host, sockets)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise self._failed(host, error, watched.late) from error
+            raise self._failed(host, error, sockets.late) from error
         finally:
-            watched.close()
+            sockets.close()
 
     def _read(self, address: str) -> tuple[SplitResult, str, int]:
         """The parts of an address, its host and its port."""
@@ -128,28 +128,28 @@ class RemotePictures:
         return parts, host, PORTS[parts.scheme]
 
     def _socket(
-        self, scheme: str, host: str, port: int, found: list[IPv4Address | IPv6Address], watched: _Watched
+        self, scheme: str, host: str, port: int, found: list[IPv4Address | IPv6Address], sockets: _TimedSockets
     ) -> socket.socket:
         """A socket connected to the first of the addresses that answers, its certificate checked."""
         failed: Exception = TimeoutError()
         for address in found:
             try:
-                made = watched.add(self._connect(str(address), port, watched.left))
+                connected = sockets.add(self._connect(str(address), port, sockets.left))
                 if scheme == "http":
-                    return made
+                    return connected
                 context = self._context or ssl.create_default_context()
-                secured = context.wrap_socket(made, server_hostname=host, do_handshake_on_connect=False)
-                watched.add(secured)
+                secured = context.wrap_socket(connected, server_hostname=host, do_handshake_on_connect=False)
+                sockets.add(secured)
                 secured.do_handshake()
                 return secured
             except (OSError, ValueError) as error:  # a certificate's error is one of the first
                 failed = error
         raise failed
 
-    def _received(self, made: socket.socket, parts: SplitResult, host: str, watched: _Watched) -> bytes:
+    def _received(self, connected: socket.socket, parts: SplitResult, host: str, sockets: _TimedSockets) -> bytes:
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
         query = f"?{quote(parts.query, safe='/%:@!$&()*+,;=~-._?')}" if parts.query else ""
-        connection = _Connection(host, made)
+        connection = _Connection(host, connected)
         connection.request("GET", path + query, headers={"Accept": "image/*", "Accept-Encoding": "identity"})
         with connection.getresponse() as response:
             if response.status in range(300, 400):
@@ -168,7 +168,7 @@ class RemotePictures:
                 content += chunk
                 if len(content) > self.max_bytes:
                     raise self._too_large(host)
-            if response.length or watched.late:  # the other side ended, or the watch did
+            if response.length or sockets.late:  # the other side ended, or the deadline passed
                 raise http.client.IncompleteRead(b"")
             return bytes(content)
 
@@ -192,47 +192,47 @@ class RemotePictures:
 class _Connection(http.client.HTTPConnection):
     """Speaks HTTP on a socket that is connected already."""
 
-    def __init__(self, host: str, made: socket.socket) -> None:
+    def __init__(self, host: str, connected: socket.socket) -> None:
         super().__init__(host)
-        self.sock = made
+        self.sock = connected
 
     def connect(self) -> None:
-        """Never again: it would resolve the name once more."""
+        """Refused: it would resolve the name once more."""
         raise OSError
 
 
-class _Watched:
-    """Sockets that are cut at a time: their own limit is for one step of many, so a picture could come in drops."""
+class _TimedSockets:
+    """Sockets that are shut down at a deadline: a socket's timeout is for each read, so a slow server could go on."""
 
-    def __init__(self, ends: float) -> None:
-        self._ends, self._held = ends, list[socket.socket]()
-        self._timer = threading.Timer(max(0.0, ends - time.monotonic()), self._cut)
+    def __init__(self, deadline: float) -> None:
+        self._deadline, self._sockets = deadline, list[socket.socket]()
+        self._timer = threading.Timer(max(0.0, deadline - time.monotonic()), self._cut)
         self._timer.daemon = True
         self._timer.start()
 
     @property
     def late(self) -> bool:
-        return time.monotonic() >= self._ends
+        return time.monotonic() >= self._deadline
 
     @property
     def left(self) -> float:
         """Seconds, for a step that must have some."""
-        return max(0.001, self._ends - time.monotonic())
+        return max(0.001, self._deadline - time.monotonic())
 
-    def add(self, made: socket.socket) -> socket.socket:
-        made.settimeout(self.left)
-        self._held.append(made)
-        return made
+    def add(self, connected: socket.socket) -> socket.socket:
+        connected.settimeout(self.left)
+        self._sockets.append(connected)
+        return connected
 
     def _cut(self) -> None:
-        for made in self._held:
+        for connected in self._sockets:
             with suppress(OSError):  # it has ended by itself, or goes on under TLS
-                made.shutdown(socket.SHUT_RDWR)
+                connected.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._timer.cancel()
-        for made in self._held:
-            made.close()
+        for connected in self._sockets:
+            connected.close()
 
 
 def hosts_of(text: str) -> tuple[str, ...]:
@@ -252,7 +252,7 @@ def _checked(host: str) -> str:
 
 
 def _is_public(found: IPv4Address | IPv6Address) -> bool:
-    """Whether it lies outside every private, loopback, link-local and reserved network, in an IPv6 coat too."""
+    """Whether it lies outside every private, loopback, link-local and reserved network, as an IPv6 form too."""
     if isinstance(found, IPv6Address):
         inside = found.ipv4_mapped or found.sixtofour
         if found in NAT64:

@@ -26,7 +26,7 @@ class Tones:
         low, high: what is shown black and white.
         inverted: the other way round.
         no_data: the value that stands for none; shown black, as those that are not finite.
-        note: what is to be told of it; empty = nothing.
+        note: a sentence for the person; empty = none.
     """
 
     low: float
@@ -38,10 +38,10 @@ class Tones:
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Values of any shape → uint8 of the same."""
         values = values.astype(np.float32)
-        there = _valid(values, self.no_data)
+        valid = _valid(values, self.no_data)
         with np.errstate(invalid="ignore", over="ignore"):
             scaled = ((values - self.low) / max(self.high - self.low, 1e-12)).clip(0, 1)
-        shown = np.where(there, 1 - scaled if self.inverted else scaled, 0)
+        shown = np.where(valid, 1 - scaled if self.inverted else scaled, 0)
         return (shown * 255).round().astype(np.uint8)
 
 
@@ -61,9 +61,9 @@ def measure(
     samples, least, most, missing = [], math.inf, -math.inf, False
     for part in parts:
         values = part.reshape(-1).astype(np.float32)
-        there = _valid(values, no_data)
-        missing = missing or not there.all()
-        values = values[there]
+        valid = _valid(values, no_data)
+        missing = missing or not valid.all()
+        values = values[valid]
         if values.size:
             least, most = min(least, float(values.min())), max(most, float(values.max()))
             samples.append(values[::step])
@@ -85,8 +85,8 @@ def measure(
 
 def _valid(values: np.ndarray, no_data: float | None) -> np.ndarray:
     with np.errstate(invalid="ignore"):
-        there = np.abs(values) < BEYOND  # False for nan too
-    return there if no_data is None else there & (values != np.float32(no_data))
+        valid = np.abs(values) < BEYOND  # False for nan too
+    return valid if no_data is None else valid & (values != np.float32(no_data))
 
 
 def _range(samples: np.ndarray, whole: bool) -> tuple[float, float]:

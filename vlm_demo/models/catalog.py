@@ -28,7 +28,7 @@ class Entry:
     Attributes:
         name: as people call it.
         id: what ``--model`` takes: an embedded name or a hub id.
-        family: the module in ``families`` that runs it.
+        family: the module in ``adapters`` that runs it.
         parameters: how many.
         quantized: how many of them 8 and 4 bit make smaller; 0 = it has no language model, None = not listed.
         stored: the precision of its checkpoint, in which it is loaded without quantization.
@@ -42,7 +42,7 @@ class Entry:
         kv_bytes_per_token: of the keys and values that are cached of one image token, in the precision in which it is
             ``stored``.
         image_tokens: how many a picture becomes; None = not known.
-        in_context: positions that a picture takes where the words look at its tokens from beside; None = each token's.
+        in_context: positions that a picture takes with cross-attention; None = each token takes one.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Checkpoint files: config, tokenizer, image processor and chat template of a checkpoint's folder.
 
-Everything takes ``shown``, the model's name for the sentence that says what is wrong with it.
+Everything takes ``shown``, the model's name in the error's sentence.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def read(path: Path, image_size: int) -> tuple[Dinov2Config, dict[str, Tensor]]:
 
     Args:
         path: the ONNX file.
-        image_size: pixels of the square that it will see. The table of positions is brought to its grid as
+        image_size: pixels of the square that it will see. The table of positions is interpolated to its grid as
             ``Dinov2Model`` itself would do at every call, so the checkpoint needs no interpolation.
     Returns:
         The configuration, and the float32 state dict of ``Dinov2Model``.
@@ -93,7 +93,7 @@ def _layer(graph: onnx_file.Graph, place: str) -> dict[str, Tensor]:
 
 
 def _positions(graph: onnx_file.Graph, width: int, image_size: int, patch: int) -> Tensor:
-    """[1, 1 + patches, width]: the CLS token's position, and the table of patches brought to the picture's grid.
+    """[1, 1 + patches, width]: the CLS token's position, and the table of patches interpolated to the picture's grid.
 
     Both lost their names: the one is what ``Concat`` puts before the table, the other what is reshaped into a grid.
     """

@@ -1,6 +1,6 @@
-"""Fetching: a hub id → a folder in the hub's local cache. Large files that were begun are continued.
+"""Download: a hub id → a folder in the hub's local cache. Interrupted downloads of large files are resumed.
 
-Nothing is fetched for nothing: first the config, which tells whether the model can run here, then a look at the disk.
+Nothing is fetched in vain: first the config, which shows whether the model can run here, then the free disk space.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ LARGE = 50_000_000  # bytes; smaller files are fetched again rather than continu
 def fetch(
     name: str,
     trust: Trust,
-    judge: Callable[[Path], object],
+    check_config: Callable[[Path], object],
     report: Progress,
-    instead: str,
+    alternatives: str,
     revision: str | None = None,
 ) -> Path:
     """Download what is not here yet.
 
     Args:
         name: the hub id.
-        judge: raises for a folder whose config.json can't be run here.
+        check_config: raises for a folder whose config.json can't be run here.
         report: see ``loading.load``.
-        instead: what to choose where the hub can't deliver, in words.
+        alternatives: what to choose where the hub can't deliver, in words.
         revision: a commit, branch or tag; None = the main branch.
     Raises:
         ModelNotFound: one sentence for each way in which there is no such model here.
-        UnsupportedModel: what ``judge`` raises, it is an adapter, or its weights are pickles, or they arrived damaged.
+        UnsupportedModel: what ``check_config`` raises; it is an adapter, its weights are pickles, or they are damaged.
     """
     import httpx2
     from huggingface_hub import errors, snapshot_download
@@ -57,13 +57,13 @@ def fetch(
             adapter_folder = Path(snapshot_download(name, revision=revision, allow_patterns=[refusals.ADAPTER]))
             refusals.refuse_adapter(adapter_folder, name)
             raise ModelNotFound(f"{name} on the hub holds no model (no config.json): choose another one.")
-        judge(folder)
+        check_config(folder)
         commit, sizes = _listing(name, revision)
         weights = _weights(name, list(sizes), trust)
         large = {file: sizes[file] for file in weights if sizes[file] >= LARGE}
         _continue(name, commit, large, report)
-        asked: dict[str, Any] = {"allow_patterns": [*WANTED, *weights], "ignore_patterns": list(UNWANTED)}
-        return Path(snapshot_download(name, revision=revision, tqdm_class=_bar(name, report), **asked))
+        patterns: dict[str, Any] = {"allow_patterns": [*WANTED, *weights], "ignore_patterns": list(UNWANTED)}
+        return Path(snapshot_download(name, revision=revision, tqdm_class=_bar(name, report), **patterns))
     except errors.RevisionNotFoundError as error:
         raise ModelNotFound(
             f"The hub's {name} has no revision {revision}: name one of its commits, branches or tags."
@@ -84,7 +84,7 @@ def fetch(
             raise ModelNotFound(f"The disk is too full to download {name}: free some space and try again.") from error
         raise ModelNotFound(
             f"{name} is not on this machine and the hub cannot be reached: check the connection and try again (what "
-            f"has arrived is kept), or choose {instead}."
+            f"has arrived is kept), or choose {alternatives}."
         ) from error
 
 
@@ -123,9 +123,9 @@ def only_pickles(name: str) -> str:
 
 
 def _continue(name: str, commit: str, files: dict[str, int], report: Progress) -> None:
-    """Put large files into the hub's cache, from where they were left.
+    """Download large files into the hub's cache, from where they were interrupted.
 
-    The hub's own client keeps whole files, and begins a broken one anew.
+    The hub's client keeps whole files, and starts an interrupted one anew.
     """
     from huggingface_hub import constants, file_download
 
@@ -138,8 +138,8 @@ def _continue(name: str, commit: str, files: dict[str, int], report: Progress) -
         return
     blobs = Path(constants.HF_HUB_CACHE) / file_download.repo_folder_name(repo_id=name, repo_type="model") / "blobs"
     blobs.mkdir(parents=True, exist_ok=True)
-    begun = {file: _Begun(name, commit, file, size, blobs) for file, size in files.items()}
-    total, done = sum(files.values()), sum(one.bytes for one in begun.values())
+    partial_files = {file: _PartialFile(name, commit, file, size, blobs) for file, size in files.items()}
+    total, done = sum(files.values()), sum(partial.bytes for partial in partial_files.values())
     free = shutil.disk_usage(blobs).free
     if total - done > free:
         raise ModelNotFound(
@@ -147,13 +147,13 @@ def _continue(name: str, commit: str, files: dict[str, int], report: Progress) -
             f"{gigabytes(free)}; free some space and try again."
         )
     done = 0
-    for one in begun.values():
-        one.finish(_bar(name, report, done, total))
-        done += one.size
+    for partial in partial_files.values():
+        partial.finish(_bar(name, report, done, total))
+        done += partial.size
 
 
-class _Begun:
-    """A file on its way into the cache: what has arrived lies beside its place."""
+class _PartialFile:
+    """A partly downloaded file: what has arrived lies next to its place in the cache."""
 
     def __init__(self, name: str, commit: str, file: str, size: int, blobs: Path) -> None:
         from huggingface_hub import get_hf_file_metadata, hf_hub_url
@@ -208,7 +208,7 @@ def _bar(name: str, report: Progress, before: int = 0, total: int = 0) -> type:
 
     Args:
         before: bytes of the files that came before.
-        total: bytes of all files; 0 = of those that the bar itself is told of, if they are worth it.
+        total: bytes of all files; 0 = the bar's own total, if that is large.
     """
     from tqdm import tqdm
 
@@ -216,7 +216,7 @@ def _bar(name: str, report: Progress, before: int = 0, total: int = 0) -> type:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)
             self.of_bytes = kwargs.get("unit") == "B"
-            super().__init__(*args, **{**kwargs, "disable": False, "file": _Nowhere()})
+            super().__init__(*args, **{**kwargs, "disable": False, "file": _NullWriter()})
 
         def update(self, n: float | None = 1) -> bool | None:
             drawn = super().update(n)
@@ -229,8 +229,8 @@ def _bar(name: str, report: Progress, before: int = 0, total: int = 0) -> type:
     return DownloadBar
 
 
-class _Nowhere:
-    """A file that forgets."""
+class _NullWriter:
+    """A file that discards what is written."""
 
     def write(self, _text: str) -> None: ...
 

@@ -71,10 +71,10 @@ class AttentionPool(nn.Module):
 class EfficientNetLiteModel(PreTrainedModel):
     """[B, 3, H, W] → patch features [B, H/32 × W/32, hidden_size], in reading order.
 
-    A token holds the last level, and beside it the 2 × 2 places of the stride-16 level that lie under it and the mean
+    A token holds the last level, the 2 × 2 places of the stride-16 level that lie under it, and the mean
     colours of 4 × 4 squares of its pixels, so that colour, edges and small shapes survive. ``hidden_states[-1]`` and
-    ``last_hidden_state`` are both these tokens. Where the configuration has a ``pooled_size`` a head brings each to so
-    many channels, and ``pooler_output`` is its pooled vector; elsewhere that is the mean of the last level.
+    ``last_hidden_state`` are both these tokens. Where the configuration has a ``pooled_size`` a head projects each
+    to so many channels, and ``pooler_output`` is its pooled vector; elsewhere that is the mean of the last level.
     """
 
     config: EfficientNetLiteConfig
@@ -128,7 +128,7 @@ def from_published(published: Mapping[str, Tensor], config: EfficientNetLiteConf
 
     Args:
         published: ``_conv_stem``, ``_blocks.N.…``, ``_conv_head`` and their ``_bn`` layers; the classifier is left out.
-        config: says how many blocks each stage has.
+        config: sets how many blocks each stage has.
     Raises:
         KeyError: a layer is missing.
     """

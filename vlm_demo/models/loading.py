@@ -35,9 +35,9 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 REVISION = re.compile(r"(?!.*\.\.)\w[\w./-]*")  # a commit, branch or tag; it becomes part of a path in the hub's cache
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 DEVICE_MAPS = ("auto", "cpu", "cuda")
-# These speak of kernels and packages that change nothing for the person who waits for an answer.
-CHATTY = ("transformers", "bitsandbytes.backends.cpu.ops", "bitsandbytes.cextension", "huggingface_hub")
-# What the checkpoint's own code must offer to be run.
+# These log messages about kernels and packages that change nothing for the person who waits for an answer.
+NOISY_LOGGERS = ("transformers", "bitsandbytes.backends.cpu.ops", "bitsandbytes.cextension", "huggingface_hub")
+# The class that the checkpoint's own code must define to be run.
 AUTO_CLASS = "AutoModelForImageTextToText"
 
 
@@ -49,7 +49,7 @@ class Loaded:
         name: as it is shown: the embedded name, the folder's name, or the hub id.
         folder: where its files lie.
         model: the transformers model, in eval mode.
-        family: its adapter, a ``families.Family`` or ``families.Writer``.
+        family: its adapter, an ``adapters.Family`` or ``adapters.Writer``.
         tokenizer, image_processor: the checkpoint's own.
         template: the chat template, Jinja; empty for a model that writes nothing.
         precision: bf16, fp16, fp32, 8bit or 4bit.
@@ -89,7 +89,7 @@ def load(
             float32 for bf16 where the processor is much faster at that.
         revision: the hub's commit, branch or tag; None = the main branch.
     Raises:
-        BadSetting: an unknown dtype, one beside ``quantize``, or a revision of what is no model of the hub.
+        BadSetting: an unknown dtype, one together with ``quantize``, or a revision of what is no model of the hub.
         ModelNotFound: no such name, no model in the folder, or the hub cannot deliver it.
         UnsupportedModel: no adapter for its class, or its files cannot be loaded.
         QuantizationUnavailable: see ``quantization.config_for``; or the checkpoint was saved in another precision.
@@ -99,7 +99,7 @@ def load(
     report(None, "Looking for the model")
     with quiet():
         where = check(quantize, device)  # complain before anything is downloaded
-        numbers = _dtype(dtype, quantize)
+        weights_dtype = _dtype(dtype, quantize)
         folder, shown = resolve(name, report, trust, revision)
         adapter = _adapter(folder, shown, trust)
         if quantize != "none" and not adapter.writes:
@@ -107,7 +107,7 @@ def load(
                 f"{shown} has no language model, the one part that is quantized here: load it without quantization."
             )
         report(None, f"Loading {shown}")
-        model = weights.load(folder, shown, adapter, quantize, where, trust, numbers)
+        model = weights.load(folder, shown, adapter, quantize, where, trust, weights_dtype)
         tokenizer, image_processor = checkpoint_files.processors_of(folder, shown, trust)
         family = adapter(model, folder, tokenizer)
     report(1.0, f"{shown} is ready")
@@ -122,7 +122,7 @@ def device_of(device_map: str | None, device: str | None) -> str | None:
     """The ``device`` of `load` that transformers' ``device_map`` asks for; a model is loaded onto one device whole.
 
     Raises:
-        BadSetting: an unknown map, or one beside ``device``.
+        BadSetting: an unknown map, or one together with ``device``.
     """
     if device_map is None:
         return device
@@ -133,17 +133,17 @@ def device_of(device_map: str | None, device: str | None) -> str | None:
     return None if device_map == "auto" else device_map
 
 
-def _dtype(asked: torch.dtype | str | None, quantize: str) -> torch.dtype | str | None:
+def _dtype(requested: torch.dtype | str | None, quantize: str) -> torch.dtype | str | None:
     """What ``weights.load`` is given for the ``dtype`` of `load`."""
-    if asked is None:
+    if requested is None:
         return None
     if quantize != "none":
         raise BadSetting(f"A model that is loaded in {quantize} has that precision: leave out dtype, or quantize.")
-    if asked == "auto" or asked in DTYPES.values():
-        return asked
-    found = DTYPES.get(asked.removeprefix("torch.")) if isinstance(asked, str) else None
+    if requested == "auto" or requested in DTYPES.values():
+        return requested
+    found = DTYPES.get(requested.removeprefix("torch.")) if isinstance(requested, str) else None
     if found is None:
-        raise BadSetting(f"There is no dtype {asked} for a model here: choose one of {', '.join(DTYPES)}, auto.")
+        raise BadSetting(f"There is no dtype {requested} for a model here: choose one of {', '.join(DTYPES)}, auto.")
     return found
 
 
@@ -182,7 +182,7 @@ def embedded_names() -> list[str]:
 
 
 def _is_embedded(folder: Path) -> bool:
-    # os.path says no where pathlib raises: to a name that is too long, or a folder that is locked.
+    # os.path returns False where pathlib raises: for a name that is too long, or a folder that is locked.
     return embedded.is_composed(folder) or os.path.isfile(folder / "config.json")
 
 
@@ -194,7 +194,7 @@ def shipped(name: str) -> Path | None:
 
 
 def family_of(name: str) -> str | None:
-    """The module in ``families`` that runs a model which is put together on first use; None = see its config.json.
+    """The module in ``adapters`` that runs a model which is put together on first use; None = see its config.json.
 
     Raises:
         UnsupportedModel: its recipe is damaged.
@@ -238,8 +238,8 @@ def checkpoint(name: str, progress: Progress | None = None) -> Path:
 
 def catalog() -> list[Entry]:
     """The models that can be had: those on the hub, and the embedded ones whose checkpoint is here."""
-    there = embedded_names()
-    return [entry for entry in catalogue.listed() if entry.on_hub or entry.id in there]
+    embedded_here = embedded_names()
+    return [entry for entry in catalogue.listed() if entry.on_hub or entry.id in embedded_here]
 
 
 def resolve(name: str, report: Progress, trust: Trust = NONE, revision: str | None = None) -> tuple[Path, str]:
@@ -259,7 +259,7 @@ def resolve(name: str, report: Progress, trust: Trust = NONE, revision: str | No
     composed = _composed(name)
     if composed:
         return embedded.assembled(composed, report), composed.name
-    # os.path says no where pathlib raises, to an unknown ~user too.
+    # os.path returns False where pathlib raises, for an unknown ~user too.
     folder = Path(os.path.expanduser(name))
     if name and os.path.isdir(folder):
         if not os.path.isfile(folder / "config.json"):
@@ -269,15 +269,17 @@ def resolve(name: str, report: Progress, trust: Trust = NONE, revision: str | No
     if os.path.isfile(folder):
         raise ModelNotFound(f"{name} is a file: name the checkpoint's folder, which holds config.json and the weights.")
     if HUB_ID.fullmatch(name) and not name.startswith((".", "~")):
-        instead = ", ".join(_alike(name)) or "a checkpoint's folder"
-        return download.fetch(name, trust, lambda found: _adapter(found, name, trust), report, instead, revision), name
+        alternatives = ", ".join(_substitutes(name)) or "a checkpoint's folder"
+        return download.fetch(
+            name, trust, lambda found: _adapter(found, name, trust), report, alternatives, revision
+        ), name
     known = ", ".join(embedded_names()) or "none yet"
     raise ModelNotFound(
         f"There is no model {name}: choose an embedded one ({known}), a checkpoint's folder, or a hub id as OWNER/NAME."
     )
 
 
-def _alike(name: str) -> list[str]:
+def _substitutes(name: str) -> list[str]:
     """The embedded models that can stand in for one of the hub: in place of one that writes answers those that do."""
     families = {entry.id: entry.family for entry in catalogue.listed()}
     wanted = families.get(name)
@@ -300,21 +302,21 @@ def _adapter(folder: Path, shown: str, trust: Trust) -> type[Any]:
     return adapter_of(config)
 
 
-def _device(asked: str | None) -> torch.device:
+def _device(requested: str | None) -> torch.device:
     try:
-        device = torch.device(asked or ("cuda" if torch.cuda.is_available() else "cpu"))
+        device = torch.device(requested or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=device)
     except Exception as error:  # unknown name, or a device that is not there
-        raise VlmDemoError(f"There is no device {asked} here: leave it out, or say cpu.") from error
+        raise VlmDemoError(f"There is no device {requested} here: leave it out, or say cpu.") from error
     return device
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the libraries' remarks from the person while something loads."""
+    """Silence the libraries' logs and progress bars while something loads."""
     from transformers.utils import logging as transformers_logging
 
-    loggers = [logging.getLogger(name) for name in CHATTY]
+    loggers = [logging.getLogger(name) for name in NOISY_LOGGERS]
     levels = [logger.level for logger in loggers]
     bars = transformers_logging.is_progress_bar_enabled()
     for logger in loggers:

@@ -94,18 +94,18 @@ def averaging(config: BertConfig, number: int) -> dict[str, Tensor]:
     """A BERT layer whose every token is the mean of the tokens before it, normalised to mean 0 and spread 1.
 
     Without queries and keys attention is the same for all tokens that are not padding, so what it gathers is their
-    mean; MEAN_OVER_TOKEN makes that drown the token that the layer adds, and the feed-forward half adds nothing.
+    mean; MEAN_OVER_TOKEN makes that outweigh the token that the layer adds, and the feed-forward half adds nothing.
 
     Args:
         number: of the layer, counted from 0.
     """
     width, inner = config.hidden_size, config.intermediate_size
-    same = torch.eye(width)
+    identity = torch.eye(width)
     weights = {
         "attention.self.query.weight": torch.zeros(width, width),
         "attention.self.key.weight": torch.zeros(width, width),
-        "attention.self.value.weight": same,
-        "attention.output.dense.weight": same * MEAN_OVER_TOKEN,
+        "attention.self.value.weight": identity,
+        "attention.output.dense.weight": identity * MEAN_OVER_TOKEN,
         "intermediate.dense.weight": torch.zeros(inner, width),
         "intermediate.dense.bias": torch.zeros(inner),
         "output.dense.weight": torch.zeros(width, inner),
@@ -131,20 +131,22 @@ def qformer_weights(text: TextTower, longest: int) -> dict[str, Tensor]:
     """
     text_weights = text.weights
     embeddings = "embeddings.{}_embeddings.weight".format
-    begun = {
+    initial = {
         embeddings("word"): text_weights[embeddings("word")] + text_weights[embeddings("token_type")][0],
         embeddings("position"): text_weights[embeddings("position")][:longest].clone(),
     }
-    begun |= {f"qformer.layernorm.{kind}": text_weights[f"embeddings.LayerNorm.{kind}"] for kind in ("weight", "bias")}
+    initial |= {
+        f"qformer.layernorm.{kind}": text_weights[f"embeddings.LayerNorm.{kind}"] for kind in ("weight", "bias")
+    }
     for name, tensor in text_weights.items():
         if not name.startswith("encoder.layer.") or int(name.split(".")[2]) >= text.trained_layers:
             continue  # the last layer is the averaging one
         ours = f"qformer.{name}".replace(".attention.self.", ".attention.attention.")
-        begun[ours] = tensor
+        initial[ours] = tensor
         for half in ("intermediate", "output"):
             if ".attention." not in name and f".{half}." in name:
-                begun[ours.replace(f".{half}.", f".{half}_query.")] = tensor.clone()
-    return begun
+                initial[ours.replace(f".{half}.", f".{half}_query.")] = tensor.clone()
+    return initial
 
 
 def _tokenizer(written: str) -> PreTrainedTokenizerFast:

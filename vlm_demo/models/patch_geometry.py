@@ -1,6 +1,6 @@
-"""Cutting: how a checkpoint's image processor lays an upload out for the encoder, and which patch lies where.
+"""Patch geometry: how a checkpoint's image processor lays an upload out for the encoder, and which patch lies where.
 
-Follows the processors' own arithmetic; the pixels themselves come from the processor. Knows no model.
+Follows the processors' arithmetic; the pixels themselves come from the processor. Knows no model.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ class Cut:
 
     Attributes:
         pixel_values: float tensor [tiles, 3, h, w], exactly the processor's.
-        shown: float tensor [3, H, W], the pixels under the finest mosaic, still normalised.
-        mosaics: the patches, finest mosaic first.
+        shown: float tensor [3, H, W], the pixels under the finest grid, still normalised.
+        patch_grids: the patches, finest grid first.
         place: how the upload lies in the whole of what the encoder gets.
-        tiling: (rows, columns) of the tiles under the finest mosaic.
+        tiling: (rows, columns) of the tiles under the finest grid.
     """
 
     pixel_values: torch.Tensor
@@ -68,7 +68,7 @@ class Cut:
 
 
 def geometry(processor: Any, size: tuple[int, int]) -> Geometry:
-    """Follow the processor's own steps (pad to a square, resize, centre crop) for an upload of (width, height).
+    """Follow the processor's steps (pad to a square, resize, centre crop) for an upload of (width, height).
 
     Raises:
         BadImage: the picture is so elongated that resizing its shorter side would make it too large, or that its
@@ -120,26 +120,26 @@ def whole(processor: Any, image: Image.Image, grid_of: Callable[[int, int], tupl
         UnsupportedModel: the processor does more than that, so patches can't be placed.
     """
     place = geometry(processor, image.size)
-    made = processor(images=image, return_tensors="pt")
-    pixels = made if isinstance(made, torch.Tensor) else made["pixel_values"]
+    processed = processor(images=image, return_tensors="pt")
+    pixels = processed if isinstance(processed, torch.Tensor) else processed["pixel_values"]
     if tuple(pixels.shape) != (1, 3, place.size[1], place.size[0]):
         raise unplaceable(processor)
-    return Cut(pixels, pixels[0], (mosaic(place, grid_of(*place.size[::-1])),), place)
+    return Cut(pixels, pixels[0], (patch_grid(place, grid_of(*place.size[::-1])),), place)
 
 
 def too_elongated(size: tuple[int, int]) -> BadImage:
-    """What is said of an upload of (width, height) of which the model would see nothing."""
+    """The error for an upload of (width, height) of which the model would see nothing."""
     return BadImage(f"This picture is {size[0]} × {size[1]} pixels, too elongated for the model: crop it first.")
 
 
 def unplaceable(processor: Any) -> UnsupportedModel:
-    """What is said where the pixels do not come as they were reckoned."""
+    """The error where the pixels do not come in the computed shape."""
     return UnsupportedModel(
         f"The image processor {type(processor).__name__} cuts pictures in a way unknown here: choose another model."
     )
 
 
-def mosaic(place: Geometry, grid: tuple[int, int], tokens: np.ndarray | None = None) -> PatchGrid:
+def patch_grid(place: Geometry, grid: tuple[int, int], tokens: np.ndarray | None = None) -> PatchGrid:
     """A grid of (rows, columns) over all of ``place``; ``tokens`` None = one after the other."""
     boxes = place.to_upload(cells(place.size, *grid))
     return PatchGrid(grid, boxes, np.arange(len(boxes)) if tokens is None else tokens)
@@ -157,7 +157,7 @@ def cells(size: tuple[int, int], rows: int, columns: int) -> np.ndarray:
 
 
 def tile_by_tile(tiling: tuple[int, int], grid: tuple[int, int], first: int = 0) -> np.ndarray:
-    """For each cell of the mosaic of all tiles, row by row, its token, where tokens go tile by tile.
+    """For each cell of the grid over all tiles, row by row, its token, where tokens go tile by tile.
 
     Args:
         tiling: (rows, columns) of tiles.

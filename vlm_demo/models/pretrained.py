@@ -49,16 +49,16 @@ class VisionTower(nn.Module):
         return BaseModelOutput(last_hidden_state=states[-1][:, self._cls_tokens :])
 
 
-def vision_tower(name: str, image_size: int, tell: Progress) -> VisionTower:
+def vision_tower(name: str, image_size: int, report: Progress) -> VisionTower:
     """The tower of that name, float32, for squares of ``image_size`` pixels.
 
     Raises:
         ModelNotFound, UnsupportedModel, VlmDemoError: see ``parts.find`` and ``builders.towers.read``.
     """
-    return VisionTower(towers.read(name, parts.find(name, tell), image_size)).eval()
+    return VisionTower(towers.read(name, parts.find(name, report), image_size)).eval()
 
 
-def language_model(name: str, tell: Progress, layers: int = 0) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+def language_model(name: str, report: Progress, layers: int = 0) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """The language model of that name, float32, and its tokenizer, which knows ``<image>``.
 
     Args:
@@ -67,7 +67,7 @@ def language_model(name: str, tell: Progress, layers: int = 0) -> tuple[LlamaFor
     Raises:
         ModelNotFound, UnsupportedModel, VlmDemoError: see ``parts.find``, ``smollm2.read`` and ``smollm2.shortened``.
     """
-    read = smollm2.shortened(smollm2.read(parts.find(name, tell)), layers)
+    read = smollm2.shortened(smollm2.read(parts.find(name, report)), layers)
     weights = dict(read.weights)
     weights.setdefault("lm_head.weight", weights["model.embed_tokens.weight"])
     model = LlamaForCausalLM(read.config)

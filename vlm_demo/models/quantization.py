@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("none", "8bit", "4bit")
 NEEDED = ("bitsandbytes", "accelerate")
-# At every multiplication it says that numbers are cast, which is how it works.
-CHATTY = "bitsandbytes.autograd._functions"
+# It logs at every multiplication that numbers are cast, which is how it works.
+NOISY_LOGGER = "bitsandbytes.autograd._functions"
 # bitsandbytes' layers, by the name of their class.
 LAYERS = {"Linear8bitLt": "8bit", "Linear4bit": "4bit"}
 PACKED_INPUTS, PACKED_OUTPUTS = 64, 32  # what bitsandbytes' 4-bit layers must be multiples of on a CPU
@@ -53,14 +53,14 @@ def config_for(quantize: str, keep: Iterable[str]) -> BitsAndBytesConfig | None:
         raise QuantizationUnavailable(f"There is no precision {quantize!r}: choose one of {', '.join(PRECISIONS)}.")
     if quantize == "none":
         return None
-    lacking = missing()
-    if lacking:
+    packages = missing()
+    if packages:
         raise QuantizationUnavailable(
-            f"{quantize} needs the package {lacking}: install with `make demo`, or load unquantized."
+            f"{quantize} needs the package {packages}: install with `make demo`, or load unquantized."
         )
     from transformers import BitsAndBytesConfig
 
-    logging.getLogger(CHATTY).setLevel(logging.ERROR)
+    logging.getLogger(NOISY_LOGGER).setLevel(logging.ERROR)
     return BitsAndBytesConfig(
         load_in_8bit=quantize == "8bit",
         load_in_4bit=quantize == "4bit",
@@ -72,32 +72,32 @@ def config_for(quantize: str, keep: Iterable[str]) -> BitsAndBytesConfig | None:
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Whether a device multiplies bf16 numbers by instructions of its own. A CPU that has none imitates them, about ten
+    """Whether a device has instructions for bf16 products. A CPU that has none emulates them, about ten
     times slower than float32."""
     return device.type != "cpu" or any(has for name, has in torch.cpu.get_capabilities().items() if "bf16" in name)
 
 
-def check_saved(saved: str, asked: str, shown: str) -> None:
-    """See whether a checkpoint that was saved in ``saved`` can be loaded in ``asked``, both as in ``PRECISIONS``; the
-    ``none`` of ``asked`` is as it is.
+def check_saved(saved: str, wanted: str, shown: str) -> None:
+    """See whether a checkpoint that was saved in ``saved`` can be loaded in ``wanted``, both as in ``PRECISIONS``; the
+    ``none`` of ``wanted`` is as it is.
 
     Raises:
         QuantizationUnavailable: it can't, or a package is missing.
     """
-    if saved != "none" and asked not in ("none", saved):
+    if saved != "none" and wanted not in ("none", saved):
         raise QuantizationUnavailable(
-            f"{shown} was saved in {saved} and can't be loaded in {asked}: load it without quantization, which leaves "
+            f"{shown} was saved in {saved} and can't be loaded in {wanted}: load it without quantization, which leaves "
             f"it in {saved}, or choose the checkpoint that it was made from."
         )
     if saved == "none":
         return
-    lacking = missing()
-    if lacking:
+    absent = missing()
+    if absent:
         raise QuantizationUnavailable(
-            f"{shown} was saved in {saved}, which needs the package {lacking}: install with `make demo`, or choose the "
+            f"{shown} was saved in {saved}, which needs the package {absent}: install with `make demo`, or choose the "
             "checkpoint that it was made from."
         )
-    logging.getLogger(CHATTY).setLevel(logging.ERROR)
+    logging.getLogger(NOISY_LOGGER).setLevel(logging.ERROR)
 
 
 def check_shapes(model: torch.nn.Module, device: torch.device, saved: str | None = None) -> None:
@@ -209,7 +209,7 @@ def release() -> None:
 
 
 def tensors_of(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters and buffers with their names, and what bitsandbytes hangs on packed ones: their scales."""
+    """Parameters and buffers with their names, and the scales that bitsandbytes attaches to packed ones."""
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         yield name, tensor
         # A QuantState in 4 bit, SCB in 8 bit.

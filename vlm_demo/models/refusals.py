@@ -1,7 +1,7 @@
-"""Refusals: checkpoints that can't be run here and are known by their files, each with a sentence of its own.
+"""Refusals: checkpoints that can't be run here and are recognised by their files, each with a specific sentence.
 
-Reads the small JSON files beside the weights and nothing else, so that a model of the hub is refused before its weights
-are fetched.
+Reads the small JSON files next to the weights and nothing else, so that a model of the hub is refused before its
+weights are fetched.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vlm_demo.errors import UnsupportedModel
 ADAPTER = "adapter_config.json"
 # Names of ways to pack weights, as people write them; others are named as config.json does.
 METHODS = {"awq": "AWQ", "gptq": "GPTQ", "aqlm": "AQLM", "hqq": "HQQ", "eetq": "EETQ", "fp8": "FP8", "mxfp4": "MXFP4"}
-# Older tools wrote the settings of their packing into a file of their own.
+# Older tools wrote their quantization settings into a separate file.
 METHOD_FILES = {"quantize_config.json": "gptq", "quant_config.json": "awq"}
 OURS = "bitsandbytes"
 ORIGINAL_LLAVA = re.compile(r"Llava\w*ForCausalLM")
@@ -25,18 +25,18 @@ ORIGINAL_LLAVA_TYPES = ("llava_llama", "llava_mistral", "llava_mixtral", "llava_
 LONGEST_NAME = 100  # characters that are quoted of a name in somebody's file
 
 
-def check(folder: Path, shown: str, own_code: bool) -> None:
-    """Look at what lies beside the weights.
+def check(folder: Path, shown: str, remote_code: bool) -> None:
+    """Check the small files next to the weights.
 
     Args:
         shown: the checkpoint's name in the sentences.
-        own_code: whether code that comes with the checkpoint may run, which may read other forms.
+        remote_code: whether code that comes with the checkpoint may run, which may read other formats.
     Raises:
         UnsupportedModel: it can't be run here; says why and what to do.
     """
     _refuse_kernels(folder, shown)
     config = _read(folder / "config.json")
-    if not (own_code and config.get("auto_map")):
+    if not (remote_code and config.get("auto_map")):
         _refuse_original_llava(config, shown)
     saved_in(folder, shown)
     weights = [file for file in folder.glob("*.safetensors") if not file.name.startswith("adapter_")]
@@ -89,7 +89,7 @@ def saved_in(folder: Path, shown: str) -> str:
 
 
 def _refuse_original_llava(config: Mapping[str, Any], shown: str) -> None:
-    """LLaVA's first repositories are written for their authors' own code, with other names for the weights."""
+    """LLaVA's first repositories are written for their authors' code, with other names for the weights."""
     kind = _quoted(config.get("model_type"))
     architectures = config.get("architectures")
     named = architectures if isinstance(architectures, list) else []
@@ -103,7 +103,7 @@ def _refuse_original_llava(config: Mapping[str, Any], shown: str) -> None:
 def _refuse_kernels(folder: Path, shown: str) -> None:
     """Refuse a config that names a repository of the hub as its attention, such as ``kernels-community/flash-attn2``:
     transformers would fetch its code and run it (CVE-2026-4372). Older and newer releases of transformers are given
-    configs of their own, beside config.json.
+    separate configs, next to config.json.
 
     Raises:
         UnsupportedModel: it does.
@@ -111,7 +111,7 @@ def _refuse_kernels(folder: Path, shown: str) -> None:
     for file in folder.glob("config*.json"):
         try:
             kernel = next((name for name in _attentions(_read(file)) if "/" in name), None)
-        except RecursionError:  # damaged, which is told of when it is loaded
+        except RecursionError:  # damaged, which is reported when it is loaded
             continue
         if kernel:
             raise UnsupportedModel(
@@ -141,7 +141,7 @@ def _packings(config: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """A JSON file's object; empty where it is missing or damaged, which is told of when it is loaded."""
+    """A JSON file's object; empty where it is missing or damaged, which is reported when it is loaded."""
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

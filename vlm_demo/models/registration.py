@@ -1,9 +1,9 @@
-"""Registration: transformers' automatic classes learn of this project's vision tower, and of the BLIP-2 and the Idefics
+"""Registration: adds this project's vision tower to transformers' automatic classes, and the BLIP-2 and the Idefics
 that see through it.
 
 ``import vlm_demo`` must stay cheap, and after it any transformers call must load our folders, whoever imports
-transformers and when. So each is told as soon as transformers' own table has been imported: now, if it was already, or
-else right after that import, through Python's import hooks. Nothing of transformers is changed.
+transformers and when. So each is registered as soon as transformers' table has been imported: now, if it was already,
+or else right after that import, through Python's import hooks. Nothing of transformers is changed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from typing import Any
 
 def install() -> None:
     """Register the tower, now or when transformers is imported; a second call changes nothing."""
-    for name, register in AFTER.items():
+    for name, register in HOOKS.items():
         if name in sys.modules:
             register(sys.modules[name])
-        elif not any(isinstance(finder, _After) and finder.name == name for finder in sys.meta_path):
-            sys.meta_path.insert(0, _After(name, register))
+        elif not any(isinstance(finder, _ImportHook) and finder.name == name for finder in sys.meta_path):
+            sys.meta_path.insert(0, _ImportHook(name, register))
 
 
 def _register_config(auto: ModuleType) -> None:
@@ -49,20 +49,20 @@ def _register_model(auto: ModuleType) -> None:
 
     auto.AutoModel.register(EfficientNetLiteConfig, EfficientNetLiteModel, exist_ok=True)
     writes, reads, sees = (
-        _Later(EfficientNetBlip2Config, "EfficientNetBlip2ForConditionalGeneration"),
-        _Later(EfficientNetBlip2Config, "EfficientNetBlip2ForImageTextRetrieval"),
-        _Later(EfficientNetIdeficsConfig, "EfficientNetIdeficsForVisionText2Text"),
+        _LazyClass(EfficientNetBlip2Config, "EfficientNetBlip2ForConditionalGeneration"),
+        _LazyClass(EfficientNetBlip2Config, "EfficientNetBlip2ForImageTextRetrieval"),
+        _LazyClass(EfficientNetIdeficsConfig, "EfficientNetIdeficsForVisionText2Text"),
     )
     auto.AutoModelForImageTextToText.register(EfficientNetBlip2Config, writes, exist_ok=True)
     auto.AutoModelForZeroShotImageClassification.register(EfficientNetBlip2Config, reads, exist_ok=True)
     auto.AutoModelForImageTextToText.register(EfficientNetIdeficsConfig, sees, exist_ok=True)
 
 
-class _Later:
-    """Stands for a class of ``efficientnet_bridges`` until something of it is wanted.
+class _LazyClass:
+    """Stands for a class of ``efficientnet_bridges``, which is imported when an attribute of it is used.
 
-    That module needs transformers' BLIP-2 and Idefics, and one of these may be half imported when the automatic classes
-    are told.
+    That module needs transformers' BLIP-2 and Idefics, and one of these may be half imported at the time of the
+    registration.
     """
 
     def __init__(self, config_class: type, name: str) -> None:
@@ -73,13 +73,13 @@ class _Later:
 
 
 # transformers' module → what to call when it has been imported.
-AFTER: dict[str, Callable[[ModuleType], None]] = {
+HOOKS: dict[str, Callable[[ModuleType], None]] = {
     "transformers.models.auto.configuration_auto": _register_config,
     "transformers.models.auto.modeling_auto": _register_model,
 }
 
 
-class _After(MetaPathFinder):
+class _ImportHook(MetaPathFinder):
     """Finds one module as the other finders do, and has ``call`` called with it once it has been executed."""
 
     def __init__(self, name: str, call: Callable[[ModuleType], None]) -> None:
@@ -96,11 +96,11 @@ class _After(MetaPathFinder):
             return spec
         execute = spec.loader.exec_module
 
-        def then(module: ModuleType) -> None:
+        def execute_and_call(module: ModuleType) -> None:
             execute(module)
             if self in sys.meta_path:
                 sys.meta_path.remove(self)
             self.call(module)
 
-        spec.loader.exec_module = then  # type: ignore[method-assign]
+        spec.loader.exec_module = execute_and_call  # type: ignore[method-assign]
         return spec

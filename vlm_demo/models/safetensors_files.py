@@ -1,4 +1,4 @@
-"""Safetensors files: what a checkpoint's weight files say of themselves, read from their headers alone.
+"""Safetensors files: the types, shapes and sizes of a checkpoint's tensors, read from the files' headers alone.
 
 A file begins with the length of its header in 8 bytes, then a JSON object with each tensor's type, shape and place:
 https://github.com/huggingface/safetensors#format.
@@ -39,7 +39,7 @@ def check_whole(folder: Path, shown: str) -> None:
     """See that every file is there with all of its bytes. What is damaged in another way is found by loading it.
 
     Raises:
-        UnsupportedModel: says which file of ``shown``, the checkpoint's name, is not.
+        UnsupportedModel: names the file of ``shown``, the checkpoint's name, that is not.
     """
     for file in files_of(folder):
         if not file.is_file():

@@ -134,23 +134,23 @@ def config_of(file: Any) -> LlamaConfig:
     """
     from transformers import LlamaConfig
 
-    if _told(file, "general.architecture") != "llama":
+    if _metadata(file, "general.architecture") != "llama":
         raise ValueError("not a Llama")
-    heads, width = _told(file, "llama.attention.head_count"), _told(file, "llama.embedding_length")
-    tokens = _told(file, "tokenizer.ggml.tokens")
+    heads, width = _metadata(file, "llama.attention.head_count"), _metadata(file, "llama.embedding_length")
+    tokens = _metadata(file, "tokenizer.ggml.tokens")
     tied = all(tensor.name != "output.weight" for tensor in file.tensors)
     return LlamaConfig(
         vocab_size=len(tokens),
         hidden_size=width,
-        intermediate_size=_told(file, "llama.feed_forward_length"),
-        num_hidden_layers=_told(file, "llama.block_count"),
+        intermediate_size=_metadata(file, "llama.feed_forward_length"),
+        num_hidden_layers=_metadata(file, "llama.block_count"),
         num_attention_heads=heads,
-        num_key_value_heads=_told(file, "llama.attention.head_count_kv"),
+        num_key_value_heads=_metadata(file, "llama.attention.head_count_kv"),
         head_dim=width // heads,
-        max_position_embeddings=_told(file, "llama.context_length"),
+        max_position_embeddings=_metadata(file, "llama.context_length"),
         # The file holds these as float32: 1e-5 comes out as 9.999999747378752e-06.
-        rms_norm_eps=float(str(np.float32(_told(file, "llama.attention.layer_norm_rms_epsilon")))),
-        rope_parameters={"rope_type": "default", "rope_theta": float(_told(file, "llama.rope.freq_base"))},
+        rms_norm_eps=float(str(np.float32(_metadata(file, "llama.attention.layer_norm_rms_epsilon")))),
+        rope_parameters={"rope_type": "default", "rope_theta": float(_metadata(file, "llama.rope.freq_base"))},
         tie_word_embeddings=tied,
         bos_token_id=tokens.index(BOS),
         eos_token_id=tokens.index(EOS),
@@ -201,9 +201,9 @@ def tokenizer_of(file: Any) -> PreTrainedTokenizerFast:
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    tokens = [IMAGE_TOKEN if token == SPARE_TOKEN else token for token in _told(file, "tokenizer.ggml.tokens")]
-    kinds = _told(file, "tokenizer.ggml.token_type")
-    merges = [(pair[0], pair[1]) for pair in (merge.split(" ") for merge in _told(file, "tokenizer.ggml.merges"))]
+    tokens = [IMAGE_TOKEN if token == SPARE_TOKEN else token for token in _metadata(file, "tokenizer.ggml.tokens")]
+    kinds = _metadata(file, "tokenizer.ggml.token_type")
+    merges = [(pair[0], pair[1]) for pair in (merge.split(" ") for merge in _metadata(file, "tokenizer.ggml.merges"))]
     core = Tokenizer(models.BPE({token: i for i, token in enumerate(tokens)}, merges))
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
@@ -219,10 +219,10 @@ def tokenizer_of(file: Any) -> PreTrainedTokenizerFast:
         extra_special_tokens={"image_token": IMAGE_TOKEN},
         chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,
-        model_max_length=_told(file, "llama.context_length"),
+        model_max_length=_metadata(file, "llama.context_length"),
         padding_side="left",
     )
 
 
-def _told(file: Any, name: str) -> Any:
+def _metadata(file: Any, name: str) -> Any:
     return file.fields[name].contents()

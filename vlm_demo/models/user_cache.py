@@ -72,11 +72,11 @@ def require_room(wanted: int, what: str) -> None:
 def unfinished(place: Path) -> Iterator[Path]:
     """A new folder in ``place`` that belongs to this process, is taken for nothing else, and is deleted in the end.
     What interrupted processes left there is deleted too."""
-    for left in place.glob(f"{UNFINISHED}-*"):
+    for leftover in place.glob(f"{UNFINISHED}-*"):
         with suppress(OSError):
-            if _abandoned(left):
-                shutil.rmtree(left, ignore_errors=True)
-    # Containers and machines that share a cache have process ids of their own, hence the machine's name.
+            if _abandoned(leftover):
+                shutil.rmtree(leftover, ignore_errors=True)
+    # Containers and machines that share a cache have separate process ids, hence the machine's name.
     made = tempfile.mkdtemp(prefix=f"{UNFINISHED}-{_machine()}-{os.getpid()}-", dir=place)
     try:
         yield Path(made)
@@ -88,16 +88,16 @@ def _machine() -> str:
     return re.sub(r"[^\w.]", "_", platform.node())
 
 
-def _abandoned(left: Path) -> bool:
-    match = re.fullmatch(rf"{UNFINISHED}-{re.escape(_machine())}-(\d{{1,9}})-\w+", left.name)
+def _abandoned(leftover: Path) -> bool:
+    match = re.fullmatch(rf"{UNFINISHED}-{re.escape(_machine())}-(\d{{1,9}})-\w+", leftover.name)
     if match:
         return not psutil.pid_exists(int(match[1]))
-    return time.time() - left.stat().st_mtime > ABANDONED
+    return time.time() - leftover.stat().st_mtime > ABANDONED
 
 
 @contextmanager
 def writing(what: str) -> Iterator[None]:
-    """Say in one sentence what goes wrong with the disk while ``what`` is written.
+    """Turn disk errors into one sentence while ``what`` is written.
 
     Raises:
         VlmDemoError: the disk is full, or the folder can't be written.
@@ -113,7 +113,7 @@ def writing(what: str) -> Iterator[None]:
 
 
 def unwritable(place: Path) -> VlmDemoError:
-    """What is said where nothing can be kept."""
+    """The error where nothing can be stored."""
     variable = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
     way_out = "make it writable" if sys.platform == "darwin" else f"make it writable, or set {variable} to another"
     return VlmDemoError(f"The folder {place} can't be written, and the embedded model is kept there: {way_out}.")

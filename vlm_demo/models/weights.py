@@ -25,10 +25,10 @@ from vlm_demo.models.safetensors_files import check_whole, files_of, tensors_of
 from vlm_demo.trust import Trust
 from vlm_demo.words import gigabytes
 
-# How torch, safetensors and CUDA say it; most of their errors are plain RuntimeErrors.
+# The messages of torch, safetensors and CUDA; most of their errors are plain RuntimeErrors.
 NO_MEMORY = re.compile(r"out of memory|(can't|cannot) allocate memory|\bMemoryError\b", re.IGNORECASE)
-OWN_ATTENTION = (None, "eager", "sdpa")
-REPORTS = "transformers.modeling_utils"  # the logger that tells why weights could not be packed
+TORCH_ATTENTION = (None, "eager", "sdpa")
+REPORTS = "transformers.modeling_utils"  # the logger that reports why weights could not be packed
 BITS = {"none": 16, "8bit": 8, "4bit": 4}  # of a weight, at most
 WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}  # bytes of a safetensors number; of all others 1
 
@@ -68,15 +68,15 @@ def load(
     if saved == "none" and not plain:
         options["quantization_config"] = quantization.config_for(quantize, adapter.keep_unquantized)
     if not adapter.as_a_whole:
-        options["attn_implementation"] = "sdpa"  # of all parts, whatever the config says
+        options["attn_implementation"] = "sdpa"  # of all parts, whatever the config sets
     messages: list[str] = []
     try:
         if adapter.as_a_whole:
-            options["config"] = _with_own_attention(folder, adapter is Trusted)
-        with _listening(messages):
+            options["config"] = _with_torch_attention(folder, adapter is Trusted)
+        with _collecting_reports(messages):
             model, report = adapter.model_class().from_pretrained(folder, output_loading_info=True, **options)
         if report["missing_keys"]:
-            # transformers would fill them with random numbers, and the model would talk nonsense without a word.
+            # transformers would fill them with random numbers, and the model would silently write nonsense.
             count = len(report["missing_keys"])
             raise UnsupportedModel(f"{count} weights of {shown} are missing: fetch the model again.")
         if plain:
@@ -96,7 +96,7 @@ def load(
 
 
 def _check_finite(model: torch.nn.Module, shown: str) -> None:
-    """Refuse weights of which one is no number: every answer would be empty or nonsense, without a word.
+    """Refuse weights of which one is no number: every answer would silently be empty or nonsense.
 
     Raises:
         UnsupportedModel: names the first tensor that holds such.
@@ -124,7 +124,7 @@ def _finite(tensor: torch.Tensor) -> bool:
     return bool(torch.isfinite(least) & torch.isfinite(most))
 
 
-def _with_own_attention(folder: Path, remote_code: bool) -> Any:
+def _with_torch_attention(folder: Path, remote_code: bool) -> Any:
     """A folder's config, without the attention that it asks for where that is none of torch's own: in place of a
     FlashAttention that isn't installed transformers may fetch a kernel from the hub, and run it."""
     from transformers import AutoConfig, PreTrainedConfig
@@ -134,15 +134,15 @@ def _with_own_attention(folder: Path, remote_code: bool) -> Any:
     while parts:
         part = parts.pop()
         parts += [value for value in vars(part).values() if isinstance(value, PreTrainedConfig)]
-        if part._attn_implementation not in OWN_ATTENTION:
+        if part._attn_implementation not in TORCH_ATTENTION:
             part._attn_implementation = None  # transformers chooses
     return config
 
 
 @contextmanager
-def _listening(messages: list[str]) -> Iterator[None]:
-    """Collect what transformers reports of weights that it could not take: the error that it raises then says only that
-    there is such a report."""
+def _collecting_reports(messages: list[str]) -> Iterator[None]:
+    """Collect what transformers logs of weights that it could not load: the error that it then raises only refers to
+    that report."""
     logger, handler = logging.getLogger(REPORTS), logging.Handler(logging.WARNING)
     handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     level, propagate = logger.level, logger.propagate
@@ -158,16 +158,16 @@ def _listening(messages: list[str]) -> Iterator[None]:
 
 
 def _check_room(folder: Path, shown: str, quantize: str, device: torch.device) -> None:
-    """Refuse what is certain not to fit: where memory runs out, some systems end the program without a word.
+    """Refuse what is certain not to fit: where memory runs out, some systems end the program without a message.
 
     Raises:
         VlmDemoError: not even its weights, all of them as small as ``quantize`` makes any of them, fit.
     """
     room = quantization.room_on(device)
     files = files_of(folder)
-    least = sum(_least(file, quantize) for file in files)
+    least = sum(_smallest_bytes(file, quantize) for file in files)
     if least > room:
-        way_out = quantize if sum(_least(file, "4bit") for file in files) < room else "4bit"
+        way_out = quantize if sum(_smallest_bytes(file, "4bit") for file in files) < room else "4bit"
         figures = f" (it takes at least {gigabytes(least)}, {gigabytes(room)} are free)"
         raise VlmDemoError(_too_large(shown, way_out, device, figures))
 
@@ -184,8 +184,8 @@ def _dtype(folder: Path, device: torch.device) -> torch.dtype | str:
     return torch.float32 if in_bf16 and fits(4 * numbers.total(), quantization.room_on(device)) else "auto"
 
 
-def _least(file: Path, quantize: str) -> int:
-    """The fewest bytes that the tensors of a safetensors file can take; 0 where it can't be read, which is told of
+def _smallest_bytes(file: Path, quantize: str) -> int:
+    """The fewest bytes that the tensors of a safetensors file can take; 0 where it can't be read, which is reported
     later."""
     try:
         return sum(

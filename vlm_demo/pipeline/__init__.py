@@ -1,7 +1,7 @@
 """Pipeline: picture and question → answer, in this process.
 
     public_api     ``Pipeline``, what programs call
-    answering      the road from uploads to the answer
+    answering      every step from uploads to the answer
     composition    a loaded checkpoint → the parts that do its work
     inputs         uploads → views and text, without the model
     staged, whole  prompt → tokens, of a model whose stages are known, or of one that answers in one piece

@@ -1,4 +1,4 @@
-"""Answering: a request → its answer, the whole road in one place.
+"""Answering: a request → its answer, all steps in one place.
 
     view, OCR      ``inputs``: uploads → views and text, without the model
     prompt … llm   of the part that answers: ``staged`` or ``whole``
@@ -30,14 +30,14 @@ from vlm_demo.stages import ocr
 def answer_events(
     composed: ComposedModel, request: Request, turn: Turns, cuts_repetition: bool, together: int = 1
 ) -> Generator[Event, None, None]:
-    """From the uploads to the answer. What whoever iterates does between two events counts nowhere.
+    """From the uploads to the answer. The consumer's time between two events is not measured.
 
     Args:
-        turn: entered for as long as the model is needed; the wait for it counts nowhere.
+        turn: entered for as long as the model is needed; the wait for it is not measured.
         cuts_repetition: whether an end that only repeats is cut off.
         together: how many answers that are written at a time may be computed together, this one among them.
     Yields:
-        StageEvents and TokenEvents in the order of the road, and the Answer.
+        StageEvents and TokenEvents in the order of the steps, and the Answer.
     Raises:
         BadImage, BadQuestion, OcrUnavailable, UnsupportedModel: one sentence for the person.
         Stopped: ``request.cancelled()`` turned True before the first token.
@@ -45,15 +45,15 @@ def answer_events(
     clock = StageClock()
     with closing(_events(composed, request, clock, turn, cuts_repetition, together)) as events:
         for event in events:
-            handed = time.perf_counter()
+            yielded_at = time.perf_counter()
             yield event
-            clock.pause(time.perf_counter() - handed)
+            clock.pause(time.perf_counter() - yielded_at)
 
 
 def _events(
     composed: ComposedModel, request: Request, clock: StageClock, turn: Turns, cuts_repetition: bool, together: int
 ) -> Generator[Event, None, None]:
-    """The road itself. A time is taken before its event is handed over, never after."""
+    """The steps themselves. A duration is measured before its event is yielded, never after."""
     model = composed.part_that_answers()
     # 1) view, without the model
     opened = yield from open_views(request, composed.view, clock)
@@ -62,9 +62,9 @@ def _events(
         inputs = yield from read_text_and_encode(request, opened, composed.reader, model.encode, turn, clock)
     else:
         inputs = yield from read_text(request, opened, composed.reader, clock)
-    with ExitStack() as held:
+    with ExitStack() as stack:
         with clock.left_out():
-            held.enter_context(turn())
+            stack.enter_context(turn())
         # 3) to 7): prompt, encoder, bridge, prefill and decode
         outcome = yield from model.write(request, inputs, clock, cuts_repetition, together)
     # 8) the answer, which draws its own heatmaps
@@ -83,9 +83,9 @@ def read_answer(composed: ComposedModel, request: Request, text: str, turn: Turn
     clock = StageClock()
     opened = result_of(open_views(request, composed.view, clock))
     inputs = result_of(read_text(request, opened, composed.reader, clock))
-    with ExitStack() as held:
+    with ExitStack() as stack:
         with clock.left_out():
-            held.enter_context(turn())
+            stack.enter_context(turn())
         outcome = model.read(request, inputs, ids, clock)
     return _answer(composed, request, inputs, outcome, clock)
 

@@ -1,4 +1,4 @@
-"""Composition: a loaded checkpoint → the parts that do its work, and what is known of it without asking it anything.
+"""Composition: a loaded checkpoint → the parts that do its work, and its properties that need no forward pass.
 
     answering   what writes answers: ``staged``, whose stages are known, or ``whole``, which answers in one piece
     scoring     what compares pictures with texts
@@ -32,7 +32,7 @@ from vlm_demo.stages.view import ViewMaker
 
 class ComposedModel:
     """A loaded checkpoint and its parts: ``view`` opens pictures as it sees them, ``reader`` reads text in them, and
-    ``remembered`` holds what was computed of both."""
+    ``remembered`` caches what was computed of both."""
 
     def __init__(self, loaded: Loaded, remember: int | None = None, remote: RemotePictures = NOTHING) -> None:
         family = loaded.family
@@ -46,7 +46,7 @@ class ComposedModel:
         guard = CancellationHooks(loaded.device)
         guard.watch(family.encoder_layers)
         self.view = ViewMaker(loaded.image_processor, family.cut, remote)
-        self.note: BridgeInfo = family.note  # how pictures get into the language model
+        self.bridge_info: BridgeInfo = family.bridge_info  # how pictures get into the language model
         self.scoring: ScoringModel | None = None
         self.answering: StagedModel | WholeModel | None = None
         if family.matcher is not None:
@@ -66,7 +66,7 @@ class ComposedModel:
             )
         self._training_pictures = out_of_distribution.load(loaded.folder)
         self.legibility = read_legibility(loaded.folder)
-        self._kept = family.keep_unquantized
+        self._keep_unquantized = family.keep_unquantized
 
     @property
     def can_answer(self) -> bool:
@@ -106,7 +106,7 @@ class ComposedModel:
         """
         model = self.part_that_answers()
         if isinstance(model, WholeModel):
-            raise UnsupportedModel(f"{self.note.text}: choose a model whose stages are known.")
+            raise UnsupportedModel(f"{self.bridge_info.text}: choose a model whose stages are known.")
         return model
 
     def forget(self, visitor: str | None = None) -> None:
@@ -128,7 +128,7 @@ class ComposedModel:
     @cached_property
     def _in_fewer_bits(self) -> dict[str, int]:
         """Bytes of the weights by precision, counted once."""
-        return quantization.in_fewer_bits(self.model, self._kept, self.device)
+        return quantization.in_fewer_bits(self.model, self._keep_unquantized, self.device)
 
     def in_distribution(self, view: View) -> float | None:
         """How much a picture looks like what the model was trained on, 0..1; None where the checkpoint can't say."""

@@ -73,14 +73,14 @@ def decode(
         generation: the steps; what it returns are the rows of the step after the last token.
         prompt: what was prefilled.
         tokenizer: of the checkpoint.
-        clock: takes the seconds of each stage, without what whoever iterates does.
-        sees_ahead: whether words of the prompt see those after them, so that nothing of it is remembered.
+        clock: takes the seconds of each stage, without the consumer's time between events.
+        sees_ahead: whether words of the prompt see those after them, so that nothing of it is cached.
         stop: texts before the first of which the answer ends.
         cuts_repetition: whether an end that only repeats is cut off.
     Yields:
         The StageEvent prefill, TokenEvents, and the StageEvent decode.
     Raises:
-        Stopped: before the first token. Later, what is returned says ``stopped``.
+        Stopped: before the first token. Later, the result has ``stopped`` set.
     """
     steps, text = _Steps(generation), Detokenizer(tokenizer)
     rows: list[attention_tap.HalfRows | None] = []

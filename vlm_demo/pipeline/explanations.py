@@ -53,7 +53,7 @@ class Explanations:
         return self.teacher_forcing.likelihoods(answer, image, masks)
 
     def evidence(self, answer: Answer) -> Evidence:
-        """What speaks for an answer with at least one word; see ``explain.grounding.gather``."""
+        """The evidence for an answer with at least one word; see ``explain.grounding.gather``."""
         return gather(answer, self.teacher_forcing)
 
     def grounding(self, answer: Answer, cancelled: Callable[[], bool] | None = None) -> Grounding:

@@ -28,7 +28,7 @@ def encoder_facts(
     cached: int,
     beside_ocr: bool = False,
 ) -> EncoderFacts:
-    """The shapes and bytes of the patch features, of which ``cached`` pictures were remembered; ``beside_ocr`` says
+    """The shapes and bytes of the patch features, of which ``cached`` pictures were cached; ``beside_ocr`` says
     whether they were made while text was read."""
     return EncoderFacts(
         tiles=tuple(tile for view in views for tile in _tiles(view)),

@@ -1,6 +1,6 @@
 """Generate fallback: pictures and question → tokens with a model whose stages are unknown: its processor and generate.
 
-Stands in the places of the prompt and the llm. What people type goes through a processor that takes control strings as
+Replaces the prompt and llm stages. What people type goes through a processor that takes control strings as
 control, so a text that holds one is refused.
 """
 
@@ -76,17 +76,17 @@ class GenerateFallback:
             BadQuestion: a text holds a control string, or the processor refuses what it is given.
             UnsupportedModel: the template refuses this conversation.
         """
-        asked = f"{ocr_part(ocr_text)}{question}"
-        asked = f"{asked}\n{EVIDENCE_RULE}" if evidence_only else asked
+        question_text = f"{ocr_part(ocr_text)}{question}"
+        question_text = f"{question_text}\n{EVIDENCE_RULE}" if evidence_only else question_text
         messages: list[tuple[str, int, str]] = []
         for turn in history:
             messages += [("user", len(turn.images), turn.question), ("assistant", 0, turn.answer)]
-        messages.append(("user", len(pictures) - sum(images for _, images, _ in messages), asked))
+        messages.append(("user", len(pictures) - sum(images for _, images, _ in messages), question_text))
         for text in (system, *(text for _, _, text in messages)):
             self._refuse_control(text)
         text = self._filled(messages, system.strip())
-        first = self.tokenizer.bos_token
-        options = {"add_special_tokens": False} if first and text.startswith(first) else {}
+        bos = self.tokenizer.bos_token
+        options = {"add_special_tokens": False} if bos and text.startswith(bos) else {}
         try:
             images = [Image.fromarray(view.processed) for view in pictures]
             inputs = self.family.processor(images=images, text=[text], return_tensors="pt", **options)
@@ -96,9 +96,9 @@ class GenerateFallback:
             ) from error
         ids = tuple(inputs["input_ids"][0].tolist())
         image = getattr(self.family.config, "image_token_id", None)
-        places = tuple(i for i, token in enumerate(ids) if token == image)
+        image_positions = tuple(i for i, token in enumerate(ids) if token == image)
         segments = (Segment("template", text, 0, len(ids)),)
-        return ProcessedPrompt(Prompt(text, ids, len(places), places, segments), dict(inputs))
+        return ProcessedPrompt(Prompt(text, ids, len(image_positions), image_positions, segments), dict(inputs))
 
     def write(
         self,
@@ -119,29 +119,29 @@ class GenerateFallback:
             Stopped: ``cancelled()`` turned True.
         """
         model = self.family.model
-        wanted = max_new_tokens if max_new_tokens is not None else model.generation_config.max_new_tokens
-        given = {key: value for key, value in inputs.items() if key not in ("labels", "num_crops")}
-        moved = {key: value.to(model.device) if hasattr(value, "to") else value for key, value in given.items()}
+        limit = max_new_tokens if max_new_tokens is not None else model.generation_config.max_new_tokens
+        accepted = {key: value for key, value in inputs.items() if key not in ("labels", "num_crops")}
+        moved = {key: value.to(model.device) if hasattr(value, "to") else value for key, value in accepted.items()}
         for key, value in moved.items():
             if isinstance(value, torch.Tensor) and value.is_floating_point():
                 moved[key] = value.to(model.dtype)
-        ends = model.generation_config.eos_token_id
-        ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
-        mask = None if sampling.schema is None else self.grammars.hold(sampling.schema, ends)
+        eos_ids = model.generation_config.eos_token_id
+        eos_ids = [] if eos_ids is None else eos_ids if isinstance(eos_ids, list) else [eos_ids]
+        mask = None if sampling.schema is None else self.grammars.processor_for(sampling.schema, eos_ids)
         with self.guard.computing(cancelled), _seeded(sampling):
-            made = model.generate(
+            output = model.generate(
                 **moved,
                 **_options(sampling),
                 num_beams=1,
-                max_new_tokens=LONGEST_ANSWER if wanted is None else wanted,
+                max_new_tokens=LONGEST_ANSWER if limit is None else limit,
                 output_logits=True,
                 stopping_criteria=StoppingCriteriaList([] if mask else [Repeating()]),
                 logits_processor=LogitsProcessorList([mask] if mask else []),
                 return_dict_in_generate=True,
             )
-        new = made.sequences[0, -len(made.logits) :].tolist()
-        for token, logits in zip(new, made.logits, strict=True):
-            if token in ends:
+        new_ids = output.sequences[0, -len(output.logits) :].tolist()
+        for token, logits in zip(new_ids, output.logits, strict=True):
+            if token in eos_ids:
                 return
             probabilities = logits[0].float()
             yield Step(
@@ -172,24 +172,24 @@ class GenerateFallback:
         return self._rendered(messages)
 
     def _rendered(self, messages: list[tuple[str, int, str]], plain_system: bool = False) -> str:
-        given = conversation(messages, plain_system)
+        chat = conversation(messages, plain_system)
         try:
             return self.tokenizer.apply_chat_template(
-                given, chat_template=self.template, add_generation_prompt=True, tokenize=False
+                chat, chat_template=self.template, add_generation_prompt=True, tokenize=False
             )
         except TemplateError as error:
             raise UnsupportedModel("This model's chat template refuses this conversation: start a new chat.") from error
 
     def _refuse_control(self, text: str) -> None:
-        """Refuse what the tokenizer takes for control, in whatever letters, and what the processor replaces itself."""
+        """Refuse what the tokenizer takes for control, in any spelling, and what the processor replaces itself."""
         added = {i: str(token) for i, token in self.tokenizer.added_tokens_decoder.items() if str(token).strip()}
         added.pop(self.tokenizer.unk_token_id, None)
-        places = (
+        placeholders = (
             str(token) for name, token in vars(self.family.processor).items() if name.endswith("_token") and token
         )
-        read = (added.get(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        in_text = (token for token in (*added.values(), *places) if token in text)
-        found = next((token for token in (*in_text, *read) if token is not None), None)
+        tokenized = (added.get(token) for token in self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        in_text = (token for token in (*added.values(), *placeholders) if token in text)
+        found = next((token for token in (*in_text, *tokenized) if token is not None), None)
         if found is not None:
             raise BadQuestion(f"To this model {found} is a command and no text: leave it out.")
 

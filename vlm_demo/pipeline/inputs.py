@@ -32,7 +32,7 @@ Turns = Callable[[], AbstractContextManager[object]]  # each entered for as long
 @dataclass(frozen=True)
 class Encoded:
     """What the vision encoder made of some pictures while their text was read: the patch features of each, of how many
-    they were remembered, and the encoder's own seconds."""
+    they were cached, and the encoder's own seconds."""
 
     patches: tuple[PatchFeatures, ...]
     cached: int
@@ -112,23 +112,25 @@ def read_text_and_encode(
     turn: Turns,
     clock: StageClock,
 ) -> Generator[StageEvent, None, Inputs]:
-    """As `read_text`, in a thread of its own, while ``encode`` runs here within a ``turn`` with the model. The clock
+    """As `read_text`, in a separate thread, while ``encode`` runs here within a ``turn`` with the model. The clock
     counts the longer one of the two.
 
     Yields:
         The StageEvent ocr; that of the encoder comes at its place, after the prompt.
     """
     began = time.perf_counter()
-    over = threading.Event()
+    abandoned = threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(_read, request, opened.views, reader, lambda: over.is_set() or _wanted_no_more(request))
+        ocr_task = pool.submit(
+            _read, request, opened.views, reader, lambda: abandoned.is_set() or _is_cancelled(request)
+        )
         try:
             with turn():
                 encoded = encode(opened.views, request.cancelled)
         except BaseException:
-            over.set()  # what is read is of no use any more
+            abandoned.set()  # what is read is of no use any more
             raise
-        ocrs, seconds = reading.result()
+        ocrs, seconds = ocr_task.result()
     clock.pause(max(0.0, time.perf_counter() - began - max(seconds, encoded.seconds)))
     yield clock.done("ocr", seconds, _ocr_facts(ocrs))
     return replace(opened, ocrs=ocrs, encoded=encoded)
@@ -137,14 +139,14 @@ def read_text_and_encode(
 def _read(
     request: Request, views: Sequence[PixelView], reader: OcrReader, cancelled: Cancelled | None
 ) -> tuple[tuple[OcrResult, ...], float]:
-    """The text of the question's own pictures, or in a follow-up without any, of the earlier ones; and the seconds."""
+    """The text of the question's pictures, or in a follow-up without any, of the earlier ones; and the seconds."""
     began = time.perf_counter()
-    asked_about = views[len(views) - len(request.images) :] or views
-    ocrs = tuple(reader(picture.image, request.ocr_settings, cancelled, request.visitor) for picture in asked_about)
+    pictures = views[len(views) - len(request.images) :] or views
+    ocrs = tuple(reader(picture.image, request.ocr_settings, cancelled, request.visitor) for picture in pictures)
     return ocrs, time.perf_counter() - began
 
 
-def _wanted_no_more(request: Request) -> bool:
+def _is_cancelled(request: Request) -> bool:
     return request.cancelled is not None and request.cancelled()
 
 

@@ -1,5 +1,5 @@
-"""Pipeline as programs use it. What a loaded model is made of stands in ``composition``, the road from uploads to the
-answer in ``answering``."""
+"""Pipeline as programs use it. What a loaded model is made of is in ``composition``, the steps from uploads to the
+answer are in ``answering``."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from vlm_demo.trust import NONE, Trust
 class Pipeline(ComposedModel):
     """A loaded model. ``stages()`` gives the stages of one that writes answers, each callable alone.
 
-    A chat goes on by handing over what was said before, oldest first. What was computed of pictures and prompts is
+    A chat goes on by passing its earlier turns, oldest first. What was computed of pictures and prompts is
     remembered by their content, in ``remembered``, up to its budget of bytes: who asks about the same picture again
     gets the same answer, sooner. An answer whose end only repeats is cut there, unless ``cuts_repetition`` is turned
     off (to time a model of random weights)::
@@ -129,8 +129,8 @@ class Pipeline(ComposedModel):
     ) -> Iterator[Event]:
         """Answer a question step by step. Closing the generator stops the work.
 
-        All times, first token and total too, are of the computing alone: what whoever iterates does between two events
-        counts nowhere.
+        All times, first token and total too, are of the computing alone: the consumer's time between two events is not
+        measured.
 
         Args:
             image: a PIL image, array, path, bytes or file object, a ``images.open.Page`` of a file, or a list of them;
@@ -174,7 +174,7 @@ class Pipeline(ComposedModel):
 
         Args:
             turn: entered for as long as the model is needed: after the pictures were opened and read, until the last
-                token. Time spent waiting for it counts nowhere.
+                token. Time spent waiting for it is not measured.
             together: how many answers that are written at a time may be computed together, this one among them.
         """
         return answering.answer_events(self, request, turn, self.cuts_repetition, together)
@@ -211,8 +211,8 @@ class Pipeline(ComposedModel):
             raise BadSetting(f"max_new_tokens can't be {max_new_tokens}: choose a number from 1 on.")
         batch = chat_messages.is_batch(messages)
         conversations: list[Any] = list(messages) if batch else [messages]
-        read = [chat_messages.read(conversation, self.view.remote) for conversation in conversations]
-        answers = [answered(self.answer(asked.request(max_new_tokens, sampling))) for asked in read]
+        parsed = [chat_messages.read(conversation, self.view.remote) for conversation in conversations]
+        answers = [answered(self.answer(conversation.request(max_new_tokens, sampling))) for conversation in parsed]
         return answers if batch else answers[0]
 
     def explain(
@@ -232,8 +232,8 @@ class Pipeline(ComposedModel):
             BadQuestion: question or answer are empty or too long.
             UnsupportedModel: the model writes no answers.
         """
-        past = tuple(history)
-        request = Request(as_several(image), question, ocr, evidence_only, history=past, ocr_settings=ocr_settings)
+        turns = tuple(history)
+        request = Request(as_several(image), question, ocr, evidence_only, history=turns, ocr_settings=ocr_settings)
         return self.read_answer(request, answer_text)
 
     def read_answer(self, request: Request, text: str, turn: Turns = nullcontext) -> Answer:
@@ -282,7 +282,7 @@ class Pipeline(ComposedModel):
         return self.stages().explanations.methods(answer)
 
     def evidence(self, answer: Answer) -> Evidence:
-        """What speaks for an answer with at least one word resting on the picture, or on text that was read in it: a
+        """The evidence that an answer with at least one word rests on the picture, or on text that was read in it: a
         batched pass and one to three more."""
         return self.stages().explanations.evidence(answer)
 
@@ -313,7 +313,7 @@ class Pipeline(ComposedModel):
         cancelled: Callable[[], bool] | None = None,
         visitor: str = "",
     ) -> Scores:
-        """How well each text fits the picture, compared with the others and, where the model can tell, by itself.
+        """How well each text fits the picture, compared with the others and, where the model can, by itself.
 
         Raises:
             BadImage, BadQuestion: the picture can't be opened; there is no text, or one is empty or too long.
@@ -331,7 +331,7 @@ class Pipeline(ComposedModel):
         cancelled: Callable[[], bool] | None = None,
         visitor: str = "",
     ) -> np.ndarray:
-        """Which parts of a picture speak for a text, in a model that compares the two: float32 [H, W] in the upload's
+        """Which parts of a picture match a text, in a model that compares the two: float32 [H, W] in the upload's
         own pixels, 0..1.
 
         Raises:

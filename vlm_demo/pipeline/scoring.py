@@ -26,7 +26,7 @@ from vlm_demo.stages.view import ViewMaker
 
 class ScoringModel:
     """A model that compares pictures with texts, and its stages, each callable alone: ``view``, ``encoder``,
-    ``scorer``. ``relevancy`` finds the patches that speak for a text."""
+    ``scorer``. ``relevancy`` finds the patches that match a text."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class ScoringModel:
     def score(
         self, image: Source, texts: Sequence[str], cancelled: Callable[[], bool] | None = None, visitor: str = ""
     ) -> Scores:
-        """How well each text fits the picture, compared with the others and, where the model can tell, by itself.
+        """How well each text fits the picture, compared with the others and, where the model can, by itself.
 
         Raises:
             BadImage, BadQuestion: the picture can't be opened; there is no text, or one is empty or too long.
@@ -95,7 +95,7 @@ class ScoringModel:
         cancelled: Callable[[], bool] | None = None,
         visitor: str = "",
     ) -> np.ndarray:
-        """Which parts of a picture speak for a text: float32 [H, W] in the upload's own pixels, 0..1.
+        """Which parts of a picture match a text: float32 [H, W] in the upload's own pixels, 0..1.
 
         Raises:
             BadImage, BadQuestion: the picture can't be opened; the text is empty or too long.

@@ -1,4 +1,4 @@
-"""Staged model: an answer through stages that can each be looked at: prompt, vision encoder, bridge, language model.
+"""Staged model: an answer through stages that can each be inspected: prompt, vision encoder, bridge, language model.
 
 Knows how the stages are joined; opening pictures and reading their text is done before, by ``inputs``.
 """
@@ -68,7 +68,7 @@ class Prefillable:
 
 class StagedModel:
     """A model that writes answers, and its stages, each callable alone: ``view``, ``prompt``, ``encoder``, ``bridge``
-    and ``llm``. ``teacher_forcing`` reads answers once more; ``explanations`` draw and judge them by that."""
+    and ``llm``. ``teacher_forcing`` reads answers once more; ``explanations`` draws heatmaps and badges with it."""
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class StagedModel:
     @property
     def bridge_info(self) -> BridgeInfo:
         """How pictures get into the language model."""
-        return self.family.note
+        return self.family.bridge_info
 
     @property
     def explains(self) -> bool:
@@ -127,18 +127,18 @@ class StagedModel:
             BadQuestion: the prompt is too long.
             Stopped: ``request.cancelled()`` turned True before the first token.
         """
-        given = yield from self._prefillable(request, inputs, clock)
-        asked = request.max_new_tokens, request.cancelled, request.sampling
+        prefillable = yield from self._prefillable(request, inputs, clock)
+        settings = request.max_new_tokens, request.cancelled, request.sampling
         written = yield from decode(
-            self.llm(given.prompt, given.image_tokens, *asked, together),
-            given.prompt,
+            self.llm(prefillable.prompt, prefillable.image_tokens, *settings, together),
+            prefillable.prompt,
             self.tokenizer,
             clock,
             sees_ahead=self.family.sees_ahead,
             stop=request.sampling.stop,
             cuts_repetition=cuts_repetition and request.sampling.schema is None,
         )
-        return self._outcome(inputs, given, written)
+        return self._outcome(inputs, prefillable, written)
 
     def answer_ids(self, text: str) -> list[int]:
         """The tokens of a given answer.
@@ -158,17 +158,17 @@ class StagedModel:
             BadQuestion: prompt and answer are too long together.
             Stopped: ``request.cancelled()`` turned True.
         """
-        given = result_of(self._prefillable(request, inputs, clock))
+        prefillable = result_of(self._prefillable(request, inputs, clock))
         began = time.perf_counter()
-        steps = self.llm.read(given.prompt, given.image_tokens, ids, request.cancelled)
+        steps = self.llm.read(prefillable.prompt, prefillable.image_tokens, ids, request.cancelled)
         clock.since("prefill", began)
         text = Detokenizer(self.tokenizer)
         for step in steps:
             text.add(step.id, step.probability)
         text.finish()
         rows = tuple(attention_tap.halved(step.rows) for step in steps)
-        tokens = tuple(replace(own, likeliest=step.likeliest) for own, step in zip(text.tokens, steps, strict=True))
-        return self._outcome(inputs, given, Written(text.text, tokens, rows, steps[-1].closing))
+        tokens = tuple(replace(token, likeliest=step.likeliest) for token, step in zip(text.tokens, steps, strict=True))
+        return self._outcome(inputs, prefillable, Written(text.text, tokens, rows, steps[-1].closing))
 
     def encode(self, views: Sequence[PixelView], cancelled: Cancelled | None = None) -> Encoded:
         """The patch features of each picture.
@@ -192,13 +192,15 @@ class StagedModel:
         yield clock.since("prompt", began, prompt_facts(prompt, ocrs))
 
         # 4) encoder: pixels → patch features
-        made = inputs.encoded or self.encode(inputs.views, request.cancelled)
-        encoded = encoder_facts(self.family, inputs.views, made.patches, made.cached, inputs.encoded is not None)
-        yield clock.done("encoder", made.seconds, encoded)
+        encoder_output = inputs.encoded or self.encode(inputs.views, request.cancelled)
+        encoded = encoder_facts(
+            self.family, inputs.views, encoder_output.patches, encoder_output.cached, inputs.encoded is not None
+        )
+        yield clock.done("encoder", encoder_output.seconds, encoded)
 
         # 5) bridge: patch features → image tokens
         began = time.perf_counter()
-        tokens, cached = self.features.tokens(made.patches, prompt, request.cancelled)
+        tokens, cached = self.features.tokens(encoder_output.patches, prompt, request.cancelled)
         shapes = tuple((count, tokens.embeddings.shape[-1]) for count in tokens.counts)
         facts = BridgeFacts(
             encoded.features, shapes, self.bridge_info, len(inputs.views), cached, tokens.embeddings.nbytes
@@ -213,21 +215,21 @@ class StagedModel:
         """Whether the image tokens fit the prompt."""
         family = self.family
         made = [
-            image_tokens.made_of(view, count, family.leading_tokens, tokens.looks is None)
+            image_tokens.made_of(view, count, family.leading_tokens, tokens.patch_weights is None)
             for view, count in zip(views, tokens.counts, strict=True)
         ]
         return image_tokens.check(prompt, made, family.image_token_id, family.context, marks=not family.among_words)
 
-    def _fitted(self, asked: Asked, inputs: Inputs, answer: int | None) -> tuple[Prompt, tuple[OcrResult, ...]]:
+    def _fitted(self, asked: Asked, inputs: Inputs, answer_tokens: int | None) -> tuple[Prompt, tuple[OcrResult, ...]]:
         """The prompt, and what was read as it stands in it, cut so that the context has room for an answer of so many
         tokens."""
         context = self.family.context
-        most = context - min(ANSWER_ROOM if answer is None else answer, context // 4)
+        limit = context - min(ANSWER_ROOM if answer_tokens is None else answer_tokens, context // 4)
         return ocr_excerpt.fitted(
             lambda ocrs: self.build_prompt(asked, inputs.views, ocrs),
             inputs.ocrs,
             asked.question,
-            most,
+            limit,
             self.prompt.encode_text,
         )
 
@@ -242,9 +244,9 @@ class StagedModel:
             system=asked.system,
         )
 
-    def _outcome(self, inputs: Inputs, given: Prefillable, written: Written) -> Outcome:
-        trace = self._trace(inputs.views, given.image_tokens, written)
-        return Outcome(given.prompt, written, trace, given.placed, given.ocrs)
+    def _outcome(self, inputs: Inputs, prefillable: Prefillable, written: Written) -> Outcome:
+        trace = self._trace(inputs.views, prefillable.image_tokens, written)
+        return Outcome(prefillable.prompt, written, trace, prefillable.placed, prefillable.ocrs)
 
     def _trace(self, views: Sequence[PixelView], tokens: ImageTokens, written: Written) -> Trace | None:
         rows = [row for row in written.rows if row]
@@ -259,7 +261,7 @@ class StagedModel:
             counts=tokens.counts,
             leading=self.family.leading_tokens,
             settings=self._settings,
-            looks=attention_tap.half(tokens.looks),
+            patch_weights=attention_tap.half(tokens.patch_weights),
             patch_grids=tuple(view.patch_grids for view in views),
             closing=None if written.closing is None else attention_tap.half(written.closing.image),
         )

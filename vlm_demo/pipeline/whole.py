@@ -35,7 +35,7 @@ class WholeModel:
     @property
     def bridge_info(self) -> BridgeInfo:
         """That it is not known how pictures get into the language model."""
-        return self.family.note
+        return self.family.bridge_info
 
     def write(
         self, request: Request, inputs: Inputs, clock: StageClock, cuts_repetition: bool, together: int = 1

@@ -1,8 +1,8 @@
-"""Tap: SDPA attention that, beside its output, hands out the few rows of weights that heatmaps are made of.
+"""Attention tap: SDPA attention that also records the few rows of weights that heatmaps are made of.
 
 Full weights (``output_attentions=True``) need eager attention: several times the memory and time. A word's map needs
-one row of each head, the one of the token that was read last, so only this row is computed, in float32. The same tap
-hears a Q-Former's queries look at the patches, and cross-attention layers, whose keys are patches and nothing else.
+one row of each head, the last query's, so only this row is computed, in float32. The same tap records a Q-Former's
+queries on the patches, and cross-attention layers, whose keys are patches and nothing else.
 Methods that need all rows, or gradients, ask for whole matrices in a pass of their own.
 """
 
@@ -32,7 +32,7 @@ class Rows:
         image: float32 [steps, layers, heads, image tokens], the weights on the image tokens.
         text: float32 [steps, layers, heads], the weight on everything else but the first token; None where the keys
             are image tokens and nothing else.
-        first: float32 [steps, layers, heads], the weight on the first token, where heads rest that look at nothing;
+        first: float32 [steps, layers, heads], the weight on the first token (attention sink);
             None likewise.
     """
 
@@ -68,7 +68,7 @@ class Recorder:
     Attributes:
         columns: int64 [image tokens], their positions among the keys; None = all keys are image tokens.
         last: how many of the last queries are wanted; None = all.
-        only: the attention modules that are listened to; None = every tapped one.
+        only: the attention modules that are recorded; None = every tapped one.
         length: how many keys there are; a layer that looks back over a window holds the last of them only. None = all
             layers hold all.
         layers: the weights [heads, batch × last, keys] of each, in the order in which they ran.
@@ -82,8 +82,8 @@ class Recorder:
 
     def take(self, weights: Tensor) -> None:
         """Keep weights [heads, batch × last, keys]; keys that a window has left behind have none."""
-        behind = 0 if self.length is None or self.columns is None else self.length - weights.shape[-1]
-        self.layers.append(torch.nn.functional.pad(weights, (behind, 0)) if behind else weights)
+        left_out = 0 if self.length is None or self.columns is None else self.length - weights.shape[-1]
+        self.layers.append(torch.nn.functional.pad(weights, (left_out, 0)) if left_out else weights)
 
     def rows(self) -> Rows | None:
         """What was collected, or None where no tapped layer ran. Steps are the batch's wanted queries, one item's after
@@ -96,8 +96,8 @@ class Recorder:
         columns = self.columns.numpy()
         # Image tokens stand in a few rows together, and to cut these out is faster than to pick each.
         together = np.split(columns, np.flatnonzero(np.diff(columns) != 1) + 1)
-        image = torch.cat([weights[..., own[0] : own[-1] + 1] for own in together], -1)
-        # Some prompts begin with the picture, whose first token is then no place of rest.
+        image = torch.cat([weights[..., run[0] : run[-1] + 1] for run in together], -1)
+        # Some prompts begin with the picture, whose first token is then no attention sink.
         first = torch.zeros_like(weights[..., 0]) if 0 in columns else weights[..., 0].clone()
         return Rows(image, weights.sum(-1) - first - image.sum(-1), first)
 
@@ -113,9 +113,9 @@ class Matrices:
     layers: list[tuple[torch.nn.Module, Tensor]] = field(default_factory=list)
 
 
-# Of a step of several sequences, one for each, where it is heard.
-Each = tuple[Recorder | None, ...]
-_recorder: ContextVar[Recorder | Matrices | Each | None] = ContextVar("recorder", default=None)
+# Of a step of several sequences, one for each that is recorded.
+PerSequence = tuple[Recorder | None, ...]
+_recorder: ContextVar[Recorder | Matrices | PerSequence | None] = ContextVar("recorder", default=None)
 
 
 @contextmanager
@@ -127,15 +127,15 @@ def recording(
 ) -> Iterator[Recorder]:
     """Collect the rows of the ``last`` queries in every tapped layer, or those of ``only``, that runs inside."""
     recorder = Recorder(None if columns is None else torch.as_tensor(columns, dtype=torch.long), last, only, length)
-    with _listening(recorder):
+    with _recording_into(recorder):
         yield recorder
 
 
 @contextmanager
 def recording_each(recorders: Iterable[Recorder | None]) -> Iterator[None]:
     """Collect the rows of several sequences that are computed in one step, each by its own recorder; None = not
-    heard."""
-    with _listening(tuple(recorders)):
+    recorded."""
+    with _recording_into(tuple(recorders)):
         yield
 
 
@@ -143,12 +143,12 @@ def recording_each(recorders: Iterable[Recorder | None]) -> Iterator[None]:
 def whole() -> Iterator[Matrices]:
     """Collect every tapped layer's whole matrix, batch, heads, queries and keys: as slow and as large as eager."""
     matrices = Matrices()
-    with _listening(matrices):
+    with _recording_into(matrices):
         yield matrices
 
 
 @contextmanager
-def _listening(recorder: Recorder | Matrices | Each) -> Iterator[None]:
+def _recording_into(recorder: Recorder | Matrices | PerSequence) -> Iterator[None]:
     token = _recorder.set(recorder)
     try:
         yield
@@ -181,7 +181,7 @@ def installed(layers: Iterable[torch.nn.Module]) -> Iterator[None]:
 
 def _register() -> None:
     AttentionInterface.register(NAME, tapped_sdpa)
-    # Without a mask of the same name transformers builds none, and the model runs unmasked without a word.
+    # Without a mask of the same name transformers builds none, and the model silently runs unmasked.
     AttentionMaskInterface.register(NAME, sdpa_mask)
 
 
@@ -213,8 +213,8 @@ def _attend(
     recorder: Recorder | Matrices | None,
     kwargs: dict[str, Any],
 ) -> Tensor:
-    told = kwargs.get("is_causal")
-    causal = getattr(module, "is_causal", True) if told is None else told
+    is_causal = kwargs.get("is_causal")
+    causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     if isinstance(recorder, Matrices):
         weights = _weights(query, key, attention_mask, query.shape[2], kwargs.get("scaling"), causal)
         recorder.layers.append((module, weights))
@@ -258,8 +258,12 @@ def _weights(query: Tensor, key: Tensor, mask: Tensor | None, last: int, scaling
     scores = shared @ key.float().transpose(-1, -2)
     scores = scores.reshape(batch, heads, last, keys) * (width**-0.5 if scaling is None else scaling)
     if mask is not None:
-        given = mask[:, :, queries - last :, :keys]
-        scores = scores.masked_fill(~given, float("-inf")) if given.dtype == torch.bool else scores + given.float()
+        mask_rows = mask[:, :, queries - last :, :keys]
+        scores = (
+            scores.masked_fill(~mask_rows, float("-inf"))
+            if mask_rows.dtype == torch.bool
+            else scores + mask_rows.float()
+        )
     elif causal and last > 1:
         # SDPA is asked to be causal, so query i of the last sees all keys but the ones after it.
         at = torch.arange(keys, device=scores.device)

@@ -16,7 +16,7 @@ import torch
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from vlm_demo.runtime.kv_cache import RoomyLayer
+from vlm_demo.runtime.kv_cache import PreallocatedLayer
 
 RowTensors = tuple[torch.Tensor, ...]  # of each row [1, heads, tokens, d]
 
@@ -24,13 +24,13 @@ RowTensors = tuple[torch.Tensor, ...]  # of each row [1, heads, tokens, d]
 def can_be_joined(cache: DynamicCache) -> bool:
     """Whether every layer holds all tokens before: a sliding window, or a state, is none that a step can be cut off
     from again."""
-    return all(type(layer) is RoomyLayer for layer in cache.layers)
+    return all(type(layer) is PreallocatedLayer for layer in cache.layers)
 
 
 class BatchLayer(DynamicLayer):
     """One layer of several caches."""
 
-    def __init__(self, rows: Sequence[RoomyLayer]) -> None:
+    def __init__(self, rows: Sequence[PreallocatedLayer]) -> None:
         super().__init__()
         self.rows = rows
 
@@ -42,8 +42,8 @@ class BatchLayer(DynamicLayer):
         Returns:
             All keys and all values of each row; ``attention_tap.tapped_sdpa`` takes them so.
         """
-        held = [row.update(key_states[i : i + 1], value_states[i : i + 1]) for i, row in enumerate(self.rows)]
-        return tuple(keys for keys, _ in held), tuple(values for _, values in held)
+        updated = [row.update(key_states[i : i + 1], value_states[i : i + 1]) for i, row in enumerate(self.rows)]
+        return tuple(keys for keys, _ in updated), tuple(values for _, values in updated)
 
     def get_seq_length(self) -> int:
         """Of the longest row."""
@@ -68,5 +68,5 @@ def cut_back(cache: DynamicCache, length: int) -> None:
 def token_bytes(cache: DynamicCache) -> int:
     """What one token's keys and values take."""
     layers = [layer for layer in cache.layers if isinstance(layer, DynamicLayer)]
-    held = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers if layer.is_initialized)
-    return held // max(1, cache.get_seq_length())
+    total = sum(layer.keys.nbytes + layer.values.nbytes for layer in layers if layer.is_initialized)
+    return total // max(1, cache.get_seq_length())

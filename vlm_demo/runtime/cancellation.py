@@ -1,4 +1,4 @@
-"""Guard: one computation at a time on a model, stoppable between its layers.
+"""Cancellation: one computation at a time on a model, stoppable between its layers.
 
 Knows neither what is computed nor who asks; works from any thread, and holds nothing between two computations.
 """
@@ -21,9 +21,9 @@ SHARE = 0.5  # of the time of an urgent computation, for which a long one works 
 
 
 class CancellationHooks:
-    """Serialises the use of one model and carries the question "stop?" into its layers.
+    """Serialises the use of one model and checks for cancellation in its layers.
 
-    Whoever waits is served in the order of coming. A long computation may give way, though: between two of its layers
+    Computations run first come, first served. A long one may give way, though: between two of its layers
     it lets short urgent ones go first, and works for ``SHARE`` of what the last one of these took before it does so
     again.
     """
@@ -39,7 +39,7 @@ class CancellationHooks:
         self._current = threading.local()
 
     def watch(self, layers: Iterable[torch.nn.Module]) -> None:
-        """Ask "stop?" before each of these layers, in every later computation."""
+        """Check for cancellation before each of these layers, in every later computation."""
         for layer in layers:
             layer.register_forward_pre_hook(self._before_layer)
 
@@ -49,12 +49,12 @@ class CancellationHooks:
     ) -> Iterator[None]:
         """Hold the model for one computation without gradients.
 
-        Never keep this open over a ``yield`` of a generator: the gradient mode would leak into whoever iterates.
+        Never keep this open over a ``yield`` of a generator: the gradient mode would leak into the consumer.
 
         Args:
             cancelled: asked before, while waiting, and before every watched layer.
             urgent: whether it may go between two layers of one that gives way.
-            gives_way: whether urgent ones may go between its layers; nothing that hears or changes other computations,
+            gives_way: whether urgent ones may go between its layers; nothing that sees or changes other computations,
                 such as a hook, may be in force meanwhile.
         Raises:
             Stopped: ``cancelled()`` is True before, while waiting, or between two layers.
@@ -112,7 +112,7 @@ class CancellationHooks:
 
     @contextmanager
     def stoppable(self, cancelled: Cancelled | None) -> Iterator[None]:
-        """What this thread computes inside, with no question of its own, is stopped when ``cancelled()`` is True."""
+        """Computations of this thread inside that pass no ``cancelled`` are stopped when ``cancelled()`` is True."""
         self._current.outer = cancelled
         try:
             yield

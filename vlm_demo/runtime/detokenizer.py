@@ -10,13 +10,13 @@ from typing import Any
 from vlm_demo.contracts import Token, Word
 from vlm_demo.contracts.events import Alternative
 
-REACH = 8  # tokens before a position that say how a token there is spelled
+REACH = 8  # tokens of context with which an alternative token is decoded
 
 
 class Detokenizer:
     """Token ids as they come → texts that join to the answer.
 
-    A token may end inside a character; its text is then empty, and the one that ends the character brings it.
+    A token may end inside a character; its text is then empty, and the token that ends the character gets it.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -30,13 +30,13 @@ class Detokenizer:
     def add(self, id_: int, probability: float, alternatives: Sequence[tuple[int, float]] = ()) -> Token:
         """Take the next token, and the ids and log-probabilities of those that might have stood in its place; returns
         it with its text."""
-        others = tuple(Alternative(self._spelled(other), other, logprob) for other, logprob in alternatives)
+        others = tuple(Alternative(self._alternative_text(other), other, logprob) for other, logprob in alternatives)
         self.ids.append(id_)
         decoded = self._decoded()
         # U+FFFD at the end stands for a character whose other bytes are still to come.
-        fresh = decoded[len(self.text) :] if decoded.startswith(self.text) and not decoded.endswith("\ufffd") else ""
-        self.text += fresh
-        self.tokens.append(Token(fresh, id_, probability, others))
+        new_text = decoded[len(self.text) :] if decoded.startswith(self.text) and not decoded.endswith("\ufffd") else ""
+        self.text += new_text
+        self.tokens.append(Token(new_text, id_, probability, others))
         return self.tokens[-1]
 
     def keep(self, count: int) -> int:
@@ -52,18 +52,18 @@ class Detokenizer:
         if not found:
             return False
         self._ended, self.text = True, self.text[: min(found)]
-        kept, over = 0, -len(self.text)  # tokens, and the characters by which they are longer than the text
-        while over < 0:
-            over += len(self.tokens[kept].text)
+        kept, excess = 0, -len(self.text)  # tokens, and the characters by which they are longer than the text
+        while excess < 0:
+            excess += len(self.tokens[kept].text)
             kept += 1
         self.ids, self.tokens = self.ids[:kept], self.tokens[:kept]
-        if over:
+        if excess:
             last = self.tokens[-1]
-            self.tokens[-1] = replace(last, text=last.text[:-over])
+            self.tokens[-1] = replace(last, text=last.text[:-excess])
         return True
 
     def finish(self) -> None:
-        """No more tokens: what hung in the middle of a character belongs to the last one."""
+        """No more tokens: bytes of an unfinished character belong to the last one."""
         if self._ended:
             return
         decoded = self._decoded()
@@ -74,13 +74,13 @@ class Detokenizer:
     def _decoded(self) -> str:
         return self._text(self.ids)
 
-    def _spelled(self, id_: int) -> str:
+    def _alternative_text(self, id_: int) -> str:
         """The text that a token would have as the next one."""
         if id_ in self._control:
             return str(self.tokenizer.convert_ids_to_tokens(id_))
-        near = self.ids[-REACH:]
-        before, behind = self._text(near).rstrip("\ufffd"), self._text([*near, id_])
-        return behind[len(before) :] if behind.startswith(before) else self._text([id_])
+        context = self.ids[-REACH:]
+        before, extended = self._text(context).rstrip("\ufffd"), self._text([*context, id_])
+        return extended[len(before) :] if extended.startswith(before) else self._text([id_])
 
     def _text(self, ids: Sequence[int]) -> str:
         return self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)

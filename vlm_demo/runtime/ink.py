@@ -32,6 +32,6 @@ def all_within(image: Image.Image, boxes: Iterable[tuple[int, int, int, int]]) -
     if not 0 < total <= MOST_INK * ink.size:
         return False
     for x0, y0, x1, y1 in boxes:
-        beyond = max(2, round(MARGIN * (y1 - y0)))
-        ink[max(0, y0 - beyond) : y1 + beyond, max(0, x0 - beyond) : x1 + beyond] = False
+        margin = max(2, round(MARGIN * (y1 - y0)))
+        ink[max(0, y0 - margin) : y1 + margin, max(0, x0 - margin) : x1 + margin] = False
     return int(ink.sum()) <= LEFT_OVER * total

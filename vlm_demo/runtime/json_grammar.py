@@ -35,7 +35,7 @@ class JsonGrammars:
         """Whether this tokenizer's answers can be held to a schema."""
         return isinstance(self._tokenizer, PreTrainedTokenizerFast)
 
-    def hold(self, schema: str, ends: Collection[int]) -> HeldToJson:
+    def processor_for(self, schema: str, ends: Collection[int]) -> JsonLogitsProcessor:
         """What holds one answer to ``schema``, the text of a JSON schema.
 
         Args:
@@ -56,7 +56,7 @@ class JsonGrammars:
         matcher = llguidance.LLMatcher(self._table(end), grammar, log_level=0)
         if matcher.is_error():
             raise BadSetting(f"The answer can't be held to this JSON schema ({_problem_of(matcher)}): simplify it.")
-        return HeldToJson(matcher, end, frozenset(ends))
+        return JsonLogitsProcessor(matcher, end, frozenset(ends))
 
     def _table(self, end: int) -> llguidance.LLTokenizer:
         with self._lock:
@@ -68,19 +68,19 @@ class JsonGrammars:
             return self._tables[end]
 
 
-class HeldToJson(LogitsProcessor):
+class JsonLogitsProcessor(LogitsProcessor):
     """A processor of logits for one answer, in its first step called with the prompt: rules out every token after which
     the answer could not become JSON that fits. An end token may come only where it does."""
 
     def __init__(self, matcher: llguidance.LLMatcher, end: int, ends: frozenset[int]) -> None:
         self._matcher, self._end, self._others = matcher, end, sorted(ends - {end})
-        self._read: int | None = None  # how many of the ids that it is given it has read
+        self._consumed: int | None = None  # how many of the ids that it is given it has read
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """Logits [1, vocabulary] with minus infinity for what is ruled out, after ids [1, prompt and answer so far]."""
-        if self._read is not None:
-            self._matcher.consume_tokens(input_ids[0, self._read :].tolist())
-        self._read = input_ids.shape[1]
+        if self._consumed is not None:
+            self._matcher.consume_tokens(input_ids[0, self._consumed :].tolist())
+        self._consumed = input_ids.shape[1]
         if self._matcher.is_error():
             raise BadSetting(
                 f"The answer can't be held to this JSON schema ({_problem_of(self._matcher)}): simplify it."

@@ -1,4 +1,4 @@
-"""Cache: a language model's keys and values, and while an answer is written, room behind them for the tokens to come.
+"""KV cache: a language model's keys and values, and while an answer is written, room for the tokens to come.
 
 A growing cache of transformers copies all keys and values at every token: in a 7B model with 2,880 image tokens that is
 as much to move as a fifth of its weights.
@@ -15,16 +15,16 @@ from transformers.cache_utils import DynamicLayer
 ROOM = 64  # tokens
 
 
-class RoomyLayer(DynamicLayer):
-    """Writes single tokens behind the others, and moves to a larger place only where there is no room. What is read in
-    one piece gets none, for a prompt may be remembered as it lies here.
+class PreallocatedLayer(DynamicLayer):
+    """Writes single tokens after the others, and moves to a larger buffer only where there is no room. What is read in
+    one piece gets none, since a prompt may be cached as it lies here.
 
-    What it has handed out, or was given, never changes: a place is written once, in order.
+    What it has returned, or was given, never changes: a position is written once, in order.
     """
 
     keys: torch.Tensor
     values: torch.Tensor
-    _places: tuple[torch.Tensor, torch.Tensor] | None = None
+    _buffers: tuple[torch.Tensor, torch.Tensor] | None = None
     _written = 0
 
     def update(
@@ -35,33 +35,33 @@ class RoomyLayer(DynamicLayer):
             self.lazy_initialization(key_states, value_states)
         start = self.get_seq_length()
         stop = start + key_states.shape[-2]
-        if not self._free(start, stop):
-            self._places = _place(key_states, self.keys, start, stop), _place(value_states, self.values, start, stop)
-        assert self._places is not None
-        for place, states in zip(self._places, (key_states, value_states), strict=True):
-            place[..., start:stop, :] = states
+        if not self._has_room(start, stop):
+            self._buffers = _grown(key_states, self.keys, start, stop), _grown(value_states, self.values, start, stop)
+        assert self._buffers is not None
+        for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
+            buffer[..., start:stop, :] = states
         self._written = stop
-        self.keys, self.values = (place[..., :stop, :] for place in self._places)
+        self.keys, self.values = (buffer[..., :stop, :] for buffer in self._buffers)
         return self.keys, self.values
 
-    def _free(self, start: int, stop: int) -> bool:
-        """Whether all before ``start`` lies in the own places, and nothing has been written after it."""
-        if self._places is None or self._written != start or stop > self._places[0].shape[-2]:
+    def _has_room(self, start: int, stop: int) -> bool:
+        """Whether all before ``start`` lies in these buffers, and nothing has been written after it."""
+        if self._buffers is None or self._written != start or stop > self._buffers[0].shape[-2]:
             return False
-        return start == 0 or self.keys.data_ptr() == self._places[0].data_ptr()
+        return start == 0 or self.keys.data_ptr() == self._buffers[0].data_ptr()
 
 
-def _place(states: torch.Tensor, held: torch.Tensor, start: int, stop: int) -> torch.Tensor:
-    """A larger place with what is held at its beginning."""
+def _grown(states: torch.Tensor, existing: torch.Tensor, start: int, stop: int) -> torch.Tensor:
+    """A larger buffer with the existing states at its beginning."""
     length = stop + ROOM if states.shape[-2] == 1 else stop
-    place = states.new_empty(*states.shape[:-2], length, states.shape[-1])
+    buffer = states.new_empty(*states.shape[:-2], length, states.shape[-1])
     if start:
-        place[..., :start, :] = held
-    return place
+        buffer[..., :start, :] = existing
+    return buffer
 
 
 def empty(config: Any) -> DynamicCache:
     """An empty cache for the language model of this config; sliding windows and states are as transformers has them."""
     cache = DynamicCache(config=config)
-    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    cache.layers = [PreallocatedLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache

@@ -1,7 +1,7 @@
-"""Memory: what was computed, by the content that it was computed from, within a budget of bytes.
+"""LRU store: what was computed, by the content that it was computed from, within a budget of bytes.
 
-Knows neither sessions nor chats: who brings the same picture again is spared its encoding, and nobody can ask what is
-held. Keys hold the visitor whom a value was computed for, so that none finds what was another's.
+Knows neither sessions nor chats: the same picture is not encoded again, and nobody can list what is
+stored. Keys hold the visitor whom a value was computed for, so that no visitor finds another one's values.
 """
 
 from __future__ import annotations
@@ -16,82 +16,82 @@ import torch
 Kind = TypeVar("Kind")
 
 LEAST_BUDGET = 2**28  # 256 MiB
-SHARE = 4  # a model may remember a quarter of its own bytes
+SHARE = 4  # a model's cache may take a quarter of the model's bytes
 
 
 class LruStore:
-    """Holds values up to ``budget`` bytes; the least recently used go first. A budget of 0 holds nothing."""
+    """Holds values up to ``budget`` bytes; the least recently used are evicted first. A budget of 0 holds nothing."""
 
     def __init__(self, budget: int) -> None:
         self._budget, self._bytes = budget, 0
-        self._held: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
 
     @property
     def bytes(self) -> int:
-        """What is held now."""
+        """How many bytes are held now."""
         return self._bytes
 
     @property
     def budget(self) -> int:
-        """What may be held; a smaller one lets go at once."""
+        """How many bytes may be held; setting a smaller budget evicts at once."""
         return self._budget
 
     @budget.setter
     def budget(self, budget: int) -> None:
         with self._lock:
             self._budget = budget
-            self._let_go(budget)
+            self._evict(budget)
 
     def get(self, key: Hashable) -> Any | None:
         """What is held under ``key``, now the most recently used, or None."""
         with self._lock:
-            if key not in self._held:
+            if key not in self._entries:
                 return None
-            self._held.move_to_end(key)
-            return self._held[key][0]
+            self._entries.move_to_end(key)
+            return self._entries[key][0]
 
     def put(self, key: Hashable, value: Any, size: int) -> None:
         """Hold ``value`` of ``size`` bytes in place of what was there; one larger than the budget is not held."""
         with self._lock:
             self._drop(key)
             if size <= self._budget:
-                self._let_go(self._budget - size)
-                self._held[key] = (value, size)
+                self._evict(self._budget - size)
+                self._entries[key] = (value, size)
                 self._bytes += size
 
     def drop(self, key: Hashable) -> None:
-        """Hold it no longer."""
+        """Remove one value."""
         with self._lock:
             self._drop(key)
 
     def of(self, kind: type[Kind]) -> list[Kind]:
         """All values of one class, the least recently used first."""
         with self._lock:
-            return [value for value, _ in self._held.values() if isinstance(value, kind)]
+            return [value for value, _ in self._entries.values() if isinstance(value, kind)]
 
-    def drop_where(self, unwanted: Callable[[Hashable], bool]) -> None:
-        """Hold nothing any longer whose key is ``unwanted``."""
+    def drop_where(self, matches: Callable[[Hashable], bool]) -> None:
+        """Remove all values whose key ``matches``."""
         with self._lock:
-            for key in [key for key in self._held if unwanted(key)]:
+            for key in [key for key in self._entries if matches(key)]:
                 self._drop(key)
 
     def clear(self) -> None:
-        """Hold nothing."""
+        """Remove all values."""
         with self._lock:
-            self._let_go(0)
+            self._evict(0)
 
     def _drop(self, key: Hashable) -> None:
-        _, size = self._held.pop(key, (None, 0))
+        _, size = self._entries.pop(key, (None, 0))
         self._bytes -= size
 
-    def _let_go(self, most: int) -> None:
-        while self._held and self._bytes > most:
-            self._drop(next(iter(self._held)))
+    def _evict(self, most: int) -> None:
+        while self._entries and self._bytes > most:
+            self._drop(next(iter(self._entries)))
 
 
 def budget_for(parameter_bytes: int) -> int:
-    """The bytes that a model of this size may remember where nobody says."""
+    """The default budget in bytes for a model of this size."""
     return max(LEAST_BUDGET, parameter_bytes // SHARE)
 
 

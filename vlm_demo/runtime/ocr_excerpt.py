@@ -1,6 +1,6 @@
 """OCR excerpt: readings that are too long for a prompt → the lines of them that have most to do with the question.
 
-Knows lines of words; how long a prompt is, it is told. What is left out is counted in the result.
+Knows lines of words; the caller measures the prompt. What is left out is counted in the result.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vlm_demo.runtime import ocr_layout
 from vlm_demo.words import FUNCTION_WORDS, bare
 
 STEM = 5  # letters: words that begin with the same ones are of one kind, as "total" and "totals"
-BESIDE = 0.5  # of what the line above or below has to do with the question: a price stands below its name
+NEIGHBOUR_SHARE = 0.5  # of the relevance of the line above or below: a price stands below its name
 
 Readings = tuple[OcrResult, ...]
 
@@ -55,30 +55,32 @@ def excerpt(readings: Readings, question: str, tokens: int, encode: Callable[[st
     """The readings without whole lines of together at least so many tokens, at least one: first those that have least
     to do with the question, of equals the last. The others keep their order."""
     lines = [(number, line) for number, result in enumerate(readings) for line in ocr_layout.lines(result) if line]
-    worth = _relevance([line for _, line in lines], question)
+    relevance = _relevance([line for _, line in lines], question)
     dropped: set[int] = set()
-    for i in sorted(range(len(lines)), key=lambda i: (worth[i], -i)):
+    for i in sorted(range(len(lines)), key=lambda i: (relevance[i], -i)):
         if tokens <= 0:
             break
         tokens -= len(encode(_text(lines[i][1]) + "\n"))
         dropped.add(i)
-    left = []
+    excerpts = []
     for number, reading in enumerate(readings):
         kept = [line for i, (where, line) in enumerate(lines) if where == number and i not in dropped]
         words = tuple(word for line in kept for word in line)
         missing = reading.left_out + len(reading.words) - len(words)
-        left.append(replace(reading, text="\n".join(map(_text, kept)), words=words, left_out=missing))
-    return tuple(left)
+        excerpts.append(replace(reading, text="\n".join(map(_text, kept)), words=words, left_out=missing))
+    return tuple(excerpts)
 
 
 def _relevance(lines: Sequence[Sequence[OcrWord]], question: str) -> list[float]:
     """How much each line has to do with the question: the words that they share, rare ones more (inverse document
     frequency, Spärck Jones 1972), and a share of its neighbours'."""
-    asked = {_stem(word) for word in question.split()} - {""}
-    shared = [{_stem(word.text) for word in line} & asked for line in lines]
-    rarity = {stem: math.log(1 + len(lines) / max(1, sum(stem in stems for stems in shared))) for stem in asked}
+    question_stems = {_stem(word) for word in question.split()} - {""}
+    shared = [{_stem(word.text) for word in line} & question_stems for line in lines]
+    rarity = {
+        stem: math.log(1 + len(lines) / max(1, sum(stem in stems for stems in shared))) for stem in question_stems
+    }
     scores = [0.0, *(sum(rarity[stem] for stem in line) for line in shared), 0.0]
-    return [scores[i] + BESIDE * max(scores[i - 1], scores[i + 1]) for i in range(1, len(scores) - 1)]
+    return [scores[i] + NEIGHBOUR_SHARE * max(scores[i - 1], scores[i + 1]) for i in range(1, len(scores) - 1)]
 
 
 def _stem(word: str) -> str:

@@ -15,7 +15,7 @@ RINGS = ("O", "Q")  # and radio buttons and magnifying glasses
 SURE = 85.0  # confidence from which a word is hardly ever wrong
 LIKELY = 55.0  # and from which one that runs upwards is taken in a row of such labels
 WIDE = 1.4  # of its thickness a label that runs sideways is long for each of its letters, at most
-SIDE_BY_SIDE = 0.5  # of the shorter of two labels that run upwards stands beside the other
+SIDE_BY_SIDE = 0.5  # of the shorter of two labels that run upwards is level with the other
 
 Line = Sequence[OcrWord]
 
@@ -54,7 +54,7 @@ def _together(one: OcrWord, other: OcrWord, widest: float) -> bool:
 
 
 def upward(word: OcrWord) -> bool:
-    """Whether a word runs upwards or downwards; one letter alone does not tell."""
+    """Whether a word runs upwards or downwards; a single letter counts as neither."""
     x0, y0, x1, y1 = word.box
     return len(word.text) > 1 and y1 - y0 > 1.5 * (x1 - x0)
 
@@ -99,21 +99,25 @@ def with_sideways(
             same letters were read both ways, the way that reads more of them.
     """
     firm = [word for line in level for word in line if word.confidence >= SURE or len(word.text) > 3]
-    down = [label for label in _standing(downward, level, firm) if _sure(label)]
-    up = _standing(upward, level, firm)
+    down = [label for label in _plausible_labels(downward, level, firm) if _sure(label)]
+    up = _plausible_labels(upward, level, firm)
     up = [label for label in up if _sure(label) or sum(_lined_up(label, other) for other in up) > 2]
     down = [label for label in down if not any(_outweighs(other, label) for other in up)]
     kept = [label for label in up if not any(_outweighs(other, label) for other in down)] + down
-    left = [[word for word in line if not _hidden([word], _outdoing(word, kept, word in firm))] for line in level]
+    left = [
+        [word for word in line if not _hidden([word], _overriding_words(word, kept, word in firm))] for line in level
+    ]
     return [line for line in left if line] + in_rows(kept)
 
 
-def _standing(labels: Sequence[list[OcrWord]], level: Sequence[Line], firm: Sequence[OcrWord]) -> list[list[OcrWord]]:
+def _plausible_labels(
+    labels: Sequence[list[OcrWord]], level: Sequence[Line], firm: Sequence[OcrWord]
+) -> list[list[OcrWord]]:
     """The labels that may be some, and do not stand where level words do."""
     return [
         label
         for label in labels
-        if all(_may_be(word) and _dense(word) for word in label)
+        if all(_plausible(word) and _dense(word) for word in label)
         and not _hidden(label, firm)
         and (_sure(label) or not any(_within(label, line) for line in level if _firm(line)))
     ]
@@ -133,9 +137,9 @@ def _outweighs(label: list[OcrWord], other: list[OcrWord]) -> bool:
 def with_missing(found: Sequence[Line], others: Sequence[Line]) -> list[list[OcrWord]]:
     """Lines from top to bottom, and among them those sure ones of another reading that stand where these have none."""
     lines = [list(line) for line in found]
-    there = [word for line in found for word in line]
+    existing = [word for line in found for word in line]
     for line in others:
-        if _sure(list(line)) and not _hidden(list(line), there):
+        if _sure(list(line)) and not _hidden(list(line), existing):
             top, bottom = around(line)[1::2]
             after = [i for i, line in enumerate(lines) if sum(around(line)[1::2]) > top + bottom]
             lines.insert(after[0] if after else len(lines), list(line))
@@ -149,12 +153,12 @@ def _within(label: list[OcrWord], line: Line) -> bool:
     return inside > 0.8 * (bottom - top) and bottom - top < 1.3 * (last - first)
 
 
-def _outdoing(word: OcrWord, labels: list[list[OcrWord]], sure: bool) -> list[OcrWord]:
+def _overriding_words(word: OcrWord, labels: list[list[OcrWord]], sure: bool) -> list[OcrWord]:
     """The words of labels that a level one must give way to: all if it is not ``sure``, or else longer ones."""
     return [part for label in labels for part in label if not sure or len(part.text) > len(word.text)]
 
 
-def _may_be(word: OcrWord) -> bool:
+def _plausible(word: OcrWord) -> bool:
     return word.confidence >= LIKELY and any(letter.isalnum() for letter in word.text)
 
 

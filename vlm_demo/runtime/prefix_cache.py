@@ -1,4 +1,4 @@
-"""Reading: a prompt → the pieces in which it is read, and what is remembered of its beginning.
+"""Prefix cache: a prompt → the pieces in which it is prefilled, and the cached keys and values of its beginning.
 
 Keys and values of a token depend on what stands before it and nothing else, so two prompts that begin alike share them:
 all questions about one picture as far as the picture, and a chat as far as its last answer.
@@ -7,8 +7,8 @@ all questions about one picture as far as the picture, and a chat as far as its 
 
 A piece of more than ``LONGEST`` tokens is read in several passes, so that other requests' tokens may come in between.
 
-Every prompt is read in these pieces, remembered or not. Matrix products of other shapes round differently, so only thus
-an answer is the same to the last bit with and without a memory; and what an answer's own steps left is not used.
+Every prompt is read in these pieces, cached or not. Matrix products of other shapes round differently, so only thus
+an answer is the same to the last bit with and without a cache; and what an answer's own steps left is not used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicSlidingWindowLayer
 
 from vlm_demo.contracts import ImageTokens, Prompt
-from vlm_demo.runtime.kv_cache import RoomyLayer, empty
+from vlm_demo.runtime.kv_cache import PreallocatedLayer, empty
 from vlm_demo.runtime.lru_store import LruStore, size_of
 
 if TYPE_CHECKING:
@@ -34,8 +34,8 @@ LONGEST = 256  # tokens of one pass
 
 
 @dataclass(frozen=True, eq=False)
-class Text:
-    """A prompt as far as it decides what is shared.
+class PromptKey:
+    """What of a prompt decides how much two prompts share.
 
     Attributes:
         ids: int64 [tokens].
@@ -49,28 +49,33 @@ class Text:
     pictures: tuple[str, ...]
     starts: tuple[int, ...]
 
-    def shared(self, other: Text) -> int:
+    def shared(self, other: PromptKey) -> int:
         """How many first tokens, in whole pieces, are the same in both."""
         length = min(len(self.ids), len(other.ids))
         differing = np.flatnonzero(self.ids[:length] != other.ids[:length])
-        alike = int(differing[0]) if len(differing) else length
+        equal = int(differing[0]) if len(differing) else length
         pairs = zip(self.pictures, other.pictures, strict=False)
-        same = next((i for i, (own, theirs) in enumerate(pairs) if own != theirs), None)
-        same = min(len(self.pictures), len(other.pictures)) if same is None else same
-        alike = min(alike, *self.starts[same : same + 1], *other.starts[same : same + 1], length)
+        shared_pictures = next((i for i, (left, right) in enumerate(pairs) if left != right), None)
+        shared_pictures = min(len(self.pictures), len(other.pictures)) if shared_pictures is None else shared_pictures
+        equal = min(
+            equal,
+            *self.starts[shared_pictures : shared_pictures + 1],
+            *other.starts[shared_pictures : shared_pictures + 1],
+            length,
+        )
         whole = 0
-        for own, theirs in zip(self.stops, other.stops, strict=False):
-            if own != theirs or own > alike:
+        for left, right in zip(self.stops, other.stops, strict=False):
+            if left != right or left > equal:
                 break
-            whole = own
+            whole = left
         return whole
 
 
 @dataclass(frozen=True, eq=False)
-class Reading:
-    """What the language model has made of a prompt: keys and values [1, heads, tokens, d] of each layer."""
+class CachedPrefix:
+    """A prompt's keys and values [1, heads, tokens, d] of each layer."""
 
-    text: Text
+    text: PromptKey
     layers: tuple[tuple[torch.Tensor, torch.Tensor], ...]
 
     @property
@@ -79,74 +84,74 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Begun:
-    """A prompt whose first ``known`` tokens are in the cache, and the ``pieces`` [start, stop) still to be read."""
+class PrefillPlan:
+    """A prompt whose first ``cached_tokens`` are in the cache, and the ``pieces`` [start, stop) still to be read."""
 
-    text: Text
+    text: PromptKey
     cache: DynamicCache
-    known: int
+    cached_tokens: int
     pieces: tuple[tuple[int, int], ...]
-    kept: bool
+    cacheable: bool
 
 
-class Readings:
-    """What one language model remembers of prompts, within a store's budget."""
+class PrefixCache:
+    """The cached prompts of one language model, within a store's budget."""
 
     def __init__(self, family: Writer, store: LruStore) -> None:
         self.family, self.store = family, store
 
-    def begin(self, prompt: Prompt, image_tokens: ImageTokens) -> Begun:
-        """Look for the reading that shares most with the prompt. Image tokens without names are met with no memory."""
+    def plan(self, prompt: Prompt, image_tokens: ImageTokens) -> PrefillPlan:
+        """Find the cached prompt that shares most with this one. Image tokens without names are never cached."""
         text = self._text(prompt, image_tokens)
         cache = empty(self.family.language_model.config)
         named = len(text.pictures) == len(image_tokens.counts) > 0
-        kept = bool(named and self.store.budget and all(_plain(layer) for layer in cache.layers))
-        known = 0
-        if kept:
+        cacheable = bool(named and self.store.budget and all(_can_be_cut(layer) for layer in cache.layers))
+        cached_tokens = 0
+        if cacheable:
             for layer in _sliding(cache):
                 # A full window can't be cut back, so it is opened while the prompt is read.
                 layer.activate_past_recording()
-            known = self._resume(text, cache)
-        starts = (known, *(stop for stop in text.stops[:-1] if stop > known))
+            cached_tokens = self._restore(text, cache)
+        starts = (cached_tokens, *(stop for stop in text.stops[:-1] if stop > cached_tokens))
         pieces = tuple(zip(starts, (*starts[1:], text.stops[-1]), strict=True))
         if not (self.family.sees_ahead or self.family.pictures_see_ahead):
             pieces = tuple(part for piece in pieces for part in parts_of(*piece))
-        return Begun(text, cache, known, pieces, kept)
+        return PrefillPlan(text, cache, cached_tokens, pieces, cacheable)
 
-    def keep(self, begun: Begun) -> None:
-        """Remember a prompt that has been read to its end, in place of readings of nothing but its beginning."""
-        if not begun.kept:
+    def insert(self, prefill: PrefillPlan) -> None:
+        """Cache a prompt that has been prefilled, in place of cached prompts that are only its beginning."""
+        if not prefill.cacheable:
             return
-        reading = Reading(begun.text, tuple((layer.keys, layer.values) for layer in begun.cache.layers))
-        for layer in _sliding(begun.cache):
+        prefix = CachedPrefix(prefill.text, tuple((layer.keys, layer.values) for layer in prefill.cache.layers))
+        for layer in _sliding(prefill.cache):
             layer.crop(0)
             layer.record_past = False
-        for other in self.store.of(Reading):
-            shared = other.text.shared(begun.text)
-            if shared == len(begun.text.ids):
+        for other in self.store.of(CachedPrefix):
+            shared = other.text.shared(prefill.text)
+            if shared == len(prefill.text.ids):
                 return
             if shared == len(other.text.ids):
                 self.store.drop(other.key)
-        self.store.put(reading.key, reading, size_of(tensor for pair in reading.layers for tensor in pair))
+        self.store.put(prefix.key, prefix, size_of(tensor for pair in prefix.layers for tensor in pair))
 
-    def _resume(self, text: Text, cache: DynamicCache) -> int:
-        """Fill the cache with the longest beginning that is remembered; the last piece is read in any case."""
-        beginning = Text(text.ids, text.stops[:-1], text.pictures, text.starts)
-        found = self.store.of(Reading)
-        known, best = max(((own.text.shared(beginning), i) for i, own in enumerate(found)), default=(0, 0))
-        reading = self.store.get(found[best].key) if known else None
-        if reading is None:
+    def _restore(self, text: PromptKey, cache: DynamicCache) -> int:
+        """Fill the cache with the longest cached prefix; the last piece is read in any case."""
+        beginning = PromptKey(text.ids, text.stops[:-1], text.pictures, text.starts)
+        found = self.store.of(CachedPrefix)
+        cached_tokens, best = max(((own.text.shared(beginning), i) for i, own in enumerate(found)), default=(0, 0))
+        prefix = self.store.get(found[best].key) if cached_tokens else None
+        if prefix is None:
             return 0
-        for i, (layer, (keys, values)) in enumerate(zip(cache.layers, reading.layers, strict=True)):
+        for i, (layer, (keys, values)) in enumerate(zip(cache.layers, prefix.layers, strict=True)):
             layer.lazy_initialization(keys, values)
-            held = slice(None) if i in self.family.picture_layers else slice(known)
+            span = slice(None) if i in self.family.picture_layers else slice(cached_tokens)
             # Nothing writes into these: a layer that was given its past moves before it grows.
-            layer.keys, layer.values = keys[..., held, :], values[..., held, :]
+            layer.keys, layer.values = keys[..., span, :], values[..., span, :]
             if layer.is_sliding:
-                layer.cumulative_length = known
-        return known
+                layer.cumulative_length = cached_tokens
+        return cached_tokens
 
-    def _text(self, prompt: Prompt, image_tokens: ImageTokens) -> Text:
+    def _text(self, prompt: Prompt, image_tokens: ImageTokens) -> PromptKey:
         if self.family.among_words:
             firsts = np.cumsum((0, *image_tokens.counts))[:-1]
             starts = tuple(prompt.image_positions[first] for first in firsts)
@@ -154,7 +159,7 @@ class Readings:
             # Words before a picture's mark look at it too, in one way or another.
             starts = (0,) * len(image_tokens.counts)
         stops = () if self.family.sees_ahead else tuple(stops_of(prompt))
-        return Text(np.array(prompt.ids), (*stops, len(prompt.ids)), image_tokens.names, starts)
+        return PromptKey(np.array(prompt.ids), (*stops, len(prompt.ids)), image_tokens.names, starts)
 
 
 def parts_of(start: int, stop: int) -> Iterable[tuple[int, int]]:
@@ -167,20 +172,20 @@ def parts_of(start: int, stop: int) -> Iterable[tuple[int, int]]:
 def stops_of(prompt: Prompt) -> Iterable[int]:
     """Where the pieces of a prompt end, but for the last: before the words that follow pictures, and before each answer
     of the history."""
-    before, said = "", 0
+    before, history_segments = "", 0
     for segment in prompt.segments:
         if segment.kind == "template":
             continue
-        said += segment.kind == "history"
-        answer = segment.kind == "history" and said % 2 == 0
+        history_segments += segment.kind == "history"
+        answer = segment.kind == "history" and history_segments % 2 == 0
         if segment.start > 0 and segment.kind != "image" and (answer or before == "image"):
             yield segment.start
         before = segment.kind
 
 
-def _plain(layer: object) -> bool:
+def _can_be_cut(layer: object) -> bool:
     """Whether a layer's past can be cut anywhere: that of linear attention, one state, can't."""
-    return type(layer) in (RoomyLayer, DynamicSlidingWindowLayer)
+    return type(layer) in (PreallocatedLayer, DynamicSlidingWindowLayer)
 
 
 def _sliding(cache: DynamicCache) -> list[DynamicSlidingWindowLayer]:

@@ -1,4 +1,4 @@
-"""RapidOCR engine: the same seam as Tesseract's, by ``rapidocr-onnxruntime``, which carries its models. An extra.
+"""RapidOCR engine: the same interface as Tesseract's, by ``rapidocr-onnxruntime``, which contains its models. An extra.
 
 It finds boxes of text and reads each; their order, and the words in them, are worked out here.
 """
@@ -17,7 +17,7 @@ from PIL import Image
 from vlm_demo.contracts import OcrWord
 from vlm_demo.errors import OcrUnavailable
 from vlm_demo.runtime.cancellation import Cancelled
-from vlm_demo.runtime.tesseract_engine import apart
+from vlm_demo.runtime.tesseract_engine import in_thread
 
 LANGUAGES = ("eng", "chi_sim")  # what its models read, by Tesseract's names, so that settings fit both
 INSTALL = "Reading text with RapidOCR needs its package: install it with `pip install rapidocr-onnxruntime`."
@@ -25,10 +25,10 @@ OTHER_LANGUAGE = "RapidOCR reads {} and no other language: choose among them, or
 UNREADABLE = "RapidOCR cannot read this picture: crop or enlarge it, or turn OCR off."
 LONGEST_SECONDS = 120.0
 THREADS = 1  # more gain little on one picture, and take the cores from the model
-SAME_ROW = 0.5  # of the lower of two boxes stands beside the other
+SAME_ROW = 0.5  # of the lower of two boxes is level with the other
 
 Corners = Sequence[Sequence[float]]  # four points (x, y) around a text
-Found = tuple[Corners, str, float]  # as RapidOCR tells a text; its confidence is 0..1
+Found = tuple[Corners, str, float]  # as RapidOCR returns a text; its confidence is 0..1
 
 _one_at_a_time = threading.Lock()
 
@@ -51,12 +51,12 @@ class RapidOcrEngine:
     def read(self, image: Image.Image, languages: str, cancelled: Cancelled | None = None) -> list[list[OcrWord]]:
         if problem := self.missing(languages):
             raise OcrUnavailable(problem)
-        return rows(apart(lambda: _read(image), cancelled, time.monotonic() + LONGEST_SECONDS))
+        return rows(in_thread(lambda: _read(image), cancelled, time.monotonic() + LONGEST_SECONDS))
 
     def doubt(
         self, image: Image.Image, found: list[list[OcrWord]], languages: str, cancelled: Cancelled | None = None
     ) -> str:
-        return ""  # it tells letters apart that it knows, and is silent of others
+        return ""  # it recognises the letters that it knows, and reports no others
 
 
 def rows(found: Sequence[Found]) -> list[list[OcrWord]]:

@@ -35,7 +35,7 @@ def kept(ids: Sequence[int], texts: Sequence[str], period: int) -> int:
     Args:
         ids: the tokens.
         texts: each token's text, as it extends the answer.
-        period: as `period` tells of ``ids``.
+        period: what `period` returns for ``ids``.
     """
     start = len(ids) - period
     while start and ids[start - 1] == ids[start - 1 + period]:

@@ -1,4 +1,4 @@
-"""Scorer: a picture's features + some texts → how well each text fits, "the judge".
+"""Scorer: a picture's features + some texts → how well each text fits.
 
 Writes nothing and knows no chat. Control strings in people's texts are ordinary text here too.
 """
@@ -68,8 +68,8 @@ class Scorer:
             Stopped: ``cancelled()`` turned True.
         """
         with self.guard.computing(cancelled):
-            near = self.matcher.picture(patches.features) @ self.matcher.texts(texts.ids, texts.mask).T
-            return near.max(0).values.cpu()
+            cosines = self.matcher.picture(patches.features) @ self.matcher.texts(texts.ids, texts.mask).T
+            return cosines.max(0).values.cpu()
 
     def probabilities(self, similarities: torch.Tensor) -> torch.Tensor:
         """The softmax [texts] of similarity / temperature."""

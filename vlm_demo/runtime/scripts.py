@@ -52,7 +52,7 @@ def written_in(language: str, script: str) -> bool:
     if language.startswith("script/"):
         return language.removeprefix("script/").startswith(script)
     if script == LATIN:
-        return all(language not in own for own in LANGUAGES.values())
+        return all(language not in languages for languages in LANGUAGES.values())
     return language in LANGUAGES[script]
 
 
@@ -61,19 +61,19 @@ def advice(script: str, languages: str, installed: Sequence[str], many: bool) ->
     language.
 
     Args:
-        script: by Tesseract's name; empty = it could not be told.
+        script: by Tesseract's name; empty = not recognised.
         languages: those chosen, joined by ``+``.
         installed: those that can be read here.
-        many: whether letters enough were read to say so of a script that could not be told.
+        many: whether enough letters were read to report a script that was not recognised.
     """
     chosen = languages.split("+")
-    told = {"chosen": " and ".join(chosen), "installed": ", ".join(installed)}
+    names = {"chosen": " and ".join(chosen), "installed": ", ".join(installed)}
     if script != LATIN and script not in LANGUAGES:
-        return UNSURE.format(**told) if many else ""
-    if any(written_in(own, script) for own in chosen):
+        return UNSURE.format(**names) if many else ""
+    if any(written_in(language, script) for language in chosen):
         return ""
-    known = [own for own in installed if written_in(own, script)]
+    known = [language for language in installed if written_in(language, script)]
     if known:
-        return CHOOSE.format(script=script, known=" or ".join(known), **told)
+        return CHOOSE.format(script=script, known=" or ".join(known), **names)
     package = "eng" if script == LATIN else LANGUAGES[script][0].replace("_", "-")
-    return INSTALL.format(script=script, package=package, **told)
+    return INSTALL.format(script=script, package=package, **names)

@@ -57,20 +57,20 @@ def _rules(image: Image.Image) -> tuple[np.ndarray, np.ndarray, np.ndarray] | No
     along, down = _runs(ink, length), _runs(ink.T, length).T
     level, upright = along & ~_runs(ink.T, thick).T, down & ~_runs(ink, thick)
     # What is long both ways is a crossing if rules lead to it, and else within a solid area.
-    return level, upright, along & down & _beside(level) & _beside(upright.T).T
+    return level, upright, along & down & _near_rule(level) & _near_rule(upright.T).T
 
 
-def _beside(level: np.ndarray) -> np.ndarray:
-    """What has a level rule, bool [H, W], so many pixels to its left or right as a rule is thick at most."""
-    there = np.zeros_like(level)
-    there[:, THICKEST:] |= level[:, :-THICKEST]
-    there[:, :-THICKEST] |= level[:, THICKEST:]
-    return there
+def _near_rule(level: np.ndarray) -> np.ndarray:
+    """Where a level rule, bool [H, W], lies within `THICKEST` pixels to the left or right."""
+    near = np.zeros_like(level)
+    near[:, THICKEST:] |= level[:, :-THICKEST]
+    near[:, :-THICKEST] |= level[:, THICKEST:]
+    return near
 
 
-def _count(there: np.ndarray) -> int:
+def _count(flags: np.ndarray) -> int:
     """How many runs of True a bool [n] has."""
-    return int((np.diff(there.astype(np.int8), prepend=0) == 1).sum())
+    return int((np.diff(flags.astype(np.int8), prepend=0) == 1).sum())
 
 
 def _runs(ink: np.ndarray, length: int) -> np.ndarray:

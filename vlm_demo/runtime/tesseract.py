@@ -1,4 +1,4 @@
-"""Tesseract: a picture → its hOCR, by pytesseract in a process of its own, which ends when the person stops.
+"""Tesseract: a picture → its hOCR, by pytesseract in a separate process, which ends when the person stops.
 
 pytesseract works on files. Here they lie in a private folder for the time of one reading, and are gone after it,
 however it ends. Knows neither words nor boxes.
@@ -28,11 +28,11 @@ LANGUAGE = "eng"
 LANGUAGE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(/[A-Za-z][A-Za-z0-9_]*)?")  # "deu", "chi_sim", "script/Latin"
 NO_LANGUAGES = ("osd", "equ")  # data that Tesseract lists with the languages: of directions and of formulas
 LONGEST_SECONDS = 120.0
-SCRIPT_SECONDS = 10.0  # that it may take to tell the script
+SCRIPT_SECONDS = 10.0  # that recognising the script may take
 LEAST_SCRIPT_CONFIDENCE = 1.0  # Tesseract's own scale, on which 0 is a guess
 FOLDER_VARIABLE = "VLM_DEMO_TEMP_DIR"  # in this folder the private ones are made; unset = the system's
 PREFIX = "vlm_demo_"  # of a private folder's name; the process's id follows, by which app.py finds what was left
-STRIP = 2_000_000  # pixels that are written between two questions whether to stop
+STRIP = 2_000_000  # pixels that are written between two checks for cancellation
 INSTALL = "Reading text needs Tesseract: install it with `sudo apt-get install tesseract-ocr`, then start again."
 INSTALL_PACKAGE = "Reading text needs the package pytesseract: install it with `pip install pytesseract`."
 INSTALL_AGAIN = "Tesseract is installed but does not run: install it again with `sudo apt-get install tesseract-ocr`."
@@ -76,17 +76,17 @@ def available(languages: str = LANGUAGE) -> str | None:
     """None if text in these languages, joined by ``+``, can be read, or else one sentence that says how to get there;
     it lists those that are installed."""
     try:
-        there = installed()
+        known = installed()
     except OcrUnavailable as error:
         return str(error)
-    if not there:
+    if not known:
         return NO_DATA
     for name in languages.split("+"):
         if not LANGUAGE_NAME.fullmatch(name):
-            return NO_LANGUAGE.format(installed=", ".join(there))
-        if name not in there:
+            return NO_LANGUAGE.format(installed=", ".join(known))
+        if name not in known:
             package = name.removeprefix("script/").lower().replace("_", "-")
-            return INSTALL_LANGUAGE.format(name=name, installed=", ".join(there), package=package)
+            return INSTALL_LANGUAGE.format(name=name, installed=", ".join(known), package=package)
     return None
 
 
@@ -127,15 +127,15 @@ def read_hocr(
         Stopped: ``cancelled()`` turned True.
     """
     config = f"--psm {mode} -c hocr_char_boxes=1"
-    status, told = _told(image, languages, config, tesseract_process.HOCR, cancelled, seconds)
+    status, output = _output_of(image, languages, config, tesseract_process.HOCR, cancelled, seconds)
     if status == tesseract_process.DONE:
-        return told
+        return output
     raise OcrUnavailable(INSTALL if status == tesseract_process.MISSING else available(languages) or UNREADABLE)
 
 
 def script_of(image: Image.Image, cancelled: Cancelled | None = None) -> str:
     """The script that a picture's text is written in, by Tesseract's own name for it (``Latin``, ``Cyrillic``, …);
-    empty where that can't be told: too few letters, none clearly the likeliest, or no data of scripts.
+    empty where it is not recognised: too few letters, none clearly the likeliest, or no data of scripts.
 
     Args:
         image: RGB, of no more than 32,767 pixels a side.
@@ -143,15 +143,15 @@ def script_of(image: Image.Image, cancelled: Cancelled | None = None) -> str:
         OcrUnavailable: it takes too long, or no process can be started.
         Stopped: ``cancelled()`` turned True.
     """
-    status, told = _told(image, "osd", "--psm 0", tesseract_process.OSD, cancelled, SCRIPT_SECONDS)
+    status, output = _output_of(image, "osd", "--psm 0", tesseract_process.OSD, cancelled, SCRIPT_SECONDS)
     if status != tesseract_process.DONE:
         return ""
-    values = dict(line.split(": ", 1) for line in told.splitlines() if ": " in line)
-    sure = float(values.get("Script confidence", 0))
-    return values.get("Script", "") if sure >= LEAST_SCRIPT_CONFIDENCE else ""
+    values = dict(line.split(": ", 1) for line in output.splitlines() if ": " in line)
+    confidence = float(values.get("Script confidence", 0))
+    return values.get("Script", "") if confidence >= LEAST_SCRIPT_CONFIDENCE else ""
 
 
-def _told(
+def _output_of(
     image: Image.Image, languages: str, config: str, kind: str, cancelled: Cancelled | None, seconds: float | None
 ) -> tuple[int, str]:
     """The exit status of `tesseract_process`, and what Tesseract wrote where it was DONE."""
@@ -195,11 +195,11 @@ def _write(image: Image.Image, path: Path, cancelled: Cancelled | None) -> None:
 
 
 def _run(command: list[str], most: float, cancelled: Cancelled | None) -> int:
-    """Have a picture's hOCR written beside it, in at most so many seconds; returns the exit status of
-    `tesseract_process`, which is ``told`` all that it works on."""
+    """Have a picture's hOCR written next to it, in at most so many seconds; returns the exit status of
+    `tesseract_process`, whose arguments are ``command``."""
     # Tesseract's own threads gain little on one picture, and take the cores from the model.
     settings = {**os.environ, "OMP_THREAD_LIMIT": "1"}
-    # In a session of its own, both processes are ended together.
+    # In a new session, both processes are ended together.
     try:
         process = subprocess.Popen(
             [sys.executable, "-P", tesseract_process.__file__, *command],

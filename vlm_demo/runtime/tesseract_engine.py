@@ -61,7 +61,7 @@ class TesseractEngine:
 
     def read(self, image: Image.Image, languages: str, cancelled: Cancelled | None = None) -> Lines:
         if languages != tesseract.LANGUAGE and (problem := tesseract.available(languages)):
-            # Of several languages Tesseract leaves out without a word those that it lacks.
+            # Of several languages Tesseract silently leaves out those that it lacks.
             raise OcrUnavailable(problem)
         return _Reading(languages, cancelled, time.monotonic() + tesseract.LONGEST_SECONDS).read(image)
 
@@ -69,7 +69,7 @@ class TesseractEngine:
         """Asks Tesseract for the script where little was read surely of what looks like lines of text."""
         if not _poor(found) or image.width * image.height > MOST_TURNED or max(image.size) > LONGEST_SIDE:
             return ""
-        if apart(partial(text_angle, image), cancelled) is None:
+        if in_thread(partial(text_angle, image), cancelled) is None:
             return ""
         try:
             script = tesseract.script_of(image, cancelled)
@@ -95,21 +95,21 @@ class _Reading:
         with suppress(TookTooLong):
             found, scale, turned = self._improved(found, scale, image)
             chart = 0 < sum(map(len, found)) <= CHART_WORDS and max(image.size) <= CHART_SIDE
-            if chart and not turned and not self._apart(partial(is_grid, image)):
+            if chart and not turned and not self._in_thread(partial(is_grid, image)):
                 found = self._with_sideways(found, max(scale, 1.0), image)
         return found
 
     def _complete(self, found: Lines, image: Image.Image) -> bool:
-        """Whether every word is sure and nothing is printed beside them, so that no other reading can find more: a
+        """Whether every word is sure and nothing else is printed, so that no other reading can find more: a
         word, or a plain page, that lies level."""
         if not found or _letters(found, SURE) < _letters(found):
             return False
         boxes = [word.box for line in found for word in line]
-        return self._apart(partial(all_within, image, boxes))
+        return self._in_thread(partial(all_within, image, boxes))
 
     def _improved(self, found: Lines, scale: float, image: Image.Image) -> tuple[Lines, float, bool]:
         """A better reading where there is one, at which scale, and whether the picture was turned for it."""
-        angle = self._apart(partial(text_angle, image)) if image.width * image.height <= MOST_TURNED else None
+        angle = self._in_thread(partial(text_angle, image)) if image.width * image.height <= MOST_TURNED else None
         lost = _poor(found) or _letters(found) < MANY
         # 1) lines that run askew
         if angle is not None and abs(angle) >= LEAST_ANGLE and (lost or abs(angle) <= 45):
@@ -121,7 +121,7 @@ class _Reading:
             other, turned = self._otherwise(found, image)
             if other is not found:
                 return other, scale, turned
-        elif self._apart(partial(is_grid, image)):
+        elif self._in_thread(partial(is_grid, image)):
             found = self._between_rules(found, image)
         # 3) tiny text
         if not found and max(image.size) < SMALL:
@@ -146,7 +146,7 @@ class _Reading:
         askew = abs((angle + 45) % 90 - 45) >= LEAST_ANGLE
         for along in (angle, angle + 90) if askew else (angle,):
             for way in (along, along + 180):
-                turned = self._apart(partial(TurnedPicture, image, way))
+                turned = self._in_thread(partial(TurnedPicture, image, way))
                 other = self._between(turned.image)
                 if _surer(other, found):
                     best, found = _back(other, turned), other
@@ -160,7 +160,7 @@ class _Reading:
         """The lines of a picture, without its rules where there are some among which little is read."""
         found, _ = self._sized(image)
         if _poor(found) or _letters(found) < MANY:
-            plain = self._apart(partial(without_rules, image))
+            plain = self._in_thread(partial(without_rules, image))
             if plain is not None:
                 found, _ = self._sized(plain)
         return found
@@ -168,7 +168,7 @@ class _Reading:
     def _otherwise(self, found: Lines, image: Image.Image) -> tuple[Lines, bool]:
         """A better reading than ``found`` where there is one, and whether the picture was turned for it: without the
         rules of a table, by the layout that Tesseract finds, as one column, or on its side or head."""
-        plain = self._apart(partial(without_rules, image))
+        plain = self._in_thread(partial(without_rules, image))
         if plain is not None:
             other, _ = self._sized(plain)
             if _better(other, found):
@@ -186,7 +186,7 @@ class _Reading:
             if _better(other, found):
                 return other, False
         for way in (90, 270) if sideways else (180,):
-            turned = self._apart(partial(TurnedPicture, image, way))
+            turned = self._in_thread(partial(TurnedPicture, image, way))
             other, _ = self._sized(turned.image)
             if _better(other, found):
                 return _back(other, turned), True
@@ -195,7 +195,7 @@ class _Reading:
     def _between_rules(self, found: Lines, image: Image.Image) -> Lines:
         """The reading of a ruled table without its rules, if that is surer, with the lines of ``found`` that it lacks:
         those between filled bars, for instance."""
-        plain = self._apart(partial(without_rules, image))
+        plain = self._in_thread(partial(without_rules, image))
         if plain is None:
             return found
         other, _ = self._sized(plain)
@@ -205,7 +205,7 @@ class _Reading:
         """The level lines, and behind them the labels that run upwards or downwards, as those of a chart's axis do."""
         labels: list[list[list[OcrWord]]] = []
         for way in (90, 270):
-            turned = self._apart(partial(TurnedPicture, image, way))
+            turned = self._in_thread(partial(TurnedPicture, image, way))
             read = _back(self._at(scale, turned.image), turned)
             labels.append([label for line in read for label in ocr_layout.parts(line)])
         return ocr_layout.with_sideways(found, *labels)
@@ -214,17 +214,17 @@ class _Reading:
         """The lines of a picture that is read ``scale`` times as large, in the picture's own pixels."""
         size = [max(1, round(side * scale)) for side in image.size]
         if scale != 1:
-            image = self._apart(partial(image.resize, (size[0], size[1]), Image.Resampling.LANCZOS))
+            image = self._in_thread(partial(image.resize, (size[0], size[1]), Image.Resampling.LANCZOS))
         left = max(0.0, self.deadline - time.monotonic())
         return list(hocr.lines(read_hocr(image, mode, self.cancelled, self.languages, left), 1 / scale))
 
-    def _apart(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns; it is left to itself in its thread when the person stops."""
-        return apart(work, self.cancelled)
+    def _in_thread(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns; its thread is abandoned when the person stops."""
+        return in_thread(work, self.cancelled)
 
 
-def apart(work: Callable[[], T], cancelled: Cancelled | None, deadline: float | None = None) -> T:
-    """What ``work`` returns; it is left to itself, in a thread of its own, when it is not wanted any more.
+def in_thread(work: Callable[[], T], cancelled: Cancelled | None, deadline: float | None = None) -> T:
+    """What ``work`` returns; its thread is abandoned when the result is not wanted any more.
 
     Raises:
         Stopped: ``cancelled()`` turned True.

@@ -1,7 +1,7 @@
-"""Tesseract process: a picture's file → its hOCR beside it, by pytesseract, in a process that can be ended at once.
+"""Tesseract process: a picture's file → its hOCR next to it, by pytesseract, in a process that can be ended at once.
 
-`tesseract.py` starts this file by its path and tells it all. It imports nothing of this package, whose own imports take
-seconds.
+`tesseract.py` starts this file by its path and passes all it needs as arguments. It imports nothing of this package,
+whose imports take seconds.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import threading
 from pathlib import Path
 
 DONE, MISSING, FAILED = 0, 3, 4  # exit statuses
-HOCR, OSD = ".hocr", ".osd"  # what is told: words with their boxes; direction and script
+HOCR, OSD = ".hocr", ".osd"  # kinds of output: words with their boxes; direction and script
 
 
 def main(program: str, language: str, config: str, seconds: str, picture: str, kind: str) -> int:
-    """Write what Tesseract tells of ``picture`` into the same folder, under its name and ``kind``; returns the exit
+    """Write Tesseract's output for ``picture`` into the same folder, under its name and ``kind``; returns the exit
     status.
 
     Args:
@@ -36,14 +36,14 @@ def main(program: str, language: str, config: str, seconds: str, picture: str, k
 
     pytesseract.pytesseract.tesseract_cmd = program
     try:
-        told = pytesseract.pytesseract.run_and_get_output(
+        output = pytesseract.pytesseract.run_and_get_output(
             picture, kind.removeprefix("."), language, config, timeout=float(seconds), return_bytes=True
         )
     except pytesseract.TesseractNotFoundError:
         return MISSING
     except (OSError, RuntimeError):  # it does not start, or it ends with an error; or there is no space for its files
         return FAILED
-    Path(picture + kind).write_bytes(told)
+    Path(picture + kind).write_bytes(output)
     return DONE
 
 

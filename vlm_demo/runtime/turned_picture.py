@@ -40,7 +40,7 @@ class TurnedPicture:
         else:
             across, up = abs(self._cos), abs(self._sin)
             size = math.ceil(width * across + height * up), math.ceil(width * up + height * across)
-            x, y = self._there(-size[0] / 2, -size[1] / 2)
+            x, y = self._in_picture(-size[0] / 2, -size[1] / 2)
             matrix = (self._cos, self._sin, x + width / 2, -self._sin, self._cos, y + height / 2)
             paper = np.median(np.asarray(picture.resize((64, 64))).reshape(-1, 3), axis=0)
             fill = tuple(int(value) for value in paper)
@@ -48,7 +48,7 @@ class TurnedPicture:
                 size, Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC, fillcolor=fill
             )
 
-    def _there(self, x: float, y: float) -> tuple[float, float]:
+    def _in_picture(self, x: float, y: float) -> tuple[float, float]:
         """A point of the turned picture in the picture; both from their centres."""
         return self._cos * x + self._sin * y, self._cos * y - self._sin * x
 
@@ -56,7 +56,7 @@ class TurnedPicture:
         """The upright box, in the picture's own pixels, around a box of the turned one."""
         width, height = self.size
         corners = [
-            self._there(x - self.image.width / 2, y - self.image.height / 2) for x in box[::2] for y in box[1::2]
+            self._in_picture(x - self.image.width / 2, y - self.image.height / 2) for x in box[::2] for y in box[1::2]
         ]
         xs, ys = zip(*corners, strict=True)
         return (

@@ -1,7 +1,7 @@
 """Batching: several answers that are being written → one step of the language model for all of them.
 
-No thread of its own: whoever waits for a token while nobody computes takes the step, for every answer that can take
-one, and the others find theirs. An answer whose reader is slow is written a few tokens ahead and then left out, so that
+No separate thread: whoever waits for a token while nobody computes takes the step, for every answer that can take
+one, and the others get theirs. An answer whose reader is slow is written a few tokens ahead and then left out, so that
 readers of any pace share their steps. Knows nothing of tokens but that they come one after the other.
 """
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 AHEAD = 4  # tokens that are written of an answer before its reader asks for them, where several answers are written
 
-Found = tuple[torch.Tensor, Rows | None]  # logits [1, vocabulary] of the next token, and attention rows
+StepOutput = tuple[torch.Tensor, Rows | None]  # logits [1, vocabulary] of the next token, and attention rows
 
 
 @dataclass(eq=False)
@@ -63,17 +63,17 @@ class Row:
 
 
 class Steps(Protocol):
-    """What computes them; see ``stages.llm.Llm``."""
+    """What computes the steps; see ``stages.llm.Llm``."""
 
     @property
     def batches(self) -> bool:
         """Whether it can compute several together."""
 
-    def forward(self, rows: Sequence[Row]) -> Sequence[Found]:
+    def forward(self, rows: Sequence[Row]) -> Sequence[StepOutput]:
         """Read the last token of each answer, in one pass; what comes after each."""
 
-    def choose(self, row: Row, found: Found) -> Step:
-        """The token after the last one of an answer, which is taken down in it."""
+    def choose(self, row: Row, output: StepOutput) -> Step:
+        """The token after the last one of an answer, which is appended to it."""
 
 
 class Batch:
@@ -91,23 +91,23 @@ class Batch:
         self._changed = threading.Condition()
         self._rows: list[Row] = []
         self._stepping = False
-        self._held = 0  # bytes
+        self._reserved = 0  # bytes
         self._waiting: deque[object] = deque()
 
     @contextmanager
     def room(self, tokens: int, cancelled: Cancelled | None = None) -> Iterator[None]:
-        """Hold memory for so many tokens until the block ends; wait, in the order of coming, while there is none.
+        """Reserve memory for so many tokens until the block ends; wait, first come, first served, while there is none.
 
         Raises:
             Stopped: ``cancelled()`` turned True while waiting.
         """
-        ticket, wanted = object(), tokens * self.token_bytes
+        ticket, needed = object(), tokens * self.token_bytes
         with self._changed:
             self._waiting.append(ticket)
             try:
-                while self._waiting[0] is not ticket or not self._fits(wanted):
+                while self._waiting[0] is not ticket or not self._fits(needed):
                     self._wait(cancelled)
-                self._held += wanted
+                self._reserved += needed
             finally:
                 self._waiting.remove(ticket)
                 self._changed.notify_all()
@@ -115,7 +115,7 @@ class Batch:
             yield
         finally:
             with self._changed:
-                self._held -= wanted
+                self._reserved -= needed
                 self._changed.notify_all()
 
     @contextmanager
@@ -159,16 +159,16 @@ class Batch:
     def _together(self, row: Row) -> list[Row]:
         """An answer, and those that can take a step with it."""
         with self._changed:
-            others = [own for own in self._rows if own is not row and own.together > 1]
-            able = [own for own in others if own.left and not own.failed and len(own.ready) < AHEAD]
+            others = [other for other in self._rows if other is not row and other.together > 1]
+            able = [other for other in others if other.left and not other.failed and len(other.ready) < AHEAD]
         # Who is written least far ahead comes first.
-        return [row, *sorted(able, key=lambda own: len(own.ready))[: row.together - 1]]
+        return [row, *sorted(able, key=lambda other: len(other.ready))[: row.together - 1]]
 
     def _take(self, rows: Sequence[Row]) -> None:
         """One step of each; where it fails for all of them, each takes it alone."""
         lengths = [row.cache.get_seq_length() for row in rows]
         try:
-            found = self._steps.forward(rows)
+            outputs = self._steps.forward(rows)
         except BaseException as error:
             if len(rows) > 1:
                 for row, length in zip(rows, lengths, strict=True):
@@ -181,15 +181,15 @@ class Batch:
             else:
                 rows[0].failed = error
             return
-        for row, own in zip(rows, found, strict=True):
+        for row, output in zip(rows, outputs, strict=True):
             try:
                 row.left -= 1
-                row.ready.append(self._steps.choose(row, own))
+                row.ready.append(self._steps.choose(row, output))
             except Exception as error:
                 row.failed = error
 
-    def _fits(self, wanted: int) -> bool:
-        return not self._held or self.budget is None or self._held + wanted <= self.budget
+    def _fits(self, needed: int) -> bool:
+        return not self._reserved or self.budget is None or self._reserved + needed <= self.budget
 
     def _wait(self, cancelled: Cancelled | None) -> None:
         self._changed.wait(POLL_SECONDS if cancelled else None)

@@ -31,25 +31,25 @@ class Bridge:
     def __call__(
         self, patches: PatchFeatures, cancelled: Cancelled | None = None, prompt: Prompt | None = None
     ) -> ImageTokens:
-        """Bring patch features into the space of the language model's embeddings.
+        """Project patch features into the language model's embedding space.
 
         Args:
             patches: features [tiles of all pictures, patches, d_vision].
             prompt: what was asked, for bridges that gather what the question needs; others look at the pictures alone.
         Returns:
             ImageTokens with embeddings [tokens of all pictures, d_llm], the number of tokens of each picture, and where
-            tokens are no patches, what each of them has looked at.
+            tokens are no patches, how much each of them attended to each patch.
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
-        listened = attention_tap.recording(None, last=None, only=self.family.bridge_attentions)
-        with self.guard.computing(cancelled, gives_way=True), listened as recorder:
-            asked = (prompt,) if self.family.bridge_reads else ()
-            tokens, deep = self.family.bridge(patches, *asked), None
+        recording = attention_tap.recording(None, last=None, only=self.family.bridge_attentions)
+        with self.guard.computing(cancelled, gives_way=True), recording as recorder:
+            prompt_arguments = (prompt,) if self.family.bridge_reads else ()
+            tokens, deep = self.family.bridge(patches, *prompt_arguments), None
             if isinstance(tokens, tuple):
                 tokens, deep = tokens
-        counts = tuple(len(own) for own in tokens)
+        counts = tuple(len(picture_tokens) for picture_tokens in tokens)
         rows = recorder.rows()
-        looks = rows.image.mean((1, 2)).unflatten(0, (len(counts), counts[0])) if rows else None
+        patch_weights = rows.image.mean((1, 2)).unflatten(0, (len(counts), counts[0])) if rows else None
         grids = tuple(view.grid for view in patches.views)
-        return ImageTokens(torch.cat(list(tokens)), counts, looks, deep, grids)
+        return ImageTokens(torch.cat(list(tokens)), counts, patch_weights, deep, grids)

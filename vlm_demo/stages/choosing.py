@@ -18,7 +18,7 @@ from transformers.generation.logits_process import (
 
 from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.runtime import attention_tap
-from vlm_demo.runtime.json_grammar import HeldToJson
+from vlm_demo.runtime.json_grammar import JsonLogitsProcessor
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig
@@ -33,7 +33,7 @@ class Step:
         probability: 0..1, that token's softmax share.
         rows: the attention rows of this step ([1, layers, heads, image tokens]) in the layers that look at pictures, or
             None with the tap closed.
-        known: how many of the prompt's tokens were remembered; in the first step alone.
+        known: how many of the prompt's tokens were cached; in the first step alone.
         likeliest: of a token that it was given, whether no other one was likelier.
         closing: the rows of the step after it, which has read this token; in the last step of a given answer alone.
         alternatives: ids and natural log-probabilities of the likeliest tokens, likeliest first, where they are wanted.
@@ -60,18 +60,21 @@ def likeliest(logits: torch.Tensor, count: int) -> tuple[tuple[int, float], ...]
 class TokenChoice:
     """Logits → the next token, by transformers' own processors in the order of its ``generate``.
 
-    Drawing is done on the CPU by a generator of its own, so that a seed gives the same numbers whatever else runs.
-    ``held`` rules out what the answer must not go on with; it comes first, so that all others choose from what is left.
+    Sampling is done on the CPU by a separate generator, so that a seed gives the same numbers whatever else runs.
+    ``json_processor`` rules out what the answer must not go on with; it comes first, so that all others choose from
+    what is left.
     """
 
-    def __init__(self, sampling: Sampling, generation: GenerationConfig, held: HeldToJson | None = None) -> None:
+    def __init__(
+        self, sampling: Sampling, generation: GenerationConfig, json_processor: JsonLogitsProcessor | None = None
+    ) -> None:
         self.processors = LogitsProcessorList()
-        if held is not None:
-            self.processors.append(held)
+        if json_processor is not None:
+            self.processors.append(json_processor)
         penalty = sampling.repetition_penalty or generation.repetition_penalty or 1.0
         if penalty != 1.0:
             self.processors.append(RepetitionPenaltyLogitsProcessor(float(penalty)))
-        if generation.no_repeat_ngram_size and held is None:  # it could rule out all that fits
+        if generation.no_repeat_ngram_size and json_processor is None:  # it could rule out all that fits
             self.processors.append(NoRepeatNGramLogitsProcessor(generation.no_repeat_ngram_size))
         self.generator: torch.Generator | None = None
         if not sampling.draws:

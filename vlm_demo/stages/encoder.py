@@ -1,6 +1,6 @@
 """Encoder: pixels → patch features.
 
-Knows the vision tower and which of its layers the checkpoint reads; not what will be asked about the picture.
+Knows the vision tower and which of its layers the checkpoint reads; not the question about the picture.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Encoder:
                 return PatchFeatures(
                     torch.cat([self.family.encode(view.pixel_values, view.tiling) for view in views]), views
                 )
-            if len({own.shape[1:] for own in tiles}) == 1:
+            if len({pixels.shape[1:] for pixels in tiles}) == 1:
                 return PatchFeatures(self.family.encode(torch.cat(tiles)), views)
-            features = [self.family.encode(own).flatten(0, 1) for own in tiles]
+            features = [self.family.encode(pixels).flatten(0, 1) for pixels in tiles]
             return PatchFeatures(torch.cat(features)[None], views)

@@ -20,8 +20,8 @@ from vlm_demo.errors import BadQuestion
 from vlm_demo.runtime import attention_tap, batch_cache, cpu_matmul, kv_cache
 from vlm_demo.runtime.json_grammar import JsonGrammars
 from vlm_demo.runtime.lru_store import LruStore
-from vlm_demo.runtime.prefix_cache import Readings
-from vlm_demo.stages.batching import Batch, Found, Row
+from vlm_demo.runtime.prefix_cache import PrefixCache
+from vlm_demo.stages.batching import Batch, Row, StepOutput
 from vlm_demo.stages.choosing import Step, TokenChoice, likeliest
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from vlm_demo.models.adapters import Writer
     from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled
 
-LONGEST_ANSWER = 256  # tokens, where neither the caller nor the checkpoint says
+LONGEST_ANSWER = 256  # tokens, where neither the caller nor the checkpoint sets a limit
 NATIVE_BF16_ROWS = 1  # answers in one step up to which torch's own bf16 product is the faster one
 
 
 class Llm:
-    """The language model. ``tapping = False`` closes the tap: same tokens, no rows. What it reads of image
-    tokens with names is remembered in ``store``."""
+    """The language model. ``tapping = False`` records no attention: same tokens, no rows. Prompts whose image tokens
+    have names are cached in ``store``."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Llm:
     ) -> None:
         self.grammars = grammars or JsonGrammars(None)
         self.family, self.guard, self.generation = family, guard, generation
-        self.readings = Readings(family, store or LruStore(0))
+        self.prefix_cache = PrefixCache(family, store or LruStore(0))
         self.tapping = True
         self.batch = Batch(self, guard)
         self._native_bf16 = {
@@ -61,7 +61,7 @@ class Llm:
 
     @cached_property
     def batches(self) -> bool:
-        """Whether tokens of several answers can be computed together: all of a step's positions can be told, and its
+        """Whether tokens of several answers can be computed together: all of a step's positions are known, and its
         attention looks at nothing but the words' own keys, of which every layer holds all."""
         language_model = self.family.language_model
         return (
@@ -96,22 +96,22 @@ class Llm:
             Stopped: ``cancelled()`` turned True.
         """
         # 0) what the answer is held to
-        held = None if sampling.schema is None else self.grammars.hold(sampling.schema, self.ends)
-        choice = TokenChoice(sampling, self.generation, held)
+        json_processor = None if sampling.schema is None else self.grammars.processor_for(sampling.schema, self.ends)
+        choice = TokenChoice(sampling, self.generation, json_processor)
         limit = self._limit(prompt, max_new_tokens)
         with self.batch.room(len(prompt.ids) + limit, cancelled) if together > 1 else nullcontext():
-            # 1) prefill: what is not remembered of the prompt, piece by piece
-            begun = self.readings.begin(prompt, image_tokens)
+            # 1) prefill: what is not cached of the prompt, piece by piece
+            prefill = self.prefix_cache.plan(prompt, image_tokens)
             ids = list(prompt.ids)
-            row = Row(prompt, image_tokens, begun.cache, ids, choice, sampling, cancelled, limit - 1, together)
+            row = Row(prompt, image_tokens, prefill.cache, ids, choice, sampling, cancelled, limit - 1, together)
             with self.guard.computing(cancelled, gives_way=True):
                 embeddings = self.embed(prompt, image_tokens)
-                *others, (start, stop) = begun.pieces
+                *others, (start, stop) = prefill.pieces
                 for first, last in others:
                     self._forward(embeddings[:, first:last], row.cache, prompt, image_tokens, 0)
                 step = self.choose(row, self._step(embeddings[:, start:stop], row))
-                self.readings.keep(begun)
-            step = replace(step, known=begun.known)
+                self.prefix_cache.insert(prefill)
+            step = replace(step, known=prefill.cached_tokens)
             self.batch.token_bytes = batch_cache.token_bytes(row.cache)
             # 2) decode: one token at a time, and nothing is held while the caller looks at it
             with self.batch.joined(row):
@@ -144,14 +144,16 @@ class Llm:
             hidden, rows = self._forward(embeddings, None, prompt, image_tokens, count)
             logits = self.family.head(hidden[:, -count:-1])[0].float()
             places = torch.arange(len(answer)), torch.as_tensor(answer, device=logits.device)
-            chances, leads = logits.softmax(-1)[places], logits[places] >= logits.amax(-1)
+            probabilities, top = logits.softmax(-1)[places], logits[places] >= logits.amax(-1)
         steps = [
-            Step(token, chance, rows and rows.step(i), likeliest=leading)
-            for i, (token, chance, leading) in enumerate(zip(answer, chances.tolist(), leads.tolist(), strict=True))
+            Step(token, probability, rows and rows.step(i), likeliest=is_top)
+            for i, (token, probability, is_top) in enumerate(
+                zip(answer, probabilities.tolist(), top.tolist(), strict=True)
+            )
         ]
         return [*steps[:-1], replace(steps[-1], closing=rows and rows.step(len(answer)))]
 
-    def forward(self, rows: Sequence[Row]) -> list[Found]:
+    def forward(self, rows: Sequence[Row]) -> list[StepOutput]:
         """Read the last token of each answer, in one pass; what comes after each."""
         language_model = self.family.language_model
         embeddings = self.embed_ids([row.ids[-1] for row in rows])
@@ -160,12 +162,20 @@ class Llm:
                 return [self._step(embeddings, rows[0])]
             positions, recorders = [], list[attention_tap.Recorder | None]()
             for row in rows:
-                at = row.cache.get_seq_length()
-                beside = self.family.language_model_inputs(row.image_tokens, row.prompt, range(at, at + 1))
-                positions.append(beside.get("position_ids", torch.tensor([[at]], device=embeddings.device)))
+                past_length = row.cache.get_seq_length()
+                extra_inputs = self.family.language_model_inputs(
+                    row.image_tokens, row.prompt, range(past_length, past_length + 1)
+                )
+                positions.append(
+                    extra_inputs.get("position_ids", torch.tensor([[past_length]], device=embeddings.device))
+                )
                 tapped = self.tapping and bool(row.prompt.image_positions)
                 columns = torch.tensor(row.prompt.image_positions)
-                recorders.append(attention_tap.Recorder(columns, 1, self.family.looking, at + 1) if tapped else None)
+                recorders.append(
+                    attention_tap.Recorder(columns, 1, self.family.image_attentions, past_length + 1)
+                    if tapped
+                    else None
+                )
             with attention_tap.recording_each(recorders):
                 hidden = language_model(
                     inputs_embeds=embeddings.transpose(0, 1),
@@ -174,11 +184,11 @@ class Llm:
                     use_cache=True,
                 ).last_hidden_state
             logits = self.family.head(hidden[:, -1])
-        return [(logits[i : i + 1], own.rows() if own else None) for i, own in enumerate(recorders)]
+        return [(logits[i : i + 1], recorder.rows() if recorder else None) for i, recorder in enumerate(recorders)]
 
-    def choose(self, row: Row, found: Found) -> Step:
-        """The token after the last one of an answer, which is taken down in it."""
-        logits, rows = found
+    def choose(self, row: Row, output: StepOutput) -> Step:
+        """The token after the last one of an answer, which is appended to it."""
+        logits, rows = output
         chosen = row.choice(row.ids, logits)
         if chosen in self.ends:
             row.left = 0
@@ -187,7 +197,7 @@ class Llm:
         probability = float(logits[0].float().softmax(-1)[chosen])
         return Step(chosen, probability, rows, alternatives=likeliest(logits[0], row.sampling.alternatives))
 
-    def _step(self, embeddings: torch.Tensor, row: Row) -> Found:
+    def _step(self, embeddings: torch.Tensor, row: Row) -> StepOutput:
         hidden, rows = self._forward(embeddings, row.cache, row.prompt, row.image_tokens, 1)
         with cpu_matmul.native_bf16(self._native_bf16[self.family.head]):
             return self.family.head(hidden[:, -1]), rows
@@ -195,14 +205,16 @@ class Llm:
     def _forward(
         self, embeddings: torch.Tensor, cache: DynamicCache | None, prompt: Prompt, image_tokens: ImageTokens, last: int
     ) -> tuple[torch.Tensor, attention_tap.Rows | None]:
-        at = cache.get_seq_length() if cache is not None else 0
+        past_length = cache.get_seq_length() if cache is not None else 0
         inputs = {"inputs_embeds": embeddings, "past_key_values": cache, "use_cache": cache is not None}
-        inputs |= self.family.language_model_inputs(image_tokens, prompt, range(at, at + embeddings.shape[1]))
+        inputs |= self.family.language_model_inputs(
+            image_tokens, prompt, range(past_length, past_length + embeddings.shape[1])
+        )
         if not (self.tapping and last and prompt.image_positions):
             return self.family.language_model(**inputs).last_hidden_state, None
         columns = prompt.image_positions if self.family.among_words else None
-        length = at + embeddings.shape[1]
-        with attention_tap.recording(columns, last, self.family.looking, length) as recorder:
+        length = past_length + embeddings.shape[1]
+        with attention_tap.recording(columns, last, self.family.image_attentions, length) as recorder:
             hidden = self.family.language_model(**inputs).last_hidden_state
         return hidden, recorder.rows()
 

@@ -1,4 +1,4 @@
-"""OCR: an upload at full resolution → the text printed in it, word by word, each picture read once while remembered.
+"""OCR: an upload at full resolution → the text printed in it, word by word, each picture read once while cached.
 
 Knows neither how an engine reads nor the question.
 """
@@ -18,12 +18,12 @@ from vlm_demo.runtime.feature_cache import visitor_prefix
 from vlm_demo.runtime.lru_store import LruStore
 from vlm_demo.runtime.ocr_engines import engine_for
 
-STRIP = 4_000_000  # pixels that are looked at between two questions whether to stop
-WORD_BYTES = 300  # that a remembered word takes, or a little less
+STRIP = 4_000_000  # pixels that are hashed between two checks for cancellation
+WORD_BYTES = 300  # that a cached word takes, or a little less
 
 
 class OcrReader:
-    """Reads pictures, and remembers what it read by their pixels."""
+    """Reads pictures, and caches what it read by their pixels."""
 
     def __init__(self, store: LruStore) -> None:
         self.store = store
@@ -35,7 +35,7 @@ class OcrReader:
         cancelled: Cancelled | None = None,
         visitor: str = "",
     ) -> OcrResult:
-        """Read the text of a picture, or tell what was read in it before, in the same way.
+        """Read the text of a picture, or return what was read in it before with the same settings.
 
         Args:
             image: upright, RGB.
@@ -47,7 +47,7 @@ class OcrReader:
             Stopped: ``cancelled()`` turned True.
         """
         began = time.perf_counter()
-        key = ("ocr", settings, visitor_prefix(visitor) + _name(image, cancelled))
+        key = ("ocr", settings, visitor_prefix(visitor) + _picture_key(image, cancelled))
         known = self.store.get(key)
         if known is not None:
             return replace(known, seconds=time.perf_counter() - began, cached=True)
@@ -73,8 +73,8 @@ def read(image: Image.Image, cancelled: Cancelled | None = None, settings: OcrSe
     engine = engine_for(settings.engine)
     found = engine.read(image, settings.languages, cancelled)
     note = engine.doubt(image, found, settings.languages, cancelled)
-    sure = [[word for word in line if word.confidence >= settings.least_confidence] for line in found]
-    lines = [line for line in sure if line]
+    confident = [[word for word in line if word.confidence >= settings.least_confidence] for line in found]
+    lines = [line for line in confident if line]
     text = "\n".join(" ".join(word.text for word in line) for line in lines)
     words = tuple(word for line in lines for word in line)
     return OcrResult(text, words, time.perf_counter() - began, note=note)
@@ -94,11 +94,11 @@ def merged(results: Sequence[OcrResult]) -> OcrResult | None:
     )
 
 
-def _name(image: Image.Image, cancelled: Cancelled | None) -> str:
-    """What an engine is given of a picture, in 64 characters."""
-    made = hashlib.sha256(repr((image.mode, image.size)).encode())
+def _picture_key(image: Image.Image, cancelled: Cancelled | None) -> str:
+    """The SHA-256 of what an engine is given of a picture, in hexadecimal digits."""
+    digest = hashlib.sha256(repr((image.mode, image.size)).encode())
     rows = max(1, STRIP // image.width)
     for top in range(0, image.height, rows):
         check(cancelled)
-        made.update(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes())
-    return made.hexdigest()
+        digest.update(image.crop((0, top, image.width, min(top + rows, image.height))).tobytes())
+    return digest.hexdigest()

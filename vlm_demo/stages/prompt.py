@@ -26,7 +26,7 @@ OCR_HEADER = "Text in the picture:"
 # Stand-ins for people's text while the template is filled, from a private-use area that no template writes.
 STAND_IN = "\ue000{}\ue001"
 STAND_INS = re.compile("\ue000(\\d+)\ue001")
-OURS = ("template", "image")  # the kinds of text that are there whatever people say; control strings act in no other
+OURS = ("template", "image")  # the kinds of text that people don't write; control strings act in no other
 
 Piece = tuple[str, str]  # (kind as in Segment, text)
 Message = tuple[str, int, list[Piece]]  # role, how many pictures, text
@@ -45,7 +45,7 @@ def conversation(messages: Iterable[tuple[str, int, str]], plain_system: bool = 
 
 
 def ocr_part(ocr_text: str) -> str:
-    """What stands before the question of the text that was read in a picture, the same for every model: a header, the
+    """The text that was read in a picture as it precedes the question, the same for every model: a header, the
     lines in reading order, and an empty line; nothing where nothing was read."""
     return f"{OCR_HEADER}\n{ocr_text}\n\n" if ocr_text.strip() else ""
 
@@ -98,9 +98,9 @@ class PromptBuilder:
         if not question.strip():
             raise BadQuestion("The question is empty: type what you want to know about the picture.")
         texts = [("question", question)]
-        read = ocr_part(ocr_text)
-        if read:
-            texts.insert(0, ("ocr", read))
+        ocr_block = ocr_part(ocr_text)
+        if ocr_block:
+            texts.insert(0, ("ocr", ocr_block))
         if evidence_only:
             texts.append(("rule", f"\n{EVIDENCE_RULE}"))
         messages: list[Message] = []
@@ -125,7 +125,7 @@ class PromptBuilder:
             if fixed >= self.context:
                 way_out = "use fewer pictures" if len(pictures) > 1 else "choose another model"
             else:
-                way_out = "turn OCR off, or shorten the question" if read else "shorten the question"
+                way_out = "turn OCR off, or shorten the question" if ocr_block else "shorten the question"
             if history:
                 way_out += ", or ask it in a new chat"
             raise PromptTooLong(
@@ -149,7 +149,7 @@ class PromptBuilder:
         for plain in (True, False):
             try:
                 text = self._render(turns, stand_ins, plain)
-            except (UnsupportedModel, TypeError):  # it knows no system, or its content in another form
+            except (UnsupportedModel, TypeError):  # it takes no system message, or its content in another form
                 continue
             if text.count(stand_ins[0]) == 1:
                 return turns, plain
@@ -183,7 +183,7 @@ class PromptBuilder:
             raise UnsupportedModel("This model's chat template refuses this conversation: start a new chat.") from error
 
     def _substituted(self, parts: list[str], message_pieces: list[list[Piece]]) -> list[Piece]:
-        """Put people's text for the stand-ins (every second of ``parts``), and cut the rest at the placeholders."""
+        """Replace the stand-ins (every second of ``parts``) by people's text, and cut the rest at the placeholders."""
         placeholder = self.placeholder or self._image_token
         pieces: list[Piece] = []
         for i, part in enumerate(parts):
@@ -196,11 +196,11 @@ class PromptBuilder:
 
     def _written(self, pieces: list[Piece], pictures: Sequence[int | str]) -> list[Piece]:
         """The pieces with each placeholder replaced by what stands for its picture."""
-        given = iter(pictures)
+        remaining = iter(pictures)
         written = []
         for kind, text in pieces:
-            stands = next(given) if kind == "image" else text
-            written.append((kind, self._image_token * stands if isinstance(stands, int) else stands))
+            replacement = next(remaining) if kind == "image" else text
+            written.append((kind, self._image_token * replacement if isinstance(replacement, int) else replacement))
         return written
 
     @property
@@ -222,8 +222,8 @@ class PromptBuilder:
         # The rule of transformers' processors: a template that writes the first token itself gets no second one. Some
         # write it behind the pictures.
         bos = self.tokenizer.bos_token
-        begins = next((piece for kind, piece in pieces if kind != "image"), "")
-        add_first = not (bos and begins.startswith(bos))
+        first_text = next((piece for kind, piece in pieces if kind != "image"), "")
+        add_first = not (bos and first_text.startswith(bos))
         whole = self._coded(text, add_special_tokens=add_first)
         stops = list(accumulate(len(text) for _, text in pieces))
 
@@ -280,7 +280,7 @@ class PromptBuilder:
 
 
 def _cut(pieces: list[Piece], written: list[Piece], coded: list[Coded], image_token_id: int) -> Prompt:
-    """Cut the ids into segments, which say what the template says and hold what was written for it."""
+    """Cut the ids into segments: their text is the filled template's, their ids those of what replaced it."""
     stops = list(accumulate(len(text) for _, text in written))
     ids: list[int] = []
     positions: list[int] = []

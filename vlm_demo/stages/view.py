@@ -1,4 +1,4 @@
-"""View: an upload → the pixels that the model really sees, and where each patch lies in the upload.
+"""View: an upload → the pixels that the model gets, and where each patch lies in the upload.
 
 Knows the checkpoint's image processor, not its model; opening the file is ``images.open``'s.
 """
@@ -49,28 +49,28 @@ class ViewMaker:
             UnsupportedModel: the processor cuts pictures in a way unknown here, so patches can't be placed.
         """
         image, notes = open_image(self.remote(source))
-        given = self._given(image)
-        if given is image:
-            made = self.cut(self.processor, image)
+        processor_input = self._processor_input(image)
+        if processor_input is image:
+            layout = self.cut(self.processor, image)
         else:
             try:
-                made = self.cut(self.processor, given)
-            except BadImage:  # which speaks of the size of what was given
+                layout = self.cut(self.processor, processor_input)
+            except BadImage:  # its message names the size of the reduced picture
                 raise too_elongated(image.size) from None
-            made = made.of_larger((image.width / given.width, image.height / given.height))
-        finest = made.patch_grids[0]
+            layout = layout.of_larger((image.width / processor_input.width, image.height / processor_input.height))
+        finest = layout.patch_grids[0]
         return PixelView(
             image=image,
             size=image.size,
-            pixel_values=made.pixel_values,
-            given_size=given.size,
-            processed=self._undone(made.shown),
+            pixel_values=layout.pixel_values,
+            given_size=processor_input.size,
+            processed=self._denormalised(layout.shown),
             grid=finest.grid,
             boxes=finest.boxes,
-            notes=(*notes, *_lost(made.place, image.size)),
-            patch_grids=made.patch_grids,
-            tiling=made.tiling,
-            tiles=len(made.pixel_values),
+            notes=(*notes, *_outside_view(layout.place, image.size)),
+            patch_grids=layout.patch_grids,
+            tiling=layout.tiling,
+            tiles=len(layout.pixel_values),
             visitor=visitor,
         )
 
@@ -78,14 +78,14 @@ class ViewMaker:
         """The pixels of a view: its own, or made again of its picture, which gives the same ones."""
         return view if isinstance(view, PixelView) else self(view.image, view.visitor)
 
-    def _given(self, image: Image.Image) -> Image.Image:
+    def _processor_input(self, image: Image.Image) -> Image.Image:
         """What the image processor gets: a large picture smaller, so that its copies, and the square that some pad it
         to, take little memory. It makes it much smaller anyway."""
         pads = getattr(self.processor, "do_pad", False) and hasattr(self.processor, "pad_to_square")
         times = times_smaller(image.size, pads)
         return image if times == 1 else image.reduce(times)
 
-    def _undone(self, pixels: torch.Tensor) -> np.ndarray:
+    def _denormalised(self, pixels: torch.Tensor) -> np.ndarray:
         """Normalised [3, h, w] → uint8 [h, w, 3]; uint8 is taken as it is."""
         if pixels.dtype == torch.uint8:
             return pixels.permute(1, 2, 0).numpy()
@@ -109,8 +109,8 @@ def times_smaller(size: tuple[int, int], pads: bool = False) -> int:
     return math.ceil(math.sqrt(pixels / AIMED_PIXELS))
 
 
-def _lost(place: Geometry, size: tuple[int, int]) -> tuple[str, ...]:
-    """What of the upload lies outside the model's view."""
+def _outside_view(place: Geometry, size: tuple[int, int]) -> tuple[str, ...]:
+    """A sentence on what of the upload lies outside the model's view; none where all of it is inside."""
     x0, y0, x1, y1 = place.to_upload(np.array([[0, 0, *place.size]]))[0]
     sides = {"left": x0, "right": size[0] - x1, "top": y0, "bottom": size[1] - y1}
     cut = [f"{round(float(pixels))} pixels at the {side}" for side, pixels in sides.items() if pixels >= 0.5]

@@ -1,7 +1,7 @@
 """What every family that writes must show against plain transformers: the same pixels, the same ids, the same tokens.
 
-A family's test file makes one tiny checkpoint, says how plain transformers is given pictures and a text, and inherits
-these tests.
+A family's test file makes one tiny checkpoint, defines how plain transformers is given pictures and a text, and
+inherits these tests.
 """
 
 from __future__ import annotations
@@ -134,13 +134,13 @@ class Parity(ABC):
         finally:
             hook.remove()
 
-    def test_reading_an_own_answer_gives_the_writing_steps(self, both: Both, noise) -> None:
+    def test_reading_an_answer_back_gives_the_decoding_steps(self, both: Both, noise) -> None:
         pipe, picture = both.pipe, noise(*LANDSCAPE, 4)
-        said = pipe.ask(picture, QUESTION, max_new_tokens=4)
-        tokens = pipe.stages().bridge(pipe.stages().encoder(pipe.view.with_pixels(said.view)), None, said.prompt)
-        steps = pipe.stages().llm.read(said.prompt, tokens, [token.id for token in said.tokens])
+        answer = pipe.ask(picture, QUESTION, max_new_tokens=4)
+        tokens = pipe.stages().bridge(pipe.stages().encoder(pipe.view.with_pixels(answer.view)), None, answer.prompt)
+        steps = pipe.stages().llm.read(answer.prompt, tokens, [token.id for token in answer.tokens])
         for i, step in enumerate(steps):
-            assert step.probability == pytest.approx(said.tokens[i].probability, abs=1e-3)
+            assert step.probability == pytest.approx(answer.tokens[i].probability, abs=1e-3)
 
     def test_all_but_the_language_model_is_kept_from_quantization(self, both: Both) -> None:
         """bitsandbytes takes names as full paths, and quantizes without a word what none of them covers."""
@@ -148,7 +148,7 @@ class Parity(ABC):
         inside = {id(module) for layer in family.language_layers for module in layer.modules()}
         for name, module in both.pipe.model.named_modules():
             if isinstance(module, torch.nn.Linear):
-                kept = any(name == own or name.startswith(f"{own}.") for own in family.keep_unquantized)
+                kept = any(name == path or name.startswith(f"{path}.") for path in family.keep_unquantized)
                 assert kept == (id(module) not in inside), name
 
 
@@ -194,12 +194,12 @@ class Placed:
         """What stands for the patches of all pictures: [tokens, width]."""
         return pipe.stages().bridge(pipe.stages().encoder(views)).embeddings
 
-    def margin(self, view: View, mosaic: PatchGrid) -> float:
+    def margin(self, view: View, patch_grid: PatchGrid) -> float:
         """How far from a token's box a change may reach it, in the upload's pixels."""
-        finest = mosaic is view.patch_grids[0]
-        pixels = view.processed.shape[1] / mosaic.grid[1] if finest else self.pixels
+        finest = patch_grid is view.patch_grids[0]
+        pixels = view.processed.shape[1] / patch_grid.grid[1] if finest else self.pixels
         # A thumbnail may be made of what was already resized once.
-        return (3 if finest else 4) * max(1.0, float(mosaic.boxes[0, 2] - mosaic.boxes[0, 0]) / pixels) + 1
+        return (3 if finest else 4) * max(1.0, float(patch_grid.boxes[0, 2] - patch_grid.boxes[0, 0]) / pixels) + 1
 
     @torch.no_grad()
     def test_a_change_reaches_the_tokens_whose_boxes_it_touches(self, both: Both, noise) -> None:
@@ -210,18 +210,18 @@ class Placed:
             region = np.array([size[0] * 0.5, size[1] * 0.25, size[0] * 0.75, size[1] * 0.5])
             changed = picture.copy()
             changed.paste(noise(*size, 2).crop(tuple(region.astype(int))), tuple(region[:2].astype(int)))
-            views = [pipe.view(own) for own in (picture, changed)]
+            views = [pipe.view(image) for image in (picture, changed)]
             one, two = (self.tokens(pipe, [view]) for view in views)
             moved = ((one - two).abs().amax(-1) > 1e-6).numpy()
             assert not moved[:leading].any()
             moved = moved[leading:]
             placed = np.zeros(len(moved), bool)
-            for mosaic in views[0].patch_grids:
-                touched, away = moved[mosaic.tokens], apart(mosaic.boxes, region)
-                placed[mosaic.tokens] = True
-                margin = self.margin(views[0], mosaic)
+            for patch_grid in views[0].patch_grids:
+                touched, away = moved[patch_grid.tokens], apart(patch_grid.boxes, region)
+                placed[patch_grid.tokens] = True
+                margin = self.margin(views[0], patch_grid)
                 assert touched[away < -1].all() and not touched[away > margin].any()
-                assert mosaic is not views[0].patch_grids[0] or ((away < -1).any() and (away > margin).any())
+                assert patch_grid is not views[0].patch_grids[0] or ((away < -1).any() and (away > margin).any())
             assert not moved[~placed].any()
 
     @torch.no_grad()
@@ -232,7 +232,7 @@ class Placed:
         region = np.array([32, 24, 48, 48])
         changed = second.copy()
         changed.paste(noise(64, 96, 2).crop(tuple(region)), tuple(region[:2]))
-        before, after = ([pipe.view(first), pipe.view(turned(own))] for own in (second, changed))
+        before, after = ([pipe.view(first), pipe.view(turned(image))] for image in (second, changed))
         moved = (self.tokens(pipe, before) - self.tokens(pipe, after)).abs().amax(-1).numpy() > 1e-6
         nothing, found = self.on_patches(pipe, before, moved)
         view = before[1]
@@ -240,9 +240,9 @@ class Placed:
         away = apart(view.boxes, region)
         # What rests on a thumbnail's token is spread over all that it covers.
         reach = max(
-            self.margin(view, own)
-            + (own is not view.patch_grids[0]) * float((own.boxes[0, 2:] - own.boxes[0, :2]).max())
-            for own in view.patch_grids
+            self.margin(view, patch_grid)
+            + (patch_grid is not view.patch_grids[0]) * float((patch_grid.boxes[0, 2:] - patch_grid.boxes[0, :2]).max())
+            for patch_grid in view.patch_grids
         )
         assert (found[away < -1] > 0).all() and not found[away > reach].any()
         assert (away < -1).any() and (away > reach).any() or len(view.patch_grids) > 1

@@ -19,7 +19,7 @@ TOKENS = 6
 
 @dataclass
 class Told:
-    """One answer, what its stages said, and how often the first layers of encoder and language model ran."""
+    """One answer, its stages' details, and how often the first layers of encoder and language model ran."""
 
     answer: Answer
     details: dict[str, str]
@@ -29,11 +29,11 @@ class Told:
     @property
     def known(self) -> int:
         """Tokens of the prompt that were remembered."""
-        _, _, said = self.details["prefill"].partition(", ")
-        return int(said.split()[0]) if said.endswith("from memory") else 0
+        _, _, cached = self.details["prefill"].partition(", ")
+        return int(cached.split()[0]) if cached.endswith("from memory") else 0
 
 
-def told(
+def traced(
     pipe: Pipeline, pictures: Sequence[Image.Image], question: str, history: Sequence[Turn] = (), tokens: int = TOKENS
 ) -> Told:
     encoded: list[int] = []
@@ -66,8 +66,8 @@ def same(one: Answer, two: Answer) -> None:
     assert one.tokens == two.tokens
     assert (one.trace is None) == (two.trace is None)
     if one.trace is not None:
-        for own, other in ((one.trace.image, two.trace.image), (one.trace.text, two.trace.text)):
-            assert (own is None and other is None) or np.array_equal(own, other)
+        for rows, other in ((one.trace.image, two.trace.image), (one.trace.text, two.trace.text)):
+            assert (rows is None and other is None) or np.array_equal(rows, other)
 
 
 def remembering_changes_nothing(pipe: Pipeline, picture: Image.Image, other: Image.Image, third: Image.Image) -> None:
@@ -87,9 +87,9 @@ def remembering_changes_nothing(pipe: Pipeline, picture: Image.Image, other: Ima
     pipe.forget()
     try:
         pipe.remembered.budget = 2**30
-        warm = [told(pipe, *question) for question in asked]
+        warm = [traced(pipe, *question) for question in asked]
         pipe.remembered.budget = 0
-        cold = [told(pipe, *question) for question in asked]
+        cold = [traced(pipe, *question) for question in asked]
     finally:
         pipe.remembered.budget = budget
     for with_memory, without in zip(warm, cold, strict=True):
@@ -105,7 +105,7 @@ def remembering_changes_nothing(pipe: Pipeline, picture: Image.Image, other: Ima
         assert pipe.stages().llm.family.sees_ahead == ("always all of them" in warm[1].details["prefill"])
         return
     whole = range(len(warm[0].answer.prompt.ids))
-    first, second, edited, again, changed = (own.known for own in warm[:5])
+    first, second, edited, again, changed = (trace.known for trace in warm[:5])
     assert first == 0 and edited == again
     assert edited in whole and edited > max(warm[0].answer.prompt.image_positions)
     assert second >= edited  # behind the first question too where its end is written alike in a history

@@ -35,7 +35,7 @@ class TestClip:
         pipe = Pipeline.from_pretrained(tiny_clip(tmp_path))
         plain = CLIPModel.from_pretrained(tmp_path).eval()
         coded = AutoTokenizer.from_pretrained(tmp_path)(TEXTS, padding=True, padding_side="right", return_tensors="pt")
-        said = set()
+        seen = set()
         for seed in range(4):
             picture = noise(*size, seed)
             read = plain(**coded.data, pixel_values=pixels(tmp_path, picture))
@@ -46,8 +46,8 @@ class TestClip:
             assert scores.similarities == pytest.approx(cosines.tolist(), abs=1e-5)
             assert scores.temperature == pytest.approx(1 / plain.logit_scale.exp().item())
             assert sum(scores.probabilities) == pytest.approx(1)
-            said.add(tuple(round(value, 3) for value in scores.similarities))
-        assert len(said) == 4  # the picture matters
+            seen.add(tuple(round(value, 3) for value in scores.similarities))
+        assert len(seen) == 4  # the picture matters
 
     def test_two_captions_get_two_features(self, tmp_path: Path, noise) -> None:
         pipe = Pipeline.from_pretrained(tiny_clip(tmp_path))
@@ -66,24 +66,24 @@ class TestClip:
         pipe = Pipeline.from_pretrained(tiny_clip(tmp_path, eos_token_id=2))
         assert pipe.score(noise(50, 50), TEXTS).similarities
 
-    @pytest.mark.parametrize(("end", "told"), [("</s>", 2), ("<|end|>", 7)])
-    def test_texts_that_would_be_read_at_a_wrong_place_are_refused(self, tmp_path: Path, end: str, told: int) -> None:
+    @pytest.mark.parametrize(("end", "eos"), [("</s>", 2), ("<|end|>", 7)])
+    def test_texts_that_would_be_read_at_a_wrong_place_are_refused(self, tmp_path: Path, end: str, eos: int) -> None:
         """With eos_token_id 2 transformers reads the highest id of a text, not ``</s>``; with one that no text holds,
         the first token of every text."""
         with pytest.raises(UnsupportedModel, match="its tokenizer ends texts with"):
-            Pipeline.from_pretrained(tiny_clip(tmp_path, end=end, eos_token_id=told))
+            Pipeline.from_pretrained(tiny_clip(tmp_path, end=end, eos_token_id=eos))
 
     def test_it_writes_no_answers_and_says_so(self, tmp_path: Path, noise) -> None:
         pipe = Pipeline.from_pretrained(tiny_clip(tmp_path / "clip"))
         assert not pipe.can_answer and not pipe.can_explain and pipe.can_score
-        assert (pipe.note.kind, pipe.family) == ("none", "clip")
-        said = "^clip compares pictures with texts; it can't write answers. Use score, or "
+        assert (pipe.bridge_info.kind, pipe.family) == ("none", "clip")
+        message = "^clip compares pictures with texts; it can't write answers. Use score, or "
         for call in (
             lambda: pipe.ask(noise(9, 9), "What is it?"),
             lambda: next(pipe.stream(noise(9, 9), "What is it?")),
             lambda: pipe.explain(noise(9, 9), "What is it?", "a star"),
         ):
-            with pytest.raises(UnsupportedModel, match=said):
+            with pytest.raises(UnsupportedModel, match=message):
                 call()
 
     @pytest.mark.parametrize("quantize", ["8bit", "4bit"])
@@ -105,12 +105,12 @@ class TestSiglip:
     @torch.no_grad()
     @pytest.mark.parametrize("size", SIZES)
     def test_scores_are_plain_siglips(self, tmp_path: Path, noise, size: tuple[int, int]) -> None:
-        """It reads texts filled up to their full length, and says of each by itself whether it fits."""
+        """It reads texts filled up to their full length, and scores each by itself."""
         pipe = Pipeline.from_pretrained(tiny_siglip(tmp_path))
         plain = SiglipModel.from_pretrained(tmp_path).eval()
         words = AutoTokenizer.from_pretrained(tmp_path)
         ids = words(TEXTS, padding="max_length", max_length=24, padding_side="right", return_tensors="pt")["input_ids"]
-        said = set()
+        seen = set()
         for seed in range(3):
             picture = noise(*size, seed)
             read = plain(input_ids=ids, pixel_values=pixels(tmp_path, picture))
@@ -120,14 +120,14 @@ class TestSiglip:
             assert scores.similarities == pytest.approx(cosines.tolist(), abs=1e-5)
             assert scores.temperature == pytest.approx(1 / plain.logit_scale.exp().item())
             assert scores.probabilities == pytest.approx((cosines / scores.temperature).softmax(-1).tolist(), abs=1e-5)
-            said.add(tuple(round(value, 3) for value in scores.similarities))
-        assert len(said) == 3  # the picture matters
+            seen.add(tuple(round(value, 3) for value in scores.similarities))
+        assert len(seen) == 3  # the picture matters
         alone = [pipe.score(picture, text).matches[0] for text in TEXTS]
         assert scores.matches == pytest.approx(alone, abs=1e-5)
 
     def test_it_writes_no_answers(self, tmp_path: Path, noise) -> None:
         pipe = Pipeline.from_pretrained(tiny_siglip(tmp_path))
-        assert not pipe.can_answer and pipe.can_score and (pipe.note.kind, pipe.family) == ("none", "siglip")
+        assert not pipe.can_answer and pipe.can_score and (pipe.bridge_info.kind, pipe.family) == ("none", "siglip")
 
     def test_without_a_head_it_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(UnsupportedModel, match="vision_use_head"):
@@ -135,7 +135,7 @@ class TestSiglip:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("heads", ["beside", "apart"])
+@pytest.mark.parametrize("heads", ["together", "apart"])
 @pytest.mark.parametrize("size", SIZES)
 def test_scores_are_plain_blip2s(tmp_path: Path, noise, size: tuple[int, int], heads: str) -> None:
     pipe = Pipeline.from_pretrained(tiny_blip2(tmp_path, heads=heads, itc_log_scale=2.0))
@@ -146,9 +146,9 @@ def test_scores_are_plain_blip2s(tmp_path: Path, noise, size: tuple[int, int], h
     plain = Blip2ForImageTextRetrieval.from_pretrained(None, config=config, state_dict=weights).eval()
     words = AutoTokenizer.from_pretrained(tmp_path)
     ids = [words(f"<s>{text}</s>", add_special_tokens=False)["input_ids"] for text in TEXTS]
-    longest = max(len(own) for own in ids)
-    padded = torch.tensor([[config.image_token_index] * 5 + own + [0] * (longest - len(own)) for own in ids])
-    mask = torch.tensor([[1] * (5 + len(own)) + [0] * (longest - len(own)) for own in ids])
+    longest = max(len(tokens) for tokens in ids)
+    padded = torch.tensor([[config.image_token_index] * 5 + tokens + [0] * (longest - len(tokens)) for tokens in ids])
+    mask = torch.tensor([[1] * (5 + len(tokens)) + [0] * (longest - len(tokens)) for tokens in ids])
     matched = set()
     for seed in range(4):
         picture = noise(*size, seed)
@@ -180,10 +180,10 @@ class TestBlip2Heads:
         assert not any(tensor.is_meta for tensor in (*retrieval.parameters(), *retrieval.buffers()))
 
     def test_it_writes_the_same_with_and_without_them(self, tmp_path: Path, noise) -> None:
-        pipes = [Pipeline.from_pretrained(tiny_blip2(tmp_path / str(h), heads=h)) for h in (None, "beside", "apart")]
+        pipes = [Pipeline.from_pretrained(tiny_blip2(tmp_path / str(h), heads=h)) for h in (None, "together", "apart")]
         answers = [pipe.ask(noise(50, 90), "What is it?", max_new_tokens=8) for pipe in pipes]
-        said = [[token.id for token in answer.tokens] for answer in answers]
-        assert said[0] == said[1] == said[2] and len(said[0]) > 2
+        tokens = [[token.id for token in answer.tokens] for answer in answers]
+        assert tokens[0] == tokens[1] == tokens[2] and len(tokens[0]) > 2
         assert [pipe.can_score for pipe in pipes] == [False, True, True]
 
     def test_without_them_it_says_that_it_cannot_score(self, tmp_path: Path, noise) -> None:

@@ -73,15 +73,15 @@ class TestIdefics3(RowParity):
         assert torch.equal(view.pixel_values, pixels[0])
         assert view.tiling == (2, 3) and view.grid == (4, 6) and len(pixels[0]) == 7
         assert view.processed.shape == (48, 72, 3)
-        assert [mosaic.grid for mosaic in view.patch_grids] == [(4, 6), (2, 2)]
+        assert [patch_grid.grid for patch_grid in view.patch_grids] == [(4, 6), (2, 2)]
         assert view.boxes[-1].tolist() == pytest.approx([200 * 5 / 6, 52.5, 200, 70])
 
     def test_what_the_page_shows_of_each_stage(self, both: Both, noise) -> None:
         *events, answer = both.pipe.stream([noise(200, 70), noise(100, 100)], QUESTION, max_new_tokens=1)
-        told = {event.name: detail(event) for event in events if isinstance(event, StageEvent)}
-        assert told["view"] == "200×70 → 7 × 24×24, 100×100 → 10 × 24×24"
-        assert told["encoder"] == "17 × 24×24 → 17 × 16×32"
-        assert told["bridge"].startswith("17 × 16×32 → 28×32 + 40×32, 2 × 2 patches")
+        details = {event.name: detail(event) for event in events if isinstance(event, StageEvent)}
+        assert details["view"] == "200×70 → 7 × 24×24, 100×100 → 10 × 24×24"
+        assert details["encoder"] == "17 × 24×24 → 17 × 16×32"
+        assert details["bridge"].startswith("17 × 16×32 → 28×32 + 40×32, 2 × 2 patches")
         assert answer.trace.counts == (28, 40) and answer.prompt.image_tokens == 68
         assert len(answer.prompt.segments) > 3 and "<row_1_col_1>" not in answer.prompt.text
 
@@ -93,9 +93,11 @@ class TestIdefics3(RowParity):
 
     def test_control_strings_of_this_family_are_text(self, both: Both, noise) -> None:
         asked = "What does <row_1_col_1> and <image> mean?"
-        plain, told = (both.pipe.ask(noise(60, 60), said, max_new_tokens=1).prompt for said in (QUESTION, asked))
-        assert plain.image_tokens == told.image_tokens
-        assert "<row_1_col_1> and <image>" in told.text
+        plain, other = (
+            both.pipe.ask(noise(60, 60), question, max_new_tokens=1).prompt for question in (QUESTION, asked)
+        )
+        assert plain.image_tokens == other.image_tokens
+        assert "<row_1_col_1> and <image>" in other.text
 
 
 class TestSmolVlm(RowParity):
@@ -111,8 +113,8 @@ class TestSmolVlm(RowParity):
         given = both.image_processor([pictures], return_tensors="pt", return_row_col_info=True)
         around = "<fake_token_around_image>", "<image>", "<global-img>"
         parts = text.split("<image>")
-        said = parts[0]
+        prompt_text = parts[0]
         for rows, columns, part in zip(given["rows"][0], given["cols"][0], parts[1:], strict=True):
-            said += get_image_prompt_string(int(rows), int(columns), 4, *around) + part
-        ids = both.tokenizer(said, add_special_tokens=False, return_tensors="pt")["input_ids"]
+            prompt_text += get_image_prompt_string(int(rows), int(columns), 4, *around) + part
+        ids = both.tokenizer(prompt_text, add_special_tokens=False, return_tensors="pt")["input_ids"]
         return {"input_ids": ids, **{key: given[key] for key in ("pixel_values", "pixel_attention_mask")}}

@@ -62,7 +62,7 @@ class TestInstructBlip(Parity):
     @staticmethod
     def inputs(both: Both, pictures: list, text: str) -> dict[str, torch.Tensor]:
         """As its processor does, which puts the pictures before the first token and takes one; so do others by hand."""
-        pixels = torch.cat([both.image_processor(own, return_tensors="pt")["pixel_values"] for own in pictures])
+        pixels = torch.cat([both.image_processor(picture, return_tensors="pt")["pixel_values"] for picture in pictures])
         places = [both.plain.config.image_token_index] * QUERIES * len(pictures)
         reader: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(both.folder / "qformer_tokenizer")
         read = torch.tensor([reader(text)["input_ids"]] * len(pictures))
@@ -75,7 +75,7 @@ class TestInstructBlip(Parity):
         prompts = [pipe.stages().prompt(question, [QUERIES]) for question in (QUESTION, "Is there a star?")]
         one, two = (pipe.stages().bridge(patches, None, prompt) for prompt in prompts)
         assert (one.embeddings - two.embeddings).abs().max() > 1e-3
-        assert one.looks.shape == (1, QUERIES, 17)
+        assert one.patch_weights.shape == (1, QUERIES, 17)
 
     def test_control_strings_are_text_to_the_q_former_too(self, both: Both, noise) -> None:
         answer = both.pipe.ask(noise(60, 60), "What does <|end|> <s> mean?", max_new_tokens=1)

@@ -49,10 +49,10 @@ class TestInternVl(RowParity):
     def inputs(both: Both, pictures: list, text: str) -> dict[str, torch.Tensor]:
         given = both.image_processor(pictures, return_tensors="pt", crop_to_patches=True)
         first, *others = text.split("<IMG_CONTEXT>")
-        said = first
+        prompt_text = first
         for tiles, part in zip(given["num_patches"], others, strict=True):
-            said += f"<img>{'<IMG_CONTEXT>' * 4 * int(tiles)}</img>{part}"
-        ids = both.tokenizer(said, add_special_tokens=False, return_tensors="pt")["input_ids"]
+            prompt_text += f"<img>{'<IMG_CONTEXT>' * 4 * int(tiles)}</img>{part}"
+        ids = both.tokenizer(prompt_text, add_special_tokens=False, return_tensors="pt")["input_ids"]
         return {"input_ids": ids, "pixel_values": given["pixel_values"]}
 
     def test_tiles_and_a_thumbnail_behind_them(self, both: Both, noise) -> None:

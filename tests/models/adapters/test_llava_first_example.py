@@ -35,6 +35,6 @@ def test_the_fields_first_example_gives_the_same_text(tmp_path: Path, noise) -> 
     plain = LlavaForConditionalGeneration.from_pretrained(tmp_path).eval()
     inputs = processor(images=picture, text=f"<image>\n{question}", return_tensors="pt")
     out = plain.generate(**inputs, do_sample=False, max_new_tokens=12)[0, inputs["input_ids"].shape[1] :]
-    said = processor.tokenizer.decode(out, skip_special_tokens=True)
+    expected = processor.tokenizer.decode(out, skip_special_tokens=True)
     answer = Pipeline.from_pretrained(tmp_path).ask(picture, question, max_new_tokens=12)
-    assert answer.text == said and answer.prompt.text == f"<image>\n{question}"
+    assert answer.text == expected and answer.prompt.text == f"<image>\n{question}"

@@ -147,11 +147,11 @@ class TestLlavaOnevision(RowParity):
         )
         counting._get_unpadded_features = LlavaOnevisionProcessor._get_unpadded_features.__get__(counting)
         parts = text.split("<image>")
-        said = parts[0]
+        prompt_text = parts[0]
         for picture, part in zip(pictures, parts[1:], strict=True):
             count = LlavaOnevisionProcessor._get_number_of_features(counting, *picture.size[::-1], SIDE, SIDE)
-            said += "<image>" * count + part
-        ids = both.tokenizer(said, add_special_tokens=False, return_tensors="pt")["input_ids"]
+            prompt_text += "<image>" * count + part
+        ids = both.tokenizer(prompt_text, add_special_tokens=False, return_tensors="pt")["input_ids"]
         return {"input_ids": ids, **{key: given[key] for key in ("pixel_values", "image_sizes")}}
 
     def test_a_large_mosaic_is_pooled(self, both: Both, noise) -> None:

@@ -28,9 +28,11 @@ def test_a_words_map_is_its_look_at_the_queries_times_theirs_at_the_patches(
     )
     queries = torch.stack(queried.cross_attentions)[:, 0]  # [layers, heads, queries, patches]
     assert queries.shape == (4 // frequency, 2, 5, 17)
-    looks = both.pipe.stages().bridge(both.pipe.stages().encoder(both.pipe.view.with_pixels(answer.view))).looks
-    assert (looks[0] - queries.mean((0, 1))).abs().max() < 1e-4
-    assert (looks.sum(-1) - 1).abs().max() < 1e-5
+    patch_weights = (
+        both.pipe.stages().bridge(both.pipe.stages().encoder(both.pipe.view.with_pixels(answer.view))).patch_weights
+    )
+    assert (patch_weights[0] - queries.mean((0, 1))).abs().max() < 1e-4
+    assert (patch_weights.sum(-1) - 1).abs().max() < 1e-5
     ids, columns = list(answer.prompt.ids), list(answer.prompt.image_positions)
     assert len(answer.tokens) >= 3
     for i, token in enumerate(answer.tokens):
@@ -84,10 +86,12 @@ def test_the_queries_of_each_picture_look_at_their_own(tmp_path: Path, noise) ->
     together = pipe.stages().bridge(pipe.stages().encoder([pipe.view(picture) for picture in pictures]))
     for i, picture in enumerate(pictures):
         alone = pipe.stages().bridge(pipe.stages().encoder(pipe.view(picture)))
-        assert (together.looks[i] - alone.looks[0]).abs().max() < 1e-5
+        assert (together.patch_weights[i] - alone.patch_weights[0]).abs().max() < 1e-5
     answer = pipe.ask(pictures, QUESTION, max_new_tokens=3)
-    assert answer.trace.looks.shape == (2, 5, 17)
-    rows = [answer.trace.image[..., 5 * i : 5 * i + 5].astype(np.float32) @ answer.trace.looks[i] for i in range(2)]
+    assert answer.trace.patch_weights.shape == (2, 5, 17)
+    rows = [
+        answer.trace.image[..., 5 * i : 5 * i + 5].astype(np.float32) @ answer.trace.patch_weights[i] for i in range(2)
+    ]
     for i in range(2):
         assert abs(answer.trace.rows(i) - rows[i][..., 1:]).max() < 1e-3
 

@@ -17,7 +17,7 @@ PLACES = (5, 10, 6, 9, 5)  # the patch of each query; of 4 × 4 those that no pa
 
 
 def planted(folder: Path) -> Pipeline:
-    """Each query looks at its own of ``PLACES`` and nowhere else, and hears neither of other queries nor of words.
+    """Each query attends to its own of ``PLACES`` and nothing else, neither to other queries nor to words.
 
     Features say in their first dimensions which patch they are, and in the others what is seen there.
     """
@@ -62,7 +62,7 @@ def test_a_querys_map_lies_where_a_change_reaches_it(tmp_path: Path, noise, make
     def tokens(given: list) -> torch.Tensor:
         return (
             pipe.stages()
-            .bridge(pipe.stages().encoder([pipe.view(own) for own in given]), None, answer.prompt)
+            .bridge(pipe.stages().encoder([pipe.view(picture) for picture in given]), None, answer.prompt)
             .embeddings
         )
 
@@ -76,7 +76,7 @@ def test_a_querys_map_lies_where_a_change_reaches_it(tmp_path: Path, noise, make
             given = [*files]
             given[image] = turned(changed) if image else changed
             moved = (tokens(given) - before).abs().amax(-1) > 1e-6
-            assert moved.tolist() == [own == image and place == patch for own in (0, 1) for place in PLACES]
+            assert moved.tolist() == [number == image and place == patch for number in (0, 1) for place in PLACES]
         for query, place in enumerate(PLACES):
             weights = np.zeros(2 * len(PLACES), np.float32)
             weights[image * len(PLACES) + query] = 0.5

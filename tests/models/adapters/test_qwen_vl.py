@@ -49,10 +49,10 @@ class Qwen(RowParity):
     def inputs(both: Both, pictures: list, text: str) -> dict[str, torch.Tensor]:
         given = both.image_processor(pictures, return_tensors="pt")
         first, *others = text.split("<|image_pad|>")
-        said = first
+        prompt_text = first
         for grid, part in zip(given["image_grid_thw"], others, strict=True):
-            said += "<|image_pad|>" * (int(grid.prod()) // 4) + part
-        ids = both.tokenizer(said, add_special_tokens=False, return_tensors="pt")["input_ids"]
+            prompt_text += "<|image_pad|>" * (int(grid.prod()) // 4) + part
+        ids = both.tokenizer(prompt_text, add_special_tokens=False, return_tensors="pt")["input_ids"]
         seen = (ids == both.plain.config.image_token_id).int()
         return {"input_ids": ids, "mm_token_type_ids": seen, **given}
 

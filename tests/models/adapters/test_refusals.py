@@ -1,4 +1,4 @@
-"""What BLIP-2 and Idefics cannot do here is said in one sentence before any weight is loaded."""
+"""What BLIP-2 and Idefics cannot do here raises one sentence before any weight is loaded."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_an_idefics_with_a_resampler(tmp_path: Path) -> None:
 
 def test_a_llava_cannot_score(tmp_path: Path, noise) -> None:
     pipe = Pipeline.from_pretrained(tiny_llava(tmp_path / "llava"))
-    assert not pipe.can_score and pipe.can_answer and pipe.note.kind == "projector"
+    assert not pipe.can_score and pipe.can_answer and pipe.bridge_info.kind == "projector"
     with pytest.raises(UnsupportedModel, match="^llava writes answers.* clip or blip2"):
         pipe.score(noise(9, 9), ["a star"])
 

@@ -1,4 +1,4 @@
-"""The memory of the embedded families; the others show theirs beside their parity."""
+"""The caches of the embedded families; those of the others are tested with their parity."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.kit.tiny import tiny_blip2, tiny_idefics, tiny_llava
-from tests.models.adapters.remembering import FIRST, SECOND, remembering_changes_nothing, same, told
+from tests.models.adapters.remembering import FIRST, SECOND, remembering_changes_nothing, same, traced
 from vlm_demo import Pipeline, Turn
 from vlm_demo.runtime.kv_cache import ROOM
 
@@ -29,8 +29,8 @@ def test_remembering_changes_nothing(name: str, tmp_path: Path, noise) -> None:
 
 def test_a_second_question_reads_only_what_comes_behind_the_first(pipe: Pipeline, noise) -> None:
     pipe.forget()
-    first = told(pipe, [noise(50, 50)], FIRST)
-    second = told(pipe, [], SECOND, [Turn(FIRST, first.answer.text, (noise(50, 50),))])
+    first = traced(pipe, [noise(50, 50)], FIRST)
+    second = traced(pipe, [], SECOND, [Turn(FIRST, first.answer.text, (noise(50, 50),))])
     assert second.known == len(first.answer.prompt.ids)
     assert second.details["prefill"].endswith(f"{second.known} of them from memory")
 
@@ -39,18 +39,18 @@ def test_many_pages_share_one_memory_within_its_budget(pipe: Pipeline, noise) ->
     """Twenty chats of three questions: never more than the budget, and the oldest are forgotten."""
     budget = pipe.remembered.budget
     pipe.forget()
-    told(pipe, [noise(50, 50, 0)], FIRST)
+    traced(pipe, [noise(50, 50, 0)], FIRST)
     one = pipe.remembered.bytes
     try:
         pipe.remembered.budget = 4 * one
         for chat in range(20):
             picture, history = noise(50, 50, chat), []
             for question in (FIRST, SECOND, FIRST):
-                told(pipe, [] if history else [picture], question, history, 2)
+                traced(pipe, [] if history else [picture], question, history, 2)
                 history.append(Turn(question, "a red star", () if history else (picture,)))
                 assert one <= pipe.remembered.bytes <= 4 * one
-        assert not told(pipe, [noise(50, 50, 19)], FIRST).encoded
-        assert told(pipe, [noise(50, 50, 0)], FIRST).encoded
+        assert not traced(pipe, [noise(50, 50, 19)], FIRST).encoded
+        assert traced(pipe, [noise(50, 50, 0)], FIRST).encoded
     finally:
         pipe.remembered.budget = budget
 
@@ -60,11 +60,11 @@ def test_a_chat_holds_one_reading_however_long_it_gets(pipe: Pipeline, noise) ->
     history: list[Turn] = []
     picture = noise(50, 50, 5)
     for _ in range(4):
-        last = told(pipe, [] if history else [picture], FIRST, history, 2)
+        last = traced(pipe, [] if history else [picture], FIRST, history, 2)
         history.append(Turn(FIRST, "a red star", () if history else (picture,)))
     long = pipe.remembered.bytes
     pipe.forget()
-    alone = told(pipe, [], FIRST, history[:3], 2)
+    alone = traced(pipe, [], FIRST, history[:3], 2)
     same(last.answer, alone.answer)
     text = pipe.model.config.get_text_config()
     width = text.hidden_size // text.num_attention_heads
@@ -73,18 +73,18 @@ def test_a_chat_holds_one_reading_however_long_it_gets(pipe: Pipeline, noise) ->
 
 
 def test_nothing_is_left_after_forgetting(pipe: Pipeline, noise) -> None:
-    told(pipe, [noise(50, 50, 6)], FIRST)
+    traced(pipe, [noise(50, 50, 6)], FIRST)
     assert pipe.remembered.bytes > 0
     pipe.forget()
     assert pipe.remembered.bytes == 0
-    assert told(pipe, [noise(50, 50, 6)], FIRST).encoded
+    assert traced(pipe, [noise(50, 50, 6)], FIRST).encoded
 
 
 def test_maps_and_answers_in_between_do_not_disturb(pipe: Pipeline, noise) -> None:
     """What reads the model between two tokens of an answer leaves the answer as it is."""
     picture = noise(60, 60, 7)
     pipe.forget()
-    alone = told(pipe, [picture], FIRST).answer
+    alone = traced(pipe, [picture], FIRST).answer
     stream = pipe.stream(picture, FIRST, max_new_tokens=6)
     for event in stream:
         if type(event).__name__ == "TokenEvent":
@@ -98,4 +98,4 @@ def test_an_answer_stopped_after_its_first_word_leaves_its_prompt(pipe: Pipeline
     for event in pipe.stream(noise(50, 50, 8), FIRST):
         if type(event).__name__ == "TokenEvent":
             break
-    assert told(pipe, [noise(50, 50, 8)], SECOND).known
+    assert traced(pipe, [noise(50, 50, 8)], SECOND).known

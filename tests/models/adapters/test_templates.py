@@ -1,4 +1,4 @@
-"""The prompt that a family documents, for checkpoints that carry no chat template of their own."""
+"""The prompt that a family documents, for checkpoints without a chat template."""
 
 from importlib import import_module
 
@@ -23,9 +23,9 @@ def test_every_picture_has_a_place_and_the_words_stand_in_order(adapter: type) -
         {"role": "assistant", "content": [{"type": "text", "text": words[1]}]},
         {"role": "user", "content": [picture, picture, {"type": "text", "text": words[2]}]},
     ]
-    said = tokenizer().apply_chat_template(
+    rendered = tokenizer().apply_chat_template(
         chat, chat_template=adapter.fallback_template, add_generation_prompt=True, tokenize=False
     )
-    assert sum(said.count(place) for place in PLACES) == 3
-    assert said.index(words[0]) < said.index(words[1]) < said.index(words[2])
-    assert all(said.count(text) == 1 for text in words)
+    assert sum(rendered.count(place) for place in PLACES) == 3
+    assert rendered.index(words[0]) < rendered.index(words[1]) < rendered.index(words[2])
+    assert all(rendered.count(text) == 1 for text in words)

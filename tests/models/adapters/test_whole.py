@@ -95,7 +95,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return SimpleNamespace(folder=folder, pipe=Pipeline.from_pretrained(folder), plain=plain, processor=processor)
 
 
-def said(made: SimpleNamespace, picture: object, **settings: object) -> list[int]:
+def generated(made: SimpleNamespace, picture: object, **settings: object) -> list[int]:
     text = f"<s><|user|><image>{QUESTION}<|assistant|>" if made.processor.chat_template else f"<image>{QUESTION}"
     special = {"add_special_tokens": False} if made.processor.chat_template else {}
     inputs = made.processor(images=[picture], text=[text], return_tensors="pt", **special)
@@ -109,7 +109,7 @@ def said(made: SimpleNamespace, picture: object, **settings: object) -> list[int
 def test_it_answers_as_plain_transformers_does(made: SimpleNamespace, noise) -> None:
     answers = [made.pipe.ask(noise(90, 60, seed), QUESTION, max_new_tokens=8) for seed in range(4)]
     for seed, answer in enumerate(answers):
-        assert [token.id for token in answer.tokens] == said(made, noise(90, 60, seed))
+        assert [token.id for token in answer.tokens] == generated(made, noise(90, 60, seed))
         assert all(0 < token.probability <= 1 for token in answer.tokens)
     assert len({answer.text for answer in answers}) > 1  # the picture matters
 
@@ -124,7 +124,7 @@ def test_a_seed_draws_what_generate_draws(made: SimpleNamespace, noise, monkeypa
     assert torch.equal(torch.random.get_rng_state(), before)
     with torch.random.fork_rng():
         torch.manual_seed(5)
-        expected = said(made, picture, max_new_tokens=4, do_sample=True, **settings)
+        expected = generated(made, picture, max_new_tokens=4, do_sample=True, **settings)
     assert [token.id for token in answer.tokens] == expected
 
 
@@ -132,8 +132,8 @@ def test_a_system_message(made: SimpleNamespace, noise) -> None:
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": QUESTION}]
     messages[1]["content"] = [{"type": "image", "image": noise(60, 60)}, {"type": "text", "text": QUESTION}]
     prompt = made.pipe.chat(messages, max_new_tokens=1).prompt
-    own = "<|system|>Be brief.<|user|>" if made.processor.chat_template else "Be brief.\n\n"
-    assert own in prompt.text and prompt.text.count("Be brief.") == 1 and prompt.image_tokens == 16
+    expected = "<|system|>Be brief.<|user|>" if made.processor.chat_template else "Be brief.\n\n"
+    assert expected in prompt.text and prompt.text.count("Be brief.") == 1 and prompt.image_tokens == 16
 
 
 def test_a_flash_attention_that_a_config_names_is_not_followed(made: SimpleNamespace, tmp_path: Path, noise) -> None:
@@ -151,7 +151,7 @@ def test_a_flash_attention_that_a_config_names_is_not_followed(made: SimpleNames
 def test_it_says_what_it_cannot_show(made: SimpleNamespace, noise) -> None:
     pipe = made.pipe
     assert pipe.can_answer and not pipe.can_explain and not pipe.can_score
-    assert pipe.note.kind == "whole" and "without heatmaps" in pipe.note.text
+    assert pipe.bridge_info.kind == "whole" and "without heatmaps" in pipe.bridge_info.text
     *events, answer = pipe.stream(noise(90, 60), QUESTION, max_new_tokens=2)
     assert [event.name for event in events if isinstance(event, StageEvent)] == ["view", "prompt", "prefill", "decode"]
     assert answer.trace is None and np.array_equal(answer.view.processed, np.asarray(noise(90, 60)))
@@ -193,7 +193,7 @@ def test_a_blip2_with_an_encoder_decoder_answers_too(tmp_path: Path, noise) -> N
     )
     Blip2Processor(AutoImageProcessor.from_pretrained(folder, backend="pil"), bare, 5).save_pretrained(folder)
     pipe = Pipeline.from_pretrained(folder)
-    assert not pipe.can_explain and pipe.note.kind == "whole"
+    assert not pipe.can_explain and pipe.bridge_info.kind == "whole"
     plain = AutoModelForImageTextToText.from_pretrained(folder).eval()
     processor = AutoProcessor.from_pretrained(folder, backend="pil")
     for seed in range(3):

@@ -25,7 +25,7 @@ KINDS = {
     "blip2, every second layer looks": (tiny_blip2, {"frequency": 2}),
     "blip2 with opt": (tiny_blip2, {"lm": "opt"}),
     "blip2 with opt, no template": (tiny_blip2, {"lm": "opt", "template": None}),
-    "blip2 with heads": (tiny_blip2, {"heads": "beside"}),
+    "blip2 with heads": (tiny_blip2, {"heads": "together"}),
     "blip2 in bf16": (tiny_blip2, {"dtype": torch.bfloat16}),
     "blip2 in fp16": (tiny_blip2, {"dtype": torch.float16}),
     "idefics": (tiny_idefics, {}),
@@ -42,8 +42,8 @@ def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def text_of(both: Both, question: str, images: int = 1, history: tuple[Turn, ...] = ()) -> str:
     if both.tokenizer.chat_template is None:
-        said = "".join(f"Question: {turn.question} Answer: {turn.answer}. " for turn in history)
-        return f"{said}Question: {question} Answer:"
+        turns = "".join(f"Question: {turn.question} Answer: {turn.answer}. " for turn in history)
+        return f"{turns}Question: {question} Answer:"
     return both.prompt(question, images, history)
 
 
@@ -52,8 +52,8 @@ class TestPlainTransformers:
         """Without this, equal tokens would prove nothing: the gates of Idefics and BLIP-2's queries begin at zero."""
         one, two = (both.inputs([noise(100, 100, seed)], text_of(both, QUESTION)) for seed in (1, 2))
         assert (both.logits(one) - both.logits(two)).abs().max() > 0.1
-        said = {tuple(both.generated(both.inputs([noise(100, 100, i)], text_of(both, QUESTION)))) for i in range(6)}
-        assert len(said) > 1
+        answers = {tuple(both.generated(both.inputs([noise(100, 100, i)], text_of(both, QUESTION)))) for i in range(6)}
+        assert len(answers) > 1
 
     @pytest.mark.parametrize("size", SIZES)
     def test_greedy_tokens_are_equal(self, both: Both, noise, size: tuple[int, int]) -> None:
@@ -111,18 +111,18 @@ def test_answers_written_together_are_those_written_alone(both: Both, noise) -> 
     assert written_together(*asked) == written_alone(*asked)
 
 
-def test_reading_an_own_answer_gives_the_writing_steps(both: Both, noise) -> None:
+def test_reading_an_answer_back_gives_the_decoding_steps(both: Both, noise) -> None:
     pipe = both.pipe
-    said = pipe.ask(noise(90, 60), QUESTION, max_new_tokens=8)
+    answer = pipe.ask(noise(90, 60), QUESTION, max_new_tokens=8)
     steps = pipe.stages().llm.read(
-        said.prompt,
-        pipe.stages().bridge(pipe.stages().encoder(pipe.view.with_pixels(said.view))),
-        [token.id for token in said.tokens],
+        answer.prompt,
+        pipe.stages().bridge(pipe.stages().encoder(pipe.view.with_pixels(answer.view))),
+        [token.id for token in answer.tokens],
     )
     near = 1e-3 if pipe.precision == "fp32" else 0.1  # the narrow ones round differently in one pass
     for i, step in enumerate(steps):
-        assert step.probability == pytest.approx(said.tokens[i].probability, abs=near)
-        assert (step.rows.image[0] - torch.tensor(said.trace.image[i]).float()).abs().max() < near
+        assert step.probability == pytest.approx(answer.tokens[i].probability, abs=near)
+        assert (step.rows.image[0] - torch.tensor(answer.trace.image[i]).float()).abs().max() < near
 
 
 def test_the_closing_step_has_read_the_whole_answer(both: Both, noise) -> None:
@@ -162,18 +162,18 @@ def pipe(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_what_the_page_shows_of_each_stage(pipe: Pipeline, noise) -> None:
     *stages, answer = [e for e in pipe.stream(noise(150, 100), QUESTION, max_new_tokens=3) if not hasattr(e, "token")]
-    told = {stage.name: detail(stage) for stage in stages if isinstance(stage, StageEvent)}
-    assert list(told) == ["view", "prompt", "encoder", "bridge", "prefill", "decode"]
+    details = {stage.name: detail(stage) for stage in stages if isinstance(stage, StageEvent)}
+    assert list(details) == ["view", "prompt", "encoder", "bridge", "prefill", "decode"]
     image_tokens = {"blip2": QUERIES, "idefics": 1}[pipe.family]
     assert answer.prompt.image_tokens == image_tokens
-    assert told["prompt"] == f"{image_tokens} image + {len(answer.prompt.ids) - image_tokens} text tokens"
-    assert told["view"] == "150×100 → 48×48"
-    assert told["encoder"] == "48×48 → 17×64, 1 of them for the whole picture"
+    assert details["prompt"] == f"{image_tokens} image + {len(answer.prompt.ids) - image_tokens} text tokens"
+    assert details["view"] == "150×100 → 48×48"
+    assert details["encoder"] == "48×48 → 17×64, 1 of them for the whole picture"
     expected = {
         "blip2": ("Q-Former", "17×64 → 5×64, 5 queries that look 4 times"),
         "idefics": ("cross-attention", "17×64 → 17×64, read by 4 gated layers of the language model"),
     }[pipe.family]
-    assert (pipe.note.kind, told["bridge"]) == expected
+    assert (pipe.bridge_info.kind, details["bridge"]) == expected
     assert answer.view.grid == (4, 4) and len(answer.view.boxes) == 16
     assert answer.trace.rows(0).shape[-1] == 16
     share = answer.picture_share(0)

@@ -15,7 +15,7 @@ from vlm_demo.contracts.engine import Request
 
 def written_together(pipe: Pipeline, pictures: Sequence[Image.Image], question: str, tokens: int) -> list[list[int]]:
     """The tokens of an answer about each picture, an event of each stream taken in turn; checked to be computed in one
-    step, where the model says that it can."""
+    step, where the model can."""
     llm, sizes = pipe.stages().llm, list[int]()
     forward = llm.forward
     requests = [

@@ -1,7 +1,7 @@
 """Methods: the ways to draw a word's map. A new one is one more file, a line in ``MODULES``, and its words in
 ``contracts.heatmap_methods``.
 
-How far each may be believed is measured, not argued: `python -m vlm_demo evaluate FOLDER --pointing --method all`.
+How reliable each is, is measured: `python -m vlm_demo evaluate FOLDER --pointing --method all`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Token activation: how far each image token itself says the word, minus what the words before it explain.
+"""Token activation: how strongly each image token itself predicts the word, minus what the words before it explain.
 
 After the Token Activation Map of Li et al. 2025 (https://arxiv.org/abs/2506.23270), without its last filter.
 """
@@ -27,13 +27,13 @@ def cells(request: MapInputs) -> np.ndarray:
 
 
 def unexplained(picture: np.ndarray, others: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """A token's activation without what earlier words stir in the same image tokens; never below 0.
+    """A token's activation without what earlier words activate in the same image tokens; never below 0.
 
-    The earlier words' activations, each weighted by how far the place of that word itself says the token, are joined,
-    scaled to fit the token's own best (least squares), and taken off (equations 2 to 4 of the paper).
+    The earlier words' activations, each weighted by how strongly the place of that word predicts the token, are joined,
+    scaled to the best fit of the token's activation (least squares), and subtracted (equations 2 to 4 of the paper).
 
     Args:
-        own: [image tokens], the token's logit on each.
+        picture: [image tokens], the token's logit on each.
         others: [image tokens, earlier words], theirs.
         near: [earlier words], the token's logit at the place of each.
     """

@@ -1,7 +1,7 @@
-"""Flow: whole attention matrices of all layers → what one token took from each image token, along every path.
+"""Flow: whole attention matrices of all layers → how much one token got from each image token, along every path.
 
-What rollout and relevancy have in common; they differ in what they make of a layer's heads, and in the weight of the
-path that passes a layer by.
+What rollout and relevancy have in common; they differ in how they combine a layer's heads, and in the weight of the
+residual path.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ def flow(
             tokens and nothing else (cross-attention), or the same tokens as its queries.
         start: float tensor [queries], where the row begins: a 1 at the token in question.
         positions: where the image tokens stand among the tokens.
-        keep, give: the weights of what passes by a layer and of what goes through its attention.
+        keep, give: the weights of the residual path and of the attention.
     Returns:
-        float32 [image tokens of all pictures]. The first token, on which heads rest, is no image token, so what ends
+        float32 [image tokens of all pictures]. The first token, the attention sink, is no image token, so what ends
         there is left out.
     """
-    row, seen = start, None
+    row, to_images = start, None
     for attention, of_pictures in reversed(layers):
-        taken = give * (row @ attention)
+        attended = give * (row @ attention)
         if of_pictures:
-            seen = taken if seen is None else seen + taken
+            to_images = attended if to_images is None else to_images + attended
             row = keep * row
         else:
-            row = keep * row + taken
-    return (row[list(positions)] if seen is None else seen).float().cpu().numpy()
+            row = keep * row + attended
+    return (row[list(positions)] if to_images is None else to_images).float().cpu().numpy()

@@ -9,5 +9,5 @@ from vlm_demo.explain.methods.request import MapInputs
 
 
 def cells(request: MapInputs) -> np.ndarray:
-    """[patches], of the layers that the settings name, or all. Heads that rest on the first token count no less."""
+    """[patches], of the layers that the settings name, or all. Heads with an attention sink count no less."""
     return combine(request.rows, request.view.grid, request.settings)

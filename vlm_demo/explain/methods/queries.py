@@ -1,4 +1,4 @@
-"""Queries × patches: the Q-Former's queries that the word looked at, each spread over the patches that it had seen."""
+"""Queries × patches: the Q-Former's queries that the word attends to, each spread over its attention on the patches."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from vlm_demo.explain.methods.request import MapInputs
 
 
 def cells(request: MapInputs) -> np.ndarray:
-    """[patches], never below 0: what the word's mix of queries saw more of than an even mix of all queries did.
+    """[patches], never below 0: how much more the word's mix of queries attends to each than an even mix of all does.
 
-    Queries look at much the same patches, whatever is asked. That common part says nothing about the word, so it is
-    taken off; the other methods leave it in.
+    Queries attend to much the same patches, whatever the question is. That common part has nothing to do with the word,
+    so it is subtracted; the other methods leave it in.
     """
     trace, image = request.trace, request.image
     start, stop = sum(trace.counts[:image]), sum(trace.counts[: image + 1])
@@ -23,6 +23,6 @@ def cells(request: MapInputs) -> np.ndarray:
 
 
 def lacks(request: MapInputs) -> str | None:
-    if request.trace.looks is not None:
+    if request.trace.patch_weights is not None:
         return None
     return "This model has no Q-Former, whose queries could be followed to the patches: choose another method."

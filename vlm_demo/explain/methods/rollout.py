@@ -9,7 +9,7 @@ from vlm_demo.explain.methods.request import MapInputs
 
 
 def cells(request: MapInputs) -> np.ndarray:
-    """[patches], the mean of the word's steps. Half of each layer's output is what passes it by, half its heads' mean
+    """[patches], the mean of the word's steps. Half of each layer's output is its residual input, half its heads' mean
     (section 3, https://arxiv.org/abs/2005.00928)."""
     answer, model = request.answer, request.teacher_forcing
     layers = [(layer.weights.mean(0), layer.of_pictures) for layer in model.attentions(answer)]

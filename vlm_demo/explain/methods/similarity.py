@@ -11,12 +11,12 @@ from vlm_demo.explain.methods.request import MapInputs
 
 
 def cells(request: MapInputs) -> np.ndarray:
-    """[patches]. The word is compared with the picture by itself: what the answer says around it is not heard."""
-    assert request.teacher_forcing.judge is not None
-    return request.teacher_forcing.judge.relevancy(request.view, request.word)
+    """[patches]. The word is compared with the picture by itself, without the rest of the answer."""
+    assert request.teacher_forcing.image_text_matcher is not None
+    return request.teacher_forcing.image_text_matcher.relevancy(request.view, request.word)
 
 
 def lacks(request: MapInputs) -> str | None:
-    if request.teacher_forcing.judge is not None:
+    if request.teacher_forcing.image_text_matcher is not None:
         return None
     return "This model has no part that compares pictures with texts: choose another method, or a model that has one."

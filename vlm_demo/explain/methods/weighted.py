@@ -13,7 +13,7 @@ from vlm_demo.explain.methods.request import MapInputs
 
 
 def cells(request: MapInputs) -> np.ndarray:
-    """[patches], the geometric mean of what `contracts.attention.log_shares` says of each head, weighted."""
+    """[patches], the geometric mean of `contracts.attention.log_shares` of each head, weighted."""
     rows = request.trace.ending(request.image, request.steps)
     return combine(rows, request.view.grid, request.settings)
 

@@ -1,4 +1,4 @@
-"""Families: for each architecture, where its encoder, bridge and language model live.
+"""Adapters: for each architecture, where its encoder, bridge and language model are.
 
 A new architecture is one more file and one more line in ``ADAPTERS``; nothing else in the project knows its name.
 """
@@ -45,7 +45,7 @@ ADAPTERS = {
 }
 
 
-class NotApart(Exception):
+class StagesUnknown(Exception):
     """``check`` raises it where a model can answer, but its stages can't be run one by one."""
 
 
@@ -82,8 +82,8 @@ class Family(Protocol):
     Attributes:
         name: the family's short name.
         writes: whether it writes answers.
-        as_a_whole: whether it does so in one piece, by ``stages.whole``, without stages.
-        note: how its pictures get into the language model.
+        as_a_whole: whether it does so in one piece, by ``pipeline.whole``, without stages.
+        bridge_info: how its pictures get into the language model.
         encoder_layers: the blocks between which the computing may be stopped.
         leading_tokens: features of each picture before the first that stands for a patch (a CLS token).
         joint_tiles: whether the tiles of a picture see each other in the encoder; ``encode`` is then given those of one
@@ -95,7 +95,7 @@ class Family(Protocol):
     name: str
     writes: bool
     as_a_whole: bool
-    note: BridgeInfo
+    bridge_info: BridgeInfo
     encoder_layers: list[torch.nn.Module]
     leading_tokens: int
     joint_tiles: bool
@@ -111,7 +111,7 @@ class Family(Protocol):
 
     @staticmethod
     def check(config: Any) -> None:
-        """Raise ``UnsupportedModel`` where the architecture is right and its parts are not, or ``NotApart``."""
+        """Raise ``UnsupportedModel`` where the architecture is right and its parts are not, or ``StagesUnknown``."""
 
     def cut(self, processor: Any, image: Image.Image) -> Cut:
         """Lay an upload out as the encoder gets it: the processor's pixels, and where in the upload each patch lies."""
@@ -131,11 +131,11 @@ class Writer(Family, Protocol):
         image_token_id: the id in whose places image tokens go.
         placeholder: what the chat template writes for a picture; None = that token.
         fallback_template: the family's own chat template, for checkpoints that carry none.
-        tapped: the parts whose attention is listened to.
-        bridge_attentions: the attentions of the bridge, [tokens × patches]; empty where each token is one patch.
-        looking: the attentions of the language model that look at pictures; None = all of them.
+        tapped: the parts whose attention is recorded.
+        bridge_attentions: the bridge's attention modules, [tokens × patches]; empty where each token is one patch.
+        image_attentions: the language model's attention modules that attend to pictures; None = all of them.
         among_words: whether image tokens stand among the words; or else they, and nothing else, are the keys of
-            ``looking``.
+            ``image_attentions``.
         bridge_reads: whether the bridge reads the question too; ``bridge`` is then given the prompt.
         sees_ahead: whether words see what comes after them, so that a prompt must be read in one piece.
         pictures_see_ahead: whether the tokens of a picture see all of it, so that it must be read in one piece.
@@ -152,7 +152,7 @@ class Writer(Family, Protocol):
     fallback_template: str
     tapped: tuple[torch.nn.Module, ...]
     bridge_attentions: frozenset[torch.nn.Module]
-    looking: frozenset[torch.nn.Module] | None
+    image_attentions: frozenset[torch.nn.Module] | None
     among_words: bool
     bridge_reads: bool
     sees_ahead: bool
@@ -168,7 +168,7 @@ class Writer(Family, Protocol):
     def language_model_inputs(
         self, image_tokens: ImageTokens, prompt: Prompt, positions: range
     ) -> dict[str, torch.Tensor]:
-        """What the language model is given beside the embeddings of the tokens at ``positions``."""
+        """What the language model is given in addition to the embeddings of the tokens at ``positions``."""
 
 
 def adapter_of(config: Any) -> type[Any]:
@@ -183,7 +183,7 @@ def adapter_of(config: Any) -> type[Any]:
             adapter = getattr(import_module(f"{__name__}.{module}"), name)
             try:
                 adapter.check(config)
-            except NotApart:
+            except StagesUnknown:
                 return GenerateOnly
             return adapter
     from transformers import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -198,7 +198,7 @@ def adapter_of(config: Any) -> type[Any]:
 
 def of_family(family: str) -> type[Any]:
     """The adapter of a family, which is the name of a module here; the first one where it has several."""
-    module, name = next(own for own in ADAPTERS.values() if own[0] == family)
+    module, name = next(entry for entry in ADAPTERS.values() if entry[0] == family)
     return getattr(import_module(f"{__name__}.{module}"), name)
 
 

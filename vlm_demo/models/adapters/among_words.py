@@ -22,7 +22,7 @@ class Capped(torch.nn.Module):
 
 
 class AmongWords(Writes):
-    """The plain answers to most of what ``families.Writer`` asks; each family says what is different with it."""
+    """The defaults for most of ``adapters.Writer``; each family overrides what differs."""
 
     leading_tokens = 0
 
@@ -42,4 +42,4 @@ class AmongWords(Writes):
         """All of them can be run."""
 
     def placeholders(self, view: View) -> int | str:
-        return sum(len(mosaic.tokens) for mosaic in view.patch_grids)
+        return sum(len(grid.tokens) for grid in view.patch_grids)

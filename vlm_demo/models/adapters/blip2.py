@@ -1,7 +1,7 @@
-"""BLIP-2: a ViT, a Q-Former whose queries gather what the patches say, and a language model that reads the queries.
+"""BLIP-2: a ViT, a Q-Former whose queries attend to the patch features, and a language model that reads the queries.
 
 Li et al. 2023 (https://arxiv.org/abs/2301.12597). An image token stands for no place of the picture but for a query,
-so where a word looked is its look at the queries times the queries' look at the patches. The same Q-Former compares
+so a word's map is its attention on the queries times the queries' attention on the patches. The same Q-Former compares
 pictures with texts where the checkpoint holds the heads for it; see ``blip2_retrieval``.
 """
 
@@ -14,7 +14,7 @@ import torch
 
 from vlm_demo.contracts import BridgeInfo, PatchFeatures, Prompt, View
 from vlm_demo.errors import UnsupportedModel
-from vlm_demo.models.adapters import NotApart, blip2_retrieval, blocks
+from vlm_demo.models.adapters import StagesUnknown, blip2_retrieval, blocks
 from vlm_demo.models.adapters.usual import OneTile, Writes, fitted
 
 # What BLIP-2 was evaluated with. Its pictures come before everything, the first token too.
@@ -30,7 +30,7 @@ FALLBACK_TEMPLATE = (
 
 
 class Blip2(OneTile, Writes):
-    """Adapter of ``Blip2ForConditionalGeneration``; implements ``families.Writer``."""
+    """Adapter of ``Blip2ForConditionalGeneration``; implements ``adapters.Writer``."""
 
     name = "blip2"
     fallback_template = FALLBACK_TEMPLATE
@@ -38,11 +38,11 @@ class Blip2(OneTile, Writes):
     leading_tokens = 1  # the Q-Former looks at the CLS token too
 
     def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
-        self._take(model, "look")
+        self._set_parts(model, "look")
         self.matcher = blip2_retrieval.load(model, folder, self.retrieval_class())
 
-    def _take(self, model: Any, doing: str) -> None:
-        """Name the parts; ``doing`` is what the queries do, in words."""
+    def _set_parts(self, model: Any, action: str) -> None:
+        """Set the parts; ``action`` is what the queries do, in words."""
         self.model, self.config = model, model.config
         self.language_model = model.language_model.base_model
         self.head = model.language_model.get_output_embeddings()
@@ -54,7 +54,9 @@ class Blip2(OneTile, Writes):
         self.tapped = (self.language_model, model.qformer)
         crossing = [layer.crossattention.attention for layer in self.bridge_layers if layer.has_cross_attention]
         self.bridge_attentions = frozenset(crossing)
-        self.note = BridgeInfo("Q-Former", f"{self.config.num_query_tokens} queries that {doing} {len(crossing)} times")
+        self.bridge_info = BridgeInfo(
+            "Q-Former", f"{self.config.num_query_tokens} queries that {action} {len(crossing)} times"
+        )
 
     @staticmethod
     def model_class() -> Any:
@@ -78,11 +80,11 @@ class Blip2(OneTile, Writes):
         """Leave out language models that do not write token after token behind what they have read, as T5 does not.
 
         Raises:
-            NotApart: it has one.
-            UnsupportedModel: says what its config lacks.
+            StagesUnknown: it has one.
+            UnsupportedModel: names what its config lacks.
         """
         if not config.use_decoder_only_language_model:
-            raise NotApart
+            raise StagesUnknown
         if config.image_token_index is None:
             raise UnsupportedModel(
                 "The config.json of this BLIP-2 does not say which token stands for the picture (image_token_index): "

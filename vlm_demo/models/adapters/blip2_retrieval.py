@@ -1,8 +1,8 @@
 """BLIP-2's retrieval half: pictures against texts, by similarity (ITC) and read together (ITM).
 
 ``Blip2ForImageTextRetrieval`` shares encoder, Q-Former and queries with the model that writes, and has a few tensors of
-its own: text embeddings, two projections and the ITM head. A checkpoint that holds both has these beside the others, in
-the same safetensors file or in one of their own; the shared ones are in memory once.
+its own: text embeddings, two projections and the ITM head. A checkpoint that holds both has these with the others, in
+the same safetensors file or in a separate one; the shared ones are in memory once.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch.nn.functional import normalize
 
 from vlm_demo.errors import UnsupportedModel
 
-# The folder of a Q-Former's own tokenizer, where it has one: InstructBLIP's, and any that reads other tokens than the
-# language model.
+# The folder of a Q-Former's tokenizer, where it has a separate one: InstructBLIP's, and any that reads other tokens
+# than the language model.
 QFORMER_TOKENIZER = "qformer_tokenizer"
 ITM_HEAD = "itm_head.weight"
 SHARED = ("vision_model", "qformer", "query_tokens")
@@ -71,11 +71,13 @@ def load(model: Any, folder: Path, retrieval_class: Any) -> Blip2Retrieval | Non
     # No file holds this buffer, which counts the places of a text.
     places = retrieval.embeddings.position_ids.shape[1]
     retrieval.embeddings.position_ids = torch.arange(places, device=device)[None]
-    return Blip2Retrieval(retrieval.eval(), own_tokenizer(folder) if (folder / QFORMER_TOKENIZER).exists() else None)
+    return Blip2Retrieval(
+        retrieval.eval(), load_qformer_tokenizer(folder) if (folder / QFORMER_TOKENIZER).exists() else None
+    )
 
 
-def own_tokenizer(folder: Path) -> Any:
-    """The tokenizer of a Q-Former that has one of its own.
+def load_qformer_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a Q-Former that has a separate one.
 
     Raises:
         UnsupportedModel: it is missing or damaged.
@@ -100,7 +102,7 @@ def _tensors(folder: Path, wanted: set[str]) -> dict[str, torch.Tensor]:
 
 
 class Blip2Retrieval:
-    """Compares pictures with texts; implements ``families.Matcher``."""
+    """Compares pictures with texts; implements ``adapters.Matcher``."""
 
     def __init__(self, model: Any, tokenizer: Any = None) -> None:
         self.model, self.tokenizer, config = model, tokenizer, model.config

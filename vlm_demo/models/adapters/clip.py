@@ -22,7 +22,7 @@ OLD_EOS = 2
 
 
 class Clip(TwoTowers):
-    """Adapter of ``CLIPModel``; implements ``families.Family`` and is its own ``families.Matcher``."""
+    """Adapter of ``CLIPModel``; implements ``adapters.Family`` and is its own ``adapters.Matcher``."""
 
     name = "clip"
     leading_tokens = 1
@@ -54,7 +54,7 @@ class Clip(TwoTowers):
 
 
 class DualEncoder(OneTile):
-    """Adapter of ``VisionTextDualEncoderModel`` with our vision tower and a BERT; its own ``families.Matcher``.
+    """Adapter of ``VisionTextDualEncoderModel`` with our vision tower and a BERT; its own ``adapters.Matcher``.
 
     Each token of the tower's pooling head is a patch, and the picture's vector a weighted mean of them, so what each
     patch adds to a similarity can be read off.
@@ -62,7 +62,7 @@ class DualEncoder(OneTile):
 
     name = "clip"
     writes = as_a_whole = joint_tiles = False
-    note = TwoTowers.note
+    bridge_info = TwoTowers.bridge_info
     leading_tokens = 0
     keep_unquantized: tuple[str, ...] = ()
     parts: tuple[torch.nn.Module, ...] = ()
@@ -116,7 +116,7 @@ def _check_end(read: int, tokenizer: Any, shown: str) -> None:
     """Refuse a tokenizer whose texts do not end in the token that the text tower reads.
 
     Raises:
-        UnsupportedModel: all captions would be read at a wrong place without a word.
+        UnsupportedModel: all captions would silently be read at a wrong place.
     """
     end = tokenizer.eos_token_id
     wanted = len(tokenizer) - 1 if read == OLD_EOS else read

@@ -30,7 +30,7 @@ FALLBACK_TEMPLATE = (
 
 
 class Gemma3(AmongWords):
-    """Adapter of ``Gemma3ForConditionalGeneration``; implements ``families.Writer``."""
+    """Adapter of ``Gemma3ForConditionalGeneration``; implements ``adapters.Writer``."""
 
     name = "gemma3"
     pictures_see_ahead = True
@@ -45,7 +45,7 @@ class Gemma3(AmongWords):
         ids = [self.config.boi_token_index, self.image_token_id, self.config.eoi_token_index]
         self.placeholder, self.image_token, self.end = tokenizer.convert_ids_to_tokens(ids)
         merged = self.config.vision_config.image_size // self.config.vision_config.patch_size // self.side
-        self.note = BridgeInfo("projector", f"the mean of {merged} × {merged} patches through one layer")
+        self.bridge_info = BridgeInfo("projector", f"the mean of {merged} × {merged} patches through one layer")
 
     @staticmethod
     def model_class() -> Any:

@@ -1,6 +1,6 @@
 """Generate only: a model whose class is unknown here. It answers through its own processor and ``generate``.
 
-There are no stages to look into, so there are no heatmaps; what the person is told of it says so.
+There are no stages to inspect, so there are no heatmaps; its ``bridge_info`` tells the person so.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from PIL import Image
 
 from vlm_demo.contracts import BridgeInfo, View
 from vlm_demo.errors import UnsupportedModel
-from vlm_demo.models.patch_geometry import Cut, mosaic, squashed
+from vlm_demo.models.patch_geometry import Cut, patch_grid, squashed
 
 
 class GenerateOnly:
-    """Adapter of whatever ``AutoModelForImageTextToText`` loads; has what ``stages.whole`` needs and no more."""
+    """Adapter of whatever ``AutoModelForImageTextToText`` loads; has what ``pipeline.whole`` needs and no more."""
 
     name = "whole"
     writes = True
@@ -44,7 +44,7 @@ class GenerateOnly:
         lists = (module for module in model.modules() if isinstance(module, torch.nn.ModuleList))
         self.encoder_layers = [layer for layers in lists for layer in layers]
         kind = type(model).__name__
-        self.note = BridgeInfo(
+        self.bridge_info = BridgeInfo(
             "whole",
             f"{kind} can't be taken apart here: it answers in one piece, without its stages and without heatmaps",
         )
@@ -69,10 +69,10 @@ class GenerateOnly:
         """Whatever can be loaded is tried."""
 
     def cut(self, processor: Any, image: Image.Image) -> Cut:
-        """The upload as it is: what the model makes of it, its processor knows alone."""
+        """The upload as it is: only its processor knows what the model gets of it."""
         place = squashed(image.size, image.size)
         pixels = torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
-        return Cut(pixels[None], pixels, (mosaic(place, (1, 1)),), place)
+        return Cut(pixels[None], pixels, (patch_grid(place, (1, 1)),), place)
 
     def placeholders(self, view: View) -> View:
         """The picture itself, for its processor."""
@@ -86,5 +86,5 @@ class Trusted(GenerateOnly):
 
 
 def _short(error: Exception) -> str:
-    """The first line that an error says, or its kind."""
+    """The first line of an error's message, or its class."""
     return next((line.strip()[:120] for line in str(error).splitlines() if line.strip()), type(error).__name__)

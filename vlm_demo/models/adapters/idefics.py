@@ -1,4 +1,4 @@
-"""Idefics: a ViT, and a language model with layers between its own that look at the patches.
+"""Idefics: a ViT, and a language model with cross-attention layers to the patches between its own.
 
 Laurençon et al. 2023 (https://arxiv.org/abs/2306.16527) after Flamingo (Alayrac et al. 2022,
 https://arxiv.org/abs/2204.14198). The picture is no part of the text: the prompt holds one mark for it, and the words
@@ -30,7 +30,7 @@ FALLBACK_TEMPLATE = (
 
 
 class Idefics(OneTile, Writes):
-    """Adapter of ``IdeficsForVisionText2Text``; implements ``families.Writer``."""
+    """Adapter of ``IdeficsForVisionText2Text``; implements ``adapters.Writer``."""
 
     name = "idefics"
     fallback_template = FALLBACK_TEMPLATE
@@ -45,10 +45,10 @@ class Idefics(OneTile, Writes):
         self.bridge_layers: list[torch.nn.Module] = []
         crossing = list(model.model.gated_cross_attn_layers)
         self.language_layers = [*model.model.layers, *crossing]
-        self.looking = frozenset(layer.cross_attn for layer in crossing)
+        self.image_attentions = frozenset(layer.cross_attn for layer in crossing)
         self.tapped = (self.language_model,)
         self.context = self.config.max_position_embeddings
-        self.note = BridgeInfo("cross-attention", f"read by {len(crossing)} gated layers of the language model")
+        self.bridge_info = BridgeInfo("cross-attention", f"read by {len(crossing)} gated layers of the language model")
         # Its config has no field for the mark.
         mark = getattr(self.config, "image_token_id", None)
         self.image_token_id = tokenizer.convert_tokens_to_ids("<image>") if mark is None else mark
@@ -68,7 +68,7 @@ class Idefics(OneTile, Writes):
         """Refuse the resampler.
 
         Raises:
-            UnsupportedModel: says so.
+            UnsupportedModel: it has one.
         """
         if config.use_resampler:
             raise UnsupportedModel(

@@ -17,7 +17,7 @@ from PIL import Image
 from vlm_demo.contracts import BridgeInfo, PatchFeatures, View
 from vlm_demo.models.adapters.among_words import AmongWords
 from vlm_demo.models.adapters.usual import fitted
-from vlm_demo.models.patch_geometry import Cut, joined, mosaic, squashed, tile_by_tile, unplaceable
+from vlm_demo.models.patch_geometry import Cut, joined, patch_grid, squashed, tile_by_tile, unplaceable
 
 AROUND, THUMBNAIL = "<fake_token_around_image>", "<global-img>"
 # What both were trained with.
@@ -32,7 +32,7 @@ FALLBACK_TEMPLATE = (
 
 
 class Idefics3(AmongWords):
-    """Adapter of ``Idefics3ForConditionalGeneration``; implements ``families.Writer``."""
+    """Adapter of ``Idefics3ForConditionalGeneration``; implements ``adapters.Writer``."""
 
     name = "idefics3"
     fallback_template = FALLBACK_TEMPLATE
@@ -46,7 +46,7 @@ class Idefics3(AmongWords):
         self.tile_grid = (side // self.config.scale_factor,) * 2
         self.image_token = tokenizer.convert_ids_to_tokens(self.image_token_id)
         merged = self.config.scale_factor
-        self.note = BridgeInfo("projector", f"{merged} × {merged} patches side by side through one layer")
+        self.bridge_info = BridgeInfo("projector", f"{merged} × {merged} patches side by side through one layer")
 
     @staticmethod
     def model_class() -> Any:
@@ -55,9 +55,9 @@ class Idefics3(AmongWords):
         return Idefics3ForConditionalGeneration
 
     def cut(self, processor: Any, image: Image.Image) -> Cut:
-        made = processor(images=image, return_tensors="pt", return_row_col_info=True)
-        tiles = made["pixel_values"][0]
-        rows, columns = (int(made[axis][0][0]) for axis in ("rows", "cols"))
+        processed = processor(images=image, return_tensors="pt", return_row_col_info=True)
+        tiles = processed["pixel_values"][0]
+        rows, columns = (int(processed[axis][0][0]) for axis in ("rows", "cols"))
         split = rows * columns > 0
         tiling = (rows, columns) if split else (1, 1)
         side = self.config.vision_config.image_size
@@ -65,11 +65,11 @@ class Idefics3(AmongWords):
             raise unplaceable(processor)
         place = squashed(image.size, (tiling[1] * side, tiling[0] * side))
         grid = (tiling[0] * self.tile_grid[0], tiling[1] * self.tile_grid[1])
-        patch_grids = [mosaic(place, grid, tile_by_tile(tiling, self.tile_grid))]
+        patch_grids = [patch_grid(place, grid, tile_by_tile(tiling, self.tile_grid))]
         if split:
             size = math.prod(self.tile_grid)
             last = torch.arange(size).numpy() + rows * columns * size
-            patch_grids.append(mosaic(squashed(image.size, (side, side)), self.tile_grid, last))
+            patch_grids.append(patch_grid(squashed(image.size, (side, side)), self.tile_grid, last))
         return Cut(tiles, joined(tiles[: math.prod(tiling)], tiling), tuple(patch_grids), place, tiling)
 
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:

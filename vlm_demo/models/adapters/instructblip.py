@@ -15,10 +15,10 @@ import torch
 from vlm_demo.contracts import PatchFeatures, Prompt
 from vlm_demo.errors import BadQuestion
 from vlm_demo.models.adapters.blip2 import Blip2
-from vlm_demo.models.adapters.blip2_retrieval import own_tokenizer
+from vlm_demo.models.adapters.blip2_retrieval import load_qformer_tokenizer
 from vlm_demo.models.adapters.usual import fitted
 
-# What its own processor writes: the pictures, the first token, and the words as they are.
+# What its processor writes: the pictures, the first token, and the words as they are.
 FALLBACK_TEMPLATE = (
     "{% for message in messages %}{% for part in message['content'] if part['type'] == 'image' %}{{ '<image>' }}"
     "{% endfor %}{% endfor %}"
@@ -29,16 +29,16 @@ FALLBACK_TEMPLATE = (
 
 
 class InstructBlip(Blip2):
-    """Adapter of ``InstructBlipForConditionalGeneration``; implements ``families.Writer``."""
+    """Adapter of ``InstructBlipForConditionalGeneration``; implements ``adapters.Writer``."""
 
     name = "instructblip"
     bridge_reads = True
     fallback_template = FALLBACK_TEMPLATE
 
     def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
-        self._take(model, "read the question and look")
-        # One of its own: to encode control strings as text switches a tokenizer's state.
-        self.reader, self.first = copy.deepcopy(own_tokenizer(folder)), tokenizer.bos_token or ""
+        self._set_parts(model, "read the question and look")
+        # A separate copy: encoding control strings as text switches a tokenizer's state.
+        self.reader, self.first = copy.deepcopy(load_qformer_tokenizer(folder)), tokenizer.bos_token or ""
 
     @staticmethod
     def model_class() -> Any:
@@ -47,7 +47,7 @@ class InstructBlip(Blip2):
         return InstructBlipForConditionalGeneration
 
     def bridge(self, patches: PatchFeatures, prompt: Prompt | None = None) -> torch.Tensor:
-        """What the queries gather, all words of the prompt read beside them.
+        """What the queries gather, together with all words of the prompt.
 
         Raises:
             BadQuestion: there is no prompt, or it is longer than the Q-Former reads.

@@ -18,7 +18,7 @@ from transformers.models.got_ocr2.image_processing_pil_got_ocr2 import get_optim
 from vlm_demo.contracts import BridgeInfo, PatchFeatures, View
 from vlm_demo.models.adapters.among_words import AmongWords
 from vlm_demo.models.adapters.usual import fitted
-from vlm_demo.models.patch_geometry import Cut, joined, mosaic, squashed, tile_by_tile, unplaceable
+from vlm_demo.models.patch_geometry import Cut, joined, patch_grid, squashed, tile_by_tile, unplaceable
 
 FALLBACK_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
@@ -30,7 +30,7 @@ FALLBACK_TEMPLATE = (
 
 
 class InternVl(AmongWords):
-    """Adapter of ``InternVLForConditionalGeneration``; implements ``families.Writer``."""
+    """Adapter of ``InternVLForConditionalGeneration``; implements ``adapters.Writer``."""
 
     name = "internvl"
     fallback_template = FALLBACK_TEMPLATE
@@ -49,7 +49,7 @@ class InternVl(AmongWords):
         self.begin = getattr(tokenizer, "start_image_token", "<img>")
         self.end = getattr(tokenizer, "end_image_token", "</img>")
         merged = round(1 / self.config.downsample_ratio)
-        self.note = BridgeInfo("projector", f"{merged} × {merged} patches side by side through two layers")
+        self.bridge_info = BridgeInfo("projector", f"{merged} × {merged} patches side by side through two layers")
 
     @staticmethod
     def model_class() -> Any:
@@ -70,10 +70,10 @@ class InternVl(AmongWords):
             raise unplaceable(processor)
         place = squashed(image.size, (tiling[1] * width, tiling[0] * height))
         grid = (tiling[0] * self.tile_grid[0], tiling[1] * self.tile_grid[1])
-        patch_grids = [mosaic(place, grid, tile_by_tile(tiling, self.tile_grid))]
+        patch_grids = [patch_grid(place, grid, tile_by_tile(tiling, self.tile_grid))]
         if count > 1:
             last = math.prod(grid) + np.arange(math.prod(self.tile_grid))
-            patch_grids.append(mosaic(squashed(image.size, (width, height)), self.tile_grid, last))
+            patch_grids.append(patch_grid(squashed(image.size, (width, height)), self.tile_grid, last))
         return Cut(tiles, joined(tiles[:count], tiling), tuple(patch_grids), place, tiling)
 
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -85,7 +85,7 @@ class InternVl(AmongWords):
         return states[:, 1:] if self.config.vision_feature_select_strategy == "default" else states
 
     def placeholders(self, view: View) -> str:
-        count = sum(len(mosaic.tokens) for mosaic in view.patch_grids)
+        count = sum(len(grid.tokens) for grid in view.patch_grids)
         return f"{self.begin}{self.image_token * count}{self.end}"
 
     def bridge(self, patches: PatchFeatures) -> list[torch.Tensor]:

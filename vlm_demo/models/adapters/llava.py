@@ -20,7 +20,7 @@ from vlm_demo.models.adapters.usual import OneTile, Writes, fitted
 # Vision towers with one fixed square grid, and how many CLS tokens each puts before its patches.
 CLS_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0, "dinov2": 1, "efficientnet_lite": 0}
 
-# What LLaVA-1.5 was trained with, for checkpoints that carry no chat template of their own.
+# What LLaVA-1.5 was trained with, for checkpoints without a chat template.
 FALLBACK_TEMPLATE = (
     "{% for message in messages %}"
     "{{ message['role'].upper() + ': ' }}"
@@ -32,10 +32,10 @@ FALLBACK_TEMPLATE = (
 
 
 class Llava(OneTile, Writes):
-    """Adapter of ``LlavaForConditionalGeneration``; implements ``families.Writer``."""
+    """Adapter of ``LlavaForConditionalGeneration``; implements ``adapters.Writer``."""
 
     name = "llava"
-    note = BridgeInfo("projector", "each patch through a projector of two layers")
+    bridge_info = BridgeInfo("projector", "each patch through a projector of two layers")
     fallback_template = FALLBACK_TEMPLATE
     # Full module paths: bitsandbytes' short names would match nothing, and the encoder would be quantized silently.
     keep_unquantized: tuple[str, ...] = ("model.vision_tower", "model.multi_modal_projector", "lm_head")

@@ -1,7 +1,7 @@
 """LLaVA-NeXT: LLaVA that also sees the picture at a higher resolution, in the tiles that fit its shape best.
 
 Liu et al. 2024 (https://llava-vl.github.io/blog/2024-01-30-llava-next/). The language model reads the whole picture
-made small, and then all tiles as one mosaic, row by row, with a token at the end of each row; patches of nothing but
+made small, and then all tiles as one grid, row by row, with a token at the end of each row; patches of nothing but
 padding are left out.
 """
 
@@ -17,18 +17,29 @@ from transformers.image_processing_utils import select_best_resolution
 
 from vlm_demo.contracts import BridgeInfo, PatchFeatures, PatchGrid, View
 from vlm_demo.models.adapters.llava import Llava
-from vlm_demo.models.patch_geometry import Cut, Geometry, cells, joined, mosaic, squashed, too_elongated, unplaceable
+from vlm_demo.models.patch_geometry import (
+    Cut,
+    Geometry,
+    cells,
+    joined,
+    patch_grid,
+    squashed,
+    too_elongated,
+    unplaceable,
+)
 
-# Of the longer to the shorter side: of a picture whose mosaic holds no patch, and that is squeezed more than so many
+# Of the longer to the shorter side: of a picture whose grid holds no patch, and that is squeezed more than so many
 # times into a square, nothing can be seen.
 LONGEST_RATIO = 100
 
 
 class LlavaNext(Llava):
-    """Adapter of ``LlavaNextForConditionalGeneration``; implements ``families.Writer``."""
+    """Adapter of ``LlavaNextForConditionalGeneration``; implements ``adapters.Writer``."""
 
     name = "llava_next"
-    note = BridgeInfo("projector", "each patch through a projector of two layers, with a token at each line's end")
+    bridge_info = BridgeInfo(
+        "projector", "each patch through a projector of two layers, with a token at each line's end"
+    )
 
     def __init__(self, model: Any, folder: Path, tokenizer: Any) -> None:
         super().__init__(model, folder, tokenizer)
@@ -57,7 +68,7 @@ class LlavaNext(Llava):
         rows, columns = (self.tile_grid[0] * tiling[0], self.tile_grid[1] * tiling[1])
         kept = _unpadded(rows, columns, image.size)
         lines = len(range(rows)[kept[0]]), len(range(columns)[kept[1]])
-        thumbnail = mosaic(squashed(image.size, (self.side, self.side)), self.tile_grid)
+        thumbnail = patch_grid(squashed(image.size, (self.side, self.side)), self.tile_grid)
         if not all(lines):  # narrower than a patch: the language model gets the whole made small, and line ends
             if max(image.size) > LONGEST_RATIO * min(image.size):
                 raise too_elongated(image.size)
@@ -75,7 +86,7 @@ class LlavaNext(Llava):
         return Cut(tiles, shown, (fine, thumbnail), place, tiling)
 
     def pooled(self, lines: tuple[int, int]) -> tuple[int, int]:
-        """The (rows, columns) of the mosaic's tokens where it has so many rows and columns of patches."""
+        """The (rows, columns) of the grid's tokens where it has so many rows and columns of patches."""
         return lines
 
     def placeholders(self, view: View) -> int:

@@ -1,4 +1,4 @@
-"""LLaVA-OneVision: LLaVA-NeXT with many more tiles, whose mosaic is made smaller where it would be too many tokens.
+"""LLaVA-OneVision: LLaVA-NeXT with many more tiles, whose grid is made smaller where it would be too many tokens.
 
 Li et al. 2024 (https://arxiv.org/abs/2408.03326).
 """
@@ -24,10 +24,10 @@ FALLBACK_TEMPLATE = (
 
 
 class LlavaOnevision(LlavaNext):
-    """Adapter of ``LlavaOnevisionForConditionalGeneration``; implements ``families.Writer``."""
+    """Adapter of ``LlavaOnevisionForConditionalGeneration``; implements ``adapters.Writer``."""
 
     name = "llava_onevision"
-    note = BridgeInfo("projector", "each patch through a projector of two layers, pooled where they are many")
+    bridge_info = BridgeInfo("projector", "each patch through a projector of two layers, pooled where they are many")
     fallback_template = FALLBACK_TEMPLATE
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Masks: who sees whom where some tokens see what comes after them, as a prefix or a picture's tokens do."""
+"""Masks: attention masks where some tokens see later ones, as a prefix or a picture's tokens do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def seen(positions: range, blocks: Sequence[int], window: int | None = None) -> 
     """True where a token sees another: what came before, and all of its own block.
 
     Args:
-        positions: of the tokens that look; all up to the last of them are looked at, or with a window those that a
+        positions: of the queries; the keys are all up to the last of them, or with a window those that a
             cache of that window still holds.
         blocks: the block of each position from 0 on; -1, and what is beyond, stands in none.
         window: how many tokens back each one sees at most, itself counted; None = all.
@@ -21,11 +21,11 @@ def seen(positions: range, blocks: Sequence[int], window: int | None = None) -> 
     first = 0 if window is None else max(0, positions.start - window + 1)
     block = torch.full((positions.stop,), -1)
     block[: len(blocks)] = torch.tensor(blocks[: positions.stop])
-    looking, keys = torch.tensor(positions)[:, None], torch.arange(first, positions.stop)[None]
-    together = (block[looking] == block[keys]) & (block[keys] >= 0)
-    allowed = (keys <= looking) | together
+    image_attentions, keys = torch.tensor(positions)[:, None], torch.arange(first, positions.stop)[None]
+    together = (block[image_attentions] == block[keys]) & (block[keys] >= 0)
+    allowed = (keys <= image_attentions) | together
     if window is not None:
-        allowed &= keys > looking - window
+        allowed &= keys > image_attentions - window
     return allowed[None, None]
 
 

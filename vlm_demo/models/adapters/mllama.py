@@ -23,7 +23,7 @@ from transformers.models.mllama.processing_mllama import get_cross_attention_tok
 from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt, View
 from vlm_demo.models.adapters.among_words import AmongWords
 from vlm_demo.models.adapters.usual import fitted
-from vlm_demo.models.patch_geometry import Cut, Geometry, joined, mosaic, tile_by_tile, unplaceable
+from vlm_demo.models.patch_geometry import Cut, Geometry, joined, patch_grid, tile_by_tile, unplaceable
 
 FALLBACK_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -36,7 +36,7 @@ FALLBACK_TEMPLATE = (
 
 
 class Mllama(AmongWords):
-    """Adapter of ``MllamaForConditionalGeneration``; implements ``families.Writer``."""
+    """Adapter of ``MllamaForConditionalGeneration``; implements ``adapters.Writer``."""
 
     name = "mllama"
     joint_tiles = True
@@ -50,11 +50,11 @@ class Mllama(AmongWords):
         self.encoder_layers = [*self.vision.transformer.layers, *self.vision.global_transformer.layers]
         self.picture_layers = frozenset(self.config.text_config.cross_attention_layers)
         crossing = [self.language_layers[i] for i in sorted(self.picture_layers)]
-        self.looking = frozenset(layer.cross_attn for layer in crossing)
+        self.image_attentions = frozenset(layer.cross_attn for layer in crossing)
         vision = self.config.vision_config
         self.most, self.side = vision.max_num_tiles, vision.image_size
         self.tile_grid = (self.side // vision.patch_size,) * 2
-        self.note = BridgeInfo("cross-attention", f"read by {len(crossing)} gated layers of the language model")
+        self.bridge_info = BridgeInfo("cross-attention", f"read by {len(crossing)} gated layers of the language model")
         # Which token stands for a picture; older configs call it by another name.
         self.image_token_id = self.config.image_token_index
 
@@ -65,10 +65,10 @@ class Mllama(AmongWords):
         return MllamaForConditionalGeneration
 
     def cut(self, processor: Any, image: Image.Image) -> Cut:
-        made = processor(images=image, return_tensors="pt")
+        processed = processor(images=image, return_tensors="pt")
         arrangement = get_all_supported_aspect_ratios(self.most)
-        rows, columns = arrangement[int(made["aspect_ratio_ids"][0, 0]) - 1]
-        tiles = made["pixel_values"][0, 0]
+        rows, columns = arrangement[int(processed["aspect_ratio_ids"][0, 0]) - 1]
+        tiles = processed["pixel_values"][0, 0]
         if tuple(tiles.shape) != (self.most, 3, self.side, self.side):
             raise unplaceable(processor)
         tiles = tiles[: rows * columns]
@@ -80,11 +80,11 @@ class Mllama(AmongWords):
         # Each tile has a CLS token before its patches.
         patches = math.prod(self.tile_grid)
         tokens = tile_by_tile((rows, columns), self.tile_grid)
-        fine = mosaic(place, grid, tokens + tokens // patches + 1)
+        fine = patch_grid(place, grid, tokens + tokens // patches + 1)
         return Cut(tiles, joined(tiles, (rows, columns)), (fine,), place, (rows, columns))
 
     def encode(self, pixel_values: torch.Tensor, tiling: tuple[int, int] = (1, 1)) -> torch.Tensor:
-        """The last hidden states of one picture's tiles, those of some layers before it beside them."""
+        """The last hidden states of one picture's tiles, joined with those of some earlier layers."""
         count = len(pixel_values)
         # The tower sees tiles that are not there as black ones, so they must be there.
         tiles = torch.nn.functional.pad(pixel_values, (0, 0, 0, 0, 0, 0, 0, self.most - count))

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt
-from vlm_demo.models.adapters import NotApart, blocks
+from vlm_demo.models.adapters import StagesUnknown, blocks
 from vlm_demo.models.adapters.among_words import AmongWords
 from vlm_demo.models.adapters.masks import seen
 from vlm_demo.models.adapters.usual import OneTile, fitted
@@ -28,11 +28,11 @@ FALLBACK_TEMPLATE = (
 
 
 class PaliGemma(OneTile, AmongWords):
-    """Adapter of ``PaliGemmaForConditionalGeneration``; implements ``families.Writer``."""
+    """Adapter of ``PaliGemmaForConditionalGeneration``; implements ``adapters.Writer``."""
 
     name = "paligemma"
     sees_ahead = True
-    note = BridgeInfo("projector", "each patch through one linear layer")
+    bridge_info = BridgeInfo("projector", "each patch through one linear layer")
     fallback_template = FALLBACK_TEMPLATE
     keep_unquantized = ("model.vision_tower", "model.multi_modal_projector", "lm_head")
 
@@ -49,13 +49,13 @@ class PaliGemma(OneTile, AmongWords):
 
     @staticmethod
     def check(config: Any) -> None:
-        """Leave out those that write with a Gemma 2, whose capped attention is not the one that is listened to.
+        """Leave out those that write with a Gemma 2, whose capped attention is not the one that is tapped.
 
         Raises:
-            NotApart: it does.
+            StagesUnknown: it does.
         """
         if getattr(config.text_config, "attn_logit_softcapping", None) is not None:
-            raise NotApart
+            raise StagesUnknown
 
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """The last layer's hidden states."""

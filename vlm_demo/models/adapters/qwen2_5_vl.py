@@ -16,7 +16,7 @@ from transformers.vision_utils import get_vision_window_index
 from vlm_demo.contracts import BridgeInfo, ImageTokens, PatchFeatures, Prompt
 from vlm_demo.models.adapters import Bridged
 from vlm_demo.models.adapters.among_words import AmongWords
-from vlm_demo.models.patch_geometry import Cut, mosaic, squashed, too_elongated, unplaceable
+from vlm_demo.models.patch_geometry import Cut, patch_grid, squashed, too_elongated, unplaceable
 
 LONGEST_RATIO = 200  # of the longer to the shorter side; the processor takes no picture beyond
 FALLBACK_TEMPLATE = (
@@ -30,7 +30,7 @@ FALLBACK_TEMPLATE = (
 
 
 class Qwen25Vl(AmongWords):
-    """Adapter of ``Qwen2_5_VLForConditionalGeneration``; implements ``families.Writer``."""
+    """Adapter of ``Qwen2_5_VLForConditionalGeneration``; implements ``adapters.Writer``."""
 
     name = "qwen2_5_vl"
     fallback_template = FALLBACK_TEMPLATE
@@ -42,7 +42,7 @@ class Qwen25Vl(AmongWords):
         self.encoder_layers = list(self.visual.blocks)
         vision = self.config.vision_config
         self.patch, self.merged, self.frames = vision.patch_size, vision.spatial_merge_size, vision.temporal_patch_size
-        self.note = BridgeInfo("projector", f"{self.merged} × {self.merged} patches merged into one token")
+        self.bridge_info = BridgeInfo("projector", f"{self.merged} × {self.merged} patches merged into one token")
 
     @staticmethod
     def model_class() -> Any:
@@ -53,13 +53,13 @@ class Qwen25Vl(AmongWords):
     def cut(self, processor: Any, image: Image.Image) -> Cut:
         if max(image.size) / min(image.size) > LONGEST_RATIO:
             raise too_elongated(image.size)
-        made = processor(images=image, return_tensors="pt")
-        _, rows, columns = made["image_grid_thw"][0].tolist()
+        processed = processor(images=image, return_tensors="pt")
+        _, rows, columns = processed["image_grid_thw"][0].tolist()
         if processor.patch_size != self.patch or processor.merge_size != self.merged:
             raise unplaceable(processor)
-        pixels = self._picture(made["pixel_values"], rows, columns)
+        pixels = self._picture(processed["pixel_values"], rows, columns)
         place = squashed(image.size, (columns * self.patch, rows * self.patch))
-        return Cut(pixels, pixels[0], (mosaic(place, (rows // self.merged, columns // self.merged)),), place)
+        return Cut(pixels, pixels[0], (patch_grid(place, (rows // self.merged, columns // self.merged)),), place)
 
     def _picture(self, patches: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
         """The processor's patches → pixels [1, 3, h, w]; it repeats a picture as if it were frames of a video."""

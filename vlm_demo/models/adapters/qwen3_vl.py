@@ -25,7 +25,7 @@ FALLBACK_TEMPLATE = (
 
 
 class Qwen3Vl(Qwen25Vl):
-    """Adapter of ``Qwen3VLForConditionalGeneration``; implements ``families.Writer``."""
+    """Adapter of ``Qwen3VLForConditionalGeneration``; implements ``adapters.Writer``."""
 
     name = "qwen3_vl"
     fallback_template = FALLBACK_TEMPLATE
@@ -34,7 +34,7 @@ class Qwen3Vl(Qwen25Vl):
         super().__init__(model, folder, tokenizer)
         self.stacked = list(self.config.vision_config.deepstack_visual_indexes)
         text = f"{self.merged} × {self.merged} patches merged into one token, at {len(self.stacked) + 1} depths"
-        self.note = BridgeInfo("projector", text)
+        self.bridge_info = BridgeInfo("projector", text)
 
     @staticmethod
     def model_class() -> Any:

@@ -17,7 +17,7 @@ from vlm_demo.models.adapters.two_towers import TwoTowers
 
 
 class Siglip(TwoTowers):
-    """Adapter of ``SiglipModel``; implements ``families.Family`` and is its own ``families.Matcher``."""
+    """Adapter of ``SiglipModel``; implements ``adapters.Family`` and is its own ``adapters.Matcher``."""
 
     name = "siglip"
     leading_tokens = 0
@@ -37,7 +37,7 @@ class Siglip(TwoTowers):
         """Refuse an encoder that does not pool its patches.
 
         Raises:
-            UnsupportedModel: says so.
+            UnsupportedModel: it has no pooling head.
         """
         if not config.vision_config.vision_use_head:
             raise UnsupportedModel(

@@ -1,4 +1,4 @@
-"""SmolVLM: Idefics3 under a name of its own, made small."""
+"""SmolVLM: a small Idefics3 under another name."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vlm_demo.models.adapters.idefics3 import Idefics3
 
 
 class SmolVlm(Idefics3):
-    """Adapter of ``SmolVLMForConditionalGeneration``; implements ``families.Writer``."""
+    """Adapter of ``SmolVLMForConditionalGeneration``; implements ``adapters.Writer``."""
 
     name = "smolvlm"
 

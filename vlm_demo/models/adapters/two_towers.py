@@ -12,12 +12,12 @@ from vlm_demo.models.adapters.usual import OneTile
 
 
 class TwoTowers(OneTile):
-    """An adapter that is its own ``families.Matcher``."""
+    """An adapter that is its own ``adapters.Matcher``."""
 
     writes = False
     as_a_whole = False
     joint_tiles = False
-    note = BridgeInfo("none", "pictures and texts meet in one space")
+    bridge_info = BridgeInfo("none", "pictures and texts meet in one space")
     keep_unquantized: tuple[str, ...] = ()
     parts: tuple[torch.nn.Module, ...] = ()
 

@@ -1,4 +1,4 @@
-"""Usual: what most families answer to what ``families.Writer`` and ``families.Family`` ask of them."""
+"""Usual: the implementation of ``adapters.Writer`` and ``adapters.Family`` that most families share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OneTile:
 
 
 class Writes:
-    """Families that write; each says what is different with it."""
+    """Families that write; each overrides what differs."""
 
     writes = True
     as_a_whole = False
@@ -37,7 +37,7 @@ class Writes:
     matcher: Any = None
     placeholder: str | None = None
     among_words = True
-    looking: frozenset[torch.nn.Module] | None = None
+    image_attentions: frozenset[torch.nn.Module] | None = None
     bridge_attentions: frozenset[torch.nn.Module] = frozenset()
 
     def language_model_inputs(self, image_tokens: ImageTokens, prompt: Prompt, positions: range) -> dict[str, Any]:

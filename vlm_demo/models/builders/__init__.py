@@ -23,13 +23,13 @@ RECIPE = "recipe.json"
 
 # The family in a recipe → the module of this package that builds it.
 BUILDERS = {"llava": "llava", "clip": "clip", "blip2": "blip2", "idefics": "idefics"}
-# Bytes that a checkpoint takes beside its parts' and what was trained, in bf16: the key and value heads that Idefics
+# Bytes that a checkpoint takes on top of its parts' and what was trained, in bf16: the key and value heads that Idefics
 # repeats.
 UNFOLDED = {"idefics": 27_000_000}
 
 
 class Misfit(Exception):
-    """Trained weights do not fit the parts that they are for; says which."""
+    """Trained weights do not fit the parts that they are for; the message names which."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Recipe:
     """What an embedded model is put together from.
 
     Attributes:
-        family: a key of ``BUILDERS``, and the module in ``families`` that runs the result.
+        family: a key of ``BUILDERS``, and the module in ``adapters`` that runs the result.
         language_model: a key of ``parts.PARTS``, what reads the words; of a clip the text tower.
         vision_tower: a key of ``parts.PARTS`` that ``towers.TOWERS`` has too.
         image_size: pixels of the square that the tower sees.
@@ -64,14 +64,14 @@ class Build(Protocol):
     """A family's ``build``."""
 
     def __call__(
-        self, recipe: Recipe, trained: Mapping[str, Tensor], parts: Mapping[str, Path], folder: Path, tell: Progress
+        self, recipe: Recipe, trained: Mapping[str, Tensor], parts: Mapping[str, Path], folder: Path, report: Progress
     ) -> None:
         """Write configuration, weights, tokenizer and processor into ``folder``.
 
         Args:
             trained: what this project trained, by name; see the family's module.
             parts: name of a pretrained part → its weight file.
-            tell: called with a fraction 0..1 and a few words on the step that begins.
+            report: called with a fraction 0..1 and a few words on the step that begins.
         Raises:
             Misfit: the trained weights do not fit the parts.
             UnsupportedModel: a part is damaged.

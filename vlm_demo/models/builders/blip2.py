@@ -3,7 +3,7 @@ classes.
 
 Trained weights have the names of ``EfficientNetBlip2ForConditionalGeneration`` (``vision_model.feature_head``,
 ``query_tokens``, ``qformer``, ``language_projection``) and ``EfficientNetBlip2ForImageTextRetrieval``
-(``vision_projection``, ``text_projection``, ``itm_head``), and beside them there is the scalar ``itc_log_scale``. What
+(``vision_projection``, ``text_projection``, ``itm_head``), and there is the scalar ``itc_log_scale``. What
 the Q-Former has that was not trained is MiniLM's, with its word embeddings and its tokenizer. What was trained further
 of the tower is ``tower.…`` (see ``towers``).
 """
@@ -94,7 +94,7 @@ def config_of(
     """The configuration whose sizes the trained weights have.
 
     Raises:
-        Misfit: one that tells a size is missing.
+        Misfit: one from which a size is read is missing.
     """
     try:
         return _config_of(trained, language, text, image_size)
@@ -106,8 +106,8 @@ def _config_of(
     trained: Mapping[str, Tensor], language: smollm2.LanguageModel, text: minilm.TextTower, image_size: int
 ) -> Any:
     found = [match for match in map(LAYER.match, trained) if match]
-    looking = sorted({int(match[1]) for match in found if match[2] == "crossattention"})
-    qformer = qformer_config(text, looking[1] if len(looking) > 1 else text.trained_layers)
+    cross_layers = sorted({int(match[1]) for match in found if match[2] == "crossattention"})
+    qformer = qformer_config(text, cross_layers[1] if len(cross_layers) > 1 else text.trained_layers)
     _, queries, width = trained["query_tokens"].shape
     if width != qformer.hidden_size:
         raise Misfit(f"the queries are {width} wide and the text encoder {qformer.hidden_size}")

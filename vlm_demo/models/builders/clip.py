@@ -43,9 +43,9 @@ def build(
     text = minilm.read(parts[recipe.language_model])
     report(0.5, "reading the vision encoder")
     tower = towers.read(recipe.vision_tower, parts[recipe.vision_tower], recipe.image_size)
-    seeing = tower.config.to_dict() | {"pooled_size": len(trained["picture.project.bias"])}
+    vision_config = tower.config.to_dict() | {"pooled_size": len(trained["picture.project.bias"])}
     config = VisionTextDualEncoderConfig(
-        vision_config=seeing,
+        vision_config=vision_config,
         text_config=text.config.to_dict(),
         projection_dim=len(trained["text.out.weight"]),
         logit_scale_init_value=float(trained["logit_scale"]),

@@ -23,19 +23,19 @@ KNOWN = (PROJECTOR, lora.PREFIX, towers.PREFIX)
 
 
 def build(
-    recipe: Recipe, trained: Mapping[str, Tensor], parts: Mapping[str, Path], folder: Path, tell: Progress
+    recipe: Recipe, trained: Mapping[str, Tensor], parts: Mapping[str, Path], folder: Path, report: Progress
 ) -> None:
     """See ``builders.Build``; takes 5 to 10 seconds on two cores."""
     from transformers import LlavaConfig, LlavaForConditionalGeneration
 
-    strange = sorted(name for name in trained if not name.startswith(KNOWN))
-    if strange:
-        raise Misfit(f"no part of a LLaVA: {', '.join(strange)}")
-    tell(0.1, "reading the language model")
+    unknown = sorted(name for name in trained if not name.startswith(KNOWN))
+    if unknown:
+        raise Misfit(f"no part of a LLaVA: {', '.join(unknown)}")
+    report(0.1, "reading the language model")
     language = smollm2.shortened(smollm2.read(parts[recipe.language_model]), recipe.language_layers)
-    tell(0.6, "merging what was trained into it")
+    report(0.6, "merging what was trained into it")
     words = lora.merged(language.weights, trained, recipe.lora_alpha)
-    tell(0.7, "reading the vision encoder")
+    report(0.7, "reading the vision encoder")
     tower = towers.of_recipe(recipe, parts, trained)
 
     config = LlavaConfig(
@@ -60,7 +60,7 @@ def build(
         "model.language_model.lm_head.weight", weights["model.language_model.embed_tokens.weight"]
     )
 
-    tell(0.8, "writing it")
+    report(0.8, "writing it")
     with torch.device("meta"):
         model = LlavaForConditionalGeneration(config)
     saving.filled(model, weights).tie_weights()
@@ -68,7 +68,7 @@ def build(
 
 
 def strategy(tower: towers.Tower) -> str:
-    """Llava's word for which of the tower's tokens it reads: ``default`` = all but the first."""
+    """Which of the tower's tokens are read (``vision_feature_select_strategy``): ``default`` = all but the first."""
     return "default" if tower.cls_tokens else "full"
 
 

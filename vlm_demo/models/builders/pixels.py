@@ -8,7 +8,7 @@ from vlm_demo.models.builders.towers import Tower
 
 
 def image_processor(tower: Tower, image_size: int) -> Any:
-    """LLaVA's own processor, which pads with the tower's mean colour, for a square of so many pixels."""
+    """LLaVA's processor, which pads with the tower's mean colour, for a square of so many pixels."""
     from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
     square = {"height": image_size, "width": image_size}

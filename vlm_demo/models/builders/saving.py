@@ -21,14 +21,14 @@ LONGEST_ANSWER = 128  # tokens
 
 
 def filled(model: torch.nn.Module, weights: Mapping[str, Tensor]) -> Any:
-    """The model with these weights in bf16 instead of its own, each exactly where its name says.
+    """The model with these weights in bf16 instead of its own, each under its exact name.
 
     Raises:
         Misfit: a name or a shape is not the model's, or one of the model's is missing.
     """
     try:
         model.load_state_dict({name: tensor.bfloat16() for name, tensor in weights.items()}, assign=True)
-    except RuntimeError as error:  # torch's only word for names and shapes that do not fit
+    except RuntimeError as error:  # torch's only error for names and shapes that do not fit
         raise Misfit(str(error)) from error
     return model
 
@@ -53,16 +53,16 @@ def save(
     tower: Tower,
     image_size: int,
     folder: Path,
-    beside: Mapping[str, Tensor] | None = None,
+    extra_weights: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write model, tokenizer with its chat template, and image processor.
 
     Args:
-        beside: more weights that go into the same file.
+        extra_weights: more weights that go into the same file.
     """
     model.tie_weights()
     model.generation_config = generation_config(language)
-    more = {name: tensor.bfloat16().contiguous() for name, tensor in (beside or {}).items()}
+    more = {name: tensor.bfloat16().contiguous() for name, tensor in (extra_weights or {}).items()}
     model.save_pretrained(folder, state_dict=model.state_dict() | more)
     language.tokenizer.save_pretrained(folder)
     image_processor(tower, image_size).save_pretrained(folder)

@@ -106,8 +106,8 @@ def replaced(weights: Mapping[str, Tensor], trained: Mapping[str, Tensor]) -> di
     Raises:
         Misfit: a name that is not there, or another shape.
     """
-    refit = {name.removeprefix(PREFIX): tensor for name, tensor in trained.items() if name.startswith(PREFIX)}
-    for name, tensor in refit.items():
+    updates = {name.removeprefix(PREFIX): tensor for name, tensor in trained.items() if name.startswith(PREFIX)}
+    for name, tensor in updates.items():
         if name not in weights or tensor.shape != weights[name].shape:
             raise Misfit(f"the tower has no {name} of the shape {list(tensor.shape)}")
-    return {**weights, **refit}
+    return {**weights, **updates}
