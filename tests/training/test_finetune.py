@@ -40,7 +40,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small pools and batches, nothing compiled, and a clock that goes on a second each time that it is looked at."""
+    """Small pools and batches, nothing compiled, and a clock that advances a second at each reading."""
     clock = itertools.count()
     monkeypatch.setattr(finetune, "POOL", 8)
     monkeypatch.setattr(finetune, "TOKENS_A_BATCH", 300)
@@ -151,7 +151,9 @@ def test_the_export_is_what_an_embedded_model_is_put_together_from(
     read = read_recipe(tmp_path / "out" / "recipe.json")
     assert read == RECIPE
     trained = load_file(tmp_path / "out" / "trained.safetensors")
-    assert trained.keys() == parts.trained().keys() and {own.dtype for own in trained.values()} == {torch.bfloat16}
+    assert trained.keys() == parts.trained().keys() and {tensor.dtype for tensor in trained.values()} == {
+        torch.bfloat16
+    }
     merged = lora.merged(language.weights, trained, read.lora_alpha)
     name = "model.layers.1.mlp.down_proj.weight"
     low, high = (trainer.average[f"lora.layers.1.mlp.down_proj.{half}"] for half in "AB")

@@ -39,13 +39,15 @@ def test_the_advantage_is_what_a_sample_has_over_the_pictures_others() -> None:
 
 def test_a_caption_scores_as_the_report_counts_it_and_0_where_it_is_no_sentence(trainer: Trainer) -> None:
     pictures = CaptionedPictures(trainer.data)
-    every = [CAT if "cat" in str(own) else DOG for own in pictures.references.texts]
-    assert len(pictures.files) == len(every) == 16 - len(trainer.held.folders["coco_train"].items)
-    with_ends = [[text + END for text in texts] for texts in every]
-    said = ["A dog sleeps." + END] * len(every)
-    found = [pictures.score(i, "A dog sleeps.", ended=True) for i in range(len(every))]
-    assert found == pytest.approx(cider_d(said, with_ends)) and max(found) > min(found) > 0
-    assert [pictures.score(0, *own) for own in (("A dog sleeps.", False), ("a dog.", True), ("A dog", True))] == [0] * 3
+    references = [CAT if "cat" in str(case) else DOG for case in pictures.references.texts]
+    assert len(pictures.files) == len(references) == 16 - len(trainer.held.folders["coco_train"].items)
+    with_ends = [[text + END for text in texts] for texts in references]
+    candidates = ["A dog sleeps." + END] * len(references)
+    found = [pictures.score(i, "A dog sleeps.", ended=True) for i in range(len(references))]
+    assert found == pytest.approx(cider_d(candidates, with_ends)) and max(found) > min(found) > 0
+    assert [pictures.score(0, *case) for case in (("A dog sleeps.", False), ("a dog.", True), ("A dog", True))] == [
+        0
+    ] * 3
 
 
 def test_what_is_sampled_with_a_cache_is_what_the_whole_forward_makes_likely(
@@ -81,7 +83,7 @@ def test_what_scores_grows_likelier(trainer: Trainer, monkeypatch: pytest.Monkey
     assert np.mean(critic.scores[-5:]) > 1.5 * np.mean(critic.scores[:5])
 
 
-def test_a_run_ends_with_captions_where_it_is_told_so(
+def test_a_run_ends_with_captions_where_it_is_asked_to(
     parts: Parts, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetune, "compile_layers", lambda parts: None)

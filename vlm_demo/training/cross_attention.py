@@ -2,7 +2,7 @@
 
 Flamingo (Alayrac et al. 2022, https://arxiv.org/abs/2204.14198) as transformers' Idefics has it. First the feature head
 is aligned with words (``alignment``), then head and gated layers are trained with the language model's loss on
-conversations. The picture is not among the words: the text holds one mark for it.
+conversations. The picture is no part of the token sequence: the text holds one placeholder for it.
 
 ``compose`` and ``run`` train.
 """
@@ -54,8 +54,8 @@ def register_attention() -> None:
 
 
 class AlignedHead(nn.Module):
-    """The feature head with one more layer, which alignment alone uses: cross-attention needs features that tell words
-    apart, not ones that lie where words are."""
+    """The feature head with one more layer, which alignment alone uses: cross-attention needs features that distinguish
+    words, not ones that lie near word embeddings."""
 
     def __init__(self, head: FeatureHead, width: int) -> None:
         super().__init__()
@@ -104,9 +104,9 @@ def compose(
     config = idefics.config_of(language, tower.config.image_size, crossings, inner)
     model = EfficientNetIdeficsForVisionText2Text(config)
     model.model.vision_model = None  # features are given to it
-    strange = model.load_state_dict(idefics.repeated(language), strict=False).unexpected_keys
-    if strange:
-        raise ValueError(f"Idefics has no {', '.join(strange)}")
+    unexpected = model.load_state_dict(idefics.repeated(language), strict=False).unexpected_keys
+    if unexpected:
+        raise ValueError(f"Idefics has no {', '.join(unexpected)}")
     model = bridges.frozen(model, dtype)
     model.set_attn_implementation(ATTENTION)
     gated = model.model.gated_cross_attn_layers.float().requires_grad_(True)
@@ -146,8 +146,8 @@ class CrossAttentionTrainer(Trainer):
                 image_attention_mask=torch.ones(*batch["ids"].shape, 1, dtype=torch.long),
                 use_cache=False,
             ).last_hidden_state
-            row, place = batch["at"].T
-            return model.lm_head(hidden[row, place]).float(), batch
+            row, position = batch["at"].T
+            return model.lm_head(hidden[row, position]).float(), batch
 
 
 def run(
