@@ -1,4 +1,4 @@
-"""Stored training pictures are the same for the same seed, can be gone on with, and say what is true of them."""
+"""Stored training pictures are the same for the same seed, can be continued, and their annotations are true."""
 
 import json
 import re
@@ -146,8 +146,8 @@ def test_counts_and_colours_of_plain_scenes_can_be_derived():
                 ]
                 assert answer == number_word(len(fitting)), (number, question)
                 checked += 1
-            asked = re.fullmatch(r"What colou?r is the (\w+)\?", question)
-            colours = {thing.colour for thing in things if asked and thing.shape == asked[1]}
+            colour_question = re.fullmatch(r"What colou?r is the (\w+)\?", question)
+            colours = {thing.colour for thing in things if colour_question and thing.shape == colour_question[1]}
             if colours:
                 assert colours == {answer}, (number, question)
                 checked += 1

@@ -148,13 +148,13 @@ def test_the_export_is_what_an_embedded_model_is_put_together_from(
     trainer = trainer_of(parts, root, tmp_path / "run")
     trainer.train(0.1, 2)
     export_run(tmp_path / "run", tmp_path / "out", RECIPE)
-    read = read_recipe(tmp_path / "out" / "recipe.json")
-    assert read == RECIPE
+    recipe = read_recipe(tmp_path / "out" / "recipe.json")
+    assert recipe == RECIPE
     trained = load_file(tmp_path / "out" / "trained.safetensors")
     assert trained.keys() == parts.trained().keys() and {tensor.dtype for tensor in trained.values()} == {
         torch.bfloat16
     }
-    merged = lora.merged(language.weights, trained, read.lora_alpha)
+    merged = lora.merged(language.weights, trained, recipe.lora_alpha)
     name = "model.layers.1.mlp.down_proj.weight"
     low, high = (trainer.average[f"lora.layers.1.mlp.down_proj.{half}"] for half in "AB")
     expected = language.weights[name] + 2 * high @ low

@@ -120,7 +120,7 @@ def trainer_of(family: Family, parts: Any, folder: Path, comparison: Any = None)
 
 @torch.no_grad()
 def test_put_together_it_predicts_what_it_predicted_in_training(family: Family, tmp_path: Path) -> None:
-    """Two conversations side by side in training; each alone, with transformers' own forward, from what was
+    """Two conversations packed together in training; each alone, with transformers' own forward, from what was
     exported."""
     parts = family.compose()
     trainer = trainer_of(family, parts, tmp_path / "run")
@@ -169,7 +169,7 @@ def test_the_bridge_alone_is_trained_and_learns(family: Family, tmp_path: Path) 
     for name, value in parts.llm.named_parameters():
         if name in before:
             assert torch.equal(value, before[name]), name
-    # Another picture, another answer: it is the picture that tells them apart.
+    # Another picture, another answer: the picture makes the difference.
     hit, wrong = (trainer.logits([Sample(pixels(at), samples[1].packed, "x")])[0].log_softmax(1) for at in (1, 0))
     batch = trainer.logits(samples[1:])[1]
     assert hit.gather(1, batch["targets"][:, None]).mean() > wrong.gather(1, batch["targets"][:, None]).mean() + 0.1

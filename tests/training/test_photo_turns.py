@@ -48,12 +48,12 @@ def made(item: dict[str, Any], folder: str = FOLDER, rounds: int = 150) -> Itera
 
 def presence(turns: Iterator[AskedTurn], things: list[str]) -> dict[str, Counter[str]]:
     """Answer → how often which thing was asked for."""
-    asked = {template.format(a=with_article(thing)): thing for template in PRESENCE for thing in things}
+    thing_by_question = {template.format(a=with_article(thing)): thing for template in PRESENCE for thing in things}
     found: dict[str, Counter[str]] = {"yes": Counter(), "no": Counter()}
     for turn in turns:
         if turn.kind.startswith("presence"):
             assert turn.kind == f"presence-{turn.answer}"
-            found[turn.answer][asked[turn.question]] += 1
+            found[turn.answer][thing_by_question[turn.question]] += 1
     return found
 
 

@@ -56,15 +56,15 @@ def test_what_is_sampled_with_a_cache_is_what_the_whole_forward_makes_likely(
     monkeypatch.setattr(torch, "multinomial", lambda weights, count: weights.argmax(-1, keepdim=True))
     parts, packer = trainer.parts, trainer.data.packer
     pictures = [trainer.data.sample(0, i).pixels for i in range(3)]
-    asked = [*packer.prefix, *packer.encode("What is it?"), *packer.to_answer]
-    rows = sampled(parts, trainer.image_tokens(pictures), asked, packer.end[0], 2, 6)
+    prompt_ids = [*packer.prefix, *packer.encode("What is it?"), *packer.to_answer]
+    rows = sampled(parts, trainer.image_tokens(pictures), prompt_ids, packer.end[0], 2, 6)
     assert parts.llm.config._attn_implementation == finetune.ATTENTION
     assert len(rows) == 6 and rows[0] == rows[1] and rows[0] != rows[2]
     for pixels, row in zip(pictures, rows[::2], strict=True):
-        ids = np.array([*asked, *row])
-        answer = (np.arange(len(ids)) >= len(asked)).astype(np.float32)
-        whole = Packed(ids, np.arange(len(ids)), np.zeros(len(ids), int), answer, ("caption",), answer.astype(int) - 1)
-        logits, _ = trainer.logits([Sample(pixels, whole, "")])
+        ids = np.array([*prompt_ids, *row])
+        answer = (np.arange(len(ids)) >= len(prompt_ids)).astype(np.float32)
+        packed = Packed(ids, np.arange(len(ids)), np.zeros(len(ids), int), answer, ("caption",), answer.astype(int) - 1)
+        logits, _ = trainer.logits([Sample(pixels, packed, "")])
         assert logits.argmax(-1).tolist() == row
 
 

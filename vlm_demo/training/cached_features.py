@@ -1,7 +1,7 @@
 """Cached features: outputs of a frozen tower for pictures or texts, computed once and kept in a file.
 
-Stages that train what lies behind it alone see every picture dozens of times, and the tower would be most of their
-work.
+Stages that train only the modules after the tower see every picture dozens of times, and the tower would be most of
+their work.
 """
 
 from __future__ import annotations

@@ -31,7 +31,9 @@ from vlm_demo.training.trained_parts import Parts, fast_dtype, load_trained
 
 CROSSINGS, INNER = 6, 512  # 14.4 million weights with the feature head, 29 MB in bf16
 IMAGE_TOKENS = 1  # in the text, for its packer
-FIRST_GATE = 0.1  # of tanh(alpha): small enough to change no word, and not 0, where nothing behind it would be trained
+FIRST_GATE = (
+    0.1  # of tanh(alpha): small enough to change no word, and not 0, where the gated layers would get no gradient
+)
 GATES_RATE = 2.5  # times the learning rate of matrices
 ATTENTION = "written_out"
 
@@ -127,7 +129,7 @@ def compose(
 class CrossAttentionTrainer(Trainer):
     """A run in a folder, as ``Trainer`` has it."""
 
-    rehearses = False  # the layer through which features are aligned is not kept
+    rehearses = False  # the layer through which features are aligned is dropped
 
     def _groups(self) -> list[dict[str, Any]]:
         return bridges.groups(self.parts.trained().values(), GATES_RATE)

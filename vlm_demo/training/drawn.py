@@ -79,7 +79,7 @@ KINDS: dict[str, Kind] = {
 
 
 def draw(folder: Path, counts: Mapping[str, int], seed: int, rounds: int = 1) -> None:
-    """Draw up to ``counts`` pictures of each kind into ``folder``, going on behind those that are there.
+    """Draw up to ``counts`` pictures of each kind into ``folder``, continuing after those that are there.
 
     ``rounds`` draws a part of every kind before the next part of any.
 

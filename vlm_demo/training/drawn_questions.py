@@ -263,7 +263,7 @@ def _lettering(picture: DrawnPicture, n: int, rng: np.random.Generator, ocr_line
         if len(found.qa) < n and others[int(i)] not in found.qa:
             found.qa.append(others[int(i)])
     if rng.random() < 0.3:
-        lacking = [(q, guess) for q, guess, sorts in LACKING if picture.facts["holds"] not in sorts]
+        lacking = [(q, guess) for q, guess, sorts in LACKING if picture.facts["sort"] not in sorts]
         found.unanswerable.append(lacking[int(rng.integers(len(lacking)))])
     elif rng.random() < 0.15:
         found.unanswerable.append(_absent_content(rng))
@@ -281,7 +281,7 @@ def _without_strays(line: str) -> str:
 
 
 def _about_text(picture: DrawnPicture, rng: np.random.Generator, lines: list[str]) -> list[tuple[str, str]]:
-    ink, background = picture.facts["ink"], picture.facts["ground"]
+    ink, background = picture.facts["ink"], picture.facts["background"]
     colour = ("color", "colour")[int(rng.integers(2))]
     found = [
         (f"What {colour} is the text?", ink),
