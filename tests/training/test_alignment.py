@@ -1,4 +1,4 @@
-"""Alignment: image tokens come to lie where the words for a picture do."""
+"""Alignment: image tokens move to the embeddings of their picture's words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cached features: rows are computed once, also over several runs, and anew for what is not the same."""
+"""Cached features: rows are computed once, also over several runs, and again for other sources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from vlm_demo.training.cached_features import cached_rows
 
 
-def test_it_goes_on_where_it_stopped_and_begins_anew_for_others(tmp_path: Path) -> None:
+def test_it_goes_on_where_it_stopped_and_starts_over_for_other_sources(tmp_path: Path) -> None:
     computed: list[int] = []
 
     def compute_rows(start: int, end: int) -> torch.Tensor:

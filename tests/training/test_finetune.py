@@ -30,7 +30,7 @@ RECIPE = Recipe("llava", "words", "sight", SIDE, ALPHA)
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Four pictures, again and again, each with its name."""
+    """Four pictures, repeated, each with its name."""
     items = [{"captions": [f"a {NAMES[n % 4]} here now"], "qa": [["What is it?", NAMES[n % 4]]]} for n in range(48)]
     folder = write_folder(tmp_path / "photos" / "coco_train", items)
     for n in range(48):

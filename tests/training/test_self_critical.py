@@ -1,4 +1,4 @@
-"""Self-critical training: captions that score better than a picture's others grow likelier."""
+"""Self-critical training: captions that score better than a picture's others become more likely."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_what_is_sampled_with_a_cache_is_what_the_whole_forward_makes_likely(
         assert logits.argmax(-1).tolist() == row
 
 
-def test_what_scores_grows_likelier(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_scores_becomes_more_likely(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of random weights nothing is a sentence: what scores here are captions with many of the letter e."""
     monkeypatch.setattr(CaptionedPictures, "score", lambda self, index, caption, ended: float(caption.count("e")))
     monkeypatch.setattr(self_critical, "LONGEST", 6)

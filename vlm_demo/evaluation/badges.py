@@ -28,7 +28,7 @@ from vlm_demo.evaluation.report import Score
 from vlm_demo.evaluation.run import LastPicture, Toggles, ask
 from vlm_demo.intervals import wilson
 
-BINS, PER_BIN = 8, 15  # at most so many bins, and about so many answers in each
+BINS, PER_BIN = 8, 15  # at most this many bins, each with about this many answers
 
 
 @dataclass(frozen=True)

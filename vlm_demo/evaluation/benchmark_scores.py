@@ -122,7 +122,7 @@ def _similarity(prediction: str, answer: str) -> float:
     longest = max(len(predicted), len(expected))
     if not longest:
         return 1.0
-    if abs(len(predicted) - len(expected)) >= THRESHOLD * longest:  # so many letters are missing already
+    if abs(len(predicted) - len(expected)) >= THRESHOLD * longest:  # the lengths alone differ by too much
         return 0.0
     error = edits(predicted, expected) / longest
     return 1 - error if error < THRESHOLD else 0.0

@@ -237,7 +237,7 @@ def _baseline_hits(item: Item, size: tuple[int, int]) -> dict[str, float]:
 
 
 def _mask(folder: Path, item: Item, size: tuple[int, int]) -> np.ndarray:
-    """bool [H, W] of the thing: the item's own mask, or else its boxes."""
+    """bool [H, W] of the thing: the item's mask, or its boxes."""
     if item.mask is None:
         return pointing.area(item.boxes, size)
     try:

@@ -98,7 +98,7 @@ class AlignedPictures:
 
 
 def select_pictures(data: Mixture, pictures: int, seed: int) -> list[tuple[Path, Mapping[str, Any]]]:
-    """(file, annotation) of so many pictures, or a few more: all of LABELLED, the others in their shares."""
+    """(file, annotation) of about so many pictures: all of LABELLED, the others in their shares."""
     rng = np.random.default_rng(seed)
     selected = []
     for name in data.names:

@@ -58,7 +58,8 @@ class Vocabulary:
         self.bias = torch.tensor([math.log(counts[word] / len(word_sets)) for word in self.words])
 
     def scores(self, tokens: Tensor, temperature: float | Tensor) -> Tensor:
-        """How well each word fits a picture, [pictures, words]: its likest token's cosine, soft, and its frequency.
+        """How well each word fits a picture, [pictures, words]: a soft maximum of its tokens' cosines, and its log
+        frequency.
 
         Args:
             tokens: image tokens less ``mean``, [pictures, tokens, d].

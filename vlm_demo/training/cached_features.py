@@ -66,7 +66,7 @@ def cached_rows(
 
     Args:
         file: holds the rows and nothing else; a JSON file next to it says how many are done.
-        sources: lines that identify these rows; where the file holds others, all are computed anew.
+        sources: lines that identify these rows; where the file holds others, all are recomputed.
         shape: of all rows.
         compute_rows: (start, end) → these rows, which are rounded to ``dtype``.
         chunk: rows that are computed at once.

@@ -83,7 +83,7 @@ def photos(roots: Sequence[Path], held: bool = False, limit: int | None = None, 
 
 
 def texts_of(item: Mapping[str, Any]) -> tuple[str, ...]:
-    """An annotation's captions, or else a sentence of its labels or boxes."""
+    """An annotation's captions, or a sentence made of its labels or boxes."""
     if item.get("captions"):
         return tuple(item["captions"])
     labels = {kind: name.replace("_", " ") for kind, name in item.get("labels", {}).items() if isinstance(name, str)}

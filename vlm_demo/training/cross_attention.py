@@ -71,7 +71,7 @@ class AlignedHead(nn.Module):
 
 
 class CrossAttentionParts(Parts):
-    """What is put together for training. ``llm`` is the Idefics, without its vision module; ``projector`` is an
+    """The parts of a model in training. ``llm`` is the Idefics, without its vision module; ``projector`` is an
     ``AlignedHead``."""
 
     projector: Any
@@ -191,5 +191,5 @@ def spent(folder: Path) -> Spent:
 
 
 def image_tokens(_config: Any) -> int:
-    """How many tokens stand for the picture in the text: one, whatever the tower."""
+    """How many tokens stand for the picture in the text: one, for any tower."""
     return IMAGE_TOKENS

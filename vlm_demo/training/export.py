@@ -1,4 +1,4 @@
-"""Export: trained tensors and their recipe → the files that an embedded model is put together from."""
+"""Export: trained tensors and their recipe → the files that an embedded model is assembled from."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Fit out-of-distribution: pictures like those trained on → what detects others (``out_of_distribution``).
 
 The caller chooses the pictures that stand for the trained ones. Seven in ten of them become the bank, two set the
-threshold, and one checks it. Pictures that are stored small are sharpened now and then, as in training, for
+threshold, and one checks it. Pictures that are stored small are sometimes sharpened, as in training, for
 uploads are sharper.
 """
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# What Tesseract takes a letter for, the likelier ones more often.
+# What Tesseract misreads a letter as; more likely errors are repeated.
 _CONFUSED = {
     "0": "O689Oo", "1": "lI7i|", "2": "Z7z", "3": "8S5", "4": "A1", "5": "S6$9", "6": "8b5G", "7": "1T/", "8": "B6309",
     "9": "0g4", "O": "0QD", "o": "0ec", "I": "l1|", "l": "I1|", "i": "l1j", "S": "5$s", "s": "S5", "B": "8R", "D": "O0",

@@ -223,7 +223,7 @@ class PhotoTurns:
         all_names = [_readable(thing) for thing in things]
         absent = [thing for thing in all_names if thing not in counts]
         turns = self._presence(list(counts), absent, rng) + self._absent(absent, captions, rng)
-        # Large counts are rare: the rarer, the likelier to be asked for.
+        # Large counts are rare: the rarer, the more often they are asked for.
         for name, count in counts.items():
             same_name = [box for box, noun in zip(boxes, names, strict=True) if noun == name]
             largest = max(box[3] * box[4] for box in same_name)

@@ -77,7 +77,7 @@ class QFormerBridge(nn.Module):
         }
 
     def standardize(self, features: Tensor) -> None:
-        """See ``FeatureHead.standardize``; once, for it begins the projection anew."""
+        """See ``FeatureHead.standardize``; only once, as it resets the projection."""
         if not self.standardized:
             self.feature_head.standardize(features)
             self.standardized = True

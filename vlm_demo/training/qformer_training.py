@@ -1,7 +1,7 @@
 """Q-Former training: a BLIP-2 bridge between a frozen vision tower and a frozen language model, in three stages.
 
 1. ITC and ITM on captioned photographs, from cached features: the queries learn to extract what a caption describes.
-2. Alignment: the projected queries are brought near the embeddings of the words in each picture's annotations.
+2. Alignment: the projected queries are trained to lie near the embeddings of the words in each picture's annotations.
 3. The language model's loss on conversations. Every few steps repeat stage 1, so that one Q-Former serves both.
 
 ``compose`` and ``run`` train. Nothing of the language model changes.
@@ -49,7 +49,7 @@ PROGRESS = "stages.json"
 
 @dataclass
 class QFormerParts(Parts):
-    """What is put together for training; ``projector`` is the bridge, there is no LoRA, and ``text_tokenizer`` is
+    """The parts of a model in training; ``projector`` is the bridge, there is no LoRA, and ``text_tokenizer`` is
     the bridge's."""
 
     projector: Any
@@ -82,7 +82,7 @@ def compose(
     llm.set_attn_implementation(ATTENTION)
     width = text.config.hidden_size
     config = EfficientNetBlip2Config(
-        text_config=copy.deepcopy(llm.config),  # or else its choice of attention would be unset here
+        text_config=copy.deepcopy(llm.config),  # a copy, since the config would unset its attention implementation
         vision_config=ProjectedEfficientNetConfig(image_size=tower.config.image_size, projected_size=width),
         qformer_config=qformer_config(text, CROSS_EVERY),
         num_query_tokens=queries,
@@ -303,5 +303,5 @@ def spent(folder: Path) -> Spent:
 
 
 def image_tokens(_config: Any) -> int:
-    """How many tokens stand for the picture in the text: one for each query, whatever the tower."""
+    """How many tokens stand for the picture in the text: one for each query, for any tower."""
     return QUERIES

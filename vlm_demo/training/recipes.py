@@ -1,4 +1,4 @@
-"""Recipes: what each embedded model that can be trained here is put together from."""
+"""Recipes: the parts of each embedded model that can be trained here."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def write(folder: Path, out: Path, spent: Spent) -> None:
     An entry there is one run: ``started``, its commands with commit and time; ``samples``, ``steps`` and ``minutes``,
     see ``Spent``; ``held_out``, the last figures of held-out pictures, which of answers are the shares that were right
     token for token by kind, and ``n``, of how many; ``retrieval``, of BLIP-2, see ``qformer_bridge``. A run that is
-    exported again replaces its entry; one that began with no earlier weights begins the list anew.
+    exported again replaces its entry; one that began without earlier weights starts a new list.
     """
     log = json_lines.read(folder / LOG)
     measured = _last(log, "held_out")

@@ -95,7 +95,7 @@ class Trainable(Protocol):
 
 @dataclass
 class Parts:
-    """What is put together for training. ``tower`` and the language model's own weights are frozen."""
+    """The parts of a model in training. ``tower`` and the language model's own weights are frozen."""
 
     tower: nn.Module
     llm: LlamaForCausalLM

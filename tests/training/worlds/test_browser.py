@@ -46,7 +46,7 @@ def test_what_is_printed_is_text_and_not_markup():
     assert rendered.printed["texts"] == [text]
 
 
-def test_the_same_page_is_painted_alike_whatever_came_before():
+def test_the_same_page_is_painted_alike_after_any_other():
     one = page("text.html", lines=["Tea", "and cake"], **SIGN)
     page("text.html", lines=["Other"], **SIGN | {"size": 60})
     two = page("text.html", lines=["Tea", "and cake"], **SIGN)

@@ -1,4 +1,4 @@
-"""Programs over a table come to what plain loops over the same rows come to, or say why they don't."""
+"""Programs over a table give the results of plain loops over the same rows, or raise why they don't."""
 
 import itertools
 

@@ -180,7 +180,7 @@ class Asker(ABC):
         return maker
 
     def followed(self, make: QuestionMaker, kind: str, field: str) -> QuestionMaker:
-        """The same questions, now and then with a second one that names only what differs."""
+        """The same questions, sometimes with a second turn that names only what differs."""
 
         def maker() -> Question | None:
             first = make()

@@ -67,7 +67,7 @@ TRAITS = {word: trait for trait, words in WORDS.items() if trait != "gray" for w
 EXTRA_SHARE = 0.4  # of the captions: a claim after the list
 TRIES = 60
 
-# For each word the first sort that it begins, or else that it is in.
+# For each word the first sort that it begins, or that it is in.
 ALTERNATIVES = {word: sort for sort in reversed(SORTS) for word in sort} | {sort[0]: sort for sort in reversed(SORTS)}
 _WORD = re.compile(rf"\b(?:{'|'.join(sorted({*NUMBERS, *ALTERNATIVES}, key=len, reverse=True))})\b")
 _NOUN = "|".join(sorted((*SHAPES, *MARKS, *WIDGETS), key=len, reverse=True))
@@ -83,7 +83,7 @@ class Caption:
 
 
 def full(picture: DrawnPicture, rng: np.random.Generator) -> Caption | None:
-    """All that is in the picture, now and then with a claim that does not follow from it: then the claim is what is
+    """All that is in the picture, sometimes with a claim that does not follow from it: then the claim is what is
     changed, as a list that contradicts it could be recognized without the picture."""
     question = _first(picture, rng, LISTS)
     if question is None:
