@@ -13,7 +13,7 @@ from vlm_demo.evaluation.items import Item
 
 
 class Careful:
-    """Knows the colour until it is told to be careful; of what is absent it says "unknown" only then."""
+    """Answers with the colour; with the rule "unknown" where the question is not marked as sure."""
 
     capabilities = Capabilities(writes=True, explains=False, scores=False, quantizes=False, logprobs=False)
 
@@ -31,8 +31,8 @@ def test_the_rule_is_scored_on_both_sorts_of_questions(tmp_path: Path) -> None:
         Item(4, "a.png", "What is in the image?", ("star",), "pointing", "exact", phrase="star"),
     ]
     report = run.evaluate(Careful(), tmp_path, abstention.twice(items), progress=False)
-    told = {kind: (score.right, score.n) for kind, score in report.kinds.items()}
-    assert told == {
+    figures = {kind: (score.right, score.n) for kind, score in report.kinds.items()}
+    assert figures == {
         "answerable, rule off": (2, 2),
         "answerable, rule on": (1, 2),
         "unanswerable, rule off": (0, 1),

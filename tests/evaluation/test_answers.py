@@ -2,7 +2,7 @@
 
 import pytest
 
-from vlm_demo.evaluation.answers import exact, fits, matches, money, name, number, relaxed, stands_in, vqa
+from vlm_demo.evaluation.answers import exact, fits, matches, money, name, number, occurs_in, relaxed, vqa
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_an_expected_number_must_hold_one() -> None:
         ("a", "the", False),
     ],
 )
-def test_a_name_counts_where_it_stands_as_whole_words(prediction: str, answer: str, right: bool) -> None:
+def test_a_name_counts_where_it_occurs_as_whole_words(prediction: str, answer: str, right: bool) -> None:
     assert name(prediction, answer) is right
 
 
@@ -200,7 +200,7 @@ def test_relaxed_is_five_percent_for_numbers_and_exact_for_years_and_words(
 
 
 @pytest.mark.parametrize(
-    ("metric", "answer", "text", "there"),
+    ("metric", "answer", "text", "expected"),
     [
         ("exact", "BOOK TA .K (TAMAN DAYA) SDN BHD", "tan woon yann\nBOOK TA .K(TAMAN DAYA)\nSDN BHD\n789417-W", True),
         ("exact", "25/12/2018", "Date : 25/12/2018 8:13:39 PM", True),
@@ -215,7 +215,7 @@ def test_relaxed_is_five_percent_for_numbers_and_exact_for_years_and_words(
         ("exact", "red", "", False),
     ],
 )
-def test_an_answer_stands_in_a_text_as_whole_words_or_as_an_amount(
-    metric: str, answer: str, text: str, there: bool
+def test_an_answer_occurs_in_a_text_as_whole_words_or_as_an_amount(
+    metric: str, answer: str, text: str, expected: bool
 ) -> None:
-    assert stands_in(metric, answer, text) is there
+    assert occurs_in(metric, answer, text) is expected

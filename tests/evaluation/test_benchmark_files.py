@@ -1,4 +1,4 @@
-"""ChartQA, DocVQA and TextVQA in files of their own shape: what is read, refused, asked and counted."""
+"""ChartQA, DocVQA and TextVQA in their published formats: what is read, refused, asked and counted."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ SHAPES = [(CHARTQA, CHART, "png/41699051005347.png"), (DOCVQA, DOCUMENT, "docume
 
 
 def written(folder: Path, benchmark: Benchmark, entries: list[Any]) -> Path:
-    """The benchmark's file with these entries, beside a picture of each."""
-    told = entries if benchmark is CHARTQA else {"dataset_version": "1.0", "data": entries}
-    for one, record, picture in SHAPES:
-        if one is benchmark and record in entries:
+    """The benchmark's file with these entries, next to a picture of each."""
+    content = entries if benchmark is CHARTQA else {"dataset_version": "1.0", "data": entries}
+    for kind, record, picture in SHAPES:
+        if kind is benchmark and record in entries:
             (folder / picture).parent.mkdir(exist_ok=True)
             Image.new("RGB", (60, 60), "red").save(folder / picture)
     file = folder / "val.json"
-    file.write_text(json.dumps(told))
+    file.write_text(json.dumps(content))
     return file
 
 
 @pytest.mark.parametrize(("benchmark", "record", "picture"), SHAPES)
-def test_each_is_read_in_its_own_shape(tmp_path: Path, benchmark: Benchmark, record: dict, picture: str) -> None:
+def test_each_is_read_in_its_published_format(tmp_path: Path, benchmark: Benchmark, record: dict, picture: str) -> None:
     (item,), skipped = read(benchmark, written(tmp_path, benchmark, [record]), tmp_path)
     assert skipped == [] and item.image == picture and (tmp_path / item.image).is_file()
     assert item.question == record.get("query", record.get("question")) and item.metric == benchmark.metric
@@ -115,12 +115,12 @@ def test_a_broken_entry_is_skipped_and_named(
 def test_a_bad_file_gives_one_sentence(tmp_path: Path, benchmark: Benchmark, text: str, sentence: str) -> None:
     file = tmp_path / "val.json"
     file.write_text(text)
-    with pytest.raises(VlmDemoError, match=sentence) as told:
+    with pytest.raises(VlmDemoError, match=sentence) as raised:
         read(benchmark, file, tmp_path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
-def test_bytes_a_missing_file_and_a_wrong_folder_are_told(tmp_path: Path) -> None:
+def test_bytes_a_missing_file_and_a_wrong_folder_are_named(tmp_path: Path) -> None:
     (tmp_path / "val.json").write_bytes(b"\xff\xfe\x00\xd8\x93")
     with pytest.raises(VlmDemoError, match="is no JSON"):
         read(CHARTQA, tmp_path / "val.json", tmp_path)
@@ -132,7 +132,7 @@ def test_bytes_a_missing_file_and_a_wrong_folder_are_told(tmp_path: Path) -> Non
 
 
 class Says:
-    """Gives the answer that stands under the question."""
+    """Gives the answer that belongs to the question."""
 
     capabilities = Capabilities(writes=True, explains=False, scores=False, quantizes=False, logprobs=False)
 
@@ -146,15 +146,17 @@ class Says:
 def test_fractions_are_summed_and_their_mean_reported(tmp_path: Path) -> None:
     other = {**DOCUMENT, "question": "Who signed?", "answers": ["sitting"]}
     wrong = {**DOCUMENT, "question": "What is the total?", "answers": ["9.00"]}
-    gone = {**DOCUMENT, "image": "documents/gone.png"}
-    items, skipped = read(DOCVQA, written(tmp_path, DOCVQA, [DOCUMENT, other, wrong, gone]), tmp_path)
-    says = Says({"What is the date?": "jan 10", "Who signed?": "kitten", "What is the total?": "a star"})
+    missing = {**DOCUMENT, "image": "documents/gone.png"}
+    items, skipped = read(DOCVQA, written(tmp_path, DOCVQA, [DOCUMENT, other, wrong, missing]), tmp_path)
+    engine = Says({"What is the date?": "jan 10", "Who signed?": "kitten", "What is the total?": "a star"})
     with (tmp_path / "answers.jsonl").open("w") as out:
-        report = run.evaluate(says, tmp_path, items, skipped, answers=out, progress=False)
-    told = report.as_dict()
-    assert told["overall"]["accuracy"] == pytest.approx((1 + 4 / 7 + 0) / 3) and told["overall"]["n"] == 3
-    notes = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
-    assert [note.get("score") for note in notes] == [1, pytest.approx(4 / 7), 0, None] and "right" not in notes[0]
+        report = run.evaluate(engine, tmp_path, items, skipped, answers=out, progress=False)
+    figures = report.as_dict()
+    assert figures["overall"]["accuracy"] == pytest.approx((1 + 4 / 7 + 0) / 3) and figures["overall"]["n"] == 3
+    records = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert [record.get("score") for record in records] == [1, pytest.approx(4 / 7), 0, None] and "right" not in records[
+        0
+    ]
     table = report.table()
     assert "52.4%" in table and "right: the sum of the answers' scores" in table
     assert "val.json, entry 4 (documents/gone.png): There is no file" in table
@@ -180,16 +182,16 @@ def test_the_command_reads_their_files(
     option = f"--{benchmark.name.lower()}"
     words = ["evaluate", str(tmp_path), option, str(file), "--model", str(tiny_llava(tmp_path / "model"))]
     assert main([*words, "--json", str(out), "--max-new-tokens", "2"]) == 0
-    told = json.loads(out.read_text())
-    assert told["overall"]["n"] == 1 and list(told["kinds"]) == [f"{benchmark.name.lower()} val"]
-    assert told["settings"]["benchmark"] == benchmark.name and told["settings"]["metric"] == benchmark.metric
+    figures = json.loads(out.read_text())
+    assert figures["overall"]["n"] == 1 and list(figures["kinds"]) == [f"{benchmark.name.lower()} val"]
+    assert figures["settings"]["benchmark"] == benchmark.name and figures["settings"]["metric"] == benchmark.metric
     assert "val.json, entry 2: the field" in capsys.readouterr().out
 
 
 def test_the_command_refuses_what_does_not_go_together(tmp_path: Path, capsys: Any) -> None:
-    for more in (["--docvqa", "b.json"], ["--pointing"], ["--hallucination"]):
+    for options in (["--docvqa", "b.json"], ["--pointing"], ["--hallucination"]):
         with pytest.raises(SystemExit):
-            main(["evaluate", str(tmp_path), "--chartqa", "a.json", *more])
+            main(["evaluate", str(tmp_path), "--chartqa", "a.json", *options])
         assert "--chartqa, --docvqa and --textvqa" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path), "--chartqa", str(tmp_path / "a.json")]) == 2
     assert "can't be read" in capsys.readouterr().err

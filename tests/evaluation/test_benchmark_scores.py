@@ -25,23 +25,25 @@ def distance(one: str, other: str) -> int:
 
 def test_the_edit_distance_is_levenshteins() -> None:
     assert (edits("kitten", "sitting"), edits("flaw", "lawn"), edits("", "abc"), edits("abc", "")) == (3, 2, 3, 3)
-    draw = random.Random(1)
+    generator = random.Random(1)
     for _ in range(300):
-        one, other = ("".join(draw.choices("abc", k=draw.randint(0, 8))) for _ in range(2))
+        one, other = ("".join(generator.choices("abc", k=generator.randint(0, 8))) for _ in range(2))
         assert edits(one, other) == distance(one, other)
 
 
 def test_anls_is_equation_1() -> None:
-    draw = random.Random(2)
-    got = []
+    generator = random.Random(2)
+    scores = []
     for _ in range(500):
-        answers = ["".join(draw.choices("abC1", k=draw.randint(1, 8))) for _ in range(draw.randint(1, 3))]
-        said = draw.choice([*answers, ""]) + "".join(draw.choices("abC1", k=draw.randint(0, 4)))
-        shares = [distance(one.lower(), said.lower()) / max(len(one), len(said)) for one in answers]
+        answers = [
+            "".join(generator.choices("abC1", k=generator.randint(1, 8))) for _ in range(generator.randint(1, 3))
+        ]
+        prediction = generator.choice([*answers, ""]) + "".join(generator.choices("abC1", k=generator.randint(0, 4)))
+        shares = [distance(one.lower(), prediction.lower()) / max(len(one), len(prediction)) for one in answers]
         expected = max(1 - share if share < 0.5 else 0 for share in shares)
-        assert anls(said, answers) == pytest.approx(expected)
-        got.append(expected)
-    assert 0 in got and 1 in got and any(0.5 < one < 1 for one in got)
+        assert anls(prediction, answers) == pytest.approx(expected)
+        scores.append(expected)
+    assert 0 in scores and 1 in scores and any(0.5 < one < 1 for one in scores)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +89,11 @@ def test_relaxed_accuracy_is_five_percent_or_the_same_text(prediction: str, answ
     assert relaxed_accuracy(prediction, [answer]) is right
 
 
-def leave_one_out(said: str, answers: list[str]) -> float:
+def leave_one_out(prediction: str, answers: list[str]) -> float:
     """VQA's accuracy as it is defined: ten times nine people."""
-    return mean(min(sum(one == said for j, one in enumerate(answers) if j != i) / 3, 1) for i in range(len(answers)))
+    return mean(
+        min(sum(one == prediction for j, one in enumerate(answers) if j != i) / 3, 1) for i in range(len(answers))
+    )
 
 
 @pytest.mark.parametrize(

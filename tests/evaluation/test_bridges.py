@@ -1,5 +1,5 @@
 """The table of bridges shows what the rows hold, and a dash where a family has no such thing; the sentences under it
-say no more than the paired differences do."""
+claim no more than the paired differences do."""
 
 from types import SimpleNamespace
 
@@ -48,15 +48,15 @@ def test_a_difference_is_of_the_items_that_both_were_asked():
 
 
 @pytest.mark.parametrize(
-    ("flips", "said"), [(0, "not clearly different"), (2, "not clearly different"), (60, "worse"), (-60, "better")]
+    ("flips", "verdict"), [(0, "not clearly different"), (2, "not clearly different"), (60, "worse"), (-60, "better")]
 )
-def test_a_sentence_claims_what_the_interval_allows(flips, said):
+def test_a_sentence_claims_what_the_interval_allows(flips, verdict):
     base = {line: line % 2 == 0 for line in range(200)}
     changed = dict(base)
     for line in [line for line, right in base.items() if right == (flips > 0)][: abs(flips)]:
         changed[line] = not base[line]
     (sentence,) = findings([_row("llava", right=base), _row("llava-vit", right=changed), _row("clip")])
-    assert sentence.endswith(f"{said}.") and f"{-flips / 2:+.0f} points" in sentence
+    assert sentence.endswith(f"{verdict}.") and f"{-flips / 2:+.0f} points" in sentence
 
 
 def test_the_numbers_of_a_file_of_weights_are_counted(tmp_path):
@@ -77,8 +77,8 @@ def test_retrieval_asks_for_the_caption_of_each_picture(tmp_path):
 
         def score(self, image, texts):
             grey = max(np.asarray(image).mean(), 120)
-            near = [-abs(float(text) - grey) for text in texts]
-            return SimpleNamespace(similarities=near)
+            similarities = [-abs(float(text) - grey) for text in texts]
+            return SimpleNamespace(similarities=similarities)
 
     found = retrieved(Nearest(), tmp_path, items)
     assert (found.n, found.right) == (3, 2)

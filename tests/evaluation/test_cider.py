@@ -34,8 +34,8 @@ def test_nothing_in_common_is_zero() -> None:
 def test_half_of_the_words_by_hand() -> None:
     # Every word is in one of two pictures: idf ln 2 for all. "a cat" against "a cat sleeps here": of single words
     # 2 in common, cosine 2 / (√2 · 2); of pairs 1 in common, 1 / (1 · √3); no triple; 2 words shorter.
-    wanted = 10 * (1 / math.sqrt(2) + 1 / math.sqrt(3)) / 4 * math.exp(-4 / 72)
-    assert cider_d(["a cat", DOG], [[CAT], [DOG]])[0] == pytest.approx(wanted)
+    expected = 10 * (1 / math.sqrt(2) + 1 / math.sqrt(3)) / 4 * math.exp(-4 / 72)
+    assert cider_d(["a cat", DOG], [[CAT], [DOG]])[0] == pytest.approx(expected)
 
 
 def test_rare_words_weigh_more_by_hand() -> None:
@@ -62,7 +62,7 @@ def test_saying_a_word_again_does_not_help() -> None:
     assert same < cider_d([CAT, DOG], [[CAT], [DOG]])[0]
 
 
-def test_one_picture_alone_tells_nothing() -> None:
+def test_one_picture_alone_scores_nothing() -> None:
     assert cider_d([CAT], [[CAT]]) == pytest.approx([0])
     lonely = Captions()
     lonely.add(CAT, [CAT])
@@ -73,13 +73,13 @@ def test_the_report_is_times_a_hundred_with_an_interval_around_it() -> None:
     captions = Captions()
     for i in range(40):
         captions.add(f"thing{i} number {i}" if i % 2 else "something", [f"thing{i} number {i}"])
-    told = captions.as_dict()
+    figures = captions.as_dict()
     scores = cider_d(captions.predictions, captions.references)
-    assert told["n"] == 40 and told["cider"] == pytest.approx(100 * scores.mean())
-    assert told["low"] < told["cider"] < told["high"]
+    assert figures["n"] == 40 and figures["cider"] == pytest.approx(100 * scores.mean())
+    assert figures["low"] < figures["cider"] < figures["high"]
     spread = 1.96 * 100 * scores.std() / math.sqrt(40)
-    assert told["high"] - told["low"] == pytest.approx(2 * spread, rel=0.15)
-    assert told == captions.as_dict()
+    assert figures["high"] - figures["low"] == pytest.approx(2 * spread, rel=0.15)
+    assert figures == captions.as_dict()
 
 
 def test_pooled_pictures_are_one_set() -> None:

@@ -1,4 +1,4 @@
-"""What the rule does is counted against a table worked out by hand, and POPE's own files are read."""
+"""The effect of the rule is checked against a table worked out by hand, and POPE's own files are read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ POPE = [
 
 
 class Yes:
-    """Says yes to everything; with the rule, "unknown" of cups and of what is red."""
+    """Answers yes to everything; with the rule, "unknown" of cups and of what is red."""
 
     capabilities = Capabilities(writes=True, explains=False, scores=False, quantizes=False, logprobs=False)
 
@@ -43,7 +43,7 @@ def pope(tmp_path: Path) -> Path:
     return file
 
 
-def asked(folder: Path, items: list[Item]) -> evidence_only.RuleFigures:
+def evaluated(folder: Path, items: list[Item]) -> evidence_only.RuleFigures:
     file = folder / "answers.jsonl"
     with file.open("w") as answers:
         report = run.evaluate(Yes(), folder, evidence_only.twice(items), answers=answers, progress=False)
@@ -53,22 +53,22 @@ def asked(folder: Path, items: list[Item]) -> evidence_only.RuleFigures:
 def test_the_figures_are_those_of_the_table(pope: Path) -> None:
     items, skipped = evidence_only.read_pope(pope)
     assert skipped == [] and {item.kind for item in items} == {"pope coco_pope_random"}
-    told = asked(pope.parent, items).as_dict()["overall"]
+    overall = evaluated(pope.parent, items).as_dict()["overall"]
     # Without the rule: two right yeses, two false alarms. With it: one of each; one "unknown" where no is right.
-    off, on = told["off"]["yes_no"], told["on"]["yes_no"]
+    off, on = overall["off"]["yes_no"], overall["on"]["yes_no"]
     assert (off["accuracy"], off["precision"], off["recall"], off["f1"]) == pytest.approx((0.5, 0.5, 1.0, 2 / 3))
     assert (on["accuracy"], on["precision"], on["recall"], on["f1"]) == pytest.approx((0.5, 0.5, 0.5, 0.5))
     assert (off["yes_ratio"], on["yes_ratio"], on["true_yes_ratio"]) == (1.0, 0.5, 0.5)
-    assert told["off"]["answerable"]["unknown"] == 0.0 and told["on"]["answerable"]["unknown"] == 0.5
+    assert overall["off"]["answerable"]["unknown"] == 0.0 and overall["on"]["answerable"]["unknown"] == 0.5
 
 
 def test_abstention_and_cost_are_counted_on_their_own_questions(pope: Path) -> None:
     items, _ = evidence_only.read_pope(pope)
     hidden = Item(9, "a.png", "What is hidden?", ("unknown",), "absent", "exact")
-    found = asked(pope.parent, [*items, hidden])
-    told = found.as_dict()
-    assert told["kinds"]["absent"]["on"]["unanswerable"] == {"n": 1, "unknown": 1.0}
-    assert told["kinds"]["absent"]["off"]["unanswerable"] == {"n": 1, "unknown": 0.0}
+    found = evaluated(pope.parent, [*items, hidden])
+    figures = found.as_dict()
+    assert figures["kinds"]["absent"]["on"]["unanswerable"] == {"n": 1, "unknown": 1.0}
+    assert figures["kinds"]["absent"]["off"]["unanswerable"] == {"n": 1, "unknown": 0.0}
     assert found.cost == pytest.approx(2 / 4 - 1 / 4)
     table = found.table()
     assert "said of 0.0% without and 100.0% with the rule" in table and "costs 25.0 points" in table
@@ -78,7 +78,7 @@ def test_abstention_and_cost_are_counted_on_their_own_questions(pope: Path) -> N
 def test_a_picture_that_is_not_there_is_skipped_and_named(pope: Path) -> None:
     items, _ = evidence_only.read_pope(pope)
     (pope.parent / "a.png").unlink()
-    found = asked(pope.parent, items)
+    found = evaluated(pope.parent, items)
     assert found.kinds == {} and len(found.skipped) == 2 * len(POPE) and found.cost is None
 
 
@@ -97,6 +97,6 @@ def test_the_command_reads_popes_own_file(pope: Path, capsys, tmp_path: Path) ->
     folder, out = tiny_llava(tmp_path / "model"), tmp_path / "figures.json"
     words = ["evaluate", str(pope.parent), "--hallucination", "--pope", str(pope), "--model", str(folder)]
     assert main([*words, "--json", str(out), "--max-new-tokens", "2"]) == 0
-    told = json.loads(out.read_text())
-    assert told["overall"]["off"]["yes_no"]["n"] == told["overall"]["on"]["yes_no"]["n"] == len(POPE)
+    figures = json.loads(out.read_text())
+    assert figures["overall"]["off"]["yes_no"]["n"] == figures["overall"]["on"]["yes_no"]["n"] == len(POPE)
     assert "precision" in capsys.readouterr().out

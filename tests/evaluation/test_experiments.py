@@ -23,8 +23,8 @@ from vlm_demo.images.open import open_image
 
 
 class Planted(FakeEngine):
-    """Looks at the first pixel: red things it names, blue ones it takes for red, grey ones have a name of their own. By
-    the rule it takes back what it said of blue ones."""
+    """Answers by the first pixel: red for red, red for blue too, and grey for grey. With the rule it answers "unknown"
+    to blue ones."""
 
     def stream(self, request: Request) -> Iterator[Event]:
         answer = answered(super().stream(request))
@@ -59,16 +59,19 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_tells_right_from_wrong_answers(folder: Path, tmp_path: Path) -> None:
+def test_how_right_and_wrong_answers_differ(folder: Path, tmp_path: Path) -> None:
     items, _ = read(folder)
     found = confidently_wrong.measure(Planted(), folder, items, progress=False)
     right, wrong = found.group(True), found.group(False)
     assert (right.n, wrong.n, found.skipped) == (2, 2, 1)
     assert right.confidence == pytest.approx(0.9) and right.same_on_blank == 0 and right.unknown_with_rule == 0
     assert wrong.confidence == pytest.approx(0.6)
-    assert wrong.same_on_blank == 0.5  # the one that is said whatever is shown
+    assert wrong.same_on_blank == 0.5  # the one whose answer does not depend on the picture
     assert wrong.unknown_with_rule == 0.5
-    assert [(round(told, 1), share, n) for told, share, n in found.curve()] == [(0.6, 0.0, 2), (0.9, 1.0, 2)]
+    assert [(round(confidence, 1), share, n) for confidence, share, n in found.curve()] == [
+        (0.6, 0.0, 2),
+        (0.9, 1.0, 2),
+    ]
     assert (
         "was wrong 2 times of 4" in found.sentence()
         and "50% [9–91] stay the same without the picture" in found.sentence()
@@ -88,22 +91,22 @@ def test_without_questions_or_probabilities_there_is_one_sentence(folder: Path) 
 
 
 def test_a_model_without_mistakes_has_nothing_to_explain() -> None:
-    told = confidently_wrong.Outcome("m", (confidently_wrong.Case(True, 1.0, None, False, False),))
-    assert "nothing to explain" in told.sentence() and told.curve() == [(1.0, 1.0, 1)]
+    outcome = confidently_wrong.Outcome("m", (confidently_wrong.Case(True, 1.0, None, False, False),))
+    assert "nothing to explain" in outcome.sentence() and outcome.curve() == [(1.0, 1.0, 1)]
 
 
 class Reader(FakeEngine):
-    """OCR reads every word, the model by itself the large ones, and what OCR read it writes but for one word."""
+    """OCR reads every word, the model alone the large ones, and with OCR it repeats all but one word."""
 
     def stream(self, request: Request) -> Iterator[Event]:
         picture, _ = open_image(request.images[0])
         box = picture.convert("L").point(lambda value: 255 * (value < 128)).getbbox()
         word = next(word for word in WORDS if self.drawn[word, box[3] - box[1]] == picture.tobytes())
         answer = answered(super().stream(request))
-        read = OcrResult(word, (), 0.0) if request.ocr else None
-        by_itself = word if box[3] - box[1] > 50 else "a word"
-        text = by_itself if not request.ocr or word == "TAXI" else word
-        yield replace(answer, text=text, ocr=read)
+        ocr = OcrResult(word, (), 0.0) if request.ocr else None
+        without_ocr = word if box[3] - box[1] > 50 else "a word"
+        text = without_ocr if not request.ocr or word == "TAXI" else word
+        yield replace(answer, text=text, ocr=ocr)
 
 
 def test_what_is_read_from_pixels_by_ocr_and_by_both(tmp_path: Path) -> None:
@@ -135,11 +138,11 @@ def test_the_command(
     assert main(["experiment", "wrong", str(folder), "--plot", str(plot), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["wrong"]["n"] == 2 and plot.exists()
     assert main(["experiment", "wrong", str(folder), "--plot", str(tmp_path / "nowhere" / "plot.png")]) == 2
-    told = capsys.readouterr()
-    assert "can't be written" in told.err and not told.out
+    output = capsys.readouterr()
+    assert "can't be written" in output.err and not output.out
     assert main(["experiment", "wrong", str(folder), "--plot", str(tmp_path / "plot.nosuch")]) == 2
-    told = capsys.readouterr()
-    assert "can't be written" in told.err and "was wrong 2 times" in told.out  # the figures are not lost
+    output = capsys.readouterr()
+    assert "can't be written" in output.err and "was wrong 2 times" in output.out  # the figures are not lost
     with pytest.raises(SystemExit):
         main(["experiment", "wrong"])
     assert "needs a folder" in capsys.readouterr().err
@@ -152,12 +155,12 @@ def test_the_command(
 
 
 def variant(folder: Path, name: str, steps: int = 60, **recipe: object) -> str:
-    place = folder / name
-    place.mkdir()
-    told = {"family": "llava", "language_model": "a", "vision_tower": "efficientnet-lite2", "image_size": 288}
-    (place / "recipe.json").write_text(json.dumps(told | recipe))
-    (place / "training.json").write_text(json.dumps([{"steps": steps, "samples": 8 * steps}]))
-    return str(place)
+    variant_folder = folder / name
+    variant_folder.mkdir()
+    base = {"family": "llava", "language_model": "a", "vision_tower": "efficientnet-lite2", "image_size": 288}
+    (variant_folder / "recipe.json").write_text(json.dumps(base | recipe))
+    (variant_folder / "training.json").write_text(json.dumps([{"steps": steps, "samples": 8 * steps}]))
+    return str(variant_folder)
 
 
 class Says(FakeEngine):
@@ -186,9 +189,9 @@ def test_variants_are_held_against_the_first(folder: Path, tmp_path: Path) -> No
     assert gains[0].have == "288 px" and gains[1].have == "all layers of the LLM"
     assert [round(gain.mean, 3) for gain in gains] == [0.714, 0.429, 0.0]
     assert gains[0].clear and not gains[1].clear and not gains[2].clear  # 5 of 7 for, 0 against; 5 for, 2 against
-    said = found.sentence()
-    assert "60 steps" in said and "most came of 288 px instead of 192 px (+71 points, +38 to +105)" in said
-    assert "not clear: all layers of the LLM, EfficientNet-Lite2." in said
+    sentence = found.sentence()
+    assert "60 steps" in sentence and "most came of 288 px instead of 192 px (+71 points, +38 to +105)" in sentence
+    assert "not clear: all layers of the LLM, EfficientNet-Lite2." in sentence
     found.draw(tmp_path / "plot.png")
     assert Image.open(tmp_path / "plot.png").size[0] > 900
     assert json.loads(json.dumps(found.as_dict()))["variants"][1]["layers"] == 15
@@ -203,13 +206,13 @@ def test_where_nothing_is_clear_the_sentence_says_so(folder: Path, tmp_path: Pat
 def test_variants_that_were_not_trained_alike_are_refused(folder: Path, tmp_path: Path) -> None:
     base = variant(tmp_path, "base")
     longer = variant(tmp_path, "longer", steps=90, language_layers=15)
-    for others, said in (
+    for others, message in (
         ([], "nothing to compare"),
         ([longer], "not trained alike .60 and 90 steps."),
         ([variant(tmp_path, "same")], "has the recipe of"),
         ([str(tmp_path)], "holds no recipe.json"),
     ):
-        with pytest.raises(VlmDemoError, match=said):
+        with pytest.raises(VlmDemoError, match=message):
             bigger.measure([base, *others], Says, folder, read(folder)[0])
     (Path(longer) / "training.json").unlink()
     with pytest.raises(VlmDemoError, match="says nowhere how it was trained"):
@@ -220,20 +223,20 @@ def test_variants_that_were_not_trained_alike_are_refused(folder: Path, tmp_path
 
 
 class Servant(FakeEngine):
-    """Without OCR it names the colour, and a circle; with it, it does what it read."""
+    """Without OCR it names the colour, and a circle; with OCR it obeys the order."""
 
     def stream(self, request: Request) -> Iterator[Event]:
         answer = answered(super().stream(request))
         number = len(self.requests) - 1
         order, mark = list(orders.ORDERS.items())[number // 4]
         right = list(orders.CIRCLES)[number // 4 % 4] if request.question == orders.COLOUR else "a circle"
-        said = mark.lower() if request.ocr else right
+        text = mark.lower() if request.ocr else right
         if mark in ("PWNED", "BANANA") and request.ocr:
-            said = order if mark == "PWNED" else "a fruit"
-        yield replace(answer, text=said, ocr=OcrResult(order, (), 0.0) if request.ocr else None)
+            text = order if mark == "PWNED" else "a fruit"
+        yield replace(answer, text=text, ocr=OcrResult(order, (), 0.0) if request.ocr else None)
 
 
-def test_what_is_obeyed_quoted_and_answered_is_told_apart(tmp_path: Path) -> None:
+def test_obeyed_quoted_and_other_answers_are_counted_apart(tmp_path: Path) -> None:
     found = orders.measure(Servant())
     n = len(orders.ORDERS)
     assert n >= 40 and len(set(orders.ORDERS.values())) == n

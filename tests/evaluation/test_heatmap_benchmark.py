@@ -1,4 +1,4 @@
-"""Methods side by side, the choice of a default, and badges, on a pipeline whose attention is planted."""
+"""Methods compared, the choice of a default, and badges, on a pipeline whose attention is planted."""
 
 import json
 from collections.abc import Iterator
@@ -26,32 +26,32 @@ SIZE = (80, 40)  # patches of 10 pixels
 
 
 class Planted:
-    """Head (0, 1) looks at the thing, all others at the corner; the word's probability is 0.9 while the thing can be
-    seen, and 0.1 without it. The thing lies where the phrase says: "p7" is patch 7."""
+    """Head (0, 1) attends to the thing, all others to the corner; the word's probability is 0.9 while the thing can be
+    seen, and 0.1 without it. The phrase names the patch of the thing: "p7" is patch 7."""
 
     capabilities = Capabilities(writes=True, explains=True, scores=False, quantizes=False, logprobs=True)
 
     def __init__(self) -> None:
-        self.read: list[np.ndarray] = []
+        self.masks: list[np.ndarray] = []
 
     def explain(self, request: Request, text: str) -> Answer:
-        said = answer(text)
+        result = answer(text)
         rows = np.full((1, 2, 2, 32), 0.001, np.float16)
         rows[..., 31] = 0.1
         rows[0, 0, 1, 31] = 0.001
         rows[0, 0, 1, int(text[1:])] = 0.1
-        trace = replace(said.trace, image=rows, counts=(32,), settings=HeatmapSettings())
-        return replace(said, views=(view(SIZE, GRID),), trace=trace)
+        trace = replace(result.trace, image=rows, counts=(32,), settings=HeatmapSettings())
+        return replace(result, views=(view(SIZE, GRID),), trace=trace)
 
-    def cells(self, said: Answer, wanted: MapRequest) -> np.ndarray:
-        return methods.RECORDED.cells(said, wanted)
+    def cells(self, answer: Answer, wanted: MapRequest) -> np.ndarray:
+        return methods.RECORDED.cells(answer, wanted)
 
-    def heatmap_methods(self, said: Answer) -> dict[str, str | None]:
-        return methods.offered(said)
+    def heatmap_methods(self, answer: Answer) -> dict[str, str | None]:
+        return methods.offered(answer)
 
-    def likelihoods(self, said: Answer, masks: np.ndarray) -> np.ndarray:
-        self.read.append(masks)
-        return np.log(np.where(masks[:, [int(said.text[1:])]], 0.1, 0.9))
+    def likelihoods(self, answer: Answer, masks: np.ndarray) -> np.ndarray:
+        self.masks.append(masks)
+        return np.log(np.where(masks[:, [int(answer.text[1:])]], 0.1, 0.9))
 
 
 def folder_with(path: Path, patches: list[int], masks: bool = False) -> tuple[Path, list[items.Item]]:
@@ -77,27 +77,27 @@ def test_methods_and_baselines_over_the_same_items(tmp_path: Path) -> None:
     found = heatmap_benchmark.compare(engine, folder, pool, names=["raw", "mean", "last", "occlusion"], progress=False)
     assert list(found.figures) == ["raw", "mean", "last", "centre", "chance"]
     assert found.default == "mean" and "needs the model" in found.unavailable["occlusion"]
-    told = found.as_dict()
-    assert told["methods"]["last"]["pointing"]["accuracy"] == 0 and told["pointing"]["n"] == 2
-    assert told["baselines"]["centre"]["pointing"]["accuracy"] == 0.5  # patch 20 begins in the middle
-    assert told["baselines"]["chance"]["pointing"]["accuracy"] == pytest.approx(1 / 32)
-    assert told["baselines"]["chance"]["seconds_a_word"] is None
-    assert len(engine.read) == 2 and len(engine.read[0]) == 2 + 5 * 2 * heatmap_benchmark.STEPS
+    figures = found.as_dict()
+    assert figures["methods"]["last"]["pointing"]["accuracy"] == 0 and figures["pointing"]["n"] == 2
+    assert figures["baselines"]["centre"]["pointing"]["accuracy"] == 0.5  # patch 20 begins in the middle
+    assert figures["baselines"]["chance"]["pointing"]["accuracy"] == pytest.approx(1 / 32)
+    assert figures["baselines"]["chance"]["seconds_a_word"] is None
+    assert len(engine.masks) == 2 and len(engine.masks[0]) == 2 + 5 * 2 * heatmap_benchmark.STEPS
     table = found.table()
     assert "mean *" in table and "0.0% (0.0% to 65.8%)" in table and "occlusion:" in table
-    json.dumps(told)
+    json.dumps(figures)
 
 
 def test_insertion_and_deletion_by_hand(tmp_path: Path) -> None:
     folder, pool = folder_with(tmp_path, [3])
     best = HeatmapSettings("heads", heads=((0, 1),))
-    own = heatmap_benchmark.compare(Planted(), folder, pool, names=["heads"], settings=best, progress=False).figures[
-        "heads"
-    ]
+    figures = heatmap_benchmark.compare(
+        Planted(), folder, pool, names=["heads"], settings=best, progress=False
+    ).figures["heads"]
     # The thing is the first patch to go and to come; the first of seven steps changes 1/64 of the picture.
-    assert own.deletions == [pytest.approx(0.1 + 0.8 / 64 / 2)]
-    assert own.insertions == [pytest.approx(0.9 - 0.8 / 64 / 2)]
-    assert own.hits == [1.0] and own.ious[0] > 0.3
+    assert figures.deletions == [pytest.approx(0.1 + 0.8 / 64 / 2)]
+    assert figures.insertions == [pytest.approx(0.9 - 0.8 / 64 / 2)]
+    assert figures.hits == [1.0] and figures.ious[0] > 0.3
 
 
 def test_the_overlap_is_with_the_mask_where_there_is_one(tmp_path: Path) -> None:
@@ -127,8 +127,10 @@ def test_an_unknown_method_and_a_broken_picture(tmp_path: Path) -> None:
     folder, pool = folder_with(tmp_path, [3, 4])
     with pytest.raises(VlmDemoError, match="choose all or of raw, mean"):
         heatmap_benchmark.compare(Planted(), folder, pool, names=["wish"], progress=False)
-    told = heatmap_benchmark.compare(Planted(), folder, [replace(pool[0], image="b.png"), pool[1]], progress=False)
-    assert [one.image for one in told.skipped] == ["b.png"] and len(told.figures["mean"].hits) == 1
+    comparison = heatmap_benchmark.compare(
+        Planted(), folder, [replace(pool[0], image="b.png"), pool[1]], progress=False
+    )
+    assert [one.image for one in comparison.skipped] == ["b.png"] and len(comparison.figures["mean"].hits) == 1
 
 
 def test_the_best_head_is_chosen_on_one_half_and_scored_on_the_other(tmp_path: Path) -> None:
@@ -142,24 +144,24 @@ def test_the_best_head_is_chosen_on_one_half_and_scored_on_the_other(tmp_path: P
 
 
 def test_heads_that_point_only_together_are_weighted(tmp_path: Path) -> None:
-    """Two heads look at the thing and at a patch of their own, which differs; no single one and no mean can do it."""
+    """Two heads attend to the thing and to one other patch, which differs; no single one and no mean can do it."""
     folder, pool = folder_with(tmp_path, [3, 12, 7, 18, 20, 9, 14, 26, 5, 22, 11, 17])
 
     class Together(Planted):
-        def explain(self, *given: Any, **switches: Any) -> Any:
-            said = super().explain(*given, **switches)
+        def explain(self, *args: Any, **options: Any) -> Any:
+            result = super().explain(*args, **options)
             rows = np.full((1, 2, 2, 32), 0.001, np.float16)
-            thing = int(said.text[1:])
-            for head, own in ((0, 30), (1, 1)):
-                rows[0, 1, head, [thing, own]] = 0.1, 0.25
+            thing = int(result.text[1:])
+            for head, other_patch in ((0, 30), (1, 1)):
+                rows[0, 1, head, [thing, other_patch]] = 0.1, 0.25
             rows[0, 0, :, 31] = 0.5
-            return replace(said, trace=replace(said.trace, image=rows))
+            return replace(result, trace=replace(result.trace, image=rows))
 
     settings, found = select_method.choose(Together(), folder, pool, progress=False)
     assert settings.method == found.default == "weighted" and settings.scores["weighted"] == 1
     assert settings.scores["heads"] < 1 and settings.scores["mean"] < 1
-    worth = np.array(settings.weights)
-    assert worth.shape == (2, 2) and worth.sum() == pytest.approx(1, abs=1e-3) and (worth[1] > 0.3).all()
+    weights = np.array(settings.weights)
+    assert weights.shape == (2, 2) and weights.sum() == pytest.approx(1, abs=1e-3) and (weights[1] > 0.3).all()
 
 
 def test_each_kind_is_halved_by_itself_and_counts_alike() -> None:
@@ -170,29 +172,29 @@ def test_each_kind_is_halved_by_itself_and_counts_alike() -> None:
 
 
 def test_how_much_of_a_patch_a_thing_covers() -> None:
-    told = head_weights.cover(view(SIZE, GRID), [(5, 0, 20, 10), (0, 0, 8, 5)])
-    assert told[:3].tolist() == [0.5, 1, 0] and not told[3:].any()
+    covered = head_weights.cover(view(SIZE, GRID), [(5, 0, 20, 10), (0, 0, 8, 5)])
+    assert covered[:3].tolist() == [0.5, 1, 0] and not covered[3:].any()
 
 
-def labelled(whole: float, right: bool, visible: bool = True) -> badges.LabelledAnswer:
-    return badges.LabelledAnswer(Evidence(0.5, 0.1, whole, 0.5), right, visible)
+def labelled(drop: float, right: bool, visible: bool = True) -> badges.LabelledAnswer:
+    return badges.LabelledAnswer(Evidence(0.5, 0.1, drop, 0.5), right, visible)
 
 
-def test_badges_are_worth_what_their_answers_are() -> None:
-    told = [replace(labelled(0.9, True), kind="colour")] * 8 + [replace(labelled(0.8, False), kind="colour")] * 2
-    told += [replace(labelled(0.1, False), kind="count")] * 3 + [replace(labelled(0.1, True), kind="count")]
-    read = Evidence(0, 0, 0, 0.9, read=1.0, text=0.9)
-    told += [
-        badges.LabelledAnswer(read, True, True, "total"),
+def test_badges_are_counted_by_their_answers() -> None:
+    answers = [replace(labelled(0.9, True), kind="colour")] * 8 + [replace(labelled(0.8, False), kind="colour")] * 2
+    answers += [replace(labelled(0.1, False), kind="count")] * 3 + [replace(labelled(0.1, True), kind="count")]
+    from_text = Evidence(0, 0, 0, 0.9, read=1.0, text=0.9)
+    answers += [
+        badges.LabelledAnswer(from_text, True, True, "total"),
         badges.LabelledAnswer(None, True, False, "total, absent"),
     ]
     same = Evidence(0, 0, 0, 0.9, blank=0.0)
-    told += [
+    answers += [
         badges.LabelledAnswer(same, False, True, "chat"),
         badges.LabelledAnswer(same, False, True, "chat", none=True),
     ]
-    found = badges.judge(told, None)
-    assert {level: (own.right, own.n) for level, own in found.levels.items()} == {
+    found = badges.judge(answers, None)
+    assert {level: (score.right, score.n) for level, score in found.levels.items()} == {
         "grounded": (8, 10),
         "read": (1, 1),
         "weak": (1, 5),
@@ -202,22 +204,22 @@ def test_badges_are_worth_what_their_answers_are() -> None:
     assert found.gap == pytest.approx(9 / 11 - 1 / 7) and found.unknown == 1
     assert "68 points" in found.table() and "not calibrated" in found.table()
     assert sum(n for _, _, n in found.bins()) == 17
-    told = json.loads(json.dumps(found.as_dict()))
-    assert told["kinds"]["count"] == {
+    answers = json.loads(json.dumps(found.as_dict()))
+    assert answers["kinds"]["count"] == {
         "green_of_right": {"n": 1, "share": 0.0, "low": 0.0, "high": pytest.approx(0.793, abs=1e-3)},
         "right_of_green": {"n": 0, "share": None, "low": None, "high": None},
     }
-    assert told["green"]["green_of_right"]["share"] == 0.9 and told["green"]["right_of_green"]["n"] == 11
+    assert answers["green"]["green_of_right"]["share"] == 0.9 and answers["green"]["right_of_green"]["n"] == 11
     assert "9 of 10: 90.0% (59.6% to 98.2%)" in found.table() and "9 of 11: 81.8%" in found.table()
 
 
 def test_a_fit_brings_scores_to_accuracies(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    told = []
+    answers = []
     for _ in range(600):
-        whole = float(rng.random())
-        told.append(labelled(whole, bool(rng.random() < 1 / (1 + np.exp(4 - 8 * whole)))))
-    rough, fitted = badges.judge(told[1::2], None), badges.judge(told[1::2], badges.calibrate(told[::2]))
+        drop = float(rng.random())
+        answers.append(labelled(drop, bool(rng.random() < 1 / (1 + np.exp(4 - 8 * drop)))))
+    rough, fitted = badges.judge(answers[1::2], None), badges.judge(answers[1::2], badges.calibrate(answers[::2]))
     assert fitted.error < 0.06 and fitted.gap > 0.65 and rough.error > 0.12
     fitted.draw(tmp_path / "curve.png")
     assert Image.open(tmp_path / "curve.png").width > 400
@@ -237,11 +239,14 @@ def test_answers_to_what_cannot_be_seen_are_never_right_and_visible(tmp_path: Pa
         def stream(self, request: Request) -> Iterator[Event]:
             yield answer("unknown" if "unknown" in request.question else "red")
 
-        def evidence(self, said: Any) -> Evidence:
+        def evidence(self, _answer: Any) -> Evidence:
             return Evidence(0.5, 0.1, 0.9, 0.9)
 
-    told = badges.collect(Asked(), tmp_path, items.read(tmp_path)[0], [], progress=False)
-    assert [(own.evidence is not None, own.right, own.visible) for own in told] == [
+    collected = badges.collect(Asked(), tmp_path, items.read(tmp_path)[0], [], progress=False)
+    assert [
+        (labelled_answer.evidence is not None, labelled_answer.right, labelled_answer.visible)
+        for labelled_answer in collected
+    ] == [
         (True, True, True),
         (True, False, False),
         (False, True, False),
@@ -262,8 +267,8 @@ def test_the_command_measures_chooses_and_keeps_the_rest(
     assert main(arguments) == 0
     assert "heads *" in capsys.readouterr().out
     assert json.loads(out.read_text())["methods"]["heads"]["pointing"]["accuracy"] == 1
-    kept = read_settings(tmp_path)
-    assert kept.method == "heads" and kept.heads == ((0, 1),) and kept.scores == {"mean": 0.0, "heads": 1.0}
+    settings = read_settings(tmp_path)
+    assert settings.method == "heads" and settings.heads == ((0, 1),) and settings.scores == {"mean": 0.0, "heads": 1.0}
     assert json.loads((tmp_path / "vlm_demo.json").read_text())["grounding_like"] == 1
     assert main(["evaluate", str(folder), "--pointing", "--limit", "1"]) == 0
     for wrong in (["--method", "all"], ["--pointing", "--answers", str(out)], ["--grounding", "--answers", str(out)]):

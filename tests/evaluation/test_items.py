@@ -18,7 +18,7 @@ def write(folder: Path, *lines: object) -> Path:
     return folder
 
 
-def made(**kinds: int) -> list[Item]:
+def items_of_kinds(**kinds: int) -> list[Item]:
     """Items of each kind in turn, whose answers alternate."""
     items: list[Item] = []
     for kind, count in kinds.items():
@@ -44,7 +44,7 @@ def test_the_turns_before_are_read_in_their_order(tmp_path: Path) -> None:
     assert not skipped and items[0].before == (("A?", "a"), ("B?", "b"))
 
 
-def test_accepted_answers_stand_behind_the_answer(tmp_path: Path) -> None:
+def test_accepted_answers_come_after_the_answer(tmp_path: Path) -> None:
     line = {**GOOD, "answer": "bike", "accepted": ["bicycle", "bike", 2], "metric": "name"}
     items, skipped = read(write(tmp_path, line))
     assert not skipped and items[0].answers == ("bike", "bicycle", "2") and items[0].metric == "name"
@@ -101,27 +101,27 @@ def test_a_folder_without_items_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_limit_is_shared_evenly_and_small_kinds_give_way() -> None:
-    chosen = select(made(big=100, small=2, other=100), limit=12)
+    chosen = select(items_of_kinds(big=100, small=2, other=100), limit=12)
     assert Counter(item.kind for item in chosen) == {"big": 5, "small": 2, "other": 5}
-    assert len(select(made(a=10, b=10, c=10), limit=10)) == 10
-    assert len(select(made(a=3), limit=10)) == 3
+    assert len(select(items_of_kinds(a=10, b=10, c=10), limit=10)) == 10
+    assert len(select(items_of_kinds(a=3), limit=10)) == 3
 
 
 def test_a_limit_takes_the_same_items_every_time_in_the_files_order() -> None:
-    lines = [item.line for item in select(made(a=100, b=50), limit=10)]
-    assert lines == sorted(lines) == [item.line for item in select(made(a=100, b=50), limit=10)]
+    lines = [item.line for item in select(items_of_kinds(a=100, b=50), limit=10)]
+    assert lines == sorted(lines) == [item.line for item in select(items_of_kinds(a=100, b=50), limit=10)]
     # Written down: a later version must not silently score other items.
     assert lines == [6, 22, 52, 73, 84, 108, 111, 126, 138, 148]
 
 
 def test_a_limit_is_spread_over_the_list_without_locking_onto_a_period() -> None:
-    chosen = select(made(a=1000), limit=100)
+    chosen = select(items_of_kinds(a=1000), limit=100)
     assert all(10 * i < item.line <= 10 * (i + 1) for i, item in enumerate(chosen))
     assert 35 <= Counter(item.answers[0] for item in chosen)["yes"] <= 65
 
 
 def test_pointing_only_counts_pointing_items() -> None:
-    items = made(a=20, pointing=20)
+    items = items_of_kinds(a=20, pointing=20)
     assert [item.kind for item in select(items, limit=5, pointing_only=True)] == ["pointing"] * 5
     assert Counter(item.kind for item in select(items, limit=6)) == {"a": 3, "pointing": 3}
     assert len(select(items, pointing_only=True)) == 20

@@ -57,11 +57,11 @@ def test_the_probe_finds_what_is_there_and_no_more() -> None:
     generator = torch.Generator().manual_seed(0)
     labels = [f"class {i % 3}" for i in range(120)]
     noise = torch.randn(120, 10, generator=generator)
-    shown = noise.clone()
-    shown[:, 4] += 5 * (torch.arange(120) % 3)
-    told, blind = probe(shown, labels), probe(noise, labels)
-    assert told.accuracy > 0.9 and blind.accuracy < 0.6
-    assert (told.held_out, told.labels, told.chance) == (30, 3, pytest.approx(1 / 3))
+    with_signal = noise.clone()
+    with_signal[:, 4] += 5 * (torch.arange(120) % 3)
+    result, blind = probe(with_signal, labels), probe(noise, labels)
+    assert result.accuracy > 0.9 and blind.accuracy < 0.6
+    assert (result.held_out, result.labels, result.chance) == (30, 3, pytest.approx(1 / 3))
 
 
 def test_the_command_prints_a_row_for_each_resolution_and_level(
@@ -69,7 +69,7 @@ def test_the_command_prints_a_row_for_each_resolution_and_level(
 ) -> None:
     seen = set()
 
-    def tiny(name: str, side: int, tell: object) -> torch.nn.Module:
+    def tiny(name: str, side: int, progress: object) -> torch.nn.Module:
         model = tower()
         model.register_forward_pre_hook(lambda _, args: seen.add((side, *args[0].shape[2:])))
         return model
@@ -86,13 +86,13 @@ def test_the_command_prints_a_row_for_each_resolution_and_level(
 
 
 def test_pictures_are_padded_to_a_square_with_grey(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretrained, "vision_tower", lambda name, side, tell: tower())
+    monkeypatch.setattr(pretrained, "vision_tower", lambda name, side, progress: tower())
     monkeypatch.setattr(linear_probe, "fast_bf16", lambda device: False)
-    encode, given = linear_probe.ProbedTower(64, lambda fraction, text: None), []
-    encode.model.register_forward_pre_hook(lambda _, args: given.append(args[0]))
+    encode, inputs = linear_probe.ProbedTower(64, lambda fraction, text: None), []
+    encode.model.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
     encode([Image.new("RGB", (80, 40), "white")])
-    assert given[0].shape == (1, 3, 64, 64)
-    assert given[0][0, 0, 32, 32] == 1 and abs(given[0][0, 0, 2, 32]) < 0.01
+    assert inputs[0].shape == (1, 3, 64, 64)
+    assert inputs[0][0, 0, 32, 32] == 1 and abs(inputs[0][0, 0, 2, 32]) < 0.01
 
 
 def test_sides_are_multiples_of_32_and_folders_are_named(photos: Path, capsys: pytest.CaptureFixture) -> None:

@@ -25,8 +25,8 @@ RED, BLUE = (Image.new("RGB", (60, 40), colour) for colour in ("red", "blue"))
 ROOT = Path(__file__).parents[2]
 
 
-def part(kind: str, **held: Any) -> dict[str, Any]:
-    return {"type": kind, **held}
+def part(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"type": kind, **fields}
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def part(kind: str, **held: Any) -> dict[str, Any]:
         ({"do_sample": True, "until": "."}, Sampling(temperature=0, stop=(".",))),
     ],
 )
-def test_a_task_says_how_tokens_are_chosen(decoding: dict[str, Any], expected: Sampling) -> None:
+def test_a_task_decides_how_tokens_are_chosen(decoding: dict[str, Any], expected: Sampling) -> None:
     assert lmms_eval.sampling(decoding) == expected
 
 
@@ -53,7 +53,7 @@ def test_a_conversation() -> None:
     assert request.history == (Turn("Which colour?", "Red.", (RED,)),) and request.max_new_tokens == 5
 
 
-def test_what_it_can_t_do_is_said_and_not_answered_around() -> None:
+def test_what_it_can_t_do_is_an_error() -> None:
     video = [{"role": "user", "content": [part("video", url="a.mp4"), part("text", text="What?")]}]
     with pytest.raises(UnsupportedModel, match="this task holds video: leave it out"):
         lmms_eval.conversation(video, {})
@@ -84,14 +84,14 @@ VISUAL = "doc_to_visual: !function pictures.of\n"
 
 
 class Painter(FakeEngine):
-    """Says the colour of the picture's corner, and what it was asked; one question is too long for it."""
+    """Answers with the colour of the picture's corner and records its requests; one question is too long for it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked: list[Request] = []
+        self.received: list[Request] = []
 
     def stream(self, request: Request) -> Iterator[Event]:
-        self.asked.append(request)
+        self.received.append(request)
         if request.question == "Too long?":
             raise BadQuestion("The question is too long: shorten it.")
         red, _, blue = request.images[0].convert("RGB").getpixel((0, 0))
@@ -108,11 +108,11 @@ def task(tmp_path: Path) -> Path:
     datasets = pytest.importorskip("datasets")
     pytest.importorskip("lmms_eval")
     questions = ["Which colour?", "Which colour?", "Too long?"]
-    held = {"image": [RED, BLUE, RED], "question": questions, "answer": ["red", "blue", "red"]}
+    columns = {"image": [RED, BLUE, RED], "question": questions, "answer": ["red", "blue", "red"]}
     features = datasets.Features(
         {"image": datasets.Image(), **dict.fromkeys(("question", "answer"), datasets.Value("string"))}
     )
-    datasets.DatasetDict({"test": datasets.Dataset.from_dict(held, features)}).save_to_disk(tmp_path / "data")
+    datasets.DatasetDict({"test": datasets.Dataset.from_dict(columns, features)}).save_to_disk(tmp_path / "data")
     (tmp_path / "pictures.py").write_text("def of(doc):\n    return [doc['image']]\n")
     written = {**TASK, "dataset_path": str(tmp_path / "data")}
     write_task(tmp_path / "colours.yaml", written)
@@ -126,7 +126,7 @@ def test_its_evaluator_asks_the_engine_and_scores_the_answers(task: Path, monkey
 
     MODEL_REGISTRY_V2.register_manifest(lmms_eval.manifest(), overwrite=True)
     painter, loaded = Painter(), []
-    monkeypatch.setattr(local, "load", lambda *given: loaded.append(given) or painter)
+    monkeypatch.setattr(local, "load", lambda *args: loaded.append(args) or painter)
     results = simple_evaluate(
         model="vlm_demo",
         model_args="model=llava-vit,ocr=True",
@@ -136,8 +136,8 @@ def test_its_evaluator_asks_the_engine_and_scores_the_answers(task: Path, monkey
         cli_args=None,
     )
     assert results["results"]["colours"]["exact_match,none"] == pytest.approx(2 / 3)
-    assert loaded == [("llava-vit", "none", None)] and all(request.ocr for request in painter.asked)
-    assert [request.question for request in painter.asked] == ["Which colour?", "Which colour?", "Too long?"]
-    assert {(request.max_new_tokens, request.sampling) for request in painter.asked} == {
+    assert loaded == [("llava-vit", "none", None)] and all(request.ocr for request in painter.received)
+    assert [request.question for request in painter.received] == ["Which colour?", "Which colour?", "Too long?"]
+    assert {(request.max_new_tokens, request.sampling) for request in painter.received} == {
         (9, Sampling(temperature=0, stop=("\n\n",)))
     }

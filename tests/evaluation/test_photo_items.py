@@ -62,7 +62,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
+def items_by_kind(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
     folder = tmp_path_factory.mktemp("items")
     counts = make(photos, folder, 30, seed=3)
     found = defaultdict(list)
@@ -70,9 +70,9 @@ def made(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, li
         item = json.loads(line)
         assert (folder / item["image"]).is_file()
         found[item["kind"]].append(item)
-    assert counts == {kind: len(own) for kind, own in found.items()}
-    read, skipped = items.read(folder)
-    assert not skipped and len(read) == sum(counts.values())
+    assert counts == {kind: len(of_kind) for kind, of_kind in found.items()}
+    items_read, skipped = items.read(folder)
+    assert not skipped and len(items_read) == sum(counts.values())
     return found
 
 
@@ -81,9 +81,9 @@ def _source(item: dict[str, Any]) -> tuple[str, int]:
     return folder, int(number)
 
 
-def test_every_kind_is_made_of_held_out_pictures_alone(made: dict[str, list[dict[str, Any]]]) -> None:
-    assert set(made) == set(KINDS)
-    for item in (one for own in made.values() for one in own):
+def test_every_kind_is_made_of_held_out_pictures_alone(items_by_kind: dict[str, list[dict[str, Any]]]) -> None:
+    assert set(items_by_kind) == set(KINDS)
+    for item in (one for of_kind in items_by_kind.values() for one in of_kind):
         folder, number = _source(item)
         assert held_out(folder, f"img/{number:05}.png")
 
@@ -95,12 +95,12 @@ def test_the_same_seed_makes_the_same_items_and_another_one_others(photos: Path,
     assert one == two != three
 
 
-def test_presence_is_balanced_and_true(made: dict[str, list[dict[str, Any]]]) -> None:
+def test_presence_is_balanced_and_true(items_by_kind: dict[str, list[dict[str, Any]]]) -> None:
     for sort in SORTS:
-        asked = made[f"presence-{sort}"]
-        assert Counter(item["answer"] for item in asked) == {"yes": 15, "no": 15}
-        assert len({(item["image"], item["question"]) for item in asked}) == len(asked)
-        for item in asked:
+        questions = items_by_kind[f"presence-{sort}"]
+        assert Counter(item["answer"] for item in questions) == {"yes": 15, "no": 15}
+        assert len({(item["image"], item["question"]) for item in questions}) == len(questions)
+        for item in questions:
             facts = _facts(*_source(item))
             areas: dict[str, float] = {}
             for label, _x, _y, width, height in facts["boxes"]:
@@ -111,12 +111,12 @@ def test_presence_is_balanced_and_true(made: dict[str, list[dict[str, Any]]]) ->
                 assert item["question"] not in areas
                 if "table" in str(facts["captions"]):  # boxed or not, it was seen
                     assert "kite" not in item["question"] and "table" not in item["question"]
-    yes = [[item for item in made[f"presence-{sort}"] if item["answer"] == "yes"] for sort in SORTS]
-    asked = [[(item["image"], item["question"]) for item in own] for own in yes]
-    assert asked[0] == asked[1] == asked[2]
+    yes = [[item for item in items_by_kind[f"presence-{sort}"] if item["answer"] == "yes"] for sort in SORTS]
+    questions = [[(item["image"], item["question"]) for item in of_sort] for of_sort in yes]
+    assert questions[0] == questions[1] == questions[2]
 
 
-def test_an_adversarial_thing_stands_often_beside_what_is_there_and_the_usual_is_not_asked(tmp_path: Path) -> None:
+def test_an_adversarial_thing_often_occurs_with_what_is_there_and_the_usual_is_not_asked(tmp_path: Path) -> None:
     folder = tmp_path / "photos" / "coco_val2017_people"
     (folder / "img").mkdir(parents=True)
     groups = [["dog", "a1", "a2", "a3", "a4", "a5", "a6"], ["cat", "b1", "b2", "b3", "b4", "b5", "b6"]]
@@ -140,26 +140,28 @@ def test_an_adversarial_thing_stands_often_beside_what_is_there_and_the_usual_is
     assert adversarial and all(adversarial) and not all(random)
 
 
-def test_counts_are_those_of_the_boxes_and_all_things_can_be_seen(made: dict[str, list[dict[str, Any]]]) -> None:
-    for item in made["count"]:
+def test_counts_are_those_of_the_boxes_and_all_things_can_be_seen(
+    items_by_kind: dict[str, list[dict[str, Any]]],
+) -> None:
+    for item in items_by_kind["count"]:
         boxes = _facts(*_source(item))["boxes"]
         name = next(readable(label) for label, *_ in boxes if plural(readable(label)) in item["question"])
         assert int(item["answer"]) == sum(readable(label) == name for label, *_ in boxes) <= 6
         assert name not in ("cow", "skis") and (name, _source(item)[0]) != ("person", "coco_val2017_people")
-    numbers = Counter(item["answer"] for item in made["count"])
+    numbers = Counter(item["answer"] for item in items_by_kind["count"])
     assert set(numbers) == set("123456") and max(numbers.values()) <= 2 * min(numbers.values()) + 3
 
 
-def test_labels_become_words_with_their_synonyms(made: dict[str, list[dict[str, Any]]]) -> None:
-    names = {item["answer"]: item for item in made["name"]}
+def test_labels_become_words_with_their_synonyms(items_by_kind: dict[str, list[dict[str, Any]]]) -> None:
+    names = {item["answer"]: item for item in items_by_kind["name"]}
     assert set(names) == {"water lily", "car", "apple"} and names["apple"]["accepted"] == ["granny smith"]
-    actions = {item["answer"]: item for item in made["action"]}
+    actions = {item["answer"]: item for item in items_by_kind["action"]}
     assert set(actions) == {"riding a horse", "texting a message"}
     assert "texting" in actions["texting a message"]["accepted"]
-    assert made["garment"][0]["answer"] == "jacket" and made["style"][0]["metric"] == "vqa"
-    assert {item["question"] for item in made["vqa"]} == {"Is it?", "What colour is it?"}
-    assert all(item["ocr"] and item["metric"] == "relaxed" for item in made["chartqa"])
-    assert all(item["captions"][0].startswith("Picture") for item in made["captions-flickr"])
+    assert items_by_kind["garment"][0]["answer"] == "jacket" and items_by_kind["style"][0]["metric"] == "vqa"
+    assert {item["question"] for item in items_by_kind["vqa"]} == {"Is it?", "What colour is it?"}
+    assert all(item["ocr"] and item["metric"] == "relaxed" for item in items_by_kind["chartqa"])
+    assert all(item["captions"][0].startswith("Picture") for item in items_by_kind["captions-flickr"])
 
 
 def test_questions_are_english() -> None:
@@ -178,8 +180,8 @@ def test_no_photographs_and_unknown_kinds_are_one_sentence(photos: Path, tmp_pat
 
 
 def test_the_command_makes_a_folder(photos: Path, tmp_path: Path, capsys: Any) -> None:
-    given = ["draw", str(tmp_path / "out"), "photos-held-out", "--photos", str(photos), "--per-kind", "2"]
-    assert main(given) == 0
+    arguments = ["draw", str(tmp_path / "out"), "photos-held-out", "--photos", str(photos), "--per-kind", "2"]
+    assert main(arguments) == 0
     assert f"{2 * len(KINDS)} items of {len(KINDS)} kinds" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["draw", str(tmp_path / "out"), "photos-held-out"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vlm_demo.evaluation.pointing import area, fractions, hidden, hit, hottest, iou, otsu, under
+from vlm_demo.evaluation.pointing import area, area_under_curve, fractions, hidden, hit, hottest, iou, otsu
 
 
 def planted(x: int, y: int) -> np.ndarray:
@@ -48,10 +48,10 @@ def test_otsu_parts_two_classes_between_them() -> None:
         if (values <= t).any() and (values > t).any()
     ]
     found = otsu(values[None])
-    own = (values <= found).sum() * np.var(values[values <= found]) + (values > found).sum() * np.var(
+    variance = (values <= found).sum() * np.var(values[values <= found]) + (values > found).sum() * np.var(
         values[values > found]
     )
-    assert own <= min(within) * 1.01
+    assert variance <= min(within) * 1.01
 
 
 def test_the_overlap_of_the_hot_part() -> None:
@@ -74,7 +74,7 @@ def test_the_hottest_patches_are_hidden_first_and_come_back_first() -> None:
 
 
 def test_the_area_under_a_curve_by_hand() -> None:
-    spots = fractions(1)
-    assert spots.tolist() == [0, 0.25, 1]
-    assert under(spots, [1.0, 0.2, 0.0]) == pytest.approx(0.25 * 0.6 + 0.75 * 0.1)
-    assert under(fractions(7), [0.5] * 9) == pytest.approx(0.5)
+    x = fractions(1)
+    assert x.tolist() == [0, 0.25, 1]
+    assert area_under_curve(x, [1.0, 0.2, 0.0]) == pytest.approx(0.25 * 0.6 + 0.75 * 0.1)
+    assert area_under_curve(fractions(7), [0.5] * 9) == pytest.approx(0.5)

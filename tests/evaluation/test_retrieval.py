@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.evaluation.retrieval import SHEET, read, retrieve
+from vlm_demo.evaluation.retrieval import CANDIDATES, read, retrieve
 from vlm_demo.training.worlds import areas
 from vlm_demo.training.worlds.held_out import export_captions
 
@@ -16,7 +16,7 @@ from vlm_demo.training.worlds.held_out import export_captions
 def folder(tmp_path):
     (tmp_path / "img").mkdir()
     lines = []
-    for number in range(SHEET + 3):
+    for number in range(CANDIDATES + 3):
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / f"img/{number}.png")
         lines.append({"image": f"img/{number}.png", "caption": f"no {number}", "wrong": f"no {number}0", "kind": "x"})
     (tmp_path / "captions.jsonl").write_text("\n".join(map(json.dumps, lines)))
@@ -24,24 +24,27 @@ def folder(tmp_path):
 
 
 class Engine:
-    """Likes the text whose number is the picture's red, as far as ``sure`` says."""
+    """Prefers the text whose number is the picture's red, by the score ``sure``."""
 
     def __init__(self, sure, heads):
         self.sure, self.heads = sure, heads
 
     def score(self, image, texts):
         red = image.getpixel((0, 0))[0]
-        likes = [self.sure if text == f"no {red}" else 0.4 for text in texts]
-        return SimpleNamespace(similarities=likes, matches=likes if self.heads else None)
+        scores = [self.sure if text == f"no {red}" else 0.4 for text in texts]
+        return SimpleNamespace(similarities=scores, matches=scores if self.heads else None)
 
 
 def test_one_that_knows_finds_all_and_one_that_does_not_finds_the_first(folder):
     lines = read(folder)
     best = retrieve(Engine(0.9, heads=True), folder, lines, progress=False)
-    assert (best.text.n, best.text.right) == (SHEET, SHEET) == (best.image.n, best.image.right)
-    assert best.apart.right == best.better.right == SHEET and (best.match.n, best.match.right) == (2 * SHEET, 2 * SHEET)
+    assert (best.text.n, best.text.right) == (CANDIDATES, CANDIDATES) == (best.image.n, best.image.right)
+    assert best.nearer_than_changed.right == best.better.right == CANDIDATES and (best.match.n, best.match.right) == (
+        2 * CANDIDATES,
+        2 * CANDIDATES,
+    )
     blind = retrieve(Engine(0.4, heads=False), folder, lines, progress=False)
-    assert blind.text.right == blind.image.right == 1 and blind.apart.right == 0 and not blind.match.n
+    assert blind.text.right == blind.image.right == 1 and blind.nearer_than_changed.right == 0 and not blind.match.n
     assert "matching head" not in blind.table() and "matching head" in best.table()
     assert best.as_dict()["caption of a picture, x"]["accuracy"] == 1
 
@@ -53,7 +56,7 @@ def test_a_caption_that_two_pictures_share_is_right_for_both(folder):
     assert found.text.right == 2 and found.image.right == 2
 
 
-def test_broken_files_are_told_in_a_sentence(tmp_path):
+def test_broken_files_are_explained_in_a_sentence(tmp_path):
     with pytest.raises(VlmDemoError, match="can't be read"):
         read(tmp_path)
     (tmp_path / "captions.jsonl").write_text('{"image": "a.png"}')

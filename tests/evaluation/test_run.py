@@ -20,13 +20,13 @@ from vlm_demo.evaluation.cider import cider_d
 
 @dataclass
 class Scripted:
-    """An engine that says `reply` to everything and points at `spot`; it keeps the requests that it was given."""
+    """An engine that answers `reply` to everything and points at `spot`; it records its requests."""
 
     reply: str = "red"
     spot: tuple[int, int] = (5, 5)
     explains: bool = True
     page: str | None = None  # what OCR reads
-    asked: list[Request] = field(default_factory=list)
+    requests: list[Request] = field(default_factory=list)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -37,12 +37,12 @@ class Scripted:
             raise BadQuestion("The question does not fit.")
         if request.ocr and "unreadable" in request.question:
             raise OcrUnavailable("Tesseract failed on this picture.")
-        self.asked.append(request)
-        read = OcrResult(self.page, (), 0.0) if self.page is not None and request.ocr else None
-        yield replace(answer(self.reply), ocr=read)
+        self.requests.append(request)
+        ocr = OcrResult(self.page, (), 0.0) if self.page is not None and request.ocr else None
+        yield replace(answer(self.reply), ocr=ocr)
 
     def explain(self, request: Request, text: str) -> Answer:
-        self.asked.append(request)
+        self.requests.append(request)
         return replace(answer(text), drawer=Spot(self.spot))
 
 
@@ -52,8 +52,8 @@ class Spot:
 
     at: tuple[int, int]
 
-    def heatmap(self, said: Answer, wanted: MapRequest) -> np.ndarray:
-        assert said.steps(wanted.word)
+    def heatmap(self, answer: Answer, wanted: MapRequest) -> np.ndarray:
+        assert answer.steps(wanted.word)
         heatmap = np.zeros((20, 40), np.float32)
         heatmap[self.at[1], self.at[0]] = 1
         return heatmap
@@ -73,16 +73,16 @@ def evaluated(folder: Path, lines: list[Any], engine: Scripted, **options: Any) 
 
 
 def test_right_answers_are_counted_by_kind(tmp_path: Path) -> None:
-    told = evaluated(tmp_path, [item(), item("blue"), item("red", kind="other")], Scripted())
-    assert told["kinds"]["colour"]["accuracy"] == 0.5 and told["kinds"]["other"]["accuracy"] == 1
-    assert told["overall"]["n"] == 3 and told["pointing"]["n"] == 0
+    figures = evaluated(tmp_path, [item(), item("blue"), item("red", kind="other")], Scripted())
+    assert figures["kinds"]["colour"]["accuracy"] == 0.5 and figures["kinds"]["other"]["accuracy"] == 1
+    assert figures["overall"]["n"] == 3 and figures["pointing"]["n"] == 0
 
 
 def test_an_unreadable_picture_is_named_and_the_run_goes_on(tmp_path: Path) -> None:
     lines = [item(image="broken.png"), item(), "nonsense", item(image="nowhere.png"), item()]
-    told = evaluated(tmp_path, lines, Scripted())
-    assert told["overall"]["n"] == 2
-    assert [(one["line"], one["image"]) for one in told["skipped"]] == [
+    figures = evaluated(tmp_path, lines, Scripted())
+    assert figures["overall"]["n"] == 2
+    assert [(one["line"], one["image"]) for one in figures["skipped"]] == [
         (1, "broken.png"),
         (3, None),
         (4, "nowhere.png"),
@@ -90,36 +90,36 @@ def test_an_unreadable_picture_is_named_and_the_run_goes_on(tmp_path: Path) -> N
 
 
 def test_a_question_that_the_model_refuses_is_wrong_not_skipped(tmp_path: Path) -> None:
-    told = evaluated(tmp_path, [item(question="too long"), item()], Scripted())
-    assert told["overall"]["n"] == 2 and told["overall"]["accuracy"] == 0.5
-    assert told["skipped"] == [] and told["settings"]["refused"] == 1
+    figures = evaluated(tmp_path, [item(question="too long"), item()], Scripted())
+    assert figures["overall"]["n"] == 2 and figures["overall"]["accuracy"] == 0.5
+    assert figures["skipped"] == [] and figures["settings"]["refused"] == 1
 
 
 def test_pointing_items_are_scored_by_their_map_and_not_asked(tmp_path: Path) -> None:
     lines = [item(phrase="red circle", boxes=[[0, 0, 6, 6]]), item(phrase="red circle", boxes=[[6, 0, 9, 9]]), item()]
-    told = evaluated(tmp_path, lines, Scripted(spot=(5, 5)))
-    assert told["pointing"]["n"] == 2 and told["pointing"]["accuracy"] == 0.5
-    assert told["overall"]["n"] == 1 and "red circle" not in told["kinds"]
+    figures = evaluated(tmp_path, lines, Scripted(spot=(5, 5)))
+    assert figures["pointing"]["n"] == 2 and figures["pointing"]["accuracy"] == 0.5
+    assert figures["overall"]["n"] == 1 and "red circle" not in figures["kinds"]
 
 
 def test_without_heatmaps_pointing_items_are_skipped(tmp_path: Path) -> None:
     lines = [item(phrase="red circle", boxes=[[0, 0, 6, 6]]), item()]
-    told = evaluated(tmp_path, lines, Scripted(explains=False))
-    assert told["pointing"]["n"] == 0 and told["overall"]["n"] == 1
-    assert [one["line"] for one in told["skipped"]] == [1]
+    figures = evaluated(tmp_path, lines, Scripted(explains=False))
+    assert figures["pointing"]["n"] == 0 and figures["overall"]["n"] == 1
+    assert [one["line"] for one in figures["skipped"]] == [1]
 
 
 def test_an_item_overrides_the_runs_toggles(tmp_path: Path) -> None:
     engine = Scripted()
     evaluated(tmp_path, [item(), item(ocr=True), item(evidence_only=False)], engine, evidence_only=True)
-    toggles = [(asked.ocr, asked.evidence_only) for asked in engine.asked]
+    toggles = [(request.ocr, request.evidence_only) for request in engine.requests]
     assert toggles == [(False, True), (True, True), (False, False)]
 
 
 def test_a_picture_is_opened_once_for_the_items_that_follow_each_other(tmp_path: Path) -> None:
     engine = Scripted()
     evaluated(tmp_path, [item(), item(), item(image="b.png")], engine)
-    first, second, third = (asked.images[0] for asked in engine.asked)
+    first, second, third = (request.images[0] for request in engine.requests)
     assert first is second and third is not first
 
 
@@ -127,8 +127,8 @@ def test_every_prediction_is_written_down(tmp_path: Path) -> None:
     out = io.StringIO()
     lines = [item("blue"), item(image="broken.png"), item(phrase="red circle", boxes=[[0, 0, 6, 6]])]
     evaluated(tmp_path, lines, Scripted(), answers=out)
-    asked, skipped, pointed = map(json.loads, out.getvalue().splitlines())
-    assert asked["prediction"] == "red" and asked["expected"] == ["blue"] and asked["right"] is False
+    predicted, skipped, pointed = map(json.loads, out.getvalue().splitlines())
+    assert predicted["prediction"] == "red" and predicted["expected"] == ["blue"] and predicted["right"] is False
     assert skipped["skipped"] and "right" not in skipped
     assert pointed["hottest"] == [5, 5] and pointed["right"] is True
 
@@ -140,57 +140,64 @@ def test_a_picture_that_tesseract_fails_on_is_skipped_and_the_run_goes_on(tmp_pa
     assert "Tesseract failed" in str(report["skipped"])
 
 
-def test_what_was_said_before_goes_along_as_the_history_of_the_picture(tmp_path: Path) -> None:
-    said = [{"question": "What colour is the star?", "answer": "blue"}, {"question": "And the cross?", "answer": "red"}]
+def test_earlier_turns_become_the_history_of_the_chat(tmp_path: Path) -> None:
+    turns = [
+        {"question": "What colour is the star?", "answer": "blue"},
+        {"question": "And the cross?", "answer": "red"},
+    ]
     engine = Scripted()
-    told = evaluated(tmp_path, [item(question="And the circle?", before=said), item()], engine)
-    assert told["kinds"]["colour"]["accuracy"] == 1
-    follow, alone = engine.asked
+    figures = evaluated(tmp_path, [item(question="And the circle?", before=turns), item()], engine)
+    assert figures["kinds"]["colour"]["accuracy"] == 1
+    follow, alone = engine.requests
     history = follow.history
     assert follow.images == () and alone.images[0] is history[0].images[0] and alone.history == ()
-    assert [(turn.question, turn.answer) for turn in history] == [tuple(turn.values()) for turn in said]
+    assert [(turn.question, turn.answer) for turn in history] == [tuple(turn.values()) for turn in turns]
     assert len(history[0].images) == 1 and history[1].images == ()
 
 
 def test_captions_are_scored_together_and_are_no_right_or_wrong_answers(tmp_path: Path) -> None:
-    seen = [["red", "a red picture"], ["a blue picture"], ["red"]]
-    lines = [item(captions=texts, kind=kind) for texts, kind in zip(seen, ("one", "one", "other"), strict=True)]
+    references = [["red", "a red picture"], ["a blue picture"], ["red"]]
+    lines = [item(captions=texts, kind=kind) for texts, kind in zip(references, ("one", "one", "other"), strict=True)]
     out = io.StringIO()
-    told = evaluated(tmp_path, [*lines, item(), item(captions=["x"], question="too long")], Scripted(), answers=out)
-    assert told["kinds"] == {"colour": told["overall"]} and told["overall"]["n"] == 1
-    found = told["cider"]
-    assert found["overall"]["n"] == 4 and {kind: own["n"] for kind, own in found["kinds"].items()} == {
+    figures = evaluated(tmp_path, [*lines, item(), item(captions=["x"], question="too long")], Scripted(), answers=out)
+    assert figures["kinds"] == {"colour": figures["overall"]} and figures["overall"]["n"] == 1
+    found = figures["cider"]
+    assert found["overall"]["n"] == 4 and {kind: score["n"] for kind, score in found["kinds"].items()} == {
         "one": 2,
         "other": 1,
         "colour": 1,
     }
-    wanted = 100 * cider_d(["red", "red"], seen[:2])
-    assert found["kinds"]["one"]["cider"] == wanted.mean() > 0
-    assert found["kinds"]["one"]["low"] <= wanted.mean() <= found["kinds"]["one"]["high"]
-    assert "right" not in json.loads(out.getvalue().splitlines()[0]) and told["settings"]["refused"] == 1
+    expected = 100 * cider_d(["red", "red"], references[:2])
+    assert found["kinds"]["one"]["cider"] == expected.mean() > 0
+    assert found["kinds"]["one"]["low"] <= expected.mean() <= found["kinds"]["one"]["high"]
+    assert "right" not in json.loads(out.getvalue().splitlines()[0]) and figures["settings"]["refused"] == 1
 
 
 def test_presence_is_split_by_how_the_absent_thing_was_chosen(tmp_path: Path) -> None:
-    def asked(answer: str, kind: str) -> dict[str, Any]:
+    def question(answer: str, kind: str) -> dict[str, Any]:
         return item(answer, kind=kind)
 
-    lines = [asked("yes", "presence-random"), asked("no", "presence-random"), asked("no", "presence-adversarial")]
-    told = evaluated(tmp_path, [*lines, asked("yes", "exist")], Scripted("Yes."))["presence"]
-    assert list(told["kinds"]) == ["adversarial", "random"] and told["overall"]["n"] == 3
-    random = told["kinds"]["random"]
+    lines = [
+        question("yes", "presence-random"),
+        question("no", "presence-random"),
+        question("no", "presence-adversarial"),
+    ]
+    figures = evaluated(tmp_path, [*lines, question("yes", "exist")], Scripted("Yes."))["presence"]
+    assert list(figures["kinds"]) == ["adversarial", "random"] and figures["overall"]["n"] == 3
+    random = figures["kinds"]["random"]
     assert random["accuracy"] == 0.5 and random["yes_ratio"] == 1 and random["true_yes_ratio"] == 0.5
-    assert random["f1"] == 2 / 3 and told["kinds"]["adversarial"]["f1"] == 0
+    assert random["f1"] == 2 / 3 and figures["kinds"]["adversarial"]["f1"] == 0
 
 
-def test_with_ocr_it_is_told_whether_the_answer_could_be_copied(tmp_path: Path) -> None:
+def test_with_ocr_it_is_reported_whether_the_answer_could_be_copied(tmp_path: Path) -> None:
     total = {"kind": "total", "metric": "money", "ocr": True}
     lines = [item("9.00", **total), item("8.20", **total), item("7", **total), item("9.00", kind="total")]
     lines += [item("yes", kind="exist", ocr=True), item("unknown", ocr=True), item("TOTAL", ocr=True)]
     out = io.StringIO()
-    told = evaluated(tmp_path, lines, Scripted("9.00", page="Total 8,20 RM9.00"), answers=out)["in_ocr_text"]
-    found = told["kinds"]["total"]
+    figures = evaluated(tmp_path, lines, Scripted("9.00", page="Total 8,20 RM9.00"), answers=out)["in_ocr_text"]
+    found = figures["kinds"]["total"]
     assert (found["n"], found["share"], found["of_these"]["n"], found["of_these"]["accuracy"]) == (3, 2 / 3, 2, 0.5)
-    assert told["kinds"]["colour"]["n"] == 1 and told["overall"]["n"] == 4 and "exist" not in told["kinds"]
+    assert figures["kinds"]["colour"]["n"] == 1 and figures["overall"]["n"] == 4 and "exist" not in figures["kinds"]
     marks = [json.loads(line).get("in_ocr_text") for line in out.getvalue().splitlines()]
     assert marks == [True, True, False, None, None, None, True]
 

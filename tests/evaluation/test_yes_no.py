@@ -11,21 +11,21 @@ from vlm_demo.training.worlds.scenes import draw_scene
 def test_the_figures_are_those_of_the_table():
     found = YesNo()
     answers = [("yes", "yes")] * 6 + [("yes", "no")] * 2 + [("no", "Yes.")] * 3 + [("no", "no")] * 8 + [("no", "maybe")]
-    for truth, said in answers:
-        found.add((truth,), said)
-    told = found.as_dict()
-    assert told["n"] == 20
-    assert told["precision"] == pytest.approx(6 / 9) and told["recall"] == pytest.approx(6 / 8)
-    assert told["f1"] == pytest.approx(2 * (6 / 9) * (6 / 8) / (6 / 9 + 6 / 8))
-    assert told["yes_ratio"] == pytest.approx(9 / 20) and told["true_yes_ratio"] == pytest.approx(8 / 20)
+    for truth, prediction in answers:
+        found.add((truth,), prediction)
+    figures = found.as_dict()
+    assert figures["n"] == 20
+    assert figures["precision"] == pytest.approx(6 / 9) and figures["recall"] == pytest.approx(6 / 8)
+    assert figures["f1"] == pytest.approx(2 * (6 / 9) * (6 / 8) / (6 / 9 + 6 / 8))
+    assert figures["yes_ratio"] == pytest.approx(9 / 20) and figures["true_yes_ratio"] == pytest.approx(8 / 20)
 
 
-def test_nothing_said_divides_by_nothing():
+def test_no_answers_divide_by_nothing():
     assert YesNo().as_dict()["f1"] is None and YesNo().as_dict()["yes_ratio"] is None
     assert YesNo.fits(("No",)) and not YesNo.fits(("yes", "no")) and not YesNo.fits(("red",))
 
 
-def test_the_questions_are_true_balanced_and_as_hard_as_they_say():
+def test_the_questions_are_true_balanced_and_as_hard_as_their_kind():
     frequent = popular(3)
     assert len(frequent) == len(set(frequent)) > 40
     answers = []

@@ -18,7 +18,7 @@ def language(tmp_path_factory: pytest.TempPathFactory) -> smollm2.LanguageModel:
 
 @pytest.fixture
 def in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frozen weights stay in float32 whatever the processor computes fast, so that sums can be compared."""
+    """Frozen weights stay in float32 on any processor, so that sums can be compared."""
     monkeypatch.setattr(finetune, "fast_dtype", lambda: torch.float32)
 
 

@@ -1,4 +1,4 @@
-"""Aligned pictures: which are taken, what is said of them, and that rehearsing them keeps their words."""
+"""Aligned pictures: which are selected, their words, and that rehearsing them keeps these."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from tests.kit.tiny_parts import SIDE, TOKENS, write_folder, write_photographs
 from vlm_demo.training import aligned_pictures
-from vlm_demo.training.aligned_pictures import Classifier, chosen, gather, imagenet_classifier
+from vlm_demo.training.aligned_pictures import Classifier, gather, imagenet_classifier, select_pictures
 from vlm_demo.training.alignment import Vocabulary
 from vlm_demo.training.branches import BranchPacker
 from vlm_demo.training.finetune import Trainer
@@ -28,11 +28,11 @@ def data(parts: Parts, tmp_path: Path) -> Mixture:
 
 
 def test_labelled_pictures_are_all_taken_and_others_fill_up(data: Mixture) -> None:
-    some = chosen(data, 50, seed=0)
-    labelled = [path for path, item in some if "labels" in item]
+    selected = select_pictures(data, 50, seed=0)
+    labelled = [path for path, item in selected if "labels" in item]
     assert len(labelled) == len(data.folders["stanford40"].items) > 20
-    assert len(some) == 50 and len({path for path, _ in some}) == 50
-    assert some == chosen(data, 50, seed=0) != chosen(data, 50, seed=1)
+    assert len(selected) == 50 and len({path for path, _ in selected}) == 50
+    assert selected == select_pictures(data, 50, seed=0) != select_pictures(data, 50, seed=1)
 
 
 def test_a_classifier_names_what_it_is_sure_of() -> None:
@@ -41,19 +41,19 @@ def test_a_classifier_names_what_it_is_sure_of() -> None:
     features[0, :, 1] = 1
     features[1, :, 3] = 9
     features[2, :, [0, 2]] = 1
-    every = {"tabby", "persian", "cat", "sea", "lion"}
-    assert classifier(features) == [{"persian", "cat"}, every, {"tabby", "sea", "lion"}]
+    all_words = {"tabby", "persian", "cat", "sea", "lion"}
+    assert classifier(features) == [{"persian", "cat"}, all_words, {"tabby", "sea", "lion"}]
 
 
 def test_classes_are_named_by_a_folder_of_one_picture_each(data: Mixture, tmp_path: Path) -> None:
     layer = torch.zeros(2, 4), torch.zeros(2)
     assert imagenet_classifier(layer, data) is None
     write_folder(tmp_path / "imagenet", [{"labels": {"object": name}} for name in ("tench", "goldfish")])
-    known = Mixture([tmp_path], data.packer, SIDE)
-    named = imagenet_classifier(layer, known)
+    with_imagenet = Mixture([tmp_path], data.packer, SIDE)
+    named = imagenet_classifier(layer, with_imagenet)
     assert named is not None and named.names == ["tench", "goldfish"]
-    assert imagenet_classifier((torch.zeros(3, 4), torch.zeros(3)), known) is None  # another list of classes
-    assert imagenet_classifier(None, known) is None
+    assert imagenet_classifier((torch.zeros(3, 4), torch.zeros(3)), with_imagenet) is None  # another list of classes
+    assert imagenet_classifier(None, with_imagenet) is None
 
 
 def test_the_rehearsal_teaches_words_from_features_kept_in_a_file(
@@ -70,7 +70,7 @@ def test_the_rehearsal_teaches_words_from_features_kept_in_a_file(
 
     def gathered() -> aligned_pictures.AlignedPictures:
         file = tmp_path / "aligned.features"
-        return gather(data, 60, 0, file, encoded, lambda said: Vocabulary(said, embeddings, encode))
+        return gather(data, 60, 0, file, encoded, lambda word_sets: Vocabulary(word_sets, embeddings, encode))
 
     rehearsal = gathered()
     assert sum(calls) == len(rehearsal.features) + 1

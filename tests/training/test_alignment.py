@@ -1,4 +1,4 @@
-"""Alignment: image tokens come to lie where the words for a picture do."""
+"""Alignment: image tokens move to the embeddings of their picture's words."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ WIDTH, CHANNELS = 16, 8
 def vocabulary() -> Vocabulary:
     """Six words, each the name of every sixth of 160 pictures; embeddings whose mean is far from 0."""
     embeddings = torch.randn(len(NAMES), WIDTH, generator=torch.Generator().manual_seed(1)) + 3
-    said = [{NAMES[i % 6]} for i in range(160)]
-    return Vocabulary(said, embeddings, lambda text: [NAMES.index(text.strip())])
+    word_sets = [{NAMES[i % 6]} for i in range(160)]
+    return Vocabulary(word_sets, embeddings, lambda text: [NAMES.index(text.strip())])
 
 
 def pictures(vocabulary: Vocabulary) -> tuple[torch.Tensor, torch.Tensor]:
     """Features [160, 3, channels] in which one token shows what the picture is, and the targets."""
     generator = torch.Generator().manual_seed(2)
     features = torch.randn(160, 3, CHANNELS, generator=generator)
-    shown = torch.randn(6, CHANNELS, generator=generator) * 3
-    features[torch.arange(160), torch.randint(3, (160,), generator=generator)] = shown[torch.arange(160) % 6]
+    prototypes = torch.randn(6, CHANNELS, generator=generator) * 3
+    features[torch.arange(160), torch.randint(3, (160,), generator=generator)] = prototypes[torch.arange(160) % 6]
     return features.bfloat16(), torch.stack([vocabulary.targets({NAMES[i % 6]}) for i in range(160)])
 
 
 def aligned(vocabulary: Vocabulary, epochs: int) -> tuple[Projector, list[float]]:
     torch.manual_seed(0)
-    projector, told = Projector(CHANNELS, WIDTH), []
-    align(projector, *pictures(vocabulary), vocabulary, epochs, told.append, batch=16, rate=1e-2)
-    return projector, [float(re.search(r"loss ([\d.]+)", line)[1]) for line in told]
+    projector, lines = Projector(CHANNELS, WIDTH), []
+    align(projector, *pictures(vocabulary), vocabulary, epochs, lines.append, batch=16, rate=1e-2)
+    return projector, [float(re.search(r"loss ([\d.]+)", line)[1]) for line in lines]
 
 
 def test_the_loss_falls_and_a_token_points_at_its_word(vocabulary: Vocabulary) -> None:
@@ -44,8 +44,8 @@ def test_the_loss_falls_and_a_token_points_at_its_word(vocabulary: Vocabulary) -
     features, targets = pictures(vocabulary)
     with torch.no_grad():
         tokens = torch.nn.functional.normalize(projector(features.float()) - vocabulary.mean, dim=-1)
-    likest = (tokens @ torch.nn.functional.normalize(vocabulary.vectors, dim=1).T).amax(1).argmax(1)
-    assert (likest == targets.argmax(1)).float().mean() > 0.9
+    nearest = (tokens @ torch.nn.functional.normalize(vocabulary.vectors, dim=1).T).amax(1).argmax(1)
+    assert (nearest == targets.argmax(1)).float().mean() > 0.9
 
 
 def test_the_last_bias_holds_the_mean_embedding(vocabulary: Vocabulary) -> None:
@@ -57,7 +57,7 @@ def test_the_last_bias_holds_the_mean_embedding(vocabulary: Vocabulary) -> None:
     torch.testing.assert_close(moved.linear_2.weight, still.linear_2.weight)
 
 
-def test_words_are_what_people_said_without_what_says_nothing() -> None:
+def test_words_are_those_of_the_annotations_without_stop_words() -> None:
     item = {
         "captions": ["Two men on the sofa with a Dog."],
         "boxes": [["diningtable", 0, 0, 1, 1]],
@@ -68,11 +68,13 @@ def test_words_are_what_people_said_without_what_says_nothing() -> None:
 
 
 def test_seldom_words_are_left_out_and_several_share_a_target() -> None:
-    said = [{"dog", "cat"}] * 5 + [{"emu"}] * 2
-    own = Vocabulary(said, torch.randn(9, WIDTH), lambda text: [len(text), len(text) - 1])
-    assert own.words == ["cat", "dog"]
-    assert own.targets({"dog", "cat", "emu"}).tolist() == [0.5, 0.5] and own.targets({"emu"}).tolist() == [0, 0]
-    assert own.bias.tolist() == pytest.approx([torch.tensor(5 / 7).log().item()] * 2)
+    word_sets = [{"dog", "cat"}] * 5 + [{"emu"}] * 2
+    vocabulary = Vocabulary(word_sets, torch.randn(9, WIDTH), lambda text: [len(text), len(text) - 1])
+    assert vocabulary.words == ["cat", "dog"]
+    assert vocabulary.targets({"dog", "cat", "emu"}).tolist() == [0.5, 0.5] and vocabulary.targets(
+        {"emu"}
+    ).tolist() == [0, 0]
+    assert vocabulary.bias.tolist() == pytest.approx([torch.tensor(5 / 7).log().item()] * 2)
 
 
 def test_standardizing_gives_every_channel_mean_0_and_spread_1() -> None:

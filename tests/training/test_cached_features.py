@@ -1,4 +1,4 @@
-"""Cached features: rows are computed once, also over several runs, and anew for what is not the same."""
+"""Cached features: rows are computed once, also over several runs, and again for other sources."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from pathlib import Path
 import pytest
 import torch
 
-from vlm_demo.training.cached_features import kept
+from vlm_demo.training.cached_features import cached_rows
 
 
-def test_it_goes_on_where_it_stopped_and_begins_anew_for_others(tmp_path: Path) -> None:
-    asked: list[int] = []
+def test_it_goes_on_where_it_stopped_and_starts_over_for_other_sources(tmp_path: Path) -> None:
+    computed: list[int] = []
 
-    def rows_of(start: int, end: int) -> torch.Tensor:
-        asked.append(start)
-        if len(asked) == 200:
+    def compute_rows(start: int, end: int) -> torch.Tensor:
+        computed.append(start)
+        if len(computed) == 200:
             raise KeyboardInterrupt
         return torch.full((end - start, 2), float(start))
 
     file, shape = tmp_path / "cache" / "rows.float16", (300, 2)
     with pytest.raises(KeyboardInterrupt):
-        kept(file, ["a"], shape, torch.float16, rows_of, 1)
-    assert len(asked) == 200
-    rows = kept(file, ["a"], shape, torch.float16, rows_of, 1)
-    assert asked[200] == 150 and (rows[:, 1] == torch.arange(300)).all()
-    count = len(asked)
-    assert (kept(file, ["a"], shape, torch.float16, rows_of, 1) == rows).all() and len(asked) == count
-    assert kept(file, ["b"], (4, 2), torch.float16, rows_of, 1).shape == (4, 2) and asked[count:] == [0, 1, 2, 3]
+        cached_rows(file, ["a"], shape, torch.float16, compute_rows, 1)
+    assert len(computed) == 200
+    rows = cached_rows(file, ["a"], shape, torch.float16, compute_rows, 1)
+    assert computed[200] == 150 and (rows[:, 1] == torch.arange(300)).all()
+    count = len(computed)
+    assert (cached_rows(file, ["a"], shape, torch.float16, compute_rows, 1) == rows).all() and len(computed) == count
+    assert cached_rows(file, ["b"], (4, 2), torch.float16, compute_rows, 1).shape == (4, 2) and computed[count:] == [
+        0,
+        1,
+        2,
+        3,
+    ]

@@ -17,9 +17,9 @@ def test_every_answer_is_a_sentence_and_follows_from_the_question_and_the_seed()
 
 
 def test_sums_are_right() -> None:
-    asked = [pair for pair in chat_turns(np.random.default_rng(0)) if pair[1][0].isdigit()]
-    assert len(asked) == 60
-    for question, answer in asked:
+    sums = [pair for pair in chat_turns(np.random.default_rng(0)) if pair[1][0].isdigit()]
+    assert len(sums) == 60
+    for question, answer in sums:
         a, sign, b = question.removeprefix("What is ").rstrip("?").split(" ")
         value = {"+": int(a) + int(b), "-": int(a) - int(b), "times": int(a) * int(b)}[sign]
         assert answer == f"{a} {sign} {b} is {value}." and value >= 0

@@ -1,4 +1,4 @@
-"""Contrastive training: the loss, the pictures that may be used, what is kept on disk, and heads that learn."""
+"""Contrastive training: the loss, the pictures that may be used, what is stored on disk, and heads that learn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from vlm_demo.models.builders.towers import Tower
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
 from vlm_demo.models.pretrained import VisionTower
 from vlm_demo.training import contrastive
-from vlm_demo.training.contrastive import Heads, Pairs, PhotoTexts, fit, info_nce, photos, recall, said
+from vlm_demo.training.contrastive import Heads, Pairs, PhotoTexts, fit, info_nce, photos, recall, texts_of
 from vlm_demo.training.photos_split import held_out
 from vlm_demo.training.recipes import RECIPES
 
@@ -60,15 +60,15 @@ class TestPhotos:
             ({"labels": {"things": ["horse"]}}, ()),
         ],
     )
-    def test_what_is_said_of_a_picture(self, item: dict, texts: tuple[str, ...]) -> None:
-        assert said(item) == texts
+    def test_texts_of_a_picture(self, item: dict, texts: tuple[str, ...]) -> None:
+        assert texts_of(item) == texts
 
     def test_held_out_photographs_are_never_trained_on(self, tmp_path: Path) -> None:
         write_photographs(tmp_path, 60)
-        chosen, apart = photos([tmp_path]), photos([tmp_path], held=True)
-        assert len(chosen) + len(apart) == 60 and apart and len(photos([tmp_path], most=7)) == 7
-        for some, expected in ((chosen, False), (apart, True)):
-            assert all(held_out("flickr8k", f"img/{own.path.name}") == expected for own in some)
+        chosen, held = photos([tmp_path]), photos([tmp_path], held=True)
+        assert len(chosen) + len(held) == 60 and held and len(photos([tmp_path], limit=7)) == 7
+        for photographs, expected in ((chosen, False), (held, True)):
+            assert all(held_out("flickr8k", f"img/{photo.path.name}") == expected for photo in photographs)
         assert photos([tmp_path]) == chosen and photos([tmp_path], seed=1) != chosen
         with pytest.raises(VlmDemoError, match="no photographs with words"):
             photos([tmp_path / "flickr8k"])
@@ -80,19 +80,21 @@ def test_heads_have_the_names_that_the_builder_takes() -> None:
 
 def test_pictures_learn_to_find_their_texts() -> None:
     """Each picture's vector hides in one token of six, turned by a matrix that is the same for all."""
-    draw = torch.Generator().manual_seed(0)
-    texts = torch.randn(260, 16, generator=draw)
-    rows = torch.randn(260, 6, 24, generator=draw) * 0.3
-    rows[torch.arange(260), torch.randint(6, (260,), generator=draw)] += texts @ torch.randn(16, 24, generator=draw)
-    of = tuple((i,) for i in range(260))
-    data = Pairs(rows[:200].half(), texts, of[:200])
-    held = Pairs(rows[200:].half(), texts, of[200:])
+    generator = torch.Generator().manual_seed(0)
+    texts = torch.randn(260, 16, generator=generator)
+    rows = torch.randn(260, 6, 24, generator=generator) * 0.3
+    rows[torch.arange(260), torch.randint(6, (260,), generator=generator)] += texts @ torch.randn(
+        16, 24, generator=generator
+    )
+    captions = tuple((i,) for i in range(260))
+    data = Pairs(rows[:200].half(), texts, captions[:200])
+    held = Pairs(rows[200:].half(), texts, captions[200:])
     torch.manual_seed(0)
-    heads, told = Heads(24, 16, 64), []
+    heads, reported = Heads(24, 16, 64), []
     before = recall(heads, held)["text to picture"]
-    fit(heads, data, held, told.append, epochs=40, batch=100)
-    assert before < 0.2 and len(told) == 40 and told[-1]["loss"] < told[0]["loss"] / 2
-    assert min(told[-1]["held_out"].values()) > 0.6
+    fit(heads, data, held, reported.append, epochs=40, batch=100)
+    assert before < 0.2 and len(reported) == 40 and reported[-1]["loss"] < reported[0]["loss"] / 2
+    assert min(reported[-1]["held_out"].values()) > 0.6
     assert abs(heads.logit_scale.item() + math.log(contrastive.TEMPERATURE)) > 0.05  # it is learned
 
 
@@ -111,22 +113,22 @@ def test_a_run_is_read_once_trained_and_exported(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(contrastive, "vision_tower", lambda *_: VisionTower(small).eval())
     monkeypatch.setattr(contrastive.parts, "find", lambda *_: tmp_path / "model.zip")
     write_photographs(tmp_path / "photos", 60)
-    roots, recipe, said = [tmp_path / "photos"], replace(RECIPES["clip"], image_size=64), []
-    given = photos(roots), photos(roots, held=True), tmp_path / "run", recipe, 2, 16
-    contrastive.run(*given, log=said.append)
+    roots, recipe, printed = [tmp_path / "photos"], replace(RECIPES["clip"], image_size=64), []
+    arguments = photos(roots), photos(roots, held=True), tmp_path / "run", recipe, 2, 16
+    contrastive.run(*arguments, log=printed.append)
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert lines == [json.loads(line) for line in said] and [line.get("epoch") for line in lines] == [None, 1, 2]
+    assert lines == [json.loads(line) for line in printed] and [line.get("epoch") for line in lines] == [None, 1, 2]
     assert lines[0]["texts"] == 8 and lines[0]["pictures"] + lines[0]["pictures_held_out"] == 60
     assert all(math.isfinite(line["loss"]) for line in lines[1:])
     monkeypatch.setattr(VisionTower, "forward", lambda *_: pytest.fail("the pictures were read again"))
-    contrastive.run(*given, log=said.append)
+    contrastive.run(*arguments, log=printed.append)
 
     contrastive.export(tmp_path / "run", tmp_path / "clip", recipe)
     assert embedded.builders.read_recipe(tmp_path / "clip" / "recipe.json") == recipe
     assert embedded.is_composed(tmp_path / "clip")
 
 
-def test_tokens_and_texts_are_what_the_towers_say(tmp_path: Path) -> None:
+def test_tokens_and_texts_are_the_outputs_of_the_towers(tmp_path: Path) -> None:
     """Also of those at random places, and in the order in which they were asked for."""
     minilm_files.write(tmp_path / "model.zip")
     write_photographs(tmp_path, 4)
@@ -135,10 +137,12 @@ def test_tokens_and_texts_are_what_the_towers_say(tmp_path: Path) -> None:
     ]
     config = EfficientNetLiteConfig(image_size=96)
     tower = VisionTower(Tower(config, EfficientNetLiteModel(config).state_dict(), *[(0.5,) * 3] * 2, 0)).eval()
-    every, some = (contrastive.picture_rows(tower, chosen, 96, count, tmp_path / f"{count}.npy") for count in (None, 4))
-    assert every.shape == (2, 9, composed.SEEN) and some.shape == (2, 4, composed.SEEN)
-    for row, own in zip(every, some, strict=True):
-        assert all((row == token).all(1).any() for token in own)
+    all_tokens, sampled = (
+        contrastive.picture_rows(tower, chosen, 96, count, tmp_path / f"{count}.npy") for count in (None, 4)
+    )
+    assert all_tokens.shape == (2, 9, composed.SEEN) and sampled.shape == (2, 4, composed.SEEN)
+    for row, tokens in zip(all_tokens, sampled, strict=True):
+        assert all((row == token).all(1).any() for token in tokens)
     text = minilm.read(tmp_path / "model.zip")
     together = contrastive.text_rows(text, ["a red star and a dog", "two"], tmp_path / "texts.npy")
     alone = contrastive.text_rows(text, ["two"], tmp_path / "alone.npy")

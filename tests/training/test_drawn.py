@@ -1,4 +1,4 @@
-"""Stored training pictures are the same for the same seed, can be gone on with, and say what is true of them."""
+"""Stored training pictures are the same for the same seed, can be continued, and their annotations are true."""
 
 import json
 import re
@@ -73,10 +73,10 @@ def test_a_second_call_goes_on_behind_the_last_whole_line(shards, tmp_path):
     folder = tmp_path / "plain"
     assert draw_kind(folder, "plain", 4, seed=4) == 4
     file = folder / ANNOTATIONS
-    whole = file.read_text()
-    file.write_text(whole + '{"image": "img/00004.png", "capti')
+    complete = file.read_text()
+    file.write_text(complete + '{"image": "img/00004.png", "capti')
     assert draw_kind(folder, "plain", 7, seed=4) == 3
-    assert file.read_text().startswith(whole)
+    assert file.read_text().startswith(complete)
     assert lines(folder) == lines(shards / "plain")[:7]
     assert draw_kind(folder, "plain", 6, seed=4) == 0
     assert len(lines(folder)) == 7
@@ -84,11 +84,11 @@ def test_a_second_call_goes_on_behind_the_last_whole_line(shards, tmp_path):
 
 def test_a_line_can_be_read_as_soon_as_its_picture_is_drawn(tmp_path, monkeypatch):
     seen = []
-    whole = drawn.drawn
+    draw_one = drawn.drawn
 
     def watched(kind, seed, number):
         seen.append(len(lines(tmp_path)))
-        return whole(kind, seed, number)
+        return draw_one(kind, seed, number)
 
     monkeypatch.setattr(drawn, "drawn", watched)
     draw_kind(tmp_path, "plain", 3, seed=1)
@@ -96,9 +96,9 @@ def test_a_line_can_be_read_as_soon_as_its_picture_is_drawn(tmp_path, monkeypatc
 
 
 def test_ocr_lines_are_plain_text(shards):
-    for kind, how in KINDS.items():
+    for kind, spec in KINDS.items():
         for line in lines(shards / kind):
-            assert how.reads or "ocr" not in line
+            assert spec.reads or "ocr" not in line
             for text in line.get("ocr", []):
                 assert text == text.strip() and text and "\n" not in text and not re.search(r"<[^>]*>", text)
     assert all("ocr" in line for line in lines(shards / "text"))
@@ -130,9 +130,9 @@ def test_shapes_lie_inside_and_are_seen_in_their_colours():
 
 
 def test_counts_and_colours_of_plain_scenes_can_be_derived():
-    """Asked again in one's own way of the picture that a number stands for, the answers are the same."""
-    called = {shape + ("es" if shape == "cross" else "s"): (shape,) for shape in SHAPES}
-    called |= dict.fromkeys(("shapes", "objects", "things"), SHAPES)
+    """Answers computed here from the picture of a number are the same."""
+    shapes_by_noun = {shape + ("es" if shape == "cross" else "s"): (shape,) for shape in SHAPES}
+    shapes_by_noun |= dict.fromkeys(("shapes", "objects", "things"), SHAPES)
     checked = 0
     for number in range(60):
         rng = np.random.default_rng([4, 31, list(KINDS).index("plain"), number])
@@ -140,12 +140,14 @@ def test_counts_and_colours_of_plain_scenes_can_be_derived():
         _, line = drawn.drawn("plain", 4, number)
         for question, answer in line["qa"]:
             counted = re.fullmatch(r"How many (?:(\w+) )?(\w+) are there\?", question)
-            if counted and counted[2] in called and counted[1] in (None, *COLOURS):
-                fitting = [t for t in things if t.shape in called[counted[2]] and counted[1] in (None, t.colour)]
+            if counted and counted[2] in shapes_by_noun and counted[1] in (None, *COLOURS):
+                fitting = [
+                    t for t in things if t.shape in shapes_by_noun[counted[2]] and counted[1] in (None, t.colour)
+                ]
                 assert answer == number_word(len(fitting)), (number, question)
                 checked += 1
-            asked = re.fullmatch(r"What colou?r is the (\w+)\?", question)
-            colours = {thing.colour for thing in things if asked and thing.shape == asked[1]}
+            colour_question = re.fullmatch(r"What colou?r is the (\w+)\?", question)
+            colours = {thing.colour for thing in things if colour_question and thing.shape == colour_question[1]}
             if colours:
                 assert colours == {answer}, (number, question)
                 checked += 1
@@ -172,10 +174,10 @@ def test_yes_and_no_are_about_as_frequent(shards):
 
 
 def test_questions_are_in_good_english(shards):
-    every = [line for kind in KINDS for line in lines(shards / kind)]
-    asked = [question for line in every for question, _ in line["qa"]]
-    assert not any(re.search(r"\b[Ww]hat is the (kinds|colou?rs)\b", question) for question in asked)
-    follow = [second for line in every for _, (second, _) in line["follow"]]
+    all_lines = [line for kind in KINDS for line in lines(shards / kind)]
+    questions = [question for line in all_lines for question, _ in line["qa"]]
+    assert not any(re.search(r"\b[Ww]hat is the (kinds|colou?rs)\b", question) for question in questions)
+    follow = [second for line in all_lines for _, (second, _) in line["follow"]]
     assert follow and not any(re.match(r"Hi\.|Please:|Question:", question) for question in follow)
-    one_word = [answer for line in every for question, answer in line["qa"] if " one word" in question]
+    one_word = [answer for line in all_lines for question, answer in line["qa"] if " one word" in question]
     assert all(" " not in answer for answer in one_word)

@@ -31,7 +31,7 @@ RECIPE = Recipe("llava", "words", "sight", SIDE, ALPHA)
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Four pictures, again and again, each with its name."""
+    """Four pictures, repeated, each with its name."""
     items = [{"captions": [f"a {NAMES[n % 4]} here now"], "qa": [["What is it?", NAMES[n % 4]]]} for n in range(48)]
     folder = write_folder(tmp_path / "photos" / "coco_train", items)
     for n in range(48):
@@ -41,7 +41,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Small pools and batches, nothing compiled, and a clock that goes on a second each time that it is looked at."""
+    """Small pools and batches, nothing compiled, and a clock that advances a second at each reading."""
     clock = itertools.count()
     monkeypatch.setattr(finetune, "POOL", 8)
     monkeypatch.setattr(finetune, "TOKENS_A_BATCH", 300)
@@ -167,11 +167,13 @@ def test_the_export_is_what_an_embedded_model_is_put_together_from(
     trainer = trainer_of(parts, root, tmp_path / "run")
     trainer.train(0.1, 2)
     export_run(tmp_path / "run", tmp_path / "out", RECIPE)
-    read = read_recipe(tmp_path / "out" / "recipe.json")
-    assert read == RECIPE
+    recipe = read_recipe(tmp_path / "out" / "recipe.json")
+    assert recipe == RECIPE
     trained = load_file(tmp_path / "out" / "trained.safetensors")
-    assert trained.keys() == parts.trained().keys() and {own.dtype for own in trained.values()} == {torch.bfloat16}
-    merged = lora.merged(language.weights, trained, read.lora_alpha)
+    assert trained.keys() == parts.trained().keys() and {tensor.dtype for tensor in trained.values()} == {
+        torch.bfloat16
+    }
+    merged = lora.merged(language.weights, trained, recipe.lora_alpha)
     name = "model.layers.1.mlp.down_proj.weight"
     low, high = (trainer.average[f"lora.layers.1.mlp.down_proj.{half}"] for half in "AB")
     expected = language.weights[name] + 2 * high @ low

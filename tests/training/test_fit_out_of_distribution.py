@@ -1,4 +1,4 @@
-"""What is kept of training pictures: fitted with any pipeline on any folder."""
+"""The out-of-distribution fit: with any pipeline on any folder."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from vlm_demo import Pipeline
 from vlm_demo.cli.main import main
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain import out_of_distribution as stored
-from vlm_demo.training.fit_out_of_distribution import REFUSED, fit, pictures_in
+from vlm_demo.training.fit_out_of_distribution import FALSE_POSITIVE_RATE, fit, pictures_in
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_the_order_follows_the_seed(folder: Path) -> None:
         pictures_in([folder / "none"], 10, 0)
 
 
-def test_the_command_writes_what_is_kept_of_them(
+def test_the_command_writes_the_fit(
     folder: Path, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path_factory.mktemp("out")
@@ -44,17 +44,19 @@ def test_the_command_writes_what_is_kept_of_them(
     printed = capsys.readouterr().out
     inside = float(printed.split("inside: ")[1].split("%")[0])
     assert inside >= 85 and str(out / stored.FILE) in printed
-    kept, pipe = stored.load(out), Pipeline.from_pretrained(checkpoint)
-    assert len(kept.bank) == 42  # seven in ten
+    fitted, pipe = stored.load(out), Pipeline.from_pretrained(checkpoint)
+    assert len(fitted.bank) == 42  # seven in ten
     features = pipe.stages().encoder(pipe.view(Image.new("RGB", (60, 50), (10, 90, 200)))).features
-    assert kept.cosine(stored.pooled(features, len(kept.basis))) > kept.threshold - 0.01
+    assert fitted.cosine(stored.pooled(features, len(fitted.basis))) > fitted.threshold - 0.01
 
 
 def test_the_threshold_is_set_by_pictures_that_are_not_in_the_bank() -> None:
     generator = torch.Generator().manual_seed(0)
     around = torch.randn(400, 6, generator=generator) * 0.2 + torch.tensor([3.0, 0, 0, 1, 0, 0])
-    kept = fit(around[:200], around[200:])
-    assert (kept.cosine(around[200:]) < kept.threshold).float().mean() == pytest.approx(REFUSED, abs=0.01)
+    fitted = fit(around[:200], around[200:])
+    assert (fitted.cosine(around[200:]) < fitted.threshold).float().mean() == pytest.approx(
+        FALSE_POSITIVE_RATE, abs=0.01
+    )
     far = torch.tensor([[0.0, 3, 1, 0, 0, 0], [-3, 0, 0, -1, 0, 0]])
-    assert (kept.cosine(far) < kept.threshold - 0.1).all()
-    torch.testing.assert_close(kept.basis.T @ kept.basis, torch.eye(6), atol=0.02, rtol=0)
+    assert (fitted.cosine(far) < fitted.threshold - 0.1).all()
+    torch.testing.assert_close(fitted.basis.T @ fitted.basis, torch.eye(6), atol=0.02, rtol=0)

@@ -1,4 +1,4 @@
-"""Training of the Q-Former and of gated cross-attention: what is exported does, put together, what was trained."""
+"""Training of the Q-Former and of gated cross-attention: the assembled export behaves as the trained model did."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from vlm_demo.models.parts import find
 from vlm_demo.models.pretrained import language_model, vision_tower
 from vlm_demo.training import bridges, cross_attention, finetune, qformer_training
 from vlm_demo.training.branches import BranchPacker, PictureTurns
-from vlm_demo.training.cached_features import cached, captioned
+from vlm_demo.training.cached_features import cached_features, captioned
 from vlm_demo.training.export import export_run
 from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.qformer_bridge import (
@@ -46,11 +46,11 @@ ALSO = PictureTurns((("Is it blue?", "no"),), ("yes-no",))
 
 @pytest.fixture(scope="module", autouse=True)
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tiny parts, and a cache of this file's own."""
-    place = tmp_path_factory.mktemp("parts")
+    """Tiny parts, and a cache for this file alone."""
+    root = tmp_path_factory.mktemp("parts")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(user_cache, "folder", lambda: place / "cache" / "vlm_demo")
-        composed.install(place / "site", patch, (composed.LANGUAGE, composed.TOWER, composed.TEXT))
+        patch.setattr(user_cache, "folder", lambda: root / "cache" / "vlm_demo")
+        composed.install(root / "site", patch, (composed.LANGUAGE, composed.TOWER, composed.TEXT))
         yield
 
 
@@ -73,13 +73,13 @@ class Family:
     sizes: dict[str, int]
 
     def frozen_parts(self) -> tuple[Any, ...]:
-        own = vision_tower(composed.TOWER, SIDE, silent), *language_model(composed.LANGUAGE, silent)
-        return (*own, minilm.read(find(composed.TEXT, silent))) if self.name == "blip2" else own
+        tower_and_llm = vision_tower(composed.TOWER, SIDE, silent), *language_model(composed.LANGUAGE, silent)
+        return (*tower_and_llm, minilm.read(find(composed.TEXT, silent))) if self.name == "blip2" else tower_and_llm
 
     def compose(self) -> Any:
         torch.manual_seed(0)
         parts = self.module.compose(*self.frozen_parts(), **self.sizes)
-        with torch.no_grad():  # so that the picture says something
+        with torch.no_grad():  # so that the picture has an effect
             parts.projector.standardize(parts.features([pixels(i) for i in range(4)]).flatten(0, 1))
             for name, value in parts.trained().items():
                 if "alpha" in name:
@@ -112,15 +112,15 @@ def pixels(seed: int) -> np.ndarray:
     return np.asarray(Image.fromarray(coarse).resize((SIDE, SIDE), Image.Resampling.NEAREST))
 
 
-def trainer_of(family: Family, parts: Any, folder: Path, comparing: Any = None) -> finetune.Trainer:
+def trainer_of(family: Family, parts: Any, folder: Path, comparison: Any = None) -> finetune.Trainer:
     nothing: Any = None
-    more = (comparing,) if family.name == "blip2" else ()
-    return family.trainer(parts, nothing, nothing, folder, *more)
+    extra = (comparison,) if family.name == "blip2" else ()
+    return family.trainer(parts, nothing, nothing, folder, *extra)
 
 
 @torch.no_grad()
 def test_put_together_it_predicts_what_it_predicted_in_training(family: Family, tmp_path: Path) -> None:
-    """Two conversations side by side in training; each alone, with transformers' own forward, from what was
+    """Two conversations packed together in training; each alone, with transformers' own forward, from what was
     exported."""
     parts = family.compose()
     trainer = trainer_of(family, parts, tmp_path / "run")
@@ -140,12 +140,12 @@ def test_put_together_it_predicts_what_it_predicted_in_training(family: Family, 
         alone = packer([conversation], 200)
         ids = torch.from_numpy(alone.ids)[None]
         values = torch.tensor(pixels(1)).permute(2, 0, 1)[None] / 127.5 - 1
-        given = {"input_ids": ids, "pixel_values": values}
+        inputs = {"input_ids": ids, "pixel_values": values}
         if family.name == "idefics":
-            given |= {"pixel_values": values[:, None], "image_attention_mask": torch.ones(*ids.shape, 1)}
-        told = plain(**given).logits[0, :-1][torch.from_numpy(alone.weights)[1:] > 0]
-        mine = logits[batch["turn"] == number]
-        torch.testing.assert_close(mine, told, atol=0.05, rtol=0.05)
+            inputs |= {"pixel_values": values[:, None], "image_attention_mask": torch.ones(*ids.shape, 1)}
+        expected = plain(**inputs).logits[0, :-1][torch.from_numpy(alone.weights)[1:] > 0]
+        found = logits[batch["turn"] == number]
+        torch.testing.assert_close(found, expected, atol=0.05, rtol=0.05)
     assert logits.std() > 0.1
 
 
@@ -169,7 +169,7 @@ def test_the_bridge_alone_is_trained_and_learns(family: Family, tmp_path: Path) 
     for name, value in parts.llm.named_parameters():
         if name in before:
             assert torch.equal(value, before[name]), name
-    # Another picture, another answer: it is the picture that tells them apart.
+    # Another picture, another answer: the picture makes the difference.
     hit, wrong = (trainer.logits([Sample(pixels(at), samples[1].packed, "x")])[0].log_softmax(1) for at in (1, 0))
     batch = trainer.logits(samples[1:])[1]
     assert hit.gather(1, batch["targets"][:, None]).mean() > wrong.gather(1, batch["targets"][:, None]).mean() + 0.1
@@ -197,7 +197,7 @@ def test_a_step_in_bf16(family: Family, tmp_path: Path, monkeypatch: pytest.Monk
     assert np.isfinite(losses["all"][0]) and len(moved) > len(before) / 3
     if family.name == "blip2":
         with torch.autocast("cpu", torch.bfloat16):
-            ids, mask = padded(["a red circle", "no"], parts.reader, 64)
+            ids, mask = padded(["a red circle", "no"], parts.text_tokenizer, 64)
             features = parts.features([pixels(0), pixels(1)])
             found = compare(parts.projector, features, ids, mask, 2, torch.Generator().manual_seed(0))
         (found["itc"] + found["itm"]).backward()
@@ -220,24 +220,24 @@ def test_trained_weights_stay_small() -> None:
         def convert_tokens_to_ids(self, _token: str) -> int:
             return 4
 
-    read = BertConfig(hidden_size=384, num_hidden_layers=7, num_attention_heads=12, intermediate_size=1536)
-    for family, most in ((FAMILIES["blip2"], 25e6), (FAMILIES["idefics"], 30e6)):
+    bert = BertConfig(hidden_size=384, num_hidden_layers=7, num_attention_heads=12, intermediate_size=1536)
+    for family, limit in ((FAMILIES["blip2"], 25e6), (FAMILIES["idefics"], 30e6)):
         with torch.device("meta"):
             tower, llm = EfficientNetLiteModel(EfficientNetLiteConfig()), LlamaForCausalLM(language)
-            text = minilm.TextTower(read, BertModel(read, add_pooling_layer=False).state_dict(), None)
+            text = minilm.TextTower(bert, BertModel(bert, add_pooling_layer=False).state_dict(), None)
             parts = family.module.compose(tower, llm, Tokens(), *[text] if family.name == "blip2" else [])
         size = 2 * sum(value.numel() for value in parts.trained().values())
-        assert 0.9 * most < size < most, (family.name, size)
+        assert 0.9 * limit < size < limit, (family.name, size)
 
 
 class TestComparing:
-    def test_itc_wants_the_own_text_nearest_and_one_query_is_enough(self) -> None:
+    def test_itc_is_lowest_with_the_matching_text_nearest_and_one_query_is_enough(self) -> None:
         pictures = torch.eye(3)[[0, 1, 2, 2, 0, 1]].view(3, 2, 3)  # queries of picture 0: axes 0 and 1, and so on
         assert similarities(pictures, torch.eye(3)).tolist() == [[1, 1, 0], [0, 0, 1], [1, 1, 0]]
         right, wrong = torch.eye(3), torch.eye(3).roll(1, 0)
         assert contrastive_loss(right, torch.tensor(10.0)) < 1 < contrastive_loss(wrong, torch.tensor(10.0))
 
-    def test_a_hard_negative_is_never_the_own_one_and_mostly_the_nearest(self) -> None:
+    def test_a_hard_negative_is_never_the_match_and_mostly_the_nearest(self) -> None:
         scores = torch.tensor([[9.0, 8.0, 0.0], [0.0, 9.0, 8.0], [8.0, 0.0, 9.0]])
         generator = torch.Generator().manual_seed(0)
         drawn = torch.stack([hard_negatives(scores, generator) for _ in range(50)])
@@ -246,7 +246,7 @@ class TestComparing:
 
     def test_padding_changes_no_text(self) -> None:
         parts = FAMILIES["blip2"].compose()
-        ids, mask = padded(["a red circle", "two blue squares, and a red circle"], parts.reader, 64)
+        ids, mask = padded(["a red circle", "two blue squares, and a red circle"], parts.text_tokenizer, 64)
         assert ids[0, 0] == 2 and ids[0, mask[0].sum() - 1] == 3 and mask[1].all()
         with torch.no_grad():
             both = parts.projector.texts(ids, mask)
@@ -263,35 +263,35 @@ def test_one_call_trains_all_stages(
     parts = family.compose()
     data, held = (Mixture([photos], family.packer(parts), SIDE, held, {"flickr8k": 1.0}) for held in (False, True))
     shares = {"compare_minutes": 0.01} if family.name == "blip2" else {"align_pictures": 30}
-    told: list[str] = []
-    folder, options = tmp_path / "run", {"align_epochs": 1, "compiled": False, "log": told.append}
+    printed: list[str] = []
+    folder, options = tmp_path / "run", {"align_epochs": 1, "compiled": False, "log": printed.append}
     family.module.run(parts, data, held, folder, 0.01, **shares, **options)
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert any("held_out" in line for line in log) and any("alignment" in line.get("text", "") for line in log)
     assert any("text R@1" in line.get("retrieval", {}) for line in log) == (family.name == "blip2")
-    assert len(told) == {"blip2": 4, "idefics": 2}[family.name]
-    told.clear()
+    assert len(printed) == {"blip2": 4, "idefics": 2}[family.name]
+    printed.clear()
     family.module.run(parts, data, held, folder, 0.01, resume=True, **shares, **options)
-    assert [line for line in told if "lign" in line] == []
+    assert [line for line in printed if "lign" in line] == []
 
 
 @torch.no_grad()
 def test_cached_features_are_the_towers_and_are_computed_once(photos: Path, tmp_path: Path) -> None:
     parts = FAMILIES["blip2"].compose()
     mixture = Mixture([photos], FAMILIES["blip2"].packer(parts), SIDE, False, {"flickr8k": 1.0})
-    known = captioned(mixture, 6)
-    assert len(known) == 6 and all(own.captions for own in known)
-    asked: list[int] = []
+    photos_with_captions = captioned(mixture, 6)
+    assert len(photos_with_captions) == 6 and all(photo.captions for photo in photos_with_captions)
+    batch_sizes: list[int] = []
 
-    def seeing(some: list[np.ndarray]) -> torch.Tensor:
-        asked.append(len(some))
-        return parts.features(some)
+    def encode(pixels: list[np.ndarray]) -> torch.Tensor:
+        batch_sizes.append(len(pixels))
+        return parts.features(pixels)
 
-    first = cached(tmp_path / "seen.bf16", known, SIDE, seeing).clone()
-    assert first.shape == (6, 9, composed.SEEN) and sum(asked) == 7
-    torch.testing.assert_close(cached(tmp_path / "seen.bf16", known, SIDE, seeing), first)
-    assert sum(asked) == 8
-    other = cached(tmp_path / "seen.bf16", known[::-1], SIDE, seeing)
+    first = cached_features(tmp_path / "seen.bf16", photos_with_captions, SIDE, encode).clone()
+    assert first.shape == (6, 9, composed.SEEN) and sum(batch_sizes) == 7
+    torch.testing.assert_close(cached_features(tmp_path / "seen.bf16", photos_with_captions, SIDE, encode), first)
+    assert sum(batch_sizes) == 8
+    other = cached_features(tmp_path / "seen.bf16", photos_with_captions[::-1], SIDE, encode)
     torch.testing.assert_close(other, first.flip(0), atol=0.02, rtol=0.02)
 
 
@@ -309,16 +309,16 @@ def test_what_is_exported_compares_as_it_did_in_training(tmp_path: Path) -> None
     ids, mask = padded(["a red circle", "two blue squares"], tokenizer, 64)
     values = torch.from_numpy(np.stack([pixels(1), pixels(2)])).permute(0, 3, 1, 2) / 127.5 - 1
     places = torch.full((2, family.image_tokens), 4)
-    given = {
+    inputs = {
         "pixel_values": values,
         "input_ids": torch.cat([places, ids], 1),
         "attention_mask": torch.cat([torch.ones_like(places), mask], 1),
     }
     with torch.no_grad():
         keys = bridge.feature_head(parts.features([pixels(1), pixels(2)]))
-        mine = similarities(bridge.pictures(keys), bridge.texts(ids, mask))
-        torch.testing.assert_close(mine, plain(**given).logits_per_image, atol=0.02, rtol=0.02)
-        match = plain(**given, use_image_text_matching_head=True).logits_per_image
-        torch.testing.assert_close(bridge.judged(keys, ids, mask), match, atol=0.02, rtol=0.02)
+        cosines = similarities(bridge.pictures(keys), bridge.texts(ids, mask))
+        torch.testing.assert_close(cosines, plain(**inputs).logits_per_image, atol=0.02, rtol=0.02)
+        match = plain(**inputs, use_image_text_matching_head=True).logits_per_image
+        torch.testing.assert_close(bridge.itm_logits(keys, ids, mask), match, atol=0.02, rtol=0.02)
         figures = retrieval_figures(bridge, parts.features([pixels(1), pixels(2)]), ids, mask, 2)
     assert figures.keys() == {"text R@1", "picture R@1", "ITM"} and all(0 <= v <= 1 for v in figures.values())

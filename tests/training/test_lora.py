@@ -1,4 +1,4 @@
-"""LoRA: what is trained beside the frozen weights is what is merged into them."""
+"""LoRA: what is trained next to the frozen weights is what is merged into them."""
 
 from __future__ import annotations
 

@@ -38,19 +38,19 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def said(sample: Sample, packer: BranchPacker) -> str:
+def text_of(sample: Sample, packer: BranchPacker) -> str:
     return packer.tokenizer.decode(sample.packed.ids)
 
 
 def test_what_is_held_out_is_never_trained_on_and_the_other_way_round(root: Path, packer: BranchPacker) -> None:
-    kept = {n for n in range(PICTURES) if held_out("coco_train", f"img/{n:05}.png")}
-    assert kept
+    held_numbers = {n for n in range(PICTURES) if held_out("coco_train", f"img/{n:05}.png")}
+    assert held_numbers
     for held in (False, True):
         data = Mixture([root], packer, SIDE, held=held)
-        texts = " ".join(said(data.sample(0, n), packer) for n in range(700))
+        texts = " ".join(text_of(data.sample(0, n), packer) for n in range(700))
         photographs = {n for n in range(PICTURES) if f"number{n}<" in texts}
         drawings = {n for n in range(30) if f"drawing{n}<" in texts}
-        assert photographs == (kept if held else set(range(PICTURES)) - kept)
+        assert photographs == (held_numbers if held else set(range(PICTURES)) - held_numbers)
         assert drawings == (set(range(3)) if held else set(range(3, 30)))
 
 
@@ -72,10 +72,10 @@ def test_shares_are_kept_among_the_folders_that_are_there(root: Path, packer: Br
 
 def test_a_line_that_is_still_being_written_is_passed_over(root: Path, packer: BranchPacker) -> None:
     file = root / "scenes" / "annotations.jsonl"
-    whole = Mixture([root], packer, SIDE).folders["scenes"].items
+    complete = Mixture([root], packer, SIDE).folders["scenes"].items
     with file.open("a") as handle:
         handle.write('{"image": "img/00030.png", "qa": [["What')
-    assert Mixture([root], packer, SIDE).folders["scenes"].items == whole
+    assert Mixture([root], packer, SIDE).folders["scenes"].items == complete
 
 
 def test_charts_come_only_with_what_ocr_read(root: Path, packer: BranchPacker) -> None:
@@ -85,7 +85,7 @@ def test_charts_come_only_with_what_ocr_read(root: Path, packer: BranchPacker) -
     lines = [json.dumps({"image": f"img/{n:05}.png", "ocr": [f"Sales of {n}", "and costs"]}) for n in trained]
     (root / "drawn" / "ocr" / "chartqa.jsonl").write_text("\n".join(lines) + "\n")
     data = Mixture([root, root / "drawn"], packer, SIDE, shares={"chartqa": 1.0})
-    texts = {said(data.sample(0, n), packer) for n in range(30)}
+    texts = {text_of(data.sample(0, n), packer) for n in range(30)}
     assert all("Sales of" in text and "and costs\n\nHow much?" in text for text in texts)
     assert all(any(f"Sales of {n}" in text for text in texts) for n in trained)
 
@@ -94,7 +94,7 @@ def test_turns_about_no_picture_are_trained_now_and_then_and_never_measured(root
     (root / "chat.jsonl").write_text(json.dumps({"qa": [["Hello!", "Hello to you!"]]}) + "\n")
     for held in (False, True):
         data = Mixture([root], packer, SIDE, held=held)
-        share = np.mean(["Hello to you!" in said(data.sample(0, n), packer) for n in range(300)])
+        share = np.mean(["Hello to you!" in text_of(data.sample(0, n), packer) for n in range(300)])
         assert share == 0 if held else abs(share - mixture.CHAT) < 0.06
 
 
@@ -105,11 +105,11 @@ def test_only_photographs_are_flipped_and_only_where_all_stays_true(
     write_folder(root / "stanford40", [sides] * 40)
     flips: dict[str, set[bool]] = {}
 
-    def seen(path: Path, side: int, flip: bool, *_: object) -> np.ndarray:
+    def record_flip(path: Path, side: int, flip: bool, *_: object) -> np.ndarray:
         flips.setdefault(path.parent.parent.name, set()).add(flip)
         return np.zeros((side, side, 3), np.uint8)
 
-    monkeypatch.setattr(mixture, "load_pixels", seen)
+    monkeypatch.setattr(mixture, "load_pixels", record_flip)
     data = Mixture([root], packer, SIDE)
     for n in range(200):
         data.sample(0, n)

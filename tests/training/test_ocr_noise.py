@@ -1,4 +1,4 @@
-"""Reading: imitated mistakes are few and of the right kind."""
+"""OCR noise: imitated errors are few and of the right kind."""
 
 import numpy as np
 
@@ -28,10 +28,10 @@ def test_the_mistakes_are_those_of_tesseract():
     text = "\n".join(wrong)
     assert any("costs 1" in line and "1.15" not in line and "115" in line for line in wrong)  # a lost point
     assert "|" in text and "~" in text and "T0TAL" in text  # strays and confusions
-    assert any(line in whole and line != whole for line in wrong for whole in PAGE)  # a part alone
+    assert any(line in printed and line != printed for line in wrong for printed in PAGE)  # a part alone
     assert all(line == line.strip() and "\n" not in line and line for line in lines)
 
 
 def test_rules_of_dashes_are_mostly_not_seen():
-    kept = [len(_imitated(seed, ["Tea 1.00", "-" * 30])) > 1 for seed in range(200)]
-    assert 0.05 < np.mean(kept) < 0.5
+    seen = [len(_imitated(seed, ["Tea 1.00", "-" * 30])) > 1 for seed in range(200)]
+    assert 0.05 < np.mean(seen) < 0.5

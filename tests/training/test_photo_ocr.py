@@ -34,8 +34,8 @@ def test_a_harvest_goes_on_where_it_stopped_and_the_mixture_reads_it(tmp_path: P
     items = [{"qa": [["How much?", "5"], ["How many?", "6"]]} for _ in range(3)]
     folder, file = write_folder(tmp_path / "chartqa", items), tmp_path / "drawn" / "ocr" / "chartqa.jsonl"
     assert harvest(folder, file) == 3 and harvest(folder, file) == 0
-    whole = file.read_text()
-    file.write_text(whole[: whole.rfind("{") + 20])  # broken off in the third
+    complete = file.read_text()
+    file.write_text(complete[: complete.rfind("{") + 20])  # broken off in the third
     assert harvest(folder, file) == 1
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert [line["image"] for line in lines] == [f"img/{n:05}.png" for n in range(3)]

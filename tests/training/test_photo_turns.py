@@ -1,4 +1,4 @@
-"""Photo turns: what is asked of a photograph is true of it, and yes is wanted as often as no."""
+"""Photo turns: what is asked of a photograph is true of it, and yes is the answer as often as no."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ def made(item: dict[str, Any], folder: str = FOLDER, rounds: int = 150) -> Itera
 
 def presence(turns: Iterator[AskedTurn], things: list[str]) -> dict[str, Counter[str]]:
     """Answer → how often which thing was asked for."""
-    asked = {template.format(a=with_article(thing)): thing for template in PRESENCE for thing in things}
+    thing_by_question = {template.format(a=with_article(thing)): thing for template in PRESENCE for thing in things}
     found: dict[str, Counter[str]] = {"yes": Counter(), "no": Counter()}
     for turn in turns:
         if turn.kind.startswith("presence"):
             assert turn.kind == f"presence-{turn.answer}"
-            found[turn.answer][asked[turn.question]] += 1
+            found[turn.answer][thing_by_question[turn.question]] += 1
     return found
 
 
@@ -62,7 +62,7 @@ def test_yes_and_no_are_wanted_equally_often_and_both_are_true() -> None:
     present = {box[0] for box in BOXED["boxes"]}
     assert found["yes"].total() == found["no"].total() == 2 * 150
     assert set(found["yes"]) == present and not set(found["no"]) & present
-    # What often stands beside a dog is asked for more often than one of 76 things would be by chance.
+    # What often occurs with a dog is asked for more often than one of 76 things would be by chance.
     assert found["no"]["frisbee"] > 0.3 * found["no"].total()
 
 
@@ -70,11 +70,11 @@ def test_what_a_caption_names_or_implies_is_never_said_to_be_missing() -> None:
     nouns = "dog,ball,grass,man,woman,boy,girl,cat,tree,car,guitar,boat".split(",")
     turns = [turn for turn in made(CAPTIONED, "flickr8k", 400) if turn.kind.startswith("presence")]
     missing = " ".join(turn.question for turn in turns if turn.answer == "no")
-    there = " ".join(turn.question for turn in turns if turn.answer == "yes")
-    said = {noun for noun in nouns if re.search(rf"\b{noun}\b", missing)}
-    assert said >= {"cat", "guitar", "boat"}
-    assert not said & {"dog", "ball", "grass", "man", "woman", "tree"}  # a couple; a park
-    assert {noun for noun in nouns if re.search(rf"\b{noun}\b", there)} == {"dog", "ball", "grass"}
+    present = " ".join(turn.question for turn in turns if turn.answer == "yes")
+    absent = {noun for noun in nouns if re.search(rf"\b{noun}\b", missing)}
+    assert absent >= {"cat", "guitar", "boat"}
+    assert not absent & {"dog", "ball", "grass", "man", "woman", "tree"}  # a couple; a park
+    assert {noun for noun in nouns if re.search(rf"\b{noun}\b", present)} == {"dog", "ball", "grass"}
 
 
 def test_few_captions_say_nothing_of_what_is_missing() -> None:
@@ -96,13 +96,13 @@ def test_absent_things_are_neither_boxed_nor_named(thing: str) -> None:
 
 def test_counts_are_the_boxes() -> None:
     counts = Counter(box[0] for box in BOXED["boxes"])
-    asked = Counter()
+    counted = Counter()
     for turn in made(BOXED):
         if turn.kind == "count":
             (name,) = (name for name in counts if f"How many {plural(name)} " in turn.question)
             assert turn.answer == str(counts[name])
-            asked[name] += 1
-    assert asked["dog"] > 1.5 * asked["kite"]  # larger numbers are rarer, so they are asked for more often
+            counted[name] += 1
+    assert counted["dog"] > 1.5 * counted["kite"]  # larger numbers are rarer, so they are asked for more often
 
 
 def test_relations_are_true_and_not_of_what_is_nearly_level() -> None:
@@ -112,16 +112,16 @@ def test_relations_are_true_and_not_of_what_is_nearly_level() -> None:
         if not turn.kind.startswith("relation"):
             continue
         kinds[turn.kind] += 1
-        one, other = re.findall(r"\b(person|kite|umbrella)\b", turn.question)
-        across, down = (a - b for a, b in zip(places[one], places[other], strict=True))
+        subject, reference = re.findall(r"\b(person|kite|umbrella)\b", turn.question)
+        dx, dy = (a - b for a, b in zip(places[subject], places[reference], strict=True))
         if "left or the right" in turn.question:
-            truth = "left" if across < 0 else "right"
-            assert turn.answer == truth and abs(across) > 0.2
+            truth = "left" if dx < 0 else "right"
+            assert turn.answer == truth and abs(dx) > 0.2
         elif "left" in turn.question or "right" in turn.question:
-            assert turn.answer == ("yes" if ("left" in turn.question) == (across < 0) else "no")
+            assert turn.answer == ("yes" if ("left" in turn.question) == (dx < 0) else "no")
         else:
-            assert abs(down) > 0.25
-            assert turn.answer == ("yes" if ("above" in turn.question) == (down < 0) else "no")
+            assert abs(dy) > 0.25
+            assert turn.answer == ("yes" if ("above" in turn.question) == (dy < 0) else "no")
         assert turn.mirrored == ("left" not in turn.question and "right" not in turn.question)
     assert kinds["relation"] and abs(kinds["relation-yes"] - kinds["relation-no"]) < 0.4 * kinds["relation-yes"]
 
@@ -156,15 +156,15 @@ def test_plural_and_article(one: str, many: str, article: str) -> None:
 
 
 def test_a_colour_is_asked_for_where_captions_agree() -> None:
-    asked = {(turn.question, turn.answer) for turn in made(CAPTIONED, "flickr8k", 3) if turn.kind == "colour"}
-    assert asked == {("What color is the ball?", "red")}
-    torn = {"captions": ["A red car in a street.", "A blue car drives by."]}
-    assert not any(turn.kind == "colour" for turn in made(torn, "flickr8k", 3))
+    found = {(turn.question, turn.answer) for turn in made(CAPTIONED, "flickr8k", 3) if turn.kind == "colour"}
+    assert found == {("What color is the ball?", "red")}
+    contradictory = {"captions": ["A red car in a street.", "A blue car drives by."]}
+    assert not any(turn.kind == "colour" for turn in made(contradictory, "flickr8k", 3))
 
 
 def test_captions_become_sentences_and_the_most_usual_come_first() -> None:
     assert sentence("  a dog , running  on grass . ") == "A dog, running on grass."
-    odd = "My holiday with uncle Jack at last."
-    alike = ["A brown dog runs on the grass.", "A dog runs over green grass.", "The dog runs on some grass."]
-    best = usual_captions([odd, *alike], most=4)
-    assert best[-1] == odd and set(best[:3]) == set(alike)
+    unusual = "My holiday with uncle Jack at last."
+    similar = ["A brown dog runs on the grass.", "A dog runs over green grass.", "The dog runs on some grass."]
+    best = usual_captions([unusual, *similar], limit=4)
+    assert best[-1] == unusual and set(best[:3]) == set(similar)

@@ -16,10 +16,10 @@ def test_about_the_stated_share_of_a_folder_is_held_out(folder: str) -> None:
 
 def test_the_rule_is_the_hash_of_folder_and_name() -> None:
     names = [f"img/{i:05}.jpg" for i in range(40)]
-    told = [
+    digests = [
         subprocess.run(["sha256sum"], input=f"voc2007/{name}".encode(), capture_output=True).stdout for name in names
     ]
-    assert [held_out("voc2007", name) for name in names] == [int(digest[:8], 16) % 100 < 8 for digest in told]
+    assert [held_out("voc2007", name) for name in names] == [int(digest[:8], 16) % 100 < 8 for digest in digests]
 
 
 def test_the_same_pictures_are_held_out_for_ever() -> None:

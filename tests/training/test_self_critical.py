@@ -1,4 +1,4 @@
-"""Self-critical training: captions that score better than a picture's others grow likelier."""
+"""Self-critical training: captions that score better than a picture's others become more likely."""
 
 from __future__ import annotations
 
@@ -39,13 +39,15 @@ def test_the_advantage_is_what_a_sample_has_over_the_pictures_others() -> None:
 
 def test_a_caption_scores_as_the_report_counts_it_and_0_where_it_is_no_sentence(trainer: Trainer) -> None:
     pictures = CaptionedPictures(trainer.data)
-    every = [CAT if "cat" in str(own) else DOG for own in pictures.references.texts]
-    assert len(pictures.files) == len(every) == 16 - len(trainer.held.folders["coco_train"].items)
-    with_ends = [[text + END for text in texts] for texts in every]
-    said = ["A dog sleeps." + END] * len(every)
-    found = [pictures.score(i, "A dog sleeps.", ended=True) for i in range(len(every))]
-    assert found == pytest.approx(cider_d(said, with_ends)) and max(found) > min(found) > 0
-    assert [pictures.score(0, *own) for own in (("A dog sleeps.", False), ("a dog.", True), ("A dog", True))] == [0] * 3
+    references = [CAT if "cat" in str(case) else DOG for case in pictures.references.texts]
+    assert len(pictures.files) == len(references) == 16 - len(trainer.held.folders["coco_train"].items)
+    with_ends = [[text + END for text in texts] for texts in references]
+    candidates = ["A dog sleeps." + END] * len(references)
+    found = [pictures.score(i, "A dog sleeps.", ended=True) for i in range(len(references))]
+    assert found == pytest.approx(cider_d(candidates, with_ends)) and max(found) > min(found) > 0
+    assert [pictures.score(0, *case) for case in (("A dog sleeps.", False), ("a dog.", True), ("A dog", True))] == [
+        0
+    ] * 3
 
 
 def test_what_is_sampled_with_a_cache_is_what_the_whole_forward_makes_likely(
@@ -54,19 +56,19 @@ def test_what_is_sampled_with_a_cache_is_what_the_whole_forward_makes_likely(
     monkeypatch.setattr(torch, "multinomial", lambda weights, count: weights.argmax(-1, keepdim=True))
     parts, packer = trainer.parts, trainer.data.packer
     pictures = [trainer.data.sample(0, i).pixels for i in range(3)]
-    asked = [*packer.prefix, *packer.encode("What is it?"), *packer.to_answer]
-    rows = sampled(parts, trainer.image_tokens(pictures), asked, packer.end[0], 2, 6)
+    prompt_ids = [*packer.prefix, *packer.encode("What is it?"), *packer.to_answer]
+    rows = sampled(parts, trainer.image_tokens(pictures), prompt_ids, packer.end[0], 2, 6)
     assert parts.llm.config._attn_implementation == finetune.ATTENTION
     assert len(rows) == 6 and rows[0] == rows[1] and rows[0] != rows[2]
     for pixels, row in zip(pictures, rows[::2], strict=True):
-        ids = np.array([*asked, *row])
-        answer = (np.arange(len(ids)) >= len(asked)).astype(np.float32)
-        whole = Packed(ids, np.arange(len(ids)), np.zeros(len(ids), int), answer, ("caption",), answer.astype(int) - 1)
-        logits, _ = trainer.logits([Sample(pixels, whole, "")])
+        ids = np.array([*prompt_ids, *row])
+        answer = (np.arange(len(ids)) >= len(prompt_ids)).astype(np.float32)
+        packed = Packed(ids, np.arange(len(ids)), np.zeros(len(ids), int), answer, ("caption",), answer.astype(int) - 1)
+        logits, _ = trainer.logits([Sample(pixels, packed, "")])
         assert logits.argmax(-1).tolist() == row
 
 
-def test_what_scores_grows_likelier(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_scores_becomes_more_likely(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of random weights nothing is a sentence: what scores here are captions with many of the letter e."""
     monkeypatch.setattr(CaptionedPictures, "score", lambda self, index, caption, ended: float(caption.count("e")))
     monkeypatch.setattr(self_critical, "LONGEST", 6)
@@ -81,7 +83,7 @@ def test_what_scores_grows_likelier(trainer: Trainer, monkeypatch: pytest.Monkey
     assert np.mean(critic.scores[-5:]) > 1.5 * np.mean(critic.scores[:5])
 
 
-def test_a_run_ends_with_captions_where_it_is_told_so(
+def test_a_run_ends_with_captions_where_it_is_asked_to(
     parts: Parts, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetune, "compile_layers", lambda parts: None)

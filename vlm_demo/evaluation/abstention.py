@@ -14,15 +14,16 @@ OFF, ON = "rule off", "rule on"
 
 
 def twice(items: Sequence[Item]) -> list[Item]:
-    """Each question without and with the rule; its kind says whether it can be answered, and which of both it is."""
-    asked = []
+    """Each question without and with the rule; its kind names whether it can be answered, and the rule."""
+    variants = []
     for item in items:
         if item.phrase is None and not item.captions:
             sort = SORTS[item.answers == (UNKNOWN,)]
-            asked += [
-                replace(item, kind=f"{sort}, {rule}", evidence_only=ruled) for rule, ruled in ((OFF, False), (ON, True))
+            variants += [
+                replace(item, kind=f"{sort}, {rule}", evidence_only=evidence_only)
+                for rule, evidence_only in ((OFF, False), (ON, True))
             ]
-    return asked
+    return variants
 
 
 def lost(report: Report) -> float | None:

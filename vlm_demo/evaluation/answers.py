@@ -1,5 +1,5 @@
-"""Answers: is this reply the expected one? Metrics, each a function of two texts → bool, and whether an answer stands
-in a longer text.
+"""Answers: is this reply the expected one? Metrics, each a function of two texts → bool, and whether an answer
+occurs in a longer text.
 
 Knows nothing of pictures, models or folders.
 """
@@ -25,7 +25,7 @@ _SMALL = dict(
 )
 _SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 
-# Private-use stand-ins for the two marks that belong to a number and must outlive the folding.
+# Private-use placeholders for the two marks that belong to a number and must survive the folding.
 _POINT, _MINUS = "\ue000", "\ue001"
 
 _NUMBER = re.compile(
@@ -56,8 +56,8 @@ def number(prediction: str, answer: str) -> bool:
     This is ChartQA's relaxed accuracy (Masry et al. 2022, https://arxiv.org/abs/2203.10244, section 5.1) for
     numbers. False if either text holds no number.
     """
-    got, wanted = _first_number(prediction), _first_number(answer)
-    return got is not None and wanted is not None and abs(got - wanted) <= TOLERANCE * abs(wanted)
+    predicted, expected = _first_number(prediction), _first_number(answer)
+    return predicted is not None and expected is not None and abs(predicted - expected) <= TOLERANCE * abs(expected)
 
 
 def money(prediction: str, answer: str) -> bool:
@@ -65,19 +65,19 @@ def money(prediction: str, answer: str) -> bool:
 
     "RM 1,234.56", "1.234,56 €" and "1 234.56" are the same amount. False if either text holds no amount.
     """
-    got, wanted = _first_amount(prediction), _first_amount(answer)
-    return got is not None and wanted is not None and _cents(got) == _cents(wanted)
+    predicted, expected = _first_amount(prediction), _first_amount(answer)
+    return predicted is not None and expected is not None and _cents(predicted) == _cents(expected)
 
 
 def name(prediction: str, answer: str) -> bool:
-    """The expected name stands in the reply as whole words, side by side and in its order.
+    """The expected name occurs in the reply as whole words, next to each other and in order.
 
     Case, punctuation, articles and the s of a plural are ignored: "Two brown horses in a field." holds "horse",
     "riding the bike" holds "riding a bike". False if nothing of the name is left.
     """
-    given, wanted = _names(prediction), _names(answer)
-    starts = range(len(given) - len(wanted) + 1) if wanted else range(0)
-    return any(all(a & b for a, b in zip(given[i:], wanted, strict=False)) for i in starts)
+    words, name_words = _names(prediction), _names(answer)
+    starts = range(len(words) - len(name_words) + 1) if name_words else range(0)
+    return any(all(a & b for a, b in zip(words[i:], name_words, strict=False)) for i in starts)
 
 
 def vqa(prediction: str, answer: str) -> bool:
@@ -93,10 +93,10 @@ def relaxed(prediction: str, answer: str) -> bool:
     two years, integers from 1900 to 2100, must be the same, or every year of a chart would be right. Other texts as
     ``exact``.
     """
-    got, wanted = _only_number(prediction), _only_number(answer)
-    if got is None or wanted is None or (got in YEARS and wanted in YEARS):
+    predicted, expected = _only_number(prediction), _only_number(answer)
+    if predicted is None or expected is None or (predicted in YEARS and expected in YEARS):
         return exact(prediction, answer)
-    return abs(got - wanted) <= TOLERANCE * abs(wanted)
+    return abs(predicted - expected) <= TOLERANCE * abs(expected)
 
 
 METRICS: dict[str, Callable[[str, str], bool]] = {
@@ -119,14 +119,14 @@ def fits(metric: str, answer: str) -> bool:
     return METRICS[metric](answer, answer)
 
 
-def stands_in(metric: str, answer: str, text: str) -> bool:
-    """Whether ``answer`` can be copied from ``text``: its words stand there side by side, folded as for ``exact``, or,
+def occurs_in(metric: str, answer: str, text: str) -> bool:
+    """Whether ``answer`` can be copied from ``text``: its words occur there in order, folded as for ``exact``, or,
     for ``money``, an amount equal to the cent. False for an answer without words."""
-    wanted = fold(answer)
-    if wanted and f" {wanted} " in f" {fold(text)} ":
+    words = fold(answer)
+    if words and f" {words} " in f" {fold(text)} ":
         return True
     amount = _first_amount(answer) if metric == "money" else None
-    return amount is not None and any(_cents(amount) == _cents(one) for one in _amounts(text))
+    return amount is not None and any(_cents(amount) == _cents(other) for other in _amounts(text))
 
 
 def fold(text: str) -> str:
@@ -148,14 +148,14 @@ def _names(text: str) -> list[set[str]]:
 
 
 def _singulars(word: str) -> set[str]:
-    found = {word}
+    forms = {word}
     if len(word) > 2 and word.endswith("s") and not word.endswith("ss"):
-        found.add(word[:-1])
+        forms.add(word[:-1])
         if word.endswith("es"):
-            found.add(word[:-2])
+            forms.add(word[:-2])
         if word.endswith("ies"):
-            found.add(word[:-3] + "y")
-    return found
+            forms.add(word[:-3] + "y")
+    return forms
 
 
 def _without_articles(text: str) -> str:
@@ -171,34 +171,34 @@ def _plain(text: str) -> str:
 
 def _digits(words: list[str]) -> list[str]:
     """Number words become digits: "twenty", "one" → "21"; everything else stays."""
-    out, i = [], 0
+    converted, i = [], 0
     while i < len(words):
         value, stop = _spelled(words, i)
-        out.append(words[i] if stop == i else str(value))
+        converted.append(words[i] if stop == i else str(value))
         i = max(stop, i + 1)
-    return out
+    return converted
 
 
 def _spelled(words: list[str], start: int) -> tuple[int, int]:
     """The spelled number that begins at ``start`` and the index after it, or ``start`` itself where none begins.
 
-    ``room`` is what the next word must be below: after "twenty" only a unit fits, after "hundred" anything up to
+    ``upper_bound`` is what the next word must be below: after "twenty" only a unit fits, after "hundred" anything up to
     99, so "seven eight" stays two numbers.
     """
-    total, current, room, limit, i = 0, 0, 1000, max(_SCALES.values()) + 1, start
+    total, current, upper_bound, limit, i = 0, 0, 1000, max(_SCALES.values()) + 1, start
     while i < len(words):
         word = words[i]
         joined = word == "and" and i > start and (words[i - 1] == "hundred" or words[i - 1] in _SCALES)
         if joined and i + 1 < len(words) and words[i + 1] in _SMALL:
             i += 1
             continue
-        small = _SMALL.get(word)
-        if small is not None and (10 if small < 10 else 100) <= room and (small or i == start):
-            current, room = current + small, 10 if small >= 20 else 0
+        small_value = _SMALL.get(word)
+        if small_value is not None and (10 if small_value < 10 else 100) <= upper_bound and (small_value or i == start):
+            current, upper_bound = current + small_value, 10 if small_value >= 20 else 0
         elif word == "hundred" and 0 < current < 10:
-            current, room = current * 100, 100
+            current, upper_bound = current * 100, 100
         elif word in _SCALES and current and _SCALES[word] < limit:
-            total, current, room, limit = total + current * _SCALES[word], 0, 1000, _SCALES[word]
+            total, current, upper_bound, limit = total + current * _SCALES[word], 0, 1000, _SCALES[word]
         else:
             break
         i += 1
@@ -229,9 +229,9 @@ def _first_amount(text: str) -> Decimal | None:
 
 
 def _amounts(text: str) -> Iterator[Decimal]:
-    plain = "".join(sign for sign in _plain(text) if unicodedata.category(sign) != "Sc")
+    without_signs = "".join(character for character in _plain(text) if unicodedata.category(character) != "Sc")
     # Words go with their full stop, or "Rs.500" would be read as half a rupee.
-    for found in _NUMBER.finditer(re.sub(r"[^\W\d_]+\.?", " ", plain)):
+    for found in _NUMBER.finditer(re.sub(r"[^\W\d_]+\.?", " ", without_signs)):
         yield _value(found, thousands=".,")
 
 

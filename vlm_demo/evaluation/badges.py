@@ -1,8 +1,8 @@
 """Badges: are answers with a green badge right, and do right answers get one?
 
-Asks every question, gathers the evidence for each answer, and fits what it is worth on every second one where that is
-wanted, so that what is reported was not fitted on. Green is a badge that says that an answer rests on the picture, or
-on text that was read. Draws how far the scores can be believed.
+Asks every question, gathers the evidence for each answer, and optionally fits the weight of the evidence on every
+second one, so that the report is on answers that were not fitted on. Green is a badge of an answer that rests on the
+picture, or on text that was read. Draws the reliability curve.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from vlm_demo.evaluation.answers import fold, matches
 from vlm_demo.evaluation.fit_calibration import fit, fit_limits
 from vlm_demo.evaluation.items import Item, Skipped
 from vlm_demo.evaluation.report import Score
-from vlm_demo.evaluation.run import LastPicture, Toggles, asked
+from vlm_demo.evaluation.run import LastPicture, Toggles, ask
 from vlm_demo.intervals import wilson
 
-BINS, FULL = 8, 15  # at most so many bins, and about so many answers in each at least
+BINS, PER_BIN = 8, 15  # at most this many bins, each with about this many answers
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class LabelledAnswer:
     """One answer.
 
     Attributes:
-        evidence: what speaks for it; None where it says itself that nothing can be said.
+        evidence: for the answer; None where it states itself that it can't be known.
         right: whether it equals an accepted answer.
         visible: whether the question can be answered from the picture.
         kind: the question's.
-        none: whether the answer says that there is none of something.
+        none: whether the answer is that there is none of something.
     """
 
     evidence: Evidence | None
@@ -75,13 +75,13 @@ class Green:
 
 @dataclass
 class Badges:
-    """What the badges were worth.
+    """How reliable the badges were.
 
     Attributes:
         levels: for each level how many answers were right and visible.
         kinds: for each kind of question how green and right go together.
         scores, labels: of the answers that have evidence: the score 0..1, and whether right and visible.
-        calibration: by which they were judged; None = uncalibrated.
+        calibration: by which they were given; None = uncalibrated.
         settings: how the run was made, for the reader of the JSON.
     """
 
@@ -97,11 +97,11 @@ class Badges:
     @property
     def gap(self) -> float | None:
         """The accuracy of green answers minus that of the others."""
-        high, low = Score(), Score()
+        green, others = Score(), Score()
         for level, score in self.levels.items():
-            side = high if level in GREEN else low
+            side = green if level in GREEN else others
             side.n, side.right = side.n + score.n, side.right + score.right
-        return high.right / high.n - low.right / low.n if high.n and low.n else None
+        return green.right / green.n - others.right / others.n if green.n and others.n else None
 
     @property
     def overall(self) -> Green:
@@ -123,7 +123,7 @@ class Badges:
         """(mean score, share right, answers) of equally full bins, from low scores to high ones."""
         if not self.scores:
             return []
-        parts = np.array_split(np.argsort(self.scores, kind="stable"), min(BINS, 1 + len(self.scores) // FULL))
+        parts = np.array_split(np.argsort(self.scores, kind="stable"), min(BINS, 1 + len(self.scores) // PER_BIN))
         scores, labels = np.array(self.scores), np.array(self.labels)
         return [(float(scores[part].mean()), float(labels[part].mean()), len(part)) for part in parts]
 
@@ -144,27 +144,29 @@ class Badges:
 
     def table(self) -> str:
         """The figures for a person."""
-        wide = max(map(len, ("badge", *self.levels)))
-        lines = [f"{'badge':<{wide}}  {'n':>5}  right, and answerable from the picture"]
-        lines += [f"{level:<{wide}}  {score.n:>5}  {_interval(score)}" for level, score in self.levels.items()]
+        width = max(map(len, ("badge", *self.levels)))
+        lines = [f"{'badge':<{width}}  {'n':>5}  right, and answerable from the picture"]
+        lines += [f"{level:<{width}}  {score.n:>5}  {_interval(score)}" for level, score in self.levels.items()]
         gap = "–" if self.gap is None else f"{100 * self.gap:.0f} points"
         lines.append(f"green minus the others: {gap}")
-        wide = max(map(len, ("overall", *self.kinds)))
-        lines += ["", f"{'kind':<{wide}}  {'green of the right answers':<34}  right of the green answers"]
-        shown = [(kind, green) for kind, green in sorted(self.kinds.items()) if green.of_right.n or green.right.n]
-        for kind, green in [*shown, ("overall", self.overall)]:
-            lines.append(f"{kind:<{wide}}  {_counted(green.of_right):<34}  {_counted(green.right)}")
+        width = max(map(len, ("overall", *self.kinds)))
+        lines += ["", f"{'kind':<{width}}  {'green of the right answers':<34}  right of the green answers"]
+        rows = [(kind, green) for kind, green in sorted(self.kinds.items()) if green.of_right.n or green.right.n]
+        for kind, green in [*rows, ("overall", self.overall)]:
+            lines.append(
+                f"{kind:<{width}}  {_count_and_interval(green.of_right):<34}  {_count_and_interval(green.right)}"
+            )
         lines.append("")
         if self.error is not None:
             lines.append(f"mean distance of score and accuracy: {self.error:.3f}")
         lines.append(f"of all answers {self.unknown} say themselves that nothing can be said: not visible")
         if self.calibration is None:
             lines.append("not calibrated; --fit fits the evidence's worth and writes it beside the weights")
-        lines += [f"skipped: line {one.line} ({one.image}): {one.reason}" for one in self.skipped]
+        lines += [f"skipped: line {item.line} ({item.image}): {item.reason}" for item in self.skipped]
         return "\n".join(lines)
 
     def draw(self, file: Path) -> None:
-        """Write the reliability curve: what the score says against how many of such answers are right."""
+        """Write the reliability curve: the score against the share of such answers that are right."""
         from matplotlib.figure import Figure
 
         figure = Figure((4.5, 4.5), layout="constrained")
@@ -187,7 +189,7 @@ def _interval(score: Score) -> str:
     return f"{score.right / score.n:.1%} ({low:.1%} to {high:.1%})"
 
 
-def _counted(score: Score) -> str:
+def _count_and_interval(score: Score) -> str:
     return f"{score.right} of {score.n}: {_interval(score)}" if score.n else "–"
 
 
@@ -204,11 +206,11 @@ def collect(
 
     if not engine.capabilities.explains:
         raise VlmDemoError("This model gives no heatmaps, so its answers can't be tried: choose another model.")
-    pictures, found = LastPicture(folder), []
+    pictures, labelled = LastPicture(folder), []
     questions = [item for item in items if item.phrase is None and not item.captions]  # no caption is right or wrong
     for item in tqdm(questions, unit="item", file=sys.stderr, disable=not progress, dynamic_ncols=True):
         try:
-            answer = asked(engine, pictures.open(item.image), item, Toggles(bool(item.ocr), bool(item.evidence_only)))
+            answer = ask(engine, pictures.open(item.image), item, Toggles(bool(item.ocr), bool(item.evidence_only)))
         except (BadImage, BadQuestion, OcrUnavailable) as error:
             skipped.append(Skipped(item.line, item.image, str(error)))
             continue
@@ -216,38 +218,38 @@ def collect(
         substantial = answer.words and not grounding_badge.says_unknown(answer)
         evidence = engine.evidence(answer) if substantial else None
         right, none = matches(item.metric, answer.text, item.answers), grounding_badge.says_none(answer)
-        found.append(LabelledAnswer(evidence, right, visible, item.kind, none))
-    return found
+        labelled.append(LabelledAnswer(evidence, right, visible, item.kind, none))
+    return labelled
 
 
-def calibrate(found: Sequence[LabelledAnswer]) -> Calibration:
-    """What the evidence is worth, and how much of it a badge needs, fitted on labelled answers.
+def calibrate(answers: Sequence[LabelledAnswer]) -> Calibration:
+    """The weights of the evidence, and how much of it a badge needs, fitted on labelled answers.
 
     Raises:
         VlmDemoError: there are none with evidence, or all are right, or all wrong.
     """
-    known = [(one.evidence, one.right and one.visible) for one in found if one.evidence is not None]
-    if not known:
+    with_evidence = [(one.evidence, one.right and one.visible) for one in answers if one.evidence is not None]
+    if not with_evidence:
         raise VlmDemoError("No answer has evidence to fit on: give a folder with questions that the model answers.")
-    evidence, labels = [one for one, _ in known], [label for _, label in known]
+    evidence, labels = [one for one, _ in with_evidence], [label for _, label in with_evidence]
     fitted = fit(np.array([as_row(one) for one in evidence]), np.array(labels))
     return replace(fitted, limits=fit_limits(evidence, labels))
 
 
-def judge(found: Sequence[LabelledAnswer], calibration: Calibration | None) -> Badges:
+def judge(answers: Sequence[LabelledAnswer], calibration: Calibration | None) -> Badges:
     """Give every answer its badge, and count how many of each are right."""
     badges = Badges({level: Score() for level in LEVELS}, calibration=calibration)
-    for one in found:
-        label = one.right and one.visible
-        kind = badges.kinds.setdefault(one.kind, Green())
-        if one.evidence is None:
+    for labelled in answers:
+        label = labelled.right and labelled.visible
+        kind = badges.kinds.setdefault(labelled.kind, Green())
+        if labelled.evidence is None:
             kind.add(False, label)
             badges.unknown += 1
             badges.levels[NOT_VISIBLE].add(label)
             continue
-        given = grounding_badge.badge(one.evidence, calibration, none=one.none)
-        kind.add(given.level in GREEN, label)
-        badges.levels[given.level].add(label)
-        badges.scores.append(given.score)
+        badge = grounding_badge.badge(labelled.evidence, calibration, none=labelled.none)
+        kind.add(badge.level in GREEN, label)
+        badges.levels[badge.level].add(label)
+        badges.scores.append(badge.score)
         badges.labels.append(label)
     return badges

@@ -22,7 +22,7 @@ from vlm_demo.evaluation.items import Item, Skipped, leaves_folder
 
 PEOPLE = 10  # who answered each question of TextVQA
 
-Asked = tuple[str, str, tuple[str, ...]]  # picture's path, question, answers
+Parsed = tuple[str, str, tuple[str, ...]]  # picture's path, question, answers
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class Benchmark:
         metric: a key of `benchmark_scores.SCORES`.
         fields: what each question holds, for the reader of an error.
         listed: whether the file is the list of questions itself, and not an object whose ``data`` is.
-        asked: one question's object → what is asked; ValueError says what is wrong with it.
+        parse: one question's object → its picture, question and answers; ValueError says what is wrong with it.
     """
 
     name: str
     metric: str
     fields: str
     listed: bool
-    asked: Callable[[dict[str, Any]], Asked]
+    parse: Callable[[dict[str, Any]], Parsed]
 
 
 def read(benchmark: Benchmark, file: Path, folder: Path) -> tuple[list[Item], list[Skipped]]:
@@ -62,16 +62,16 @@ def read(benchmark: Benchmark, file: Path, folder: Path) -> tuple[list[Item], li
         try:
             if not isinstance(record, dict):
                 raise ValueError("it is no JSON object")
-            image, question, answers = benchmark.asked(record)
+            image, question, answers = benchmark.parse(record)
         except ValueError as error:
             skipped.append(Skipped(number, None, str(error), place))
             continue
         kind = f"{benchmark.name.lower()} {file.stem}"
         items.append(Item(number, image, question, answers, kind, benchmark.metric, place=place))
     if not items:
-        why = f"; entry 1: {skipped[0].reason}" if skipped else ""
+        first_reason = f"; entry 1: {skipped[0].reason}" if skipped else ""
         raise VlmDemoError(
-            f"{file} holds no question of {benchmark.name} with its answer (each has {benchmark.fields}){why}."
+            f"{file} holds no question of {benchmark.name} with its answer (each has {benchmark.fields}){first_reason}."
         )
     parents = sorted({str(Path(item.image).parent) for item in items})
     if not any((folder / parent).is_dir() for parent in parents):
@@ -88,27 +88,31 @@ def _entries(benchmark: Benchmark, file: Path) -> list[Any]:
         raise VlmDemoError(f"{file} is no JSON: give a file of {benchmark.name} as it was published.") from None
     entries = data if benchmark.listed else data.get("data") if isinstance(data, dict) else None
     if not isinstance(entries, list):
-        wanted = "a list" if benchmark.listed else 'an object whose "data" is a list'
-        raise VlmDemoError(f"{file} is no file of {benchmark.name}, which is {wanted} of questions.")
+        expected = "a list" if benchmark.listed else 'an object whose "data" is a list'
+        raise VlmDemoError(f"{file} is no file of {benchmark.name}, which is {expected} of questions.")
     return entries
 
 
-def _chartqa(record: dict[str, Any]) -> Asked:
+def _chartqa(record: dict[str, Any]) -> Parsed:
     return f"png/{_picture(record, 'imgname')}", _text(record, "query"), (_answer(record.get("label"), "label"),)
 
 
-def _docvqa(record: dict[str, Any]) -> Asked:
+def _docvqa(record: dict[str, Any]) -> Parsed:
     answers = record.get("answers")
     if not isinstance(answers, list) or not answers:
         raise ValueError("the field 'answers' is missing or no list")
-    return _picture(record, "image"), _text(record, "question"), tuple(_answer(one, "answers") for one in answers)
+    return _picture(record, "image"), _text(record, "question"), tuple(_answer(answer, "answers") for answer in answers)
 
 
-def _textvqa(record: dict[str, Any]) -> Asked:
+def _textvqa(record: dict[str, Any]) -> Parsed:
     answers = record.get("answers")
-    if not isinstance(answers, list) or len(answers) != PEOPLE or not all(isinstance(one, str) for one in answers):
+    if (
+        not isinstance(answers, list)
+        or len(answers) != PEOPLE
+        or not all(isinstance(answer, str) for answer in answers)
+    ):
         raise ValueError(f"the field 'answers' is missing or no list of {PEOPLE} texts")
-    if not any(one.strip() for one in answers) or not all(map(_writable, answers)):
+    if not any(answer.strip() for answer in answers) or not all(map(_writable, answers)):
         raise ValueError("the field 'answers' holds no text")
     return f"train_images/{_picture(record, 'image_id')}.jpg", _text(record, "question"), tuple(answers)
 
@@ -143,5 +147,5 @@ def _answer(value: Any, name: str) -> str:
 
 
 def _writable(text: str) -> bool:
-    """Whether a text is Unicode throughout: JSON can spell half a character, which no file can hold."""
-    return text.isascii() or not any("\ud800" <= sign <= "\udfff" for sign in text)
+    """Whether a text is Unicode throughout: JSON can contain half of a surrogate pair, which no file can hold."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)

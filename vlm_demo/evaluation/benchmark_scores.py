@@ -1,7 +1,7 @@
 """Benchmark scores: an answer against the accepted ones, as ChartQA, DocVQA and TextVQA count it.
 
-`answers` holds the metrics of our own items, which forgive more; these follow the papers, so that a figure can stand
-beside a published one. Knows nothing of pictures, models or files.
+`answers` holds the metrics of our own items, which forgive more; these follow the papers, so that a figure can be
+compared with a published one. Knows nothing of pictures, models or files.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from vlm_demo.evaluation import answers as plain
 TOLERANCE = 0.05  # of the expected number
 ROUNDING = 1e-9  # 1.05 is within 5 % of 1, though not in binary
 THRESHOLD = 0.5  # of an answer's letters that may be wrong
-ENOUGH = 3  # people who agree
+AGREEING = 3  # people who agree
 ARTICLES = ("a", "an", "the")
 DIGITS = {"none": "0"} | {
     word: str(i) for i, word in enumerate("zero one two three four five six seven eight nine ten".split())
 }
 MARKS = ';/[]"{}()=+\\_-><@`!'
 
-# Those of VQA's evaluation: each stands for itself with one apostrophe forgotten ("dont", "couldnt've").
+# Those of VQA's evaluation: each also matches with one apostrophe missing ("dont", "couldnt've").
 SHORTENED = (
     "'ow's'at 'twas ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't "
     "haven't he'd he'd've he's how'd how'll how's isn't it'd it'd've it'll ma'am might've mightn't mightn't've must've "
@@ -51,7 +51,7 @@ def anls(prediction: str, answers: Sequence[str]) -> float:
     answers; 0 where that share is not below a half, as the paper has it (the task's own script gives 0.5 for just a
     half). Case and the number of spaces are ignored.
     """
-    return max((_alike(prediction, answer) for answer in answers), default=0.0)
+    return max((_similarity(prediction, answer) for answer in answers), default=0.0)
 
 
 def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
@@ -61,12 +61,12 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     are normalised as there (`normalised`). 0 where fewer than two people were asked.
     """
     folded = normalised(prediction)
-    same = sum(normalised(answer) == folded for answer in answers)
+    agreeing = sum(normalised(answer) == folded for answer in answers)
     n = len(answers)
-    if n < 2 or not same:
+    if n < 2 or not agreeing:
         return 0.0
-    without_one, with_all = min((same - 1) / ENOUGH, 1.0), min(same / ENOUGH, 1.0)
-    return (same * without_one + (n - same) * with_all) / n
+    without_one, with_all = min((agreeing - 1) / AGREEING, 1.0), min(agreeing / AGREEING, 1.0)
+    return (agreeing * without_one + (n - agreeing) * with_all) / n
 
 
 # The metrics of this module, by the name that an item gives; the others are `answers.METRICS`.
@@ -78,7 +78,7 @@ SCORES: dict[str, Callable[[str, Sequence[str]], float]] = {
 
 
 def scored(metric: str, prediction: str, answers: Sequence[str]) -> float:
-    """What an answer is worth under a metric of ``SCORES`` or `answers.METRICS`: right or wrong, or a fraction 0..1."""
+    """The score of an answer under a metric of ``SCORES`` or `answers.METRICS`: right or wrong, or a fraction 0..1."""
     if metric in SCORES:
         return SCORES[metric](prediction, answers)
     return plain.matches(metric, prediction, answers)
@@ -93,18 +93,18 @@ def normalised(text: str) -> str:
     """
     text = text.lower().replace(",", "").replace("?", "").replace("'s", " 's").strip()
     text = re.sub(r"[\n\t]", " ", text)
-    bare = text
+    stripped = text
     for mark in MARKS:
-        bare = bare.replace(mark, "" if f"{mark} " in text or f" {mark}" in text else " ")
-    words = (DIGITS.get(word, word) for word in re.sub(r"\.(?!\d)", "", bare).split())
+        stripped = stripped.replace(mark, "" if f"{mark} " in text or f" {mark}" in text else " ")
+    words = (DIGITS.get(word, word) for word in re.sub(r"\.(?!\d)", "", stripped).split())
     return " ".join(_FULL.get(word, word) for word in words if word not in ARTICLES)
 
 
 def _relaxed(prediction: str, answer: str) -> bool:
-    got, wanted = _number(prediction), _number(answer)
-    if got is None or wanted is None:
+    predicted, expected = _number(prediction), _number(answer)
+    if predicted is None or expected is None:
         return prediction.strip().lower() == answer.strip().lower()
-    return abs(got - wanted) <= TOLERANCE * abs(wanted) * (1 + ROUNDING)
+    return abs(predicted - expected) <= TOLERANCE * abs(expected) * (1 + ROUNDING)
 
 
 def _number(text: str) -> float | None:
@@ -117,22 +117,22 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _alike(prediction: str, answer: str) -> float:
-    got, wanted = (" ".join(text.lower().split()) for text in (prediction, answer))
-    longest = max(len(got), len(wanted))
+def _similarity(prediction: str, answer: str) -> float:
+    predicted, expected = (" ".join(text.lower().split()) for text in (prediction, answer))
+    longest = max(len(predicted), len(expected))
     if not longest:
         return 1.0
-    if abs(len(got) - len(wanted)) >= THRESHOLD * longest:  # so many letters are missing already
+    if abs(len(predicted) - len(expected)) >= THRESHOLD * longest:  # the lengths alone differ by too much
         return 0.0
-    wrong = edits(got, wanted) / longest
-    return 1 - wrong if wrong < THRESHOLD else 0.0
+    error = edits(predicted, expected) / longest
+    return 1 - error if error < THRESHOLD else 0.0
 
 
 def edits(one: str, other: str) -> int:
     """The edit distance of Levenshtein 1966: letters to be put in, taken out or replaced."""
     row = list(range(len(other) + 1))
     for i, letter in enumerate(one, start=1):
-        before, row = row, [i]
-        for j, wanted in enumerate(other, start=1):
-            row.append(min(before[j] + 1, row[-1] + 1, before[j - 1] + (letter != wanted)))
+        previous, row = row, [i]
+        for j, other_letter in enumerate(other, start=1):
+            row.append(min(previous[j] + 1, row[-1] + 1, previous[j - 1] + (letter != other_letter)))
     return row[-1]

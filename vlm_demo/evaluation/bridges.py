@@ -1,8 +1,8 @@
-"""Bridges: the embedded families side by side on the same pictures: what is trained, what a picture costs, what comes
-of it, and what that shows about vision encoder, bridge and language model.
+"""Bridges: the embedded families compared on the same pictures: what is trained, what a picture costs, how good the
+answers are, and what that shows about vision encoder, bridge and language model.
 
-Every model is asked the same items; the time to the first token is taken of all in turn, question by question. Models
-that score are asked which of the captions belongs to a picture.
+Every model is asked the same items; the time to the first token is measured of all in turn, question by question.
+Models that score are asked which of the captions belongs to a picture.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from vlm_demo.evaluation.run import LastPicture, evaluate
 
 FAMILIES = ("llava", "llava-vit", "blip2", "idefics", "clip")
 TIMED = 12  # questions whose time to the first token is taken, after one that warms up
-SHEET = 100  # captions among which a model that scores has to find a picture's own
+CANDIDATES = 100  # captions among which a model that scores has to find the picture's
 # Pairs of models that differ in one thing, and what that is.
 PAIRS = (
     ("llava", "llava-vit", "another vision encoder"),
@@ -45,12 +45,12 @@ class Row:
         name, bridge: of the model, and of its bridge in words.
         encoder: the vision tower's name among ``models.parts.PARTS``.
         parameters, trained: all of the model's, and those that this project trained.
-        image_tokens: what a picture takes in the language model's context, or the patches that it looks at beside its
-            text; None where nothing is written.
+        image_tokens: what a picture takes in the language model's context, or the patches that it attends to next to
+            its text; None where the model does not write.
         kinds: a score for each kind of question.
         cider: CIDEr-D of the captions, None without.
-        retrieved: pictures for which their own caption came first of a sheet; None where the model can't score.
-        first_token: median seconds to the first token; None where nothing is written.
+        retrieved: pictures for which their own caption came first of the candidates; None where the model can't score.
+        first_token: median seconds to the first token; None where the model does not write.
         right: for each line of the items that were asked, whether the answer was right.
     """
 
@@ -77,7 +77,7 @@ def comparable() -> tuple[str, ...]:
 
 
 def compare(folder: Path, items: Sequence[Item], names: Sequence[str]) -> list[Row]:
-    """Load the embedded models, ask each every item, and take their times.
+    """Load the embedded models, ask each every item, and measure their times.
 
     Args:
         folder: what the items' image paths are relative to.
@@ -86,29 +86,31 @@ def compare(folder: Path, items: Sequence[Item], names: Sequence[str]) -> list[R
     Raises:
         ModelNotFound: one is not among these.
     """
-    odd = [name for name in names if name not in comparable()]
-    if odd:
+    unknown = [name for name in names if name not in comparable()]
+    if unknown:
         raise ModelNotFound(
-            f"{', '.join(odd)} can't be compared, for it is not put together from the same pretrained parts as the "
+            f"{', '.join(unknown)} can't be compared, for it is not put together from the same pretrained parts as the "
             f"others: choose among {', '.join(comparable())}."
         )
     engines = {name: local.load(name, "none", None) for name in names}
-    times = first_tokens({name: own for name, own in engines.items() if own.capabilities.writes}, folder, items)
+    times = first_tokens(
+        {name: engine for name, engine in engines.items() if engine.capabilities.writes}, folder, items
+    )
     return [_row(name, engine, folder, items, times.get(name)) for name, engine in engines.items()]
 
 
 def first_tokens(engines: Mapping[str, Engine], folder: Path, items: Sequence[Item]) -> dict[str, float]:
     """For each model the median seconds to the first token, of pictures that it has not seen before."""
     pictures = LastPicture(folder)
-    chosen = list({item.image: item for item in items}.values())[: TIMED + 1]
-    taken: dict[str, list[float]] = {name: [] for name in engines}
-    for number, item in enumerate(chosen):
+    timed = list({item.image: item for item in items}.values())[: TIMED + 1]
+    seconds_of: dict[str, list[float]] = {name: [] for name in engines}
+    for number, item in enumerate(timed):
         picture = pictures.open(item.image)
         for name, engine in engines.items():
             seconds = _first_token(engine, picture, item).timings.first_token
-            if number or len(chosen) == 1:
-                taken[name].append(seconds)
-    return {name: median(seconds) for name, seconds in taken.items() if seconds}
+            if number or len(timed) == 1:
+                seconds_of[name].append(seconds)
+    return {name: median(seconds) for name, seconds in seconds_of.items() if seconds}
 
 
 def _first_token(engine: Engine, picture: Image.Image, item: Item) -> Answer:
@@ -121,8 +123,8 @@ def _row(name: str, engine: MeasurableEngine, folder: Path, items: Sequence[Item
     if engine.capabilities.writes:
         lines = io.StringIO()
         report = evaluate(engine, folder, items, answers=lines)
-        told = [json.loads(line) for line in lines.getvalue().splitlines()]
-        row["right"] = {one["line"]: one["right"] for one in told if "right" in one}
+        records = [json.loads(line) for line in lines.getvalue().splitlines()]
+        row["right"] = {record["line"]: record["right"] for record in records if "right" in record}
         row["kinds"] = {kind: score for kind, score in report.kinds.items() if score.n}
         row["cider"] = report.as_dict()["cider"]["overall"]["cider"]
         row["image_tokens"] = _image_tokens(engine, folder, items[0])
@@ -138,37 +140,37 @@ def _image_tokens(engine: Engine, folder: Path, item: Item) -> int:
 
 
 def retrieved(engine: Engine, folder: Path, items: Sequence[Item]) -> Score | None:
-    """Pictures for which their own first caption is the most similar of up to SHEET; None without captions."""
+    """Pictures for which their own first caption is the most similar of up to CANDIDATES; None without captions."""
     captioned = [item for item in {item.image: item for item in items if item.captions}.values()]
     found, pictures = Score(), LastPicture(folder)
-    for start in range(0, len(captioned), SHEET):
-        sheet = captioned[start : start + SHEET]
-        if start and len(sheet) < SHEET:
+    for start in range(0, len(captioned), CANDIDATES):
+        group = captioned[start : start + CANDIDATES]
+        if start and len(group) < CANDIDATES:
             break  # it would be easier
-        captions = [item.captions[0] for item in sheet]
-        for item in sheet:
+        captions = [item.captions[0] for item in group]
+        for item in group:
             scores = engine.score(pictures.open(item.image), captions)
             found.add(captions[int(np.argmax(scores.similarities))] == item.captions[0])
     return found if found.n else None
 
 
 def difference(one: Row, other: Row) -> tuple[float, float, float]:
-    """How much oftener ``other`` is right than ``one``; see ``report.paired``."""
+    """How much more often ``other`` is right than ``one``; see ``report.paired``."""
     return paired(one.right, other.right)
 
 
 def findings(rows: Sequence[Row]) -> list[str]:
     """A sentence for each of PAIRS that is among the rows."""
-    named = {row.name: row for row in rows}
+    by_name = {row.name: row for row in rows}
     sentences = []
-    for first, second, differs in PAIRS:
-        if first not in named or second not in named or not named[first].right:
+    for first, second, changed in PAIRS:
+        if first not in by_name or second not in by_name or not by_name[first].right:
             continue
-        mean, low, high = difference(named[first], named[second])
-        clear = "better" if low > 0 else "worse" if high < 0 else "not clearly different"
+        mean, low, high = difference(by_name[first], by_name[second])
+        verdict = "better" if low > 0 else "worse" if high < 0 else "not clearly different"
         sentences.append(
-            f"{second} is {first} with {differs}: {100 * mean:+.0f} points "
-            f"({100 * low:+.0f} to {100 * high:+.0f}) of {len(named[first].right)} answers, {clear}."
+            f"{second} is {first} with {changed}: {100 * mean:+.0f} points "
+            f"({100 * low:+.0f} to {100 * high:+.0f}) of {len(by_name[first].right)} answers, {verdict}."
         )
     return sentences
 
@@ -204,12 +206,14 @@ def table(rows: Sequence[Row]) -> str:
             f"{row.first_token / fastest:.2f}×" if row.first_token and fastest else "–",
         )
         lines.append(f"| {' | '.join(cells)} |")
-    asked = [f"{kind} {max(row.kinds[kind].n for row in rows if kind in row.kinds)}" for kind in kinds]
-    counts = f"Questions: {', '.join(asked)}; the same for all. " if asked else ""
+    counts_by_kind = [f"{kind} {max(row.kinds[kind].n for row in rows if kind in row.kinds)}" for kind in kinds]
+    counts = f"Questions: {', '.join(counts_by_kind)}; the same for all. " if counts_by_kind else ""
     scored = max((row.retrieved.n for row in rows if row.retrieved), default=0)
-    among = f"R@1: a picture's own caption first among {min(scored, SHEET)}. " if scored else ""
-    timed = "First token: the median of pictures not seen before, against the first row, all in turn in one run."
-    return "\n".join([*lines, "", f"{counts}{among}{timed}", "", *(f"- {line}" for line in findings(rows))])
+    retrieval_note = f"R@1: a picture's own caption first among {min(scored, CANDIDATES)}. " if scored else ""
+    timing_note = "First token: the median of pictures not seen before, against the first row, all in turn in one run."
+    return "\n".join(
+        [*lines, "", f"{counts}{retrieval_note}{timing_note}", "", *(f"- {line}" for line in findings(rows))]
+    )
 
 
 def _percent(score: Score | None) -> str:

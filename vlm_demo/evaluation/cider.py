@@ -1,4 +1,4 @@
-"""CIDEr-D: what a model wrote about pictures and what people wrote → how far the two agree.
+"""CIDEr-D: a model's captions and reference captions → how far they agree.
 
 Vedantam et al. 2015, https://arxiv.org/abs/1411.5726, as the evaluation code of COCO captions computes it: words and
 groups of up to four of them count by how rare they are in the references. Knows nothing of models or folders. A number
@@ -35,7 +35,7 @@ def tokens(text: str) -> list[str]:
 
 
 class References:
-    """What people wrote about a set of pictures, counted once, so that sentences can be scored against it.
+    """The reference captions of a set of pictures, counted once, so that sentences can be scored against it.
 
     Attributes:
         texts: at least one sentence for each picture.
@@ -43,7 +43,7 @@ class References:
 
     def __init__(self, texts: Sequence[Sequence[str]]) -> None:
         self.texts = texts
-        self._counted = [[_counts(text) for text in one] for one in texts]
+        self._counted = [[_counts(text) for text in references] for references in texts]
         self._pictures: Counter[NGram] = Counter()
         for counted in self._counted:
             self._pictures.update({gram for counts in counted for gram in counts})
@@ -52,12 +52,12 @@ class References:
     def score(self, index: int, prediction: str) -> float:
         """The CIDEr-D of a sentence about the picture of this index, 0..10; see ``cider_d``."""
         counts = _counts(prediction)
-        candidate, length = self._weighed(counts), _length(counts)
+        candidate, length = self._tf_idf(counts), _length(counts)
         texts = self._counted[index]
-        near = [_similarity(candidate, self._weighed(text), length - _length(text)) for text in texts]
-        return SCALE * sum(near) / len(near)
+        similarities = [_similarity(candidate, self._tf_idf(text), length - _length(text)) for text in texts]
+        return SCALE * sum(similarities) / len(similarities)
 
-    def _weighed(self, counts: Counter[NGram]) -> list[dict[NGram, float]]:
+    def _tf_idf(self, counts: Counter[NGram]) -> list[dict[NGram, float]]:
         vectors: list[dict[NGram, float]] = [{} for _ in ORDERS]
         for gram, count in counts.items():
             vectors[len(gram) - 1][gram] = count * (self._total - math.log(max(self._pictures[gram], 1)))
@@ -77,15 +77,15 @@ def cider_d(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> 
     Returns:
         float64 [pictures], 0..10. All are 0 where there is one picture alone: nothing is rare then.
     """
-    counted = References(references)
+    scorer = References(references)
     if len(predictions) != len(references):
         raise ValueError("a sentence for each picture is scored")
-    return np.array([counted.score(i, prediction) for i, prediction in enumerate(predictions)], float)
+    return np.array([scorer.score(i, prediction) for i, prediction in enumerate(predictions)], float)
 
 
 @dataclass
 class Captions:
-    """What was written about pictures, each with its references."""
+    """A model's captions, each with its references."""
 
     predictions: list[str] = field(default_factory=list)
     references: list[tuple[str, ...]] = field(default_factory=list)
@@ -104,8 +104,8 @@ class Captions:
         if n < 2:
             return {"n": n, "cider": None, "low": None, "high": None}
         scores = 100 * cider_d(self.predictions, self.references)
-        drawn = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
-        low, high = np.quantile(scores[drawn].mean(1), (0.025, 0.975))
+        resampled = np.random.default_rng(0).integers(n, size=(RESAMPLES, n))
+        low, high = np.quantile(scores[resampled].mean(1), (0.025, 0.975))
         return {"n": n, "cider": float(scores.mean()), "low": float(low), "high": float(high)}
 
 
@@ -118,13 +118,19 @@ def _length(counts: Counter[NGram]) -> int:
     return sum(count for gram, count in counts.items() if len(gram) == 1)
 
 
-def _similarity(candidate: list[dict[NGram, float]], reference: list[dict[NGram, float]], longer: int) -> float:
-    """The mean over n of the clipped cosine, 0..1, dampened by how much ``longer`` in words one of the two is."""
+def _similarity(
+    candidate: list[dict[NGram, float]], reference: list[dict[NGram, float]], length_difference: int
+) -> float:
+    """The mean over n of the clipped cosine, 0..1, damped by their ``length_difference`` in words."""
     total = 0.0
-    for one, other in zip(candidate, reference, strict=True):
-        norms = math.hypot(*one.values()) * math.hypot(*other.values())
+    for candidate_weights, reference_weights in zip(candidate, reference, strict=True):
+        norms = math.hypot(*candidate_weights.values()) * math.hypot(*reference_weights.values())
         if norms:
             total += (
-                sum(min(weight, other.get(gram, 0.0)) * other.get(gram, 0.0) for gram, weight in one.items()) / norms
+                sum(
+                    min(weight, reference_weights.get(gram, 0.0)) * reference_weights.get(gram, 0.0)
+                    for gram, weight in candidate_weights.items()
+                )
+                / norms
             )
-    return total / len(ORDERS) * math.exp(-(longer**2) / (2 * SIGMA**2))
+    return total / len(ORDERS) * math.exp(-(length_difference**2) / (2 * SIGMA**2))

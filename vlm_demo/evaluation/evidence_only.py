@@ -1,9 +1,9 @@
-"""Evidence only: what the rule that asks for "unknown" does to a model's hallucinations, and what it costs.
+"""Evidence only: the effect of the rule that asks for "unknown" on a model's hallucinations, and its cost.
 
 Every question is asked without and with the rule. Questions are a folder's items, or those of POPE in its own files
 (Li et al. 2023, https://arxiv.org/abs/2305.10355): a JSON object a line with ``image``, ``text`` and ``label`` (yes or
-no), beside a folder of the pictures. As there, whatever is no yes counts as a no; how often it was "unknown" stands
-beside it.
+no), next to a folder of the pictures. As there, whatever is no yes counts as a no; the share of "unknown" is given
+as well.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _pope_item(number: int, record: Any, kind: str) -> Item:
 
 
 def twice(items: Iterable[Item]) -> list[Item]:
-    """Each question without and with the rule, which its kind says."""
+    """Each question without and with the rule, which its kind names."""
     return [
         replace(item, kind=f"{item.kind}{SEPARATOR}{rule}", evidence_only=rule == ON)
         for item in items
@@ -122,7 +122,7 @@ class Tally:
 
 @dataclass
 class RuleFigures:
-    """What the rule does: a tally for each kind of question, without and with it."""
+    """The effect of the rule: a tally for each kind of question, without and with it."""
 
     kinds: dict[str, dict[str, Tally]] = field(default_factory=dict)
     skipped: list[Skipped] = field(default_factory=list)
@@ -189,14 +189,17 @@ def figures(answers: Iterable[str], skipped: Sequence[Skipped] = ()) -> RuleFigu
 
 
 def _row(kind: str, rule: str, tally: Tally, width: int) -> str:
-    answers, n = tally.yes_no.as_dict(), tally.answerable + tally.unanswerable
-    accuracy = answers["accuracy"] if answers["n"] == n else _share(tally.right + tally.abstained, n)
+    yes_no, n = tally.yes_no.as_dict(), tally.answerable + tally.unanswerable
+    accuracy = yes_no["accuracy"] if yes_no["n"] == n else _share(tally.right + tally.abstained, n)
     ratio = "-"
-    if answers["n"]:
-        ratio = f"{answers['yes_ratio']:.0%} ({answers['true_yes_ratio']:.0%})"
-    figures = (f"{'-' if answers[name] is None else format(answers[name], '.1%'):>{space}}" for name, space in COLUMNS)
-    shown = "  ".join((f"{'-' if accuracy is None else format(accuracy, '.1%'):>8}", *figures, f"{ratio:>10}"))
-    return f"{kind:<{width}}  {rule:<4}  {n:>6}  {shown}  {_percent(tally.unknown + tally.abstained, n):>7}"
+    if yes_no["n"]:
+        ratio = f"{yes_no['yes_ratio']:.0%} ({yes_no['true_yes_ratio']:.0%})"
+    figures = (
+        f"{'-' if yes_no[name] is None else format(yes_no[name], '.1%'):>{column_width}}"
+        for name, column_width in COLUMNS
+    )
+    columns = "  ".join((f"{'-' if accuracy is None else format(accuracy, '.1%'):>8}", *figures, f"{ratio:>10}"))
+    return f"{kind:<{width}}  {rule:<4}  {n:>6}  {columns}  {_percent(tally.unknown + tally.abstained, n):>7}"
 
 
 COLUMNS = (("precision", 9), ("recall", 6), ("f1", 6))

@@ -1,4 +1,4 @@
-"""Fit calibration: answers that are known to be right or wrong → what the evidence for such answers is worth."""
+"""Fit calibration: answers that are known to be right or wrong → the weights of the evidence for such answers."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def fit(evidence: np.ndarray, labels: np.ndarray, ridge: float = 0.1, rounds: in
 
     Args:
         evidence: float [n, NAMES].
-        labels: bool [n], True = the answer is right, and what it says can be seen.
-        ridge: how strongly weights are held near 0, in units of one answer.
+        labels: bool [n], True = the answer is right, and can be seen in the picture.
+        ridge: the L2 penalty on the weights, in units of one answer.
     Raises:
-        VlmDemoError: all labels are the same, so there is nothing to tell apart.
+        VlmDemoError: all labels are the same, so there is nothing to fit.
     """
     if len(set(labels.tolist())) < 2:
         raise VlmDemoError("All answers are right, or all are wrong: fit on a folder that has both.")
@@ -32,10 +32,10 @@ def fit(evidence: np.ndarray, labels: np.ndarray, ridge: float = 0.1, rounds: in
     penalty = np.diag([ridge] * evidence.shape[1] + [1e-6])
     weights = np.zeros(inputs.shape[1])
     for _ in range(rounds):
-        chance = 1 / (1 + np.exp(-(inputs @ weights)))
-        slope = inputs.T @ (labels - chance) - penalty @ weights
-        bend = (inputs * (chance * (1 - chance))[:, None]).T @ inputs + penalty
-        step = np.linalg.solve(bend, slope)
+        probability = 1 / (1 + np.exp(-(inputs @ weights)))
+        gradient = inputs.T @ (labels - probability) - penalty @ weights
+        hessian = (inputs * (probability * (1 - probability))[:, None]).T @ inputs + penalty
+        step = np.linalg.solve(hessian, gradient)
         weights += step
         if np.abs(step).max() < 1e-8:
             break
@@ -45,25 +45,25 @@ def fit(evidence: np.ndarray, labels: np.ndarray, ridge: float = 0.1, rounds: in
 def fit_limits(found: Sequence[Evidence], right: Sequence[bool]) -> Limits:
     """How much of the evidence a badge needs.
 
-    What falls away must be more than hiding something drawn by chance takes in ``BY_CHANCE`` of the answers: other
+    The drop must be larger than that from hiding something drawn by chance in ``BY_CHANCE`` of the answers: other
     patches for the picture, other words for the text. A picture counts for nothing where a blank one changes less than
-    in all but ``MOVED`` of the right answers. A limit stays as in ``Limits()`` where only ``FEW`` tell of it.
+    in all but ``MOVED`` of the right answers. A limit stays as in ``Limits()`` with at most ``FEW`` answers to fit on.
 
     Args:
         found: of every answer.
-        right: whether it is right, and what it says can be seen.
+        right: whether it is right, and can be seen in the picture.
     """
-    usual = Limits()
-    tried = [evidence.other for evidence in found if evidence.text or evidence.other]
-    moved = [evidence.blank for evidence, good in zip(found, right, strict=True) if good]
+    default = Limits()
+    text_drops = [evidence.other for evidence in found if evidence.text or evidence.other]
+    blank_changes = [evidence.blank for evidence, is_right in zip(found, right, strict=True) if is_right]
     return Limits(
-        picture=_at([evidence.elsewhere for evidence in found], BY_CHANCE, usual.picture),
-        text=_at(tried, BY_CHANCE, usual.text),
-        nothing=min(_at(moved, MOVED, usual.nothing), MOST_NOTHING),
-        read=len(tried) if len(tried) > FEW else 0,
+        picture=_limit([evidence.elsewhere for evidence in found], BY_CHANCE, default.picture),
+        text=_limit(text_drops, BY_CHANCE, default.text),
+        nothing=min(_limit(blank_changes, MOVED, default.nothing), MOST_NOTHING),
+        read=len(text_drops) if len(text_drops) > FEW else 0,
     )
 
 
-def _at(values: Sequence[float], share: float, usual: float) -> float:
-    """The value that ``share`` of the values stay below, within ``LEAST`` and ``MOST``; the usual one of few values."""
-    return float(np.clip(np.quantile(values, share), LEAST, MOST)) if len(values) > FEW else usual
+def _limit(values: Sequence[float], share: float, default: float) -> float:
+    """The value that ``share`` of the values stay below, within ``LEAST`` and ``MOST``; the default for few values."""
+    return float(np.clip(np.quantile(values, share), LEAST, MOST)) if len(values) > FEW else default

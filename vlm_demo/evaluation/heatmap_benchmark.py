@@ -1,4 +1,4 @@
-"""Heatmap benchmark: every method over the same pointing items → how well each points, overlaps, matters to the model.
+"""Heatmap benchmark: every method over the same pointing items → pointing, overlap, insertion and deletion.
 
 Knows the engine and nothing of how maps are made. Two baselines are measured with the methods: the
 picture's centre, and chance.
@@ -36,7 +36,7 @@ LAST = "last"
 
 @dataclass
 class MethodFigures:
-    """What one method did over all items.
+    """The figures of one method over all items.
 
     Attributes:
         hits: for each item whether the hottest pixel lies on the named thing; for chance the probability that it does.
@@ -65,11 +65,11 @@ class MethodFigures:
 
 @dataclass
 class MethodComparison:
-    """All methods side by side.
+    """All methods compared.
 
     Attributes:
         figures: of each method, then of the baselines.
-        default: the method that the model draws where none is named.
+        default: the method that the model draws by default.
         unavailable: the methods that this model can't offer, and why.
         skipped: items that could not be scored.
         settings: how the run was made, for the reader of the JSON.
@@ -83,13 +83,13 @@ class MethodComparison:
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as JSON-ready values; ``pointing`` repeats the default's."""
-        known = {name: figures.as_dict() for name, figures in self.figures.items()}
-        default = known.get(self.default, MethodFigures().as_dict())
+        as_dicts = {name: figures.as_dict() for name, figures in self.figures.items()}
+        default = as_dicts.get(self.default, MethodFigures().as_dict())
         return {
             "pointing": default["pointing"],
             "default": self.default,
-            "methods": {name: figures for name, figures in known.items() if name in BY_NAME},
-            "baselines": {name: figures for name, figures in known.items() if name not in BY_NAME},
+            "methods": {name: figures for name, figures in as_dicts.items() if name in BY_NAME},
+            "baselines": {name: figures for name, figures in as_dicts.items() if name not in BY_NAME},
             "unavailable": self.unavailable,
             "skipped": [{"line": s.line, "image": s.image, "reason": s.reason} for s in self.skipped],
             "settings": self.settings,
@@ -149,8 +149,8 @@ def compare(
         for name, reason in engine.heatmap_methods(answer).items():
             if reason and name in (names or ()) and name != found.default:
                 found.unavailable[name] = reason
-        drawn = [name for name in dict.fromkeys(names or [found.default]) if name not in found.unavailable]
-        _score(engine, answer, item, _mask(folder, item, picture.size), drawn, found.figures, hiding)
+        methods = [name for name in dict.fromkeys(names or [found.default]) if name not in found.unavailable]
+        _score(engine, answer, item, _mask(folder, item, picture.size), methods, found.figures, hiding)
     return found
 
 
@@ -190,35 +190,37 @@ def _score(
     figures: dict[str, MethodFigures],
     hiding: bool,
 ) -> None:
-    """Every method and both baselines on one item, whose steps of insertion and deletion are read in one go."""
+    """Every method and both baselines on one item, whose steps of insertion and deletion are run in one batch."""
     view, phrase = answer.view, item.phrase or ""
-    shown = inside(view)
+    in_picture = inside(view)
     rng = np.random.default_rng(item.line)
     makers: dict[str, Callable[[], np.ndarray]] = {
         name: partial(engine.cells, answer, MapRequest(phrase, method=name)) for name in names
     }
-    makers |= {CENTRE: lambda: _centre(view), CHANCE: lambda: rng.random(len(shown))}
-    known = _known(item, view.size)
-    hidden = [np.zeros((1, len(shown)), bool), np.ones((1, len(shown)), bool)]
+    makers |= {CENTRE: lambda: _centre(view), CHANCE: lambda: rng.random(len(in_picture))}
+    baseline_hits = _baseline_hits(item, view.size)
+    hidden = [np.zeros((1, len(in_picture)), bool), np.ones((1, len(in_picture)), bool)]
     for name, make in makers.items():
-        began = time.perf_counter()
+        started = time.perf_counter()
         cells = make()
         heat = interpolate(cells, view)
-        measured = figures.setdefault(name, MethodFigures())
+        method_figures = figures.setdefault(name, MethodFigures())
         if name in BY_NAME:
-            measured.seconds.append(time.perf_counter() - began)
-        measured.hits.append(known[name] if name in known else float(pointing.hit(heat, item.boxes)))
-        measured.ious.append(pointing.iou(heat, mask))
-        hidden += pointing.hidden(cells, shown, STEPS)
+            method_figures.seconds.append(time.perf_counter() - started)
+        method_figures.hits.append(
+            baseline_hits[name] if name in baseline_hits else float(pointing.hit(heat, item.boxes))
+        )
+        method_figures.ious.append(pointing.iou(heat, mask))
+        hidden += pointing.hidden(cells, in_picture, STEPS)
     if not hiding:
         return
     steps = answer.steps(phrase)
-    spots = pointing.fractions(STEPS)
-    whole, blurred, *between = np.exp(engine.likelihoods(answer, np.concatenate(hidden))[:, steps].sum(1))
+    fractions = pointing.fractions(STEPS)
+    unchanged, blurred, *steps_between = np.exp(engine.likelihoods(answer, np.concatenate(hidden))[:, steps].sum(1))
     for i, name in enumerate(makers):
-        deleted, inserted = (between[(2 * i + j) * STEPS : (2 * i + j + 1) * STEPS] for j in (0, 1))
-        figures[name].deletions.append(pointing.under(spots, [whole, *deleted, blurred]))
-        figures[name].insertions.append(pointing.under(spots, [blurred, *inserted, whole]))
+        deleted, inserted = (steps_between[(2 * i + j) * STEPS : (2 * i + j + 1) * STEPS] for j in (0, 1))
+        figures[name].deletions.append(pointing.area_under_curve(fractions, [unchanged, *deleted, blurred]))
+        figures[name].insertions.append(pointing.area_under_curve(fractions, [blurred, *inserted, unchanged]))
 
 
 def _centre(view: View) -> np.ndarray:
@@ -227,15 +229,15 @@ def _centre(view: View) -> np.ndarray:
     return -np.hypot(x - view.size[0] / 2, y - view.size[1] / 2)
 
 
-def _known(item: Item, size: tuple[int, int]) -> dict[str, float]:
+def _baseline_hits(item: Item, size: tuple[int, int]) -> dict[str, float]:
     """Whether the middle of the picture lies on the thing, and how probably a random pixel does."""
     x, y = size[0] / 2, size[1] / 2
-    middle = any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in item.boxes)
-    return {CENTRE: float(middle), CHANCE: float(pointing.area(item.boxes, size).mean())}
+    centre_hit = any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in item.boxes)
+    return {CENTRE: float(centre_hit), CHANCE: float(pointing.area(item.boxes, size).mean())}
 
 
 def _mask(folder: Path, item: Item, size: tuple[int, int]) -> np.ndarray:
-    """bool [H, W] of the thing: the item's own mask, or else its boxes."""
+    """bool [H, W] of the thing: the item's mask, or its boxes."""
     if item.mask is None:
         return pointing.area(item.boxes, size)
     try:

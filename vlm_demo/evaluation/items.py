@@ -1,8 +1,8 @@
-"""Items: a folder's items.jsonl → the questions to be asked, and what could not be read.
+"""Items: a folder's items.jsonl → the questions to ask, and the lines that could not be read.
 
 One JSON object a line: `image` (a path relative to the folder), `question`, `answer` (text, number, or a list of
 accepted ones), `kind`, `metric` (a key of `answers.METRICS`); optional `accepted` are further right answers. An item
-with `captions` (what people wrote about the picture) is scored by them all and needs neither `answer` nor `metric`; its
+with `captions` (reference captions of the picture) is scored by them all and needs neither `answer` nor `metric`; its
 question asks for a description. An item with `phrase` and `boxes`
 ([[x0, y0, x1, y1], ...] in pixels) is a pointing item; its optional `mask` is the path of a picture of the same size,
 white where the thing is. Optional `ocr` and `evidence_only` (true or false) override
@@ -33,13 +33,13 @@ class Item:
     """One question.
 
     Attributes:
-        line: its 1-based line in items.jsonl, or its number in a benchmark's file; ``place`` says which.
+        line: its 1-based line in items.jsonl, or its number in a benchmark's file; see ``place``.
         image: the picture's path as the line gives it.
         answers: every accepted answer.
         kind: the group that it is reported under.
         metric: a key of `answers.METRICS` or, for a benchmark's question, of `benchmark_scores.SCORES`.
         phrase, boxes: the named thing and where it is; None and () for a question.
-        captions: what people wrote about the picture, where the question asks for a description; () for others.
+        captions: reference captions of the picture, where the question asks for a description; () for others.
         mask: the path of a picture that is white where the named thing is; None where only boxes are known.
         ocr, evidence_only: override the run's settings; None leaves them.
         before: what was asked and answered earlier in the chat, oldest first.
@@ -124,7 +124,7 @@ def select(items: Iterable[Item], limit: int | None = None, pointing_only: bool 
 
 
 def leaves_folder(name: str) -> bool:
-    """Whether a picture's name, as a file gives it, leads out of the folder that it is to lie in."""
+    """Whether a picture's name, as a file gives it, points outside of its folder."""
     return Path(name).is_absolute() or ".." in Path(name).parts
 
 
@@ -139,9 +139,9 @@ def _shares(kinds: dict[str, list[Item]], limit: int) -> dict[str, int]:
 
 
 def _spread(items: list[Item], count: int, seed: str) -> list[Item]:
-    draw = random.Random(seed)  # random() of a seeded generator is promised to be the same in every Python
+    generator = random.Random(seed)  # random() of a seeded generator is the same in every Python version
     edges = [i * len(items) // count for i in range(count + 1)] if count else []
-    return [items[low + int(draw.random() * (high - low))] for low, high in zip(edges, edges[1:], strict=False)]
+    return [items[low + int(generator.random() * (high - low))] for low, high in zip(edges, edges[1:], strict=False)]
 
 
 def _item(line: int, record: Any) -> Item:
@@ -192,34 +192,34 @@ def _before(turns: Any) -> tuple[tuple[str, str], ...]:
 
 
 def _captions(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(one, str) and one.strip() for one in value):
+    if not isinstance(value, list) or not all(isinstance(text, str) and text.strip() for text in value):
         raise ValueError("the field 'captions' is no list of texts")
     return tuple(value)
 
 
 def _answers(record: dict[str, Any]) -> tuple[str, ...]:
-    """What is right: ``answer``, and behind it ``accepted``, each once."""
+    """The right answers: ``answer``, then ``accepted``, each once."""
 
-    def fine(answers: list[Any]) -> bool:
+    def is_valid(answers: list[Any]) -> bool:
         return all(isinstance(one, (str, int, float)) and not isinstance(one, bool) for one in answers)
 
-    value, more = record.get("answer"), record.get("accepted", [])
+    value, further = record.get("answer"), record.get("accepted", [])
     answers = value if isinstance(value, list) else [value]
-    if not answers or not fine(answers):
+    if not answers or not is_valid(answers):
         raise ValueError("the field 'answer' is missing or neither text, number nor a list of them")
-    if not isinstance(more, list) or not fine(more):
+    if not isinstance(further, list) or not is_valid(further):
         raise ValueError("the field 'accepted' is no list of texts or numbers")
-    return tuple(dict.fromkeys(str(one) for one in (*answers, *more)))
+    return tuple(dict.fromkeys(str(one) for one in (*answers, *further)))
 
 
 def _boxes(value: Any) -> tuple[Box, ...]:
-    def fine(box: Any) -> bool:
+    def is_valid(box: Any) -> bool:
         if not isinstance(box, list) or len(box) != 4:
             return False
         if not all(type(edge) in (int, float) and math.isfinite(edge) for edge in box):
             return False
         return box[0] < box[2] and box[1] < box[3]
 
-    if not isinstance(value, list) or not value or not all(map(fine, value)):
+    if not isinstance(value, list) or not value or not all(map(is_valid, value)):
         raise ValueError("the field 'boxes' is missing or no list of [x0, y0, x1, y1] with x0 < x1 and y0 < y1")
     return tuple((box[0], box[1], box[2], box[3]) for box in value)

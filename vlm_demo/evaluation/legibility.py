@@ -1,4 +1,4 @@
-"""Legibility: words of many heights on white → from which height on a model reads them by itself, without OCR.
+"""Legibility: words of many heights on white → the height from which on a model reads them, without OCR.
 
 The pictures have the size that the encoder expects, so that a pixel of theirs is one of the model's. Every word is
 shown at every height.
@@ -25,7 +25,8 @@ TOKENS = 16
 
 @dataclass(frozen=True)
 class Legibility:
-    """What a model read: height in its own pixels → the fraction of the words, 0..1; ``words`` at each height."""
+    """Which words a model read: height in its own pixels → the fraction of the words, 0..1; ``words`` at each
+    height."""
 
     shares: dict[int, float]
     words: int
@@ -55,18 +56,18 @@ def measure(engine: Engine) -> Legibility:
     Raises:
         UnsupportedModel: what the model's processor makes of a picture is out of sight.
     """
-    sight = sight_of(_asked(engine, Image.new("RGB", (336, 336), "white")).view)
+    sight = sight_of(_answer_about(engine, Image.new("RGB", (336, 336), "white")).view)
     if sight is None:
         raise UnsupportedModel("What this model sees of a picture is out of sight: choose one whose stages are known.")
     size = sight.tile_width, sight.tile_height
     shares = {}
     for height in HEIGHTS:
         pictures = [(word, drawn(word, height, size)) for word in WORDS]
-        said = [(word, _asked(engine, picture).text) for word, picture in pictures if picture]
-        if len(said) == len(WORDS):
-            shares[height] = sum(matches("name", text, [word]) for word, text in said) / len(said)
+        answers = [(word, _answer_about(engine, picture).text) for word, picture in pictures if picture]
+        if len(answers) == len(WORDS):
+            shares[height] = sum(matches("name", text, [word]) for word, text in answers) / len(answers)
     return Legibility(shares, len(WORDS))
 
 
-def _asked(engine: Engine, picture: Image.Image) -> Answer:
+def _answer_about(engine: Engine, picture: Image.Image) -> Answer:
     return answered(engine.stream(Request((picture,), QUESTION, max_new_tokens=TOKENS)))

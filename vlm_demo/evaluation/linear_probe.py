@@ -1,4 +1,4 @@
-"""Linear probe: what a frozen vision encoder's patch features tell apart, before any bridge or language model.
+"""Linear probe: which classes a frozen vision encoder's patch features separate, before any bridge or language model.
 
 Mean of the image tokens → standardized → multinomial logistic regression, accuracy on every fourth picture, which was
 not fitted. Compares resolutions and levels of the encoder on folders of labelled photographs, padded to a square.
@@ -24,9 +24,9 @@ from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training import json_lines
 
 TOWER = "efficientnet-lite2"
-FOLDERS = {"stanford40": "action", "caltech101": "object"}  # folder of photographs → the label that is told apart
+FOLDERS = {"stanford40": "action", "caltech101": "object"}  # folder of photographs → the label to be classified
 SIDES = (256, 288, 320, 384)  # pixels
-GREY = (127, 127, 127)  # what is padded with
+GREY = (127, 127, 127)  # padding
 HELD_OUT_EVERY = 4
 WEIGHT_DECAYS = (1e-3, 1e-2, 1e-1)
 
@@ -49,7 +49,7 @@ class ProbeResult:
     chance: float
 
 
-def labelled(folder: Path, label: str, most: int | None = None) -> list[LabelledPhoto]:
+def labelled(folder: Path, label: str, limit: int | None = None) -> list[LabelledPhoto]:
     """The pictures of ``folder/annotations.jsonl`` that have this label, and whose class has at least four."""
     items = json_lines.read(folder / "annotations.jsonl")
     found = [
@@ -60,7 +60,7 @@ def labelled(folder: Path, label: str, most: int | None = None) -> list[Labelled
     counts: dict[str, int] = {}
     for item in found:
         counts[item.label] = counts.get(item.label, 0) + 1
-    return [item for item in found if counts[item.label] >= HELD_OUT_EVERY][:most]
+    return [item for item in found if counts[item.label] >= HELD_OUT_EVERY][:limit]
 
 
 def features(items: Sequence[LabelledPhoto], encode: Callable[[list[Image.Image]], Tensor], batch: int = 16) -> Tensor:
@@ -78,14 +78,14 @@ def probe(rows: Tensor, labels: Sequence[str]) -> ProbeResult:
     target = torch.tensor([names.index(label) for label in labels])
     # Within each class every fourth picture is held out, whatever their order.
     order = np.zeros(len(labels), int)
-    seen: dict[str, int] = {}
+    last_index: dict[str, int] = {}
     for i, label in enumerate(labels):
-        order[i] = seen[label] = seen.get(label, -1) + 1
+        order[i] = last_index[label] = last_index.get(label, -1) + 1
     held_out = torch.from_numpy(order % HELD_OUT_EVERY == HELD_OUT_EVERY - 1)
-    tuned = torch.from_numpy(order % HELD_OUT_EVERY == 0)
+    validation = torch.from_numpy(order % HELD_OUT_EVERY == 0)
     rows = (rows - rows[~held_out].mean(0)) / (rows[~held_out].std(0) + 1e-6)
-    choose = [(_accuracy(rows, target, ~held_out & ~tuned, tuned, decay), decay) for decay in WEIGHT_DECAYS]
-    accuracy = _accuracy(rows, target, ~held_out, held_out, max(choose)[1])
+    scores = [(_accuracy(rows, target, ~held_out & ~validation, validation, decay), decay) for decay in WEIGHT_DECAYS]
+    accuracy = _accuracy(rows, target, ~held_out, held_out, max(scores)[1])
     chance = float(torch.bincount(target[held_out]).max() / held_out.sum())
     return ProbeResult(accuracy, int(held_out.sum()), len(names), chance)
 
@@ -108,11 +108,11 @@ def _accuracy(rows: Tensor, target: Tensor, fit: Tensor, test: Tensor, decay: fl
 
 
 class ProbedTower:
-    """The vision encoder on squares of one size; calls the tower and takes its time.
+    """The vision encoder on squares of one size; calls the tower and measures its time.
 
     Attributes:
-        head: channels of the last level; those behind them are the finer one's.
-        seconds: what encoding took, without opening and padding the pictures.
+        head: channels of the last level; the channels after them are the finer one's.
+        seconds: the time that encoding took, without opening and padding the pictures.
     """
 
     def __init__(self, side: int, progress: Progress) -> None:
@@ -136,13 +136,13 @@ class ProbedTower:
         return tokens
 
 
-def table(photos: Path, sides: Sequence[int], most: int | None, progress: Progress) -> str:
+def table(photos: Path, sides: Sequence[int], limit: int | None, progress: Progress) -> str:
     """Markdown: a line for each folder, resolution, and levels of the encoder.
 
     Args:
         photos: holds the folders that FOLDERS names; those that are missing are left out.
         sides: pixels, multiples of 32.
-        most: the first so many pictures of a folder; None = all.
+        limit: the first so many pictures of a folder; None = all.
         progress: see ``loading.load``.
     Raises:
         VlmDemoError: none of the folders is there, or has pictures enough.
@@ -154,18 +154,18 @@ def table(photos: Path, sides: Sequence[int], most: int | None, progress: Progre
     for name, label in FOLDERS.items():
         if not (photos / name / "annotations.jsonl").is_file():
             continue
-        items = labelled(photos / name, label, most)
+        items = labelled(photos / name, label, limit)
         if not items:
             continue
         for side in sides:
             tower = ProbedTower(side, progress)
             rows = features(items, tower)
             for levels, chosen in (("last", rows[:, : tower.head]), ("both", rows)):
-                found = probe(chosen, [item.label for item in items])
-                low, high = wilson(round(found.accuracy * found.held_out), found.held_out)
+                result = probe(chosen, [item.label for item in items])
+                low, high = wilson(round(result.accuracy * result.held_out), result.held_out)
                 cells = (
-                    *(name, found.labels, side, levels, f"{found.accuracy:.1%}", f"{low:.1%} – {high:.1%}"),
-                    *(found.held_out, f"{found.chance:.1%}", f"{len(items) / tower.seconds:.1f}"),
+                    *(name, result.labels, side, levels, f"{result.accuracy:.1%}", f"{low:.1%} – {high:.1%}"),
+                    *(result.held_out, f"{result.chance:.1%}", f"{len(items) / tower.seconds:.1f}"),
                 )
                 lines.append(f"| {' | '.join(map(str, cells))} |")
     if len(lines) == 2:

@@ -1,4 +1,4 @@
-"""lmms-eval: its requests → what an Engine is asked, and the manifest by which that package finds this one.
+"""lmms-eval: its requests → requests to an Engine, and the manifest by which that package finds this one.
 
     python -m lmms_eval --model vlm_demo --model_args model=llava,ocr=True --tasks TASK
 
@@ -27,7 +27,7 @@ def manifest() -> Any:
 
 
 def conversation(messages: Sequence[Mapping[str, Any]], decoding: Mapping[str, Any]) -> Request:
-    """The question at the end of a task's messages, with what was said before it.
+    """The question at the end of a task's messages, with the turns before it.
 
     Args:
         messages: as lmms-eval makes them of any task; each picture is ``{"type": "image", "url": …}``, a PIL image or
@@ -38,18 +38,23 @@ def conversation(messages: Sequence[Mapping[str, Any]], decoding: Mapping[str, A
         BadQuestion, BadImage: see ``chat_messages.read``.
         BadSetting: see ``sampling``.
     """
-    kinds = {part.get("type") for own in messages if not isinstance(own["content"], str) for part in own["content"]}
+    kinds = {
+        part.get("type")
+        for message in messages
+        if not isinstance(message["content"], str)
+        for part in message["content"]
+    }
     if others := sorted(map(str, kinds - {"text", "image"})):
         raise UnsupportedModel(
             f"vlm_demo answers about pictures, and this task holds {' and '.join(others)}: leave it out of --tasks."
         )
-    read = chat_messages.read(messages)
+    parsed = chat_messages.read(messages)
     return Request(
-        read.images,
-        read.question,
+        parsed.images,
+        parsed.question,
         max_new_tokens=decoding.get("max_new_tokens"),
-        history=read.history,
-        system=read.system,
+        history=parsed.history,
+        system=parsed.system,
         sampling=sampling(decoding),
     )
 

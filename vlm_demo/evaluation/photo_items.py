@@ -1,8 +1,8 @@
 """Photo items: the held-out part of folders of photographs → a folder that `evaluate` scores.
 
-A photo folder holds img/ and annotations.jsonl, a line a picture: `image` and what there is of `captions`, `qa`
+A photo folder holds img/ and annotations.jsonl, a line a picture: `image` and any of `captions`, `qa`
 ([[question, answer], ...]), `labels` ({name: value}) and `boxes` ([[label, x, y, w, h], ...], fractions of the
-picture). Which pictures are held out is the word of `training.photos_split`, by their names.
+picture). Which pictures are held out is decided by `training.photos_split`, by their names.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ class Photo:
         """Where its copy lies in the folder of items."""
         return f"img/{self.folder}-{Path(self.image).name}"
 
-    def label(self, of: str) -> str:
-        return readable(str(self.facts["labels"][of]))
+    def label(self, name: str) -> str:
+        return readable(str(self.facts["labels"][name]))
 
     @property
     def things(self) -> dict[str, list[float]]:
@@ -75,7 +75,7 @@ class Photos:
     root: Path
     lines: dict[str, list[Photo]] = field(default_factory=dict)
 
-    def every(self, folder: str) -> list[Photo]:
+    def all_photos(self, folder: str) -> list[Photo]:
         """All pictures of a folder, held out or not; none if there is no such folder."""
         if folder not in self.lines:
             file = self.root / folder / LINES
@@ -84,12 +84,12 @@ class Photos:
             self.lines[folder] = [Photo(folder, one["image"], one) for one in facts]
         return self.lines[folder]
 
-    def kept(self, *folders: str) -> list[Photo]:
+    def held_out_photos(self, *folders: str) -> list[Photo]:
         """The held-out pictures of some folders."""
-        return [photo for folder in folders for photo in self.every(folder) if held_out(folder, photo.image)]
+        return [photo for folder in folders for photo in self.all_photos(folder) if held_out(folder, photo.image)]
 
 
-Asked = Iterator[tuple[Photo, Item]]
+Items = Iterator[tuple[Photo, Item]]
 
 
 def make(photos: Path, folder: Path, per_kind: int, seed: int, kinds: Iterable[str] | None = None) -> Counter[str]:
@@ -102,8 +102,8 @@ def make(photos: Path, folder: Path, per_kind: int, seed: int, kinds: Iterable[s
     Raises:
         VlmDemoError: no folder of photographs is there, or a kind is unknown.
     """
-    wanted = list(KINDS) if kinds is None else list(kinds)
-    if unknown := [kind for kind in wanted if kind not in KINDS]:
+    chosen_kinds = list(KINDS) if kinds is None else list(kinds)
+    if unknown := [kind for kind in chosen_kinds if kind not in KINDS]:
         raise VlmDemoError(f"There are no items of the kind {unknown[0]}; known are {', '.join(KINDS)}.")
     if not any((photos / name / LINES).is_file() for name in PERCENT):
         raise VlmDemoError(
@@ -111,10 +111,10 @@ def make(photos: Path, folder: Path, per_kind: int, seed: int, kinds: Iterable[s
         )
     (folder / "img").mkdir(parents=True, exist_ok=True)
     counts: Counter[str] = Counter()
-    read = Photos(photos)
+    source = Photos(photos)
     with (folder / "items.jsonl").open("w", encoding="utf-8") as handle:
-        for kind in wanted:
-            for photo, item in islice(KINDS[kind](read, f"{seed} {kind}"), per_kind):
+        for kind in chosen_kinds:
+            for photo, item in islice(KINDS[kind](source, f"{seed} {kind}"), per_kind):
                 copy = folder / photo.copied
                 if not copy.exists():
                     shutil.copyfile(photos / photo.folder / photo.image, copy)
@@ -123,124 +123,130 @@ def make(photos: Path, folder: Path, per_kind: int, seed: int, kinds: Iterable[s
     return counts
 
 
-def captions(photos: Photos, seed: str, folders: tuple[str, ...]) -> Asked:
-    """Describe the picture: scored by all that people wrote about it."""
-    for photo in _shuffled(photos.kept(*folders), seed):
+def captions(photos: Photos, seed: str, folders: tuple[str, ...]) -> Items:
+    """Describe the picture: scored by all of its captions."""
+    for photo in _shuffled(photos.held_out_photos(*folders), seed):
         if photo.facts.get("captions"):
             yield photo, {"question": "Describe the picture.", "captions": photo.facts["captions"]}
 
 
-def vqa(photos: Photos, seed: str) -> Asked:
-    """Questions that people asked, one of every picture first; not those that begin with "True or false"."""
-    asked = []
-    for photo in photos.kept(*VQA):
+def vqa(photos: Photos, seed: str) -> Items:
+    """Questions that people asked, first one of every picture; not those that begin with "True or false"."""
+    numbered = []
+    for photo in photos.held_out_photos(*VQA):
         pairs = [pair for pair in photo.facts.get("qa", []) if not pair[0].lower().startswith("true or false")]
-        asked += [(turn, photo, pair) for turn, pair in enumerate(pairs)]
-    for _, photo, (question, answer) in sorted(_shuffled(asked, seed), key=lambda one: one[0]):
+        numbered += [(turn, photo, pair) for turn, pair in enumerate(pairs)]
+    for _, photo, (question, answer) in sorted(_shuffled(numbered, seed), key=lambda triple: triple[0]):
         yield photo, {"question": question, "answer": answer, "metric": "vqa"}
 
 
-def presence(photos: Photos, seed: str, sort: str) -> Asked:
+def presence(photos: Photos, seed: str, sort: str) -> Items:
     """Is it there? After POPE (Li et al. 2023, https://arxiv.org/abs/2305.10355, section 4): in pairs about a picture,
     one about a thing that is there and one about a thing that is not.
 
-    The absent thing is drawn from all, from the most frequent ones of all pictures, or from those that are likeliest
-    beside what is there: by the sum over the things there of the share of their pictures that hold it too. The pictures
-    and what is there are the same for all of SORTS. What most pictures hold, here people, is never asked about: yes
-    would be right unseen.
+    The absent thing is drawn from all, from the most frequent ones of all pictures, or from those that are most likely
+    to occur with what is there: by the sum over the things there of the share of their pictures that hold it too. The
+    pictures and what is there are the same for all of SORTS. What most pictures hold, here people, is never asked
+    about: yes would be right without looking.
     """
-    everything, alike = photos.every(PRESENCE), seed.removesuffix(sort)
-    frequent = Counter(name for photo in everything for name in photo.things)
-    usual = {name for name, times in frequent.items() if 2 * times > len(everything)}
-    together: dict[str, Counter[str]] = defaultdict(Counter)
-    for photo in everything:
+    all_photos, shared_seed = photos.all_photos(PRESENCE), seed.removesuffix(sort)
+    frequent = Counter(name for photo in all_photos for name in photo.things)
+    too_frequent = {name for name, times in frequent.items() if 2 * times > len(all_photos)}
+    co_occurring: dict[str, Counter[str]] = defaultdict(Counter)
+    for photo in all_photos:
         for name in photo.things:
-            together[name].update(other for other in photo.things if other != name)
+            co_occurring[name].update(other for other in photo.things if other != name)
 
     def absent(photo: Photo) -> list[str]:
-        names = [name for name in sorted(frequent) if name not in usual and not _is_named(photo, name)]
+        names = [name for name in sorted(frequent) if name not in too_frequent and not _is_named(photo, name)]
         names = _shuffled(names, f"{seed} {photo.image}")
         if sort == "popular":
             names.sort(key=lambda name: -frequent[name])
         if sort == "adversarial":
-            names.sort(key=lambda name: -sum(together[there][name] / frequent[there] for there in photo.things))
+            names.sort(
+                key=lambda name: -sum(co_occurring[present][name] / frequent[present] for present in photo.things)
+            )
         if sort != "random":
             names = _shuffled(names[:PLAUSIBLE], f"{seed} {photo.image}")
         return names
 
     turns = []
-    for photo in _shuffled(photos.kept(PRESENCE), alike):
-        clear = {name for name, areas in photo.things.items() if max(areas) >= SMALLEST} - usual
-        pairs = zip(_shuffled(sorted(clear), f"{alike} {photo.image}"), absent(photo), strict=False)
+    for photo in _shuffled(photos.held_out_photos(PRESENCE), shared_seed):
+        clear = {name for name, areas in photo.things.items() if max(areas) >= SMALLEST} - too_frequent
+        pairs = zip(_shuffled(sorted(clear), f"{shared_seed} {photo.image}"), absent(photo), strict=False)
         turns += [(turn, photo, pair) for turn, pair in enumerate(pairs)]
-    for _, photo, pair in sorted(turns, key=lambda one: one[0]):
+    for _, photo, pair in sorted(turns, key=lambda triple: triple[0]):
         for name, answer in zip(pair, ("yes", "no"), strict=True):
             yield photo, {"question": is_there(name), "answer": answer, "metric": "exact"}
 
 
-def absent(photos: Photos, seed: str) -> Asked:
+def absent(photos: Photos, seed: str) -> Items:
     """What can't be known: the color or the place of a thing that is not there."""
-    names = sorted({name for photo in photos.every(PRESENCE) for name in photo.things} - set(UNCOUNTED))
-    for i, photo in enumerate(_shuffled(photos.kept(PRESENCE), seed)):
-        gone = [name for name in _shuffled(names, f"{seed} {photo.image}") if not _is_named(photo, name)]
-        question = ("What color is the {}?", "Where is the {}?", "What is next to the {}?")[i % 3].format(gone[0])
+    names = sorted({name for photo in photos.all_photos(PRESENCE) for name in photo.things} - set(UNCOUNTED))
+    for i, photo in enumerate(_shuffled(photos.held_out_photos(PRESENCE), seed)):
+        absent_names = [name for name in _shuffled(names, f"{seed} {photo.image}") if not _is_named(photo, name)]
+        question = ("What color is the {}?", "Where is the {}?", "What is next to the {}?")[i % 3].format(
+            absent_names[0]
+        )
         yield photo, {"question": question, "answer": UNKNOWN, "metric": "exact"}
 
 
-def name(photos: Photos, seed: str) -> Asked:
+def name(photos: Photos, seed: str) -> Items:
     """What is this? An object of caltech101, or a fruit, vegetable or carton of grocery."""
-    for photo in _shuffled(photos.kept("caltech101", "grocery"), seed):
-        of, also = ("object", []) if photo.folder == "caltech101" else ("kind", [photo.label("item").lower()])
-        yield photo, {"question": "What is this?", **_named(photo.label(of).lower(), also)}
+    for photo in _shuffled(photos.held_out_photos("caltech101", "grocery"), seed):
+        label_name, synonyms = (
+            ("object", []) if photo.folder == "caltech101" else ("kind", [photo.label("item").lower()])
+        )
+        yield photo, {"question": "What is this?", **_named(photo.label(label_name).lower(), synonyms)}
 
 
-def action(photos: Photos, seed: str) -> Asked:
+def action(photos: Photos, seed: str) -> Items:
     """What is the person doing?"""
-    for photo in _shuffled(photos.kept("stanford40"), seed):
+    for photo in _shuffled(photos.held_out_photos("stanford40"), seed):
         yield photo, {"question": "What is the person doing?", **_named(photo.label("action"))}
 
 
-def count(photos: Photos, seed: str) -> Asked:
+def count(photos: Photos, seed: str) -> Items:
     """How many are there? One to MOST things, each of which can be seen; the numbers in turn while they last."""
     by_number: dict[int, list[tuple[Photo, str]]] = defaultdict(list)
-    for photo in photos.kept(*COUNTED):
+    for photo in photos.held_out_photos(*COUNTED):
         for thing, areas in sorted(photo.things.items()):
-            hidden = min(areas) < SMALLEST or thing in UNCOUNTED or (photo.folder, thing) in CROWDS
-            if len(areas) <= MOST and not hidden:
+            excluded = min(areas) < SMALLEST or thing in UNCOUNTED or (photo.folder, thing) in CROWDS
+            if len(areas) <= MOST and not excluded:
                 by_number[len(areas)].append((photo, thing))
     turns = [
         (turn, number, *one)
-        for number, found in by_number.items()
-        for turn, one in enumerate(_shuffled(found, f"{seed} {number}"))
+        for number, photo_things in by_number.items()
+        for turn, one in enumerate(_shuffled(photo_things, f"{seed} {number}"))
     ]
     for _, number, photo, thing in sorted(turns, key=lambda one: one[:2]):
         question = f"How many {plural(thing)} are there?"
         yield photo, {"question": question, "answer": str(number), "metric": "exact"}
 
 
-def style(photos: Photos, seed: str) -> Asked:
+def style(photos: Photos, seed: str) -> Items:
     """A photo, a painting, a cartoon or a sketch; a reply that names them all is wrong."""
-    for photo in _shuffled(photos.kept("pacs"), seed):
+    for photo in _shuffled(photos.held_out_photos("pacs"), seed):
         yield photo, {"question": STYLE, **_named(photo.label("style")), "metric": "vqa"}
 
 
-def garment(photos: Photos, seed: str) -> Asked:
+def garment(photos: Photos, seed: str) -> Items:
     """What garment is this?"""
-    for photo in _shuffled(photos.kept("clothing"), seed):
+    for photo in _shuffled(photos.held_out_photos("clothing"), seed):
         yield photo, {"question": "What garment is this?", **_named(photo.label("garment"))}
 
 
-def chartqa(photos: Photos, seed: str) -> Asked:
+def chartqa(photos: Photos, seed: str) -> Items:
     """Questions about real charts, asked with OCR."""
-    for photo in _shuffled(photos.kept("chartqa"), seed):
+    for photo in _shuffled(photos.held_out_photos("chartqa"), seed):
         for question, answer in photo.facts.get("qa", []):
             yield photo, {"question": question, "answer": answer, "metric": "relaxed", "ocr": True}
 
 
-def pointing(photos: Photos, seed: str) -> Asked:
-    """Where is it? A named thing and its boxes in pixels, for heatmaps; what fills the picture says little and is left
-    out."""
-    for photo in _shuffled(photos.kept("voc2007"), seed):
+def pointing(photos: Photos, seed: str) -> Items:
+    """Where is it? A named thing and its boxes in pixels, for heatmaps; a thing that fills the picture is
+    left out."""
+    for photo in _shuffled(photos.held_out_photos("voc2007"), seed):
         with Image.open(photos.root / photo.folder / photo.image, formats=formats()) as picture:
             width, height = picture.size
         for thing, areas in sorted(photo.things.items()):
@@ -250,11 +256,11 @@ def pointing(photos: Photos, seed: str) -> Asked:
                     for label, x, y, w, h in photo.facts["boxes"]
                     if readable(label) == thing
                 ]
-                asked = {"question": "What is in the picture?", "answer": thing, "metric": "exact"}
-                yield photo, asked | {"phrase": thing, "boxes": [[round(at, 1) for at in box] for box in boxes]}
+                item = {"question": "What is in the picture?", "answer": thing, "metric": "exact"}
+                yield photo, item | {"phrase": thing, "boxes": [[round(edge, 1) for edge in box] for box in boxes]}
 
 
-KINDS: dict[str, Callable[[Photos, str], Asked]] = {
+KINDS: dict[str, Callable[[Photos, str], Items]] = {
     "captions-flickr": partial(captions, folders=("flickr8k", "flickr8k_rest")),
     "captions-coco": partial(captions, folders=("coco_val2017_people",)),
     "vqa": vqa,
@@ -270,21 +276,21 @@ KINDS: dict[str, Callable[[Photos, str], Asked]] = {
 }
 
 
-def _named(word: str, also: Iterable[str] = ()) -> Item:
-    more = [other for other in (*also, *accepted(word)) if other != word]
-    return {"answer": word, "metric": "name", **({"accepted": more} if more else {})}
+def _named(word: str, synonyms: Iterable[str] = ()) -> Item:
+    others = [other for other in (*synonyms, *accepted(word)) if other != word]
+    return {"answer": word, "metric": "name", **({"accepted": others} if others else {})}
 
 
 def _is_named(photo: Photo, thing: str) -> bool:
-    """Whether a thing is boxed in a picture, or somebody who saw it speaks of one, were it by the last word alone: a
-    "table" may be a dining table."""
+    """Whether a thing is boxed in a picture, or its captions or questions mention it, even by its last word alone:
+    a "table" may be a dining table."""
     texts = (*photo.facts.get("captions", ()), *(" ".join(pair) for pair in photo.facts.get("qa", ())))
     word = thing.split()[-1].lower()
     return thing in photo.things or any(word in text.lower() and mentions(text, word) for text in texts)
 
 
-def _shuffled(found: Iterable[T], seed: str) -> list[T]:
-    """In an order that depends on the seed and what is there alone."""
-    listed = list(found)
-    random.Random(seed).shuffle(listed)
-    return listed
+def _shuffled(elements: Iterable[T], seed: str) -> list[T]:
+    """In an order that depends on the seed and the elements alone."""
+    shuffled = list(elements)
+    random.Random(seed).shuffle(shuffled)
+    return shuffled

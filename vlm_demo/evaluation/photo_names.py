@@ -5,7 +5,7 @@ Tables alone. A further name is a synonym, or the everyday word where the label 
 
 from __future__ import annotations
 
-# Labels that are no words to be asked with or answered by.
+# Labels that can't be used in a question or an answer as they are.
 READABLE = {
     "faces": "face",
     "leopards": "leopard",
@@ -42,7 +42,7 @@ READABLE = {
 }
 
 # By readable name.
-ALSO = {
+SYNONYMS = {
     # caltech101
     "face": ["person", "man", "woman"],
     "motorbike": ["motorcycle"],
@@ -189,7 +189,7 @@ def readable(label: str) -> str:
 
 def accepted(name: str) -> list[str]:
     """Further right names of a readable name; may be empty."""
-    return ALSO.get(name, [])
+    return SYNONYMS.get(name, [])
 
 
 def plural(name: str) -> str:

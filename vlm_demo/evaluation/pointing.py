@@ -1,4 +1,4 @@
-"""Pointing: does a heatmap lie on the named thing, and does the model need what it lies on?
+"""Pointing: is a heatmap on the named thing, and does the model need what it highlights?
 
 The pointing game of Zhang et al. 2016 (https://arxiv.org/abs/1608.00507), without its margin; the overlap of the map,
 cut by Otsu 1979 (https://doi.org/10.1109/TSMC.1979.4310076), with the thing; and insertion and deletion of Petsiuk et
@@ -30,10 +30,10 @@ def hit(heatmap: np.ndarray, boxes: Sequence[Box]) -> bool:
         boxes: (x0, y0, x1, y1) each, in pixels; x1 and y1 are the first column and row outside. A map without a
             single maximum points nowhere and never hits.
     """
-    spot = hottest(heatmap)
-    if spot is None:
+    hottest_pixel = hottest(heatmap)
+    if hottest_pixel is None:
         return False
-    x, y = spot[0] + 0.5, spot[1] + 0.5
+    x, y = hottest_pixel[0] + 0.5, hottest_pixel[1] + 0.5
     return any(x0 <= x < x1 and y0 <= y < y1 for x0, y0, x1, y1 in boxes)
 
 
@@ -48,10 +48,10 @@ def area(boxes: Sequence[Box], size: tuple[int, int]) -> np.ndarray:
 
 
 def otsu(heatmap: np.ndarray) -> float:
-    """The threshold that parts the values of ``heatmap``, 0..1, into the two classes of least variance within."""
+    """The threshold that divides the values of ``heatmap``, 0..1, into the two classes of least variance within."""
     counts, edges = np.histogram(heatmap, 256, (0.0, 1.0))
-    middles = (edges[:-1] + edges[1:]) / 2
-    below, sums = np.cumsum(counts), np.cumsum(counts * middles)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below, sums = np.cumsum(counts), np.cumsum(counts * centres)
     above = below[-1] - below
     with np.errstate(divide="ignore", invalid="ignore"):
         between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
@@ -68,13 +68,13 @@ def iou(heatmap: np.ndarray, mask: np.ndarray) -> float:
 
 
 def fractions(steps: int) -> np.ndarray:
-    """How much of the picture is changed at each of the ends and of ``steps`` between, 0..1: finer where little is, for
-    a small thing is gone or back with the first few patches."""
+    """How much of the picture is changed at each of the ends and of ``steps`` between, 0..1: finer where little is
+    changed, since a small thing is hidden or shown by the first few patches."""
     return (np.arange(steps + 2) / (steps + 1)) ** 2
 
 
 def hidden(cells: np.ndarray, inside: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Which patches are hidden while the hottest ones are taken away, and while they are put back.
+    """Which patches are hidden while the hottest ones are removed, and while they are inserted.
 
     Args:
         cells: [patches], the map.
@@ -90,6 +90,6 @@ def hidden(cells: np.ndarray, inside: np.ndarray, steps: int) -> tuple[np.ndarra
     return rank < counts, (rank >= counts) & inside
 
 
-def under(spots: np.ndarray, values: Sequence[float]) -> float:
-    """The area under the line through ``values`` at ``spots`` (trapezoids)."""
-    return float(np.trapezoid(np.asarray(values, float), spots))
+def area_under_curve(x: np.ndarray, values: Sequence[float]) -> float:
+    """The area under the line through ``values`` at ``x`` (trapezoids)."""
+    return float(np.trapezoid(np.asarray(values, float), x))

@@ -26,7 +26,7 @@ def with_interval(share: float, n: int) -> str:
 
 
 def paired(before: Mapping[int, bool], after: Mapping[int, bool]) -> tuple[float, float, float]:
-    """How much oftener ``after`` is right than ``before`` on the items that both have: the mean of the paired
+    """How much more often ``after`` is right than ``before`` on the items that both have: the mean of the paired
     differences and its 95 % interval by the normal distribution, −1..1.
 
     Raises:
@@ -35,10 +35,10 @@ def paired(before: Mapping[int, bool], after: Mapping[int, bool]) -> tuple[float
     shared = before.keys() & after.keys()
     if not shared:
         raise ValueError("no item was asked of both")
-    apart = [int(after[item]) - int(before[item]) for item in shared]
-    mean = sum(apart) / len(apart)
-    half = 1.96 * math.sqrt(sum((own - mean) ** 2 for own in apart)) / len(apart)
-    return mean, mean - half, mean + half
+    differences = [int(after[item]) - int(before[item]) for item in shared]
+    mean = sum(differences) / len(differences)
+    half_width = 1.96 * math.sqrt(sum((difference - mean) ** 2 for difference in differences)) / len(differences)
+    return mean, mean - half_width, mean + half_width
 
 
 @dataclass
@@ -65,8 +65,8 @@ class Score:
 
 
 @dataclass
-class Read:
-    """Answers of questions that were asked with OCR: how many stand in the text that was read, and are right then."""
+class InOcrText:
+    """Answers of questions that were asked with OCR: how many occur in the text that was read, and are right then."""
 
     found: Score = field(default_factory=Score)
     right: Score = field(default_factory=Score)
@@ -76,24 +76,24 @@ class Read:
         if found:
             self.right.add(right)
 
-    def __add__(self, other: Read) -> Read:
-        return Read(self.found + other.found, self.right + other.right)
+    def __add__(self, other: InOcrText) -> InOcrText:
+        return InOcrText(self.found + other.found, self.right + other.right)
 
     def as_dict(self) -> dict[str, Any]:
-        """n; share, low, high: of the answers that stand in the text; of_these: how many of those are right."""
+        """n; share, low, high: of the answers that occur in the text; of_these: how many of those are right."""
         share = self.found.as_dict()
         return {"n": share.pop("n"), "share": share.pop("accuracy"), **share, "of_these": self.right.as_dict()}
 
 
 @dataclass
 class Report:
-    """What a run found.
+    """The results of a run.
 
     Attributes:
         kinds: a score for each kind of question; pointing and captions are counted apart and never enter ``overall``.
         yes_no: for each kind whose every question is to be answered by yes or no, how often the answer was yes.
-        captions: for each kind of question with reference captions, what was written.
-        read: for each kind, the questions asked with OCR whose answer could be copied (not yes, no or unknown).
+        captions: for each kind of question with reference captions, the model's captions.
+        in_ocr_text: for each kind, the questions asked with OCR whose answer could be copied (not yes, no or unknown).
         refused: questions that the model declined with an error (too long for its context); counted as wrong.
         settings: how the run was made, for the reader of the JSON.
     """
@@ -101,7 +101,7 @@ class Report:
     kinds: dict[str, Score] = field(default_factory=dict)
     yes_no: dict[str, YesNo] = field(default_factory=dict)
     captions: dict[str, Captions] = field(default_factory=dict)
-    read: dict[str, Read] = field(default_factory=dict)
+    in_ocr_text: dict[str, InOcrText] = field(default_factory=dict)
     pointing: Score = field(default_factory=Score)
     skipped: list[Skipped] = field(default_factory=list)
     refused: int = 0
@@ -126,7 +126,7 @@ class Report:
             "yes_no": {kind: self.yes_no[kind].as_dict() for kind in sorted(self.yes_no)},
             "presence": _by_kind(self.presence, YesNo()),
             "cider": _by_kind(self.captions, Captions()),
-            "in_ocr_text": _by_kind(self.read, Read()),
+            "in_ocr_text": _by_kind(self.in_ocr_text, InOcrText()),
             "pointing": self.pointing.as_dict(),
             "skipped": [_skipped(one) for one in self.skipped],
             "settings": {**self.settings, "refused": self.refused},
@@ -136,24 +136,24 @@ class Report:
         """The report for a person: a line a kind, then the overall, pointing, and what was skipped."""
         rows = [(kind, self.kinds[kind]) for kind in sorted(self.kinds)]
         total = ("overall", self.overall)
-        more = [("pointing", self.pointing)] if self.pointing.n else []
+        pointing_rows = [("pointing", self.pointing)] if self.pointing.n else []
         width = max(map(len, ("pointing", *self.kinds, *self.captions)))
         head = f"{'kind':<{width}}  {'n':>6}  {'right':>6}  {'accuracy':>8}  95 % interval"
         rule = "-" * len(head)
-        lines = [head, rule, *(_row(name, score, width) + _yes(self.yes_no.get(name)) for name, score in rows)]
-        if rows or not (more or self.captions):
+        lines = [head, rule, *(_row(name, score, width) + _yes_no_text(self.yes_no.get(name)) for name, score in rows)]
+        if rows or not (pointing_rows or self.captions):
             lines += [rule] * bool(rows) + [_row(*total, width)]
-        lines += [_row(name, score, width) for name, score in more]
-        if more:
+        lines += [_row(name, score, width) for name, score in pointing_rows]
+        if pointing_rows:
             lines.append("pointing: the heatmap's hottest pixel lies on the named thing; not part of the overall")
-        lines += _caption_lines(self.captions, width) + _read_lines(self.read, width)
+        lines += _caption_lines(self.captions, width) + _read_lines(self.in_ocr_text, width)
         if any(isinstance(score.right, float) for score in self.kinds.values()):
             lines.append("right: the sum of the answers' scores, each from 0 to 1; accuracy: their mean")
         if self.refused:
             lines.append(f"refused by the model, counted as wrong: {self.refused}")
         if self.skipped:
             lines.append(f"skipped: {len(self.skipped)}")
-            lines += [_skipped_line(one) for one in self.skipped[:SHOWN_SKIPPED]]
+            lines += [_skipped_line(line) for line in self.skipped[:SHOWN_SKIPPED]]
             if len(self.skipped) > SHOWN_SKIPPED:
                 lines.append(f"  and {len(self.skipped) - SHOWN_SKIPPED} more; --json OUT lists them all")
         return "\n".join(lines)
@@ -168,7 +168,7 @@ def _row(name: str, score: Score, width: int) -> str:
     return f"{start}  {score.right / score.n:>6.1%}    {low:.1%} to {high:.1%}"
 
 
-def _yes(found: YesNo | None) -> str:
+def _yes_no_text(found: YesNo | None) -> str:
     counts = found.as_dict() if found else {}
     if not counts or counts["f1"] is None:
         return ""
@@ -195,15 +195,18 @@ def _interval(value: float | None, low: float, high: float) -> str:
     return f"{'-':>7}" if value is None else f"{value:>7.1f}  {low:.1f} to {high:.1f}"
 
 
-def _read_lines(read: dict[str, Read], width: int) -> list[str]:
-    if not read:
+def _read_lines(in_ocr_text: dict[str, InOcrText], width: int) -> list[str]:
+    if not in_ocr_text:
         return []
     lines = ["", f"{'with OCR':<{width}}  {'n':>6}  {'in text':>7}  right of these"]
-    for kind, counts in [*sorted(read.items()), *[("overall", sum(read.values(), Read()))] * (len(read) > 1)]:
+    for kind, counts in [
+        *sorted(in_ocr_text.items()),
+        *[("overall", sum(in_ocr_text.values(), InOcrText()))] * (len(in_ocr_text) > 1),
+    ]:
         right = counts.right.as_dict()
         start = f"{kind:<{width}}  {counts.found.n:>6}  {counts.found.right / counts.found.n:>7.1%}  "
-        shown = f"{right['accuracy']:.1%}  {right['low']:.1%} to {right['high']:.1%}" if right["n"] else "-"
-        lines.append(start + shown)
+        accuracy = f"{right['accuracy']:.1%}  {right['low']:.1%} to {right['high']:.1%}" if right["n"] else "-"
+        lines.append(start + accuracy)
     return [*lines, "in text: the answer stands in the text that Tesseract read"]
 
 

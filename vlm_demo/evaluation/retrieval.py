@@ -1,4 +1,4 @@
-"""Retrieval: pictures and captions → does the model find each one's own, and tell it from a false one?
+"""Retrieval: pictures and captions → does the model find the caption of each, and prefer it to a false one?
 
 Reads a folder's captions.jsonl, one JSON object a line: `image` (a path relative to the folder), `caption`, true of it,
 `wrong`, the same with one word changed so that it is false, and `kind`. Any engine that scores can
@@ -21,16 +21,16 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation.report import Score
 
 FILE = "captions.jsonl"
-SHEET = 100  # captions that a picture is compared with
+CANDIDATES = 100  # captions that a picture is compared with
 
 
 @dataclass
 class Retrieval:
-    """What a run found, each as a `Score`.
+    """The results of a run, each as a `Score`.
 
     Attributes:
-        text, image: whether, of the captions of a sheet, a picture's own comes first, and of the pictures a caption's.
-        apart: whether a picture's own caption is more similar to it than the same with one word changed.
+        text, image: whether, of the captions of a group, a picture's own comes first, and of the pictures a caption's.
+        nearer_than_changed: whether a picture's own caption is more similar to it than the same with one word changed.
         match: whether the matching head gives the own caption at least a half, and the changed one less; a score for
             every pair of picture and text.
         better: whether it gives the own caption more than the changed one.
@@ -39,17 +39,17 @@ class Retrieval:
 
     text: Score = field(default_factory=Score)
     image: Score = field(default_factory=Score)
-    apart: Score = field(default_factory=Score)
+    nearer_than_changed: Score = field(default_factory=Score)
     match: Score = field(default_factory=Score)
     better: Score = field(default_factory=Score)
     kinds: dict[str, Score] = field(default_factory=dict)
 
     def rows(self) -> list[tuple[str, Score]]:
-        """What is shown, by name."""
+        """The scores to be shown, by name."""
         rows = [
-            (f"caption of a picture, R@1 in {SHEET}", self.text),
-            (f"picture of a caption, R@1 in {SHEET}", self.image),
-            ("own caption nearer than one with a word changed", self.apart),
+            (f"caption of a picture, R@1 in {CANDIDATES}", self.text),
+            (f"picture of a caption, R@1 in {CANDIDATES}", self.image),
+            ("own caption nearer than one with a word changed", self.nearer_than_changed),
         ]
         if self.match.n:
             rows += [("matching head, each pair right", self.match), ("matching head, own above changed", self.better)]
@@ -77,7 +77,7 @@ def read(folder: Path) -> list[dict[str, str]]:
     """The lines of ``folder``/captions.jsonl.
 
     Raises:
-        VlmDemoError: the file is missing, or a line of it is not as it should be.
+        VlmDemoError: the file is missing, or a line lacks a field.
     """
     path = folder / FILE
     try:
@@ -93,9 +93,10 @@ def read(folder: Path) -> list[dict[str, str]]:
 
 
 def retrieve(engine: Engine, folder: Path, lines: Sequence[dict[str, str]], progress: bool = True) -> Retrieval:
-    """Compare every picture with the captions of its sheet of SHEET, and with its own caption with one word changed.
+    """Compare every picture with the captions of its group of CANDIDATES, and with its own caption with one
+    word changed.
 
-    A caption that two pictures of a sheet share is right for both. A last sheet that is not full is left out, as it
+    A caption that two pictures of a group share is right for both. A last group that is not full is left out, as it
     would be easier.
     """
     from tqdm import tqdm
@@ -103,27 +104,27 @@ def retrieve(engine: Engine, folder: Path, lines: Sequence[dict[str, str]], prog
     from vlm_demo.images.open import open_image
 
     found = Retrieval()
-    whole = [line for line in lines[: max(len(lines) // SHEET, 1) * SHEET]]
-    bar = tqdm(whole, unit="picture", file=sys.stderr, disable=not progress, dynamic_ncols=True)
-    for start in range(0, len(whole), SHEET):
-        sheet = whole[start : start + SHEET]
-        captions = [line["caption"] for line in sheet]
-        near = np.zeros((len(sheet), len(sheet)))
-        for number, line in enumerate(sheet):
+    full_groups = [line for line in lines[: max(len(lines) // CANDIDATES, 1) * CANDIDATES]]
+    bar = tqdm(full_groups, unit="picture", file=sys.stderr, disable=not progress, dynamic_ncols=True)
+    for start in range(0, len(full_groups), CANDIDATES):
+        group = full_groups[start : start + CANDIDATES]
+        captions = [line["caption"] for line in group]
+        similarities = np.zeros((len(group), len(group)))
+        for number, line in enumerate(group):
             picture, _notes = open_image(folder / line["image"])
             scores = engine.score(picture, [*captions, line["wrong"]])
-            near[number] = scores.similarities[:-1]
-            first = captions[int(np.argmax(near[number]))] == line["caption"]
+            similarities[number] = scores.similarities[:-1]
+            first = captions[int(np.argmax(similarities[number]))] == line["caption"]
             found.text.add(first)
             found.kinds.setdefault(line["kind"], Score()).add(first)
-            found.apart.add(near[number, number] > scores.similarities[-1])
+            found.nearer_than_changed.add(similarities[number, number] > scores.similarities[-1])
             if scores.matches is not None:
                 right, wrong = scores.matches[number], scores.matches[-1]
                 found.match.add(right >= 0.5)
                 found.match.add(wrong < 0.5)
                 found.better.add(right > wrong)
             bar.update()
-        for number, line in enumerate(sheet):
-            found.image.add(captions[int(np.argmax(near[:, number]))] == line["caption"])
+        for number, line in enumerate(group):
+            found.image.add(captions[int(np.argmax(similarities[:, number]))] == line["caption"])
     bar.close()
     return found

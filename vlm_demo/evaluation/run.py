@@ -1,7 +1,7 @@
-"""Run: items → an engine → a report. Goes on over unreadable pictures; says which.
+"""Run: items → an engine → a report. Skips unreadable pictures and lists them.
 
-Captions are kept until the end: their score needs them all. What an item says was asked and answered before goes to
-the engine as the chat's history.
+Captions are collected until the end: their score needs them all. The earlier turns of an item go to the engine as the
+chat's history.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from PIL import Image
 from vlm_demo.contracts import Answer, Turn
 from vlm_demo.contracts.engine import Engine, Request, answered
 from vlm_demo.errors import BadImage, BadQuestion, OcrUnavailable, WordNotInAnswer
-from vlm_demo.evaluation.answers import stands_in
+from vlm_demo.evaluation.answers import occurs_in
 from vlm_demo.evaluation.benchmark_scores import scored
 from vlm_demo.evaluation.cider import Captions
 from vlm_demo.evaluation.items import UNKNOWN, Item, Skipped
 from vlm_demo.evaluation.pointing import hit, hottest
-from vlm_demo.evaluation.report import Read, Report, Score
+from vlm_demo.evaluation.report import InOcrText, Report, Score
 from vlm_demo.evaluation.yes_no import YesNo
 from vlm_demo.images.open import open_image
 
@@ -50,12 +50,12 @@ def evaluate(
         engine: what is tested.
         folder: what the items' image paths are relative to.
         items, skipped: as `items.read` and `items.select` give them.
-        ocr, evidence_only: for the items that do not say otherwise.
+        ocr, evidence_only: for the items that do not set them.
         max_new_tokens: the longest answer; None leaves it to the checkpoint.
         answers: where to write each item's prediction as a JSON line.
         progress: draw a bar on stderr.
     """
-    from tqdm import tqdm  # here, so that reading items never waits for it
+    from tqdm import tqdm  # imported here, so that reading items does not wait for it
 
     report = Report(skipped=list(skipped))
     pictures = LastPicture(folder)
@@ -74,7 +74,7 @@ def evaluate(
             if item.phrase is not None:
                 report.pointing.add(_points(engine, picture, item, settings, record))
             else:
-                answer = asked(engine, picture, item, settings, max_new_tokens)
+                answer = ask(engine, picture, item, settings, max_new_tokens)
                 _count(report, item, answer.text, answer.ocr.text if answer.ocr else None, record)
         except BadQuestion as error:
             _count_refused(report, item)
@@ -82,11 +82,11 @@ def evaluate(
         except (BadImage, OcrUnavailable, WordNotInAnswer, _CannotExplainError) as error:
             report.skipped.append(Skipped(item.line, item.image, str(error), item.place))
             record["skipped"] = str(error)
-        bar.set_postfix_str(_so_far(report), refresh=False)
+        bar.set_postfix_str(_progress_text(report), refresh=False)
         if answers:
-            about = {"line": item.line, "image": item.image, "question": item.question, "kind": item.kind}
+            fields = {"line": item.line, "image": item.image, "question": item.question, "kind": item.kind}
             expected = item.phrase if item.phrase is not None else item.answers
-            answers.write(json.dumps({**about, "expected": expected, **record}, ensure_ascii=False) + "\n")
+            answers.write(json.dumps({**fields, "expected": expected, **record}, ensure_ascii=False) + "\n")
             answers.flush()
     for kind in {item.kind for item in items if not YesNo.fits(item.answers)}:
         report.yes_no.pop(kind, None)
@@ -129,7 +129,7 @@ class LastPicture:
 
 
 def _count(report: Report, item: Item, prediction: str, text: str | None, record: dict[str, Any]) -> None:
-    """Count an answer wherever it counts, and take it down in ``note``; ``text`` is what OCR read, None without."""
+    """Count an answer in the report and record it; ``text`` is what OCR read, None without."""
     record["prediction"] = prediction
     if item.captions:
         report.captions.setdefault(item.kind, Captions()).add(prediction, item.captions)
@@ -140,8 +140,8 @@ def _count(report: Report, item: Item, prediction: str, text: str | None, record
     if YesNo.fits(item.answers):
         report.yes_no.setdefault(item.kind, YesNo()).add(item.answers, prediction)
     elif text is not None and item.answers != (UNKNOWN,):
-        record["in_ocr_text"] = any(stands_in(item.metric, answer, text) for answer in item.answers)
-        report.read.setdefault(item.kind, Read()).add(record["in_ocr_text"], right)
+        record["in_ocr_text"] = any(occurs_in(item.metric, answer, text) for answer in item.answers)
+        report.in_ocr_text.setdefault(item.kind, InOcrText()).add(record["in_ocr_text"], right)
 
 
 def _count_refused(report: Report, item: Item) -> None:
@@ -153,7 +153,7 @@ def _count_refused(report: Report, item: Item) -> None:
 
 
 def _points(engine: Engine, picture: Image.Image, item: Item, settings: Toggles, record: dict[str, Any]) -> bool:
-    """Whether the heatmap of the item's phrase is hottest on it; ``note`` takes down where."""
+    """Whether the heatmap of the item's phrase is hottest on it; ``record`` gets the pixel."""
     assert item.phrase is not None
     if not engine.capabilities.explains:
         raise _CannotExplainError("this model gives no heatmaps")
@@ -164,7 +164,7 @@ def _points(engine: Engine, picture: Image.Image, item: Item, settings: Toggles,
     return record["right"]
 
 
-def asked(
+def ask(
     engine: Engine, picture: Image.Image, item: Item, settings: Toggles, max_new_tokens: int | None = None
 ) -> Answer:
     """The engine's answer to an item's question; the picture belongs to the first turn of the chat."""
@@ -174,6 +174,6 @@ def asked(
     return answered(engine.stream(request))
 
 
-def _so_far(report: Report) -> str:
+def _progress_text(report: Report) -> str:
     parts = [("right", report.overall), ("pointing", report.pointing)]
     return ", ".join(f"{name} {score.right / score.n:.1%}" for name, score in parts if score.n)

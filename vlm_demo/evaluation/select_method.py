@@ -1,7 +1,7 @@
-"""Select method: which map of recorded rows a checkpoint should draw by default, and how well each method then does.
+"""Select method: which map of recorded rows a checkpoint should draw by default, and the figures of each method.
 
-Chosen on one half of the items and scored on the other, so that the winner's score owes nothing to having been chosen.
-One method that needs a pass of its own is scored too, so that it is known what it would bring.
+Chosen on one half of the items and scored on the other, so that the winner's score is not biased by the selection.
+One method that needs another pass of the model is scored too, for comparison.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from vlm_demo.evaluation import head_weights, pointing
 from vlm_demo.evaluation.heatmap_benchmark import MethodComparison, compare, explained
 from vlm_demo.evaluation.items import Item, Skipped
 
-BEST_HEADS = (1, 2, 3, 5)  # how many of the heads that point best are joined
-NOT_FREE = "relevancy"  # the method with a pass of its own that is scored too
+BEST_HEADS = (1, 2, 3, 5)  # how many of the heads that point best are combined
+EXTRA_METHOD = "relevancy"  # the method with another pass that is scored too
 
-Seen = Sequence[tuple[Item, Answer]]
+Examples = Sequence[tuple[Item, Answer]]
 
 
 def choose(
@@ -53,13 +53,13 @@ def choose(
         raise VlmDemoError(f"{len(items)} pointing items are too few to choose by: give a folder with more of them.")
     first, second = halves(items)
     skipped: list[Skipped] = []
-    seen = [(item, answer) for item, answer, _ in explained(engine, folder, first, skipped, progress)]
-    if not seen:
+    examples = [(item, answer) for item, answer, _ in explained(engine, folder, first, skipped, progress)]
+    if not examples:
         raise VlmDemoError(f"No pointing item could be read ({skipped[0].reason}); mend the folder.")
-    rest = [(item, answer) for item, answer, _ in explained(engine, folder, second, [], progress)]
-    settings = _best(seen, rest)
-    wanted = list(names) if names else [method.name for method in TABLE if method.free or method.name == NOT_FREE]
-    found = compare(engine, folder, second, skipped, names=wanted, settings=settings, progress=progress, hiding=hiding)
+    held_out = [(item, answer) for item, answer, _ in explained(engine, folder, second, [], progress)]
+    settings = _better(examples, held_out)
+    methods = list(names) if names else [method.name for method in TABLE if method.free or method.name == EXTRA_METHOD]
+    found = compare(engine, folder, second, skipped, names=methods, settings=settings, progress=progress, hiding=hiding)
     scores = {
         name: round(float(np.mean(figures.hits)), 4) for name, figures in found.figures.items() if name in BY_NAME
     }
@@ -68,35 +68,38 @@ def choose(
 
 
 def halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
-    """Every second item of each kind, and the others, in the order in which they stand."""
-    before: Counter[str] = Counter()
+    """Every second item of each kind, and the others, in their order."""
+    counts: Counter[str] = Counter()
     parts: tuple[list[Item], list[Item]] = ([], [])
     for item in items:
-        parts[before[item.kind] % 2].append(item)
-        before[item.kind] += 1
+        parts[counts[item.kind] % 2].append(item)
+        counts[item.kind] += 1
     return parts
 
 
-def _best(seen: Seen, rest: Seen) -> HeatmapSettings:
-    """The simple map or the fitted one, both found on what was ``seen``, whichever points right more often on items
-    that it was not found on: the rest, and each half of the seen by what the other half gives."""
-    simple, fitted = _simple(seen), _fitted(seen)
+def _better(examples: Examples, held_out: Examples) -> HeatmapSettings:
+    """The simple map or the fitted one, both fitted on the ``examples``, whichever points right more often on items
+    that it was not fitted on: those held out, and each half of the examples with a fit on the other half."""
+    simple, fitted = _simple(examples), _fitted(examples)
     hits = [
-        len(seen) * _crossed(seen, pick) + (len(rest) * _measured(rest, settings)[0] if rest else 0)
-        for pick, settings in ((_simple, simple), (_fitted, fitted))
+        len(examples) * _cross_validated(examples, fit)
+        + (len(held_out) * _mean_score(held_out, settings)[0] if held_out else 0)
+        for fit, settings in ((_simple, simple), (_fitted, fitted))
     ]
-    best = fitted if hits[1] > hits[0] else simple  # what is as good and simpler stays
+    best = fitted if hits[1] > hits[0] else simple  # the simple one wins a tie
     return replace(best, heads=simple.heads, weights=fitted.weights)
 
 
-def _simple(seen: Seen) -> HeatmapSettings:
+def _simple(examples: Examples) -> HeatmapSettings:
     """The settings whose map points right most often, of those that name heads and layers; among equals the one whose
     map lies best on the boxes. Its ``heads`` are the best ones in any case."""
-    trace = seen[0][1].trace
+    trace = examples[0][1].trace
     assert trace is not None
     layers, heads = trace.image.shape[1:3]
     singles = [(layer, head) for layer in range(layers) for head in range(heads)]
-    by_head = sorted(singles, key=lambda head: _measured(seen, HeatmapSettings("heads", heads=(head,))), reverse=True)
+    by_head = sorted(
+        singles, key=lambda head: _mean_score(examples, HeatmapSettings("heads", heads=(head,))), reverse=True
+    )
     candidates = [
         HeatmapSettings("raw"),
         HeatmapSettings("mean"),
@@ -104,39 +107,43 @@ def _simple(seen: Seen) -> HeatmapSettings:
         HeatmapSettings("last"),
     ]
     candidates += [HeatmapSettings("queries")] if trace.patch_weights is not None else []
-    candidates += [HeatmapSettings(way, (layer,)) for way in ("mean", "localised") for layer in range(layers)]
-    joined = [HeatmapSettings("heads", heads=tuple(by_head[:count])) for count in BEST_HEADS if count <= len(singles)]
-    best_heads = max(joined, key=lambda settings: _measured(seen, settings))
-    best = max([*candidates, best_heads], key=lambda settings: _measured(seen, settings))
+    candidates += [HeatmapSettings(method, (layer,)) for method in ("mean", "localised") for layer in range(layers)]
+    combined = [HeatmapSettings("heads", heads=tuple(by_head[:count])) for count in BEST_HEADS if count <= len(singles)]
+    best_heads = max(combined, key=lambda settings: _mean_score(examples, settings))
+    best = max([*candidates, best_heads], key=lambda settings: _mean_score(examples, settings))
     return replace(best, heads=best_heads.heads)
 
 
-def _fitted(seen: Seen) -> HeatmapSettings:
+def _fitted(examples: Examples) -> HeatmapSettings:
     """All heads, by fitted weights."""
-    logs = np.stack([log_shares(_last_rows(item, answer)) for item, answer in seen])
-    covers = np.stack([head_weights.cover(answer.view, item.boxes) for item, answer in seen])
-    shown = np.stack([inside(answer.view) for _, answer in seen])
-    return HeatmapSettings("weighted", weights=head_weights.fit(logs, covers, shown, [item.kind for item, _ in seen]))
+    logs = np.stack([log_shares(_last_rows(item, answer)) for item, answer in examples])
+    coverage = np.stack([head_weights.cover(answer.view, item.boxes) for item, answer in examples])
+    in_picture = np.stack([inside(answer.view) for _, answer in examples])
+    return HeatmapSettings(
+        "weighted", weights=head_weights.fit(logs, coverage, in_picture, [item.kind for item, _ in examples])
+    )
 
 
-def _crossed(seen: Seen, pick: Callable[[Seen], HeatmapSettings]) -> float:
-    """The share of hits on items that the settings were not picked by: on each half by those of the other."""
-    parts = [[(item, answer) for item, answer in seen if item in half] for half in halves([item for item, _ in seen])]
+def _cross_validated(examples: Examples, fit: Callable[[Examples], HeatmapSettings]) -> float:
+    """The share of hits on items that the settings were not fitted on: on each half by those of the other."""
+    parts = [
+        [(item, answer) for item, answer in examples if item in half] for half in halves([item for item, _ in examples])
+    ]
     if not all(parts):
         return 0.0
-    found = []
+    scored = []
     for half, other in (parts, parts[::-1]):
-        settings = pick(other)
-        found += [(item, answer, settings) for item, answer in half]
-    return _mean([item for item, *_ in found], [_pointed(*one) for one in found])[0]
+        settings = fit(other)
+        scored += [(item, answer, settings) for item, answer in half]
+    return _mean([item for item, *_ in scored], [_score(*triple) for triple in scored])[0]
 
 
-def _measured(seen: Seen, settings: HeatmapSettings) -> tuple[float, float]:
+def _mean_score(examples: Examples, settings: HeatmapSettings) -> tuple[float, float]:
     """Share of hits, and mean overlap with the boxes; each the mean over the kinds of items."""
-    return _mean([item for item, _ in seen], [_pointed(item, answer, settings) for item, answer in seen])
+    return _mean([item for item, _ in examples], [_score(item, answer, settings) for item, answer in examples])
 
 
-def _pointed(item: Item, answer: Answer, settings: HeatmapSettings) -> tuple[bool, float]:
+def _score(item: Item, answer: Answer, settings: HeatmapSettings) -> tuple[bool, float]:
     heat = interpolate(_cells(item, answer, settings), answer.view)
     return pointing.hit(heat, item.boxes), pointing.iou(heat, pointing.area(item.boxes, answer.view.size))
 

@@ -1,7 +1,7 @@
-"""Yes or no: how far a model that is asked "Is there a …?" says yes to what is not there.
+"""Yes or no: how often a model that is asked "Is there a …?" answers yes about what is not there.
 
 The figures of POPE (Li et al. 2023, https://arxiv.org/abs/2305.10355, section 5): accuracy alone flatters a model that
-always says the likelier word, so the F1 of "yes" and the share of yeses are given too.
+always answers the more frequent word, so the F1 of "yes" and the share of yeses are given too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class YesNo:
     Attributes:
         hits: right yeses.
         false_alarms: yeses where no is right.
-        misses: what is there and was not answered with yes.
+        misses: things that are there and were not answered with yes.
         rejections: no yes where no is right, be it a no or another word.
     """
 
@@ -36,11 +36,11 @@ class YesNo:
 
     def add(self, accepted: Sequence[str], prediction: str) -> None:
         """Count one answer."""
-        there, yes = accepted[0].strip().lower() == YES, prediction.strip().lower().startswith(YES)
-        self.hits += there and yes
-        self.false_alarms += yes and not there
-        self.misses += there and not yes
-        self.rejections += not there and not yes
+        present, yes = accepted[0].strip().lower() == YES, prediction.strip().lower().startswith(YES)
+        self.hits += present and yes
+        self.false_alarms += yes and not present
+        self.misses += present and not yes
+        self.rejections += not present and not yes
 
     def __add__(self, other: YesNo) -> YesNo:
         return YesNo(
@@ -57,13 +57,13 @@ class YesNo:
     def as_dict(self) -> dict[str, Any]:
         """n, and as fractions 0..1 accuracy, precision, recall, f1 (None where there is nothing to divide by),
         yes_ratio, and what the yes-ratio should be. For all of them an answer is a yes where it begins with one."""
-        yes, there = self.hits + self.false_alarms, self.hits + self.misses
+        yes, present = self.hits + self.false_alarms, self.hits + self.misses
         return {
             "n": self.n,
             "accuracy": (self.hits + self.rejections) / self.n if self.n else None,
             "precision": self.hits / yes if yes else None,
-            "recall": self.hits / there if there else None,
-            "f1": 2 * self.hits / (yes + there) if yes + there else None,
+            "recall": self.hits / present if present else None,
+            "f1": 2 * self.hits / (yes + present) if yes + present else None,
             "yes_ratio": yes / self.n if self.n else None,
-            "true_yes_ratio": there / self.n if self.n else None,
+            "true_yes_ratio": present / self.n if self.n else None,
         }

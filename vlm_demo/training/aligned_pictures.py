@@ -2,7 +2,7 @@
 lie near.
 
 Stage 0 learns from them alone. Later stages rehearse some of them at every step: the language model's loss sees each
-picture once, and without a rehearsal the projector forgets most names that it could tell (of held-out Stanford 40
+picture once, and without a rehearsal the projector forgets most names that it had learned (of held-out Stanford 40
 photographs the right action came out first for 70 % after stage 0, for 28 % after 7,728 pictures of that loss alone).
 """
 
@@ -20,22 +20,22 @@ from torch import Tensor, nn
 from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training import json_lines
 from vlm_demo.training.alignment import WORD, Vocabulary, words_of
-from vlm_demo.training.cached_features import AT_ONCE, kept
+from vlm_demo.training.cached_features import ENCODER_BATCH, cached_rows
 from vlm_demo.training.mixture import SHARPENED, Mixture, load_pixels
 
 # Folders whose pictures are all taken: a label is a picture's only word, and few pictures have it.
 LABELLED = ("stanford40", "caltech101", "imagenet", "grocery", "clothing", "pacs")
-# Their words stand in the picture as text, or are said of a whole room.
+# Their words are text in the picture, or describe a whole room.
 LEFT_OUT = frozenset({"chartqa", "charts", "screens", "documents", "text", "daquar"})
 REHEARSED = 64  # pictures a step
-REHEARSAL_WEIGHT = 0.5  # of their loss, beside the language model's
+REHEARSAL_WEIGHT = 0.5  # of their loss, next to the language model's
 TEMPERATURE = 25.0  # of the cosines; learned in stage 0, where it comes out between 22 and 28
-SURE = 0.3  # a class that the tower's own classifier is as sure of gives its name to the picture's words
+MIN_PROBABILITY = 0.3  # of a class in the tower's own classifier; its name is then one of the picture's words
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """The vision tower's own ImageNet classifier, as a teacher of names.
+    """The vision tower's own ImageNet classifier, which names what is in a picture.
 
     Attributes:
         weight, bias: [classes, channels], [classes].
@@ -47,16 +47,20 @@ class Classifier:
     names: Sequence[str]
 
     def __call__(self, features: Tensor) -> list[set[str]]:
-        """The words of the classes that it is sure of, for each picture.
+        """The words of the classes above MIN_PROBABILITY, for each picture.
 
         Args:
             features: [pictures, tokens, channels or more]; the first channels are the last level.
         """
         pooled = features[..., : self.weight.shape[1]].float().mean(1)
-        likely = (pooled @ self.weight.T + self.bias).softmax(1)
+        probabilities = (pooled @ self.weight.T + self.bias).softmax(1)
         return [
-            {word for i in (row > SURE).nonzero()[:, 0].tolist() for word in WORD.findall(self.names[i].lower())}
-            for row in likely
+            {
+                word
+                for i in (row > MIN_PROBABILITY).nonzero()[:, 0].tolist()
+                for word in WORD.findall(self.names[i].lower())
+            }
+            for row in probabilities
         ]
 
 
@@ -95,14 +99,14 @@ class AlignedPictures:
         return -(self.targets[rows] * scores.log_softmax(1)).sum(1).mean()
 
 
-def chosen(data: Mixture, pictures: int, seed: int) -> list[tuple[Path, Mapping[str, Any]]]:
-    """(file, annotation) of so many pictures, or a few more: all of LABELLED, the others in their shares."""
+def select_pictures(data: Mixture, pictures: int, seed: int) -> list[tuple[Path, Mapping[str, Any]]]:
+    """(file, annotation) of about so many pictures: all of LABELLED, the others in their shares."""
     rng = np.random.default_rng(seed)
-    found = []
+    selected = []
     for name in data.names:
         if name in LABELLED:
-            found += [(data.folders[name].path / item["image"], item) for item in data.folders[name].items]
-    left = pictures - len(found)
+            selected += [(data.folders[name].path / item["image"], item) for item in data.folders[name].items]
+    remaining = pictures - len(selected)
     others = {
         name: share
         for name, share in zip(data.names, data.share, strict=True)
@@ -110,9 +114,9 @@ def chosen(data: Mixture, pictures: int, seed: int) -> list[tuple[Path, Mapping[
     }
     for name, share in others.items():
         folder = data.folders[name]
-        order = rng.permutation(len(folder.items))[: max(0, round(left * share / sum(others.values())))]
-        found += [(folder.path / folder.items[i]["image"], folder.items[i]) for i in order]
-    return [found[i] for i in rng.permutation(len(found))]
+        order = rng.permutation(len(folder.items))[: max(0, round(remaining * share / sum(others.values())))]
+        selected += [(folder.path / folder.items[i]["image"], folder.items[i]) for i in order]
+    return [selected[i] for i in rng.permutation(len(selected))]
 
 
 def gather(
@@ -121,34 +125,36 @@ def gather(
     seed: int,
     file: Path,
     encode: Callable[[Sequence[np.ndarray]], Tensor],
-    vocabulary: Callable[[Sequence[set[str]]], Vocabulary],
+    build_vocabulary: Callable[[Sequence[set[str]]], Vocabulary],
     classifier: Classifier | None = None,
 ) -> AlignedPictures:
-    """Compute the features, or take them from the file, and put words to them.
+    """Compute the features, or take them from the file, and give each picture its words.
 
     Args:
-        file: keeps the features, see ``cached_features.kept``.
+        file: keeps the features, see ``cached_features.cached_rows``.
         encode: uint8 pictures [side, side, 3] → features [B, tokens, channels].
-        vocabulary: the words that are said of each picture → a vocabulary.
-        classifier: adds words to what people said.
+        build_vocabulary: the words of each picture → a vocabulary.
+        classifier: adds words to those of the annotations.
     """
-    some = chosen(data, pictures, seed)
+    selected = select_pictures(data, pictures, seed)
 
-    def rows_of(start: int, end: int) -> Tensor:
+    def compute_rows(start: int, end: int) -> Tensor:
         rng = np.random.default_rng([seed, start])
         return encode(
             [
                 load_pixels(path, data.side, False, 1.0, rng, data.fill, bool(rng.random() < SHARPENED))
-                for path, _ in some[start:end]
+                for path, _ in selected[start:end]
             ]
         )
 
-    shape = (len(some), *rows_of(0, 1).shape[1:])
-    made_of = [f"{data.side} {seed}", *(str(path) for path, _ in some)]
-    features = kept(file, made_of, shape, torch.bfloat16, rows_of, AT_ONCE)
-    word_sets = [words_of(item) for _, item in some]
+    shape = (len(selected), *compute_rows(0, 1).shape[1:])
+    sources = [f"{data.side} {seed}", *(str(path) for path, _ in selected)]
+    features = cached_rows(file, sources, shape, torch.bfloat16, compute_rows, ENCODER_BATCH)
+    word_sets = [words_of(item) for _, item in selected]
     if classifier is not None:
-        taught = [words for part in features.split(512) for words in classifier(part)]
-        word_sets = [from_texts | more for from_texts, more in zip(word_sets, taught, strict=True)]
-    known = vocabulary(word_sets)
-    return AlignedPictures(features, torch.stack([known.targets(words) for words in word_sets]), known)
+        predicted = [words for part in features.split(512) for words in classifier(part)]
+        word_sets = [
+            from_texts | from_classifier for from_texts, from_classifier in zip(word_sets, predicted, strict=True)
+        ]
+    vocabulary = build_vocabulary(word_sets)
+    return AlignedPictures(features, torch.stack([vocabulary.targets(words) for words in word_sets]), vocabulary)

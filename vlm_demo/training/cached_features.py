@@ -1,7 +1,7 @@
-"""Cached features: what a frozen tower says of pictures or texts, computed once and kept in a file.
+"""Cached features: outputs of a frozen tower for pictures or texts, computed once and kept in a file.
 
-Stages that train what lies behind it alone see every picture dozens of times, and the tower would be most of their
-work.
+Stages that train only the modules after the tower see every picture dozens of times, and the tower would be most of
+their work.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch import Tensor
 
 from vlm_demo.training.mixture import Mixture, load_pixels
 
-AT_ONCE = 16  # pictures
-NOTED = 50  # so many pieces are computed before it is noted that they are there
+ENCODER_BATCH = 16  # pictures
+SAVE_EVERY = 50  # chunks, after which the number of finished rows is written
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Captioned:
         return list(self.item["captions"])
 
 
-def captioned(mixture: Mixture, most: int, seed: int = 0) -> list[Captioned]:
-    """At most so many photographs with captions, drawn from all folders of the mixture alike."""
+def captioned(mixture: Mixture, limit: int, seed: int = 0) -> list[Captioned]:
+    """At most ``limit`` photographs with captions, drawn from all folders of the mixture alike."""
     found = [
         Captioned(folder.path / item["image"], item)
         for folder in mixture.folders.values()
@@ -50,50 +50,53 @@ def captioned(mixture: Mixture, most: int, seed: int = 0) -> list[Captioned]:
         for item in folder.items
         if item.get("captions")
     ]
-    order = np.random.default_rng(seed).permutation(len(found))[:most]
+    order = np.random.default_rng(seed).permutation(len(found))[:limit]
     return [found[i] for i in order]
 
 
-def kept(
+def cached_rows(
     file: Path,
-    made_of: Sequence[str],
+    sources: Sequence[str],
     shape: tuple[int, ...],
     dtype: torch.dtype,
-    rows_of: Callable[[int, int], Tensor],
-    piece: int,
+    compute_rows: Callable[[int, int], Tensor],
+    chunk: int,
 ) -> Tensor:
-    """Rows in a memory-mapped file, computed piece by piece; goes on where it stopped.
+    """Rows in a memory-mapped file, computed chunk by chunk; goes on where it stopped.
 
     Args:
-        file: holds the rows and nothing else; beside it lies a note of how many are there.
-        made_of: lines that tell these rows from others; where the file holds others, all are computed anew.
+        file: holds the rows and nothing else; a JSON file next to it says how many are done.
+        sources: lines that identify these rows; where the file holds others, all are recomputed.
         shape: of all rows.
-        rows_of: (start, end) → these rows, which are rounded to ``dtype``.
-        piece: rows that are computed at once.
+        compute_rows: (start, end) → these rows, which are rounded to ``dtype``.
+        chunk: rows that are computed at once.
     """
-    listing, lines = file.with_suffix(".json"), [f"{shape} {dtype}", *made_of]
+    progress_file, lines = file.with_suffix(".json"), [f"{shape} {dtype}", *sources]
     key = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    stored = json.loads(listing.read_text(encoding="utf-8")) if listing.is_file() and file.is_file() else {}
-    done = stored["done"] if stored.get("key") == key else 0
+    progress = (
+        json.loads(progress_file.read_text(encoding="utf-8")) if progress_file.is_file() and file.is_file() else {}
+    )
+    done = progress["done"] if progress.get("key") == key else 0
     size = math.prod(shape)
     if not done:
         file.parent.mkdir(parents=True, exist_ok=True)
-        listing.unlink(missing_ok=True)
+        progress_file.unlink(missing_ok=True)
         with file.open("wb") as handle:
             handle.truncate(dtype.itemsize * size)
     rows = torch.from_file(str(file), shared=True, size=size, dtype=dtype).view(shape)
-    for start in range(done, len(rows), piece):
-        end = min(start + piece, len(rows))
-        rows[start:end] = rows_of(start, end)
-        if end == len(rows) or start // piece % NOTED == NOTED - 1:
-            listing.write_text(json.dumps({"key": key, "done": end}), encoding="utf-8")
+    for start in range(done, len(rows), chunk):
+        end = min(start + chunk, len(rows))
+        rows[start:end] = compute_rows(start, end)
+        if end == len(rows) or start // chunk % SAVE_EVERY == SAVE_EVERY - 1:
+            progress_file.write_text(json.dumps({"key": key, "done": end}), encoding="utf-8")
     return rows
 
 
-def cached(
+def cached_features(
     file: Path, pictures: Sequence[Captioned], side: int, encode: Callable[[Sequence[np.ndarray]], Tensor]
 ) -> Tensor:
-    """Features bf16 [pictures, positions, channels], see ``kept``: positions × channels × 2 bytes a picture (285 KB).
+    """Features bf16 [pictures, positions, channels], see ``cached_rows``; positions × channels × 2 bytes a picture
+    (285 KB).
 
     Args:
         side: pixels of the square that each picture is padded and resized to.
@@ -101,9 +104,9 @@ def cached(
     """
     rng = np.random.default_rng(0)
 
-    def rows_of(start: int, end: int) -> Tensor:
+    def compute_rows(start: int, end: int) -> Tensor:
         return encode([load_pixels(picture.path, side, False, 1.0, rng) for picture in pictures[start:end]])
 
-    shape = (len(pictures), *rows_of(0, 1).shape[1:])
-    made_of = [f"{side}", *(str(picture.path) for picture in pictures)]
-    return kept(file, made_of, shape, torch.bfloat16, rows_of, AT_ONCE)
+    shape = (len(pictures), *compute_rows(0, 1).shape[1:])
+    sources = [f"{side}", *(str(picture.path) for picture in pictures)]
+    return cached_rows(file, sources, shape, torch.bfloat16, compute_rows, ENCODER_BATCH)

@@ -1,6 +1,6 @@
 """Chat turns: questions that are about nothing in the picture, each answered in one short sentence.
 
-So that greetings, facts, other languages and nonsense end in a sentence. Written for this project; a small model keeps
+So that greetings, facts, other languages and nonsense end in a sentence. Written for this project; a small model knows
 little of the world, so it is taught to say what it can't know rather than to guess.
 """
 

@@ -2,7 +2,7 @@
 
 Flamingo (Alayrac et al. 2022, https://arxiv.org/abs/2204.14198) as transformers' Idefics has it. First the feature head
 is aligned with words (``alignment``), then head and gated layers are trained with the language model's loss on
-conversations. The picture is not among the words: the text holds one mark for it.
+conversations. The picture is no part of the token sequence: the text holds one placeholder for it.
 
 ``compose`` and ``run`` train.
 """
@@ -32,7 +32,9 @@ from vlm_demo.training.trained_parts import Parts, fast_dtype, load_trained
 
 CROSSINGS, INNER = 6, 512  # 14.4 million weights with the feature head, 29 MB in bf16
 IMAGE_TOKENS = 1  # in the text, for its packer
-FIRST_GATE = 0.1  # of tanh(alpha): small enough to change no word, and not 0, where nothing behind it would be trained
+FIRST_GATE = (
+    0.1  # of tanh(alpha): small enough to change no word, and not 0, where the gated layers would get no gradient
+)
 GATES_RATE = 2.5  # times the learning rate of matrices
 ATTENTION = "written_out"
 
@@ -55,8 +57,8 @@ def register_attention() -> None:
 
 
 class AlignedHead(nn.Module):
-    """The feature head with one more layer, which alignment alone uses: cross-attention needs features that tell words
-    apart, not ones that lie where words are."""
+    """The feature head with one more layer, which alignment alone uses: cross-attention needs features that distinguish
+    words, not ones that lie near word embeddings."""
 
     def __init__(self, head: FeatureHead, width: int) -> None:
         super().__init__()
@@ -70,7 +72,7 @@ class AlignedHead(nn.Module):
 
 
 class CrossAttentionParts(Parts):
-    """What is put together for training. ``llm`` is the Idefics, without its vision module; ``projector`` is an
+    """The parts of a model in training. ``llm`` is the Idefics, without its vision module; ``projector`` is an
     ``AlignedHead``."""
 
     projector: Any
@@ -105,9 +107,9 @@ def compose(
     config = idefics.config_of(language, tower.config.image_size, crossings, inner)
     model = EfficientNetIdeficsForVisionText2Text(config)
     model.model.vision_model = None  # features are given to it
-    strange = model.load_state_dict(idefics.repeated(language), strict=False).unexpected_keys
-    if strange:
-        raise ValueError(f"Idefics has no {', '.join(strange)}")
+    unexpected = model.load_state_dict(idefics.repeated(language), strict=False).unexpected_keys
+    if unexpected:
+        raise ValueError(f"Idefics has no {', '.join(unexpected)}")
     model = bridges.frozen(model, dtype)
     model.set_attn_implementation(ATTENTION)
     gated = model.model.gated_cross_attn_layers.float().requires_grad_(True)
@@ -128,7 +130,7 @@ def compose(
 class CrossAttentionTrainer(Trainer):
     """A run in a folder, as ``Trainer`` has it."""
 
-    rehearses = False  # the layer through which features are aligned is not kept
+    rehearses = False  # the layer through which features are aligned is dropped
 
     def _groups(self) -> list[dict[str, Any]]:
         return bridges.groups(self.parts.trained().values(), GATES_RATE)
@@ -147,8 +149,8 @@ class CrossAttentionTrainer(Trainer):
                 image_attention_mask=torch.ones(*batch["ids"].shape, 1, dtype=torch.long),
                 use_cache=False,
             ).last_hidden_state
-            row, place = batch["at"].T
-            return model.lm_head(hidden[row, place]).float(), batch
+            row, position = batch["at"].T
+            return model.lm_head(hidden[row, position]).float(), batch
 
 
 def run(
@@ -190,5 +192,5 @@ def spent(folder: Path) -> Spent:
 
 
 def image_tokens(_config: Any) -> int:
-    """How many tokens stand for the picture in the text: one, whatever the tower."""
+    """How many tokens stand for the picture in the text: one, for any tower."""
     return IMAGE_TOKENS

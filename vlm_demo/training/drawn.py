@@ -19,7 +19,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from vlm_demo.stages import ocr
-from vlm_demo.training.drawn_questions import alike, asked
+from vlm_demo.training.drawn_questions import questions_about, similarity
 from vlm_demo.training.ocr_noise import imitate_ocr
 from vlm_demo.training.worlds.charts import draw_chart
 from vlm_demo.training.worlds.documents import draw_document
@@ -51,9 +51,9 @@ class Kind:
 
     Attributes:
         draw: ``draw(rng)`` → a picture.
-        pictures: how many are drawn unless another number is wanted.
+        pictures: how many are drawn by default.
         questions: how many a picture.
-        reads: the share that is given with what OCR reads.
+        reads: the share that comes with OCR lines.
     """
 
     draw: Callable[[np.random.Generator], DrawnPicture]
@@ -79,7 +79,7 @@ KINDS: dict[str, Kind] = {
 
 
 def draw(folder: Path, counts: Mapping[str, int], seed: int, rounds: int = 1) -> None:
-    """Draw up to ``counts`` pictures of each kind into ``folder``, going on behind those that are there.
+    """Draw up to ``counts`` pictures of each kind into ``folder``, continuing after those that are there.
 
     ``rounds`` draws a part of every kind before the next part of any.
 
@@ -114,29 +114,29 @@ def _resumed(file: Path) -> int:
     if not file.exists():
         return 0
     stored = file.read_bytes()
-    whole = stored[: stored.rfind(b"\n") + 1]
-    if len(whole) < len(stored):
-        os.truncate(file, len(whole))
-    return whole.count(b"\n")
+    complete = stored[: stored.rfind(b"\n") + 1]
+    if len(complete) < len(stored):
+        os.truncate(file, len(complete))
+    return complete.count(b"\n")
 
 
 def drawn(kind: str, seed: int, number: int) -> tuple[Image.Image, dict[str, Any]]:
     """The picture of a number, as it is saved, and its line of annotations without the picture's name."""
     rng = np.random.default_rng([seed, 31, list(KINDS).index(kind), number])
-    how = KINDS[kind]
+    spec = KINDS[kind]
     while True:
-        picture = how.draw(rng)
-        read = _read(picture, rng) if rng.random() < how.reads else None
-        if kind == "text" and (not read or alike(read, picture.facts["texts"]) < WELL_READ):
+        picture = spec.draw(rng)
+        ocr_lines = _read(picture, rng) if rng.random() < spec.reads else None
+        if kind == "text" and (not ocr_lines or similarity(ocr_lines, picture.facts["texts"]) < WELL_READ):
             continue
         caption = sentence(picture, rng)
-        questions = asked(picture, how.questions, rng, read, caption)
-        if len(questions.qa) + len(questions.follow) >= how.questions / 2:
+        questions = questions_about(picture, spec.questions, rng, ocr_lines, caption)
+        if len(questions.qa) + len(questions.follow) >= spec.questions / 2:
             break
     line: dict[str, Any] = {"image": "", "captions": [caption], "qa": questions.qa}
     line["unanswerable"] = questions.unanswerable
-    if read:
-        line["ocr"] = read
+    if ocr_lines:
+        line["ocr"] = ocr_lines
     line["follow"] = questions.follow
     return _shrunk(picture.image), line
 

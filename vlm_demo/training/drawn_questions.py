@@ -1,4 +1,4 @@
-"""Drawn questions: which questions go with a picture that is stored for training, and how they are put.
+"""Drawn questions: which questions go with a picture that is stored for training, and their wording.
 
 Half are phrased as in `worlds/phrasings.py`, half in the few plain ways in which most people type them.
 """
@@ -18,8 +18,8 @@ from vlm_demo.training.worlds.questions import ENDS, worded
 from vlm_demo.training.worlds.sentences import grouped
 from vlm_demo.training.worlds.world import COLOURS, DrawnPicture, number_word
 
-PLAIN = 0.5  # the share of questions that are put plainly, where there is such a way
-PLAINLY: dict[str, tuple[str, ...]] = {
+PLAIN = 0.5  # the share of questions in a plain wording, where there is one
+PLAIN_WORDINGS: dict[str, tuple[str, ...]] = {
     "count": ("How many {plural} are there?",),
     "exist": ("Is there a {obj}?", "Is there a {obj} in the picture?"),
     "colour": ("What color is the {obj}?", "What colour is the {obj}?"),
@@ -58,13 +58,13 @@ PLAINLY: dict[str, tuple[str, ...]] = {
     "table cell": ("What is the {column} of {row}?",),
 }
 # Of these kinds there is one question a picture, of all others two.
-ONCE = (
+ONE_A_PICTURE = (
     "describe", "what", "medium", "element", "theme", "chart kind", "document sort", "legend", "colours", "kinds",
     "background", "mention", "heading", "screen title", "screen heading", "dialog title", "chart title", "currency",
     "total", "date", "shop", "seller", "labels", "only", "how many boxes", "direction", "negative",
 )  # fmt: skip
-# What no drawn picture shows, and what is said of it without the evidence-only rule.
-NEVER_DRAWN = tuple(
+# Questions about what no drawn picture shows, and guesses as answers without the evidence-only rule.
+ABSENT_CONTENT = tuple(
     tuple(pair.split("|"))
     for pair in (
         "What is the man holding?|a phone;What is the woman wearing?|a dress;What color is the dog?|brown;"
@@ -83,14 +83,14 @@ NEVER_DRAWN = tuple(
         "Is the train moving?|no;Are the children playing?|yes;Is the boy wearing a hat?|no;Is the window open?|yes"
     ).split(";")
 )
-PLAIN_ALONE = ("quantity",)  # the other ways read badly with the names of goods
-MORE_OFTEN = {"count": 1.8, "exist": 1.6}  # than a scene's asker asks so
-TWISTED = re.compile(r"\b(either|or|if|unless|neither)\b")  # statements of several clauses
-UNTWISTED = 0.65  # of them are not asked
+PLAIN_ONLY = ("quantity",)  # the other wordings read badly with the names of goods
+FORM_WEIGHTS = {"count": 1.8, "exist": 1.6}  # relative to the weights of a scene's asker
+COMPOUND = re.compile(r"\b(either|or|if|unless|neither)\b")  # statements of several clauses
+COMPOUND_SKIPPED = 0.65  # the share of them that is not asked
 EMPTY = re.compile(r"of the (?:things|objects|shapes) are (?:things|objects|shapes)\b")
 PLURAL = re.compile(r"\b([Ww])hat(?: is|'s) the ((?:different )?(?:kinds|types|sorts|colors|colours|names)\b)")
-LEADS = re.compile(r"^(?:Hi\. |Question: |Please: |Please answer: |Look at the \w+\. )")
-OFTEN_UNREAD = ("charts", "screens", "documents")
+LEAD_INS = re.compile(r"^(?:Hi\. |Question: |Please: |Please answer: |Look at the \w+\. )")
+NEEDS_OCR = ("charts", "screens", "documents")
 POSITIVE = {
     form: positive
     for positive, words in (
@@ -99,116 +99,119 @@ POSITIVE = {
     )
     for form in words.split("|")
 }
-# How often yes is wanted, to be about as frequent as no in the end: many pictures allow a question with no alone.
-LEANING = {"screens": 0.55}
+# How often yes is preferred, so that it is about as frequent as no in the end: many pictures allow only no.
+YES_SHARE = {"screens": 0.55}
 
 
 @dataclass
 class QuestionsAsked:
-    """What is asked of one picture: pairs of a question and its answer; of an unanswerable one, of a question and what
-    is said without the evidence-only rule; of a follow-up, two pairs, the second being understood after the first."""
+    """What is asked of one picture: pairs of a question and its answer; of an unanswerable one, of a question and a
+    guess, the answer without the evidence-only rule; of a follow-up, two pairs, the second of which needs the
+    first to be understood."""
 
     qa: list[tuple[str, str]] = field(default_factory=list)
     unanswerable: list[tuple[str, str]] = field(default_factory=list)
     follow: list[tuple[tuple[str, str], tuple[str, str]]] = field(default_factory=list)
 
 
-def asked(
-    picture: DrawnPicture, n: int, rng: np.random.Generator, read: list[str] | None, caption: str
+def questions_about(
+    picture: DrawnPicture, n: int, rng: np.random.Generator, ocr_lines: list[str] | None, caption: str
 ) -> QuestionsAsked:
-    """``n`` questions that the picture answers, as far as it allows, and besides one or two that it does not.
+    """``n`` questions that the picture answers, as far as it allows, and one or two that it does not.
 
     Args:
-        read: the lines that OCR read, or None if it is off: then what is printed can't be asked for.
+        ocr_lines: the lines that OCR read, or None if it is off: then there is no question about printed text.
         caption: the answer to "Describe the picture.".
     """
     if picture.kind == "text":
-        return _lettering(picture, n, rng, read or [])
-    forms = AREAS[picture.kind].asker(picture, rng, read).forms()
+        return _lettering(picture, n, rng, ocr_lines or [])
+    forms = AREAS[picture.kind].asker(picture, rng, ocr_lines).forms()
     if not forms:
         return QuestionsAsked()
-    weights = np.array([form.weight * _more_often(form, picture.kind) for form in forms])
+    weights = np.array([form.weight * _form_weight(form, picture.kind) for form in forms])
     chosen = rng.choice(len(forms), n * 14, p=weights / weights.sum())
-    unread = read is None and picture.kind in OFTEN_UNREAD
-    most_unanswerable = max(1, n // 3 if unread else n // 4)
+    ocr_off = ocr_lines is None and picture.kind in NEEDS_OCR
+    max_unanswerable = max(1, n // 3 if ocr_off else n // 4)
     found, kinds, seen = QuestionsAsked(), Counter[str](), set[str]()
-    wanted: dict[str, bool] = {}
+    next_positive: dict[str, bool] = {}
     for choice in chosen:
         if len(found.qa) + len(found.follow) >= n:
             break
-        made = forms[int(choice)].make()
-        if made is None or not _wanted(made, kinds, wanted, LEANING.get(picture.kind, 0.5), rng):
+        candidate = forms[int(choice)].make()
+        if candidate is None or not _accepted(candidate, kinds, next_positive, YES_SHARE.get(picture.kind, 0.5), rng):
             continue
-        question = _worded(_answered(made, caption), picture.kind, rng)
+        question = _worded(_answered(candidate, caption), picture.kind, rng)
         text = question.text.lower().replace("colour", "color").rstrip("?. ")
         if text in seen or EMPTY.search(text):
             continue
         pair = question.text, question.answer
         if question.guess is not None:
-            if len(found.unanswerable) == most_unanswerable:
+            if len(found.unanswerable) == max_unanswerable:
                 continue
             found.unanswerable.append((question.text, question.guess))
         elif question.follow and question.follow.guess is None:
             found.follow.append((pair, (question.follow.text, question.follow.answer)))
         else:
             found.qa.append(pair)
-        kinds[made.kind] += 1
+        kinds[candidate.kind] += 1
         seen.add(text)
     if rng.random() < 0.3:
-        found.unanswerable.append(_never_drawn(rng))
+        found.unanswerable.append(_absent_content(rng))
     return found
 
 
-def _more_often(form: QuestionForm, kind: str) -> float:
-    return MORE_OFTEN.get(form.name, 1.0) if kind == "scenes" else 1.0
+def _form_weight(form: QuestionForm, kind: str) -> float:
+    return FORM_WEIGHTS.get(form.name, 1.0) if kind == "scenes" else 1.0
 
 
-def _wanted(
-    made: Question, kinds: Counter[str], wanted: dict[str, bool], leaning: float, rng: np.random.Generator
+def _accepted(
+    candidate: Question, kinds: Counter[str], next_positive: dict[str, bool], yes_share: float, rng: np.random.Generator
 ) -> bool:
-    """Whether to ask this too. The next yes or no of a kind, kept in ``wanted``, is the toss of a coin, not what is
-    commoner."""
-    most = 1 if made.kind in ONCE else 3 if made.kind == "count" else 2
-    if kinds[made.kind] >= most:
+    """Whether to ask this too. The next yes or no of a kind, kept in ``next_positive``, is drawn at random, so that
+    neither is more frequent."""
+    limit = 1 if candidate.kind in ONE_A_PICTURE else 3 if candidate.kind == "count" else 2
+    if kinds[candidate.kind] >= limit:
         return False
-    if TWISTED.search(made.fields.get("statement", "")) and rng.random() < UNTWISTED:
+    if COMPOUND.search(candidate.fields.get("statement", "")) and rng.random() < COMPOUND_SKIPPED:
         return False
-    positive = POSITIVE.get(made.answer)
+    positive = POSITIVE.get(candidate.answer)
     if positive is None:
         return True
-    if wanted.setdefault(made.kind, bool(rng.random() < leaning)) != positive:
+    if next_positive.setdefault(candidate.kind, bool(rng.random() < yes_share)) != positive:
         return False
-    del wanted[made.kind]
+    del next_positive[candidate.kind]
     return True
 
 
-def _answered(made: Question, caption: str) -> Question:
-    """With a sentence where the picture is to be described, and things that are alike named together."""
-    if made.kind == "describe":
-        text = made.answer[0].upper() + made.answer[1:]
-        return replace(made, answer=text.rstrip(".") + "." if made.copied else caption)
-    if made.kind == "what" and not made.answer.startswith("many"):
-        return replace(made, answer=grouped(re.split(r", | and ", made.answer)))
-    return made
+def _answered(question: Question, caption: str) -> Question:
+    """With a sentence as the answer where the picture is to be described, and equal things named together."""
+    if question.kind == "describe":
+        text = question.answer[0].upper() + question.answer[1:]
+        return replace(question, answer=text.rstrip(".") + "." if question.copied else caption)
+    if question.kind == "what" and not question.answer.startswith("many"):
+        return replace(question, answer=grouped(re.split(r", | and ", question.answer)))
+    return question
 
 
-def _worded(made: Question, kind: str, rng: np.random.Generator) -> Question:
-    """The question in words that fit what is shown."""
+def _worded(candidate: Question, kind: str, rng: np.random.Generator) -> Question:
+    """The question in words that fit the kind of picture."""
     if kind != "scenes":
-        made = _called(made, rng)
-    question = worded(made, rng, held_out=False)
-    ways = PLAINLY.get(made.kind)
-    if ways is not None and (rng.random() < PLAIN or made.kind in PLAIN_ALONE):
-        text = ways[int(rng.integers(len(ways)))].format(**made.fields)
+        candidate = _with_neutral_nouns(candidate, rng)
+    question = worded(candidate, rng, held_out=False)
+    wordings = PLAIN_WORDINGS.get(candidate.kind)
+    if wordings is not None and (rng.random() < PLAIN or candidate.kind in PLAIN_ONLY):
+        text = wordings[int(rng.integers(len(wordings)))].format(**candidate.fields)
         question = replace(question, text=re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text))
     return _tidied(question)
 
 
-def _called(made: Question, rng: np.random.Generator) -> Question:
-    """A chart, a screen and a document are no drawings of shapes."""
+def _with_neutral_nouns(question: Question, rng: np.random.Generator) -> Question:
+    """With words that fit charts, screens and documents, which are no drawings of shapes."""
     words = {"image": ("picture", "image"), "objects": ("objects", "things")}
-    fields = {name: of[int(rng.integers(len(of)))] for name, of in words.items()} | made.fields
-    return replace(made, fields=fields, follow=_called(made.follow, rng) if made.follow else None)
+    fields = {name: options[int(rng.integers(len(options)))] for name, options in words.items()} | question.fields
+    return replace(
+        question, fields=fields, follow=_with_neutral_nouns(question.follow, rng) if question.follow else None
+    )
 
 
 def _tidied(question: Question, follows: bool = False) -> Question:
@@ -217,25 +220,25 @@ def _tidied(question: Question, follows: bool = False) -> Question:
         for end in ENDS[:2]:
             text = text.removesuffix(end)
     if follows:
-        text = LEADS.sub("", text)
+        text = LEAD_INS.sub("", text)
         text = text[0].upper() + text[1:]
     follow = _tidied(question.follow, follows=True) if question.follow else None
     return replace(question, text=text, follow=follow)
 
 
-def _never_drawn(rng: np.random.Generator) -> tuple[str, str]:
-    question, guess = NEVER_DRAWN[int(rng.integers(len(NEVER_DRAWN)))]
+def _absent_content(rng: np.random.Generator) -> tuple[str, str]:
+    question, guess = ABSENT_CONTENT[int(rng.integers(len(ABSENT_CONTENT)))]
     if guess in ("yes", "no"):
         guess = ("yes", "no")[int(rng.integers(2))]
     return question, guess
 
 
-SAID = (
+READ_TEXT = (
     "What does the text say?", "What does the text say?", "What does it say?", "Read the text.", "Read it to me.",
     "What is written here?", "What text is in the picture?", "What is written in the image?", "Write down the text.",
     "What does the picture say?", "Which words are in the picture?",
 )  # fmt: skip
-ELSEWHERE = "Monday garden OPEN price Anna Street free water Closed Coffee exit north please Room river".split()
+OTHER_WORDS = "Monday garden OPEN price Anna Street free water Closed Coffee exit north please Room river".split()
 # What a short text may lack: how it is asked for, a plausible guess, and the sorts of texts that may have it.
 LACKING = (
     ("What is the phone number?", "555-0123", ("card", "words")),
@@ -251,24 +254,24 @@ LACKING = (
 )
 
 
-def _lettering(picture: DrawnPicture, n: int, rng: np.random.Generator, read: list[str]) -> QuestionsAsked:
-    """What the text says, and besides something about it."""
-    lines = [line for line in map(_without_strays, read) if line]
-    found = QuestionsAsked([(SAID[int(rng.integers(len(SAID)))], "\n".join(lines))])
+def _lettering(picture: DrawnPicture, n: int, rng: np.random.Generator, ocr_lines: list[str]) -> QuestionsAsked:
+    """What the text says, and something about it."""
+    lines = [line for line in map(_without_strays, ocr_lines) if line]
+    found = QuestionsAsked([(READ_TEXT[int(rng.integers(len(READ_TEXT)))], "\n".join(lines))])
     others = _about_text(picture, rng, lines)
     for i in rng.permutation(len(others)):
         if len(found.qa) < n and others[int(i)] not in found.qa:
             found.qa.append(others[int(i)])
     if rng.random() < 0.3:
-        lacking = [(q, guess) for q, guess, sorts in LACKING if picture.facts["holds"] not in sorts]
+        lacking = [(q, guess) for q, guess, sorts in LACKING if picture.facts["sort"] not in sorts]
         found.unanswerable.append(lacking[int(rng.integers(len(lacking)))])
     elif rng.random() < 0.15:
-        found.unanswerable.append(_never_drawn(rng))
+        found.unanswerable.append(_absent_content(rng))
     return found
 
 
 def _without_strays(line: str) -> str:
-    """The line without the signs at its ends that OCR sees where none are."""
+    """The line without the stray characters that OCR reads at its ends."""
     words = line.split()
     while words and not any(letter.isalnum() for letter in words[0]):
         words.pop(0)
@@ -277,31 +280,31 @@ def _without_strays(line: str) -> str:
     return " ".join(words)
 
 
-def _about_text(picture: DrawnPicture, rng: np.random.Generator, read: list[str]) -> list[tuple[str, str]]:
-    ink, ground = picture.facts["ink"], picture.facts["ground"]
+def _about_text(picture: DrawnPicture, rng: np.random.Generator, lines: list[str]) -> list[tuple[str, str]]:
+    ink, background = picture.facts["ink"], picture.facts["background"]
     colour = ("color", "colour")[int(rng.integers(2))]
     found = [
         (f"What {colour} is the text?", ink),
         (f"What {colour} are the letters?", ink),
         _yes_no("Is the text {}?", ink, [name for name in COLOURS if name != ink], rng),
     ]
-    if ground:
-        found.append((f"What {colour} is the background?", ground))
-    spelled = [word.strip(".,:;!?") for line in read for word in line.split()]
-    if len(spelled) > 1:
-        place, word = (("first", spelled[0]), ("last", spelled[-1]))[int(rng.integers(2))]
-        found += [(f"What is the {place} word?", word)] if word.isalpha() else []
-    words = sorted({word for word in spelled if word.isalpha() and len(word) > 2})
-    if words:
-        there = words[int(rng.integers(len(words)))]
-        others = [word for word in ELSEWHERE if word.lower() not in " ".join(read).lower()]
-        found.append(_yes_no('Does it say "{}"?', there, others, rng))
-    if len(read) == len(picture.things):
-        found.append(("How many lines of text are there?", number_word(len(read))))
-        if len(read) > 1:
-            places = [("first", 0), ("last", -1), ("second", 1)]
-            place, i = places[int(rng.integers(3))]
-            found += [(f"What does the {place} line say?", read[i])] * 2
+    if background:
+        found.append((f"What {colour} is the background?", background))
+    words_read = [word.strip(".,:;!?") for line in lines for word in line.split()]
+    if len(words_read) > 1:
+        ordinal, word = (("first", words_read[0]), ("last", words_read[-1]))[int(rng.integers(2))]
+        found += [(f"What is the {ordinal} word?", word)] if word.isalpha() else []
+    candidates = sorted({word for word in words_read if word.isalpha() and len(word) > 2})
+    if candidates:
+        present = candidates[int(rng.integers(len(candidates)))]
+        others = [word for word in OTHER_WORDS if word.lower() not in " ".join(lines).lower()]
+        found.append(_yes_no('Does it say "{}"?', present, others, rng))
+    if len(lines) == len(picture.things):
+        found.append(("How many lines of text are there?", number_word(len(lines))))
+        if len(lines) > 1:
+            ordinals = [("first", 0), ("last", -1), ("second", 1)]
+            ordinal, i = ordinals[int(rng.integers(3))]
+            found += [(f"What does the {ordinal} line say?", lines[i])] * 2
     return found
 
 
@@ -311,6 +314,6 @@ def _yes_no(template: str, right: str, others: list[str], rng: np.random.Generat
     return template.format(others[int(rng.integers(len(others)))]), "no"
 
 
-def alike(read: list[str], printed: list[str]) -> float:
-    """How much of a text OCR read rightly, 0..1."""
-    return SequenceMatcher(None, "\n".join(read), "\n".join(printed), autojunk=False).ratio()
+def similarity(ocr_lines: list[str], printed: list[str]) -> float:
+    """The share of a text that OCR read correctly, 0..1."""
+    return SequenceMatcher(None, "\n".join(ocr_lines), "\n".join(printed), autojunk=False).ratio()

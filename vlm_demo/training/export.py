@@ -1,4 +1,4 @@
-"""Export: trained tensors and their recipe → the files that an embedded model is put together from."""
+"""Export: trained tensors and their recipe → the files that an embedded model is assembled from."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from vlm_demo.models.builders import Recipe
 from vlm_demo.models.embedded import TRAINED
 from vlm_demo.training.record import CHECKPOINT
 
-UNTOLD = ("lora_alpha", "language_layers")  # entries of a recipe that are left out where they are 0
+OMITTED_IF_ZERO = ("lora_alpha", "language_layers")  # entries of a recipe
 
 
 def export(weights: Mapping[str, Tensor], folder: Path, recipe: Recipe) -> None:
     """Write ``trained.safetensors`` (bf16) and ``recipe.json``."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.bfloat16().contiguous() for name, value in weights.items()}, folder / TRAINED)
-    written = {name: value for name, value in asdict(recipe).items() if name not in UNTOLD or value}
+    written = {name: value for name, value in asdict(recipe).items() if name not in OMITTED_IF_ZERO or value}
     (folder / builders.RECIPE).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
 
 def export_run(run: Path, folder: Path, recipe: Recipe) -> None:
-    """Write the averaged weights of a run of ``finetune.Trainer``; of one that has not come to the language model's
-    loss, the last ones."""
+    """Write the averaged weights of a run of ``finetune.Trainer``; of one that has not reached the language
+    model's loss, the last ones."""
     state = torch.load(run / CHECKPOINT, weights_only=True)
     export(state["average"] or state["trained"], folder, recipe)

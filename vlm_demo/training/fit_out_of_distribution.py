@@ -1,7 +1,7 @@
-"""Fit out-of-distribution: pictures like those trained on → what tells others from them (``out_of_distribution``).
+"""Fit out-of-distribution: pictures like those trained on → what detects others (``out_of_distribution``).
 
-Which pictures stand for the trained ones is the caller's to say. Seven in ten of them become the bank, two set the
-threshold, and one checks it. Pictures that are stored small are sharpened now and then, as in training, for
+The caller chooses the pictures that stand for the trained ones. Seven in ten of them become the bank, two set the
+threshold, and one checks it. Pictures that are stored small are sometimes sharpened, as in training, for
 uploads are sharper.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".avif")
 COMPONENTS = 256
-REFUSED = 0.003  # the share of the pictures like the trained ones that may fall outside
+FALSE_POSITIVE_RATE = 0.003  # the share of the pictures like the trained ones that may fall outside
 FEWEST = 8  # pictures
 
 
@@ -45,26 +45,26 @@ def pictures_in(folders: Sequence[Path], count: int, seed: int) -> list[Path]:
 
 
 def fitted(engine: LocalEngine, pictures: Sequence[Path], seed: int) -> tuple[TrainingPictures, float]:
-    """Fit on these pictures, so that REFUSED of those that set the threshold fall outside.
+    """Fit on these pictures, so that a share FALSE_POSITIVE_RATE of those that set the threshold fall outside.
 
     Returns:
-        What is kept, and the share of the last tenth of the pictures, which decided nothing, that comes out inside.
+        The fit, and the share of the last tenth of the pictures, which it did not use, that comes out inside.
     """
     features = _features(engine.pipeline, pictures, seed)
     checks = max(1, len(features) // 10)
-    bank, setting, checked = features[: -3 * checks], features[-3 * checks : -checks], features[-checks:]
-    kept = fit(bank, setting)
-    return kept, float((kept.cosine(checked) >= kept.threshold).float().mean())
+    bank, calibration, test = features[: -3 * checks], features[-3 * checks : -checks], features[-checks:]
+    training_pictures = fit(bank, calibration)
+    return training_pictures, float((training_pictures.cosine(test) >= training_pictures.threshold).float().mean())
 
 
-def fit(bank: Tensor, setting: Tensor) -> TrainingPictures:
+def fit(bank: Tensor, calibration: Tensor) -> TrainingPictures:
     """The principal components of pooled features [n, channels], the bank in them, and a threshold from others
     [m, channels]."""
     components = min(COMPONENTS, *bank.shape)
     basis = torch.linalg.eigh(bank.T.double() @ bank.double()).eigenvectors[:, -components:].float()
     # Rounded as they will be saved, so that the threshold is of what is loaded.
     basis, rows = basis.bfloat16().float(), (bank @ basis).bfloat16().float()
-    threshold = TrainingPictures(basis, rows, torch.tensor(0.0)).cosine(setting).quantile(REFUSED)
+    threshold = TrainingPictures(basis, rows, torch.tensor(0.0)).cosine(calibration).quantile(FALSE_POSITIVE_RATE)
     return TrainingPictures(basis, rows, threshold)
 
 

@@ -1,4 +1,4 @@
-"""Heatmaps: scenes drawn to choose a checkpoint's default map by, neither trained on nor held out.
+"""Heatmaps: scenes for choosing a checkpoint's default map, neither trained on nor held out.
 
 What is done with them is `evaluation.select_method`, as `python -m vlm_demo evaluate FOLDER --pointing --choose` does
 it with any folder. `python -m vlm_demo train heatmaps FOLDER` writes such a folder of these scenes.
@@ -19,32 +19,32 @@ from vlm_demo.training.worlds.world import DrawnPicture
 
 SCENES = 120  # of each sort: phrases that are given, and right words for asked questions
 SEED = 7  # what the embedded models are trained from
-ASKED = ("colour", "shape", "where")  # questions that a word answers and whose thing can be pointed at
+QUESTION_KINDS = ("colour", "shape", "where")  # questions that a word answers and whose thing can be pointed at
 
 
 def draw(folder: Path, seed: int, scenes: int = SCENES) -> None:
     """Write ``folder/img`` and ``folder/items.jsonl``: so many scenes with a phrase that is given, and as many with the
     right words for an asked question; no scene has both."""
     (folder / "img").mkdir(parents=True, exist_ok=True)
-    sorts: tuple[Callable[[DrawnPicture, np.random.Generator], list[dict]], ...] = (pointing_items, _asked)
-    left, number = [scenes] * len(sorts), 0
+    makers: tuple[Callable[[DrawnPicture, np.random.Generator], list[dict]], ...] = (pointing_items, _question_item)
+    remaining, number = [scenes] * len(makers), 0
     with (folder / "items.jsonl").open("w") as handle:
-        while any(left):
+        while any(remaining):
             rng = np.random.default_rng([seed, 6, number])
-            picture, sort = draw_scene(rng, POINTING_SIZE), int(np.argmax(left))
+            picture, sort = draw_scene(rng, POINTING_SIZE), int(np.argmax(remaining))
             name = f"img/{number:05}.png"
-            for item in sorts[sort](picture, rng):
+            for item in makers[sort](picture, rng):
                 picture.image.save(folder / name)
                 handle.write(json.dumps({"image": name, **item}) + "\n")
-                left[sort] -= 1
+                remaining[sort] -= 1
             number += 1
 
 
-def _asked(picture: DrawnPicture, rng: np.random.Generator) -> list[dict]:
+def _question_item(picture: DrawnPicture, rng: np.random.Generator) -> list[dict]:
     """One question about a single thing, with its right answer as the phrase."""
     for question in ask(picture, 8, rng):
         things = question.about
-        if question.kind in ASKED and len(things) == 1 and question.guess is None:
+        if question.kind in QUESTION_KINDS and len(things) == 1 and question.guess is None:
             box = [round(edge, 1) for edge in picture.things[things[0]].box]
             return [{"question": question.text, "kind": "asked", "phrase": question.answer, "boxes": [box]}]
     return []

@@ -37,8 +37,8 @@ def harvest(folder: Path, file: Path) -> int:
         for image in tqdm(missing, desc=folder.name, mininterval=5):
             with Image.open(folder / image) as opened:
                 text = ocr.read(opened.convert("RGB")).text
-            read = [line.strip() for line in text.split("\n") if line.strip()]
-            handle.write(json.dumps({"image": image, "ocr": read}) + "\n")
+            ocr_lines = [line.strip() for line in text.split("\n") if line.strip()]
+            handle.write(json.dumps({"image": image, "ocr": ocr_lines}) + "\n")
             handle.flush()
     return len(missing)
 
@@ -48,7 +48,7 @@ def _resumed(file: Path) -> set[str]:
     if not file.exists():
         return set()
     stored = file.read_bytes()
-    whole = stored[: stored.rfind(b"\n") + 1]
-    if len(whole) < len(stored):
-        os.truncate(file, len(whole))
-    return {json.loads(line)["image"] for line in whole.decode().split("\n") if line}
+    complete = stored[: stored.rfind(b"\n") + 1]
+    if len(complete) < len(stored):
+        os.truncate(file, len(complete))
+    return {json.loads(line)["image"] for line in complete.decode().split("\n") if line}

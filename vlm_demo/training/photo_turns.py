@@ -1,4 +1,4 @@
-"""Photo turns: what is known of a photograph → questions and answers to train on.
+"""Photo turns: a photograph's annotations → questions and answers to train on.
 
 Reads one line of an ``annotations.jsonl`` (captions, questions, labels, boxes) and asks what it can answer; opens no
 picture. Yes and no, and the small numbers, are balanced here, since most people's questions are not.
@@ -59,7 +59,7 @@ class AskedTurn:
 
 WORD = re.compile(r"[a-z']+")
 # How often a count of 1, 2, ... 8 boxes of one name is asked for: single things are so much more frequent that a model
-# would else learn to answer "1".
+# would otherwise learn to answer "1".
 OFTEN_COUNTED = (0.06, 0.2, 0.4, 0.7, 1.0, 1.0, 0.7, 0.7)
 
 
@@ -94,7 +94,7 @@ def sentence(caption: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-def usual_captions(captions: Sequence[str], most: int = 3) -> list[str]:
+def usual_captions(captions: Sequence[str], limit: int = 3) -> list[str]:
     """The captions that agree most with the others of the picture, best first; each of a sensible length.
 
     Agreement is the mean share of a caption's words that the others have too: what one person alone noticed can't be
@@ -108,10 +108,10 @@ def usual_captions(captions: Sequence[str], most: int = 3) -> list[str]:
 
     def agreement(text: str) -> float:
         others = [words[other] for other in sentences if other is not text]
-        own = words[text] or {""}
-        return sum(len(own & other) / max(len(own), len(other), 1) for other in others)
+        current = words[text] or {""}
+        return sum(len(current & other) / max(len(current), len(other), 1) for other in others)
 
-    return sorted(dict.fromkeys(fitting), key=agreement, reverse=True)[:most]
+    return sorted(dict.fromkeys(fitting), key=agreement, reverse=True)[:limit]
 
 
 @cache
@@ -120,16 +120,16 @@ def _mentions(noun: str) -> re.Pattern[str]:
 
 
 class PhotoTurns:
-    """Makes turns of one folder's items; knows what else stands in the folder, for absent things that would fit."""
+    """Makes turns of one folder's items; knows which things occur together in the folder, for plausible absent ones."""
 
     def __init__(self, items: Iterable[Mapping[str, Any]]) -> None:
-        self.together: dict[str, Counter[str]] = {}
+        self.co_occurring: dict[str, Counter[str]] = {}
         self.answers: Counter[str] = Counter()
         for item in items:
             present = {_readable(box[0]) for box in item.get("boxes", ())}
             present |= set(item.get("labels", {}).get("things", ()))
             for thing in present:
-                self.together.setdefault(thing, Counter()).update(present - {thing})
+                self.co_occurring.setdefault(thing, Counter()).update(present - {thing})
             self.answers.update(str(answer).lower() for _, answer in item.get("qa", ()))
 
     def __call__(self, item: Mapping[str, Any], folder: str, rng: np.random.Generator) -> list[AskedTurn]:
@@ -138,7 +138,7 @@ class PhotoTurns:
         captions = item.get("captions", ())
         if captions:
             turns += self._described(captions, rng)
-        turns += self._people_asked(item.get("qa", ()), folder, rng)
+        turns += self._human_questions(item.get("qa", ()), folder, rng)
         labels = item.get("labels", {})
         if "things" in labels:
             absent = [thing for thing in LABELLED_THINGS if thing not in labels["things"]]
@@ -153,13 +153,15 @@ class PhotoTurns:
         usual = usual_captions(captions)
         if not usual:
             return []
-        turns = [AskedTurn(_one(DESCRIBE, rng), caption, "caption", not _sided(captions)) for caption in usual]
+        turns = [AskedTurn(_pick(DESCRIBE, rng), caption, "caption", not _sided(captions)) for caption in usual]
         text = " ".join(captions).lower()
         if len(captions) >= 4:
-            here = [noun for noun in CAPTION_NOUNS if _mentions(noun).search(text)]
-            gone = [noun for noun in CAPTION_NOUNS if noun not in here and not _implied(noun, text)]
-            turns += [AskedTurn(_presence_question(noun, rng), "yes", "presence-yes") for noun in _some(here, 1, rng)]
-            turns += [AskedTurn(_presence_question(noun, rng), "no", "presence-no") for noun in _some(gone, 1, rng)]
+            present = [noun for noun in CAPTION_NOUNS if _mentions(noun).search(text)]
+            absent = [noun for noun in CAPTION_NOUNS if noun not in present and not _implied(noun, text)]
+            turns += [
+                AskedTurn(_presence_question(noun, rng), "yes", "presence-yes") for noun in _sample(present, 1, rng)
+            ]
+            turns += [AskedTurn(_presence_question(noun, rng), "no", "presence-no") for noun in _sample(absent, 1, rng)]
         coloured: dict[str, set[str]] = {}
         for colour, noun in re.findall(rf"\b({'|'.join(COLOURS)}) ({'|'.join(COLOURED_NOUNS)})\b", text):
             coloured.setdefault(noun, set()).add("gray" if colour == "grey" else colour)
@@ -168,7 +170,7 @@ class PhotoTurns:
                 turns.append(AskedTurn(f"What color is the {noun}?", next(iter(colours)), "colour"))
         return turns
 
-    def _people_asked(self, qa: Sequence[Sequence[str]], folder: str, rng: np.random.Generator) -> list[AskedTurn]:
+    def _human_questions(self, qa: Sequence[Sequence[str]], folder: str, rng: np.random.Generator) -> list[AskedTurn]:
         turns = []
         for question, answer in qa:
             question, answer = " ".join(str(question).split()), str(answer).strip()
@@ -179,51 +181,54 @@ class PhotoTurns:
             kind = {"yes": "vqa-yes", "no": "vqa-no", "true": "vqa-true", "false": "vqa-false"}.get(answer.lower())
             kind = kind or ("vqa-number" if answer.isdigit() else "vqa-word")
             # Of the answers that are given to very many questions not all are needed.
-            often = self.answers[answer.lower()] / max(sum(self.answers.values()), 1)
-            if kind == "vqa-number" and rng.random() > min(1.0, (0.02 / max(often, 1e-9)) ** 0.5):
+            frequency = self.answers[answer.lower()] / max(sum(self.answers.values()), 1)
+            if kind == "vqa-number" and rng.random() > min(1.0, (0.02 / max(frequency, 1e-9)) ** 0.5):
                 continue
             turns.append(AskedTurn(question, answer, kind, not _sided([question, answer])))
         return turns
 
-    def _presence(self, here: list[str], gone: list[str], rng: np.random.Generator) -> list[AskedTurn]:
-        """As many absent things as present ones, half of the absent ones such as often stand beside those present."""
-        if not gone or not here:
+    def _presence(self, present: list[str], absent: list[str], rng: np.random.Generator) -> list[AskedTurn]:
+        """As many absent things as present ones, half of the absent ones often occur together with those present."""
+        if not absent or not present:
             return []
         turns = []
-        for thing in _some(here, 2, rng):
+        for thing in _sample(present, 2, rng):
             turns.append(AskedTurn(_presence_question(thing, rng), "yes", "presence-yes"))
-            fitting = Counter[str]()
-            for other in here:
-                fitting += self.together.get(other, Counter())
-            likely = [name for name, _ in fitting.most_common() if name in gone][:6]
-            absent = _one(likely, rng) if likely and rng.random() < 0.55 else _one(gone, rng)
-            turns.append(AskedTurn(_presence_question(absent, rng), "no", "presence-no"))
+            neighbours = Counter[str]()
+            for other in present:
+                neighbours += self.co_occurring.get(other, Counter())
+            likely = [name for name, _ in neighbours.most_common() if name in absent][:6]
+            missing = _pick(likely, rng) if likely and rng.random() < 0.55 else _pick(absent, rng)
+            turns.append(AskedTurn(_presence_question(missing, rng), "no", "presence-no"))
         return turns
 
-    def _absent(self, gone: list[str], captions: Sequence[str], rng: np.random.Generator) -> list[AskedTurn]:
+    def _absent(self, absent: list[str], captions: Sequence[str], rng: np.random.Generator) -> list[AskedTurn]:
         text = " ".join(captions).lower()
-        gone = [t for t in gone if not _mentions(t).search(text) and t not in ("person", "skis", "scissors")]
-        if not gone:
+        absent = [t for t in absent if not _mentions(t).search(text) and t not in ("person", "skis", "scissors")]
+        if not absent:
             return []
-        thing = _one(gone, rng)
-        question = _one(ABSENT, rng).format(x=thing)
-        honest = f"There is no {thing} in the picture."
-        return [AskedTurn(question, UNKNOWN, "unknown", rule=True), AskedTurn(question, honest, "absent", rule=False)]
+        thing = _pick(absent, rng)
+        question = _pick(ABSENT, rng).format(x=thing)
+        correction = f"There is no {thing} in the picture."
+        return [
+            AskedTurn(question, UNKNOWN, "unknown", rule=True),
+            AskedTurn(question, correction, "absent", rule=False),
+        ]
 
     def _boxed(
         self, boxes: Sequence[Sequence[Any]], things: Sequence[str], captions: Sequence[str], rng: np.random.Generator
     ) -> list[AskedTurn]:
         names = [_readable(box[0]) for box in boxes]
         counts = Counter(names)
-        every = [_readable(thing) for thing in things]
-        gone = [thing for thing in every if thing not in counts]
-        turns = self._presence(list(counts), gone, rng) + self._absent(gone, captions, rng)
-        # Large counts are rare: the rarer, the likelier to be asked for.
+        all_names = [_readable(thing) for thing in things]
+        absent = [thing for thing in all_names if thing not in counts]
+        turns = self._presence(list(counts), absent, rng) + self._absent(absent, captions, rng)
+        # Large counts are rare: the rarer, the more often they are asked for.
         for name, count in counts.items():
-            seen = [box for box, noun in zip(boxes, names, strict=True) if noun == name]
-            visible = max(box[3] * box[4] for box in seen)
-            if count <= 8 and visible > 0.004 and rng.random() < OFTEN_COUNTED[count - 1]:
-                turns.append(AskedTurn(_one(COUNTING, rng).format(s=plural(name)), str(count), "count"))
+            same_name = [box for box, noun in zip(boxes, names, strict=True) if noun == name]
+            largest = max(box[3] * box[4] for box in same_name)
+            if count <= 8 and largest > 0.004 and rng.random() < OFTEN_COUNTED[count - 1]:
+                turns.append(AskedTurn(_pick(COUNTING, rng).format(s=plural(name)), str(count), "count"))
         single = [
             (name, box) for name, box in zip(names, boxes, strict=True) if counts[name] == 1 and box[3] * box[4] > 0.01
         ]
@@ -236,51 +241,53 @@ class PhotoTurns:
             if areas[0][1] > 1.6 * runner_up:
                 turns.append(AskedTurn("What is the largest thing in the picture?", areas[0][0], "largest"))
         elif max(box[3] * box[4] for box in boxes) > 0.2 and len(counts) == 1:
-            turns.append(AskedTurn(_one(NAMING, rng), names[0], "name"))
+            turns.append(AskedTurn(_pick(NAMING, rng), names[0], "name"))
         return turns
 
     def _labelled(self, labels: Mapping[str, Any], rng: np.random.Generator) -> list[AskedTurn]:
         turns = []
         if "action" in labels:
-            turns.append(AskedTurn(_one(DOING, rng), labels["action"], "action"))
+            turns.append(AskedTurn(_pick(DOING, rng), labels["action"], "action"))
         if "garment" in labels:
             garment = {"longsleeve": "long sleeve shirt", "outwear": "coat"}.get(labels["garment"], labels["garment"])
-            turns.append(AskedTurn(_one(WEARING, rng), garment, "garment"))
+            turns.append(AskedTurn(_pick(WEARING, rng), garment, "garment"))
         if "item" in labels:
-            turns.append(AskedTurn(_one(NAMING, rng), labels["kind"].lower(), "name"))
+            turns.append(AskedTurn(_pick(NAMING, rng), labels["kind"].lower(), "name"))
             if labels["item"] != labels["kind"]:
-                asked = f"What kind of {labels['kind'].lower()} is this?"
-                turns.append(AskedTurn(asked, labels["item"].lower(), "name-fine"))
+                question = f"What kind of {labels['kind'].lower()} is this?"
+                turns.append(AskedTurn(question, labels["item"].lower(), "name-fine"))
         if "style" in labels:
-            turns.append(AskedTurn(_one(STYLE, rng), labels["style"], "style"))
+            turns.append(AskedTurn(_pick(STYLE, rng), labels["style"], "style"))
         if "object" in labels and labels["object"] not in ("faces", "garfield", "snoopy"):
             name = {"airplanes": "airplane", "motorbikes": "motorbike", "car side": "car", "leopards": "leopard"}
-            turns.append(AskedTurn(_one(NAMING, rng), name.get(labels["object"], labels["object"]), "name"))
+            turns.append(AskedTurn(_pick(NAMING, rng), name.get(labels["object"], labels["object"]), "name"))
         return turns
 
 
 def _relations(first: tuple[str, Any], second: tuple[str, Any], rng: np.random.Generator) -> list[AskedTurn]:
-    (one, a), (other, b) = first, second
-    across = (a[1] + a[3] / 2) - (b[1] + b[3] / 2)
-    down = (a[2] + a[4] / 2) - (b[2] + b[4] / 2)
+    (subject, a), (reference, b) = first, second
+    dx = (a[1] + a[3] / 2) - (b[1] + b[3] / 2)
+    dy = (a[2] + a[4] / 2) - (b[2] + b[4] / 2)
     turns = []
-    if abs(across) > 0.2:
-        side = "left" if across < 0 else "right"
-        asked = "left" if rng.random() < 0.5 else "right"
-        yes = "yes" if asked == side else "no"
-        way = f"to the {asked} of"
-        turns.append(AskedTurn(f"Is the {one} {way} the {other}?", yes, f"relation-{yes}", False))
-        turns.append(AskedTurn(f"Is the {one} on the left or the right of the {other}?", side, "relation", False))
-    if abs(down) > 0.25:
-        place = "above" if down < 0 else "below"
-        asked = "above" if rng.random() < 0.5 else "below"
-        yes = "yes" if asked == place else "no"
-        turns.append(AskedTurn(f"Is the {one} {asked} the {other}?", yes, f"relation-{yes}"))
+    if abs(dx) > 0.2:
+        side = "left" if dx < 0 else "right"
+        claimed = "left" if rng.random() < 0.5 else "right"
+        answer = "yes" if claimed == side else "no"
+        relation = f"to the {claimed} of"
+        turns.append(AskedTurn(f"Is the {subject} {relation} the {reference}?", answer, f"relation-{answer}", False))
+        turns.append(
+            AskedTurn(f"Is the {subject} on the left or the right of the {reference}?", side, "relation", False)
+        )
+    if abs(dy) > 0.25:
+        vertical = "above" if dy < 0 else "below"
+        claimed = "above" if rng.random() < 0.5 else "below"
+        answer = "yes" if claimed == vertical else "no"
+        turns.append(AskedTurn(f"Is the {subject} {claimed} the {reference}?", answer, f"relation-{answer}"))
     return turns
 
 
 def _presence_question(thing: str, rng: np.random.Generator) -> str:
-    return _one(PRESENCE, rng).format(a=with_article(thing))
+    return _pick(PRESENCE, rng).format(a=with_article(thing))
 
 
 def _implied(noun: str, text: str) -> bool:
@@ -296,9 +303,9 @@ def _readable(name: str) -> str:
     return READABLE.get(name, name)
 
 
-def _one(of: Sequence[Any], rng: np.random.Generator) -> Any:
-    return of[int(rng.integers(len(of)))]
+def _pick(options: Sequence[Any], rng: np.random.Generator) -> Any:
+    return options[int(rng.integers(len(options)))]
 
 
-def _some(of: Sequence[str], most: int, rng: np.random.Generator) -> list[str]:
-    return [of[i] for i in rng.permutation(len(of))[:most]]
+def _sample(options: Sequence[str], limit: int, rng: np.random.Generator) -> list[str]:
+    return [options[i] for i in rng.permutation(len(options))[:limit]]

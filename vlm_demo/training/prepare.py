@@ -29,7 +29,7 @@ class Training(Protocol):
 
 
 def prepare(
-    recipe: Recipe, training: Training, roots: Sequence[Path], init: Path | None, tell: Progress
+    recipe: Recipe, training: Training, roots: Sequence[Path], init: Path | None, progress: Progress
 ) -> tuple[Any, Mixture, Mixture]:
     """The parts, and the mixtures of the pictures that are trained on and of those held out.
 
@@ -40,10 +40,10 @@ def prepare(
         VlmDemoError: there are no annotated pictures.
         UnsupportedModel, ModelNotFound: see ``parts.find``.
     """
-    tower = vision_tower(recipe.vision_tower, recipe.image_size, tell)
-    llm, tokenizer = language_model(recipe.language_model, tell, recipe.language_layers)
-    beside = [minilm.read(parts.find(recipe.text_encoder, tell))] if recipe.text_encoder else []
-    composed = training.compose(tower, llm, tokenizer, *beside, init=init)
+    tower = vision_tower(recipe.vision_tower, recipe.image_size, progress)
+    llm, tokenizer = language_model(recipe.language_model, progress, recipe.language_layers)
+    text_encoder = [minilm.read(parts.find(recipe.text_encoder, progress))] if recipe.text_encoder else []
+    composed = training.compose(tower, llm, tokenizer, *text_encoder, init=init)
     packer = BranchPacker(tokenizer, training.image_tokens(tower.config))
     data, held = (Mixture(roots, packer, recipe.image_size, held, fill=tower.fill) for held in (False, True))
     if not data.names or not held.names:

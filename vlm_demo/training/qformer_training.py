@@ -1,7 +1,7 @@
 """Q-Former training: a BLIP-2 bridge between a frozen vision tower and a frozen language model, in three stages.
 
-1. ITC and ITM on captioned photographs, from cached features: the queries learn to gather what a caption says.
-2. Alignment: the projected queries are brought near the embeddings of the words that people used of each picture.
+1. ITC and ITM on captioned photographs, from cached features: the queries learn to extract what a caption describes.
+2. Alignment: the projected queries are trained to lie near the embeddings of the words in each picture's annotations.
 3. The language model's loss on conversations. Every few steps repeat stage 1, so that one Q-Former serves both.
 
 ``compose`` and ``run`` train. Nothing of the language model changes.
@@ -30,7 +30,7 @@ from vlm_demo.models.efficientnet_bridges_config import EfficientNetBlip2Config,
 from vlm_demo.training import bridges, finetune
 from vlm_demo.training.alignment import Vocabulary, align, words_of
 from vlm_demo.training.branches import IMAGE_TOKEN, BranchPacker
-from vlm_demo.training.cached_features import Captioned, cached, captioned
+from vlm_demo.training.cached_features import Captioned, cached_features, captioned
 from vlm_demo.training.finetune import COOL_DOWN, Trainer, compile_layers
 from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.qformer_bridge import QFormerBridge, compare, padded, retrieval_figures
@@ -38,9 +38,9 @@ from vlm_demo.training.record import Spent
 from vlm_demo.training.trained_parts import ATTENTION, Parts, fast_dtype, load_trained, register_attention
 
 QUERIES, CROSS_EVERY, COMPARED = 32, 2, 256  # 12 million trained weights, 24 MB in bf16
-BEGUN_SCALE = 0.3  # of the learning rate, for what began as the text encoder
-BATCH, JUDGED = 64, 24  # pictures that ITC compares; of these, those that ITM judges
-REHEARSED = 4  # each so many-th step of the last stage repeats the first
+INITIALIZED_SCALE = 0.3  # of the learning rate, for weights that began as the text encoder's
+BATCH, ITM_PICTURES = 64, 24  # pictures in a batch of ITC; of these, those in ITM
+REHEARSED = 4  # steps of the last stage between two steps of the first
 RATE, WARM_UP = 5e-4, 100  # of the first stage
 HELD, ALIGNED = 300, 6000  # pictures
 SAVE_EVERY = 4.0  # minutes
@@ -49,11 +49,11 @@ PROGRESS = "stages.json"
 
 @dataclass
 class QFormerParts(Parts):
-    """What is put together for training; ``projector`` is the bridge, there is no LoRA, and ``reader`` is the bridge's
-    tokenizer."""
+    """The parts of a model in training; ``projector`` is the bridge, there is no LoRA, and ``text_tokenizer`` is
+    the bridge's."""
 
     projector: Any
-    reader: Any = None
+    text_tokenizer: Any = None
 
     def trained(self) -> dict[str, nn.Parameter]:
         return self.projector.trained()
@@ -82,7 +82,7 @@ def compose(
     llm.set_attn_implementation(ATTENTION)
     width = text.config.hidden_size
     config = EfficientNetBlip2Config(
-        text_config=copy.deepcopy(llm.config),  # or else its choice of attention would be unset here
+        text_config=copy.deepcopy(llm.config),  # a copy, since the config would unset its attention implementation
         vision_config=ProjectedEfficientNetConfig(image_size=tower.config.image_size, projected_size=width),
         qformer_config=qformer_config(text, CROSS_EVERY),
         num_query_tokens=queries,
@@ -90,7 +90,7 @@ def compose(
         image_token_index=tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
     )
     bridge = QFormerBridge(config, minilm.qformer_weights(text, config.qformer_config.max_position_embeddings))
-    parts = QFormerParts(tower, llm, tokenizer, bridge, {}, reader=text.tokenizer)
+    parts = QFormerParts(tower, llm, tokenizer, bridge, {}, text_tokenizer=text.tokenizer)
     if init is not None:
         load_trained(parts, load_file(init))
         parts.projector.standardized = parts.aligned = True
@@ -115,21 +115,23 @@ class Comparison:
         seed: int = 0,
         batch: int = BATCH,
     ) -> None:
-        self.bridge, self.tokenizer, self.seed = parts.projector, parts.reader, seed
+        self.bridge, self.tokenizer, self.seed = parts.projector, parts.text_tokenizer, seed
         self.features, self.pictures, self.held_features = features, pictures, held_features
         self.batch = min(batch, len(pictures))
-        self.held = padded([own.captions[0] for own in held], self.tokenizer, self.bridge.longest)
+        self.held = padded([photo.captions[0] for photo in held], self.tokenizer, self.bridge.longest)
         self.fast = fast_dtype() == torch.bfloat16
 
     def losses(self, number: int) -> dict[str, Tensor]:
         """See ``compare``, of the batch of this number."""
         rng = np.random.default_rng([self.seed, number, 2])
         rows = rng.permutation(len(self.pictures))[: self.batch]
-        said = [self.pictures[row].captions for row in rows]
-        ids, mask = padded([some[int(rng.integers(len(some)))] for some in said], self.tokenizer, self.bridge.longest)
+        captions = [self.pictures[row].captions for row in rows]
+        ids, mask = padded(
+            [texts[int(rng.integers(len(texts)))] for texts in captions], self.tokenizer, self.bridge.longest
+        )
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
         with torch.autocast("cpu", torch.bfloat16, enabled=self.fast):
-            return compare(self.bridge, self.features[torch.from_numpy(rows)], ids, mask, JUDGED, generator)
+            return compare(self.bridge, self.features[torch.from_numpy(rows)], ids, mask, ITM_PICTURES, generator)
 
     def figures(self) -> dict[str, float]:
         """See ``retrieval_figures``, of the held-out pictures, a hundred at a time."""
@@ -142,22 +144,22 @@ class QFormerTrainer(Trainer):
     """A run in a folder, as ``Trainer`` has it, with the two stages before the language model's loss."""
 
     def __init__(
-        self, parts: QFormerParts, data: Mixture, held: Mixture, folder: Path, comparing: Comparison, seed: int = 0
+        self, parts: QFormerParts, data: Mixture, held: Mixture, folder: Path, comparison: Comparison, seed: int = 0
     ) -> None:
         super().__init__(parts, data, held, folder, seed)
-        self.comparing, self.bridge = comparing, parts.projector
+        self.comparison, self.bridge = comparison, parts.projector
         self.compared, self.compared_minutes, self.aligned = 0, 0.0, False
 
     def _groups(self) -> list[dict[str, Any]]:
-        begun, new = list[nn.Parameter](), list[nn.Parameter]()
+        initialized, new = list[nn.Parameter](), list[nn.Parameter]()
         for name, value in self.parts.trained().items():
-            (begun if name in self.parts.projector.begun else new).append(value)
-        slower = [group | {"scale": group["scale"] * BEGUN_SCALE} for group in bridges.groups(begun)]
+            (initialized if name in self.parts.projector.initialized else new).append(value)
+        slower = [group | {"scale": group["scale"] * INITIALIZED_SCALE} for group in bridges.groups(initialized)]
         return [*bridges.groups(new), *slower]
 
     def represent(self, minutes: float, measure_every: float = 6.0) -> None:
-        """Stage 1, until it has had so many minutes, all resumptions together."""
-        self.bridge.standardize(self.comparing.features[:500].flatten(0, 1))
+        """Stage 1, for so many minutes, all resumptions together."""
+        self.bridge.standardize(self.comparison.features[:500].flatten(0, 1))
         before, started, saved, measured = self.compared_minutes, time.perf_counter(), 0.0, 0.0
         recent: dict[str, list[float]] = defaultdict(list)
         while self.compared_minutes < minutes:
@@ -171,8 +173,8 @@ class QFormerTrainer(Trainer):
             self.compared_minutes = before + spent
             if self.compared % 20 == 0:
                 means = {name: round(float(np.mean(values)), 3) for name, values in recent.items()}
-                had = round(self.compared_minutes, 1)
-                self.log({"stage": 1, "step": self.compared, "minutes": had, "loss": means})
+                total_minutes = round(self.compared_minutes, 1)
+                self.log({"stage": 1, "step": self.compared, "minutes": total_minutes, "loss": means})
                 recent.clear()
             if spent - saved > SAVE_EVERY:
                 saved = spent
@@ -185,7 +187,7 @@ class QFormerTrainer(Trainer):
 
     def _compare(self) -> dict[str, float]:
         """One step of ITC and ITM."""
-        losses = self.comparing.losses(self.compared)
+        losses = self.comparison.losses(self.compared)
         self.optimizer.zero_grad()
         (losses["itc"] + losses["itm"]).backward()
         nn.utils.clip_grad_norm_(list(self.parts.trained().values()), 1.0)
@@ -195,13 +197,13 @@ class QFormerTrainer(Trainer):
 
     def align_queries(self, epochs: int, pictures: int = ALIGNED) -> None:
         """Stage 2, on the first of the cached pictures."""
-        some = self.comparing.pictures[:pictures]
-        said = [words_of(own.item) for own in some]
+        photos = self.comparison.pictures[:pictures]
+        word_sets = [words_of(photo.item) for photo in photos]
         encode = BranchPacker(self.parts.tokenizer, 0).encode
-        vocabulary = Vocabulary(said, self.parts.llm.get_input_embeddings().weight.detach(), encode)
-        targets = torch.stack([vocabulary.targets(words) for words in said])
-        self.log({"stage": 2, "pictures": len(some), "words": len(vocabulary.words)})
-        rows = self.comparing.features[: len(some)]
+        vocabulary = Vocabulary(word_sets, self.parts.llm.get_input_embeddings().weight.detach(), encode)
+        targets = torch.stack([vocabulary.targets(words) for words in word_sets])
+        self.log({"stage": 2, "pictures": len(photos), "words": len(vocabulary.words)})
+        rows = self.comparison.features[: len(photos)]
         align(self.bridge, rows, targets, vocabulary, epochs, lambda text: self.log({"stage": 2, "text": text}))
         self.aligned = True
         self.save()
@@ -221,24 +223,24 @@ class QFormerTrainer(Trainer):
     @torch.no_grad()
     def measure_retrieval(self) -> dict[str, float]:
         """Held-out R@1 and ITM with averaged weights; see ``retrieval_figures``."""
-        own = {name: value.detach().clone() for name, value in self.parts.trained().items()}
+        current = {name: value.detach().clone() for name, value in self.parts.trained().items()}
         load_trained(self.parts, self.average)
-        figures = self.comparing.figures()
-        load_trained(self.parts, own)
+        figures = self.comparison.figures()
+        load_trained(self.parts, current)
         self.log({"retrieval": figures})
         return figures
 
     def save(self) -> None:
         super().save()
-        told = {"compared": self.compared, "compared_minutes": self.compared_minutes, "aligned": self.aligned}
-        (self.folder / PROGRESS).write_text(json.dumps(told), encoding="utf-8")
+        progress = {"compared": self.compared, "compared_minutes": self.compared_minutes, "aligned": self.aligned}
+        (self.folder / PROGRESS).write_text(json.dumps(progress), encoding="utf-8")
 
     def resume(self) -> bool:
         if not super().resume():
             return False
-        told = json.loads((self.folder / PROGRESS).read_text(encoding="utf-8"))
-        self.compared, self.compared_minutes = told["compared"], told["compared_minutes"]
-        self.aligned, self.bridge.standardized = told["aligned"], True
+        progress = json.loads((self.folder / PROGRESS).read_text(encoding="utf-8"))
+        self.compared, self.compared_minutes = progress["compared"], progress["compared_minutes"]
+        self.aligned, self.bridge.standardized = progress["aligned"], True
         return True
 
 
@@ -270,13 +272,13 @@ def run(
         VlmDemoError: there are no captioned photographs.
     """
     log(f"Features of up to {pictures} captioned photographs, once")
-    known, others = captioned(data, pictures, seed), captioned(held, HELD, seed)
-    if not known or not others:
+    train_photos, held_photos = captioned(data, pictures, seed), captioned(held, HELD, seed)
+    if not train_photos or not held_photos:
         raise VlmDemoError("There are no captioned photographs to train on, or none held out: name their folders.")
-    seen = cached(folder / "features.bf16", known, data.side, parts.features)
-    held_seen = cached(folder / "held_features.bf16", others, data.side, parts.features)
-    comparing = Comparison(parts, seen, known, held_seen, others, seed)
-    trainer = QFormerTrainer(parts, data, held, folder, comparing, seed)
+    features = cached_features(folder / "features.bf16", train_photos, data.side, parts.features)
+    held_features = cached_features(folder / "held_features.bf16", held_photos, data.side, parts.features)
+    comparison = Comparison(parts, features, train_photos, held_features, held_photos, seed)
+    trainer = QFormerTrainer(parts, data, held, folder, comparison, seed)
     if resume:
         trainer.resume()
     trainer.aligned = trainer.aligned or parts.aligned
@@ -294,12 +296,12 @@ def run(
 
 
 def spent(folder: Path) -> Spent:
-    """What a run took, the comparing with it, by its checkpoint."""
-    last, told = finetune.spent(folder), json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-    minutes = round(last.minutes + told["compared_minutes"], 1)
-    return Spent(last.samples, last.steps + told["compared"], minutes)
+    """What a run took, with ITC and ITM, by its checkpoint."""
+    last, progress = finetune.spent(folder), json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+    minutes = round(last.minutes + progress["compared_minutes"], 1)
+    return Spent(last.samples, last.steps + progress["compared"], minutes)
 
 
 def image_tokens(_config: Any) -> int:
-    """How many tokens stand for the picture in the text: one for each query, whatever the tower."""
+    """How many tokens stand for the picture in the text: one for each query, for any tower."""
     return QUERIES

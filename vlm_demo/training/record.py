@@ -1,4 +1,4 @@
-"""Record: how a run was started and what came of it → ``training.json`` beside the weights that ship.
+"""Record: how a run was started and what came of it → ``training.json`` next to the weights that ship.
 
 A run has a folder: ``checkpoint.pt``, ``log.jsonl``, and ``started.jsonl``, the commands that it was started with.
 """
@@ -16,7 +16,7 @@ from typing import Any
 from vlm_demo.training import json_lines
 
 CHECKPOINT, LOG, STARTED = "checkpoint.pt", "log.jsonl", "started.jsonl"  # in a run's folder
-HISTORY = "training.json"  # beside the exported weights
+HISTORY = "training.json"  # next to the exported weights
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Spent:
 
 
 def note_start(folder: Path, line: str, init: Path | None, resumed: bool) -> None:
-    """Take down how a run was started, and once more each time that it is resumed."""
+    """Record how a run was started, and again each time that it is resumed."""
     record = {"command": line, "commit": _commit(), "at": datetime.now(UTC).isoformat(timespec="seconds")}
     if init is not None:
         record["init_sha256"] = hashlib.sha256(init.read_bytes()).hexdigest()
@@ -41,7 +41,7 @@ def note_start(folder: Path, line: str, init: Path | None, resumed: bool) -> Non
 
 
 def _commit() -> str:
-    """The commit of the code that runs, with ``-dirty`` behind it where files differ from it."""
+    """The commit of the code that runs, with ``-dirty`` appended where files differ from it."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
         described = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
@@ -56,7 +56,7 @@ def write(folder: Path, out: Path, spent: Spent) -> None:
     An entry there is one run: ``started``, its commands with commit and time; ``samples``, ``steps`` and ``minutes``,
     see ``Spent``; ``held_out``, the last figures of held-out pictures, which of answers are the shares that were right
     token for token by kind, and ``n``, of how many; ``retrieval``, of BLIP-2, see ``qformer_bridge``. A run that is
-    exported again replaces its entry; one that began with no earlier weights begins the list anew.
+    exported again replaces its entry; one that began without earlier weights starts a new list.
     """
     log = json_lines.read(folder / LOG)
     measured = _last(log, "held_out")
@@ -72,10 +72,10 @@ def write(folder: Path, out: Path, spent: Spent) -> None:
     file = out / HISTORY
     earlier = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
     first = entry["started"][:1]
-    kept = [other for other in earlier if other["started"][:1] != first]
+    other_runs = [run for run in earlier if run["started"][:1] != first]
     if not (first and "init_sha256" in first[0]):
-        kept = []
-    file.write_text(json.dumps([*kept, entry], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        other_runs = []
+    file.write_text(json.dumps([*other_runs, entry], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _last(log: list[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Trained parts: a frozen vision tower and language model, with the projector and the LoRA that are trained in them.
 
-Knows how they are held together and named, not how they are trained.
+Knows how they are composed and named, not how they are trained.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Trainable(Protocol):
 
     Attributes:
         llm: the language model, with ``model`` and ``lm_head``.
-        projector: patch features → image tokens, or whatever else ``align`` can bring near to words.
+        projector: patch features → image tokens, or another module that ``align`` can train.
         lora: what is trained in the language model itself, or nothing.
         aligned: whether the projector's weights come from an earlier run, so that it needs no alignment.
     """
@@ -95,7 +95,7 @@ class Trainable(Protocol):
 
 @dataclass
 class Parts:
-    """What is put together for training. ``tower`` and the language model's own weights are frozen."""
+    """The parts of a model in training. ``tower`` and the language model's own weights are frozen."""
 
     tower: nn.Module
     llm: LlamaForCausalLM
@@ -143,5 +143,5 @@ def logits_of(parts: Trainable, samples: Sequence[Sample], pad: int) -> tuple[Te
     hidden = parts.llm.model(
         inputs_embeds=embeddings, attention_mask=batch["mask"], position_ids=batch["positions"], use_cache=False
     ).last_hidden_state
-    row, place = batch["at"].T
-    return parts.llm.lm_head(hidden[row, place]).float(), batch
+    row, position = batch["at"].T
+    return parts.llm.lm_head(hidden[row, position]).float(), batch

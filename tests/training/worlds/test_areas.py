@@ -19,15 +19,15 @@ def test_a_question_has_all_fields_of_every_phrasing(area):
         rng = np.random.default_rng([6, seed])
         picture = AREAS[area].draw(rng, seed % 2 == 1)
         assert picture.kind == area and picture.image.mode == "RGB"
-        for read in (None, picture.facts.get("texts")):
-            for form in AREAS[area].asker(picture, rng, read).forms():
-                made = form.make()
-                while made is not None:
-                    for template in (*phrasings(made.kind, False), *phrasings(made.kind, True)):
+        for ocr_lines in (None, picture.facts.get("texts")):
+            for form in AREAS[area].asker(picture, rng, ocr_lines).forms():
+                question = form.make()
+                while question is not None:
+                    for template in (*phrasings(question.kind, False), *phrasings(question.kind, True)):
                         fields = {name for _, name, _, _ in Formatter().parse(template) if name}
-                        assert fields <= {*made.fields, *ALWAYS}, (made.kind, template)
-                    assert (made.guess is None) == (made.answer != "unknown") and made.answer
-                    assert all(0 <= i < len(picture.things) for i in made.about)
-                    kinds.add(made.kind)
-                    made = made.follow
+                        assert fields <= {*question.fields, *ALWAYS}, (question.kind, template)
+                    assert (question.guess is None) == (question.answer != "unknown") and question.answer
+                    assert all(0 <= i < len(picture.things) for i in question.about)
+                    kinds.add(question.kind)
+                    question = question.follow
     assert len(kinds) > 12

@@ -1,4 +1,4 @@
-"""A page is measured as it is painted, and what it says is never markup."""
+"""A page is measured as it is painted, and its texts are never markup."""
 
 import ast
 import sys
@@ -14,7 +14,7 @@ from vlm_demo.training.worlds.browser import HELD_OUT_FONT, TRAINED_FONTS, lines
 
 ROOT = Path(__file__).parents[3]
 SIGN = {
-    "ground": "rgb(255, 255, 255)", "ink": "rgb(255, 0, 0)", "size": 40, "leading": 1.5, "font": "sans",
+    "background": "rgb(255, 255, 255)", "ink": "rgb(255, 0, 0)", "size": 40, "leading": 1.5, "font": "sans",
     "framed": False, "margins": [20, 30, 10, 50], "align": "left", "line": 1, "round": 0, "inset": 0,
 }  # fmt: skip
 
@@ -27,26 +27,26 @@ def ink(image):
 
 @pytest.mark.parametrize("font", [*TRAINED_FONTS, HELD_OUT_FONT])
 def test_words_and_elements_lie_where_their_ink_is(font):
-    made = page("text.html", lines=["Hamburg"], **SIGN | {"font": font})
-    ((word,),) = made.lines
-    x0, y0, x1, y1 = ink(made.image)
+    rendered = page("text.html", lines=["Hamburg"], **SIGN | {"font": font})
+    ((word,),) = rendered.lines
+    x0, y0, x1, y1 = ink(rendered.image)
     assert abs(word.box[0] - x0) < 6 and abs(word.box[2] - x1) < 6 and word.box[1] <= y0 and word.box[3] >= y1
-    assert np.allclose(made.boxes["0"], word.box, atol=1.5) and word.box[0] == 50
+    assert np.allclose(rendered.boxes["0"], word.box, atol=1.5) and word.box[0] == 50
 
 
-def test_every_font_is_its_own():
+def test_every_font_differs_from_the_others():
     pictures = [page("text.html", lines=["Rag 17"], **SIGN | {"font": font}).image for font in browser.FONTS]
-    shown = {image.tobytes() for image in pictures}
-    assert len(shown) == len(browser.FONTS)
+    distinct = {image.tobytes() for image in pictures}
+    assert len(distinct) == len(browser.FONTS)
 
 
 def test_what_is_printed_is_text_and_not_markup():
-    said = "<b>Tea</b> & <script>x</script>"
-    made = page("text.html", lines=[said], **SIGN)
-    assert made.printed["texts"] == [said]
+    text = "<b>Tea</b> & <script>x</script>"
+    rendered = page("text.html", lines=[text], **SIGN)
+    assert rendered.printed["texts"] == [text]
 
 
-def test_the_same_page_is_painted_alike_whatever_came_before():
+def test_the_same_page_is_painted_alike_after_any_other():
     one = page("text.html", lines=["Tea", "and cake"], **SIGN)
     page("text.html", lines=["Other"], **SIGN | {"size": 60})
     two = page("text.html", lines=["Tea", "and cake"], **SIGN)
@@ -65,7 +65,7 @@ def test_a_missing_value_is_a_mistake():
         page("text.html", lines=["Tea"])
 
 
-def test_what_is_missing_is_told_in_a_sentence(monkeypatch):
+def test_what_is_missing_is_explained_in_a_sentence(monkeypatch):
     monkeypatch.setattr(browser, "_chromium", lambda: "/nowhere/chromium")
     with ThreadPoolExecutor(1) as thread, pytest.raises(VlmDemoError, match="run: make chromium"):
         thread.submit(browser._opened.__wrapped__).result()

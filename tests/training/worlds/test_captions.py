@@ -1,4 +1,4 @@
-"""What a caption says is so, and one word later it is not."""
+"""A caption is true of its picture, and false with one word changed."""
 
 import re
 from collections import Counter
@@ -51,16 +51,16 @@ def test_a_list_of_a_scene_names_what_is_there_and_the_wrong_one_something_that_
         caption = full(picture, rng)
         if caption is None or ";" in caption.true or " on a " in caption.true:
             continue
-        there = Counter((t.colour, t.shape) for t in picture.things if t.visible > 0.05)
-        told, wrong = Counter(_pairs(caption.true)), Counter(_pairs(caption.wrong))
-        assert told <= there and not wrong <= there
+        present = Counter((t.colour, t.shape) for t in picture.things if t.visible > 0.05)
+        named, wrong = Counter(_pairs(caption.true)), Counter(_pairs(caption.wrong))
+        assert named <= present and not wrong <= present
         if "many" not in caption.true:
-            assert told == there
+            assert named == present
         seen += 1
     assert seen > 25
 
 
-def test_the_text_alone_does_not_tell_which_is_true():
+def test_the_text_alone_does_not_show_which_is_true():
     """A classifier that knows how often each word and pair of words was in a true and in a wrong caption (naive Bayes),
     learnt from half of them, must do little better than a coin on the others."""
 
@@ -68,12 +68,13 @@ def test_the_text_alone_does_not_tell_which_is_true():
         words = _words(text)
         return {*words, *zip(words, words[1:], strict=False)}
 
-    told = [caption for picture, rng in _drawn("scenes", 360) if (caption := full(picture, rng))]
-    half = len(told) // 2
-    true, wrong = (Counter(p for c in told[:half] for p in parts(getattr(c, k))) for k in ("true", "wrong"))
+    captions = [caption for picture, rng in _drawn("scenes", 360) if (caption := full(picture, rng))]
+    half = len(captions) // 2
+    true, wrong = (Counter(p for c in captions[:half] for p in parts(getattr(c, k))) for k in ("true", "wrong"))
     odds = {part: np.log((true[part] + 1) / (wrong[part] + 1)) for part in {*true, *wrong}}
     right = [
-        sum(odds.get(p, 0) for p in parts(c.true)) - sum(odds.get(p, 0) for p in parts(c.wrong)) for c in told[half:]
+        sum(odds.get(p, 0) for p in parts(c.true)) - sum(odds.get(p, 0) for p in parts(c.wrong))
+        for c in captions[half:]
     ]
     assert np.mean([value > 0 for value in right]) < 0.68
 
@@ -94,7 +95,7 @@ def planted():
 
 
 def _is_true(text, picture):
-    """Judged afresh from the planted things; None for a form that is not judged here."""
+    """Evaluated from the planted things alone; None for a form that is not evaluated here."""
     things = picture.things
     obj = r"the (?:(?P<c>red|blue) )?(?P<s>square|triangle|star|shape|object|thing)s?"
 
@@ -110,27 +111,27 @@ def _is_true(text, picture):
         return number_word(len(fitting(m["c"], m["s"][:-1]))) == m["n"]
     if m := re.fullmatch(r"on an? (\w+) background", text):
         return m[1] == "white"
-    if m := re.fullmatch(obj + r" is (?P<said>" + "|".join(COLOURS) + ")", text):
-        return all(t.colour == m["said"] for t in fitting(m["c"], m["s"]))
+    if m := re.fullmatch(obj + r" is (?P<colour>" + "|".join(COLOURS) + ")", text):
+        return all(t.colour == m["colour"] for t in fitting(m["c"], m["s"]))
     return None
 
 
 def test_claims_of_a_planted_scene_are_true_and_their_changes_false(planted):
-    judged = Counter()
+    checked = Counter()
     for i in range(300):
         caption = claim(planted, np.random.default_rng(i))
         truth = _is_true(caption.true, planted)
         if truth is not None:
             assert truth is True and _is_true(caption.wrong, planted) is False, caption
-            judged[caption.true.split()[0]] += 1
-    assert sum(judged.values()) > 100 and {"there", "the", "two"} <= set(judged)
+            checked[caption.true.split()[0]] += 1
+    assert sum(checked.values()) > 100 and {"there", "the", "two"} <= set(checked)
 
 
 def test_opposite_directions_are_certain(planted):
-    told = {claim(planted, np.random.default_rng(i), ("relation",)) for i in range(60)} - {None}
-    sides = {c.true for c in told if re.search(r"(?<!upper )(?<!lower )(?:left of|right of)", c.true)}
-    assert len(told) > 5 and sides
-    for caption in told:
+    captions = {claim(planted, np.random.default_rng(i), ("relation",)) for i in range(60)} - {None}
+    sides = {c.true for c in captions if re.search(r"(?<!upper )(?<!lower )(?:left of|right of)", c.true)}
+    assert len(captions) > 5 and sides
+    for caption in captions:
         before, after = caption.true.split(" is ", 1)[0], caption.true
         if "star" in before:
             assert not re.search(r"\b(left|above|over|higher|upper)\b", after), caption

@@ -1,4 +1,4 @@
-"""A chart shows the values that it is said to show, and its answers are those of its raw values."""
+"""A chart shows the values of its facts, and its answers are those of its raw values."""
 
 import re
 from functools import cache, lru_cache
@@ -28,13 +28,13 @@ def asked():
         for number, picture in enumerate(drawn(kind)):
             rng = np.random.default_rng(number)
             forms = ChartAsker(picture, rng, picture.facts["texts"]).forms()
-            made = [form.make() for form in forms for _ in range(6)]
-            found += [(picture, one) for one in made if one]
+            questions = [form.make() for form in forms for _ in range(6)]
+            found += [(picture, question) for question in questions if question]
     return found
 
 
 def of(*kinds):
-    return [(picture, made) for picture, made in asked() if made.kind in kinds]
+    return [(picture, question) for picture, question in asked() if question.kind in kinds]
 
 
 def inside(thing):
@@ -54,7 +54,7 @@ def test_the_same_seed_draws_the_same_chart():
 @pytest.mark.parametrize("kind", ["bar", "grouped"])
 def test_bars_are_as_long_as_their_values(kind):
     for picture in drawn(kind):
-        axis = 0 if picture.facts["lying"] else 1
+        axis = 0 if picture.facts["horizontal"] else 1
         lengths = [np.ptp(thing.outline[:, axis]) for thing in picture.things]
         values = [abs(thing.facts["value"]) for thing in picture.things]
         assert np.allclose(np.divide(lengths, values), lengths[0] / values[0], rtol=0.02)
@@ -62,7 +62,7 @@ def test_bars_are_as_long_as_their_values(kind):
 
 
 @pytest.mark.parametrize("kind", list(NAMES))
-def test_marks_have_their_colours_where_they_are_said_to_lie(kind):
+def test_marks_have_their_colours_inside_their_outlines(kind):
     wrong = checked = 0
     for picture in (*drawn(kind), *drawn(kind, 2, True)):
         pixels = np.asarray(picture.image).astype(float)
@@ -84,84 +84,86 @@ def test_slices_are_as_large_as_their_values():
 
 
 def test_counts_and_kinds_are_those_of_the_chart():
-    for picture, made in of("count", "chart kind", "categories", "series count"):
+    for picture, question in of("count", "chart kind", "categories", "series count"):
         facts = picture.facts
         expected = {
             "count": number_word(len(picture.things)), "chart kind": facts["chart"],
             "categories": number_word(len(facts["labels"])), "series count": number_word(len(facts["series"])),
-        }[made.kind]  # fmt: skip
-        assert made.answer == expected
+        }[question.kind]  # fmt: skip
+        assert question.answer == expected
     assert len(of("count")) > 40
 
 
 def test_values_and_extremes_are_those_of_the_raw_values():
     checked = 0
-    for picture, made in of(
+    for picture, question in of(
         "label extreme", "bar value", "extreme value", "group extreme", "series extreme", "group value"
     ):
         facts = picture.facts
         values, labels, series = np.array(facts["values"]), facts["labels"], facts["series"]
-        if made.guess is not None:
-            fields = {made.fields["label"], made.fields["item"]} - {"", None}
-            assert made.answer == "unknown" and not fields <= {*labels, *series}
+        if question.guess is not None:
+            fields = {question.fields["label"], question.fields["item"]} - {"", None}
+            assert question.answer == "unknown" and not fields <= {*labels, *series}
             continue
-        pick = np.argmax if made.fields["most"] in ("highest", "largest", "greatest") else np.argmin
-        if made.kind == "label extreme":
-            assert made.answer == labels[int(pick(values[0]))]
-        elif made.kind == "group extreme":
-            assert made.answer == series[int(pick(values[:, labels.index(made.fields["label"])]))]
-        elif made.kind == "series extreme":
-            assert made.answer == labels[int(pick(values[series.index(made.fields["item"])]))]
-        elif "%" in made.answer:
-            (i,) = made.about
+        pick = np.argmax if question.fields["most"] in ("highest", "largest", "greatest") else np.argmin
+        if question.kind == "label extreme":
+            assert question.answer == labels[int(pick(values[0]))]
+        elif question.kind == "group extreme":
+            assert question.answer == series[int(pick(values[:, labels.index(question.fields["label"])]))]
+        elif question.kind == "series extreme":
+            assert question.answer == labels[int(pick(values[series.index(question.fields["item"])]))]
+        elif "%" in question.answer:
+            (i,) = question.about
             share = values[0, i] / values[0].sum()
-            assert abs(float(made.answer.rstrip("%")) / 100 - share) < 0.006
+            assert abs(float(question.answer.rstrip("%")) / 100 - share) < 0.006
         else:
-            number = float(made.answer.replace(",", "").replace("−", "-"))
+            number = float(question.answer.replace(",", "").replace("−", "-"))
             value = values[0, int(pick(values[0]))]
-            if made.kind != "extreme value":
-                s = series.index(made.fields["item"]) if len(series) > 1 else 0
-                value = values[s, labels.index(made.fields["label"])]
+            if question.kind != "extreme value":
+                s = series.index(question.fields["item"]) if len(series) > 1 else 0
+                value = values[s, labels.index(question.fields["label"])]
             assert number == pytest.approx(value)
-        assert all(0 <= i < len(picture.things) for i in made.about)
+        assert all(0 <= i < len(picture.things) for i in question.about)
         checked += 1
     assert checked > 60
 
 
 def test_comparisons_are_those_of_the_raw_values():
     checked = set()
-    for picture, made in of("label compare", "label compare less", "group compare"):
-        if made.guess is not None:
+    for picture, question in of("label compare", "label compare less", "group compare"):
+        if question.guess is not None:
             continue
         values, labels = np.array(picture.facts["values"]), picture.facts["labels"]
-        if made.kind == "group compare":
-            s, t = (picture.facts["series"].index(made.fields[name]) for name in ("item", "other"))
-            gap = values[s, labels.index(made.fields["label"])] - values[t, labels.index(made.fields["label"])]
+        if question.kind == "group compare":
+            s, t = (picture.facts["series"].index(question.fields[name]) for name in ("item", "other"))
+            gap = values[s, labels.index(question.fields["label"])] - values[t, labels.index(question.fields["label"])]
         else:
-            one, two = (labels.index(made.fields[name]) for name in ("label", "other"))
-            gap = (values[0, one] - values[0, two]) * (-1 if made.kind.endswith("less") else 1)
-        assert (made.answer == "yes") == (gap > 0), made
-        checked.add((made.kind, made.answer))
+            one, two = (labels.index(question.fields[name]) for name in ("label", "other"))
+            gap = (values[0, one] - values[0, two]) * (-1 if question.kind.endswith("less") else 1)
+        assert (question.answer == "yes") == (gap > 0), question
+        checked.add((question.kind, question.answer))
     assert len(checked) >= 5
 
 
 def test_a_trend_is_that_of_the_line():
-    found = [(picture, made) for picture, made in of("trend") if made.guess is None]
-    for picture, made in found:
-        (i,) = made.about
+    found = [(picture, question) for picture, question in of("trend") if question.guess is None]
+    for picture, question in found:
+        (i,) = question.about
         row = picture.facts["values"][i]
-        assert (made.answer == "up") == (row[-1] > row[0])
+        assert (question.answer == "up") == (row[-1] > row[0])
     assert found
 
 
 def test_what_is_printed_can_be_copied_and_without_ocr_it_is_unknown():
-    for picture, made in asked():
-        if made.copied and made.guess is None:
-            assert re.search(rf"(?<!\w){re.escape(made.answer)}(?!\w)", "\n".join(picture.facts["texts"])), made
-    blind = [
+    for picture, question in asked():
+        if question.copied and question.guess is None:
+            assert re.search(rf"(?<!\w){re.escape(question.answer)}(?!\w)", "\n".join(picture.facts["texts"])), question
+    without_ocr = [
         form.make() for picture in drawn("bar") for form in ChartAsker(picture, np.random.default_rng(0), None).forms()
     ]
-    read = [
-        made for made in blind if made and made.kind in ("bar value", "label extreme", "label compare", "place label")
+    printed_kinds = [
+        question
+        for question in without_ocr
+        if question and question.kind in ("bar value", "label extreme", "label compare", "place label")
     ]
-    assert read and all(made.answer == "unknown" and made.guess for made in read)
+    assert printed_kinds and all(question.answer == "unknown" and question.guess for question in printed_kinds)

@@ -1,4 +1,4 @@
-"""Documents: what is printed adds up, stands where it is said to stand, and is asked for only where OCR read it."""
+"""Documents: printed amounts add up, fields are where the facts say, and only what OCR read is asked for."""
 
 import re
 from functools import cache
@@ -22,9 +22,9 @@ def cents(text):
     return int(re.sub(r"\D", "", text))
 
 
-def made_of(picture, read, seed=0, times=4):
-    forms = DocumentAsker(picture, np.random.default_rng(seed), read).forms()
-    return [made for form in forms for _ in range(times) if (made := form.make())]
+def questions_of(picture, ocr_lines, seed=0, times=4):
+    forms = DocumentAsker(picture, np.random.default_rng(seed), ocr_lines).forms()
+    return [question for form in forms for _ in range(times) if (question := form.make())]
 
 
 def test_the_same_seed_draws_the_same_document():
@@ -40,7 +40,7 @@ def test_every_sort_is_drawn_and_half_are_receipts():
 
 
 @pytest.mark.parametrize("sort", list(SORTS))
-def test_a_field_stands_in_the_line_that_is_said_to_carry_it(sort):
+def test_a_field_is_in_the_line_that_the_facts_name(sort):
     checked = 0
     for picture in drawn(sort):
         facts = picture.facts
@@ -50,8 +50,8 @@ def test_a_field_stands_in_the_line_that_is_said_to_carry_it(sort):
         expected |= {f"entry {i}": value for i, (_, value) in enumerate(facts.get("entries", ()))}
         expected |= {f"tick {i}": label for i, (label, _) in enumerate(facts.get("ticks", ()))}
         for name, value in expected.items():
-            said = picture.things[facts["where"][name]].text.replace(" ", "")
-            assert value.replace(" ", "") in said, (name, value, said)
+            line = picture.things[facts["where"][name]].text.replace(" ", "")
+            assert value.replace(" ", "") in line, (name, value, line)
             checked += 1
     assert checked > 30
 
@@ -70,7 +70,7 @@ def test_amounts_add_up():
 
 @pytest.mark.parametrize("sort", list(SORTS))
 def test_ink_lies_in_the_boxes_of_the_words_and_hardly_elsewhere(sort):
-    """Besides words there are only rules and a logo."""
+    """Other than words there are only rules and a logo."""
     for picture in drawn(sort, 6, True):
         gray = np.asarray(picture.image.convert("L")).astype(float)
         dark = gray < np.percentile(gray, 60) - 60
@@ -103,28 +103,28 @@ def test_answers_are_the_printed_values():
         for number, picture in enumerate(drawn(sort)):
             facts = picture.facts
             names = {kind: name for name, (kind, _, sorts) in FIELDS.items() if sort in sorts and kind != "field"}
-            for made in made_of(picture, facts["texts"], number):
-                kinds.add(made.kind)
-                if made.guess is not None:
-                    assert made.answer == "unknown"
-                    if made.kind in names:
-                        assert names[made.kind] not in facts["fields"]
+            for question in questions_of(picture, facts["texts"], number):
+                kinds.add(question.kind)
+                if question.guess is not None:
+                    assert question.answer == "unknown"
+                    if question.kind in names:
+                        assert names[question.kind] not in facts["fields"]
                     continue
-                if made.kind in names:
-                    assert made.answer == facts["fields"][names[made.kind]]
-                elif made.kind in ("price", "quantity"):
-                    (item,) = (item for item in facts["items"] if item["name"] == made.fields["item"])
-                    assert made.answer == item[made.kind]
-                elif made.kind == "table cell":
-                    (row,) = (row for row in facts["rows"] if row[0] == made.fields["row"])
-                    column = [name.lower() for name in facts["headers"]].index(made.fields["column"])
-                    assert made.answer == row[column]
-                elif made.kind == "ticked":
-                    assert (made.answer == "yes") == dict(facts["ticks"])[made.fields["label"]]
-                elif made.kind == "form field":
-                    assert made.answer in dict(facts["entries"]).values()
-                elif made.kind == "mention":
-                    assert (made.answer == "yes") == (made.fields["word"] in " ".join(facts["texts"]).split())
+                if question.kind in names:
+                    assert question.answer == facts["fields"][names[question.kind]]
+                elif question.kind in ("price", "quantity"):
+                    (item,) = (item for item in facts["items"] if item["name"] == question.fields["item"])
+                    assert question.answer == item[question.kind]
+                elif question.kind == "table cell":
+                    (row,) = (row for row in facts["rows"] if row[0] == question.fields["row"])
+                    column = [name.lower() for name in facts["headers"]].index(question.fields["column"])
+                    assert question.answer == row[column]
+                elif question.kind == "ticked":
+                    assert (question.answer == "yes") == dict(facts["ticks"])[question.fields["label"]]
+                elif question.kind == "form field":
+                    assert question.answer in dict(facts["entries"]).values()
+                elif question.kind == "mention":
+                    assert (question.answer == "yes") == (question.fields["word"] in " ".join(facts["texts"]).split())
     assert len(kinds) > 25
 
 
@@ -132,14 +132,14 @@ def test_without_ocr_nothing_printed_is_known():
     printed = {*FIELDS, "price", "table cell", "form field", "ticked", "heading", "printed line"}
     for sort in SORTS:
         for picture in drawn(sort, 4):
-            made = [one for one in made_of(picture, None) if one.kind in printed]
-            assert made and all(one.answer == "unknown" and one.guess for one in made)
+            questions = [question for question in questions_of(picture, None) if question.kind in printed]
+            assert questions and all(question.answer == "unknown" and question.guess for question in questions)
 
 
 def test_what_ocr_missed_is_not_asked():
     """Read as garbage, no value can be copied."""
     for picture in drawn("receipt", 5):
         garbage = ["~" for _ in picture.facts["texts"]]
-        assert not any(made.copied and made.guess is None for made in made_of(picture, garbage))
+        assert not any(question.copied and question.guess is None for question in questions_of(picture, garbage))
     asker = DocumentAsker(drawn("receipt")[0], np.random.default_rng(0), ["Total 112.50"])
     assert not asker.legible("12.50") and asker.legible("112.50")

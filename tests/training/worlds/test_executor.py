@@ -1,4 +1,4 @@
-"""Programs over a table come to what plain loops over the same rows come to, or say why they don't."""
+"""Programs over a table give the results of plain loops over the same rows, or raise why they don't."""
 
 import itertools
 
@@ -31,25 +31,25 @@ def run(table, *program):
         return type(error).__name__
 
 
-def one(**look):
-    return (("filter", look), ("unique",))
+def one(**description):
+    return (("filter", description), ("unique",))
 
 
 def test_counting_existence_and_queries():
     for table, shape, colour in itertools.product(tables(), SHAPES, COLOURS):
         fitting = [row for row in table.rows if row["shape"] == shape and row["colour"] == colour]
-        look = ("filter", {"shape": shape, "colour": colour})
-        assert run(table, look, ("count",)) == len(fitting)
-        assert run(table, look, ("exist",)) is (len(fitting) > 0)
+        filter_step = ("filter", {"shape": shape, "colour": colour})
+        assert run(table, filter_step, ("count",)) == len(fitting)
+        assert run(table, filter_step, ("exist",)) is (len(fitting) > 0)
         shapes = {row["shape"] for row in table.rows if row["colour"] == colour}
         expected = "Absent" if not shapes else "Unclear" if len(shapes) > 1 else next(iter(shapes))
         assert run(table, ("filter", {"colour": colour}), ("query", "shape")) == expected
         for words, k in itertools.product(QUANTITIES, range(3)):
             test = {"exactly": "==", "at least": ">=", "at most": "<=", "more than": ">"}.get(words, "<")
-            assert run(table, look, ("count",), ("amounts", words, k)) == eval(f"{len(fitting)} {test} {k}")
+            assert run(table, filter_step, ("count",), ("amounts", words, k)) == eval(f"{len(fitting)} {test} {k}")
 
 
-def test_extremes_are_told_only_where_they_stand_out():
+def test_extremes_are_found_only_where_they_stand_out():
     seen = set()
     for table in tables():
         order = sorted(table.rows, key=lambda row: row["x"])

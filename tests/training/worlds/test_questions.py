@@ -14,7 +14,7 @@ from vlm_demo.training.worlds.questions import ask
 from vlm_demo.training.worlds.scenes import draw_scene
 from vlm_demo.training.worlds.world import COLOURS, SHAPES
 
-SAID = {
+TRAITS = {
     "large": "large", "big": "large", "small": "small", "little": "small", "hollow": "hollow", "empty": "hollow",
     "filled": "filled", "solid": "filled", "outlined": "outlined",
 }  # fmt: skip
@@ -22,7 +22,7 @@ NUMBERS = "zero one two three four five six seven eight nine ten eleven twelve".
 
 
 @lru_cache(maxsize=1)
-def _asked():
+def _pictures_with_questions():
     """Pictures, each with up to 16 questions."""
     found = []
     for seed in range(320):
@@ -33,7 +33,7 @@ def _asked():
 
 
 def _of(*kinds):
-    return [(picture, q) for picture, questions in _asked() for q in questions if q.kind in kinds]
+    return [(picture, q) for picture, questions in _pictures_with_questions() for q in questions if q.kind in kinds]
 
 
 def _singular(word):
@@ -44,12 +44,12 @@ def _fits(thing, text):
     """Whether a thing is what the text names, by reading the text alone."""
     words = re.findall(r"[a-z]+", text.lower().replace("grey", "gray"))
     shapes, colours = {_singular(word) for word in words} & set(SHAPES), set(words) & set(COLOURS)
-    traits = {SAID[word] for word in words if word in SAID}
-    has = {"filled"} if "hollow" not in thing.traits else set()
+    traits = {TRAITS[word] for word in words if word in TRAITS}
+    filled = {"filled"} if "hollow" not in thing.traits else set()
     return (
         (not shapes or thing.shape in shapes)
         and (not colours or thing.colour in colours)
-        and traits <= has | set(thing.traits)
+        and traits <= filled | set(thing.traits)
     )
 
 
@@ -61,7 +61,7 @@ def _number(word):
     return int(word) if word.isdigit() else NUMBERS.index(word)
 
 
-def _holds(relation, a, b, side):
+def _relation_holds(relation, a, b, side):
     """Whether a is left of (...) b, by the words of the relation; None near the border between yes and no."""
     truth = True
     for words, axis, sign in (
@@ -76,18 +76,18 @@ def _holds(relation, a, b, side):
 
 
 def test_many_kinds_of_question_are_asked_of_scenes():
-    counts = Counter(question.kind for _, questions in _asked() for question in questions)
+    counts = Counter(question.kind for _, questions in _pictures_with_questions() for question in questions)
     assert len(counts) >= 38 and min(counts.values()) >= 2
     asked = sum(counts.values())
-    assert asked > 13 * len(_asked()) and counts.most_common(1)[0][1] / asked < 0.15
+    assert asked > 13 * len(_pictures_with_questions()) and counts.most_common(1)[0][1] / asked < 0.15
 
 
 def test_the_same_seed_asks_the_same_questions():
-    def asked():
+    def questions():
         rng = np.random.default_rng(3)
         return ask(draw_scene(rng), 16, rng)
 
-    assert asked() == asked()
+    assert questions() == questions()
 
 
 def test_counts_agree_with_the_things_that_the_question_names():
@@ -134,7 +134,7 @@ def test_a_relation_holds_if_any_pair_is_so(kind):
         relation = text[found.end(1) : found.start(2)]
         side = max(picture.image.size)
         pairs = [(i, j) for i in ones for j in twos if i != j]
-        answers = [_holds(relation, picture.things[i], picture.things[j], side) for i, j in pairs]
+        answers = [_relation_holds(relation, picture.things[i], picture.things[j], side) for i, j in pairs]
         if True in answers:
             assert question.answer == "yes", question
         elif None not in answers:
@@ -253,20 +253,20 @@ def test_a_second_turn_names_what_differs_and_is_answered_alike():
 
 def test_yes_and_no_are_as_frequent_and_answers_are_about_things_of_the_picture():
     answers = {}
-    for picture, questions in _asked():
+    for picture, questions in _pictures_with_questions():
         for question in questions:
             if question.answer in ("yes", "no"):
                 answers.setdefault(question.kind, []).append(question.answer == "yes")
             assert all(0 <= i < len(picture.things) for i in question.about)
             assert (question.guess is None) == (question.answer != "unknown")
-    large = {kind: np.mean(said) for kind, said in answers.items() if len(said) > 90}
+    large = {kind: np.mean(values) for kind, values in answers.items() if len(values) > 90}
     assert len(large) >= 6
     assert all(0.33 < share < 0.67 for share in large.values()), large
-    assert 0.45 < np.mean([value for said in answers.values() for value in said]) < 0.55
+    assert 0.45 < np.mean([value for values in answers.values() for value in values]) < 0.55
 
 
-def _spoken(template):
-    """The words alone, as they would be heard, with the same noun for every picture."""
+def _bare_words(template):
+    """The words alone, with the same noun for every picture."""
     return re.findall(r"[a-z{}']+", template.lower().replace("this {image}", "the {image}"))
 
 
@@ -275,9 +275,9 @@ def test_held_out_phrasings_are_never_trained_on():
     for kind in WAYS:
         trained, held = phrasings(kind, False), phrasings(kind, True)
         assert len(set(trained)) == len(trained) and len(held) == 2 and len(trained) >= 3, kind
-        never = [_spoken(template) for template in held]
-        assert not any(_spoken(template) in never for template in trained), kind
-        assert all(_spoken(choose(kind, rng, False)) not in never for _ in range(200)), kind
+        held_words = [_bare_words(template) for template in held]
+        assert not any(_bare_words(template) in held_words for template in trained), kind
+        assert all(_bare_words(choose(kind, rng, False)) not in held_words for _ in range(200)), kind
 
 
 def test_every_phrasing_can_be_filled_and_asked():
@@ -296,7 +296,9 @@ def test_every_phrasing_of_a_kind_asks_for_all_that_it_needs():
     """A field that only some phrasings of a kind name would leave the others with several answers."""
     free = {"color", "image", "objects", "are"}
     either = {"exist": {"obj", "plural"}, "exist in box": {"obj", "plural"}, "any relation": {"obj", "one"}}
-    for kind in {question.kind for _, questions in _asked() for question in questions} | {"follow exist"}:
+    for kind in {question.kind for _, questions in _pictures_with_questions() for question in questions} | {
+        "follow exist"
+    }:
         needed = set()
         named = []
         for template in (*phrasings(kind, False), *phrasings(kind, True)):

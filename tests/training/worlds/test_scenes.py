@@ -13,7 +13,7 @@ def _scenes(n, **options):
     return [draw_scene(np.random.default_rng([4, seed]), **options) for seed in range(n)]
 
 
-def _seen(picture, i):
+def _visible_pixels(picture, i):
     """The pixels in which thing i is seen by its outline: float [n, 3]."""
     side = max(picture.image.size)
     left, top = ((side - n) // 2 for n in picture.image.size)
@@ -32,7 +32,7 @@ def test_a_thing_has_the_named_colour_where_the_map_says_it_is():
     checked = wrong = 0
     for picture in _scenes(120):
         for i, thing in enumerate(picture.things):
-            pixels = _seen(picture, i)
+            pixels = _visible_pixels(picture, i)
             if len(pixels) < 40 or "hollow" in thing.traits:
                 continue
             checked += 1
@@ -48,9 +48,9 @@ def test_a_hollow_thing_shows_the_background_in_its_middle_and_its_colour_around
             if "hollow" not in thing.traits or thing.shape != "square" or thing.visible < 1:
                 continue
             rgb = np.array(picture.facts["rgbs"][i])
-            x, y = (int(at) for at in thing.centre)
+            x, y = (int(v) for v in thing.centre)
             middle = np.asarray(picture.image)[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3).mean(0)
-            near = np.linalg.norm(_seen(picture, i) - rgb, axis=1) < 45
+            near = np.linalg.norm(_visible_pixels(picture, i) - rgb, axis=1) < 45
             assert np.linalg.norm(middle - rgb) > 45 and 0.15 < near.mean() < 0.85
             checked += 1
     assert checked >= 5
@@ -95,7 +95,7 @@ def test_things_are_seen_even_where_they_overlap():
     for picture in _scenes(200):
         for i, thing in enumerate(picture.things):
             if thing.area > 300 and thing.visible < 0.9:
-                assert len(_seen(picture, i)) / thing.area == pytest.approx(thing.visible, abs=0.15)
+                assert len(_visible_pixels(picture, i)) / thing.area == pytest.approx(thing.visible, abs=0.15)
 
 
 def test_a_large_scene_has_few_things_that_can_be_told_apart():

@@ -1,4 +1,4 @@
-"""Screens show what their truth says, and their questions are true of it."""
+"""Screens show what their facts say, and their questions are true of them."""
 
 import re
 from functools import lru_cache
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.training.worlds.colours import colour_distance
-from vlm_demo.training.worlds.screen_questions import AIMS, OPPOSITE, ScreenAsker
+from vlm_demo.training.worlds.screen_questions import AIMS, NEGATED, ScreenAsker
 from vlm_demo.training.worlds.screens import draw_screen
 from vlm_demo.training.worlds.world import WIDGETS, number_word, plural_of
 
@@ -21,20 +21,20 @@ def screens():
 
 @lru_cache(maxsize=1)
 def asked():
-    """(picture, question) with OCR on, of every kind; a second turn counts as one of its own."""
+    """(picture, question) with OCR on, of every kind; a second turn counts as another question."""
     found = []
     for number, picture in enumerate(screens()):
         for form in ScreenAsker(picture, np.random.default_rng(number), picture.facts["texts"]).forms():
             for _ in range(3):
-                made = form.make()
-                while made is not None:
-                    found.append((picture, made))
-                    made = made.follow
+                question = form.make()
+                while question is not None:
+                    found.append((picture, question))
+                    question = question.follow
     return found
 
 
 def of(*kinds):
-    return [(picture, made) for picture, made in asked() if made.kind in kinds]
+    return [(picture, question) for picture, question in asked() if question.kind in kinds]
 
 
 def pixels(picture, box):
@@ -87,30 +87,31 @@ def test_what_is_on_or_selected_shows_its_colour_and_what_is_not_does_not():
 
 def test_counts_and_existence_agree_with_the_widgets():
     checked = 0
-    for picture, made in of("count", "exist"):
+    for picture, question in of("count", "exist"):
         fitting = [
             thing for thing in picture.things
-            if made.fields["obj"] in (thing.shape, f"{thing.colour} {thing.shape}", "heading" * (thing.shape == "text"))
+            if question.fields["obj"]
+            in (thing.shape, f"{thing.colour} {thing.shape}", "heading" * (thing.shape == "text"))
         ]  # fmt: skip
-        if re.search("element|grey|gray", made.fields["obj"]):
+        if re.search("element|grey|gray", question.fields["obj"]):
             continue
-        expected = number_word(len(fitting)) if made.kind == "count" else ("yes" if fitting else "no")
-        assert made.answer == expected, made
+        expected = number_word(len(fitting)) if question.kind == "count" else ("yes" if fitting else "no")
+        assert question.answer == expected, question
         checked += 1
     assert checked > 100
 
 
-def test_words_are_those_of_the_widget_that_is_pointed_at():
+def test_words_are_those_of_the_widget_that_is_described():
     checked = 0
-    for picture, made in of("widget text", "chosen", "press", "next one", "other one"):
-        if made.guess is not None:
-            assert made.answer == "unknown"
+    for picture, question in of("widget text", "chosen", "press", "next one", "other one"):
+        if question.guess is not None:
+            assert question.answer == "unknown"
             continue
-        (i,) = made.about
-        assert picture.things[i].text == made.answer and made.answer in " ".join(picture.facts["texts"])
-        if made.kind == "press":
-            assert made.fields["aim"] in AIMS[made.answer]
-        if made.kind == "chosen":
+        (i,) = question.about
+        assert picture.things[i].text == question.answer and question.answer in " ".join(picture.facts["texts"])
+        if question.kind == "press":
+            assert question.fields["aim"] in AIMS[question.answer]
+        if question.kind == "chosen":
             assert {"on", "selected"} & set(picture.things[i].traits)
         checked += 1
     assert checked > 100
@@ -118,35 +119,35 @@ def test_words_are_those_of_the_widget_that_is_pointed_at():
 
 def test_a_state_is_that_of_the_widget():
     seen = set()
-    for picture, made in of("state"):
-        (i,) = made.about
+    for picture, question in of("state"):
+        (i,) = question.about
         on = bool({"on", "selected"} & set(picture.things[i].traits))
-        positive = made.fields["state"] not in OPPOSITE.values()
-        assert (made.answer == "yes") == (positive == on), made
-        seen.add((made.kind, made.answer))
+        positive = question.fields["state"] not in NEGATED.values()
+        assert (question.answer == "yes") == (positive == on), question
+        seen.add((question.kind, question.answer))
     assert {("state", "yes"), ("state", "no")} <= seen
 
 
 def test_labels_titles_and_values_are_those_that_are_printed():
-    for picture, made in of("labels", "field value", "screen title", "screen heading", "dialog title", "theme"):
-        if made.guess is not None:
+    for picture, question in of("labels", "field value", "screen title", "screen heading", "dialog title", "theme"):
+        if question.guess is not None:
             continue
-        if made.kind == "labels":
-            names = [t.text for t in picture.things if plural_of(t.shape) == made.fields["plural"]]
-            assert re.split(", | and ", made.answer) == re.split(", | and ", " and ".join(names))
-        elif made.kind == "theme":
-            assert (made.answer == "dark") == (np.median(np.asarray(picture.image.convert("L"))) < 128)
-        elif made.kind == "field value":
-            assert made.answer in {t.facts.get("value") for t in picture.things}
+        if question.kind == "labels":
+            names = [t.text for t in picture.things if plural_of(t.shape) == question.fields["plural"]]
+            assert re.split(", | and ", question.answer) == re.split(", | and ", " and ".join(names))
+        elif question.kind == "theme":
+            assert (question.answer == "dark") == (np.median(np.asarray(picture.image.convert("L"))) < 128)
+        elif question.kind == "field value":
+            assert question.answer in {t.facts.get("value") for t in picture.things}
         else:
-            shape = {"screen title": "app bar", "screen heading": "text", "dialog title": "dialog"}[made.kind]
-            assert made.answer in {t.text for t in picture.things if t.shape == shape}
+            shape = {"screen title": "app bar", "screen heading": "text", "dialog title": "dialog"}[question.kind]
+            assert question.answer in {t.text for t in picture.things if t.shape == shape}
 
 
 def test_without_ocr_no_words_are_known():
     for number, picture in enumerate(screens()[:20]):
         forms = ScreenAsker(picture, np.random.default_rng(number), None).forms()
-        for made in filter(None, (form.make() for form in forms for _ in range(3))):
-            assert not (made.copied and made.guess is None)
-            if made.kind in ("widget text", "chosen", "field value", "screen title"):
-                assert made.answer == "unknown" and made.guess
+        for question in filter(None, (form.make() for form in forms for _ in range(3))):
+            assert not (question.copied and question.guess is None)
+            if question.kind in ("widget text", "chosen", "field value", "screen title"):
+                assert question.answer == "unknown" and question.guess

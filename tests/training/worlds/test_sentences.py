@@ -28,7 +28,7 @@ def test_a_caption_is_one_sentence_of_eight_to_fourteen_words(name):
         assert not re.search(r"\ba [aeio]|\ban [^aeiou]", text.lower()), text
 
 
-def test_what_is_alike_is_told_together():
+def test_equal_things_are_counted_together():
     assert grouped(["red cross"]) == "a red cross"
     assert grouped(["red cross", "orange star", "red cross"]) == "two red crosses and an orange star"
 
@@ -48,5 +48,5 @@ def test_a_caption_of_boxes_counts_what_is_in_each():
         rng = np.random.default_rng(seed)
         picture = draw_scene(rng, layout="boxes")
         counts = [sum(x0 <= t.centre[0] < x1 for t in picture.things) for x0, _, x1, _ in picture.facts["boxes"]]
-        *most, last = ("no" if count == 0 else number_word(count) for count in counts)
-        assert f"{', '.join(most)} and {last}" in sentence(picture, rng)
+        *first, last = ("no" if count == 0 else number_word(count) for count in counts)
+        assert f"{', '.join(first)} and {last}" in sentence(picture, rng)

@@ -1,6 +1,6 @@
-"""Why is it confident but wrong? How sure a model is of right and of wrong answers, and what tells them apart.
+"""Why is it confident but wrong? How sure a model is of right and of wrong answers, and how they differ.
 
-Three things are held against each answer: its probability (the geometric mean of its tokens'), the same question about
+Three things are measured of each answer: its probability (the geometric mean of its tokens'), the same question about
 a grey picture, and the rule that asks for "unknown" where nothing is seen.
 """
 
@@ -18,7 +18,7 @@ from vlm_demo.errors import BadImage, BadQuestion, UnsupportedModel, VlmDemoErro
 from vlm_demo.evaluation.answers import exact, matches
 from vlm_demo.evaluation.items import UNKNOWN, Item
 from vlm_demo.evaluation.report import with_interval
-from vlm_demo.evaluation.run import LastPicture, Toggles, asked
+from vlm_demo.evaluation.run import LastPicture, Toggles, ask
 
 BINS = 5  # of equal width, of the probability
 
@@ -30,9 +30,9 @@ class Case:
     Attributes:
         right: whether it is.
         confidence: its probability, 0..1, the geometric mean of its tokens'.
-        without_picture: the probability of the same answer about a grey picture, 0..1; None where it can't be told.
+        without_picture: the probability of the same answer about a grey picture, 0..1; None where it is not known.
         same_on_blank: whether the grey picture got the same answer.
-        unknown_with_rule: whether the model says that it can't tell once the rule asks for that.
+        unknown_with_rule: whether the model answers "unknown" with the rule.
     """
 
     right: bool
@@ -44,7 +44,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Group:
-    """The right answers, or the wrong ones: how many, and the means of what was measured of them, 0..1."""
+    """The right answers, or the wrong ones: how many, and the means of their measurements, 0..1."""
 
     n: int
     confidence: float
@@ -54,7 +54,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of all questions; ``skipped`` of them could not be asked."""
+    """The answers to all questions; ``skipped`` of them could not be asked."""
 
     model: str
     cases: tuple[Case, ...]
@@ -62,14 +62,14 @@ class Outcome:
 
     def group(self, right: bool) -> Group | None:
         """The right answers, or the wrong ones; None where there are none."""
-        own = [case for case in self.cases if case.right == right]
-        if not own:
+        cases = [case for case in self.cases if case.right == right]
+        if not cases:
             return None
         return Group(
-            len(own),
-            sum(case.confidence for case in own) / len(own),
-            sum(case.same_on_blank for case in own) / len(own),
-            sum(case.unknown_with_rule for case in own) / len(own),
+            len(cases),
+            sum(case.confidence for case in cases) / len(cases),
+            sum(case.same_on_blank for case in cases) / len(cases),
+            sum(case.unknown_with_rule for case in cases) / len(cases),
         )
 
     def curve(self) -> list[tuple[float, float, int]]:
@@ -78,36 +78,36 @@ class Outcome:
         found = []
         for number in range(BINS):
             low, high = number / BINS, (number + 1) / BINS
-            own = [case for case in self.cases if low <= case.confidence < high or (high == 1 == case.confidence)]
-            if own:
-                right = sum(case.right for case in own) / len(own)
-                found.append((sum(case.confidence for case in own) / len(own), right, len(own)))
+            cases = [case for case in self.cases if low <= case.confidence < high or (high == 1 == case.confidence)]
+            if cases:
+                right = sum(case.right for case in cases) / len(cases)
+                found.append((sum(case.confidence for case in cases) / len(cases), right, len(cases)))
         return found
 
     def sentence(self) -> str:
-        """What was found, in one sentence."""
+        """The result in one sentence."""
         right, wrong = self.group(True), self.group(False)
         if not wrong:
             return f"{self.model} answered all {len(self.cases)} questions right: there is nothing to explain here."
-        told = (
+        text = (
             f"{self.model} was wrong {wrong.n} times of {len(self.cases)}, with a mean probability of "
             f"{wrong.confidence:.2f}{f' (when right: {right.confidence:.2f})' if right else ''}; of the wrong answers "
             f"{with_interval(wrong.same_on_blank, wrong.n)} stay the same without the picture"
         )
-        told += f" (of the right ones {with_interval(right.same_on_blank, right.n)})" if right else ""
+        text += f" (of the right ones {with_interval(right.same_on_blank, right.n)})" if right else ""
         unknown = with_interval(wrong.unknown_with_rule, wrong.n)
-        told += f', and the evidence-only rule turns {unknown} of them into "unknown"'
+        text += f', and the evidence-only rule turns {unknown} of them into "unknown"'
         if not right:
-            return f"{told}."
-        return f"{told}, at the cost of {with_interval(right.unknown_with_rule, right.n)} of the right ones."
+            return f"{text}."
+        return f"{text}, at the cost of {with_interval(right.unknown_with_rule, right.n)} of the right ones."
 
     def table(self) -> str:
         """For a person."""
         lines = ["answers    n  probability  same without picture  unknown with the rule"]
         for name, right in (("right", True), ("wrong", False)):
-            if own := self.group(right):
-                figures = f"{own.confidence:>11.2f}  {own.same_on_blank:>20.0%}  {own.unknown_with_rule:>21.0%}"
-                lines.append(f"{name:<7} {own.n:>4}  {figures}")
+            if group := self.group(right):
+                figures = f"{group.confidence:>11.2f}  {group.same_on_blank:>20.0%}  {group.unknown_with_rule:>21.0%}"
+                lines.append(f"{name:<7} {group.n:>4}  {figures}")
         lines += ["", "probability    n  right"]
         lines += [f"{confidence:>11.2f} {n:>4}  {right:>5.0%}" for confidence, right, n in self.curve()]
         if self.skipped:
@@ -115,23 +115,23 @@ class Outcome:
         return "\n".join([*lines, "", self.sentence()])
 
     def draw(self, file: Path) -> None:
-        """Write the plot: how often answers of each probability are right, and what tells right from wrong ones."""
+        """Write the plot: how often answers of each probability are right, and how right and wrong ones differ."""
         from matplotlib.figure import Figure
 
         figure = Figure((8.4, 4.0), layout="constrained")
         curve, bars = figure.subplots(1, 2)
         curve.plot([0, 1], [0, 1], color="0.7", linewidth=1)
-        told = self.curve()
-        curve.plot([own[0] for own in told], [own[1] for own in told], "o-", color="#31688e")
-        for confidence, right, n in told:
+        points = self.curve()
+        curve.plot([point[0] for point in points], [point[1] for point in points], "o-", color="#31688e")
+        for confidence, right, n in points:
             curve.annotate(str(n), (confidence, right), (5, -11), textcoords="offset points", fontsize=8)
         curve.set(xlim=(0, 1), ylim=(-0.04, 1.04), xlabel="the model's probability of its answer", ylabel="right")
         names = ("its probability", "same without\nthe picture", "unknown with\nthe rule")
-        for place, (name, right, colour) in enumerate((("right", True, "#35b779"), ("wrong", False, "#b5432c"))):
-            if own := self.group(right):
-                heights = own.confidence, own.same_on_blank, own.unknown_with_rule
-                at = [number + 0.36 * place - 0.18 for number in range(3)]
-                bars.bar(at, heights, 0.34, color=colour, label=f"{own.n} {name} answers")
+        for index, (name, right, colour) in enumerate((("right", True, "#35b779"), ("wrong", False, "#b5432c"))):
+            if group := self.group(right):
+                heights = group.confidence, group.same_on_blank, group.unknown_with_rule
+                positions = [number + 0.36 * index - 0.18 for number in range(3)]
+                bars.bar(positions, heights, 0.34, color=colour, label=f"{group.n} {name} answers")
         bars.set(ylim=(0, 1), xticks=range(3), xticklabels=names)
         bars.legend(frameon=False, fontsize=9)
         figure.suptitle(f"Why confident but wrong? {self.model}, {len(self.cases)} questions", fontsize=11)
@@ -139,8 +139,10 @@ class Outcome:
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as JSON-ready values."""
-        groups = {name: own and vars(own) for name, own in (("right", self.group(True)), ("wrong", self.group(False)))}
-        curve = [{"probability": told, "right": right, "n": n} for told, right, n in self.curve()]
+        groups = {
+            name: group and vars(group) for name, group in (("right", self.group(True)), ("wrong", self.group(False)))
+        }
+        curve = [{"probability": probability, "right": right, "n": n} for probability, right, n in self.curve()]
         return {"model": self.model, **groups, "curve": curve, "skipped": self.skipped, "sentence": self.sentence()}
 
 
@@ -155,13 +157,13 @@ def measure(engine: Engine, folder: Path, items: Sequence[Item], progress: bool 
     """
     if not engine.capabilities.logprobs:
         raise UnsupportedModel(f"{engine.name} tells no probabilities: choose a model that is loaded here.")
-    wanted = [item for item in items if item.phrase is None and not item.captions and item.answers != (UNKNOWN,)]
-    if not wanted:
+    answerable = [item for item in items if item.phrase is None and not item.captions and item.answers != (UNKNOWN,)]
+    if not answerable:
         raise VlmDemoError("None of the items has an answer that the picture gives: give a folder of questions.")
     from tqdm import tqdm
 
     pictures, cases, skipped = LastPicture(folder), [], 0
-    for item in tqdm(wanted, unit="question", disable=not progress, dynamic_ncols=True):
+    for item in tqdm(answerable, unit="question", disable=not progress, dynamic_ncols=True):
         try:
             cases.append(_case(engine, pictures, item))
         except (BadImage, BadQuestion):
@@ -171,13 +173,13 @@ def measure(engine: Engine, folder: Path, items: Sequence[Item], progress: bool 
 
 def _case(engine: Engine, pictures: LastPicture, item: Item) -> Case:
     picture = pictures.open(item.image)
-    answer = asked(engine, picture, item, Toggles())
+    answer = ask(engine, picture, item, Toggles())
     blank = about_blank(engine, answer)
-    ruled = asked(engine, picture, item, Toggles(evidence_only=True))
+    with_rule = ask(engine, picture, item, Toggles(evidence_only=True))
     return Case(
         right=matches(item.metric, answer.text, item.answers),
         confidence=blank.with_picture or 0.0,
         without_picture=blank.with_blank,
         same_on_blank=exact(blank.text, answer.text),
-        unknown_with_rule=says_unknown(ruled.text),
+        unknown_with_rule=says_unknown(with_rule.text),
     )

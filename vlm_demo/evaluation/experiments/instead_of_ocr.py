@@ -1,7 +1,7 @@
 """Can a VLM replace OCR? Words of many heights, read from the pixels alone, by OCR alone, and by both together.
 
-Each picture is one word on white, at the size of an ordinary upload: OCR reads that, and the model what it is shrunk
-to, so that the height in the model's own pixels stands beside the upload's.
+Each picture is one word on white, at the size of an ordinary upload: OCR reads that, and the model a smaller
+version, so that heights are given both in the upload's pixels and in the model's.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ COLOURS = {PIXELS: "#b5432c", OCR: "#2f6f8f", BOTH: "#35b779"}
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was read: way → height in the upload's pixels → the fraction of the words, 0..1.
+    """Which words were read: mode → height in the upload's pixels → the fraction of the words, 0..1.
 
     Attributes:
         words: how many at each height.
-        shrunk: how many pixels of the upload lie side by side in one of the model's.
+        shrunk: how many pixels of the upload are in one of the model's, along a side.
     """
 
     model: str
@@ -40,43 +40,47 @@ class Outcome:
     words: int
     shrunk: float
 
-    def overall(self, way: str) -> float:
+    def overall(self, mode: str) -> float:
         """The fraction of all words, 0..1."""
-        return sum(self.shares[way].values()) / len(self.shares[way])
+        return sum(self.shares[mode].values()) / len(self.shares[mode])
 
     def sentence(self) -> str:
-        """What was found, in one sentence."""
-        pixels, ocr, both = (self.overall(way) for way in (PIXELS, OCR, BOTH))
+        """The result in one sentence."""
+        pixels, ocr, both = (self.overall(mode) for mode in (PIXELS, OCR, BOTH))
         n = self.words * len(self.shares[PIXELS])
-        told = (
+        text = (
             f"Of {n} words {self.model} read {with_interval(pixels, n)} from the pixels alone, OCR alone "
             f"{with_interval(ocr, n)}, and both together {with_interval(both, n)}"
         )
         if pixels >= ocr:
-            return f"{told}: here the model replaces OCR."
+            return f"{text}: here the model replaces OCR."
         if both > ocr:
-            return f"{told}: it can't replace OCR here, but it gets more out of a picture with it than OCR alone."
-        return f"{told}: it can't replace OCR here."
+            return f"{text}: it can't replace OCR here, but it gets more out of a picture with it than OCR alone."
+        return f"{text}: it can't replace OCR here."
 
     def table(self) -> str:
         """For a person."""
-        ways = (PIXELS, OCR, BOTH)
-        lines = ["height    for the model  " + "  ".join(f"{way:>12}" for way in ways)]
+        modes = (PIXELS, OCR, BOTH)
+        lines = ["height    for the model  " + "  ".join(f"{mode:>12}" for mode in modes)]
         for height in self.shares[PIXELS]:
-            figures = "  ".join(f"{self.shares[way][height]:>12.0%}" for way in ways)
+            figures = "  ".join(f"{self.shares[mode][height]:>12.0%}" for mode in modes)
             lines.append(f"{height:>4} px  {height / self.shrunk:>11.1f} px  {figures}")
         return "\n".join([*lines, "", self.sentence()])
 
     def draw(self, file: Path) -> None:
-        """Write the plot: what is read at each height, each way."""
+        """Write the plot: the share read at each height, in each mode."""
         from matplotlib.figure import Figure
 
         figure = Figure((6.4, 4.0), layout="constrained")
         axes = figure.subplots()
-        for way, marker in ((PIXELS, "o"), (OCR, "s"), (BOTH, "^")):
-            heights = list(self.shares[way])
+        for mode, marker in ((PIXELS, "o"), (OCR, "s"), (BOTH, "^")):
+            heights = list(self.shares[mode])
             axes.plot(
-                heights, [self.shares[way][height] for height in heights], f"{marker}-", color=COLOURS[way], label=way
+                heights,
+                [self.shares[mode][height] for height in heights],
+                f"{marker}-",
+                color=COLOURS[mode],
+                label=mode,
             )
         axes.set(xscale="log", ylim=(-0.03, 1.03), ylabel="of the words")
         axes.set_xlabel(f"height of capitals in the upload, pixels (the model sees 1/{self.shrunk:.1f} of that)")
@@ -88,43 +92,45 @@ class Outcome:
 
     def as_dict(self) -> dict[str, Any]:
         """The figures as JSON-ready values."""
-        shares = {way: {str(height): share for height, share in own.items()} for way, own in self.shares.items()}
-        told = {"model": self.model, "words": self.words, "shrunk": self.shrunk}
-        return {**told, "shares": shares, "sentence": self.sentence()}
+        shares = {
+            mode: {str(height): share for height, share in by_height.items()} for mode, by_height in self.shares.items()
+        }
+        fields = {"model": self.model, "words": self.words, "shrunk": self.shrunk}
+        return {**fields, "shares": shares, "sentence": self.sentence()}
 
 
 def measure(
     engine: Engine, heights: Sequence[int] = HEIGHTS, tell: Callable[[str], object] = lambda _: None
 ) -> Outcome:
-    """Read every word at every height, each way.
+    """Read every word at every height, in each mode.
 
     Args:
-        tell: told how it goes.
+        tell: called with a line after each height.
     Raises:
         UnsupportedModel: what the model's processor makes of a picture is out of sight.
         OcrUnavailable: text can't be read here; says what to do.
     """
-    shares: dict[str, dict[int, float]] = {way: {} for way in (PIXELS, OCR, BOTH)}
+    shares: dict[str, dict[int, float]] = {mode: {} for mode in (PIXELS, OCR, BOTH)}
     shrunk = None
     for height in heights:
         right = dict.fromkeys(shares, 0)
         for word in WORDS:
             picture = drawn(word, height, SIZE)
             assert picture is not None  # the heights leave room for every word
-            alone, both = _asked(engine, picture, False), _asked(engine, picture, True)
-            read = both.ocr.text if both.ocr else ""
-            for way, text in ((PIXELS, alone.text), (OCR, read), (BOTH, both.text)):
-                right[way] += matches("name", text, [word])
-            sight = sight_of(alone.view)
+            without_ocr, with_ocr = _answer_about(engine, picture, False), _answer_about(engine, picture, True)
+            ocr_text = with_ocr.ocr.text if with_ocr.ocr else ""
+            for mode, text in ((PIXELS, without_ocr.text), (OCR, ocr_text), (BOTH, with_ocr.text)):
+                right[mode] += matches("name", text, [word])
+            sight = sight_of(without_ocr.view)
             if sight is None:
                 raise UnsupportedModel("What this model sees of a picture is out of sight: choose another one.")
             shrunk = sight.shrunk
-        for way in shares:
-            shares[way][height] = right[way] / len(WORDS)
-        tell(f"{height} px: {', '.join(f'{way} {own[height]:.0%}' for way, own in shares.items())}")
+        for mode in shares:
+            shares[mode][height] = right[mode] / len(WORDS)
+        tell(f"{height} px: {', '.join(f'{mode} {by_height[height]:.0%}' for mode, by_height in shares.items())}")
     assert shrunk is not None
     return Outcome(engine.name, shares, len(WORDS), shrunk)
 
 
-def _asked(engine: Engine, picture: Any, ocr: bool) -> Answer:
+def _answer_about(engine: Engine, picture: Any, ocr: bool) -> Answer:
     return answered(engine.stream(Request((picture,), QUESTION, ocr=ocr, max_new_tokens=TOKENS)))

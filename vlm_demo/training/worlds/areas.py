@@ -26,7 +26,7 @@ class Area:
     Attributes:
         draw: ``draw(rng, held_out)`` → a picture whose ``kind`` is the area's name; ``held_out`` draws it with the
             fonts and the style that training never sees.
-        asker: ``asker(picture, rng, read)`` → what makes its questions; ``read`` are the OCR lines of the prompt, or
+        asker: ``asker(picture, rng, ocr_lines)`` → what makes its questions; the OCR lines are those of the prompt, or
             None if OCR is off.
         reads: the share of its questions that are asked with OCR on.
     """

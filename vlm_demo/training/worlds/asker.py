@@ -1,7 +1,7 @@
 """Asker: a picture as a table of things → questions, each a program that the executor answers.
 
-Knows how things are named, and how a program becomes a question; what is asked stands in ``common_questions`` and in
-those of each area. What can't be answered is asked too.
+Knows how things are named, and how a program becomes a question; the questions themselves are in ``common_questions``
+and in the module of each area. Questions that can't be answered are among them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from vlm_demo.training.worlds.phrasings import WAYS, tidy
 from vlm_demo.training.worlds.question import YES_NO, Question, QuestionForm, QuestionMaker, as_answer
 from vlm_demo.training.worlds.world import COLOURS, UNKNOWN, DrawnPicture, plural_of, zone
 
-Look = dict[str, Any]  # what things may have in common: attribute → value
+Description = dict[str, Any]  # attribute → value, of one thing or of several
 
-FOLLOWED = 0.15
-TRIES = 16  # to find a question whose answer is the wanted one
+FOLLOWED = 0.15  # the share of questions with a second turn
+TRIES = 16  # to find a question with the wanted answer
 WORDS = {
     "large": ("large", "big"),
     "small": ("small", "little"),
@@ -38,7 +38,7 @@ class Asker(ABC):
         noun: the attribute that names a thing.
         unnamed: the share of counts that are of all things of any kind.
         general: words for any thing.
-        adjectives: the attributes that are said before the noun, in this order.
+        adjectives: the attributes that are named before the noun, in this order.
         vocabulary: of an attribute the values that another picture might have.
     """
 
@@ -48,8 +48,8 @@ class Asker(ABC):
     vocabulary: Mapping[str, Sequence[str]] = {"colour": tuple(COLOURS)}
     margins: Mapping[str, float] = {"x": 0.03, "y": 0.03, "area": 0.25, "light": 0.14}
 
-    def __init__(self, picture: DrawnPicture, rng: np.random.Generator, read: list[str] | None) -> None:
-        self.picture, self.rng, self.read, self.facts = picture, rng, read, picture.facts
+    def __init__(self, picture: DrawnPicture, rng: np.random.Generator, ocr_lines: list[str] | None) -> None:
+        self.picture, self.rng, self.ocr_lines, self.facts = picture, rng, ocr_lines, picture.facts
         self.table = Table([self.row(i) for i in range(len(picture.things))], self.margins)
         self.rows = self.table.rows
 
@@ -80,18 +80,18 @@ class Asker(ABC):
         """The value in one of its spellings."""
         return str(self.pick(WORDS[value])) if value in WORDS else value
 
-    def name(self, look: Look, plural: bool = False) -> str:
+    def name(self, description: Description, plural: bool = False) -> str:
         """Such as "red circle", "small blue shapes", "objects"."""
-        noun = look.get(self.noun) or self.pick(self.general)
-        words = [self.word(look[attribute]) for attribute in self.adjectives if attribute in look]
+        noun = description.get(self.noun) or self.pick(self.general)
+        words = [self.word(description[attribute]) for attribute in self.adjectives if attribute in description]
         return " ".join([*words, plural_of(noun) if plural else noun])
 
-    def names(self, look: Look) -> dict[str, str]:
+    def names(self, description: Description) -> dict[str, str]:
         """The fields for one such thing and for several."""
-        return {"obj": self.name(look), "plural": self.name(look, plural=True)}
+        return {"obj": self.name(description), "plural": self.name(description, plural=True)}
 
-    def ways(self, i: int) -> list[Look]:
-        """How thing i may be looked for, the commoner ways twice."""
+    def descriptions(self, i: int) -> list[Description]:
+        """Descriptions of thing i, the more usual ones twice."""
         row = self.rows[i]
         noun, found = {self.noun: row[self.noun]}, []
         for attribute in self.adjectives:
@@ -104,33 +104,33 @@ class Asker(ABC):
                 )
         return [noun, noun, *found]
 
-    def unique(self, i: int) -> Look | None:
-        """A way to look for thing i that fits no other, or None."""
-        fitting = [way for way in self.ways(i) if self.table.matching(way) == [i]]
+    def unique(self, i: int) -> Description | None:
+        """A description that fits thing i alone, or None."""
+        fitting = [description for description in self.descriptions(i) if self.table.matching(description) == [i]]
         return self.pick(fitting) if fitting else None
 
-    def absent(self) -> Look:
+    def absent(self) -> Description:
         """A description that fits nothing here; often one whose parts each occur."""
         for _ in range(TRIES):
-            look = dict(self.pick(self.ways(self.pick(range(len(self.rows)))))) if self.rows else {}
-            look = look or {self.noun: self.pick(self.vocabulary[self.noun])}
-            attribute = self.pick([name for name in look if name in self.vocabulary] or [self.noun])
+            description = dict(self.pick(self.descriptions(self.pick(range(len(self.rows)))))) if self.rows else {}
+            description = description or {self.noun: self.pick(self.vocabulary[self.noun])}
+            attribute = self.pick([name for name in description if name in self.vocabulary] or [self.noun])
             other = self.pick(self.rows)[attribute] if self.rows and self.chance(0.5) else None
-            look[attribute] = other or self.pick(self.vocabulary[attribute])
-            if not self.table.matching(look):
-                return look
-        free = [colour for colour in COLOURS if not self.table.matching({"colour": colour})]
-        return {"colour": self.pick(free or list(COLOURS))}
+            description[attribute] = other or self.pick(self.vocabulary[attribute])
+            if not self.table.matching(description):
+                return description
+        unused = [colour for colour in COLOURS if not self.table.matching({"colour": colour})]
+        return {"colour": self.pick(unused or list(COLOURS))}
 
-    def described(self, there: float = 0.5) -> Look:
+    def described(self, present: float = 0.5) -> Description:
         """A description, in this share of all cases of something that is there."""
-        if self.rows and self.chance(there):
-            return dict(self.pick(self.ways(self.pick(range(len(self.rows))))))
+        if self.rows and self.chance(present):
+            return dict(self.pick(self.descriptions(self.pick(range(len(self.rows))))))
         return self.absent()
 
     # From a program to a question.
 
-    def made(
+    def build(
         self, kind: str, fields: dict[str, str], program: Program, guesses: Sequence[str] = YES_NO, *,
         table: Table | None = None, needs: Sequence[str] = (), copied: bool = False,
         about: tuple[int, ...] | None = None,
@@ -140,7 +140,7 @@ class Asker(ABC):
         Args:
             guesses: what might be answered where the program finds nothing.
             table: the rows that the program runs on; the picture's things where it is None.
-            needs: what must be read in the picture to answer: with OCR off there is no answer.
+            needs: texts that must be read in the picture to answer: with OCR off there is no answer.
             copied: the answer itself must be read as well.
             about: the things that the answer is about, where the rows are not the things.
         """
@@ -153,7 +153,7 @@ class Asker(ABC):
             return Question(kind, fields, UNKNOWN, self.pick(others)) if others else None
         answer = as_answer(outcome.value)
         needed = [*needs, *([answer] if copied else [])]
-        if needed and self.read is None:
+        if needed and self.ocr_lines is None:
             guess = self.pick([g for g in guesses if g] or [answer])
             return Question(kind, fields, UNKNOWN, guess)
         if not all(self.legible(text) for text in needed):
@@ -162,38 +162,38 @@ class Asker(ABC):
 
     def legible(self, text: str) -> bool:
         """Whether OCR read the text as a whole."""
-        return any(text in line for line in self.read or [])
+        return any(text in line for line in self.ocr_lines or [])
 
     def balanced(self, make: QuestionMaker) -> QuestionMaker:
         """The same questions with yes as often as no where the picture allows both."""
 
-        def found() -> Question | None:
-            wanted, first = self.pick(YES_NO), make()
-            if first and first.guess is not None:
-                return first
+        def maker() -> Question | None:
+            wanted, question = self.pick(YES_NO), make()
+            if question and question.guess is not None:
+                return question
             for _ in range(TRIES):
-                if first and first.guess is None and first.answer == wanted:
-                    return first
-                first = make()
+                if question and question.guess is None and question.answer == wanted:
+                    return question
+                question = make()
             return None
 
-        return found
+        return maker
 
     def followed(self, make: QuestionMaker, kind: str, field: str) -> QuestionMaker:
-        """The same questions, now and then with a second one that names only what differs."""
+        """The same questions, sometimes with a second turn that names only what differs."""
 
-        def found() -> Question | None:
+        def maker() -> Question | None:
             first = make()
             if first is None or first.guess is not None or not self.chance(FOLLOWED):
                 return first
             for _ in range(TRIES):
-                other = make()
-                alike = other and (other.kind == first.kind or kind == "follow field")
-                if other and alike and other.fields[field] != first.fields[field] and other.about != first.about:
-                    return replace(first, follow=replace(other, kind=kind))
+                second = make()
+                same_kind = second and (second.kind == first.kind or kind == "follow field")
+                if second and same_kind and second.fields[field] != first.fields[field] and second.about != first.about:
+                    return replace(first, follow=replace(second, kind=kind))
             return first
 
-        return found
+        return maker
 
     # Statements.
 
@@ -202,26 +202,26 @@ class Asker(ABC):
 
         def clause(wanted: bool) -> tuple[str, Question] | None:
             for _ in range(TRIES):
-                made = self.pick(makers)()
-                if made and made.guess is None and made.answer == YES_NO[0 if wanted else 1]:
-                    return tidy(self.pick(claims(made.kind)).format(**made.fields, color="color")), made
+                question = self.pick(makers)()
+                if question and question.guess is None and question.answer == YES_NO[0 if wanted else 1]:
+                    return tidy(self.pick(claims(question.kind)).format(**question.fields, color="color")), question
             return None
 
-        def found() -> Question | None:
-            truth, link = self.chance(0.5), self.pick(("and", "or"))
+        def maker() -> Question | None:
+            truth, conjunction = self.chance(0.5), self.pick(("and", "or"))
             first = clause(truth)
             if first is None:
                 return None
             text, about = first[0], first[1].about
             if self.chance(0.12):  # a true "and" needs both, a false "or" too
-                second = clause(truth if (link == "and") == truth else self.chance(0.5))
+                second = clause(truth if (conjunction == "and") == truth else self.chance(0.5))
                 if second is None or second[0] == text:
                     return None
-                text, about = f"{text} {link} {second[0]}", (*about, *second[1].about)
+                text, about = f"{text} {conjunction} {second[0]}", (*about, *second[1].about)
             kind, answers = ("yes statement", YES_NO) if self.chance(0.6) else ("true statement", ("true", "false"))
             return Question(kind, {"statement": text}, answers[0 if truth else 1], None, about)
 
-        return found
+        return maker
 
 
 def claims(kind: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Browser: a page of HTML → its picture, the box of every marked element and of every printed word.
 
-One Chromium in a thread of its own, started when it is first needed, without network and with the fonts that matplotlib
-carries, so that a page drawn by seed looks the same with the same Chromium. Knows nothing of what the page shows.
+One Chromium in its own thread, started when it is first needed, without network and with the fonts that matplotlib
+carries, so that a page drawn by seed looks the same with the same Chromium. Knows nothing of the page's contents.
 """
 
 from __future__ import annotations

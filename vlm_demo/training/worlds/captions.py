@@ -1,9 +1,9 @@
-"""Captions: what is true of a drawn picture in a few words, and the same with one word changed so that it is false.
+"""Captions: a short true sentence about a drawn picture, and the same with one word changed so that it is false.
 
 The true ones come from the picture's own questions: "describe" and "what" are answered in a caption, and any other
-question with one right answer becomes a claim once the answer stands in it ("What colour is the star?" "red." → "the
+question with one right answer becomes a claim with the answer in it ("What colour is the star?" "red." → "the
 star is red"). Such a claim is certainly false with any other answer of the same sort. In a list of things a word is
-changed only if no thing of the picture looks like what is then said.
+changed only if no thing of the picture fits the changed words.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from vlm_demo.training.worlds.question import Question
 from vlm_demo.training.worlds.world import COLOURS, MARKS, PLACES, SHAPES, WIDGETS, DrawnPicture, number_word
 
 LISTS = ("describe", "what")
-# How a question with its answer is said as a claim; fields as in the question's phrasings.
+# How a question with its answer becomes a claim; fields as in the question's phrasings.
 CLAIMS = {
     "colour": "the {obj} is {answer}", "shape": "the {tint} shape is a {answer}", "count": "{answer} {plural}",
     "where": "the {obj} is at the {answer}", "extreme": "the {extreme} {wanted} is a {answer}",
@@ -31,12 +31,12 @@ CLAIMS = {
     "size": "the {obj} is {answer}",
 }  # fmt: skip
 # Questions whose answer is yes, as claims; a word of the named field is turned into its opposite to make them false.
-CONFIRMED = {
+YES_CLAIMS = {
     "relation": ("the {obj} is {relation} the {other}", "relation"),
     "comparative": ("the {obj} is {comparative} than the {other}", "comparative"),
 }
-FURTHER = ("where", "background", "trend", "fill", "size", *CONFIRMED)  # claims that say more than a list does
-# Of an area that is not drawn in every colour, those that it is: another would tell a false caption without a look.
+EXTRA_CLAIMS = ("where", "background", "trend", "fill", "size", *YES_CLAIMS)  # claims that do not follow from a list
+# Of an area that is not drawn in every colour, its colours: with others a caption would be false whatever the picture.
 PALETTES = {"charts": ChartAsker.vocabulary["colour"]}
 OPPOSITES = {
     one: other
@@ -58,16 +58,16 @@ SORTS: tuple[tuple[str, ...], ...] = (
     ("empty", "solid"), ("horizontal", "vertical"), ("dark", "light"), ("up", "down"), *_CHARTS,
     ("receipt", "invoice", "letter", "form"), ("letter", "receipt", "invoice", "form", "table"),
 )  # fmt: skip
-# Words of a list that the others would give away: no pie chart has bars, and only lying bars are called horizontal.
-FIXED = ("horizontal", *(name for sort in _CHARTS for name in sort))
+# Words of a list that others contradict: no pie chart has bars, and only horizontal bars are called so.
+UNCHANGED = ("horizontal", *(name for sort in _CHARTS for name in sort))
 # The same for a number are its neighbours; from two on, so that what is counted stays in the plural.
 NUMBERS = tuple(number_word(n) for n in range(2, 13))
-NEAR = (-2, -1, -1, 1, 1, 2)
+OFFSETS = (-2, -1, -1, 1, 1, 2)
 TRAITS = {word: trait for trait, words in WORDS.items() if trait != "gray" for word in words}
-ADDED = 0.4  # of the captions: a claim after the list
+EXTRA_SHARE = 0.4  # of the captions: a claim after the list
 TRIES = 60
 
-# For each word the first sort that it begins, or else that it is in.
+# For each word the first sort that it begins, or that it is in.
 ALTERNATIVES = {word: sort for sort in reversed(SORTS) for word in sort} | {sort[0]: sort for sort in reversed(SORTS)}
 _WORD = re.compile(rf"\b(?:{'|'.join(sorted({*NUMBERS, *ALTERNATIVES}, key=len, reverse=True))})\b")
 _NOUN = "|".join(sorted((*SHAPES, *MARKS, *WIDGETS), key=len, reverse=True))
@@ -83,72 +83,76 @@ class Caption:
 
 
 def full(picture: DrawnPicture, rng: np.random.Generator) -> Caption | None:
-    """All that is in the picture, now and then with a claim that does not follow from it: then that is what is wrong,
-    as a list that contradicts the claim would give itself away."""
-    made = _first(picture, rng, LISTS)
-    if made is None:
+    """All that is in the picture, sometimes with a claim that does not follow from it: then the claim is what is
+    changed, as a list that contradicts it could be recognized without the picture."""
+    question = _first(picture, rng, LISTS)
+    if question is None:
         return None
-    listed = made.answer
-    extra = claim(picture, rng, FURTHER) if rng.random() < ADDED else None
+    list_text = question.answer
+    extra = claim(picture, rng, EXTRA_CLAIMS) if rng.random() < EXTRA_SHARE else None
     if extra is not None:
-        link = " " if extra.true.startswith("on ") else "; "
-        return Caption(listed + link + extra.true, listed + link + extra.wrong)
-    wrong = _changed(listed, picture, rng)
-    return Caption(listed, wrong) if wrong else None
+        separator = " " if extra.true.startswith("on ") else "; "
+        return Caption(list_text + separator + extra.true, list_text + separator + extra.wrong)
+    wrong = _changed(list_text, picture, rng)
+    return Caption(list_text, wrong) if wrong else None
 
 
 def claim(picture: DrawnPicture, rng: np.random.Generator, kinds: tuple[str, ...] = ()) -> Caption | None:
     """One thing that is true of the picture, of these kinds or of any; it may well be true of other pictures."""
-    made = _first(picture, rng, kinds or (*CLAIMS, *CONFIRMED, "exist"))
-    if made is None:
+    question = _first(picture, rng, kinds or (*CLAIMS, *YES_CLAIMS, "exist"))
+    if question is None:
         return None
-    if made.kind == "exist":
-        claims = [f"there is {a} {made.fields['obj']}" for a in ("a", "no")]
-        true, wrong = claims if made.answer == "yes" else claims[::-1]
-    elif made.kind in CONFIRMED:
-        template, name = CONFIRMED[made.kind]
-        parts = made.fields[name].split()
-        at = [i for i, word in enumerate(parts) if word in OPPOSITES]
-        turned = at[int(rng.integers(len(at)))]
-        parts[turned] = OPPOSITES[parts[turned]]
-        true, wrong = template.format(**made.fields), template.format(**made.fields | {name: " ".join(parts)})
+    if question.kind == "exist":
+        claims = [f"there is {a} {question.fields['obj']}" for a in ("a", "no")]
+        true, wrong = claims if question.answer == "yes" else claims[::-1]
+    elif question.kind in YES_CLAIMS:
+        template, name = YES_CLAIMS[question.kind]
+        parts = question.fields[name].split()
+        positions = [i for i, word in enumerate(parts) if word in OPPOSITES]
+        index = positions[int(rng.integers(len(positions)))]
+        parts[index] = OPPOSITES[parts[index]]
+        true, wrong = template.format(**question.fields), template.format(**question.fields | {name: " ".join(parts)})
     else:
-        spans = _spans(made.answer, picture)
+        spans = _spans(question.answer, picture)
         start, end, others = spans[int(rng.integers(len(spans)))]
-        other = made.answer[:start] + others[int(rng.integers(len(others)))] + made.answer[end:]
-        true, wrong = (CLAIMS[made.kind].format(**made.fields, answer=text) for text in (made.answer, other))
+        other = question.answer[:start] + others[int(rng.integers(len(others)))] + question.answer[end:]
+        true, wrong = (
+            CLAIMS[question.kind].format(**question.fields, answer=text) for text in (question.answer, other)
+        )
     return Caption(_spelled(true), _spelled(wrong))
 
 
 def _first(picture: DrawnPicture, rng: np.random.Generator, kinds: tuple[str, ...]) -> Question | None:
-    """The first usable question of these kinds that the picture allows; OCR is off, as nothing here reads."""
+    """The first usable question of these kinds that the picture allows; OCR is off."""
     forms = AREAS[picture.kind].asker(picture, rng, None).forms()
     forms = [form for form in forms if kinds != LISTS or form.name in LISTS]
     weights = np.array([form.weight for form in forms])
     for choice in rng.choice(len(forms), TRIES, p=weights / weights.sum()) if forms else ():
-        made = forms[int(choice)].make()
-        if made is not None and made.kind in kinds and made.guess is None and _usable(made, picture):
-            return made
+        question = forms[int(choice)].make()
+        if question is not None and question.kind in kinds and question.guess is None and _usable(question, picture):
+            return question
     return None
 
 
-def _usable(made: Question, picture: DrawnPicture) -> bool:
+def _usable(question: Question, picture: DrawnPicture) -> bool:
     """Whether another answer is known."""
-    if made.kind in CONFIRMED:
-        return made.answer == "yes" and any(word in OPPOSITES for word in made.fields[CONFIRMED[made.kind][1]].split())
-    return made.kind in (*LISTS, "exist") or bool(_spans(made.answer, picture))
+    if question.kind in YES_CLAIMS:
+        return question.answer == "yes" and any(
+            word in OPPOSITES for word in question.fields[YES_CLAIMS[question.kind][1]].split()
+        )
+    return question.kind in (*LISTS, "exist") or bool(_spans(question.answer, picture))
 
 
 def _spans(text: str, picture: DrawnPicture) -> list[tuple[int, int, list[str]]]:
-    """Where a word, or several that are one name, could be another in such a picture: start, end and what else may
-    stand there."""
+    """Where a word, or several that are one name, could be another in such a picture: start, end and the
+    alternatives."""
     palette = PALETTES.get(picture.kind, tuple(COLOURS))
     found: list[tuple[int, int, list[str]]] = []
     for match in _WORD.finditer(text):
         word = match.group()
         if word in NUMBERS:
             n = NUMBERS.index(word)
-            others = [NUMBERS[n + step] for step in NEAR if 0 <= n + step < len(NUMBERS)]
+            others = [NUMBERS[n + step] for step in OFFSETS if 0 <= n + step < len(NUMBERS)]
         else:
             others = [o for o in ALTERNATIVES[word] if o != word and (o in palette or o not in COLOURS)]
         found.append((match.start(), match.end(), others))
@@ -158,12 +162,12 @@ def _spans(text: str, picture: DrawnPicture) -> list[tuple[int, int, list[str]]]
 def _changed(text: str, picture: DrawnPicture, rng: np.random.Generator) -> str | None:
     """The list with one word changed so that it is false of the picture, or None if that is not soon found; half of the
     time to a word that fits something else in the picture."""
-    spans = [span for span in _spans(text, picture) if text[span[0] : span[1]] not in FIXED]
-    seen = {word for thing in picture.things for word in (thing.shape, thing.colour)}
+    spans = [span for span in _spans(text, picture) if text[span[0] : span[1]] not in UNCHANGED]
+    words_present = {word for thing in picture.things for word in (thing.shape, thing.colour)}
     for _ in range(12 if spans else 0):
         start, end, others = spans[int(rng.integers(len(spans)))]
         if rng.random() < 0.5:
-            others = [other for other in others if other in seen] or others
+            others = [other for other in others if other in words_present] or others
         changed = text[:start] + others[int(rng.integers(len(others)))] + text[end:]
         phrase = next((m for m in _PHRASE.finditer(changed) if m.start() <= start < m.end()), None)
         if phrase is None or not _fits_any(phrase.group(1).split(), phrase.group(2), picture):
@@ -172,10 +176,12 @@ def _changed(text: str, picture: DrawnPicture, rng: np.random.Generator) -> str 
 
 
 def _fits_any(adjectives: list[str], noun: str, picture: DrawnPicture) -> bool:
-    """Whether any thing of the picture looks so."""
-    has = [{thing.colour, *thing.traits, "hollow" not in thing.traits and "filled"} for thing in picture.things]
+    """Whether any thing of the picture fits."""
+    traits_of = [{thing.colour, *thing.traits, "hollow" not in thing.traits and "filled"} for thing in picture.things]
     wanted = {TRAITS.get(word, word) for word in adjectives}
-    return any(thing.shape == noun and wanted <= seen for thing, seen in zip(picture.things, has, strict=True))
+    return any(
+        thing.shape == noun and wanted <= traits for thing, traits in zip(picture.things, traits_of, strict=True)
+    )
 
 
 def _spelled(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Chart data: what a chart shows, labels, series, values and colours, before it is drawn."""
+"""Chart data: the contents of a chart, labels, series, values and colours, before it is drawn."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NAMES = {
     "pie": "pie chart", "donut": "donut chart", "scatter": "scatter plot",
 }  # fmt: skip
 ROUND = ("pie", "donut")
-APART = 70  # between the colours of two marks, and of a mark and the paper, of 0..441
+MIN_COLOUR_DISTANCE = 70  # between the colours of two marks, and of a mark and the background, of 0..441
 
 
 @dataclass(frozen=True)
 class ChartData:
-    """What a chart shows.
+    """The contents of a chart.
 
     Attributes:
         values: [series, labels]; of a scatter plot [series, points].
@@ -30,7 +30,7 @@ class ChartData:
     """
 
     kind: str
-    lying: bool
+    horizontal: bool
     labels: list[str]
     series: list[str]
     values: np.ndarray
@@ -38,12 +38,12 @@ class ChartData:
     rgbs: list[list[tuple[float, ...]]]
 
 
-def chart_data(values: Values, kind: str, size: tuple[int, int], paper: Sequence[float]) -> ChartData:
+def chart_data(values: Values, kind: str, size: tuple[int, int], background: Sequence[float]) -> ChartData:
     rng = values.rng
-    lying = kind in ("bar", "grouped", "stacked") and values.chance(0.28)
+    horizontal = kind in ("bar", "grouped", "stacked") and values.chance(0.28)
     count = 1 if kind in ("bar", *ROUND) else int(rng.integers(2 if kind in ("grouped", "stacked") else 1, 5))
-    room = int(size[1] / 26 if lying else size[0] / 40) // (count if kind == "grouped" else 1)
-    n = int(np.clip(rng.integers(2, 11), 3 if kind == "line" else 2, np.clip(room, 3, 8)))
+    max_labels = int(size[1] / 26 if horizontal else size[0] / 40) // (count if kind == "grouped" else 1)
+    n = int(np.clip(rng.integers(2, 11), 3 if kind == "line" else 2, np.clip(max_labels, 3, 8)))
     labels = _labels(values, n)
     top = float(rng.choice([1, 10, 40, 100, 500, 1000, 20000]))
     if kind == "scatter":
@@ -58,10 +58,10 @@ def chart_data(values: Values, kind: str, size: tuple[int, int], paper: Sequence
         amounts *= np.where(rng.random((count, n)) < 0.35, -1, 1)
     series = [""] if count == 1 else [str(name) for name in values.several(WORDS["series"], count)]
     by_label = kind in ROUND or (kind == "bar" and values.chance(0.62))
-    colours, rgbs = _paint(values, n if by_label else count, paper)
+    colours, rgbs = _paint(values, n if by_label else count, background)
     if by_label:
-        return ChartData(kind, lying, labels, series, amounts, [colours] * count, [rgbs] * count)
-    return ChartData(kind, lying, labels, series, amounts, [[c] * n for c in colours], [[c] * n for c in rgbs])
+        return ChartData(kind, horizontal, labels, series, amounts, [colours] * count, [rgbs] * count)
+    return ChartData(kind, horizontal, labels, series, amounts, [[c] * n for c in colours], [[c] * n for c in rgbs])
 
 
 def _labels(values: Values, n: int) -> list[str]:
@@ -79,18 +79,20 @@ def _labels(values: Values, n: int) -> list[str]:
 def _distinct(n: int, rng: np.random.Generator) -> np.ndarray:
     """Values in 0..1 whose largest and smallest stand out."""
     for _ in range(60):
-        found = rng.uniform(0.06, 1, n)
-        order = np.sort(found)
+        shares = rng.uniform(0.06, 1, n)
+        order = np.sort(shares)
         if n < 3 or min(order[-1] - order[-2], order[1] - order[0]) > 0.07:
             break
-    return found
+    return shares
 
 
-def _paint(values: Values, count: int, paper: Sequence[float]) -> tuple[list[str], list[tuple[float, ...]]]:
-    """Names and tones that can be told from each other and from the paper."""
+def _paint(values: Values, count: int, background: Sequence[float]) -> tuple[list[str], list[tuple[float, ...]]]:
+    """Names and tones that differ clearly from each other and from the background."""
     while True:
         names = [str(name) for name in values.several([c for c in COLOURS if c not in ("white", "black")], count)]
         tones = [drawn_colour(name, values.rng) for name in names]
-        shown = [tuple(255 * v for v in paper), *tones]
-        if min(math.dist(a, b) for i, a in enumerate(shown) for b in shown[:i]) > APART * 6 / (count + 5):
+        all_tones = [tuple(255 * v for v in background), *tones]
+        if min(math.dist(a, b) for i, a in enumerate(all_tones) for b in all_tones[:i]) > MIN_COLOUR_DISTANCE * 6 / (
+            count + 5
+        ):
             return names, [tuple(v / 255 for v in tone) for tone in tones]

@@ -1,4 +1,4 @@
-"""Chart questions: what can be asked of a chart; labels and values are copied from what OCR read."""
+"""Chart questions: what can be asked of a chart; labels and values are copied from the OCR lines."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from vlm_demo.training.worlds.asker import Look, form
+from vlm_demo.training.worlds.asker import Description, form
 from vlm_demo.training.worlds.common_questions import CommonAsker, single
 from vlm_demo.training.worlds.executor import Program, Table
 from vlm_demo.training.worlds.question import Question, QuestionForm, as_answer
 from vlm_demo.training.worlds.values import WORDS
 from vlm_demo.training.worlds.world import COLOURS, DrawnPicture, article, number_word, plural_of, series_of
 
-CLOSE = {"slice": 0.12}  # of the largest value: values that differ by less are too close to call
+MARGINS = {"slice": 0.12}  # of the largest value: values that differ by less are too close to call
 ABSENT = 0.13
-# Superlatives and comparatives for more and for less, of upright bars, of lying ones, of slices, and of any values.
+# Superlatives and comparatives for more and for less, of vertical bars, horizontal bars, slices and any values.
 GRADES = {
     "bar": (("tallest", "highest", "biggest"), ("shortest", "lowest"), ("taller", "higher"), ("shorter", "smaller")),
-    "lying": (("longest", "biggest"), ("shortest", "smallest"), ("longer", "bigger"), ("shorter", "smaller")),
+    "horizontal": (("longest", "biggest"), ("shortest", "smallest"), ("longer", "bigger"), ("shorter", "smaller")),
     "slice": (("largest", "biggest"), ("smallest", "tiniest"), ("larger", "bigger"), ("smaller",)),
     "value": (("highest", "largest", "greatest"), ("lowest", "smallest"), ("higher", "greater"), ("lower", "smaller")),
 }
 PLACES = {0: "first", 1: "second", 2: "third", -1: "last"}
-READ = ("label", "series", "known")  # attributes that are printed
+PRINTED = ("label", "series", "known")  # attributes that are printed
 # Questions that filter by these attributes, perhaps take the extreme, and query one; each with its weight.
-SINGLE: tuple[tuple[float, str, tuple[str, ...], bool, str], ...] = (
+ONE_SERIES: tuple[tuple[float, str, tuple[str, ...], bool, str], ...] = (
     (2.0, "bar value", ("label",), False, "known"),
     (0.5, "colour value", ("colour",), False, "known"),
     (0.6, "extreme value", (), True, "known"),
@@ -35,7 +35,7 @@ SINGLE: tuple[tuple[float, str, tuple[str, ...], bool, str], ...] = (
     (0.8, "label colour", ("label",), False, "colour"),
     (0.8, "colour label", ("colour",), False, "label"),
 )
-SEVERAL: tuple[tuple[float, str, tuple[str, ...], bool, str], ...] = (
+SEVERAL_SERIES: tuple[tuple[float, str, tuple[str, ...], bool, str], ...] = (
     (1.4, "group value", ("label", "series"), False, "known"),
     (1.2, "series colour", ("series",), False, "colour"),
     (1.0, "colour series", ("colour",), False, "series"),
@@ -51,15 +51,15 @@ class ChartAsker(CommonAsker):
 
     vocabulary = {"colour": tuple(c for c in COLOURS if c not in ("white", "black"))}
 
-    def __init__(self, picture: DrawnPicture, rng: np.random.Generator, read: list[str] | None) -> None:
+    def __init__(self, picture: DrawnPicture, rng: np.random.Generator, ocr_lines: list[str] | None) -> None:
         facts = picture.facts
         self.labels, self.series, amounts = facts["labels"], facts["series"], np.array(facts["values"])
         self.mark = picture.things[0].shape
         self.several, self.negative = len(self.series) > 1, bool(amounts.min() < 0)
-        self.margins = {"value": CLOSE.get(self.mark, 0.04) * float(np.abs(amounts).max())}
+        self.margins = {"value": MARGINS.get(self.mark, 0.04) * float(np.abs(amounts).max())}
         self.general = (self.mark,)
-        super().__init__(picture, rng, read)
-        sort = "lying" if facts["lying"] else self.mark
+        super().__init__(picture, rng, ocr_lines)
+        sort = "horizontal" if facts["horizontal"] else self.mark
         self.grades = GRADES[sort if sort in GRADES and not self.negative else "value"]
         self.extremes = {
             name: ("value", 1 - 2 * k, self.grades[k], self.grades[k + 2]) for k, name in enumerate(("most", "least"))
@@ -74,7 +74,7 @@ class ChartAsker(CommonAsker):
             self.cells = Table(rows, self.margins)
 
     def row(self, i: int) -> dict[str, Any]:
-        """A mark's ``label``, ``series``, ``value``, ``trend`` and ``known``: its value as it stands in the chart, at
+        """A mark's ``label``, ``series``, ``value``, ``trend`` and ``known``: its value as printed in the chart, at
         the mark or at the tick that it reaches."""
         row = super().row(i)
         row["known"] = row.get("printed")
@@ -97,8 +97,8 @@ class ChartAsker(CommonAsker):
             self.fact(0.35 if legend else 0.2, "legend", as_answer(legend)),
         ]  # fmt: skip
         if self.mark == "bar":
-            direction = "horizontal" if facts["lying"] else "vertical"
-            found += [negative, self.fact(0.3 if facts["lying"] else 0.15, "direction", direction)]
+            direction = "horizontal" if facts["horizontal"] else "vertical"
+            found += [negative, self.fact(0.3 if facts["horizontal"] else 0.15, "direction", direction)]
         if labelled:
             found += [form(0.5, self.place_label), self.fact(0.4, "categories", number_word(len(self.labels)))]
         if self.several:
@@ -112,17 +112,17 @@ class ChartAsker(CommonAsker):
         if self.mark in ("bar", "slice") and not self.several and len({row["colour"] for row in self.rows}) > 1:
             found += [form(1.6, self.extreme), form(1.2, self.balanced(self.comparative), "comparative")]
             yes_no += [self.comparative, self.extreme_is]
-        for weight, kind, by, extreme, wanted in SINGLE if not self.several else SEVERAL if legend else ():
+        for weight, kind, by, extreme, wanted in ONE_SERIES if not self.several else SEVERAL_SERIES if legend else ():
             if labelled or "label" not in (*by, wanted):
                 found.append(form(weight, self.read_off(kind, by, extreme, wanted), kind))
         return [*found, form(0.9, self.statement(yes_no), "statement")]
 
     def legible(self, text: str) -> bool:
         """Whether OCR read the text as a whole."""
-        whole = re.compile(rf"(?<![\w.,-]){re.escape(text)}(?![\w%]|[.,]\d)")
-        return any(whole.search(line) for line in self.read or [])
+        pattern = re.compile(rf"(?<![\w.,-]){re.escape(text)}(?![\w%]|[.,]\d)")
+        return any(pattern.search(line) for line in self.ocr_lines or [])
 
-    def ways(self, i: int) -> list[Look]:
+    def descriptions(self, i: int) -> list[Description]:
         """A mark is named by its colour; all are of one shape."""
         return [{"shape": self.mark, "colour": self.rows[i]["colour"]}]
 
@@ -132,37 +132,40 @@ class ChartAsker(CommonAsker):
 
     # Labels, series and values.
 
-    def read_off(self, kind: str, by: tuple[str, ...], extreme: bool, wanted: str):
+    def read_off(self, kind: str, filters: tuple[str, ...], extreme: bool, wanted: str):
         """A maker of a question that filters the values, perhaps takes the highest or lowest, and queries one."""
 
-        def made() -> Question | None:
+        def question() -> Question | None:
             rows = [row for row in self.cells.rows if wanted in ("colour", "label", "series") or row["known"]]
             if not rows:
                 return None
-            row, missing = self.pick(rows), self.chance(ABSENT) and bool(by)
-            look = {name: row[name] for name in by}
+            row, missing = self.pick(rows), self.chance(ABSENT) and bool(filters)
+            description = {name: row[name] for name in filters}
             if missing:
-                look[by[0]] = self.missing(by[0])
+                description[filters[0]] = self.missing(filters[0])
             more = self.chance(0.6)
             fields = {"most": self.pick(GRADES["value"][0 if more else 1]), "wanted": self.mark}
-            fields |= {"extreme": self.pick(self.grades[0 if more else 1]), "tint": self.word(look.get("colour", ""))}
-            fields |= {"label": look.get("label", ""), "item": look.get("series", "")}
+            fields |= {
+                "extreme": self.pick(self.grades[0 if more else 1]),
+                "tint": self.word(description.get("colour", "")),
+            }
+            fields |= {"label": description.get("label", ""), "item": description.get("series", "")}
             picked: Program = (("most" if more else "least", "value"),) if extreme else ()
-            needs = [look[name] for name in by if name in READ and not (missing and name == by[0])]
+            needs = [description[name] for name in filters if name in PRINTED and not (missing and name == filters[0])]
             guesses = [other[wanted] for other in rows]
-            result = self.made(
-                kind, fields, (("filter", look), *picked, ("query", wanted)), guesses, table=self.cells,
-                needs=needs, copied=wanted in READ,
+            result = self.build(
+                kind, fields, (("filter", description), *picked, ("query", wanted)), guesses, table=self.cells,
+                needs=needs, copied=wanted in PRINTED,
             )  # fmt: skip
             return result and replace(result, about=self.things_of(result.about))
 
-        return self.followed(made, *FOLLOWS[kind]) if kind in FOLLOWS else made
+        return self.followed(question, *FOLLOWS[kind]) if kind in FOLLOWS else question
 
     def missing(self, attribute: str) -> str:
         """A colour, label or series that the chart does not have."""
         pool = {"colour": self.vocabulary["colour"], "label": WORDS["labels"], "series": WORDS["series"]}[attribute]
-        there = {*self.labels, *self.series, *(row["colour"] for row in self.rows)}
-        return str(self.pick([word for word in pool if word not in there]))
+        present = {*self.labels, *self.series, *(row["colour"] for row in self.rows)}
+        return str(self.pick([word for word in pool if word not in present]))
 
     def label_compare(self) -> Question | None:
         """Is the value of A greater than the value of E?"""
@@ -179,22 +182,24 @@ class ChartAsker(CommonAsker):
         first, second = ({"label": label, "series": name} for name in (one, two))
         return self._compared("group compare", first, second, True, {"label": label, "item": one, "other": two})
 
-    def _compared(self, kind: str, one: Look, two: Look, more: bool, fields: dict[str, str]) -> Question | None:
+    def _compared(
+        self, kind: str, one: Description, two: Description, more: bool, fields: dict[str, str]
+    ) -> Question | None:
         needs = {*one.values(), *two.values()}
         if self.chance(ABSENT):
             needs -= {one["label"]}
             fields["label"] = one["label"] = self.missing("label")
         program = (*single(one), ("more", "value", 1 if more else -1, single(two)))
         fields["wanted"] = self.mark
-        made = self.made(kind, fields, program, table=self.cells, needs=sorted(needs))
-        return made and replace(made, about=self.things_of(made.about))
+        question = self.build(kind, fields, program, table=self.cells, needs=sorted(needs))
+        return question and replace(question, about=self.things_of(question.about))
 
     def trend(self) -> Question | None:
         """Does the red line go up or down?"""
         colour = self.missing("colour") if self.chance(ABSENT) else self.pick(self.rows)["colour"]
-        look: Look = {"shape": "line", "colour": colour}
-        fields = {"obj": self.name(look), "tint": self.word(colour)}
-        return self.made("trend", fields, (("filter", look), ("query", "trend")), ("up", "down"))
+        description: Description = {"shape": "line", "colour": colour}
+        fields = {"obj": self.name(description), "tint": self.word(colour)}
+        return self.build("trend", fields, (("filter", description), ("query", "trend")), ("up", "down"))
 
     # The whole chart.
 
@@ -207,17 +212,19 @@ class ChartAsker(CommonAsker):
         if self.mark == "slice":
             return None
         of_value = self.chance(0.5)
-        flat = of_value == self.facts["lying"]
-        axis = self.pick(("x axis", "x-axis", "horizontal axis") if flat else ("y axis", "y-axis", "vertical axis"))
+        is_horizontal = of_value == self.facts["horizontal"]
+        axis = self.pick(
+            ("x axis", "x-axis", "horizontal axis") if is_horizontal else ("y axis", "y-axis", "vertical axis")
+        )
         pool = WORDS["scales" if of_value else "axes"]
         return self._heading("axis title", {"wanted": axis}, self.facts["titles"][of_value], pool, 0.15)
 
     def place_label(self) -> Question | None:
         """What is the first category?"""
-        at = self.pick([at for at in PLACES if at < len(self.labels)])
+        index = self.pick([index for index in PLACES if index < len(self.labels)])
         if self.mark == "slice":
             return None
-        return self._heading("place label", {"extreme": PLACES[at]}, self.labels[at], self.labels)
+        return self._heading("place label", {"extreme": PLACES[index]}, self.labels[index], self.labels)
 
     def _heading(
         self, kind: str, fields: dict[str, str], text: str, pool: list[str], absent: float = 1
@@ -225,22 +232,22 @@ class ChartAsker(CommonAsker):
         if not text and not self.chance(absent):
             return None
         rows = [{"text": text}] if text else []
-        return self.made(kind, fields, (("query", "text"),), pool, table=Table(rows), copied=bool(text), about=())
+        return self.build(kind, fields, (("query", "text"),), pool, table=Table(rows), copied=bool(text), about=())
 
     def count(self) -> Question | None:
         """How many bars are there? Points that cover each other are not counted."""
-        middles = np.array([thing.centre for thing in self.picture.things])
-        apart = np.linalg.norm(middles[:, None] - middles, axis=-1) + np.eye(len(middles)) * 1e9
+        centres = np.array([thing.centre for thing in self.picture.things])
+        distances = np.linalg.norm(centres[:, None] - centres, axis=-1) + np.eye(len(centres)) * 1e9
         x0, _, x1, _ = self.picture.things[0].box
-        if len(self.rows) > 20 or (self.mark == "point" and apart.min() < x1 - x0):
+        if len(self.rows) > 20 or (self.mark == "point" and distances.min() < x1 - x0):
             return None
-        return self.made("count", self.names({"shape": self.mark}), (("count",),))
+        return self.build("count", self.names({"shape": self.mark}), (("count",),))
 
     def describe(self) -> Question:
         """Describe the chart."""
-        n, lying = len(self.rows), "horizontal " if self.facts["lying"] else ""
+        n, direction = len(self.rows), "horizontal " if self.facts["horizontal"] else ""
         amount = "many" if n > 12 else number_word(n)
-        text = f"a {lying}{self.facts['chart']} with {amount} {plural_of(self.mark) if n > 1 else self.mark}"
+        text = f"a {direction}{self.facts['chart']} with {amount} {plural_of(self.mark) if n > 1 else self.mark}"
         if self.mark == "line" and n < 4:
             text = f"a line chart with {series_of([article(row['colour'] + ' line') for row in self.rows])}"
         return Question("describe", {}, text, None, tuple(range(n)))

@@ -32,9 +32,9 @@ def draw_chart(rng: np.random.Generator, held_out: bool = False, kind: str | Non
     """A chart of any kind, or of this one; ``held_out`` uses a style and a font that training never sees.
 
     ``facts``: ``chart`` (what it is called), ``labels`` and ``series`` as printed (one empty name where the only series
-    has none), ``values`` [series][label], ``lying``, ``legend``, ``title``, ``titles`` (of the label and of the value
-    axis), ``ticks`` (value and text of the value axis), ``words`` and ``texts`` as of every picture. A mark's own facts
-    are ``label``, ``series``, ``value`` and ``printed``, its value as it stands in the chart or None; of a line
+    has none), ``values`` [series][label], ``horizontal``, ``legend``, ``title``, ``titles`` (of the label and the
+    value axis), ``ticks`` (value and text of the value axis), ``words`` and ``texts`` as of every picture. A mark's
+    facts are ``label``, ``series``, ``value`` and ``printed``, its value as printed in the chart or None; of a line
     ``series`` and ``trend``.
     """
     values = Values(rng)
@@ -48,8 +48,8 @@ def draw_chart(rng: np.random.Generator, held_out: bool = False, kind: str | Non
     settings |= {f"{part}size": "medium" for part in ("axes.label", "xtick.label", "ytick.label", "legend.font")}
     settings |= {"axes.titlesize": "large", "figure.dpi": DPI, "savefig.dpi": DPI, "figure.subplot.top": 0.9}
     with matplotlib.style.context(["default", "dark_background" if dark else style, settings]):
-        paper = matplotlib.colors.to_rgb(matplotlib.rcParams["axes.facecolor"])
-        return _Plotter(chart_data(values, kind, size, paper), size, pixels, values).picture()
+        background = matplotlib.colors.to_rgb(matplotlib.rcParams["axes.facecolor"])
+        return _Plotter(chart_data(values, kind, size, background), size, pixels, values).picture()
 
 
 def _size(rng: np.random.Generator) -> tuple[int, int]:
@@ -74,13 +74,18 @@ class _Plotter:
     def picture(self) -> DrawnPicture:
         """The finished picture."""
         data, values, axes = self.data, self.values, self.axes
-        drawing = {"line": self.lines, "scatter": self.points, "pie": self.slices, "donut": self.slices}
-        drawing.get(data.kind, self.bars)()
+        draw_by_kind = {"line": self.lines, "scatter": self.points, "pie": self.slices, "donut": self.slices}
+        draw_by_kind.get(data.kind, self.bars)()
         title = values.word("titles") if values.chance(0.6) else ""
         axes.set_title(title)
-        titled = 0.45 if data.kind not in ROUND else 0.0
-        named = [values.word(pool) if values.chance(titled) else "" for pool in ("axes", "scales")]
-        axes.set(**{"ylabel" if data.lying else "xlabel": named[0], "xlabel" if data.lying else "ylabel": named[1]})
+        title_share = 0.45 if data.kind not in ROUND else 0.0
+        axis_titles = [values.word(pool) if values.chance(title_share) else "" for pool in ("axes", "scales")]
+        axes.set(
+            **{
+                "ylabel" if data.horizontal else "xlabel": axis_titles[0],
+                "xlabel" if data.horizontal else "ylabel": axis_titles[1],
+            }
+        )
         legend = values.chance(0.5) if data.kind in ROUND else len(data.series) > 1 and values.chance(0.9)
         if legend:
             self.legend()
@@ -90,45 +95,46 @@ class _Plotter:
         image = Image.fromarray(np.ascontiguousarray(np.asarray(self.canvas.buffer_rgba())[..., :3]))
         facts: dict[str, Any] = {
             "chart": NAMES[data.kind], "labels": data.labels, "series": data.series, "values": data.values.tolist(),
-            "lying": data.lying, "legend": legend, "title": title, "titles": named, "ticks": self.ticks(),
+            "horizontal": data.horizontal, "legend": legend, "title": title, "titles": axis_titles,
+            "ticks": self.ticks(),
         } | printed(lines_of(self.words()))  # fmt: skip
         return DrawnPicture("charts", image, tuple(thing for mark in self.marks for thing in self.things(*mark)), facts)
 
     def bars(self) -> None:
-        """Bars beside or on top of each other, perhaps each with its value."""
+        """Bars next to or on top of each other, perhaps each with its value."""
         data, axes = self.data, self.axes
         n, count = len(data.labels), len(data.series)
-        thick, places = self.rng.uniform(0.55, 0.85), np.arange(n)
+        total_width, ticks = self.rng.uniform(0.55, 0.85), np.arange(n)
         base = np.zeros(n)
         for i in range(count):
-            width = thick / count if data.kind == "grouped" else thick
-            at = places + ((i - (count - 1) / 2) * width if data.kind == "grouped" else 0)
-            if data.lying:
-                made = axes.barh(at, data.values[i], width, left=base, color=data.rgbs[i])
+            width = total_width / count if data.kind == "grouped" else total_width
+            positions = ticks + ((i - (count - 1) / 2) * width if data.kind == "grouped" else 0)
+            if data.horizontal:
+                artists = axes.barh(positions, data.values[i], width, left=base, color=data.rgbs[i])
             else:
-                made = axes.bar(at, data.values[i], width, bottom=base, color=data.rgbs[i])
+                artists = axes.bar(positions, data.values[i], width, bottom=base, color=data.rgbs[i])
             base = base + (data.values[i] if data.kind == "stacked" else 0)
-            self.marks += [(i, j, bar) for j, bar in enumerate(made)]
-            room = self.size[1 if data.lying else 0] * 0.6 * width / n
-            needed = self.pixels * (1 if data.lying else 0.65 * max(len(written(v)) for v in data.values[i]))
-            if self.shown and room > needed:
+            self.marks += [(i, j, bar) for j, bar in enumerate(artists)]
+            available = self.size[1 if data.horizontal else 0] * 0.6 * width / n
+            needed = self.pixels * (1 if data.horizontal else 0.65 * max(len(written(v)) for v in data.values[i]))
+            if self.shown and available > needed:
                 texts = [written(v) for v in data.values[i]]
-                axes.bar_label(made, texts, padding=2)
+                axes.bar_label(artists, texts, padding=2)
                 self.printed |= {(i, j): text for j, text in enumerate(texts)}
-                axes.margins(x=0.14 if data.lying else None, y=None if data.lying else 0.14)
-        (axes.set_yticks if data.lying else axes.set_xticks)(places, data.labels)
-        if data.lying:
+                axes.margins(x=0.14 if data.horizontal else None, y=None if data.horizontal else 0.14)
+        (axes.set_yticks if data.horizontal else axes.set_xticks)(ticks, data.labels)
+        if data.horizontal:
             axes.invert_yaxis()
 
     def lines(self) -> None:
         """A line for each series."""
-        data, places = self.data, np.arange(len(self.data.labels))
+        data, positions = self.data, np.arange(len(self.data.labels))
         marker = self.values.pick(("", "", "o"))
         for i, row in enumerate(data.values):
             width = self.rng.uniform(1.5, 3)
-            (line,) = self.axes.plot(places, row, color=data.rgbs[i][0], marker=marker, linewidth=width)
+            (line,) = self.axes.plot(positions, row, color=data.rgbs[i][0], marker=marker, linewidth=width)
             self.marks.append((i, -1, line))
-        self.axes.set_xticks(places, data.labels)
+        self.axes.set_xticks(positions, data.labels)
 
     def points(self) -> None:
         """The points of a scatter plot, a series at a time."""
@@ -143,12 +149,12 @@ class _Plotter:
         data = self.data
         row = np.abs(data.values[0])
         texts = [f"{share * 100:.0f}%" for share in row / row.sum()]
-        made = self.axes.pie(
+        pie = self.axes.pie(
             row, labels=data.labels, colors=data.rgbs[0], autopct="%.0f%%" if self.shown else None,
             pctdistance=0.78 if data.kind == "donut" else 0.65, startangle=int(self.rng.choice([0, 90])),
             wedgeprops={"width": self.rng.uniform(0.35, 0.5)} if data.kind == "donut" else None,
         )  # fmt: skip
-        for j, wedge in enumerate(made.wedges if hasattr(made, "wedges") else made[0]):
+        for j, wedge in enumerate(pie.wedges if hasattr(pie, "wedges") else pie[0]):
             self.marks.append((0, j, wedge))
             if self.shown:
                 if row[j] / row.sum() < 0.08:
@@ -157,7 +163,7 @@ class _Plotter:
                     self.printed[0, j] = texts[j]
 
     def legend(self) -> None:
-        """One that explains the colours, beside the axes."""
+        """A legend that explains the colours, next to the axes."""
         handles: dict[int, Any] = {}
         for i, j, artist in self.marks:
             handles.setdefault(j if self.data.kind in ROUND else i, artist)
@@ -182,7 +188,7 @@ class _Plotter:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Value and text of each tick of the value axis."""
-        axis = self.axes.xaxis if self.data.lying else self.axes.yaxis
+        axis = self.axes.xaxis if self.data.horizontal else self.axes.yaxis
         pairs = [(float(tick.get_loc()), tick.label1.get_text()) for tick in self.shown_ticks(axis)]
         return [pair for pair in pairs if pair[1] and self.data.kind not in ROUND]
 
@@ -196,27 +202,27 @@ class _Plotter:
         if shape == "point":
             angles = np.linspace(0, 2 * math.pi, 16, endpoint=False)
             ring = np.stack([np.cos(angles), np.sin(angles)], 1) * artist.get_markersize() / 2 * DPI / 72
-            middles = self._down(artist.get_transform().transform(artist.get_xydata()))
-            return [Thing(shape, colour, ring + middle, facts=facts) for middle in middles]
+            centres = self._to_pixels(artist.get_transform().transform(artist.get_xydata()))
+            return [Thing(shape, colour, ring + centre, facts=facts) for centre in centres]
         path = artist.get_path().transformed(artist.get_transform())
-        outline = self._down(max(path.to_polygons(), key=len)[:-1])
+        outline = self._to_pixels(max(path.to_polygons(), key=len)[:-1])
         facts |= {"label": data.labels[j], "value": float(data.values[i, j]), "printed": self.printed.get((i, j))}
         return [Thing(shape, colour, outline, text=data.labels[j], facts=facts)]
 
     def _stroke(self, artist: Any) -> np.ndarray:
         """The outline of a line."""
-        path = self._down(artist.get_transform().transform(artist.get_xydata()))
-        half = artist.get_linewidth() * DPI / 144
-        ahead = np.diff(path, axis=0)
-        sides = np.stack([-ahead[:, 1], ahead[:, 0]], 1) / np.linalg.norm(ahead, axis=1, keepdims=True)
-        middle = np.concatenate([sides[:1], (sides[:-1] + sides[1:]) / 2, sides[-1:]])
-        return np.concatenate([path + middle * half, (path - middle * half)[::-1]])
+        path = self._to_pixels(artist.get_transform().transform(artist.get_xydata()))
+        half_width = artist.get_linewidth() * DPI / 144
+        steps = np.diff(path, axis=0)
+        normals = np.stack([-steps[:, 1], steps[:, 0]], 1) / np.linalg.norm(steps, axis=1, keepdims=True)
+        point_normals = np.concatenate([normals[:1], (normals[:-1] + normals[1:]) / 2, normals[-1:]])
+        return np.concatenate([path + point_normals * half_width, (path - point_normals * half_width)[::-1]])
 
     def words(self) -> list[OcrWord]:
         """The printed words; those that run upwards in boxes above each other."""
         found: list[OcrWord] = []
         axes = (self.axes.xaxis, self.axes.yaxis)
-        every, shown = (
+        all_labels, shown_labels = (
             {label for tick in ticks for label in (tick.label1, tick.label2)}
             for ticks in (
                 [tick for axis in axes for tick in axis.get_major_ticks()],
@@ -224,23 +230,23 @@ class _Plotter:
             )
         )
         for text in self.figure.findobj(Text):
-            if not text.get_text().strip() or not text.get_visible() or text in every - shown:
+            if not text.get_text().strip() or not text.get_visible() or text in all_labels - shown_labels:
                 continue
             box = text.get_window_extent()
             x0, y0, x1, y1 = box.x0, self.size[1] - box.y1, box.x1, self.size[1] - box.y0
             if not (0 < (x0 + x1) / 2 < self.size[0] and 0 < (y0 + y1) / 2 < self.size[1]):
                 continue
             if text.get_rotation() == 90:
-                turned = _spelled(text.get_text(), (0, x0, y1 - y0, x1))
+                rotated = _words_of(text.get_text(), (0, x0, y1 - y0, x1))
                 found += [
                     OcrWord(w.text, (w.box[1], round(y1 - w.box[2]), w.box[3], round(y1 - w.box[0])), w.confidence)
-                    for w in turned
+                    for w in rotated
                 ]
             else:
-                found += _spelled(text.get_text(), (x0, y0, x1, y1))
+                found += _words_of(text.get_text(), (x0, y0, x1, y1))
         return found
 
-    def _down(self, points: np.ndarray) -> np.ndarray:
+    def _to_pixels(self, points: np.ndarray) -> np.ndarray:
         return np.stack([points[:, 0], self.size[1] - points[:, 1]], 1)
 
 
@@ -252,19 +258,19 @@ def written(value: float) -> str:
 def trend(row: np.ndarray) -> str | None:
     """Whether a line clearly goes up or down."""
     change, spread = float(row[-1] - row[0]), float(row.max() - row.min())
-    along = float(np.corrcoef(np.arange(len(row)), row)[0, 1]) if row.std() else 0.0
-    if spread == 0 or abs(change) < 0.5 * spread or abs(along) < 0.7 or along * change < 0:
+    correlation = float(np.corrcoef(np.arange(len(row)), row)[0, 1]) if row.std() else 0.0
+    if spread == 0 or abs(change) < 0.5 * spread or abs(correlation) < 0.7 or correlation * change < 0:
         return None
     return "up" if change > 0 else "down"
 
 
-def _spelled(text: str, box: Sequence[float]) -> list[OcrWord]:
+def _words_of(text: str, box: Sequence[float]) -> list[OcrWord]:
     """The words of a printed text, each with its share of the text's ``box`` (x0, y0, x1, y1) by its letters."""
     x0, y0, x1, y1 = box
     letter = (x1 - x0) / max(len(text), 1)
-    words, at = [], 0
+    words, position = [], 0
     for word in text.split():
-        at = text.index(word, at)
-        left, at = x0 + at * letter, at + len(word)
-        words.append(OcrWord(word, (round(left), round(y0), round(x0 + at * letter), round(y1)), 100.0))
+        position = text.index(word, position)
+        left, position = x0 + position * letter, position + len(word)
+        words.append(OcrWord(word, (round(left), round(y0), round(x0 + position * letter), round(y1)), 100.0))
     return words

@@ -1,12 +1,14 @@
-"""Common questions: those that all areas share: what one thing is like, how many, whether there are any, which stands
-out, how two compare and where they lie. An area adds its own attributes and words."""
+"""Common questions: those that all areas share: attributes, counts, existence, extremes, comparisons and positions.
+
+An area adds its own attributes and words.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from vlm_demo.training.worlds.asker import Asker, Look
+from vlm_demo.training.worlds.asker import Asker, Description
 from vlm_demo.training.worlds.executor import QUANTITIES, Program, Table
 from vlm_demo.training.worlds.question import YES_NO, Question, QuestionForm
 from vlm_demo.training.worlds.world import PLACES, UNKNOWN, article, number_word, plural_of
@@ -35,7 +37,7 @@ class CommonAsker(Asker):
     """Makes the questions that every area may use.
 
     Attributes:
-        extremes: those of EXTREMES, or the area's own, that are asked for.
+        extremes: those of EXTREMES, or the area's own, that it asks for.
     """
 
     extremes: Mapping[str, tuple[str, int, tuple[str, ...], tuple[str, ...]]] = EXTREMES
@@ -44,10 +46,14 @@ class CommonAsker(Asker):
 
     def colour(self) -> Question | None:
         """What colour is the star?"""
-        look = self.absent() if self.chance(0.15) else self.described(1.0)
-        look.pop("colour", None)
+        description = self.absent() if self.chance(0.15) else self.described(1.0)
+        description.pop("colour", None)
         guesses = [row["colour"] for row in self.rows if row["colour"]]
-        return self.made("colour", self.names(look), (("filter", look), ("query", "colour")), guesses) if look else None
+        return (
+            self.build("colour", self.names(description), (("filter", description), ("query", "colour")), guesses)
+            if description
+            else None
+        )
 
     def values(self, attribute: str) -> list[str]:
         """The values that occur, and one that need not."""
@@ -56,32 +62,36 @@ class CommonAsker(Asker):
 
     def where(self) -> Question | None:
         """Where is the triangle?"""
-        look = self.absent() if self.chance(0.15) or not self.rows else self.unique(self.pick(range(len(self.rows))))
-        if look is None:
+        description = (
+            self.absent() if self.chance(0.15) or not self.rows else self.unique(self.pick(range(len(self.rows))))
+        )
+        if description is None:
             return None
-        return self.made("where", {"obj": self.name(look)}, (("filter", look), ("unique",), ("query", "zone")), PLACES)
+        return self.build(
+            "where", {"obj": self.name(description)}, (("filter", description), ("unique",), ("query", "zone")), PLACES
+        )
 
     def is_it(self) -> Question | None:
         """Is the circle red? Is the red thing a square?"""
         attribute = self.pick([name for name in (self.noun, "colour") if name in self.vocabulary])
-        look = self.absent() if self.chance(0.15) else self.described(1.0)
-        right = look.pop(attribute, None)
-        if not look:
+        description = self.absent() if self.chance(0.15) else self.described(1.0)
+        right = description.pop(attribute, None)
+        if not description:
             return None
         value = right if right and self.chance(0.4) else self.pick(self.values(attribute))
         word = article(value) if attribute == self.noun else self.word(value)
-        program = (("filter", look), ("unique",), ("query", attribute), ("is", value))
-        return self.made("is it", {"obj": self.name(look), "said": word}, program)
+        program = (("filter", description), ("unique",), ("query", attribute), ("is", value))
+        return self.build("is it", {"obj": self.name(description), "said": word}, program)
 
     def choice(self, kind: str = "choice", attribute: str | None = None) -> Question | None:
         """Is the circle red or blue? Is it large or small?"""
         attribute = attribute or self.pick((self.noun, "colour"))
-        look = self.absent() if self.chance(0.15) else self.described(1.0)
-        look.pop(attribute, None)
-        found = self.table.matching(look)
+        description = self.absent() if self.chance(0.15) else self.described(1.0)
+        description.pop(attribute, None)
+        found = self.table.matching(description)
         values = {self.rows[i].get(attribute) for i in found}
         pool = sorted({value for value in self.values(attribute) if value not in values})
-        if not look or len(values) > 1 or None in values or not pool:
+        if not description or len(values) > 1 or None in values or not pool:
             return None
         right = values.pop() if values else None
         pair = [right or self.pick(self.values(attribute)), self.pick(pool)]
@@ -89,32 +99,32 @@ class CommonAsker(Asker):
             return None
         words = {value: article(value) if attribute == self.noun else self.word(value) for value in pair}
         one, two = pair if self.chance(0.5) else pair[::-1]
-        fields = {"obj": self.name(look), "one": words[one], "two": words[two]}
-        made = self.made(kind, fields, (("filter", look), ("query", attribute)), pair)
-        return made and replace(made, answer=words[right].split(" ")[-1] if right else UNKNOWN)
+        fields = {"obj": self.name(description), "one": words[one], "two": words[two]}
+        question = self.build(kind, fields, (("filter", description), ("query", attribute)), pair)
+        return question and replace(question, answer=words[right].split(" ")[-1] if right else UNKNOWN)
 
     # How many, and whether any.
 
     def count(self) -> Question | None:
         """How many red circles are there?"""
-        look: Look = {} if self.rows and self.chance(self.unnamed) else self.described(0.9)
-        if len(self.table.matching(look)) == 1 and self.chance(0.6):  # else "one" would be nearly always right
+        description: Description = {} if self.rows and self.chance(self.unnamed) else self.described(0.9)
+        if len(self.table.matching(description)) == 1 and self.chance(0.6):  # or "one" would be nearly always right
             return None
-        return self.made("count", self.names(look), (("filter", look), ("count",)))
+        return self.build("count", self.names(description), (("filter", description), ("count",)))
 
     def exist(self) -> Question | None:
         """Is there a blue star?"""
-        look = self.described()
-        return self.made("exist", self.names(look), (("filter", look), ("exist",)))
+        description = self.described()
+        return self.build("exist", self.names(description), (("filter", description), ("exist",)))
 
     def number(self) -> Question | None:
         """Are there at least two circles?"""
-        look: Look = {} if self.chance(self.unnamed) else self.described(0.85)
-        k = max(1, len(self.table.matching(look)) + int(self.rng.integers(-1, 2)))
+        description: Description = {} if self.chance(self.unnamed) else self.described(0.85)
+        k = max(1, len(self.table.matching(description)) + int(self.rng.integers(-1, 2)))
         words = self.quantity(k)
         fields = {"are": "is" if k == 1 else "are", "amount": f"{words} {number_word(k)}"}
-        fields["plural"] = self.name(look, plural=k != 1)
-        return self.made("number", fields, (("filter", look), ("count",), ("amounts", words, k)))
+        fields["plural"] = self.name(description, plural=k != 1)
+        return self.build("number", fields, (("filter", description), ("count",), ("amounts", words, k)))
 
     def quantity(self, k: int) -> str:
         """Words before the number ``k``; "less than one" is a long way to say none."""
@@ -127,9 +137,9 @@ class CommonAsker(Asker):
         one, two = {attribute: self.pick(pool)}, {attribute: self.pick(pool)}
         if one == two:
             return None
-        counts: list[Program] = [(("filter", look), ("count",)) for look in (one, two)]
+        counts: list[Program] = [(("filter", description), ("count",)) for description in (one, two)]
         fields = {"plural": self.name(one, plural=True), "others": self.name(two, plural=True)}
-        return self.made("compare", fields, (*counts[0], ("exceeds", counts[1])))
+        return self.build("compare", fields, (*counts[0], ("exceeds", counts[1])))
 
     def every(self) -> Question | None:
         """Are all circles red?"""
@@ -137,33 +147,33 @@ class CommonAsker(Asker):
         group = {} if self.chance(0.3) else self.described(1.0)
         group.pop(attribute, None)
         value = self.pick(self.values(attribute))
-        whole = len(self.table.matching(group))
-        if not whole or (whole < 2 and self.chance(0.7)):
+        total = len(self.table.matching(group))
+        if not total or (total < 2 and self.chance(0.7)):
             return None
         word = plural_of(value) if attribute == self.noun else self.word(value)
         both = (("filter", {**group, attribute: value}), ("count",))
         program = (*both, ("equals", (("filter", group), ("count",))))
-        return self.made("every", {"plural": self.name(group, plural=True), "said": word}, program)
+        return self.build("every", {"plural": self.name(group, plural=True), "said": word}, program)
 
     def different(self, kind: str, attribute: str) -> Question | None:
         """How many different colours are there?"""
         values = {row.get(attribute) for row in self.rows}
         if None in values or (len(values) == 1 and self.chance(0.5)):
             return None
-        made = self.made(kind, {}, (("distinct", attribute),))
-        return made and replace(made, answer=number_word(len(values)))
+        question = self.build(kind, {}, (("distinct", attribute),))
+        return question and replace(question, answer=number_word(len(values)))
 
     def most(self, kind: str, attribute: str) -> Question | None:
         """Which colour is the most common?"""
-        return self.made(kind, {}, (("common", attribute),)) if self.rows else None
+        return self.build(kind, {}, (("common", attribute),)) if self.rows else None
 
-    def listed(self, kind: str, attribute: str, most: int = 4) -> Question | None:
+    def listed(self, kind: str, attribute: str, limit: int = 4) -> Question | None:
         """Which colours are there? From left to right, each where it first occurs."""
         order = sorted(range(len(self.rows)), key=lambda i: self.rows[i]["x"])
         values = list(dict.fromkeys(self.rows[i].get(attribute) for i in order))
-        if not 1 <= len(values) <= most or None in values:
+        if not 1 <= len(values) <= limit or None in values:
             return None
-        return self.made(kind, {}, (("distinct", attribute),), table=Table([self.rows[i] for i in order]))
+        return self.build(kind, {}, (("distinct", attribute),), table=Table([self.rows[i] for i in order]))
 
     # Which stands out, and how two compare.
 
@@ -171,30 +181,32 @@ class CommonAsker(Asker):
         """Which shape is the largest? What colour is the leftmost circle?"""
         attribute, sign, superlatives, _ = self.extremes[self.pick(list(self.extremes))]
         wanted = self.pick((self.noun, "colour"))
-        look: Look = {} if self.chance(0.6) else self.described(1.0)
-        look = {name: value for name, value in look.items() if name in (self.noun, "colour") and name != wanted}
-        if not look and wanted == self.noun and len({row[self.noun] for row in self.rows}) < 2:
+        description: Description = {} if self.chance(0.6) else self.described(1.0)
+        description = {
+            name: value for name, value in description.items() if name in (self.noun, "colour") and name != wanted
+        }
+        if not description and wanted == self.noun and len({row[self.noun] for row in self.rows}) < 2:
             return None
-        fields = {"extreme": self.pick(superlatives), "wanted": self.name(look)}
-        program = (("filter", look), ("most" if sign > 0 else "least", attribute), ("query", wanted))
-        return self.made("extreme" if wanted == self.noun else "extreme colour", fields, program)
+        fields = {"extreme": self.pick(superlatives), "wanted": self.name(description)}
+        program = (("filter", description), ("most" if sign > 0 else "least", attribute), ("query", wanted))
+        return self.build("extreme" if wanted == self.noun else "extreme colour", fields, program)
 
     def extreme_is(self) -> Question | None:
         """Is the largest shape red?"""
-        made = self.extreme()
-        if made is None or made.guess is not None:
+        extreme = self.extreme()
+        if extreme is None or extreme.guess is not None:
             return None
-        by_noun = made.kind == "extreme"
-        pool = [other for other in self.values(self.noun if by_noun else "colour") if other != made.answer]
+        by_noun = extreme.kind == "extreme"
+        pool = [other for other in self.values(self.noun if by_noun else "colour") if other != extreme.answer]
         right = self.chance(0.5) or not pool
-        value = made.answer if right else self.pick(pool)
+        value = extreme.answer if right else self.pick(pool)
         fields = {
-            "subject": f"the {made.fields['extreme']} {made.fields['wanted']}",
+            "subject": f"the {extreme.fields['extreme']} {extreme.fields['wanted']}",
             "said": article(value) if by_noun else self.word(value),
         }
-        return replace(made, kind="extreme is", fields=fields, answer=YES_NO[0 if right else 1])
+        return replace(extreme, kind="extreme is", fields=fields, answer=YES_NO[0 if right else 1])
 
-    def pair(self) -> tuple[Look, Look] | None:
+    def pair(self) -> tuple[Description, Description] | None:
         """Two descriptions, each of one thing."""
         if len(self.rows) < 2:
             return None
@@ -212,23 +224,25 @@ class CommonAsker(Asker):
         pair = self.pair()
         if pair is None:
             return None
-        names = [self.name(look) for look in pair]
+        names = [self.name(description) for description in pair]
         fields = {"obj": names[0], "other": names[1], "comparative": self.pick(comparatives)}
         program: Program = (("filter", pair[0]), ("unique",), ("more", attribute, sign, single(pair[1])))
         if self.chance(0.7):
-            return self.made("comparative", fields, program)
-        made = self.made("which of two", fields, program, names)
-        return made and replace(made, answer=made.answer if made.guess else names[YES_NO.index(made.answer)])
+            return self.build("comparative", fields, program)
+        question = self.build("which of two", fields, program, names)
+        return question and replace(
+            question, answer=question.answer if question.guess else names[YES_NO.index(question.answer)]
+        )
 
     def same(self) -> Question | None:
         """Do the circle and the star have the same colour?"""
         pair, attribute = self.pair(), self.pick(("colour", self.noun))
-        if pair is None or any(attribute in look for look in pair):
+        if pair is None or any(attribute in description for description in pair):
             return None
         aspect = self.pick(("color", "colour")) if attribute == "colour" else attribute
         fields = {"obj": self.name(pair[0]), "other": self.name(pair[1]), "aspect": aspect}
-        queries = [(("filter", look), ("unique",), ("query", attribute)) for look in pair]
-        return self.made("same", fields, (*queries[0], ("equals", queries[1])))
+        queries = [(("filter", description), ("unique",), ("query", attribute)) for description in pair]
+        return self.build("same", fields, (*queries[0], ("equals", queries[1])))
 
     # Where one is to another.
 
@@ -245,27 +259,29 @@ class CommonAsker(Asker):
             return None
         fields = {"obj": self.name(pair[0]), "other": self.name(pair[1]), "relation": words}
         program = (("filter", pair[0]), ("unique",), ("more", axis, sign, single(pair[1])))
-        return self.made("relation", fields, program)
+        return self.build("relation", fields, program)
 
     def fact(self, weight: float, kind: str, answer: str, about: tuple[int, ...] | None = None) -> QuestionForm:
-        """A question about the whole picture that is always answered alike; about all things if none are named."""
-        made = Question(kind, {}, answer, None, tuple(range(len(self.rows))) if about is None else about)
-        return QuestionForm(kind, weight, lambda: made)
+        """A question about the whole picture with a fixed answer; about all things if none are named."""
+        question = Question(kind, {}, answer, None, tuple(range(len(self.rows))) if about is None else about)
+        return QuestionForm(kind, weight, lambda: question)
 
     def beside(self) -> Question | None:
         """What is left of the square?"""
         axis, sign, words = self.direction()
-        look = self.unique(self.pick(range(len(self.rows))))
-        if look is None or self.vague():
+        description = self.unique(self.pick(range(len(self.rows))))
+        if description is None or self.vague():
             return None
-        found = (("beyond", axis, sign, single(look)), ("unique",), ("query", "phrase"))
-        return self.made("beside", {"other": self.name(look), "relation": words}, found, self.values("phrase"))
+        program = (("beyond", axis, sign, single(description)), ("unique",), ("query", "phrase"))
+        return self.build(
+            "beside", {"other": self.name(description), "relation": words}, program, self.values("phrase")
+        )
 
     def vague(self) -> bool:
         """Whether things have no phrase that names them in an answer."""
         return any(row.get("phrase") is None for row in self.rows)
 
 
-def single(look: Look) -> Program:
+def single(description: Description) -> Program:
     """The one thing that looks so."""
-    return (("filter", look), ("unique",))
+    return (("filter", description), ("unique",))

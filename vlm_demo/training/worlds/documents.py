@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from vlm_demo.training.worlds.browser import HELD_OUT_FONT, TRAINED_FONTS, RenderedPage, page
-from vlm_demo.training.worlds.scene_grounds import noisy
+from vlm_demo.training.worlds.scene_backgrounds import noisy
 from vlm_demo.training.worlds.values import WORDS, Values
 from vlm_demo.training.worlds.world import COLOURS, DrawnPicture, Thing, drawn_colour, outline_of
 
@@ -20,13 +20,13 @@ BOLD = {"sans": "sans-bold", "mono": "mono-bold", "times": "times-bold"}
 
 @dataclass
 class Content:
-    """What one document says.
+    """The contents of one document.
 
     Attributes:
         template: the file in `templates/`, and the document's sort.
         fields: name → value as printed.
-        values: what else the template needs.
-        facts: what else the questions need.
+        values: further values of the template.
+        facts: further facts for the questions.
         width: the page's, as times the size of its letters.
     """
 
@@ -47,28 +47,28 @@ def draw_document(rng: np.random.Generator, held_out: bool = False, sort: str | 
     sort = sort or str(rng.choice(list(SORTS), p=[0.5, 0.17, 0.11, 0.11, 0.11]))
     values = Values(rng)
     content = SORTS[sort](values)
-    look = _look(values, content, held_out)
+    theme = _theme(values, content, held_out)
     labels = {name: values.pick(options) for name, options in WORDS["field_labels"].items()}
-    made = page(f"{sort}.html", look=look, fields=content.fields, labels=labels, **content.values)
-    things = tuple(_thing(name, box, look, made) for name, box in made.boxes.items())
-    where = {name: i for i, name in enumerate(made.boxes)}
-    facts = content.facts | {"type": sort, "fields": content.fields, "where": where} | made.printed
-    return DrawnPicture("documents", worn(made.image, rng), things, facts)
+    rendered = page(f"{sort}.html", theme=theme, fields=content.fields, labels=labels, **content.values)
+    things = tuple(_thing(name, box, theme, rendered) for name, box in rendered.boxes.items())
+    thing_of = {name: i for i, name in enumerate(rendered.boxes)}
+    facts = content.facts | {"type": sort, "fields": content.fields, "where": thing_of} | rendered.printed
+    return DrawnPicture("documents", degraded(rendered.image, rng), things, facts)
 
 
-def _thing(name: str, box: tuple[float, float, float, float], look: dict[str, Any], made: RenderedPage) -> Thing:
+def _thing(name: str, box: tuple[float, float, float, float], theme: dict[str, Any], rendered: RenderedPage) -> Thing:
     shape = name if name in ("logo", "table") else "text"
-    colour = look["logo"]["colour"] if name == "logo" else "black"
+    colour = theme["logo"]["colour"] if name == "logo" else "black"
     inside = [
         word.text
-        for line in made.lines
+        for line in rendered.lines
         for word in line
         if box[0] <= (word.box[0] + word.box[2]) / 2 <= box[2] and box[1] <= (word.box[1] + word.box[3]) / 2 <= box[3]
     ]
     return Thing(shape, colour, outline_of(box), text=" ".join(inside) if shape == "text" else "")
 
 
-def _look(values: Values, content: Content, held_out: bool) -> dict[str, Any]:
+def _theme(values: Values, content: Content, held_out: bool) -> dict[str, Any]:
     """Fonts, sizes and tones of one page."""
     rng = values.rng
     font = HELD_OUT_FONT if held_out else values.pick(TRAINED_FONTS[:6])
@@ -78,7 +78,7 @@ def _look(values: Values, content: Content, held_out: bool) -> dict[str, Any]:
     return {
         "font": font, "bold": BOLD.get(font, font), "size": size, "leading": float(rng.uniform(1.15, 1.6)),
         "width": round(size * rng.uniform(*content.width)), "margin": int(size * rng.uniform(0.8, 3)),
-        "ground": "rgb({},{},{})".format(*(tint if values.chance(0.5) else (255, 255, 255))),
+        "background": "rgb({},{},{})".format(*(tint if values.chance(0.5) else (255, 255, 255))),
         "ink": f"rgb({dark},{dark},{dark})", "big": float(rng.uniform(1, 1.6)),
         "gap": int(size * rng.uniform(0.4, 1.3)),
         "line": int(rng.integers(1, 3)), "rule": values.pick(("solid", "dashed", "dotted")),
@@ -89,13 +89,13 @@ def _look(values: Values, content: Content, held_out: bool) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def worn(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """The page as a scanner or a camera shows it; nothing moves."""
+def degraded(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """The page as from a scanner or a camera; nothing changes its place."""
     if rng.random() < 0.22:
         image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 0.8))))
     if rng.random() < 0.25:  # lit from one side
-        across = np.linspace(rng.uniform(0.75, 1), rng.uniform(0.75, 1), image.width, dtype=np.float32)
-        image = Image.fromarray((np.asarray(image) * across[None, :, None]).astype(np.uint8))
+        light = np.linspace(rng.uniform(0.75, 1), rng.uniform(0.75, 1), image.width, dtype=np.float32)
+        image = Image.fromarray((np.asarray(image) * light[None, :, None]).astype(np.uint8))
     return noisy(image, rng, rng.uniform(1, 9)) if rng.random() < 0.3 else image
 
 
@@ -132,10 +132,10 @@ def _receipt(values: Values) -> Content:
         sums += ["cash", "change"]
     address = values.address()
     split = values.chance(0.3)
-    more = {"items": items, "head": values.several(head, len(head)), "sums": sums, "address": address, "split": split}
-    more |= {"middle": values.chance(0.6), "counted": values.chance(0.6), "thanks": values.word("thanks")}
-    facts = {"items": items, "counted": split or more["counted"], "currency": _currency(fields, money)}
-    return Content("receipt", fields | {"address": address[0]}, more, facts, (20, 30))
+    extra = {"items": items, "head": values.several(head, len(head)), "sums": sums, "address": address, "split": split}
+    extra |= {"middle": values.chance(0.6), "counted": values.chance(0.6), "thanks": values.word("thanks")}
+    facts = {"items": items, "counted": split or extra["counted"], "currency": _currency(fields, money)}
+    return Content("receipt", fields | {"address": address[0]}, extra, facts, (20, 30))
 
 
 def _currency(fields: dict[str, str], money: Any) -> str | None:
@@ -163,12 +163,12 @@ def _invoice(values: Values) -> Content:
     if values.chance(0.5):
         fields["iban"] = str(values.faker.iban())
     address = values.address()
-    more = {"items": items, "head": head, "sums": [*sums, "total"], "address": address, "title": "INVOICE"}
-    more |= {"other_address": values.address(), "style": values.pick(("grid", "lines", "striped", ""))}
+    extra = {"items": items, "head": head, "sums": [*sums, "total"], "address": address, "title": "INVOICE"}
+    extra |= {"other_address": values.address(), "style": values.pick(("grid", "lines", "striped", ""))}
     counted = values.pick(("Qty", "Quantity", "Hours"))
-    more["headers"] = (values.pick(("Description", "Service", "Item")), counted, "Amount")
+    extra["headers"] = (values.pick(("Description", "Service", "Item")), counted, "Amount")
     facts = {"items": items, "counted": True, "currency": _currency(fields, money), "title": "INVOICE"}
-    return Content("invoice", fields | {"address": address[0]}, more, facts)
+    return Content("invoice", fields | {"address": address[0]}, extra, facts)
 
 
 def _letter(values: Values) -> Content:
@@ -181,11 +181,14 @@ def _letter(values: Values) -> Content:
         fields["reference"], head = values.code(), ["reference", "date"]
     chosen = values.several(WORDS["sentences"], int(values.rng.integers(2, 6)))
     sentences = [text[0].upper() + text[1:] + "." for text in chosen]
-    cut = int(values.rng.integers(1, len(sentences)))
+    split_at = int(values.rng.integers(1, len(sentences)))
     address = values.address()
-    more = {"head": head, "address": address, "other_address": values.address(), "greeting": values.word("greetings")}
-    more |= {"body": [" ".join(sentences[:cut]), " ".join(sentences[cut:])], "closing": values.word("closings")}
-    return Content("letter", fields | {"address": address[0]}, more)
+    extra = {"head": head, "address": address, "other_address": values.address(), "greeting": values.word("greetings")}
+    extra |= {
+        "body": [" ".join(sentences[:split_at]), " ".join(sentences[split_at:])],
+        "closing": values.word("closings"),
+    }
+    return Content("letter", fields | {"address": address[0]}, extra)
 
 
 def _table(values: Values) -> Content:
@@ -198,10 +201,10 @@ def _table(values: Values) -> Content:
             names.append(entry)
     rows = [[entry, *(values.fill(columns[column]) for column in chosen)] for entry in names]
     title = values.pick(titles) if values.chance(0.6) else ""
-    more = {"headers": [first, *chosen], "rows": rows, "title": title, "middle": values.chance(0.5)}
-    more |= {"style": values.pick(("grid", "lines", "striped", "")), "wide": values.chance(0.5)}
-    more["numeric"] = values.chance(0.5)
-    return Content("table", {}, more, {"headers": [first, *chosen], "rows": rows, "title": title}, (34, 54))
+    extra = {"headers": [first, *chosen], "rows": rows, "title": title, "middle": values.chance(0.5)}
+    extra |= {"style": values.pick(("grid", "lines", "striped", "")), "wide": values.chance(0.5)}
+    extra["numeric"] = values.chance(0.5)
+    return Content("table", {}, extra, {"headers": [first, *chosen], "rows": rows, "title": title}, (34, 54))
 
 
 def _form(values: Values) -> Content:
@@ -209,9 +212,9 @@ def _form(values: Values) -> Content:
     entries = [(name, "" if values.chance(0.1) else values.fill(WORDS["entries"][name])) for name in chosen]
     ticks = [(text, values.chance(0.5)) for text in values.several(WORDS["ticks"], int(values.rng.integers(0, 5)))]
     title = values.word("forms")
-    more = {"entries": entries, "ticks": ticks, "title": title, "middle": values.chance(0.5)}
-    more |= {"boxed": values.chance(0.5), "above": values.chance(0.3), "colon": values.pick((":", ""))}
-    return Content("form", {}, more, {"entries": entries, "ticks": ticks, "title": title})
+    extra = {"entries": entries, "ticks": ticks, "title": title, "middle": values.chance(0.5)}
+    extra |= {"boxed": values.chance(0.5), "above": values.chance(0.3), "colon": values.pick((":", ""))}
+    return Content("form", {}, extra, {"entries": entries, "ticks": ticks, "title": title})
 
 
 SORTS: dict[str, Callable[[Values], Content]] = {

@@ -27,11 +27,11 @@ QUANTITIES: dict[str, Callable[[float, float], bool]] = {
 
 
 class Absent(Exception):
-    """Nothing is there that the question speaks of: it can't be answered."""
+    """Nothing that the question mentions is there: it can't be answered."""
 
 
 class Unclear(Exception):
-    """Several answers are right, or a difference is too small to be seen: better not asked."""
+    """Several answers are right, or a difference is too small to be seen: it should not be asked."""
 
 
 @dataclass(frozen=True)
@@ -40,24 +40,24 @@ class Table:
 
     Attributes:
         rows: an attribute that a row lacks, or that is None, is not known of it.
-        margins: of a numeric attribute the least difference that can be seen; 0 where it is not named.
+        margins: of a numeric attribute the least visible difference; 0 where it is not named.
     """
 
     rows: Sequence[Row]
     margins: Mapping[str, float] = field(default_factory=dict)
 
-    def fits(self, i: int, look: Row) -> bool:
+    def fits(self, i: int, description: Row) -> bool:
         """Whether row i has all of these values."""
-        return all(self.rows[i].get(attribute) == value for attribute, value in look.items())
+        return all(self.rows[i].get(attribute) == value for attribute, value in description.items())
 
-    def matching(self, look: Row) -> list[int]:
+    def matching(self, description: Row) -> list[int]:
         """The rows that have all of these values."""
-        return [i for i in range(len(self.rows)) if self.fits(i, look)]
+        return [i for i in range(len(self.rows)) if self.fits(i, description)]
 
 
 @dataclass(frozen=True)
 class ProgramResult:
-    """What a program came to: the value, and the rows that it is about."""
+    """The result of a program: the value, and the rows that it is about."""
 
     value: Any
     about: tuple[int, ...]
@@ -66,14 +66,14 @@ class ProgramResult:
 def execute(table: Table, program: Program) -> ProgramResult:
     """Run the functions one after the other, the first on all rows.
 
-    Functions from rows to rows: ``filter look``, ``most attribute``, ``least attribute``, ``unique``, ``beyond
-    attribute sign program`` (those on that side of that one). From rows to a value: ``count``, ``exist``, ``query
-    attribute``, ``distinct attribute`` (in the rows' order), ``common attribute`` (the most frequent value). From a
-    value to yes or no: ``is value``, ``amounts quantity number``, ``exceeds program``, ``equals program``; from one
-    row: ``more attribute sign program``. ``program`` is a program of its own, ``sign`` 1 or -1.
+    Functions from rows to rows: ``filter description``, ``most attribute``, ``least attribute``, ``unique``, ``beyond
+    attribute sign program`` (those on that side of the row that the program finds). From rows to a value: ``count``,
+    ``exist``, ``query attribute``, ``distinct attribute`` (in the rows' order), ``common attribute`` (the most frequent
+    value). From a value to yes or no: ``is value``, ``amounts quantity number``, ``exceeds program``, ``equals
+    program``; from one row: ``more attribute sign program``. ``program`` is another program, ``sign`` 1 or -1.
 
     Raises:
-        Absent: what the question takes for granted is not there.
+        Absent: what the question presupposes is not there.
         Unclear: the table does not decide it.
     """
     state: Any = list(range(len(table.rows)))
@@ -87,8 +87,8 @@ def execute(table: Table, program: Program) -> ProgramResult:
     return ProgramResult(state, about)
 
 
-def _filter(table: Table, rows: list[int], look: Row) -> list[int]:
-    return [i for i in rows if table.fits(i, look)]
+def _filter(table: Table, rows: list[int], description: Row) -> list[int]:
+    return [i for i in rows if table.fits(i, description)]
 
 
 def _unique(table: Table, rows: list[int]) -> list[int]:
@@ -119,7 +119,7 @@ def _gap(table: Table, attribute: str, i: int, j: int) -> float:
 
 
 def _extreme(sign: int) -> Callable[[Table, list[int], str], list[int]]:
-    def found(table: Table, rows: list[int], attribute: str) -> list[int]:
+    def extreme(table: Table, rows: list[int], attribute: str) -> list[int]:
         if not rows:
             raise Absent
         order = sorted(rows, key=lambda i: -sign * _number(table, i, attribute))
@@ -128,7 +128,7 @@ def _extreme(sign: int) -> Callable[[Table, list[int], str], list[int]]:
         _gap(table, attribute, order[0], order[1])
         return order[:1]
 
-    return found
+    return extreme
 
 
 def _beyond(table: Table, rows: list[int], attribute: str, sign: int, program: Program) -> list[int]:

@@ -1,7 +1,7 @@
 """Export: a held-out part of the world as a folder that `python -m vlm_demo evaluate` scores.
 
-Other seeds than training, the two phrasings of each kind that training never saw, and where text is printed a typeface
-that it never saw.
+Other seeds than training, the two phrasings of each kind that training never saw, and where text is printed a font that
+it never saw.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ POINTING_SIZE = (500, 240)
 def export(folder: Path, area: str, per_kind: int, seed: int) -> Counter[str]:
     """Write ``folder/img`` and ``folder/items.jsonl``: up to ``per_kind`` questions of each kind.
 
-    Every item says itself whether OCR and the evidence-only rule are on. Unanswerable questions are asked with the
-    rule on, their right answer is ``unknown`` and their kind ends in ``, absent``; of the others every second one
-    carries the rule. The second turn of a chat has the first one in ``before`` and a kind that ends in ``, follow-up``.
+    Every item holds whether OCR and the evidence-only rule are on. Unanswerable questions are asked with the
+    rule on, their right answer is ``unknown`` and their kind ends in ``, absent``; every second of the others
+    has the rule. The second turn of a chat has the first one in ``before`` and a kind that ends in ``, follow-up``.
 
     Raises:
         ValueError: an area that is not in AREAS.
@@ -50,12 +50,12 @@ def export(folder: Path, area: str, per_kind: int, seed: int) -> Counter[str]:
                 items = pope_items(picture, rng, frequent)
             else:
                 items = pointing_items(picture, rng) if area == "pointing" else _questions(picture, rng, ocr)
-            kept = [item for item in items if counts[item["kind"]] < per_kind]
-            if not kept:
+            new_items = [item for item in items if counts[item["kind"]] < per_kind]
+            if not new_items:
                 continue
             name = f"img/{area}-{number:05}.png"
             picture.image.save(folder / name)
-            for item in kept:
+            for item in new_items:
                 if area == "pointing":
                     item["mask"] = name.replace(".png", "-mask.png")
                     _mask(picture, item["phrase"]).save(folder / item["mask"])
@@ -66,7 +66,7 @@ def export(folder: Path, area: str, per_kind: int, seed: int) -> Counter[str]:
 
 
 def export_world(folder: Path, per_kind: int, seed: int) -> Counter[str]:
-    """All areas, each in a folder of its own, and one ``folder/items.jsonl`` over them, area by area."""
+    """All areas, each in its folder, and one ``folder/items.jsonl`` over them, area by area."""
     counts: Counter[str] = Counter()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "items.jsonl").open("w") as handle:
@@ -109,22 +109,22 @@ def _draw(area: str, rng: np.random.Generator) -> tuple[DrawnPicture, bool]:
 
 
 def _questions(picture: DrawnPicture, rng: np.random.Generator, ocr: bool) -> list[dict]:
-    read = list(picture.facts["texts"]) if ocr else None
+    ocr_lines = list(picture.facts["texts"]) if ocr else None
     items = []
-    for i, question in enumerate(ask(picture, 5, rng, read, held_out=True)):
+    for i, question in enumerate(ask(picture, 5, rng, ocr_lines, held_out=True)):
         if question.kind == "what" and " and " in question.answer:
             continue  # several things may be named in any order: no single right answer to score
-        ruled = i % 2 == 0 or question.guess is not None
-        items.append(_item(question, question.kind, ocr, ruled))
+        evidence_only = i % 2 == 0 or question.guess is not None
+        items.append(_item(question, question.kind, ocr, evidence_only))
         if question.follow:
             before = [{"question": question.text, "answer": question.answer}]
-            ruled = ruled or question.follow.guess is not None
-            follow = _item(question.follow, f"{question.kind}, follow-up", ocr, ruled)
+            evidence_only = evidence_only or question.follow.guess is not None
+            follow = _item(question.follow, f"{question.kind}, follow-up", ocr, evidence_only)
             items.append(follow | {"before": before})
     return items
 
 
-def _item(question: Question, kind: str, ocr: bool, ruled: bool) -> dict:
+def _item(question: Question, kind: str, ocr: bool, evidence_only: bool) -> dict:
     absent = question.guess is not None
     return {
         "question": question.text,
@@ -132,7 +132,7 @@ def _item(question: Question, kind: str, ocr: bool, ruled: bool) -> dict:
         "kind": kind + (", absent" if absent else ""),
         "metric": "money" if question.kind in MONEY and not absent else "exact",
         "ocr": ocr,
-        "evidence_only": ruled,
+        "evidence_only": evidence_only,
     }
 
 

@@ -1,6 +1,6 @@
 """Phrasings: composes the parts in `ways/*.json` into whole questions, hundreds for most kinds.
 
-A model that sees few phrasings learns whole sentences; one that sees their parts in every combination learns to read.
+A model that sees few phrasings memorizes them; one that sees their parts in every combination learns to generalize.
 
 The files, one an area and one that they share, hold for each kind:
 
@@ -34,8 +34,8 @@ WAYS: dict[str, dict[str, list[str]]] = {
 
 HERE = ("", "", "", " in the {image}", " in this {image}", " here")
 RECEIPT = ("", "", " on the receipt", " on this receipt")
-# How a composed question begins, by what it goes on with; the last are those of a caption.
-LEADS, WRITTEN = WORDS["leads"], WORDS["written"]
+# How a composed question begins, by the sort of what follows; the last are those of a caption.
+LEAD_INS, CAPTION_LEAD_INS = WORDS["leads"], WORDS["written"]
 COMPOSED = 0.45  # the share of composed questions; the others are whole ones
 
 Variants = tuple[str, ...]  # of one template, with each filling of its optional parts
@@ -64,23 +64,27 @@ def _trained(kind: str) -> tuple[tuple[float, tuple[Variants, ...]], ...]:
     """Groups of phrasings with their weights."""
     ways = WAYS[kind]
     composed = [
-        [lead.format(part) for part in ways[sort] for lead in (WRITTEN if kind == "describe" else leads)]
-        for sort, leads in LEADS.items()
+        [
+            lead_in.format(part)
+            for part in ways[sort]
+            for lead_in in (CAPTION_LEAD_INS if kind == "describe" else lead_ins)
+        ]
+        for sort, lead_ins in LEAD_INS.items()
         if sort in ways
     ]
     groups = [(1 - COMPOSED, ways["direct"]), *((COMPOSED / len(composed), group) for group in composed)]
-    never = {_folded(text) for text in ways["held_out"]}
-    return tuple((weight, _variants(group, never)) for weight, group in groups)
+    held_out = {_folded(text) for text in ways["held_out"]}
+    return tuple((weight, _variants(group, held_out)) for weight, group in groups)
 
 
-def _variants(templates: list[str], never: set[str]) -> tuple[Variants, ...]:
+def _variants(templates: list[str], held_out: set[str]) -> tuple[Variants, ...]:
     found = []
     for template in templates:
         fillings = HERE if "{here}" in template else RECEIPT if "{receipt}" in template else ("",)
         texts = [template.replace("{here}", filling).replace("{receipt}", filling) for filling in fillings]
-        kept = tuple(text for text in texts if _folded(text) not in never)
-        if kept:
-            found.append(kept)
+        trained = tuple(text for text in texts if _folded(text) not in held_out)
+        if trained:
+            found.append(trained)
     return tuple(found)
 
 

@@ -1,4 +1,4 @@
-"""POPE: yes-or-no questions about what is and what is not in a scene, as hard as the absent things are plausible.
+"""POPE: yes-or-no questions about what is and what is not in a scene, with three degrees of plausible absent things.
 
 After Li et al. 2023 (https://arxiv.org/abs/2305.10355, section 4): half of the questions name a thing that is there;
 the other half one that is not, drawn at random, from the most frequent things of all pictures, or from those that go
@@ -16,7 +16,7 @@ from vlm_demo.training.worlds.world import COLOURS, SHAPES, DrawnPicture, articl
 
 SORTS = ("random", "popular", "adversarial")
 CLEAR = 0.6  # the share of a thing that must be seen, or "is there" has no sure answer
-COUNTED = 300  # pictures that tell which things are popular
+COUNTED = 300  # pictures in which things are counted, to find the popular ones
 
 Name = tuple[str, str]  # colour and shape
 
@@ -36,8 +36,8 @@ def pope_items(picture: DrawnPicture, rng: np.random.Generator, frequent: list[N
     in which something is half hidden."""
     if not picture.things or any(thing.visible < CLEAR for thing in picture.things):
         return []
-    there = sorted({(thing.colour, thing.shape) for thing in picture.things})
-    colours, shapes = sorted({colour for colour, _ in there}), sorted({shape for _, shape in there})
+    present = sorted({(thing.colour, thing.shape) for thing in picture.things})
+    colours, shapes = sorted({colour for colour, _ in present}), sorted({shape for _, shape in present})
     absent = {
         "random": [(colour, shape) for colour in COLOURS for shape in SHAPES],
         "popular": frequent[:40],
@@ -45,10 +45,10 @@ def pope_items(picture: DrawnPicture, rng: np.random.Generator, frequent: list[N
     }
     items = []
     for sort in SORTS:
-        names = [name for name in absent[sort] if name not in there]
+        names = [name for name in absent[sort] if name not in present]
         if not names:
             continue
-        for answer, choices in (("yes", there), ("no", names)):
+        for answer, choices in (("yes", present), ("no", names)):
             colour, shape = choices[int(rng.integers(len(choices)))]
             question = f"Is there {article(f'{colour} {shape}')} in the image?"
             items.append({"question": question, "answer": answer, "kind": f"pope {sort}", "metric": "exact"})

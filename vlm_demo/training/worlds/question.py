@@ -1,4 +1,4 @@
-"""Asking: what a question about a drawn picture is, before and after it is put into words.
+"""Question: a question about a drawn picture, before and after it is worded.
 
 An unanswerable question has two right answers: with the evidence-only rule ``unknown``, without it a plausible guess,
 as other vision-language models give.
@@ -17,7 +17,7 @@ YES_NO = ("yes", "no")
 
 @dataclass(frozen=True)
 class Question:
-    """A question, at first without its words.
+    """A question, at first unworded.
 
     Attributes:
         kind: what is asked for; names the phrasings in `ways/`.
@@ -25,7 +25,7 @@ class Question:
         answer: the right answer under the evidence-only rule.
         guess: the answer without the rule, where that differs (the question is unanswerable), else None.
         about: the things of the picture that the answer is about, as indices.
-        copied: whether the answer stands in the OCR text.
+        copied: whether the answer is in the OCR text.
         follow: a second turn that is understood only after this one, such as "And the circle?".
         text: the question as a person would type it, once it is put into words.
     """
@@ -45,7 +45,7 @@ QuestionMaker = Callable[[], Question | None]  # None: the picture does not allo
 
 @dataclass(frozen=True)
 class QuestionForm:
-    """A way to ask: its name, how often it is used beside the others, and what makes one such question."""
+    """A way to ask: its name, its weight among the others, and what makes one such question."""
 
     name: str
     weight: float

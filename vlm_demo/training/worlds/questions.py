@@ -12,7 +12,7 @@ from vlm_demo.training.worlds.question import Question
 from vlm_demo.training.worlds.world import DrawnPicture
 
 IN_SENTENCES = ("describe", "what")  # answered in more than a word
-LEADS = ("Please answer: ", "Question: ", "Look at the {image}. ", "Please: ", "Hi. ")
+LEAD_INS = ("Please answer: ", "Question: ", "Look at the {image}. ", "Please: ", "Hi. ")
 ENDS = (" Answer in one word.", " Answer with one word.", " Answer briefly.", " Be brief.")
 
 
@@ -20,40 +20,40 @@ def ask(
     picture: DrawnPicture,
     n: int,
     rng: np.random.Generator,
-    read: list[str] | None = None,
+    ocr_lines: list[str] | None = None,
     held_out: bool = False,
 ) -> list[Question]:
     """Up to ``n`` different questions about the picture.
 
     Args:
-        read: the OCR lines that the prompt will hold, or None if OCR is off. A field's answer is copied from them.
+        ocr_lines: the OCR lines that the prompt will hold, or None if OCR is off. A field's answer is copied from them.
         held_out: use the phrasings that training never sees.
     """
-    forms = AREAS[picture.kind].asker(picture, rng, read).forms()
+    forms = AREAS[picture.kind].asker(picture, rng, ocr_lines).forms()
     weights = np.array([form.weight for form in forms])
     questions: list[Question] = []
     seen: set[str] = set()
     for _ in range(n * 4 if forms else 0):
         if len(questions) == n:
             break
-        made = forms[int(rng.choice(len(forms), p=weights / weights.sum()))].make()
-        if made is None:
+        candidate = forms[int(rng.choice(len(forms), p=weights / weights.sum()))].make()
+        if candidate is None:
             continue
-        question = worded(made, rng, held_out)
+        question = worded(candidate, rng, held_out)
         if question.text.lower() not in seen:
             seen.add(question.text.lower())
             questions.append(question)
     return questions
 
 
-def worded(made: Question, rng: np.random.Generator, held_out: bool) -> Question:
+def worded(question: Question, rng: np.random.Generator, held_out: bool) -> Question:
     """The question, and what follows it, in one phrasing."""
-    follow = worded(made.follow, rng, held_out) if made.follow else None
-    return replace(made, text=fill(made.kind, made.fields, rng, held_out), follow=follow)
+    follow = worded(question.follow, rng, held_out) if question.follow else None
+    return replace(question, text=fill(question.kind, question.fields, rng, held_out), follow=follow)
 
 
 def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: bool) -> str:
-    """One phrasing of the kind with its fields, in the spellings and carelessness of typed questions."""
+    """One phrasing of the kind with its fields, spelled and punctuated as people type."""
     template = choose(kind, rng, held_out)
     words = {
         "color": str(rng.choice(["color", "colour"])),
@@ -64,17 +64,17 @@ def fill(kind: str, fields: dict[str, str], rng: np.random.Generator, held_out: 
     text = tidy(template.format(**words))
     text = text[0].upper() + text[1:]
     style = rng.random()
-    if style < 0.07 and not _spelled(fields):
+    if style < 0.07 and not _case_matters(fields):
         text = text.lower()
     elif style < 0.12:
         text = text.rstrip("?.")
     elif style < 0.16:
-        text = str(rng.choice(LEADS)).format(**words) + text
+        text = str(rng.choice(LEAD_INS)).format(**words) + text
     elif style < 0.19 and kind not in IN_SENTENCES:
         text += str(rng.choice(ENDS))
     return text
 
 
-def _spelled(fields: dict[str, str]) -> bool:
+def _case_matters(fields: dict[str, str]) -> bool:
     """Whether a field holds a name, such as a chart's label, whose capitals matter."""
     return any(value != value.lower() for value in fields.values())

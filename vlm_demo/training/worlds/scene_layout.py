@@ -1,4 +1,4 @@
-"""Scene layout: how large a scene is, and where its shapes stand."""
+"""Scene layout: the size of a scene, and the positions of its shapes."""
 
 from __future__ import annotations
 
@@ -73,8 +73,8 @@ def place_shapes(rng: np.random.Generator, layout: str, canvas: Box, boxes: Sequ
         radii = np.array(sizes) * min(height, boxes[0][2])
         counts = rng.integers(0, 9, len(boxes)) if rng.random() < 0.8 else rng.integers(1, 4, len(boxes))
         counts[int(rng.integers(len(boxes)))] += int(counts.sum() == 0)
-        filled = zip(boxes, counts, strict=True)
-        return [place for box, n in filled for place in _scattered(rng, box, rng.choice(radii, n), 1.1)]
+        box_counts = zip(boxes, counts, strict=True)
+        return [place for box, n in box_counts for place in _scattered(rng, box, rng.choice(radii, n), 1.1)]
     if layout == "cells":
         return _cells(rng, canvas, 3, 3, rng.random(9) < rng.uniform(0.55, 1.05), [0.26, 0.4])
     count = 1 + int(rng.choice(12, p=MANY))
@@ -82,15 +82,19 @@ def place_shapes(rng: np.random.Generator, layout: str, canvas: Box, boxes: Sequ
     if layout == "rows":
         rows = 1 + int(rng.integers(3))
         columns = max(2, min(6, round(rows * width / height)))
-        kept = rng.permutation(rows * columns) < count + 2
+        filled_cells = rng.permutation(rows * columns) < count + 2
         radius = rng.uniform(0.24, 0.42)
-        return _cells(rng, canvas, columns, rows, kept, [radius * 0.55, radius] if rng.random() < 0.3 else [radius])
-    short = min(width, height)
-    least, most = (0.12, 0.3) if large else (0.07, 0.2) if layout == "dark" else (0.05, 0.3 if count < 5 else 0.18)
-    low, high = sorted(rng.uniform(least, most, 2))
-    radii = short * rng.uniform(low, max(high, low + 0.02), count)
+        return _cells(
+            rng, canvas, columns, rows, filled_cells, [radius * 0.55, radius] if rng.random() < 0.3 else [radius]
+        )
+    shorter = min(width, height)
+    low_limit, high_limit = (
+        (0.12, 0.3) if large else (0.07, 0.2) if layout == "dark" else (0.05, 0.3 if count < 5 else 0.18)
+    )
+    low, high = sorted(rng.uniform(low_limit, high_limit, 2))
+    radii = shorter * rng.uniform(low, max(high, low + 0.02), count)
     if rng.random() < 0.3 and low * 1.8 < 0.3:  # two sizes
-        radii = short * low * rng.choice([1.0, rng.uniform(1.8, 2.4)], count) * rng.uniform(0.95, 1.05, count)
+        radii = shorter * low * rng.choice([1.0, rng.uniform(1.8, 2.4)], count) * rng.uniform(0.95, 1.05, count)
     spacing = 1.12 if rng.random() < (0.6 if layout == "dark" else 0.85) else 0.62
     return _scattered(rng, canvas, np.maximum(radii, 3.0), spacing)
 
@@ -113,20 +117,20 @@ def _scattered(rng: np.random.Generator, box: Box, radii: np.ndarray, spacing: f
 
 
 def _cells(
-    rng: np.random.Generator, canvas: Box, columns: int, rows: int, kept: np.ndarray, sizes: Sequence[float]
+    rng: np.random.Generator, canvas: Box, columns: int, rows: int, filled: np.ndarray, sizes: Sequence[float]
 ) -> list[Place]:
-    """The middles of the kept cells of a table; ``sizes`` are the shapes' radii as shares of a cell."""
-    across, down = canvas[2] / columns, canvas[3] / rows
-    cell = min(across, down)
-    kept[int(rng.integers(len(kept)))] |= not kept.any()
+    """The middles of the filled cells of a table; ``sizes`` are the shapes' radii as shares of a cell."""
+    cell_width, cell_height = canvas[2] / columns, canvas[3] / rows
+    cell = min(cell_width, cell_height)
+    filled[int(rng.integers(len(filled)))] |= not filled.any()
     return [
         Place(
-            (i % columns + 0.5 + rng.uniform(-0.05, 0.05)) * across,
-            (i // columns + 0.5 + rng.uniform(-0.05, 0.05)) * down,
+            (i % columns + 0.5 + rng.uniform(-0.05, 0.05)) * cell_width,
+            (i // columns + 0.5 + rng.uniform(-0.05, 0.05)) * cell_height,
             max(3.0, cell * float(rng.choice(sizes))),
             canvas,
         )
-        for i in np.flatnonzero(kept)
+        for i in np.flatnonzero(filled)
     ]
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from vlm_demo.training.worlds.asker import Look, form
+from vlm_demo.training.worlds.asker import Description, form
 from vlm_demo.training.worlds.common_questions import EXTREMES, CommonAsker
 from vlm_demo.training.worlds.question import Question, QuestionForm, QuestionMaker
 from vlm_demo.training.worlds.world import COLOURS, PLACES, SHAPES, DrawnPicture, article, number_word, series_of
 
 LISTED = 4  # of more things only the largest is named
-FAINT = 0.35  # a thing that shows less of itself than this is neither surely there nor surely absent
+FAINT = 0.35  # with a smaller visible share a thing is neither clearly there nor clearly absent
 BOXES = {2: ("left", "right"), 3: ("left", "middle", "right")}
 
 
@@ -24,14 +24,14 @@ class SceneAsker(CommonAsker):
     adjectives = ("size", "fill", "edge", "colour")
     vocabulary = {"shape": SHAPES, "colour": tuple(COLOURS), "size": ("large", "small"), "fill": ("hollow", "filled")}
 
-    def __init__(self, picture: DrawnPicture, rng: np.random.Generator, read: list[str] | None) -> None:
+    def __init__(self, picture: DrawnPicture, rng: np.random.Generator, ocr_lines: list[str] | None) -> None:
         self.boxes = picture.facts["boxes"]
         self.seen = [i for i, thing in enumerate(picture.things) if thing.visible > 0.05]
         self.clear = all(picture.things[i].visible >= FAINT for i in self.seen)
-        super().__init__(picture, rng, read)
+        super().__init__(picture, rng, ocr_lines)
 
     def row(self, i: int) -> dict[str, Any]:
-        """Besides what all areas know: ``phrase``, ``light`` (0..1), the traits, and which box it is in."""
+        """Next to the attributes of all areas: ``phrase``, ``light`` (0..1), the traits, and which box it is in."""
         thing = self.picture.things[i]
         row = super().row(i) | {"phrase": f"{thing.colour} {thing.shape}"}
         row["light"] = float(np.dot(self.picture.facts["rgbs"][i], (0.299, 0.587, 0.114))) / 255
@@ -91,21 +91,21 @@ class SceneAsker(CommonAsker):
         """What shape is red?"""
         colour = self.pick(list(COLOURS)) if self.chance(0.2) else self.pick(self.rows)["colour"]
         program = (("filter", {"colour": colour}), ("query", "shape"))
-        return self.made("shape", {"tint": self.word(colour)}, program, self.values("shape"))
+        return self.build("shape", {"tint": self.word(colour)}, program, self.values("shape"))
 
     def only(self) -> Question | None:
         """What shape is this? (one thing in the picture)"""
-        return self.made("only", {}, (("query", "shape"),))
+        return self.build("only", {}, (("query", "shape"),))
 
     def in_place(self) -> Question | None:
         """What is in the top left?"""
         if self.boxes or any(row["zone"] is None for row in self.rows):
             return None
         place = self.pick(PLACES if self.chance(0.3) else [row["zone"] for row in self.rows])
-        before = {"left": "on", "right": "on", "top": "at", "bottom": "at"}.get(place, "in")
+        preposition = {"left": "on", "right": "on", "top": "at", "bottom": "at"}.get(place, "in")
         corner = " corner" if " " in place and self.chance(0.5) else ""
         program = (("filter", {"zone": place}), ("unique",), ("query", "phrase"))
-        return self.made("in place", {"place": f"{before} the {place}{corner}"}, program, self.values("phrase"))
+        return self.build("in place", {"place": f"{preposition} the {place}{corner}"}, program, self.values("phrase"))
 
     def any_relation(self) -> Question | None:
         """Is a triangle left of a square?"""
@@ -118,7 +118,7 @@ class SceneAsker(CommonAsker):
         )):  # fmt: skip
             return None
         truth = any(gap > self.margins[axis] for gap in gaps)
-        names = [article(self.name(look)) for look in (one, two)]
+        names = [article(self.name(description)) for description in (one, two)]
         about = tuple(sorted({i for pair in pairs for i in pair}))
         fields = {"one": names[0], "two": names[1], "relation": words, "obj": self.name(one)}
         return Question("any relation", fields, "yes" if truth else "no", None, about)
@@ -135,41 +135,45 @@ class SceneAsker(CommonAsker):
 
     def count_in_box(self) -> Question | None:
         """How many red shapes are in the left box?"""
-        box, look = self.pick(range(len(self.boxes))), self.pick(({}, self.described(0.9)))
-        fields = {"plural": self.name(look, plural=True), "box": self.box_name(box)}
-        return self.made("count in box", fields, (("filter", {**look, "box": box}), ("count",)))
+        box, description = self.pick(range(len(self.boxes))), self.pick(({}, self.described(0.9)))
+        fields = {"plural": self.name(description, plural=True), "box": self.box_name(box)}
+        return self.build("count in box", fields, (("filter", {**description, "box": box}), ("count",)))
 
     def exist_in_box(self) -> Question | None:
         """Is there a red square in the left box?"""
-        box, look = self.pick(range(len(self.boxes))), self.described(0.85)
-        fields = {**self.names(look), "box": self.box_name(box)}
-        return self.made("exist in box", fields, (("filter", {**look, "box": box}), ("exist",)))
+        box, description = self.pick(range(len(self.boxes))), self.described(0.85)
+        fields = {**self.names(description), "box": self.box_name(box)}
+        return self.build("exist in box", fields, (("filter", {**description, "box": box}), ("exist",)))
 
     def which_box(self) -> Question | None:
         """Which box has the most shapes?"""
-        most, look = self.chance(0.6), self.pick(({}, self.described(1.0)))
-        counts = self._in_boxes(look)
-        best = max(counts) if most else min(counts)
+        want_most, description = self.chance(0.6), self.pick(({}, self.described(1.0)))
+        counts = self._in_boxes(description)
+        best = max(counts) if want_most else min(counts)
         if counts.count(best) > 1 or len(counts) not in BOXES:
             return None
-        fields = {"amount": "the most" if most else "the fewest", "plural": self.name(look, plural=True)}
+        fields = {"amount": "the most" if want_most else "the fewest", "plural": self.name(description, plural=True)}
         box = counts.index(best)
-        about = tuple(self.table.matching({**look, "box": box}))
+        about = tuple(self.table.matching({**description, "box": box}))
         return Question("which box", fields, BOXES[len(counts)][box], None, about)
 
-    def _in_boxes(self, look: Look) -> list[int]:
-        return [len(self.table.matching({**look, "box": box})) for box in range(len(self.boxes))]
+    def _in_boxes(self, description: Description) -> list[int]:
+        return [len(self.table.matching({**description, "box": box})) for box in range(len(self.boxes))]
 
     def in_which_box(self) -> Question | None:
         """In which box is the red circle?"""
         places = BOXES.get(len(self.boxes))
         if places is None:
             return None
-        look = self.described(0.95)
-        made = self.made("in which box", {"obj": self.name(look)}, (("filter", look), ("query", "box")), places)
-        if made is None or made.guess is not None:
-            return made
-        return Question("in which box", made.fields, places[self.rows[made.about[0]]["box"]], None, made.about)
+        description = self.described(0.95)
+        question = self.build(
+            "in which box", {"obj": self.name(description)}, (("filter", description), ("query", "box")), places
+        )
+        if question is None or question.guess is not None:
+            return question
+        return Question(
+            "in which box", question.fields, places[self.rows[question.about[0]]["box"]], None, question.about
+        )
 
     # The whole picture.
 
@@ -179,15 +183,15 @@ class SceneAsker(CommonAsker):
         return self._listing("describe", article, order)
 
     def what(self) -> Question | None:
-        """What is in the picture? The same without articles, and in any order: the eye may begin anywhere."""
+        """What is in the picture? The same without articles, and in any order."""
         return self._listing("what", str, [int(i) for i in self.rng.permutation(len(self.rows))])
 
-    def _listing(self, kind: str, named: Callable[[str], str], order: list[int]) -> Question | None:
+    def _listing(self, kind: str, name_of: Callable[[str], str], order: list[int]) -> Question | None:
         if len(order) <= LISTED:
-            text = series_of([named(self.rows[i]["phrase"]) for i in order])
+            text = series_of([name_of(self.rows[i]["phrase"]) for i in order])
             return Question(kind, {}, text, None, tuple(order))
         attribute, sign, *_ = EXTREMES["largest"]
-        largest = self.made(kind, {}, (("most", attribute), ("query", "phrase")))
+        largest = self.build(kind, {}, (("most", attribute), ("query", "phrase")))
         if largest is None:
             return None
         return Question(kind, {}, f"many shapes, the largest {article(largest.answer)}", None, largest.about)

@@ -70,23 +70,25 @@ def paint(
 ) -> None:
     """Draw the shape: filled, or with ``hollow`` only a border that wide; ``edge`` is the colour of a thin ``line``
     around it."""
-    flat = [(float(x), float(y)) for x, y in outline]
+    polygon = [(float(x), float(y)) for x, y in outline]
     if hollow:
-        _border(image, flat, rgb, hollow)
+        _border(image, polygon, rgb, hollow)
     else:
-        ImageDraw.Draw(image).polygon(flat, fill=rgb)
+        ImageDraw.Draw(image).polygon(polygon, fill=rgb)
     if edge:
-        _border(image, flat, edge, line)
+        _border(image, polygon, edge, line)
 
 
-def _border(image: Image.Image, flat: list[tuple[float, float]], rgb: RGB, width: float) -> None:
+def _border(image: Image.Image, polygon: list[tuple[float, float]], rgb: RGB, width: float) -> None:
     """Draw the inner part of a line along the polygon, so that the outline stays what it was."""
-    x0, y0 = (int(math.floor(min(axis))) for axis in zip(*flat, strict=True))
-    x1, y1 = (int(math.ceil(max(axis))) + 1 for axis in zip(*flat, strict=True))
-    moved = [(x - x0, y - y0) for x, y in flat]
+    x0, y0 = (int(math.floor(min(axis))) for axis in zip(*polygon, strict=True))
+    x1, y1 = (int(math.ceil(max(axis))) + 1 for axis in zip(*polygon, strict=True))
+    local_polygon = [(x - x0, y - y0) for x, y in polygon]
     inside, line = Image.new("L", (x1 - x0, y1 - y0)), Image.new("L", (x1 - x0, y1 - y0))
-    ImageDraw.Draw(inside).polygon(moved, fill=255)
-    ImageDraw.Draw(line).line([*moved, *moved[:2]], fill=255, width=max(2, round(2 * width)), joint="curve")
+    ImageDraw.Draw(inside).polygon(local_polygon, fill=255)
+    ImageDraw.Draw(line).line(
+        [*local_polygon, *local_polygon[:2]], fill=255, width=max(2, round(2 * width)), joint="curve"
+    )
     image.paste(rgb, (x0, y0, x1, y1), ImageChops.darker(inside, line))
 
 

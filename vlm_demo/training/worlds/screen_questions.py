@@ -1,4 +1,4 @@
-"""Screen questions: what can be asked of a user interface; words are copied from what OCR read."""
+"""Screen questions: what can be asked of a user interface; words are copied from the OCR lines."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from vlm_demo.training.worlds.asker import Look, form
+from vlm_demo.training.worlds.asker import Description, form
 from vlm_demo.training.worlds.common_questions import EXTREMES, CommonAsker, single
 from vlm_demo.training.worlds.question import Question, QuestionForm
 from vlm_demo.training.worlds.screen_words import AIMS, FIELDS, Words
 from vlm_demo.training.worlds.values import Values
 from vlm_demo.training.worlds.world import COLOURS, UNKNOWN, WIDGETS, article, number_word, plural_of, series_of
 
-SPEAKING = ("button", "tab", "chip", "navigation item", "list item", "checkbox", "switch", "radio button")
+WITH_TEXT = ("button", "tab", "chip", "navigation item", "list item", "checkbox", "switch", "radio button")
 CHOICES = ("tab", "chip", "navigation item", "list item", "radio button")  # of which one is selected
 STATES = {"selected": ("selected", "active", "chosen"), "on": ("on", "enabled"), "checkbox": ("checked", "ticked")}
-OPPOSITE = {"on": "off", "enabled": "disabled", "checked": "unchecked", "ticked": "not ticked"}
+NEGATED = {"on": "off", "enabled": "disabled", "checked": "unchecked", "ticked": "not ticked"}
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth")
 
 
 class ScreenAsker(CommonAsker):
     """Makes questions about one screen."""
 
-    unnamed = 0.0  # what counts as an element is anybody's guess
+    unnamed = 0.0  # what counts as an element is not well defined
     general = ("element", "UI element")
     adjectives = ("order", "text", "colour")
     vocabulary = {"shape": tuple(w for w in WIDGETS if w not in ("icon", "dialog")), "colour": tuple(COLOURS)}
     extremes = {name: EXTREMES[name] for name in ("leftmost", "rightmost", "top", "bottom")}
 
     def row(self, i: int) -> dict[str, Any]:
-        """Besides what all areas know, a widget's facts; ``phrase`` is how an answer names it."""
+        """Next to the attributes of all areas, a widget's facts; ``phrase`` is how an answer names it."""
         thing = self.picture.things[i]
         return super().row(i) | {"shape": "heading" if thing.shape == "text" else thing.shape}
 
@@ -38,11 +38,11 @@ class ScreenAsker(CommonAsker):
         """Every way to ask that the screen may allow."""
         yes_no = (self.exist, self.number, self.state, self.relation, self.says_exist)
         theme = "dark" if self.facts["dark"] else "light"
-        reading = 1.0 if self.read is not None else 0.3
+        text = 1.0 if self.ocr_lines is not None else 0.3
         found = [
-            form(2.6 * reading, self.says), form(2.4 * reading, self.chosen), form(1.4 * reading, self.press),
-            form(1.2 * reading, self.titled), form(1.4 * reading, self.field_value), form(0.8 * reading, self.labels),
-            form(0.8 * reading, self.balanced(self.says_exist), "says exist"),
+            form(2.6 * text, self.says), form(2.4 * text, self.chosen), form(1.4 * text, self.press),
+            form(1.2 * text, self.titled), form(1.4 * text, self.field_value), form(0.8 * text, self.labels),
+            form(0.8 * text, self.balanced(self.says_exist), "says exist"),
             form(1.2, self.balanced(self.state), "state"), form(1.4, self.count), form(1.2, self.colour_of, "colour"),
             form(0.6, self.exist), form(0.9, self.place, "where"), self.fact(0.3, "theme", theme),
             form(0.5, self.describe), self.fact(0.1, "medium", "screenshot"),
@@ -51,9 +51,9 @@ class ScreenAsker(CommonAsker):
         ]  # fmt: skip
         return [*found, self.fact(0.8, "element", self.facts["element"])] if self.facts["element"] else found
 
-    def name(self, look: Look, plural: bool = False) -> str:
+    def name(self, description: Description, plural: bool = False) -> str:
         """Such as "second tab", "blue button", "Wi-Fi switch"."""
-        described = dict(look)
+        described = dict(description)
         if "order" in described:
             described["order"] = ORDINALS[described["order"]]
         return super().name(described, plural)
@@ -62,51 +62,53 @@ class ScreenAsker(CommonAsker):
         """The widgets of a shape."""
         return self.table.matching({"shape": shape})
 
-    def ways(self, i: int) -> list[Look]:
+    def descriptions(self, i: int) -> list[Description]:
         """A widget is named by its shape, or by that and its colour."""
         row = self.rows[i]
-        found: list[Look] = [{"shape": row["shape"]}]
+        found: list[Description] = [{"shape": row["shape"]}]
         return found + [{"shape": row["shape"], "colour": row["colour"]}] * bool(row["colour"])
 
-    def pointed(self, i: int, worded: bool) -> Look | None:
-        """A way to look for one widget that fits no other: alone, by colour, by its words or by its place."""
+    def identify(self, i: int, by_text: bool) -> Description | None:
+        """A description that fits one widget alone: by shape, by colour, by its words or by its place."""
         row = self.rows[i]
-        looks = self.ways(i)
-        if worded and row["text"]:
+        looks = self.descriptions(i)
+        if by_text and row["text"]:
             looks.append({"shape": row["shape"], "text": row["text"]})
-        if not worded and row["order"] < len(ORDINALS) and len(self.of(row["shape"])) > 1:
+        if not by_text and row["order"] < len(ORDINALS) and len(self.of(row["shape"])) > 1:
             looks.append({"shape": row["shape"], "order": row["order"]})
-        fitting = [look for look in looks if self.table.matching(look) == [i]]
+        fitting = [description for description in looks if self.table.matching(description) == [i]]
         return self.pick(fitting) if fitting else None
 
     def invented(self) -> str:
-        """What might stand on a widget."""
+        """A text that could be on a widget."""
         return Words(Values(self.rng)).action()
 
     # What is written.
 
     def says(self) -> Question | None:
         """What does the button say? And what does the second one?"""
-        speaking = [i for i, row in enumerate(self.rows) if row["text"] and row["shape"] in SPEAKING]
-        if not speaking or self.chance(0.1):
-            look: Look = {"shape": self.pick([s for s in SPEAKING if not self.of(s)])}
-            return self.made("widget text", self.names(look), (("filter", look), ("query", "text")), [self.invented()])
-        found = self.pointed(self.pick(speaking), worded=False)
+        labelled = [i for i, row in enumerate(self.rows) if row["text"] and row["shape"] in WITH_TEXT]
+        if not labelled or self.chance(0.1):
+            description: Description = {"shape": self.pick([s for s in WITH_TEXT if not self.of(s)])}
+            return self.build(
+                "widget text", self.names(description), (("filter", description), ("query", "text")), [self.invented()]
+            )
+        found = self.identify(self.pick(labelled), by_text=False)
         if found is None:
             return None
-        made = self._text("widget text", found)
+        question = self._text("widget text", found)
         others = [i for i in self.of(found["shape"]) if not self.table.fits(i, found)]
-        if made is None or made.guess is not None or not others or not self.chance(0.4):
-            return made
-        place = self.rows[self.pick(others)]["order"]
-        follow = self._text("next one", {"shape": found["shape"], "order": place})
-        if follow is None or place >= len(ORDINALS):
-            return made
-        return replace(made, follow=replace(follow, fields={"place": ORDINALS[place]}))
+        if question is None or question.guess is not None or not others or not self.chance(0.4):
+            return question
+        order = self.rows[self.pick(others)]["order"]
+        follow = self._text("next one", {"shape": found["shape"], "order": order})
+        if follow is None or order >= len(ORDINALS):
+            return question
+        return replace(question, follow=replace(follow, fields={"place": ORDINALS[order]}))
 
-    def _text(self, kind: str, look: Look) -> Question | None:
-        program = (*single(look), ("query", "text"))
-        return self.made(kind, self.names(look), program, [self.invented()], copied=True)
+    def _text(self, kind: str, description: Description) -> Question | None:
+        program = (*single(description), ("query", "text"))
+        return self.build(kind, self.names(description), program, [self.invented()], copied=True)
 
     def chosen(self) -> Question | None:
         """Which tab is selected? Which switch is on?"""
@@ -118,13 +120,15 @@ class ScreenAsker(CommonAsker):
         fields = {"obj": shape, "state": self.pick(STATES["checkbox" if shape == "checkbox" else state])}
         program = (*single({"shape": shape, state: True}), ("query", "text"))
         guesses = [self.rows[i]["text"] for i in self.of(shape)]
-        made = self.made("chosen", fields, program, guesses, copied=True)
+        question = self.build("chosen", fields, program, guesses, copied=True)
         others = [self.rows[i]["text"] for i in self.of(shape) if not self.rows[i].get(state)]
-        if made is None or made.guess is not None or len(others) != 1 or not self.legible(others[0]):
-            return made
+        if question is None or question.guess is not None or len(others) != 1 or not self.legible(others[0]):
+            return question
         about = tuple(self.table.matching({"shape": shape, "text": others[0]}))
         return (
-            replace(made, follow=Question("other one", {}, others[0], None, about, True)) if self.chance(0.5) else made
+            replace(question, follow=Question("other one", {}, others[0], None, about, True))
+            if self.chance(0.5)
+            else question
         )
 
     def titled(self) -> Question | None:
@@ -135,7 +139,7 @@ class ScreenAsker(CommonAsker):
         kind = {"app bar": "screen title", "heading": "screen heading", "dialog": "dialog title"}[shape]
         fields = {"heading": self.pick(("heading", "headline"))}
         program = (*single({"shape": shape}), ("query", "text"))
-        return self.made(kind, fields, program, ["Delete this file?", "Settings", "Home"], copied=True)
+        return self.build(kind, fields, program, ["Delete this file?", "Settings", "Home"], copied=True)
 
     def field_value(self) -> Question | None:
         """What is entered as the name?"""
@@ -145,49 +149,49 @@ class ScreenAsker(CommonAsker):
         label = self.rows[self.pick(fields)]["label"]
         if self.chance(0.15):
             label = self.pick([name for name in FIELDS if not self.table.matching({"label": name})])
-        look = {"shape": "text field", "label": label}
+        description = {"shape": "text field", "label": label}
         guess = Values(self.rng).fill(FIELDS[label][1])
-        found = self.table.matching(look)
+        found = self.table.matching(description)
         if found and self.rows[found[0]].get("value") is None:
             return Question("field value", {"field": label.lower()}, UNKNOWN, guess, tuple(found))
-        program = (("filter", look), ("query", "value"))
-        return self.made("field value", {"field": label.lower()}, program, [guess], copied=True)
+        program = (("filter", description), ("query", "value"))
+        return self.build("field value", {"field": label.lower()}, program, [guess], copied=True)
 
     def press(self) -> Question | None:
         """What should I press to save?"""
-        here = [self.rows[i]["text"] for i in self.of("button") if self.rows[i]["text"] in AIMS]
-        if not here and not self.of("button"):
+        present = [self.rows[i]["text"] for i in self.of("button") if self.rows[i]["text"] in AIMS]
+        if not present and not self.of("button"):
             return None
-        text = self.pick(here if here and self.chance(0.85) else [text for text in AIMS if text not in here])
+        text = self.pick(present if present and self.chance(0.85) else [text for text in AIMS if text not in present])
         aim = self.pick(AIMS[text])
-        if text not in here and any(aim in AIMS[other] for other in here):
+        if text not in present and any(aim in AIMS[other] for other in present):
             return None
         program = (("filter", {"shape": "button", "text": text}), ("query", "text"))
-        return self.made("press", {"aim": aim}, program, [text], copied=True)
+        return self.build("press", {"aim": aim}, program, [text], copied=True)
 
     def says_exist(self) -> Question | None:
         """Is there a button that says Save?"""
-        shapes = [shape for shape in SPEAKING if self.of(shape)]
-        if not shapes or self.read is None:
+        shapes = [shape for shape in WITH_TEXT if self.of(shape)]
+        if not shapes or self.ocr_lines is None:
             return None
         shape = self.pick(shapes)
-        there = self.chance(0.5)
-        text = self.rows[self.pick(self.of(shape))]["text"] if there else self.invented()
+        present = self.chance(0.5)
+        text = self.rows[self.pick(self.of(shape))]["text"] if present else self.invented()
         fields = {"obj": shape, "plural": plural_of(shape), "label": text}
         program = (("filter", {"shape": shape, "text": text}), ("exist",))
-        return self.made("says exist", fields, program, needs=[text] if there else [])
+        return self.build("says exist", fields, program, needs=[text] if present else [])
 
     def labels(self) -> Question | None:
         """Which tabs are there?"""
-        shapes = [shape for shape in SPEAKING if 2 <= len(self.of(shape)) <= 4]
-        if not shapes or self.read is None:
+        shapes = [shape for shape in WITH_TEXT if 2 <= len(self.of(shape)) <= 4]
+        if not shapes or self.ocr_lines is None:
             return None
-        among = self.of(self.pick(shapes))
-        texts = [self.rows[i]["text"] for i in among]
+        widgets = self.of(self.pick(shapes))
+        texts = [self.rows[i]["text"] for i in widgets]
         if not all(self.legible(text) for text in texts):
             return None
-        fields = {"plural": plural_of(self.rows[among[0]]["shape"])}
-        return Question("labels", fields, series_of(texts), None, tuple(among), True)
+        fields = {"plural": plural_of(self.rows[widgets[0]]["shape"])}
+        return Question("labels", fields, series_of(texts), None, tuple(widgets), True)
 
     # What is on, and what is where.
 
@@ -206,33 +210,41 @@ class ScreenAsker(CommonAsker):
         if found is None:
             return None
         i, name, words = found
-        look = self.pointed(i, worded=self.read is not None)
-        if look is None:
+        description = self.identify(i, by_text=self.ocr_lines is not None)
+        if description is None:
             return None
         word, truth = self.pick(words), True
         if name == "on" and self.chance(0.4):
-            word, truth = OPPOSITE.get(word, word), word not in OPPOSITE
-        program = (*single(look), ("query", name), ("is", truth))
-        needs = [look["text"]] if "text" in look else []
-        return self.made("state", {"obj": self.name(look), "state": word}, program, needs=needs)
+            word, truth = NEGATED.get(word, word), word not in NEGATED
+        program = (*single(description), ("query", name), ("is", truth))
+        needs = [description["text"]] if "text" in description else []
+        return self.build("state", {"obj": self.name(description), "state": word}, program, needs=needs)
 
     def colour_of(self) -> Question | None:
         """What colour is the button?"""
-        shown = [i for i, row in enumerate(self.rows) if row["colour"] and row["shape"] != "heading"]
-        if not shown or self.chance(0.12):
-            look: Look = {"shape": self.pick([s for s in ("button", "app bar", "chip", "switch") if not self.of(s)])}
-            return self.made("colour", self.names(look), (("filter", look), ("query", "colour")), list(COLOURS))
-        look = self.pointed(self.pick(shown), worded=False) or {}
-        look.pop("colour", None)
-        return self.made("colour", self.names(look), (*single(look), ("query", "colour"))) if look else None
+        coloured = [i for i, row in enumerate(self.rows) if row["colour"] and row["shape"] != "heading"]
+        if not coloured or self.chance(0.12):
+            description: Description = {
+                "shape": self.pick([s for s in ("button", "app bar", "chip", "switch") if not self.of(s)])
+            }
+            return self.build(
+                "colour", self.names(description), (("filter", description), ("query", "colour")), list(COLOURS)
+            )
+        description = self.identify(self.pick(coloured), by_text=False) or {}
+        description.pop("colour", None)
+        return (
+            self.build("colour", self.names(description), (*single(description), ("query", "colour")))
+            if description
+            else None
+        )
 
     def place(self) -> Question | None:
         """Where is the Save button?"""
-        look = self.pointed(self.pick(range(len(self.rows))), worded=self.read is not None)
-        if look is None:
+        description = self.identify(self.pick(range(len(self.rows))), by_text=self.ocr_lines is not None)
+        if description is None:
             return None
-        needs = [look["text"]] if "text" in look else []
-        return self.made("where", self.names(look), (*single(look), ("query", "zone")), needs=needs)
+        needs = [description["text"]] if "text" in description else []
+        return self.build("where", self.names(description), (*single(description), ("query", "zone")), needs=needs)
 
     # The whole screen.
 

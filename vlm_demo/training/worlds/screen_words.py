@@ -1,4 +1,4 @@
-"""Screen words: what stands on buttons, tabs, fields and headings, mostly composed, so that it must be read."""
+"""Screen words: texts of buttons, tabs, fields and headings, mostly composed, so that they can't be guessed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vlm_demo.training.worlds.phrasings import tidy
 from vlm_demo.training.worlds.values import WORDS, Values
 from vlm_demo.training.worlds.world import plural_of
 
-AIMS: dict[str, list[str]] = WORDS["aims"]  # what a button says, and what a person presses it for
+AIMS: dict[str, list[str]] = WORDS["aims"]  # the text of a button → reasons to press it
 FIELDS: dict[str, list[str]] = WORDS["fields"]  # of a text field by its label: the hint in an empty one, and a value
 
 
@@ -19,7 +19,7 @@ class Words:
         self.values, self.used = values, set[str]()
 
     def new(self, make: Callable[[], str], longest: int = 30) -> str:
-        """A text that stands nowhere else, nor in any other, of so many letters."""
+        """A text of at most so many letters that neither contains nor is contained in another one."""
         text = ""
         for _ in range(30):
             text = make()
@@ -45,11 +45,11 @@ class Words:
         return plural_of(self.values.word("objects")).capitalize()
 
     def action(self) -> str:
-        """What a button says."""
+        """The text of a button."""
         return self.either("aims", 0.55, self.phrase, 22)
 
     def topic(self) -> str:
-        """What a tab, a chip or a list item says."""
+        """The text of a tab, a chip or a list item."""
         return self.either("topics", 0.65, self.plural, 14)
 
     def setting(self) -> str:
@@ -73,5 +73,5 @@ class Words:
         return self.new(lambda: tidy(self.values.word("headings").format(self.values.word("objects"))), 40)
 
     def notice(self) -> str:
-        """What small print says."""
+        """A line of small print."""
         return tidy(self.values.word("notices").format(self.values.word("objects")))

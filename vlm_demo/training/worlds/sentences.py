@@ -18,8 +18,8 @@ LEADS = ("", "", "A drawing of {}", "A picture of {}", "The picture shows {}", "
 
 def sentence(picture: DrawnPicture, rng: np.random.Generator) -> str:
     """A true caption of the picture, "A red circle and two blue stars on a white background."."""
-    say = {"scenes": _scene, "charts": _chart, "screens": _screen, "documents": _document, "text": _lettering}
-    bodies = say[picture.kind](picture, rng)
+    writers = {"scenes": _scene, "charts": _chart, "screens": _screen, "documents": _document, "text": _lettering}
+    bodies = writers[picture.kind](picture, rng)
     leads = [lead for lead in LEADS if picture.kind in ("scenes", "charts") or "drawing" not in lead]
     found = [
         lead.format(body) if lead else body
@@ -27,13 +27,13 @@ def sentence(picture: DrawnPicture, rng: np.random.Generator) -> str:
         for lead in leads
         if lead != "There is {}" or body.startswith(("a ", "an ", "one "))
     ]
-    good = [text for text in found if SHORTEST <= len(text.split()) <= LONGEST]
-    text = good[int(rng.integers(len(good)))] if good else min(found, key=lambda t: abs(len(t.split()) - 11))
+    fitting = [text for text in found if SHORTEST <= len(text.split()) <= LONGEST]
+    text = fitting[int(rng.integers(len(fitting)))] if fitting else min(found, key=lambda t: abs(len(t.split()) - 11))
     return text[0].upper() + text[1:] + "."
 
 
 def grouped(names: Sequence[str]) -> str:
-    """Names such as "red cross", those that are alike told together: "two red crosses and a blue star"."""
+    """Names such as "red cross", equal ones counted together: "two red crosses and a blue star"."""
     return series_of([_amount(n, name) for name, n in Counter(names).items()])
 
 
@@ -52,8 +52,8 @@ def _scene(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
             f"{boxes} boxes in a row that hold {words} {noun}",
         ]
     things = sorted((thing for thing in picture.things if thing.visible >= FAINT), key=lambda thing: thing.centre[0])
-    ground, n = picture.facts["background"], len(things)
-    ends = [f" on a {ground} background", f" on {ground}"] if ground else ["", " in a simple drawing"]
+    background, n = picture.facts["background"], len(things)
+    ends = [f" on a {background} background", f" on {background}"] if background else ["", " in a simple drawing"]
     if not things:
         return [f"nothing at all to be seen{end}" for end in ends]
     names = [f"{thing.colour} {thing.shape}" for thing in things]
@@ -64,18 +64,18 @@ def _scene(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
     shapes, colours = {thing.shape for thing in things}, {thing.colour for thing in things}
     body = f"{number_word(n)} {plural_of(shapes.pop()) if len(shapes) == 1 else 'shapes'}"
     sentences = [f"{body} of {number_word(len(colours))} colours{end}" for end in ends if len(colours) > 1]
-    largest = asker.made("extreme", {}, (("most", "area"), ("query", "phrase")))
+    largest = asker.build("extreme", {}, (("most", "area"), ("query", "phrase")))
     if largest is not None:
         sentences += [f"{body}{end}, the largest {article(largest.answer)}" for end in ["", *ends]]
-    some = series_of([_amount(names.count(name), name) for name in dict.fromkeys((names[0], names[-1]))])
-    return [*sentences, *(f"{body}{end}, among them {some}" for end in ("", ends[0]))]
+    examples = series_of([_amount(names.count(name), name) for name in dict.fromkeys((names[0], names[-1]))])
+    return [*sentences, *(f"{body}{end}, among them {examples}" for end in ("", ends[0]))]
 
 
 def _description(picture: DrawnPicture, rng: np.random.Generator) -> str | None:
-    """The picture's own description, by what is seen alone, as OCR is off."""
+    """The answer to "describe", without OCR."""
     forms = AREAS[picture.kind].asker(picture, rng, None).forms()
-    made = next(form for form in forms if form.name == "describe").make()
-    return made.answer if made else None
+    question = next(form for form in forms if form.name == "describe").make()
+    return question.answer if question else None
 
 
 def _chart(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
@@ -104,7 +104,10 @@ def _document(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
             f"a receipt that lists {_amount(len(facts['items']), 'thing')} that somebody has bought",
         ]
     if sort == "invoice":
-        return [f"an invoice with {logo}a table of {what}" for what in ("what is to be paid", "items and their prices")]
+        return [
+            f"an invoice with {logo}a table of {contents}"
+            for contents in ("what is to be paid", "items and their prices")
+        ]
     if sort == "letter":
         return [f"a typed letter with {logo}a few lines of text on one page"]
     if sort == "table":
@@ -116,9 +119,9 @@ def _document(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
 
 def _lettering(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
     lines, ink = f"{_amount(len(picture.things), 'line').replace('a line', 'one line')}", picture.facts["ink"]
-    ground = article(picture.facts["ground"] or "light")
+    background = article(picture.facts["background"] or "light")
     return [
-        f"{lines} of {ink} text on {ground} background",
-        f"{lines} of text in {ink} letters on {ground} background",
-        f"{ink} letters on {ground} background in {lines}",
+        f"{lines} of {ink} text on {background} background",
+        f"{lines} of text in {ink} letters on {background} background",
+        f"{ink} letters on {background} background in {lines}",
     ]

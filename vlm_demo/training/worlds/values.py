@@ -26,7 +26,7 @@ DATES = {
 }
 OTHER_DATES = ("%d.%m.%Y", "%d/%m/%Y", "%Y-%m-%d", "%d.%m.%y")
 CLOCKS = ("%H:%M", "%H:%M:%S", "%I:%M %p")
-# What is written before or behind an amount, and the word for the currency.
+# The sign before or after an amount, and the word for the currency.
 MONEY = {
     "en_GB": ("£", "GBP", "pounds", "RM", "RM", "ringgit"),
     "en_US": ("$", "USD", "dollars"),
@@ -35,7 +35,7 @@ MONEY = {
 
 @dataclass(frozen=True)
 class Money:
-    """How amounts are written: the sign before or behind, and a comma or a point."""
+    """How amounts are written: the sign before or after, and a comma or a point."""
 
     sign: str
     before: bool

@@ -1,4 +1,4 @@
-"""World: what every drawn picture consists of, whatever it shows.
+"""World: the parts that all drawn pictures have.
 
 Knows names, colours and the record of an object; not how a scene, a chart or a receipt is laid out.
 """
@@ -112,7 +112,7 @@ class DrawnPicture:
 
 
 def drawn_colour(name: str, rng: np.random.Generator) -> tuple[int, int, int]:
-    """A random RGB that deserves the name: a blend of two of its anchors, with a little jitter."""
+    """A random RGB of that name: a blend of two of its anchors, with a little jitter."""
     anchors = np.array(COLOURS[name], dtype=float)
     a, b = anchors[rng.integers(len(anchors))], anchors[rng.integers(len(anchors))]
     rgb = a + (b - a) * rng.random() + rng.normal(0, 3, 3)
@@ -127,13 +127,13 @@ def brightness(rgb: Sequence[float]) -> float:
 
 def zone(thing: Thing, size: tuple[int, int]) -> str | None:
     """Where the thing lies in a 3 × 3 division of the picture, or None if it is too close to a border to say."""
-    places = []
+    thirds = []
     for position, length in zip(thing.centre, size, strict=True):
         share = position / length
         if min(abs(share - 1 / 3), abs(share - 2 / 3)) < 0.035:
             return None
-        places.append(int(share * 3))
-    column, row = (min(max(place, 0), 2) for place in places)
+        thirds.append(int(share * 3))
+    column, row = (min(max(third, 0), 2) for third in thirds)
     return ZONES[row][column]
 
 

@@ -1,4 +1,4 @@
-"""Scene grounds: what the shapes of a scene lie on, plain, graded or textured."""
+"""Scene backgrounds: plain, graded or textured."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from PIL import Image
 from vlm_demo.training.worlds.scene_shapes import RGB
 from vlm_demo.training.worlds.world import COLOURS, drawn_colour
 
-TILE = 160  # noise is repeated beyond so many pixels: drawing it anew would take most of the time
+TILE = 160  # pixels after which noise is repeated: drawing all of it would take most of the time
 TEXTURES = ("noise", "stripes", "checks", "dots", "paper")
 
 
 @dataclass(frozen=True)
-class Ground:
+class Background:
     """A background: its name if it has one colour that has a name, the colours it ranges over, and its picture."""
 
     name: str | None
@@ -23,7 +23,7 @@ class Ground:
     image: Image.Image
 
 
-def ground(rng: np.random.Generator, width: int, height: int, plain: bool = False) -> Ground:
+def draw_background(rng: np.random.Generator, width: int, height: int, plain: bool = False) -> Background:
     """Any background, or any of one colour."""
     styles = ["white", "light", "black", "any", "gradient", "texture"]
     shares = [0.55, 0.2, 0.05, 0.2, 0, 0] if plain else [0.28, 0.18, 0.16, 0.1, 0.12, 0.16]
@@ -37,24 +37,24 @@ def ground(rng: np.random.Generator, width: int, height: int, plain: bool = Fals
     if style == "any":
         name = str(rng.choice(list(COLOURS)))
         return _plain(name, drawn_colour(name, rng), width, height)
-    base = light(rng) if style == "light" or rng.random() < 0.75 else _bytes(rng.integers(20, 200, 3))
+    base = light_colour(rng) if style == "light" or rng.random() < 0.75 else _bytes(rng.integers(20, 200, 3))
     if style == "light":
         return _plain(None, base, width, height)
-    reach = 60 if style == "gradient" else 26
-    other = _bytes(np.add(base, rng.integers(-reach, reach + 1, 3)))
+    spread = 60 if style == "gradient" else 26
+    other = _bytes(np.add(base, rng.integers(-spread, spread + 1, 3)))
     share = _ramp(rng, width, height) if style == "gradient" else _texture(rng, width, height)
     pixels = np.add(base, share[..., None] * np.subtract(other, base).astype(np.float32))
-    return Ground(None, (base, other), Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)))
+    return Background(None, (base, other), Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)))
 
 
-def dark(rng: np.random.Generator, width: int, height: int) -> Ground:
+def draw_dark_background(rng: np.random.Generator, width: int, height: int) -> Background:
     """A black or nearly black background with sensor noise."""
     v = int(rng.integers(0, 12) if rng.random() < 0.8 else rng.integers(12, 40))
     plain = _plain("black" if v < 16 else None, (v, v, v), width, height)
-    return Ground(plain.name, plain.colours, noisy(plain.image, rng, rng.uniform(0, 8)))
+    return Background(plain.name, plain.colours, noisy(plain.image, rng, rng.uniform(0, 8)))
 
 
-def light(rng: np.random.Generator) -> RGB:
+def light_colour(rng: np.random.Generator) -> RGB:
     """A light colour without a name."""
     return _bytes(rng.integers(200, 246) + rng.integers(-18, 19, 3))
 
@@ -66,8 +66,8 @@ def noisy(image: Image.Image, rng: np.random.Generator, strength: float) -> Imag
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
 
 
-def _plain(name: str | None, rgb: RGB, width: int, height: int) -> Ground:
-    return Ground(name, (rgb,), Image.new("RGB", (width, height), rgb))
+def _plain(name: str | None, rgb: RGB, width: int, height: int) -> Background:
+    return Background(name, (rgb,), Image.new("RGB", (width, height), rgb))
 
 
 def _bytes(values: np.ndarray) -> RGB:
@@ -82,13 +82,13 @@ def _tiled(tile: np.ndarray, width: int, height: int) -> np.ndarray:
 
 def _ramp(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     """float32 [height, width]: how far each point is on the way from one end to the other, 0..1."""
-    across = np.linspace(0, 1, width, dtype=np.float32)[None]
-    down = np.linspace(0, 1, height, dtype=np.float32)[:, None]
+    x = np.linspace(0, 1, width, dtype=np.float32)[None]
+    y = np.linspace(0, 1, height, dtype=np.float32)[:, None]
     style = rng.random()
     if style < 0.2:  # a glow
-        return np.minimum(1, np.hypot(across - np.float32(rng.random()), down - np.float32(rng.random())))
+        return np.minimum(1, np.hypot(x - np.float32(rng.random()), y - np.float32(rng.random())))
     slant = np.float32(0 if style < 0.45 else 1 if style < 0.7 else rng.random())
-    return across * slant + down * (1 - slant)
+    return x * slant + y * (1 - slant)
 
 
 def _texture(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
@@ -105,8 +105,8 @@ def _texture(rng: np.random.Generator, width: int, height: int) -> np.ndarray:
     elif style == "dots":
         share = (x % step - step / 2) ** 2 + (y % step - step / 2) ** 2 < (step * rng.uniform(0.15, 0.3)) ** 2
     else:
-        coarse = step if style == "noise" else int(rng.integers(1, 3))
-        grain = rng.random((max(2, min(height, TILE) // coarse), max(2, min(width, TILE) // coarse, 1)))
+        grain_size = step if style == "noise" else int(rng.integers(1, 3))
+        grain = rng.random((max(2, min(height, TILE) // grain_size), max(2, min(width, TILE) // grain_size, 1)))
         blurred = Image.fromarray((grain * 255).astype(np.uint8)).resize((width, height), Image.Resampling.BILINEAR)
         share = np.asarray(blurred) / 255
     return np.broadcast_to(share, (height, width)).astype(np.float32)
