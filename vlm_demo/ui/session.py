@@ -1,7 +1,5 @@
-"""Sessions: the state of each open page. In memory only; dropped, with its upload files, when the page is closed.
-
-Knows neither HTML nor the model.
-"""
+"""Sessions: the state of each open page. In memory only; dropped, with its upload files, when the page is closed. Knows
+neither HTML nor the model."""
 
 from __future__ import annotations
 
@@ -38,10 +36,10 @@ MAX_FREE_MAPS, MAX_COSTLY_MAPS = 16, 64  # cached heatmaps of a session: free on
 
 
 class TabState(Protocol):
-    """The state of another tab of the page, which is notified when questions are removed."""
+    """The state of another tab of the page."""
 
     def conversation_changed(self, turns: list[ChatTurn]) -> None:
-        """Called with the conversation's questions after a change."""
+        """Update the state; ``turns`` are the conversation's current questions."""
 
 
 @dataclass(eq=False)
@@ -58,8 +56,8 @@ class Session:
         returned: what Undo has put back into the composer, until the next question; None = nothing.
         notice, alert: a sentence about the model, and whether something is wrong.
         seen: the service's status as the page shows it.
-        maps, costly_maps: caches of heatmaps: free ones, and those that the model had to compute.
-        tabs: the state of other tabs of the page, by their names.
+        maps, costly_maps: cached heatmaps: free ones, and those that the model had to compute.
+        tabs: the state of the page's other tabs, by name.
         closed: set while the page is closed; ``left`` is a new object each time.
     """
 
@@ -121,8 +119,7 @@ class Session:
             setattr(exchange, measured, True)
 
     def add(self, exchange: ChatTurn, alone: bool = True) -> None:
-        """Add a question; running computations of this page are stopped, unless it is one of several that came together
-        (``alone`` = False)."""
+        """Add a question; this page's computations are stopped, unless it came with others (``alone`` = False)."""
         if alone:
             self.stop()
         self.returned = None
@@ -194,8 +191,7 @@ class Session:
     def context(self, exchange: ChatTurn) -> tuple[list[Source], list[Turn]]:
         """The context of a question: its pictures, and the finished turns about the same pictures.
 
-        A question with new pictures starts afresh: answers about another picture are not evidence for this one. Where
-        the turn with the pictures has no answer, its pictures are returned as the question's.
+        A question with new pictures starts afresh. Pictures of a turn without an answer are returned as the question's.
 
         Raises:
             Stopped: the question was removed meanwhile.
@@ -285,8 +281,7 @@ class Sessions:
             self._cache.delete(path)
 
     def close(self, session_hash: str | None) -> None:
-        """The page was closed: stop its computations and delete its files. Where it may come back, its conversation is
-        kept in memory for ``KEPT_SECONDS``; then, or else at once, it is dropped."""
+        """Stop a closed page's computations, delete its files, and keep its conversation for ``KEPT_SECONDS``."""
         name = session_hash or ""
         with self._lock:
             session = self._open.pop(name, None)
@@ -339,15 +334,13 @@ class Sessions:
         timer.start()
 
     def sweep(self) -> None:
-        """Delete uploads that no open page has claimed: those of pages that were closed during an upload (which leaves
-        a part of it in the cache's folder) or just after one. Too recent ones are checked again later."""
+        """Delete uploads that no page has claimed, also parts of broken-off ones; too recent ones are checked later."""
         if self._cache.sweep(self._held()):
             self._sweep_later()
 
 
 def session_locked(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a handler, whose last argument is the request, to hold its session's lock: events that follow each other
-    fast are handled in the order of their arrival, and no intermediate state is drawn."""
+    """Decorate a handler, whose last argument is the request, to hold its session's lock: events stay in order."""
 
     @wraps(handler)
     def locked(self: Any, *arguments: Any) -> Any:
