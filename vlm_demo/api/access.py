@@ -52,9 +52,7 @@ class Places:
     def __init__(self, service: ModelRegistry) -> None:
         self.service = service
         self.taken = 0
-        self.visitor = secrets.token_hex(
-            8
-        )  # whose caches the engine keeps: all programs together, for they share one key
+        self.visitor = secrets.token_hex(8)  # the key of the engine's caches: of all programs, which share one key
         self.forgetting: threading.Timer | None = None
         self._lock = threading.Lock()
 
