@@ -284,7 +284,7 @@ def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> di
         from vlm_demo.api.operator_key import OperatorKey
 
         routes.append(OperatorKey(service, flags.operator_key).route())
-    opened: dict[str, Any] = {"routes": routes, "exception_handlers": {OSError: full_disk.told}}
+    opened: dict[str, Any] = {"routes": routes, "exception_handlers": {OSError: full_disk.no_room}}
     if not flags.mcp:
         return opened
     from vlm_demo.api.mcp_server import McpServer

@@ -1,4 +1,4 @@
-"""What the tests of the programs' doors share: a picture, and the server over an engine that needs no weights."""
+"""What the tests of the APIs share: a picture, and the server over an engine that needs no weights."""
 
 from __future__ import annotations
 

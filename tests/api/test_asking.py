@@ -1,4 +1,4 @@
-"""What is asked of an engine for one question."""
+"""What an engine is asked to compute for one question."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from vlm_demo.errors import VlmDemoError
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_the_badge_is_asked_for_once(fails: bool) -> None:
-    asked: list[str] = []
+def test_the_badge_is_measured_once(fails: bool) -> None:
+    calls: list[str] = []
 
     class Counting(FakeEngine):
         def grounding(self, answer, **_):
-            asked.append(answer.text)
+            calls.append(answer.text)
             if fails:
                 raise VlmDemoError("No attention was recorded.")
             return super().grounding(answer)
@@ -27,5 +27,5 @@ def test_the_badge_is_asked_for_once(fails: bool) -> None:
     request = Request((Image.new("RGB", (9, 9)),), "What is it?")
     service = ModelRegistry(Counting(), lambda *_: Counting(), "llava")
     *_, outcome = asking.ask(service, request, Wanted(grounding=True, checklist=True))
-    assert isinstance(outcome, Outcome) and outcome.checks and len(asked) == 1
+    assert isinstance(outcome, Outcome) and outcome.checks and len(calls) == 1
     assert (outcome.grounding is None) == fails and bool(outcome.no_grounding) == fails

@@ -1,4 +1,4 @@
-"""The doors for programs stand on the page's own port, behind its password, and the page still works beside them."""
+"""The APIs for programs are served on the page's port, behind its password, and the page still works next to them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from vlm_demo.contracts.checks import NAMES, OPEN
 from vlm_demo.contracts.engine import Request
 from vlm_demo.engines.registry import ModelRegistry
 
-SAID = "a large purple star and a small red square"
+ANSWER = "a large purple star and a small red square"
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +34,13 @@ def served() -> Iterator[SimpleNamespace]:
 
 
 def test_signatures_are_typed_and_explained(served: SimpleNamespace) -> None:
-    told = served.client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(told) == {"/ask", "/check", "/explain", "/fields", "/score"}
-    given = {
-        p["parameter_name"]: (p["python_type"]["type"], p["parameter_has_default"]) for p in told["/ask"]["parameters"]
+    endpoints = served.client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    assert set(endpoints) == {"/ask", "/check", "/explain", "/fields", "/score"}
+    parameters = {
+        p["parameter_name"]: (p["python_type"]["type"], p["parameter_has_default"])
+        for p in endpoints["/ask"]["parameters"]
     }
-    assert given == {
+    assert parameters == {
         "image": ("str", False),
         "question": ("str", False),
         "ocr": ("bool", True),
@@ -49,8 +50,8 @@ def test_signatures_are_typed_and_explained(served: SimpleNamespace) -> None:
         "seed": ("None | int", True),
         "page": ("None | int", True),
     }
-    assert [out["python_type"]["type"] for out in told["/ask"]["returns"]] == ["str"]
-    assert told["/explain"]["parameters"][3]["python_type"]["type"] == "None | list[str]"
+    assert [out["python_type"]["type"] for out in endpoints["/ask"]["returns"]] == ["str"]
+    assert endpoints["/explain"]["parameters"][3]["python_type"]["type"] == "None | list[str]"
     described = served.page.get_api_info()["named_endpoints"]["/ask"]["description"]
     assert described.startswith("Answer a question about a picture")
 
@@ -65,51 +66,51 @@ def test_a_full_queue_takes_no_more(served: SimpleNamespace, uri: str, monkeypat
 
 @pytest.mark.parametrize("name", ["ask", "check", "explain", "fields", "score"])
 def test_each_argument_is_explained_where_gradio_looks_for_it(name: str) -> None:
-    told, meaning, returned = get_function_description(getattr(Endpoints, name))
-    assert told and returned and all(meaning.pop(own) == "" for own in ("self", "request"))
-    assert meaning and all(meaning.values())
+    description, meanings, returns = get_function_description(getattr(Endpoints, name))
+    assert description and returns and all(meanings.pop(unlisted) == "" for unlisted in ("self", "request"))
+    assert meanings and all(meanings.values())
 
 
 def test_an_answer_comes_word_by_word(served: SimpleNamespace, uri: str) -> None:
     job = served.client.submit(uri, "What is it?", evidence_only=True, max_tokens=9, api_name="/ask")
-    assert job.result() == SAID
-    assert job.outputs()[0] == "a" and job.outputs()[-1] == SAID
-    asked = served.engine.requests[-1]
-    assert asked["evidence_only"] and asked["max_new_tokens"] == 9 and not asked["sampling"].draws
+    assert job.result() == ANSWER
+    assert job.outputs()[0] == "a" and job.outputs()[-1] == ANSWER
+    request = served.engine.requests[-1]
+    assert request["evidence_only"] and request["max_new_tokens"] == 9 and not request["sampling"].draws
 
 
 def test_a_given_answer_is_explained(served: SimpleNamespace, uri: str) -> None:
-    told = served.client.predict(uri, "What is it?", "a red star", ["star"], api_name="/explain")
-    assert [token["text"] for token in told["tokens"]] == ["a", " red", " star"]
-    (star,) = told["heatmaps"]
+    explained = served.client.predict(uri, "What is it?", "a red star", ["star"], api_name="/explain")
+    assert [token["text"] for token in explained["tokens"]] == ["a", " red", " star"]
+    (star,) = explained["heatmaps"]
     drawn = Image.open(io.BytesIO(base64.b64decode(star["png"].partition(",")[2])))
     *_, answer = FakeEngine(answer="a red star").stream(Request((base64.b64decode(uri.partition(",")[2]),), "What?"))
     assert np.abs(np.asarray(drawn) - answer.heatmap("star") * 255).max() <= 0.5
-    assert told["grounding"]["level"] == "weak"
-    told = served.client.predict(uri, "What is it?", "a red star", None, grounding=False, api_name="/explain")
-    assert [entry["word"] for entry in told["heatmaps"]] == ["red", "star"] and told["grounding"] is None
+    assert explained["grounding"]["level"] == "weak"
+    explained = served.client.predict(uri, "What is it?", "a red star", None, grounding=False, api_name="/explain")
+    assert [entry["word"] for entry in explained["heatmaps"]] == ["red", "star"] and explained["grounding"] is None
 
 
 @pytest.mark.parametrize("blank", [False, True])
 def test_an_answer_is_checked(served: SimpleNamespace, uri: str, blank: bool) -> None:
     before = len(served.engine.requests)
-    told = served.client.predict(uri, "What is it?", evidence_only=True, blank=blank, api_name="/check")
-    assert told["text"] == SAID and told["headline"]
-    assert [check["name"] for check in told["checks"]] == list(NAMES)
-    assert OPEN not in [check["verdict"] for check in told["checks"]]
-    assert told["checks"][2]["values"]["evidence_only"] is True
+    checked = served.client.predict(uri, "What is it?", evidence_only=True, blank=blank, api_name="/check")
+    assert checked["text"] == ANSWER and checked["headline"]
+    assert [check["name"] for check in checked["checks"]] == list(NAMES)
+    assert OPEN not in [check["verdict"] for check in checked["checks"]]
+    assert checked["checks"][2]["values"]["evidence_only"] is True
     assert len(served.engine.requests) - before == 1 + blank
 
 
 def test_texts_are_scored(served: SimpleNamespace, uri: str) -> None:
-    told = served.client.predict(uri, ["a star", "a boat"], api_name="/score")
-    assert [(row["text"], row["probability"], row["match"]) for row in told] == [
+    rows = served.client.predict(uri, ["a star", "a boat"], api_name="/score")
+    assert [(row["text"], row["probability"], row["match"]) for row in rows] == [
         ("a star", 0.5, None),
         ("a boat", 0.5, None),
     ]
 
 
-def test_text_is_read_as_the_server_was_told(
+def test_text_is_read_with_the_server_s_ocr_settings(
     served: SimpleNamespace, uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     german = OcrSettings("deu+eng")
@@ -117,22 +118,22 @@ def test_text_is_read_as_the_server_was_told(
     before = len(served.engine.requests)
     for call in (("/ask", "What?", True), ("/check", "What?", True), ("/fields", {"properties": {"a": {}}})):
         served.client.predict(uri, *call[1:], api_name=call[0])
-    asked = served.engine.requests[before:]
-    assert [one["ocr_settings"] for one in asked] == [german] * 3
+    requests = served.engine.requests[before:]
+    assert [request["ocr_settings"] for request in requests] == [german] * 3
 
 
 def test_fields_are_read_by_a_schema(served: SimpleNamespace, uri: str) -> None:
     schema = {"required": ["shop", "paid"], "properties": {"shop": {}, "paid": {"type": "boolean"}}}
     before = len(served.engine.requests)
-    told = served.client.predict(uri, schema, api_name="/fields")
-    assert told == {"fields": {"shop": SAID, "paid": None}, "missing": ["paid"]}
-    asked = served.engine.requests[before:]
-    assert [one["question"] for one in asked] == ["What is the shop?", "Is it true: paid? Answer yes or no."]
-    assert all(one["ocr"] and one["evidence_only"] for one in asked)
+    result = served.client.predict(uri, schema, api_name="/fields")
+    assert result == {"fields": {"shop": ANSWER, "paid": None}, "missing": ["paid"]}
+    requests = served.engine.requests[before:]
+    assert [request["question"] for request in requests] == ["What is the shop?", "Is it true: paid? Answer yes or no."]
+    assert all(request["ocr"] and request["evidence_only"] for request in requests)
 
 
 @pytest.mark.parametrize(
-    ("call", "said"),
+    ("call", "sentence"),
     [
         (("/fields", "URI", {"properties": {"a": {"type": "array"}}}), "has the type 'array'"),
         (("/fields", "URI", "a text"), "is no JSON object"),
@@ -156,15 +157,15 @@ def test_fields_are_read_by_a_schema(served: SimpleNamespace, uri: str) -> None:
     ],
 )
 def test_what_can_t_be_used_is_one_sentence(
-    served: SimpleNamespace, uri: str, call: tuple, said: str, capfd: pytest.CaptureFixture
+    served: SimpleNamespace, uri: str, call: tuple, sentence: str, capfd: pytest.CaptureFixture
 ) -> None:
     name, *arguments = call
     before = len(served.engine.requests)
     with pytest.raises(Exception) as caught:
-        served.client.predict(*[uri if given == "URI" else given for given in arguments], api_name=name)
-    assert said in str(caught.value) and "Traceback" not in str(caught.value)
-    told = capfd.readouterr()
-    assert "Traceback" not in told.err + told.out or not said
+        served.client.predict(*[uri if argument == "URI" else argument for argument in arguments], api_name=name)
+    assert sentence in str(caught.value) and "Traceback" not in str(caught.value)
+    output = capfd.readouterr()
+    assert "Traceback" not in output.err + output.out or not sentence
     assert all(request["images"] != ("/etc/passwd",) for request in served.engine.requests[before:])
 
 
@@ -179,4 +180,6 @@ def test_nothing_that_was_sent_is_kept(served: SimpleNamespace, uri: str) -> Non
         for value in state.config_values.values()
         if isinstance(value, dict) and "props" in value
     ]
-    assert not [value for value in kept if value and any(text in str(value) for text in (question, answer, uri, SAID))]
+    assert not [
+        value for value in kept if value and any(text in str(value) for text in (question, answer, uri, ANSWER))
+    ]

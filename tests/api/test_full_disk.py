@@ -1,4 +1,4 @@
-"""An upload that a full disk has no room for, through the page's own route."""
+"""An upload that a full disk has no room for, through the page's upload route."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vlm_demo.engines.registry import ModelRegistry
 
 
 @pytest.mark.parametrize(("number", "status"), [(errno.ENOSPC, 507), (errno.EACCES, 500)])
-def test_an_upload_that_finds_no_room_is_told(monkeypatch: pytest.MonkeyPatch, number: int, status: int) -> None:
+def test_an_upload_to_a_full_disk_is_one_sentence(monkeypatch: pytest.MonkeyPatch, number: int, status: int) -> None:
     async def full(*_: object, **__: object) -> None:
         raise OSError(number, "of the system")
 
     monkeypatch.setattr(routes, "upload_fn", full)
     with served_page(ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava")) as (_, url):
-        told = httpx2.post(f"{url}gradio_api/upload", files={"files": ("a.png", b"x")}, trust_env=False)
-    assert told.status_code == status and (told.text == SENTENCE) is (status == 507)
-    assert "of the system" not in told.text
+        response = httpx2.post(f"{url}gradio_api/upload", files={"files": ("a.png", b"x")}, trust_env=False)
+    assert response.status_code == status and (response.text == SENTENCE) is (status == 507)
+    assert "of the system" not in response.text

@@ -18,12 +18,12 @@ class Web(RemotePictures):
 
     def __init__(self) -> None:
         super().__init__(["pictures.example.org"])
-        self.asked: list[str] = []
+        self.fetched: list[str] = []
 
     def fetch(self, address: str) -> bytes:
         if "//pictures.example.org/" not in address:
             return super().fetch(address)
-        self.asked.append(address)
+        self.fetched.append(address)
         return png()
 
 
@@ -34,11 +34,11 @@ def test_a_file_of_this_machine_is_no_picture(given: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["http://127.0.0.1:1/a.png", "http://user:word@pictures.example.org/a.png"])
-def test_no_other_address_is_asked(given: str) -> None:
+def test_no_other_address_is_fetched(given: str) -> None:
     web = Web()
     with pytest.raises(BadImage):
         ImageHosts(RemotePictures(["pictures.example.org"]) if "@" in given else web).picture(given)
-    assert not web.asked
+    assert not web.fetched
 
 
 def test_the_server_fetches_for_who_may_ask(serve: Serve) -> None:
@@ -51,4 +51,4 @@ def test_the_server_fetches_for_who_may_ask(serve: Serve) -> None:
         (Access(None, ImageHosts(web)), 200),
     ):
         assert serve(engine, access).post("/v1/chat/completions", json=sent).status_code == status
-    assert web.asked == [address] and engine.requests[0]["images"] == (png(),)
+    assert web.fetched == [address] and engine.requests[0]["images"] == (png(),)

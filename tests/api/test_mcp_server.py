@@ -82,8 +82,10 @@ def test_fields_of_a_document_are_read(uri: str) -> None:
         ]
 
     read, refused = with_client(use)
-    told = json.loads(read.content[0].text)
-    assert told["fields"]["paid"] is None and isinstance(told["fields"]["shop"], str) and told["missing"] == ["paid"]
+    fields = json.loads(read.content[0].text)
+    assert (
+        fields["fields"]["paid"] is None and isinstance(fields["fields"]["shop"], str) and fields["missing"] == ["paid"]
+    )
     assert refused.isError and "no properties" in refused.content[0].text
 
 
@@ -99,8 +101,10 @@ def test_tools_answer(uri: str) -> None:
         ]
 
     asked, explained, checked, scored = with_client(use)
-    told = json.loads(checked.content[0].text)
-    assert told["text"] == asked.content[0].text and [own["name"] for own in told["checks"]] == list(NAMES)
+    checklist = json.loads(checked.content[0].text)
+    assert checklist["text"] == asked.content[0].text and [check["name"] for check in checklist["checks"]] == list(
+        NAMES
+    )
     assert asked.content[0].text == "a large purple star and a small red square"
     figures, drawn = explained.content
     figures = json.loads(figures.text)
@@ -111,7 +115,7 @@ def test_tools_answer(uri: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "said"),
+    ("name", "given", "sentence"),
     [
         ("ask", {"image": "/etc/passwd", "question": "x"}, "data URIs"),
         ("ask", {"image": "http://169.254.169.254/", "question": "x"}, "is not fetched"),
@@ -121,9 +125,9 @@ def test_tools_answer(uri: str) -> None:
         ("delete", {}, "no such tool"),
     ],
 )
-def test_what_can_t_be_used_is_one_sentence(name: str, given: dict[str, str], said: str) -> None:
-    told = with_client(lambda client: client.call_tool(name, given))
-    assert told.isError and said in told.content[0].text and "\n" not in told.content[0].text
+def test_what_can_t_be_used_is_one_sentence(name: str, given: dict[str, str], sentence: str) -> None:
+    result = with_client(lambda client: client.call_tool(name, given))
+    assert result.isError and sentence in result.content[0].text and "\n" not in result.content[0].text
 
 
 def test_the_page_s_password_is_the_key(uri: str) -> None:

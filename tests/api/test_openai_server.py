@@ -31,7 +31,7 @@ from vlm_demo.contracts.events import Alternative, DecodeFacts
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import Stopped, VlmDemoError
 
-SAID = "a large purple star and a small red square"
+ANSWER = "a large purple star and a small red square"
 
 
 def user(text: str, *uris: str) -> dict[str, Any]:
@@ -66,18 +66,18 @@ class Spelling(FakeEngine):
 
     def stream(self, request: Request) -> Iterator[Event]:
         *_, answer = super().stream(request)
-        model, tokens, said = answer.tokens[0], [], ""
+        model, tokens, text = answer.tokens[0], [], ""
         for piece in self.pieces[: request.max_new_tokens]:
             tokens.append(replace(model, text=piece))
-            said += piece
-            found = [at for at in map(said.find, request.sampling.stop) if at >= 0]
-            said = said[: min(found)] if found else said
-            yield TokenEvent(tokens[-1], said)
-            if found:
-                tokens = [replace(model, text=said)]
+            text += piece
+            stops = [at for at in map(text.find, request.sampling.stop) if at >= 0]
+            text = text[: min(stops)] if stops else text
+            yield TokenEvent(tokens[-1], text)
+            if stops:
+                tokens = [replace(model, text=text)]
                 break
         yield StageEvent("decode", 0.1, DecodeFacts(len(tokens), 0))
-        yield replace(answer, text=said, tokens=tuple(tokens), words=())
+        yield replace(answer, text=text, tokens=tuple(tokens), words=())
 
 
 def spelling(*pieces: str) -> Spelling:
@@ -99,7 +99,7 @@ class TestModels:
             assert response.status_code == 404 and response.json()["error"]["code"] == "model_not_found"
             assert "llava" in response.json()["error"]["message"]
 
-    def test_of_a_folder_that_is_being_loaded_no_path_is_told(self, serve: Serve, tmp_path: Any) -> None:
+    def test_the_path_of_a_folder_that_is_being_loaded_stays_private(self, serve: Serve, tmp_path: Any) -> None:
         folder = tmp_path / "private" / "own"
         folder.mkdir(parents=True)
         client = serve()
@@ -118,11 +118,11 @@ class TestAnswers:
         given = ask(serve(engine), user("What is it?", uri)).json()
         (choice,) = given["choices"]
         assert given["object"] == "chat.completion" and given["model"] == "llava"
-        assert choice["message"] == {"role": "assistant", "content": SAID, "refusal": None}
+        assert choice["message"] == {"role": "assistant", "content": ANSWER, "refusal": None}
         assert choice["finish_reason"] == "stop" and choice["logprobs"] is None
-        (asked,) = engine.requests
-        assert asked["question"] == "What is it?" and asked["images"] == (png(),)
-        assert asked["max_new_tokens"] == 256 and not asked["sampling"].draws
+        (request,) = engine.requests
+        assert request["question"] == "What is it?" and request["images"] == (png(),)
+        assert request["max_new_tokens"] == 256 and not request["sampling"].draws
 
     def test_roles_turns_and_several_pictures(self, serve: Serve, uri: str) -> None:
         engine = FakeEngine()
@@ -134,9 +134,9 @@ class TestAnswers:
             user("And this?", blue),
         )
         assert ask(serve(engine), *conversation).status_code == 200
-        (asked,) = engine.requests
-        assert asked["system"] == "Be brief." and asked["images"] == (png("blue"),)
-        ((question, answer, pictures),) = [(t.question, t.answer, t.images) for t in asked["history"]]
+        (request,) = engine.requests
+        assert request["system"] == "Be brief." and request["images"] == (png("blue"),)
+        ((question, answer, pictures),) = [(t.question, t.answer, t.images) for t in request["history"]]
         assert (question, answer, pictures) == ("What is it?", "A star.", (png(), png("blue")))
 
     def test_settings_reach_the_engine(self, serve: Serve, uri: str) -> None:
@@ -144,10 +144,10 @@ class TestAnswers:
         settings = {"temperature": 0.7, "top_p": 0.9, "seed": 3, "stop": "\n", "max_completion_tokens": 5, "top_k": 9}
         neutral = {"n": 1, "tools": [], "presence_penalty": 0.0, "response_format": {"type": "text"}, "user": "x"}
         assert ask(serve(engine), user("What?", uri), **settings, **neutral).status_code == 200
-        (asked,) = engine.requests
-        sampling = asked["sampling"]
+        (request,) = engine.requests
+        sampling = request["sampling"]
         assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.seed) == (0.7, 0.9, 9, 3)
-        assert sampling.stop == ("\n",) and asked["max_new_tokens"] == 5
+        assert sampling.stop == ("\n",) and request["max_new_tokens"] == 5
 
     def test_usage_counts_image_tokens_and_remembered_ones(self, serve: Serve, uri: str) -> None:
         class Remembering(FakeEngine):
@@ -158,15 +158,15 @@ class TestAnswers:
 
         given = ask(serve(Remembering()), user("What is it?", uri)).json()["usage"]
         assert given["prompt_tokens_details"] == {"cached_tokens": 150, "image_tokens": 196}
-        assert given["prompt_tokens"] == 2 + 196 + 3 + 1 and given["completion_tokens"] == len(SAID.split())
+        assert given["prompt_tokens"] == 2 + 196 + 3 + 1 and given["completion_tokens"] == len(ANSWER.split())
         assert given["total_tokens"] == given["prompt_tokens"] + given["completion_tokens"]
 
     def test_logprobs_are_the_engines(self, serve: Serve, uri: str) -> None:
         (choice,) = ask(serve(), user("What?", uri), logprobs=True, top_logprobs=0).json()["choices"]
-        told = choice["logprobs"]["content"]
-        assert "".join(token["token"] for token in told) == SAID
-        assert all(math.exp(token["logprob"]) == pytest.approx(0.93) for token in told)
-        assert bytes(told[1]["bytes"]) == b" large" and told[1]["top_logprobs"] == []
+        tokens = choice["logprobs"]["content"]
+        assert "".join(token["token"] for token in tokens) == ANSWER
+        assert all(math.exp(token["logprob"]) == pytest.approx(0.93) for token in tokens)
+        assert bytes(tokens[1]["bytes"]) == b" large" and tokens[1]["top_logprobs"] == []
 
     def test_an_answer_that_fills_its_limit_says_so(self, serve: Serve, uri: str) -> None:
         client = serve(spelling("a", " b", " c"))
@@ -178,17 +178,21 @@ class TestAnswers:
         wishes = {"heatmaps": ["star", "dragon"], "grounding": True, "ocr": True, "evidence_only": True}
         engine = FakeEngine()
         given = ask(serve(engine), user("What?", uri), vlm_demo=wishes).json()
-        own = given["vlm_demo"]
-        star, dragon = own["heatmaps"]
+        extension = given["vlm_demo"]
+        star, dragon = extension["heatmaps"]
         drawn = Image.open(io.BytesIO(base64.b64decode(star["png"].partition(",")[2])))
         *_, answer = FakeEngine().stream(Request((png(),), "What?", ocr=True))
         expected = answer.heatmap("star") * 255
         assert drawn.size == (30, 20) and np.abs(np.asarray(drawn) - expected).max() <= 0.5
         assert dragon["png"] is None and dragon["problem"]
-        assert own["grounding"]["level"] == "weak" and own["ocr"] == "TOTAL 12.50" and own["seconds"]["encoder"] > 0
+        assert (
+            extension["grounding"]["level"] == "weak"
+            and extension["ocr"] == "TOTAL 12.50"
+            and extension["seconds"]["encoder"] > 0
+        )
         assert engine.requests[0]["ocr"] and engine.requests[0]["evidence_only"]
-        told = ask(serve(engine), user("What?", uri), vlm_demo={"heatmaps": True}).json()["vlm_demo"]["heatmaps"]
-        assert [entry["word"] for entry in told] == ["large", "purple", "star", "small", "red", "square"]
+        heatmaps = ask(serve(engine), user("What?", uri), vlm_demo={"heatmaps": True}).json()["vlm_demo"]["heatmaps"]
+        assert [entry["word"] for entry in heatmaps] == ["large", "purple", "star", "small", "red", "square"]
         assert "vlm_demo" not in ask(serve(engine), user("What?", uri)).json()
 
 
@@ -196,10 +200,10 @@ class TestStreams:
     def test_words_come_in_chunks(self, serve: Serve, uri: str) -> None:
         sent = chunks(ask(serve(), user("What?", uri), stream=True, stream_options={"include_usage": True}))
         assert sent[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}
-        assert text_of(sent) == SAID and len(sent) == 1 + len(SAID.split()) + 2
+        assert text_of(sent) == ANSWER and len(sent) == 1 + len(ANSWER.split()) + 2
         reasons = [choice["finish_reason"] for chunk in sent for choice in chunk["choices"]]
         assert reasons == [None] * (len(reasons) - 1) + ["stop"]
-        assert sent[-1]["choices"] == [] and sent[-1]["usage"]["completion_tokens"] == len(SAID.split())
+        assert sent[-1]["choices"] == [] and sent[-1]["usage"]["completion_tokens"] == len(ANSWER.split())
         assert len({chunk["id"] for chunk in sent}) == 1
         assert {chunk["object"] for chunk in sent} == {"chat.completion.chunk"}
 
@@ -213,8 +217,8 @@ class TestStreams:
     def test_what_only_looked_like_a_stop_text_comes_at_the_end(self, serve: Serve, uri: str) -> None:
         sent = chunks(ask(serve(spelling("a", " E", "N")), user("What?", uri), stop="END", stream=True, logprobs=True))
         assert text_of(sent) == "a EN"
-        told = [c["choices"][0]["logprobs"] for c in sent]
-        assert "".join(token["token"] for part in told if part for token in part["content"]) == "a EN"
+        logprobs = [c["choices"][0]["logprobs"] for c in sent]
+        assert "".join(token["token"] for part in logprobs if part for token in part["content"]) == "a EN"
 
     def test_half_a_character_waits_for_its_other_bytes(self, serve: Serve, uri: str) -> None:
         sent = chunks(ask(serve(spelling("a ", "", "€", " b")), user("What?", uri), stream=True))
@@ -225,7 +229,7 @@ class TestStreams:
         response = ask(serve(), user("What?", damaged), stream=True)
         assert response.status_code == 400 and "not a picture" in response.json()["error"]["message"]
 
-    def test_what_fails_later_is_told_in_the_stream(self, serve: Serve, uri: str) -> None:
+    def test_what_fails_later_is_reported_in_the_stream(self, serve: Serve, uri: str) -> None:
         class Failing(FakeEngine):
             def stream(self, request: Request) -> Iterator[Event]:
                 for event in super().stream(request):
@@ -234,7 +238,7 @@ class TestStreams:
                     yield event
 
         *sent, last = chunks(ask(serve(Failing()), user("What?", uri), stream=True))
-        assert text_of(sent) == SAID
+        assert text_of(sent) == ANSWER
         assert last["error"]["message"] == "It is out of memory: use a smaller picture."
 
 
@@ -299,8 +303,8 @@ BAD: list[tuple[Any, str]] = [
 
 
 class TestRefusals:
-    @pytest.mark.parametrize(("sent", "said"), BAD)
-    def test_a_bad_body_is_refused_in_one_sentence(self, serve: Serve, sent: Any, said: str) -> None:
+    @pytest.mark.parametrize(("sent", "sentence"), BAD)
+    def test_a_bad_body_is_refused_in_one_sentence(self, serve: Serve, sent: Any, sentence: str) -> None:
         class Strict(FakeEngine):
             def stream(self, request: Request) -> Iterator[Event]:
                 if request.images == (b"",):
@@ -315,7 +319,7 @@ class TestRefusals:
         assert response.status_code == 400, response.text
         (error,) = response.json().values()
         assert set(error) == {"message", "type", "param", "code"} and error["type"] == "invalid_request_error"
-        assert said in error["message"] and error["message"].endswith(".") and "\n" not in error["message"]
+        assert sentence in error["message"] and error["message"].endswith(".") and "\n" not in error["message"]
         assert len(error["message"]) < 300 and "Traceback" not in response.text
 
     def test_nothing_that_was_sent_makes_a_long_error(self, serve: Serve) -> None:
@@ -346,7 +350,7 @@ class TestRefusals:
         assert below.get(f"{before}/v1/models/llava").json()["id"] == "llava"
         assert below.get(f"{before}/v1/embeddings").status_code == 404
 
-    def test_the_unexpected_is_one_sentence_and_the_log_tells_nothing_of_it(self, serve: Serve, caplog: Any) -> None:
+    def test_an_unexpected_error_is_one_sentence_and_the_log_has_no_content(self, serve: Serve, caplog: Any) -> None:
         class Broken(FakeEngine):
             def stream(self, request: Request) -> Iterator[Event]:
                 raise RuntimeError(f"about {request.question}")
@@ -369,7 +373,7 @@ class TestKey:
     @pytest.mark.parametrize(
         "sent", [None, "Bearer ", "Bearer wrong", "Basic pässword", "pässword", "Bearer pässword1"]
     )
-    def test_without_the_page_s_password_nothing_is_told(self, serve: Serve, sent: str | None) -> None:
+    def test_without_the_page_s_password_nothing_is_revealed(self, serve: Serve, sent: str | None) -> None:
         client = serve(access=Access("pässword"))
         headers = {} if sent is None else {"Authorization": sent.encode()}
         for response in (
@@ -380,7 +384,7 @@ class TestKey:
             assert response.status_code == 401 and response.json()["error"]["code"] == "invalid_api_key"
             assert "llava" not in response.text
 
-    def test_with_it_everything_is(self, serve: Serve, uri: str) -> None:
+    def test_with_it_requests_are_answered(self, serve: Serve, uri: str) -> None:
         client = serve(access=Access("pässword"))
         headers = {"Authorization": "Bearer pässword".encode()}
         assert client.get("/v1/models", headers=headers).status_code == 200
@@ -389,16 +393,16 @@ class TestKey:
 
 
 class Held(FakeEngine):
-    """Stands still in the middle of its answer until it is let go, or cancelled."""
+    """Blocks in the middle of its answer until it is released, or cancelled."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.go, self.begun, self.ended = threading.Event(), threading.Event(), threading.Event()
+        self.go, self.started, self.ended = threading.Event(), threading.Event(), threading.Event()
 
     def stream(self, request: Request) -> Iterator[Event]:
         try:
             for event in super().stream(request):
-                self.begun.set()
+                self.started.set()
                 while not self.go.wait(0.01):
                     if request.cancelled():
                         raise Stopped("Stopped.")
@@ -417,7 +421,7 @@ class TestQueue:
         answers: list[Any] = []
         first = threading.Thread(target=lambda: answers.append(ask(client, user("What?", uri))))
         first.start()
-        assert engine.begun.wait(20)
+        assert engine.started.wait(20)
         refused = ask(client, user("What?", uri))
         assert refused.status_code == 429 and refused.headers["retry-after"]
         assert refused.json()["error"]["code"] == "rate_limit_exceeded"
@@ -444,7 +448,7 @@ class TestQueue:
         async def receive() -> dict[str, Any]:
             if incoming:
                 return incoming.pop()
-            await asyncio.to_thread(engine.begun.wait, 20)
+            await asyncio.to_thread(engine.started.wait, 20)
             return {"type": "http.disconnect"}
 
         async def send(message: dict[str, Any]) -> None:
@@ -465,7 +469,7 @@ class TestQueue:
 
 
 class Choosing(FakeEngine):
-    """Tells alternatives, and writes JSON where it is held to a schema."""
+    """Gives alternative tokens, and writes JSON where the answer has to follow a schema."""
 
     def __init__(self) -> None:
         super().__init__(answer='{"colour":"red"}')
@@ -482,7 +486,7 @@ class Choosing(FakeEngine):
 
 
 class TestChoosing:
-    def test_top_logprobs_are_told_with_each_token(self, serve: Serve, uri: str) -> None:
+    def test_top_logprobs_come_with_each_token(self, serve: Serve, uri: str) -> None:
         engine = Choosing()
         settings = {"logprobs": True, "top_logprobs": 3}
         (choice,) = ask(serve(engine), user("What?", uri), **settings).json()["choices"]
@@ -494,8 +498,8 @@ class TestChoosing:
         assert [token["top_logprobs"] for token in choice["logprobs"]["content"]] == [expected]
         assert engine.requests[-1]["sampling"].alternatives == 3
         sent = chunks(ask(serve(engine), user("What?", uri), stream=True, **settings))
-        told = [chunk["choices"][0]["logprobs"] for chunk in sent if chunk["choices"][0]["logprobs"]]
-        assert told[0]["content"][0]["top_logprobs"] == expected
+        logprobs = [chunk["choices"][0]["logprobs"] for chunk in sent if chunk["choices"][0]["logprobs"]]
+        assert logprobs[0]["content"][0]["top_logprobs"] == expected
 
     @pytest.mark.parametrize(
         ("wanted", "schema"),
@@ -508,15 +512,13 @@ class TestChoosing:
             ),
         ],
     )
-    def test_the_engine_is_told_what_the_answer_is_held_to(
-        self, serve: Serve, uri: str, wanted: Any, schema: Any
-    ) -> None:
+    def test_the_engine_gets_the_schema_of_the_answer(self, serve: Serve, uri: str, wanted: Any, schema: Any) -> None:
         engine = Choosing()
         assert ask(serve(engine), user("What?", uri), response_format=wanted).status_code == 200
         given = engine.requests[-1]["sampling"].schema
         assert (given and json.loads(given)) == schema
 
     def test_the_checklist_comes_as_an_extension(self, serve: Serve, uri: str) -> None:
-        told = ask(serve(), user("What?", uri), vlm_demo={"checklist": True}).json()["vlm_demo"]["checklist"]
-        assert [check["name"] for check in told["checks"]] == list(NAMES) and told["headline"]
+        checklist = ask(serve(), user("What?", uri), vlm_demo={"checklist": True}).json()["vlm_demo"]["checklist"]
+        assert [check["name"] for check in checklist["checks"]] == list(NAMES) and checklist["headline"]
         assert ask(serve(), user("What?", uri), vlm_demo={}).json()["vlm_demo"]["checklist"] is None

@@ -36,11 +36,11 @@ def may(service: ModelRegistry, cookie: str | None) -> bool:
 
 def test_the_key_gives_a_cookie_that_may_switch(client: TestClient, service: ModelRegistry) -> None:
     assert 'type="password"' in client.get("/operator").text
-    given = client.post("/operator", data={"key": KEY})
-    assert given.status_code == 303 and given.headers["location"] == "./"
-    said = given.headers["set-cookie"].lower()
-    assert "httponly" in said and "samesite=strict" in said and KEY not in said and "secure" not in said
-    assert may(service, given.cookies[OPERATOR_COOKIE])
+    response = client.post("/operator", data={"key": KEY})
+    assert response.status_code == 303 and response.headers["location"] == "./"
+    cookie = response.headers["set-cookie"].lower()
+    assert "httponly" in cookie and "samesite=strict" in cookie and KEY not in cookie and "secure" not in cookie
+    assert may(service, response.cookies[OPERATOR_COOKIE])
     behind = client.post("/operator", data={"key": KEY}, headers={"x-forwarded-proto": "https"})
     assert "secure" in behind.headers["set-cookie"].lower()
 

@@ -1,4 +1,4 @@
-"""The doors for programs over a server's model: the same words, and what of them was seen here."""
+"""The APIs over a remote server's model: its text passes through, and what can be explained locally is."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def alone(request: pytest.FixtureRequest) -> Iterator[tuple[RemoteEngine, bool]]
         yield RemoteEngine(server_at(server.address), "llava"), request.param == "told"
 
 
-def test_a_server_behind_it_answers_and_what_cannot_be_had_is_said(
+def test_a_remote_server_answers_and_what_is_unavailable_is_named(
     serve: Serve, uri: str, alone: tuple[RemoteEngine, bool]
 ) -> None:
-    engine, told = alone
+    engine, has_logprobs = alone
     client = serve(engine)
     answer = ask(client, user("What?", uri), vlm_demo=WANTED, logprobs=True).json()
-    (choice,), beside = answer["choices"], answer["vlm_demo"]
+    (choice,), extension = answer["choices"], answer["vlm_demo"]
     assert choice["message"]["content"] == "a red square"
-    assert (choice["logprobs"] is not None) == told
-    assert beside["replay"] == {"by": None, "agreement": None, "problem": NO_MAPS}
-    assert beside["heatmaps"][0]["problem"] == NO_MAPS == beside["grounding_problem"]
-    assert len(beside["checklist"]["checks"]) == 5
+    assert (choice["logprobs"] is not None) == has_logprobs
+    assert extension["replay"] == {"by": None, "agreement": None, "problem": NO_MAPS}
+    assert extension["heatmaps"][0]["problem"] == NO_MAPS == extension["grounding_problem"]
+    assert len(extension["checklist"]["checks"]) == 5
     streamed = chunks(ask(client, user("What?", uri), stream=True, logprobs=True))
     assert text_of(streamed) == "a red square"
-    assert any(choice["logprobs"] for chunk in streamed for choice in chunk["choices"]) == told
+    assert any(choice["logprobs"] for chunk in streamed for choice in chunk["choices"]) == has_logprobs
     refused = ask(client, user("What?", uri), logprobs=True, top_logprobs=2)
     assert refused.status_code == 400 and "tells no other tokens" in refused.json()["error"]["message"]
 
@@ -46,9 +46,9 @@ def test_a_checkpoint_here_explains_it(serve: Serve, uri: str, pipe: Pipeline) -
     with chat_server() as server:
         client = serve(RemoteEngine(server_at(server.address), "llava", LocalEngine(pipe)))
         answer = ask(client, user("What?", uri), vlm_demo=WANTED, logprobs=True).json()
-    beside = answer["vlm_demo"]
-    assert beside["replay"]["by"] == pipe.name and 0 <= beside["replay"]["agreement"] <= 1
-    assert beside["heatmaps"][0]["png"].startswith("data:image/png") and beside["grounding"]["level"]
+    extension = answer["vlm_demo"]
+    assert extension["replay"]["by"] == pipe.name and 0 <= extension["replay"]["agreement"] <= 1
+    assert extension["heatmaps"][0]["png"].startswith("data:image/png") and extension["grounding"]["level"]
     assert [token["token"] for token in answer["choices"][0]["logprobs"]["content"]] == list(SAID)  # as it was written
 
 

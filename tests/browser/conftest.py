@@ -1,4 +1,4 @@
-"""The app as a visitor meets it: ``app.py`` in a process of its own, and a real headless Chromium."""
+"""The app as a visitor sees it: ``app.py`` in a separate process, and a real headless Chromium."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class App:
     process: subprocess.Popen
     log: Path
 
-    def said(self) -> str:
+    def logged(self) -> str:
         return self.log.read_text()
 
 
@@ -75,8 +75,8 @@ def talkative(tmp_path_factory) -> Path:
     folder = tiny_llava(tmp_path_factory.mktemp("talkative"), context=6000)
     settings = folder / "generation_config.json"
     # Without repeating itself, for what repeats itself is cut, and with an end token that it does not have.
-    told = {"max_new_tokens": 4000, "eos_token_id": 10**6, "no_repeat_ngram_size": 3}
-    settings.write_text(json.dumps(json.loads(settings.read_text()) | told))
+    overrides = {"max_new_tokens": 4000, "eos_token_id": 10**6, "no_repeat_ngram_size": 3}
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | overrides))
     return folder
 
 
@@ -102,7 +102,7 @@ def slow_app(tmp_path_factory, talkative) -> Iterator[App]:
 
 
 def works(program: str) -> bool:
-    """Whether a program runs and is no snap, nor points to one as Ubuntu's packages do. So does the Makefile."""
+    """Whether a program runs and is no snap, nor points to one as Ubuntu's packages do; as in the Makefile."""
     path = Path(program)
     with path.open("rb") as file:
         if "snap" in (*path.parts, *path.resolve().parts) or b"/snap/" in file.read(4096):
@@ -156,7 +156,7 @@ def picture(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def other(tmp_path: Path) -> Path:
-    """Another picture: Chromium does not tell the page of a file that is chosen twice in a row."""
+    """Another picture: Chromium fires no event for a file that is chosen twice in a row."""
     path = tmp_path / "other.png"
     Image.new("RGB", (120, 90), "green").save(path)
     return path

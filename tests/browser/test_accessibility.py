@@ -25,8 +25,8 @@ OPEN = """(name) => [...document.querySelectorAll("#inspector button[role=tab], 
 def serious(page: Page) -> list[str]:
     """What is serious or critical, with the element that it was found on."""
     found = Axe().run(page).response["violations"]
-    wrong = [one for one in found if one["impact"] in ("serious", "critical")]
-    return [f"{one['id']}: {one['help']}: {one['nodes'][0]['html']}" for one in wrong]
+    wrong = [violation for violation in found if violation["impact"] in ("serious", "critical")]
+    return [f"{violation['id']}: {violation['help']}: {violation['nodes'][0]['html']}" for violation in wrong]
 
 
 @pytest.mark.parametrize(("width", "height", "theme"), [(1280, 810, "dark"), (390, 844, "light")])

@@ -133,7 +133,7 @@ def predicts(request: Request, dependency: int) -> bool:
 
 
 class Held:
-    """Holds the replies to one kind of event back until it is told to let them go, as a slow line does."""
+    """Holds back the replies to one kind of event until it is released, as a slow connection does."""
 
     def __init__(self, page: Page, dependency: int):
         self.routes: list[Route] = []
@@ -147,7 +147,7 @@ class Held:
             route.continue_()
 
     def reply(self) -> None:
-        """Let the server hear the first of them, without handing on what it says."""
+        """Let the server receive the first of them, without passing on its reply."""
         while not self.routes:
             self.page.wait_for_timeout(20)
         self.response = self.routes[0].fetch()
@@ -186,7 +186,7 @@ def test_clear_and_undo_before_the_reply_to_send_leave_nothing_waiting(visitor, 
     expect(visitor.locator(".stop-button")).to_have_count(0)
     expect(visitor.locator(COMPOSER)).to_have_value("What shape is red?" if button == "undo" else "")
     expect(visitor.locator("#composer .thumbnail-item")).to_have_count(1 if button == "undo" else 0)
-    assert "Traceback" not in app.said() and "withheld" not in app.said()
+    assert "Traceback" not in app.logged() and "withheld" not in app.logged()
 
 
 def test_a_model_that_cannot_be_fetched_leaves_the_name_of_the_one_that_answers(visitor, app):

@@ -24,7 +24,7 @@ def test_dots_open_the_checklist_and_a_remedy_asks_again(visitor: Page, app, pic
     costs.locator("summary").click()
     expect(costs.locator("tr", has_text="LLaVA-1.5 7B")).to_contain_text("576")
 
-    # A blank picture is asked about, and the panel says what came of it.
+    # A blank picture is asked about, and the panel shows the result.
     visitor.locator("#checks button[data-act=compute]").click()
     expect(visitor.locator("#checks")).to_contain_text("blank picture: ")
 

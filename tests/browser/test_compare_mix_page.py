@@ -1,4 +1,4 @@
-"""An own mix in a real browser: what is pressed stays pressed, and a picture is dropped on the tab."""
+"""A custom mix in a real browser: what is pressed stays pressed, and a picture is dropped on the tab."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_mix_is_laid_out_with_a_dropped_picture(visitor: Page, app, picture) -
     evidence = sides.nth(1).get_by_label("Evidence only")
     before = evidence.is_checked()
     evidence.click()
-    expect(evidence).to_have_attribute("data-checked", str(not before).lower())  # the server has heard it
+    expect(evidence).to_have_attribute("data-checked", str(not before).lower())  # the server has received it
     expect(evidence).to_be_checked(checked=not before)
     visitor.get_by_role("button", name="Add a column").click()
     expect(sides).to_have_count(3)

@@ -16,8 +16,8 @@ TALKS = pytest.mark.skipif("llava" not in loading.embedded_names(), reason="a st
 
 @TALKS
 def test_the_chats_question_is_asked_in_columns(visitor, app, picture):
-    said: list[str] = []
-    visitor.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    dialogs: list[str] = []
+    visitor.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     open_page(visitor, app.url)
     upload(visitor, picture)
     ask(visitor, "Describe the picture.")
@@ -56,7 +56,7 @@ def test_the_chats_question_is_asked_in_columns(visitor, app, picture):
     assert sheet.evaluate("sheet => sheet.scrollLeft") == 200
     assert abs(name.bounding_box()["x"] - before) < 1
     assert visitor.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    assert not said
+    assert not dialogs
 
 
 def test_another_tab_is_the_same_page_whatever_stands_in_its_address(visitor, app):

@@ -74,7 +74,7 @@ def test_texts_and_pictures_are_compared_and_a_press_shows_where(visitor: Page, 
     settled(visitor)
 
     # The slider: recomputed here, and nobody is asked.
-    looks = visitor.evaluate(  # the page's own, now and then, at what becomes of the service
+    looks = visitor.evaluate(  # the page's polls of the service's status
         "() => gradio_config.dependencies.filter((d) => d.targets.some(([, on]) => on === 'tick')).map((d) => d.id)"
     )
     visitor.on("request", lambda request: asked.append(asked_for(request)))
@@ -153,9 +153,9 @@ def test_a_picture_may_be_dropped_and_pasted(visitor: Page, app, picture, way) -
           const held = new DataTransfer();
           const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
           held.items.add(new File([bytes], "scene.png", { type: "image/png" }));
-          const told = { bubbles: true, cancelable: true };
-          const made = way === "drop" ? new DragEvent("drop", { dataTransfer: held, ...told })
-            : new ClipboardEvent("paste", { clipboardData: held, ...told });
+          const options = { bubbles: true, cancelable: true };
+          const made = way === "drop" ? new DragEvent("drop", { dataTransfer: held, ...options })
+            : new ClipboardEvent("paste", { clipboardData: held, ...options });
           document.querySelector("#contrast-table").dispatchEvent(made);
         }""",
         [way, base64.b64encode(picture.read_bytes()).decode()],

@@ -1,5 +1,5 @@
-"""The tab FAQ in a real browser: what the experiments found stands there, and one is tried on an upload. And what the
-page says while an upload is being opened."""
+"""The tab FAQ in a real browser: the experiments' findings are shown, and one is tried on an upload. And the page's
+message while an upload is being opened."""
 
 from __future__ import annotations
 

@@ -37,14 +37,14 @@ def test_a_frame_is_chosen_asked_about_and_saved(visitor: Page, app, tmp_path: P
     assert turn["question"] == "What color is it?" and turn["answer"] and len(turn["checks"]) == 5
 
     # The saved data, on the page again: sent with no question, it opens in place of what is there.
-    said = visitor.locator("#chat .words").inner_text()
+    answer = visitor.locator("#chat .words").inner_text()
     visitor.click("#clear")
     visitor.wait_for_selector(".welcome")
     data.value.save_as(tmp_path / "conversation.json")
     upload(visitor, tmp_path / "conversation.json")
     visitor.click(".submit-button")
     answered(visitor)
-    expect(visitor.locator("#chat .words")).to_have_text(said)
+    expect(visitor.locator("#chat .words")).to_have_text(answer)
     expect(visitor.locator("#chat .turn")).to_contain_text("in a conversation that was saved")
     expect(visitor.locator("#chat .turn")).to_contain_text("would have written 100% of its tokens itself")
     visitor.wait_for_selector("img.overlay")

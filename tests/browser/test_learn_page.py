@@ -22,7 +22,7 @@ def learn(page: Page, url: str, picture, question: str = "Describe the picture."
     page.wait_for_selector("#learn-lens [data-lens]")
 
 
-def test_stages_light_up_and_scroll_to_what_tells_more(visitor: Page, app, picture) -> None:
+def test_stages_light_up_and_scroll_to_their_details(visitor: Page, app, picture) -> None:
     learn(visitor, app.url, picture)
     stage = visitor.locator("#learn-road .stage")
     assert stage.count() >= 6
@@ -48,9 +48,11 @@ def test_stages_light_up_and_scroll_to_what_tells_more(visitor: Page, app, pictu
     expect(visitor.locator("#learn-road .replay")).to_have_attribute("aria-pressed", "true")
     expect(visitor.locator("#learn-road .replay")).to_have_attribute("aria-pressed", "false")
     lit = visitor.evaluate("window.lit")
-    timed = [own for own in stage.evaluate_all("all => all.map(s => [s.dataset.stage, +s.dataset.seconds])") if own[1]]
+    timed = [
+        entry for entry in stage.evaluate_all("all => all.map(s => [s.dataset.stage, +s.dataset.seconds])") if entry[1]
+    ]
     assert [name for name, _ in lit] == [name for name, _ in timed]
-    longest = max(timed, key=lambda own: own[1])
+    longest = max(timed, key=lambda entry: entry[1])
     lasted = {name: end - start for (name, start), (_, end) in pairwise(lit)}
     assert max(lasted, key=lambda name: lasted[name]) == longest[0]
     assert not [url for url in asked if "predict" not in url]
@@ -73,7 +75,7 @@ def test_words_and_temperature_are_the_browsers_own_arithmetic(visitor: Page, ap
     slider.fill("11")
     hot = read()
     assert cold[0] >= at_one[0] >= hot[0] and sum(cold) == pytest.approx(100, abs=1.2)
-    assert at_one[0] / 100 == pytest.approx(first, abs=0.006)  # the last layer is what the model says
+    assert at_one[0] / 100 == pytest.approx(first, abs=0.006)  # the last layer gives the model's probability
     words = visitor.locator("#learn-losses [data-act=word]")
     if words.count() > 1:
         words.last.click()

@@ -27,7 +27,7 @@ def test_a_lost_connection_ends_the_stream_in_a_sentence_and_the_page_goes_on(br
     expect(page.locator("#chat")).to_contain_text("The connection to this page was lost")
     expect(page.locator("#live .words")).to_have_count(0)
     expect(page.locator(".toast-body")).to_have_count(0)
-    expect(page.locator(".turn .answer .words")).to_have_text(re.compile(r"\w"))  # what was said stays
+    expect(page.locator(".turn .answer .words")).to_have_text(re.compile(r"\w"))  # the answer so far stays
     expect(page.locator(COMPOSER)).to_have_value("And what else?")
     page.press(COMPOSER, "Enter")
     speaking(page)

@@ -15,8 +15,8 @@ TALKS = pytest.mark.skipif("llava" not in loading.embedded_names(), reason="a st
 
 @TALKS
 def test_a_part_is_drawn_over_and_the_question_asked_again(visitor, app, picture):
-    said: list[str] = []
-    visitor.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    dialogs: list[str] = []
+    visitor.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     open_page(visitor, app.url)
     upload(visitor, picture)
     ask(visitor, f"Describe the picture. {EVIL}")
@@ -67,4 +67,4 @@ def test_a_part_is_drawn_over_and_the_question_asked_again(visitor, app, picture
     assert visitor.evaluate(count) > before
     visitor.click("#mask-paper [data-act=wipe]")
     assert visitor.evaluate(count) <= 2  # what fills up the last letters
-    assert not said
+    assert not dialogs

@@ -201,7 +201,7 @@ def test_words_stream_and_stop_ends_the_computing(visitor, slow_app, picture):
     answered(visitor)
     expect(visitor.locator(".truth").first).to_contain_text("stopped")
     expect(visitor.locator(".stop-button")).to_have_count(0)
-    assert visitor.locator(".turn .word").count() > 0  # what was said stays
+    assert visitor.locator(".turn .word").count() > 0  # the answer so far stays
 
     server = psutil.Process(slow_app.process.pid)
     visitor.wait_for_timeout(1500)
@@ -392,4 +392,4 @@ def test_uploads_go_with_the_page_and_nothing_is_logged(browser, app, picture, o
     while left() - before and time.monotonic() < deadline:
         time.sleep(0.5)
     assert left() - before == set()
-    assert "private" not in app.said() and "Traceback" not in app.said()
+    assert "private" not in app.logged() and "Traceback" not in app.logged()

@@ -18,11 +18,11 @@ def test_a_reload_keeps_the_chat_and_another_tab_does_not_see_it(browser, app, p
     ask(visitor, "What is this?")
     finish(visitor)
     answered(visitor)
-    said = visitor.locator("#chat .words").inner_text()
+    answer = visitor.locator("#chat .words").inner_text()
     assert "evidence=1" in visitor.url
 
     visitor.reload()
-    expect(visitor.locator("#chat .words")).to_have_text(said)
+    expect(visitor.locator("#chat .words")).to_have_text(answer)
     expect(visitor.locator("#evidence input")).to_be_checked()
     visitor.wait_for_selector("img.overlay")
     ask(visitor, "And what else?")

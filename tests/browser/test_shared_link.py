@@ -1,4 +1,4 @@
-"""A shared link: two people in browsers of their own and two programs at once, none of whom operates the machine."""
+"""A shared link: two people in separate browsers and two programs at once, none of whom operates the machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import PATIENCE, App
 from tests.browser.test_page import answered, ask, open_page, speaking, upload
 
-TUNNEL = {"X-Forwarded-For": "203.0.113.7"}  # as what passes on a link's requests tells of them
+TUNNEL = {"X-Forwarded-For": "203.0.113.7"}  # as the tunnel of a shared link sends it
 
 
 @pytest.fixture
@@ -53,27 +53,27 @@ def test_two_guests_wait_for_one_another_and_see_nothing_of_each_other(
     speaking(ben)
     ben.click(".stop-button")
     answered(ben)
-    for page, own, others in ((ann, "Ann", "Ben"), (ben, "Ben", "Ann")):
-        told = page.content()
-        assert f"What did {own} bring?" in told and f"What did {others} bring?" not in told
+    for page, name, others in ((ann, "Ann", "Ben"), (ben, "Ben", "Ann")):
+        html = page.content()
+        assert f"What did {name} bring?" in html and f"What did {others} bring?" not in html
         expect(page.locator(".bubble img")).to_have_count(1)
     assert ann.get_attribute(".bubble img", "src") != ben.get_attribute(".bubble img", "src")
 
-    # Neither can choose another model, or is told where this one lies and which else there are.
+    # Neither can choose another model, or sees where this one is stored and which others there are.
     for page in guests:
         expect(page.locator(".chip select:disabled")).to_have_count(2)
         shown = page.content() + page.request.get(f"{slow_app.url}/config").text()
         assert str(talkative.parent) not in shown and "HuggingFaceTB/" not in shown
 
     # What Ann clears is Ann's: Ben's chat goes on where it was.
-    said = ben.locator("#chat .words").first.inner_text()
+    answer = ben.locator("#chat .words").first.inner_text()
     ann.click("#clear")
     expect(ann.locator("#chat .turn")).to_have_count(0)
     ask(ben, "And what else?")
     speaking(ben)
     ben.click(".stop-button")
     answered(ben, 2)
-    expect(ben.locator("#chat .words").first).to_have_text(said)
+    expect(ben.locator("#chat .words").first).to_have_text(answer)
 
 
 def test_two_programs_and_a_page_at_once(guests: tuple[Page, Page], slow_app: App, picture: Path) -> None:

@@ -27,16 +27,16 @@ def test_the_answer_is_the_servers_and_stderr_says_what_is_missing(picture: str,
     with chat_server() as server:
         assert main(["ask", picture, "What is it?", "--engine", server.address, "--engine-model", "mine"]) == 0
         assert server.asked["model"] == "mine" and server.paths == ["/v1/chat/completions"]
-    told = capsys.readouterr()
-    assert told.out == "a red square\n" and told.err == f"mine wrote this answer on a server. {NO_MAPS}\n"
+    output = capsys.readouterr()
+    assert output.out == "a red square\n" and output.err == f"mine wrote this answer on a server. {NO_MAPS}\n"
 
 
 def test_a_heatmap_that_cannot_be_had_does_not_cost_the_answer(picture: str, tmp_path: Path, capsys) -> None:
     out = tmp_path / "map.png"
     with chat_server() as server:
         assert main(["ask", picture, "What is it?", "--engine", server.address, "--heatmap", str(out)]) == 2
-    told = capsys.readouterr()
-    assert told.out == "a red square\n" and told.err.endswith(f"{NO_MAPS}\n") and not out.exists()
+    output = capsys.readouterr()
+    assert output.out == "a red square\n" and output.err.endswith(f"{NO_MAPS}\n") and not out.exists()
 
 
 def test_a_checkpoint_here_draws_it(picture: str, tmp_path: Path, checkpoint: Path, capsys) -> None:
@@ -97,9 +97,9 @@ def test_the_checklist_of_a_servers_answer(picture: str, capsys) -> None:
     with chat_server() as server:
         assert main(["check", picture, "What is it?", "--engine", server.address, "--json"]) == 0
         assert len(server.bodies) == 2  # the question, and the same about a blank picture
-    told = json.loads(capsys.readouterr().out)
-    assert told["text"] == "a red square" and [own["name"] for own in told["checks"]] == list(NAMES)
-    assert told["replay"]["by"] == "" and told["replay"]["problem"] == NO_MAPS
+    output = json.loads(capsys.readouterr().out)
+    assert output["text"] == "a red square" and [check["name"] for check in output["checks"]] == list(NAMES)
+    assert output["replay"]["by"] == "" and output["replay"]["problem"] == NO_MAPS
 
 
 def test_known_answers_are_held_against_a_servers(picture: str, tmp_path: Path, capsys) -> None:

@@ -28,7 +28,7 @@ TINY = {
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shape beside the real ones, and patches so large that a picture has few of them."""
+    """A shape besides the real ones, with patches so large that a picture has few of them."""
     monkeypatch.setitem(shapes.TEXT, "tiny", TINY)
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     monkeypatch.setattr(shapes, "VISION", vision)
@@ -117,7 +117,7 @@ def test_plain_transformers_never_meets_the_pipelines_attention(
     assert set(met[:2]) == {"sdpa"} and set(met[2:4]) == {"eager"} and set(met[4:]) == {"tapped_sdpa"}
 
 
-def test_the_most_memory_is_found_though_it_is_given_back() -> None:
+def test_peak_memory_is_measured_though_it_is_freed() -> None:
     with timing.peak_memory(torch.device("cpu")) as grown:
         block = torch.ones(2**25)  # 128 MiB
         assert wait_until(lambda: grown() > 2**26)
@@ -141,7 +141,7 @@ def test_the_page_is_started_and_ended_in_either_clock(monkeypatch: pytest.Monke
         measure.seconds_to_page()
 
 
-def test_turns_are_taken_and_the_first_ones_do_not_count() -> None:
+def test_measurements_alternate_and_the_warm_ups_do_not_count() -> None:
     order: list[str] = []
 
     def work(name: str, times: list[float]) -> float:
@@ -182,21 +182,21 @@ def test_visitors_at_once_are_timed_against_one_by_one(
     assert gap["ours"] > 0 and gap["ratio"] == pytest.approx(gap["plain"] / gap["ours"])
 
 
-def test_a_missing_folder_is_said_before_anything_is_measured(
+def test_a_missing_folder_is_reported_before_anything_is_measured(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["bench", "--shapes", "tiny", "--out", str(tmp_path / "missing" / "run")]) == 2
-    told = capsys.readouterr()
-    assert "make it first" in told.err and told.out == ""
+    output = capsys.readouterr()
+    assert "make it first" in output.err and output.out == ""
 
 
-def test_openvino_is_asked_for_where_it_is_missing(
+def test_a_missing_openvino_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     assert main(["bench", "--shapes", "tiny", "--openvino", "--out", str(tmp_path / "run")]) == 2
-    told = capsys.readouterr()
-    assert "OpenVINO is not installed" in told.err and told.out == ""
+    output = capsys.readouterr()
+    assert "OpenVINO is not installed" in output.err and output.out == ""
 
 
 def test_openvino_computes_the_same_first_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

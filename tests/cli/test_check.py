@@ -31,11 +31,11 @@ def test_a_table_of_five(words: list[str], capsys) -> None:
 
 def test_json_holds_every_value(words: list[str], capsys) -> None:
     assert main([*words, "--json", "--evidence-only"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert [own["name"] for own in told["checks"]] == list(NAMES)
-    assert {own["verdict"] for own in told["checks"]} <= set(VERDICTS)
-    assert told["checks"][2]["values"]["evidence_only"] is True
-    assert told["checks"][4]["values"]["first_token"] > 0
+    report = json.loads(capsys.readouterr().out)
+    assert [check["name"] for check in report["checks"]] == list(NAMES)
+    assert {check["verdict"] for check in report["checks"]} <= set(VERDICTS)
+    assert report["checks"][2]["values"]["evidence_only"] is True
+    assert report["checks"][4]["values"]["first_token"] > 0
 
 
 def test_a_broken_request_shows_its_check_and_fails(words: list[str], capsys, monkeypatch) -> None:

@@ -20,24 +20,24 @@ from vlm_demo.engines import local
 
 
 def test_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    asked: list[Request] = []
+    requests: list[Request] = []
 
     class Scripted(FakeEngine):
         def stream(self, request: Request) -> Iterator[Event]:
-            asked.append(request)
-            said = "" if "shop" in request.question else ANSWERS[request.question]
-            yield replace(answered(super().stream(request)), text=said)
+            requests.append(request)
+            text = "" if "shop" in request.question else ANSWERS[request.question]
+            yield replace(answered(super().stream(request)), text=text)
 
     monkeypatch.setattr(local, "load", lambda *_: Scripted())
     monkeypatch.setattr(options, "require_ocr", lambda: None)
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
     (tmp_path / "s.json").write_text(json.dumps(SCHEMA))
     assert main(["fields", str(tmp_path / "a.png"), str(tmp_path / "s.json")]) == 1
-    told = capsys.readouterr()
-    assert json.loads(told.out)["total"] == 1234.5 and json.loads(told.out)["company"] is None
-    assert told.err == "Not found: company.\n"
-    assert {request.images for request in asked} == {(str(tmp_path / "a.png"),)}
-    assert all(request.ocr and request.evidence_only for request in asked)
+    output = capsys.readouterr()
+    assert json.loads(output.out)["total"] == 1234.5 and json.loads(output.out)["company"] is None
+    assert output.err == "Not found: company.\n"
+    assert {request.images for request in requests} == {(str(tmp_path / "a.png"),)}
+    assert all(request.ocr and request.evidence_only for request in requests)
 
 
 def test_a_server_reads_them_too(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

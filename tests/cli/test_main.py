@@ -55,7 +55,7 @@ class Ramp:
 
 
 class Scripted:
-    """An engine that says "a red circle" and remembers what it was given."""
+    """An engine that answers "a red circle" and records its requests."""
 
     calls: list[tuple[str, Any, dict[str, Any]]] = []
     name, precision, device = "llava", "bf16", "cpu"
@@ -145,26 +145,26 @@ def command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
 
 def test_the_answer_goes_to_stdout_and_notes_to_stderr(calls: list, picture: str, capsys: Any) -> None:
     assert main(["ask", picture, "What is it?", "--ocr", "--max-new-tokens", "7", "--quantize", "4bit"]) == 0
-    told = capsys.readouterr()
-    assert told.out == "a red circle\n"
-    assert told.err == "First frame only.\n"
+    output = capsys.readouterr()
+    assert output.out == "a red circle\n"
+    assert output.err == "First frame only.\n"
     assert calls[0] == ("load", "llava", {"quantize": "4bit", "device": None})
-    what, images, asked = calls[1]
-    assert what == "stream" and images == (picture,) and asked["question"] == "What is it?"
-    assert (asked["ocr"], asked["evidence_only"], asked["max_new_tokens"]) == (True, False, 7)
-    assert asked["ocr_settings"] == DEFAULT_OCR
+    what, images, settings = calls[1]
+    assert what == "stream" and images == (picture,) and settings["question"] == "What is it?"
+    assert (settings["ocr"], settings["evidence_only"], settings["max_new_tokens"]) == (True, False, 7)
+    assert settings["ocr_settings"] == DEFAULT_OCR
 
 
 @pytest.mark.parametrize("words", [["ask"], ["explain"], ["score"]])
 def test_hosts_of_pictures_are_allowed_by_name(calls: list, picture: str, words: list[str], capsys: Any) -> None:
-    asked = [*words, "--allow-image-host", "Images.example.org,b.org", picture, "a red circle", "a red circle"]
+    arguments = [*words, "--allow-image-host", "Images.example.org,b.org", picture, "a red circle", "a red circle"]
     if words == ["ask"]:
-        asked.pop()
-    assert main(asked) == 0
+        arguments.pop()
+    assert main(arguments) == 0
     assert calls[0][2]["image_hosts"] == ("images.example.org", "b.org")
-    asked[2] = "https://b.org"
+    arguments[2] = "https://b.org"
     capsys.readouterr()
-    assert main(asked) == 2
+    assert main(arguments) == 2
     assert capsys.readouterr().err == (
         "--allow-image-host takes the names of hosts, such as images.example.org: 'https://b.org' is none.\n"
     )
@@ -172,13 +172,13 @@ def test_hosts_of_pictures_are_allowed_by_name(calls: list, picture: str, words:
 
 def test_scores_are_a_table(calls: list, picture: str, capsys: Any) -> None:
     assert main(["score", picture, "a red star", "no"]) == 0
-    told = capsys.readouterr()
-    assert told.out.splitlines() == [
+    output = capsys.readouterr()
+    assert output.out.splitlines() == [
         "probability  similarity  match  text",
         "      50.0%       0.250      –  a red star",
         "      50.0%       0.250      –  no",
     ]
-    assert told.err == "First frame only.\n"
+    assert output.err == "First frame only.\n"
     assert calls[0][:2] == ("load", "clip") and calls[1] == ("score", picture, {"texts": ["a red star", "no"]})
 
 
@@ -186,9 +186,9 @@ def test_scores_as_json_and_with_matches(calls: list, picture: str, capsys: Any)
     assert main(["score", picture, "matching", "--model", "blip2"]) == 0
     assert capsys.readouterr().out.splitlines()[1] == "     100.0%       0.250    90%  matching"
     assert main(["score", "--json", picture, "matching", "two"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["model"] == "clip" and told["temperature"] == 0.05 and told["seconds"] == {"compare": 0.5}
-    assert told["texts"][1] == {"text": "two", "probability": 0.5, "similarity": 0.25, "match": 0.9}
+    output = json.loads(capsys.readouterr().out)
+    assert output["model"] == "clip" and output["temperature"] == 0.05 and output["seconds"] == {"compare": 0.5}
+    assert output["texts"][1] == {"text": "two", "probability": 0.5, "similarity": 0.25, "match": 0.9}
     assert [call[1] for call in calls if call[0] == "load"] == ["blip2", "clip"]
 
 
@@ -225,23 +225,21 @@ def test_text_is_read_as_the_options_say(calls: list, picture: str, capsys: Any)
     assert calls[1][2]["ocr_settings"] == OcrSettings("eng+eng", "tesseract", 60)
 
 
-def test_a_language_that_is_not_installed_is_told_before_the_model_is_loaded(
-    calls: list, picture: str, capsys: Any
-) -> None:
+def test_a_missing_language_is_reported_before_the_model_is_loaded(calls: list, picture: str, capsys: Any) -> None:
     for command in (["ask", picture, "What is it?"], ["explain", picture, "What is it?", "a circle"]):
         assert main([*command, "--ocr", "--ocr-language", "xyz"]) == 2
-        told = capsys.readouterr().err
-        assert "can't read xyz here: choose among" in told and "eng" in told and told.count("\n") == 1
+        output = capsys.readouterr().err
+        assert "can't read xyz here: choose among" in output and "eng" in output and output.count("\n") == 1
     assert not calls
 
 
-def test_text_that_was_left_out_is_told(calls: list, picture: str, monkeypatch: Any, capsys: Any) -> None:
+def test_text_that_was_left_out_is_reported(calls: list, picture: str, monkeypatch: Any, capsys: Any) -> None:
     read = OcrResult("TOTAL 12.50", (), 0.1, left_out=40, note="It looks Greek.")
-    whole = Scripted.answer
-    monkeypatch.setattr(Scripted, "answer", lambda *own: replace(whole(*own), ocr=read))
+    answer = Scripted.answer
+    monkeypatch.setattr(Scripted, "answer", lambda *arguments: replace(answer(*arguments), ocr=read))
     assert main(["ask", picture, "What is it?", "--ocr"]) == 0
-    told = capsys.readouterr().err
-    assert "40 of 40 words, far from the question, are left out." in told and "It looks Greek.\n" in told
+    output = capsys.readouterr().err
+    assert "40 of 40 words, far from the question, are left out." in output and "It looks Greek.\n" in output
     assert main(["ask", picture, "What is it?", "--ocr", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["ocr_left_out"] == 40
 
@@ -249,8 +247,8 @@ def test_text_that_was_left_out_is_told(calls: list, picture: str, monkeypatch: 
 def test_json_is_one_object_and_nothing_else(calls: list, picture: str, tmp_path: Path, capsys: Any) -> None:
     out = tmp_path / "map.png"
     assert main(["ask", picture, picture, "What is it?", "--json", "--heatmap", str(out)]) == 0
-    told = capsys.readouterr()
-    answer = json.loads(told.out)
+    output = capsys.readouterr()
+    answer = json.loads(output.out)
     assert answer["text"] == "a red circle" and answer["image_tokens"] == answer["prompt"]["image_tokens"] == 1
     assert answer["tokens"][1] == {"text": "red", "id": 1, "probability": 0.5, "alternatives": [], "likeliest": None}
     assert answer["timings"]["total"] == 0.5 and answer["memory"] == {"parameter_bytes": 1000, "process_bytes": 2000}
@@ -259,7 +257,7 @@ def test_json_is_one_object_and_nothing_else(calls: list, picture: str, tmp_path
     assert answer["heatmap"] == str(out) and answer["heatmap_word"] == "red"
     for file in (out, out.with_name("map-2.png")):
         assert Image.open(file).size == (30, 20)
-    assert told.err == ""
+    assert output.err == ""
 
 
 def test_explain_draws_the_word_of_a_given_answer(calls: list, picture: str, tmp_path: Path, capsys: Any) -> None:
@@ -273,8 +271,8 @@ def test_explain_draws_the_word_of_a_given_answer(calls: list, picture: str, tmp
 def test_a_missing_word_costs_the_heatmap_and_not_the_answer(calls: list, picture: str, tmp_path: Path, capsys: Any):
     out = tmp_path / "map.png"
     assert main(["ask", picture, "What is it?", "--heatmap", str(out), "--word", "star"]) == 2
-    told = capsys.readouterr()
-    assert told.out == "a red circle\n" and "does not hold “star”" in told.err and not out.exists()
+    output = capsys.readouterr()
+    assert output.out == "a red circle\n" and "does not hold “star”" in output.err and not out.exists()
 
 
 @pytest.mark.parametrize(
@@ -293,8 +291,8 @@ def test_an_error_is_one_sentence_on_stderr(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == "" and sentence in told.err and told.err.count("\n") == 1
+    output = capsys.readouterr()
+    assert output.out == "" and sentence in output.err and output.err.count("\n") == 1
 
 
 def test_an_interrupt_is_silent(calls: list, picture: str, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -326,9 +324,9 @@ def test_evaluate_prints_a_table_and_writes_the_figures(
     (tmp_path / "items.jsonl").write_text("\n".join([*map(json.dumps, lines), "{broken"]))
     out, answers = tmp_path / "figures.json", tmp_path / "answers.jsonl"
     assert main(["evaluate", str(tmp_path), "--json", str(out), "--answers", str(answers)]) == 0
-    told = capsys.readouterr()
-    assert "50.0%" in told.out and "line 3: the line is not JSON" in told.out
-    assert "2/2" in told.err  # the bar
+    output = capsys.readouterr()
+    assert "50.0%" in output.out and "line 3: the line is not JSON" in output.out
+    assert "2/2" in output.err  # the bar
     figures = json.loads(out.read_text())
     assert figures["overall"]["n"] == 2 and figures["kinds"]["colour"]["accuracy"] == 0.5
     assert figures["settings"]["precision"] == "bf16" and len(figures["skipped"]) == 1
@@ -343,9 +341,9 @@ def test_a_command_explains_itself_without_loading_anything_heavy(name: str) -> 
         "except SystemExit as end: code = end.code\n"
         "sys.exit(code or any(heavy in sys.modules for heavy in ('torch', 'transformers', 'gradio', 'numpy')))"
     )
-    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert told.returncode == 0 and told.stderr == ""
-    assert f"Usage: python -m vlm_demo {name} " in told.stdout
+    output = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert output.returncode == 0 and output.stderr == ""
+    assert f"Usage: python -m vlm_demo {name} " in output.stdout
 
 
 def test_the_program_explains_itself_without_importing_a_command() -> None:
@@ -357,9 +355,9 @@ def test_the_program_explains_itself_without_importing_a_command() -> None:
         "files = {'vlm_demo.cli.' + name.replace('-', '_') for name in COMMANDS}\n"
         "print(code, (heavy | files) & set(sys.modules))"
     )
-    told = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert told.stderr == "" and told.stdout.splitlines()[-1] == "0 set()"
-    assert all(f"\n  {name} " in told.stdout for name in COMMANDS)
+    output = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert output.stderr == "" and output.stdout.splitlines()[-1] == "0 set()"
+    assert all(f"\n  {name} " in output.stdout for name in COMMANDS)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -374,17 +372,17 @@ def test_a_question_may_begin_with_a_hyphen(calls: list, picture: str) -> None:
     assert main(["ask", "--ocr", picture, "-- or is it blue?"]) == 0
     assert main(["ask", picture, "-5", "--word=red circle"]) == 0
     assert main(["ask", picture, "--", "--ocr"]) == 0
-    asked = [settings for what, _, settings in calls if what == "stream"]
-    assert [one["question"] for one in asked] == ["-- or is it blue?", "-5", "--ocr"]
-    assert [one["ocr"] for one in asked] == [True, False, False]
+    requests = [settings for what, _, settings in calls if what == "stream"]
+    assert [request["question"] for request in requests] == ["-- or is it blue?", "-5", "--ocr"]
+    assert [request["ocr"] for request in requests] == [True, False, False]
 
 
 @pytest.mark.parametrize("wrong", [["--nope"], ["--word"], ["--word", "--json"], ["--quantize", "3bit"], ["--help=1"]])
 def test_options_that_make_no_sense_end_the_program(calls: list, picture: str, wrong: list[str], capsys: Any) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["ask", picture, "What?", *wrong])
-    told = capsys.readouterr()
-    assert caught.value.code == 2 and told.out == "" and wrong[0].partition("=")[0] in told.err and not calls
+    output = capsys.readouterr()
+    assert caught.value.code == 2 and output.out == "" and wrong[0].partition("=")[0] in output.err and not calls
 
 
 def test_an_option_of_several_values_ends_at_the_next_one() -> None:
@@ -403,24 +401,24 @@ def test_an_option_of_several_values_ends_at_the_next_one() -> None:
 
     command = get_command(app)
 
-    def given(*words: str) -> Any:
+    def parsed(*words: str) -> Any:
         with command.make_context("run", list(words)) as context:
             command.invoke(context)
         return taken.pop()
 
     line = "run --sides 3 -4 --fast --names a b -- 'a folder'"
-    assert given("--sides", "3", "-4", "--fast", "--names", "a", "b", "--", "a folder") == (
+    assert parsed("--sides", "3", "-4", "--fast", "--names", "a", "b", "--", "a folder") == (
         *(line, "a folder", [3, -4], ["a", "b"], True),
     )
-    assert given("here", "--sides=3", "--sides", "4")[1:] == ("here", [3, 4], None, False)
+    assert parsed("here", "--sides=3", "--sides", "4")[1:] == ("here", [3, 4], None, False)
     for wrong in (["here", "--sides"], ["--sides", "--fast", "here"], ["here", "--names", "a", "c"]):
         with pytest.raises(typer.TyperException):
-            given(*wrong)
+            parsed(*wrong)
 
 
-def test_the_program_itself_ends_with_an_exit_code_and_no_traceback(tmp_path: Path) -> None:
-    told = command("evaluate", str(tmp_path / "nowhere"))
-    assert told.returncode == 2 and told.stderr.count("\n") == 1 and "Traceback" not in told.stderr
+def test_the_program_ends_with_an_exit_code_and_no_traceback(tmp_path: Path) -> None:
+    output = command("evaluate", str(tmp_path / "nowhere"))
+    assert output.returncode == 2 and output.stderr.count("\n") == 1 and "Traceback" not in output.stderr
     assert command("dance").returncode == 2
     assert command("ask", "only-a-picture.png").returncode == 2
 

@@ -26,14 +26,14 @@ def test_a_plan_is_printed_from_what_was_measured(tmp_path: Path, capsys: pytest
     measured = ServiceFigures(1.0, 2.0, 0.7, 0.01, 2e5, 4e6, 4e8, 30.0, 1.5, 0.5, 0.25, 3)
     path.write_text(json.dumps({"measured": as_json(measured)}))
     assert main(["bench", "--plan", str(path), "--replicas", "10", "--busy", "0.5"]) == 0
-    told = capsys.readouterr().out
-    assert told.startswith("10 replicas, 50% of their time used: 3.33 questions a second.")
+    output = capsys.readouterr().out
+    assert output.startswith("10 replicas, 50% of their time used: 3.33 questions a second.")
     assert main(["bench", "--plan", str(tmp_path / "none.json")]) == 2
 
 
 @pytest.mark.parametrize(("flag", "called"), [("--load", "load"), ("--faults", "faults"), ("--serving", "serving")])
 def test_a_flag_chooses_what_is_measured(monkeypatch: pytest.MonkeyPatch, flag: str, called: str) -> None:
-    said: list[str] = []
+    calls: list[str] = []
     for name in ("load", "faults", "serving", "plan"):
-        monkeypatch.setattr(bench_service, name, lambda *_, name=name: said.append(name))
-    assert main(["bench", flag]) == 0 and said == [called]
+        monkeypatch.setattr(bench_service, name, lambda *_, name=name: calls.append(name))
+    assert main(["bench", flag]) == 0 and calls == [called]

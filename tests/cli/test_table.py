@@ -1,4 +1,4 @@
-"""A folder of pictures and a question → a CSV file that can be gone on with."""
+"""A folder of pictures and a question → a CSV file that a later run continues."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def test_every_file_gets_a_row(folder: Path, tmp_path: Path) -> None:
 
 
 def test_it_goes_on_where_it_was_stopped(folder: Path, tmp_path: Path) -> None:
-    out, asked = tmp_path / "out.csv", []
+    out, asked_about = tmp_path / "out.csv", []
 
     def ask(path: Path) -> str:
-        if len(asked) == 1:
+        if len(asked_about) == 1:
             raise KeyboardInterrupt
-        asked.append(path.name)
+        asked_about.append(path.name)
         return f"an answer\nabout {path.name}"
 
     with pytest.raises(KeyboardInterrupt):
@@ -58,7 +58,7 @@ def test_it_goes_on_where_it_was_stopped(folder: Path, tmp_path: Path) -> None:
         file.write('b.png,What?,"half an ans')  # killed in the middle of a row
     later: list[str] = []
     table.fill(out, table.pictures(folder), "What?", lambda path: later.append(path.name) or "later")
-    assert asked == ["a.png"] and later == ["b.png", "c.png"]
+    assert asked_about == ["a.png"] and later == ["b.png", "c.png"]
     assert rows(out)[1:] == [
         ["a.png", "What?", "an answer\nabout a.png"],
         ["b.png", "What?", "later"],
@@ -95,32 +95,32 @@ def test_a_folder_with_pictures_is_needed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "written"),
+    ("answer", "written"),
     [("=1+1", "'=1+1"), ("@x", "'@x"), ("-cmd", "'-cmd"), ("-5", "-5"), ("+3,50", "+3,50"), ("a=b", "a=b")],
 )
-def test_an_answer_is_no_formula(folder: Path, tmp_path: Path, said: str, written: str) -> None:
+def test_an_answer_is_no_formula(folder: Path, tmp_path: Path, answer: str, written: str) -> None:
     out = tmp_path / "out.csv"
-    table.fill(out, table.pictures(folder)[:1], "What?", lambda _: said)
+    table.fill(out, table.pictures(folder)[:1], "What?", lambda _: answer)
     assert rows(out)[1][2] == written
 
 
 def test_the_command(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
-    asked: list[tuple[str, str]] = []
+    asked_about: list[tuple[str, str]] = []
 
     class Scripted(FakeEngine):
         def stream(self, request: Request) -> Iterator[Event]:
             (image,) = request.images
             if image.name == "c.png":
                 raise BadImage("This file is empty.")
-            asked.append((image.name, request.question))
+            asked_about.append((image.name, request.question))
             yield from super().stream(replace(request, images=(Image.new("RGB", (9, 9)),)))
 
     monkeypatch.setattr(local, "load", lambda *_: Scripted())
     out = tmp_path / "out.csv"
     assert main(["ask", str(folder), "What?", "--csv", str(out)]) == 1
-    assert asked == [("a.png", "What?"), ("b.png", "What?")] and len(rows(out)) == 3
+    assert asked_about == [("a.png", "What?"), ("b.png", "What?")] and len(rows(out)) == 3
     assert capsys.readouterr().err == "c.png: This file is empty.\n"
     with pytest.raises(SystemExit):
         main(["ask", str(folder), "What?", "--csv", str(out), "--json"])
     assert main(["ask", str(folder), "What?", "--csv", str(tmp_path / "missing" / "out.csv")]) == 2
-    assert len(asked) == 2
+    assert len(asked_about) == 2

@@ -165,7 +165,7 @@ def test_a_run_from_earlier_weights_is_added_behind_them(start: list[str], tmp_p
 
 
 @pytest.mark.parametrize(
-    ("more", "said"),
+    ("more", "sentence"),
     [
         (["--export-only"], "holds no checkpoint.pt to export"),
         (["--resume"], "holds no checkpoint.pt to go on from"),
@@ -174,12 +174,12 @@ def test_a_run_from_earlier_weights_is_added_behind_them(start: list[str], tmp_p
         (["--layers", "9"], "has 2 layers: keep 1 to 2"),
     ],
 )
-def test_what_is_missing_is_said_in_a_sentence(
-    start: list[str], more: list[str], said: str, capsys: pytest.CaptureFixture
+def test_what_is_missing_is_named_in_a_sentence(
+    start: list[str], more: list[str], sentence: str, capsys: pytest.CaptureFixture
 ) -> None:
     assert main(["train", *start, *more]) == 2
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1
+    assert sentence in error and error.count("\n") == 1
 
 
 def test_without_pictures_nothing_begins(start: list[str], tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

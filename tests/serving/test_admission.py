@@ -1,4 +1,4 @@
-"""Who is let in, and what who is not is told."""
+"""Which requests are admitted, and what a rejected one is told."""
 
 from contextlib import ExitStack
 
@@ -26,7 +26,7 @@ def test_a_place_comes_back_after_an_error_too() -> None:
     assert admission.open == 0
 
 
-def test_the_wait_that_is_told_is_what_an_answer_takes_of_late() -> None:
+def test_retry_after_is_the_recent_time_between_answers() -> None:
     now = 0.0
     admission = Admission(9, lambda: now)
     assert admission.seconds() == SOONEST
@@ -38,7 +38,7 @@ def test_the_wait_that_is_told_is_what_an_answer_takes_of_late() -> None:
     assert admission.seconds() == LATEST
 
 
-def test_who_is_in_stays_where_nobody_is_let_in_any_more() -> None:
+def test_admitted_requests_stay_after_admission_closes() -> None:
     admission = Admission(2)
     with admission.place():
         admission.close()

@@ -1,4 +1,4 @@
-"""What Prometheus reads, by a reader of its format written here."""
+"""The text that Prometheus scrapes, read by a small parser of its format."""
 
 import re
 
@@ -10,15 +10,15 @@ SAMPLE = re.compile(r'([a-z_]+)\{((?:[a-z]+="[^"\\\n]*",?)+)\} (\S+)')
 
 
 def read(text: str) -> dict[str, float]:
-    """Name and labels → value; every name has its type said before."""
-    found, said = {}, set()
+    """Name and labels → value; every name has its type declared before."""
+    found, typed = {}, set()
     assert text.endswith("\n")
     for line in text.splitlines():
         if line.startswith("#"):
-            said.add(line.split()[2])
+            typed.add(line.split()[2])
             continue
         name, labels, value = SAMPLE.fullmatch(line).groups()
-        assert re.sub("_(bucket|sum|count)$", "", name) in said and 'front="f1"' in labels
+        assert re.sub("_(bucket|sum|count)$", "", name) in typed and 'front="f1"' in labels
         key = name + "".join(f" {part}" for part in labels.split(",")[1:])
         assert key not in found
         found[key] = float(value)
@@ -29,8 +29,8 @@ def test_what_happened_is_counted() -> None:
     metrics = Metrics("f1")
     for status, first, whole in ((200, 0.3, 2.0), (200, None, 0.01), (200, 200.0, 300.0), (503, None, 0.0)):
         metrics.ended(status, first, whole)
-    metrics.heard(Facts(2, 1, 400, 190, 30))
-    metrics.heard(Facts(1, 0, 100, 0, 5))
+    metrics.record(Facts(2, 1, 400, 190, 30))
+    metrics.record(Facts(1, 0, 100, 0, 5))
     found = read(metrics.text(3, 2, 24))
     assert found['vlm_demo_requests_total status="200"'] == 3 and found['vlm_demo_requests_total status="503"'] == 1
     assert found["vlm_demo_answers_total"] == 3 and found["vlm_demo_cache_hits_total"] == 1

@@ -1,4 +1,4 @@
-"""Which name a request's picture gets."""
+"""Which key a request's picture gets."""
 
 import base64
 import hashlib
@@ -49,12 +49,12 @@ def test_an_address_on_the_web_names_its_picture() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "content",
     [b"", b"[]", b"{", b"null", b'{"messages": 3}', b'{"messages": [{"content": [{"image_url": 1}]}, 2]}', b"[" * 10**5,
      b'{"messages": [{"role": "user", "content": "What?"}]}', b"\xff"],
 )  # fmt: skip
-def test_what_has_no_picture_has_no_name(said: bytes) -> None:
-    assert picture_key(said) is None
+def test_what_has_no_picture_has_no_name(content: bytes) -> None:
+    assert picture_key(content) is None
 
 
 def test_data_that_is_no_base64_has_a_name_all_the_same() -> None:

@@ -38,7 +38,7 @@ def question(number: int, model: str, **settings: Any) -> dict[str, Any]:
 
 
 class Client:
-    """What asks the server."""
+    """A client of the server."""
 
     def __init__(self, address: str) -> None:
         self.http = httpx2.Client(base_url=address, timeout=600, trust_env=False)
@@ -48,8 +48,8 @@ class Client:
 
     def process(self, number: int, model: str = "fast") -> int:
         """Which process answers."""
-        said = self.ask(number, model).json()["choices"][0]["message"]["content"]
-        return int(re.match(r"process (\d+)", said)[1])
+        text = self.ask(number, model).json()["choices"][0]["message"]["content"]
+        return int(re.match(r"process (\d+)", text)[1])
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_a_stream_comes_as_openai_sends_it(client: Client) -> None:
     assert 'status="200"' in client.http.get("/metrics").text
 
 
-def test_a_replica_that_is_killed_is_replaced_and_nobody_is_told(client: Client) -> None:
+def test_a_killed_replica_is_replaced_without_an_error(client: Client) -> None:
     before = {number: client.process(number) for number in range(8)}
     killed = before[0]
     psutil.Process(killed).kill()
@@ -93,7 +93,7 @@ def test_models_are_switched_while_answers_are_written(client: Client, tmp_path:
     slow = EngineArgs(model=f"slow:0:8:{tmp_path / 'go'}", replicas=2, each=2, waiting=1)
     assert running.switch(slow, None, replica_engine.engine) == "engine-1"
     with ThreadPoolExecutor(4) as pool:
-        asked = [pool.submit(client.ask, number, "slow") for number in range(2)]
+        pending = [pool.submit(client.ask, number, "slow") for number in range(2)]
         assert wait_until(lambda: client.served.open() == 2)
         args = EngineArgs(model="fast", replicas=2, each=2, waiting=1)
         switching = pool.submit(running.switch, args, None, replica_engine.engine)
@@ -101,9 +101,9 @@ def test_models_are_switched_while_answers_are_written(client: Client, tmp_path:
         assert client.ask(1).status_code == 200
         gone = client.ask(1, "slow")
         assert gone.status_code == 404 and "fast" in gone.json()["error"]["message"]
-        assert not any(answer.done() for answer in asked) and not switching.done()
+        assert not any(answer.done() for answer in pending) and not switching.done()
         (tmp_path / "go").touch()
-        for answer in asked:
+        for answer in pending:
             assert answer.result().json()["choices"][0]["message"]["content"].endswith("says" + " a" * 8)
         assert switching.result() == "engine-2"
 
@@ -114,12 +114,12 @@ def test_a_model_that_cannot_be_loaded_leaves_the_old_one_in_service(client: Cli
     assert client.ask(1).status_code == 200
 
 
-def test_who_finds_no_place_is_told_and_who_leaves_frees_one(client: Client) -> None:
+def test_a_full_server_refuses_and_a_disconnect_frees_a_place(client: Client) -> None:
     running.switch(EngineArgs(model=f"slow:{PAUSE}", replicas=2, each=2, waiting=1), None, replica_engine.engine)
     with ThreadPoolExecutor(12) as pool:
         answers = [answer.result() for answer in [pool.submit(client.ask, n, "slow") for n in range(12)]]
-    told = Counter(answer.status_code for answer in answers)
-    assert set(told) == {200, 503} and told[503] >= 6
+    statuses = Counter(answer.status_code for answer in answers)
+    assert set(statuses) == {200, 503} and statuses[503] >= 6
     refused = next(answer for answer in answers if answer.status_code == 503)
     assert int(refused.headers["retry-after"]) >= 1 and "try again" in refused.json()["error"]["message"]
 
@@ -127,10 +127,10 @@ def test_who_finds_no_place_is_told_and_who_leaves_frees_one(client: Client) -> 
 def test_work_ends_where_the_client_leaves(client: Client) -> None:
     args = EngineArgs(model=f"slow:{PAUSE}:1000", replicas=1, each=2, waiting=1)  # would write for minutes
     running.switch(args, None, replica_engine.engine)
-    asked = question(1, "slow", stream=True)
-    with client.http.stream("POST", "/v1/chat/completions", json=asked) as response:
+    request = question(1, "slow", stream=True)
+    with client.http.stream("POST", "/v1/chat/completions", json=request) as response:
         assert next(line for line in response.iter_lines() if line) and client.served.open() == 1
     assert wait_until(lambda: client.served.open() == 0)
-    # The replica has one turn at a time; who has it now would wait for the other's minutes.
-    with client.http.stream("POST", "/v1/chat/completions", json=asked) as response:
+    # The replica answers one request at a time: the second would wait minutes for the first.
+    with client.http.stream("POST", "/v1/chat/completions", json=request) as response:
         assert next(line for line in response.iter_lines() if line)

@@ -16,7 +16,7 @@ from vlm_demo.ui.tabs.chat.transcript import Example
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Path:
-    """An upload where Gradio would put it: in a folder of its own."""
+    """An upload where Gradio would put it: in its own folder."""
     image = Image.new("RGB", (300, 200), "white")
     ImageDraw.Draw(image).ellipse((40, 40, 120, 120), fill="red")
     path = tmp_path / "upload" / "picture.png"

@@ -69,7 +69,7 @@ def test_help_needs_neither_torch_nor_gradio():
     code = "import sys; from vlm_demo import app; sys.argv = ['app.py', '--help']\n"
     code += "try:\n app.main()\nexcept SystemExit: pass\n"
     code += "assert not {'torch', 'gradio', 'transformers'} & set(sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     for flag in (
         "--model",
         "--quantize",
@@ -81,19 +81,19 @@ def test_help_needs_neither_torch_nor_gradio():
         "--no-auth",
         "--allow-image-host",
     ):
-        assert flag in told.stdout
+        assert flag in result.stdout
 
 
 def test_unknown_model_is_refused_in_one_sentence():
-    told = start("--model", "nonesuch")
-    assert told.returncode != 0
-    assert len(told.stderr.strip().splitlines()) == 1 and "nonesuch" in told.stderr
+    result = start("--model", "nonesuch")
+    assert result.returncode != 0
+    assert len(result.stderr.strip().splitlines()) == 1 and "nonesuch" in result.stderr
 
 
 def test_without_its_packages_it_says_how_to_get_them():
-    told = start(python=("-E", "-S"))
-    assert told.returncode == 1
-    assert len(told.stderr.splitlines()) == 1 and "not installed; `make demo`" in told.stderr
+    result = start(python=("-E", "-S"))
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1 and "not installed; `make demo`" in result.stderr
 
 
 def test_a_port_in_use_is_refused_in_one_sentence():
@@ -101,16 +101,16 @@ def test_a_port_in_use_is_refused_in_one_sentence():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        told = start("--port", port)
-    assert told.returncode == 1
-    assert len(told.stderr.splitlines()) == 1 and port in told.stderr and "--port" in told.stderr
+        result = start("--port", port)
+    assert result.returncode == 1
+    assert len(result.stderr.splitlines()) == 1 and port in result.stderr and "--port" in result.stderr
 
 
 @pytest.mark.parametrize("host", ["nonsense.invalid", "192.0.2.1", "x" * 100])
 def test_a_host_that_is_not_this_machine_is_refused_by_name(host, capsys):
     assert app.serve(app.parse(["--host", host]), False) == 1
-    said = capsys.readouterr().err
-    assert len(said.splitlines()) == 1 and "--host" in said and host in said and "Port" not in said
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and "--host" in error and host in error and "Port" not in error
 
 
 @pytest.mark.parametrize("port", ["0", "70000", "-1", "http"])
@@ -146,17 +146,17 @@ def test_server_side_rendering_is_refused(value, monkeypatch, capsys):
     monkeypatch.setattr(starting, "service", lambda *_: pytest.fail("loaded"))
     monkeypatch.setenv("GRADIO_SSR_MODE", value)
     assert app.serve(app.parse(["--port", str(free_port())]), False) == 1
-    said = capsys.readouterr().err
-    assert len(said.splitlines()) == 1 and "GRADIO_SSR_MODE" in said
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1 and "GRADIO_SSR_MODE" in error
 
 
 @pytest.mark.parametrize("where", [{"GRADIO_SSR_MODE": "false"}, {"GRADIO_SSR_MODE": "true", "SPACE_ID": "ann/demo"}])
 def test_server_side_rendering_is_switched_off_in_so_many_words(where, monkeypatch):
-    given = {}
+    launched = {}
 
     class Page(gr.Blocks):
         def launch(self, **options):
-            given.update(options)
+            launched.update(options)
             raise RuntimeError("enough")
 
     monkeypatch.setattr(starting, "service", lambda *_: registry())
@@ -164,7 +164,7 @@ def test_server_side_rendering_is_switched_off_in_so_many_words(where, monkeypat
     for name, value in where.items():
         monkeypatch.setenv(name, value)
     assert app.serve(app.parse(["--port", str(free_port())]), False) == 1
-    assert given["ssr_mode"] is False and given["mcp_server"] is False
+    assert launched["ssr_mode"] is False and launched["mcp_server"] is False
 
 
 def test_requests_to_itself_go_past_a_proxy_as_do_those_that_did(monkeypatch):
@@ -258,8 +258,8 @@ def test_a_malformed_password_is_blamed_on_where_it_came_from(monkeypatch, capsy
     monkeypatch.setenv(app.AUTH_VARIABLE, "nopassword")
     with pytest.raises(SystemExit):
         app.parse([])
-    said = capsys.readouterr().err
-    assert f"{app.AUTH_VARIABLE} needs" in said and "--auth needs" not in said
+    error = capsys.readouterr().err
+    assert f"{app.AUTH_VARIABLE} needs" in error and "--auth needs" not in error
 
 
 def test_a_password_and_none_cannot_both_be_asked_for(capsys):

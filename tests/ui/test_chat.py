@@ -23,7 +23,7 @@ EVIL = "<img src=x onerror=alert(1)>\"'&amp;<image></s>"
 def answered(picture, question: str = "What is this?", text: str | None = None, **options) -> ChatTurn:
     exchange = ChatTurn(question, options.get("ocr", False), False, (picture.read_bytes(),), ("p.png",), ("data:,",))
     (*_, answer) = FakeEngine(answer=text).stream(Request(exchange.pictures, question, **options))
-    exchange.keep(answer)
+    exchange.complete(answer)
     return exchange
 
 
@@ -76,18 +76,18 @@ def test_line_of_truth_tells_times_tokens_and_toggles(picture):
 
 
 @pytest.mark.parametrize(
-    ("kind", "tokens", "said"),
+    ("kind", "tokens", "label"),
     [
         ("projector", ((81, 576),), "196 image tokens"),
         ("cross-attention", ((81, 576), (81, 576)), "162 image tokens by cross-attention"),
         ("cross-attention", ((1, 576),), "1 image token by cross-attention"),
     ],
 )
-def test_image_tokens_that_stand_beside_the_prompt_are_counted_too(picture, kind, tokens, said):
+def test_image_tokens_that_stand_beside_the_prompt_are_counted_too(picture, kind, tokens, label):
     exchange = answered(picture)
     facts = BridgeFacts(tokens, tokens, BridgeInfo(kind, "in words"), len(tokens), 0, 0)
     exchange.stages = [StageEvent("bridge", 0.1, facts)]
-    assert f">{said}<" in transcript.conversation(Session([exchange]), [])
+    assert f">{label}<" in transcript.conversation(Session([exchange]), [])
 
 
 def test_text_is_said_to_be_read_only_where_there_was_some(picture):
@@ -140,8 +140,8 @@ def test_an_offer_is_drawn_only_where_there_is_one(picture):
 
 
 def test_first_telling_word_skips_small_words(picture):
-    assert transcript.first_telling_word(answered(picture, text="there is a star").answer) == 3
-    assert transcript.first_telling_word(answered(picture, text="it is").answer) == 0
+    assert transcript.first_content_word(answered(picture, text="there is a star").answer) == 3
+    assert transcript.first_content_word(answered(picture, text="it is").answer) == 0
 
 
 def test_image_tokens_are_folded_and_counted(picture):

@@ -23,19 +23,19 @@ def letters(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeEngine, "read_text", lambda *_, **__: read(*[3] * 10))
 
 
-def asked(events: Events, picture: Path, question: str = "What is the total?") -> dict:
+def answered(events: Events, picture: Path, question: str = "What is the total?") -> dict:
     state = run(events, events.ask({"text": question, "files": [str(picture)]}, False, False, request()))
-    for changes in (*events.again.ground(request()), *events.checking.finish(request())):
+    for changes in (*events.deferred_maps.ground(request()), *events.checks.finish(request())):
         state |= changes
     return state
 
 
 def checks_of(events: Events) -> dict:
-    return {own.name: own for own in events.sessions.of("a").last.answer.checks}
+    return {check.name: check for check in events.sessions.of("a").last.answer.checks}
 
 
 def test_five_dots_stand_under_the_answer_and_open_the_tab(page, picture, letters) -> None:
-    chat = str(asked(page(), picture)["chat"])
+    chat = str(answered(page(), picture)["chat"])
     assert chat.count('role="img"') == len(NAMES) and 'data-tab="Checks"' in chat
     places = [chat.index(f'aria-label="{name}: ') for name in NAMES]
     assert places == sorted(places)
@@ -45,15 +45,15 @@ def test_what_was_open_is_measured_after_the_answer(page, picture, letters) -> N
     events = page()
     run(events, events.ask({"text": "What?", "files": [str(picture)]}, False, False, request()))
     assert checks_of(events)[SMALL_TEXT].verdict == checks_of(events)[HALLUCINATION].verdict == OPEN
-    list(events.again.ground(request()))
-    list(events.checking.finish(request()))
-    told = checks_of(events)
-    assert told[SMALL_TEXT].verdict == FAIL and told[SMALL_TEXT].values["upload_height"] == 3
-    assert told[HALLUCINATION].verdict == WARN and told[HALLUCINATION].values["level"] == "weak"
+    list(events.deferred_maps.ground(request()))
+    list(events.checks.finish(request()))
+    checks = checks_of(events)
+    assert checks[SMALL_TEXT].verdict == FAIL and checks[SMALL_TEXT].values["upload_height"] == 3
+    assert checks[HALLUCINATION].verdict == WARN and checks[HALLUCINATION].values["level"] == "weak"
 
 
 def test_a_failed_check_says_its_remedy_under_the_answer_too(page, picture, letters) -> None:
-    state = asked(page(), picture)
+    state = answered(page(), picture)
     value = json.dumps({"press": "ocr", "turn": 0}).replace('"', "&#34;")
     assert f'data-value="{value}"' in str(state["chat"])
     panel = str(state["checks"])
@@ -63,7 +63,7 @@ def test_a_failed_check_says_its_remedy_under_the_answer_too(page, picture, lett
 
 def test_what_each_model_would_make_of_the_picture_stands_folded_under_the_checks(page, picture, letters) -> None:
     width, height = Image.open(picture).size
-    panel = str(asked(page(), picture)["checks"])
+    panel = str(answered(page(), picture)["checks"])
     table = panel[panel.index('<details class="costs"') :]
     assert panel.index(LATENCY) < panel.index("costs") and "open" not in table.split(">")[0]
     assert f"({width} × {height})" in table
@@ -77,7 +77,7 @@ def test_what_each_model_would_make_of_the_picture_stands_folded_under_the_check
 
 def test_a_model_that_refuses_the_picture_says_so_in_the_table(page, tmp_path, letters) -> None:
     Image.new("RGB", (2, 500)).save(tmp_path / "thin.png")
-    panel = str(asked(page(), tmp_path / "thin.png")["checks"])
+    panel = str(answered(page(), tmp_path / "thin.png")["checks"])
     row = panel[panel.index('"row">Qwen2.5-VL 7B<') :].split("</tr>")[0]
     assert row.count("<td") == 1 and "too elongated" in row
 
@@ -85,8 +85,8 @@ def test_a_model_that_refuses_the_picture_says_so_in_the_table(page, tmp_path, l
 def test_one_press_asks_again_with_ocr_and_both_answers_stay(page, picture, letters) -> None:
     pipe = FakeEngine()
     events = page(pipe)
-    asked(events, picture)
-    changes = events.checking.remedy(event(remedy={"press": "ocr", "turn": 0}), request())
+    answered(events, picture)
+    changes = events.checks.remedy(event(remedy={"press": "ocr", "turn": 0}), request())
     assert changes["ocr"] is True and changes["evidence_only"] is False
     run(events, changes)
     first, second = events.sessions.of("a").exchanges
@@ -94,26 +94,26 @@ def test_one_press_asks_again_with_ocr_and_both_answers_stay(page, picture, lett
     assert first.answer and second.answer and checks_of(events)[SMALL_TEXT].verdict == PASS
 
 
-def test_a_press_in_the_panel_means_the_answer_that_is_looked_at(page, picture, letters) -> None:
+def test_a_press_in_the_panel_means_the_shown_answer(page, picture, letters) -> None:
     events = page()
-    asked(events, picture)
-    changes = events.checking.remedy(event(remedy={"press": "evidence_only"}), request())
+    answered(events, picture)
+    changes = events.checks.remedy(event(remedy={"press": "evidence_only"}), request())
     assert changes["evidence_only"] is True and events.sessions.of("a").last.evidence_only
 
 
 def test_a_press_on_an_answer_that_is_gone_is_a_sentence(page) -> None:
     events = page()
     assert "no longer has this conversation" in str(
-        events.checking.remedy(event(remedy={"press": "ocr", "turn": 3}), request())["status"]
+        events.checks.remedy(event(remedy={"press": "ocr", "turn": 3}), request())["status"]
     )
 
 
 def test_a_blank_picture_is_asked_about_on_a_press(page, picture, letters) -> None:
     pipe = FakeEngine()
     events = page(pipe)
-    before = str(asked(events, picture)["checks"])
+    before = str(answered(events, picture)["checks"])
     assert "Ask about a blank picture" in before
-    (changes,) = events.checking.blank(request())
+    (changes,) = events.checks.blank(request())
     (grey,) = pipe.requests[-1]["images"]
     assert grey.size == (300, 200) and grey.getcolors() == [(60_000, (128, 128, 128))]
     assert checks_of(events)[HALLUCINATION].values["same_as_blank"] is True
@@ -126,7 +126,7 @@ def test_a_badge_outside_the_models_world_does_not_pass(page, picture, letters, 
     monkeypatch.setattr(FakeEngine, "grounding", lambda *_, **__: Grounding("grounded", 0.9, 0.9, 0.5, None, "Fine."))
     monkeypatch.setattr(FakeEngine, "in_distribution", lambda *_: 0.0)
     events = page()
-    asked(events, picture)
+    answered(events, picture)
     assert events.sessions.of("a").last.outside
     assert checks_of(events)[HALLUCINATION].verdict == OPEN
 
@@ -134,5 +134,5 @@ def test_a_badge_outside_the_models_world_does_not_pass(page, picture, letters, 
 def test_text_of_a_model_is_text(page, picture, monkeypatch) -> None:
     monkeypatch.setattr(ocr, "read", lambda _image, _cancelled=None: read())
     events = page(FakeEngine(answer="<script>alert(1)</script> ${alert(1)}"))
-    state = asked(events, picture, "<b>Who?</b>")
+    state = answered(events, picture, "<b>Who?</b>")
     assert "<script>" not in str(state["checks"]) + str(state["chat"])

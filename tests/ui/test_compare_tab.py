@@ -1,4 +1,4 @@
-"""The same question in columns: what is asked of whom, what a column shows, and who may load other models."""
+"""The same question in columns: the requests, what a column shows, and who may load other models."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from vlm_demo.ui.tabs.compare.difference import ADDED, MISSING, between
 from vlm_demo.ui.tabs.compare.presets import ONLY_OPERATOR
 
 EVIL = "${alert(1)} {{x}} <img src=x onerror=alert(2)>"
-PARTS = CompareParts(**{own.name: own.name for own in fields(CompareParts)})
+PARTS = CompareParts(**{handlers.name: handlers.name for handlers in fields(CompareParts)})
 VISITOR = {"client": "10.0.0.9", "host": "vlm.example.org"}
 
 
 class Talker(FakeEngine):
-    """Answers otherwise where OCR is on; tells candidates for the first token."""
+    """Gives another answer where OCR is on, and candidates for the first token."""
 
     def __init__(self, *arguments, plain="a red circle", read="a red TOTAL circle", **named):
         super().__init__(*arguments, **named)
@@ -35,11 +35,11 @@ class Talker(FakeEngine):
 
     def stream(self, request):
         self.answer = self.read if request.ocr else self.plain
-        for own in super().stream(request):
-            if hasattr(own, "tokens"):
-                first = replace(own.tokens[0], alternatives=_candidates(request.sampling.alternatives))
-                own = replace(own, tokens=(first, *own.tokens[1:]))
-            yield own
+        for item in super().stream(request):
+            if hasattr(item, "tokens"):
+                first = replace(item.tokens[0], alternatives=_candidates(request.sampling.alternatives))
+                item = replace(item, tokens=(first, *item.tokens[1:]))
+            yield item
 
 
 def _candidates(count):
@@ -70,7 +70,7 @@ def compared(tab: CompareEvents, question: str = "What is this?", asking=None) -
 
 
 def comparison_of(tab: CompareEvents) -> Comparison:
-    return tab.desk(tab.sessions.of("a")).comparison
+    return tab.state(tab.sessions.of("a")).comparison
 
 
 def looked_at(tab: CompareEvents) -> list[str | None]:
@@ -86,91 +86,94 @@ def text_of(html: str) -> str:
 
 def test_columns_differ_in_ocr_alone_and_the_difference_is_marked(tab):
     pipe = Talker()
-    own = tab(pipe)
+    handlers = tab(pipe)
     pipe.requests.clear()
-    table = compared(own)["table"]
-    asked = [one for one in pipe.requests if one["question"] == "What is this?"]
-    assert [one["ocr"] for one in asked] == [False, True]
-    assert all(one["evidence_only"] is False and one["sampling"].alternatives == first_token.ASKED for one in asked)
+    table = compared(handlers)["table"]
+    requests = [asked for asked in pipe.requests if asked["question"] == "What is this?"]
+    assert [asked["ocr"] for asked in requests] == [False, True]
+    assert all(
+        asked["evidence_only"] is False and asked["sampling"].alternatives == first_token.REQUESTED
+        for asked in requests
+    )
     assert "<ins>TOTAL</ins>" in table and "<del>" not in table.replace("<del>missing</del>", "")
     assert "the reference" in table and "1 word added" in table
 
 
 def test_no_column_is_faster_for_what_another_has_computed(tab):
     pipe = Talker()
-    own = tab(pipe)
+    handlers = tab(pipe)
     pipe.requests.clear()
-    compared(own)
-    visitors = [one["visitor"] for one in pipe.requests if one["question"] == "What is this?"]
+    compared(handlers)
+    visitors = [asked["visitor"] for asked in pipe.requests if asked["question"] == "What is this?"]
     assert len(set(visitors)) == 2 and "" not in visitors
     assert set(visitors) <= set(pipe.forgotten)
 
 
 def test_the_chats_picture_and_question_are_taken_until_others_are(tab, picture):
-    own = tab()
-    changes = own.shown("", request())
+    handlers = tab()
+    changes = handlers.shown("", request())
     assert changes["question"] == "What is this?" and compare_start.FROM_CHAT.split("’")[0] in changes["start"]
-    assert "question" not in own.shown("Something of my own", request())
+    assert "question" not in handlers.shown("Something of my own", request())
 
 
 def test_an_upload_of_the_tab_is_asked_about_and_deleted(tab, tmp_path):
     pipe = Talker()
-    own = tab(pipe)
+    handlers = tab(pipe)
     path = tmp_path / "up" / "own.png"
     path.parent.mkdir()
     Image.new("RGB", (64, 48), "green").save(path)
     content = path.read_bytes()
-    assert compare_start.OWN in own.uploaded(str(path), request())["start"]
-    assert not path.exists() and not own.sessions.of("a").uploads
-    compared(own)
+    assert compare_start.OWN in handlers.uploaded(str(path), request())["start"]
+    assert not path.exists() and not handlers.sessions.of("a").uploads
+    compared(handlers)
     assert pipe.requests[-1]["images"] == (content,)
-    own.choose(event(picture="chat"), request())
-    compared(own)
+    handlers.choose(event(picture="chat"), request())
+    compared(handlers)
     assert pipe.requests[-1]["images"] != (content,)
 
 
 def test_a_file_that_the_composer_holds_too_stays(tab, tmp_path):
-    own = tab()
+    handlers = tab()
     path = tmp_path / "same.png"
     Image.new("RGB", (64, 48), "green").save(path)
-    own.sessions.claim(own.sessions.of("a"), [str(path)])
-    own.uploaded(str(path), request())
+    handlers.sessions.claim(handlers.sessions.of("a"), [str(path)])
+    handlers.uploaded(str(path), request())
     assert path.exists()
 
 
 def test_what_is_no_picture_is_refused_in_a_sentence(tab, tmp_path):
-    own = tab()
+    handlers = tab()
     path = tmp_path / "notes.png"
     path.write_text("no picture")
-    assert "not a picture" in own.uploaded(str(path), request())["start"]
+    assert "not a picture" in handlers.uploaded(str(path), request())["start"]
 
 
 def test_two_pictures_stand_side_by_side(tab, tmp_path):
     pipe = Talker()
-    own = tab(pipe)
-    own.choose(event(preset="pictures"), request())
-    assert presets.NO_SECOND in own.ask("What is this?", request())["start"]
+    handlers = tab(pipe)
+    handlers.choose(event(preset="pictures"), request())
+    assert presets.NO_SECOND in handlers.ask("What is this?", request())["start"]
     path = tmp_path / "second.png"
     Image.new("RGB", (64, 48), "green").save(path)
-    assert "Take picture 2 off" in own.uploaded([str(path)], request())["start"]
-    table = compared(own)["table"]
-    first, second = (one["images"] for one in pipe.requests[-2:])
+    assert "Take picture 2 off" in handlers.uploaded([str(path)], request())["start"]
+    table = compared(handlers)["table"]
+    first, second = (asked["images"] for asked in pipe.requests[-2:])
     assert len(first) == len(second) == 1 and first != second
     assert "Picture 1" in table and "Picture 2" in table
 
 
-def test_other_models_answer_beside_the_shared_one(tab):
+def test_other_models_answer_next_to_the_shared_one(tab):
     loaded = []
 
     def load(model, quantize, progress):
         loaded.append((model, quantize))
         return Talker(model, plain="a blue square")
 
-    own = tab(load=load)
-    own.choose(event(preset="models"), request())
-    table = compared(own)["table"]
+    handlers = tab(load=load)
+    handlers.choose(event(preset="models"), request())
+    table = compared(handlers)["table"]
     assert loaded == [("other", "none")]
-    assert [column.turn.model for column in comparison_of(own).columns] == ["llava", "other"]
+    assert [column.turn.model for column in comparison_of(handlers).columns] == ["llava", "other"]
     assert "<ins>square</ins>" in table and "<del>circle</del>" in table
 
 
@@ -181,11 +184,11 @@ def test_precisions_of_the_shared_model_are_compared(tab):
         loaded.append((model, quantize))
         return Talker(model, quantize)
 
-    own = tab(load=load)
-    own.choose(event(preset="precision"), request())
-    compared(own)
+    handlers = tab(load=load)
+    handlers.choose(event(preset="precision"), request())
+    compared(handlers)
     assert loaded == [("llava", "8bit"), ("llava", "4bit")]
-    assert [column.turn.precision for column in comparison_of(own).columns] == ["bf16", "8bit", "4bit"]
+    assert [column.turn.precision for column in comparison_of(handlers).columns] == ["bf16", "8bit", "4bit"]
 
 
 @pytest.mark.parametrize("preset", ["models", "precision"])
@@ -193,14 +196,14 @@ def test_a_visitor_loads_no_other_model(tab, preset):
     def load(*_):
         raise AssertionError("a visitor had a model loaded")
 
-    own = tab(load=load)
+    handlers = tab(load=load)
     visitor = request(**VISITOR)
-    laid = own.choose(event(preset=preset), visitor)
-    assert ONLY_OPERATOR in laid["start"] and "disabled" in laid["start"]
-    refused = own.ask("What is this?", visitor)
-    assert ONLY_OPERATOR in refused["start"] and comparison_of(own) is None
-    own.choose(event(preset="ocr"), visitor)
-    assert "<ins>TOTAL</ins>" in compared(own, asking=visitor)["table"]
+    changes = handlers.choose(event(preset=preset), visitor)
+    assert ONLY_OPERATOR in changes["start"] and "disabled" in changes["start"]
+    refused = handlers.ask("What is this?", visitor)
+    assert ONLY_OPERATOR in refused["start"] and comparison_of(handlers) is None
+    handlers.choose(event(preset="ocr"), visitor)
+    assert "<ins>TOTAL</ins>" in compared(handlers, asking=visitor)["table"]
 
 
 def test_a_column_that_fails_says_why_and_the_others_are_asked(tab):
@@ -209,67 +212,67 @@ def test_a_column_that_fails_says_why_and_the_others_are_asked(tab):
             raise UnsupportedModel("It can't be packed: <b>too small</b>.")
         return Talker(model, quantize)
 
-    own = tab(load=load)
-    own.choose(event(preset="precision"), request())
-    table = compared(own)["table"]
+    handlers = tab(load=load)
+    handlers.choose(event(preset="precision"), request())
+    table = compared(handlers)["table"]
     assert "It can&#39;t be packed: &lt;b&gt;too small" in table
-    assert [column.turn.state for column in comparison_of(own).columns] == ["done", "failed", "done"]
+    assert [column.turn.state for column in comparison_of(handlers).columns] == ["done", "failed", "done"]
 
 
 def test_stop_ends_the_column_and_those_after_it(tab):
     pipe = Talker(plain="word " * 150)
-    own = tab(pipe)
+    handlers = tab(pipe)
     pipe.pause = 0.05
-    own.ask("What is this?", request())
-    threading.Timer(0.6, lambda: own.halt(request())).start()
+    handlers.ask("What is this?", request())
+    threading.Timer(0.6, lambda: handlers.halt(request())).start()
     state: dict = {}
-    for changes in own.compare(request()):
+    for changes in handlers.compare(request()):
         state |= changes
-    assert {column.turn.state for column in comparison_of(own).columns} == {"stopped"}
+    assert {column.turn.state for column in comparison_of(handlers).columns} == {"stopped"}
     assert state["live"] == "" and state["ask"]["interactive"]
 
 
 def test_a_closed_page_computes_nothing_more(tab):
     pipe = Talker()
-    own = tab(pipe)
-    own.ask("What is this?", request())
-    running = own.compare(request())
+    handlers = tab(pipe)
+    handlers.ask("What is this?", request())
+    running = handlers.compare(request())
     next(running)
-    comparison = comparison_of(own)
-    own.sessions.close("a")
+    comparison = comparison_of(handlers)
+    handlers.sessions.close("a")
     list(running)
     assert all(column.turn.state == "stopped" for column in comparison.columns)
 
 
 def test_comparisons_of_two_pages_go_one_after_the_other(tab):
-    own = tab()
-    own.ask("What is this?", request())
-    first = own.compare(request())
+    handlers = tab()
+    handlers.ask("What is this?", request())
+    first = handlers.compare(request())
     next(first)
     other = request(session="b")
-    with own.sessions.of("b").lock:
-        own.sessions.of("b").exchanges.extend(own.sessions.of("a").exchanges)
-    own.ask("What is this?", other)
-    waiting = own.compare(other)
+    with handlers.sessions.of("b").lock:
+        handlers.sessions.of("b").exchanges.extend(handlers.sessions.of("a").exchanges)
+    handlers.ask("What is this?", other)
+    waiting = handlers.compare(other)
     assert "1 comparison before it" in next(waiting)["live"]
     list(first)
     assert "before it" not in next(waiting)["live"]
     waiting.close()
 
 
-def test_a_pressed_word_is_looked_at_in_every_column(tab):
-    own = tab()
-    compared(own)
-    assert looked_at(own) == ["red", "red"]
-    table = own.look(event(word=[1, 3]), request())["table"]
-    assert looked_at(own) == ["circle", "circle"]
+def test_a_pressed_word_is_selected_in_every_column(tab):
+    handlers = tab()
+    compared(handlers)
+    assert looked_at(handlers) == ["red", "red"]
+    table = handlers.look(event(word=[1, 3]), request())["table"]
+    assert looked_at(handlers) == ["circle", "circle"]
     assert len(re.findall(r'aria-pressed="true"', table)) == 2
-    table = own.look(event(word=[1, 2]), request())["table"]  # which the reference lacks
-    assert looked_at(own) == [None, "TOTAL"] and "Nothing stands in this word" in table
-    own.step(event(by=1), request())
-    assert looked_at(own) == ["circle", "circle"]
-    own.look(event(word=[7, 90]), request())
-    assert looked_at(own) == ["circle", "circle"]
+    table = handlers.look(event(word=[1, 2]), request())["table"]  # which the reference lacks
+    assert looked_at(handlers) == [None, "TOTAL"] and "Nothing stands in this word" in table
+    handlers.step(event(by=1), request())
+    assert looked_at(handlers) == ["circle", "circle"]
+    handlers.look(event(word=[7, 90]), request())
+    assert looked_at(handlers) == ["circle", "circle"]
 
 
 def test_first_tokens_stand_in_one_order_on_one_scale():
@@ -277,20 +280,23 @@ def test_first_tokens_stand_in_one_order_on_one_scale():
         tokens = (
             Token(candidates[0][0], 1, candidates[0][1], tuple(Alternative(t, 1, math.log(p)) for t, p in candidates)),
         )
-        return type("Told", (), {"tokens": tokens})()
+        return type("Tokens", (), {"tokens": tokens})()
 
     first, second = answer(("A", 0.6), ("The", 0.3)), answer(("The", 0.7), ("Two", 0.2), ("A", 0.001))
     texts = first_token.shared([first, second])
     assert texts == ["A", "The"]
-    told = [[(one.probability, one.likeliest) for one in first_token.of(own, texts)] for own in (first, second)]
-    assert told == [[("0.60", True), ("0.30", False)], [("0.00", False), ("0.70", True)]]
+    shown = [
+        [(candidate.probability, candidate.likeliest) for candidate in first_token.of(one, texts)]
+        for one in (first, second)
+    ]
+    assert shown == [[("0.60", True), ("0.30", False)], [("0.00", False), ("0.70", True)]]
     assert first_token.shared([first, answer(("Two", 0.9))]) == ["A", "The", "Two"]
     assert first_token.of(first, ["Two"])[0].probability == "< 0.30"
     assert first_token.of(None, texts) == []
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "summary"),
     [
         ("a red circle", "same words"),
         ("a blue circle", "1 word differs"),
@@ -299,19 +305,19 @@ def test_first_tokens_stand_in_one_order_on_one_scale():
         ("the large green circle indeed", "4 words differ"),
     ],
 )
-def test_differences_are_told_in_words(other, told):
+def test_differences_are_summarized_in_words(other, summary):
     difference = between("a red circle".split(), other.split())
-    assert difference.told == told
-    kept = [piece.text for piece in difference.pieces if piece.kind != MISSING]
+    assert difference.summary == summary
+    written = [piece.text for piece in difference.pieces if piece.kind != MISSING]
     lost = [piece.text for piece in difference.pieces if piece.kind != ADDED]
-    assert (kept, lost) == (other.split(), "a red circle".split())
+    assert (written, lost) == (other.split(), "a red circle".split())
 
 
 def test_texts_of_people_pictures_and_models_are_text(tab):
     pipe = Talker(plain=EVIL, read=f"{EVIL} more")
-    own = tab(pipe, question=EVIL)
-    changes = own.shown("", request())
-    state = compared(own, EVIL)
+    handlers = tab(pipe, question=EVIL)
+    changes = handlers.shown("", request())
+    state = compared(handlers, EVIL)
     for html in (changes["start"], state["start"], state["table"], state["live"]):
         assert "<img src=x" not in html
     assert "&lt;img" in state["table"]
@@ -319,9 +325,9 @@ def test_texts_of_people_pictures_and_models_are_text(tab):
 
 
 def test_question_and_picture_are_needed(tab):
-    own = tab()
-    assert "question is empty" in own.ask(" ", request())["start"]
-    assert compare_start.NO_PICTURE in own.ask("What?", request(session="fresh"))["start"]
+    handlers = tab()
+    assert "question is empty" in handlers.ask(" ", request())["start"]
+    assert compare_start.NO_PICTURE in handlers.ask("What?", request(session="fresh"))["start"]
 
 
 def test_clear_in_the_chat_takes_the_comparison_along(page, picture, monkeypatch):
@@ -331,7 +337,7 @@ def test_clear_in_the_chat_takes_the_comparison_along(page, picture, monkeypatch
     tab = CompareEvents(events, events.service, PARTS)
     compared(tab)
     old = comparison_of(tab)
-    assert old is not None and "TOTAL" in tab._drawn(tab.sessions.of("a"))[PARTS.table]
+    assert old is not None and "TOTAL" in tab._table(tab.sessions.of("a"))[PARTS.table]
     events.clear(request())
     assert comparison_of(tab) is None and old.stop.is_set()
     assert "TOTAL" not in tab.shown("", request())[PARTS.table]

@@ -1,4 +1,4 @@
-"""The Contrast tab: texts against pictures, what is asked of which model, and what is let go."""
+"""The Contrast tab: texts against pictures, which model computes what, and which results are dropped."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from vlm_demo.ui.tabs.contrast.contrast_table import (
     TEXTS,
     ContrastTable,
     Hidden,
-    alike,
-    parting,
+    disagreement,
+    mean_correlation,
     softmax,
 )
 from vlm_demo.ui.tabs.contrast.contrast_work import MAP, NO_MODEL, OTHERS, TABLE
@@ -75,10 +75,10 @@ def embedded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tab(page: Callable[..., Events]) -> Callable[..., ContrastEvents]:
-    """Builds the tab of a page whose shared model writes, and the engines beside it."""
+    """Builds the tab of a page whose shared model writes, and the side engines."""
 
-    def build(*beside: FakeEngine, shared: FakeEngine | None = None, examples: Sequence = ()) -> ContrastEvents:
-        engines = {engine.name: engine for engine in beside}
+    def build(*side_engines: FakeEngine, shared: FakeEngine | None = None, examples: Sequence = ()) -> ContrastEvents:
+        engines = {engine.name: engine for engine in side_engines}
         events = page(shared or Comparing("llava", scores=False), lambda name, *_: engines[name])
         parts = {name: name for name in (TABLE, MAP, OTHERS)}
         made = ContrastEvents(events.sessions, events.service, parts, "download", list(examples))
@@ -122,18 +122,18 @@ def test_softmax_is_that_of_torch() -> None:
 
 
 def test_parting_is_where_the_two_order_texts_differently() -> None:
-    assert parting([0.3, 0.2, 0.1], [0.9, 0.5, 0.1]) is None
-    assert parting([0.3, 0.2, 0.1], [0.1, 0.5, 0.9]) == (0, 2)
-    # Differences that the shown figures don't tell are none.
-    assert parting([0.3001, 0.3], [0.2, 0.9]) is None and parting([0.4, 0.3], [0.5, 0.504]) is None
-    assert parting([], []) is None
+    assert disagreement([0.3, 0.2, 0.1], [0.9, 0.5, 0.1]) is None
+    assert disagreement([0.3, 0.2, 0.1], [0.1, 0.5, 0.9]) == (0, 2)
+    # Differences that are not visible in the shown figures are none.
+    assert disagreement([0.3001, 0.3], [0.2, 0.9]) is None and disagreement([0.4, 0.3], [0.5, 0.504]) is None
+    assert disagreement([], []) is None
 
 
 def test_maps_are_alike_by_their_mean_correlation() -> None:
     ramp, hill = np.linspace(0, 1, 12).reshape(3, 4), np.eye(3, 4)
-    assert alike([ramp, 2 * ramp]) == pytest.approx(1)
-    assert alike([ramp, hill]) == pytest.approx(np.corrcoef(ramp.ravel(), hill.ravel())[0, 1])
-    assert alike([ramp]) is None and alike([ramp, np.ones((3, 4))]) is None
+    assert mean_correlation([ramp, 2 * ramp]) == pytest.approx(1)
+    assert mean_correlation([ramp, hill]) == pytest.approx(np.corrcoef(ramp.ravel(), hill.ravel())[0, 1])
+    assert mean_correlation([ramp]) is None and mean_correlation([ramp, np.ones((3, 4))]) is None
 
 
 def test_the_slider_is_even_in_logarithms() -> None:
@@ -151,7 +151,7 @@ def test_the_headline_follows_what_hiding_has_shown() -> None:
 # -- the tab ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_chats_picture_is_compared_by_the_model_beside(tab, picture) -> None:
+def test_the_chats_picture_is_compared_by_a_side_engine(tab, picture) -> None:
     clip, llava = Comparing(), Comparing("llava", scores=False)
     made = tab(clip, shared=llava)
     run(made.chat, made.chat.ask({"text": "What?", "files": [str(picture)]}, False, False, request()))
@@ -188,7 +188,7 @@ def test_probabilities_are_the_softmax_over_the_texts_of_the_learned_temperature
     assert 'data-learned="0.05"' in html
 
 
-def test_a_new_text_is_compared_alone_and_looked_at(tab, tmp_path) -> None:
+def test_a_new_text_is_compared_alone_and_selected(tab, tmp_path) -> None:
     clip = Comparing()
     made = tab(clip)
     drawn(made, made.upload([file(tmp_path, "red")], request()))
@@ -222,12 +222,12 @@ def test_a_press_chooses_picture_and_text(tab, tmp_path) -> None:
     assert f"“{TEXTS[3]}”" in str(state[MAP]) and 'alt="Picture 1' in str(state[MAP])
     pressed = re.findall(r'data-picture="(\w+)" data-text="(\d+)"[^>]*aria-pressed="true"', str(state[TABLE]))
     assert pressed == [(first.key, "3")]
-    asked = len(clip.scored)
+    before = len(clip.scored)
     drawn(made, made.pick(event(text=3), request()))
-    assert len(clip.scored) == asked  # nothing is asked twice
+    assert len(clip.scored) == before  # nothing is asked twice
 
 
-def test_itm_of_another_model_has_a_column_and_says_where_they_part(tab, tmp_path) -> None:
+def test_itm_of_another_model_has_a_column_and_shows_where_they_disagree(tab, tmp_path) -> None:
     clip, blip2 = Comparing(), Comparing("blip2", itm=True, known=0.1)
     made = tab(clip, blip2)
     drawn(made, made.upload([file(tmp_path, "red"), file(tmp_path, "white")], request()))
@@ -235,9 +235,9 @@ def test_itm_of_another_model_has_a_column_and_says_where_they_part(tab, tmp_pat
     html = str(drawn(made, made.choose(event(judge="blip2"), request()))[TABLE])
     assert blip2.scored == [TEXTS]  # for the picture that is looked at only
     assert "do they match?" in html and "ITM · blip2" in html and "10 ms a pair" in html
-    # Here ITM is one less ITC: they part at the nearest and the farthest text.
-    one, other = max(TEXTS, key=len), min(TEXTS, key=len)
-    assert f"ITC finds “{one}” nearer than “{other}”" in html
+    # Here ITM is one less ITC: they disagree at the nearest and the farthest text.
+    longest, shortest = max(TEXTS, key=len), min(TEXTS, key=len)
+    assert f"ITC finds “{longest}” nearer than “{shortest}”" in html
     assert "Picture 2 is unlike what it was trained on" in html and "Good at: drawn pictures." in html
     assert "do they match?" not in str(drawn(made, made.choose(event(judge="none"), request()))[TABLE])
 
@@ -251,7 +251,7 @@ def test_a_model_with_its_own_itm_is_asked_once(tab, tmp_path) -> None:
     assert blip2.scored.count(TEXTS) == 1
 
 
-def test_nothing_is_said_of_parting_where_they_agree(tab, tmp_path, monkeypatch) -> None:
+def test_no_disagreement_is_reported_where_they_agree(tab, tmp_path, monkeypatch) -> None:
     blip2 = Comparing("blip2", itm=True)
     plain = blip2.score
 
@@ -312,7 +312,7 @@ def test_hiding_the_marked_tenth_is_measured(tab, tmp_path) -> None:
     assert "What is marked counts: without it the text fits less." in str(state[MAP])
 
 
-def test_a_word_brings_what_is_lost_without_it(tab, tmp_path) -> None:
+def test_a_word_s_share_is_what_is_lost_without_it(tab, tmp_path) -> None:
     """Here of a red picture a text is worth 1 with the word red in it, and else its length."""
     made = tab(Comparing())
     drawn(made, made.upload([file(tmp_path, "red")], request()))
@@ -376,8 +376,8 @@ def test_clearing_the_chat_takes_its_pictures_and_maps_off_the_table(tab, pictur
     drawn(made, made.pick(event(picture=of_chat), request()))
     assert [pair for pair in table.heats if pair[1] == of_chat]
     made.chat.clear(request())
-    assert [own.origin for own in table.pictures] == ["own"]
-    for found in (table.scores, table.heats, table.hidden, table.without):
+    assert [shown.origin for shown in table.pictures] == ["own"]
+    for found in (table.scores, table.heats, table.hidden, table.leave_one_out):
         assert not [pair for pair in found if pair[1] == of_chat]
     assert of_chat not in table.images
 
@@ -412,8 +412,10 @@ def test_no_html_template_of_the_tab_holds_a_value() -> None:
     from vlm_demo.ui import layout
 
     built = layout.build(ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava"), [])
-    own = [part for part in built.config["components"] if str(part["props"].get("elem_id")).startswith("contrast-")]
-    templates = {part["props"].get("html_template") for part in own if part["type"] == "html"}
+    components = [
+        part for part in built.config["components"] if str(part["props"].get("elem_id")).startswith("contrast-")
+    ]
+    templates = {part["props"].get("html_template") for part in components if part["type"] == "html"}
     assert templates == {"${value}"}
 
 

@@ -1,4 +1,4 @@
-"""What presses do, without a browser: asking, refusing, stopping, going back, looking, switching."""
+"""What presses do, without a browser: asking, refusing, stopping, going back, inspecting, switching."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_bad_upload_keeps_the_conversation_and_the_good_pictures(page, picture, 
     assert changes["composer"]["value"] == {"text": "And this?", "files": [str(good)]}
 
 
-def test_stop_ends_the_computing_and_keeps_what_was_said(page, picture):
+def test_stop_ends_the_computation_and_keeps_the_answer_so_far(page, picture):
     pipe = FakeEngine(pause=0.1, answer="word " * 100)
     events = page(pipe)
     ask(events, "Describe.", picture)
@@ -129,7 +129,7 @@ def test_stop_ends_the_computing_and_keeps_what_was_said(page, picture):
     started = time.perf_counter()
     state = run(events, {})
     assert time.perf_counter() - started < 1.3
-    assert exchange.state == "stopped" and exchange.said.startswith("word")
+    assert exchange.state == "stopped" and exchange.answer_text.startswith("word")
     assert "stopped" in text_of(state["chat"]) and "word" in text_of(state["chat"])
 
 
@@ -193,13 +193,13 @@ def test_a_reload_brings_the_conversation_back_and_the_model_remembers(page, pic
 
 
 @pytest.mark.parametrize(
-    ("asked", "on"), [({"ocr": "1"}, ["ocr"]), ({"evidence": "1", "ocr": "0"}, ["evidence_only"]), ({}, [])]
+    ("parameters", "on"), [({"ocr": "1"}, ["ocr"]), ({"evidence": "1", "ocr": "0"}, ["evidence_only"]), ({}, [])]
 )
-def test_the_address_switches_toggles_on(page, asked, on):
+def test_the_address_switches_toggles_on(page, parameters, on):
     events = page()
-    own = request()
-    own.query_params = asked
-    changes = events.opened(own)
+    opening = request()
+    opening.query_params = parameters
+    changes = events.opened(opening)
     toggles = {"ocr", "evidence_only"}
     assert [part for part, value in changes.items() if part in toggles and value] == on
 
@@ -227,17 +227,17 @@ def test_each_word_has_its_own_map_and_each_picture_one(page, picture, tmp_path)
     Image.new("RGB", (80, 90), "blue").save(other)
     events = page()
     run(events, ask(events, "Describe.", picture, other))
-    first = events.looking.press(event(turn=0, word=1), request())["heatmap"]
-    second = events.looking.press(event(turn=0, word=4), request())["heatmap"]
+    first = events.inspector.press(event(turn=0, word=1), request())["heatmap"]
+    second = events.inspector.press(event(turn=0, word=4), request())["heatmap"]
     maps = [re.findall(r'class="overlay" src="([^"]+)"', drawn) for drawn in (first, second)]
     assert len(maps[0]) == 2 and maps[0] != maps[1]
-    stepped = events.looking.step(event(by=1), request())["heatmap"]
+    stepped = events.inspector.step(event(by=1), request())["heatmap"]
     assert 'data-word="5"' in stepped
-    assert events.looking.look(event(opacity=10, grid=True), request())["heatmap"] != stepped
+    assert events.inspector.look(event(opacity=10, grid=True), request())["heatmap"] != stepped
 
 
 def test_a_press_on_a_forgotten_answer_says_so(page):
-    assert "no longer" in page().looking.press(event(turn=3, word=0), request())["status"]
+    assert "no longer" in page().inspector.press(event(turn=3, word=0), request())["status"]
 
 
 def test_unexpected_errors_say_one_sentence_and_log_nothing_of_the_visitor(page, picture, caplog):
@@ -337,7 +337,7 @@ def test_the_notice_about_a_strange_picture_stands_under_every_turn_about_it(pag
         state = run(events, ask(events, text, *files))
     assert state["chat"].count('class="outside"') == 3
     state = run(events, ask(events, "Four?", upload("known", "white")))
-    assert state["chat"].count('class="outside"') == 3  # of its own picture it is not said
+    assert state["chat"].count('class="outside"') == 3  # not under the question about its own picture
     state = run(events, ask(events, "Five?"))
     assert [bool(own.outside) for own in events.sessions.of("a").exchanges] == [True, True, True, False, False]
     assert state["chat"].count('class="outside"') == 3
@@ -372,7 +372,7 @@ def test_a_complaint_stays_when_the_page_is_put_right(page):
     assert "status" not in events.settle(request())
 
 
-def test_presses_are_heard_in_the_order_of_their_arrival(page, picture, monkeypatch):
+def test_presses_are_handled_in_the_order_of_their_arrival(page, picture, monkeypatch):
     """Clear comes while the picture of a question is still being opened: it clears that question too."""
     opening, go = threading.Event(), threading.Event()
     opened = page_choice.opened
@@ -398,16 +398,16 @@ def test_presses_are_heard_in_the_order_of_their_arrival(page, picture, monkeypa
 def test_an_answer_may_be_taken_back_while_its_map_is_drawn(page, picture, monkeypatch, caplog):
     events = page()
     run(events, ask(events, "Describe.", picture))
-    told, clearing = heatmap_panel.method_menu.told, []
+    explanation, clearing = heatmap_panel.method_menu.explanation, []
 
     def meanwhile(session):
         clearing.append(threading.Thread(target=events.clear, args=(request(),)))
         clearing[0].start()
         clearing[0].join(0.2)
-        return told(session)
+        return explanation(session)
 
-    monkeypatch.setattr(heatmap_panel.method_menu, "told", meanwhile)
-    assert "overlay" in events.looking.show_map(request())["heatmap"]
+    monkeypatch.setattr(heatmap_panel.method_menu, "explanation", meanwhile)
+    assert "overlay" in events.inspector.show_map(request())["heatmap"]
     clearing[0].join(60)
     assert not events.sessions.of("a").exchanges and not caplog.text
 
@@ -427,11 +427,11 @@ def test_a_turn_says_which_model_and_precision_answered_it(page, picture):
     run(events, ask(events, "One?", picture))
     list(events.switch(event(name="quantize", value="4bit"), request()))
     state = run(events, ask(events, "Two?"))
-    said = re.findall(r">(llava, \w+)</button>", state["chat"])
-    assert said == ["llava, bf16", "llava, 4bit"] and "llava, 4bit" in state["stages"]
+    labels = re.findall(r">(llava, \w+)</button>", state["chat"])
+    assert labels == ["llava, bf16", "llava, 4bit"] and "llava, 4bit" in state["stages"]
 
 
-def test_other_pages_are_told_that_the_operator_has_switched_and_the_operators_own_is_not(page):
+def test_other_pages_are_notified_of_a_switch_and_the_operators_is_not(page):
     events = page(load=lambda name, quantize, progress: FakeEngine(name, quantize))
     for own in ("a", "b"):
         events.opened(request(own))

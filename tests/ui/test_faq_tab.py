@@ -21,7 +21,7 @@ from vlm_demo.ui.tabs.faq import panel, results, trial
 from vlm_demo.ui.tabs.faq.faq_tab import NO_QUESTION, FaqEvents, FaqParts
 
 EVIL = "${alert(1)} {{x}} <img src=x onerror=alert(2)>"
-PARTS = FaqParts(**{own.name: own.name for own in fields(FaqParts)})
+PARTS = FaqParts(**{handlers.name: handlers.name for handlers in fields(FaqParts)})
 BLANK = (128, 128, 128)
 
 
@@ -34,21 +34,21 @@ class Known(FakeEngine):
         self.star = star
         self.words = {drawn(word, height, trial.SIZE).tobytes(): (word, height) for word, height in trial.DRAWN}
 
-    def stream(self, asked: Request) -> Iterator[Event]:
-        *_, answer = super().stream(asked)
+    def stream(self, requests: Request) -> Iterator[Event]:
+        *_, answer = super().stream(requests)
         image = answer.views[-1].image
         word, height = self.words.get(image.tobytes(), ("", 0))
         if word:
-            said = word if asked.ocr or height > 100 else "nothing here"
+            text = word if requests.ocr or height > 100 else "nothing here"
         else:
-            said = "fog" if image.getpixel((0, 0)) == BLANK else "unknown" if asked.evidence_only else self.star
-        read = OcrResult(word, (), 0.1) if asked.ocr else None
-        yield replace(answer, text=said, ocr=read)
+            text = "fog" if image.getpixel((0, 0)) == BLANK else "unknown" if requests.evidence_only else self.star
+        read = OcrResult(word, (), 0.1) if requests.ocr else None
+        yield replace(answer, text=text, ocr=read)
 
 
 @pytest.fixture
 def tab(page, picture):
-    """Builds the tab around an engine; the chat has an answer unless told."""
+    """Builds the tab around an engine; the chat has an answer unless ``question`` is empty."""
 
     def build(pipe=None, question: str = "What is it?") -> FaqEvents:
         events = page(pipe or Known())
@@ -66,16 +66,18 @@ def tried(tab: FaqEvents, name: object) -> dict:
     return state
 
 
-def test_confident_but_wrong_is_tried_on_the_visitors_own_picture(tab) -> None:
+def test_confident_but_wrong_is_tried_on_the_visitors_picture(tab) -> None:
     pipe = Known()
-    own = tab(pipe)
+    handlers = tab(pipe)
     before = len(pipe.requests)
-    state = tried(own, "wrong")
-    rows = own.bench(own.sessions.of("a")).trial.rows
-    assert [row.said for row in rows] == ["star", "fog", "unknown"]
-    asked = pipe.requests[before:]
-    assert [given["evidence_only"] for given in asked] == [False, False, True]
-    assert {given["question"] for given in asked} == {"What is it?"} and {given["ocr"] for given in asked} == {False}
+    state = tried(handlers, "wrong")
+    rows = handlers.state(handlers.sessions.of("a")).trial.rows
+    assert [row.answer for row in rows] == ["star", "fog", "unknown"]
+    requests = pipe.requests[before:]
+    assert [given["evidence_only"] for given in requests] == [False, False, True]
+    assert {given["question"] for given in requests} == {"What is it?"} and {given["ocr"] for given in requests} == {
+        False
+    }
     assert "Without the picture the answer is another." in state["tried"] and state["live"] == ""
     assert "probability 0.93" in state["tried"]
 
@@ -85,64 +87,64 @@ def test_the_finding_is_another_where_habit_answers(tab) -> None:
     assert "A blank picture gets the same answer" in state["tried"]
 
 
-def test_whether_it_replaces_ocr_is_tried_on_drawn_words_and_the_own_picture(tab) -> None:
+def test_whether_it_replaces_ocr_is_tried_on_drawn_words_and_the_visitors_picture(tab) -> None:
     pipe = Known()
-    own = tab(pipe)
-    state = tried(own, "ocr")
-    found = own.bench(own.sessions.of("a")).trial
+    handlers = tab(pipe)
+    state = tried(handlers, "ocr")
+    found = handlers.state(handlers.sessions.of("a")).trial
     assert "read 1 of 3 by itself, OCR 3 of 3, and the two together 3 of 3" in found.finding
     figures = [row.figure for row in found.rows]
     assert figures == ["wrong", "right", "right"] * 2 + ["right"] * 3 + [""] * 3
-    assert found.rows[9].about == "your picture: pixels alone" and found.rows[9].said == "star"
+    assert found.rows[9].about == "your picture: pixels alone" and found.rows[9].answer == "star"
     assert state["tried"].count("<img") == 4
 
 
-def test_without_a_chat_the_drawn_words_are_tried_and_the_own_picture_asked_for(tab) -> None:
-    own = tab(question="")
-    assert NO_QUESTION in tried(own, "wrong")["tried"]
-    assert len(own.bench(own.sessions.of("a")).trial.rows if tried(own, "ocr") else []) == 9
+def test_without_a_chat_the_drawn_words_are_tried_and_a_picture_is_asked_for(tab) -> None:
+    handlers = tab(question="")
+    assert NO_QUESTION in tried(handlers, "wrong")["tried"]
+    assert len(handlers.state(handlers.sessions.of("a")).trial.rows if tried(handlers, "ocr") else []) == 9
 
 
 @pytest.mark.parametrize("name", ["bigger", "nothing", None, 3])
 def test_what_can_not_be_tried_changes_nothing(tab, name) -> None:
     pipe = Known()
-    own = tab(pipe)
+    handlers = tab(pipe)
     before = len(pipe.requests)
-    tried(own, name)
-    assert len(pipe.requests) == before and own.bench(own.sessions.of("a")).trial is None
+    tried(handlers, name)
+    assert len(pipe.requests) == before and handlers.state(handlers.sessions.of("a")).trial is None
 
 
-def test_stop_is_heard_between_two_questions(tab) -> None:
-    own = tab()
-    own.choose(event(experiment="ocr"), request())
-    steps = own.work(request())
+def test_stop_takes_effect_between_two_questions(tab) -> None:
+    handlers = tab()
+    handlers.choose(event(experiment="ocr"), request())
+    steps = handlers.work(request())
     next(steps)
-    own.halt(request())
+    handlers.halt(request())
     *_, last = steps
-    found = own.bench(own.sessions.of("a")).trial
+    found = handlers.state(handlers.sessions.of("a")).trial
     assert found.state == "stopped" and len(found.rows) < 9 and "Stopped." in last["tried"]
-    assert own.work(request()) and "rows" not in last["live"]
+    assert handlers.work(request()) and "rows" not in last["live"]
 
 
 def test_a_refusal_is_one_sentence(tab, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = Known()
-    own = tab(pipe)
+    handlers = tab(pipe)
 
     def refuse(_request: Request) -> Iterator[Event]:
         raise BadQuestion("The question does not fit: shorten it.")
         yield
 
     monkeypatch.setattr(pipe, "stream", refuse)
-    state = tried(own, "wrong")
+    state = tried(handlers, "wrong")
     assert "The question does not fit: shorten it." in state["tried"] and state["live"] == ""
 
 
 def test_what_was_taken_back_is_held_no_longer(tab) -> None:
-    own = tab()
-    tried(own, "wrong")
-    bench = own.bench(session := own.sessions.of("a"))
+    handlers = tab()
+    tried(handlers, "wrong")
+    state = handlers.state(session := handlers.sessions.of("a"))
     session.cut(0)
-    assert bench.trial is None and bench.turn is None
+    assert state.trial is None and state.turn is None
 
 
 def test_texts_of_people_and_models_are_text(tab) -> None:
@@ -160,16 +162,16 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     results._read.cache_clear()
     (tmp_path / "experiments").mkdir()
 
-    def put(name: str, told: dict) -> None:
-        (tmp_path / "experiments" / f"{name}.json").write_text(json.dumps(told))
+    def put(name: str, finding: dict) -> None:
+        (tmp_path / "experiments" / f"{name}.json").write_text(json.dumps(finding))
 
     yield put
     results._read.cache_clear()
 
 
 def test_without_results_each_experiment_says_how_to_get_them(found) -> None:
-    said = panel.draw()
-    assert all(f"experiment {name} measures it" in said for name in panel.QUESTIONS)
+    text = panel.draw()
+    assert all(f"experiment {name} measures it" in text for name in panel.QUESTIONS)
 
 
 def test_bars_lie_on_one_scale_with_their_intervals(found) -> None:
@@ -192,19 +194,19 @@ def test_points_that_were_gained_lie_around_zero(found) -> None:
         {"have": "288 px", "lack": "192 px", "mean": -0.05, "low": -0.1, "high": 0.0},
     ]
     found("bigger", {"sentence": "s", "gains": gains, "variants": [{"n": 100, "steps": 60}]})
-    told = results.of("bigger")
-    first, second = told.bars
-    assert told.zero == 50 and (first.start, first.end) == (50, 75) and (first.low, first.high) == (62.5, 100)
+    finding = results.of("bigger")
+    first, second = finding.bars
+    assert finding.zero == 50 and (first.start, first.end) == (50, 75) and (first.low, first.high) == (62.5, 100)
     assert (second.start, second.end, second.high) == (37.5, 50, 50) and second.shown == "-5 (-10 to +0)"
 
 
 def test_a_sweep_is_drawn_on_a_scale_of_logarithms(found) -> None:
     shares = {way: {"10": 0.0, "40": 0.5, "160": 1.0} for way, _ in results.LINES}
     found("ocr", {"sentence": "s", "shares": shares})
-    told = results.of("ocr")
-    first, middle, last = (tuple(map(float, point.split(","))) for point in told.lines[0].points.split())
+    finding = results.of("ocr")
+    first, middle, last = (tuple(map(float, point.split(","))) for point in finding.lines[0].points.split())
     assert middle[0] == pytest.approx((first[0] + last[0]) / 2, abs=0.1) and math.isclose(last[1], results.TOP)
-    assert first[1] > middle[1] > last[1] and [label for _, label in told.ticks] == ["10", "40", "160"]
+    assert first[1] > middle[1] > last[1] and [label for _, label in finding.ticks] == ["10", "40", "160"]
 
 
 def test_orders_are_shown_for_both_ways(found) -> None:

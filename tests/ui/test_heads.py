@@ -43,9 +43,9 @@ def test_large_grids_are_averaged_and_no_cell_is_left_out():
     assert np.isclose((small[0, 0] * np.outer(rows, columns)).sum(), maps.sum())
 
 
-def test_the_pressed_head_is_marked_and_told_and_tab_reaches_one_head():
+def test_the_pressed_head_is_marked_and_named_and_tab_reaches_one_head():
     session = pressed(1)
-    session.look.head = (0, 0)
+    session.map_options.head = (0, 0)
     drawn = heatmap_panel.draw(session)
     assert len(re.findall('class="head"', drawn)) == 1
     assert re.search(r'class="head"[^>]*aria-pressed="true"(?! tabindex)', drawn)

@@ -1,4 +1,4 @@
-"""The inspector's heatmap tab shows what the library's own answer says, and nothing that is computed beside it."""
+"""The inspector's heatmap tab shows the map and figures of the library's `Answer`, and computes none itself."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def pressed(word: int) -> Session:
         drawer=RECORDED,
     )
     exchange = ChatTurn("What is it?", False, False)
-    exchange.keep(answer)
+    exchange.complete(answer)
     session = Session([exchange])
     session.show(exchange, word)
     return session
@@ -65,9 +65,9 @@ def test_a_word_that_is_there_twice_is_the_one_that_was_pressed() -> None:
 
 
 def test_the_share_of_attention_is_of_the_same_steps() -> None:
-    told = re.search(r"(\d+)% of its attention on the picture", panels.heatmap_panel.draw(pressed(1)))
+    share = re.search(r"(\d+)% of its attention on the picture", panels.heatmap_panel.draw(pressed(1)))
     # 15 patches of 0.01 and one of 0.2 or 0.05; with the comma's step it would be 50.
-    assert told and int(told[1]) == 28
+    assert share and int(share[1]) == 28
 
 
 def test_the_colours_have_a_scale_with_a_tick_at_the_even_spread():
@@ -76,16 +76,16 @@ def test_the_colours_have_a_scale_with_a_tick_at_the_even_spread():
     assert re.findall(r"<span>([^<]+)</span>", drawn) == ["4.0%", "even 6.2%", "40%"]
     assert float(re.search(r"left:([\d.]+)%", drawn)[1]) == 6.2  # (1/16 - 0.04) / (0.4 - 0.04)
     assert 'class="scale"' in panels.heatmap_panel.draw(session)
-    session.look.head = (0, 0)
+    session.map_options.head = (0, 0)
     assert panels.heatmap_panel.scale(session, 0) == drawn
     session.shown.answer.trace.image[:] = 0.01  # no patch is hotter than another: there is no map to read
     session.maps.clear()
     assert panels.heatmap_panel.scale(session, 0) == ""
 
 
-def test_a_map_that_the_model_was_asked_for_has_colours_without_figures():
+def test_a_map_that_the_model_computed_has_colours_without_figures():
     session = pressed(0)
-    session.shown.methods, session.look.method = {"occlusion": None}, "occlusion"
+    session.shown.methods, session.map_options.method = {"occlusion": None}, "occlusion"
     assert panels.heatmap_panel.scale(session, 0, drawn=False) == ""
     drawn = panels.heatmap_panel.scale(session, 0)
     assert "%" not in re.sub(r"<[^>]+>", "", drawn) and "least" in drawn and "<b" not in drawn

@@ -1,4 +1,4 @@
-"""The Learn tab: nothing before it is opened, then one look inside; numbers against NumPy; text stays text."""
+"""The Learn tab: nothing is computed before it is opened, then once; numbers against NumPy; text stays text."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from vlm_demo.engines.registry import UNEXPECTED
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.learn import about, lens_panel, losses, panels, principal
+from vlm_demo.ui.tabs.learn.anatomy_summary import looks_most, stays_from
 from vlm_demo.ui.tabs.learn.learn_events import CONTRASTS, MATCHES, LearnComponents, LearnEvents
-from vlm_demo.ui.tabs.learn.lesson import looks_most, stays_from
 
 ROOT = Path(__file__).parents[2]
 EVIL = "${alert(1)} {{x}} <img src=x onerror=alert(1)>"
 
 
 class Counting(FakeEngine):
-    """Counts the looks inside."""
+    """Counts the computations of an anatomy."""
 
     looks = 0
 
@@ -43,7 +43,7 @@ def tab(events: Events) -> LearnEvents:
     return LearnEvents(events.sessions, events.service, LearnComponents(**names))
 
 
-def asked(events: Events, picture: Path, question: str = "What is it?") -> None:
+def ask_in_chat(events: Events, picture: Path, question: str = "What is it?") -> None:
     run(events, events.ask({"text": question, "files": [str(picture)]}, False, False, request()))
 
 
@@ -72,7 +72,9 @@ def test_axes_are_those_of_numpys_svd() -> None:
     for direction, vector in zip(axes.directions, vectors.T[::-1], strict=False):
         assert abs(direction @ vector) == pytest.approx(1, abs=1e-4)
         assert direction[np.abs(direction).argmax()] > 0
-    assert principal.kept(values, axes) == pytest.approx(weights[::-1][:3].sum() / weights.sum(), rel=1e-4)
+    assert principal.explained_variance(values, axes) == pytest.approx(
+        weights[::-1][:3].sum() / weights.sum(), rel=1e-4
+    )
     u, s, vt = np.linalg.svd(centred, full_matrices=False)
     scores = (u * s)[:, :3] * np.sign((vt[:3] @ axes.directions.T).diagonal())
     low, high = np.percentile(scores, principal.EDGES, axis=0)
@@ -85,8 +87,8 @@ def test_colours_do_not_flip_and_belong_to_the_reference() -> None:
     values = dice.normal(size=(40, 6)).astype(np.float32) * np.array([5, 3, 2, 1, 1, 1], np.float32)
     axes = principal.axes_of(values)
     order = dice.permutation(40)
-    again = principal.axes_of(values[order])
-    assert np.allclose(axes.directions, again.directions, atol=1e-4)
+    reordered = principal.axes_of(values[order])
+    assert np.allclose(axes.directions, reordered.directions, atol=1e-4)
     # A vector keeps its colour in another company.
     assert (principal.colours(values[:5], axes) == principal.colours(values, axes)[:5]).all()
 
@@ -95,7 +97,7 @@ def test_few_or_equal_vectors_have_colours_too() -> None:
     for values in (np.ones((4, 5), np.float32), np.ones((1, 2), np.float32), np.eye(2, dtype=np.float32)):
         axes = principal.axes_of(values)
         assert principal.colours(values, axes).shape == (len(values), 3)
-        assert 0 <= principal.kept(values, axes) <= 1.0001
+        assert 0 <= principal.explained_variance(values, axes) <= 1.0001
 
 
 # -- losses ---------------------------------------------------------------------------------------------------------
@@ -111,7 +113,7 @@ def test_itc_is_the_negative_logarithm_of_the_softmax(picture) -> None:
 
 def test_lm_is_the_mean_of_the_tokens_surprise(page, picture) -> None:
     events = page()
-    asked(events, picture)
+    ask_in_chat(events, picture)
     answer = events.sessions.of("a").shown.answer
     found = losses.next_word(answer, [0.5] * 9)
     assert found.loss == pytest.approx(-np.log([token.probability for token in answer.tokens]).mean())
@@ -119,25 +121,25 @@ def test_lm_is_the_mean_of_the_tokens_surprise(page, picture) -> None:
 
 
 def test_a_text_is_not_contrasted_with_itself() -> None:
-    own = losses.NEGATIVES[1]
-    assert own not in losses.others(own.lower().rstrip(".")) and len(losses.others(own)) == len(losses.NEGATIVES) - 1
+    text = losses.NEGATIVES[1]
+    assert text not in losses.others(text.lower().rstrip(".")) and len(losses.others(text)) == len(losses.NEGATIVES) - 1
 
 
 # -- the tab --------------------------------------------------------------------------------------------------------
 
 
 def test_before_the_first_answer_it_says_what_to_do(page) -> None:
-    assert panels.EMPTY in opened(tab(page()))["road"]
+    assert panels.EMPTY in opened(tab(page()))["stage_boxes"]
 
 
-def test_it_looks_inside_once_and_only_when_it_is_opened(page, picture) -> None:
+def test_the_anatomy_is_computed_once_and_only_when_the_tab_is_opened(page, picture) -> None:
     engine = Counting()
     events = page(engine)
     learn = tab(events)
-    asked(events, picture)
+    ask_in_chat(events, picture)
     assert engine.looks == 0
     first = learn.open(request())
-    assert lens_panel.READING in first["lens"] and "data-stage" in first["road"] and engine.looks == 0
+    assert lens_panel.READING in first["lens"] and "data-stage" in first["stage_boxes"] and engine.looks == 0
     state = opened(learn)
     assert engine.looks == 1 and "data-lens" in state["lens"]
     opened(learn)
@@ -147,33 +149,33 @@ def test_it_looks_inside_once_and_only_when_it_is_opened(page, picture) -> None:
     assert engine.looks == 2
 
 
-def test_the_road_is_this_request_s_own(page, picture) -> None:
+def test_the_stages_have_this_request_s_numbers(page, picture) -> None:
     events = page()
     learn = tab(events)
-    asked(events, picture)
-    road = opened(learn)["road"]
-    stages = re.findall(r'data-stage="(\w+)" data-seconds="([\d.]+)"', road)
+    ask_in_chat(events, picture)
+    html = opened(learn)["stage_boxes"]
+    stages = re.findall(r'data-stage="(\w+)" data-seconds="([\d.]+)"', html)
     assert [name for name, _ in stages] == ["view", "ocr", "encoder", "bridge", "prompt", "llm", "explain"]
     times = events.sessions.of("a").shown.answer.timings
     assert float(dict(stages)["encoder"]) == times.encoder
     assert float(dict(stages)["llm"]) == pytest.approx(times.prefill + times.decode)
-    for told in ("300×200 → 168×168", "196×192", "196×256", "196 image + 6 text", "9 words × 196 patches", ">off<"):
-        assert told in road
-    assert "norm 3.4 ± " in road and "text 1.0" in road  # of twelve numbers that are spread by 1
+    for shape in ("300×200 → 168×168", "196×192", "196×256", "196 image + 6 text", "9 words × 196 patches", ">off<"):
+        assert shape in html
+    assert "norm 3.4 ± " in html and "text 1.0" in html  # of twelve numbers that are spread by 1
 
 
 @pytest.mark.parametrize("kind, title", [("Q-Former", "Q-Former"), ("cross-attention", "Cross-attention")])
 def test_another_bridge_has_another_box(page, picture, kind: str, title: str) -> None:
     events = page()
     learn = tab(events)
-    asked(events, picture)
+    ask_in_chat(events, picture)
     exchange = events.sessions.of("a").shown
     at = next(i for i, stage in enumerate(exchange.stages) if isinstance(stage.facts, BridgeFacts))
     facts = exchange.stages[at].facts
     changed = BridgeFacts(**(vars(facts) | {"bridge": type(facts.bridge)(kind, "5 queries")}))
     exchange.stages[at] = StageEvent("bridge", 0.001, changed)
     state = opened(learn)
-    assert f"<b>{title}</b>" in state["road"] and about.ABOUT[kind] in unescape(state["notes"])
+    assert f"<b>{title}</b>" in state["stage_boxes"] and about.ABOUT[kind] in unescape(state["notes"])
 
 
 def test_a_model_in_one_piece_has_fewer_boxes_and_a_sentence(page, picture, monkeypatch) -> None:
@@ -183,12 +185,12 @@ def test_a_model_in_one_piece_has_fewer_boxes_and_a_sentence(page, picture, monk
     monkeypatch.setattr(FakeEngine, "anatomy", refuse)
     events = page()
     learn = tab(events)
-    asked(events, picture)
+    ask_in_chat(events, picture)
     exchange = events.sessions.of("a").shown
     exchange.stages = [stage for stage in exchange.stages if stage.name not in ("encoder", "bridge")]
     state = opened(learn)
-    assert "can&#39;t be seen &lt;apart&gt;" in state["lens"] and 'data-stage="bridge"' not in state["road"]
-    assert "<b>Model</b>" in state["road"] and "data-waiting" not in state["lens"]
+    assert "can&#39;t be seen &lt;apart&gt;" in state["lens"] and 'data-stage="bridge"' not in state["stage_boxes"]
+    assert "<b>Model</b>" in state["stage_boxes"] and "data-waiting" not in state["lens"]
 
 
 def test_what_breaks_is_one_sentence(page, picture, monkeypatch) -> None:
@@ -198,7 +200,7 @@ def test_what_breaks_is_one_sentence(page, picture, monkeypatch) -> None:
     monkeypatch.setattr(FakeEngine, "anatomy", fail)
     events = page()
     learn = tab(events)
-    asked(events, picture)
+    ask_in_chat(events, picture)
     state = opened(learn)
     assert UNEXPECTED in unescape(state["features"]) and "secret" not in str(state)
 
@@ -206,7 +208,7 @@ def test_what_breaks_is_one_sentence(page, picture, monkeypatch) -> None:
 def test_a_running_question_comes_first(page, picture) -> None:
     events = page()
     learn = tab(events)
-    asked(events, picture)
+    ask_in_chat(events, picture)
     events.ask({"text": "And now?", "files": []}, False, False, request())
     state = opened(learn)
     assert panels.BUSY in state["lens"] and "data-waiting" in state["lens"]
@@ -217,15 +219,15 @@ def test_a_running_question_comes_first(page, picture) -> None:
 def test_the_lens_has_every_layer_s_word(page, picture) -> None:
     events = page()
     learn = tab(events)
-    asked(events, picture)
+    ask_in_chat(events, picture)
     html = opened(learn)["lens"]
-    told = numbers(html, "lens")
-    assert told["words"] == "a large purple star and a small red square".split()
-    assert [row[1] for row in told["texts"]] == ["the", "<i>", "large", "large"]
-    assert [row[1] for row in told["same"]] == [0, 0, 1, 1]
-    assert [row[1] for row in told["second"]] == [0.05, 0.1, 0.4, 0.2]
+    figures = numbers(html, "lens")
+    assert figures["words"] == "a large purple star and a small red square".split()
+    assert [row[1] for row in figures["texts"]] == ["the", "<i>", "large", "large"]
+    assert [row[1] for row in figures["same"]] == [0, 0, 1, 1]
+    assert [row[1] for row in figures["second"]] == [0.05, 0.1, 0.4, 0.2]
     assert (
-        told["told"][1]
+        figures["findings"][1]
         == "The picture is read most in layers 3 to 4 (at most 40%). From layer 3 on it would write “large”."
     )
     assert html.count("<tr class=") == 4
@@ -234,16 +236,16 @@ def test_the_lens_has_every_layer_s_word(page, picture) -> None:
 def test_next_words_are_softmax_over_the_whole_vocabulary(page, picture) -> None:
     events = page()
     learn = tab(events)
-    asked(events, picture)
+    ask_in_chat(events, picture)
     html = opened(learn)["features"]
-    told = numbers(html, "next")
+    figures = numbers(html, "next")
     logits = np.arange(20, 0, -1.0)
     for i, temperature in enumerate(TEMPERATURES):
         weights = np.exp(logits / temperature)
-        shares = np.exp(np.array(told["logits"][0]) / temperature - told["totals"][0][i])
+        shares = np.exp(np.array(figures["logits"][0]) / temperature - figures["totals"][0][i])
         assert np.allclose(shares, weights / weights.sum(), atol=1e-3)
     first = 100 / (1 + np.exp(-np.arange(1, 20.0)).sum())
-    assert f"{first:.1f} %" in html and "all others" in html and told["temperatures"] == list(TEMPERATURES)
+    assert f"{first:.1f} %" in html and "all others" in html and figures["temperatures"] == list(TEMPERATURES)
 
 
 def test_pictures_of_several_are_chosen(page, picture, tmp_path) -> None:
@@ -254,7 +256,7 @@ def test_pictures_of_several_are_chosen(page, picture, tmp_path) -> None:
     learn = tab(events)
     run(events, events.ask({"text": "Which?", "files": [str(picture), str(other)]}, False, False, request()))
     before = opened(learn)
-    assert "Picture 2" in before["road"]
+    assert "Picture 2" in before["stage_boxes"]
     after = learn.choose(event(picture=1), request())
     assert "of picture 2" in after["features"] and str(after["features"]) != before["features"]
     assert "of picture 2" in learn.choose(event(picture=7), request())["features"]
@@ -282,7 +284,7 @@ def test_losses_are_computed_by_the_models_that_can(page, picture) -> None:
 
     events = page(load=load)
     learn = tab(events)
-    asked(events, picture)
+    ask_in_chat(events, picture)
     assert "–</b>" in opened(learn)["losses"]
     *doing, done = compute(events, learn, "")
     assert loaded == [CONTRASTS, MATCHES] and len(doing) == 3 and all('role="status"' in each for each in doing)
@@ -301,7 +303,7 @@ def test_a_model_that_cannot_is_one_sentence_and_the_others_go_on(page, picture)
 
     events = page(load=load)
     learn = tab(events)
-    asked(events, picture)
+    ask_in_chat(events, picture)
     opened(learn)
     done = compute(events, learn, "a cat")[-1]
     assert "There is no clip here." in done and "has no head that reads" in done and 'value="a cat"' in done
@@ -310,7 +312,7 @@ def test_a_model_that_cannot_is_one_sentence_and_the_others_go_on(page, picture)
 def test_text_stays_text_wherever_it_stands(page, picture) -> None:
     events = page(FakeEngine(answer=EVIL))
     learn = tab(events)
-    asked(events, picture, EVIL)
+    ask_in_chat(events, picture, EVIL)
     state = opened(learn)
     state |= {"computed": compute(events, learn, EVIL)[-1]}
     for html in state.values():
@@ -318,22 +320,22 @@ def test_text_stays_text_wherever_it_stands(page, picture) -> None:
     assert "<i>" not in re.search(r'data-lens="[^"]*"', state["lens"])[0]
 
 
-def test_where_the_lens_settles_and_looks(page, picture) -> None:
+def test_where_the_lens_settles_and_attends(page, picture) -> None:
     events = page()
-    asked(events, picture)
+    ask_in_chat(events, picture)
     learn = tab(events)
     opened(learn)
-    lesson = learn._study(events.sessions.of("a").shown).lesson
-    assert stays_from(lesson, 0) == 2 and looks_most(lesson, 0) == (2, 3, 2)
-    assert lesson.anatomy.before == () and lesson.before[0].grid == GRID  # the large arrays are let go
+    summary = learn._state(events.sessions.of("a").shown).summary
+    assert stays_from(summary, 0) == 2 and looks_most(summary, 0) == (2, 3, 2)
+    assert summary.anatomy.before == () and summary.before[0].grid == GRID  # the large arrays are let go
 
 
 def test_what_is_known_of_an_answer_goes_with_it(page, picture) -> None:
     events = page()
     learn = tab(events)
-    asked(events, picture)
+    ask_in_chat(events, picture)
     opened(learn)
-    assert len(learn._studies) == 1
+    assert len(learn._states) == 1
     events.clear(request())
     gc.collect()
-    assert len(learn._studies) == 0 and panels.EMPTY in opened(learn)["road"]
+    assert len(learn._states) == 0 and panels.EMPTY in opened(learn)["stage_boxes"]

@@ -14,7 +14,7 @@ def begun(events, picture):
     events.arrived(event(tab=TAB), request())
     events.ask({"text": "Describe.", "files": [str(picture)]}, False, False, request())
     steps = events.answer(request())
-    while not events.sessions.of("a").last.said:
+    while not events.sessions.of("a").last.answer_text:
         next(steps)
     return steps
 
@@ -29,11 +29,11 @@ def test_an_answer_that_the_page_left_says_so_in_a_sentence(page, picture):
     assert [list(changes) for changes in events.follow(request("b"))] == [["live"]]
 
 
-def test_one_that_is_asked_again_says_it_no_longer(page, picture):
+def test_one_that_is_asked_again_no_longer_says_it(page, picture):
     events = page(FakeEngine(pause=0.02))
     steps = begun(events, picture)
     steps.close()  # as Gradio does when nobody listens any more
-    assert LOST in events.parts.said(events.sessions.of("a"))["chat"]
+    assert LOST in events.parts.conversation(events.sessions.of("a"))["chat"]
     assert LOST not in run(events, events.retry(False, False, request()))["chat"]
 
 
@@ -51,7 +51,7 @@ def test_a_page_that_came_back_early_follows_the_answer_to_its_end(page, picture
     steps = begun(events, picture)
     assert "Describe." in events.arrived(event(tab=TAB), request("b"))["chat"]
     following = events.follow(request("b"))
-    assert events.sessions.of("b").last.said.split()[0] in next(following)["live"]
+    assert events.sessions.of("b").last.answer_text.split()[0] in next(following)["live"]
     list(steps)
     (end,) = list(following)[-1:]
     assert end["live"] == "" and LOST not in end["chat"] and "star" in end["chat"]

@@ -16,10 +16,10 @@ from vlm_demo.contracts.engine import Request
 from vlm_demo.engines.local import LocalEngine
 from vlm_demo.ui.tabs.mask import mask_panel
 from vlm_demo.ui.tabs.mask.mask_tab import NO_ANSWER, NOTHING_DRAWN, MaskEvents, MaskParts, mask_of
-from vlm_demo.ui.tabs.mask.without import Change, Without, hidden, work
+from vlm_demo.ui.tabs.mask.masked_answer import Change, MaskedAnswer, hidden, work
 
 EVIL = "${alert(1)} {{x}} <img src=x onerror=alert(2)>"
-PARTS = MaskParts(**{own.name: own.name for own in fields(MaskParts)})
+PARTS = MaskParts(**{handlers.name: handlers.name for handlers in fields(MaskParts)})
 QUESTION = "How many circles are there?"
 
 
@@ -31,7 +31,7 @@ def engine(pipe: Pipeline) -> LocalEngine:
     return LocalEngine(pipe)
 
 
-def asked(noise, *sizes: tuple[int, int]) -> Request:
+def request_of(noise, *sizes: tuple[int, int]) -> Request:
     images = tuple(noise(width, height) for width, height in sizes)
     return Request(images, QUESTION, max_new_tokens=6)
 
@@ -41,7 +41,7 @@ def first_answer(engine: LocalEngine, question: Request):
     return answer
 
 
-def done(engine: LocalEngine, question: Request, first: str, without: Without) -> Without:
+def done(engine: LocalEngine, question: Request, first: str, without: MaskedAnswer) -> MaskedAnswer:
     for _ in work(engine, question, first, without):
         pass
     return without
@@ -49,9 +49,9 @@ def done(engine: LocalEngine, question: Request, first: str, without: Without) -
 
 @pytest.mark.parametrize("way", ["blur", "grey"])
 def test_an_empty_mask_changes_nothing(engine: LocalEngine, noise, way: str) -> None:
-    question = asked(noise, (90, 70))
+    question = request_of(noise, (90, 70))
     first = first_answer(engine, question)
-    without = done(engine, question, first.text, Without(np.zeros((35, 45), bool), way=way))
+    without = done(engine, question, first.text, MaskedAnswer(np.zeros((35, 45), bool), way=way))
     assert [token.id for token in without.answer.tokens] == [token.id for token in first.tokens]
     assert without.change.whole == pytest.approx(without.change.without, rel=1e-6)
     assert all(word.whole == pytest.approx(word.without, rel=1e-6) for word in without.change.words)
@@ -60,9 +60,9 @@ def test_an_empty_mask_changes_nothing(engine: LocalEngine, noise, way: str) -> 
 
 def test_a_picture_that_is_hidden_altogether_is_the_blurred_one(engine: LocalEngine, noise) -> None:
     """Held against the pipeline's own likelihoods with every patch behind the blur."""
-    question = asked(noise, (64, 64))
+    question = request_of(noise, (64, 64))
     first = engine.explain(question, "two circles and a star")
-    change = done(engine, question, first.text, Without(np.ones((5, 5), bool))).change
+    change = done(engine, question, first.text, MaskedAnswer(np.ones((5, 5), bool))).change
     patches = len(first.view.boxes)
     masks = np.stack([np.zeros(patches, bool), np.ones(patches, bool)])
     whole, blurred = np.exp(engine.likelihoods(first, masks).mean(-1))
@@ -72,12 +72,12 @@ def test_a_picture_that_is_hidden_altogether_is_the_blurred_one(engine: LocalEng
 
 
 def test_the_picture_that_was_drawn_over_is_the_one_that_changes(noise) -> None:
-    own, earlier = noise(40, 30), (noise(50, 50), noise(20, 60))
-    question = Request((own,), QUESTION, history=(Turn("And here?", "two", earlier),))
-    for number, source in enumerate((*earlier, own)):
-        changed, seen = hidden(question, Without(np.ones((1, 1), bool), picture=number, way="grey"))
+    current, earlier = noise(40, 30), (noise(50, 50), noise(20, 60))
+    question = Request((current,), QUESTION, history=(Turn("And here?", "two", earlier),))
+    for number, source in enumerate((*earlier, current)):
+        changed, seen = hidden(question, MaskedAnswer(np.ones((1, 1), bool), picture=number, way="grey"))
         pictures = [*changed.history[0].images, *changed.images]
-        assert [given is before for given, before in zip(pictures, (*earlier, own), strict=True)] == [
+        assert [given is before for given, before in zip(pictures, (*earlier, current), strict=True)] == [
             at != number for at in range(3)
         ]
         assert pictures[number] is seen and seen.size == source.size
@@ -93,9 +93,9 @@ def tab(page, picture):
     def build(pipe=None, question=QUESTION) -> MaskEvents:
         events = page(pipe or FakeEngine())
         run(events, events.ask({"text": question, "files": [str(picture)]}, False, True, request()))
-        own = MaskEvents(events, events.service, PARTS)
-        own.shown(request())
-        return own
+        handlers = MaskEvents(events, events.service, PARTS)
+        handlers.shown(request())
+        return handlers
 
     return build
 
@@ -108,101 +108,104 @@ def drawn(box: tuple[int, int, int, int] | None = (34, 34, 103, 103)):
     return event(width=256, height=171, bits=base64.b64encode(np.packbits(cells).tobytes()).decode())
 
 
-def again(tab: MaskEvents, value) -> dict:
+def ask_again(tab: MaskEvents, value) -> dict:
     state = dict(tab.ask(value, request()))
-    for changes in tab.again(request()):
+    for changes in tab.ask_again(request()):
         state |= changes
     return state
 
 
 def test_the_question_is_asked_again_as_the_chat_asked_it_without_the_part(tab):
     pipe = FakeEngine()
-    own = tab(pipe)
+    handlers = tab(pipe)
     pipe.answer = "a small purple star"
-    said = again(own, drawn())["said"]
+    answers = ask_again(handlers, drawn())["answers"]
     before, after = pipe.requests[0], pipe.requests[-1]
     for name in ("question", "ocr", "evidence_only", "visitor", "history", "ocr_settings"):
         assert after[name] == before[name]
     (seen,) = after["images"]
     assert seen.size == (300, 200) and seen.getpixel((5, 5)) == (255, 255, 255)
     assert seen.getpixel((80, 80)) != (255, 0, 0) != seen.getpixel((60, 60))  # the red circle is gone
-    assert "<del>large</del>" in said and "<ins>small</ins>" in said and "as likely" in said
+    assert "<del>large</del>" in answers and "<ins>small</ins>" in answers and "as likely" in answers
 
 
 def test_nothing_drawn_is_refused_and_nothing_asked(tab):
     pipe = FakeEngine()
-    own = tab(pipe)
+    handlers = tab(pipe)
     asked_before = len(pipe.requests)
-    assert NOTHING_DRAWN in again(own, drawn(None))["start"] and NOTHING_DRAWN in again(own, event())["start"]
+    assert (
+        NOTHING_DRAWN in ask_again(handlers, drawn(None))["start"]
+        and NOTHING_DRAWN in ask_again(handlers, event())["start"]
+    )
     assert len(pipe.requests) == asked_before
 
 
 def test_without_an_answer_there_is_nothing_to_ask_again(page):
     events = page()
-    own = MaskEvents(events, events.service, PARTS)
-    assert mask_panel.EMPTY in own.shown(request())["said"]
-    assert NO_ANSWER in own.ask(drawn(), request())["start"]
+    handlers = MaskEvents(events, events.service, PARTS)
+    assert mask_panel.EMPTY in handlers.shown(request())["answers"]
+    assert NO_ANSWER in handlers.ask(drawn(), request())["start"]
 
 
 def test_a_new_answer_brings_its_own_picture_and_a_cleared_chat_none(tab):
-    own = tab()
-    session = own.sessions.of("a")
-    first = own.shown(request())["paper"]
-    again(own, drawn())
-    assert own.shown(request())["paper"] == first  # a drawing over the same picture stays
+    handlers = tab()
+    session = handlers.sessions.of("a")
+    first = handlers.shown(request())["paper"]
+    ask_again(handlers, drawn())
+    assert handlers.shown(request())["paper"] == first  # a drawing over the same picture stays
     turn = session.exchanges[0]
     session.exchanges.append(replace(turn, ticket=turn.ticket + 1000))
-    changes = own.shown(request())
-    assert changes["paper"] != first and "Without what you hid" not in changes["said"]
+    changes = handlers.shown(request())
+    assert changes["paper"] != first and "Without what you hid" not in changes["answers"]
     session.cut(0)
-    changes = own.shown(request())
-    assert changes["paper"] == "" and mask_panel.EMPTY in changes["said"]
+    changes = handlers.shown(request())
+    assert changes["paper"] == "" and mask_panel.EMPTY in changes["answers"]
 
 
-def test_what_was_taken_back_is_held_no_longer(tab):
-    own = tab()
-    again(own, drawn())
-    desk = own.desk(session := own.sessions.of("a"))
-    assert desk.turn is session.last and desk.without
-    before = desk.without
+def test_what_was_removed_is_held_no_longer(tab):
+    handlers = tab()
+    ask_again(handlers, drawn())
+    state = handlers.state(session := handlers.sessions.of("a"))
+    assert state.turn is session.last and state.masked
+    before = state.masked
     session.cut(0)
-    assert desk.turn is None and desk.without is None and before.stop.is_set()
+    assert state.turn is None and state.masked is None and before.stop.is_set()
 
 
-def test_what_is_drawn_never_lies_on_disk(tab, tmp_path):
-    own = tab()
+def test_what_is_drawn_is_never_on_disk(tab, tmp_path):
+    handlers = tab()
     before = set(tmp_path.rglob("*"))
-    again(own, drawn())
-    assert set(tmp_path.rglob("*")) == before and not own.sessions.of("a").uploads
+    ask_again(handlers, drawn())
+    assert set(tmp_path.rglob("*")) == before and not handlers.sessions.of("a").uploads
 
 
 def test_another_model_in_service_says_so(tab):
-    own = tab()
-    own.service._engine = FakeEngine("other")
-    said = again(own, drawn())["said"]
-    assert "other (bf16) is in service now" in said
+    handlers = tab()
+    handlers.service._engine = FakeEngine("other")
+    answers = ask_again(handlers, drawn())["answers"]
+    assert "other (bf16) is in service now" in answers
 
 
-def test_stop_is_heard(tab):
+def test_stop_takes_effect(tab):
     pipe = FakeEngine()
-    own = tab(pipe)
+    handlers = tab(pipe)
     pipe.answer, pipe.pause = "word " * 150, 0.05
-    own.ask(drawn(), request())
-    threading.Timer(0.5, lambda: own.halt(request())).start()
+    handlers.ask(drawn(), request())
+    threading.Timer(0.5, lambda: handlers.halt(request())).start()
     state: dict = {}
-    for changes in own.again(request()):
+    for changes in handlers.ask_again(request()):
         state |= changes
-    assert own.desk(own.sessions.of("a")).without.stop.is_set() and state["live"] == ""
+    assert handlers.state(handlers.sessions.of("a")).masked.stop.is_set() and state["live"] == ""
     assert "disabled" not in state["start"]
 
 
 def test_grey_is_chosen_and_what_there_is_not_changes_nothing(tab):
     pipe = FakeEngine()
-    own = tab(pipe)
-    own.choose(event(way="grey"), request())
-    own.choose(event(way="smear"), request())
-    own.choose(event(picture=7), request())
-    again(own, drawn())
+    handlers = tab(pipe)
+    handlers.choose(event(way="grey"), request())
+    handlers.choose(event(way="smear"), request())
+    handlers.choose(event(picture=7), request())
+    ask_again(handlers, drawn())
     assert pipe.requests[-1]["images"][0].getpixel((80, 80)) == (127, 127, 127)
 
 
@@ -212,7 +215,7 @@ def test_what_the_page_sends_is_read_cell_by_cell():
 
 
 @pytest.mark.parametrize(
-    "told",
+    "data",
     [
         {},
         {"width": 256, "height": 171, "bits": "no base64"},
@@ -223,19 +226,19 @@ def test_what_the_page_sends_is_read_cell_by_cell():
         {"width": 8, "height": 1, "bits": "A" * 10**6},
     ],
 )
-def test_what_is_no_drawing_is_none(told):
-    assert mask_of(event(**told)) is None
+def test_what_is_no_drawing_is_none(data):
+    assert mask_of(event(**data)) is None
 
 
 @pytest.mark.parametrize(
-    ("whole", "without", "said"),
+    ("whole", "without", "sentence"),
     [(0.6, 0.58, "as likely"), (0.6, 0.2, "3.0 times less likely"), (0.2, 0.5, "2.5 times likelier")],
 )
-def test_the_headline_says_what_was_measured(whole, without, said):
-    assert said in mask_panel.headline(Change(whole, without, ()))
+def test_the_headline_says_what_was_measured(whole, without, sentence):
+    assert sentence in mask_panel.headline(Change(whole, without, ()))
 
 
 def test_texts_of_people_and_models_are_text(tab):
-    own = tab(FakeEngine(answer=EVIL), question=EVIL)
-    said = again(own, drawn())["said"]
-    assert "<img src=x" not in said and said.count("&lt;img") >= 3
+    handlers = tab(FakeEngine(answer=EVIL), question=EVIL)
+    answers = ask_again(handlers, drawn())["answers"]
+    assert "<img src=x" not in answers and answers.count("&lt;img") >= 3

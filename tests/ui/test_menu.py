@@ -1,4 +1,4 @@
-"""A picture outside the embedded model's world: said, with the smallest model for photos and the exact command."""
+"""An out-of-distribution picture: a notice with the smallest model for photos and the exact command."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_command_starts_the_app_with_that_model_and_the_environment_that_mak
     assert told.splitlines()[-1] == f".venv/bin/python app.py {model}"
 
 
-def test_nothing_is_said_of_known_pictures_or_by_models_that_cannot_tell():
+def test_there_is_no_notice_for_known_pictures_or_by_models_without_a_score():
     assert model_menu.outside(FakeEngine(), [view((255, 255, 255))]) is None
     silent = FakeEngine()
     silent.in_distribution = lambda _view: None

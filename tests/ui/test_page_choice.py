@@ -1,4 +1,4 @@
-"""Which page of a PDF, or frame of a GIF or TIFF, is asked about: the field beside the composer."""
+"""Which page of a PDF, or frame of a GIF or TIFF, is asked about: the field next to the composer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLOURS = ("red", "green", "blue")
 
 @pytest.fixture
 def frames(tmp_path: Path) -> Path:
-    """A TIFF of three frames, where an upload lies."""
+    """A TIFF of three frames, as an upload."""
     path = tmp_path / "paged" / "scan.tiff"
     path.parent.mkdir()
     first, *others = (Image.new("RGB", (30, 20), colour) for colour in COLOURS)
@@ -32,7 +32,7 @@ def ask(events, text: str, *files: Path) -> dict:
 
 
 def look(events, *files: Path) -> dict:
-    return events.paging.look({"text": "", "files": [str(file) for file in files]}, request())
+    return events.page_choice.look({"text": "", "files": [str(file) for file in files]}, request())
 
 
 def test_the_field_is_offered_only_for_a_file_that_has_several(page, picture, frames):
@@ -48,7 +48,7 @@ def test_the_chosen_frame_is_shown_and_asked_about(page, picture, frames):
     events = page(pipe)
     content = frames.read_bytes()
     look(events, frames)
-    events.paging.choose(2, request())
+    events.page_choice.choose(2, request())
     run(events, ask(events, "What is it?", frames, picture))
     whole, single = pipe.requests[0]["images"]
     assert whole == Page(content, 2) and isinstance(single, bytes)
@@ -59,9 +59,9 @@ def test_the_chosen_frame_is_shown_and_asked_about(page, picture, frames):
     assert pipe.requests[1]["images"][0] == Page(content, 2)
 
 
-def test_a_frame_that_is_not_there_is_said_and_question_and_file_stay(page, frames):
+def test_a_missing_frame_is_reported_and_question_and_file_stay(page, frames):
     events = page()
-    events.paging.choose(7, request())
+    events.page_choice.choose(7, request())
     changes = ask(events, "What is it?", frames)
     assert "no frame 7: choose 1 to 3" in changes["status"] and not events.sessions.of("a").exchanges
     assert changes["composer"]["value"] == {"text": "What is it?", "files": [str(frames)]}
@@ -69,7 +69,7 @@ def test_a_frame_that_is_not_there_is_said_and_question_and_file_stay(page, fram
 
 def test_the_choice_ends_with_its_question_and_comes_back_with_undo(page, frames):
     events = page()
-    events.paging.choose(3, request())
+    events.page_choice.choose(3, request())
     run(events, ask(events, "What is it?", frames))
     session = events.sessions.of("a")
     assert session.page == 1

@@ -63,8 +63,10 @@ def test_every_template_is_used():
 
 def test_every_file_of_data_is_installed_with_the_package():
     tree = ast.parse((PACKAGE.parent / "setup.py").read_text())
-    given = next(own.value for own in ast.walk(tree) if isinstance(own, ast.keyword) and own.arg == "package_data")
-    patterns = ast.literal_eval(given)[""]
+    package_data = next(
+        node.value for node in ast.walk(tree) if isinstance(node, ast.keyword) and node.arg == "package_data"
+    )
+    patterns = ast.literal_eval(package_data)[""]
     data = [path.relative_to(PACKAGE) for path in UI.rglob("*.*") if path.suffix not in (".py", ".pyc")]
     assert {path.suffix for path in data} == {".html", ".css", ".js"}
     assert not [path for path in data if not any(path.match(pattern) for pattern in patterns)]

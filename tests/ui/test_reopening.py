@@ -79,18 +79,18 @@ def test_a_model_that_explains_nothing_says_so_in_each_turn(page, saved: Path) -
 
 
 def changed(file: Path, **turn: Any) -> bytes:
-    told = json.loads(file.read_text())
+    document = json.loads(file.read_text())
     for name, value in turn.items():
-        told["turns"][0][name] = value
-    return json.dumps(told).encode()
+        document["turns"][0][name] = value
+    return json.dumps(document).encode()
 
 
-def upload(**told: Any) -> list[dict]:
-    return [{"name": "a.png", "page": None, "data": "AAAA"} | told]
+def upload(**fields: Any) -> list[dict]:
+    return [{"name": "a.png", "page": None, "data": "AAAA"} | fields]
 
 
 @pytest.mark.parametrize(
-    ("spoil", "said"),
+    ("spoil", "sentence"),
     [
         (lambda file: file.read_bytes()[:-9], "no conversation that was saved here"),
         (lambda file: changed(file, question=3), "no conversation"),
@@ -105,25 +105,25 @@ def upload(**told: Any) -> list[dict]:
         (lambda file: b'{"format": "vlm_demo conversation", "turns": ' + b"[" * 100_000, "no conversation"),
     ],
 )
-def test_a_bad_file_is_one_sentence_and_the_chat_stays(page, saved: Path, picture: Path, spoil, said: str) -> None:
+def test_a_bad_file_is_one_sentence_and_the_chat_stays(page, saved: Path, picture: Path, spoil, sentence: str) -> None:
     saved.write_bytes(spoil(saved))
     events = page()
     run(events, events.ask({"text": "Before?", "files": [str(picture)]}, False, False, request()))
     changes = events.ask({"text": "", "files": [str(saved)]}, False, False, request())
-    assert said in str(changes["status"]) and "chat" not in changes
+    assert sentence in str(changes["status"]) and "chat" not in changes
     assert [turn.question for turn in events.sessions.of("a").exchanges] == ["Before?"]
 
 
 def test_file_names_are_names_alone(saved: Path) -> None:
     whole = json.loads(saved.read_text())["turns"][0]["uploads"][0]["data"]
-    told = changed(saved, uploads=upload(name="..\\..\\etc/pass/wd.png", data=whole))
-    assert conversation_reader.read(told)[0].uploads[0].name == "wd.png"
+    document = changed(saved, uploads=upload(name="..\\..\\etc/pass/wd.png", data=whole))
+    assert conversation_reader.read(document)[0].uploads[0].name == "wd.png"
 
 
 def test_of_a_huge_conversation_the_first_turns_are_taken(saved: Path) -> None:
-    told = json.loads(saved.read_text())
-    told["turns"] = told["turns"][:1] + told["turns"][1:] * 200
-    assert len(conversation_reader.read(json.dumps(told).encode())) == conversation_reader.MOST
+    document = json.loads(saved.read_text())
+    document["turns"] = document["turns"][:1] + document["turns"][1:] * 200
+    assert len(conversation_reader.read(json.dumps(document).encode())) == conversation_reader.MOST
 
 
 def test_a_file_that_is_too_large_is_not_parsed(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The page over a server's model: it says what is seen here and by whom, and what is not seen at all."""
+"""The page over a server's model: it says what is explained here and by which model, and what is not available."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def text_of(drawn: str) -> str:
 
 
 @pytest.fixture
-def alone() -> Iterator[RemoteEngine]:
+def unexplained() -> Iterator[RemoteEngine]:
     with chat_server(logprobs="ignored") as server:
         yield RemoteEngine(server_at(server.address), NAME)
 
@@ -41,16 +41,18 @@ def explained(pipe: Pipeline) -> Iterator[RemoteEngine]:
         yield RemoteEngine(server_at(server.address), NAME, LocalEngine(pipe))
 
 
-def asked(events: Events, picture, **toggles: bool) -> dict:
+def answered(events: Events, picture, **toggles: bool) -> dict:
     state = run(events, events.ask({"text": "What is it?", "files": [str(picture)]}, False, False, request()))
-    for work in (events.again.ground, events.checking.finish):
+    for work in (events.deferred_maps.ground, events.checks.finish):
         for changes in work(request()):
             state |= changes
-    return {**state, **events.looking.show_map(request())}
+    return {**state, **events.inspector.show_map(request())}
 
 
-def test_without_a_checkpoint_the_page_says_that_there_are_no_heatmaps(page, picture, alone: RemoteEngine) -> None:
-    state = asked(page(alone), picture)
+def test_without_a_checkpoint_the_page_says_that_there_are_no_heatmaps(
+    page, picture, unexplained: RemoteEngine
+) -> None:
+    state = answered(page(unexplained), picture)
     chat = text_of(state["chat"])
     assert "a red square" in chat and NO_MAPS in chat and "0 image tokens" not in chat
     assert "probability" not in state["chat"] and "weak" not in chat
@@ -66,7 +68,7 @@ def test_without_a_checkpoint_the_page_says_that_there_are_no_heatmaps(page, pic
 def test_with_a_checkpoint_it_says_whose_heatmaps_they_are(
     page, picture, explained: RemoteEngine, pipe: Pipeline
 ) -> None:
-    state = asked(page(explained), picture)
+    state = answered(page(explained), picture)
     chat = text_of(state["chat"])
     assert f"Heatmaps, badge, checks and probabilities are those of {pipe.name}, which read it here" in chat
     assert re.search(r"would have written \d+% of its tokens itself", chat)
@@ -81,26 +83,26 @@ def test_what_is_saved_says_so_too(page, picture, explained: RemoteEngine) -> No
     from vlm_demo.ui.takeaway.saved_turn import saved
 
     events = page(explained)
-    asked(events, picture)
+    answered(events, picture)
     turn = saved(events.sessions.of("a").exchanges[0])
     assert "which read it here" in text_of(as_html([turn]).decode())
     assert "which read it here" in json.loads(as_json([turn]))["turns"][0]["replayed"]
 
 
-def test_the_road_to_the_first_word_has_no_stages_that_a_server_does_not_tell(page, picture, alone) -> None:
-    events = page(alone)
+def test_the_progress_has_no_stages_that_a_server_does_not_report(page, picture, unexplained) -> None:
+    events = page(unexplained)
     events.ask({"text": "What is it?", "files": [str(picture)]}, False, False, request())
     drawn = [changes["live"] for changes in events.answer(request()) if "live" in changes]
     session = events.sessions.of("a")
     exchange = session.exchanges[0]
-    assert exchange.elsewhere and drawn
-    exchange.state, exchange.said = "running", ""
+    assert exchange.remote and drawn
+    exchange.state, exchange.answer_text = "running", ""
     exchange.stages = exchange.stages[:2]  # view and prompt are done
     assert "Waiting for the server" in transcript.live(session) and "Encoding" not in transcript.live(session)
 
 
-def test_the_chips_name_the_servers_model_and_not_its_address(alone: RemoteEngine, page) -> None:
-    events = Events(ModelRegistry(alone, lambda *_: None, alone.name), page().parts)
+def test_the_chips_name_the_servers_model_and_not_its_address(unexplained: RemoteEngine, page) -> None:
+    events = Events(ModelRegistry(unexplained, lambda *_: None, unexplained.name), page().parts)
     chips = events.opened(request())["chips"]
     shown = [html.unescape(text) for text in re.findall(r"<option[^>]*>([^<]*)</option>", chips)]
     assert f"{NAME} · on a server" in shown and "as served" in shown

@@ -1,4 +1,4 @@
-"""Sessions: what a question is asked with, and whose files are whose."""
+"""Sessions: the context of a question, and which page owns which files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vlm_demo.ui.session import Session, Sessions
 
 
 def turn(question: str, *pictures: bytes, state: str = "done") -> ChatTurn:
-    return ChatTurn(question, False, False, pictures, state=state, said="yes" if state == "done" else "")
+    return ChatTurn(question, False, False, pictures, state=state, answer_text="yes" if state == "done" else "")
 
 
 def test_a_follow_up_is_asked_with_the_earlier_turns_and_their_pictures():
@@ -24,32 +24,32 @@ def test_a_follow_up_is_asked_with_the_earlier_turns_and_their_pictures():
 
 
 def test_a_new_picture_starts_afresh():
-    pictures, history = Session([turn("one", b"A"), asked := turn("two", b"B", b"C", state="waiting")]).context(asked)
+    pictures, history = Session([turn("one", b"A"), latest := turn("two", b"B", b"C", state="waiting")]).context(latest)
     assert pictures == [b"B", b"C"] and history == []
 
 
 def test_pictures_of_an_unanswered_turn_are_not_lost():
-    stopped, asked = turn("one", b"A", state="stopped"), turn("two", state="waiting")
-    assert Session([stopped, asked]).context(asked) == ([b"A"], [])
+    stopped, latest = turn("one", b"A", state="stopped"), turn("two", state="waiting")
+    assert Session([stopped, latest]).context(latest) == ([b"A"], [])
 
 
-def test_a_question_that_was_taken_back_is_asked_with_nothing():
-    session = Session([asked := turn("one", b"A", state="waiting")])
+def test_a_removed_question_has_no_context():
+    session = Session([latest := turn("one", b"A", state="waiting")])
     session.cut(0)
     with pytest.raises(Stopped):
-        session.context(asked)
+        session.context(latest)
 
 
 def test_questions_of_other_pages_that_were_asked_before_come_first():
     sessions = Sessions()
-    first, second, third = turn("a", b"A", state="running"), *(turn(own, b"A", state="waiting") for own in "bc")
-    for own in (third, second, first):
-        sessions.of(own.question).exchanges.append(own)
-    assert [sessions.ahead(own) for own in (first, second, third)] == [0, 1, 2]
+    first, second, third = turn("a", b"A", state="running"), *(turn(entry, b"A", state="waiting") for entry in "bc")
+    for entry in (third, second, first):
+        sessions.of(entry.question).exchanges.append(entry)
+    assert [sessions.ahead(entry) for entry in (first, second, third)] == [0, 1, 2]
     sessions.of("b").exchanges.append(next_one := turn("b", state="waiting"))
     assert sessions.ahead(next_one) == 2  # its own page's is no other page's
     first.state = "done"
-    assert [sessions.ahead(own) for own in (second, third)] == [0, 1]
+    assert [sessions.ahead(entry) for entry in (second, third)] == [0, 1]
 
 
 def test_cutting_stops_the_computing_and_shows_the_answer_before():
@@ -62,15 +62,15 @@ def test_cutting_stops_the_computing_and_shows_the_answer_before():
 
 
 def test_files_go_with_the_page_but_not_those_of_another(tmp_path):
-    own, shared = tmp_path / "1" / "own.png", tmp_path / "2" / "shared.png"
-    for path in (own, shared):
+    owned, shared = tmp_path / "1" / "own.png", tmp_path / "2" / "shared.png"
+    for path in (owned, shared):
         path.parent.mkdir()
         path.touch()
     sessions = Sessions()
-    sessions.claim(sessions.of("a"), [str(own), str(shared)])
+    sessions.claim(sessions.of("a"), [str(owned), str(shared)])
     sessions.claim(sessions.of("b"), [str(shared)])
     sessions.close("a")
-    assert not own.exists() and not own.parent.exists() and shared.exists()
+    assert not owned.exists() and not owned.parent.exists() and shared.exists()
     sessions.close("b")
     assert not shared.exists()
 
@@ -99,7 +99,7 @@ def test_a_tab_that_is_loaded_again_finds_its_conversation(order):
     before = asked_in(sessions, "a")
     if order == "closed first":
         sessions.close("a")
-    assert sessions.of("b").exchanges == []  # not before it has told which tab it is
+    assert sessions.of("b").exchanges == []  # not before it has reported its tab
     assert sessions.arrived("b", TAB) is before and sessions.of("b") is before
     if order == "opened first":
         sessions.close("a")
@@ -122,15 +122,15 @@ def test_a_lost_connection_that_is_there_again_goes_on():
     assert sessions.of("a") is before
 
 
-def test_a_page_that_has_asked_keeps_its_own():
+def test_a_page_that_has_asked_keeps_its_session():
     sessions = Sessions()
-    before, own = asked_in(sessions, "a"), asked_in(sessions, "b", OTHER)
+    before, current = asked_in(sessions, "a"), asked_in(sessions, "b", OTHER)
     sessions.close("a")
-    assert sessions.arrived("b", TAB) is own and own is not before
+    assert sessions.arrived("b", TAB) is current and current is not before
 
 
 def test_files_go_at_once_and_what_does_not_come_back_is_forgotten(tmp_path, monkeypatch):
-    monkeypatch.setattr("vlm_demo.ui.session.KEPT", 0.3)
+    monkeypatch.setattr("vlm_demo.ui.session.KEPT_SECONDS", 0.3)
     (file := tmp_path / "1" / "own.png").parent.mkdir()
     file.touch()
     ended = []
@@ -145,7 +145,7 @@ def test_files_go_at_once_and_what_does_not_come_back_is_forgotten(tmp_path, mon
 
 
 def test_each_time_that_a_page_leaves_counts_anew(monkeypatch):
-    monkeypatch.setattr("vlm_demo.ui.session.KEPT", 0.6)
+    monkeypatch.setattr("vlm_demo.ui.session.KEPT_SECONDS", 0.6)
     ended = []
     sessions = Sessions(ended.append)
     before = asked_in(sessions, "a")

@@ -1,4 +1,4 @@
-"""The package's own files as pages: those of a list and no others, to whoever may see the page."""
+"""The package's source files as pages: those of a list and no others, only for those who may see the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from gradio.routes import App
 from starlette.testclient import TestClient
 
-from vlm_demo.ui.source import listing, road_files, source_page
+from vlm_demo.ui.source import listing, source_page, step_files
 
 PACKAGE = Path(source_page.__file__).parents[2]
 
@@ -24,7 +24,7 @@ def client() -> Iterator[TestClient]:
     yield TestClient(App.create_app(page, app_kwargs={"routes": [source_page.route()]}))
 
 
-@pytest.mark.parametrize("name", road_files.FILES)
+@pytest.mark.parametrize("name", step_files.FILES)
 def test_a_file_is_shown_line_by_line_as_it_is(client: TestClient, name: str) -> None:
     shown = client.get(f"/source/{name}")
     assert shown.status_code == 200 and shown.headers["content-type"].startswith("text/html")
@@ -61,10 +61,10 @@ def test_behind_the_pages_password(client: TestClient) -> None:
     assert client.get("/source/stages/view.py").status_code == 401
 
 
-@pytest.mark.parametrize("step", road_files.STEPS)
+@pytest.mark.parametrize("step", step_files.STEPS)
 def test_every_step_leads_to_the_line_of_the_function_that_does_it(step: str) -> None:
-    file, symbol = road_files.STEPS[step]
-    found = re.fullmatch(rf"source/{re.escape(file)}#L(\d+)", road_files.source(step).link)
+    file, symbol = step_files.STEPS[step]
+    found = re.fullmatch(rf"source/{re.escape(file)}#L(\d+)", step_files.source(step).link)
     row = (PACKAGE / file).read_text().splitlines()[int(found[1]) - 1]
     assert re.match(rf"\s*def {symbol.rpartition('.')[2]}\(", row)
 

@@ -1,4 +1,4 @@
-"""What the page writes beside the time of a stage."""
+"""What the page shows next to the time of a stage."""
 
 import pytest
 

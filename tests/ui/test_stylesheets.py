@@ -1,4 +1,4 @@
-"""Stylesheets: what one tab's says of a class reaches no other tab."""
+"""Stylesheets: one tab's rules for a class apply to no other tab."""
 
 from __future__ import annotations
 

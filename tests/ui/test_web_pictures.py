@@ -20,7 +20,7 @@ ADDRESS = "https://images.example.org/<b>.png"
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def fetched(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The addresses that Gradio fetches; what the page changes of it is put back afterwards."""
     for name in ("async_ssrf_protected_download", "async_ssrf_protected_get"):
         monkeypatch.setattr(processing_utils, name, getattr(processing_utils, name))
@@ -55,23 +55,23 @@ def unguarded() -> None:
     processing_utils.async_ssrf_protected_download = fresh.async_ssrf_protected_download
 
 
-def test_gradio_by_itself_would(asked: list[str]) -> None:
+def test_gradio_by_itself_would(fetched: list[str]) -> None:
     unguarded()
     with pytest.raises(ConnectionError):
         named(ADDRESS)
-    assert asked == [ADDRESS]
+    assert fetched == [ADDRESS]
 
 
-def test_a_page_fetches_nothing(asked: list[str]) -> None:
+def test_a_page_fetches_nothing(fetched: list[str]) -> None:
     layout.build(ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava"), [])
     with pytest.raises(gr.Error, match="is not fetched: download it") as caught:
         named(ADDRESS)
-    assert not asked and "<" not in caught.value.message
+    assert not fetched and "<" not in caught.value.message
     with pytest.raises(gr.Error, match="upload the file"):
         coroutines.run(processing_utils.async_ssrf_protected_get(ADDRESS))
 
 
-def test_but_from_hosts_that_were_allowed(asked: list[str], tmp_path: Path, monkeypatch) -> None:
+def test_but_from_hosts_that_were_allowed(fetched: list[str], tmp_path: Path, monkeypatch) -> None:
     class Allowed(RemotePictures):
         def fetch(self, address: str) -> bytes:
             assert address == ADDRESS
@@ -81,4 +81,4 @@ def test_but_from_hosts_that_were_allowed(asked: list[str], tmp_path: Path, monk
     web_pictures.fetch_only(Allowed(("images.example.org",)))
     one, two = named(ADDRESS), named(ADDRESS)
     assert one != two  # two visitors share no file
-    assert {Path(path).read_bytes() for path in (one, two)} == {b"picture"} and not asked
+    assert {Path(path).read_bytes() for path in (one, two)} == {b"picture"} and not fetched

@@ -1,4 +1,5 @@
-"""Access: who may ask, how many at a time, and for how long what they sent is remembered. The same at every door."""
+"""Access: who may send requests, how many at a time, and for how long what they sent stays cached. The same for every
+API."""
 
 from __future__ import annotations
 
@@ -19,18 +20,18 @@ REMEMBERED = 600.0  # seconds without a request after which the engine forgets p
 
 @dataclass(frozen=True)
 class Access:
-    """Who may ask, and what may be fetched for them.
+    """Who may send requests, and what may be fetched for them.
 
     Attributes:
-        key: what a request has to bring as its bearer key; None = nothing.
-        hosts: where pictures may be fetched.
+        key: the bearer key that a request needs; None = none.
+        hosts: from where pictures may be fetched.
     """
 
     key: str | None = None
     hosts: ImageHosts = ImageHosts()
 
     def admit(self, headers: Mapping[str, str]) -> None:
-        """Look at a request's headers, whose names are in lower case or looked up in any.
+        """Check a request's headers.
 
         Raises:
             Refused: the key is missing or wrong.
@@ -38,7 +39,7 @@ class Access:
         if self.key is None:
             return
         kind, _, key = headers.get("authorization", "").partition(" ")
-        # Headers come as latin-1; what was sent are the bytes behind it.
+        # Headers come decoded as latin-1; the key was sent as UTF-8 bytes.
         right = hmac.compare_digest(key.strip().encode("latin-1"), self.key.encode())
         if kind.lower() != "bearer" or not right:
             sentence = "This server asks for a key: send its page's password as the API key."
@@ -46,20 +47,20 @@ class Access:
 
 
 class Places:
-    """The places of those who ask. When all have been left for some time, the engine forgets what it saw."""
+    """The places (request slots) of programs. When all have been free for a while, the engine's caches are cleared."""
 
     def __init__(self, service: ModelRegistry) -> None:
         self.service = service
         self.taken = 0
-        self.visitor = secrets.token_hex(8)  # for whom the engine remembers: programs, which share one key
+        self.visitor = secrets.token_hex(8)  # the key of the engine's caches: of all programs, which share one key
         self.forgetting: threading.Timer | None = None
         self._lock = threading.Lock()
 
     def enter(self) -> None:
-        """Take a place, which has to be left again.
+        """Take a place; `leave` frees it.
 
         Raises:
-            Refused: there is none.
+            Refused: none is free.
         """
         with self._lock:
             if self.taken >= MOST_WAITING:
@@ -70,7 +71,7 @@ class Places:
                 self.forgetting.cancel()
 
     def leave(self) -> None:
-        """Give the place back."""
+        """Free the place."""
         with self._lock:
             self.taken -= 1
             if not self.taken:

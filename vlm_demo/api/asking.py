@@ -1,6 +1,6 @@
-"""Asking: a question → the model's turn → tokens as they come, then the answer with what was wanted beside it.
+"""Asking: a question → the queue for the model → tokens as they come, then the answer with the extras asked for.
 
-Knows the service and its Engine, not how either is spoken to. What is asked is kept nowhere here.
+Knows the service and its Engine, no protocol. Requests are stored nowhere here.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ MOST_MAPS = 32  # of one answer
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is wanted beside the answer's text.
+    """What is wanted besides the answer's text.
 
     Attributes:
-        words: those of the answer whose heatmaps are drawn, over every picture.
-        all_words: draw those of all of its words but function words.
+        words: words of the answer whose heatmaps are drawn, over every picture.
+        all_words: draw the heatmaps of all its content words.
         method: a name of ``contracts.heatmap_methods.TABLE``; None = the checkpoint's default.
-        grounding: whether the answer rests on the picture.
+        grounding: measure whether the answer rests on the picture.
         checklist: what may be wrong with the answer, why, and what to do.
         blank: for the checklist, ask about a blank picture too, which costs another answer.
     """
@@ -62,15 +62,15 @@ class Map:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What came of one question.
+    """The result of one question.
 
     Attributes:
-        answer: it.
-        written: how many tokens were written, those that were cut off included.
-        known: how many of the prompt's tokens were remembered.
+        answer: the answer.
+        written: how many tokens were generated, those that were cut off included.
+        known: how many of the prompt's tokens came from the prefix cache.
         stages: each stage's name and seconds.
         maps: the heatmaps that were wanted.
-        grounding: None where it was not wanted, or can't be told: ``no_grounding`` says why.
+        grounding: None where it was not wanted, or can't be measured: ``no_grounding`` says why.
         checks: the checklist, if it was wanted.
     """
 
@@ -90,12 +90,12 @@ def ask(
     """Wait for the model, and have it answer.
 
     Args:
-        service: whose queue is waited in; ``request.cancelled`` ends the waiting too.
-        model: the name of the one that is meant; None = whichever is loaded.
+        service: whose queue the request waits in; ``request.cancelled`` ends the waiting too.
+        model: the name of the requested model; None = whichever is loaded.
     Yields:
         TokenEvents, and the Outcome as the last.
     Raises:
-        Refused: another model is loaded; or the one that is can't hold to a format, or tells no other tokens.
+        Refused: another model is loaded; or it can't constrain its output to a format, or gives no alternative tokens.
         VlmDemoError: what `Engine.stream` raises; or no model could be loaded.
     """
     stages: list[StageEvent] = []
@@ -118,23 +118,23 @@ def ask(
                 else:
                     answer = event
         service.note(answer)
-        outcome = _looked_at(engine, answer, stages, wanted, request)
+        outcome = _outcome(engine, answer, stages, wanted, request)
     yield outcome
 
 
 def explain(service: ModelRegistry, request: Request, text: str, wanted: Wanted) -> Outcome:
-    """The same of a given answer, for which nothing is written.
+    """The same for a given answer; nothing is generated.
 
     Raises:
         VlmDemoError: what `Engine.explain` raises; or no model could be loaded.
     """
     request = replace(request, ocr_settings=service.ocr_settings)
     with service.engine(request.cancelled or (lambda: False)) as engine:
-        return _looked_at(engine, engine.explain(request, text), [], wanted, request)
+        return _outcome(engine, engine.explain(request, text), [], wanted, request)
 
 
 def fields(service: ModelRegistry, request: Request, schema: Mapping[str, Any], in_one: bool = False) -> dict[str, Any]:
-    """The fields that a schema names: ``fields``, and ``missing``, those that are required and were not found.
+    """The fields that a schema names: ``fields``, and ``missing``, the required ones that were not found.
 
     Args:
         request, schema, in_one: see ``document_fields.read``.
@@ -148,11 +148,11 @@ def fields(service: ModelRegistry, request: Request, schema: Mapping[str, Any], 
 
 
 def not_loaded(asked: str, loaded: str) -> Refused:
-    """Another model than the one that is asked for is in service."""
+    """The error where another model than the requested one is in service."""
     return Refused(f"The model {asked[:100]!r} is not loaded here: ask for {loaded}.", 404, "model_not_found", "model")
 
 
-def _looked_at(engine: Engine, answer: Answer, stages: list[StageEvent], wanted: Wanted, request: Request) -> Outcome:
+def _outcome(engine: Engine, answer: Answer, stages: list[StageEvent], wanted: Wanted, request: Request) -> Outcome:
     cancelled = request.cancelled
     maps: list[Map] = []
     words: list[str | Word] = list(wanted.words)
@@ -174,7 +174,7 @@ def _looked_at(engine: Engine, answer: Answer, stages: list[StageEvent], wanted:
             engine,
             answer,
             grounding=grounding,
-            badge=not problem,  # it was asked for above
+            badge=not problem,  # it was measured above
             blank=wanted.blank,
             settings=request.ocr_settings,
             cancelled=cancelled,

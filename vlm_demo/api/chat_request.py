@@ -1,10 +1,10 @@
-"""Chat request: the body of ``/v1/chat/completions`` → what an engine is asked.
+"""Chat request: the body of ``/v1/chat/completions`` → an engine's `Request`.
 
     {"model": "llava", "messages": [{"role": "user", "content": [
         {"type": "text", "text": "What is it?"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}]}]}
 
-What a field would ask for and no engine here can do is refused, not passed over. No file of this machine is ever read.
+Options that no engine here supports are refused, not ignored. No file of this machine is ever read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LONGEST_ANSWER = 256  # tokens, where the request says nothing
 MOST_PICTURES = 16
 Picture = Callable[[str], bytes]
 
-# Field → what it may be (each changes nothing), and why nothing else can be had.
+# Field → its neutral values, and why no other is supported.
 NEUTRAL: dict[str, tuple[tuple[Any, ...], str]] = {
     "n": ((1,), "one answer is given to a request: send it again for another"),
     "presence_penalty": ((0,), "there is no such penalty here: use repetition_penalty"),
@@ -50,7 +50,7 @@ class _Strict(BaseModel):
 
 
 class _Loose(BaseModel):
-    """Clients send a message back with all the fields in which it came."""
+    """Clients send a message back with all the fields that it was received with."""
 
     model_config = ConfigDict(strict=True, extra="ignore")
 
@@ -85,7 +85,7 @@ class _StreamOptions(_Loose):
 
 
 class _Extension(_Strict):
-    """What this server gives beside OpenAI's; see `Wanted` and `Request`. ``page`` is that of the last question's files
+    """What this server offers besides OpenAI's API; see `Wanted` and `Request`. ``page``: of the last question's files
     (PDF), or their frame (GIF, TIFF), from 1."""
 
     ocr: bool = False
@@ -108,7 +108,7 @@ class _AnyJson(_Strict):
 class _JsonSchema(_Strict):
     name: str | None = None
     description: str | None = None
-    strict: bool | None = None  # the answer is always held to the schema
+    strict: bool | None = None  # the answer always follows the schema
     schema_: Annotated[dict[str, Any], Field(alias="schema")]
 
 
@@ -135,7 +135,7 @@ class _Body(_Strict):
     response_format: Annotated[_FreeText | _AnyJson | _BySchema, Field(discriminator="type")] | None = None
     vlm_demo: _Extension | None = None
 
-    # May be anything that is in NEUTRAL.
+    # May have the values in NEUTRAL.
     n: Any = None
     presence_penalty: Any = None
     frequency_penalty: Any = None
@@ -149,7 +149,7 @@ class _Body(_Strict):
     prediction: Any = None
     web_search_options: Any = None
 
-    # Said by clients, and without an effect on an answer.
+    # Sent by clients, and without an effect on an answer.
     user: Any = None
     metadata: Any = None
     store: Any = None
@@ -167,13 +167,13 @@ class ChatRequest:
     """One request.
 
     Attributes:
-        model: the name that it asks for.
+        model: the name of the requested model.
         request: what the engine is asked.
-        wanted: the extension's wishes.
+        wanted: the extension's options.
         stream: send the words as they come.
         usage: send the numbers of tokens at the end of a stream.
-        logprobs: tell each token's probability.
-        extended: whether the extension was asked for at all.
+        logprobs: return each token's probability.
+        extended: whether the extension was requested at all.
     """
 
     model: str
@@ -186,59 +186,61 @@ class ChatRequest:
 
 
 def read(body: bytes, picture: Picture) -> ChatRequest:
-    """Understand a request's body; ``picture`` turns what stands for one into a file's bytes.
+    """Parse a request's body; ``picture`` turns a picture's URL into a file's bytes.
 
     Raises:
         Refused: it is no JSON, or a field can't be had; says which, and what to do.
         BadQuestion, BadImage, BadSetting: what is asked, a picture or a setting can't be used.
     """
     try:
-        given = _Body.model_validate_json(body)
+        parsed = _Body.model_validate_json(body)
     except ValidationError as error:
         raise _refused(error) from None
     for name, (neutral, reason) in NEUTRAL.items():
-        value = getattr(given, name)
+        value = getattr(parsed, name)
         if value is not None and value not in neutral:
             raise Refused(f"{name} can't be had: {reason}.", param=name)
-    if given.temperature is not None and given.temperature > 2:
+    if parsed.temperature is not None and parsed.temperature > 2:
         raise Refused("temperature can't be above 2: choose a number from 0 to 2.", param="temperature")
-    if sum(isinstance(part, _Image) for message in given.messages for part in message.content) > MOST_PICTURES:
+    if sum(isinstance(part, _Image) for message in parsed.messages for part in message.content) > MOST_PICTURES:
         raise BadImage(f"There are more than {MOST_PICTURES} pictures in this request: leave some out.")
-    said = chat_messages.read([_plain(message, picture) for message in given.messages])
-    own = given.vlm_demo or _Extension()
-    limit = given.max_completion_tokens or given.max_tokens or LONGEST_ANSWER
-    if given.top_logprobs and not given.logprobs:
+    chat = chat_messages.read([_plain(message, picture) for message in parsed.messages])
+    extension = parsed.vlm_demo or _Extension()
+    limit = parsed.max_completion_tokens or parsed.max_tokens or LONGEST_ANSWER
+    if parsed.top_logprobs and not parsed.logprobs:
         raise Refused("top_logprobs can't be had alone: send logprobs as true too.", param="top_logprobs")
     sampling = Sampling(
-        given.temperature,
-        given.top_p,
-        given.top_k,
-        given.seed,
-        given.repetition_penalty,
-        tuple(given.stop or ()),
-        _schema(given.response_format),
-        given.top_logprobs or 0,
+        parsed.temperature,
+        parsed.top_p,
+        parsed.top_k,
+        parsed.seed,
+        parsed.repetition_penalty,
+        tuple(parsed.stop or ()),
+        _schema(parsed.response_format),
+        parsed.top_logprobs or 0,
     )
     request = Request(
-        said.images if own.page is None else tuple(Page(picture, own.page) for picture in said.images),
-        said.question,
-        ocr=own.ocr,
-        evidence_only=own.evidence_only,
+        chat.images if extension.page is None else tuple(Page(picture, extension.page) for picture in chat.images),
+        chat.question,
+        ocr=extension.ocr,
+        evidence_only=extension.evidence_only,
         max_new_tokens=limit,
-        history=said.history,
-        system=said.system,
+        history=chat.history,
+        system=chat.system,
         sampling=sampling,
     )
-    words = tuple(own.heatmaps) if isinstance(own.heatmaps, list) else ()
-    wanted = Wanted(words, own.heatmaps is True, own.heatmap_method, own.grounding, own.checklist)
-    usage = bool(given.stream_options and given.stream_options.include_usage)
+    words = tuple(extension.heatmaps) if isinstance(extension.heatmaps, list) else ()
+    wanted = Wanted(
+        words, extension.heatmaps is True, extension.heatmap_method, extension.grounding, extension.checklist
+    )
+    usage = bool(parsed.stream_options and parsed.stream_options.include_usage)
     return ChatRequest(
-        given.model, request, wanted, bool(given.stream), usage, bool(given.logprobs), given.vlm_demo is not None
+        parsed.model, request, wanted, bool(parsed.stream), usage, bool(parsed.logprobs), parsed.vlm_demo is not None
     )
 
 
 def _schema(wanted: _FreeText | _AnyJson | _BySchema | None) -> str | None:
-    """The JSON schema that an answer is held to, as text; None = any text."""
+    """The JSON schema that an answer has to follow, as text; None = any text."""
     if isinstance(wanted, _BySchema):
         return json.dumps(wanted.json_schema.schema_)
     return '{"type": "object"}' if isinstance(wanted, _AnyJson) else None
@@ -259,9 +261,9 @@ def _plain(message: _Message, picture: Picture) -> dict[str, Any]:
 def _refused(error: ValidationError) -> Refused:
     """One sentence about the first thing that is wrong."""
     first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    kind, said = first["type"], first["msg"]
+    kind, message = first["type"], first["msg"]
     if kind == "json_invalid":
-        return Refused(f"The body is no JSON object ({said}): send one with model and messages.")
+        return Refused(f"The body is no JSON object ({message}): send one with model and messages.")
     place = _place(first["loc"])
     if not place:
         return Refused("The body is no JSON object: send one with model and messages.")
@@ -271,18 +273,18 @@ def _refused(error: ValidationError) -> Refused:
     if kind == "missing":
         return Refused(f"{param} is missing: add it.", param=param)
     if place.endswith(".heatmaps"):
-        said = "Input should be true, or a list of words"
+        message = "Input should be true, or a list of words"
     if kind == "list_type" and place.endswith("content"):
-        said = "Input should be a text, or a list of parts"
+        message = "Input should be a text, or a list of parts"
     if kind.startswith("union_tag") and place.startswith("response_format"):
-        said = 'Input should have the type "text", "json_object" or "json_schema"'
+        message = 'Input should have the type "text", "json_object" or "json_schema"'
     elif kind.startswith("union_tag"):
-        said = 'Input should be a part {"type": "text", "text": ...} or {"type": "image_url", "image_url": {...}}'
-    return Refused(f"{param} can't be used: {said[0].lower()}{said[1:]}.", param=param)
+        message = 'Input should be a part {"type": "text", "text": ...} or {"type": "image_url", "image_url": {...}}'
+    return Refused(f"{param} can't be used: {message[0].lower()}{message[1:]}.", param=param)
 
 
 def _place(steps: Sequence[str | int]) -> str:
-    """``messages[0].content``; what pydantic adds to tell which of several forms it tried is left out."""
+    """``messages[0].content``; the names that pydantic adds for the branches of a union are left out."""
     place = ""
     for i, step in enumerate(steps):
         form = step in ("bool", "list[str]") or (i > 1 and steps[i - 2] == "content" and step in ("text", "image_url"))

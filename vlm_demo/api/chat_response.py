@@ -1,4 +1,4 @@
-"""Chat response: what came of a question → OpenAI's objects, whole or in chunks. Knows no network."""
+"""Chat response: an `Outcome` → OpenAI's objects, whole or in chunks. Knows no network."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ IMPOSSIBLE = -9999.0  # OpenAI's logarithm of a probability of 0
 
 @dataclass
 class Reply:
-    """The objects of one answer, which share their id and time; ``sent`` and ``told`` count the characters and tokens
-    that have gone out in chunks."""
+    """The objects of one answer, which share their id and time. ``sent`` is the text that was sent in chunks,
+    ``tokens_sent`` the number of its tokens."""
 
-    asked: ChatRequest
+    chat_request: ChatRequest
     id: str = field(default_factory=lambda: f"chatcmpl-{secrets.token_hex(12)}")
     created: int = field(default_factory=lambda: int(time.time()))
     sent: str = ""
-    told: int = 0
+    tokens_sent: int = 0
 
     def whole(self, outcome: Outcome) -> dict[str, Any]:
         """The answer in one object."""
@@ -47,18 +47,18 @@ class Reply:
             **self._head("chat.completion"),
             "choices": [choice],
             "usage": usage(outcome),
-            **({"vlm_demo": extension(outcome)} if self.asked.extended else {}),
+            **({"vlm_demo": extension(outcome)} if self.chat_request.extended else {}),
         }
 
     def first(self) -> dict[str, Any]:
         """The chunk before all text."""
         return self._chunk({"role": "assistant", "content": ""}, [])
 
-    def more(self, said: str, tokens: Sequence[Token]) -> dict[str, Any] | None:
-        """The chunk that brings what is new in ``said``, the answer so far, written by ``tokens``; None where nothing
-        can be sent yet: what may become a text to stop before is held back, and a character that is not whole."""
-        ready = said.rstrip("\ufffd")
-        ready = ready[: len(ready) - begun(ready, self.asked.request.sampling.stop)]
+    def more(self, text: str, tokens: Sequence[Token]) -> dict[str, Any] | None:
+        """The chunk with what is new in ``text``, the answer so far, written by ``tokens``; None where nothing
+        can be sent yet: the possible beginning of a stop sequence is held back, and so is an incomplete character."""
+        ready = text.rstrip("\ufffd")
+        ready = ready[: len(ready) - partial_stop(ready, self.chat_request.request.sampling.stop)]
         if len(ready) <= len(self.sent) or not ready.startswith(self.sent):
             return None
         count, length = 0, 0
@@ -74,33 +74,33 @@ class Reply:
         if len(answer.text) > len(self.sent) and answer.text.startswith(self.sent):
             chunks.append(self._next(answer.text, answer.written))
         end = self._chunk({}, [], self.finish_reason(outcome))
-        chunks.append(end | ({"vlm_demo": extension(outcome)} if self.asked.extended else {}))
-        if self.asked.usage:
+        chunks.append(end | ({"vlm_demo": extension(outcome)} if self.chat_request.extended else {}))
+        if self.chat_request.usage:
             chunks.append({**self._head("chat.completion.chunk"), "choices": [], "usage": usage(outcome)})
         return chunks
 
     def finish_reason(self, outcome: Outcome) -> str:
         """``length`` where the answer is not whole: it filled its limit, or was cut because it repeated itself."""
-        limit = self.asked.request.max_new_tokens
+        limit = self.chat_request.request.max_new_tokens
         full = limit is not None and outcome.written >= limit
         return "length" if full or outcome.answer.cut else "stop"
 
     def _next(self, text: str, tokens: Sequence[Token]) -> dict[str, Any]:
         fresh, self.sent = text[len(self.sent) :], text
-        new, self.told = tokens[self.told :], max(self.told, len(tokens))
+        new, self.tokens_sent = tokens[self.tokens_sent :], max(self.tokens_sent, len(tokens))
         return self._chunk({"content": fresh}, new)
 
     def _chunk(self, delta: dict[str, str], tokens: Sequence[Token], reason: str | None = None) -> dict[str, Any]:
         logprobs = self._logprobs(tokens) if tokens else None
         choice = {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": reason}
         chunk = {**self._head("chat.completion.chunk"), "choices": [choice]}
-        return chunk | ({"usage": None} if self.asked.usage else {})
+        return chunk | ({"usage": None} if self.chat_request.usage else {})
 
     def _head(self, kind: str) -> dict[str, Any]:
-        return {"id": self.id, "object": kind, "created": self.created, "model": self.asked.model}
+        return {"id": self.id, "object": kind, "created": self.created, "model": self.chat_request.model}
 
     def _logprobs(self, tokens: Sequence[Token]) -> dict[str, Any] | None:
-        if not self.asked.logprobs or not any(token.probability for token in tokens):  # they are not told
+        if not self.chat_request.logprobs or not any(token.probability for token in tokens):  # the engine gives none
             return None
         content = [
             {
@@ -115,7 +115,7 @@ class Reply:
 
 
 def _alternative(other: Alternative) -> dict[str, Any]:
-    """A token that might have stood there; its bytes where it is whole characters."""
+    """An alternative token; its bytes where it is whole characters."""
     whole = "\ufffd" not in other.text
     return {
         "token": other.text,
@@ -124,14 +124,14 @@ def _alternative(other: Alternative) -> dict[str, Any]:
     }
 
 
-def begun(said: str, stops: Sequence[str]) -> int:
-    """How many characters at the end of ``said`` may be the beginning of a text to stop before."""
-    lengths = (n for stop in stops for n in range(1, len(stop)) if said.endswith(stop[:n]))
+def partial_stop(text: str, stops: Sequence[str]) -> int:
+    """How many characters at the end of ``text`` may be the beginning of a stop sequence."""
+    lengths = (n for stop in stops for n in range(1, len(stop)) if text.endswith(stop[:n]))
     return max(lengths, default=0)
 
 
 def usage(outcome: Outcome) -> dict[str, Any]:
-    """The numbers of tokens; those of pictures count among the prompt's."""
+    """The numbers of tokens; image tokens count among the prompt's."""
     prompt = outcome.answer.prompt
     return {
         "prompt_tokens": len(prompt.ids),
@@ -142,7 +142,7 @@ def usage(outcome: Outcome) -> dict[str, Any]:
 
 
 def extension(outcome: Outcome) -> dict[str, Any]:
-    """What this server gives beside OpenAI's answer."""
+    """What this server returns besides OpenAI's answer."""
     answer = outcome.answer
     return {
         "seconds": {**dict(outcome.stages), "total": answer.timings.total},
@@ -158,22 +158,22 @@ def extension(outcome: Outcome) -> dict[str, Any]:
 
 
 def replayed(answer: Answer) -> dict[str, Any] | None:
-    """Of an answer that a server wrote, which model here read it: what is told of it is that one's. None where the same
-    model wrote it."""
+    """Of an answer that a server wrote, which local model replayed it by teacher forcing: maps and probabilities are
+    that model's. None where the same model wrote it."""
     if answer.replay is None:
         return None
-    told = answer.replay
-    return {"by": told.by or None, "agreement": told.agreement, "problem": told.problem or None}
+    replay = answer.replay
+    return {"by": replay.by or None, "agreement": replay.agreement, "problem": replay.problem or None}
 
 
 def checked(outcome: Outcome) -> dict[str, Any]:
     """An answer's text, and the checklist on it."""
-    told = {"replay": replayed(outcome.answer)} if outcome.answer.replay else {}
-    return {"text": outcome.answer.text, **told, **checklist.as_json(outcome.checks or ())}
+    replay = {"replay": replayed(outcome.answer)} if outcome.answer.replay else {}
+    return {"text": outcome.answer.text, **replay, **checklist.as_json(outcome.checks or ())}
 
 
 def explained(outcome: Outcome) -> dict[str, Any]:
-    """A given answer, and what the model makes of it."""
+    """A given answer, and its explanation by the model."""
     return {
         "text": outcome.answer.text,
         "tokens": [{"text": token.text, "probability": token.probability} for token in outcome.answer.tokens],

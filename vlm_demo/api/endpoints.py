@@ -2,8 +2,8 @@
 
     client.predict("data:image/png;base64,...", "What is it?", api_name="/ask")
 
-Gradio reads the types of arguments and results off the annotations, and the documentation off the docstrings; so this
-file does without postponed annotations. What was sent is taken out of Gradio's session again: it would be kept there.
+Gradio reads the types of arguments and results from the annotations, and the documentation from the docstrings; so this
+file does without postponed annotations. What was sent is removed from Gradio's session, which would keep it.
 """
 
 from collections.abc import Callable, Generator, Iterator
@@ -29,24 +29,24 @@ from vlm_demo.engines.scheduler import BATCH
 from vlm_demo.errors import BadQuestion, BadSetting
 from vlm_demo.images.open import Page
 
-MOST_QUEUED = 64  # steps of pages and requests of programs that wait in Gradio's queues at a time
+MOST_QUEUED = 64  # events of pages and requests of programs that wait in Gradio's queues at a time
 QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": BATCH}  # that of the page's answers
 
 
 def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts, places: Places) -> None:
     """Give a page the endpoints ``/ask``, ``/explain``, ``/check``, ``/score`` and ``/fields``."""
-    own = Endpoints(service, hosts, places, lambda session: page.state_holder.session_data.pop(session, None))
+    endpoints = Endpoints(service, hosts, places, lambda session: page.state_holder.session_data.pop(session, None))
     page.queue(max_size=MOST_QUEUED)
     with page:
-        gr.api(_streamed(own.ask), api_name="ask", **QUEUE)
-        gr.api(own.explain, api_name="explain", **QUEUE)
-        gr.api(own.check, api_name="check", **QUEUE)
-        gr.api(own.score, api_name="score", **QUEUE)
-        gr.api(own.fields, api_name="fields", **QUEUE)
+        gr.api(_streamed(endpoints.ask), api_name="ask", **QUEUE)
+        gr.api(endpoints.explain, api_name="explain", **QUEUE)
+        gr.api(endpoints.check, api_name="check", **QUEUE)
+        gr.api(endpoints.score, api_name="score", **QUEUE)
+        gr.api(endpoints.fields, api_name="fields", **QUEUE)
 
 
 class Endpoints:
-    """The functions behind them. ``forget`` takes what a session sent out of Gradio's memory."""
+    """The functions behind them. ``forget`` removes what a session sent from Gradio's memory."""
 
     def __init__(
         self, service: ModelRegistry, hosts: ImageHosts, places: Places, forget: Callable[[Any], object]
@@ -71,11 +71,11 @@ class Endpoints:
         Returns:
             The answer.
         """
-        with self._told(request):
+        with self._refusals_as_errors(request):
             sampling = Sampling(_number(temperature, "temperature"), seed=seed)
-            asked = self._request(image, question, ocr, evidence_only, max_tokens, sampling, page)
-            with closing(asking.ask(self.service, asked)) as happening:
-                for event in happening:
+            engine_request = self._request(image, question, ocr, evidence_only, max_tokens, sampling, page)
+            with closing(asking.ask(self.service, engine_request)) as events:
+                for event in events:
                     if isinstance(event, Outcome):
                         self.forget(request.session_hash)  # the steps before have left the answer there
                         yield event.answer.text
@@ -102,11 +102,11 @@ class Endpoints:
             text, tokens (text and probability of each), heatmaps (word, image and a grey PNG as a data URI, black = 0,
             white = 1, or the problem), and grounding (level, score, sentence).
         """
-        with self._told(request):
-            asked = self._request(image, question, ocr, False, LONGEST_ANSWER, Sampling(), page)
+        with self._refusals_as_errors(request):
+            engine_request = self._request(image, question, ocr, False, LONGEST_ANSWER, Sampling(), page)
             chosen = tuple(_text(word, "each of the words") for word in words or ())
             wanted = Wanted(chosen, words is None, None if method is None else _text(method, "method"), bool(grounding))
-            return explained(asking.explain(self.service, asked, _text(answer, "answer"), wanted))
+            return explained(asking.explain(self.service, engine_request, _text(answer, "answer"), wanted))
         raise AssertionError
 
     @described
@@ -128,11 +128,11 @@ class Endpoints:
             text, headline, and checks: of each of the five name, verdict (pass, warn, fail, open), values, measured,
             why and remedy.
         """
-        with self._told(request):
-            asked = self._request(image, question, ocr, evidence_only, max_tokens, Sampling(), page)
+        with self._refusals_as_errors(request):
+            engine_request = self._request(image, question, ocr, evidence_only, max_tokens, Sampling(), page)
             wanted = Wanted(checklist=True, blank=bool(blank))
-            with closing(asking.ask(self.service, asked, wanted)) as happening:
-                *_, outcome = happening
+            with closing(asking.ask(self.service, engine_request, wanted)) as events:
+                *_, outcome = events
             assert isinstance(outcome, Outcome)
             return checked(outcome)
         raise AssertionError
@@ -145,7 +145,7 @@ class Endpoints:
             For each text its probability among them, its similarity (-1 to 1), and the probability that it fits by
             itself, null where the model can't say.
         """
-        with self._told(request):
+        with self._refusals_as_errors(request):
             if not isinstance(texts, list):
                 raise BadQuestion("texts must be a list: send at least one text.")
             picture = self.hosts.picture(_text(image, "image"))
@@ -173,10 +173,10 @@ class Endpoints:
             fields, an object as the schema describes it, null where a field was not found; and missing, the required
             ones among these.
         """
-        with self._told(request):
+        with self._refusals_as_errors(request):
             wanted = document_fields.checked(schema)
-            asked = self._request(image, "", ocr, True, document_fields.TOKENS, Sampling(), page)
-            return asking.fields(self.service, asked, wanted, bool(in_one))
+            engine_request = self._request(image, "", ocr, True, document_fields.TOKENS, Sampling(), page)
+            return asking.fields(self.service, engine_request, wanted, bool(in_one))
         raise AssertionError
 
     def _request(
@@ -205,8 +205,8 @@ class Endpoints:
         )
 
     @contextmanager
-    def _told(self, request: gr.Request) -> Iterator[None]:
-        """What goes wrong inside is one sentence for whoever called."""
+    def _refusals_as_errors(self, request: gr.Request) -> Iterator[None]:
+        """Raise what goes wrong inside as one sentence for the caller."""
         self.forget(request.session_hash)
         try:
             with self.places.one():
@@ -216,7 +216,7 @@ class Endpoints:
 
 
 def _streamed(function: Callable[..., Generator[str]]) -> Callable[..., Generator[str]]:
-    """``function`` with the type of what each of its steps yields in place of its result's, as Gradio wants it."""
+    """``function`` annotated with the type that it yields instead of its generator's, as Gradio expects."""
 
     @wraps(function)
     def stream(*arguments: Any, **named: Any) -> Generator[str]:

@@ -1,4 +1,4 @@
-"""Full disk: what whoever uploads a file is told where this machine has no room for it."""
+"""Full disk: the response to an upload where this machine has no room for it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 SENTENCE = "The server's disk is full: send a smaller file, or try again when there is room."
 
 
-async def told(_: Request, error: Exception) -> Response:
-    """One sentence, which Gradio's page shows; any other error of a file goes on.
+async def no_room(_: Request, error: Exception) -> Response:
+    """One sentence, which Gradio's page shows; any other file error is raised again.
 
     Raises:
-        OSError: it is none of a full disk.
+        OSError: it is no full disk.
     """
     if getattr(error, "errno", None) not in NO_ROOM:
         raise error

@@ -11,7 +11,7 @@ from vlm_demo.images.remote import NOTHING, RemotePictures, is_address
 
 
 class ImageHosts:
-    """What may be fetched from the web for programs; see ``images.remote``."""
+    """Which pictures may be fetched from the web for programs; see ``images.remote``."""
 
     def __init__(self, remote: RemotePictures = NOTHING) -> None:
         self.remote = remote
@@ -20,8 +20,8 @@ class ImageHosts:
         """The file behind a base64 data URI or an http(s) address; whether it is a picture is for others to say.
 
         Raises:
-            BadImage: it is neither, or damaged; or its host is not allowed, or gives no file of a bearable size in
-                time.
+            BadImage: it is neither, or damaged; or its host is not allowed, or gives no file within the
+                limits of size and time.
         """
         head = DATA_URI.match(given)
         if head:

@@ -109,7 +109,7 @@ class McpServer:
         }
         server: Server = Server("vlm_demo")
         server.list_tools()(self.listed)
-        server.call_tool(validate_input=False)(self.called)  # what is wrong is said in our words
+        server.call_tool(validate_input=False)(self.called)  # errors are worded here, in `called`
         self._manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True)
 
     def route(self) -> Route:
@@ -118,47 +118,47 @@ class McpServer:
 
     @asynccontextmanager
     async def running(self, _: Any) -> AsyncIterator[None]:
-        """What has to go on as long as the page is served."""
+        """The session manager, which runs as long as the page is served."""
         async with self._manager.run():
             yield
 
     async def listed(self) -> list[Tool]:
         """The tools."""
         return [
-            Tool(name=name, description=told, inputSchema=arguments.model_json_schema())
-            for name, (told, arguments, _) in self._tools.items()
+            Tool(name=name, description=description, inputSchema=arguments.model_json_schema())
+            for name, (description, arguments, _) in self._tools.items()
         ]
 
     async def called(self, name: str, given: dict[str, Any]) -> Content | CallToolResult:
-        """Use one of them. What goes wrong is one sentence; cancelled, the computing ends."""
+        """Call a tool. An error is one sentence; where the call is cancelled, the computation ends."""
         stop = threading.Event()
         try:
             if name not in self._tools:
                 raise Refused(f"There is no such tool: choose one of {', '.join(self._tools)}.")
             _, form, use = self._tools[name]
-            return await asyncio.to_thread(self._used, use, _read(form, given), stop.is_set)
+            return await asyncio.to_thread(self._run, use, _read(form, given), stop.is_set)
         except Exception as error:
-            said = problems.shaped(problems.refusal(error))["error"]["message"]
-            return CallToolResult(content=[TextContent(type="text", text=str(said))], isError=True)
+            message = problems.shaped(problems.refusal(error))["error"]["message"]
+            return CallToolResult(content=[TextContent(type="text", text=str(message))], isError=True)
         finally:
             stop.set()
 
-    def _used(self, use: Callable[[Any, Cancelled], Content], given: _Arguments, cancelled: Cancelled) -> Content:
+    def _run(self, use: Callable[[Any, Cancelled], Content], given: _Arguments, cancelled: Cancelled) -> Content:
         with self.places.one():
             return use(given, cancelled)
 
     def ask(self, given: _Ask, cancelled: Cancelled) -> Content:
         """The answer's text."""
-        return [TextContent(type="text", text=self._asked(given, NOTHING, cancelled).answer.text)]
+        return [TextContent(type="text", text=self._outcome(given, NOTHING, cancelled).answer.text)]
 
     def check(self, given: _Check, cancelled: Cancelled) -> Content:
         """The answer and the checklist on it, as JSON."""
-        outcome = self._asked(given, Wanted(checklist=True, blank=given.blank), cancelled)
+        outcome = self._outcome(given, Wanted(checklist=True, blank=given.blank), cancelled)
         return [TextContent(type="text", text=json.dumps(checked(outcome), ensure_ascii=False))]
 
-    def _asked(self, given: _Ask, wanted: Wanted, cancelled: Cancelled) -> Outcome:
+    def _outcome(self, given: _Ask, wanted: Wanted, cancelled: Cancelled) -> Outcome:
         picture = self.access.hosts.picture(given.image)
-        asked = Request(
+        engine_request = Request(
             (picture if given.page is None else Page(picture, given.page),),
             given.question,
             ocr=given.ocr,
@@ -167,8 +167,8 @@ class McpServer:
             cancelled=cancelled,
             visitor=self.places.visitor,
         )
-        with closing(asking.ask(self.service, asked, wanted)) as happening:
-            *_, outcome = happening
+        with closing(asking.ask(self.service, engine_request, wanted)) as events:
+            *_, outcome = events
         assert isinstance(outcome, Outcome)
         return outcome
 
@@ -176,9 +176,9 @@ class McpServer:
         """The figures as JSON, and each word's heatmap over the picture."""
         picture = self.access.hosts.picture(given.image)
         images = (picture if given.page is None else Page(picture, given.page),)
-        asked = Request(images, given.question, cancelled=cancelled, visitor=self.places.visitor)
+        engine_request = Request(images, given.question, cancelled=cancelled, visitor=self.places.visitor)
         wanted = Wanted(tuple(given.words or ()), grounding=True)
-        outcome = asking.explain(self.service, asked, given.answer, wanted)
+        outcome = asking.explain(self.service, engine_request, given.answer, wanted)
         figures = explained(outcome)
         figures["heatmaps"] = [{"word": drawn.word, "problem": drawn.problem or None} for drawn in outcome.maps]
         content: Content = [TextContent(type="text", text=json.dumps(figures, ensure_ascii=False))]
@@ -202,7 +202,7 @@ class McpServer:
         """The fields, and which required ones were not found, as JSON."""
         schema = document_fields.checked(given.json_schema)
         picture = self.access.hosts.picture(given.image)
-        asked = Request(
+        engine_request = Request(
             (picture if given.page is None else Page(picture, given.page),),
             "",
             ocr=given.ocr,
@@ -211,8 +211,8 @@ class McpServer:
             cancelled=cancelled,
             visitor=self.places.visitor,
         )
-        told = asking.fields(self.service, asked, schema, given.in_one)
-        return [TextContent(type="text", text=json.dumps(told, ensure_ascii=False))]
+        fields = asking.fields(self.service, engine_request, schema, given.in_one)
+        return [TextContent(type="text", text=json.dumps(fields, ensure_ascii=False))]
 
 
 def _read(form: type[_Arguments], given: dict[str, Any]) -> _Arguments:

@@ -1,7 +1,7 @@
-"""OpenAI server: ``/v1/models`` and ``/v1/chat/completions``, to be mounted beside the page.
+"""OpenAI server: ``/v1/models`` and ``/v1/chat/completions``, to be mounted next to the page.
 
 All questions wait in the page's own queue. A request's body lives as long as the request; nothing of it is logged or
-written to disk. What the engine remembers of pictures and prompts is forgotten after some minutes without a request.
+written to disk. What the engine caches of pictures and prompts is dropped after some minutes without a request.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ PATH = "/v1"
 BIGGEST_BODY = 64 * 2**20  # bytes
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 NOT_SERVED = "Nothing is served here: ask GET /v1/models or POST /v1/chat/completions."
-GONE = 499  # as nginx says it: nobody reads this answer
-Happening = TokenEvent | Outcome
+CLIENT_CLOSED_REQUEST = 499  # nginx's status: nobody reads this response
+AnswerEvent = TokenEvent | Outcome
 
 
 class OpenAiServer:
@@ -44,22 +44,22 @@ class OpenAiServer:
         service: ModelRegistry,
         access: Access,
         places: Places,
-        heard: Callable[[Outcome], None] = lambda outcome: None,
+        on_outcome: Callable[[Outcome], None] = lambda outcome: None,
     ) -> None:
         self.service, self.access, self.places = service, access, places
-        self.heard = heard  # is told of every answer, in the thread that computed it
+        self.on_outcome = on_outcome  # called with every outcome, in the thread that computed it
         self._started = int(time.time())
 
     def routes(self) -> list[Route]:
-        """All of it, for the page's server. Not mounted as a whole: below the path of a proxy that takes it off again
-        (``--root-path``), what is mounted would look for its routes at the wrong address."""
+        """All routes, for the page's server. Not mounted as a sub-application: behind a proxy that strips its path
+        (``--root-path``), a mount would look for its routes at the wrong address."""
         models, chat = f"{PATH}/models", f"{PATH}/chat/completions"
         return [
             Route(models, self._guarded(self.models)),
             Route(models + "/{name:path}", self._guarded(self.model)),
             Route(chat, self._guarded(self.chat), methods=["POST"]),
             *(Route(served, _other_method, methods=METHODS) for served in (models, chat)),
-            Route(PATH + "/{rest:path}", _elsewhere, methods=METHODS),
+            Route(PATH + "/{rest:path}", _not_found, methods=METHODS),
         ]
 
     def _guarded(self, answer: Callable[[Request], Any]) -> Callable[[Request], Any]:
@@ -68,7 +68,7 @@ class OpenAiServer:
                 self.access.admit(request.headers)
                 return await answer(request)
             except ClientDisconnect:
-                return Response(status_code=GONE)
+                return Response(status_code=CLIENT_CLOSED_REQUEST)
             except Exception as error:
                 return problems.response(error)
 
@@ -97,85 +97,85 @@ class OpenAiServer:
     # -- chat -----------------------------------------------------------------------------------------------------
 
     async def chat(self, request: Request) -> Response:
-        """Answer, whole or word by word. Where nobody waits for the answer any longer, its computing ends."""
+        """Answer, whole or streamed. Where the client disconnects, the computation ends."""
         body = await body_of(request)
         self.places.enter()
         try:
-            asked = await asyncio.to_thread(chat_request.read, body, self.access.hosts.picture)
+            query = await asyncio.to_thread(chat_request.read, body, self.access.hosts.picture)
             del body
-            if asked.model != self.loaded:
-                raise asking.not_loaded(asked.model, self.loaded)
+            if query.model != self.loaded:
+                raise asking.not_loaded(query.model, self.loaded)
         except BaseException:
             self.places.leave()
             raise
-        happening = self._compute(asked)
-        respond = self._stream(asked, happening) if asked.stream else self._whole(asked, happening)
-        return await _unless_gone(request, respond)
+        events = self._compute(query)
+        respond = self._stream(query, events) if query.stream else self._whole(query, events)
+        return await _until_disconnect(request, respond)
 
-    async def _compute(self, asked: ChatRequest) -> AsyncIterator[Happening]:
-        """What happens to a request, computed in a thread of its own, which leaves its place; closing this ends it."""
+    async def _compute(self, query: ChatRequest) -> AsyncIterator[AnswerEvent]:
+        """A request's tokens and outcome, computed in another thread, which frees its place; closing this ends it."""
         loop, stop = asyncio.get_running_loop(), threading.Event()
-        happenings: asyncio.Queue[Happening | BaseException] = asyncio.Queue()
+        queue: asyncio.Queue[AnswerEvent | BaseException] = asyncio.Queue()
 
-        def tell(happening: Happening | BaseException) -> None:
+        def publish(item: AnswerEvent | BaseException) -> None:
             with suppress(RuntimeError):  # the server has ended meanwhile
-                loop.call_soon_threadsafe(happenings.put_nowait, happening)
+                loop.call_soon_threadsafe(queue.put_nowait, item)
 
         def work() -> None:
             try:
-                request = replace(asked.request, cancelled=stop.is_set, visitor=self.places.visitor)
-                with closing(asking.ask(self.service, request, asked.wanted, asked.model)) as happening:
-                    for event in happening:
+                request = replace(query.request, cancelled=stop.is_set, visitor=self.places.visitor)
+                with closing(asking.ask(self.service, request, query.wanted, query.model)) as events:
+                    for event in events:
                         if isinstance(event, Outcome):
-                            self.heard(event)
-                        tell(event)
+                            self.on_outcome(event)
+                        publish(event)
             except BaseException as error:
-                tell(error)
+                publish(error)
             finally:
                 self.places.leave()
 
         threading.Thread(target=work, daemon=True).start()
         try:
             while True:
-                happening = await happenings.get()
-                if isinstance(happening, BaseException):
-                    raise happening
-                yield happening
-                if isinstance(happening, Outcome):
+                item = await queue.get()
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+                if isinstance(item, Outcome):
                     return
         finally:
             stop.set()
 
-    async def _whole(self, asked: ChatRequest, happening: AsyncIterator[Happening]) -> Response:
-        async with aclosing(happening):  # type: ignore[type-var]
-            async for event in happening:
+    async def _whole(self, query: ChatRequest, events: AsyncIterator[AnswerEvent]) -> Response:
+        async with aclosing(events):  # type: ignore[type-var]
+            async for event in events:
                 if isinstance(event, Outcome):
-                    return JSONResponse(Reply(asked).whole(event))
+                    return JSONResponse(Reply(query).whole(event))
         raise AssertionError("no outcome")
 
-    async def _stream(self, asked: ChatRequest, happening: AsyncIterator[Happening]) -> Response:
-        """The first word is waited for, so that what goes wrong before it has a status code of its own."""
+    async def _stream(self, query: ChatRequest, events: AsyncIterator[AnswerEvent]) -> Response:
+        """Waits for the first token, so that an error before it has its own status code."""
         try:
-            first = await anext(happening)
+            first = await anext(events)
         except BaseException:
-            await happening.aclose()  # type: ignore[attr-defined]
+            await events.aclose()  # type: ignore[attr-defined]
             raise
         headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # the latter tells nginx to pass it on
-        return StreamingResponse(_lines(asked, first, happening), headers=headers, media_type="text/event-stream")
+        return StreamingResponse(_lines(query, first, events), headers=headers, media_type="text/event-stream")
 
 
-async def _lines(asked: ChatRequest, first: Happening, happening: AsyncIterator[Happening]) -> AsyncIterator[str]:
+async def _lines(query: ChatRequest, first: AnswerEvent, events: AsyncIterator[AnswerEvent]) -> AsyncIterator[str]:
     """Server-sent events."""
-    reply, tokens = Reply(asked), []
+    reply, tokens = Reply(query), []
     yield _line(reply.first())
-    async with aclosing(happening):  # type: ignore[type-var]
-        event: Happening | None = first
+    async with aclosing(events):  # type: ignore[type-var]
+        event: AnswerEvent | None = first
         try:
             while event is not None and not isinstance(event, Outcome):
                 tokens.append(event.token)
                 if chunk := reply.more(event.text, tokens):
                     yield _line(chunk)
-                event = await anext(happening, None)
+                event = await anext(events, None)
             if event is not None:
                 for chunk in reply.last(event):
                     yield _line(chunk)
@@ -195,7 +195,7 @@ async def body_of(request: Request) -> bytes:
         Refused: it is no JSON, or too large.
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":  # a form of another site would be sent without asking first
+    if kind != "application/json":  # another site's form would be sent without a preflight request
         raise Refused("The body is no JSON: send it with the Content-Type application/json.", 415)
     body = bytearray()
     async for part in request.stream():
@@ -205,30 +205,30 @@ async def body_of(request: Request) -> bytes:
     return bytes(body)
 
 
-async def _unless_gone(request: Request, respond: Any) -> Response:
-    """The response; its making is cancelled where the other side hangs up."""
+async def _until_disconnect(request: Request, respond: Any) -> Response:
+    """The response; its computation is cancelled where the client disconnects."""
 
-    async def gone() -> None:
+    async def disconnected() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
 
-    making, leaving = asyncio.ensure_future(respond), asyncio.ensure_future(gone())
+    response_task, disconnect_task = asyncio.ensure_future(respond), asyncio.ensure_future(disconnected())
     try:
-        await asyncio.wait({making, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if making.done():
-            return making.result()
-        return Response(status_code=GONE)
+        await asyncio.wait({response_task, disconnect_task}, return_when=asyncio.FIRST_COMPLETED)
+        if response_task.done():
+            return response_task.result()
+        return Response(status_code=CLIENT_CLOSED_REQUEST)
     finally:
-        for task in (making, leaving):
+        for task in (response_task, disconnect_task):
             task.cancel()
-        await asyncio.gather(making, leaving, return_exceptions=True)
+        await asyncio.gather(response_task, disconnect_task, return_exceptions=True)
 
 
-async def _elsewhere(_: Request) -> Response:
+async def _not_found(_: Request) -> Response:
     """An address that is not served."""
     return problems.response(Refused(NOT_SERVED, 404))
 
 
 async def _other_method(_: Request) -> Response:
-    """A method that an address does not know."""
+    """A method that an address does not support."""
     return problems.response(Refused(NOT_SERVED, 405))

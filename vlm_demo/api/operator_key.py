@@ -1,4 +1,4 @@
-"""Operator key: where the page is served to others (a Space, a proxy), who knows the key may switch models there too.
+"""Operator key: where the page is served to others (a Space, a proxy), whoever knows the key may switch models too.
 
 ``/operator`` asks for the key, and gives the browser a cookie that lasts until it is closed or the server ends.
 """
@@ -21,7 +21,7 @@ PAUSE = 1.0  # seconds before a wrong key is refused; such requests wait for one
 BIGGEST_FORM = 4096  # bytes
 FORM = """<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>vlm_demo: operator</title><body style="font: 16px sans-serif; max-width: 30em; margin: 4em auto; padding: 0 1em">
-<p>{said}</p><form method="post"><label>Key <input type="password" name="key" autocomplete="off" autofocus></label>
+<p>{message}</p><form method="post"><label>Key <input type="password" name="key" autocomplete="off" autofocus></label>
 <button>Sign in</button></form></body></html>"""
 ASKED = "The operator's key lets this browser switch models."
 WRONG = "This is not the key: look at what the server was started with."
@@ -43,13 +43,13 @@ class OperatorKey:
     async def answered(self, request: Request) -> Response:
         """The form; or, with the right key, the page, with the cookie."""
         if request.method != "POST":
-            return HTMLResponse(FORM.format(said=ASKED), headers=HEADERS)
+            return HTMLResponse(FORM.format(message=ASKED), headers=HEADERS)
         given = await _key(request)
         async with self._one:
             if not hmac.compare_digest(given, self._key):
                 await asyncio.sleep(PAUSE)
-                return HTMLResponse(FORM.format(said=WRONG), 403, HEADERS)
-        # The address is relative: a proxy may serve this below a path of its own.
+                return HTMLResponse(FORM.format(message=WRONG), 403, HEADERS)
+        # The address is relative: a proxy may serve this below another path.
         response = RedirectResponse("./", 303, HEADERS)
         safe = request.url.scheme == "https" or request.headers.get("x-forwarded-proto", "").startswith("https")
         response.set_cookie(OPERATOR_COOKIE, self._token, httponly=True, samesite="strict", secure=safe)

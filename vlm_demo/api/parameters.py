@@ -1,4 +1,4 @@
-"""Parameters: what the arguments of the doors mean, each said once, and a function's docstring with them in it."""
+"""Parameters: what the arguments of the APIs mean, each described once, and a function's docstring with them in it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Described = TypeVar("Described", bound=Callable[..., Any])
 
 def described(function: Described) -> Described:
     """Put what its arguments mean into a function's docstring, before what it returns, as Gradio reads it."""
-    told, returns, result = (getdoc(function) or "").partition("Returns:")
+    summary, returns, result = (getdoc(function) or "").partition("Returns:")
     lines = [f"    {name}: {MEANING[name]}" for name in signature(function).parameters if name in MEANING]
-    function.__doc__ = "\n".join([told.rstrip(), "", "Parameters:", *lines, f"{returns}{result}"])
+    function.__doc__ = "\n".join([summary.rstrip(), "", "Parameters:", *lines, f"{returns}{result}"])
     return function

@@ -10,7 +10,7 @@ from vlm_demo.engines.registry import UNEXPECTED, log_unexpected
 from vlm_demo.errors import BadImage, BadQuestion, BadSetting, OcrUnavailable, UnsupportedModel, VlmDemoError
 
 LONGEST = 400  # characters of a sentence, which may quote what was sent
-ASKERS = (BadImage, BadQuestion, BadSetting, OcrUnavailable, UnsupportedModel)  # whoever asked can mend these
+CALLER_ERRORS = (BadImage, BadQuestion, BadSetting, OcrUnavailable, UnsupportedModel)  # the caller can fix these
 TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 
 
@@ -20,9 +20,9 @@ class Refused(VlmDemoError):
 
     Attributes:
         sentence: the cause and the next step.
-        status: of HTTP.
-        code: in a word, as OpenAI's clients know it; None where there is none.
-        param: the field of the request that is meant.
+        status: the HTTP status.
+        code: one word, as OpenAI's clients know it; None where there is none.
+        param: the field of the request that is wrong.
     """
 
     sentence: str
@@ -35,10 +35,10 @@ class Refused(VlmDemoError):
 
 
 def refusal(error: BaseException) -> Refused:
-    """What is told about an error; of an unexpected one where it happened is logged, and nothing that was asked."""
+    """The refusal for an error; of an unexpected one, only where it happened is logged, nothing of the request."""
     if isinstance(error, Refused):
         return error
-    if isinstance(error, ASKERS):
+    if isinstance(error, CALLER_ERRORS):
         return Refused(str(error))
     if isinstance(error, VlmDemoError):
         return Refused(str(error), 503)

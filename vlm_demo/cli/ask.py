@@ -54,26 +54,26 @@ def ask(
     if len(given) < 2:
         context.fail("a picture and a question are needed")
     *images, question = given
-    chosen = options.server_of(context, server, engine_model, explain_with)
+    connection = options.server_of(context, server, engine_model, explain_with)
     options.check_heatmap(heatmap)
     reading = options.ocr_settings(ocr, ocr_language, ocr_engine, ocr_confidence)
-    found: list[Path] = []
+    pictures: list[Path] = []
     if table_file:
         if len(images) != 1 or heatmap or word or as_json:
             context.fail("--csv goes with one folder, a question and no other output")
         options.check_writable(table_file)
-        found = table.pictures(Path(images[0]))
+        pictures = table.pictures(Path(images[0]))
     from vlm_demo.contracts.engine import Request, answered
 
     allowed = Trust(trust_remote_code, allow_pickle)
-    engine = options.engine(options.ModelOptions(model, quantize, device, allowed, allow_image_host, chosen))
+    engine = options.engine(options.ModelOptions(model, quantize, device, allowed, allow_image_host, connection))
     request = Request((), question, ocr, evidence_only, max_new_tokens, ocr_settings=reading)
     if table_file:
 
         def answer(path: Path) -> str:
             return answered(engine.stream(replace(request, images=(path,)))).text
 
-        return 1 if table.fill(table_file, found, question, answer) else 0
+        return 1 if table.fill(table_file, pictures, question, answer) else 0
     live = sys.stdout.isatty() and not as_json
     events = engine.stream(replace(request, images=options.paged(images, page)))
     show(follow(events, live), heatmap=heatmap, word=word, as_json=as_json, printed=live)

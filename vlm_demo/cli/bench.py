@@ -109,9 +109,9 @@ def measured(shapes: Sequence[str], tokens: int, repeats: int, openvino: bool = 
 
     smallest = shapes[0]
     yield measure.starting(repeats)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as directory:
         for text in shapes:
-            shape, folder = Shape(text), Path(place) / text
+            shape, folder = Shape(text), Path(directory) / text
             print(f"Writing random weights of the shape {text}.", file=sys.stderr)
             write_checkpoint(shape, folder)
             name = f"{text}, {shape.image_tokens} image tokens"
@@ -134,7 +134,7 @@ def measured(shapes: Sequence[str], tokens: int, repeats: int, openvino: bool = 
             gc.collect()
             if text in QUANTIZED:
                 yield from measure.quantized(name, folder, tokens, repeats)
-        few, folder = Shape(smallest, SMALL_SIDE), Path(place) / "few"
+        few, folder = Shape(smallest, SMALL_SIDE), Path(directory) / "few"
         write_checkpoint(few, folder)
         pipe = measure.load(folder)
         for row in measure.answering(f"{smallest}, {few.image_tokens} image tokens", pipe, tokens, repeats):

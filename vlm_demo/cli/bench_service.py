@@ -14,7 +14,7 @@ VISITORS = (1, 8, 32)
 
 
 def load(model: str, visitors: Sequence[int], minutes: float, out: Path) -> None:
-    """Print and write what visitors heard; the exit status is 1 where one heard a wrong answer or lost one."""
+    """Print and write what visitors received; the exit status is 1 where one got a wrong answer or none."""
     from vlm_demo.bench.load import under_load
 
     runs = []
@@ -27,15 +27,15 @@ def load(model: str, visitors: Sequence[int], minutes: float, out: Path) -> None
 
 
 def faults(model: str, out: Path) -> None:
-    """Print and write what became of each fault; the exit status is 1 where one was not borne."""
+    """Print and write the outcome of each fault; the exit status is 1 where one was not survived."""
     from vlm_demo.bench.faults import all_faults
 
-    found = []
+    faults_so_far = []
     for fault in all_faults(model):
-        found.append(fault)
+        faults_so_far.append(fault)
         print(fault.line(), flush=True)
-        _write(out, "faults", [one.as_dict() for one in found])
-    if any(fault.borne is False for fault in found):
+        _write(out, "faults", [one.as_dict() for one in faults_so_far])
+    if any(fault.borne is False for fault in faults_so_far):
         raise typer.Exit(1)
 
 
@@ -63,6 +63,6 @@ def _machine() -> dict[str, object]:
     return {"processor": platform.processor() or platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()}
 
 
-def _write(out: Path, name: str, found: object) -> None:
-    told = found if isinstance(found, dict) else {name: found, "machine": _machine()}
-    out.with_name(f"{out.name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+def _write(out: Path, name: str, results: object) -> None:
+    report = results if isinstance(results, dict) else {name: results, "machine": _machine()}
+    out.with_name(f"{out.name}.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

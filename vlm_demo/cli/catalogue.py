@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vlm_demo.engines.picture_costs import PictureCost
 
 SIZE = re.compile(r"([1-9]\d{0,5})[x×]([1-9]\d{0,5})")
-USUAL = ["336x336", "1280x960", "4032x3024"]
+DEFAULT_SIZES = ["336x336", "1280x960", "4032x3024"]
 HEAD = ("model", "image tokens", "of its context", "weights + cache", "in 4 bit")
 
 app = application()
@@ -34,20 +34,22 @@ def _size(text: str) -> tuple[int, int]:
 def catalogue(
     sizes: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WIDTHxHEIGHT ...]", help=f"of pictures, in pixels; default: {' '.join(USUAL)}"),
+        typer.Argument(
+            metavar="[WIDTHxHEIGHT ...]", help=f"of pictures, in pixels; default: {' '.join(DEFAULT_SIZES)}"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead of the tables")] = False,
 ) -> None:
     """Tell what a picture costs each model that writes answers: image tokens, context, memory. Loads no model."""
-    wanted = [_size(text) for text in sizes or USUAL]
+    requested = [_size(text) for text in sizes or DEFAULT_SIZES]
 
     from vlm_demo.engines.picture_costs import costs
 
-    found = [(size, costs(size)) for size in wanted]
+    costs_by_size = [(size, costs(size)) for size in requested]
     if as_json:
-        print(json.dumps({"sizes": [_as_json(*one) for one in found]}))
+        print(json.dumps({"sizes": [_as_json(*one) for one in costs_by_size]}))
         return
-    print("\n\n".join(_table(*one) for one in found))
+    print("\n\n".join(_table(*one) for one in costs_by_size))
 
 
 def _as_json(size: tuple[int, int], rows: Sequence[PictureCost]) -> dict[str, object]:

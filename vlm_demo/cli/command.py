@@ -1,4 +1,4 @@
-"""Command: how every command of this package reads what was typed, on top of Typer.
+"""Command: how every command of this package parses its arguments, on top of Typer.
 
 Options may stand before, between and behind the arguments. Knows no command.
 """
@@ -20,8 +20,8 @@ NEGATIVE = re.compile(r"-(\d+(\.\d*)?|\.\d+)")
 class Command(TyperCommand):
     """A command whose options of several values take them one after another: ``--photos A B C``.
 
-    A number, and whatever holds a space, is a value or an argument even where it begins with a hyphen. The whole line
-    as it was typed is the context's ``obj``. The contexts are Typer's, whose type has no public name.
+    A number, and whatever contains a space, is a value or an argument even where it begins with a hyphen. The line as
+    typed is the context's ``obj``. The contexts are Typer's, whose type has no public name.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -67,12 +67,12 @@ class Command(TyperCommand):
 
 
 def application(text: str | None = None) -> typer.Typer:
-    """Where a file registers its command, or several of them with a ``text`` that describes them all."""
+    """A Typer application for a file's command, or for several of them with a ``text`` that describes them all."""
     return typer.Typer(help=text, add_completion=False, rich_markup_mode=None)
 
 
 def one_of(names: Collection[str]) -> Callable[[str], str]:
-    """The parser of a value that has to be one of these; they are read when it is called."""
+    """The parser of a value that has to be one of ``names``, which are read when it is called."""
 
     def parse(text: str) -> str:
         if text not in names:

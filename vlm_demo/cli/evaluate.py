@@ -118,12 +118,12 @@ def evaluate(
     ] = None,
 ) -> None:
     """Score a folder with an items.jsonl, a captions.jsonl for models that score, or the pictures of a benchmark."""
-    chosen = shared.server_of(context, server, engine_model, explain_with)
-    wanted = ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle), server=chosen)
-    if chosen and (legibility or pointing or grounding):
+    connection = shared.server_of(context, server, engine_model, explain_with)
+    model_options = ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle), server=connection)
+    if connection and (legibility or pointing or grounding):
         context.fail("--legibility, --pointing and --grounding measure a model that is loaded here: leave out --engine")
     if legibility:
-        _read_words(wanted)
+        _read_words(model_options)
         return
     if folder is None:
         context.fail("a folder is needed")
@@ -139,16 +139,16 @@ def evaluate(
         context.fail("--hallucination goes without --pointing, --grounding, --abstention and --answers")
     if pope and not hallucination:
         context.fail("--pope goes with --hallucination")
-    published = {
+    benchmark_paths = {
         name: files for name, files in (("ChartQA", chartqa), ("DocVQA", docvqa), ("TextVQA", textvqa)) if files
     }
-    if len(published) > 1:
+    if len(benchmark_paths) > 1:
         context.fail("--chartqa, --docvqa and --textvqa have metrics of their own: give one of them at a time")
-    if published and (pointing or grounding or hallucination):
+    if benchmark_paths and (pointing or grounding or hallucination):
         context.fail("--chartqa, --docvqa and --textvqa go without --pointing, --grounding and --hallucination")
     options = Settings(
         folder=folder,
-        model=wanted,
+        model=model_options,
         ocr=ocr,
         evidence_only=evidence_only,
         max_new_tokens=max_new_tokens,
@@ -167,23 +167,23 @@ def evaluate(
     from vlm_demo.evaluation import items as questions
     from vlm_demo.evaluation import retrieval
 
-    if not published and (folder / retrieval.FILE).is_file():
+    if not benchmark_paths and (folder / retrieval.FILE).is_file():
         _retrieve(options)
         return
-    items, skipped = _published(published, folder) if published else questions.read(folder)
-    asked = questions.select(items, limit, pointing)
+    items, skipped = _published(benchmark_paths, folder) if benchmark_paths else questions.read(folder)
+    selected = questions.select(items, limit, pointing)
     for path in filter(None, (figures, answers, curve)):
         shared.check_writable(path)
-    if any(ocr if item.ocr is None else item.ocr for item in asked):
+    if any(ocr if item.ocr is None else item.ocr for item in selected):
         shared.require_ocr()
-    asked = [_with_settings(item, options) for item in asked]
+    selected = [_with_settings(item, options) for item in selected]
     if pointing:
-        _point(shared.load(wanted), asked, skipped, options)
+        _point(shared.load(model_options), selected, skipped, options)
     elif grounding:
-        _ground(shared.load(wanted), asked, skipped, options)
+        _ground(shared.load(model_options), selected, skipped, options)
     else:
-        about = {"benchmark": next(iter(published)), "metric": items[0].metric} if published else {}
-        _ask(shared.engine(wanted), asked, skipped, options, abstention, answers, about)
+        about = {"benchmark": next(iter(benchmark_paths)), "metric": items[0].metric} if benchmark_paths else {}
+        _ask(shared.engine(model_options), selected, skipped, options, abstention, answers, about)
 
 
 def _ask(
@@ -195,8 +195,8 @@ def _ask(
     answers: Path | None,
     about: dict[str, str],
 ) -> None:
-    """Ask every question, where wanted ``twice``: without and with the evidence-only rule; ``about`` joins the
-    settings that the report names."""
+    """Ask every question, and with ``twice`` both without and with the evidence-only rule; ``about`` is added to the
+    report's settings."""
     from vlm_demo.evaluation import abstention, run
 
     if twice:
@@ -220,7 +220,7 @@ def _ask(
 
 
 def _published(files: dict[str, list[Path]], folder: Path) -> tuple[list[Item], list[Skipped]]:
-    """The questions of a benchmark's own files, by its name."""
+    """The questions of a benchmark's published files, by its name."""
     from vlm_demo.evaluation import benchmark_files
 
     read = [
@@ -231,9 +231,9 @@ def _published(files: dict[str, list[Path]], folder: Path) -> tuple[list[Item], 
     return [item for items, _ in read for item in items], [one for _, skipped in read for one in skipped]
 
 
-def _report(found: Any, engine: Engine, options: Settings) -> None:
-    """Print what was found, and write it where asked for."""
-    found.settings |= {
+def _report(report: Any, engine: Engine, options: Settings) -> None:
+    """Print the report, and write it with --json."""
+    report.settings |= {
         "folder": str(options.folder),
         "model": engine.name if options.model.server else options.model.model,
         "precision": engine.precision,
@@ -243,13 +243,13 @@ def _report(found: Any, engine: Engine, options: Settings) -> None:
         "limit": options.limit,
         "pointing": options.pointing,
     }
-    print(found.table())
+    print(report.table())
     if options.figures:
-        options.figures.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        options.figures.write_text(json.dumps(report.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _with_settings(item: Item, options: Settings) -> Item:
-    """The item with the run's settings where it has none of its own."""
+    """The item with the run's settings where it sets none itself."""
     ocr = options.ocr if item.ocr is None else item.ocr
     evidence_only = options.evidence_only if item.evidence_only is None else item.evidence_only
     return dataclasses.replace(item, ocr=ocr, evidence_only=evidence_only)
@@ -272,7 +272,7 @@ def _point(engine: MeasurableEngine, items: list[Item], skipped: list[Skipped], 
 
 
 def _ground(engine: MeasurableEngine, items: list[Item], skipped: list[Skipped], options: Settings) -> None:
-    """Measure badges, after fitting them where that is asked for."""
+    """Measure badges, after fitting them with --fit."""
     from vlm_demo.checks.calibration import read_calibration, write_calibration
     from vlm_demo.evaluation import badges
 
@@ -290,12 +290,12 @@ def _ground(engine: MeasurableEngine, items: list[Item], skipped: list[Skipped],
     _report(found, engine, options)
 
 
-def _read_words(wanted: ModelOptions) -> None:
-    """Measure how small a model reads, and keep it in its checkpoint."""
+def _read_words(model_options: ModelOptions) -> None:
+    """Measure down to which height a model reads words, and write it into its checkpoint."""
     from vlm_demo.checks.legible_height import write_legibility
     from vlm_demo.evaluation import legibility
 
-    engine = shared.load(wanted)
+    engine = shared.load(model_options)
     found = legibility.measure(engine)
     print(found.table())
     file = write_legibility(engine.folder, found.reads_from, found.words)
@@ -314,12 +314,12 @@ def _hallucinate(options: Settings, pope: list[Path]) -> None:
         shared.check_writable(options.figures)
     if options.ocr:
         shared.require_ocr()
-    asked = evidence_only.twice(items)
+    selected = evidence_only.twice(items)
     answers, engine = io.StringIO(), shared.engine(options.model)
     report = run.evaluate(
         engine,
         options.folder,
-        asked,
+        selected,
         skipped,
         ocr=options.ocr,
         max_new_tokens=options.max_new_tokens,

@@ -1,4 +1,4 @@
-"""`python -m vlm_demo experiment`: a question of the field's FAQ → figures, a plot, and one sentence."""
+"""`python -m vlm_demo experiment`: a frequent question about VLMs → figures, a plot, and one sentence."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ app = application()
 
 
 class Name(StrEnum):
-    """What is asked: why is it confident but wrong; can it replace OCR; is a bigger language model always better; does
+    """The questions: why is it confident but wrong; can it replace OCR; is a bigger language model always better; does
     it obey text in pictures."""
 
     WRONG = "wrong"
@@ -69,8 +69,8 @@ def experiment(
         context.fail("--against goes with bigger")
     if name in (Name.OCR, Name.ORDERS):
         options.require_ocr()
-    wanted = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
-    outcome = _measured(name, folder, wanted, [model, *(against or ())], limit)
+    model_options = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
+    outcome = _measured(name, folder, model_options, [model, *(against or ())], limit)
     print(json.dumps(outcome.as_dict(), ensure_ascii=False) if as_json else outcome.table())
     try:
         outcome.draw(file)
@@ -79,7 +79,7 @@ def experiment(
 
 
 class Outcome(Protocol):
-    """What came of an experiment."""
+    """The result of an experiment."""
 
     def table(self) -> str: ...
 
@@ -89,20 +89,20 @@ class Outcome(Protocol):
 
 
 def _measured(
-    name: Name, folder: Path | None, wanted: options.ModelOptions, variants: list[str], limit: int | None
+    name: Name, folder: Path | None, model_options: options.ModelOptions, variants: list[str], limit: int | None
 ) -> Outcome:
     from vlm_demo.evaluation import items
     from vlm_demo.evaluation.experiments import bigger, confidently_wrong, instead_of_ocr, orders
 
-    def tell(said: str) -> None:
-        print(said, file=sys.stderr)
+    def report(text: str) -> None:
+        print(text, file=sys.stderr)
 
     if name is Name.OCR:
-        return instead_of_ocr.measure(options.load(wanted), tell=tell)
+        return instead_of_ocr.measure(options.load(model_options), tell=report)
     if name is Name.ORDERS:
-        return orders.measure(options.load(wanted), tell)
+        return orders.measure(options.load(model_options), report)
     assert folder is not None
     chosen = items.select(items.read(folder)[0], limit)
     if name is Name.WRONG:
-        return confidently_wrong.measure(options.load(wanted), folder, chosen)
-    return bigger.measure(variants, lambda own: options.load(replace(wanted, model=own)), folder, chosen)
+        return confidently_wrong.measure(options.load(model_options), folder, chosen)
+    return bigger.measure(variants, lambda variant: options.load(replace(model_options, model=variant)), folder, chosen)

@@ -48,13 +48,13 @@ def fields(
     if len(given) != 2:
         context.fail("a picture and a schema are needed")
     image, schema = given[0], document_fields.read_schema(Path(given[1]))
-    chosen = options.server_of(context, server, engine_model, explain_with)
+    connection = options.server_of(context, server, engine_model, explain_with)
     if not no_ocr:
         options.require_ocr()
     from vlm_demo.contracts.engine import Request
 
     allowed = Trust(trust_remote_code, allow_pickle)
-    engine = options.engine(options.ModelOptions(model, quantize, device, allowed, server=chosen))
+    engine = options.engine(options.ModelOptions(model, quantize, device, allowed, server=connection))
     request = Request(options.paged([image], page), "", ocr=not no_ocr, evidence_only=True)
     found = document_fields.read(engine, request, schema, in_one)
     print(json.dumps(found, ensure_ascii=False))

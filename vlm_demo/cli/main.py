@@ -44,7 +44,7 @@ COMMANDS = {
 class Commands(TyperGroup):
     """The commands of the table above; a file is imported only when its command is called.
 
-    The click that Typer builds on is private to it, so the types of what these methods are given have no public name.
+    The click that Typer builds on is private to it, so the types of these methods' arguments have no public name.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -74,7 +74,7 @@ TOP = Commands(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit code: 0 done, 2 an error told in one sentence, 130 interrupted.
+    """Run one command and return the exit code: 0 done, 2 an error printed as one sentence, 130 interrupted.
 
     Raises:
         SystemExit: with 0 after help, with 2 where the arguments make no sense.

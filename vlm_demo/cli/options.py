@@ -1,4 +1,4 @@
-"""Options: what several commands ask for alike on the command line, and the loading that they share.
+"""Options: the command-line options that several commands share, and the loading of what they name.
 
 Nothing heavy is imported before the arguments have been understood.
 """
@@ -49,7 +49,7 @@ ExplainWith = Annotated[
     str | None, typer.Option(connection.EXPLAIN_WITH, metavar="CHECKPOINT", help=connection.EXPLAIN_WITH_HELP)
 ]
 
-# What may be asked of the web.
+# What may be fetched from the web.
 AllowImageHost = Annotated[str, typer.Option(remote.ALLOW, metavar="HOST[,HOST]", help=remote.ALLOW_HELP)]
 
 # What goes into the prompt with the question.
@@ -66,7 +66,7 @@ PageNumber = Annotated[int | None, typer.Option("--page", min=1, metavar="N", he
 EvidenceOnly = Annotated[bool, typer.Option("--evidence-only", help="tell it to say unknown where it can't see")]
 MaxNewTokens = Annotated[int | None, typer.Option(min=1, metavar="N", help="the longest answer, in tokens")]
 
-# What is made of an answer.
+# What is written of an answer.
 Heatmap = Annotated[Path | None, typer.Option(metavar="OUT.png", help="write where the model looked")]
 Word = Annotated[str | None, typer.Option(metavar="W", help="for which word or words; default: the first content word")]
 AsJson = Annotated[bool, typer.Option("--json", help="print one JSON object instead of the answer")]
@@ -76,8 +76,8 @@ Threads = Annotated[int, typer.Option(min=1, metavar="N", help="CPU threads")]
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """What the options say about the model: a name, folder or hub id, how it is loaded, from which hosts it may be
-    shown pictures, as ``images.remote.hosts_of`` reads them, and which server answers in its place, if one does."""
+    """The options about the model: a name, folder or hub id, how it is loaded, from which hosts pictures may be
+    fetched, as ``images.remote.hosts_of`` parses them, and which server answers in its place, if one does."""
 
     model: str
     quantize: Precision
@@ -101,12 +101,12 @@ def server_of(context: typer.Context, address: str | None, model: str | None, ex
 
 
 def engine(options: ModelOptions) -> Engine:
-    """What the options ask to answer: a server's model, or one that is loaded here."""
+    """The engine that the options name: a server's model, or one that is loaded here."""
     return connect(options.server, options) if options.server else load(options)
 
 
 def load(options: ModelOptions) -> LocalEngine:
-    """The engine that the options ask for; on a terminal, one line on stderr says what is being waited for."""
+    """The local engine that the options name; on a terminal, one line on stderr shows the progress of loading."""
     hosts = remote.hosts_of(options.image_hosts)
     with _waiting(options) as report:
         from vlm_demo.engines import local
@@ -115,7 +115,8 @@ def load(options: ModelOptions) -> LocalEngine:
 
 
 def connect(server: Connection, options: ModelOptions) -> RemoteEngine:
-    """The engine of a server. The options say how what explains its answers is loaded; their model does not count."""
+    """The engine of a server. The options say how the checkpoint that explains its answers is loaded; their model is
+    ignored."""
     hosts = remote.hosts_of(options.image_hosts)
     with _waiting(replace(options, model=server.explain_with or "")) as report:
         from vlm_demo.engines.remote import connect
@@ -125,7 +126,7 @@ def connect(server: Connection, options: ModelOptions) -> RemoteEngine:
 
 @contextmanager
 def _waiting(options: ModelOptions) -> Iterator[Progress | None]:
-    """While a model is loaded: what tells the terminal how it goes."""
+    """While a model is loaded: the callback that prints its progress, None without a terminal."""
     shown = ""
     trust.warn(options.trust, options.model)
 
@@ -158,7 +159,7 @@ def paged(images: list[str], page: int | None) -> tuple[Source, ...]:
 
 
 def check_heatmap(path: Path | None) -> None:
-    """Say at once, not after a minute's work, that a heatmap can't be written there.
+    """Check at once, not after a minute's work, that a heatmap can be written there.
 
     Raises:
         VlmDemoError: says why.
@@ -171,7 +172,7 @@ def check_heatmap(path: Path | None) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Say at once, not after a minute's work, that a file can't be written there.
+    """Check at once, not after a minute's work, that a file can be written there.
 
     Raises:
         VlmDemoError: says why.
@@ -199,7 +200,7 @@ def ocr_settings(wanted: bool, language: str, engine: str, confidence: float) ->
 
 
 def require_ocr(settings: OcrSettings | None = None) -> None:
-    """Say at once that no text can be read here.
+    """Check at once that text can be read here.
 
     Raises:
         OcrUnavailable: says what is missing.

@@ -25,19 +25,19 @@ def follow(stream: Iterable[Event], live: bool) -> Answer:
     """Read an engine's events to the last, which is the answer; ``live`` writes the words as they come."""
     from vlm_demo.contracts import Answer, TokenEvent
 
-    shown, answer = "", None
+    written, answer = "", None
     for event in stream:
         if isinstance(event, Answer):
             answer = event
-        elif live and isinstance(event, TokenEvent) and event.text.startswith(shown):
+        elif live and isinstance(event, TokenEvent) and event.text.startswith(written):
             # A character of several tokens shows as U+FFFD until its last one has come.
             ready = event.text.rstrip("\ufffd")
-            if len(ready) > len(shown):
-                print(printable(ready[len(shown) :]), end="", flush=True)
-                shown = ready
+            if len(ready) > len(written):
+                print(printable(ready[len(written) :]), end="", flush=True)
+                written = ready
     assert answer is not None
     if live:
-        rest = answer.text[len(shown) :] if answer.text.startswith(shown) else f"\n{answer.text}"
+        rest = answer.text[len(written) :] if answer.text.startswith(written) else f"\n{answer.text}"
         print(printable(rest))
     return answer
 
@@ -53,7 +53,7 @@ def show(
     """Print the answer and write the heatmaps. A heatmap that can't be drawn does not cost the answer.
 
     Args:
-        answer: what the engine gave.
+        answer: the engine's answer.
         heatmap: where to write the heatmap; with several pictures OUT.png, OUT-2.png, ...
         word: the word or words it is for; None is the first content word.
         as_json: print one JSON object instead of the text.
@@ -125,12 +125,12 @@ def _as_json(answer: Answer, word: str | None, files: list[Path], notes: list[st
 
 
 def printable(text: str) -> str:
-    """The text without control characters: a model that read them off a picture must not steer the terminal."""
+    """The text without control characters: a model that read them in a picture must not control the terminal."""
     return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "\ufffd", text)
 
 
 def content_word(words: Sequence[str]) -> str | None:
-    """The first word that can be seen in a picture, else the first word, else None."""
+    """The first content word, else the first word, else None."""
     bare = [re.sub(r"^\W+|\W+$", "", word) for word in words]
     return next(
         (word for word in bare if word and word.casefold() not in FUNCTION_WORDS), next(filter(None, bare), None)

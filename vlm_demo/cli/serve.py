@@ -14,7 +14,7 @@ from vlm_demo.cli.options import AllowImageHost, Device, Model, Quantize
 from vlm_demo.errors import VlmDemoError
 
 INSTALL = 'pip install "ray[serve]==2.60.0"'
-ENDINGS = (signal.SIGTERM, signal.SIGINT)
+END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 app = application()
 
@@ -63,8 +63,8 @@ def serve(
     ended = threading.Event()
     front = FrontArgs(places=replicas * each + waiting, affinity=affinity)
     with running.started(front, engine, host, port, cluster) as served:
-        for ending in ENDINGS:  # only now, for Ray sets its own when it is started
-            signal.signal(ending, lambda *_: ended.set())
+        for number in END_SIGNALS:  # only now, for Ray installs its handlers when it starts
+            signal.signal(number, lambda *_: ended.set())
         print(f"Ready: http://{host}:{port}/v1", flush=True)
         print(f"Another model: python -m vlm_demo serve --switch --cluster {served.cluster} --model NAME", flush=True)
         while not ended.wait(0.5):

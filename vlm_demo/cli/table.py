@@ -1,6 +1,6 @@
 """Table: a folder of pictures and a question → a CSV file, a row for each picture as soon as it is answered.
 
-Begun again, it goes on where it stopped. A file that can't be answered about is named and passed over.
+A second run continues where the first stopped. A file that can't be answered about is named and skipped.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ def pictures(folder: Path) -> list[Path]:
 
 
 def fill(out: Path, found: list[Path], question: str, ask: Callable[[Path], str]) -> int:
-    """Ask about each picture that ``out`` holds no row of yet for this question.
+    """Ask about each picture that has no row in ``out`` yet for this question.
 
     Args:
         out: the CSV file; rows of other questions in it are kept.
         found: the pictures.
         ask: picture → answer.
     Returns:
-        How many files were passed over.
+        How many files were skipped.
     Raises:
         VlmDemoError: ``out`` is another kind of file, or the model can't answer at all.
     """
@@ -65,9 +65,9 @@ def fill(out: Path, found: list[Path], question: str, ask: Callable[[Path], str]
 
 
 def _resumed(out: Path) -> set[tuple[str, str]]:
-    """The files and questions that ``out`` answers; of a row that was being written when it was stopped, nothing stays.
+    """The files and questions that ``out`` answers; a row that was being written when it was stopped is dropped.
 
-    Written anew beside the old file and put in its place, so that nothing is lost in between.
+    The file is rewritten next to the old one and replaces it, so that nothing is lost in between.
     """
     text = out.read_bytes().decode("utf-8", "replace") if out.exists() else ""
     rows = list(_rows(text)) if text else [list(COLUMNS)]
@@ -91,5 +91,5 @@ def _rows(text: str) -> Iterator[list[str]]:
 
 
 def _cell(answer: str) -> str:
-    """An answer that a spreadsheet does not take for a formula: pictures can hold whatever somebody printed there."""
+    """An answer that a spreadsheet does not take for a formula: pictures can contain any text."""
     return f"'{answer}" if FORMULA.match(answer) else answer

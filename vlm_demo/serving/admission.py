@@ -1,4 +1,4 @@
-"""Admission: how many requests may be answered or wait at a time, and when who is turned away may come again."""
+"""Admission: how many requests may be answered or wait at a time, and after how long a rejected one may retry."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from time import monotonic
 
 from vlm_demo.api.problems import Refused
 
-KEPT = 32  # ends of answers that tell the pace
+ENDS_KEPT = 32  # latest ends of answers, from which the pace is estimated
 SOONEST, LATEST = 1, 60  # seconds of Retry-After
 FULL = "All places are taken, {} requests are answered or wait: try again in {} s."
 ENDING = "This server is ending, and answers only what it has begun: ask again in {} s."
 
 
 class Full(Refused):
-    """A request that was turned away; ``seconds`` later it may come again."""
+    """A request that was rejected; it may be retried after ``seconds``."""
 
     def __init__(self, sentence: str, seconds: int) -> None:
         super().__init__(sentence, 503, "overloaded")
@@ -26,7 +26,7 @@ class Full(Refused):
 
 
 class Admission:
-    """The places of one front.
+    """The places (request slots) of one front.
 
     Attributes:
         places: how many requests may be answered or wait.
@@ -37,7 +37,7 @@ class Admission:
         self.places, self.open = places, 0
         self.closed = False
         self._clock = clock
-        self._ends: deque[float] = deque(maxlen=KEPT)
+        self._ends: deque[float] = deque(maxlen=ENDS_KEPT)
         self._lock = threading.Lock()
 
     @contextmanager
@@ -61,12 +61,12 @@ class Admission:
                 self._ends.append(self._clock())
 
     def full(self) -> Full:
-        """What is told where no place is left."""
+        """The error where no place is left."""
         seconds = self.seconds()
         return Full(FULL.format(self.open, seconds), seconds)
 
     def seconds(self) -> int:
-        """After how long a place is likely to be free: the mean time between the ends of two answers of late, in whole
+        """After how long a place is likely to be free: the mean time between the ends of recent answers, in whole
         seconds from SOONEST to LATEST."""
         if len(self._ends) < 2:
             return SOONEST
@@ -74,5 +74,5 @@ class Admission:
         return min(max(math.ceil(spent / (len(self._ends) - 1)), SOONEST), LATEST)
 
     def close(self) -> None:
-        """Let nobody in any more; who has a place keeps it."""
+        """Admit no more requests; those that have a place keep it."""
         self.closed = True

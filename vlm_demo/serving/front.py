@@ -1,7 +1,7 @@
-"""Front: the one address → a replica's answer, passed on as it comes. Knows no model, nor how replicas are reached.
+"""Front: the one address → a replica's answer, forwarded as it comes. Knows no model, nor how replicas are reached.
 
-It lets in what there are places for, says which picture a request is about, counts, and asks once more where a replica
-died before its first word. What is asked and answered passes through it unread, but for the picture's name.
+It admits as many requests as it has places, keys them by their picture, counts, and retries once where a replica
+died before its first word. Questions and answers pass through it unread, but for the picture's key.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from vlm_demo.serving.in_process import Headers
 from vlm_demo.serving.metrics import CONTENT_TYPE, Facts, Metrics
 from vlm_demo.serving.picture_key import picture_key
 
-BEGUN, FACTS = "vlm_demo.begun", "vlm_demo.facts"  # messages of a replica beside those of ASGI
-RUNNING, DELETING = "RUNNING", "DELETING"  # as Ray says it
+BEGUN, FACTS = "vlm_demo.begun", "vlm_demo.facts"  # messages of a replica besides those of ASGI
+RUNNING, DELETING = "RUNNING", "DELETING"  # Ray's statuses
 ENGINES = "engine-"  # an engine application's name: this, and a number that grows with each switch of models
-TRIES = 2
+MAX_ATTEMPTS = 2
 DIED = "The replica that answered has died: ask again."
 NO_MODEL = "No model is ready yet: try again in a moment."
 PASSED_ON = (b"content-type", b"accept")
@@ -44,12 +44,12 @@ class ReplicaDied(VlmDemoError):
 
 
 class TooMany(VlmDemoError):
-    """More wait for a replica than may."""
+    """Too many requests wait for a replica."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A request as a replica gets it; ``key`` names its picture, None = any replica will do."""
+class ForwardedRequest:
+    """A request as a replica receives it; ``key`` identifies its picture, None = any replica will do."""
 
     key: str | None
     method: str
@@ -59,45 +59,45 @@ class Asked:
 
 
 class Replicas(Protocol):
-    """All that run one model."""
+    """All replicas of one model."""
 
-    def ask(self, asked: Asked) -> AsyncGenerator[Message]:
-        """Have one answer; closing this ends its work.
+    def ask(self, forwarded: ForwardedRequest) -> AsyncGenerator[Message]:
+        """Have one replica answer; closing the generator ends its work.
 
         Yields:
             ``BEGUN`` when a replica has taken the request up, the messages of ASGI, ``FACTS`` with ``facts``.
         Raises:
-            ReplicaDied: it did.
-            TooMany: they wait.
+            ReplicaDied: the replica ended before its answer did.
+            TooMany: too many requests wait already.
         """
 
 
 class Front:
-    """Answers programs through ``replicas``, which may be exchanged at any time: what has begun ends where it began."""
+    """Answers programs through ``replicas``, which may be replaced at any time: a request ends where it began."""
 
     def __init__(self, access: Access, admission: Admission, metrics: Metrics, affinity: bool = True) -> None:
         self.access, self.admission, self.metrics, self.affinity = access, admission, metrics, affinity
         self.replicas: Replicas | None = None
         self.working = 0
-        self.users: dict[int, int] = {}  # id of the replicas that a request is with → how many are
+        self.users: dict[int, int] = {}  # id of the replicas → how many requests they hold
 
     def application(self) -> Starlette:
-        """All that is served."""
+        """All routes that are served."""
         return Starlette(
             routes=[
                 Route("/healthz", self.health),
                 Route("/metrics", self.numbers),
-                Route(PATH + "/{rest:path}", _Passing(self), methods=METHODS),
+                Route(PATH + "/{rest:path}", _ForwardingApp(self), methods=METHODS),
             ]
         )
 
     async def health(self, _: Request) -> Response:
-        """200 where a model is ready."""
+        """200 where a model is ready, else 503."""
         ready = self.replicas is not None and not self.admission.closed
         return JSONResponse({"ready": ready}, 200 if ready else 503)
 
     async def numbers(self, request: Request) -> Response:
-        """For Prometheus, which has to know the key too."""
+        """The metrics, for Prometheus, which needs the key too."""
         try:
             self.access.admit(request.headers)
         except Refused as refused:
@@ -106,61 +106,61 @@ class Front:
         text = self.metrics.text(max(0, admission.open - self.working), self.working, admission.places)
         return Response(text, media_type=CONTENT_TYPE)
 
-    def left_with(self, replicas: Replicas) -> int:
-        """How many requests are with these replicas still."""
+    def open_requests(self, replicas: Replicas) -> int:
+        """How many requests these replicas still hold."""
         return self.users.get(id(replicas), 0)
 
-    async def answers(self, asked: Asked) -> AsyncGenerator[Message]:
-        """The messages of ASGI. The first one waits for the second, so that whole answers come whole or not at all."""
-        for tried in range(1, TRIES + 1):
-            replicas, spoken, held = self.replicas, False, None
+    async def answers(self, forwarded: ForwardedRequest) -> AsyncGenerator[Message]:
+        """The messages of ASGI. The first is held until the second, so that an unstreamed answer comes whole or not."""
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            replicas, started, start = self.replicas, False, None
             if replicas is None:
                 raise VlmDemoError(NO_MODEL)
             try:
-                async with aclosing(self._once(replicas, asked)) as messages:
+                async with aclosing(self._once(replicas, forwarded)) as messages:
                     async for message in messages:
                         if message["type"] == "http.response.start":
-                            held = message
+                            start = message
                             continue
-                        if held is not None:
-                            yield held
-                        spoken, held = True, None
+                        if start is not None:
+                            yield start
+                        started, start = True, None
                         yield message
                 return
             except ReplicaDied:
-                if spoken or tried == TRIES:
+                if started or attempt == MAX_ATTEMPTS:
                     raise
 
-    async def _once(self, replicas: Replicas, asked: Asked) -> AsyncGenerator[Message]:
-        begun = 0
-        self.users[id(replicas)] = self.left_with(replicas) + 1
+    async def _once(self, replicas: Replicas, forwarded: ForwardedRequest) -> AsyncGenerator[Message]:
+        started = 0
+        self.users[id(replicas)] = self.open_requests(replicas) + 1
         try:
-            async with aclosing(replicas.ask(asked)) as messages:
+            async with aclosing(replicas.ask(forwarded)) as messages:
                 async for message in messages:
                     if message["type"] == FACTS:
-                        self.metrics.heard(Facts(**message["facts"]))
+                        self.metrics.record(Facts(**message["facts"]))
                     elif message["type"] != BEGUN:
                         yield message
-                    elif not begun:
-                        begun = 1
+                    elif not started:
+                        started = 1
                         self.working += 1
         finally:
-            self.working -= begun
+            self.working -= started
             self.users[id(replicas)] -= 1
             if not self.users[id(replicas)]:
                 del self.users[id(replicas)]
 
 
-class _Passing:
-    """The ASGI application that passes a request on and its answer back; where nobody waits for it, its work ends."""
+class _ForwardingApp:
+    """The ASGI application that forwards a request and its answer; where the client disconnects, its work ends."""
 
     def __init__(self, front: Front) -> None:
         self.front = front
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        one = _Exchange(self.front, Request(scope, receive), send)
+        exchange = _Exchange(self.front, Request(scope, receive), send)
         with suppress(ClientDisconnect):
-            await one.run()
+            await exchange.run()
 
 
 class _Exchange:
@@ -183,9 +183,9 @@ class _Exchange:
             self.status = self.status or 499
             raise
         except TooMany:
-            await self._tell(front.admission.full())
+            await self._send_error(front.admission.full())
         except Exception as error:
-            await self._tell(error)
+            await self._send_error(error)
         finally:
             if self.status is not None:
                 front.metrics.ended(self.status, self.first, monotonic() - self.began)
@@ -195,29 +195,30 @@ class _Exchange:
         body = await body_of(request) if posts else b""
         key = await asyncio.to_thread(picture_key, body) if self.front.affinity and body else None
         headers = [(name, value) for name, value in request.headers.raw if name in PASSED_ON]
-        asked = Asked(key, request.method, request.url.path, headers, body)
-        passing, leaving = asyncio.ensure_future(self._pass(asked)), asyncio.ensure_future(self._gone())
+        forwarded = ForwardedRequest(key, request.method, request.url.path, headers, body)
+        forwarding = asyncio.ensure_future(self._forward(forwarded))
+        disconnecting = asyncio.ensure_future(self._disconnected())
         try:
-            await asyncio.wait({passing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-            if not passing.done():
+            await asyncio.wait({forwarding, disconnecting}, return_when=asyncio.FIRST_COMPLETED)
+            if not forwarding.done():
                 raise ClientDisconnect
-            passing.result()
+            forwarding.result()
         finally:
-            for task in (passing, leaving):
+            for task in (forwarding, disconnecting):
                 task.cancel()
-            await asyncio.gather(passing, leaving, return_exceptions=True)
+            await asyncio.gather(forwarding, disconnecting, return_exceptions=True)
 
-    async def _pass(self, asked: Asked) -> None:
-        async with aclosing(self.front.answers(asked)) as messages:
+    async def _forward(self, forwarded: ForwardedRequest) -> None:
+        async with aclosing(self.front.answers(forwarded)) as messages:
             async for message in messages:
                 await self.send(message)
 
-    async def _gone(self) -> None:
+    async def _disconnected(self) -> None:
         while (await self.request.receive())["type"] != "http.disconnect":
             pass
 
     async def send(self, message: Message) -> None:
-        """Pass a message on, and see what it tells."""
+        """Forward a message, and note its status and the time of the first chunk."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.streams = (b"content-type", b"text/event-stream; charset=utf-8") in message["headers"]
@@ -225,8 +226,8 @@ class _Exchange:
             self.first = monotonic() - self.began
         await self._send(message)
 
-    async def _tell(self, error: Exception) -> None:
-        """Say what went wrong: as a response, or as the end of a stream that has begun."""
+    async def _send_error(self, error: Exception) -> None:
+        """Send what went wrong: as a response, or as the end of a stream that has begun."""
         if self.status is None:
             response = problems.response(error)
             if isinstance(error, Full):
@@ -235,7 +236,7 @@ class _Exchange:
             await response(self.request.scope, self.request.receive, self._send)
             return
         refused = problems.refusal(error)
-        self.status = refused.status  # for the numbers; another one has been sent
+        self.status = refused.status  # for the metrics; another one has been sent
         end = f"data: {json.dumps(problems.shaped(refused))}\n\ndata: [DONE]\n\n" if self.streams else ""
         await self._send({"type": "http.response.body", "body": end.encode(), "more_body": False})
 

@@ -15,7 +15,7 @@ Headers = Sequence[tuple[bytes, bytes]]
 async def answered(
     application: ASGIApp, method: str, path: str, headers: Headers, body: bytes
 ) -> AsyncGenerator[Message]:
-    """Call the application; closing this is to it a client that has gone, and waits until it has ended.
+    """Call the application; closing the generator is to it a client's disconnect, and waits until it has ended.
 
     Args:
         path: decoded, with its leading slash.
@@ -38,14 +38,14 @@ async def answered(
         "server": None,
     }
     sent: asyncio.Queue[Message | None] = asyncio.Queue()
-    gone, asked = asyncio.Event(), False
+    disconnected, body_sent = asyncio.Event(), False
 
     async def receive() -> Message:
-        nonlocal asked
-        if not asked:
-            asked = True
+        nonlocal body_sent
+        if not body_sent:
+            body_sent = True
             return {"type": "http.request", "body": body, "more_body": False}
-        await gone.wait()
+        await disconnected.wait()
         return {"type": "http.disconnect"}
 
     async def run() -> None:
@@ -60,6 +60,6 @@ async def answered(
             yield message
         await running  # raises what the application raised
     finally:
-        gone.set()
+        disconnected.set()
         with suppress(Exception):
             await running

@@ -1,4 +1,4 @@
-"""Metrics: what happened at a front → Prometheus' text format 0.0.4. Names no picture, question or address."""
+"""Metrics: the counters of a front → Prometheus' text format 0.0.4. Names no picture, question or address."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)  # secon
 
 @dataclass(frozen=True)
 class Facts:
-    """What a replica tells of the answers that it gave since it told last.
+    """What a replica reports of its answers since its last report.
 
     Attributes:
         answers: how many.
-        hits: how many of them began with a prompt that was remembered, as far as its picture or further.
-        prompt, known, written: tokens that were in their prompts, that were remembered of these, that were written.
+        hits: how many of them hit the prefix cache, as far as the picture or further.
+        prompt, known, written: tokens in their prompts, cached ones among these, and generated tokens.
     """
 
     answers: int = 0
@@ -36,12 +36,12 @@ class Histogram:
         self.counts, self.total = [0] * (len(BOUNDS) + 1), 0.0
 
     def add(self, seconds: float) -> None:
-        """Count one."""
+        """Count one duration."""
         self.counts[bisect_left(BOUNDS, seconds)] += 1
         self.total += seconds
 
     def lines(self, name: str, labels: str) -> Iterator[str]:
-        """As Prometheus reads it: each bucket holds those before it too."""
+        """In Prometheus' format: each bucket includes those before it."""
         below = 0
         for bound, count in zip((*map(str, BOUNDS), "+Inf"), self.counts, strict=True):
             below += count
@@ -51,7 +51,7 @@ class Histogram:
 
 
 class Metrics:
-    """The numbers of one front. Every sample is labelled with its name, ``front``, so that Prometheus keeps several
+    """The metrics of one front. Every sample is labelled with its name, ``front``, so that Prometheus keeps several
     apart."""
 
     def __init__(self, front: str) -> None:
@@ -62,8 +62,8 @@ class Metrics:
         self._lock = threading.Lock()
 
     def ended(self, status: int, first: float | None, whole: float) -> None:
-        """A request was answered with this ``status`` after ``whole`` seconds; the ``first`` token of a stream after so
-        many, None where it was no stream."""
+        """Record a request that was answered with this ``status`` after ``whole`` seconds, and its ``first`` token
+        after so many; None where it was no stream."""
         with self._lock:
             self.statuses[status] += 1
             if status == 200:
@@ -71,40 +71,45 @@ class Metrics:
                 if first is not None:
                     self.first_token.add(first)
 
-    def heard(self, told: Facts) -> None:
-        """Add what a replica tells."""
+    def record(self, facts: Facts) -> None:
+        """Add a replica's report."""
         with self._lock:
-            self.facts = added(self.facts, told)
+            self.facts = added(self.facts, facts)
 
     def text(self, waiting: int, working: int, places: int) -> str:
-        """All of it, and how many requests ``waiting`` for a replica and ``working`` at one there are now, of how many
+        """All metrics, with the number of requests ``waiting`` for a replica and ``working`` at one now, of how many
         ``places``."""
-        own = f'front="{self.front}"'
+        front_label = f'front="{self.front}"'
         with self._lock:
             lines = [
                 *_family("requests_total", "counter", "Requests by their status of HTTP."),
-                *(f'vlm_demo_requests_total{{{own},status="{s}"}} {n}' for s, n in sorted(self.statuses.items())),
-                *_one("answers_total", "counter", "Answers that the replicas gave.", own, self.facts.answers),
-                *_one("cache_hits_total", "counter", "Answers whose prompt was remembered.", own, self.facts.hits),
+                *(
+                    f'vlm_demo_requests_total{{{front_label},status="{s}"}} {n}'
+                    for s, n in sorted(self.statuses.items())
+                ),
+                *_one("answers_total", "counter", "Answers that the replicas gave.", front_label, self.facts.answers),
+                *_one(
+                    "cache_hits_total", "counter", "Answers whose prompt was remembered.", front_label, self.facts.hits
+                ),
                 *_family("tokens_total", "counter", "Tokens of prompts, remembered ones among them, and of answers."),
                 *(
-                    f'vlm_demo_tokens_total{{{own},kind="{kind}"}} {getattr(self.facts, kind)}'
+                    f'vlm_demo_tokens_total{{{front_label},kind="{kind}"}} {getattr(self.facts, kind)}'
                     for kind in ("prompt", "known", "written")
                 ),
-                *_one("requests_waiting", "gauge", "Requests that wait for a replica.", own, waiting),
-                *_one("requests_working", "gauge", "Requests that replicas work at.", own, working),
-                *_one("places", "gauge", "Requests that may wait or be worked at.", own, places),
+                *_one("requests_waiting", "gauge", "Requests that wait for a replica.", front_label, waiting),
+                *_one("requests_working", "gauge", "Requests that replicas work at.", front_label, working),
+                *_one("places", "gauge", "Requests that may wait or be worked at.", front_label, places),
                 *_family("first_token_seconds", "histogram", "From a request to its stream's first token."),
-                *self.first_token.lines("vlm_demo_first_token_seconds", own),
+                *self.first_token.lines("vlm_demo_first_token_seconds", front_label),
                 *_family("answer_seconds", "histogram", "From a request to the end of its answer."),
-                *self.answer.lines("vlm_demo_answer_seconds", own),
+                *self.answer.lines("vlm_demo_answer_seconds", front_label),
             ]
         return "\n".join(lines) + "\n"
 
 
-def added(one: Facts, other: Facts) -> Facts:
-    """Both together."""
-    return Facts(*(a + b for a, b in zip(_numbers(one), _numbers(other), strict=True)))
+def added(left: Facts, right: Facts) -> Facts:
+    """Their sum."""
+    return Facts(*(a + b for a, b in zip(_numbers(left), _numbers(right), strict=True)))
 
 
 def _numbers(facts: Facts) -> Sequence[int]:

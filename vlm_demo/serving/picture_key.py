@@ -1,7 +1,7 @@
-"""Picture key: a request's body → a name for its first picture, so that all questions about it go to one replica.
+"""Picture key: a request's body → a key for its first picture, so that all questions about it go to one replica.
 
-That replica remembers the picture's features and what the language model made of the prompt as far as the picture. Only
-a name is made here: whether the request can be answered is for the replica to say.
+That replica caches the picture's patch features and the KV cache of the prompt as far as the picture. Only a key is
+made here: whether the request can be answered is for the replica to say.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from urllib.parse import unquote_to_bytes
 
 
 def picture_key(body: bytes) -> str | None:
-    """The name of the first picture of a body of ``/v1/chat/completions``: 32 hexadecimal digits, equal for equal files
-    however they are written down; None where there is no picture, or the body is none that is understood."""
+    """The key of the first picture of a body of ``/v1/chat/completions``: 32 hexadecimal digits, equal for equal files
+    however they are encoded; None where there is no picture, or the body can't be parsed."""
     try:
         url = next(_pictures(json.loads(body)), None)
     except (ValueError, RecursionError):
@@ -25,9 +25,9 @@ def picture_key(body: bytes) -> str | None:
     return None if url is None else hashlib.sha256(_content(url)).hexdigest()[:32]
 
 
-def _pictures(said: Any) -> Iterator[str]:
+def _pictures(body: Any) -> Iterator[str]:
     """The address of every picture, in order."""
-    messages = said.get("messages") if isinstance(said, dict) else None
+    messages = body.get("messages") if isinstance(body, dict) else None
     for message in messages if isinstance(messages, list) else ():
         content = message.get("content") if isinstance(message, dict) else None
         for part in content if isinstance(content, list) else ():

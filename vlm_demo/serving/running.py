@@ -18,10 +18,10 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.serving.front import ENGINES
 from vlm_demo.serving.ray_app import DRAIN, FRONT, EngineArgs, FrontArgs, Load, front, load_local, replicas, statuses
 
-SETTLE = 60.0  # seconds that a front has to turn to an engine that runs
-STEP = 0.25  # seconds
+SWITCH_TIMEOUT = 60.0  # seconds that a front has to switch to an engine that runs
+POLL_INTERVAL = 0.25  # seconds
 ERROR = re.compile(r"[\w.]*(Error|vlm_demo\.errors\.\w+): ")  # before an error's sentence, as Python writes it
-# Of Ray's processes, which read them where they start. While models are loaded, a machine is slower than Ray expects.
+# Environment of Ray's processes. While models are loaded, a machine is slower than Ray expects.
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_worker_niceness": "0",  # answers are what these processes are for
@@ -32,7 +32,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Served:
-    """What runs, asked through its ``front``, and the ``cluster`` of Ray where it does: host and port."""
+    """The running deployment, reached through its ``front``, and the address of its Ray ``cluster``: host and port."""
 
     front: DeploymentHandle
     cluster: str
@@ -42,7 +42,7 @@ class Served:
         return self.front.open.remote().result()
 
     def end(self) -> None:
-        """Let nobody in any more, and wait until all who are in have their answers, DRAIN seconds at most."""
+        """Admit no more requests, and wait until all that are open have their answers, DRAIN seconds at most."""
         self.front.close.remote().result()
         _wait_for(lambda: self.open() == 0, DRAIN)
 
@@ -51,7 +51,7 @@ class Served:
 def started(
     front_args: FrontArgs, engine_args: EngineArgs, host: str, port: int, cluster: str | None, load: Load = load_local
 ) -> Iterator[Served]:
-    """Serve until the block ends, and then as long as answers have begun.
+    """Serve until the block ends, and then until the answers that have begun are complete.
 
     Args:
         cluster: the address of one that runs; None = one is started here, and ended again.
@@ -63,7 +63,7 @@ def started(
         serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port})
         _deploy(engine_args, f"{ENGINES}1", load)
         handle = serve.run(front(front_args), name=FRONT, route_prefix="/")
-        _wait_for(lambda: handle.serving.remote().result() is not None, SETTLE)
+        _wait_for(lambda: handle.serving.remote().result() is not None, SWITCH_TIMEOUT)
         served = Served(handle, ray.get_runtime_context().gcs_address)
         try:
             yield served
@@ -75,12 +75,12 @@ def started(
 
 
 def switch(args: EngineArgs, cluster: str | None, load: Load = load_local) -> str | None:
-    """Load a model beside the one that answers, turn to it, and take the old one away after its last answer.
+    """Load a model alongside the one that answers, switch to it, and delete the old one after its last answer.
 
     Args:
         cluster: where it runs; None = this process is connected already.
     Returns:
-        The name of the application that was taken away; None where there was none.
+        The name of the application that was deleted; None where there was none.
     Raises:
         VlmDemoError: nothing is served there, or the new model can't be loaded: then the old one goes on.
     """
@@ -94,9 +94,9 @@ def switch(args: EngineArgs, cluster: str | None, load: Load = load_local) -> st
     numbers = [int(name.removeprefix(ENGINES)) for name in known if name.startswith(ENGINES)]
     new = f"{ENGINES}{max(numbers, default=0) + 1}"
     _deploy(args, new, load)
-    _wait_for(lambda: handle.serving.remote().result() == new, SETTLE)
+    _wait_for(lambda: handle.serving.remote().result() == new, SWITCH_TIMEOUT)
     if old:
-        _wait_for(lambda: handle.left_with.remote(old).result() == 0, DRAIN)
+        _wait_for(lambda: handle.open_requests.remote(old).result() == 0, DRAIN)
         serve.delete(old)
     return old
 
@@ -105,29 +105,33 @@ def _deploy(args: EngineArgs, name: str, load: Load) -> None:
     try:
         serve.run(replicas(args, load), name=name, route_prefix=None)
     except Exception as error:  # Ray raises many kinds
-        said = _told(name) or str(error)
+        message = _last_error(name) or str(error)
         serve.delete(name)
-        raise VlmDemoError(f"{args.model} could not be loaded in a replica: {said}") from None
+        raise VlmDemoError(f"{args.model} could not be loaded in a replica: {message}") from None
 
 
-def _told(name: str) -> str:
-    """What a replica that could not be started said last."""
-    told = serve.status().applications.get(name)
-    lines = [line for own in told.deployments.values() for line in own.message.splitlines()] if told else []
-    said = next((line.strip() for line in reversed(lines) if ERROR.match(line.strip())), "")
-    return ERROR.sub("", said)
+def _last_error(name: str) -> str:
+    """The last error of a replica that could not be started."""
+    application = serve.status().applications.get(name)
+    lines = (
+        [line for deployment in application.deployments.values() for line in deployment.message.splitlines()]
+        if application
+        else []
+    )
+    message = next((line.strip() for line in reversed(lines) if ERROR.match(line.strip())), "")
+    return ERROR.sub("", message)
 
 
 def _connect(cluster: str | None, replicas: int = 0) -> None:
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    told: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if cluster is None:
-        # Ray's count of processors only says how many replicas fit: those of the next model have to, beside these.
-        told |= {"num_cpus": max(os.cpu_count() or 1, 2 * replicas), "include_dashboard": False}
-        told |= {"_system_config": {"automatic_object_spilling_enabled": False}}  # no picture goes to a disk
+        # Ray's count of processors only limits how many replicas fit: those of the next model have to fit alongside.
+        options |= {"num_cpus": max(os.cpu_count() or 1, 2 * replicas), "include_dashboard": False}
+        options |= {"_system_config": {"automatic_object_spilling_enabled": False}}  # no picture goes to a disk
     try:
-        ray.init(cluster or "local", **told)
+        ray.init(cluster or "local", **options)
     except ConnectionError:
         where = "on this machine" if cluster == "auto" else f"at {cluster}"
         raise VlmDemoError(f"No cluster of Ray answers {where}: start one with ray start --head.") from None
@@ -136,4 +140,4 @@ def _connect(cluster: str | None, replicas: int = 0) -> None:
 def _wait_for(done: Callable[[], bool], seconds: float) -> None:
     until = time.monotonic() + seconds
     while not done() and time.monotonic() < until:
-        time.sleep(STEP)
+        time.sleep(POLL_INTERVAL)

@@ -1,1 +1,1 @@
-"""The web page: chat on the left, the inside of that answer on the right. Knows ``Pipeline``, never torch."""
+"""The web page: chat on the left, the inspector of the shown answer on the right. Knows ``Engine``, never torch."""

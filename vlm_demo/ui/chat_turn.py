@@ -1,4 +1,4 @@
-"""ChatTurn: one question and what became of it. Knows neither HTML nor the model."""
+"""ChatTurn: one question and its answer. Knows neither HTML nor the model."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ _tickets = itertools.count()
 
 @dataclass(eq=False)
 class ChatTurn:
-    """One question and what became of it.
+    """One question and its answer.
 
     Attributes:
-        pictures: the files attached to this very question, as bytes; empty when it is about an earlier picture.
-        pages: which page or frame of each is meant, from 1; None = the file is not divided. Empty = of all the first.
+        pictures: the files attached to this question, as bytes; empty when it is about an earlier picture.
+        pages: the page or frame of each, from 1; None = the file has only one. Empty = the first of each.
         names: their file names, for putting them back into the composer.
         previews: data URIs of the pictures, upright and small.
         state: ``waiting``, ``running``, ``done``, ``stopped`` or ``failed``.
-        said: the answer so far.
+        answer_text: the answer so far.
         answer: the answer with its views shrunk to what the page shows.
         sizes: (width, height) of the uploads that ``answer.views`` were shrunk from.
-        shares: for each word of the answer, what its attention rested on, or None where that is not known.
-        methods: the heatmap methods' names, and why this answer can't have a map of it; None where it can.
-        grounding: whether the answer rests on the picture; None until it is ``judged``, or where that can't be told.
-        checked: whether the answer's checklist is as complete as it gets by itself.
-        problem: the sentence that stands where the answer would be, when ``failed``.
-        outside: a sentence about a picture outside the model's world and the command that helps, or empty.
-        stop: set to end the computing.
-        lost: whether it ended because the page's connection did.
-        ticket: counts the questions of all pages, in the order in which they were asked.
-        ahead: how many questions of other pages come first, as it was last drawn.
-        model, precision: what is asked; empty as long as it waits.
-        elsewhere: whether that is a server, which does not tell its stages.
-        given: an answer that is there already and is only read once more; None = it has to be written.
+        shares: for each word of the answer, how its attention was divided, or None where that is not known.
+        methods: heatmap method → why this answer can't have a map by it; None where it can.
+        grounding: whether the answer rests on the picture; None until ``judged``, or where it can't be measured.
+        checked: whether all checks that run without a press are done.
+        problem: the sentence shown in place of the answer, when ``failed``.
+        outside: a sentence about an out-of-distribution picture and the command that helps, or None.
+        stop: set to end the computation.
+        lost: whether it ended because the page's connection was lost.
+        ticket: the number of the question among those of all pages, in the order in which they were asked.
+        ahead: how many questions of other pages come first, as last drawn.
+        model, precision: of the engine that answers; empty while the question waits.
+        remote: whether a server answers, which does not report its stages.
+        given: an existing answer that is only replayed by teacher forcing; None = it has to be generated.
         given_by: the model that gave it.
     """
 
@@ -59,7 +59,7 @@ class ChatTurn:
     names: tuple[str, ...] = ()
     previews: tuple[str, ...] = ()
     state: str = "waiting"
-    said: str = ""
+    answer_text: str = ""
     stages: list[StageEvent] = field(default_factory=list)
     answer: Answer | None = None
     sizes: tuple[tuple[int, int], ...] = ()
@@ -76,7 +76,7 @@ class ChatTurn:
     ahead: int = 0
     model: str = ""
     precision: str = ""
-    elsewhere: bool = False
+    remote: bool = False
     pages: tuple[int | None, ...] = ()
     given: str | None = None
     given_by: str = ""
@@ -94,12 +94,12 @@ class ChatTurn:
 
     @property
     def queued(self) -> bool:
-        """Whether the model has not begun with it; its pictures may be opened and read meanwhile."""
+        """Whether the model has not started on it; its pictures may be opened and read meanwhile."""
         return self.running and not any(stage.name == "prompt" for stage in self.stages)
 
     @property
     def replayed(self) -> str:
-        """A sentence or two where another model gave the answer than the one that was looked into; else empty."""
+        """A sentence or two where another model gave the answer than the one that is explained; else empty."""
         answer = self.answer
         if answer and answer.replay and self.given is not None:
             share = answer.replay.agreement
@@ -107,24 +107,24 @@ class ChatTurn:
         return answer.replayed if answer else ""
 
     @cached_property
-    def looked(self) -> np.ndarray:
+    def attention(self) -> np.ndarray:
         """float32 [tokens, image tokens], the attention of each token's step, the mean of all layers and heads."""
         return self.answer.trace.image.mean((1, 2), dtype="float32")
 
-    def hear(self, event: Event) -> Answer | None:
-        """Take in what an engine tells on the way to the answer; returns that, the last event, and None before."""
+    def receive(self, event: Event) -> Answer | None:
+        """Record an engine's event; returns the answer, the last event, and None before."""
         match event:
             case StageEvent():
                 self.stages.append(event)
             case TokenEvent():
-                self.said = event.text
+                self.answer_text = event.text
             case _:
                 return event
         return None
 
-    def keep(self, answer: Answer) -> None:
-        """The answer is there. A huge upload must not stay in memory at its full size, nor its maps be drawn so."""
+    def complete(self, answer: Answer) -> None:
+        """Store the answer. A huge upload must not stay in memory at its full size, nor its maps be drawn at it."""
         self.sizes = tuple(view.size for view in answer.views)
         self.shares = tuple(answer.shares(word) for word in answer.words)
-        self.answer, self.said = replace(answer, views=tuple(small(view) for view in answer.views)), answer.text
+        self.answer, self.answer_text = replace(answer, views=tuple(small(view) for view in answer.views)), answer.text
         self.state = "stopped" if answer.stopped else "done"

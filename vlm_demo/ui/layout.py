@@ -1,4 +1,4 @@
-"""Layout: where everything stands on the page, and which event each press sets off."""
+"""Layout: the page's components, and which handler each event calls."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from vlm_demo.ui.tabs.compare import compare_tab
 from vlm_demo.ui.tabs.contrast import tab as contrast
 from vlm_demo.ui.tabs.faq import faq_tab
 from vlm_demo.ui.tabs.inspect import panels
-from vlm_demo.ui.tabs.learn import place as learn_tab
+from vlm_demo.ui.tabs.learn import learn_tab
 from vlm_demo.ui.tabs.mask import mask_tab
 
-POLL = 2.5  # seconds between two looks of a page at the service's status
-FOLLOWING = 16  # pages that may come back to a growing answer at a time
-SWEEP = (300, 3600)  # every 5 minutes, uploads that are older than an hour and that no session cared for are deleted
+POLL = 2.5  # seconds between two polls of the service's status
+MAX_FOLLOWING = 16  # pages that may follow a streaming answer after a reload at a time
+SWEEP = (300, 3600)  # every 5 minutes, uploads older than an hour that no session has claimed are deleted
 
-# The tabs beside Chat: the name of each, and what puts its components on the page and sets off their events.
+# The tabs besides Chat: the name of each, and the function that builds its components and wires their events.
 TABS: tuple[tuple[str, Callable[[Events, ModelRegistry], None]], ...] = (
-    ("Compare", compare_tab.place),
-    ("Contrast", contrast.place),
-    ("Learn", learn_tab.place),
-    ("Mask", mask_tab.place),
-    ("FAQ", faq_tab.place),
+    ("Compare", compare_tab.build),
+    ("Contrast", contrast.build),
+    ("Learn", learn_tab.build),
+    ("Mask", mask_tab.build),
+    ("FAQ", faq_tab.build),
 )
 
 MAP_EVENTS = ("word", "step", "look", "choose", "patch", "export", "compute", "halt")
@@ -55,14 +55,14 @@ def build(
         service: the model that all pages share.
         examples: pictures with questions, asked on one press.
         ocr_missing: None where text can be read, else the sentence how to install what is missing.
-        remote: the web, as far as pictures on it may be fetched that a client names.
-        ocr_settings: how text is read where nobody chooses.
+        remote: from where pictures that a client names by address may be fetched.
+        ocr_settings: how text is read by default.
         languages: in which it can be read; of more than one, a page may choose.
     Returns:
         Blocks that are ready for ``launch(**theme.launch_options())``.
     """
     web_pictures.fetch_only(remote)
-    new = Session()  # what a page that was just opened shows stands in it already, so that nothing jumps
+    new = Session()  # a fresh page's content is rendered into the page, so that nothing jumps
     with gr.Blocks(title="vlm_demo", analytics_enabled=False, delete_cache=SWEEP, fill_width=True) as page:
         with gr.Row(elem_id="top"):
             gr.HTML(header.BRAND, elem_id="brand", apply_default_css=False)
@@ -145,70 +145,70 @@ def build(
                     stages = _html("stages", panels.stages_panel.draw(None))
                 with gr.Tab("Checks"):
                     checks = _html("checks", panels.checks_panel.draw(None), ("choose", "compute"))
-        talk = (chips, notice, conversation, live, status, ocr, evidence_only, composer)
-        parts = PageComponents(*talk, heatmap, sees, prompt, text, stages, checks, download, examples)
+        chat_parts = (chips, notice, conversation, live, status, ocr, evidence_only, composer)
+        parts = PageComponents(*chat_parts, heatmap, sees, prompt, text, stages, checks, download, examples)
         events = Events(service, parts, ocr_settings)
         language.input(events.read_in, [language], None, queue=False, show_progress="hidden", api_visibility="private")
-        events.paging.hear(page_number)
-        for name, place in TABS:
+        events.page_choice.wire(page_number)
+        for name, build_tab in TABS:
             with gr.Column(elem_id=f"{name.lower()}-tab", elem_classes="tab-page", min_width=0):
-                place(events, service)
+                build_tab(events, service)
         _wire(page, events, retry, undo, clear)
     return page
 
 
 def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, clear: gr.Button) -> None:
-    parts, looking, again, checking = events.parts, events.looking, events.again, events.checking
-    every = parts.all()
+    parts, inspector, deferred, checks = events.parts, events.inspector, events.deferred_maps, events.checks
+    all_parts = parts.all()
     toggles = [parts.ocr, parts.evidence_only]
     # Gradio names even private events; by their functions' names they would take those of the endpoints for programs.
     private = {"api_visibility": "private", "api_name": "page"}
-    at_once = {"queue": False, "show_progress": "hidden", "outputs": every, **private}
+    at_once = {"queue": False, "show_progress": "hidden", "outputs": all_parts, **private}
     queued = {**at_once, "queue": True, "trigger_mode": "multiple", "concurrency_limit": 1}
-    # All that asks the model shares one queue; which of those that have left it compute together, the engine says.
+    # All that calls the model shares one queue; the engine decides which requests that left it are batched.
     asking = {**queued, "concurrency_id": "model", "concurrency_limit": BATCH}
     latest = {**at_once, "trigger_mode": "always_last"}
     each = {**at_once, "trigger_mode": "multiple"}
 
-    asked = [
+    questions = [
         parts.composer.submit(events.ask, [parts.composer, *toggles], **at_once),
         parts.chat.example(events.ask_example, None, **at_once),
         parts.chat.edited(events.ask_edited, toggles, **at_once),
         retry.click(events.retry, toggles, **at_once),
-        parts.chat.choose(checking.remedy, None, **at_once),
-        parts.checks.choose(checking.remedy, None, **at_once),
+        parts.chat.choose(checks.remedy, None, **at_once),
+        parts.checks.choose(checks.remedy, None, **at_once),
     ]
-    for event in asked:
+    for event in questions:
         event.then(events.settle, None, **at_once)
         answered = event.then(events.answer, None, **asking)
-        shown = answered.then(looking.show_map, None, **at_once)
-        judged = shown.then(again.ground, None, **asking)
-        judged.then(checking.finish, None, concurrency_id="checks", **queued)
-    parts.checks.compute(checking.blank, None, **asking)
+        shown = answered.then(inspector.show_map, None, **at_once)
+        judged = shown.then(deferred.ground, None, **asking)
+        judged.then(checks.finish, None, concurrency_id="checks", **queued)
+    parts.checks.compute(checks.blank, None, **asking)
 
     parts.composer.stop(events.stop, None, **at_once)
     undo.click(events.undo, None, **at_once)
     clear.click(events.clear, None, **at_once)
 
     parts.chat.export(events.takeaway.export, None, **each)
-    parts.chat.word(looking.press, None, **latest)
-    parts.heatmap.word(looking.press, None, **latest)
-    parts.heatmap.look(looking.look, None, **latest)
-    parts.heatmap.step(looking.step, None, **each)
-    parts.heatmap.choose(looking.choose, None, **each)
-    parts.heatmap.patch(looking.patch, None, **each)
-    computing = parts.heatmap.compute(again.compute, None, **at_once)
-    computing.then(again.work, None, **asking)
-    parts.heatmap.halt(again.halt, None, **at_once)
-    parts.heatmap.export(looking.export, None, **each)
+    parts.chat.word(inspector.press, None, **latest)
+    parts.heatmap.word(inspector.press, None, **latest)
+    parts.heatmap.look(inspector.look, None, **latest)
+    parts.heatmap.step(inspector.step, None, **each)
+    parts.heatmap.choose(inspector.choose, None, **each)
+    parts.heatmap.patch(inspector.patch, None, **each)
+    computing = parts.heatmap.compute(deferred.compute, None, **at_once)
+    computing.then(deferred.work, None, **asking)
+    parts.heatmap.halt(deferred.halt, None, **at_once)
+    parts.heatmap.export(inspector.export, None, **each)
 
     parts.chips.switch(events.switch, None, concurrency_id="switch", **queued)
     parts.status.uploaded(events.tick, [parts.composer], **at_once)
     parts.status.typed(events.typed, None, **latest)
     gr.Timer(POLL).tick(events.tick, [parts.composer], **at_once)
     page.load(events.opened, None, **at_once)
-    back = parts.status.arrived(events.arrived, None, **at_once)
-    back.then(events.follow, None, concurrency_id="follow", **{**queued, "concurrency_limit": FOLLOWING})
+    returned = parts.status.arrived(events.arrived, None, **at_once)
+    returned.then(events.follow, None, concurrency_id="follow", **{**queued, "concurrency_limit": MAX_FOLLOWING})
     page.unload(events.closed)
 
 

@@ -1,4 +1,4 @@
-"""Pictures → what the page can show: small data URIs, so that nothing of a visitor is written to disk to be seen."""
+"""Pictures → what the page can show: small data URIs, so that no visitor's picture is written to disk to be shown."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def shrunk(image: Image.Image, longest: int) -> Image.Image:
 def data_uri(image: Image.Image, lossless: bool = False) -> str:
     """``image`` (RGB) as a data URI: JPEG, or PNG where single pixels matter."""
     if lossless:
-        return held("image/png", png(image))
+        return file_uri("image/png", png(image))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=88, subsampling=0)
-    return held("image/jpeg", buffer.getvalue())
+    return file_uri("image/jpeg", buffer.getvalue())
 
 
-def held(kind: str, content: bytes) -> str:
+def file_uri(kind: str, content: bytes) -> str:
     """A file's content and its MIME type as a data URI."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
@@ -72,11 +72,11 @@ def small(view: View) -> View:
     return replace(view, image=image, size=image.size, boxes=view.boxes * scale)
 
 
-def overlay(heat: np.ndarray, view: View, look: MapOptions) -> Image.Image:
+def overlay(heat: np.ndarray, view: View, options: MapOptions) -> Image.Image:
     """A map over its picture, in the colours and with the grid that were chosen."""
     from vlm_demo.images import overlay as drawing
 
     (left, top), (right, bottom) = view.boxes[0][:2], view.boxes[-1][2:]
     whole = max(abs(left), abs(top), abs(view.size[0] - right), abs(view.size[1] - bottom)) < 1
     patches = view.grid if whole else view.boxes
-    return drawing.overlay(view.image, heat, look.opacity, look.colormap, patches if look.grid else None)
+    return drawing.overlay(view.image, heat, options.opacity, options.colormap, patches if options.grid else None)

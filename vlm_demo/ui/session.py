@@ -1,7 +1,5 @@
-"""Sessions: what one open page has asked. Lives in memory and goes, with its files, when the page is closed.
-
-Knows neither HTML nor the model.
-"""
+"""Sessions: the state of each open page. In memory only; dropped, with its upload files, when the page is closed. Knows
+neither HTML nor the model."""
 
 from __future__ import annotations
 
@@ -29,43 +27,44 @@ if TYPE_CHECKING:
 
     from vlm_demo.engines.registry import Status
 
-NOTICE = 20.0  # seconds that a sentence about the model stands
-KEPT = 600.0  # seconds that a page's conversation waits for it, after a reload or a lost connection
+NOTICE = 20.0  # seconds that a notice about the model is shown
+KEPT_SECONDS = 600.0  # seconds that a conversation is kept after a reload or a lost connection
 MOST_WAITING = 16  # pages whose questions are being answered or wait at a time
-MOST_KEPT = 32  # conversations that wait so; of more, the one that has waited longest goes
+MOST_KEPT = 32  # conversations that are kept so; of more, the oldest is dropped
 SECRET = re.compile(r"[0-9a-f]{32}")  # of a tab
-MAPS, DEAR = 16, 64  # maps that a page's session remembers: free ones, and those that the model was asked for
+MAX_FREE_MAPS, MAX_COSTLY_MAPS = 16, 64  # cached heatmaps of a session: free ones, and those the model had to compute
 
 
-class Follower(Protocol):
-    """What another tab of the page holds, and hears when questions are taken back."""
+class TabState(Protocol):
+    """The state of another tab of the page."""
 
-    def follow(self, turns: list[ChatTurn]) -> None:
-        """These are the questions that there are now."""
+    def conversation_changed(self, turns: list[ChatTurn]) -> None:
+        """Update the state; ``turns`` are the conversation's current questions."""
 
 
 @dataclass(eq=False)
 class Session:
-    """One open page: its conversation, the word that is looked at, and the upload files that it owns.
+    """One open page: its conversation, the selected word, and its upload files.
 
     Attributes:
-        visitor: whom the model remembers its pictures for; a secret.
-        tab: the browser tab's own secret, by which it finds its conversation again; empty = none was told.
-        languages: of the text in its pictures, where the person chose any.
+        visitor: the key of the engine's caches for this page; a secret.
+        tab: the browser tab's secret, by which it finds its conversation after a reload; empty = not sent.
+        languages: of the text in its pictures, where chosen.
         page: which page or frame of uploads that have several is asked about next, from 1.
         answering: held while one of its questions is answered.
-        lock: held while it is changed or drawn: each press of a page is heard in a thread of its own.
+        lock: held while it is changed or drawn: each event of a page is handled in a separate thread.
         returned: what Undo has put back into the composer, until the next question; None = nothing.
         notice, alert: a sentence about the model, and whether something is wrong.
         seen: the service's status as the page shows it.
-        tabs: what other tabs of the page hold, by their names.
-        closed: set while the page is gone; ``left`` tells one such time from another.
+        maps, costly_maps: cached heatmaps: free ones, and those that the model had to compute.
+        tabs: the state of the page's other tabs, by name.
+        closed: set while the page is closed; ``left`` is a new object each time.
     """
 
     exchanges: list[ChatTurn] = field(default_factory=list)
     shown: ChatTurn | None = None
     word: int = 0
-    look: MapOptions = field(default_factory=MapOptions)
+    map_options: MapOptions = field(default_factory=MapOptions)
     visitor: str = field(default_factory=lambda: secrets.token_hex(8))
     tab: str = ""
     languages: str = ""
@@ -77,9 +76,9 @@ class Session:
     seen: Status | None = None
     returned: dict[str, Any] | None = None
     uploads: set[str] = field(default_factory=set)
-    tabs: dict[str, Follower] = field(default_factory=dict)
+    tabs: dict[str, TabState] = field(default_factory=dict)
     maps: dict[Hashable, np.ndarray] = field(default_factory=dict)
-    dear: dict[Hashable, np.ndarray] = field(default_factory=dict)
+    costly_maps: dict[Hashable, np.ndarray] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
     answering: threading.Lock = field(default_factory=threading.Lock)
     closed: threading.Event = field(default_factory=threading.Event)
@@ -93,19 +92,19 @@ class Session:
     def running(self) -> bool:
         return any(exchange.running for exchange in self.exchanges)
 
-    def reading(self, usual: OcrSettings) -> OcrSettings:
-        """How text in this page's pictures is read: in the languages that the person chose, if any."""
-        return replace(usual, languages=self.languages or usual.languages)
+    def with_languages(self, defaults: OcrSettings) -> OcrSettings:
+        """The OCR settings of this page: the defaults with the chosen languages, if any."""
+        return replace(defaults, languages=self.languages or defaults.languages)
 
     def unwanted(self, exchange: ChatTurn) -> bool:
-        """Whether what is still to be measured of an answer has to wait for a new question, or for nothing any more."""
+        """Whether measurements of an answer should stop: a new question came, or the answer was removed."""
         return self.running or exchange not in self.exchanges
 
     def measure(self, pending: list[ChatTurn], measured: str, work: Callable[[ChatTurn], None]) -> None:
-        """Measure what is still open of some answers, until a new question comes; what that interrupts stays open.
+        """Run pending measurements of some answers until a new question comes; what that interrupts stays pending.
 
         Args:
-            measured: the field of an exchange that becomes True when nothing more can be measured.
+            measured: the field of an exchange that is set to True afterwards.
             work: measures one of them.
         """
         for exchange in pending:
@@ -113,15 +112,14 @@ class Session:
                 work(exchange)
             except Stopped:
                 return
-            except VlmDemoError:  # a model that records nothing, or another one than the one that answered
+            except VlmDemoError:  # a model that records nothing, or another model than the one that answered
                 pass
             except Exception as error:
                 log_unexpected(error)
             setattr(exchange, measured, True)
 
     def add(self, exchange: ChatTurn, alone: bool = True) -> None:
-        """A new question; what is still being computed for this page is no longer wanted, unless it is one of several
-        that came together (``alone`` = False)."""
+        """Add a question; this page's computations are stopped, unless it came with others (``alone`` = False)."""
         if alone:
             self.stop()
         self.returned = None
@@ -129,11 +127,11 @@ class Session:
 
     @property
     def waiting(self) -> ChatTurn | None:
-        """The question whose turn it is."""
+        """The next question to answer."""
         return next((exchange for exchange in self.exchanges if exchange.state == "waiting"), None)
 
     def stop(self) -> None:
-        """Tell whatever is being computed for this page to end; what still waits for its turn is stopped at once."""
+        """Signal all computations of this page to end; waiting questions are stopped at once."""
         self.halt()
         for exchange in self.exchanges:
             exchange.stop.set()
@@ -141,13 +139,13 @@ class Session:
                 exchange.state = "stopped"
 
     def halt(self) -> None:
-        """The maps that are being computed are no longer wanted."""
+        """Stop the maps that are being computed."""
         if self.job:
             self.job.stop.set()
         self.job = None
 
     def cut(self, index: int) -> list[ChatTurn]:
-        """Drop the exchanges from ``index`` on and return them; their computing is told to stop."""
+        """Drop the exchanges from ``index`` on and return them; their computations are signalled to stop."""
         self.returned = None
         dropped = self.exchanges[index:]
         for exchange in dropped:
@@ -156,48 +154,47 @@ class Session:
         if self.shown in dropped:
             self.show(next((e for e in reversed(self.exchanges) if e.answer), None))
         for tab in self.tabs.values():
-            tab.follow(self.exchanges)
+            tab.conversation_changed(self.exchanges)
         return dropped
 
     def notify(self, notice: str, alert: bool = True) -> None:
-        """A sentence about the model for this page alone, of something wrong or not; an empty one takes it back."""
+        """Set the notice about the model for this page alone; an empty one removes it."""
         self.notice, self.alert, self.noticed = notice, alert, time.monotonic()
 
     def drop_old_notice(self) -> bool:
-        """Take the notice back if it has stood long enough; returns whether it did."""
+        """Remove the notice if it was shown long enough; returns whether it was."""
         old = bool(self.notice) and time.monotonic() - self.noticed > NOTICE
         if old:
             self.notify("")
         return old
 
     def show(self, exchange: ChatTurn | None, word: int = 0) -> None:
-        """Look at ``word`` of this exchange's answer from now on; maps of other answers are forgotten."""
+        """Select ``word`` of this exchange's answer; cached maps of other answers are dropped."""
         if exchange is not self.shown:
             self.maps.clear()
-            self.dear.clear()
-            self.look.forget()
+            self.costly_maps.clear()
+            self.map_options.forget()
             self.halt()
         self.shown, self.word = exchange, word
 
-    def keep(self, key: Hashable, heat: np.ndarray, dear: bool = False) -> None:
-        """Remember a map, and forget the oldest of many: each has as many numbers as its picture has pixels."""
-        shelf, room = (self.dear, DEAR) if dear else (self.maps, MAPS)
-        shelf[key] = heat
-        if len(shelf) > room:
-            del shelf[next(iter(shelf))]
+    def remember_map(self, key: Hashable, heat: np.ndarray, costly: bool = False) -> None:
+        """Cache a map, and drop the oldest of many: each has as many numbers as its picture has pixels."""
+        cache, limit = (self.costly_maps, MAX_COSTLY_MAPS) if costly else (self.maps, MAX_FREE_MAPS)
+        cache[key] = heat
+        if len(cache) > limit:
+            del cache[next(iter(cache))]
 
     def with_pictures(self, index: int) -> int:
-        """The nearest exchange up to ``index`` that brought pictures: those its question is about. -1 = none."""
+        """The nearest exchange up to ``index`` that has pictures: those its question is about. -1 = none."""
         return next((i for i in range(index, -1, -1) if self.exchanges[i].pictures), -1)
 
     def context(self, exchange: ChatTurn) -> tuple[list[Source], list[Turn]]:
-        """What a question is asked with: pictures of its own, and the finished turns about the same pictures.
+        """The context of a question: its pictures, and the finished turns about the same pictures.
 
-        A question with new pictures starts afresh: what was said about another picture is not evidence for this one.
-        Where the turn that brought the pictures has no answer, the question brings them itself.
+        A question with new pictures starts afresh. Pictures of a turn without an answer are returned as the question's.
 
         Raises:
-            Stopped: the question was taken back meanwhile.
+            Stopped: the question was removed meanwhile.
         """
         with self.lock:
             if exchange not in self.exchanges:
@@ -207,68 +204,68 @@ class Session:
     def _context(self, index: int) -> tuple[list[Source], list[Turn]]:
         exchange = self.exchanges[index]
         start = self.with_pictures(index)
-        earlier = [e for e in self.exchanges[start:index] if e.state == "done" and e.said]
+        earlier = [e for e in self.exchanges[start:index] if e.state == "done" and e.answer_text]
         first = self.exchanges[start]
         if first not in earlier:
             return list(first.sources), []
-        return list(exchange.sources), [Turn(e.question, e.said, e.sources) for e in earlier]
+        return list(exchange.sources), [Turn(e.question, e.answer_text, e.sources) for e in earlier]
 
 
 class Sessions:
     """All open pages, by Gradio's session hash, and the upload cache that they share."""
 
     def __init__(self, ended: Callable[[Session], object] = lambda session: None) -> None:
-        """``ended`` is told of each session that has gone for good."""
+        """``ended`` is called with each session that is dropped for good."""
         self._cache = UploadCache()
         self._open: dict[str, Session] = {}
-        self._kept: dict[str, Session] = {}  # of pages that are closed; the one that has waited longest comes first
+        self._closed: dict[str, Session] = {}  # of closed pages, oldest first
         self._ended = ended
         self._lock = threading.Lock()
 
     def of(self, session_hash: str | None) -> Session:
-        """The session of a page; a fresh one where the page is new or the server had forgotten it."""
+        """The session of a page; a fresh one where the page is new or its session was dropped."""
         name = session_hash or ""
         with self._lock:
-            if name in self._kept:  # its connection was lost, and is there again
-                self._open[name] = self._kept.pop(name)
+            if name in self._closed:  # its connection was lost, and is back
+                self._open[name] = self._closed.pop(name)
                 self._open[name].closed.clear()
             return self._open.setdefault(name, Session())
 
     def arrived(self, session_hash: str | None, tab: str) -> Session:
-        """A page says which browser tab it is in: what that tab showed before it was loaded again is its session's.
+        """A page reports its browser tab: what that tab showed before a reload becomes its session.
 
         Args:
             tab: a secret of that tab, 32 hexadecimal digits; anything else counts as none.
         """
         name = session_hash or ""
-        own = self.of(name)
+        current = self.of(name)
         if not SECRET.fullmatch(tab):
-            return own
+            return current
         with self._lock:
-            for pages in (self._kept, self._open):
+            for pages in (self._closed, self._open):
                 before = next((other for other, session in pages.items() if session.tab == tab and other != name), None)
-                if before is not None and not own.exchanges:
-                    self._open[name] = own = pages.pop(before)
-                    own.closed.clear()
-            own.tab = tab
-        return own
+                if before is not None and not current.exchanges:
+                    self._open[name] = current = pages.pop(before)
+                    current.closed.clear()
+            current.tab = tab
+        return current
 
     def ahead(self, exchange: ChatTurn) -> int:
         """How many questions of other pages were asked before this one and are not answered yet."""
         with self._lock:
             others = [session for session in self._open.values() if exchange not in session.exchanges]
-        asked = [own for session in others for own in (*session.exchanges,) if own.running]
-        return sum(own.ticket < exchange.ticket for own in asked)
+        running = [other for session in others for other in (*session.exchanges,) if other.running]
+        return sum(other.ticket < exchange.ticket for other in running)
 
     @property
     def full(self) -> bool:
-        """Whether the questions of so many pages are being answered or wait that no more are taken."""
+        """Whether ``MOST_WAITING`` pages have running or waiting questions, so that no more are accepted."""
         with self._lock:
-            held = list(self._open.values())
-        return sum(session.running for session in held) >= MOST_WAITING
+            sessions = list(self._open.values())
+        return sum(session.running for session in sessions) >= MOST_WAITING
 
     def claim(self, session: Session, paths: list[str]) -> None:
-        """Remember upload files as this page's own."""
+        """Register upload files as this page's."""
         with self._lock:
             session.uploads.update(paths)
 
@@ -279,13 +276,12 @@ class Sessions:
         self.discard(paths)
 
     def discard(self, paths: Iterable[str]) -> None:
-        """Delete upload files that were read, but for those that a page has claimed: Gradio names them by content."""
+        """Delete upload files that were read, except those that a page has claimed: Gradio names them by content."""
         for path in set(paths) - self._held():
             self._cache.delete(path)
 
     def close(self, session_hash: str | None) -> None:
-        """The page is gone: stop its computing and delete its files. Where it may come back, its conversation is kept
-        in memory for ``KEPT`` seconds; then, or else at once, it is forgotten."""
+        """Stop a closed page's computations, delete its files, and keep its conversation for ``KEPT_SECONDS``."""
         name = session_hash or ""
         with self._lock:
             session = self._open.pop(name, None)
@@ -297,26 +293,26 @@ class Sessions:
                 session.stop()
             self.release(session)
         with self._lock:
-            crowded = []
+            evicted = []
             if session and session.tab and session.exchanges:
-                self._kept[name] = session
+                self._closed[name] = session
                 session.left = object()
-                crowded = [self._kept.pop(next(iter(self._kept))) for _ in range(len(self._kept) - MOST_KEPT)]
-                later = threading.Timer(KEPT, self._expire, (name, session, session.left))
-                later.daemon = True
-                later.start()
+                evicted = [self._closed.pop(next(iter(self._closed))) for _ in range(len(self._closed) - MOST_KEPT)]
+                timer = threading.Timer(KEPT_SECONDS, self._expire, (name, session, session.left))
+                timer.daemon = True
+                timer.start()
                 session = None
-        for gone in (session, *crowded):
-            if gone:
-                self._end(gone)
+        for ended in (session, *evicted):
+            if ended:
+                self._end(ended)
         self._sweep_later()
 
     def _expire(self, name: str, session: Session, left: object) -> None:
         with self._lock:
-            waiting = self._kept.get(name)
-            if waiting is None or waiting.left is not left:  # it came back
+            kept = self._closed.get(name)
+            if kept is None or kept.left is not left:  # it came back
                 return
-            del self._kept[name]
+            del self._closed[name]
         self._end(session)
 
     def _end(self, session: Session) -> None:
@@ -327,30 +323,28 @@ class Sessions:
         self._ended(session)
 
     def _held(self) -> set[str]:
-        """The upload files that a page has claimed, of those too that may come back."""
+        """The upload files that pages have claimed, including closed pages that may come back."""
         with self._lock:
-            pages = [*self._open.values(), *self._kept.values()]
+            pages = [*self._open.values(), *self._closed.values()]
             return set().union(*(session.uploads for session in pages))
 
     def _sweep_later(self) -> None:
-        later = threading.Timer(uploads.GRACE, self.sweep)
-        later.daemon = True
-        later.start()
+        timer = threading.Timer(uploads.GRACE, self.sweep)
+        timer.daemon = True
+        timer.start()
 
     def sweep(self) -> None:
-        """Delete uploads that no open page has claimed: those of pages that were closed during an upload (which leaves
-        a part of it in the cache's own folder) or just after one. What is too young yet is looked at again later."""
+        """Delete uploads that no page has claimed, also parts of broken-off ones; too recent ones are checked later."""
         if self._cache.sweep(self._held()):
             self._sweep_later()
 
 
-def alone(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """A handler, whose last argument is the request, that is the only one to work with its page's session: presses that
-    follow each other fast are heard in the order of their arrival, and none is drawn half done."""
+def session_locked(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate a handler, whose last argument is the request, to hold its session's lock: events stay in order."""
 
     @wraps(handler)
-    def heard(self: Any, *arguments: Any) -> Any:
+    def locked(self: Any, *arguments: Any) -> Any:
         with self.sessions.of(arguments[-1].session_hash).lock:
             return handler(self, *arguments)
 
-    return heard
+    return locked

@@ -1,4 +1,4 @@
-"""Stage words: what a stage did, in numbers → the few words that the page writes beside its time."""
+"""Stage words: a stage event's facts → the few words that the page shows next to its time."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from vlm_demo.contracts.events import (
 
 
 def detail(event: StageEvent) -> str:
-    """A stage's shapes, e.g. ``168×168 → 196×192``, and after a comma what else is to be told of it."""
+    """A stage's shapes, e.g. ``168×168 → 196×192``, and after a comma further facts."""
     match event.facts:
         case ViewFacts(uploads, tiles):
-            return ", ".join(f"{_by(size)} → {_times(own)}" for size, own in zip(uploads, tiles, strict=True))
+            return ", ".join(f"{_by(size)} → {_times(shapes)}" for size, shapes in zip(uploads, tiles, strict=True))
         case OcrFacts(words, pictures, cached):
             return f"{words} word{'s' * (words != 1)}{_from_memory(cached, pictures)}"
         case PromptFacts(image_tokens, text_tokens, left_out):
             cut = f", {left_out} word{'s' * (left_out != 1)} of the picture left out" if left_out else ""
             return f"{image_tokens} image + {text_tokens} text tokens{cut}"
-        case EncoderFacts(tiles, features, leading, pictures, cached, beside_ocr=beside):
+        case EncoderFacts(tiles, features, leading, pictures, cached, beside_ocr=while_reading):
             whole = f", {leading} of them for the whole picture" if leading else ""
-            when = ", while text was read" if beside else ""
+            when = ", while text was read" if while_reading else ""
             return f"{_times(tiles)} → {_times(features)}{whole}{_from_memory(cached, pictures)}{when}"
         case BridgeFacts(features, tokens, bridge, pictures, cached):
             return f"{_times(features)} → {_times(tokens)}, {bridge.text}{_from_memory(cached, pictures)}"
@@ -60,7 +60,7 @@ def _times(shapes: Sequence[Shape]) -> str:
 
 
 def _from_memory(cached: int, pictures: int) -> str:
-    """How many of so many pictures were remembered, in words."""
+    """How many of the pictures came from a cache, in words."""
     return "" if not cached else ", from memory" if cached == pictures else f", {cached} of {pictures} from memory"
 
 

@@ -1,4 +1,4 @@
-"""Start: a model's name → the page, ready to launch. The one place where the page meets the loading of engines."""
+"""Start: a model's name → the page, ready to launch. The only module of the page that loads engines."""
 
 from __future__ import annotations
 
@@ -39,20 +39,19 @@ def service(
     ocr_settings: OcrSettings = DEFAULT_OCR,
     batch: int = BATCH,
 ) -> ModelRegistry:
-    """Load ``model``. Where it must be put together first, that and the loading go on in the background, and the page
-    shows how.
+    """Load ``model``. Where its checkpoint must be assembled first, that and the loading run in the background, and the
+    page shows the progress.
 
     Args:
         model: an embedded model's name, a folder, or a hub id.
         quantize: ``none``, ``8bit`` or ``4bit``.
         device: of torch; None = the best there is.
-        progress: told how the loading goes.
+        progress: called with the progress of loading.
         trust: what of ``model`` may run here; of models that the page switches to, nothing.
         ocr_settings: how text in pictures is read.
         batch: how many answers are computed together at most.
     Raises:
-        VlmDemoError: the model cannot be loaded, or text not be read in the languages that were chosen; the sentence
-            says why.
+        VlmDemoError: the model can't be loaded, or text can't be read in the chosen languages; says why.
     """
     if ocr_settings != DEFAULT_OCR and (missing := local.ocr_missing(ocr_settings)):
         raise OcrUnavailable(missing)
@@ -62,7 +61,7 @@ def service(
 
     if announcement(model):
         registry = ModelRegistry(None, load, model, quantize, local.checked_device(quantize, device))
-        local.prepare()  # the page is built meanwhile, and asks about models too
+        local.prepare()  # the page is built meanwhile, and needs the list of models too
         registry.begin(progress)
     else:
         registry = ModelRegistry(load(model, quantize, progress), load, model, quantize)
@@ -79,13 +78,13 @@ def served(
     ocr_settings: OcrSettings = DEFAULT_OCR,
     image_hosts: Sequence[str] = (),
 ) -> ModelRegistry:
-    """Connect with a server whose model answers in place of one that is loaded here.
+    """Connect to a server whose model answers in place of a local one.
 
     Args:
-        quantize, device, progress, trust: as `service` takes them, of what explains the server's answers.
+        quantize, device, progress, trust: as for `service`, of the checkpoint that explains the server's answers.
         image_hosts: from which hosts on the web pictures may be fetched.
     Raises:
-        VlmDemoError: as `service`; or the server tells no model.
+        VlmDemoError: as `service`; or the server lists no model.
     """
     from vlm_demo.engines import remote
 
@@ -115,7 +114,7 @@ def page(loaded: ModelRegistry, remote: RemotePictures = NOTHING, ocr_settings: 
 
 
 def examples(with_ocr: bool = True, folder: Path = EXAMPLES) -> list[Example]:
-    """What ``examples.json`` beside the pictures lists; without OCR, none that needs it."""
+    """The examples listed in ``examples.json`` next to the pictures; without OCR, none that needs it."""
     listing = folder / "examples.json"
     if not listing.exists():
         return []

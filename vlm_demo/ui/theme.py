@@ -1,4 +1,4 @@
-"""Theme: the page's colours and fonts, and the options that carry its look to ``launch()``."""
+"""Theme: the page's colours and fonts, as options of ``launch()``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ COLOURS = {
     "question": ("#3f7a3a", "#8fcf88"),
     "rule": ("#8a5a00", "#e0b060"),
 }
-# Gradio's own parts: which of the colours each takes.
+# Gradio's theme variables, and the colour of each.
 GRADIO = {
     "body_background_fill": "page",
     "body_text_color": "text",
@@ -86,13 +86,13 @@ def launch_options() -> dict[str, Any]:
 
 def variables(dark_where: str = "") -> str:
     """The colours as CSS variables, ``--vlm-page`` and so on; the dark ones below ``.dark``, or where a rule such as
-    ``@media (prefers-color-scheme: dark)`` says so."""
+    ``@media (prefers-color-scheme: dark)`` applies."""
     light, dark = ("".join(f"--vlm-{name}: {pair[i]};" for name, pair in COLOURS.items()) for i in (0, 1))
     return f":root {{{light}}} " + (f"{dark_where} {{ :root {{{dark}}} }}" if dark_where else f".dark {{{dark}}}")
 
 
 def _theme() -> gr.themes.Base:
-    """Gradio's own parts, the sign-in page among them, in the same colours."""
+    """Gradio's components, and its sign-in page, in the same colours."""
     light = {part: COLOURS[name][0] for part, name in GRADIO.items()}
     dark = {f"{part}_dark": COLOURS[name][1] for part, name in GRADIO.items()}
     plain = {"block_shadow": "none", "block_shadow_dark": "none", "input_border_width": "1px"}

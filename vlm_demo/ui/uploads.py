@@ -1,4 +1,4 @@
-"""Uploads: the files that Gradio keeps of what pages upload, in a cache of its own. Knows no session."""
+"""Uploads: the files in Gradio's upload cache. Knows no session."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ GRACE = 20.0  # seconds that an upload may wait for its page to claim it
 
 
 class UploadCache:
-    """The folder that Gradio had for uploads when this was made; its default one holds other programs' files too, and
-    is never swept."""
+    """Gradio's upload folder at the time of construction; the default folder holds other programs' files too, and is
+    never swept."""
 
     def __init__(self) -> None:
         self._folder = os.environ.get("GRADIO_TEMP_DIR")
@@ -28,7 +28,7 @@ class UploadCache:
         _delete(Path(path))
 
     def sweep(self, held: set[str]) -> bool:
-        """Delete what nobody holds and has lain for ``GRACE`` seconds; returns whether there is more, too young yet."""
+        """Delete unclaimed files older than ``GRACE`` seconds; returns whether there are more, still too recent."""
         if not self._folder:
             return False
         cache, young = Path(self._folder), False

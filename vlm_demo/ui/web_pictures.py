@@ -1,7 +1,7 @@
-"""Web pictures: what the page does where a client names an address in the place of an upload.
+"""Web pictures: what the page does where a client sends an address in place of an upload.
 
-The page's own composer only uploads, but whoever speaks to the server may name any address as a file, and Gradio
-fetches it from every public host, follows redirects, and sets no limit. Here only hosts that were allowed are asked.
+The page's composer only uploads, but a client of the server may name any address as a file, and Gradio fetches it from
+every public host, follows redirects, and sets no limit. Here only allowed hosts are contacted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vlm_demo.images.remote import RemotePictures
 
 
 def fetch_only(remote: RemotePictures) -> None:
-    """Have Gradio fetch what ``remote`` allows and nothing else, in this process and from now on."""
+    """Make Gradio fetch only what ``remote`` allows, in this process and from now on."""
 
     async def content(address: str) -> bytes:
         try:

@@ -1,4 +1,4 @@
-"""Work: what a page waits for → how it went, and when to draw it again. Knows neither HTML nor the model."""
+"""Work: a computation for a page → its final state, and when to redraw. Knows neither HTML nor the model."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Work(Protocol):
 
 
 @contextmanager
-def telling(work: Work) -> Iterator[None]:
-    """What goes wrong inside becomes the state of ``work`` and one sentence, and goes no further."""
+def capture_failure(work: Work) -> Iterator[None]:
+    """Turn an exception inside into the state of ``work`` and one sentence; nothing is raised further."""
     try:
         yield
     except Stopped:
@@ -35,7 +35,7 @@ def telling(work: Work) -> Iterator[None]:
 
 
 def frames(steps: Generator[Step, None, None], pause: float) -> Iterator[Step]:
-    """Those of ``steps`` that are drawn: true ones, and others at least ``pause`` seconds apart. Closes ``steps``."""
+    """The ``steps`` to draw: true ones, and others at least ``pause`` seconds apart. Closes ``steps``."""
     drawn = 0.0
     with closing(steps):
         for step in steps:

@@ -1,4 +1,4 @@
-"""Bound HTML: a piece of page that a template made, and the events that its ``data-act`` elements set off."""
+"""Bound HTML: a piece of the page rendered from a template, and the events of its ``data-act`` elements."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gradio as gr
 
 
 def bound_html(name: str, value: str = "", binds: tuple[str, ...] = ()) -> gr.HTML:
-    """A piece of page that begins with ``value`` and whose ``data-act`` elements set off the events in ``binds`` (see
+    """An HTML component with the initial ``value`` whose ``data-act`` elements trigger the events in ``binds`` (see
     page.js)."""
     names = ", ".join(f"'{event}'" for event in binds)
     script = f"vlm.bind(element, trigger, watch, [{names}]);"

@@ -13,8 +13,8 @@ from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import problem, size
 
 BRAND = render("brand")
-FEW = 0.1  # of a model's bytes; to save less is little
-EVEN = 1.1  # times of less than this ratio are taken as equal
+MIN_SAVING = 0.1  # of a model's bytes; a smaller saving is remarked on
+MIN_SPEED_RATIO = 1.1  # times within this ratio count as equal
 PRECISIONS = {"none": "full precision", "8bit": "8-bit", "4bit": "4-bit"}
 ONLY_OPERATOR = "Only the operator can switch, from the machine that runs the model."
 SERVED = "the server's choice"
@@ -23,15 +23,15 @@ SWITCHED = "The operator has switched the model: from now on {} answers."
 
 @dataclass(frozen=True)
 class Choice:
-    """One line of a menu; ``closed`` says why it can't be chosen, or nothing."""
+    """One line of a menu; ``closed``: why it can't be chosen, or empty."""
 
     label: str
     closed: str = ""
 
 
 def tabs(names: Sequence[str]) -> Markup:
-    """Links to the page's tabs, the first of which a page opens with. The one that is open stands in the address, as
-    ``#contrast``; page.js shows it."""
+    """Links to the page's tabs, of which the first is open initially. The open tab is in the address, as ``#contrast``;
+    page.js shows it."""
     return render("tabs", names=names) if len(names) > 1 else Markup()
 
 
@@ -43,12 +43,12 @@ def chips(
     precisions: dict[str, Choice],
     operator: bool,
 ) -> Markup:
-    """Two menus that say what is loaded and what it costs in memory.
+    """Two menus that show what is loaded and its memory.
 
     Args:
         models, precisions: value → choice of everything that there is.
-        operator: whether this page may switch; others see disabled menus of what is loaded, without the folder or the
-            hub id that stands for it.
+        operator: whether this page may switch; others see disabled menus of what is loaded, without its folder or hub
+            id.
     """
     count = f" · {short(status.parameters)}" if status.parameters else ""
     where = "on this machine" if status.device.startswith("cpu") else f"on {status.device}"
@@ -63,12 +63,12 @@ def chips(
 def precisions(
     quantize: str, status: Status, measured: Mapping[str, Measured], closed: Mapping[str, str]
 ) -> dict[str, Choice]:
-    """The precisions, each with what was measured of it here.
+    """The precisions, each with its measurements on this machine.
 
     Args:
         quantize: what is loaded.
-        measured: precision → what it costs, as far as that is known.
-        closed: precision → why it can't be had.
+        measured: precision → its cost, as far as known.
+        closed: precision → why it is unavailable.
     """
     found = {}
     elsewhere = status.device == ELSEWHERE
@@ -88,21 +88,21 @@ def precisions(
 
 
 def compared(plain: Measured, packed: Measured) -> str:
-    """What packing brought on this machine: its pace, where it was measured often enough and each answer of one was
-    faster than each of the other, and whether it is hardly smaller."""
-    said = []
+    """The effect of quantization on this machine: its speed, where measured often enough and each answer of one was
+    faster than each of the other, and whether it saves little memory."""
+    remarks = []
     saved = plain.parameter_bytes - packed.parameter_bytes
-    if 0 < saved < FEW * plain.parameter_bytes:
-        said.append(f"saves only {size(saved)}")
+    if 0 < saved < MIN_SAVING * plain.parameter_bytes:
+        remarks.append(f"saves only {size(saved)}")
     pace = "" if packed is plain else _pace(plain, packed)
-    return ", ".join(filter(None, (pace, *said)))
+    return ", ".join(filter(None, (pace, *remarks)))
 
 
 def _pace(plain: Measured, packed: Measured) -> str:
     if not (plain.seconds and plain.fastest and plain.slowest and packed.seconds and packed.fastest and packed.slowest):
         return ""
     ratio = packed.seconds / plain.seconds
-    if max(ratio, 1 / ratio) < EVEN:
+    if max(ratio, 1 / ratio) < MIN_SPEED_RATIO:
         return "no faster here"
     if packed.fastest > plain.slowest:
         return f"{ratio:.1f}× slower here"
@@ -115,19 +115,18 @@ def served(status: Status) -> str:
 
 
 def notice(status: Status, sentence: str = "", alert: bool = True) -> Markup:
-    """One line under the header: a loading and its progress, or a sentence, of something wrong or not; empty when all
-    is quiet."""
+    """One line under the header: the progress of loading, or a notice, alerting or not; else empty."""
     if status.busy:
         fraction = "" if status.fraction is None else f"{status.fraction:.3f}"
         return render("loading", sentence=status.busy, fraction=fraction)
     if sentence and not alert:
-        return render("told", sentence=sentence)
+        return render("notice", sentence=sentence)
     sentence = sentence or status.problem
     return problem(sentence) if sentence else Markup()
 
 
 def short(count: int) -> str:
-    """How many parameters, as people say it."""
+    """A number of parameters, e.g. ``1.5B``."""
     for scale, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
         if count >= scale:
             return f"{count / scale:.{int(unit == 'B')}f}{unit}"

@@ -1,4 +1,4 @@
-"""Model menu: which models there are to choose from, and which to offer for pictures that a small one does not know."""
+"""Model menu: the models to choose from, and which to offer for out-of-distribution pictures."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def choices(current: str, quantize: str, device: str, served: str = "") -> dict[
 
     Args:
         quantize: the precision in which the next one would be loaded.
-        device: on which; what is loaded stays there until the next one is ready, so its memory is not counted as free.
-        served: a server's model that can be come back to; empty = none.
+        device: on which; the loaded model stays there until the next one is ready, so its memory is not counted free.
+        served: a server's model that can be switched back to; empty = none.
     """
     labels = {name: Choice(f"{name} · embedded") for name in offers.embedded()}
     room = offers.room_on(device)
@@ -45,12 +45,12 @@ def _offered(offer: Offer, quantize: str, room: int) -> Choice:
 
 
 def unquantizable() -> dict[str, str]:
-    """Precision → why it can't be had; nothing where all can."""
+    """Precision → why it is unavailable; empty where all are available."""
     return {name: f"needs {missing}" for name, missing in offers.unquantizable().items()}
 
 
 def outside(engine: Engine, views: Sequence[View]) -> tuple[str, str] | None:
-    """A sentence and a command for pictures that the model was not trained on; None where it knows their kind."""
+    """A sentence and a command for out-of-distribution pictures; None where all are in distribution."""
     scores = [score for score in (engine.in_distribution(view) for view in views) if score is not None]
     if not scores or min(scores) >= 0.5:
         return None

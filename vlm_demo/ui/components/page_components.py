@@ -1,4 +1,4 @@
-"""Parts: a session and the service → the components of the page that changed, with their new values.
+"""Page components: a session and the service → the components that changed, with their new values.
 
 The one place that knows which component shows what; decides nothing.
 """
@@ -22,7 +22,7 @@ Changes = dict[Any, Any]
 
 @dataclass(eq=False)
 class PageComponents:
-    """The components of the page that events change. ``examples`` is no component: it fills an empty conversation."""
+    """The components of the page that events change. ``examples`` is no component: an empty conversation shows them."""
 
     chips: gr.HTML
     notice: gr.HTML
@@ -45,8 +45,8 @@ class PageComponents:
         """Every component."""
         return [part for name, part in vars(self).items() if name != "examples"]
 
-    def talk(self, session: Session, **composer: Any) -> Changes:
-        """The conversation, with no complaint above the composer, and Stop only while something runs."""
+    def chat_area(self, session: Session, **composer: Any) -> Changes:
+        """The conversation, no error above the composer, and Stop only while something runs."""
         with session.lock:
             mode = {"submit_btn": not session.running, "stop_btn": session.running}
             return {
@@ -56,18 +56,18 @@ class PageComponents:
                 self.composer: gr.update(**mode, **composer),
             }
 
-    def said(self, session: Session) -> Changes:
-        """The conversation alone: what stands above and in the composer stays."""
+    def conversation(self, session: Session) -> Changes:
+        """The conversation alone: the composer and the line above it stay."""
         with session.lock:
             return {self.chat: transcript.conversation(session, self.examples)}
 
     def refused(self, error: Exception, **composer: Any) -> Changes:
-        """A sentence above the composer; nothing else changes but what the composer holds, if given."""
+        """A sentence above the composer; nothing else changes but the composer's content, if given."""
         changes: Changes = {self.status: problem(str(error))}
         return {**changes, self.composer: gr.update(**composer)} if composer else changes
 
-    def inside(self, session: Session) -> Changes:
-        """The tabs that show the answer that is looked at, but for its heatmap."""
+    def answer_tabs(self, session: Session) -> Changes:
+        """The tabs of the shown answer, except its heatmap."""
         with session.lock:
             shown = session.shown
             return {
@@ -79,12 +79,12 @@ class PageComponents:
             }
 
     def everything(self, session: Session, **composer: Any) -> Changes:
-        """All that shows the session."""
+        """All components that show the session."""
         with session.lock:
-            return {**self.talk(session, **composer), **self.inside(session), **self.map(session)}
+            return {**self.chat_area(session, **composer), **self.answer_tabs(session), **self.map(session)}
 
     def map(self, session: Session) -> Changes:
-        """The heatmap of the word that is looked at."""
+        """The heatmap of the selected word."""
         try:
             with session.lock:
                 return {self.heatmap: panels.heatmap_panel.draw(session)}
@@ -93,7 +93,7 @@ class PageComponents:
             return {self.heatmap: nothing(UNEXPECTED)}
 
     def service(self, session: Session, service: ModelRegistry, operator: bool) -> Changes:
-        """The chips and the notice line; remembers in the session that this page has seen them."""
+        """The chips and the notice line; records in the session that this page has seen them."""
         status = session.seen = service.status
         models = model_menu.choices(service.model, service.quantize, status.device, service.served)
         precisions = header.precisions(service.quantize, status, service.measured, model_menu.unquantizable())

@@ -1,6 +1,6 @@
 """Templates: plain values → HTML, filled into the files of ``ui/templates``.
 
-The one place where the page's HTML is made. Autoescape is on for every template, so that whatever a person, a picture
+The only module that produces the page's HTML. Autoescape is on for every template, so that whatever a person, a picture
 or a model wrote is text; a value that is HTML already is ``Markup``, and only what was rendered here becomes one.
 """
 
@@ -25,7 +25,7 @@ def render(template: str, /, **values: Any) -> Markup:
 
     Args:
         template: the file's name in ``ui/templates``, without its ``.html``.
-        values: what the template calls by name; text is escaped, ``Markup`` is not.
+        values: the template's variables; text is escaped, ``Markup`` is not.
     Raises:
         jinja2.TemplateNotFound: there is no such file.
         jinja2.UndefinedError: the template uses a value that was not given.

@@ -1,5 +1,5 @@
-"""Listing: a Python file of the package → its lines as pieces of text, each with what it is to the eye, and the line on
-which a function begins."""
+"""Listing: a Python file of the package → its lines as highlighted pieces of text, and the line on which a function
+begins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import keyword
 import tokenize
 from importlib.resources import files
 
-Line = list[tuple[str, str]]  # (what a piece is, or nothing; its text)
+Line = list[tuple[str, str]]  # (the class of a piece, or empty; its text)
 
 NAMING = ("def", "class")
 
@@ -20,8 +20,8 @@ def text_of(name: str) -> str:
 
 
 def lines(text: str) -> list[Line]:
-    """Every line of a Python file, cut where what it is to the eye changes: ``comment``, ``string``, ``number``,
-    ``keyword``, ``name`` (one that is being defined), or nothing of these."""
+    """Every line of a Python file, in pieces of one class: ``comment``, ``string``, ``number``, ``keyword``, ``name``
+    (of a definition), or empty."""
     rows = text.splitlines()
     found: list[Line] = [[] for _ in rows]
     at = (1, 0)
@@ -65,8 +65,8 @@ def line_of(text: str, symbol: str) -> int:
     line = 0
     for part in symbol.split("."):
         named = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        own = next((node for node in body if isinstance(node, named) and node.name == part), None)
-        if own is None:
+        definition = next((node for node in body if isinstance(node, named) and node.name == part), None)
+        if definition is None:
             raise LookupError(f"There is no {symbol}.")
-        line, body = own.lineno, own.body
+        line, body = definition.lineno, definition.body
     return line

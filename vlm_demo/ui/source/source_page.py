@@ -1,6 +1,6 @@
-"""Source page: one of the package's own files that do the steps of an answer → an HTML page that needs nothing else.
+"""Source page: a source file that implements a step of an answer → a self-contained HTML page.
 
-Shows the files of a fixed list and no other, to whoever may see the page: behind its password, where it has one.
+Shows the files of a fixed list and no other, and only to those who may see the page: behind its password, if any.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.source import listing
-from vlm_demo.ui.source.road_files import FILES, PATH
+from vlm_demo.ui.source.step_files import FILES, PATH
 from vlm_demo.ui.theme import STATIC, variables
 
 HEADERS = {
@@ -41,7 +41,7 @@ def _answered(request: Request) -> Response:
 
 
 def signed_in(request: Request) -> bool:
-    """Whether a request may see the page. Gradio guards its own addresses alone, by cookies that its server knows."""
+    """Whether a request may see the page. Gradio protects only its own routes, by cookies that its server knows."""
     server = request.app
     if server.auth is None and server.auth_dependency is None:
         return True
@@ -59,7 +59,7 @@ def page(name: str) -> str:
             "source",
             style=Markup(style),
             name=name,
-            files=[(own, f"{up}{PATH}/{own}") for own in FILES],
+            files=[(file, f"{up}{PATH}/{file}") for file in FILES],
             up=up,
             lines=listing.lines(listing.text_of(name)),
         )

@@ -1,5 +1,5 @@
-/* The Contrast tab's own behaviour: its presses become Gradio events; probabilities are worked out here, from the
-   similarities on the page, so that a slider's move asks nobody. Holds the chosen temperature and direction. */
+/* The Contrast tab's behaviour: its presses become Gradio events; probabilities are computed here, from the similarities
+   on the page, so that moving a slider needs no request. Holds the chosen temperature and direction. */
 window.vlmContrast = (() => {
   const all = (selector, root) => [...root.querySelectorAll(selector)];
   const root = () => document.querySelector("#contrast-table .contrast");
@@ -21,7 +21,7 @@ window.vlmContrast = (() => {
     return raised.map((value) => value / sum);
   }
 
-  /* The probabilities of every cell, of a column or a row together 1; and the bars of the picture that is looked at. */
+  /* The probabilities of every cell, summing to 1 over a column or a row; and the bars of the selected picture. */
   function spread() {
     const table = root();
     if (!table?.dataset.learned) return;
@@ -42,7 +42,7 @@ window.vlmContrast = (() => {
     for (const cell of cells) cell.querySelector(".chance").textContent = percent(share.get(cell));
     const picture = table.querySelector(".thumb[aria-pressed=true]")?.dataset.picture;
     for (const row of all("tr[data-text]", table)) {
-      const cell = all(".cell[data-similarity]", row).find((own) => own.dataset.picture === picture);
+      const cell = all(".cell[data-similarity]", row).find((other) => other.dataset.picture === picture);
       const bar = row.querySelector(".chance-bar");
       bar.style.width = cell ? `${100 * share.get(cell)}%` : "0";
       row.querySelector(".chance-of").textContent = cell ? percent(share.get(cell)) : "";
@@ -150,7 +150,7 @@ window.vlmContrast = (() => {
     rows[at + move[0]]?.[rows[at].indexOf(cell) + move[1]]?.focus();
   }
 
-  /* What was drawn holds what the server knows; what is being typed stays. */
+  /* A redraw shows the server's state; what is being typed stays. */
   function drawn(element) {
     for (const input of all(".text", element)) {
       if (input === document.activeElement && !input.dataset.sent) continue;
@@ -177,9 +177,9 @@ window.vlmContrast = (() => {
     });
     if (!events.includes("shown")) return;
     watch("value", () => drawn(element));
-    const look = () => open() && send("shown", {});
-    new MutationObserver(look).observe(document.documentElement, { attributeFilter: ["data-tab"] });
-    look();
+    const update = () => open() && send("shown", {});
+    new MutationObserver(update).observe(document.documentElement, { attributeFilter: ["data-tab"] });
+    update();
   }
 
   return { bind };

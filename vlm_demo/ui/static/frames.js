@@ -1,4 +1,4 @@
-/* A picture that moves stands still in the composer, at the frame that is asked about. */
+/* An animated picture is shown in the composer as one still frame, the one that is asked about. */
 (() => {
   const SIDE = 192; // pixels: twice a thumbnail's, for sharp screens
   const MOVE = /gif|webp|png|avif/; // kinds that may hold several frames
@@ -41,12 +41,12 @@
     if (uri && image.dataset.frame === `${number} ${source}`) image.src = uri;
   }
 
-  const look = () => document.querySelectorAll("#composer .thumbnail-item img").forEach(still);
+  const update = () => document.querySelectorAll("#composer .thumbnail-item img").forEach(still);
   vlm.whenThere("#composer textarea", () => {
     const watched = { childList: true, subtree: true, attributes: true, attributeFilter: ["src"] };
-    new MutationObserver(look).observe(document.getElementById("composer"), watched);
+    new MutationObserver(update).observe(document.getElementById("composer"), watched);
   });
   for (const kind of ["input", "change"]) {
-    document.addEventListener(kind, (event) => event.target.closest?.("#page-number") && look());
+    document.addEventListener(kind, (event) => event.target.closest?.("#page-number") && update());
   }
 })();

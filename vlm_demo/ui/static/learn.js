@@ -1,12 +1,12 @@
-/* Learn: stages that light up and scroll to what tells more, Replay, and what is only arithmetic on numbers that stand on
-   the page: another word of the logit lens, another temperature of the next word. Asks the server for nothing but what
-   was found inside an answer, when the tab is opened, and losses, when they are wanted. */
+/* Learn: stages that light up and scroll to their details, Replay, and arithmetic on numbers that are on the page: another
+   word of the logit lens, another temperature of the next word. Requests only an answer's anatomy, when the tab is
+   opened, and losses, on a press. */
 window.vlmLearn = (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const still = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
   const open = () => location.hash === "#learn";
   const LONG = 5000; // milliseconds that a replay takes
-  const AGAIN = 6000; // milliseconds between two looks at whether something has come
+  const AGAIN = 6000; // milliseconds between two polls for a pending result
   const SHORT = 60; // and a stage in it at least, so that it is seen
 
   function light(name) {
@@ -81,7 +81,7 @@ window.vlmLearn = (() => {
   const parsed = (element, name) => element && JSON.parse(element.dataset[name]);
   const percent = (share) => `${(100 * share).toFixed(1)} %`;
 
-  /* Another word of the answer: what stands there of it is in the numbers of both panels. */
+  /* Another word of the answer: its values are in the numbers of both panels. */
   function word(index) {
     const lens = document.querySelector("#learn-lens [data-lens]");
     const next = document.querySelector("#learn-features [data-next]");
@@ -92,7 +92,7 @@ window.vlmLearn = (() => {
     for (const button of all("[data-act=turn]", lens)) {
       button.disabled = +button.dataset.by < 0 ? index === 0 : index === numbers.words.length - 1;
     }
-    lens.querySelector(".finding").textContent = numbers.told[index];
+    lens.querySelector(".finding").textContent = numbers.findings[index];
     all("tbody tr", lens).forEach((row, layer) => {
       const sure = numbers.sure[layer][index];
       const second = numbers.second[layer][index];
@@ -111,8 +111,8 @@ window.vlmLearn = (() => {
     chances();
   }
 
-  /* The likeliest next words: e^(logit / temperature) of those that are kept, by the sum over the whole vocabulary, which
-     is known for each step of the slider. */
+  /* The likeliest next words: e^(logit / temperature) of the stored ones, by the sum over the whole vocabulary, which is
+     known for each step of the slider. */
   function chances() {
     const next = document.querySelector("#learn-features [data-next]");
     const slider = next?.querySelector("[data-act=temperature]");
@@ -120,9 +120,9 @@ window.vlmLearn = (() => {
     const numbers = parsed(next, "next");
     const index = +next.dataset.word;
     const temperature = numbers.temperatures[+slider.value];
-    const told = `${temperature}`.padEnd(3, ".0");
-    next.querySelector("output").textContent = told;
-    slider.setAttribute("aria-valuetext", told);
+    const label = `${temperature}`.padEnd(3, ".0");
+    next.querySelector("output").textContent = label;
+    slider.setAttribute("aria-valuetext", label);
     const total = numbers.totals[index][+slider.value];
     const shares = numbers.logits[index].map((logit) => Math.exp(logit / temperature - total));
     shares.push(Math.max(0, 1 - shares.reduce((sum, share) => sum + share, 0)));
@@ -146,11 +146,11 @@ window.vlmLearn = (() => {
       send("compute", { text: event.target.elements.text.value });
     });
     if (events.includes("opened")) {
-      const look = () => (open() ? send("opened", {}) : replay.stop());
-      addEventListener("hashchange", look);
-      look();
-      // What is still to come is asked for again: an answer may be written meanwhile, or a reply have been lost.
-      setInterval(() => open() && document.querySelector("#learn-tab [data-waiting]") && look(), AGAIN);
+      const update = () => (open() ? send("opened", {}) : replay.stop());
+      addEventListener("hashchange", update);
+      update();
+      // Poll for pending results: an answer may be written meanwhile, or a reply may have been lost.
+      setInterval(() => open() && document.querySelector("#learn-tab [data-waiting]") && update(), AGAIN);
       watch("value", () => replay.stop());
     }
   }

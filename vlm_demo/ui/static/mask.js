@@ -1,5 +1,5 @@
-/* What is drawn over a picture: a canvas over it, and the marked cells as bits when they are sent. Nothing that is drawn
-   is kept anywhere else. */
+/* Drawing over a picture: a canvas over it, and the marked cells as bits when they are sent. A drawing is stored nowhere
+   else. */
 vlm.mask = (() => {
   const INK = "#b5432c";
   const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -63,7 +63,7 @@ vlm.mask = (() => {
     return { width, height, bits: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join("")) };
   }
 
-  /* Another picture lies under the canvas: what was drawn over the last one goes. */
+  /* Another picture is under the canvas: clear the drawing. */
   let over = null;
   function drawn() {
     const now = root()?.querySelector(".paper")?.dataset.picture;

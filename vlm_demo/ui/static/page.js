@@ -1,5 +1,5 @@
-/* The page's own behaviour: presses on data-act elements become Gradio events, the pressed word is marked, the
-   conversation follows its end. Holds no state but what is on the page, and the question that is being rewritten. */
+/* The page's behaviour: presses on data-act elements become Gradio events, the pressed word is marked, the conversation
+   scrolls to its end. Holds no state but what is on the page, and the question that is being edited. */
 window.vlm = (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const tab = () => document.documentElement.dataset.tab ?? "chat";
@@ -13,8 +13,8 @@ window.vlm = (() => {
     if (narrow()) glide(document.querySelector("#inspector .lens") ?? document.getElementById("inspector"));
   }
 
-  /* Scroll no further than it takes to see all of an element between the window's top and the composer, which lies over
-     the page there: the narrow page is one column. */
+  /* Scroll no further than needed to show all of an element between the window's top and the composer, which covers the
+     page's end: the narrow page is one column. */
   function glide(element) {
     const box = element.getBoundingClientRect();
     const foot = document.getElementById("desk").getBoundingClientRect().top - 8;
@@ -56,7 +56,7 @@ window.vlm = (() => {
     if (document.activeElement === document.body) area.focus();
   }
 
-  /* Of several alike, such as columns, the one that is meant. */
+  /* Of several equal elements, such as columns, the one that is meant. */
   const of = ({ dataset }) => (dataset.of === undefined ? {} : { of: +dataset.of });
 
   const acts = {
@@ -81,7 +81,7 @@ window.vlm = (() => {
       send("patch", { picture: +button.dataset.picture, at: keyed ? null : at });
     },
     export: (button, send) => send("export", { kind: button.dataset.kind, picture: +button.dataset.picture }),
-    /* The picture that stands beside the button, as the page holds it. */
+    /* The picture next to the button, as the page holds it. */
     keep(button) {
       const { src } = button.closest(".keepable").querySelector("img");
       const anchor = document.createElement("a");
@@ -114,7 +114,7 @@ window.vlm = (() => {
     if (next && column >= 0 && column < columns) next.focus();
   }
 
-  /* A file that the server made in memory: hand it to the browser as a download, and let it go. */
+  /* A file that the server made in memory: pass it to the browser as a download, and drop it. */
   function save(link) {
     const [head, content] = link.getAttribute("href").split(",");
     const bytes = Uint8Array.from(atob(content), (character) => character.charCodeAt(0));
@@ -127,8 +127,8 @@ window.vlm = (() => {
     link.removeAttribute("href");
   }
 
-  /* Where the focus goes when what had it goes: to the composer, or where that would open a keyboard over the page, to
-     the conversation. */
+  /* Move the focus when the focused element is removed: to the composer, or where that would open an on-screen keyboard,
+     to the conversation. */
   function rest() {
     const talk = document.getElementById("talk");
     talk.tabIndex = -1;
@@ -136,8 +136,8 @@ window.vlm = (() => {
     (place ?? talk).focus({ preventScroll: true });
   }
 
-  /* By this secret a tab finds its conversation again after a reload. One that was opened as another's copy has that
-     one's secret too, but was not left: it gets its own. */
+  /* By this secret a tab finds its conversation after a reload. A duplicated tab has a copy of the secret, but was not
+     left: it gets a new one. */
   function tabSecret() {
     const left = sessionStorage.getItem("left") || document.wasDiscarded;
     sessionStorage.removeItem("left");
@@ -158,7 +158,7 @@ window.vlm = (() => {
   });
   addEventListener("pageshow", (event) => event.persisted && sessionStorage.removeItem("left"));
 
-  /* The toggles stand in the address, so that a link to the page sets them. */
+  /* The toggles are in the address, so that a link to the page sets them. */
   function keepToggles() {
     const address = new URL(location.href);
     for (const name of ["ocr", "evidence"]) {
@@ -176,10 +176,10 @@ window.vlm = (() => {
   function bind(element, trigger, watch, events) {
     const send = (name, data) => events.includes(name) && trigger(name, data);
     if (events.includes("shown")) {
-      const own = element.closest(".tab-page").id;
-      const look = () => own === `${tab()}-tab` && send("shown", {});
-      addEventListener("tabshown", look);
-      look();
+      const page = element.closest(".tab-page").id;
+      const update = () => page === `${tab()}-tab` && send("shown", {});
+      addEventListener("tabshown", update);
+      update();
     }
     if (events.includes("uploaded")) uploaded = () => trigger("uploaded", {});
     if (events.includes("arrived")) trigger("arrived", { tab: tabSecret() });
@@ -239,8 +239,8 @@ window.vlm = (() => {
     });
   }
 
-  /* A question was sent with a picture, and the server opens that before it says anything: after a second the page says
-     what it waits for. */
+  /* A question was sent with a picture, which the server opens before it replies: after a second the page says what it
+     waits for. */
   const opening = (() => {
     const line = Object.assign(document.createElement("p"), { id: "opening", hidden: true });
     line.setAttribute("role", "status");
@@ -265,7 +265,7 @@ window.vlm = (() => {
     button.textContent = "↑ Answer";
     button.hidden = true;
     const word = () => document.querySelector("#chat .word[aria-pressed=true]");
-    const look = () => {
+    const update = () => {
       const away = narrow() && word() && word().getBoundingClientRect().bottom < 0;
       button.hidden = !away;
     };
@@ -274,8 +274,8 @@ window.vlm = (() => {
       gone?.focus({ preventScroll: true });
       gone?.scrollIntoView({ behavior: still() ? "auto" : "smooth", block: "center" });
     });
-    addEventListener("scroll", look, { passive: true });
-    addEventListener("resize", look);
+    addEventListener("scroll", update, { passive: true });
+    addEventListener("resize", update);
     return button;
   }
 
@@ -315,13 +315,13 @@ window.vlm = (() => {
   }
 
   function whenThere(selector, run) {
-    const look = () => {
+    const update = () => {
       const found = document.querySelector(selector);
       if (found) run(found);
       return !!found;
     };
-    if (look()) return;
-    const observer = new MutationObserver(() => look() && observer.disconnect());
+    if (update()) return;
+    const observer = new MutationObserver(() => update() && observer.disconnect());
     observer.observe(document.documentElement, { childList: true, subtree: true });
   }
 
@@ -337,7 +337,7 @@ window.vlm = (() => {
       area.dispatchEvent(new Event("input", { bubbles: true }));
     }
     let files = 0;
-    const look = () => {
+    const update = () => {
       name(composer);
       const now = composer.querySelectorAll(".thumbnail-item").length;
       if (now !== files) setTimeout(uploaded, 50); // the page's own files are deleted with it, so it has to claim them
@@ -345,15 +345,15 @@ window.vlm = (() => {
       if (!now) opening.end();
       files = now;
     };
-    look();
-    new MutationObserver(look).observe(composer, { childList: true, subtree: true });
+    update();
+    new MutationObserver(update).observe(composer, { childList: true, subtree: true });
     composer.addEventListener("input", () => typed());
     const sent = () => files && opening.begin();
     composer.addEventListener("click", (event) => event.target.closest(".submit-button") && sent(), true);
     composer.addEventListener("keydown", (event) => event.key === "Enter" && !event.shiftKey && sent(), true);
   });
 
-  /* The narrow page ends above the composer, which lies over its foot and grows with what is in it. */
+  /* The narrow page ends above the composer, which covers its foot and grows with its content. */
   whenThere("#desk", (desk) => {
     const style = document.documentElement.style;
     new ResizeObserver(() => style.setProperty("--desk", `${desk.offsetHeight}px`)).observe(desk);

@@ -1,6 +1,6 @@
 /* The page's tabs are links, and the address names the one that is shown. */
 (() => {
-  /* The address names the tab that is shown, as #contrast: no name, or none that there is, is Chat. */
+  /* The address names the tab that is shown, as #contrast: no name, or an unknown one, is Chat. */
   function showTab() {
     const links = [...document.querySelectorAll("#tabs a")];
     const open = links.find((link) => link.hash === location.hash) ?? links[0];

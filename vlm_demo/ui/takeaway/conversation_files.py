@@ -1,4 +1,4 @@
-"""Conversation files: saved turns → one HTML file that needs nothing else, or JSON. Made in memory, written nowhere."""
+"""Conversation files: saved turns → one self-contained HTML file, or JSON. Made in memory, written nowhere."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ SIGNS = {PASS: "●", WARN: "◐", FAIL: "⊠", OPEN: "◌"}
 
 
 def as_html(turns: Sequence[SavedTurn]) -> bytes:
-    """A page (UTF-8) without scripts, whose own policy forbids browsers to run any or to fetch anything. All text of a
-    person, a model or OCR is escaped."""
+    """A page (UTF-8) without scripts, whose content security policy forbids running any or fetching anything. All text
+    of a person, a model or OCR is escaped."""
     rows = [
         (
             turn,
@@ -36,8 +36,8 @@ def as_html(turns: Sequence[SavedTurn]) -> bytes:
 def as_json(turns: Sequence[SavedTurn]) -> bytes:
     """``{"format", "version", "turns"}`` in UTF-8; each turn has the fields of `SavedTurn`, those of its contracts as
     objects; seconds and bytes are plain numbers."""
-    told = {"format": FORMAT, "version": VERSION, "turns": [_plain(turn) for turn in turns]}
-    return json.dumps(told, ensure_ascii=False, indent=1).encode()
+    document = {"format": FORMAT, "version": VERSION, "turns": [_plain(turn) for turn in turns]}
+    return json.dumps(document, ensure_ascii=False, indent=1).encode()
 
 
 def _plain(turn: SavedTurn) -> dict[str, Any]:
@@ -46,13 +46,13 @@ def _plain(turn: SavedTurn) -> dict[str, Any]:
     rest |= {name: getattr(turn, name) for name in ("ocr", "evidence_only", "model", "precision", "replayed")}
     return {
         **rest,
-        "uploads": [asdict(own) for own in turn.uploads],
-        "maps": [asdict(own) for own in turn.maps],
-        "tokens": [asdict(own) for own in turn.tokens],
-        "checks": [_checked(own) for own in turn.checks],
+        "uploads": [asdict(item) for item in turn.uploads],
+        "maps": [asdict(item) for item in turn.maps],
+        "tokens": [asdict(item) for item in turn.tokens],
+        "checks": [_checked(item) for item in turn.checks],
         "grounding": asdict(turn.grounding) if turn.grounding else None,
         "stages": [
-            {"name": own.name, "seconds": own.seconds, "detail": stage_words.detail(own)} for own in turn.stages
+            {"name": item.name, "seconds": item.seconds, "detail": stage_words.detail(item)} for item in turn.stages
         ],
         "timings": asdict(turn.timings) if turn.timings else None,
         "memory": asdict(turn.memory) if turn.memory else None,

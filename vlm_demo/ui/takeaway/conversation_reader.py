@@ -1,7 +1,6 @@
-"""Conversation reader: a saved conversation (JSON) → questions, pictures and answers, to be read once more.
+"""Conversation reader: a saved conversation (JSON) → questions, pictures and answers, to be replayed.
 
-The file may come from anybody: nothing in it is believed but texts, toggles and picture files, and all figures are
-computed anew.
+The file is untrusted: only texts, toggles and picture files are taken from it, and all figures are computed anew.
 """
 
 from __future__ import annotations
@@ -18,14 +17,14 @@ from vlm_demo.ui.takeaway.conversation_files import FORMAT, VERSION
 MOST = 50  # turns
 LONGEST = 100_000  # characters of a question or an answer
 BIGGEST = 64 * 2**20  # bytes of a file
-BEGINS = 400  # bytes in which a conversation names its format
+BEGINS = 400  # bytes within which a conversation names its format
 BAD = "This file is no conversation that was saved here: choose one that was saved as JSON."
 OLD = "This conversation was saved without its pictures, by an earlier version: save it again to open it."
 
 
 @dataclass(frozen=True)
 class ReadUpload:
-    """A picture's file, its name, and the page or frame that is meant, from 1; None = it has one."""
+    """A picture's file, its name, and its page or frame, from 1; None = it has only one."""
 
     name: str
     page: int | None
@@ -45,7 +44,7 @@ class ReadTurn:
 
 
 def is_conversation(content: bytes) -> bool:
-    """Whether a file says of itself that it is a saved conversation."""
+    """Whether a file declares itself a saved conversation."""
     return content[:1] == b"{" and FORMAT.encode() in content[:BEGINS]
 
 
@@ -60,11 +59,11 @@ def read(content: bytes) -> list[ReadTurn]:
             f"This conversation takes more than {BIGGEST >> 20} MB: open one with fewer or smaller pictures."
         )
     try:
-        told = json.loads(content)
-        turns = told["turns"]
-        if told["format"] != FORMAT or told["version"] != VERSION or not isinstance(turns, list):
+        document = json.loads(content)
+        turns = document["turns"]
+        if document["format"] != FORMAT or document["version"] != VERSION or not isinstance(turns, list):
             raise ValueError
-        found = [_turn(own) for own in turns[:MOST]]
+        found = [_turn(fields) for fields in turns[:MOST]]
     except BadQuestion:
         raise
     except (ValueError, KeyError, TypeError, RecursionError, UnicodeDecodeError, binascii.Error) as error:
@@ -77,33 +76,33 @@ def read(content: bytes) -> list[ReadTurn]:
     return answered
 
 
-def _turn(told: dict[str, Any]) -> ReadTurn:
-    if told["pictures"] and "uploads" not in told:
+def _turn(fields: dict[str, Any]) -> ReadTurn:
+    if fields["pictures"] and "uploads" not in fields:
         raise BadQuestion(OLD)
-    uploads = tuple(_upload(own) for own in told.get("uploads", ()))
+    uploads = tuple(_upload(upload) for upload in fields.get("uploads", ()))
     return ReadTurn(
-        _text(told["question"]),
-        _text(told["answer"]),
-        _text(told["model"])[:100],
-        told["ocr"] is True,
-        told["evidence_only"] is True,
+        _text(fields["question"]),
+        _text(fields["answer"]),
+        _text(fields["model"])[:100],
+        fields["ocr"] is True,
+        fields["evidence_only"] is True,
         uploads,
     )
 
 
-def _upload(told: dict[str, Any]) -> ReadUpload:
-    page = told["page"]
+def _upload(fields: dict[str, Any]) -> ReadUpload:
+    page = fields["page"]
     if page is not None and (isinstance(page, bool) or not isinstance(page, int) or page < 1):
         raise ValueError
-    name = _text(told["name"]).replace("\\", "/").rpartition("/")[2][:100]
-    return ReadUpload(name or "picture", page, base64.b64decode(_whole(told["data"]), validate=True))
+    name = _text(fields["name"]).replace("\\", "/").rpartition("/")[2][:100]
+    return ReadUpload(name or "picture", page, base64.b64decode(_whole(fields["data"]), validate=True))
 
 
-def _text(told: Any) -> str:
-    return _whole(told)[:LONGEST]
+def _text(value: Any) -> str:
+    return _whole(value)[:LONGEST]
 
 
-def _whole(told: Any) -> str:
-    if not isinstance(told, str):
+def _whole(value: Any) -> str:
+    if not isinstance(value, str):
         raise TypeError
-    return told
+    return value

@@ -1,6 +1,6 @@
-"""Saved turn: a turn of the chat → what is taken away of it, as plain values that need no server any more.
+"""Saved turn: a turn of the chat → what is saved of it, as plain values that need no server.
 
-Knows neither HTML nor JSON. Nothing of the session goes along.
+Knows neither HTML nor JSON. Nothing of the session is included.
 """
 
 from __future__ import annotations
@@ -29,8 +29,7 @@ class SavedMap:
 
 @dataclass(frozen=True)
 class SavedUpload:
-    """A picture as it was uploaded: its file's name, the page or frame that is meant (None = it has one), and the file
-    in base64."""
+    """A picture as uploaded: its file's name, its page or frame (None = it has only one), and the file in base64."""
 
     name: str
     page: int | None
@@ -39,15 +38,15 @@ class SavedUpload:
 
 @dataclass(frozen=True)
 class SavedTurn:
-    """One question and what came of it.
+    """One question and its answer.
 
     Attributes:
         state: as in `ChatTurn`; ``problem`` is its sentence where it failed.
-        pictures: data URIs of those that came with the question, shrunk as the chat shows them.
-        uploads: the same as they were uploaded, so that another page can open the conversation and go on.
-        maps: of the first ``MAPS`` words that name something, by the checkpoint's own method.
+        pictures: data URIs of the question's pictures, shrunk as the chat shows them.
+        uploads: the same as uploaded, so that another page can open and continue the conversation.
+        maps: of the first ``MAPS`` content words, by the checkpoint's default method.
         stages: in the order in which they ran.
-        replayed: of an answer that another model gave, what of it was seen here, in words; else empty.
+        replayed: of an answer that another model gave, what of it was replayed here, in words; else empty.
     """
 
     question: str
@@ -72,11 +71,11 @@ class SavedTurn:
 
 
 def saved(turn: ChatTurn) -> SavedTurn:
-    """All that is taken away of one turn; draws its maps of what was recorded and asks no model."""
+    """What is saved of one turn; its maps are drawn from recorded attention, without a model."""
     answer = turn.answer
     return SavedTurn(
         question=turn.question,
-        answer=turn.said,
+        answer=turn.answer_text,
         state=turn.state,
         problem=turn.problem,
         ocr=turn.ocr,

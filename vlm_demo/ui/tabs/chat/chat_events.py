@@ -1,7 +1,7 @@
-"""Events: what happens when something is asked, stopped or switched. A request of a page → changes of its session.
+"""Events: the handlers for asking, stopping and switching. A request of a page → changes of its session.
 
-Holds nothing but the open sessions, and draws nothing: that is ``parts``. The inspector's own are in
-``looking`` and ``again``.
+Holds nothing but the open sessions, and renders nothing: ``parts`` does. The inspector's handlers are in ``inspector``
+and ``deferred_maps``.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from vlm_demo.ui import uploads
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.components.page_components import Changes, PageComponents
-from vlm_demo.ui.session import Session, Sessions, alone
+from vlm_demo.ui.session import Session, Sessions, session_locked
 from vlm_demo.ui.tabs.chat import page_choice, reopening, transcript
 from vlm_demo.ui.tabs.inspect.check_events import CheckEvents
 from vlm_demo.ui.tabs.inspect.deferred_maps import DeferredMaps
 from vlm_demo.ui.tabs.inspect.inspect_events import InspectorEvents, forgotten
 from vlm_demo.ui.takeaway.takeaway_events import TakeawayEvents
-from vlm_demo.ui.work import frames, telling
+from vlm_demo.ui.work import capture_failure, frames
 
-FRAME = 0.04  # seconds between two drawings of a growing answer
-FOLLOW = 0.3  # likewise, for a page that came back while it grew
+FRAME = 0.04  # seconds between two drawings of a streaming answer
+FOLLOW = 0.3  # likewise, for a page that came back during the stream
 
 
 class Events:
@@ -40,15 +40,15 @@ class Events:
     def __init__(self, service: ModelRegistry, parts: PageComponents, ocr_settings: OcrSettings = DEFAULT_OCR):
         self.service, self.parts, self.ocr_settings = service, parts, ocr_settings
         self.sessions = Sessions(lambda session: service.forget(session.visitor))
-        self.looking = InspectorEvents(self.sessions, parts)
-        self.again = DeferredMaps(self.sessions, parts, service)
-        self.paging = page_choice.PageChoice(self.sessions, parts)
+        self.inspector = InspectorEvents(self.sessions, parts)
+        self.deferred_maps = DeferredMaps(self.sessions, parts, service)
+        self.page_choice = page_choice.PageChoice(self.sessions, parts)
         self.takeaway = TakeawayEvents(self.sessions, parts)
-        self.checking = CheckEvents(self.sessions, parts, service, ocr_settings)
+        self.checks = CheckEvents(self.sessions, parts, service, ocr_settings)
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
-    @alone
+    @session_locked
     def ask(self, message: dict, ocr: bool, evidence_only: bool, request: gr.Request) -> Changes:
         """Take a question from the composer: check it, show it, and leave it for ``answer``."""
         session = self.sessions.of(request.session_hash)
@@ -58,7 +58,7 @@ class Events:
             return self._reopen(session, saved, text)
         opened, problem = page_choice.opened(files, session.page)
         if problem:
-            return self.parts.refused(problem, value={"text": text, "files": [one.path for one in opened]})
+            return self.parts.refused(problem, value={"text": text, "files": [upload.path for upload in opened]})
         if not opened and session.with_pictures(len(session.exchanges) - 1) < 0:
             return self.parts.refused(
                 BadQuestion("There is no picture yet: drop, paste or upload one, or press an example.")
@@ -69,15 +69,15 @@ class Events:
             )
         if self.sessions.full:
             return self._crowded()
-        contents, previews = tuple(one.content for one in opened), tuple(one.preview for one in opened)
-        names, pages = tuple(Path(one.path).name for one in opened), tuple(one.page for one in opened)
+        contents, previews = tuple(upload.content for upload in opened), tuple(upload.preview for upload in opened)
+        names, pages = tuple(Path(upload.path).name for upload in opened), tuple(upload.page for upload in opened)
         self._add(session, ChatTurn(text.strip(), ocr, evidence_only, contents, names, previews, pages=pages))
         session.page = 1
         self.sessions.release(session)
-        return self.parts.talk(session, value={"text": "", "files": []})
+        return self.parts.chat_area(session, value={"text": "", "files": []})
 
     def _reopen(self, session: Session, saved: bytes, text: str) -> Changes:
-        """A saved conversation stands in place of this one, and the model in service reads its answers."""
+        """Replace this conversation by a saved one, whose answers the model in service replays."""
         try:
             turns = reopening.turns_of(saved)
         except VlmDemoError as error:
@@ -88,41 +88,41 @@ class Events:
         self.sessions.release(session)
         return self.parts.everything(session, value={"text": text, "files": []})
 
-    @alone
+    @session_locked
     def ask_example(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """One press: the example's picture and question are asked, with the example's toggles."""
+        """One press: ask the example's question about its picture, with the example's toggles."""
         session = self.sessions.of(request.session_hash)
         if self.sessions.full:
             return self._crowded()
         example = self.parts.examples[int(event.index)]
-        own = (example.picture,), (example.name,), (example.preview,)
-        self._add(session, ChatTurn(example.question, example.ocr, example.evidence_only, *own))
+        attachments = (example.picture,), (example.name,), (example.preview,)
+        self._add(session, ChatTurn(example.question, example.ocr, example.evidence_only, *attachments))
         toggles = {self.parts.ocr: example.ocr, self.parts.evidence_only: example.evidence_only}
-        return {**self.parts.talk(session), **toggles}
+        return {**self.parts.chat_area(session), **toggles}
 
-    @alone
+    @session_locked
     def ask_edited(self, event: gr.EventData, ocr: bool, evidence_only: bool, request: gr.Request) -> Changes:
-        """An earlier question in other words: it and all that followed is asked anew."""
+        """An edited earlier question: it is asked again, and all that followed is dropped."""
         session = self.sessions.of(request.session_hash)
         index, text = int(event.turn), str(event.text).strip()
         if index >= len(session.exchanges):
             return self.parts.refused(forgotten())
         if not text:
             return self.parts.refused(BadQuestion("The edited question is empty: type what you want to know."))
-        return self._again(session, index, text, ocr, evidence_only)
+        return self._ask_again(session, index, text, ocr, evidence_only)
 
-    @alone
+    @session_locked
     def retry(self, ocr: bool, evidence_only: bool, request: gr.Request) -> Changes:
         """The last question once more, with the toggles as they are now."""
         session = self.sessions.of(request.session_hash)
         if not session.last:
             return self.parts.refused(BadQuestion("There is nothing to retry yet: ask a question first."))
-        return self._again(session, len(session.exchanges) - 1, session.last.question, ocr, evidence_only)
+        return self._ask_again(session, len(session.exchanges) - 1, session.last.question, ocr, evidence_only)
 
     def _crowded(self) -> Changes:
         return self.parts.refused(BadQuestion("Too many questions wait already: ask again in a moment."))
 
-    def _again(self, session: Session, index: int, question: str, ocr: bool, evidence_only: bool) -> Changes:
+    def _ask_again(self, session: Session, index: int, question: str, ocr: bool, evidence_only: bool) -> Changes:
         if self.sessions.full:
             return self._crowded()
         old = session.cut(index)[0]
@@ -135,10 +135,10 @@ class Events:
         session.add(exchange, first)
         exchange.ahead = self.sessions.ahead(exchange)
 
-    @alone
+    @session_locked
     def settle(self, request: gr.Request) -> Changes:
-        """After the reply to a question has arrived: those to Clear, Undo or Stop may have come before it, and what it
-        drew is no longer so. A complaint about the question stays."""
+        """After the reply to a question has arrived: replies to Clear, Undo or Stop may have come before it, which
+        makes it outdated. An error about the question stays."""
         session = self.sessions.of(request.session_hash)
         if session.running:
             return {self.parts.live: gr.skip()}
@@ -149,9 +149,9 @@ class Events:
 
     def answer(self, request: gr.Request) -> Iterator[Changes]:
         """Compute the answer that waits in this session, drawing each stage and word as it comes; where a conversation
-        was opened again, read all of its answers."""
+        was reopened, replay all of its answers."""
         session = self.sessions.of(request.session_hash)
-        with session.answering:  # a question goes on from the answer before it
+        with session.answering:  # a question continues from the answer before it
             exchange = session.waiting
             if exchange is None:
                 yield {self.parts.live: gr.skip()}
@@ -162,7 +162,7 @@ class Events:
 
     def _answer(self, session: Session, exchange: ChatTurn) -> Iterator[Changes]:
         try:
-            with telling(exchange):
+            with capture_failure(exchange):
                 for _ in frames(self._compute(session, exchange), FRAME):
                     yield {self.parts.live: transcript.live(session)}
         finally:
@@ -173,8 +173,8 @@ class Events:
                 self.service.forget(session.visitor)
         with session.lock:
             if exchange.answer and exchange in session.exchanges:
-                session.show(exchange, transcript.first_telling_word(exchange.answer))
-            changes = {**self.parts.talk(session), **self.parts.inside(session)}
+                session.show(exchange, transcript.first_content_word(exchange.answer))
+            changes = {**self.parts.chat_area(session), **self.parts.answer_tabs(session)}
         yield changes
 
     def _compute(self, session: Session, exchange: ChatTurn) -> Generator[None, None, None]:
@@ -188,11 +188,11 @@ class Events:
             history=tuple(history),
             cancelled=exchange.stop.is_set,
             visitor=session.visitor,
-            ocr_settings=session.reading(self.ocr_settings),
+            ocr_settings=session.with_languages(self.ocr_settings),
         )
         with self.service.engine(exchange.stop.is_set) as engine:
             exchange.state, exchange.model, exchange.precision = "running", engine.name, engine.precision
-            exchange.elsewhere = engine.device == ELSEWHERE
+            exchange.remote = engine.device == ELSEWHERE
             if exchange.given is not None:
                 yield from self._reread(engine, exchange, request)
                 return
@@ -200,23 +200,23 @@ class Events:
             stream: Any = engine.stream(request)
             with closing(stream):
                 for event in stream:
-                    answer = exchange.hear(event)
+                    answer = exchange.receive(event)
                     yield
             assert answer is not None
             self.service.note(answer)
             exchange.outside = model_menu.outside(engine, answer.views)  # of a follow-up's earlier pictures too
             exchange.methods = engine.heatmap_methods(answer)
-        exchange.keep(answer)
+        exchange.complete(answer)
 
     def _reread(self, engine: Engine, exchange: ChatTurn, request: Request) -> Generator[None, None, None]:
-        """Read an answer that is there already once more, for its heatmaps and probabilities."""
+        """Replay an existing answer by teacher forcing, for its heatmaps and probabilities."""
         assert exchange.given is not None
-        exchange.said = exchange.given
+        exchange.answer_text = exchange.given
         yield
         answer = reopening.read_here(engine, engine.explain(request, exchange.given), exchange.given_by)
         exchange.outside = model_menu.outside(engine, answer.views)
         exchange.methods = engine.heatmap_methods(answer)
-        exchange.keep(answer)
+        exchange.complete(answer)
 
     def read_in(self, languages: str, request: gr.Request) -> None:
         """The language of the text in this page's pictures, from the next question on."""
@@ -224,16 +224,16 @@ class Events:
 
     # -- stopping and going back ----------------------------------------------------------------------------------
 
-    @alone
+    @session_locked
     def stop(self, request: gr.Request) -> Changes:
-        """Unqueued, so that it is heard while the answer is being computed."""
+        """Unqueued, so that it is handled while the answer is being computed."""
         session = self.sessions.of(request.session_hash)
         session.stop()
-        return self.parts.talk(session)
+        return self.parts.chat_area(session)
 
-    @alone
+    @session_locked
     def undo(self, request: gr.Request) -> Changes:
-        """Take the last exchange back: its question and pictures lie in the composer again."""
+        """Remove the last exchange: its question and pictures are put back into the composer."""
         session = self.sessions.of(request.session_hash)
         if not session.last:
             return self.parts.refused(BadQuestion("There is nothing to undo yet."))
@@ -244,7 +244,7 @@ class Events:
         session.returned = {"text": dropped.question, "files": files}
         return self.parts.everything(session, value=session.returned)
 
-    @alone
+    @session_locked
     def clear(self, request: gr.Request) -> Changes:
         """Forget the whole conversation, its pictures and maps."""
         session = self.sessions.of(request.session_hash)
@@ -256,7 +256,7 @@ class Events:
     # -- the service, and pages that come and go ------------------------------------------------------------------
 
     def switch(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
-        """Load another model or precision for everyone, drawing how it goes. Checked here, not only in the page."""
+        """Load another model or precision for everyone, drawing the progress. Checked here, not only in the page."""
         session, operator = self.sessions.of(request.session_hash), self._operator(request)
         session.notify("" if operator else header.ONLY_OPERATOR)
         if operator:
@@ -281,17 +281,17 @@ class Events:
             log_unexpected(error)
             problems.append(f"{model} ({quantize}) could not be loaded.{stays}")
 
-    @alone
+    @session_locked
     def tick(self, message: dict | None, request: gr.Request) -> Changes:
-        """On uploads, and now and then: claim the composer's files for this page, show what became of the service and
-        of the place in its queue."""
+        """On uploads, and by a timer: claim the composer's files for this page, and show the service's status and the
+        place in its queue."""
         session = self.sessions.of(request.session_hash)
         if message and message.get("files"):
             self.sessions.claim(session, message["files"])
         return self._queued(session) | self._served(session, self._operator(request)) or {self.parts.chips: gr.skip()}
 
     def _queued(self, session: Session) -> Changes:
-        """The place in the queue, where it is another than what is drawn."""
+        """The place in the queue, where it differs from what is drawn."""
         waiting = next((exchange for exchange in session.exchanges if exchange.queued), None)
         ahead = self.sessions.ahead(waiting) if waiting else 0
         if waiting is None or waiting.ahead == ahead:
@@ -304,7 +304,7 @@ class Events:
         return is_operator(host, request.headers, self.service.operator_token)
 
     def _served(self, session: Session, operator: bool) -> Changes:
-        """The model in service, where it is not what is drawn; that another one answers is said."""
+        """The model in service, where it differs from what is drawn; a switch is notified."""
         seen, status = session.seen, self.service.status
         if seen and seen.precision and not status.busy and header.served(seen) != header.served(status):
             session.notify(header.SWITCHED.format(header.served(status)), alert=False)
@@ -312,29 +312,29 @@ class Events:
             return {}
         return self.parts.service(session, self.service, operator)
 
-    @alone
+    @session_locked
     def typed(self, request: gr.Request) -> Changes:
-        """The composer's text or files have changed: a complaint about what it held before is out of date."""
+        """The composer's text or files have changed: an error about its earlier content is outdated."""
         return {self.parts.status: ""}
 
     def opened(self, request: gr.Request) -> Changes:
-        """A page is opened: all that a new one shows but the service stands in it already. Its address may switch the
-        toggles on: ``?ocr=1&evidence=1``."""
-        session, asked = self.sessions.of(request.session_hash), request.query_params
+        """A page is opened: everything but the service's status is rendered already. Its address may switch the toggles
+        on: ``?ocr=1&evidence=1``."""
+        session, parameters = self.sessions.of(request.session_hash), request.query_params
         toggles = {
             part: True
             for name, part in (("ocr", self.parts.ocr), ("evidence", self.parts.evidence_only))
-            if asked.get(name) == "1" and getattr(part, "interactive", None) is not False
+            if parameters.get(name) == "1" and getattr(part, "interactive", None) is not False
         }
         return {**self.parts.service(session, self.service, self._operator(request)), **toggles}
 
     def arrived(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """A page tells which browser tab it is in: what that tab has asked before a reload stands there again."""
+        """A page reports its browser tab: the conversation that the tab had before a reload is restored."""
         session = self.sessions.arrived(request.session_hash, str(event.tab))
         return self.parts.everything(session) if session.exchanges else {self.parts.live: gr.skip()}
 
     def follow(self, request: gr.Request) -> Iterator[Changes]:
-        """A page that came back while its answer is still being written shows how that goes on, and how it ends."""
+        """A page that came back while its answer is still being generated follows it to its end."""
         session = self.sessions.of(request.session_hash)
         following = session.running
         while session.running and not session.closed.wait(FOLLOW):
@@ -342,6 +342,6 @@ class Events:
         yield self.parts.everything(session) if following else {self.parts.live: gr.skip()}
 
     def closed(self, request: gr.Request) -> None:
-        """A page is closed: its computing ends and its files go, and unless it comes back soon, its conversation and
-        what is remembered of its pictures too."""
+        """A page is closed: its computations end and its files are deleted, and unless it comes back soon, so are its
+        conversation and the caches of its pictures."""
         self.sessions.close(request.session_hash)

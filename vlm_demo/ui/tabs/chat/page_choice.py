@@ -1,6 +1,6 @@
 """Page choice: uploads of several pages (PDF) or frames (GIF, TIFF, ...) → which one is asked about.
 
-A small number field beside the composer, there only while such a file lies in it.
+A small number field next to the composer, visible only while such a file is in it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from vlm_demo.images.pages import pages_in
 from vlm_demo.images.pdf import no_such
 from vlm_demo.ui import pictures
 from vlm_demo.ui.components.page_components import PageComponents
-from vlm_demo.ui.session import Sessions, alone
+from vlm_demo.ui.session import Sessions, session_locked
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Upload:
     """An upload that is a picture.
 
     Attributes:
-        path: where it lay, or its name.
+        path: of the uploaded file, or its name.
         content: its bytes.
-        page: which page or frame is meant, from 1; None = it has one.
-        preview: a data URI of that.
+        page: the page or frame, from 1; None = it has only one.
+        preview: a data URI of that page.
         kind, count: whether it has pages or frames, and how many.
     """
 
@@ -41,10 +41,10 @@ class Upload:
 
 
 def opened(paths: list[str], number: int) -> tuple[list[Upload], BadImage | None]:
-    """The uploads that are pictures, and what is wrong with the first that is none.
+    """The uploads that are pictures, and the error of the first that is none.
 
     Args:
-        number: which page or frame is meant of those that have several, from 1.
+        number: the page or frame of those that have several, from 1.
     """
     found, problem = [], None
     for path in paths:
@@ -85,21 +85,21 @@ class PageChoice:
     def __init__(self, sessions: Sessions, parts: PageComponents) -> None:
         self.sessions, self.parts = sessions, parts
 
-    def hear(self, field: gr.Number) -> None:
-        """Set off the events of the field, which stands hidden among the toggles."""
+    def wire(self, field: gr.Number) -> None:
+        """Wire the field, which is hidden among the toggles at first."""
         at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
         self.parts.status.uploaded(self.look, [self.parts.composer], field, **at_once)
         field.input(self.choose, [field], None, **at_once)
 
-    @alone
+    @session_locked
     def look(self, message: dict | None, request: gr.Request) -> Any:
-        """The composer's files are others: offer the choice, or take it back."""
+        """The composer's files have changed: show or hide the field."""
         session = self.sessions.of(request.session_hash)
         kind, most = "page", 1
         for path in (message or {}).get("files") or []:
             try:
                 found, count = pages_in(Path(path).read_bytes())
-            except OSError:  # taken out of the composer meanwhile
+            except OSError:  # removed from the composer meanwhile
                 continue
             if count > most:
                 kind, most = found, count
@@ -108,7 +108,7 @@ class PageChoice:
         label = f"{kind.capitalize()} (of {most})"
         return gr.update(visible=most > 1, value=session.page, maximum=most, label=label)
 
-    @alone
+    @session_locked
     def choose(self, number: float | None, request: gr.Request) -> None:
         """Another page or frame, from the next question on."""
         self.sessions.of(request.session_hash).page = int(number) if number and number >= 1 else 1

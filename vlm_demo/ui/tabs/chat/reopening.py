@@ -1,4 +1,4 @@
-"""Reopening: a saved conversation among the uploads → turns whose answers the model in service reads once more."""
+"""Reopening: a saved conversation among the uploads → turns whose answers the model in service replays."""
 
 from __future__ import annotations
 
@@ -26,33 +26,36 @@ def saved_in(paths: list[str]) -> bytes | None:
 
 
 def turns_of(content: bytes) -> list[ChatTurn]:
-    """The turns of a saved conversation, whose answers wait to be read.
+    """The turns of a saved conversation, whose answers wait to be replayed.
 
     Raises:
         BadQuestion, BadImage: the file, or a picture in it, can't be used.
     """
     turns = []
-    for own in conversation_reader.read(content):
-        shown = [open_image(one.content if one.page is None else Page(one.content, one.page)) for one in own.uploads]
+    for saved in conversation_reader.read(content):
+        opened = [
+            open_image(upload.content if upload.page is None else Page(upload.content, upload.page))
+            for upload in saved.uploads
+        ]
         turns.append(
             ChatTurn(
-                own.question,
-                own.ocr,
-                own.evidence_only,
-                tuple(one.content for one in own.uploads),
-                tuple(one.name for one in own.uploads),
-                tuple(pictures.preview(picture) for picture, _notes in shown),
-                pages=tuple(one.page for one in own.uploads),
-                given=own.answer,
-                given_by=own.model,
+                saved.question,
+                saved.ocr,
+                saved.evidence_only,
+                tuple(upload.content for upload in saved.uploads),
+                tuple(upload.name for upload in saved.uploads),
+                tuple(pictures.preview(picture) for picture, _notes in opened),
+                pages=tuple(upload.page for upload in saved.uploads),
+                given=saved.answer,
+                given_by=saved.model,
             )
         )
     return turns
 
 
 def read_here(engine: Engine, answer: Answer, by: str) -> Answer:
-    """An answer that ``by`` gave and this engine has read, marked as such."""
-    told = [token.likeliest for token in answer.tokens if token.likeliest is not None]
-    agreement = sum(told) / len(told) if told else None
+    """An answer that ``by`` gave and this engine has replayed, marked as such."""
+    likeliest = [token.likeliest for token in answer.tokens if token.likeliest is not None]
+    agreement = sum(likeliest) / len(likeliest) if likeliest else None
     reader = answer.replay.by if answer.replay else engine.name
     return replace(answer, model=by or "another model", replay=Replay(reader, agreement, ()))

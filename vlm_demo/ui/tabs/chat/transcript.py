@@ -21,7 +21,7 @@ from vlm_demo.words import CUT, bare, is_content_word
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, Grounding
 
-ROAD = {
+STAGE_LABELS = {
     "view": "Preparing the picture",
     "ocr": "Reading the text",
     "prompt": "Building the prompt",
@@ -30,11 +30,11 @@ ROAD = {
     "prefill": "Reading the prompt",
 }
 LOST = "The connection to this page was lost while this was being answered: press Retry to ask once more."
-UNTOLD = ("encoder", "bridge")  # the stages of which a server tells nothing
-ASKED = "Waiting for the server"
+NOT_REPORTED = ("encoder", "bridge")  # stages that a server does not report
+WAITING_FOR_SERVER = "Waiting for the server"
 
 SIGNS = {"grounded": "●", "read": "≡", "weak": "◐", "not visible": "○", "not about the picture": "–"}
-QUOTED = 32  # characters of the text read that a badge names; all of them stand in its sentence
+QUOTED = 32  # characters of OCR text quoted in a badge; its sentence has all of them
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,15 @@ class Example:
 
 @dataclass(frozen=True)
 class WordButton:
-    """One word of an answer, and what stands before it.
+    """One word of an answer, and the text before it.
 
     Attributes:
         before: the answer's text between the word before and this one.
-        text: the word as it stands in the answer.
+        text: the word as in the answer.
         index: among the answer's words.
         pressed: whether its map is shown.
-        tint: 0..1 as text, how deep; empty = none.
-        probability: 0..1 as text, of its least sure token; empty where that is not known.
+        tint: 0..1 as text, the strength of its colour; empty = none.
+        probability: 0..1 as text, of its least likely token; empty where not known.
     """
 
     before: str
@@ -84,24 +84,28 @@ def live(session: Session) -> Markup:
     if exchange is None or not exchange.running:
         return Markup()
     stopping = exchange.stop.is_set()
-    if exchange.said or stopping:
-        return render("streaming", text=exchange.said, stopping=stopping)
+    if exchange.answer_text or stopping:
+        return render("streaming", text=exchange.answer_text, stopping=stopping)
     if exchange.state == "waiting" or exchange.queued and exchange.ahead:
         return render("progress", doing=_waiting(exchange.ahead), stages=0, done=0)
-    road = [name for name in ROAD if (name != "ocr" or exchange.ocr) and not (exchange.elsewhere and name in UNTOLD)]
+    stages = [
+        name
+        for name in STAGE_LABELS
+        if (name != "ocr" or exchange.ocr) and not (exchange.remote and name in NOT_REPORTED)
+    ]
     done = {stage.name for stage in exchange.stages}
-    ahead = next((name for name in road if name not in done), "prefill")
-    doing = ASKED if exchange.elsewhere and ahead == "prefill" else ROAD[ahead]
-    return render("progress", doing=doing, stages=len(road), done=len(done & set(road)))
+    ahead = next((name for name in stages if name not in done), "prefill")
+    doing = WAITING_FOR_SERVER if exchange.remote and ahead == "prefill" else STAGE_LABELS[ahead]
+    return render("progress", doing=doing, stages=len(stages), done=len(done & set(stages)))
 
 
 def _waiting(ahead: int) -> str:
-    """The place in the queue of the model, as far as other pages' questions come first."""
+    """The place in the model's queue, counting the questions of other pages."""
     return "Waiting for its turn" + (f": {ahead} question{'s' * (ahead != 1)} before it" if ahead else "")
 
 
-def first_telling_word(answer: Answer) -> int:
-    """The index of the first word that names something, for the first look at a new answer."""
+def first_content_word(answer: Answer) -> int:
+    """The index of the first content word, which a new answer shows first."""
     return next((i for i, word in enumerate(answer.words) if is_content_word(bare(word.text))), 0)
 
 
@@ -122,7 +126,7 @@ def _answered(session: Session, exchange: ChatTurn, index: int) -> Markup:
         return Markup()
     if exchange.state == "failed":
         return render("failed", sentence=exchange.problem)
-    words, rest = _words(session, exchange) if exchange.answer else ([], exchange.said)
+    words, rest = _words(session, exchange) if exchange.answer else ([], exchange.answer_text)
     return render(
         "answer",
         turn=index,
@@ -139,7 +143,7 @@ def _answered(session: Session, exchange: ChatTurn, index: int) -> Markup:
 
 
 def _words(session: Session, exchange: ChatTurn) -> tuple[list[WordButton], str]:
-    """The answer's words with what lies between them as it is, and the text after the last one."""
+    """The answer's words with the text between them, and the text after the last one."""
     answer, buttons, at = exchange.answer, [], 0
     for i, word in enumerate(answer.words):
         found = answer.text.find(word.text, at)
@@ -154,21 +158,21 @@ def _words(session: Session, exchange: ChatTurn) -> tuple[list[WordButton], str]
 
 
 def _tint(exchange: ChatTurn, index: int) -> str:
-    """The deeper, the more of the word's attention rested on the picture, as against the other content words of the
-    answer. Function words have none: where "a" looked says nothing."""
+    """The share of the word's attention on the picture, relative to the other content words of the answer. Function
+    words have none, because their attention says little."""
     words = zip(exchange.answer.words, exchange.shares, strict=True)
-    looked = [share.picture if share and is_content_word(bare(word.text)) else 0.0 for word, share in words]
-    return f"{looked[index] / max(looked):.2f}" if looked[index] > 0 else ""
+    attention = [share.picture if share and is_content_word(bare(word.text)) else 0.0 for word, share in words]
+    return f"{attention[index] / max(attention):.2f}" if attention[index] > 0 else ""
 
 
 def _shown_badge(exchange: ChatTurn) -> Markup:
-    # The badge was calibrated on pictures of the model's world: on others it must not say that all is well.
+    # The badge was calibrated on in-distribution pictures: on others it must not claim that the answer is grounded.
     misled = exchange.outside and exchange.grounding and exchange.grounding.level in ("grounded", "read")
     return badge(exchange.grounding) if exchange.grounding and not misled else Markup()
 
 
 def _links(exchange: ChatTurn) -> list[tuple[str, str]]:
-    """The one line of truth under an answer, as (tab of the inspector that a part opens, its text)."""
+    """The line of facts under an answer, as (tab of the inspector that a part opens, its text)."""
     links = [("Stages", "stopped")] if exchange.state == "stopped" else []
     if answer := exchange.answer:
         links.append(("Stages", f"{answer.timings.total:.2f} s"))
@@ -188,16 +192,16 @@ def _links(exchange: ChatTurn) -> list[tuple[str, str]]:
 
 
 def _image_tokens(exchange: ChatTurn, answer: Answer) -> str:
-    """How many image tokens the language model reads. With cross-attention they do not stand in the prompt, which has
-    but a mark for each picture."""
+    """How many image tokens the language model reads. With cross-attention they are not in the prompt, which has only a
+    placeholder for each picture."""
     bridge = next((stage.facts for stage in exchange.stages if isinstance(stage.facts, BridgeFacts)), None)
-    beside = bridge is not None and bridge.bridge.kind == "cross-attention"
-    count = sum(tokens for tokens, _ in bridge.tokens) if bridge and beside else answer.prompt.image_tokens
-    return f"{count} image token{'s' * (count != 1)}" + (" by cross-attention" if beside else "")
+    cross_attention = bridge is not None and bridge.bridge.kind == "cross-attention"
+    count = sum(tokens for tokens, _ in bridge.tokens) if bridge and cross_attention else answer.prompt.image_tokens
+    return f"{count} image token{'s' * (count != 1)}" + (" by cross-attention" if cross_attention else "")
 
 
 def badge(grounding: Grounding) -> Markup:
-    """What the answer rests on, in a few words, and why on hover."""
+    """What the answer is grounded in, in a few words, and why on hover."""
     text, tab = LEVELS.get(grounding.level, grounding.level).lower(), "Heatmap"
     if grounding.level == "read":
         quote = grounding.quote
@@ -214,10 +218,10 @@ def badge(grounding: Grounding) -> Markup:
 
 
 def _notes(exchange: ChatTurn) -> list[str]:
-    """What was done to the upload before the model saw it, said once: under the question that brought it; of a server's
-    answer, what of it was seen here; and that the connection was lost meanwhile."""
+    """What was done to the upload before the model saw it, only under the question with the upload; for a server's
+    answer, what was replayed here; and that the connection was lost meanwhile."""
     views = exchange.answer.views if exchange.answer and exchange.pictures else ()
-    told = [exchange.replayed] if exchange.replayed else []
-    told += [LOST] if exchange.state == "stopped" and exchange.lost else []
+    status_notes = [exchange.replayed] if exchange.replayed else []
+    status_notes += [LOST] if exchange.state == "stopped" and exchange.lost else []
     doubts = dict.fromkeys(read.note for read in exchange.answer.ocrs if read.note) if exchange.answer else ()
-    return [*told, *(note for view in views for note in view.notes), *doubts]
+    return [*status_notes, *(note for view in views for note in view.notes), *doubts]

@@ -1,4 +1,4 @@
-"""Compare events: what happens when columns are laid out, asked or looked at. Draws nothing: that is the panels'."""
+"""Compare events: the handlers for choosing columns, asking, and selecting words. Renders nothing: the panels do."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import gradio as gr
 
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.ui.session import Session, alone
+from vlm_demo.ui.session import Session, session_locked
 from vlm_demo.ui.tabs.chat import page_choice
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.chat.page_choice import Upload
 from vlm_demo.ui.tabs.compare import compare_panel, compare_start
+from vlm_demo.ui.tabs.compare.compare_state import MIX, PICTURES, CompareState
 from vlm_demo.ui.tabs.compare.compare_work import CompareWork
 from vlm_demo.ui.tabs.compare.comparison import Comparison
-from vlm_demo.ui.tabs.compare.desk import MIX, PICTURES, Desk
 from vlm_demo.ui.tabs.compare.mix import Mix
-from vlm_demo.ui.tabs.compare.presets import NAMES, NEEDS_OTHERS, NO_SECOND, ONLY_OPERATOR, Asked, Presets
+from vlm_demo.ui.tabs.compare.presets import NAMES, NEEDS_OTHERS, NO_SECOND, ONLY_OPERATOR, BaseQuestion, Presets
 from vlm_demo.ui.tabs.tab_events import TabEvents, TabParts
 
 NO_QUESTION = "The question is empty: type what you want to know about the picture."
@@ -39,11 +39,11 @@ class CompareParts(TabParts):
     table: gr.HTML
 
 
-class CompareEvents(TabEvents[CompareParts, Desk]):
+class CompareEvents(TabEvents[CompareParts, CompareState]):
     """The handlers of the tab, for all visitors."""
 
     def __init__(self, events: Events, service: ModelRegistry, parts: CompareParts) -> None:
-        super().__init__(events, service, parts, Desk)
+        super().__init__(events, service, parts, CompareState)
         self.presets = Presets(service, events.ocr_settings)
         self.mix = Mix(service, self.presets.ocr_missing)
         self.work = CompareWork(service, events.ocr_settings)
@@ -51,181 +51,183 @@ class CompareEvents(TabEvents[CompareParts, Desk]):
 
     # -- laying out -----------------------------------------------------------------------------------------------
 
-    @alone
+    @session_locked
     def shown(self, question: str | None, request: gr.Request) -> Changes:
-        """The tab is opened: picture and question are the chat's, as long as nothing else was chosen here. A page that
-        opens with this tab has no text yet."""
+        """The tab is opened: picture and question are the chat's, unless others were chosen here. On a page that opens
+        with this tab the question is None."""
         session = self.sessions.of(request.session_hash)
-        desk = self.desk(session)
+        state = self.state(session)
         last = session.last.question if session.last else ""
-        changes = self._laid(session, request)
-        if desk.comparison is None:
-            changes |= self._drawn(session)
-        if (question or "").strip() in ("", desk.filled) and (question or "") != last:
-            desk.filled = last
+        changes = self._head(session, request)
+        if state.comparison is None:
+            changes |= self._table(session)
+        if (question or "").strip() in ("", state.filled) and (question or "") != last:
+            state.filled = last
             changes[self.parts.question] = last
         return changes
 
-    @alone
+    @session_locked
     def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """What varies, the chat's picture again, a picture's page, or something of a column of an own mix. What does
+        """Choose what varies, the chat's picture, a picture's page, or a setting of a column of a custom mix. What does
         not exist changes nothing."""
         session = self.sessions.of(request.session_hash)
-        desk, of = self.desk(session), getattr(event, "of", None)
-        desk.problem = ""
+        state, of = self.state(session), getattr(event, "of", None)
+        state.problem = ""
         if (preset := str(getattr(event, "preset", ""))) in NAMES:
-            desk.preset = preset
+            state.preset = preset
             if preset == MIX:
                 last = session.last
-                usual = bool(last and last.ocr), bool(last and last.evidence_only)
-                desk.begin_mix(*usual, ocr_missing=bool(self.presets.ocr_missing))
+                chat_settings = bool(last and last.ocr), bool(last and last.evidence_only)
+                state.begin_mix(*chat_settings, ocr_missing=bool(self.presets.ocr_missing))
         if getattr(event, "picture", "") == "chat":
-            desk.pictures = ()
+            state.pictures = ()
         if getattr(event, "side", "") == "add":
-            desk.add_side()
+            state.add_side()
         if isinstance(of, int):
-            self._chosen_of(desk, of, event, self.operator(request))
-        return self._laid(session, request)
+            self._chosen_of(state, of, event, self.operator(request))
+        return self._head(session, request)
 
-    def _chosen_of(self, desk: Desk, of: int, event: gr.EventData, operator: bool) -> None:
-        """A press on a column of an own mix, or on a picture of this tab alone."""
+    def _chosen_of(self, state: CompareState, of: int, event: gr.EventData, operator: bool) -> None:
+        """A press on a column of a custom mix, or on a picture of this tab."""
         if getattr(event, "side", "") == "drop":
-            desk.drop_side(of)
+            state.drop_side(of)
         elif getattr(event, "picture", "") == "off":
-            desk.remove(of)
+            state.remove(of)
         elif (page := getattr(event, "page", None)) is not None:
-            own = (*desk.pictures, *desk.more)
-            if 0 <= of < len(own) and str(page).isdigit():
+            uploads = (*state.pictures, *state.more)
+            if 0 <= of < len(uploads) and str(page).isdigit():
                 try:
-                    desk.turn_to(of, page_choice.at_page(own[of], int(page)))
+                    state.set_page(of, page_choice.at_page(uploads[of], int(page)))
                 except VlmDemoError as error:
-                    desk.problem = str(error)
-        elif 0 <= of < len(desk.sides):
-            desk.sides[of] = self.mix.changed(desk.sides[of], event, 1 + len(desk.more), operator)
+                    state.problem = str(error)
+        elif 0 <= of < len(state.sides):
+            state.sides[of] = self.mix.changed(state.sides[of], event, 1 + len(state.more), operator)
 
-    @alone
+    @session_locked
     def uploaded(self, paths: list[str] | str | None, request: gr.Request) -> Changes:
-        """Pictures of this tab alone: in place of what was asked about, or, where pictures are compared, beside it."""
+        """Pictures for this tab alone: they replace the chat's, or, where pictures are compared, are added to it."""
         session = self.sessions.of(request.session_hash)
-        desk, paths = self.desk(session), [paths] if isinstance(paths, str) else list(paths or ())
+        state, paths = self.state(session), [paths] if isinstance(paths, str) else list(paths or ())
         found, problem = page_choice.opened(paths, 1)
         self.sessions.discard(paths)
-        desk.problem = str(problem) if problem else ""
+        state.problem = str(problem) if problem else ""
         if found:
-            full = desk.take(found, bool(compare_start.uploads_of(session, desk)))
-            desk.problem = desk.problem or full
-        return {**self._laid(session, request), **self._drawn(session)}
+            full = state.add_pictures(found, bool(compare_start.uploads_of(session, state)))
+            state.problem = state.problem or full
+        return {**self._head(session, request), **self._table(session)}
 
-    @alone
+    @session_locked
     def example(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """An example's picture and question are laid out."""
+        """Take an example's picture and question."""
         session = self.sessions.of(request.session_hash)
-        own = self.examples[int(event.index)]
-        self.desk(session).pictures = (Upload(own.name, own.picture, None, own.preview),)
-        return {self.parts.question: own.question, **self._laid(session, request), **self._drawn(session)}
+        chosen = self.examples[int(event.index)]
+        self.state(session).pictures = (Upload(chosen.name, chosen.picture, None, chosen.preview),)
+        return {self.parts.question: chosen.question, **self._head(session, request), **self._table(session)}
 
-    def _laid(self, session: Session, request: gr.Request) -> Changes:
+    def _head(self, session: Session, request: gr.Request) -> Changes:
         """The head of the tab."""
-        desk, operator = self.desk(session), self.operator(request)
-        uploads = compare_start.uploads_of(session, desk)
-        count = len(desk.sides) if desk.preset == MIX else self._count(desk, uploads)
+        state, operator = self.state(session), self.operator(request)
+        uploads = compare_start.uploads_of(session, state)
+        count = len(state.sides) if state.preset == MIX else self._count(state, uploads)
         parts = self.parts
         return {
-            parts.start: compare_start.draw(desk, uploads, self.presets.closed(operator), self.mix, operator),
-            parts.another: gr.update(label="Add a picture" if desk.gathers or not uploads else "Another picture"),
-            parts.ask: gr.update(value=f"Ask {compare_start.COUNTS[count]}", interactive=not desk.running),
+            parts.start: compare_start.draw(state, uploads, self.presets.closed(operator), self.mix, operator),
+            parts.another: gr.update(
+                label="Add a picture" if state.collects_pictures or not uploads else "Another picture"
+            ),
+            parts.ask: gr.update(value=f"Ask {compare_start.COUNTS[count]}", interactive=not state.running),
         }
 
-    def _count(self, desk: Desk, uploads: tuple[Any, ...]) -> int:
-        return self.presets.count(desk.preset, len(uploads) + len(desk.more))
+    def _count(self, state: CompareState, uploads: tuple[Any, ...]) -> int:
+        return self.presets.count(state.preset, len(uploads) + len(state.more))
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
-    @alone
+    @session_locked
     def ask(self, question: str | None, request: gr.Request) -> Changes:
-        """Check what was laid out, and leave it for ``compare``. Who may load other models is checked here, not only in
-        the page."""
+        """Check the chosen columns, and leave them for ``compare``. Who may load other models is checked here, not only
+        in the page."""
         session = self.sessions.of(request.session_hash)
-        desk, question = self.desk(session), (question or "").strip()
-        if desk.running:
+        state, question = self.state(session), (question or "").strip()
+        if state.running:
             return {self.parts.live: gr.skip()}
-        uploads = compare_start.uploads_of(session, desk)
-        desk.problem = self._refusal(desk, question, uploads, self.operator(request))
-        if not desk.problem:
+        uploads = compare_start.uploads_of(session, state)
+        state.problem = self._refusal(state, question, uploads, self.operator(request))
+        if not state.problem:
             last = session.last
-            asked = Asked(question, uploads, bool(last and last.ocr), bool(last and last.evidence_only))
-            if desk.preset == MIX:
-                columns = self.mix.columns(desk.sides, asked, desk.more)
+            base = BaseQuestion(question, uploads, bool(last and last.ocr), bool(last and last.evidence_only))
+            if state.preset == MIX:
+                columns = self.mix.columns(state.sides, base, state.more)
             else:
-                columns = self.presets.columns(desk.preset, asked, desk.more)
-            desk.comparison = Comparison(question, columns)
-        return {**self._laid(session, request), **self._drawn(session)}
+                columns = self.presets.columns(state.preset, base, state.more)
+            state.comparison = Comparison(question, columns)
+        return {**self._head(session, request), **self._table(session)}
 
-    def _refusal(self, desk: Desk, question: str, uploads: tuple[Any, ...], operator: bool) -> str:
-        """Why it can't be asked so; empty where it can."""
-        if desk.preset in NEEDS_OTHERS and not operator:
+    def _refusal(self, state: CompareState, question: str, uploads: tuple[Any, ...], operator: bool) -> str:
+        """Why the comparison can't be run; empty where it can."""
+        if state.preset in NEEDS_OTHERS and not operator:
             return ONLY_OPERATOR
         if not uploads:
             return compare_start.NO_PICTURE
         if not question:
             return NO_QUESTION
-        if desk.preset == PICTURES and len(uploads) + len(desk.more) < 2:
+        if state.preset == PICTURES and len(uploads) + len(state.more) < 2:
             return NO_SECOND
-        if desk.preset == MIX:
-            return self.mix.refusal(desk.sides, operator)
-        return self.presets.closed(operator).get(desk.preset, "")
+        if state.preset == MIX:
+            return self.mix.refusal(state.sides, operator)
+        return self.presets.closed(operator).get(state.preset, "")
 
     def compare(self, request: gr.Request) -> Iterator[Changes]:
-        """Answer the columns that wait in this session, one after another; each shows as soon as it is there."""
+        """Answer the columns that wait in this session, one after another; each is shown as soon as it is done."""
         session = self.sessions.of(request.session_hash)
-        comparison = self.desk(session).comparison
+        comparison = self.state(session).comparison
         if comparison is None or comparison.started:
             yield {self.parts.live: gr.skip()}
             return
         for ahead in self.work.run(session, comparison):
             if ahead is None:
-                yield self._drawn(session)
+                yield self._table(session)
             else:
                 yield {self.parts.live: compare_start.live(comparison, ahead)}
-        yield {**self._drawn(session), self.parts.ask: gr.update(interactive=True)}
+        yield {**self._table(session), self.parts.ask: gr.update(interactive=True)}
 
     # -- looking --------------------------------------------------------------------------------------------------
 
-    @alone
+    @session_locked
     def look(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """A word of an answer: all columns show where they looked for it."""
+        """Select a word of an answer: all columns show their heatmaps of it."""
         session = self.sessions.of(request.session_hash)
-        comparison, word = self.desk(session).comparison, getattr(event, "word", None)
+        comparison, word = self.state(session).comparison, getattr(event, "word", None)
         if comparison and isinstance(word, list) and len(word) == 2:
             comparison.look(int(word[0]), int(word[1]))
-        return self._drawn(session)
+        return self._table(session)
 
-    @alone
+    @session_locked
     def step(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """The previous or next word of the answer whose word is looked at."""
+        """Select the previous or next word of the same answer."""
         session = self.sessions.of(request.session_hash)
-        if comparison := self.desk(session).comparison:
+        if comparison := self.state(session).comparison:
             column, index = comparison.word
             comparison.look(column, index + (1 if int(event.by) > 0 else -1))
-        return self._drawn(session)
+        return self._table(session)
 
-    @alone
+    @session_locked
     def halt(self, request: gr.Request) -> Changes:
-        """Unqueued, so that it is heard while something is being computed."""
+        """Unqueued, so that it is handled while something is being computed."""
         session = self.sessions.of(request.session_hash)
-        if comparison := self.desk(session).comparison:
+        if comparison := self.state(session).comparison:
             comparison.stop.set()
             if not comparison.started:
                 comparison.end()
         return {self.parts.live: compare_start.live(comparison)}
 
-    def _drawn(self, session: Session) -> Changes:
-        """The table, and how it goes."""
-        desk = self.desk(session)
-        comparison = desk.comparison
+    def _table(self, session: Session) -> Changes:
+        """The table, and the progress."""
+        state = self.state(session)
+        comparison = state.comparison
         with session.lock:
-            examples = () if compare_start.uploads_of(session, desk) else self.examples
+            examples = () if compare_start.uploads_of(session, state) else self.examples
             return {
-                self.parts.table: compare_panel.draw(comparison, session.look, examples),
+                self.parts.table: compare_panel.draw(comparison, session.map_options, examples),
                 self.parts.live: compare_start.live(comparison),
             }

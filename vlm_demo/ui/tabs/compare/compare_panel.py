@@ -1,4 +1,4 @@
-"""Compare: a comparison → its table as HTML. Rows are what is compared, so that the eye moves sideways.
+"""Compare: a comparison → its table as HTML. Rows are what is compared, columns the answers.
 
 Computes what its templates show; knows no events and no model.
 """
@@ -32,7 +32,7 @@ EMPTY = (
     "Choose what varies and ask. The first column is the reference; the others show what differs from it: words, where "
     "the model looked, the first token, time and memory."
 )
-# What a bar of time is made of: (key, its name, the stages in it).
+# The parts of a bar of time: (key, its name, the stages in it).
 PARTS = (
     ("reading", "OCR", ("ocr",)),
     ("encode", "encode", ("view", "encoder", "bridge")),
@@ -43,8 +43,8 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Bar:
-    """A time or a size on the scale of all columns: what is written beside it, how often the reference's it is, and
-    its parts as (key, percent of the row's width)."""
+    """A time or a size on the scale of all columns: its label, its ratio to the reference's, and its parts as (key,
+    percent of the row's width)."""
 
     text: str
     detail: str
@@ -54,7 +54,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Figure:
-    """A map over its picture; ``alt`` says which, ``note`` what can't be shown."""
+    """A map over its picture; ``alt``: which one, ``note``: why it can't be shown."""
 
     source: str
     ratio: str
@@ -67,17 +67,17 @@ class Cells:
     """One column, from top to bottom.
 
     Attributes:
-        label, remark: its head: what is special about it, and what answered.
-        told: how its answer differs from the reference's.
+        label, remark: its head: its settings, and what answered.
+        difference: how its answer differs from the reference's.
         state: why there is no answer (yet), empty where there is one; ``failed`` likewise.
-        words: the answer, each word with whether it is the one looked at and whether a press can look at it.
-        badge: (level, sign, text, sentence) of what the answer rests on.
+        words: the answer, each word with whether it is the selected one.
+        badge: (level, sign, text, sentence) of the answer's grounding.
         notes: of the answer, such as that it was cut.
     """
 
     label: str
     remark: str
-    told: str
+    difference: str
     state: str
     failed: bool
     words: list[tuple[Piece, bool]]
@@ -89,12 +89,12 @@ class Cells:
     memory: Bar | None
 
 
-def draw(comparison: Comparison | None, look: MapOptions, examples: Sequence[Example] = ()) -> Markup:
+def draw(comparison: Comparison | None, options: MapOptions, examples: Sequence[Example] = ()) -> Markup:
     """The table: a row is what is compared, a column is one way of asking.
 
     Args:
-        look: how the chat's maps are drawn; opacity and colours of it hold here too.
-        examples: to begin with, where nothing was compared yet.
+        options: how the chat's maps are drawn; opacity and colours apply here too.
+        examples: shown where nothing was compared yet.
     """
     if comparison is None:
         return render("compare_empty", sentence=EMPTY, examples=examples)
@@ -103,7 +103,7 @@ def draw(comparison: Comparison | None, look: MapOptions, examples: Sequence[Exa
     biggest = max((_weights(column) for column in comparison.columns), default=0)
     candidates = first_token.shared([column.turn.answer for column in comparison.columns])
     peaks = [_peaks(comparison, number) for number in numbers]
-    top = max((peak for own in peaks for peak in own if peak), default=0.0)
+    top = max((peak for row_peaks in peaks for peak in row_peaks if peak), default=0.0)
     cells = []
     for number in numbers:
         column = comparison.columns[number]
@@ -111,13 +111,13 @@ def draw(comparison: Comparison | None, look: MapOptions, examples: Sequence[Exa
             Cells(
                 label=column.label,
                 remark=_remark(column),
-                told=_told(comparison, number),
+                difference=_difference(comparison, number),
                 state=_state(comparison, number),
                 failed=column.turn.state == "failed",
                 words=_words(comparison, number),
                 badge=_badge(column.turn),
                 notes=_notes(column.turn),
-                figures=_figures(comparison, number, [peak / top if top else 1.0 for peak in peaks[number]], look),
+                figures=_figures(comparison, number, [peak / top if top else 1.0 for peak in peaks[number]], options),
                 tokens=first_token.of(column.turn.answer, candidates),
                 time=_time(column, comparison.reference, longest),
                 memory=_memory(column, comparison.reference, biggest),
@@ -135,26 +135,26 @@ def draw(comparison: Comparison | None, look: MapOptions, examples: Sequence[Exa
         last=index >= len(words) - 1,
         candidates=candidates,
         keys=[(key, name) for key, name, _ in PARTS if key != "reading" or read],
-        stops=", ".join("#{:02x}{:02x}{:02x}".format(*colour) for colour in palette(look.colormap)[:: 255 // 5]),
+        stops=", ".join("#{:02x}{:02x}{:02x}".format(*colour) for colour in palette(options.colormap)[:: 255 // 5]),
         top=f"{top:.1f}" if top else "",
     )
 
 
 def _remark(column: Column) -> str:
-    """What answered, as far as its head does not say so."""
+    """What answered, as far as its label does not say so."""
     turn = column.turn
     name = turn.model.rpartition("/")[2]
-    said = [name if name not in column.label else "", turn.precision]
-    said += ["OCR" if turn.ocr and "OCR" not in column.label else ""]
-    said += ["evidence only" if turn.evidence_only and "only" not in column.label else ""]
-    return ", ".join(filter(None, said))
+    parts = [name if name not in column.label else "", turn.precision]
+    parts += ["OCR" if turn.ocr and "OCR" not in column.label else ""]
+    parts += ["evidence only" if turn.evidence_only and "only" not in column.label else ""]
+    return ", ".join(filter(None, parts))
 
 
-def _told(comparison: Comparison, number: int) -> str:
+def _difference(comparison: Comparison, number: int) -> str:
     if number == 0:
         return "the reference"
     difference = comparison.difference(number)
-    return difference.told if difference else ""
+    return difference.summary if difference else ""
 
 
 def _state(comparison: Comparison, number: int) -> str:
@@ -170,7 +170,7 @@ def _state(comparison: Comparison, number: int) -> str:
 
 
 def _words(comparison: Comparison, number: int) -> list[tuple[Piece, bool]]:
-    """A column's answer with what differs from the reference's, and which word is looked at."""
+    """A column's answer with its differences from the reference's, and which word is selected."""
     difference, words = comparison.difference(number), comparison.columns[number].words
     pieces = difference.pieces if difference else [Piece(SAME, text, i) for i, text in enumerate(words)]
     shown = comparison.word_in(number)
@@ -178,7 +178,7 @@ def _words(comparison: Comparison, number: int) -> list[tuple[Piece, bool]]:
 
 
 def _badge(turn: ChatTurn) -> tuple[str, str, str, str] | None:
-    """What the answer rests on. Of pictures outside the model's world none says that all is well."""
+    """What the answer is grounded in. For out-of-distribution pictures no badge claims that it is grounded."""
     found = turn.grounding
     if found is None or turn.outside and found.level in GREEN:
         return None
@@ -199,8 +199,8 @@ def _notes(turn: ChatTurn) -> list[str]:
 
 
 def _peaks(comparison: Comparison, number: int) -> list[float]:
-    """For each picture of a column, how many times an even spread the hottest patch of its map weighs; 0 where that
-    can't be told. On this scale maps of different grids can be compared."""
+    """For each picture of a column, the weight of its map's hottest patch relative to a uniform map; 0 where unknown.
+    On this scale maps of different grids can be compared."""
     column, index = comparison.columns[number], comparison.word_in(number)
     answer = column.turn.answer
     if answer is None:
@@ -221,9 +221,9 @@ def _peak(answer: Answer, index: int, picture: int) -> float:
     return float(cells.max() * len(cells) / cells.sum())
 
 
-def _figures(comparison: Comparison, number: int, scales: Sequence[float], look: MapOptions) -> list[Figure]:
-    """A column's maps of the word that is looked at, each in the colours of its ``scales``: its hottest place as a
-    share of the hottest of all columns."""
+def _figures(comparison: Comparison, number: int, scales: Sequence[float], options: MapOptions) -> list[Figure]:
+    """A column's maps of the selected word, each in the colours of its ``scales``: its peak as a share of the highest
+    of all columns."""
     column, index = comparison.columns[number], comparison.word_in(number)
     answer = column.turn.answer
     if answer is None:
@@ -241,7 +241,7 @@ def _figures(comparison: Comparison, number: int, scales: Sequence[float], look:
                 note = str(error)
         key = (number, picture)
         if key not in comparison.figures:
-            plain = MapOptions(opacity=look.opacity, colormap=look.colormap)
+            plain = MapOptions(opacity=options.opacity, colormap=options.colormap)
             drawn = view.image if heat is None else pictures.overlay(heat, view, plain)
             comparison.figures[key] = pictures.data_uri(pictures.shrunk(drawn, WIDE))
         alt = f"Where {column.label} looked for “{word}”" if heat is not None else f"The picture, {column.label}"
@@ -278,6 +278,6 @@ def _memory(column: Column, reference: Column, biggest: int) -> Bar | None:
     return Bar(size(weights), "weights", _times(column, reference, weights, _weights(reference)), parts)
 
 
-def _times(column: Column, reference: Column, own: float, first: float) -> str:
-    """How often the reference's it is."""
-    return f"{own / first:.2f} ×" if column is not reference and first else ""
+def _times(column: Column, reference: Column, value: float, first: float) -> str:
+    """Its ratio to the reference's."""
+    return f"{value / first:.2f} ×" if column is not reference and first else ""

@@ -1,4 +1,4 @@
-"""Start: what a page has laid out to be compared → the head of the tab, and how a comparison goes, as HTML."""
+"""Start: a page's choices for a comparison → the head of the tab, and a comparison's progress, as HTML."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from vlm_demo.ui.components.header import Choice
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat.page_choice import Upload
-from vlm_demo.ui.tabs.chat.transcript import ROAD
+from vlm_demo.ui.tabs.chat.transcript import STAGE_LABELS
+from vlm_demo.ui.tabs.compare.compare_state import MIX, CompareState, Side
 from vlm_demo.ui.tabs.compare.comparison import MOST, Column, Comparison
-from vlm_demo.ui.tabs.compare.desk import MIX, Desk, Side
 from vlm_demo.ui.tabs.compare.mix import Mix
 from vlm_demo.ui.tabs.compare.presets import NAMES, ONLY_OPERATOR
 
@@ -24,18 +24,18 @@ COUNTS = {2: "both", 3: "all three", 4: "all four"}
 
 
 @dataclass(frozen=True)
-class Laid:
+class ChosenPicture:
     """A picture that would be asked about.
 
     Attributes:
         preview: a data URI.
-        own: its place among the tab's own pictures; None = it is the chat's.
-        more: its place among those that can be taken off; None = it can't.
-        page, count, kind: which page or frame is meant, of how many, and how they are called.
+        number: its index among the tab's pictures; None = it is the chat's.
+        more: its index among those that can be removed; None = it can't.
+        page, count, kind: its page or frame, of how many, and what they are called.
     """
 
     preview: str
-    own: int | None = None
+    number: int | None = None
     more: int | None = None
     page: int = 1
     count: int = 1
@@ -44,7 +44,7 @@ class Laid:
 
 @dataclass(frozen=True)
 class SideRow:
-    """A column of an own mix, as its row of controls: what is chosen, and all that there is."""
+    """A column of a custom mix, as its row of controls: what is chosen, and all choices."""
 
     model: str
     quantize: str
@@ -55,51 +55,53 @@ class SideRow:
     precisions: dict[str, Choice]
 
 
-def draw(desk: Desk, uploads: Sequence[Upload], closed: Mapping[str, str], mix: Mix | None, operator: bool) -> Markup:
-    """The pictures, what varies, the columns of an own mix, and why some of it can't be had.
+def draw(
+    state: CompareState, uploads: Sequence[Upload], closed: Mapping[str, str], mix: Mix | None, operator: bool
+) -> Markup:
+    """The pictures, what varies, the columns of a custom mix, and why some of it is unavailable.
 
     Args:
         uploads: the pictures that would be asked about.
-        closed: preset → why it can't be had.
-        mix: what columns can be made of; None = nothing is known yet.
-        operator: whether whoever looks may load other models.
+        closed: preset → why it is unavailable.
+        mix: the settings that columns may have; None = not known yet.
+        operator: whether the client may load other models.
     """
-    chat_or_own = OWN if desk.pictures else FROM_CHAT
-    mixing = desk.preset == MIX and mix is not None
-    reasons = closed.values() if desk.preset != MIX else () if operator else (ONLY_OPERATOR,)
+    chat_or_own = OWN if state.pictures else FROM_CHAT
+    mixing = state.preset == MIX and mix is not None
+    reasons = closed.values() if state.preset != MIX else () if operator else (ONLY_OPERATOR,)
     return render(
         "compare_start",
-        pictures=_laid(desk, uploads),
-        choices=[*uploads[:1], *desk.more],
+        pictures=_chosen_pictures(state, uploads),
+        choices=[*uploads[:1], *state.more],
         names=NAMES,
-        preset=desk.preset,
+        preset=state.preset,
         closed=closed,
         source=chat_or_own if uploads else NO_PICTURE,
-        own="Take the chat’s" if desk.pictures else "",
+        reset="Take the chat’s" if state.pictures else "",
         reasons=list(dict.fromkeys(reasons)),
-        sides=[_row(side, mix, operator) for side in desk.sides] if mixing and mix else [],
-        room=len(desk.sides) < MOST,
+        sides=[_row(side, mix, operator) for side in state.sides] if mixing and mix else [],
+        room=len(state.sides) < MOST,
         ocr_missing=(mix.ocr_missing or "") if mix else "",
-        problem=desk.problem,
+        problem=state.problem,
     )
 
 
-def _laid(desk: Desk, uploads: Sequence[Upload]) -> list[Laid]:
-    laid = []
-    more = desk.more if desk.gathers else ()
+def _chosen_pictures(state: CompareState, uploads: Sequence[Upload]) -> list[ChosenPicture]:
+    chosen = []
+    more = state.more if state.collects_pictures else ()
     for place, upload in enumerate((*uploads, *more)):
-        beside = place - len(uploads) if place >= len(uploads) else None
-        own = place if desk.pictures else None if beside is None else beside
+        extra = place - len(uploads) if place >= len(uploads) else None
+        number = place if state.pictures else None if extra is None else extra
         paged = (upload.page or 1, upload.count, upload.kind)
-        laid.append(Laid(upload.preview, own, beside, *paged))
-    return laid
+        chosen.append(ChosenPicture(upload.preview, number, extra, *paged))
+    return chosen
 
 
 def _row(side: Side, mix: Mix, operator: bool) -> SideRow:
-    own = mix.resolved(side)
+    resolved = mix.resolved(side)
     return SideRow(
-        own.model,
-        own.quantize,
+        resolved.model,
+        resolved.quantize,
         side.ocr,
         side.evidence_only,
         side.shows,
@@ -108,10 +110,10 @@ def _row(side: Side, mix: Mix, operator: bool) -> SideRow:
     )
 
 
-def uploads_of(session: Session, desk: Desk) -> tuple[Upload, ...]:
-    """The pictures to ask about: the tab's own, or those of the chat's last question."""
-    if desk.pictures:
-        return desk.pictures
+def uploads_of(session: Session, state: CompareState) -> tuple[Upload, ...]:
+    """The pictures to ask about: the tab's, or those of the chat's last question."""
+    if state.pictures:
+        return state.pictures
     at = session.with_pictures(len(session.exchanges) - 1)
     if at < 0:
         return ()
@@ -135,10 +137,10 @@ def live(comparison: Comparison | None, ahead: int = 0) -> Markup:
     place = f"{number + 1} of {len(columns)}: {column.label}"
     if ahead:
         doing = f"Waiting for its turn: {ahead} comparison{'s' * (ahead != 1)} before it"
-        return render("compare_live", doing=doing, stages=0, done=0, said="")
+        return render("compare_live", doing=doing, stages=0, done=0, text="")
     if comparison.stop.is_set():
-        return render("compare_live", doing="Stopping", stages=0, done=0, said=column.turn.said)
-    return render("compare_live", doing=f"{place}. {_doing(column)}", **_progress(column), said=column.turn.said)
+        return render("compare_live", doing="Stopping", stages=0, done=0, text=column.turn.answer_text)
+    return render("compare_live", doing=f"{place}. {_doing(column)}", **_progress(column), text=column.turn.answer_text)
 
 
 def _doing(column: Column) -> str:
@@ -146,17 +148,17 @@ def _doing(column: Column) -> str:
         return "Loading the model; the first time may take a minute"
     if column.turn.state == "waiting":
         return "Waiting for the model"
-    if column.turn.said:
+    if column.turn.answer_text:
         return "Writing"
     done = {stage.name for stage in column.turn.stages}
-    return next((text for name, text in ROAD.items() if name not in done and _on_road(name, column)), "Writing")
+    return next((text for name, text in STAGE_LABELS.items() if name not in done and _runs(name, column)), "Writing")
 
 
 def _progress(column: Column) -> dict[str, int]:
-    road = {name for name in ROAD if _on_road(name, column)}
-    done = len({stage.name for stage in column.turn.stages} & road)
-    return {"stages": 0 if column.loading or column.turn.said else len(road), "done": done}
+    stages = {name for name in STAGE_LABELS if _runs(name, column)}
+    done = len({stage.name for stage in column.turn.stages} & stages)
+    return {"stages": 0 if column.loading or column.turn.answer_text else len(stages), "done": done}
 
 
-def _on_road(name: str, column: Column) -> bool:
+def _runs(name: str, column: Column) -> bool:
     return name != "ocr" or column.turn.ocr

@@ -1,5 +1,5 @@
-"""Compare: the same picture and question in columns that differ in one thing, or in what each is given. What stands in
-the tab, and which event each press sets off."""
+"""Compare: the same picture and question in columns that differ in one setting, or in a custom mix. The tab's
+components, and their events."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.compare import compare_panel, compare_start
 from vlm_demo.ui.tabs.compare.compare_events import CompareEvents, CompareParts
-from vlm_demo.ui.tabs.compare.desk import Desk
+from vlm_demo.ui.tabs.compare.compare_state import CompareState
 from vlm_demo.ui.tabs.tab_events import at_once, queued
 
-LINE = 16  # comparisons that may wait for their turn at a time
+LINE = 16  # comparisons that may be queued at a time
 PICTURES = ["image", ".heic", ".heif", ".pdf"]
 
 
-def place(events: Events, service: ModelRegistry) -> None:
-    """Put the tab's components into the column that is open, and set off its events."""
+def build(events: Events, service: ModelRegistry) -> None:
+    """Build the tab's components in the current column, and wire their events."""
     with gr.Column(elem_id="compare-desk", elem_classes="panel", min_width=0):
         with gr.Row(elem_id="compare-ask"):
             question = gr.Textbox(
@@ -42,20 +42,20 @@ def place(events: Events, service: ModelRegistry) -> None:
                 min_width=0,
             )
             ask = gr.Button("Ask both", variant="primary", size="sm", elem_id="compare-go", scale=0, min_width=0)
-        nothing = compare_start.draw(Desk(), (), {}, None, False)
+        nothing = compare_start.draw(CompareState(), (), {}, None, False)
         start = bound_html("compare-start", nothing, ("shown", "choose"))
     live = bound_html("compare-live", binds=("halt",))
-    empty = compare_panel.draw(None, Session().look, events.parts.examples)
+    empty = compare_panel.draw(None, Session().map_options, events.parts.examples)
     table = bound_html("compare-table", empty, ("choose", "step", "example"))
     parts = CompareParts(start, question, another, ask, live, table)
-    own = CompareEvents(events, service, parts)
+    handlers = CompareEvents(events, service, parts)
     pressed = at_once(parts)
-    start.shown(own.shown, [question], **pressed)
-    start.choose(own.choose, None, **{**pressed, "trigger_mode": "multiple"})
-    another.upload(own.uploaded, [another], **{**pressed, "trigger_mode": "multiple"})
+    start.shown(handlers.shown, [question], **pressed)
+    start.choose(handlers.choose, None, **{**pressed, "trigger_mode": "multiple"})
+    another.upload(handlers.uploaded, [another], **{**pressed, "trigger_mode": "multiple"})
     for press in (ask.click, question.submit):
-        press(own.ask, [question], **pressed).then(own.compare, None, **queued(parts, "compare", LINE))
-    table.choose(own.look, None, **{**pressed, "trigger_mode": "always_last"})
-    table.example(own.example, None, **pressed)
-    table.step(own.step, None, **{**pressed, "trigger_mode": "multiple"})
-    live.halt(own.halt, None, **pressed)
+        press(handlers.ask, [question], **pressed).then(handlers.compare, None, **queued(parts, "compare", LINE))
+    table.choose(handlers.look, None, **{**pressed, "trigger_mode": "always_last"})
+    table.example(handlers.example, None, **pressed)
+    table.step(handlers.step, None, **{**pressed, "trigger_mode": "multiple"})
+    live.halt(handlers.halt, None, **pressed)

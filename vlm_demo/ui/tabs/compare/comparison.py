@@ -18,11 +18,10 @@ class Column:
     """One way of asking.
 
     Attributes:
-        label: what is special about it.
-        turn: the question as it is asked there, and what became of it.
-        model, quantize: what answers; empty = whatever all pages share.
-        visitor: for whom the engine remembers what it computes. Each column is somebody else, so that none is faster
-            for what another has computed.
+        label: its distinguishing setting.
+        turn: the question as asked there, and its answer.
+        model, quantize: what answers; empty = the shared engine.
+        visitor: the key of the engine's caches. Each column has its own, so that none is faster by another's cache.
         loading: whether its model is being waited for.
     """
 
@@ -35,18 +34,18 @@ class Column:
 
     @property
     def words(self) -> tuple[str, ...]:
-        """Of its answer, so far as there is one."""
+        """Of its answer, if there is one."""
         return tuple(word.text for word in self.turn.answer.words) if self.turn.answer else ()
 
 
 @dataclass(eq=False)
 class Comparison:
-    """What was asked, and which word of the answers is looked at: (column, index).
+    """What was asked, and the selected word of the answers: (column, index).
 
     Attributes:
-        stop: set to end the computing.
-        started: whether the computing was begun.
-        figures: the drawn maps of the word that is looked at, by column and picture.
+        stop: set to end the computation.
+        started: whether the computation has started.
+        figures: the drawn maps of the selected word, by column and picture.
     """
 
     question: str
@@ -71,7 +70,7 @@ class Comparison:
         return between(self.reference.words, self.columns[number].words)
 
     def word_in(self, number: int) -> int | None:
-        """The word that is looked at, as it stands in a column's answer; None where nothing stands in its place."""
+        """The index of the selected word in a column's answer; None where it has no counterpart."""
         column, found = self.word[0], self._in_reference()
         if number == column:
             found = self.word[1]
@@ -88,18 +87,18 @@ class Comparison:
         return index
 
     def look(self, column: int, index: int) -> None:
-        """Look at a word from now on; what there is not changes nothing."""
+        """Select a word; one that does not exist changes nothing."""
         if 0 <= column < len(self.columns) and 0 <= index < len(self.columns[column].words):
             self.word = (column, index)
             self.figures.clear()
 
     def first_look(self) -> None:
-        """The reference's first telling word, once its answer is there."""
+        """Select the reference's first content word, once its answer is done."""
         if answer := self.reference.turn.answer:
-            self.look(0, transcript.first_telling_word(answer))
+            self.look(0, transcript.first_content_word(answer))
 
     def end(self) -> None:
-        """What still waits or runs is stopped."""
+        """Stop what still waits or runs."""
         self.stop.set()
         for column in self.columns:
             column.turn.stop.set()

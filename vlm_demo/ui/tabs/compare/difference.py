@@ -1,4 +1,4 @@
-"""Difference: two texts, word by word → what stands in both, what was added and what is missing."""
+"""Difference: two texts, word by word → what is in both, what was added and what is missing."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ SAME, ADDED, MISSING = "same", "added", "missing"
 
 @dataclass(frozen=True)
 class Piece:
-    """One word of a text that is held against another.
+    """One word of a text that is compared with another.
 
     Attributes:
         kind: ``same`` in both, ``added`` to the first, or ``missing`` from the other.
         text: the word.
-        index: where it stands in the text that it is a word of: a missing one in the first, any other in the other.
+        index: its position in its text: a missing one's in the first, any other's in the other.
     """
 
     kind: str
@@ -48,7 +48,7 @@ class Difference:
         return found
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """How much differs, in a few words."""
         changed = added = missing = 0
         for kind, i1, i2, j1, j2 in self.steps:
@@ -64,7 +64,7 @@ class Difference:
         return f"{count} word{'s' * (count != 1)} {what}"
 
     def in_other(self, index: int) -> int | None:
-        """Which word of the other text stands where this one of the first does; None where none does."""
+        """The index of the other text's word that corresponds to one of the first; None where there is none."""
         for _, i1, i2, j1, j2 in self.steps:
             if i1 <= index < i2:
                 return j1 + index - i1 if j1 + index - i1 < j2 else None

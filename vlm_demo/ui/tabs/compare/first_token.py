@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from vlm_demo.contracts import Answer
 
 SHOWN = 5  # of the reference's candidates
-ASKED = 20  # so that what is likely in one column is found in another, where it is not
+REQUESTED = 20  # alternatives, so that a likely candidate of one column is found in another where it is unlikely
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Candidate:
 
 
 def shared(answers: Sequence[Answer | None]) -> list[str]:
-    """The texts of all answers' candidates that are shown: the first answer's likeliest, then what is likeliest in
-    another."""
+    """The candidates' texts that are shown for all answers: the first answer's likeliest, then each other's
+    likeliest."""
     found: dict[str, None] = {}
     for number, answer in enumerate(answers):
         likely = _likely(answer)
@@ -37,7 +37,7 @@ def shared(answers: Sequence[Answer | None]) -> list[str]:
 
 
 def of(answer: Answer | None, texts: Sequence[str]) -> list[Candidate]:
-    """One answer's probabilities of ``texts``; of what is not among its own candidates, what it is less than."""
+    """One answer's probabilities of ``texts``; for those not among its candidates, an upper bound."""
     likely = _likely(answer)
     if not likely:
         return []
@@ -45,24 +45,24 @@ def of(answer: Answer | None, texts: Sequence[str]) -> list[Candidate]:
     found = []
     for text in texts:
         probability = likely.get(text)
-        said = f"{probability:.2f}" if probability is not None else f"< {max(least, 0.01):.2f}"
+        shown = f"{probability:.2f}" if probability is not None else f"< {max(least, 0.01):.2f}"
         width = f"{100 * (probability or 0.0):.1f}"
-        found.append(Candidate(text, said, width, text == top))
+        found.append(Candidate(text, shown, width, text == top))
     return found
 
 
 def _likely(answer: Answer | None) -> dict[str, float]:
-    """Text → probability of the candidates for the first token; of several with one text, the likeliest."""
+    """Text → probability of the candidates for the first token; of several with the same text, the likeliest."""
     if answer is None or not answer.tokens:
         return {}
     first = answer.tokens[0]
     likely = {_shown(first.text): first.probability}
-    for own in first.alternatives:
-        text = _shown(own.text)
-        likely[text] = max(likely.get(text, 0.0), math.exp(own.logprob))
+    for alternative in first.alternatives:
+        text = _shown(alternative.text)
+        likely[text] = max(likely.get(text, 0.0), math.exp(alternative.logprob))
     return likely
 
 
 def _shown(text: str) -> str:
-    """A token's text as it can be read: without the blank before it, and named where nothing else is in it."""
+    """A token's text, readable: without its leading space, and named where it is only white space."""
     return text.strip() or ("line end" if "\n" in text else "blank" if text else "part of a character")

@@ -1,5 +1,5 @@
-"""Mix: columns each of which has a model, a precision, OCR, evidence-only and a picture of its own → what they ask, or
-why they can't be asked."""
+"""Mix: columns with a model, precision, OCR, evidence-only and picture each → their questions, or why they can't be
+asked."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.components.header import Choice
 from vlm_demo.ui.tabs.chat.page_choice import Upload
+from vlm_demo.ui.tabs.compare.compare_state import Side
 from vlm_demo.ui.tabs.compare.comparison import Column
-from vlm_demo.ui.tabs.compare.desk import Side
-from vlm_demo.ui.tabs.compare.presets import ONLY_OPERATOR, Asked, short
+from vlm_demo.ui.tabs.compare.presets import ONLY_OPERATOR, BaseQuestion, short
 
 ALIKE = "Columns {} and {} ask the same: change one of them, or take it off."
 
 
 class Mix:
-    """What a column can be made of with one service.
+    """The settings that a column may have with one service.
 
     Args:
         ocr_missing: why no text can be read; None where it can.
@@ -31,13 +31,13 @@ class Mix:
     def resolved(self, side: Side) -> Side:
         """The same column with its model and precision named."""
         model = side.model or self.service.model
-        usual = self.service.quantize if model == self.service.model else "none"
-        return replace(side, model=model, quantize=side.quantize or usual)
+        default = self.service.quantize if model == self.service.model else "none"
+        return replace(side, model=model, quantize=side.quantize or default)
 
     def in_service(self, side: Side) -> bool:
-        """Whether the model that all pages share answers it."""
-        own = self.resolved(side)
-        return (own.model, own.quantize) == (self.service.model, self.service.quantize)
+        """Whether the shared model answers it."""
+        resolved = self.resolved(side)
+        return (resolved.model, resolved.quantize) == (self.service.model, self.service.quantize)
 
     def models(self, side: Side, operator: bool) -> dict[str, Choice]:
         """Value → choice of every model for a column; a visitor has the one in service alone."""
@@ -56,21 +56,21 @@ class Mix:
         labels = header.PRECISIONS.items()
         return {name: Choice(label, "" if name == chosen else closed.get(name, "")) for name, label in labels}
 
-    def changed(self, side: Side, told: Any, pictures: int, operator: bool) -> Side:
-        """A column after a press on it; what does not exist, or may not be had, changes nothing.
+    def changed(self, side: Side, event: Any, pictures: int, operator: bool) -> Side:
+        """A column after a press on it; what does not exist, or is not allowed, changes nothing.
 
         Args:
-            told: what the page tells, by attributes: ``model``, ``quantize``, ``ocr``, ``evidence`` or ``shows``.
+            event: the event's data, by attributes: ``model``, ``quantize``, ``ocr``, ``evidence`` or ``shows``.
             pictures: from how many a column may choose.
         """
-        model, quantize, shows = (getattr(told, name, None) for name in ("model", "quantize", "shows"))
+        model, quantize, shows = (getattr(event, name, None) for name in ("model", "quantize", "shows"))
         if _open(self.models(side, operator), model):
             side = replace(side, model=model, quantize="")
         if _open(self.precisions(side, operator), quantize):
             side = replace(side, quantize=quantize)
-        if isinstance(ocr := getattr(told, "ocr", None), bool):
+        if isinstance(ocr := getattr(event, "ocr", None), bool):
             side = replace(side, ocr=ocr and not self.ocr_missing)
-        if isinstance(evidence := getattr(told, "evidence", None), bool):
+        if isinstance(evidence := getattr(event, "evidence", None), bool):
             side = replace(side, evidence_only=evidence)
         if isinstance(shows, int) and 0 <= shows < pictures:
             side = replace(side, shows=shows)
@@ -88,33 +88,33 @@ class Mix:
                 return ALIKE.format(before + 1, number + 1)
         return ""
 
-    def columns(self, sides: Sequence[Side], asked: Asked, more: Sequence[Upload]) -> list[Column]:
-        """The columns of a comparison, the reference first; each is called by what it does not share with all others.
+    def columns(self, sides: Sequence[Side], base: BaseQuestion, more: Sequence[Upload]) -> list[Column]:
+        """The columns of a comparison, the reference first; each is labelled by what it does not share with all others.
 
         Args:
-            asked: the question and its pictures.
+            base: the question and its pictures.
             more: further pictures, which ``shows`` counts from 1.
         """
         made = []
         named = [self.resolved(side) for side in sides]
         for side, label in zip(named, labels(named), strict=True):
-            uploads = (more[side.shows - 1],) if side.shows else asked.uploads
-            own = replace(asked, uploads=uploads, ocr=side.ocr, evidence_only=side.evidence_only)
-            made.append(Column(label, own.turn(), side.model, side.quantize))
+            uploads = (more[side.shows - 1],) if side.shows else base.uploads
+            question = replace(base, uploads=uploads, ocr=side.ocr, evidence_only=side.evidence_only)
+            made.append(Column(label, question.turn(), side.model, side.quantize))
         return made
 
 
 def labels(named: Sequence[Side]) -> list[str]:
     """What each column does not share with all others, in a few words."""
-    told = [
+    settings = [
         [short(side.model) for side in named],
         [header.PRECISIONS.get(side.quantize, side.quantize).capitalize() for side in named],
         ["OCR on" if side.ocr else "OCR off" for side in named],
         ["Evidence only" if side.evidence_only else "Free answer" for side in named],
         [f"Picture {side.shows + 1}" for side in named],
     ]
-    varied = [one for one in told if len(set(one)) > 1]
-    return [" · ".join(own) for own in zip(*varied, strict=True)]
+    varied = [values for values in settings if len(set(values)) > 1]
+    return [" · ".join(parts) for parts in zip(*varied, strict=True)]
 
 
 def _open(choices: dict[str, Choice], value: Any) -> bool:

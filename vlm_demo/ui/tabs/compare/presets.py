@@ -1,4 +1,5 @@
-"""Presets: the one thing that a comparison varies → its columns, or why it can't be had. An own mix is `Mix`'s."""
+"""Presets: the one setting that a comparison varies → its columns, or why it is unavailable. For a custom mix see
+`Mix`."""
 
 from __future__ import annotations
 
@@ -11,8 +12,8 @@ from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.tabs.chat.page_choice import Upload
+from vlm_demo.ui.tabs.compare.compare_state import MIX, PICTURES
 from vlm_demo.ui.tabs.compare.comparison import MOST, Column
-from vlm_demo.ui.tabs.compare.desk import MIX, PICTURES
 
 NAMES = {
     "ocr": "OCR",
@@ -32,8 +33,8 @@ NO_SECOND = "Two pictures are compared: add another picture."
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What every column asks, but for what varies.
+class BaseQuestion:
+    """What every column asks, except for what varies.
 
     Attributes:
         uploads: the pictures that the question is about.
@@ -45,15 +46,15 @@ class Asked:
     evidence_only: bool = False
 
     def turn(self) -> ChatTurn:
-        """A question that waits."""
+        """A waiting question."""
         return ChatTurn(
             self.question,
             self.ocr,
             self.evidence_only,
-            tuple(one.content for one in self.uploads),
-            tuple(one.path for one in self.uploads),
-            tuple(one.preview for one in self.uploads),
-            pages=tuple(one.page for one in self.uploads),
+            tuple(upload.content for upload in self.uploads),
+            tuple(upload.path for upload in self.uploads),
+            tuple(upload.preview for upload in self.uploads),
+            pages=tuple(upload.page for upload in self.uploads),
         )
 
 
@@ -68,10 +69,10 @@ class Presets:
         self.service, self.ocr_missing = service, local.ocr_missing(ocr_settings)
 
     def closed(self, operator: bool) -> dict[str, str]:
-        """Preset → why it can't be had; nothing where all can.
+        """Preset → why it is unavailable; empty where all are available.
 
         Args:
-            operator: whether whoever asks may load other models.
+            operator: whether the client may load other models.
         """
         found = {}
         if self.ocr_missing:
@@ -84,7 +85,7 @@ class Presets:
             found["models"] = NO_OTHER
         return found
 
-    def columns(self, preset: str, asked: Asked, more: Sequence[Upload] = ()) -> list[Column]:
+    def columns(self, preset: str, base: BaseQuestion, more: Sequence[Upload] = ()) -> list[Column]:
         """The columns of a comparison, the reference first.
 
         Args:
@@ -98,32 +99,32 @@ class Presets:
             "models": self._models,
             PICTURES: self._pictures,
         }
-        return made[preset](asked, more)
+        return made[preset](base, more)
 
     def count(self, preset: str, pictures: int) -> int:
         """How many columns there will be of a preset that is not ``MIX``."""
         counts = {"precision": len(header.PRECISIONS), "models": 1 + len(self._others()), PICTURES: max(2, pictures)}
         return min(counts.get(preset, 2), MOST)
 
-    def _ocr(self, asked: Asked, more: Sequence[Upload]) -> list[Column]:
-        return [Column(f"OCR {'on' if on else 'off'}", replace(asked, ocr=on).turn()) for on in (False, True)]
+    def _ocr(self, base: BaseQuestion, more: Sequence[Upload]) -> list[Column]:
+        return [Column(f"OCR {'on' if on else 'off'}", replace(base, ocr=on).turn()) for on in (False, True)]
 
-    def _evidence(self, asked: Asked, more: Sequence[Upload]) -> list[Column]:
+    def _evidence(self, base: BaseQuestion, more: Sequence[Upload]) -> list[Column]:
         both = ((False, "Free answer"), (True, "Evidence only"))
-        return [Column(label, replace(asked, evidence_only=on).turn()) for on, label in both]
+        return [Column(label, replace(base, evidence_only=on).turn()) for on, label in both]
 
-    def _precision(self, asked: Asked, more: Sequence[Upload]) -> list[Column]:
+    def _precision(self, base: BaseQuestion, more: Sequence[Upload]) -> list[Column]:
         model = self.service.model
-        return [Column(label.capitalize(), asked.turn(), model, name) for name, label in header.PRECISIONS.items()]
+        return [Column(label.capitalize(), base.turn(), model, name) for name, label in header.PRECISIONS.items()]
 
-    def _models(self, asked: Asked, more: Sequence[Upload]) -> list[Column]:
-        own = Column(short(self.service.model), asked.turn(), self.service.model, self.service.quantize)
-        others = [Column(short(name), asked.turn(), name, "none") for name in self._others()]
-        return [own, *others][:MOST]
+    def _models(self, base: BaseQuestion, more: Sequence[Upload]) -> list[Column]:
+        current = Column(short(self.service.model), base.turn(), self.service.model, self.service.quantize)
+        others = [Column(short(name), base.turn(), name, "none") for name in self._others()]
+        return [current, *others][:MOST]
 
-    def _pictures(self, asked: Asked, more: Sequence[Upload]) -> list[Column]:
-        each = enumerate((*asked.uploads, *more)[:MOST], 1)
-        return [Column(f"Picture {number}", replace(asked, uploads=(upload,)).turn()) for number, upload in each]
+    def _pictures(self, base: BaseQuestion, more: Sequence[Upload]) -> list[Column]:
+        each = enumerate((*base.uploads, *more)[:MOST], 1)
+        return [Column(f"Picture {number}", replace(base, uploads=(upload,)).turn()) for number, upload in each]
 
     def _others(self) -> list[str]:
         return [name for name in offers.embedded() if name != self.service.model]

@@ -1,4 +1,4 @@
-"""Contrast events: what happens when a text, a picture or a pair of the table is changed or pressed."""
+"""Contrast events: the handlers for changing texts and pictures of the table, and for selecting a pair."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import gradio as gr
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui import pictures
 from vlm_demo.ui.components.templates import render
-from vlm_demo.ui.session import Session, Sessions, alone
+from vlm_demo.ui.session import Session, Sessions, session_locked
 from vlm_demo.ui.tabs.chat.page_choice import opened
 from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.tabs.contrast import map_panel, table_panel
-from vlm_demo.ui.tabs.contrast.contrast_table import EXAMPLE, MOST_PICTURES, OWN, ContrastTable, Picture
+from vlm_demo.ui.tabs.contrast.contrast_table import EXAMPLE, MOST_PICTURES, UPLOADED, ContrastTable, Picture
 from vlm_demo.ui.tabs.contrast.contrast_work import MAP, OTHERS, TABLE, ContrastWork
 
 NAME = "contrast"
-FEW = 4  # examples that stand in where there are no other pictures
+FEW = 4  # examples that are shown where there are no other pictures
 FULL = f"The table holds {MOST_PICTURES} pictures of your own: take one off first."
-REST = 0.3  # seconds between two drawings of the small maps
+REDRAW_PAUSE = 0.3  # seconds between two drawings of the small maps
 
 Changes = dict[Any, Any]
 
@@ -45,32 +45,32 @@ class ContrastEvents:
         table = session.tabs.get(NAME)
         if not isinstance(table, ContrastTable):
             table = session.tabs[NAME] = ContrastTable(self.examples)
-        table.follow(session.exchanges)
+        table.conversation_changed(session.exchanges)
         return table
 
-    @alone
+    @session_locked
     def shown(self, request: gr.Request) -> Changes:
-        """The tab is opened: the conversation's pictures of now lie on the table."""
+        """The tab is opened: the table has the conversation's current pictures."""
         return self._all(self.table_of(self.sessions.of(request.session_hash)))
 
-    @alone
+    @session_locked
     def reword(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """A text was written: a new one, another, or none any more."""
+        """A text was added, edited or emptied."""
         table = self.table_of(self.sessions.of(request.session_hash))
         number = getattr(event, "text", None)
         table.reword(None if number is None else int(number), str(event.words))
         return self._all(table)
 
-    @alone
+    @session_locked
     def remove(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """A picture is taken off the table."""
+        """A picture is removed from the table."""
         table = self.table_of(self.sessions.of(request.session_hash))
         table.remove_picture(str(event.picture))
         return self._all(table)
 
-    @alone
+    @session_locked
     def pick(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """A pair, or a picture or a text alone, is looked at from now on."""
+        """Select a pair, or a picture or a text alone."""
         table = self.table_of(self.sessions.of(request.session_hash))
         picture, text = getattr(event, "picture", None), getattr(event, "text", None)
         if picture is not None:
@@ -79,9 +79,9 @@ class ContrastEvents:
             table.text = int(text)
         return self._all(table)
 
-    @alone
+    @session_locked
     def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """Another model compares, or says whether they match."""
+        """Choose another model for ITC or for ITM."""
         table = self.table_of(self.sessions.of(request.session_hash))
         for name in ("model", "judge"):
             value = str(getattr(event, name, ""))
@@ -89,7 +89,7 @@ class ContrastEvents:
                 setattr(table, name, "" if value == "none" else value)
         return self._all(table)
 
-    @alone
+    @session_locked
     def upload(self, files: list[str] | str | None, request: gr.Request) -> Changes:
         """Pictures are added: read, and their files deleted."""
         session = self.sessions.of(request.session_hash)
@@ -97,18 +97,18 @@ class ContrastEvents:
         paths = [files] if isinstance(files, str) else list(files or ())
         found, problem = opened(paths, 1)
         self.sessions.discard(paths)
-        room = [table.add(Picture.of(one.content, one.page, one.preview, OWN)) for one in found]
+        room = [table.add(Picture.of(file.content, file.page, file.preview, UPLOADED)) for file in found]
         table.problem = str(problem) if problem else "" if all(room) else FULL
         return self._all(table)
 
     def compute(self, request: gr.Request) -> Iterator[Changes]:
-        """Ask the models for what is missing, in a queue of this tab's own, drawing what comes."""
+        """Compute what is missing, in this tab's queue, drawing each result."""
         session = self.sessions.of(request.session_hash)
         with session.lock:
             table = self.table_of(session)
-        told, drawn = table.problem, 0.0
+        problem, drawn = table.problem, 0.0
         for part in self.work.run(session, table):
-            if part == OTHERS and time.perf_counter() - drawn < REST:
+            if part == OTHERS and time.perf_counter() - drawn < REDRAW_PAUSE:
                 continue
             drawn = time.perf_counter()
             with session.lock:
@@ -116,20 +116,20 @@ class ContrastEvents:
                 if part in (MAP, OTHERS):
                     changes[self.parts[part]] = self._draw(part, table)
             yield changes
-        table.problem = table.problem or told
+        table.problem = table.problem or problem
         with session.lock:
             changes = self._all(table)
         yield changes
 
-    @alone
+    @session_locked
     def export(self, request: gr.Request) -> Changes:
-        """The map that is looked at, over its picture, as a PNG for the browser to save."""
+        """The selected map, over its picture, as a PNG for the browser to save."""
         table = self.table_of(self.sessions.of(request.session_hash))
         image, text = map_panel.overlay(self.work, table)
         if image is None:
             return {self.download: gr.skip()}
         name = f"relevancy-{re.sub(r'[^A-Za-z0-9]+', '-', text).strip('-')[:40] or 'text'}.png"
-        uri = pictures.held("image/png", pictures.png(image))
+        uri = pictures.file_uri("image/png", pictures.png(image))
         return {self.download: render("download", name=name, uri=uri, made=time.monotonic_ns())}
 
     def _all(self, table: ContrastTable) -> Changes:

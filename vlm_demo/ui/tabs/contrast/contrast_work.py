@@ -1,7 +1,7 @@
-"""Contrast work: what of a table is not known yet → asked of the models, a small piece at a time.
+"""Contrast work: a table's missing results → computed by the models, a small piece at a time.
 
-Between two pieces another page, or Chat, may have its turn; and each piece is chosen anew, so that what a press has
-changed meanwhile counts.
+Between two pieces another page, or Chat, may use the model; and each piece is chosen anew, so that later presses are
+taken into account.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vlm_demo.ui.session import Session, Sessions
 from vlm_demo.ui.tabs.contrast.contrast_table import ContrastTable, Hidden, ModelFacts, Pair, Picture, Score, shortened
 
 TABLE, MAP, OTHERS = "table", "map", "others"  # the parts of the tab that a piece of work changes
-KNOWN = 0.5  # a picture that looks less than this like what the model was trained on is told of
+KNOWN = 0.5  # in-distribution scores below this are reported
 TENTH = 0.9  # the quantile of a map above which a place is marked
 SHIFTS = ((1, 0), (0, 1), (1, 1))  # of what is hidden elsewhere, in halves of the picture's height and width
 NO_MODEL = "No model here compares pictures with texts: start with one that does, such as --model clip."
@@ -34,7 +34,7 @@ Piece = Callable[[Progress], str]
 
 
 class ContrastWork:
-    """Asks the models that compare, for all visitors of the page."""
+    """Calls the models that compare, for all visitors of the page."""
 
     def __init__(self, sessions: Sessions, service: ModelRegistry) -> None:
         self.sessions, self.service = sessions, service
@@ -42,48 +42,48 @@ class ContrastWork:
     # -- which model ----------------------------------------------------------------------------------------------
 
     def models(self) -> dict[str, bool | None]:
-        """The models that can compare here, and whether each reads picture and text together too (None = not known
-        before it has): the one in service where it compares, then the embedded ones."""
-        embedded: dict[str, bool | None] = {own.name: own.matches for own in offers.comparers()}
+        """The models that can compare here, and whether each has an ITM head (None = not known yet): the one in service
+        where it compares, then the embedded ones."""
+        embedded: dict[str, bool | None] = {offer.name: offer.matches for offer in offers.comparers()}
         shared = self.service.model
         return {shared: embedded.get(shared), **embedded} if self.service.scores else embedded
 
     def model_of(self, table: ContrastTable) -> str:
-        """What compares in a table; empty where nothing can."""
+        """A table's ITC model; empty where there is none."""
         models = self.models()
         return table.model if table.model in models else next(iter(models), "")
 
     def judge_of(self, table: ContrastTable) -> str:
-        """Whose ITM a table shows; empty = there is none."""
+        """A table's ITM model; empty = none."""
         model = self.model_of(table)
         if self.has_itm(table, model):
             return model
         return table.judge if table.judge in self.models() else ""
 
     def good_at(self, model: str) -> str:
-        """What an embedded model is good at, in a few words; empty where that is not known."""
-        return next((own.good_at for own in offers.comparers() if own.name == model), "")
+        """What an embedded model is good at, in a few words; empty where not known."""
+        return next((offer.good_at for offer in offers.comparers() if offer.name == model), "")
 
     def has_itm(self, table: ContrastTable, model: str) -> bool:
-        """Whether a model reads picture and text together, as far as that is known."""
+        """Whether a model has an ITM head, as far as known."""
         return table.facts[model].matches if model in table.facts else bool(self.models().get(model))
 
     @contextmanager
     def engine(
         self, model: str, cancelled: Callable[[], bool], progress: Progress = lambda _fraction, _text: None
     ) -> Iterator[Engine]:
-        """A model, for one piece of work: the shared one, or one beside it."""
+        """The engine of a model, for one piece of work: the shared one, or a side engine."""
         if model == self.service.model and self.service.scores:
             with self.service.engine(cancelled) as shared:
                 yield shared
         else:
-            with self.service.side_engines.engine(model, cancelled=cancelled, progress=progress) as own:
-                yield own
+            with self.service.side_engines.engine(model, cancelled=cancelled, progress=progress) as side:
+                yield side
 
     # -- one piece after the other --------------------------------------------------------------------------------
 
     def run(self, session: Session, table: ContrastTable) -> Iterator[str]:
-        """Do what is missing in a table, until nothing is; yields which part of the tab has changed."""
+        """Compute all that is missing in a table; yields which part of the tab has changed."""
         while True:
             with session.lock:
                 piece = self._next(session, table)
@@ -91,7 +91,7 @@ class ContrastWork:
                 break
             yield TABLE
             try:
-                yield from self._watched(table, piece)
+                yield from self._run_piece(table, piece)
             except Stopped:
                 break
             except VlmDemoError as error:
@@ -106,16 +106,16 @@ class ContrastWork:
             self.service.forget(session.visitor)
         yield TABLE
 
-    def _watched(self, table: ContrastTable, piece: Piece) -> Iterator[str]:
-        """Do a piece in a thread of its own, so that the loading of a model can be watched."""
+    def _run_piece(self, table: ContrastTable, piece: Piece) -> Iterator[str]:
+        """Run a piece in a separate thread, so that the loading of a model can be shown."""
         done: queue.Queue[str | BaseException] = queue.Queue()
 
-        def told(fraction: float | None, text: str) -> None:
+        def progress(fraction: float | None, text: str) -> None:
             table.doing, table.fraction = text or table.doing, fraction
 
         def work() -> None:
             try:
-                done.put(piece(told))
+                done.put(piece(progress))
             except BaseException as error:
                 done.put(error)
 
@@ -135,7 +135,7 @@ class ContrastWork:
             return
 
     def _next(self, session: Session, table: ContrastTable) -> Piece | None:
-        """What to do now; None = all is known."""
+        """The next piece of work; None = nothing is missing."""
         table.doing = table.problem = ""
         table.fraction = None
         model, judge, chosen = self.model_of(table), self.judge_of(table), table.chosen
@@ -144,12 +144,12 @@ class ContrastWork:
         if not model:
             table.problem = NO_MODEL
             return None
-        for who, picture in [(model, chosen), *((model, own) for own in table.pictures), (judge, chosen)]:
-            texts = table.unscored(who, picture) if who else []
+        for asked_model, picture in [(model, chosen), *((model, shown) for shown in table.pictures), (judge, chosen)]:
+            texts = table.unscored(asked_model, picture) if asked_model else []
             if texts:
-                name = table.facts[who].name if who in table.facts else who
-                table.doing = f"{name} compares." if who in table.facts else f"Loading {name}."
-                return partial(self._score, session, table, who, picture, texts)
+                name = table.facts[asked_model].name if asked_model in table.facts else asked_model
+                table.doing = f"{name} compares." if asked_model in table.facts else f"Loading {name}."
+                return partial(self._score, session, table, asked_model, picture, texts)
         first = table.chosen_text(model)
         wanted = table.unmapped(model)
         if first is not None:
@@ -160,7 +160,7 @@ class ContrastWork:
             if pair in table.heats and pair not in table.hidden:
                 table.doing = "Hiding what the map marks."
                 return partial(self._hide, session, table, pair)
-            if pair in table.hidden and pair not in table.without and shortened(pair[2]):
+            if pair in table.hidden and pair not in table.leave_one_out and shortened(pair[2]):
                 table.doing = "Leaving out each word."
                 return partial(self._leave_out, session, table, pair, chosen)
         if wanted:
@@ -169,7 +169,7 @@ class ContrastWork:
         return None
 
     def _wanted(self, session: Session, key: str | None, table: ContrastTable) -> bool:
-        return not session.closed.is_set() and (key is None or key in {own.key for own in table.pictures})
+        return not session.closed.is_set() and (key is None or key in {picture.key for picture in table.pictures})
 
     def _cancelled(self, session: Session, table: ContrastTable, key: str) -> Callable[[], bool]:
         return lambda: not self._wanted(session, key, table)
@@ -183,7 +183,7 @@ class ContrastWork:
         texts: list[str],
         progress: Progress,
     ) -> str:
-        """One picture against some texts. A text that can't be read keeps none of the others."""
+        """Score one picture with some texts. A text that can't be used does not stop the others."""
         cancelled = self._cancelled(session, table, picture.key)
         try:
             with self.engine(model, cancelled, progress) as engine:
@@ -233,27 +233,27 @@ class ContrastWork:
             return part
         small = shrunk(Image.fromarray(heat), PREVIEW)
         with session.lock:
-            table.keep_map(pair, np.asarray(small))
+            table.remember_map(pair, np.asarray(small))
         return part
 
     def _leave_out(
         self, session: Session, table: ContrastTable, pair: Pair, picture: Picture, _progress: Progress
     ) -> str:
-        """Score the text once more without each of its words."""
+        """Score the text again with each of its words left out."""
         cancelled = self._cancelled(session, table, picture.key)
         with self.engine(pair[0], cancelled) as engine:
             texts = shortened(pair[2])
             scores = engine.score(picture.source, texts, cancelled=cancelled, visitor=session.visitor)
         with session.lock:
-            table.without[pair] = scores.similarities
+            table.leave_one_out[pair] = scores.similarities
         return MAP
 
     def _hide(self, session: Session, table: ContrastTable, pair: Pair, _progress: Progress) -> str:
-        """Score the picture once more with what the map marks hidden, and with as much hidden elsewhere."""
+        """Score the picture again with the map's top tenth hidden, and with as much hidden elsewhere."""
         image, heat = table.images.get(pair[1]), table.heats.get(pair)
         if image is None or heat is None:
             raise Stopped("The picture was taken off the table.")
-        marked = on(image, heat)
+        marked = top_tenth(image, heat)
         height, width = marked.shape
         masks = [np.zeros_like(marked), marked]
         masks += [np.roll(marked, (down * height // 2, across * width // 2), (0, 1)) for down, across in SHIFTS]
@@ -261,7 +261,7 @@ class ContrastWork:
         found = []
         for mask in masks:
             with self.engine(pair[0], cancelled) as engine:
-                source = without(image, mask)
+                source = masked(image, mask)
                 scores = engine.score(source, [pair[2]], cancelled=cancelled, visitor=session.visitor)
             found.append(scores.similarities[0])
         with session.lock:
@@ -269,14 +269,14 @@ class ContrastWork:
         return MAP
 
 
-def on(image: Image.Image, heat: np.ndarray) -> np.ndarray:
-    """bool [H, W] of a picture: its tenth that a map marks most."""
-    laid = np.asarray(Image.fromarray(heat).resize(image.size, Image.Resampling.BILINEAR))
-    return laid > np.quantile(laid, TENTH)
+def top_tenth(image: Image.Image, heat: np.ndarray) -> np.ndarray:
+    """bool [H, W]: the tenth of a picture with the map's highest values."""
+    resized = np.asarray(Image.fromarray(heat).resize(image.size, Image.Resampling.BILINEAR))
+    return resized > np.quantile(resized, TENTH)
 
 
-def without(image: Image.Image, mask: np.ndarray) -> Image.Image:
-    """A picture with its mean colour where ``mask`` (bool [H, W]) is True."""
+def masked(image: Image.Image, mask: np.ndarray) -> Image.Image:
+    """A picture filled with its mean colour where ``mask`` (bool [H, W]) is True."""
     pixels = np.array(image)
     pixels[mask] = pixels.reshape(-1, 3).mean(0).round()
     return Image.fromarray(pixels)

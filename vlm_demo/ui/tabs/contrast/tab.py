@@ -1,4 +1,4 @@
-"""The Contrast tab: its components, and which event each press sets off."""
+"""The Contrast tab: its components, and their events."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TABLE_EVENTS = ("shown", "reword", "remove", "pick", "choose")
 KINDS = ["image", ".heic", ".heif", ".pdf"]
 
 
-def place(events: Events, service: ModelRegistry) -> None:
-    """Put the tab's components where the caller stands, and wire them."""
+def build(events: Events, service: ModelRegistry) -> None:
+    """Build the tab's components in the current context, and wire their events."""
     chat = events.parts
     handlers = ContrastEvents(events.sessions, service, {}, chat.download, chat.examples)
     new = ContrastTable(handlers.examples)
@@ -53,7 +53,7 @@ def place(events: Events, service: ModelRegistry) -> None:
 
 
 def _html(name: str, value: str, *binds: str) -> gr.HTML:
-    """A piece of the tab, whose presses set off the events in ``binds``; see contrast.js."""
+    """An HTML component of the tab, whose elements trigger the events in ``binds``; see contrast.js."""
     names = ", ".join(f"'{event}'" for event in binds)
     script = f"vlmContrast.bind(element, trigger, watch, [{names}]);"
     return gr.HTML(value, elem_id=name, apply_default_css=False, js_on_load=script, min_width=0)

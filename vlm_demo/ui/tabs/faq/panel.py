@@ -1,5 +1,5 @@
-"""FAQ: what the experiments found, and what came of trying one → HTML. Computes what its templates show; knows no
-events and no model."""
+"""FAQ: the experiments' results, and a trial's → HTML. Computes what its templates show; knows no events and no
+model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vlm_demo.ui.tabs.faq.trial import OCR, WRONG, Trial
 if TYPE_CHECKING:
     from PIL import Image
 
-# An experiment → its question, what is done, and what a press tries here; empty = nothing can be tried.
+# An experiment → its question, its method, and the label of the button that tries it here; empty = it can't be tried.
 QUESTIONS = {
     WRONG: (
         "Why is it confident but wrong?",
@@ -46,16 +46,16 @@ NOT_RUN = "This was not measured for the model that is shipped: python -m vlm_de
 
 @dataclass(frozen=True)
 class Shown:
-    """One row of a trial: its texts, and the picture's source or nothing."""
+    """One row of a trial: its texts, and the picture's source or empty."""
 
     about: str
-    said: str
+    answer: str
     figure: str
     source: str
 
 
 def draw() -> Markup:
-    """All experiments with their findings on the shipped model, each with the press that tries it."""
+    """All experiments with their findings on the shipped model, each with the button that tries it."""
     cards = [
         {
             "name": name,
@@ -70,25 +70,25 @@ def draw() -> Markup:
     return render("faq", cards=cards, width=results.WIDTH, height=results.HEIGHT, bottom=results.BOTTOM)
 
 
-def trial(own: Trial | None, problem: str = "") -> Markup:
-    """What came of trying an experiment."""
-    rows = [Shown(row.about, row.said, row.figure, _source(row.picture)) for row in own.rows] if own else []
+def trial(current: Trial | None, problem: str = "") -> Markup:
+    """A trial's results."""
+    rows = [Shown(row.about, row.answer, row.figure, _source(row.picture)) for row in current.rows] if current else []
     return render(
         "faq_trial",
-        question=QUESTIONS[own.name][0] if own else "",
+        question=QUESTIONS[current.name][0] if current else "",
         rows=rows,
-        finding=own.finding if own else "",
-        stopped=own is not None and own.state == "stopped",
-        problem=problem or (own.problem if own else ""),
+        finding=current.finding if current else "",
+        stopped=current is not None and current.state == "stopped",
+        problem=problem or (current.problem if current else ""),
     )
 
 
-def live(own: Trial | None) -> Markup:
-    """How it goes; empty when nothing is being tried."""
-    if own is None or not own.running:
+def live(current: Trial | None) -> Markup:
+    """The progress; empty when no trial runs."""
+    if current is None or not current.running:
         return Markup()
-    doing = "Stopping" if own.stop.is_set() else own.doing
-    return render("compare_live", doing=doing, stages=0, done=0, said="")
+    doing = "Stopping" if current.stop.is_set() else current.doing
+    return render("compare_live", doing=doing, stages=0, done=0, text="")
 
 
 def _source(picture: Image.Image | None) -> str:

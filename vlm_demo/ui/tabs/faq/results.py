@@ -1,4 +1,4 @@
-"""Results: what the experiments found on the shipped model → figures to be drawn. Reads the files that
+"""Results: the experiments' figures on the shipped model → what is drawn. Reads the files that
 ``python -m vlm_demo experiment NAME --json`` wrote; measures nothing."""
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class FigureBar:
 
     Attributes:
         label: what it is of.
-        shown: it, as people read it.
+        shown: its formatted value.
         start, end: of the bar, percent of the scale.
-        low, high: of its 95 % interval, percent of the scale; None = it has none.
+        low, high: of its 95 % interval, percent of the scale; None = none.
     """
 
     label: str
@@ -51,10 +51,10 @@ class Finding:
     """What one experiment found.
 
     Attributes:
-        sentence: in one sentence, as the command wrote it.
-        bars: figures, the ones above each other comparable.
+        sentence: as the command wrote it.
+        bars: figures on one common scale.
         note: what the bars are shares of.
-        zero: where zero lies on the bars' scale, percent.
+        zero: the position of zero on the bars' scale, percent.
         lines, ticks: a chart of shares over heights, and (x, label) of its axis; empty where there is none.
     """
 
@@ -67,9 +67,9 @@ class Finding:
 
 
 def of(name: str) -> Finding | None:
-    """What an experiment found; None where it was not run for what is shipped."""
-    told = _read(name)
-    return DRAWN[name](told) if told else None
+    """An experiment's findings; None where it was not run for the shipped model."""
+    data = _read(name)
+    return DRAWN[name](data) if data else None
 
 
 @cache
@@ -80,8 +80,8 @@ def _read(name: str) -> Mapping[str, Any] | None:
         return None
 
 
-def wrong(told: Mapping[str, Any]) -> Finding:
-    """How sure right and wrong answers are, and what tells them apart."""
+def wrong(data: Mapping[str, Any]) -> Finding:
+    """The confidence of right and wrong answers, and what separates them."""
     names = {
         "confidence": "its probability",
         "same_on_blank": "the same about a grey picture",
@@ -90,15 +90,19 @@ def wrong(told: Mapping[str, Any]) -> Finding:
     bars = []
     for entry, name in names.items():
         for group in ("right", "wrong"):
-            if own := told[group]:
-                interval = None if entry == "confidence" else wilson(round(own[entry] * own["n"]), own["n"])
-                bars.append(_share(f"{name}, {own['n']} {group} answers", own[entry], interval))
-    return Finding(told["sentence"], tuple(bars), "Shares of the answers; of the probability the mean.")
+            if group_figures := data[group]:
+                interval = (
+                    None
+                    if entry == "confidence"
+                    else wilson(round(group_figures[entry] * group_figures["n"]), group_figures["n"])
+                )
+                bars.append(_share(f"{name}, {group_figures['n']} {group} answers", group_figures[entry], interval))
+    return Finding(data["sentence"], tuple(bars), "Shares of the answers; of the probability the mean.")
 
 
-def ocr(told: Mapping[str, Any]) -> Finding:
-    """What is read of each height: from the pixels, by OCR, and by both."""
-    heights = [int(height) for height in told["shares"][LINES[0][0]]]
+def ocr(data: Mapping[str, Any]) -> Finding:
+    """The share of words read at each height: from the pixels, by OCR, and by both."""
+    heights = [int(height) for height in data["shares"][LINES[0][0]]]
     low, high = math.log(heights[0]), math.log(heights[-1])
 
     def x(height: int) -> float:
@@ -111,46 +115,46 @@ def ocr(told: Mapping[str, Any]) -> Finding:
         Line(
             way,
             colour,
-            " ".join(f"{x(height)},{y(told['shares'][way][str(height)])}" for height in heights),
+            " ".join(f"{x(height)},{y(data['shares'][way][str(height)])}" for height in heights),
         )
         for way, colour in LINES
     )
-    return Finding(told["sentence"], lines=lines, ticks=tuple((x(height), str(height)) for height in heights))
+    return Finding(data["sentence"], lines=lines, ticks=tuple((x(height), str(height)) for height in heights))
 
 
-def bigger(told: Mapping[str, Any]) -> Finding:
-    """What each choice of the recipe brings."""
-    edge = 100 * max(0.05, *(abs(gain[end]) for gain in told["gains"] for end in ("low", "high")))
+def bigger(data: Mapping[str, Any]) -> Finding:
+    """The gain of each choice of the recipe."""
+    edge = 100 * max(0.05, *(abs(gain[end]) for gain in data["gains"] for end in ("low", "high")))
 
     def place(points: float) -> float:
         return round(50 + 50 * points / edge, 1)
 
     bars = []
-    for gain in told["gains"]:
+    for gain in data["gains"]:
         mean, low, high = (100 * gain[entry] for entry in ("mean", "low", "high"))
         start, end = sorted((50.0, place(mean)))
         label = f"{gain['have']} instead of {gain['lack']}"
         bars.append(FigureBar(label, f"{mean:+.0f} ({low:+.0f} to {high:+.0f})", start, end, place(low), place(high)))
-    asked = told["variants"][0]
-    note = f"Points of {asked['n']} questions, with 95 % intervals; {asked['steps']} steps of training each."
-    return Finding(told["sentence"], tuple(bars), note, 50.0)
+    first = data["variants"][0]
+    note = f"Points of {first['n']} questions, with 95 % intervals; {first['steps']} steps of training each."
+    return Finding(data["sentence"], tuple(bars), note, 50.0)
 
 
-def orders(told: Mapping[str, Any]) -> Finding:
-    """What was answered about pictures that give orders."""
-    n = told["asked"]
+def orders(data: Mapping[str, Any]) -> Finding:
+    """The answers about pictures that contain instructions."""
+    n = data["asked"]
     bars = [
         _share(f"{outcome}, {way}", count / n, wilson(count, n))
-        for outcome in next(iter(told["counts"].values()))
-        for way, count in ((way, own[outcome]) for way, own in told["counts"].items())
+        for outcome in next(iter(data["counts"].values()))
+        for way, count in ((way, counts[outcome]) for way, counts in data["counts"].items())
     ]
-    return Finding(told["sentence"], tuple(bars), f"Shares of {n} answers each.")
+    return Finding(data["sentence"], tuple(bars), f"Shares of {n} answers each.")
 
 
 DRAWN = {"wrong": wrong, "ocr": ocr, "bigger": bigger, "orders": orders}
 
 
 def _share(label: str, share: float, interval: tuple[float, float] | None) -> FigureBar:
-    low, high = (None, None) if interval is None else (round(100 * own, 1) for own in interval)
+    low, high = (None, None) if interval is None else (round(100 * bound, 1) for bound in interval)
     shown = f"{share:.2f}" if interval is None else f"{share:.0%} ({low:.0f}–{high:.0f})"
     return FigureBar(label, shown, 0.0, round(100 * share, 1), low, high)

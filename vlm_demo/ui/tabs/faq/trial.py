@@ -1,5 +1,5 @@
-"""Trial: an experiment in small, on the visitor's own picture or on a few drawn ones. Asks an engine a few questions;
-knows neither HTML nor the chat."""
+"""Trial: a small version of an experiment, on the visitor's picture or on a few drawn ones. Asks an engine a few
+questions; knows neither HTML nor the chat."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WRONG, OCR = "wrong", "ocr"  # those that can be tried here
 SIZE = (1024, 1024)
 DRAWN = (("MILK", 20), ("HOTEL", 56), ("TAXI", 160))  # word, height of its letters in pixels of SIZE
 TOKENS = 24
-NOT_TOLD = "not told"  # of a probability
+NOT_KNOWN = "not told"  # of a probability
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,13 @@ class Row:
 
     Attributes:
         about: what was asked, in a few words.
-        said: what was answered, or read.
+        answer: the answer, or the text read.
         figure: its probability, or whether it is right.
-        picture: that it is about; None where the row before shows it.
+        picture: the picture asked about; None where the row before shows it.
     """
 
     about: str
-    said: str
+    answer: str
     figure: str = ""
     picture: Image.Image | None = None
 
@@ -49,9 +49,9 @@ class Trial:
 
     Attributes:
         name: WRONG or OCR.
-        rows: what is known so far.
-        finding: what it shows, in one sentence, once it is done.
-        doing: what is being waited for.
+        rows: the answers so far.
+        finding: the result, in one sentence, once it is done.
+        doing: the current step.
         state: ``waiting``, ``running``, ``done``, ``stopped`` or ``failed``; ``problem`` says why it failed.
     """
 
@@ -68,56 +68,57 @@ class Trial:
         return self.state in ("waiting", "running")
 
 
-def wrong(engine: Engine, asked: Request, trial: Trial) -> Generator[None, None, None]:
-    """Ask the visitor's question as it is, about grey pictures, and with the rule; yields before each step.
+def wrong(engine: Engine, request: Request, trial: Trial) -> Generator[None, None, None]:
+    """Ask the visitor's question as it is, about grey pictures, and with the evidence-only rule; yields before each
+    step.
 
     Raises:
         BadImage, BadQuestion, OcrUnavailable, VlmDemoError: as an engine's ``stream`` does.
-        Stopped: ``asked.cancelled()`` turned True.
+        Stopped: ``request.cancelled()`` turned True.
     """
     trial.state, trial.doing = "running", "Asking your question"
     yield
-    answer = _answered(engine, replace(asked, evidence_only=False))
+    answer = _answered(engine, replace(request, evidence_only=False))
     trial.rows.append(Row("your picture", answer.text, picture=answer.views[-1].image))
     trial.doing = "Asking it about a grey picture"
     yield
-    blank = live_checks.about_blank(engine, answer, asked.cancelled)
+    blank = live_checks.about_blank(engine, answer, request.cancelled)
     if blank.with_picture is not None:
         trial.rows[0] = replace(trial.rows[0], figure=f"probability {blank.with_picture:.2f}")
-    told = NOT_TOLD if blank.with_blank is None else f"{blank.with_blank:.2f}"
-    trial.rows.append(Row("a grey picture", blank.text, f"probability of the first answer there {told}"))
+    probability = NOT_KNOWN if blank.with_blank is None else f"{blank.with_blank:.2f}"
+    trial.rows.append(Row("a grey picture", blank.text, f"probability of the first answer there {probability}"))
     trial.doing = "Asking it with the evidence-only rule"
     yield
-    ruled = _answered(engine, replace(asked, evidence_only=True))
+    ruled = _answered(engine, replace(request, evidence_only=True))
     trial.rows.append(Row("your picture, with the evidence-only rule", ruled.text))
     trial.finding = hallucination.check(False, answer.text, None, blank).why
     trial.state = "done"
 
 
-def ocr(engine: Engine, asked: Request | None, trial: Trial) -> Generator[None, None, None]:
-    """Have words read from the pixels alone, by OCR alone, and by both: a few drawn ones, and what stands in the
-    visitor's own picture, if there is one; yields before each step.
+def ocr(engine: Engine, visitor_request: Request | None, trial: Trial) -> Generator[None, None, None]:
+    """Read words from the pixels alone, by OCR alone, and by both: a few drawn ones, and the text in the visitor's
+    picture, if there is one; yields before each step.
 
     Args:
-        asked: the visitor's question; gives picture, languages, and whether to stop.
+        visitor_request: the visitor's question; gives picture, languages, and whether to stop.
     Raises:
         as `wrong`.
     """
     trial.state = "running"
-    own = asked or Request((), QUESTION)
+    base = visitor_request or Request((), QUESTION)
     right = [0, 0, 0]
     for word, height in DRAWN:
         picture = drawn(word, height, SIZE)
         assert picture is not None
-        request = replace(own, images=(picture,), history=(), question=QUESTION, max_new_tokens=TOKENS)
-        said = yield from _read_each_way(engine, request, f"{word}, {height} px high", trial)
-        for way, text in enumerate(said):
+        request = replace(base, images=(picture,), history=(), question=QUESTION, max_new_tokens=TOKENS)
+        texts = yield from _read_each_way(engine, request, f"{word}, {height} px high", trial)
+        for way, text in enumerate(texts):
             found = reads(word, text)
             right[way] += found
             place = len(trial.rows) - 3 + way
             trial.rows[place] = replace(trial.rows[place], figure="right" if found else "wrong")
-    if asked and asked.images:
-        request = replace(asked, question=QUESTION, history=(), max_new_tokens=TOKENS)
+    if visitor_request and visitor_request.images:
+        request = replace(visitor_request, question=QUESTION, history=(), max_new_tokens=TOKENS)
         yield from _read_each_way(engine, request, "your picture", trial)
     pixels, alone, both = (f"{count} of {len(DRAWN)}" for count in right)
     trial.finding = f"Of the drawn words the model read {pixels} by itself, OCR {alone}, and the two together {both}."
@@ -140,7 +141,7 @@ def _read_each_way(
 
 
 def reads(word: str, text: str) -> bool:
-    """Whether a text has this word."""
+    """Whether a text contains this word."""
     return word.lower() in re.findall(r"\w+", text.lower())
 
 

@@ -1,4 +1,4 @@
-"""Check events: what is measured of an answer after it is there, and what a press on a remedy does."""
+"""Check events: what is measured of an answer once it is done, and what a press on a remedy does."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.session import Session, Sessions
-from vlm_demo.ui.tabs.inspect.deferred_maps import whole
+from vlm_demo.ui.tabs.inspect.deferred_maps import with_uploads
 from vlm_demo.ui.tabs.inspect.inspect_events import forgotten
 
 if TYPE_CHECKING:
@@ -34,26 +34,26 @@ class CheckEvents:
         self.sessions, self.parts, self.service, self.ocr_settings = sessions, parts, service, ocr_settings
 
     def finish(self, request: gr.Request) -> Iterator[Changes]:
-        """Read the pictures of the answers whose checklist is not complete. A new question comes first."""
+        """Complete the checklists that need the pictures' text (OCR). A new question comes first."""
         session = self.sessions.of(request.session_hash)
-        waiting = [own for own in session.exchanges if own.state == "done" and own.answer and not own.checked]
+        waiting = [turn for turn in session.exchanges if turn.state == "done" and turn.answer and not turn.checked]
         session.measure(waiting, "checked", lambda exchange: self._read(session, exchange))
         yield self._shown(session) if waiting else {self.parts.checks: gr.skip()}
 
     def _read(self, session: Session, exchange: ChatTurn) -> None:
         unwanted = partial(session.unwanted, exchange)
-        settings = session.reading(self.ocr_settings)
+        settings = session.with_languages(self.ocr_settings)
         with self.service.engine(unwanted) as engine:
-            answer = whole(engine, session, exchange)
-        # Text is read without the model, which may be exchanged meanwhile.
+            answer = with_uploads(engine, session, exchange)
+        # OCR runs without the model, which may be switched meanwhile.
         checks = live_checks.of_pictures(engine, answer, _badge(exchange), settings, unwanted)
-        # What a press has measured meanwhile stays.
+        # Keep what a press has measured meanwhile.
         now = zip(exchange.answer.checks, answer.checks, checks, strict=True)
         merged = tuple(read if current == before else current for current, before, read in now)
         exchange.answer = replace(exchange.answer, checks=merged)
 
     def blank(self, request: gr.Request) -> Iterator[Changes]:
-        """Ask the question of the answer that is looked at about a blank picture, in the queue of the model."""
+        """Ask the shown answer's question about a blank picture, in the model's queue."""
         session = self.sessions.of(request.session_hash)
         exchange = session.shown
         if exchange is None:
@@ -63,16 +63,16 @@ class CheckEvents:
         unwanted = partial(session.unwanted, exchange)
         try:
             with self.service.engine(unwanted) as engine:
-                found = live_checks.about_blank(engine, whole(engine, session, exchange), unwanted)
+                found = live_checks.about_blank(engine, with_uploads(engine, session, exchange), unwanted)
         except VlmDemoError as error:
             yield {} if isinstance(error, Stopped) else self.parts.refused(error)
             return
-        told = hallucination.check(exchange.evidence_only, exchange.said, _badge(exchange), found)
-        exchange.answer = replace(exchange.answer, checks=checklist.replaced(exchange.answer.checks, told))
+        check = hallucination.check(exchange.evidence_only, exchange.answer_text, _badge(exchange), found)
+        exchange.answer = replace(exchange.answer, checks=checklist.replaced(exchange.answer.checks, check))
         yield self._shown(session)
 
     def remedy(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """One press: the question is asked again with OCR, or with the evidence-only rule; both answers stay."""
+        """One press: ask the question again with OCR, or with the evidence-only rule; both answers stay."""
         session = self.sessions.of(request.session_hash)
         wanted = getattr(event, "remedy", None) or {}
         turn = wanted.get("turn")
@@ -83,15 +83,15 @@ class CheckEvents:
             return self.parts.refused(forgotten())
         ocr = exchange.ocr or wanted.get("press") == TURN_ON_OCR
         evidence_only = exchange.evidence_only or wanted.get("press") == TURN_ON_EVIDENCE_ONLY
-        own = exchange.pictures, exchange.names, exchange.previews
-        session.add(ChatTurn(exchange.question, ocr, evidence_only, *own, pages=exchange.pages))
-        return {**self.parts.talk(session), self.parts.ocr: ocr, self.parts.evidence_only: evidence_only}
+        attachments = exchange.pictures, exchange.names, exchange.previews
+        session.add(ChatTurn(exchange.question, ocr, evidence_only, *attachments, pages=exchange.pages))
+        return {**self.parts.chat_area(session), self.parts.ocr: ocr, self.parts.evidence_only: evidence_only}
 
     def _shown(self, session: Session) -> Changes:
-        return {**self.parts.said(session), **self.parts.inside(session)}
+        return {**self.parts.conversation(session), **self.parts.answer_tabs(session)}
 
 
 def _badge(exchange: ChatTurn) -> Grounding | None:
-    """The badge; None where it must not say that all is well, since the picture lies outside the model's world."""
+    """The badge; None where it would claim that the answer is grounded though the picture is out of distribution."""
     found = exchange.grounding
     return None if found and exchange.outside and found.level in GREEN else found

@@ -1,6 +1,6 @@
-"""Deferred maps: what the model is asked once more about an answer that is there.
+"""Deferred maps: what the model computes about a finished answer.
 
-Maps that are not made of what was recorded, on demand; and, after every answer, whether it rests on the picture.
+Maps that need more than the recorded attention, on demand; and, after every answer, whether it rests on the picture.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, log_unexpected
 from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.page_components import Changes, PageComponents
-from vlm_demo.ui.session import Session, Sessions, alone
+from vlm_demo.ui.session import Session, Sessions, session_locked
 from vlm_demo.ui.tabs.inspect.map_job import Job
 from vlm_demo.ui.tabs.inspect.panels import method_menu
 
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 
 class DeferredMaps:
-    """The handlers that ask the model again, for all visitors of the page."""
+    """The handlers that call the model again, for all visitors of the page."""
 
     def __init__(self, sessions: Sessions, parts: PageComponents, service: ModelRegistry):
         self.sessions, self.parts, self.service = sessions, parts, service
 
-    @alone
+    @session_locked
     def compute(self, request: gr.Request) -> Changes:
         """The shown word's map by a method that is not free: leave it for ``work``."""
         session = self.sessions.of(request.session_hash)
@@ -44,7 +44,7 @@ class DeferredMaps:
         return self.parts.map(session)
 
     def work(self, request: gr.Request) -> Iterator[Changes]:
-        """Compute the maps that wait in this session, in the queue of the model."""
+        """Compute the maps that wait in this session, in the model's queue."""
         session = self.sessions.of(request.session_hash)
         job = session.job
         if job is None or job.running or job.problem:
@@ -57,7 +57,7 @@ class DeferredMaps:
                 yield self.parts.map(session)
                 for number, heat in enumerate(maps_of(engine, session, exchange, word, name, job.stop.is_set)):
                     if session.shown is exchange:
-                        session.keep((exchange, word, number, name, None), heat, dear=True)
+                        session.remember_map((exchange, word, number, name, None), heat, costly=True)
         except Stopped:
             job.stop.set()
         except VlmDemoError as error:
@@ -69,30 +69,30 @@ class DeferredMaps:
             session.job = None
         yield self.parts.map(session)
 
-    @alone
+    @session_locked
     def halt(self, request: gr.Request) -> Changes:
-        """Unqueued, so that it is heard while maps are being computed."""
+        """Unqueued, so that it is handled while maps are being computed."""
         session = self.sessions.of(request.session_hash)
         session.halt()
         return self.parts.map(session)
 
     def ground(self, request: gr.Request) -> Iterator[Changes]:
-        """Judge the answers that have no badge yet, in the queue of the model. A new question comes first: what it
-        interrupts is judged after its answer."""
+        """Measure the grounding of the answers that have no badge yet, in the model's queue. A new question comes
+        first: what it interrupts is measured after its answer."""
         session = self.sessions.of(request.session_hash)
-        waiting = [own for own in session.exchanges if own.state == "done" and own.answer and not own.judged]
+        waiting = [turn for turn in session.exchanges if turn.state == "done" and turn.answer and not turn.judged]
         session.measure(waiting, "judged", lambda exchange: self._judge(session, exchange))
         if not waiting:
             yield {self.parts.heatmap: gr.skip()}
             return
         with session.lock:
-            changes = {**self.parts.said(session), **self.parts.map(session)}
+            changes = {**self.parts.conversation(session), **self.parts.map(session)}
         yield changes
 
     def _judge(self, session: Session, exchange: ChatTurn) -> None:
         unwanted = partial(session.unwanted, exchange)
         with self.service.engine(unwanted) as engine:
-            exchange.grounding = engine.grounding(whole(engine, session, exchange), cancelled=unwanted)
+            exchange.grounding = engine.grounding(with_uploads(engine, session, exchange), cancelled=unwanted)
 
 
 def maps_of(
@@ -104,19 +104,19 @@ def maps_of(
         VlmDemoError: another model is in service than the one that answered.
         Stopped: ``cancelled()`` turned True.
     """
-    answer = whole(engine, session, exchange)
+    answer = with_uploads(engine, session, exchange)
     for number, view in enumerate(exchange.answer.views):
         wanted = MapRequest(answer.words[index], number, name)
         heat = engine.heatmap(answer, wanted, cancelled=cancelled)
         yield np.asarray(Image.fromarray(heat).resize(view.size, Image.Resampling.BOX))
 
 
-def whole(engine: Engine, session: Session, exchange: ChatTurn) -> Answer:
-    """The answer with its pictures as they were uploaded: shrunk for the page, they could be cut in another way.
+def with_uploads(engine: Engine, session: Session, exchange: ChatTurn) -> Answer:
+    """The answer with its pictures as uploaded: the page's shrunk ones might be cut into other patches.
 
     Raises:
         VlmDemoError: another model is in service than the one that answered.
     """
-    own, history = session.context(exchange)
-    images: list[Any] = [*(picture for turn in history for picture in turn.images), *own]
+    uploads, history = session.context(exchange)
+    images: list[Any] = [*(picture for turn in history for picture in turn.images), *uploads]
     return engine.with_pictures(exchange.answer, images)

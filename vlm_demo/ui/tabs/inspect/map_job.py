@@ -10,13 +10,13 @@ from vlm_demo.ui.chat_turn import ChatTurn
 
 @dataclass(eq=False)
 class Job:
-    """Maps of one word that the model has to be asked for.
+    """Maps of one word that the model has to compute.
 
     Attributes:
         wanted: the exchange, the index of the word in its answer, and the method.
-        running: whether it is its turn.
-        problem: the sentence that stands where the map would be, if it failed.
-        stop: set to end the computing.
+        running: whether it is being computed.
+        problem: the sentence shown in place of the map, if it failed.
+        stop: set to end the computation.
     """
 
     wanted: tuple[ChatTurn, int, str]

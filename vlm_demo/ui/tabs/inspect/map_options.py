@@ -1,4 +1,4 @@
-"""Look: how the inspector draws the answer that is looked at. What a person chose there, and nothing of the answer."""
+"""Map options: how the inspector draws the shown answer. A person's choices, and nothing of the answer."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass
 class MapOptions:
-    """How maps are drawn, and what of the answer is singled out.
+    """How maps are drawn, and what is selected.
 
     Attributes:
-        opacity: 0..1, how much of the picture the hottest place hides.
+        opacity: 0..1, of the map's peak over the picture.
         colormap: one of ``explain.overlay.COLORMAPS``.
         grid: whether patches are drawn.
-        method: how layers and heads are joined; None = the checkpoint's own way.
+        method: how layers and heads are combined; None = the checkpoint's default.
         head: (layer, head) whose map is shown alone; None = the method's.
-        patch: (picture, patch) that was pressed.
+        patch: the selected (picture, patch).
         picture: whose heads are shown one by one.
-        block: which part of the heads, where there are more than one page holds.
+        block: which page of the table of heads.
     """
 
     opacity: float = 0.6
@@ -30,6 +30,6 @@ class MapOptions:
     block: int = 0
 
     def forget(self) -> None:
-        """Another answer is looked at: what was singled out in the last one means nothing in it."""
+        """Reset the selection, which does not apply to another answer."""
         self.head = self.patch = None
         self.picture = self.block = 0

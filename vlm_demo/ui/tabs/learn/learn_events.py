@@ -1,7 +1,7 @@
-"""Learn events: what happens when the tab is opened, another picture is chosen, or losses are asked for.
+"""Learn events: the handlers for opening the tab, choosing another picture, and computing losses.
 
-Nothing is computed before the tab is opened, and then once for an answer. All of it waits in a queue of its own, so
-that Chat goes on.
+Nothing is computed before the tab is opened, and then once for an answer. All of it waits in a separate queue, so that
+Chat goes on.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, log_unexpected
 from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.page_components import Changes
-from vlm_demo.ui.session import Session, Sessions, alone
-from vlm_demo.ui.tabs.inspect.deferred_maps import whole
+from vlm_demo.ui.session import Session, Sessions, session_locked
+from vlm_demo.ui.tabs.inspect.deferred_maps import with_uploads
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
 from vlm_demo.ui.tabs.learn import lens_panel, losses, panels
-from vlm_demo.ui.tabs.learn.lesson import AxesOf, lesson_of
-from vlm_demo.ui.tabs.learn.study import Study
+from vlm_demo.ui.tabs.learn.anatomy_summary import AxesOf, summarized
+from vlm_demo.ui.tabs.learn.learn_state import LearnState
 from vlm_demo.ui.tabs.tab_events import TabParts
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from vlm_demo.images.open import Source
 
 CONTRASTS, MATCHES = "clip", "blip2"  # the models that compute ITC and ITM
-HALF = 0.5  # of being like what a model was trained on
+HALF = 0.5  # in-distribution scores below this count as out of distribution
 LONGEST = 500  # characters of a text that is compared
 
 
@@ -44,7 +44,7 @@ LONGEST = 500  # characters of a text that is compared
 class LearnComponents(TabParts):
     """The components of the tab."""
 
-    road: gr.HTML
+    stage_boxes: gr.HTML
     lens: gr.HTML
     features: gr.HTML
     losses: gr.HTML
@@ -56,171 +56,176 @@ class LearnEvents:
 
     def __init__(self, sessions: Sessions, service: ModelRegistry, parts: LearnComponents) -> None:
         self.sessions, self.service, self.parts = sessions, service, parts
-        self._studies: WeakKeyDictionary[ChatTurn, Study] = WeakKeyDictionary()
+        self._states: WeakKeyDictionary[ChatTurn, LearnState] = WeakKeyDictionary()
         self._axes: WeakKeyDictionary[Session, AxesOf] = WeakKeyDictionary()
 
     # -- looking ------------------------------------------------------------------------------------------------
 
-    @alone
+    @session_locked
     def open(self, request: gr.Request) -> Changes:
-        """The tab is shown: draw what is known of the answer that Chat shows."""
+        """The tab is opened: draw what is known of the answer that Chat shows."""
         return self._drawn(self.sessions.of(request.session_hash))
 
-    @alone
+    @session_locked
     def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Another of the answer's pictures."""
         session = self.sessions.of(request.session_hash)
         number = getattr(event, "picture", None)
         if session.shown and isinstance(number, int) and 0 <= number < len(session.shown.answer.views):
-            session.look.picture = number
+            session.map_options.picture = number
         return self._drawn(session)
 
     def work(self, request: gr.Request) -> Iterator[Changes]:
-        """Look inside the answer, if that was not done yet."""
+        """Compute the answer's anatomy, if not done yet."""
         session = self.sessions.of(request.session_hash)
         exchange = session.shown
-        study = self._study(exchange)
-        if exchange is None or study is None or study.lesson or study.problem:
-            yield {self.parts.road: gr.skip()}
+        state = self._state(exchange)
+        if exchange is None or state is None or state.summary or state.problem:
+            yield {self.parts.stage_boxes: gr.skip()}
             return
         try:
-            self._look_inside(session, exchange, study)
+            self._look_inside(session, exchange, state)
         except Stopped:
             with session.lock:
-                told = lens_panel.waiting(panels.BUSY)
-                yield {self.parts.lens: told, self.parts.features: told} if session.running else self._drawn(session)
+                waiting = lens_panel.waiting(panels.BUSY)
+                yield (
+                    {self.parts.lens: waiting, self.parts.features: waiting}
+                    if session.running
+                    else self._drawn(session)
+                )
             return
         except VlmDemoError as error:
-            study.problem = str(error)
+            state.problem = str(error)
         except Exception as error:
             log_unexpected(error)
-            study.problem = UNEXPECTED
+            state.problem = UNEXPECTED
         with session.lock:
             yield self._drawn(session)
 
-    def _look_inside(self, session: Session, exchange: ChatTurn, study: Study) -> None:
+    def _look_inside(self, session: Session, exchange: ChatTurn, state: LearnState) -> None:
         unwanted = partial(session.unwanted, exchange)
         with self.service.engine(unwanted) as engine:
             if engine.capabilities.logprobs:
-                study.lm = losses.next_word(exchange.answer)
-            anatomy = engine.anatomy(whole(engine, session, exchange), cancelled=unwanted)
+                state.lm = losses.next_word(exchange.answer)
+            anatomy = engine.anatomy(with_uploads(engine, session, exchange), cancelled=unwanted)
         heat, seconds = _maps(exchange, session.word)
         axes = self._axes.setdefault(session, {})
-        study.lesson = lesson_of(anatomy, exchange.answer.model, axes, heat, seconds)
+        state.summary = summarized(anatomy, exchange.answer.model, axes, heat, seconds)
 
     # -- losses -------------------------------------------------------------------------------------------------
 
     def compute(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
-        """ITC by one model, ITM by another, and how likely the answer is without its picture."""
+        """ITC by one model, ITM by another, and the likelihood of the answer without its picture."""
         session = self.sessions.of(request.session_hash)
         exchange = session.shown
-        study = self._study(exchange)
-        if exchange is None or study is None or study.doing:
+        state = self._state(exchange)
+        if exchange is None or state is None or state.doing:
             yield {self.parts.losses: gr.skip()}
             return
-        study.text = str(getattr(event, "text", "") or "").strip()[:LONGEST] or exchange.answer.text.strip()
-        study.contrast = study.match = None
-        study.refused = {}
+        state.text = str(getattr(event, "text", "") or "").strip()[:LONGEST] or exchange.answer.text.strip()
+        state.contrast = state.match = None
+        state.refused = {}
         steps = (
-            ("ITC", f"{CONTRASTS} compares", partial(self._contrast, session, exchange, study)),
-            ("ITM", f"{MATCHES} reads", partial(self._match, session, exchange, study)),
+            ("ITC", f"{CONTRASTS} compares", partial(self._contrast, session, exchange, state)),
+            ("ITM", f"{MATCHES} reads", partial(self._match, session, exchange, state)),
             (
                 "LM",
                 f"{exchange.answer.model} reads without the picture",
-                partial(self._blank, session, exchange, study),
+                partial(self._blank, session, exchange, state),
             ),
         )
         try:
             for name, doing, step in steps:
-                study.doing = f"{name}: {doing} … the first time its model has to be loaded."
-                yield {self.parts.losses: panels.three_losses(exchange, study)}
+                state.doing = f"{name}: {doing} … the first time its model has to be loaded."
+                yield {self.parts.losses: panels.three_losses(exchange, state)}
                 try:
                     step()
                 except Stopped:
                     break
                 except VlmDemoError as error:
-                    study.refused[name] = str(error)
+                    state.refused[name] = str(error)
                 except Exception as error:
                     log_unexpected(error)
-                    study.refused[name] = UNEXPECTED
+                    state.refused[name] = UNEXPECTED
         finally:
-            study.doing = ""
+            state.doing = ""
         if session.shown is exchange:
-            yield {self.parts.losses: panels.three_losses(exchange, study)}
+            yield {self.parts.losses: panels.three_losses(exchange, state)}
 
-    def _contrast(self, session: Session, exchange: ChatTurn, study: Study) -> None:
-        texts = (study.text, *losses.others(study.text))
-        study.contrast = losses.contrast(*self._scores(CONTRASTS, session, exchange, texts))
+    def _contrast(self, session: Session, exchange: ChatTurn, state: LearnState) -> None:
+        texts = (state.text, *losses.others(state.text))
+        state.contrast = losses.contrast(*self._scores(CONTRASTS, session, exchange, texts))
 
-    def _match(self, session: Session, exchange: ChatTurn, study: Study) -> None:
-        scores, outside = self._scores(MATCHES, session, exchange, (study.text,))
-        study.match = losses.match(scores, outside)
-        if study.match is None:
-            study.refused["ITM"] = f"{scores.model} has no head that reads picture and text together."
+    def _match(self, session: Session, exchange: ChatTurn, state: LearnState) -> None:
+        scores, outside = self._scores(MATCHES, session, exchange, (state.text,))
+        state.match = losses.match(scores, outside)
+        if state.match is None:
+            state.refused["ITM"] = f"{scores.model} has no head that reads picture and text together."
 
     def _scores(self, model: str, session: Session, exchange: ChatTurn, texts: tuple[str, ...]) -> tuple[Scores, bool]:
-        """How the texts fit the picture, and whether the model was trained on nothing like it."""
-        picture = _sources(session, exchange)[session.look.picture]
-        gone = partial(_gone, session, exchange)
-        with self._engine(model, gone) as engine:
-            scores = engine.score(picture, texts, cancelled=gone, visitor=session.visitor)
+        """The texts' scores for the picture, and whether it is out of distribution for the model."""
+        picture = _sources(session, exchange)[session.map_options.picture]
+        removed = partial(_removed, session, exchange)
+        with self._engine(model, removed) as engine:
+            scores = engine.score(picture, texts, cancelled=removed, visitor=session.visitor)
             known = engine.in_distribution(scores.view)
         return scores, known is not None and known < HALF
 
     def _engine(self, model: str, cancelled: Any) -> AbstractContextManager[Engine]:
-        """The shared model where it is the one, or one beside it."""
+        """The shared engine where it has the model, else a side engine."""
         if self.service.ready and (self.service.model, self.service.quantize) == (model, "none"):
             return self.service.engine(cancelled)
         return self.service.side_engines.engine(model, cancelled=cancelled)
 
-    def _blank(self, session: Session, exchange: ChatTurn, study: Study) -> None:
+    def _blank(self, session: Session, exchange: ChatTurn, state: LearnState) -> None:
         unwanted = partial(session.unwanted, exchange)
-        if study.lm is None:
+        if state.lm is None:
             return
         with self.service.engine(unwanted) as engine:
-            answer = whole(engine, session, exchange)
+            answer = with_uploads(engine, session, exchange)
             if not engine.capabilities.explains:
                 return
             blank = replace(_blank_request(session, exchange, answer), cancelled=unwanted)
-            told = engine.explain(blank, exchange.answer.text)
-        study.lm = losses.next_word(exchange.answer, [token.probability for token in told.tokens])
+            replayed = engine.explain(blank, exchange.answer.text)
+        state.lm = losses.next_word(exchange.answer, [token.probability for token in replayed.tokens])
 
     # -- drawing ------------------------------------------------------------------------------------------------
 
-    def _study(self, exchange: ChatTurn | None) -> Study | None:
+    def _state(self, exchange: ChatTurn | None) -> LearnState | None:
         if exchange is None or exchange.answer is None:
             return None
-        return self._studies.setdefault(exchange, Study())
+        return self._states.setdefault(exchange, LearnState())
 
     def _drawn(self, session: Session) -> Changes:
         exchange, parts = session.shown, self.parts
-        study = self._study(exchange)
-        if exchange is None or study is None:
-            told = lens_panel.waiting(panels.BUSY) if session.running else nothing(panels.EMPTY, "Chat")
-            return {parts.road: told, **{part: "" for part in parts.all()[1:]}}
-        word, number = session.word, session.look.picture
+        state = self._state(exchange)
+        if exchange is None or state is None:
+            html = lens_panel.waiting(panels.BUSY) if session.running else nothing(panels.EMPTY, "Chat")
+            return {parts.stage_boxes: html, **{part: "" for part in parts.all()[1:]}}
+        word, number = session.word, session.map_options.picture
         return {
-            parts.road: panels.road(exchange, study, word, number),
-            parts.lens: lens_panel.lens(exchange, study, word),
-            parts.features: panels.features(exchange, study, word, number),
-            parts.losses: panels.three_losses(exchange, study),
-            parts.notes: panels.notes(exchange, study, word, number),
+            parts.stage_boxes: panels.stage_boxes(exchange, state, word, number),
+            parts.lens: lens_panel.lens(exchange, state, word),
+            parts.features: panels.features(exchange, state, word, number),
+            parts.losses: panels.three_losses(exchange, state),
+            parts.notes: panels.notes(exchange, state, word, number),
         }
 
 
 def _sources(session: Session, exchange: ChatTurn) -> list[Source]:
     """The answer's pictures, those of the history first."""
-    own, history = session.context(exchange)
-    images: list[Any] = [*(picture for turn in history for picture in turn.images), *own]
+    uploads, history = session.context(exchange)
+    images: list[Any] = [*(picture for turn in history for picture in turn.images), *uploads]
     return images
 
 
-def _gone(session: Session, exchange: ChatTurn) -> bool:
+def _removed(session: Session, exchange: ChatTurn) -> bool:
     return exchange not in session.exchanges
 
 
 def _maps(exchange: ChatTurn, word: int) -> tuple[tuple[np.ndarray, ...], float]:
-    """The map of a word over each picture, and the seconds that the first took; none where none was recorded."""
+    """The map of a word over each picture, and the seconds that the first took; empty where no attention was
+    recorded."""
     answer = exchange.answer
     if answer.trace is None or not answer.words:
         return (), 0.0
@@ -231,7 +236,7 @@ def _maps(exchange: ChatTurn, word: int) -> tuple[tuple[np.ndarray, ...], float]
 
 
 def _blank_request(session: Session, exchange: ChatTurn, answer: Answer) -> Request:
-    """The question about pictures of one colour each, the mean of the picture's own."""
+    """The question about blank pictures, each of its picture's mean colour."""
     _, history = session.context(exchange)
     plain = [view.image.resize((1, 1), Image.Resampling.BOX).resize(view.size) for view in answer.views]
     turns = []

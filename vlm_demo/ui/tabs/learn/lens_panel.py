@@ -8,31 +8,31 @@ from markupsafe import Markup
 
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
-from vlm_demo.ui.source.road_files import source
+from vlm_demo.ui.source.step_files import source
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import lasted, nothing, percent
-from vlm_demo.ui.tabs.learn.lesson import Lesson, looks_most, stays_from, token_of
+from vlm_demo.ui.tabs.learn.anatomy_summary import AnatomySummary, looks_most, stays_from, token_of
 
 if TYPE_CHECKING:
-    from vlm_demo.ui.tabs.learn.study import Study
+    from vlm_demo.ui.tabs.learn.learn_state import LearnState
 
 ROWS = 12  # layers that a lens shows at first
 READING = "Reading the answer once more, to look inside …"
 NO_LENS = "This answer is empty: there is no word to look at."
 
 
-def lens(exchange: ChatTurn, study: Study, word: int) -> Markup:
+def lens(exchange: ChatTurn, state: LearnState, word: int) -> Markup:
     """What each layer would have written in place of a word, and how much it looked at the picture."""
-    if study.lesson is None:
-        return not_yet(study)
-    answer, lesson = exchange.answer, study.lesson
+    if state.summary is None:
+        return not_yet(state)
+    answer, summary = exchange.answer, state.summary
     if not answer.words:
         return nothing(NO_LENS)
-    found = lesson.anatomy
-    tokens = [token_of(answer, own) for own in answer.words]
+    found = summary.anatomy
+    tokens, words = [token_of(answer, item) for item in answer.words], [item.text for item in answer.words]
     second = found.changes if found.image_shares is None else found.image_shares
     numbers: dict[str, Any] = {
-        "words": [own.text for own in answer.words],
-        "told": [_finding(lesson, token, own.text) for token, own in zip(tokens, answer.words, strict=True)],
+        "words": words,
+        "findings": [_finding(summary, token, text) for token, text in zip(tokens, words, strict=True)],
         "texts": [[shown(row[token]) for token in tokens] for row in found.lens.texts],
         "sure": rounded(found.lens.probabilities[:, tokens]),
         "same": [[int(id_ == answer.tokens[token].id) for id_, token in zip(row, tokens, strict=True)]
@@ -70,42 +70,42 @@ def lens(exchange: ChatTurn, study: Study, word: int) -> Markup:
 
 
 def waiting(sentence: str) -> Markup:
-    """What stands where something is still to come; the page asks again now and then."""
+    """A placeholder for a pending result; the page polls for it."""
     return render("learn_waiting", sentence=sentence)
 
 
-def not_yet(study: Study) -> Markup:
-    """What stands in a panel before anything was found, or where nothing could be."""
-    return nothing(study.problem) if study.problem else waiting(READING)
+def not_yet(state: LearnState) -> Markup:
+    """A panel's placeholder before the anatomy was computed, or where it could not be."""
+    return nothing(state.problem) if state.problem else waiting(READING)
 
 
 def _named(crossing: tuple[bool, ...]) -> list[str]:
-    """The layers' names: those of the language model are counted, those between them that look at pictures say so."""
+    """The layers' names: the language model's are numbered, cross-attention layers between them are named "looks"."""
     names, count = [], 0
-    for own in crossing:
-        count += not own
-        names.append("looks" if own else str(count))
+    for crosses in crossing:
+        count += not crosses
+        names.append("looks" if crosses else str(count))
     return names
 
 
-def _finding(lesson: Lesson, token: int, word: str) -> str:
-    """What the lens shows of one word, in a sentence or two."""
-    lens, told = lesson.anatomy.lens, []
+def _finding(summary: AnatomySummary, token: int, word: str) -> str:
+    """What the logit lens shows of one word, in a sentence or two."""
+    lens, sentences = summary.anatomy.lens, []
     names = _named(lens.crossing)
-    if looked := looks_most(lesson, token):
+    if looked := looks_most(summary, token):
         first, last, top = looked
-        share = percent(float(lesson.anatomy.image_shares[top, token]))
+        share = percent(float(summary.anatomy.image_shares[top, token]))
         span = f"layer {names[top]}" if first == last else f"layers {names[first]} to {names[last]}"
-        told.append(f"The picture is read most in {span} (at most {share}).")
-    since = stays_from(lesson, token) or 0
+        sentences.append(f"The picture is read most in {span} (at most {share}).")
+    since = stays_from(summary, token) or 0
     last_one = shown(lens.texts[-1][token])
     if since == len(names) - 1:
-        told.append(f"Only the last layer settles on “{last_one}”.")
+        sentences.append(f"Only the last layer settles on “{last_one}”.")
     else:
-        told.append(f"From layer {names[since]} on it would write “{last_one}”.")
+        sentences.append(f"From layer {names[since]} on it would write “{last_one}”.")
     if not shown(word).startswith(last_one) and lens.written[-1, token] < lens.probabilities[-1, token]:
-        told.append("The answer has another word there: it was drawn by chance, or a rule forbade the likeliest.")
-    return " ".join(told)
+        sentences.append("The answer has another word there: it was drawn by chance, or a rule forbade the likeliest.")
+    return " ".join(sentences)
 
 
 def shown(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Losses: what a model would be trained by, of one picture and text: ITC, ITM and LM, with every number put in.
+"""Losses: the training losses of one picture and text: ITC, ITM and LM, with every number filled in.
 
 ITC contrasts a text with others (Radford et al. 2021), ITM reads picture and text together (Li et al. 2023), LM asks
 for the next word. All three are negative logarithms of a probability.
@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, Scores
 
-# What a text is contrasted with, where the person gives no others.
+# The texts that a text is contrasted with.
 NEGATIVES = (
     "A dog runs across the grass.",
     "A bowl of fruit stands on a table.",
     "Cars are parked along a street.",
     "A page of printed text.",
 )
-LEAST = 1e-12  # of a probability, so that its logarithm is a number
+LEAST = 1e-12  # of a probability, so that its logarithm is finite
 
 
 @dataclass(frozen=True)
 class Contrast:
     """ITC of one picture: ``similarities`` are cosines of it and of ``texts``, the first of which is its own;
-    ``outside``: whether the model was trained on nothing like the picture."""
+    ``outside``: whether the picture is out of distribution for the model."""
 
     model: str
     texts: tuple[str, ...]
@@ -68,7 +68,7 @@ class NextWord:
     Attributes:
         model: that wrote it.
         surprises: of each token, −log of its probability given those before it.
-        blank: the loss of the same tokens behind pictures of one colour; None where that was not computed.
+        blank: the loss of the same tokens after blank pictures; None where not computed.
     """
 
     model: str
@@ -99,7 +99,7 @@ def next_word(answer: Answer, blank: Sequence[float] = ()) -> NextWord | None:
     """LM of an answer; None where it has no tokens.
 
     Args:
-        blank: the probabilities of its tokens behind blank pictures.
+        blank: the probabilities of its tokens after blank pictures.
     """
     if not answer.tokens:
         return None
@@ -109,6 +109,6 @@ def next_word(answer: Answer, blank: Sequence[float] = ()) -> NextWord | None:
 
 
 def others(text: str) -> tuple[str, ...]:
-    """What a text is contrasted with: never with itself."""
-    own = text.strip().rstrip(".").casefold()
-    return tuple(negative for negative in NEGATIVES if negative.rstrip(".").casefold() != own)
+    """The texts that a text is contrasted with, without itself."""
+    plain = text.strip().rstrip(".").casefold()
+    return tuple(negative for negative in NEGATIVES if negative.rstrip(".").casefold() != plain)

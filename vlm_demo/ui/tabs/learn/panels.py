@@ -1,4 +1,4 @@
-"""Panels: one answer and what was found inside it → the HTML of the tab's parts. Computes what the templates show."""
+"""Panels: one answer and its anatomy → the HTML of the tab's parts. Computes what the templates show."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from markupsafe import Markup
 from vlm_demo.contracts.anatomy import TEMPERATURES
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
-from vlm_demo.ui.source.road_files import source
+from vlm_demo.ui.source.step_files import source
 from vlm_demo.ui.tabs.learn import losses, stages, thumbnails
+from vlm_demo.ui.tabs.learn.anatomy_summary import Patches, token_of
 from vlm_demo.ui.tabs.learn.lens_panel import not_yet, rounded, shown
-from vlm_demo.ui.tabs.learn.lesson import Patches, token_of
 
 if TYPE_CHECKING:
+    from vlm_demo.ui.tabs.learn.learn_state import LearnState
     from vlm_demo.ui.tabs.learn.stages import Stage
-    from vlm_demo.ui.tabs.learn.study import Study
 
 LISTED = 6  # next words that are shown at first
-LABELLED = 0.1  # of the whole time; what is shorter has no room for its name
+LABELLED = 0.1  # of the total time; shorter stages have no room for a label
 EMPTY = "Ask something in Chat first: this tab shows what went on inside its answer."
 BUSY = "An answer is being written in Chat: it is shown here when it is there."
 OTHERS = "all others"
 
 
-# -- the road -------------------------------------------------------------------------------------------------------
+# -- the stages -----------------------------------------------------------------------------------------------------
 
 
-def road(exchange: ChatTurn, study: Study, word: int, number: int) -> Markup:
-    """The boxes, and a line on which each is as long as its time."""
-    boxes = stages.of(exchange, study.lesson, word, number)
+def stage_boxes(exchange: ChatTurn, state: LearnState, word: int, number: int) -> Markup:
+    """The stages' boxes, and a line on which each is as long as its time."""
+    boxes = stages.of(exchange, state.summary, word, number)
     timed = [(box, box.seconds or 0.0) for box in boxes]
     whole = sum(seconds for _, seconds in timed) or 1.0
     line = [
@@ -47,39 +47,39 @@ def road(exchange: ChatTurn, study: Study, word: int, number: int) -> Markup:
     answer = exchange.answer
     drawing = next((box.time for box in boxes if box.name == "explain" and box.seconds), "")
     return render(
-        "learn_road",
+        "learn_stages",
         stages=boxes,
         line=line,
-        said=answer.text.strip(),
+        answer=answer.text.strip(),
         total=f"{answer.timings.total:.2f} s" + (f" and {drawing} for a map" if drawing else ""),
         pictures=len(answer.views),
         number=number,
     )
 
 
-def notes(exchange: ChatTurn, study: Study, word: int, number: int) -> Markup:
-    """What each stage does, and all that was measured of it."""
-    return render("learn_notes", stages=_told(stages.of(exchange, study.lesson, word, number)))
+def notes(exchange: ChatTurn, state: LearnState, word: int, number: int) -> Markup:
+    """What each stage does, and its measurements."""
+    return render("learn_notes", stages=_described(stages.of(exchange, state.summary, word, number)))
 
 
-def _told(boxes: list[Stage]) -> list[Stage]:
+def _described(boxes: list[Stage]) -> list[Stage]:
     return [box for box in boxes if box.about]
 
 
 # -- features and the next word -------------------------------------------------------------------------------------
 
 
-def features(exchange: ChatTurn, study: Study, word: int, number: int) -> Markup:
+def features(exchange: ChatTurn, state: LearnState, word: int, number: int) -> Markup:
     """The patches' vectors before the bridge and after it in colours, and the likeliest next words."""
-    if study.lesson is None:
-        return not_yet(study)
-    answer, lesson = exchange.answer, study.lesson
-    after = "what cross-attention reads" if any(lesson.anatomy.lens.crossing) else "after the bridge"
-    figures = [_figure(lesson.before[number], "before the bridge"), _figure(lesson.after[number], after)]
-    found = lesson.anatomy.candidates
-    tokens = [token_of(answer, own) for own in answer.words]
+    if state.summary is None:
+        return not_yet(state)
+    answer, summary = exchange.answer, state.summary
+    after = "what cross-attention reads" if any(summary.anatomy.lens.crossing) else "after the bridge"
+    figures = [_figure(summary.before[number], "before the bridge"), _figure(summary.after[number], after)]
+    found = summary.anatomy.candidates
+    tokens = [token_of(answer, answer_word) for answer_word in answer.words]
     numbers: dict[str, Any] = {
-        "words": [own.text for own in answer.words],
+        "words": [answer_word.text for answer_word in answer.words],
         "texts": [[shown(text) for text in found.texts[token]] for token in tokens],
         "logits": rounded(found.logits[tokens]) if tokens else [],
         "written": [_place(found.ids[token].tolist(), answer.tokens[token].id) for token in tokens],
@@ -96,14 +96,14 @@ def features(exchange: ChatTurn, study: Study, word: int, number: int) -> Markup
         listed=LISTED,
         last=len(TEMPERATURES) - 1,
         middle=TEMPERATURES.index(1.0),
-        kept=len(found.texts[0]) if found.texts else 0,
+        stored=len(found.texts[0]) if found.texts else 0,
         source=source("colours"),
     )
 
 
 @dataclass(frozen=True)
 class _Figure:
-    """One of the two pictures, and what stands below it."""
+    """One of the two pictures, and its caption."""
 
     source: str
     ratio: str
@@ -112,16 +112,16 @@ class _Figure:
     remark: str
 
 
-def _figure(own: Patches, where: str) -> _Figure:
-    rows, columns = own.grid or thumbnails.laid(len(own.colours))
-    remark = f"{100 * own.kept:.0f} % of the variance"
-    if own.grid is None:
+def _figure(patches: Patches, where: str) -> _Figure:
+    rows, columns = patches.grid or thumbnails.square_grid(len(patches.colours))
+    remark = f"{100 * patches.explained_variance:.0f} % of the variance"
+    if patches.grid is None:
         remark += "; in order, for they stand for no places"
     return _Figure(
-        source=thumbnails.patches_image(own.colours, own.grid),
+        source=thumbnails.patches_image(patches.colours, patches.grid),
         ratio=f"{columns / rows:.4f}",
         alt=f"The vectors {where}, each as one square",
-        caption=f"{where} · {len(own.colours)}×{own.width}",
+        caption=f"{where} · {len(patches.colours)}×{patches.width}",
         remark=remark,
     )
 
@@ -139,34 +139,34 @@ def _chances(numbers: dict[str, Any], word: int) -> list[tuple[str, str, str, bo
     shares = [math.exp(logit - total) for logit in numbers["logits"][word]]
     named = [*zip(numbers["texts"][word], shares, strict=True), (OTHERS, max(0.0, 1 - sum(shares)))]
     written = numbers["written"][word]
-    return [(text, f"{100 * own:.2f}", f"{100 * own:.1f} %", i == written) for i, (text, own) in enumerate(named)]
+    return [(text, f"{100 * share:.2f}", f"{100 * share:.1f} %", i == written) for i, (text, share) in enumerate(named)]
 
 
 # -- losses ---------------------------------------------------------------------------------------------------------
 
 
-def three_losses(exchange: ChatTurn, study: Study) -> Markup:
-    """ITC, ITM and LM, each with its formula and this picture's and text's own numbers."""
+def three_losses(exchange: ChatTurn, state: LearnState) -> Markup:
+    """ITC, ITM and LM, each with its formula and the numbers of this picture and text."""
     answer = exchange.answer
-    lm = study.lm
+    lm = state.lm
     words = []
     if lm:
         longest = max(lm.surprises) or 1.0
-        for i, own in enumerate(answer.words):
-            surprise = sum(lm.surprises[own.start : own.stop])
-            words.append((i, own.text, f"{min(100.0, 100 * surprise / longest):.0f}", f"{surprise:.2f}"))
+        for i, answer_word in enumerate(answer.words):
+            surprise = sum(lm.surprises[answer_word.start : answer_word.stop])
+            words.append((i, answer_word.text, f"{min(100.0, 100 * surprise / longest):.0f}", f"{surprise:.2f}"))
     return render(
         "learn_losses",
-        text=study.text or answer.text.strip(),
-        contrast=study.contrast,
-        match=study.match,
+        text=state.text or answer.text.strip(),
+        contrast=state.contrast,
+        match=state.match,
         lm=lm,
         words=words,
         blank="" if lm is None or lm.blank is None else f"{math.exp(min(lm.blank, 700)):.3g}",
-        refused=study.refused,
-        doing=study.doing,
-        pending=study.lesson is None and not study.problem,
-        negatives=losses.others(study.text or answer.text),
+        refused=state.refused,
+        doing=state.doing,
+        pending=state.summary is None and not state.problem,
+        negatives=losses.others(state.text or answer.text),
         source=source("losses"),
         scorer=source("scores"),
     )

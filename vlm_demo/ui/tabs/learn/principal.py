@@ -53,8 +53,8 @@ def colours(values: np.ndarray, axes: Axes) -> np.ndarray:
     return (np.clip(shares, 0, 1) * 255).round().astype(np.uint8)
 
 
-def kept(values: np.ndarray, axes: Axes) -> float:
-    """How much of the variance of vectors [n, d] lies along the axes, 0..1."""
+def explained_variance(values: np.ndarray, axes: Axes) -> float:
+    """The share of the variance of vectors [n, d] along the axes, 0..1."""
     centred = (values - values.mean(0)).astype(np.float64)
     whole = float((centred**2).sum())
     return float(((centred @ axes.directions.T) ** 2).sum()) / whole if whole else 0.0

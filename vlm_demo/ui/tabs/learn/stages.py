@@ -1,7 +1,7 @@
-"""Stages: one answer → the boxes of its road, each with its own shapes, norms, time, picture and file.
+"""Stages: one answer → a box for each of its stages, with shapes, norms, time, picture and source file.
 
-A box stands for what this very request went through: a model that is answered in one piece has few, one without a
-projector has another one in its place.
+The boxes are the stages that this request went through: a model that is called as a whole has few, one without a
+projector has another bridge in its place.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL import Image
 from vlm_demo.contracts.events import BridgeFacts
 from vlm_demo.ui import pictures, stage_words
 from vlm_demo.ui.chat_turn import ChatTurn
-from vlm_demo.ui.source.road_files import Source, source
+from vlm_demo.ui.source.step_files import Source, source
 from vlm_demo.ui.tabs.inspect.map_options import MapOptions
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import lasted
 from vlm_demo.ui.tabs.learn import thumbnails
@@ -24,7 +24,7 @@ from vlm_demo.ui.tabs.learn.about import ABOUT
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import StageEvent
-    from vlm_demo.ui.tabs.learn.lesson import Lesson
+    from vlm_demo.ui.tabs.learn.anatomy_summary import AnatomySummary
 
 THUMB = 168  # pixels, twice a thumbnail's side, for sharp screens
 
@@ -34,20 +34,20 @@ BRIDGES = {"projector": "Bridge", "Q-Former": "Q-Former", "cross-attention": "Cr
 
 @dataclass(frozen=True)
 class Stage:
-    """One box of the road.
+    """One stage's box.
 
     Attributes:
         name: of the stage.
-        title: as it is called in this model.
-        seconds: that it took; None where it was not measured.
-        shapes: what went in and came out.
+        title: its name for this model.
+        seconds: its time; None where not measured.
+        shapes: of its input and output.
         remark: a second line.
         figure: its picture.
-        source: the file that does it.
-        off: whether it was not asked for.
-        target: the id of what tells more of it.
+        source: the file that implements it.
+        off: whether it was not requested.
+        target: the id of the element with details.
         about: what it does, in a sentence or two.
-        detail: all that was measured, in a line.
+        detail: its measurements, in a line.
     """
 
     name: str
@@ -67,24 +67,24 @@ class Stage:
         return "" if self.seconds is None else lasted(self.seconds) if self.seconds else "0 ms"
 
 
-def of(exchange: ChatTurn, lesson: Lesson | None, word: int, number: int) -> list[Stage]:
-    """The boxes of an answer that is there, in the order in which data goes through them.
+def of(exchange: ChatTurn, summary: AnatomySummary | None, word: int, number: int) -> list[Stage]:
+    """The boxes of a finished answer, in the order of the data flow.
 
     Args:
-        lesson: what was found inside, if it is there already.
+        summary: of its anatomy, if computed already.
         word: whose map the last box shows.
         number: which of its pictures.
     """
     events = {event.name: event for event in exchange.stages}
-    road = [_view(exchange, events, number), _ocr(exchange, events)]
+    boxes = [_view(exchange, events, number), _ocr(exchange, events)]
     if "encoder" in events:
-        road.append(_encoder(events["encoder"], exchange, lesson, number))
+        boxes.append(_encoder(events["encoder"], exchange, summary, number))
     if "bridge" in events:
-        road.append(_bridge(events["bridge"], exchange, lesson, number))
-    road += [_prompt(events.get("prompt"), exchange), _llm(events, exchange, lesson)]
+        boxes.append(_bridge(events["bridge"], exchange, summary, number))
+    boxes += [_prompt(events.get("prompt"), exchange), _llm(events, exchange, summary)]
     if exchange.answer.trace is not None:
-        road.append(_explain(exchange, lesson, word, number))
-    return road
+        boxes.append(_explain(exchange, summary, word, number))
+    return boxes
 
 
 def _view(exchange: ChatTurn, events: dict[str, StageEvent], number: int) -> Stage:
@@ -112,28 +112,28 @@ def _ocr(exchange: ChatTurn, events: dict[str, StageEvent]) -> Stage:
             "ocr", "OCR", 0.0, "not asked for", "", thumbnails.tile("off"), source("ocr"), off=True, about=about
         )
     words = sum(len(read.words) for read in exchange.answer.ocrs)
-    told = _detail(events.get("ocr"))
+    detail = _detail(events.get("ocr"))
     shapes = f"{words} word{'s' * (words != 1)} read"
     seconds = exchange.answer.timings.ocr
     return Stage(
-        "ocr", "OCR", seconds, shapes, "", thumbnails.tile(str(words)), source("ocr"), about=about, detail=told
+        "ocr", "OCR", seconds, shapes, "", thumbnails.tile(str(words)), source("ocr"), about=about, detail=detail
     )
 
 
-def _encoder(event: StageEvent, exchange: ChatTurn, lesson: Lesson | None, number: int) -> Stage:
-    own = lesson.before[number] if lesson else None
+def _encoder(event: StageEvent, exchange: ChatTurn, summary: AnatomySummary | None, number: int) -> Stage:
+    patches = summary.before[number] if summary else None
     return Stage(
         "encoder",
         "Encoder",
         exchange.answer.timings.encoder,
         _shapes(event),
-        _norm(own.norms) if own else "",
+        _norm(patches.norms) if patches else "",
         thumbnails.picture(
-            thumbnails.patches_image(own.colours, own.grid),
+            thumbnails.patches_image(patches.colours, patches.grid),
             "Three main directions of the patches’ vectors",
             pixels=True,
         )
-        if own
+        if patches
         else thumbnails.tile("…"),
         source("encoder"),
         target="learn-features",
@@ -142,20 +142,20 @@ def _encoder(event: StageEvent, exchange: ChatTurn, lesson: Lesson | None, numbe
     )
 
 
-def _bridge(event: StageEvent, exchange: ChatTurn, lesson: Lesson | None, number: int) -> Stage:
+def _bridge(event: StageEvent, exchange: ChatTurn, summary: AnatomySummary | None, number: int) -> Stage:
     kind = event.facts.bridge.kind if isinstance(event.facts, BridgeFacts) else "projector"
-    own = lesson.after[number] if lesson else None
-    text = f"; text {_figure(lesson.text_norm)}" if lesson and lesson.text_norm and kind != "cross-attention" else ""
+    patches = summary.after[number] if summary else None
+    text = f"; text {_figure(summary.text_norm)}" if summary and summary.text_norm and kind != "cross-attention" else ""
     return Stage(
         "bridge",
         BRIDGES.get(kind, "Bridge"),
         exchange.answer.timings.bridge,
         _shapes(event),
-        _norm(own.norms) + text if own else "",
+        _norm(patches.norms) + text if patches else "",
         thumbnails.picture(
-            thumbnails.norms_image(own), "How long each image token’s vector is: more is lighter", pixels=True
+            thumbnails.norms_image(patches), "How long each image token’s vector is: more is lighter", pixels=True
         )
-        if own
+        if patches
         else thumbnails.tile("…"),
         source("bridge"),
         target="learn-features",
@@ -180,12 +180,12 @@ def _prompt(event: StageEvent | None, exchange: ChatTurn) -> Stage:
     )
 
 
-def _llm(events: dict[str, StageEvent], exchange: ChatTurn, lesson: Lesson | None) -> Stage:
+def _llm(events: dict[str, StageEvent], exchange: ChatTurn, summary: AnatomySummary | None) -> Stage:
     answer = exchange.answer
-    layers = f", {_layers(lesson)}" if lesson else ""
+    layers = f", {_layers(summary)}" if summary else ""
     whole = "encoder" not in events
     count = len(answer.tokens)
-    figure, remark = (thumbnails.tile("–" if whole else "…"), "") if lesson is None else thumbnails.bars(lesson)
+    figure, remark = (thumbnails.tile("–" if whole else "…"), "") if summary is None else thumbnails.bars(summary)
     parts = [f"reading {lasted(answer.timings.prefill)}", f"writing {lasted(answer.timings.decode)}"]
     return Stage(
         "llm",
@@ -201,23 +201,23 @@ def _llm(events: dict[str, StageEvent], exchange: ChatTurn, lesson: Lesson | Non
     )
 
 
-def _layers(lesson: Lesson) -> str:
-    crossing = lesson.anatomy.lens.crossing
+def _layers(summary: AnatomySummary) -> str:
+    crossing = summary.anatomy.lens.crossing
     return f"{len(crossing) - sum(crossing)}" + (f" + {sum(crossing)}" if any(crossing) else "") + " layers"
 
 
-def _explain(exchange: ChatTurn, lesson: Lesson | None, word: int, number: int) -> Stage:
+def _explain(exchange: ChatTurn, summary: AnatomySummary | None, word: int, number: int) -> Stage:
     answer = exchange.answer
     words, patches = len(answer.words), len(answer.views[number].boxes)
     figure = thumbnails.tile("…")
-    if lesson and number < len(lesson.heat):
-        laid = pictures.overlay(lesson.heat[number], answer.views[number], MapOptions())
+    if summary and number < len(summary.heat):
+        laid = pictures.overlay(summary.heat[number], answer.views[number], MapOptions())
         name = answer.words[word].text if answer.words else ""
         figure = thumbnails.picture(pictures.data_uri(pictures.shrunk(laid, THUMB)), f"The map of “{name}”")
     return Stage(
         "explain",
         "Explain",
-        lesson.heat_seconds if lesson and lesson.heat else None,
+        summary.heat_seconds if summary and summary.heat else None,
         f"{words} word{'s' * (words != 1)} × {patches} patches",
         "recorded attention",
         figure,

@@ -14,16 +14,17 @@ from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.compare.difference import SAME, Piece, between
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing, percent
-from vlm_demo.ui.tabs.mask.without import Change, Without
+from vlm_demo.ui.tabs.mask.masked_answer import Change, MaskedAnswer
 
 EMPTY = "Ask about a picture in Chat first; then hide a part of it here, and see what the answer was worth without it."
 CELLS = 256  # along a picture's longer side
-EVEN = 1.1  # probabilities of less than this ratio are taken as equal
+EVEN = 1.1  # probabilities within this ratio count as equal
 
 
 @dataclass(frozen=True)
 class WordRow:
-    """A word of the first answer: its probability whole and without, as numbers and as percent of a bar."""
+    """A word of the first answer: its probability with the whole picture and without the hidden part, as numbers and as
+    percent of a bar."""
 
     text: str
     whole: str
@@ -33,11 +34,11 @@ class WordRow:
     fell: bool
 
 
-def draw(turn: ChatTurn | None, without: Without | None) -> Markup:
+def draw(turn: ChatTurn | None, masked: MaskedAnswer | None) -> Markup:
     """The question, its answer, the answer without what was drawn over, and the change of probability."""
     if turn is None or not turn.answer:
         return nothing(EMPTY, "Chat")
-    again = without if without and without.answer and not without.running else None
+    again = masked if masked and masked.answer and not masked.running else None
     first = [word.text for word in turn.answer.words]
     other = again.answer if again else None
     pieces = between(first, [word.text for word in other.words]).pieces if other else []
@@ -48,7 +49,7 @@ def draw(turn: ChatTurn | None, without: Without | None) -> Markup:
         first=[Piece(SAME, text, i) for i, text in enumerate(first)],
         second=pieces,
         answered=again is not None,
-        told=between(first, [word.text for word in other.words]).told if other else "",
+        difference=between(first, [word.text for word in other.words]).summary if other else "",
         stopped=again is not None and again.state == "stopped",
         seen=pictures.data_uri(pictures.shrunk(again.seen, pictures.PREVIEW)) if again and again.seen else "",
         share=percent(again.share) if again else "",
@@ -56,12 +57,12 @@ def draw(turn: ChatTurn | None, without: Without | None) -> Markup:
         whole=f"{change.whole:.2f}" if change else "",
         without=f"{change.without:.2f}" if change else "",
         words=_rows(change) if change else [],
-        problem=without.problem if without else "",
+        problem=masked.problem if masked else "",
     )
 
 
 def headline(change: Change) -> str:
-    """What hiding did to the first answer, in a sentence."""
+    """The effect of hiding on the first answer, in a sentence."""
     ratio = change.whole / max(change.without, 1e-9)
     if max(ratio, 1 / max(ratio, 1e-9)) < EVEN:
         return "The first answer is as likely without what you hid."
@@ -85,7 +86,7 @@ def _rows(change: Change) -> list[WordRow]:
 
 
 def start(turn: ChatTurn | None, picture: int, way: str, running: bool = False, problem: str = "") -> Markup:
-    """How it is hidden, which picture is drawn over, and the press that asks again; nothing without an answer.
+    """How it is hidden, which picture is drawn over, and the button that asks again; empty without an answer.
 
     Args:
         problem: a sentence, until the next press.
@@ -104,7 +105,7 @@ def start(turn: ChatTurn | None, picture: int, way: str, running: bool = False, 
 
 
 def paper(turn: ChatTurn | None, picture: int) -> Markup:
-    """The picture that is drawn over; nothing without an answer."""
+    """The picture that is drawn over; empty without an answer."""
     if turn is None or not turn.answer:
         return Markup()
     view = turn.answer.views[picture]
@@ -120,21 +121,21 @@ def paper(turn: ChatTurn | None, picture: int) -> Markup:
 
 
 def shape(view: View) -> tuple[int, int]:
-    """(width, height) of the cells in which a picture is drawn over."""
+    """(width, height) of the mask for a picture, in cells."""
     scale = CELLS / max(view.size)
     return max(1, round(view.size[0] * scale)), max(1, round(view.size[1] * scale))
 
 
-def live(without: Without | None) -> Markup:
-    """How it goes; empty when nothing is being computed."""
-    if without is None or not without.running:
+def live(masked: MaskedAnswer | None) -> Markup:
+    """The progress; empty when nothing is being computed."""
+    if masked is None or not masked.running:
         return Markup()
-    if without.stop.is_set():
+    if masked.stop.is_set():
         doing = "Stopping"
-    elif without.state == "waiting":
+    elif masked.state == "waiting":
         doing = "Waiting for the model"
-    elif without.answer:
+    elif masked.answer:
         doing = "Reading the first answer with the picture whole and without"
     else:
         doing = "Asking again without what was drawn over"
-    return render("compare_live", doing=doing, stages=0, done=0, said=without.said)
+    return render("compare_live", doing=doing, stages=0, done=0, text=masked.answer_text)

@@ -1,4 +1,4 @@
-"""Mask: draw over a part of the picture and ask again without it. What stands in the tab, and its events."""
+"""Mask: draw over a part of the picture and ask again without it. The tab's components, and their events."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.images.hide import WAYS
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.bound_html import bound_html
-from vlm_demo.ui.session import Session, alone
+from vlm_demo.ui.session import Session, session_locked
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.mask import mask_panel
 from vlm_demo.ui.tabs.mask.mask_panel import CELLS
-from vlm_demo.ui.tabs.mask.without import Without, work
+from vlm_demo.ui.tabs.mask.masked_answer import MaskedAnswer, work
 from vlm_demo.ui.tabs.tab_events import TabEvents, TabParts, at_once, queued
-from vlm_demo.ui.work import frames, telling
+from vlm_demo.ui.work import capture_failure, frames
 
-FRAME = 0.1  # seconds between two drawings of a growing answer
-LINE = 16  # pages that may wait for their turn at a time
+FRAME = 0.1  # seconds between two drawings of a streaming answer
+LINE = 16  # pages that may be queued at a time
 NOTHING_DRAWN = "Nothing is drawn over yet: paint over what the model shall not see."
 NO_ANSWER = "There is no answer yet: ask about a picture in Chat first."
 
@@ -36,121 +36,124 @@ Changes = dict[Any, Any]
 class MaskParts(TabParts):
     """The components of the tab that events change."""
 
-    said: gr.HTML
+    answers: gr.HTML
     paper: gr.HTML
     start: gr.HTML
     live: gr.HTML
 
 
 @dataclass(eq=False)
-class Desk:
-    """What a page draws over: a picture of the answer to ``turn``, hidden in one of ``WAYS``, and what came of it."""
+class MaskState:
+    """A page's state of the tab: the picture of ``turn`` that is drawn over, one of ``WAYS`` to hide it, and the
+    result."""
 
     turn: ChatTurn | None = None
     picture: int = 0
     way: str = WAYS[0]
-    without: Without | None = None
+    masked: MaskedAnswer | None = None
 
     @property
     def running(self) -> bool:
-        return self.without is not None and self.without.running
+        return self.masked is not None and self.masked.running
 
-    def follow(self, turns: list[ChatTurn]) -> None:
-        """Questions were taken back: what was drawn over their pictures goes with them."""
+    def conversation_changed(self, turns: list[ChatTurn]) -> None:
+        """Where the question was removed, drop its result."""
         if self.turn is None or self.turn in turns:
             return
-        if self.without:
-            self.without.stop.set()
-        self.turn = self.without = None
+        if self.masked:
+            self.masked.stop.set()
+        self.turn = self.masked = None
 
 
-class MaskEvents(TabEvents[MaskParts, Desk]):
+class MaskEvents(TabEvents[MaskParts, MaskState]):
     """The handlers of the tab, for all visitors."""
 
     def __init__(self, events: Events, service: ModelRegistry, parts: MaskParts) -> None:
-        super().__init__(events, service, parts, Desk)
+        super().__init__(events, service, parts, MaskState)
 
-    @alone
+    @session_locked
     def shown(self, request: gr.Request) -> Changes:
-        """The tab is opened: the chat's last answer is what is asked again. A drawing over the same picture stays."""
+        """The tab is opened: take the chat's last answer. A drawing over the same picture stays."""
         session = self.sessions.of(request.session_hash)
-        desk = self.desk(session)
-        turn = next((own for own in reversed(session.exchanges) if own.answer and not own.running), None)
-        if turn is not desk.turn and not desk.running:
-            desk.turn, desk.picture, desk.without = turn, 0, None
+        state = self.state(session)
+        turn = next(
+            (exchange for exchange in reversed(session.exchanges) if exchange.answer and not exchange.running), None
+        )
+        if turn is not state.turn and not state.running:
+            state.turn, state.picture, state.masked = turn, 0, None
         return self._all(session)
 
-    @alone
+    @session_locked
     def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """How it is hidden, or which picture is drawn over. What does not exist changes nothing."""
+        """Choose how it is hidden, or which picture is drawn over. What does not exist changes nothing."""
         session = self.sessions.of(request.session_hash)
-        desk = self.desk(session)
+        state = self.state(session)
         if (way := str(getattr(event, "way", ""))) in WAYS:
-            desk.way = way
+            state.way = way
         picture = getattr(event, "picture", None)
-        if isinstance(picture, int) and desk.turn and 0 <= picture < len(desk.turn.answer.views):
-            desk.picture = picture
+        if isinstance(picture, int) and state.turn and 0 <= picture < len(state.turn.answer.views):
+            state.picture = picture
         return self._all(session)
 
-    def _laid(self, session: Session, problem: str = "") -> Changes:
+    def _all_but_paper(self, session: Session, problem: str = "") -> Changes:
         """All but the picture that is drawn over."""
-        desk = self.desk(session)
+        state = self.state(session)
         return {
-            self.parts.start: mask_panel.start(desk.turn, desk.picture, desk.way, desk.running, problem),
-            self.parts.said: mask_panel.draw(desk.turn, desk.without),
-            self.parts.live: mask_panel.live(desk.without),
+            self.parts.start: mask_panel.start(state.turn, state.picture, state.way, state.running, problem),
+            self.parts.answers: mask_panel.draw(state.turn, state.masked),
+            self.parts.live: mask_panel.live(state.masked),
         }
 
     def _all(self, session: Session) -> Changes:
-        desk = self.desk(session)
-        return {**self._laid(session), self.parts.paper: mask_panel.paper(desk.turn, desk.picture)}
+        state = self.state(session)
+        return {**self._all_but_paper(session), self.parts.paper: mask_panel.paper(state.turn, state.picture)}
 
-    @alone
+    @session_locked
     def ask(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """Take what was drawn, and leave it for ``again``."""
+        """Take the drawn mask, and leave it for ``ask_again``."""
         session = self.sessions.of(request.session_hash)
-        desk = self.desk(session)
-        if desk.running:
+        state = self.state(session)
+        if state.running:
             return {self.parts.live: gr.skip()}
-        if desk.turn is None or desk.turn not in session.exchanges:
-            return self._laid(session, NO_ANSWER)
+        if state.turn is None or state.turn not in session.exchanges:
+            return self._all_but_paper(session, NO_ANSWER)
         mask = mask_of(event)
         if mask is None or not mask.any():
-            return self._laid(session, NOTHING_DRAWN)
-        desk.without = Without(mask, desk.picture, desk.way)
-        return self._laid(session)
+            return self._all_but_paper(session, NOTHING_DRAWN)
+        state.masked = MaskedAnswer(mask, state.picture, state.way)
+        return self._all_but_paper(session)
 
-    def again(self, request: gr.Request) -> Iterator[Changes]:
-        """Ask again without what was drawn over, in the queue of the model."""
+    def ask_again(self, request: gr.Request) -> Iterator[Changes]:
+        """Ask again without what was drawn over, in the model's queue."""
         session = self.sessions.of(request.session_hash)
-        desk = self.desk(session)
-        turn, without = desk.turn, desk.without
-        if turn is None or without is None or without.state != "waiting":
+        state = self.state(session)
+        turn, masked = state.turn, state.masked
+        if turn is None or masked is None or masked.state != "waiting":
             yield {self.parts.live: gr.skip()}
             return
 
         def unwanted() -> bool:
-            return without.stop.is_set() or session.closed.is_set()
+            return masked.stop.is_set() or session.closed.is_set()
 
         try:
-            with telling(without), self.service.engine(unwanted) as engine:
-                asked = self._asked(session, engine, turn, unwanted)
-                for _ in frames(work(engine, asked, turn.answer.text, without), FRAME):
-                    yield {self.parts.live: mask_panel.live(without)}
+            with capture_failure(masked), self.service.engine(unwanted) as engine:
+                engine_request = self._request(session, engine, turn, unwanted)
+                for _ in frames(work(engine, engine_request, turn.answer.text, masked), FRAME):
+                    yield {self.parts.live: mask_panel.live(masked)}
         finally:
-            if without.running:  # the page was closed, or Gradio closed this generator
-                without.stop.set()
-                without.state = "stopped"
+            if masked.running:  # the page was closed, or Gradio closed this generator
+                masked.stop.set()
+                masked.state = "stopped"
             if session.closed.is_set():
                 self.service.forget(session.visitor)
-        yield self._laid(session)
+        yield self._all_but_paper(session)
 
-    def _asked(self, session: Session, engine: Engine, turn: ChatTurn, unwanted: Any) -> Request:
-        """The question as the chat asked it.
+    def _request(self, session: Session, engine: Engine, turn: ChatTurn, unwanted: Any) -> Request:
+        """The request of the chat's question.
 
         Raises:
             VlmDemoError: another model or precision is in service than the one that answered.
-            Stopped: the question was taken back meanwhile.
+            Stopped: the question was removed meanwhile.
         """
         if (engine.name, engine.precision) != (turn.model, turn.precision):
             raise VlmDemoError(
@@ -166,22 +169,22 @@ class MaskEvents(TabEvents[MaskParts, Desk]):
             history=tuple(history),
             cancelled=unwanted,
             visitor=session.visitor,
-            ocr_settings=session.reading(self.ocr_settings),
+            ocr_settings=session.with_languages(self.ocr_settings),
         )
 
-    @alone
+    @session_locked
     def halt(self, request: gr.Request) -> Changes:
-        """Unqueued, so that it is heard while something is being computed."""
+        """Unqueued, so that it is handled while something is being computed."""
         session = self.sessions.of(request.session_hash)
-        if without := self.desk(session).without:
-            without.stop.set()
-            if without.state == "waiting":
-                without.state = "stopped"
-        return self._laid(session)
+        if masked := self.state(session).masked:
+            masked.stop.set()
+            if masked.state == "waiting":
+                masked.state = "stopped"
+        return self._all_but_paper(session)
 
 
 def mask_of(event: gr.EventData) -> np.ndarray | None:
-    """What was drawn, as mask.js tells it: bool [height, width]; None where that can't be."""
+    """The mask that mask.js sent: bool [height, width]; None where it is invalid."""
     width, height, bits = (getattr(event, name, None) for name in ("width", "height", "bits"))
     if not (isinstance(width, int) and isinstance(height, int) and isinstance(bits, str)):
         return None
@@ -194,19 +197,19 @@ def mask_of(event: gr.EventData) -> np.ndarray | None:
     return cells[: width * height].reshape(height, width).astype(bool) if len(cells) >= width * height else None
 
 
-def place(events: Events, service: ModelRegistry) -> None:
-    """Put the tab's components into the column that is open, and set off its events."""
+def build(events: Events, service: ModelRegistry) -> None:
+    """Build the tab's components in the current column, and wire their events."""
     with gr.Row(elem_id="mask-columns"):
         with gr.Column(elem_id="mask-left", scale=56, min_width=0):
-            said = bound_html("mask-said", mask_panel.draw(None, None))
+            answers = bound_html("mask-said", mask_panel.draw(None, None))
         with gr.Column(elem_id="mask-right", scale=44, min_width=0):
             paper = bound_html("mask-paper")
             start = bound_html("mask-start", binds=("shown", "choose", "without"))
             live = bound_html("mask-live", binds=("halt",))
-    parts = MaskParts(said, paper, start, live)
-    own = MaskEvents(events, service, parts)
+    parts = MaskParts(answers, paper, start, live)
+    handlers = MaskEvents(events, service, parts)
     pressed = at_once(parts)
-    start.shown(own.shown, None, **pressed)
-    start.choose(own.choose, None, **pressed)
-    start.without(own.ask, None, **pressed).then(own.again, None, **queued(parts, "mask", LINE))
-    live.halt(own.halt, None, **pressed)
+    start.shown(handlers.shown, None, **pressed)
+    start.choose(handlers.choose, None, **pressed)
+    start.without(handlers.ask, None, **pressed).then(handlers.ask_again, None, **queued(parts, "mask", LINE))
+    live.halt(handlers.halt, None, **pressed)

@@ -29,10 +29,10 @@ class CheckRow:
         sign: its verdict's shape.
         open: whether it is unfolded.
         first: whether its remedy is the panel's one filled button.
-        press: what its button says; empty = it has none.
+        press: its button's label; empty = it has none.
         value: what a press sends, as JSON.
         blank: whether a blank picture can still be asked about.
-        strip: parts of a bar, each (how it is coloured, its share); ``keys`` stand below it.
+        strip: parts of a bar, each (colour class, share); ``keys`` are shown below it.
     """
 
     check: Check
@@ -47,87 +47,87 @@ class CheckRow:
 
 
 def draw(exchange: ChatTurn | None) -> Markup:
-    """The checklist: what was found, then each check with its values, why, and what to do."""
+    """The checklist: its headline, then each check with its values, why, and what to do."""
     if not exchange or not exchange.answer or not exchange.answer.checks:
         return nothing("Here stands what may be wrong with an answer: five checks, each with what to do.")
     checks = exchange.answer.checks
-    looking = exchange.state == "done" and not exchange.checked
-    first = checklist.worst([own for own in checks if own.press])
+    pending = exchange.state == "done" and not exchange.checked
+    first = checklist.worst([check for check in checks if check.press])
     return render(
         "checks",
         headline=checklist.headline(checks),
         counted=checklist.counted(checks),
         replayed=exchange.replayed,
-        looking=looking,
-        rows=[_row(own, own is first) for own in checks],
+        pending=pending,
+        rows=[_row(check, check is first) for check in checks],
         answer=exchange.ticket,
         costs=picture_costs_table.table(exchange),
     )
 
 
 def dots(exchange: ChatTurn) -> Markup:
-    """Five dots, one a check, always in the same places; empty where nothing was checked."""
+    """Five dots, one for each check, always in the same order; empty where nothing was checked."""
     if not exchange.answer or not exchange.answer.checks:
         return Markup()
     checks = exchange.answer.checks
-    return render("dots", headline=checklist.headline(checks), dots=[(SIGNS[own.verdict], own) for own in checks])
+    return render("dots", headline=checklist.headline(checks), dots=[(SIGNS[check.verdict], check) for check in checks])
 
 
 def remedy(exchange: ChatTurn, turn: int) -> Markup:
-    """What to do about a check that failed, for whoever never opens the inspector; empty where none did."""
+    """What to do about a failed check, shown under the answer; empty where none failed."""
     checks = exchange.answer.checks if exchange.answer else ()
-    failed = next((own for own in checks if own.verdict == FAIL and own.press), None)
+    failed = next((check for check in checks if check.verdict == FAIL and check.press), None)
     if failed is None:
         return Markup()
     value = json.dumps({"press": failed.press, "turn": turn})
     return render("remedy", why=failed.why, press=PRESSES[failed.press], value=value)
 
 
-def _row(own: Check, first: bool) -> CheckRow:
-    strip, keys = STRIPS.get(own.name, lambda _: ([], []))(own)
+def _row(check: Check, first: bool) -> CheckRow:
+    strip, keys = STRIPS.get(check.name, lambda _: ([], []))(check)
     return CheckRow(
-        check=own,
-        sign=SIGNS[own.verdict],
-        open=own.verdict != PASS,
+        check=check,
+        sign=SIGNS[check.verdict],
+        open=check.verdict != PASS,
         first=first,
-        press=PRESSES.get(own.press, ""),
-        value=json.dumps({"press": own.press}),
-        blank=own.name == HALLUCINATION and own.values.get("blank_answer") is None,
+        press=PRESSES.get(check.press, ""),
+        value=json.dumps({"press": check.press}),
+        blank=check.name == HALLUCINATION and check.values.get("blank_answer") is None,
         strip=strip,
         keys=keys,
     )
 
 
-def _number(own: Check, name: str) -> float:
-    value = own.values.get(name)
+def _number(check: Check, name: str) -> float:
+    value = check.values.get(name)
     return float(value) if isinstance(value, int | float) else 0.0
 
 
-def _placed(own: Check) -> tuple[Strip, list[str]]:
+def _placed(check: Check) -> tuple[Strip, list[str]]:
     """The prompt with its image tokens."""
-    if own.values.get("first") is None:
+    if check.values.get("first") is None:
         return [], []
-    before, last, length = (_number(own, name) for name in ("first", "last", "prompt_tokens"))
+    before, last, length = (_number(check, name) for name in ("first", "last", "prompt_tokens"))
     parts = [before, last + 1 - before, length - last - 1]
-    keys = [f"{parts[0]:.0f} before", f"{own.values['placeholders']} image", f"{parts[2]:.0f} after"]
+    keys = [f"{parts[0]:.0f} before", f"{check.values['placeholders']} image", f"{parts[2]:.0f} after"]
     return _strip(parts, (WEAK, STRONG, WEAK)), keys
 
 
-def _likely(own: Check) -> tuple[Strip, list[str]]:
+def _likely(check: Check) -> tuple[Strip, list[str]]:
     """The answer's probability without the picture as a part of that with it."""
-    if own.values.get("with_blank") is None:
+    if check.values.get("with_blank") is None:
         return [], []
-    without, with_picture = _number(own, "with_blank"), _number(own, "with_picture")
+    without, with_picture = _number(check, "with_blank"), _number(check, "with_picture")
     more = max(0.0, with_picture - without)
     strip = _strip([without, more, max(0.0, 1 - without - more)], (WEAK, STRONG, REST))
     return strip, [f"blank picture {without:.2f}", f"with the picture {with_picture:.2f}"]
 
 
-def _spent(own: Check) -> tuple[Strip, list[str]]:
+def _spent(check: Check) -> tuple[Strip, list[str]]:
     """Where the time went."""
-    encoding, reading, writing = (_number(own, name) for name in ("encoder", "prefill", "decode"))
+    encoding, reading, writing = (_number(check, name) for name in ("encoder", "prefill", "decode"))
     keys = [f"encoding {encoding:.2f} s", f"reading {reading:.2f} s", f"writing {writing:.2f} s"]
-    rest = max(0.0, _number(own, "total") - encoding - reading - writing)
+    rest = max(0.0, _number(check, "total") - encoding - reading - writing)
     return _strip([encoding, reading, writing, rest], (WEAK, STRONG, WEAK, REST)), keys
 
 

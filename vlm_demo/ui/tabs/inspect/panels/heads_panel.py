@@ -1,6 +1,6 @@
-"""Heads: each layer's and each head's own map of the shown word, small, side by side.
+"""Heads: the map of every layer and head for the shown word, small, side by side.
 
-All are drawn into one picture, of which every button shows its part: a page of large models holds 256 of them.
+All are drawn into one sprite, of which every button shows its part: a page of large models has 256 of them.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ CELLS = 16  # of a small map, along a side
 
 @dataclass(frozen=True)
 class HeadButton:
-    """One head's small map, a part of the one picture that holds all.
+    """One head's small map, a part of the sprite.
 
     Attributes:
         place: (layer, head).
-        x, y: percent as text, where in that picture its map lies.
-        share: of the head's attention that rests on the upload.
+        x, y: percent as text, the position of its map in the sprite.
+        share: of the head's attention on the upload.
         width: percent as text, of the bar that shows the share.
     """
 
@@ -41,17 +41,17 @@ class HeadButton:
 
 def overview(session: Session) -> Markup:
     """The table of small maps for the shown word; empty where no attention was recorded."""
-    answer, look = session.shown.answer, session.look
+    answer, options = session.shown.answer, session.map_options
     if answer.trace is None:
         return Markup()
-    weights = answer.attention(answer.words[session.word], look.picture)
-    view = answer.views[look.picture]
-    layers, heads = blocks(*weights.shape[:2])[look.block]
+    weights = answer.attention(answer.words[session.word], options.picture)
+    view = answer.views[options.picture]
+    layers, heads = blocks(*weights.shape[:2])[options.block]
     shown = weights[layers.start : layers.stop, heads.start : heads.stop]
     mass = shown.sum(-1)
-    sheet = pictures.data_uri(sprite(shown.reshape(*shown.shape[:2], *view.grid), look.colormap), lossless=True)
+    sheet = pictures.data_uri(sprite(shown.reshape(*shown.shape[:2], *view.grid), options.colormap), lossless=True)
     # By keyboard, Tab reaches one of the heads and the arrows the others.
-    chosen = look.head if look.head and look.head[0] in layers and look.head[1] in heads else None
+    chosen = options.head if options.head and options.head[0] in layers and options.head[1] in heads else None
     return render(
         "heads",
         menus=_menus(session, weights.shape[:2]),
@@ -59,7 +59,7 @@ def overview(session: Session) -> Markup:
         heads=heads,
         rows=[(layer, [_button(layer, head, layers, heads, mass) for head in heads]) for layer in layers],
         sheet=sheet,
-        pressed=look.head,
+        pressed=options.head,
         reachable=chosen or (layers.start, heads.start),
     )
 
@@ -105,13 +105,13 @@ def _button(layer: int, head: int, layers: range, heads: range, mass: np.ndarray
 
 def _menus(session: Session, shape: tuple[int, ...]) -> list[tuple[str, str, list[tuple[str, str]], str]]:
     """Which picture's heads, and which page of them, where there are several: (name, label, options, value)."""
-    look = session.look
+    options = session.map_options
     menus = []
     if (count := len(session.shown.answer.views)) > 1:
         names = [(str(i), f"Picture {i + 1}") for i in range(count)]
-        menus.append(("picture", "Picture", names, str(look.picture)))
+        menus.append(("picture", "Picture", names, str(options.picture)))
     pages = blocks(*shape[:2])
     if len(pages) > 1:
         parts = [f"layers {a.start + 1}–{a.stop}, heads {b.start + 1}–{b.stop}" for a, b in pages]
-        menus.append(("block", "Part", [(str(i), part) for i, part in enumerate(parts)], str(look.block)))
+        menus.append(("block", "Part", [(str(i), part) for i, part in enumerate(parts)], str(options.block)))
     return menus

@@ -1,4 +1,4 @@
-"""Heatmap: where the model looked as it wrote the shown word, over each picture, and how to look at it otherwise."""
+"""Heatmap: where the model looked as it wrote the shown word, over each picture, and the map's options."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from vlm_demo.ui.tabs.inspect.panels.stages_panel import cards
 
 
 def draw(session: Session) -> Markup:
-    """The shown word's map over each picture, the word stepper, the look, the pressed patch, the road in four cards,
-    what every word's attention rested on, and each head's own map."""
+    """The shown word's map over each picture, the word stepper, the map options, the selected patch, the stages in four
+    cards, how every word's attention was divided, and each head's map."""
     exchange = session.shown
     answer = exchange.answer if exchange else None
     if not answer:
@@ -30,7 +30,7 @@ def draw(session: Session) -> Markup:
         heats = [shown_map(session, number) for number in range(len(answer.views))]
     except VlmDemoError as error:
         return nothing(str(error)) + cards(exchange)
-    look, several = session.look, len(answer.views) > 1
+    options, several = session.map_options, len(answer.views) > 1
     return render(
         "heatmap",
         turn=session.exchanges.index(exchange),
@@ -40,12 +40,12 @@ def draw(session: Session) -> Markup:
         figures=[_figure(session, exchange, number, heat) for number, heat in enumerate(heats)],
         missing=method_menu.panel(session) if any(heat is None for heat in heats) else "",
         methods=method_menu.picker(session),
-        look=look,
-        opacity=f"{look.opacity * 100:.0f}",
+        options=options,
+        opacity=f"{options.opacity * 100:.0f}",
         colormaps=[(name, name) for name in COLORMAPS],
         saves="" if several else _saves(session, 0),
         chance=_chance(session),
-        explanation=method_menu.told(session),
+        explanation=method_menu.explanation(session),
         grounding=exchange.grounding,
         below=[
             word_buttons.used(session),
@@ -57,29 +57,29 @@ def draw(session: Session) -> Markup:
 
 
 def shown_map(session: Session, number: int) -> np.ndarray | None:
-    """The map over one picture, float32 [H, W] in 0..1: of the chosen head, or by the chosen method; None where the
-    model has to be asked for it first."""
-    exchange, look, name = session.shown, session.look, method_menu.shown(session)
-    key = (exchange, session.word, number, name, look.head)
-    if look.head is None and not method_menu.is_free(name):
-        return session.dear.get(key)
+    """The map over one picture, float32 [H, W] in 0..1: of the selected head, or by the chosen method; None where the
+    model has to compute it first."""
+    exchange, options, name = session.shown, session.map_options, method_menu.shown(session)
+    key = (exchange, session.word, number, name, options.head)
+    if options.head is None and not method_menu.is_free(name):
+        return session.costly_maps.get(key)
     if key not in session.maps:
         word = exchange.answer.words[session.word]
-        if look.head:
-            heat = exchange.answer.heatmap(word, image=number, layer=look.head[0], head=look.head[1])
+        if options.head:
+            heat = exchange.answer.heatmap(word, image=number, layer=options.head[0], head=options.head[1])
         else:
             heat = exchange.answer.heatmap(word, image=number, method=name)
-        session.keep(key, heat)
+        session.remember_map(key, heat)
     return session.maps[key]
 
 
 def _figure(session: Session, exchange: ChatTurn, number: int, heat: np.ndarray | None) -> Markup:
-    look, view = session.look, exchange.answer.views[number]
-    drawn = view.image if heat is None else pictures.overlay(heat, view, look)
+    options, view = session.map_options, exchange.answer.views[number]
+    drawn = view.image if heat is None else pictures.overlay(heat, view, options)
     width, height = view.size
     pressed = None
-    if look.patch and look.patch[0] == number:
-        x0, y0, x1, y1 = (float(edge) for edge in view.boxes[look.patch[1]])
+    if options.patch and options.patch[0] == number:
+        x0, y0, x1, y1 = (float(edge) for edge in view.boxes[options.patch[1]])
         pressed = [f"{edge:.1f}" for edge in (x0, y0, x1 - x0, y1 - y0)]
     several = len(exchange.answer.views) > 1
     return render(
@@ -98,14 +98,14 @@ def _figure(session: Session, exchange: ChatTurn, number: int, heat: np.ndarray 
 
 
 def scale(session: Session, number: int, drawn: bool = True) -> Markup:
-    """The colours from the coldest patch to the hottest one, each with its share of the map's whole weight, and a tick
-    where every patch would lie if the weight were spread evenly: 1 / patches. Maps that the model was asked for are not
-    kept patch by patch, so they have colours alone; what is not ``drawn`` has none."""
+    """The colour scale from the lowest patch to the highest one, each with its share of the map's total weight, and a
+    tick at the uniform share, 1 / patches. Maps that the model had to compute are not stored patch by patch, so they
+    have colours alone; what is not ``drawn`` has none."""
     if not drawn:
         return Markup()
-    look, name = session.look, method_menu.shown(session)
-    stops = ", ".join("#{:02x}{:02x}{:02x}".format(*colour) for colour in palette(look.colormap)[:: 255 // 5])
-    if look.head is None and not method_menu.is_free(name):
+    options, name = session.map_options, method_menu.shown(session)
+    stops = ", ".join("#{:02x}{:02x}{:02x}".format(*colour) for colour in palette(options.colormap)[:: 255 // 5])
+    if options.head is None and not method_menu.is_free(name):
         return render("scale", stops=stops, shares=())
     shares = _shares(session, number, name)
     if shares is None:
@@ -118,10 +118,10 @@ def scale(session: Session, number: int, drawn: bool = True) -> Markup:
 
 
 def _shares(session: Session, number: int, name: str | None) -> np.ndarray | None:
-    """[patches inside the picture], of the shown map's weight, together 1; None where all are alike."""
-    answer, head = session.shown.answer, session.look.head or (None, None)
+    """[patches inside the picture]: shares of the shown map's weight, summing to 1; None where all are equal."""
+    answer, head = session.shown.answer, session.map_options.head or (None, None)
     word = answer.words[session.word]
-    cells = answer.cells(word, number, None if session.look.head else name, *head)
+    cells = answer.cells(word, number, None if session.map_options.head else name, *head)
     cells = cells[inside(answer.views[number])].astype(np.float64)
     if not len(cells) or cells.min() < 0 or cells.max() - cells.min() <= 1e-6 * cells.max():
         return None
@@ -129,7 +129,7 @@ def _shares(session: Session, number: int, name: str | None) -> np.ndarray | Non
 
 
 def _saves(session: Session, number: int) -> Markup:
-    """What of this picture can be saved; nothing while its map has not been computed."""
+    """The save buttons of this picture; empty while its map has not been computed."""
     if shown_map(session, number) is None:
         return Markup()
     width, height = session.shown.answer.views[number].size
@@ -137,10 +137,10 @@ def _saves(session: Session, number: int) -> Markup:
 
 
 def _chance(session: Session) -> str:
-    """How sure the model was of the word, and how much of its attention lay on the picture."""
+    """The word's probability, and how much of its attention was on the picture."""
     answer = session.shown.answer
     word = answer.words[session.word]
     sure = min(token.probability for token in answer.tokens[word.start : word.stop])
     shares = session.shown.shares[session.word]
-    looked = "" if shares is None else f" · {percent(shares.picture)} of its attention on the picture"
-    return f"Probability {sure:.2f}{looked}."
+    attention = "" if shares is None else f" · {percent(shares.picture)} of its attention on the picture"
+    return f"Probability {sure:.2f}{attention}."

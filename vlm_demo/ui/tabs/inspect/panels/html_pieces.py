@@ -1,4 +1,4 @@
-"""Pieces: sentences that stand where something else would, and figures as people read them."""
+"""Pieces: placeholder sentences, and figures formatted for people."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from vlm_demo.ui.components.templates import render
 
 
 def nothing(sentence: str, to: str = "") -> Markup:
-    """What stands in a tab that has nothing to show yet.
+    """The placeholder of a tab that has nothing to show yet.
 
     Args:
-        to: the tab that leads on, if any.
+        to: the tab to go to, if any.
     """
     return render("nothing", sentence=sentence, to=to)
 
 
 def problem(sentence: str) -> Markup:
-    """What went wrong; screen readers read it out at once."""
+    """An error; screen readers announce it at once."""
     return render("problem", sentence=sentence)
 
 
@@ -38,7 +38,7 @@ def lasted(seconds: float) -> str:
 
 
 def percent(share: float) -> str:
-    """0..1 → a percentage with as many digits as tell something."""
+    """0..1 → a percentage with as many digits as are significant."""
     if share < 0.0001:
         return "< 0.01%" if share > 0 else "0%"
     return f"{100 * share:.{0 if share >= 0.1 else 1 if share >= 0.01 else 2}f}%"

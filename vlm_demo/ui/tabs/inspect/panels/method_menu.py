@@ -1,4 +1,4 @@
-"""Method: which way of drawing maps is chosen, how far it is to be believed, and what has to be computed for it."""
+"""Method menu: the chosen heatmap method, its measured accuracy, and what has to be computed for it."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ from vlm_demo.ui.tabs.inspect.panels.html_pieces import problem
 
 
 def shown(session: Session) -> str | None:
-    """The chosen method if the shown answer can have it; None = the checkpoint's own."""
-    chosen = session.look.method
+    """The chosen method if available for the shown answer; None = the checkpoint's default."""
+    chosen = session.map_options.method
     return chosen if chosen and session.shown.methods.get(chosen, "no such method") is None else None
 
 
 def is_free(name: str | None) -> bool:
-    """Whether a map is made of what was recorded; the checkpoint's own always is."""
+    """Whether a map needs only recorded attention; the checkpoint's default always does."""
     return name is None or BY_NAME[name].free
 
 
 def picker(session: Session) -> Markup:
-    """The menu of methods with what is known of each; or the head that was pressed, and the way back to all."""
-    look, exchange = session.look, session.shown
-    if look.head:
-        return render("methods", head=look.head)
+    """The menu of methods with their scores; or the selected head, and the way back to all."""
+    options, exchange = session.map_options, session.shown
+    if options.head:
+        return render("methods", head=options.head)
     if not exchange.methods or exchange.answer.trace is None:
         return Markup()
-    own, chosen = exchange.answer.trace.settings.method, shown(session) or ""
-    others = [method for method in TABLE if method.name != own and exchange.methods.get(method.name, "") is None]
+    default, chosen = exchange.answer.trace.settings.method, shown(session) or ""
+    others = [method for method in TABLE if method.name != default and exchange.methods.get(method.name, "") is None]
     free = [(method.name, _option(exchange, method.name)) for method in others if method.free]
     slow = [(method.name, _option(exchange, method.name)) for method in others if not method.free]
-    groups = [("Default", [("", _option(exchange, own))]), ("Teaching views", free)]
+    groups = [("Default", [("", _option(exchange, default))]), ("Teaching views", free)]
     groups.append(("Teaching views that ask the model again", slow))
-    about = BY_NAME[chosen or own].about
+    about = BY_NAME[chosen or default].about
     return render("methods", head=None, groups=[group for group in groups if group[1]], chosen=chosen, about=about)
 
 
 def _option(exchange: ChatTurn, name: str) -> str:
-    """The method's title, and how often it pointed right where that was measured."""
+    """The method's title, and its pointing accuracy where measured."""
     score = exchange.answer.trace.settings.scores.get(name)
     return BY_NAME[name].title + ("" if score is None else f" · {score:.0%}")
 
 
-def told(session: Session) -> str:
-    """What the shown map is, and how often its method pointed right, in one or two sentences."""
+def explanation(session: Session) -> str:
+    """What the shown map is, and its method's pointing accuracy, in one or two sentences."""
     settings = session.shown.answer.trace.settings
-    if session.look.head:
+    if session.map_options.head:
         return f"The attention weights of one head alone, as they are: a teaching view.{_by(session)}"
     name = shown(session) or settings.method
     method, score = BY_NAME[name], settings.scores.get(name)
@@ -67,7 +67,7 @@ def _by(session: Session) -> str:
 
 
 def panel(session: Session) -> Markup:
-    """Where the shown word's map has to be asked for: the button, or how it goes."""
+    """Where the shown word's map has to be computed: the button, or the progress."""
     name, index = shown(session), session.word
     word = session.shown.answer.words[index].text
     title, job, doing = BY_NAME[name].title, session.job, ""

@@ -1,4 +1,4 @@
-"""What it sees: the upload, with what the model is not shown of it, and the pixels that its encoder was given."""
+"""What it sees: the upload, with the part that is cut away, and the pixels that the encoder received."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
 
 UNSEEN = "What the model's own processor makes of the picture is out of sight."
-LETTER = 7  # rows of the 5 × 7 dot-matrix alphabet, about the lowest in which letters keep their shapes
+LETTER = 7  # rows of a 5 × 7 dot-matrix font, about the lowest in which letters are legible
 Box = tuple[float, float, float, float]
 
 
@@ -29,11 +29,11 @@ def draw(exchange: ChatTurn | None) -> Markup:
 
 @dataclass(frozen=True)
 class Fit:
-    """How an upload and the model's picture lie over each other.
+    """How an upload and the processed picture map onto each other.
 
     Attributes:
         seen: what the patches cover of the upload, in ``view.image``'s pixels; beyond it nothing is read.
-        upload: where the whole upload lies in the processed picture, in that one's pixels; beyond it is padding.
+        upload: the box of the whole upload in the processed picture's pixels; beyond it is padding.
         read: what the patches cover of the processed picture.
         shrink: (across, down), pixels of the upload that one pixel of the processed picture stands for.
     """
@@ -64,12 +64,12 @@ class Figure:
     Attributes:
         source: the picture as a data URI.
         alt: what it shows, in words.
-        width, height: of the coordinates in which the shapes lie.
+        width, height: of the shapes' coordinates.
         caption: the sentence below it.
-        pattern: the hatching's name, which no other figure has.
+        pattern: the hatching's id, unique on the page.
         hatched: the path of what is hatched, or empty.
         lines: the path of the patches' borders, or empty.
-        pixels: whether single pixels are to be seen.
+        pixels: whether pixels are drawn without smoothing.
     """
 
     source: str
@@ -91,34 +91,34 @@ class Figure:
 def _pair(view: View, size: tuple[int, int], number: int, title: str = "") -> Markup:
     if view.grid == (1, 1):
         return _out_of_sight(view, size, number, title)
-    held = fit(view, size)
-    figures = [_upload(view, size, held, number), _given(view, held, number)]
-    return render("model_view", title=title, figures=figures, sentences=_told(view, held))
+    fitted = fit(view, size)
+    figures = [_upload(view, size, fitted, number), _processed(view, fitted, number)]
+    return render("model_view", title=title, figures=figures, sentences=_sentences(view, fitted))
 
 
 def _out_of_sight(view: View, size: tuple[int, int], number: int, title: str) -> Markup:
-    """A picture of which it is not known what the model makes."""
+    """A picture whose processing by the model is unknown."""
     caption = f"Your upload, {size[0]}×{size[1]}"
     figure = Figure(pictures.data_uri(view.image), "The upload", *view.size, caption, f"cut-{number}", "")
     return render("model_view", title=title, figures=[figure], sentences=[UNSEEN, *view.notes])
 
 
-def _upload(view: View, size: tuple[int, int], held: Fit, number: int) -> Figure:
+def _upload(view: View, size: tuple[int, int], fitted: Fit, number: int) -> Figure:
     whole = (0.0, 0.0, float(view.size[0]), float(view.size[1]))
-    lost = _without(whole, held.seen)
+    lost = _without(whole, fitted.seen)
     caption = f"Your upload, {size[0]}×{size[1]}" + (" · hatched: cut away" if lost else "")
     alt = "The upload; what the model is not shown is hatched"
     return Figure(pictures.data_uri(view.image), alt, *view.size, caption, f"cut-{number}", lost)
 
 
-def _given(view: View, held: Fit, number: int) -> Figure:
+def _processed(view: View, fitted: Fit, number: int) -> Figure:
     rows, columns = view.grid
     height, width = view.processed.shape[:2]
     whole = (0.0, 0.0, float(width), float(height))
-    padding, unread = _without(whole, held.upload), _without(whole, held.read)
-    down, across = held.read[3] / rows, held.read[2] / columns
-    lines = "".join(f"M0 {down * r:.2f}H{held.read[2]:.2f}" for r in range(rows + 1))
-    lines += "".join(f"M{across * c:.2f} 0V{held.read[3]:.2f}" for c in range(columns + 1))
+    padding, unread = _without(whole, fitted.upload), _without(whole, fitted.read)
+    down, across = fitted.read[3] / rows, fitted.read[2] / columns
+    lines = "".join(f"M0 {down * r:.2f}H{fitted.read[2]:.2f}" for r in range(rows + 1))
+    lines += "".join(f"M{across * c:.2f} 0V{fitted.read[3]:.2f}" for c in range(columns + 1))
     caption = f"What the model sees, {width}×{height} in {rows}×{columns} = {rows * columns} patches"
     caption += " · hatched: padding" * bool(padding) + " · hatched edge: not read" * bool(unread)
     source = pictures.data_uri(Image.fromarray(view.processed), lossless=True)
@@ -135,18 +135,18 @@ def _without(whole: Box, part: Box) -> str:
     return f"{outer}M{x0:.1f} {y0:.1f}H{x1:.1f}V{y1:.1f}H{x0:.1f}Z"
 
 
-def _told(view: View, held: Fit) -> list[str]:
-    """What was done to the upload, in sentences."""
-    across, down = held.shrink
-    cell = held.read[2] / view.grid[1], held.read[3] / view.grid[0]
-    told = [f"Each patch stands for about {across * cell[0]:.0f}×{down * cell[1]:.0f} pixels of the upload."]
+def _sentences(view: View, fitted: Fit) -> list[str]:
+    """How the upload was processed, in sentences."""
+    across, down = fitted.shrink
+    cell = fitted.read[2] / view.grid[1], fitted.read[3] / view.grid[0]
+    sentences = [f"Each patch stands for about {across * cell[0]:.0f}×{down * cell[1]:.0f} pixels of the upload."]
     if down > 1.05:
-        told.append(
+        sentences.append(
             f"{across:.1f}×{down:.1f} pixels of the upload become one, so letters lower than about {LETTER * down:.0f} "
             "pixels are blurred away; reading text (OCR) works on the full upload."
         )
     elif down < 0.95:
-        told.append(f"The upload was enlarged {1 / down:.1f} times; that adds no detail.")
+        sentences.append(f"The upload was enlarged {1 / down:.1f} times; that adds no detail.")
     if abs(across / down - 1) > 0.02:
-        told.append(f"Its shape was changed: sides that were {across / down:.2f} to 1 are now equal.")
-    return [*told, *view.notes]
+        sentences.append(f"Its shape was changed: sides that were {across / down:.2f} to 1 are now equal.")
+    return [*sentences, *view.notes]

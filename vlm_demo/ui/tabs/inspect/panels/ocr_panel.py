@@ -1,4 +1,4 @@
-"""Text: what Tesseract read, its boxes over the upload and the words beside them."""
+"""Text: what OCR read, its boxes over the upload and the words next to them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ReadPicture:
 
     Attributes:
         source: the picture as a data URI.
-        width, height: of the upload, in whose pixels the words' boxes lie.
+        width, height: of the upload, in whose pixels the words' boxes are.
         result: the words.
         summary: how many there are, in words.
     """
@@ -33,13 +33,13 @@ class ReadPicture:
 
 
 def draw(exchange: ChatTurn | None) -> Markup:
-    """What Tesseract read: its boxes over the upload, and the words beside them."""
+    """What OCR read: its boxes over the upload, and the words next to them."""
     if not exchange or not exchange.answer:
         return nothing("With “Read text (OCR)” on, the text found in the picture stands here.")
     if not exchange.ocr:
         return nothing("“Read text (OCR)” was off for this answer: the model was given the question alone.")
     answer = exchange.answer
-    # Text is read in the question's own pictures, which come after those of earlier turns.
+    # OCR reads the question's pictures, which come after those of earlier turns.
     first = len(answer.views) - len(answer.ocrs)
     read = [
         ReadPicture(
@@ -55,7 +55,7 @@ def _summary(result: OcrResult) -> str:
     if not count:
         return f"No text found in this picture. {result.note}" if result.note else "No text found in this picture"
     how = "read for an earlier question" if result.cached else f"read in {result.seconds:.2f} s"
-    said = f"{count} word{'s' * (count != 1)} {how}"
-    told = [OCR_CUT.format(result.left_out, count)] if result.left_out else []
-    told += [result.note] if result.note else []
-    return f"{said}. {' '.join(told)}" if told else said
+    counted = f"{count} word{'s' * (count != 1)} {how}"
+    notes = [OCR_CUT.format(result.left_out, count)] if result.left_out else []
+    notes += [result.note] if result.note else []
+    return f"{counted}. {' '.join(notes)}" if notes else counted

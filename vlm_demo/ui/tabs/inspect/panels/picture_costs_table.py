@@ -16,7 +16,7 @@ class CostRow:
     """One model.
 
     Attributes:
-        cells: image tokens, their part of its context, memory as stored and in 4 bit; empty = it refuses the picture.
+        cells: image tokens, their share of its context, memory as stored and in 4 bit; empty = it refuses the picture.
         refused: why.
     """
 
@@ -27,7 +27,7 @@ class CostRow:
 
 @dataclass(frozen=True)
 class CostTable:
-    """The table for a picture; ``size`` is its own, in words."""
+    """The table for a picture; ``size``: the picture's, as text."""
 
     size: str
     rows: tuple[CostRow, ...]

@@ -29,10 +29,10 @@ class Run:
 
     Attributes:
         kind: of the segment.
-        origin: what the page calls that.
+        origin: its label on the page.
         lines: its text, cut at the line breaks.
         count: how many tokens it has, in words.
-        tokens: (what the vocabulary calls it, id) of those that are listed; empty where that is not known.
+        tokens: (vocabulary entry, id) of the listed ones; empty where not known.
         more: a line about those that are not listed, or empty.
     """
 
@@ -45,36 +45,36 @@ class Run:
 
 
 def draw(exchange: ChatTurn | None) -> Markup:
-    """All runs in their order, each with its tokens on demand, and a legend of the origins that occur."""
+    """All runs in order, each with its tokens on demand, and a legend of the origins that occur."""
     if not exchange or not exchange.answer:
         return nothing("Here stands exactly what the language model is given, token by token.")
-    given = exchange.answer.prompt
-    if not given.ids:
-        return render("messages", text=given.text)
-    present = {segment.kind for segment in given.segments}
+    prompt = exchange.answer.prompt
+    if not prompt.ids:
+        return render("messages", text=prompt.text)
+    present = {segment.kind for segment in prompt.segments}
     return render(
         "prompt",
-        images=given.image_tokens,
-        texts=len(given.ids) - given.image_tokens,
+        images=prompt.image_tokens,
+        texts=len(prompt.ids) - prompt.image_tokens,
         legend=[(kind, name) for kind, name in ORIGINS.items() if kind in present],
-        runs=[_run(given, segment) for segment in given.segments],
-        text=given.text,
+        runs=[_run(prompt, segment) for segment in prompt.segments],
+        text=prompt.text,
     )
 
 
-def _run(given: Prompt, segment: Segment) -> Run:
+def _run(prompt: Prompt, segment: Segment) -> Run:
     count = segment.stop - segment.start
     text = f"⟨image⟩ × {count}" if segment.kind == "image" else segment.text
     origin = ORIGINS.get(segment.kind, segment.kind)
     total = f"{count} token{'s' * (count != 1)}"
-    return Run(segment.kind, origin, text.split("\n"), total, *_tokens(given, segment))
+    return Run(segment.kind, origin, text.split("\n"), total, *_tokens(prompt, segment))
 
 
-def _tokens(given: Prompt, segment: Segment) -> tuple[list[tuple[str, int]], str]:
-    """The ids and what the vocabulary calls them, and a line about the rest. Image tokens are all the same."""
-    if not given.pieces:
+def _tokens(prompt: Prompt, segment: Segment) -> tuple[list[tuple[str, int]], str]:
+    """The ids and their vocabulary entries, and a line about the rest. Image tokens are all the same."""
+    if not prompt.pieces:
         return [], ""
     stop = segment.start + 1 if segment.kind == "image" else min(segment.stop, segment.start + LISTED)
     rest = segment.stop - stop
     more = f"… the same {rest} times more" if segment.kind == "image" else f"… and {rest} more"
-    return [(given.pieces[i], given.ids[i]) for i in range(segment.start, stop)], more if rest else ""
+    return [(prompt.pieces[i], prompt.ids[i]) for i in range(segment.start, stop)], more if rest else ""

@@ -1,4 +1,4 @@
-"""Stages: every stage's time on one time line, and memory, the model's and the process's apart."""
+"""Stages: every stage's time on one time line, and the memory of the model and of the process."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ SERVED = {
 
 
 def draw(exchange: ChatTurn | None) -> Markup:
-    """Every stage's time as a bar on one time line, and memory: the model's and the process's apart."""
+    """Every stage's time as a bar on one time line, and the memory of the model and of the process."""
     if not exchange or not exchange.answer:
         return nothing("Here stand the time that every stage took, and the memory in use.")
     answer = exchange.answer
     detail = {stage.name: stage_words.detail(stage) for stage in exchange.stages}
     wanted = [name for name in STAGE_NAMES if name != "ocr" or exchange.ocr]
-    if exchange.elsewhere:
+    if exchange.remote:
         wanted = [name for name in wanted if name in detail]
     times = {name: getattr(answer.timings, name) for name in wanted}
     begins = _begins(times, any(isinstance(s.facts, EncoderFacts) and s.facts.beside_ocr for s in exchange.stages))
@@ -44,7 +44,7 @@ def draw(exchange: ChatTurn | None) -> Markup:
     rows = []
     for name, seconds in times.items():
         left, width = f"{100 * begins[name] / total:.1f}", f"{max(0.6, 100 * seconds / total):.1f}"
-        stage = SERVED.get(name, STAGE_NAMES[name]) if exchange.elsewhere else STAGE_NAMES[name]
+        stage = SERVED.get(name, STAGE_NAMES[name]) if exchange.remote else STAGE_NAMES[name]
         rows.append((stage, detail.get(name, ""), left, width, lasted(seconds)))
     whole = f"{answer.timings.total:.2f} s in all, first word after {answer.timings.first_token:.2f} s"
     here = f"of {answer.replay.by}, which read the answer here" if answer.replay and answer.replay.by else ""
@@ -52,14 +52,14 @@ def draw(exchange: ChatTurn | None) -> Markup:
         ("Model", here or "parameters and buffers, counted", size(answer.memory.parameter_bytes)),
         ("Process", "resident, with Python and libraries, measured", size(answer.memory.process_bytes)),
     ]
-    if exchange.elsewhere and not here:
+    if exchange.remote and not here:
         del memory[0]
     model = ", ".join(filter(None, (answer.model, exchange.precision)))
     return render("stages", stages=rows, whole=whole, model=model, memory=memory)
 
 
 def _begins(times: Mapping[str, float], beside_ocr: bool) -> dict[str, float]:
-    """When each stage began, in seconds; the encoder with OCR, where it worked while text was read."""
+    """The start of each stage, in seconds; the encoder starts with OCR where they ran concurrently."""
     begins: dict[str, float] = {}
     before = 0.0
     for name, seconds in times.items():
@@ -74,7 +74,7 @@ def _begins(times: Mapping[str, float], beside_ocr: bool) -> dict[str, float]:
 
 def cards(exchange: ChatTurn) -> Markup:
     """Encoder, bridge, prompt and LLM: real shapes, and times as bars on one scale."""
-    # What follows the shapes in words stands in the tab of the stages.
+    # The words after the shapes are shown in the Stages tab only.
     detail = {stage.name: stage_words.detail(stage).partition(", ")[0] for stage in exchange.stages}
     times, words = exchange.answer.timings, len(exchange.answer.tokens)
     pace = f" + {lasted(times.decode / (words - 1))} a token" if words > 1 else ""
@@ -85,7 +85,7 @@ def cards(exchange: ChatTurn) -> Markup:
         ("Prompt", detail.get("prompt", ""), times.prompt, lasted(times.prompt)),
         ("LLM", f"{len(exchange.answer.prompt.ids)} → {written}", times.prefill, lasted(times.prefill) + pace),
     ]
-    if exchange.elsewhere:
+    if exchange.remote:
         rows = [("Server", written, times.prefill, lasted(times.prefill) + pace)]
     longest = max(seconds for _, _, seconds, _ in rows) or 1.0
     drawn = [(name, shapes, f"{max(3, 100 * seconds / longest):.0f}", text) for name, shapes, seconds, text in rows]

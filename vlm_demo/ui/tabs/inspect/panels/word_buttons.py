@@ -1,4 +1,4 @@
-"""Words: which of them looked at the pictures, and which at one patch of them."""
+"""Words: how much each attended to the pictures, and which attended to one patch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARTS = (("picture", "picture"), ("text", "other text"), ("first", "first token"
 
 
 def shares(session: Session) -> Markup:
-    """What each word's attention rested on, as a bar under it; empty where it can rest on pictures alone."""
+    """How each word's attention was divided, as a bar under it; empty where only attention on pictures is recorded."""
     exchange = session.shown
     if not any(exchange.shares):
         return Markup()
@@ -36,11 +36,11 @@ def _turn(session: Session) -> int:
 
 
 def used(session: Session) -> Markup:
-    """The words whose attention rested most on the patch that was pressed; empty where none was."""
-    answer, look = session.shown.answer, session.look
-    if look.patch is None or answer.trace is None:
+    """The words with the most attention on the selected patch; empty where none is selected."""
+    answer, options = session.shown.answer, session.map_options
+    if options.patch is None or answer.trace is None:
         return Markup()
-    picture, patch = look.patch
+    picture, patch = options.patch
     weights = on_patch(session)
     order = np.argsort(-weights, kind="stable")[:LISTED]
     top = float(weights[order[0]]) or 1.0
@@ -50,7 +50,9 @@ def used(session: Session) -> Markup:
         row=row + 1,
         column=column + 1,
         which=f" of picture {picture + 1}" if len(answer.views) > 1 else "",
-        by=f"layer {look.head[0] + 1}, head {look.head[1] + 1}" if look.head else "mean of all layers and heads",
+        by=f"layer {options.head[0] + 1}, head {options.head[1] + 1}"
+        if options.head
+        else "mean of all layers and heads",
         words=[_used(answer.words[i].text, int(i), float(weights[i]), top) for i in order],
         turn=_turn(session),
         shown=session.word,
@@ -63,10 +65,10 @@ def _used(text: str, index: int, weight: float, top: float) -> tuple[int, str, s
 
 
 def on_patch(session: Session) -> np.ndarray:
-    """float32 [words], the share of each word's attention on the pressed patch, 0..1."""
-    answer, head = session.shown.answer, session.look.head
-    picture, patch = session.look.patch
-    # Joined first: what maps tokens to patches is the same for all heads.
-    joined = answer.trace.image[:, head[0], head[1]] if head else session.shown.looked
+    """float32 [words], the share of each word's attention on the selected patch, 0..1."""
+    answer, head = session.shown.answer, session.map_options.head
+    picture, patch = session.map_options.patch
+    # Averaged first: the mapping of tokens to patches is the same for all heads.
+    joined = answer.trace.image[:, head[0], head[1]] if head else session.shown.attention
     weights = answer.trace.on_patches(joined, picture)[:, patch]
     return np.array([weights[answer.steps(word)].mean() for word in answer.words], np.float32)

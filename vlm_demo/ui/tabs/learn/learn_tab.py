@@ -1,4 +1,4 @@
-"""Place: the tab's components, and which event each press sets off."""
+"""The Learn tab: its components, and their events."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from vlm_demo.ui.tabs.chat.chat_events import Events
 
 
-def place(events: Events, service: ModelRegistry) -> None:
-    """Put the tab where it is called, and wire it."""
-    road = _html("learn-road", ("opened", "choose"), nothing(panels.EMPTY, "Chat"))
+def build(events: Events, service: ModelRegistry) -> None:
+    """Build the tab's components in the current context, and wire their events."""
+    stage_boxes = _html("learn-road", ("opened", "choose"), nothing(panels.EMPTY, "Chat"))
     with gr.Row(elem_id="learn-panels"):
         inside = _html("learn-lens"), _html("learn-features"), _html("learn-losses", ("compute",))
-    parts = LearnComponents(road, *inside, _html("learn-notes"))
+    parts = LearnComponents(stage_boxes, *inside, _html("learn-notes"))
     learn = LearnEvents(events.sessions, service, parts)
     pressed = at_once(parts)
     computing = {**queued(parts, "learn", 1), "trigger_mode": "multiple"}
-    parts.road.opened(learn.open, None, **pressed).then(learn.work, None, **computing)
-    parts.road.choose(learn.choose, None, **pressed)
+    parts.stage_boxes.opened(learn.open, None, **pressed).then(learn.work, None, **computing)
+    parts.stage_boxes.choose(learn.choose, None, **pressed)
     parts.losses.compute(learn.compute, None, **computing)
 
 
 def _html(name: str, binds: tuple[str, ...] = (), value: str = "") -> gr.HTML:
-    """A piece of the tab whose ``data-act`` elements set off the events in ``binds`` (see learn.js)."""
+    """An HTML component of the tab whose ``data-act`` elements trigger the events in ``binds`` (see learn.js)."""
     names = ", ".join(f"'{event}'" for event in binds)
     script = f"vlmLearn.bind(element, trigger, watch, [{names}]);"
     return gr.HTML(value, elem_id=name, apply_default_css=False, js_on_load=script, min_width=0)

@@ -23,9 +23,9 @@ def view(size: tuple[int, int], box: tuple[float, float, float, float], processe
 
 def test_a_centre_crop_is_what_is_missing_of_the_upload():
     made = view((200, 100), (50, 0, 150, 100))
-    held = model_view_panel.fit(made, (200, 100))
-    assert held.seen == (50, 0, 150, 100) and held.shrink == (2.5, 2.5)
-    assert held.upload == (-20, 0, 60, 40)  # the upload reaches over the processed picture: no padding in it
+    fitted = model_view_panel.fit(made, (200, 100))
+    assert fitted.seen == (50, 0, 150, 100) and fitted.shrink == (2.5, 2.5)
+    assert fitted.upload == (-20, 0, 60, 40)  # the upload reaches over the processed picture: no padding in it
     drawn = model_view_panel._pair(made, (200, 100), 0)
     assert "cut away" in drawn and "padding" not in drawn
     assert "M50.0 0.0H150.0V100.0H50.0Z" in drawn
@@ -33,8 +33,8 @@ def test_a_centre_crop_is_what_is_missing_of_the_upload():
 
 def test_padding_is_what_lies_beyond_the_upload_in_the_processed_picture():
     made = view((200, 100), (0, -50, 200, 150))
-    held = model_view_panel.fit(made, (200, 100))
-    assert held.upload == (0, 10, 40, 30)
+    fitted = model_view_panel.fit(made, (200, 100))
+    assert fitted.upload == (0, 10, 40, 30)
     drawn = model_view_panel._pair(made, (200, 100), 0)
     assert "padding" in drawn and "cut away" not in drawn
     assert "M0.0 10.0H40.0V30.0H0.0Z" in drawn
@@ -49,12 +49,12 @@ def test_a_picture_that_is_seen_whole_is_not_hatched():
     assert "hatched:" not in model_view_panel._pair(view((100, 100), (0, 0, 100, 100)), (100, 100), 0)
 
 
-@pytest.mark.parametrize(("size", "said"), [((400, 400), "lower than about 70"), ((10, 10), "enlarged 4.0 times")])
-def test_what_is_shrunk_away_counts_in_the_uploads_own_pixels(size, said):
+@pytest.mark.parametrize(("size", "sentence"), [((400, 400), "lower than about 70"), ((10, 10), "enlarged 4.0 times")])
+def test_what_is_shrunk_away_counts_in_the_uploads_own_pixels(size, sentence):
     made = view((100, 100), (0, 0, 100, 100))  # shrunk for the page: the upload itself was ``size``
-    assert said in model_view_panel._pair(made, size, 0)
+    assert sentence in model_view_panel._pair(made, size, 0)
 
 
-def test_a_changed_shape_is_told():
+def test_a_changed_shape_is_reported():
     drawn = model_view_panel._pair(view((200, 100), (0, 0, 200, 100)), (200, 100), 0)
     assert "2.00 to 1 are now equal" in drawn

@@ -1,4 +1,4 @@
-"""Study: what the tab knows of one answer so far. Knows neither HTML nor the model."""
+"""Learn state: the tab's results for one answer so far. Knows neither HTML nor the model."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vlm_demo.ui.tabs.learn.lesson import Lesson
+    from vlm_demo.ui.tabs.learn.anatomy_summary import AnatomySummary
     from vlm_demo.ui.tabs.learn.losses import Contrast, Match, NextWord
 
 
 @dataclass(eq=False)
-class Study:
-    """What the tab knows of one answer.
+class LearnState:
+    """The tab's results for one answer.
 
     Attributes:
-        lesson: what was found inside; None until it was looked for.
-        problem: why nothing was found.
-        text: what ITC and ITM compare with the picture, where the person changed it.
-        contrast, match, lm: the losses, as far as they were computed.
+        summary: of its anatomy; None until computed.
+        problem: why it could not be computed.
+        text: what ITC and ITM compare with the picture, where edited.
+        contrast, match, lm: the losses, as far as computed.
         refused: of "ITC" and "ITM", why it could not be computed.
         doing: what is being computed, in words.
     """
 
-    lesson: Lesson | None = None
+    summary: AnatomySummary | None = None
     problem: str = ""
     text: str = ""
     contrast: Contrast | None = None

@@ -1,4 +1,4 @@
-"""Road files: the files of the package that the page shows, and which function of each does a step."""
+"""Step files: the source files that the page shows, and which function of each implements a step."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from functools import cache
 
 from vlm_demo.ui.source import listing
 
-PATH = "source"  # below which the page's server shows them
+PATH = "source"  # the path below which the page's server shows them
 
-# Part of the Learn tab → (file below the package, the function that does it).
+# Part of the Learn tab → (file below the package, the function that implements it).
 STEPS = {
     "view": ("stages/view.py", "ViewMaker.__call__"),
     "ocr": ("stages/ocr.py", "OcrReader.__call__"),
@@ -29,7 +29,7 @@ FILES = tuple(dict.fromkeys(file for file, _ in STEPS.values()))
 
 @dataclass(frozen=True)
 class Source:
-    """The function that does a step: its file below the package, and its address below the page's own."""
+    """The function that implements a step: its file below the package, and its address relative to the page's."""
 
     file: str
     link: str
@@ -37,6 +37,6 @@ class Source:
 
 @cache
 def source(step: str) -> Source:
-    """Where a step of ``STEPS`` is done."""
+    """The source of a step of ``STEPS``."""
     file, symbol = STEPS[step]
     return Source(file, f"{PATH}/{file}#L{listing.line_of(listing.text_of(file), symbol)}")

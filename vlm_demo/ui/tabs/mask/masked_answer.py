@@ -1,4 +1,4 @@
-"""Without: a question that was answered, and a part of a picture to hide → the question asked again, and how likely the
+"""Masked answer: an answered question, and a part of a picture to hide → the question asked again, and how likely the
 first answer is then. Knows neither HTML nor the chat."""
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ class Change:
 
 
 @dataclass(eq=False)
-class Without:
-    """A question asked once more, without a part of a picture.
+class MaskedAnswer:
+    """A question asked again, without a part of a picture.
 
     Attributes:
         mask: bool [h, w], True = hidden.
         picture: which of the question's pictures, those of earlier turns first.
         way: how it is hidden, one of ``images.hide.WAYS``.
-        said: the answer so far.
+        answer_text: the answer so far.
         state: ``waiting``, ``running``, ``done``, ``stopped`` or ``failed``; ``problem`` says why it failed.
         seen: the picture with the part hidden.
-        answer: to the picture without the part.
-        change: of the first answer's probability; None where the engine can't tell.
+        answer: about the picture without the part.
+        change: of the first answer's probability; None where the engine can't measure it.
     """
 
     mask: np.ndarray
     picture: int = 0
     way: str = "blur"
-    said: str = ""
+    answer_text: str = ""
     state: str = "waiting"
     problem: str = ""
     seen: Image.Image | None = None
@@ -79,58 +79,58 @@ class Without:
         return float(self.mask.mean()) if self.mask.size else 0.0
 
 
-def work(engine: Engine, asked: Request, first: str, without: Without) -> Generator[None, None, None]:
-    """Ask again, and read the first answer with the picture whole and without the part; yields after each change.
+def work(engine: Engine, original: Request, first: str, masked: MaskedAnswer) -> Generator[None, None, None]:
+    """Ask again, and replay the first answer with the picture whole and without the part; yields after each change.
 
     Args:
-        asked: the question as it was asked.
-        first: the answer that it was given.
+        original: the question as it was asked.
+        first: the answer that was given.
     Raises:
         BadImage, BadQuestion, OcrUnavailable: as an engine's ``stream`` does.
-        Stopped: ``asked.cancelled()`` turned True before the first token.
+        Stopped: ``original.cancelled()`` turned True before the first token.
     """
-    request, without.seen = hidden(asked, without)
-    without.state = "running"
+    request, masked.seen = hidden(original, masked)
+    masked.state = "running"
     yield
     stream: Any = engine.stream(request)
     with closing(stream):
         for event in stream:
             if isinstance(event, TokenEvent):
-                without.said = event.text
+                masked.answer_text = event.text
                 yield
             elif hasattr(event, "tokens"):
-                without.answer = event
+                masked.answer = event
     yield
     if first.strip() and engine.capabilities.explains and engine.capabilities.logprobs:
-        whole = engine.explain(asked, first)
-        without.change = changed(whole, engine.explain(request, first))
-    without.state = "done"
+        whole = engine.explain(original, first)
+        masked.change = changed(whole, engine.explain(request, first))
+    masked.state = "done"
 
 
-def hidden(asked: Request, without: Without) -> tuple[Request, Image.Image]:
+def hidden(request: Request, masked: MaskedAnswer) -> tuple[Request, Image.Image]:
     """The same question, with a part of one of its pictures hidden; and that picture."""
-    earlier = [len(turn.images) for turn in asked.history]
-    number, history, images = without.picture, list(asked.history), list(asked.images)
+    earlier = [len(turn.images) for turn in request.history]
+    number, history, images = masked.picture, list(request.history), list(request.images)
     for at, count in enumerate(earlier):
         if number < count:
-            own = list(history[at].images)
-            own[number] = seen = _hidden(own[number], without)
-            history[at] = replace(history[at], images=tuple(own))
-            return replace(asked, history=tuple(history)), seen
+            pictures = list(history[at].images)
+            pictures[number] = seen = _hidden(pictures[number], masked)
+            history[at] = replace(history[at], images=tuple(pictures))
+            return replace(request, history=tuple(history)), seen
         number -= count
-    images[number] = seen = _hidden(images[number], without)
-    return replace(asked, images=tuple(images)), seen
+    images[number] = seen = _hidden(images[number], masked)
+    return replace(request, images=tuple(images)), seen
 
 
-def _hidden(source: Any, without: Without) -> Image.Image:
+def _hidden(source: Any, masked: MaskedAnswer) -> Image.Image:
     image, _ = open_image(source)
-    return hide(image, without.mask, without.way)
+    return hide(image, masked.mask, masked.way)
 
 
 def changed(whole: Answer, without: Answer) -> Change:
-    """What hiding did to the probabilities of an answer that was read twice."""
+    """The effect of hiding on the probabilities of an answer, replayed with both pictures."""
     pairs = zip(whole.words, without.words, strict=True)
-    words = tuple(WordChance(own.text, _chance(whole, own), _chance(without, other)) for own, other in pairs)
+    words = tuple(WordChance(word.text, _chance(whole, word), _chance(without, other)) for word, other in pairs)
     return Change(_mean(whole), _mean(without), words)
 
 
