@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import threading
 from dataclasses import fields, replace
 
 import pytest
@@ -219,13 +218,16 @@ def test_a_column_that_fails_says_why_and_the_others_are_asked(tab):
 def test_stop_ends_the_column_and_those_after_it(tab):
     pipe = Talker(plain="word " * 150)
     own = tab(pipe)
-    pipe.pause = 0.05
+    pipe.pause = 0.01
     own.ask("What is this?", request())
-    threading.Timer(0.6, lambda: own.halt(request())).start()
+    first, *others = (column.turn for column in comparison_of(own).columns)
     state: dict = {}
     for changes in own.compare(request()):
         state |= changes
-    assert {column.turn.state for column in comparison_of(own).columns} == {"stopped"}
+        if first.said:
+            own.halt(request())
+    assert first.state == "stopped" and 1 <= len(first.said.split()) < 150
+    assert {turn.state for turn in others} == {"stopped"} and not any(turn.said for turn in others)
     assert state["live"] == "" and state["ask"]["interactive"]
 
 

@@ -100,7 +100,8 @@ def test_whether_it_replaces_ocr_is_tried_on_drawn_words_and_the_own_picture(tab
 def test_without_a_chat_the_drawn_words_are_tried_and_the_own_picture_asked_for(tab) -> None:
     own = tab(question="")
     assert NO_QUESTION in tried(own, "wrong")["tried"]
-    assert len(own.bench(own.sessions.of("a")).trial.rows if tried(own, "ocr") else []) == 9
+    tried(own, "ocr")
+    assert len(own.bench(own.sessions.of("a")).trial.rows) == 9
 
 
 @pytest.mark.parametrize("name", ["bigger", "nothing", None, 3])
@@ -121,7 +122,7 @@ def test_stop_is_heard_between_two_questions(tab) -> None:
     *_, last = steps
     found = own.bench(own.sessions.of("a")).trial
     assert found.state == "stopped" and len(found.rows) < 9 and "Stopped." in last["tried"]
-    assert own.work(request()) and "rows" not in last["live"]
+    assert last["live"] == ""
 
 
 def test_a_refusal_is_one_sentence(tab, monkeypatch: pytest.MonkeyPatch) -> None:

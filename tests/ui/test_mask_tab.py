@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import threading
 from dataclasses import fields, replace
 
 import numpy as np
@@ -186,13 +185,15 @@ def test_another_model_in_service_says_so(tab):
 def test_stop_is_heard(tab):
     pipe = FakeEngine()
     own = tab(pipe)
-    pipe.answer, pipe.pause = "word " * 150, 0.05
+    pipe.answer, pipe.pause = "word " * 150, 0.01
     own.ask(drawn(), request())
-    threading.Timer(0.5, lambda: own.halt(request())).start()
+    without = own.desk(own.sessions.of("a")).without
     state: dict = {}
     for changes in own.again(request()):
         state |= changes
-    assert own.desk(own.sessions.of("a")).without.stop.is_set() and state["live"] == ""
+        if without.said:
+            own.halt(request())
+    assert without.state == "stopped" and 1 <= len(without.said.split()) < 150 and state["live"] == ""
     assert "disabled" not in state["start"]
 
 
