@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -33,11 +32,12 @@ def registry() -> ModelRegistry:
 
 
 WAITING = """
-import sys, time
+import sys
 from vlm_demo import app
 def serve(*_):
     print("up", flush=True)
-    time.sleep(60)
+    for line in sys.stdin:
+        print(line, end="", flush=True)
 app.serve = serve
 sys.argv = ["app.py"]
 sys.exit(app.main())
@@ -188,7 +188,8 @@ class TestUploads:
             settings = os.environ | {"TMPDIR": str(tmp_path)}
             # As from a terminal, even where the tests themselves run under nohup.
             options.setdefault("preexec_fn", lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
-            process = subprocess.Popen(command, cwd=ROOT, env=settings, stdout=subprocess.PIPE, text=True, **options)
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+            process = subprocess.Popen(command, cwd=ROOT, env=settings, **pipes, **options)
             started.append(process)
             assert process.stdout.readline() == "up\n"
             return process, list(tmp_path.glob("vlm_demo_*"))
@@ -209,8 +210,9 @@ class TestUploads:
     def test_nohup_outlives_the_terminal(self, running):
         process, (folder,) = running(preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))
         process.send_signal(signal.SIGHUP)
-        time.sleep(0.5)
-        assert process.poll() is None and folder.exists()
+        process.stdin.write("still here\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "still here\n" and folder.exists()
 
     def test_what_a_killed_run_left_goes_at_the_next_start_and_nothing_else(self, running, tmp_path):
         process, (killed,) = running()

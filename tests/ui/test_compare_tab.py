@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import threading
 from dataclasses import fields, replace
 
 import pytest
@@ -222,13 +221,16 @@ def test_a_column_that_fails_says_why_and_the_others_are_asked(tab):
 def test_stop_ends_the_column_and_those_after_it(tab):
     pipe = Talker(plain="word " * 150)
     handlers = tab(pipe)
-    pipe.pause = 0.05
+    pipe.pause = 0.01
     handlers.ask("What is this?", request())
-    threading.Timer(0.6, lambda: handlers.halt(request())).start()
+    first, *others = (column.turn for column in comparison_of(handlers).columns)
     state: dict = {}
     for changes in handlers.compare(request()):
         state |= changes
-    assert {column.turn.state for column in comparison_of(handlers).columns} == {"stopped"}
+        if first.answer_text:
+            handlers.halt(request())
+    assert first.state == "stopped" and 1 <= len(first.answer_text.split()) < 150
+    assert {turn.state for turn in others} == {"stopped"} and not any(turn.answer_text for turn in others)
     assert state["live"] == "" and state["ask"]["interactive"]
 
 

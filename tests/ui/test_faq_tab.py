@@ -99,10 +99,11 @@ def test_whether_it_replaces_ocr_is_tried_on_drawn_words_and_the_visitors_pictur
     assert state["tried"].count("<img") == 4
 
 
-def test_without_a_chat_the_drawn_words_are_tried_and_a_picture_is_asked_for(tab) -> None:
+def test_without_a_chat_the_drawn_words_are_tried_and_the_picture_asked_for(tab) -> None:
     handlers = tab(question="")
     assert NO_QUESTION in tried(handlers, "wrong")["tried"]
-    assert len(handlers.state(handlers.sessions.of("a")).trial.rows if tried(handlers, "ocr") else []) == 9
+    tried(handlers, "ocr")
+    assert len(handlers.state(handlers.sessions.of("a")).trial.rows) == 9
 
 
 @pytest.mark.parametrize("name", ["bigger", "nothing", None, 3])
@@ -123,7 +124,7 @@ def test_stop_takes_effect_between_two_questions(tab) -> None:
     *_, last = steps
     found = handlers.state(handlers.sessions.of("a")).trial
     assert found.state == "stopped" and len(found.rows) < 9 and "Stopped." in last["tried"]
-    assert handlers.work(request()) and "rows" not in last["live"]
+    assert last["live"] == ""
 
 
 def test_a_refusal_is_one_sentence(tab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from tests.kit.waiting import wait_until
 from vlm_demo.errors import Stopped
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.session import Session, Sessions
+
+
+class Clock:
+    """Stands in for ``threading.Timer`` and for the time of day: seconds pass only when it is told so."""
+
+    def __init__(self) -> None:
+        self._now, self._due = time.time(), []
+
+    def time(self) -> float:
+        return self._now
+
+    def timer(self, seconds, call, arguments=()):
+        return SimpleNamespace(start=lambda: self._due.append((self._now + seconds, call, arguments)))
+
+    def passes(self, seconds: float) -> None:
+        self._now += seconds
+        due = [timer for timer in self._due if timer[0] <= self._now]
+        self._due = [timer for timer in self._due if timer not in due]
+        for _, call, arguments in due:
+            call(*arguments)
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("threading.Timer", clock.timer)
+    monkeypatch.setattr("vlm_demo.ui.uploads.time", clock)
+    return clock
 
 
 def turn(question: str, *pictures: bytes, state: str = "done") -> ChatTurn:
@@ -129,8 +157,7 @@ def test_a_page_that_has_asked_keeps_its_session():
     assert sessions.arrived("b", TAB) is current and current is not before
 
 
-def test_files_go_at_once_and_what_does_not_come_back_is_forgotten(tmp_path, monkeypatch):
-    monkeypatch.setattr("vlm_demo.ui.session.KEPT_SECONDS", 0.3)
+def test_files_go_at_once_and_what_does_not_come_back_is_forgotten(tmp_path, clock):
     (file := tmp_path / "1" / "own.png").parent.mkdir()
     file.touch()
     ended = []
@@ -138,24 +165,26 @@ def test_files_go_at_once_and_what_does_not_come_back_is_forgotten(tmp_path, mon
     before = asked_in(sessions, "a")
     sessions.claim(before, [str(file)])
     sessions.close("a")
+    clock.passes(599)
     assert not file.exists() and before.exchanges and not ended
-    assert wait_until(lambda: ended == [before])
+    clock.passes(1)
+    assert ended == [before]
     assert before.exchanges == []
     assert sessions.arrived("b", TAB).exchanges == []
 
 
-def test_each_time_that_a_page_leaves_counts_anew(monkeypatch):
-    monkeypatch.setattr("vlm_demo.ui.session.KEPT_SECONDS", 0.6)
+def test_each_time_that_a_page_leaves_counts_anew(clock):
     ended = []
     sessions = Sessions(ended.append)
     before = asked_in(sessions, "a")
     sessions.close("a")
-    time.sleep(0.4)
+    clock.passes(400)
     assert sessions.of("a") is before
     sessions.close("a")
-    time.sleep(0.4)  # the first time is over, the second is not
+    clock.passes(400)  # the first time is over, the second is not
     assert not ended
-    assert wait_until(lambda: ended == [before])
+    clock.passes(200)
+    assert ended == [before]
 
 
 def test_of_many_that_wait_the_oldest_goes(monkeypatch):
@@ -176,22 +205,19 @@ def test_what_asked_nothing_is_not_kept():
     assert ended == [empty]
 
 
-def test_uploads_that_nobody_claimed_are_swept(tmp_path, monkeypatch):
+def test_uploads_that_nobody_claimed_are_swept(tmp_path, monkeypatch, clock):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    kept, orphan, fresh = (tmp_path / name / "picture.png" for name in ("kept", "orphan", "fresh"))
+    kept, orphan = (tmp_path / name / "picture.png" for name in ("kept", "orphan"))
     for path in (kept, orphan):
         path.parent.mkdir()
         path.touch()
     sessions = Sessions()
     sessions.claim(sessions.of("a"), [str(kept)])
-    monkeypatch.setattr("vlm_demo.ui.uploads.GRACE", 0.2)
-    time.sleep(0.3)
-    fresh.parent.mkdir()
-    fresh.touch()
+    clock.passes(10)
     sessions.sweep()
-    assert kept.exists() and fresh.exists() and not orphan.parent.exists()
-    time.sleep(0.6)  # what was too young is looked at again
-    assert kept.exists() and not fresh.parent.exists()
+    assert kept.exists() and orphan.exists()
+    clock.passes(20)  # what was too young is looked at again
+    assert kept.exists() and not orphan.parent.exists()
 
 
 def test_a_part_of_an_upload_that_broke_off_is_swept(tmp_path, monkeypatch):
