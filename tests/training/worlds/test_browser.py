@@ -76,6 +76,16 @@ def test_what_is_missing_is_explained_in_a_sentence(monkeypatch):
             opened()
 
 
+def test_a_start_that_failed_leaves_nothing_in_the_way_of_the_next(monkeypatch):
+    with ThreadPoolExecutor(1) as thread:
+        with monkeypatch.context() as failing, pytest.raises(ZeroDivisionError):
+            failing.setattr(browser, "_faces", lambda: 1 / 0)
+            thread.submit(browser._opened.__wrapped__).result()
+        opened = thread.submit(browser._opened.__wrapped__).result()
+        assert thread.submit(lambda: opened.evaluate("document.fonts.size")).result() == len(browser.FONTS)
+        thread.submit(lambda: opened.context.browser.close()).result()
+
+
 def test_what_draws_pictures_is_imported_by_training_alone():
     for file in (ROOT / "vlm_demo").rglob("*.py"):
         nodes = list(ast.walk(ast.parse(file.read_text())))

@@ -137,20 +137,25 @@ def _opened() -> Any:
         ) from error
     playwright = sync_playwright().start()
     try:
-        browser = playwright.chromium.launch(executable_path=_chromium(), args=FLAGS)
-    except Error as error:
-        playwright.stop()
+        return _empty_page(playwright)
+    except BaseException as error:
+        playwright.stop()  # or else the next try would find it running
+        if not isinstance(error, Error):
+            raise
         raise VlmDemoError(
             "Screens, documents and texts are drawn by Chromium, which could not be started; run: make chromium"
         ) from error
-    context = browser.new_context(viewport={"width": WIDEST, "height": TALLEST}, offline=True)
-    opened = context.new_page()
-    opened.set_content(
+
+
+def _empty_page(playwright: Any) -> Any:
+    browser = playwright.chromium.launch(executable_path=_chromium(), args=FLAGS)
+    page = browser.new_context(viewport={"width": WIDEST, "height": TALLEST}, offline=True).new_page()
+    page.set_content(
         f"<!doctype html><meta charset=utf-8><style>{_faces()}</style>"
         "<body style='margin:0'><div id=sheet style='display:inline-block'></div></body>"
     )
-    opened.evaluate("names => Promise.all(names.map(n => document.fonts.load(`16px '${n}'`)))", list(FONTS))
-    return opened
+    page.evaluate("names => Promise.all(names.map(n => document.fonts.load(`16px '${n}'`)))", list(FONTS))
+    return page
 
 
 def _chromium() -> str | None:
