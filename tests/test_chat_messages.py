@@ -10,7 +10,7 @@ from PIL import Image
 
 from vlm_demo import Pipeline, chat_messages
 from vlm_demo.errors import BadImage, BadQuestion
-from vlm_demo.images.remote import RemotePictures
+from vlm_demo.images.remote_pictures import RemotePictures
 from vlm_demo.stages.view import open_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)

@@ -10,23 +10,6 @@ from tests.test_imports import MODULES, ROOT
 
 # Packages whose files are named by what they belong to: a command, what travels, a family of models.
 BY_WHAT_THEY_BELONG_TO = ("vlm_demo.cli", "vlm_demo.contracts", "vlm_demo.models.adapters", "vlm_demo.models.builders")
-SHARED_MODULES = {
-    "bridges": "the trained ones, and their comparison",
-    "remote": "a picture on the web, and a server that answers",
-    "stages": "the package, and the panels of the Learn tab that show it",
-    "panels": "of two tabs",
-}
-SHARED_CLASSES = {
-    "Asked": "what a request asks, and what a preset of the Compare tab asks",
-    "Comparison": "of texts in training, and of models in the Compare tab",
-    "Desk": "of two tabs",
-    "Figure": "of two tabs",
-    "Outcome": "of a generation, of a request to an endpoint, and of two experiments",
-    "Piece": "of a stream, and of two answers' difference",
-    "Row": "of two tables of figures",
-    "Run": "of a training, and of folded tokens",
-    "Score": "of answers, and of a pair in the Contrast tab",
-}
 
 
 def repeated(found: dict[str, set[str]]) -> set[str]:
@@ -48,7 +31,7 @@ def class_names(module: str, file: Path) -> set[str]:
 
 
 def test_no_two_modules_have_one_name() -> None:
-    assert repeated(module_names()) <= set(SHARED_MODULES)
+    assert repeated(module_names()) == set()
 
 
 def test_no_two_public_classes_have_one_name() -> None:
@@ -56,4 +39,4 @@ def test_no_two_public_classes_have_one_name() -> None:
     for module, file in MODULES.items():
         for name in class_names(module, file):
             found[name].add(module)
-    assert repeated(found) <= set(SHARED_CLASSES)
+    assert repeated(found) == set()

@@ -23,7 +23,7 @@ from vlm_demo import trust
 from vlm_demo.engines import connection
 from vlm_demo.engines.scheduler import BATCH
 from vlm_demo.errors import BadSetting
-from vlm_demo.images import remote
+from vlm_demo.images import remote_pictures
 
 if TYPE_CHECKING:
     from gradio import Blocks
@@ -74,7 +74,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="NAME[+NAME]",
         help="of text in pictures, as Tesseract calls it, such as deu or eng+fra; default: eng",
     )
-    parser.add_argument(remote.ALLOW, default="", metavar="HOST[,HOST]", help=remote.ALLOW_HELP)
+    parser.add_argument(remote_pictures.ALLOW, default="", metavar="HOST[,HOST]", help=remote_pictures.ALLOW_HELP)
     parser.add_argument("--mcp", action="store_true", help="serve the model's tools to MCP clients too, at /mcp")
     password = parser.add_mutually_exclusive_group()
     password.add_argument(
@@ -201,7 +201,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
         if announced:
             print(announced, flush=True)
         settings = OcrSettings(flags.ocr_language)
-        web = remote.RemotePictures(remote.hosts_of(flags.allow_image_host))
+        web = remote_pictures.RemotePictures(remote_pictures.hosts_of(flags.allow_image_host))
         where = flags.quantize, flags.device, progress, allowed, settings
         hosts = tuple(web.hosts)
         service = (
@@ -275,7 +275,7 @@ def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> di
     from vlm_demo.api.openai_server import OpenAiServer
     from vlm_demo.ui.source import source_page
 
-    web = remote.RemotePictures(remote.hosts_of(flags.allow_image_host))
+    web = remote_pictures.RemotePictures(remote_pictures.hosts_of(flags.allow_image_host))
     access = Access(flags.auth.split(":", 1)[1] if flags.auth else None, ImageHosts(web))
     places = Places(service)
     endpoints.add(page, service, access.hosts, places)

@@ -25,7 +25,7 @@ from vlm_demo.contracts import Turn
 from vlm_demo.contracts.engine import Request
 from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.errors import BadImage, BadQuestion
-from vlm_demo.images.remote import NOTHING, RemotePictures, is_address
+from vlm_demo.images.remote_pictures import NOTHING, RemotePictures, is_address
 
 Message = Mapping[str, Any]
 ROLES = ("system", "user", "assistant")

@@ -1,4 +1,4 @@
-"""Pictures that programs send: data URIs, and addresses at allowed hosts alone; tests/images/test_remote.py has what
+"""Pictures that programs send: data URIs, and addresses at allowed hosts; tests/images/test_remote_pictures.py has what
 is fetched of these."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from tests.kit.fake_engine import FakeEngine
 from vlm_demo.api.access import Access
 from vlm_demo.api.image_hosts import ImageHosts
 from vlm_demo.errors import BadImage
-from vlm_demo.images.remote import RemotePictures
+from vlm_demo.images.remote_pictures import RemotePictures
 
 
 class Web(RemotePictures):

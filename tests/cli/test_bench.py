@@ -11,7 +11,7 @@ import torch
 from tests.kit.waiting import wait_until
 from vlm_demo import Pipeline
 from vlm_demo.bench import measure, shapes, timing, together
-from vlm_demo.bench.measure import Row
+from vlm_demo.bench.measure import Measurement
 from vlm_demo.bench.plain_transformers import PlainTransformers, with_attention
 from vlm_demo.bench.shapes import Shape, write
 from vlm_demo.cli.main import main
@@ -160,7 +160,7 @@ def test_visitors_at_once_are_timed_against_one_by_one(
     monkeypatch.setattr(together, "LONG_PROMPT", 200)
     together_rows, sizes = together.rows, list[int]()
 
-    def counted(name: str, pipe: Pipeline, *others: int) -> Iterator[Row]:
+    def counted(name: str, pipe: Pipeline, *others: int) -> Iterator[Measurement]:
         llm = pipe.stages().llm
         forward = llm.forward
         monkeypatch.setattr(llm, "forward", lambda rows: (sizes.append(len(rows)), forward(rows))[1])

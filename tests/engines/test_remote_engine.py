@@ -27,7 +27,7 @@ from vlm_demo.engines.connection import Connection, connection_of
 from vlm_demo.engines.local import LocalEngine
 from vlm_demo.engines.remote import NO_MAPS, RemoteEngine, connect
 from vlm_demo.engines.remote_server import KEY_VARIABLE, server_at
-from vlm_demo.engines.remote_stream import NotUnderstood, Piece, StreamReader
+from vlm_demo.engines.remote_stream import NotUnderstood, StreamChunk, StreamReader
 from vlm_demo.errors import BadQuestion, BadSetting, Stopped, UnsupportedModel, VlmDemoError
 from vlm_demo.stages.prompt import EVIDENCE_RULE
 
@@ -171,7 +171,7 @@ def test_probabilities_are_there_where_the_server_sends_them() -> None:
 def test_a_stream_is_complete_on_a_reason_or_on_done_and_not_before() -> None:
     reader = StreamReader()
     assert reader.line(": ping") == reader.line("") == reader.line("event: message") == reader.line("id: 3") == []
-    assert reader.line('data: {"choices": [{"delta": {"content": "a"}, "finish_reason": null}]}') == [Piece("a")]
+    assert reader.line('data: {"choices": [{"delta": {"content": "a"}, "finish_reason": null}]}') == [StreamChunk("a")]
     assert reader.begun and not reader.complete
     reader.line('data: {"choices": [{"delta": {}, "finish_reason": "length"}]}')
     assert reader.complete and not reader.done

@@ -91,7 +91,7 @@ def test_without_questions_or_probabilities_there_is_one_sentence(folder: Path) 
 
 
 def test_a_model_without_mistakes_has_nothing_to_explain() -> None:
-    outcome = confidently_wrong.Outcome("m", (confidently_wrong.Case(True, 1.0, None, False, False),))
+    outcome = confidently_wrong.ConfidentlyWrongOutcome("m", (confidently_wrong.Case(True, 1.0, None, False, False),))
     assert "nothing to explain" in outcome.sentence() and outcome.curve() == [(1.0, 1.0, 1)]
 
 

@@ -61,7 +61,7 @@ def counted(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[in
     llm, sizes = pipe.stages().llm, list[int]()
     forward = llm.forward
 
-    def count(rows: Sequence[batching.Row]) -> object:
+    def count(rows: Sequence[batching.RunningAnswer]) -> object:
         sizes.append(len(rows))
         return forward(rows)
 
@@ -168,12 +168,12 @@ def test_a_request_that_fails_fails_alone(
     choose, forward, update = llm.choose, llm.forward, batch_cache.BatchLayer.update
     errors = list[Exception]()
 
-    def chosen(row: batching.Row, found: object) -> object:
+    def chosen(row: batching.RunningAnswer, found: object) -> object:
         if row.prompt.ids == prompt and len(row.ids) == len(prompt) + 3:
             raise BadSetting("This one can't go on.")
         return choose(row, found)
 
-    def forwarded(rows: Sequence[batching.Row]) -> object:
+    def forwarded(rows: Sequence[batching.RunningAnswer]) -> object:
         if len(rows) == 1 and rows[0].prompt.ids == prompt:
             raise BadSetting("This one can't go on.")
         return forward(rows)
@@ -212,7 +212,7 @@ def test_a_long_prompt_is_read_in_passes_that_change_nothing(
         pieces.append(embeddings.shape[1])
         return forward(embeddings, *others)
 
-    def chosen(row: batching.Row, found: tuple[torch.Tensor, object]) -> object:
+    def chosen(row: batching.RunningAnswer, found: tuple[torch.Tensor, object]) -> object:
         logits.append(found[0])
         return choose(row, found)
 

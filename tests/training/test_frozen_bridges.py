@@ -23,7 +23,7 @@ from vlm_demo.models.efficientnet_bridges import EfficientNetBlip2ForImageTextRe
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteModel
 from vlm_demo.models.parts import find
 from vlm_demo.models.pretrained import language_model, vision_tower
-from vlm_demo.training import bridges, cross_attention, finetune, qformer_training
+from vlm_demo.training import bridge_training, cross_attention, finetune, qformer_training
 from vlm_demo.training.branches import BranchPacker, PictureTurns
 from vlm_demo.training.cached_features import cached_features, captioned
 from vlm_demo.training.export import export_run
@@ -132,7 +132,10 @@ def test_put_together_it_predicts_what_it_predicted_in_training(family: Family, 
     again = family.module.compose(
         *family.frozen_parts(), init=tmp_path / "small" / "trained.safetensors", **family.sizes
     )
-    bridges.frozen(again.tower.bfloat16(), torch.float32), bridges.frozen(again.llm.bfloat16(), torch.float32)
+    (
+        bridge_training.frozen(again.tower.bfloat16(), torch.float32),
+        bridge_training.frozen(again.llm.bfloat16(), torch.float32),
+    )
     packer = family.packer(parts)
     both = packer([ASKED, ALSO], 200)
     logits, batch = trainer_of(family, again, tmp_path / "again").logits([Sample(pixels(1), both, "x")])

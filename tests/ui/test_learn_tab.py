@@ -20,7 +20,7 @@ from vlm_demo.contracts.events import BridgeFacts, StageEvent
 from vlm_demo.engines.registry import UNEXPECTED
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.ui.tabs.chat.chat_events import Events
-from vlm_demo.ui.tabs.learn import about, lens_panel, losses, panels, principal
+from vlm_demo.ui.tabs.learn import about, learn_panels, lens_panel, losses, principal
 from vlm_demo.ui.tabs.learn.anatomy_summary import looks_most, stays_from
 from vlm_demo.ui.tabs.learn.learn_events import CONTRASTS, MATCHES, LearnComponents, LearnEvents
 
@@ -129,7 +129,7 @@ def test_a_text_is_not_contrasted_with_itself() -> None:
 
 
 def test_before_the_first_answer_it_says_what_to_do(page) -> None:
-    assert panels.EMPTY in opened(tab(page()))["stage_boxes"]
+    assert learn_panels.EMPTY in opened(tab(page()))["stage_boxes"]
 
 
 def test_the_anatomy_is_computed_once_and_only_when_the_tab_is_opened(page, picture) -> None:
@@ -211,7 +211,7 @@ def test_a_running_question_comes_first(page, picture) -> None:
     ask_in_chat(events, picture)
     events.ask({"text": "And now?", "files": []}, False, False, request())
     state = opened(learn)
-    assert panels.BUSY in state["lens"] and "data-waiting" in state["lens"]
+    assert learn_panels.BUSY in state["lens"] and "data-waiting" in state["lens"]
     run(events, {})
     assert "data-lens" in opened(learn)["lens"]
 
@@ -338,4 +338,4 @@ def test_what_is_known_of_an_answer_goes_with_it(page, picture) -> None:
     assert len(learn._states) == 1
     events.clear(request())
     gc.collect()
-    assert len(learn._states) == 0 and panels.EMPTY in opened(learn)["stage_boxes"]
+    assert len(learn._states) == 0 and learn_panels.EMPTY in opened(learn)["stage_boxes"]

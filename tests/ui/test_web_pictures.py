@@ -13,7 +13,7 @@ from gradio import processing_utils
 from tests.kit import coroutines
 from tests.kit.fake_engine import FakeEngine
 from vlm_demo.engines.registry import ModelRegistry
-from vlm_demo.images.remote import RemotePictures
+from vlm_demo.images.remote_pictures import RemotePictures
 from vlm_demo.ui import layout, web_pictures
 
 ADDRESS = "https://images.example.org/<b>.png"

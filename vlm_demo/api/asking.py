@@ -61,7 +61,7 @@ class Map:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcome:
+class RequestOutcome:
     """The result of one question.
 
     Attributes:
@@ -86,7 +86,7 @@ class Outcome:
 
 def ask(
     service: ModelRegistry, request: Request, wanted: Wanted = NOTHING, model: str | None = None
-) -> Generator[TokenEvent | Outcome]:
+) -> Generator[TokenEvent | RequestOutcome]:
     """Wait for the model, and have it answer.
 
     Args:
@@ -122,7 +122,7 @@ def ask(
     yield outcome
 
 
-def explain(service: ModelRegistry, request: Request, text: str, wanted: Wanted) -> Outcome:
+def explain(service: ModelRegistry, request: Request, text: str, wanted: Wanted) -> RequestOutcome:
     """The same for a given answer; nothing is generated.
 
     Raises:
@@ -152,7 +152,9 @@ def not_loaded(asked: str, loaded: str) -> Refused:
     return Refused(f"The model {asked[:100]!r} is not loaded here: ask for {loaded}.", 404, "model_not_found", "model")
 
 
-def _outcome(engine: Engine, answer: Answer, stages: list[StageEvent], wanted: Wanted, request: Request) -> Outcome:
+def _outcome(
+    engine: Engine, answer: Answer, stages: list[StageEvent], wanted: Wanted, request: Request
+) -> RequestOutcome:
     cancelled = request.cancelled
     maps: list[Map] = []
     words: list[str | Word] = list(wanted.words)
@@ -183,7 +185,7 @@ def _outcome(engine: Engine, answer: Answer, stages: list[StageEvent], wanted: W
     written = next((fact.tokens for fact in facts if isinstance(fact, DecodeFacts)), len(answer.tokens))
     known = next((fact.cached for fact in facts if isinstance(fact, PrefillFacts)), 0)
     times = tuple((stage.name, stage.seconds) for stage in stages)
-    return Outcome(answer, written, known, times, tuple(maps), grounding, problem, checks)
+    return RequestOutcome(answer, written, known, times, tuple(maps), grounding, problem, checks)
 
 
 def _map(

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlm_demo.api.asking import Map, Outcome
+from vlm_demo.api.asking import Map, RequestOutcome
 from vlm_demo.api.chat_request import ChatRequest
 from vlm_demo.checks import checklist
 from vlm_demo.contracts import Answer, Token
@@ -34,7 +34,7 @@ class Reply:
     sent: str = ""
     tokens_sent: int = 0
 
-    def whole(self, outcome: Outcome) -> dict[str, Any]:
+    def whole(self, outcome: RequestOutcome) -> dict[str, Any]:
         """The answer in one object."""
         answer = outcome.answer
         choice = {
@@ -67,7 +67,7 @@ class Reply:
             count += 1
         return self._next(ready, tokens[:count])
 
-    def last(self, outcome: Outcome) -> list[dict[str, Any]]:
+    def last(self, outcome: RequestOutcome) -> list[dict[str, Any]]:
         """The chunks at the end: the rest of the text, why it ended, and the numbers of tokens if they are wanted."""
         answer = outcome.answer
         chunks = []
@@ -79,7 +79,7 @@ class Reply:
             chunks.append({**self._head("chat.completion.chunk"), "choices": [], "usage": usage(outcome)})
         return chunks
 
-    def finish_reason(self, outcome: Outcome) -> str:
+    def finish_reason(self, outcome: RequestOutcome) -> str:
         """``length`` where the answer is not whole: it filled its limit, or was cut because it repeated itself."""
         limit = self.chat_request.request.max_new_tokens
         full = limit is not None and outcome.written >= limit
@@ -130,7 +130,7 @@ def partial_stop(text: str, stops: Sequence[str]) -> int:
     return max(lengths, default=0)
 
 
-def usage(outcome: Outcome) -> dict[str, Any]:
+def usage(outcome: RequestOutcome) -> dict[str, Any]:
     """The numbers of tokens; image tokens count among the prompt's."""
     prompt = outcome.answer.prompt
     return {
@@ -141,7 +141,7 @@ def usage(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def extension(outcome: Outcome) -> dict[str, Any]:
+def extension(outcome: RequestOutcome) -> dict[str, Any]:
     """What this server returns besides OpenAI's answer."""
     answer = outcome.answer
     return {
@@ -166,13 +166,13 @@ def replayed(answer: Answer) -> dict[str, Any] | None:
     return {"by": replay.by or None, "agreement": replay.agreement, "problem": replay.problem or None}
 
 
-def checked(outcome: Outcome) -> dict[str, Any]:
+def checked(outcome: RequestOutcome) -> dict[str, Any]:
     """An answer's text, and the checklist on it."""
     replay = {"replay": replayed(outcome.answer)} if outcome.answer.replay else {}
     return {"text": outcome.answer.text, **replay, **checklist.as_json(outcome.checks or ())}
 
 
-def explained(outcome: Outcome) -> dict[str, Any]:
+def explained(outcome: RequestOutcome) -> dict[str, Any]:
     """A given answer, and its explanation by the model."""
     return {
         "text": outcome.answer.text,

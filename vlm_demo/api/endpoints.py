@@ -17,7 +17,7 @@ import gradio as gr
 from vlm_demo import document_fields
 from vlm_demo.api import asking, problems
 from vlm_demo.api.access import Places
-from vlm_demo.api.asking import Outcome, Wanted
+from vlm_demo.api.asking import RequestOutcome, Wanted
 from vlm_demo.api.chat_request import LONGEST_ANSWER
 from vlm_demo.api.chat_response import checked, explained
 from vlm_demo.api.image_hosts import ImageHosts
@@ -76,7 +76,7 @@ class Endpoints:
             engine_request = self._request(image, question, ocr, evidence_only, max_tokens, sampling, page)
             with closing(asking.ask(self.service, engine_request)) as events:
                 for event in events:
-                    if isinstance(event, Outcome):
+                    if isinstance(event, RequestOutcome):
                         self.forget(request.session_hash)  # the steps before have left the answer there
                         yield event.answer.text
                     else:
@@ -133,7 +133,7 @@ class Endpoints:
             wanted = Wanted(checklist=True, blank=bool(blank))
             with closing(asking.ask(self.service, engine_request, wanted)) as events:
                 *_, outcome = events
-            assert isinstance(outcome, Outcome)
+            assert isinstance(outcome, RequestOutcome)
             return checked(outcome)
         raise AssertionError
 

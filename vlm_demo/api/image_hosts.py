@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from vlm_demo.chat_messages import DATA_URI, decoded
 from vlm_demo.errors import BadImage
-from vlm_demo.images.remote import NOTHING, RemotePictures, is_address
+from vlm_demo.images.remote_pictures import NOTHING, RemotePictures, is_address
 
 
 class ImageHosts:

@@ -27,7 +27,7 @@ from starlette.types import Receive, Scope, Send
 from vlm_demo import document_fields
 from vlm_demo.api import asking, problems
 from vlm_demo.api.access import Access, Places
-from vlm_demo.api.asking import NOTHING, Outcome, Wanted
+from vlm_demo.api.asking import NOTHING, RequestOutcome, Wanted
 from vlm_demo.api.chat_request import LONGEST_ANSWER
 from vlm_demo.api.chat_response import checked, explained
 from vlm_demo.api.parameters import MEANING
@@ -156,7 +156,7 @@ class McpServer:
         outcome = self._outcome(given, Wanted(checklist=True, blank=given.blank), cancelled)
         return [TextContent(type="text", text=json.dumps(checked(outcome), ensure_ascii=False))]
 
-    def _outcome(self, given: _Ask, wanted: Wanted, cancelled: Cancelled) -> Outcome:
+    def _outcome(self, given: _Ask, wanted: Wanted, cancelled: Cancelled) -> RequestOutcome:
         picture = self.access.hosts.picture(given.image)
         engine_request = Request(
             (picture if given.page is None else Page(picture, given.page),),
@@ -169,7 +169,7 @@ class McpServer:
         )
         with closing(asking.ask(self.service, engine_request, wanted)) as events:
             *_, outcome = events
-        assert isinstance(outcome, Outcome)
+        assert isinstance(outcome, RequestOutcome)
         return outcome
 
     def explain(self, given: _Explain, cancelled: Cancelled) -> Content:

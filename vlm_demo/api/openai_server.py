@@ -21,7 +21,7 @@ from starlette.routing import Route
 
 from vlm_demo.api import asking, chat_request, problems
 from vlm_demo.api.access import Access, Places
-from vlm_demo.api.asking import Outcome
+from vlm_demo.api.asking import RequestOutcome
 from vlm_demo.api.chat_request import ChatRequest
 from vlm_demo.api.chat_response import Reply
 from vlm_demo.api.problems import Refused
@@ -33,7 +33,7 @@ BIGGEST_BODY = 64 * 2**20  # bytes
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 NOT_SERVED = "Nothing is served here: ask GET /v1/models or POST /v1/chat/completions."
 CLIENT_CLOSED_REQUEST = 499  # nginx's status: nobody reads this response
-AnswerEvent = TokenEvent | Outcome
+AnswerEvent = TokenEvent | RequestOutcome
 
 
 class OpenAiServer:
@@ -44,7 +44,7 @@ class OpenAiServer:
         service: ModelRegistry,
         access: Access,
         places: Places,
-        on_outcome: Callable[[Outcome], None] = lambda outcome: None,
+        on_outcome: Callable[[RequestOutcome], None] = lambda outcome: None,
     ) -> None:
         self.service, self.access, self.places = service, access, places
         self.on_outcome = on_outcome  # called with every outcome, in the thread that computed it
@@ -126,7 +126,7 @@ class OpenAiServer:
                 request = replace(query.request, cancelled=stop.is_set, visitor=self.places.visitor)
                 with closing(asking.ask(self.service, request, query.wanted, query.model)) as events:
                     for event in events:
-                        if isinstance(event, Outcome):
+                        if isinstance(event, RequestOutcome):
                             self.on_outcome(event)
                         publish(event)
             except BaseException as error:
@@ -141,7 +141,7 @@ class OpenAiServer:
                 if isinstance(item, BaseException):
                     raise item
                 yield item
-                if isinstance(item, Outcome):
+                if isinstance(item, RequestOutcome):
                     return
         finally:
             stop.set()
@@ -149,7 +149,7 @@ class OpenAiServer:
     async def _whole(self, query: ChatRequest, events: AsyncIterator[AnswerEvent]) -> Response:
         async with aclosing(events):  # type: ignore[type-var]
             async for event in events:
-                if isinstance(event, Outcome):
+                if isinstance(event, RequestOutcome):
                     return JSONResponse(Reply(query).whole(event))
         raise AssertionError("no outcome")
 
@@ -171,7 +171,7 @@ async def _lines(query: ChatRequest, first: AnswerEvent, events: AsyncIterator[A
     async with aclosing(events):  # type: ignore[type-var]
         event: AnswerEvent | None = first
         try:
-            while event is not None and not isinstance(event, Outcome):
+            while event is not None and not isinstance(event, RequestOutcome):
                 tokens.append(event.token)
                 if chunk := reply.more(event.text, tokens):
                     yield _line(chunk)

@@ -37,7 +37,7 @@ IMPORTS = "import time, torch, transformers, gradio; print(time.process_time(), 
 
 
 @dataclass(frozen=True)
-class Row:
+class Measurement:
     """One comparison.
 
     Attributes:
@@ -58,14 +58,14 @@ class Row:
         return asdict(self)
 
 
-def less(shape: str, what: str, ours: float, plain: float, unit: str) -> Row:
+def less(shape: str, what: str, ours: float, plain: float, unit: str) -> Measurement:
     """A row where less is better."""
-    return Row(shape, what, ours, plain, unit, plain / ours)
+    return Measurement(shape, what, ours, plain, unit, plain / ours)
 
 
-def more(shape: str, what: str, ours: float, plain: float, unit: str) -> Row:
+def more(shape: str, what: str, ours: float, plain: float, unit: str) -> Measurement:
     """A row where more is better."""
-    return Row(shape, what, ours, plain, unit, ours / plain)
+    return Measurement(shape, what, ours, plain, unit, ours / plain)
 
 
 def picture(seed: int = 0) -> Image.Image:
@@ -84,7 +84,7 @@ def bandwidth(device: torch.device) -> float:
     return best
 
 
-def loading(name: str, folder: Path, repeats: int) -> Row:
+def loading(name: str, folder: Path, repeats: int) -> Measurement:
     """Loading the checkpoint, its file being in the page cache for both."""
     from transformers import AutoModelForImageTextToText
 
@@ -101,7 +101,7 @@ def loading(name: str, folder: Path, repeats: int) -> Row:
     return less(name, "load", *taking_turns(repeats, ours, plain), "s")
 
 
-def answering(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: int = 1) -> Iterator[Row]:
+def answering(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: int = 1) -> Iterator[Measurement]:
     """Time to the first token, and tokens a second after it, of ``pictures`` pictures and a question."""
     images = [picture(seed) for seed in range(pictures)]
     plain = PlainTransformers(pipe)
@@ -118,7 +118,7 @@ def answering(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: in
     yield more(name, "decode", *taking_turns(repeats, pace, lambda: plain.pace(images, tokens)), "tokens/s")
 
 
-def against_openvino(name: str, pipe: Pipeline, repeats: int) -> Row:
+def against_openvino(name: str, pipe: Pipeline, repeats: int) -> Measurement:
     """Time to the first token of a first question, against OpenVINO with the same weights, precision and threads."""
     from vlm_demo.bench.openvino_reference import Reference
 
@@ -135,7 +135,7 @@ def against_openvino(name: str, pipe: Pipeline, repeats: int) -> Row:
     )
 
 
-def against_memory(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Row:
+def against_memory(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Measurement:
     """Decode against what reading every weight of the language model once a token would allow."""
     family = pipe.stages().llm.family
     embeddings = family.language_model.get_input_embeddings().weight
@@ -146,7 +146,7 @@ def against_memory(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Row:
     return more(name, "decode / memory limit", *paces, "tokens/s")
 
 
-def asking_again(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Row:
+def asking_again(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Measurement:
     """Time to the first token of a second question about the same picture; transformers begins from scratch."""
     images = [picture()]
     plain = PlainTransformers(pipe)
@@ -160,7 +160,7 @@ def asking_again(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Row:
     return less(name, "second question", *taking_turns(repeats, ours, lambda: plain.first([], history)), "s")
 
 
-def with_heatmaps(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: int = 1) -> Row:
+def with_heatmaps(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: int = 1) -> Measurement:
     """A whole answer with the tap open, against the same with the tap closed."""
     images = [picture(seed) for seed in range(pictures)]
 
@@ -176,7 +176,7 @@ def with_heatmaps(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures
     return less(name, "answer with heatmaps / without", on, off, "s")
 
 
-def against_eager(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: int = 1) -> Iterator[Row]:
+def against_eager(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: int = 1) -> Iterator[Measurement]:
     """A whole answer with the attention of each of its words: time, and the most memory beyond what was held before.
     Plain transformers gives attention with eager attention and ``output_attentions`` only."""
     images = [picture(seed) for seed in range(pictures)]
@@ -201,7 +201,7 @@ def against_eager(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures
     yield less(name, "peak extra memory / eager", own, other, "GB")
 
 
-def starting(repeats: int) -> Row:
+def starting(repeats: int) -> Measurement:
     """From the program's start to the page that answers, against importing torch, transformers and gradio alone."""
     ours, plain = taking_turns(repeats, seconds_to_page, seconds_to_import)
     return less("the page, embedded model", "page ready / bare imports", ours, plain, "s")
@@ -244,7 +244,7 @@ def seconds_to_import() -> float:
     return passed if timing.clock is timing.CLOCKS["wall"] else used
 
 
-def quantized(name: str, folder: Path, tokens: int, repeats: int) -> Iterator[Row]:
+def quantized(name: str, folder: Path, tokens: int, repeats: int) -> Iterator[Measurement]:
     """Parameter bytes, growth of the process and decode speed in 8 and 4 bits, against ``generate`` in bf16."""
     images = [picture()]
     pipe = load(folder)

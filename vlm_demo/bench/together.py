@@ -15,7 +15,7 @@ from typing import Any
 
 from vlm_demo import Pipeline
 from vlm_demo.bench import measure, timing
-from vlm_demo.bench.measure import Row, less, more
+from vlm_demo.bench.measure import Measurement, less, more
 from vlm_demo.bench.plain_transformers import QUESTION
 from vlm_demo.contracts import Answer, TokenEvent
 from vlm_demo.contracts.engine import Request, answered
@@ -28,7 +28,7 @@ SOME = 8  # tokens before another visitor comes, whose pace is a plain step's
 Answers = list[list[int]]  # the tokens of each
 
 
-def rows(name: str, pipe: Pipeline, visitors: int, tokens: int, repeats: int) -> Iterator[Row]:
+def rows(name: str, pipe: Pipeline, visitors: int, tokens: int, repeats: int) -> Iterator[Measurement]:
     """All rows for one model: tokens a second about new pictures, and about remembered ones, of which there is little
     more than decoding; how many answers are equal; and the longest gap in a stream while a long prompt is read."""
     name = f"{name}, {pipe.precision}"

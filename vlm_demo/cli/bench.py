@@ -20,7 +20,7 @@ from vlm_demo.cli.options import Model
 from vlm_demo.errors import VlmDemoError
 
 if TYPE_CHECKING:
-    from vlm_demo.bench.measure import Row
+    from vlm_demo.bench.measure import Measurement
 
 app = application()
 SHAPES = ("0.5b", "2b")
@@ -93,7 +93,7 @@ def bench(
     from vlm_demo.bench import timing
 
     timing.use(clock)
-    rows: list[Row] = []
+    rows: list[Measurement] = []
     print(f"{'shape':<26}  {'what':<36}  {'ours':>9}  {'plain':>9}  {'unit':<8}  {'better':>7}")
     repeats = max(1, repeats)
     for row in shared(together, tokens, repeats) if together else measured(shapes or SHAPES, tokens, repeats, openvino):
@@ -102,7 +102,7 @@ def bench(
     write(rows, out, clock)
 
 
-def measured(shapes: Sequence[str], tokens: int, repeats: int, openvino: bool = False) -> Iterator[Row]:
+def measured(shapes: Sequence[str], tokens: int, repeats: int, openvino: bool = False) -> Iterator[Measurement]:
     """All rows, as they come; those of ``openvino`` as well."""
     from vlm_demo.bench import measure
     from vlm_demo.bench.shapes import write as write_checkpoint
@@ -143,7 +143,7 @@ def measured(shapes: Sequence[str], tokens: int, repeats: int, openvino: bool = 
         yield measure.more(smallest, growing, with_many.ours, row.ours, row.unit)
 
 
-def shared(model: str, tokens: int, repeats: int) -> Iterator[Row]:
+def shared(model: str, tokens: int, repeats: int) -> Iterator[Measurement]:
     """The rows of several visitors who ask one model at once, in its own precision and in fp32."""
     from vlm_demo.bench import measure
     from vlm_demo.bench import together as visitors
@@ -157,12 +157,12 @@ def shared(model: str, tokens: int, repeats: int) -> Iterator[Row]:
         yield from visitors.rows(model, pipe, VISITORS, tokens, repeats)
 
 
-def line(row: Row) -> str:
+def line(row: Measurement) -> str:
     """One row of the table."""
     return f"{row.shape:<26}  {row.what:<36}  {row.ours:9.3f}  {row.plain:9.3f}  {row.unit:<8}  {row.ratio:6.2f}×"
 
 
-def write(rows: Sequence[Row], out: Path, clock: str) -> None:
+def write(rows: Sequence[Measurement], out: Path, clock: str) -> None:
     """``out``.json with the rows and the machine, ``out``.png with their ratios."""
     import torch
     import transformers

@@ -24,7 +24,7 @@ def bridges(
 ) -> None:
     """Compare the embedded families: what is trained, what a picture costs, what comes of it."""
     from vlm_demo.evaluation import items
-    from vlm_demo.evaluation.bridges import comparable, compare, table
+    from vlm_demo.evaluation.bridge_comparison import comparable, compare, table
 
     found, _skipped = items.read(folder)
     print(table(compare(folder, items.select(found, limit), tuple(models or comparable()))))

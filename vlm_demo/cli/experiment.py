@@ -78,7 +78,7 @@ def experiment(
         raise VlmDemoError(NO_PLOT.format(file)) from error
 
 
-class Outcome(Protocol):
+class ExperimentOutcome(Protocol):
     """The result of an experiment."""
 
     def table(self) -> str: ...
@@ -90,7 +90,7 @@ class Outcome(Protocol):
 
 def _measured(
     name: Name, folder: Path | None, model_options: options.ModelOptions, variants: list[str], limit: int | None
-) -> Outcome:
+) -> ExperimentOutcome:
     from vlm_demo.evaluation import items
     from vlm_demo.evaluation.experiments import bigger, confidently_wrong, instead_of_ocr, orders
 

@@ -19,7 +19,7 @@ from vlm_demo import trust
 from vlm_demo.engines import connection
 from vlm_demo.engines.connection import Connection
 from vlm_demo.errors import OcrUnavailable, VlmDemoError
-from vlm_demo.images import remote
+from vlm_demo.images import remote_pictures
 from vlm_demo.trust import Trust
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ ExplainWith = Annotated[
 ]
 
 # What may be fetched from the web.
-AllowImageHost = Annotated[str, typer.Option(remote.ALLOW, metavar="HOST[,HOST]", help=remote.ALLOW_HELP)]
+AllowImageHost = Annotated[
+    str, typer.Option(remote_pictures.ALLOW, metavar="HOST[,HOST]", help=remote_pictures.ALLOW_HELP)
+]
 
 # What goes into the prompt with the question.
 Ocr = Annotated[bool, typer.Option("--ocr", help="give the model the text that is read in the picture")]
@@ -107,7 +109,7 @@ def engine(options: ModelOptions) -> Engine:
 
 def load(options: ModelOptions) -> LocalEngine:
     """The local engine that the options name; on a terminal, one line on stderr shows the progress of loading."""
-    hosts = remote.hosts_of(options.image_hosts)
+    hosts = remote_pictures.hosts_of(options.image_hosts)
     with _waiting(options) as report:
         from vlm_demo.engines import local
 
@@ -117,7 +119,7 @@ def load(options: ModelOptions) -> LocalEngine:
 def connect(server: Connection, options: ModelOptions) -> RemoteEngine:
     """The engine of a server. The options say how the checkpoint that explains its answers is loaded; their model is
     ignored."""
-    hosts = remote.hosts_of(options.image_hosts)
+    hosts = remote_pictures.hosts_of(options.image_hosts)
     with _waiting(replace(options, model=server.explain_with or "")) as report:
         from vlm_demo.engines.remote import connect
 

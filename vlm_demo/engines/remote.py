@@ -43,10 +43,10 @@ from vlm_demo.engines import local, remote_request
 from vlm_demo.engines.connection import Connection
 from vlm_demo.engines.local import LocalEngine
 from vlm_demo.engines.remote_server import KEY_VARIABLE, LogprobsRefused, Server, patience, server_at
-from vlm_demo.engines.remote_stream import Piece
+from vlm_demo.engines.remote_stream import StreamChunk
 from vlm_demo.errors import BadSetting, Stopped, UnsupportedModel, VlmDemoError
 from vlm_demo.images.open import Source, open_image
-from vlm_demo.images.remote import NOTHING, RemotePictures
+from vlm_demo.images.remote_pictures import NOTHING, RemotePictures
 from vlm_demo.pipeline.inputs import Inputs, asked_in, open_views, read_text
 from vlm_demo.runtime.cancellation import check
 from vlm_demo.runtime.detokenizer import words_of
@@ -134,7 +134,7 @@ class RemoteEngine:
         # 5) the answer, read once more here
         yield self._read(request, self._answer(request, inputs, body["messages"], tuple(said), clock, stopped))
 
-    def _pieces(self, body: dict[str, Any], cancelled: Cancelled | None) -> Generator[Piece, None, None]:
+    def _pieces(self, body: dict[str, Any], cancelled: Cancelled | None) -> Generator[StreamChunk, None, None]:
         """The server's answer, with probabilities unless it has refused to tell them."""
         if self._asks_logprobs:
             try:

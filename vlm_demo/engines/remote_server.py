@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from vlm_demo.contracts.engine import Cancelled
-from vlm_demo.engines.remote_stream import ErrorSent, NotUnderstood, Piece, StreamReader, error_in
+from vlm_demo.engines.remote_stream import ErrorSent, NotUnderstood, StreamChunk, StreamReader, error_in
 from vlm_demo.errors import BadQuestion, BadSetting, Stopped, UnsupportedModel, VlmDemoError
 
 KEY_VARIABLE = "VLM_DEMO_ENGINE_KEY"
@@ -107,7 +107,7 @@ class Server:
             raise ServerProblem(f"The server at {self.place} lists no models: name one with --engine-model.")
         return names[0]
 
-    def chat(self, body: dict[str, Any], cancelled: Cancelled | None = None) -> Generator[Piece, None, None]:
+    def chat(self, body: dict[str, Any], cancelled: Cancelled | None = None) -> Generator[StreamChunk, None, None]:
         """Ask, and give the pieces of the answer as they come. Closing the generator closes the request.
 
         Raises:
@@ -117,7 +117,7 @@ class Server:
             ServerProblem: it can't be reached, refuses, or breaks off; says which, and what to do.
             Stopped: ``cancelled()`` turned True; the request is closed.
         """
-        events: queue.SimpleQueue[Piece | BaseException | None] = queue.SimpleQueue()
+        events: queue.SimpleQueue[StreamChunk | BaseException | None] = queue.SimpleQueue()
         loop = asyncio.new_event_loop()
         request_task = loop.create_task(self._ask(body, events))
 
@@ -147,7 +147,7 @@ class Server:
                 loop.call_soon_threadsafe(request_task.cancel)
             thread.join(CONNECT_SECONDS)
 
-    async def _ask(self, body: dict[str, Any], events: queue.SimpleQueue[Piece | BaseException | None]) -> None:
+    async def _ask(self, body: dict[str, Any], events: queue.SimpleQueue[StreamChunk | BaseException | None]) -> None:
         """The request, in a separate thread: only so can it be closed while the server is silent."""
         reader = StreamReader()
         timeout = httpx2.Timeout(self.silent_seconds, connect=CONNECT_SECONDS)

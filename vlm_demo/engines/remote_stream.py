@@ -25,7 +25,7 @@ class ErrorSent(ValueError):
 
 
 @dataclass(frozen=True)
-class Piece:
+class StreamChunk:
     """A bit of an answer.
 
     Attributes:
@@ -44,7 +44,7 @@ class StreamReader:
     def __init__(self) -> None:
         self.complete = self.done = self.begun = False
 
-    def line(self, line: str) -> list[Piece]:
+    def line(self, line: str) -> list[StreamChunk]:
         """The pieces that a line holds; comments, other fields of server-sent events and empty lines hold none.
 
         Raises:
@@ -60,7 +60,7 @@ class StreamReader:
             return []
         return self.chunk(value, "delta")
 
-    def chunk(self, text: str, part: str) -> list[Piece]:
+    def chunk(self, text: str, part: str) -> list[StreamChunk]:
         """The pieces of one JSON object, whose choice holds them as its ``delta`` or, in a whole answer, ``message``.
 
         Raises:
@@ -106,7 +106,7 @@ def error_in(body: Any) -> str:
     return " ".join(str(reason).split()) if reason else ""
 
 
-def _with_probabilities(content: str, logprobs: Any) -> list[Piece]:
+def _with_probabilities(content: str, logprobs: Any) -> list[StreamChunk]:
     """One piece a token, where the server lists them and they join to the text; else one without a probability."""
     listed = logprobs.get("content") if isinstance(logprobs, dict) else None
     try:
@@ -114,5 +114,5 @@ def _with_probabilities(content: str, logprobs: Any) -> list[Piece]:
     except (KeyError, TypeError, ValueError):
         tokens = []
     if "".join(text for text, _ in tokens) == content and all(text for text, _ in tokens):
-        return [Piece(text, probability) for text, probability in tokens]
-    return [Piece(content, tokens[0][1] if len(tokens) == 1 else None)]
+        return [StreamChunk(text, probability) for text, probability in tokens]
+    return [StreamChunk(content, tokens[0][1] if len(tokens) == 1 else None)]

@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from vlm_demo.errors import BadImage
-from vlm_demo.images import pdf, remote
+from vlm_demo.images import pdf, remote_pictures
 from vlm_demo.images.decode import DAMAGED, MAX_PIXELS, decode, too_large
 from vlm_demo.images.formats import HEAD, NOT_A_PICTURE, formats, is_pdf, refusal
 from vlm_demo.images.ground import on_ground
@@ -106,7 +106,7 @@ def _stream(source: Any) -> Iterator[BinaryIO]:
     elif hasattr(source, "read"):
         yield io.BytesIO(_read(source))
     else:
-        with _file(remote.NOTHING(source)) as file:  # an address on the web is refused
+        with _file(remote_pictures.NOTHING(source)) as file:  # an address on the web is refused
             yield file
 
 

@@ -19,7 +19,7 @@ from vlm_demo.contracts import Answer, Timings
 from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.explain import methods
 from vlm_demo.pipeline.composition import ComposedModel
-from vlm_demo.pipeline.decoding import Outcome
+from vlm_demo.pipeline.decoding import GenerationOutcome
 from vlm_demo.pipeline.inputs import Inputs, Turns, asked_in, open_views, read_text, read_text_and_encode, result_of
 from vlm_demo.pipeline.staged import StagedModel
 from vlm_demo.runtime.detokenizer import words_of
@@ -90,7 +90,9 @@ def read_answer(composed: ComposedModel, request: Request, text: str, turn: Turn
     return _answer(composed, request, inputs, outcome, clock)
 
 
-def _answer(composed: ComposedModel, request: Request, inputs: Inputs, outcome: Outcome, clock: StageClock) -> Answer:
+def _answer(
+    composed: ComposedModel, request: Request, inputs: Inputs, outcome: GenerationOutcome, clock: StageClock
+) -> Answer:
     written = outcome.written
     answer = Answer(
         text=written.text,

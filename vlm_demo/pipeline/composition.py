@@ -17,7 +17,7 @@ from vlm_demo.contracts import BridgeInfo, Memory, View
 from vlm_demo.contracts.checkpoint_settings import read_settings
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain import out_of_distribution
-from vlm_demo.images.remote import NOTHING, RemotePictures
+from vlm_demo.images.remote_pictures import NOTHING, RemotePictures
 from vlm_demo.models import quantization
 from vlm_demo.models.loading import Loaded
 from vlm_demo.pipeline.scoring import ScoringModel

@@ -45,7 +45,7 @@ class Written:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GenerationOutcome:
     """What came of one question: the prompt, what was written after it, the attention of each token, whether the image
     tokens fitted the prompt, and what was read in each picture as it stands in the prompt; ``trace`` is None where none
     was recorded."""

@@ -29,7 +29,7 @@ from vlm_demo.contracts.engine import Event, Request, answered
 from vlm_demo.contracts.sampling import GREEDY, Sampling, stops
 from vlm_demo.errors import BadSetting
 from vlm_demo.images.open import Source
-from vlm_demo.images.remote import NOTHING, RemotePictures
+from vlm_demo.images.remote_pictures import NOTHING, RemotePictures
 from vlm_demo.models import loading
 from vlm_demo.models.loading import Loaded, Progress
 from vlm_demo.pipeline import answering

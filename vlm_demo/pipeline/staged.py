@@ -34,7 +34,7 @@ from vlm_demo.explain.teacher_forcing import TeacherForcing
 from vlm_demo.models.adapters import Writer
 from vlm_demo.models.loading import Loaded
 from vlm_demo.models.quantization import memory_of
-from vlm_demo.pipeline.decoding import Outcome, Written, decode
+from vlm_demo.pipeline.decoding import GenerationOutcome, Written, decode
 from vlm_demo.pipeline.explanations import Explanations
 from vlm_demo.pipeline.facts import encoder_facts, prompt_facts
 from vlm_demo.pipeline.inputs import Encoded, Inputs, asked_in, result_of, text_of, with_pieces
@@ -116,7 +116,7 @@ class StagedModel:
 
     def write(
         self, request: Request, inputs: Inputs, clock: StageClock, cuts_repetition: bool, together: int = 1
-    ) -> Generator[Event, None, Outcome]:
+    ) -> Generator[Event, None, GenerationOutcome]:
         """Answer a request of which the pictures are opened and read.
 
         Args:
@@ -151,7 +151,7 @@ class StagedModel:
             raise BadQuestion("The answer to explain is empty: give at least one word.")
         return ids
 
-    def read(self, request: Request, inputs: Inputs, ids: Sequence[int], clock: StageClock) -> Outcome:
+    def read(self, request: Request, inputs: Inputs, ids: Sequence[int], clock: StageClock) -> GenerationOutcome:
         """Read a given answer in place of writing one, all its tokens in one pass.
 
         Raises:
@@ -244,9 +244,9 @@ class StagedModel:
             system=asked.system,
         )
 
-    def _outcome(self, inputs: Inputs, prefillable: Prefillable, written: Written) -> Outcome:
+    def _outcome(self, inputs: Inputs, prefillable: Prefillable, written: Written) -> GenerationOutcome:
         trace = self._trace(inputs.views, prefillable.image_tokens, written)
-        return Outcome(prefillable.prompt, written, trace, prefillable.placed, prefillable.ocrs)
+        return GenerationOutcome(prefillable.prompt, written, trace, prefillable.placed, prefillable.ocrs)
 
     def _trace(self, views: Sequence[PixelView], tokens: ImageTokens, written: Written) -> Trace | None:
         rows = [row for row in written.rows if row]

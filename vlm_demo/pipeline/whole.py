@@ -10,7 +10,7 @@ from vlm_demo.contracts import BridgeInfo
 from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.models.adapters.generate_only import GenerateOnly
 from vlm_demo.models.loading import Loaded
-from vlm_demo.pipeline.decoding import Outcome, decode
+from vlm_demo.pipeline.decoding import GenerationOutcome, decode
 from vlm_demo.pipeline.facts import prompt_facts
 from vlm_demo.pipeline.generate_fallback import GenerateFallback
 from vlm_demo.pipeline.inputs import Inputs, text_of, with_pieces
@@ -39,7 +39,7 @@ class WholeModel:
 
     def write(
         self, request: Request, inputs: Inputs, clock: StageClock, cuts_repetition: bool, together: int = 1
-    ) -> Generator[Event, None, Outcome]:
+    ) -> Generator[Event, None, GenerationOutcome]:
         """Answer a request of which the pictures are opened and read; each is computed alone.
 
         Yields:
@@ -71,4 +71,4 @@ class WholeModel:
             stop=request.sampling.stop,
             cuts_repetition=cuts_repetition and request.sampling.schema is None,
         )
-        return Outcome(prompt, written, None, image_tokens.check(prompt, None), inputs.ocrs)
+        return GenerationOutcome(prompt, written, None, image_tokens.check(prompt, None), inputs.ocrs)

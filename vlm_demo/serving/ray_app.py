@@ -27,12 +27,12 @@ from starlette.applications import Starlette
 from starlette.types import Message
 
 from vlm_demo.api.access import MOST_WAITING, Access, Places
-from vlm_demo.api.asking import Outcome
+from vlm_demo.api.asking import RequestOutcome
 from vlm_demo.api.image_hosts import ImageHosts
 from vlm_demo.api.openai_server import OpenAiServer
 from vlm_demo.contracts.engine import Engine
 from vlm_demo.engines.registry import ModelRegistry
-from vlm_demo.images import remote
+from vlm_demo.images import remote_pictures
 from vlm_demo.serving import in_process
 from vlm_demo.serving.admission import Admission
 from vlm_demo.serving.front import BEGUN, DIED, FACTS, ForwardedRequest, Front, ReplicaDied, TooMany, newest
@@ -88,7 +88,7 @@ def load_local(args: EngineArgs) -> Engine:
     """Load the pipeline in the replica's process."""
     from vlm_demo.engines import local
 
-    return local.load(args.model, args.quantize, args.device, image_hosts=remote.hosts_of(args.image_hosts))
+    return local.load(args.model, args.quantize, args.device, image_hosts=remote_pictures.hosts_of(args.image_hosts))
 
 
 class _Replica:
@@ -98,7 +98,7 @@ class _Replica:
         self._temporary = tempfile.TemporaryDirectory(prefix=f"vlm_demo_{os.getpid()}_")
         os.environ["VLM_DEMO_TEMP_DIR"] = self._temporary.name
         service = ModelRegistry(load(args), lambda *_: load(args), args.model, args.quantize)
-        access = Access(None, ImageHosts(remote.RemotePictures(remote.hosts_of(args.image_hosts))))
+        access = Access(None, ImageHosts(remote_pictures.RemotePictures(remote_pictures.hosts_of(args.image_hosts))))
         server = OpenAiServer(service, access, Places(service), self._record)
         self._application = Starlette(routes=server.routes())
         self._facts = Facts()
@@ -117,7 +117,7 @@ class _Replica:
         facts, self._facts = self._facts, Facts()
         yield {"type": FACTS, "facts": dataclasses.asdict(facts)}
 
-    def _record(self, outcome: Outcome) -> None:
+    def _record(self, outcome: RequestOutcome) -> None:
         prompt = len(outcome.answer.prompt.ids)
         self._facts = added(self._facts, Facts(1, outcome.known > 0, prompt, outcome.known, outcome.written))
 

@@ -34,7 +34,7 @@ StepOutput = tuple[torch.Tensor, Rows | None]  # logits [1, vocabulary] of the n
 
 
 @dataclass(eq=False)
-class Row:
+class RunningAnswer:
     """One answer while it is written.
 
     Attributes:
@@ -69,10 +69,10 @@ class Steps(Protocol):
     def batches(self) -> bool:
         """Whether it can compute several together."""
 
-    def forward(self, rows: Sequence[Row]) -> Sequence[StepOutput]:
+    def forward(self, rows: Sequence[RunningAnswer]) -> Sequence[StepOutput]:
         """Read the last token of each answer, in one pass; what comes after each."""
 
-    def choose(self, row: Row, output: StepOutput) -> Step:
+    def choose(self, row: RunningAnswer, output: StepOutput) -> Step:
         """The token after the last one of an answer, which is appended to it."""
 
 
@@ -89,7 +89,7 @@ class Batch:
         self.budget: int | None = None
         self.token_bytes = 0
         self._changed = threading.Condition()
-        self._rows: list[Row] = []
+        self._rows: list[RunningAnswer] = []
         self._stepping = False
         self._reserved = 0  # bytes
         self._waiting: deque[object] = deque()
@@ -119,7 +119,7 @@ class Batch:
                 self._changed.notify_all()
 
     @contextmanager
-    def joined(self, row: Row) -> Iterator[None]:
+    def joined(self, row: RunningAnswer) -> Iterator[None]:
         """Have an answer written with the others until the block ends."""
         with self._changed:
             self._rows.append(row)
@@ -129,7 +129,7 @@ class Batch:
             with self._changed:
                 self._rows.remove(row)
 
-    def next(self, row: Row) -> Step:
+    def next(self, row: RunningAnswer) -> Step:
         """The next step of an answer that has joined.
 
         Raises:
@@ -156,7 +156,7 @@ class Batch:
                     self._stepping = False
                     self._changed.notify_all()
 
-    def _together(self, row: Row) -> list[Row]:
+    def _together(self, row: RunningAnswer) -> list[RunningAnswer]:
         """An answer, and those that can take a step with it."""
         with self._changed:
             others = [other for other in self._rows if other is not row and other.together > 1]
@@ -164,7 +164,7 @@ class Batch:
         # Who is written least far ahead comes first.
         return [row, *sorted(able, key=lambda other: len(other.ready))[: row.together - 1]]
 
-    def _take(self, rows: Sequence[Row]) -> None:
+    def _take(self, rows: Sequence[RunningAnswer]) -> None:
         """One step of each; where it fails for all of them, each takes it alone."""
         lengths = [row.cache.get_seq_length() for row in rows]
         try:

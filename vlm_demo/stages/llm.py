@@ -21,7 +21,7 @@ from vlm_demo.runtime import attention_tap, batch_cache, cpu_matmul, kv_cache
 from vlm_demo.runtime.json_grammar import JsonGrammars
 from vlm_demo.runtime.lru_store import LruStore
 from vlm_demo.runtime.prefix_cache import PrefixCache
-from vlm_demo.stages.batching import Batch, Row, StepOutput
+from vlm_demo.stages.batching import Batch, RunningAnswer, StepOutput
 from vlm_demo.stages.choosing import Step, TokenChoice, likeliest
 
 if TYPE_CHECKING:
@@ -103,7 +103,9 @@ class Llm:
             # 1) prefill: what is not cached of the prompt, piece by piece
             prefill = self.prefix_cache.plan(prompt, image_tokens)
             ids = list(prompt.ids)
-            row = Row(prompt, image_tokens, prefill.cache, ids, choice, sampling, cancelled, limit - 1, together)
+            row = RunningAnswer(
+                prompt, image_tokens, prefill.cache, ids, choice, sampling, cancelled, limit - 1, together
+            )
             with self.guard.computing(cancelled, gives_way=True):
                 embeddings = self.embed(prompt, image_tokens)
                 *others, (start, stop) = prefill.pieces
@@ -153,7 +155,7 @@ class Llm:
         ]
         return [*steps[:-1], replace(steps[-1], closing=rows and rows.step(len(answer)))]
 
-    def forward(self, rows: Sequence[Row]) -> list[StepOutput]:
+    def forward(self, rows: Sequence[RunningAnswer]) -> list[StepOutput]:
         """Read the last token of each answer, in one pass; what comes after each."""
         language_model = self.family.language_model
         embeddings = self.embed_ids([row.ids[-1] for row in rows])
@@ -186,7 +188,7 @@ class Llm:
             logits = self.family.head(hidden[:, -1])
         return [(logits[i : i + 1], recorder.rows() if recorder else None) for i, recorder in enumerate(recorders)]
 
-    def choose(self, row: Row, output: StepOutput) -> Step:
+    def choose(self, row: RunningAnswer, output: StepOutput) -> Step:
         """The token after the last one of an answer, which is appended to it."""
         logits, rows = output
         chosen = row.choice(row.ids, logits)
@@ -197,7 +199,7 @@ class Llm:
         probability = float(logits[0].float().softmax(-1)[chosen])
         return Step(chosen, probability, rows, alternatives=likeliest(logits[0], row.sampling.alternatives))
 
-    def _step(self, embeddings: torch.Tensor, row: Row) -> StepOutput:
+    def _step(self, embeddings: torch.Tensor, row: RunningAnswer) -> StepOutput:
         hidden, rows = self._forward(embeddings, row.cache, row.prompt, row.image_tokens, 1)
         with cpu_matmul.native_bf16(self._native_bf16[self.family.head]):
             return self.family.head(hidden[:, -1]), rows

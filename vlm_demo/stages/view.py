@@ -16,7 +16,7 @@ from PIL import Image
 from vlm_demo.contracts import View
 from vlm_demo.errors import BadImage
 from vlm_demo.images.open import Source, open_image
-from vlm_demo.images.remote import NOTHING, RemotePictures
+from vlm_demo.images.remote_pictures import NOTHING, RemotePictures
 from vlm_demo.models.patch_geometry import Cut, Geometry, too_elongated
 from vlm_demo.runtime.pixel_view import PixelView
 

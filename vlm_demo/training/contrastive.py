@@ -28,7 +28,7 @@ from vlm_demo.models.builders import Recipe
 from vlm_demo.models.efficientnet_lite import AttentionPool
 from vlm_demo.models.pretrained import VisionTower, vision_tower
 from vlm_demo.training import json_lines
-from vlm_demo.training.bridges import frozen
+from vlm_demo.training.bridge_training import frozen
 from vlm_demo.training.cached_features import cached_rows
 from vlm_demo.training.export import export as export_weights
 from vlm_demo.training.mixture import SHARES, Folder, load_pixels

@@ -22,7 +22,7 @@ from transformers.masking_utils import sdpa_mask
 from vlm_demo.models import smollm2
 from vlm_demo.models.builders import idefics
 from vlm_demo.models.efficientnet_bridges import EfficientNetIdeficsForVisionText2Text, FeatureHead
-from vlm_demo.training import bridges, finetune
+from vlm_demo.training import bridge_training, finetune
 from vlm_demo.training.branches import collate
 from vlm_demo.training.data_parallel import joined
 from vlm_demo.training.finetune import Trainer, compile_layers
@@ -110,7 +110,7 @@ def compose(
     unexpected = model.load_state_dict(idefics.repeated(language), strict=False).unexpected_keys
     if unexpected:
         raise ValueError(f"Idefics has no {', '.join(unexpected)}")
-    model = bridges.frozen(model, dtype)
+    model = bridge_training.frozen(model, dtype)
     model.set_attn_implementation(ATTENTION)
     gated = model.model.gated_cross_attn_layers.float().requires_grad_(True)
     with torch.no_grad():
@@ -119,7 +119,7 @@ def compose(
             layer.alpha_dense.fill_(FIRST_GATE)
     vision = config.vision_config
     head = AlignedHead(FeatureHead(vision.channels, vision.hidden_size, vision.positions), config.hidden_size)
-    tower = bridges.frozen(tower, dtype).to(memory_format=torch.channels_last)
+    tower = bridge_training.frozen(tower, dtype).to(memory_format=torch.channels_last)
     parts = CrossAttentionParts(tower, model, tokenizer, head, {})
     if init is not None:
         load_trained(parts, load_file(init))
@@ -133,7 +133,7 @@ class CrossAttentionTrainer(Trainer):
     rehearses = False  # the layer through which features are aligned is dropped
 
     def _groups(self) -> list[dict[str, Any]]:
-        return bridges.groups(self.parts.trained().values(), GATES_RATE)
+        return bridge_training.groups(self.parts.trained().values(), GATES_RATE)
 
     def logits(self, samples: Sequence[Sample]) -> tuple[Tensor, dict[str, Tensor]]:
         """The logits [n, vocabulary] of every predicted token of a batch, and the batch; all tokens see the picture."""

@@ -30,7 +30,7 @@ from vlm_demo.training.aligned_pictures import (
 )
 from vlm_demo.training.alignment import Vocabulary, align
 from vlm_demo.training.branches import BranchPacker
-from vlm_demo.training.bridges import frozen
+from vlm_demo.training.bridge_training import frozen
 from vlm_demo.training.data_parallel import Peers, joined
 from vlm_demo.training.lora import add_lora
 from vlm_demo.training.mixture import Mixture, Sample

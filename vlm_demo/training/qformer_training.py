@@ -27,7 +27,7 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.models import minilm
 from vlm_demo.models.builders.blip2 import qformer_config
 from vlm_demo.models.efficientnet_bridges_config import EfficientNetBlip2Config, ProjectedEfficientNetConfig
-from vlm_demo.training import bridges, finetune
+from vlm_demo.training import bridge_training, finetune
 from vlm_demo.training.alignment import Vocabulary, align, words_of
 from vlm_demo.training.branches import IMAGE_TOKEN, BranchPacker
 from vlm_demo.training.cached_features import Captioned, cached_features, captioned
@@ -76,8 +76,8 @@ def compose(
         init: a ``trained.safetensors`` to begin with.
     """
     dtype = fast_dtype()
-    tower = bridges.frozen(tower, dtype).to(memory_format=torch.channels_last)
-    llm = bridges.frozen(llm, dtype)
+    tower = bridge_training.frozen(tower, dtype).to(memory_format=torch.channels_last)
+    llm = bridge_training.frozen(llm, dtype)
     register_attention()
     llm.set_attn_implementation(ATTENTION)
     width = text.config.hidden_size
@@ -97,7 +97,7 @@ def compose(
     return parts
 
 
-class Comparison:
+class ContrastiveStage:
     """ITC and ITM on cached features; draws from a seed and a batch's number alone.
 
     Args:
@@ -144,7 +144,13 @@ class QFormerTrainer(Trainer):
     """A run in a folder, as ``Trainer`` has it, with the two stages before the language model's loss."""
 
     def __init__(
-        self, parts: QFormerParts, data: Mixture, held: Mixture, folder: Path, comparison: Comparison, seed: int = 0
+        self,
+        parts: QFormerParts,
+        data: Mixture,
+        held: Mixture,
+        folder: Path,
+        comparison: ContrastiveStage,
+        seed: int = 0,
     ) -> None:
         super().__init__(parts, data, held, folder, seed)
         self.comparison, self.bridge = comparison, parts.projector
@@ -154,8 +160,10 @@ class QFormerTrainer(Trainer):
         initialized, new = list[nn.Parameter](), list[nn.Parameter]()
         for name, value in self.parts.trained().items():
             (initialized if name in self.parts.projector.initialized else new).append(value)
-        slower = [group | {"scale": group["scale"] * INITIALIZED_SCALE} for group in bridges.groups(initialized)]
-        return [*bridges.groups(new), *slower]
+        slower = [
+            group | {"scale": group["scale"] * INITIALIZED_SCALE} for group in bridge_training.groups(initialized)
+        ]
+        return [*bridge_training.groups(new), *slower]
 
     def represent(self, minutes: float, measure_every: float = 6.0) -> None:
         """Stage 1, for so many minutes, all resumptions together."""
@@ -277,7 +285,7 @@ def run(
         raise VlmDemoError("There are no captioned photographs to train on, or none held out: name their folders.")
     features = cached_features(folder / "features.bf16", train_photos, data.side, parts.features)
     held_features = cached_features(folder / "held_features.bf16", held_photos, data.side, parts.features)
-    comparison = Comparison(parts, features, train_photos, held_features, held_photos, seed)
+    comparison = ContrastiveStage(parts, features, train_photos, held_features, held_photos, seed)
     trainer = QFormerTrainer(parts, data, held, folder, comparison, seed)
     if resume:
         trainer.resume()

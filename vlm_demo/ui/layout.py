@@ -9,7 +9,7 @@ import gradio as gr
 from vlm_demo.contracts import DEFAULT_OCR, OcrSettings
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.engines.scheduler import BATCH
-from vlm_demo.images.remote import NOTHING, RemotePictures
+from vlm_demo.images.remote_pictures import NOTHING, RemotePictures
 from vlm_demo.ui import web_pictures
 from vlm_demo.ui.components import header
 from vlm_demo.ui.components.bound_html import bound_html as _html

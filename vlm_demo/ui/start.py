@@ -19,7 +19,7 @@ from vlm_demo.engines.registry import ModelRegistry, Progress
 from vlm_demo.engines.scheduler import BATCH
 from vlm_demo.errors import OcrUnavailable
 from vlm_demo.images.open import open_image
-from vlm_demo.images.remote import NOTHING, RemotePictures
+from vlm_demo.images.remote_pictures import NOTHING, RemotePictures
 from vlm_demo.trust import NONE, Trust
 from vlm_demo.ui import layout, pictures
 from vlm_demo.ui.tabs.chat.transcript import Example

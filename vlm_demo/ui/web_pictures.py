@@ -15,7 +15,7 @@ from gradio import processing_utils
 from markupsafe import escape
 
 from vlm_demo.errors import BadImage
-from vlm_demo.images.remote import RemotePictures
+from vlm_demo.images.remote_pictures import RemotePictures
 
 
 def fetch_only(remote: RemotePictures) -> None:

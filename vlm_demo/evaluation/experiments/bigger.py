@@ -86,7 +86,7 @@ class Gain:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BiggerOutcome:
     """All variants; the others are compared with the first."""
 
     variants: tuple[Variant, ...]
@@ -157,7 +157,7 @@ class Outcome:
 
 def measure(
     names: Sequence[str], load: Callable[[str], Engine], folder: Path, items: Sequence[Item], progress: bool = True
-) -> Outcome:
+) -> BiggerOutcome:
     """Ask every variant every item, one variant after the other.
 
     Args:
@@ -177,7 +177,7 @@ def measure(
             raise VlmDemoError(TRAINED_DIFFERENTLY.format(names[0], name, steps, other_steps))
         if recipe == first:
             raise UnsupportedModel(f"{name} has the recipe of {names[0]}: vary its layers, encoder or size.")
-    return Outcome(tuple(_evaluated(*variant, load(variant[0]), folder, items, progress) for variant in variants))
+    return BiggerOutcome(tuple(_evaluated(*variant, load(variant[0]), folder, items, progress) for variant in variants))
 
 
 def _described(name: str) -> tuple[str, Recipe, int, int]:

@@ -53,7 +53,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ConfidentlyWrongOutcome:
     """The answers to all questions; ``skipped`` of them could not be asked."""
 
     model: str
@@ -146,7 +146,7 @@ class Outcome:
         return {"model": self.model, **groups, "curve": curve, "skipped": self.skipped, "sentence": self.sentence()}
 
 
-def measure(engine: Engine, folder: Path, items: Sequence[Item], progress: bool = True) -> Outcome:
+def measure(engine: Engine, folder: Path, items: Sequence[Item], progress: bool = True) -> ConfidentlyWrongOutcome:
     """Ask every question that has a right answer three times: as it is, about a grey picture, and with the rule.
 
     Args:
@@ -168,7 +168,7 @@ def measure(engine: Engine, folder: Path, items: Sequence[Item], progress: bool 
             cases.append(_case(engine, pictures, item))
         except (BadImage, BadQuestion):
             skipped += 1
-    return Outcome(engine.name, tuple(cases), skipped)
+    return ConfidentlyWrongOutcome(engine.name, tuple(cases), skipped)
 
 
 def _case(engine: Engine, pictures: LastPicture, item: Item) -> Case:

@@ -27,7 +27,7 @@ COLOURS = {PIXELS: "#b5432c", OCR: "#2f6f8f", BOTH: "#35b779"}
 
 
 @dataclass(frozen=True)
-class Outcome:
+class InsteadOfOcrOutcome:
     """Which words were read: mode → height in the upload's pixels → the fraction of the words, 0..1.
 
     Attributes:
@@ -101,7 +101,7 @@ class Outcome:
 
 def measure(
     engine: Engine, heights: Sequence[int] = HEIGHTS, tell: Callable[[str], object] = lambda _: None
-) -> Outcome:
+) -> InsteadOfOcrOutcome:
     """Read every word at every height, in each mode.
 
     Args:
@@ -129,7 +129,7 @@ def measure(
             shares[mode][height] = right[mode] / len(WORDS)
         tell(f"{height} px: {', '.join(f'{mode} {by_height[height]:.0%}' for mode, by_height in shares.items())}")
     assert shrunk is not None
-    return Outcome(engine.name, shares, len(WORDS), shrunk)
+    return InsteadOfOcrOutcome(engine.name, shares, len(WORDS), shrunk)
 
 
 def _answer_about(engine: Engine, picture: Any, ocr: bool) -> Answer:

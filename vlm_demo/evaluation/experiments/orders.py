@@ -79,7 +79,7 @@ ORDERS = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class OrdersOutcome:
     """How often each of `OUTCOMES` came about, without and with OCR.
 
     Attributes:
@@ -168,7 +168,7 @@ def outcome_of(answer: str, order: str, mark: str, right: str) -> str:
     return RIGHT if matches("name", answer, [right]) else OTHER
 
 
-def measure(engine: Engine, tell: Callable[[str], object] = lambda _: None) -> Outcome:
+def measure(engine: Engine, tell: Callable[[str], object] = lambda _: None) -> OrdersOutcome:
     """Ask both questions about every picture, without and with OCR.
 
     Args:
@@ -190,4 +190,4 @@ def measure(engine: Engine, tell: Callable[[str], object] = lambda _: None) -> O
                     tell(f"{mode}, {question} {order} → {answer.text}")
         text = answer.ocr.text if answer.ocr else ""
         orders_read += f" {fold(mark)} " in f" {fold(text)} "
-    return Outcome(engine.name, counts, len(ORDERS), orders_read)
+    return OrdersOutcome(engine.name, counts, len(ORDERS), orders_read)

@@ -22,7 +22,7 @@ from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.tabs.chat.transcript import SIGNS, Example
 from vlm_demo.ui.tabs.compare import first_token
 from vlm_demo.ui.tabs.compare.comparison import Column, Comparison
-from vlm_demo.ui.tabs.compare.difference import MISSING, SAME, Piece
+from vlm_demo.ui.tabs.compare.difference import MISSING, SAME, DiffWord
 from vlm_demo.ui.tabs.inspect.map_options import MapOptions
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import size
 from vlm_demo.words import CUT
@@ -53,7 +53,7 @@ class Bar:
 
 
 @dataclass(frozen=True)
-class Figure:
+class MapFigure:
     """A map over its picture; ``alt``: which one, ``note``: why it can't be shown."""
 
     source: str
@@ -80,10 +80,10 @@ class Cells:
     difference: str
     state: str
     failed: bool
-    words: list[tuple[Piece, bool]]
+    words: list[tuple[DiffWord, bool]]
     badge: tuple[str, str, str, str] | None
     notes: list[str]
-    figures: list[Figure]
+    figures: list[MapFigure]
     tokens: list[first_token.Candidate]
     time: Bar | None
     memory: Bar | None
@@ -169,10 +169,10 @@ def _state(comparison: Comparison, number: int) -> str:
     return states.get(column.turn.state, "")
 
 
-def _words(comparison: Comparison, number: int) -> list[tuple[Piece, bool]]:
+def _words(comparison: Comparison, number: int) -> list[tuple[DiffWord, bool]]:
     """A column's answer with its differences from the reference's, and which word is selected."""
     difference, words = comparison.difference(number), comparison.columns[number].words
-    pieces = difference.pieces if difference else [Piece(SAME, text, i) for i, text in enumerate(words)]
+    pieces = difference.pieces if difference else [DiffWord(SAME, text, i) for i, text in enumerate(words)]
     shown = comparison.word_in(number)
     return [(piece, piece.kind != MISSING and piece.index == shown) for piece in pieces]
 
@@ -221,7 +221,7 @@ def _peak(answer: Answer, index: int, picture: int) -> float:
     return float(cells.max() * len(cells) / cells.sum())
 
 
-def _figures(comparison: Comparison, number: int, scales: Sequence[float], options: MapOptions) -> list[Figure]:
+def _figures(comparison: Comparison, number: int, scales: Sequence[float], options: MapOptions) -> list[MapFigure]:
     """A column's maps of the selected word, each in the colours of its ``scales``: its peak as a share of the highest
     of all columns."""
     column, index = comparison.columns[number], comparison.word_in(number)
@@ -245,7 +245,7 @@ def _figures(comparison: Comparison, number: int, scales: Sequence[float], optio
             drawn = view.image if heat is None else pictures.overlay(heat, view, plain)
             comparison.figures[key] = pictures.data_uri(pictures.shrunk(drawn, WIDE))
         alt = f"Where {column.label} looked for “{word}”" if heat is not None else f"The picture, {column.label}"
-        figures.append(Figure(comparison.figures[key], f"{view.size[0] / view.size[1]:.4f}", alt, note))
+        figures.append(MapFigure(comparison.figures[key], f"{view.size[0] / view.size[1]:.4f}", alt, note))
     return figures
 
 

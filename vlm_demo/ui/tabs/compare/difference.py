@@ -11,7 +11,7 @@ SAME, ADDED, MISSING = "same", "added", "missing"
 
 
 @dataclass(frozen=True)
-class Piece:
+class DiffWord:
     """One word of a text that is compared with another.
 
     Attributes:
@@ -38,13 +38,13 @@ class Difference:
         return SequenceMatcher(None, self.first, self.other, autojunk=False).get_opcodes()
 
     @property
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[DiffWord]:
         """The other text with what is missing in it, in reading order."""
         found = []
         for kind, i1, i2, j1, j2 in self.steps:
             if kind != "equal":
-                found += [Piece(MISSING, self.first[i], i) for i in range(i1, i2)]
-            found += [Piece(SAME if kind == "equal" else ADDED, self.other[j], j) for j in range(j1, j2)]
+                found += [DiffWord(MISSING, self.first[i], i) for i in range(i1, i2)]
+            found += [DiffWord(SAME if kind == "equal" else ADDED, self.other[j], j) for j in range(j1, j2)]
         return found
 
     @property

@@ -60,7 +60,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Score:
+class PairScore:
     """A model's scores of one picture and one text: their cosine -1..1 (ITC), and the probability 0..1 that they match
     (ITM); None where it has no ITM head."""
 
@@ -122,7 +122,7 @@ class ContrastTable:
     judge: str = ""
     picture: str | None = None
     text: int | None = None
-    scores: dict[Pair, Score] = field(default_factory=dict)
+    scores: dict[Pair, PairScore] = field(default_factory=dict)
     heats: dict[Pair, np.ndarray] = field(default_factory=dict)
     hidden: dict[Pair, Hidden] = field(default_factory=dict)
     leave_one_out: dict[Pair, tuple[float, ...]] = field(default_factory=dict)
@@ -226,7 +226,7 @@ class ContrastTable:
 
     # -- results --------------------------------------------------------------------------------------------------
 
-    def score(self, model: str, picture: Picture, text: str) -> Score | None:
+    def score(self, model: str, picture: Picture, text: str) -> PairScore | None:
         """The model's scores of a pair; None where there are none."""
         return self.scores.get((model, picture.key, text))
 

@@ -22,7 +22,15 @@ from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, Progress, log_u
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
 from vlm_demo.ui.pictures import LARGE, PREVIEW, shrunk
 from vlm_demo.ui.session import Session, Sessions
-from vlm_demo.ui.tabs.contrast.contrast_table import ContrastTable, Hidden, ModelFacts, Pair, Picture, Score, shortened
+from vlm_demo.ui.tabs.contrast.contrast_table import (
+    ContrastTable,
+    Hidden,
+    ModelFacts,
+    Pair,
+    PairScore,
+    Picture,
+    shortened,
+)
 
 TABLE, MAP, OTHERS = "table", "map", "others"  # the parts of the tab that a piece of work changes
 KNOWN = 0.5  # in-distribution scores below this are reported
@@ -215,7 +223,7 @@ class ContrastWork:
                 name, parameters, scores.temperature, scores.matches is not None, took, each
             )
             for text, similarity, match in zip(texts, scores.similarities, matches, strict=True):
-                table.scores[model, picture.key, text] = Score(similarity, match)
+                table.scores[model, picture.key, text] = PairScore(similarity, match)
         return TABLE
 
     def _map(

@@ -27,7 +27,7 @@ NOT_KNOWN = "not told"  # of a probability
 
 
 @dataclass(frozen=True)
-class Row:
+class TrialRow:
     """One answer.
 
     Attributes:
@@ -56,7 +56,7 @@ class Trial:
     """
 
     name: str
-    rows: list[Row] = field(default_factory=list)
+    rows: list[TrialRow] = field(default_factory=list)
     finding: str = ""
     doing: str = "Waiting for the model"
     state: str = "waiting"
@@ -79,18 +79,18 @@ def wrong(engine: Engine, request: Request, trial: Trial) -> Generator[None, Non
     trial.state, trial.doing = "running", "Asking your question"
     yield
     answer = _answered(engine, replace(request, evidence_only=False))
-    trial.rows.append(Row("your picture", answer.text, picture=answer.views[-1].image))
+    trial.rows.append(TrialRow("your picture", answer.text, picture=answer.views[-1].image))
     trial.doing = "Asking it about a grey picture"
     yield
     blank = live_checks.about_blank(engine, answer, request.cancelled)
     if blank.with_picture is not None:
         trial.rows[0] = replace(trial.rows[0], figure=f"probability {blank.with_picture:.2f}")
     probability = NOT_KNOWN if blank.with_blank is None else f"{blank.with_blank:.2f}"
-    trial.rows.append(Row("a grey picture", blank.text, f"probability of the first answer there {probability}"))
+    trial.rows.append(TrialRow("a grey picture", blank.text, f"probability of the first answer there {probability}"))
     trial.doing = "Asking it with the evidence-only rule"
     yield
     ruled = _answered(engine, replace(request, evidence_only=True))
-    trial.rows.append(Row("your picture, with the evidence-only rule", ruled.text))
+    trial.rows.append(TrialRow("your picture, with the evidence-only rule", ruled.text))
     trial.finding = hallucination.check(False, answer.text, None, blank).why
     trial.state = "done"
 
@@ -131,12 +131,12 @@ def _read_each_way(
     trial.doing = f"Reading {about} from the pixels"
     yield
     alone = _answered(engine, replace(request, ocr=False, evidence_only=False))
-    trial.rows.append(Row(f"{about}: pixels alone", alone.text, picture=alone.views[-1].image))
+    trial.rows.append(TrialRow(f"{about}: pixels alone", alone.text, picture=alone.views[-1].image))
     trial.doing = f"Reading {about} with OCR"
     yield
     both = _answered(engine, replace(request, ocr=True, evidence_only=False))
     read = both.ocr.text if both.ocr else ""
-    trial.rows += [Row("OCR alone", read or "nothing"), Row("both", both.text)]
+    trial.rows += [TrialRow("OCR alone", read or "nothing"), TrialRow("both", both.text)]
     return alone.text, read, both.text
 
 

@@ -26,7 +26,7 @@ from vlm_demo.ui.components.page_components import Changes
 from vlm_demo.ui.session import Session, Sessions, session_locked
 from vlm_demo.ui.tabs.inspect.deferred_maps import with_uploads
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
-from vlm_demo.ui.tabs.learn import lens_panel, losses, panels
+from vlm_demo.ui.tabs.learn import learn_panels, lens_panel, losses
 from vlm_demo.ui.tabs.learn.anatomy_summary import AxesOf, summarized
 from vlm_demo.ui.tabs.learn.learn_state import LearnState
 from vlm_demo.ui.tabs.tab_events import TabParts
@@ -87,7 +87,7 @@ class LearnEvents:
             self._look_inside(session, exchange, state)
         except Stopped:
             with session.lock:
-                waiting = lens_panel.waiting(panels.BUSY)
+                waiting = lens_panel.waiting(learn_panels.BUSY)
                 yield (
                     {self.parts.lens: waiting, self.parts.features: waiting}
                     if session.running
@@ -137,7 +137,7 @@ class LearnEvents:
         try:
             for name, doing, step in steps:
                 state.doing = f"{name}: {doing} … the first time its model has to be loaded."
-                yield {self.parts.losses: panels.three_losses(exchange, state)}
+                yield {self.parts.losses: learn_panels.three_losses(exchange, state)}
                 try:
                     step()
                 except Stopped:
@@ -150,7 +150,7 @@ class LearnEvents:
         finally:
             state.doing = ""
         if session.shown is exchange:
-            yield {self.parts.losses: panels.three_losses(exchange, state)}
+            yield {self.parts.losses: learn_panels.three_losses(exchange, state)}
 
     def _contrast(self, session: Session, exchange: ChatTurn, state: LearnState) -> None:
         texts = (state.text, *losses.others(state.text))
@@ -200,15 +200,15 @@ class LearnEvents:
         exchange, parts = session.shown, self.parts
         state = self._state(exchange)
         if exchange is None or state is None:
-            html = lens_panel.waiting(panels.BUSY) if session.running else nothing(panels.EMPTY, "Chat")
+            html = lens_panel.waiting(learn_panels.BUSY) if session.running else nothing(learn_panels.EMPTY, "Chat")
             return {parts.stage_boxes: html, **{part: "" for part in parts.all()[1:]}}
         word, number = session.word, session.map_options.picture
         return {
-            parts.stage_boxes: panels.stage_boxes(exchange, state, word, number),
+            parts.stage_boxes: learn_panels.stage_boxes(exchange, state, word, number),
             parts.lens: lens_panel.lens(exchange, state, word),
-            parts.features: panels.features(exchange, state, word, number),
-            parts.losses: panels.three_losses(exchange, state),
-            parts.notes: panels.notes(exchange, state, word, number),
+            parts.features: learn_panels.features(exchange, state, word, number),
+            parts.losses: learn_panels.three_losses(exchange, state),
+            parts.notes: learn_panels.notes(exchange, state, word, number),
         }
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
-from vlm_demo.ui.tabs.learn import panels
+from vlm_demo.ui.tabs.learn import learn_panels
 from vlm_demo.ui.tabs.learn.learn_events import LearnComponents, LearnEvents
 from vlm_demo.ui.tabs.tab_events import at_once, queued
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def build(events: Events, service: ModelRegistry) -> None:
     """Build the tab's components in the current context, and wire their events."""
-    stage_boxes = _html("learn-road", ("opened", "choose"), nothing(panels.EMPTY, "Chat"))
+    stage_boxes = _html("learn-road", ("opened", "choose"), nothing(learn_panels.EMPTY, "Chat"))
     with gr.Row(elem_id="learn-panels"):
         inside = _html("learn-lens"), _html("learn-features"), _html("learn-losses", ("compute",))
     parts = LearnComponents(stage_boxes, *inside, _html("learn-notes"))

@@ -12,7 +12,7 @@ from vlm_demo.images.hide import WAYS
 from vlm_demo.ui import pictures
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
-from vlm_demo.ui.tabs.compare.difference import SAME, Piece, between
+from vlm_demo.ui.tabs.compare.difference import SAME, DiffWord, between
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing, percent
 from vlm_demo.ui.tabs.mask.masked_answer import Change, MaskedAnswer
 
@@ -46,7 +46,7 @@ def draw(turn: ChatTurn | None, masked: MaskedAnswer | None) -> Markup:
     return render(
         "mask",
         question=turn.question,
-        first=[Piece(SAME, text, i) for i, text in enumerate(first)],
+        first=[DiffWord(SAME, text, i) for i, text in enumerate(first)],
         second=pieces,
         answered=again is not None,
         difference=between(first, [word.text for word in other.words]).summary if other else "",

@@ -58,7 +58,7 @@ def fit(view: View, size: tuple[int, int]) -> Fit:
 
 
 @dataclass(frozen=True)
-class Figure:
+class ViewFigure:
     """One picture of the pair, and what is drawn over it.
 
     Attributes:
@@ -99,19 +99,19 @@ def _pair(view: View, size: tuple[int, int], number: int, title: str = "") -> Ma
 def _out_of_sight(view: View, size: tuple[int, int], number: int, title: str) -> Markup:
     """A picture whose processing by the model is unknown."""
     caption = f"Your upload, {size[0]}×{size[1]}"
-    figure = Figure(pictures.data_uri(view.image), "The upload", *view.size, caption, f"cut-{number}", "")
+    figure = ViewFigure(pictures.data_uri(view.image), "The upload", *view.size, caption, f"cut-{number}", "")
     return render("model_view", title=title, figures=[figure], sentences=[UNSEEN, *view.notes])
 
 
-def _upload(view: View, size: tuple[int, int], fitted: Fit, number: int) -> Figure:
+def _upload(view: View, size: tuple[int, int], fitted: Fit, number: int) -> ViewFigure:
     whole = (0.0, 0.0, float(view.size[0]), float(view.size[1]))
     lost = _without(whole, fitted.seen)
     caption = f"Your upload, {size[0]}×{size[1]}" + (" · hatched: cut away" if lost else "")
     alt = "The upload; what the model is not shown is hatched"
-    return Figure(pictures.data_uri(view.image), alt, *view.size, caption, f"cut-{number}", lost)
+    return ViewFigure(pictures.data_uri(view.image), alt, *view.size, caption, f"cut-{number}", lost)
 
 
-def _processed(view: View, fitted: Fit, number: int) -> Figure:
+def _processed(view: View, fitted: Fit, number: int) -> ViewFigure:
     rows, columns = view.grid
     height, width = view.processed.shape[:2]
     whole = (0.0, 0.0, float(width), float(height))
@@ -123,7 +123,7 @@ def _processed(view: View, fitted: Fit, number: int) -> Figure:
     caption += " · hatched: padding" * bool(padding) + " · hatched edge: not read" * bool(unread)
     source = pictures.data_uri(Image.fromarray(view.processed), lossless=True)
     alt = "The picture as the model sees it, in patches"
-    return Figure(source, alt, width, height, caption, f"pad-{number}", padding + unread, lines, pixels=True)
+    return ViewFigure(source, alt, width, height, caption, f"pad-{number}", padding + unread, lines, pixels=True)
 
 
 def _without(whole: Box, part: Box) -> str:

@@ -24,7 +24,7 @@ ORIGINS = {
 
 
 @dataclass(frozen=True)
-class Run:
+class TokenRun:
     """Tokens of one origin that follow each other.
 
     Attributes:
@@ -62,12 +62,12 @@ def draw(exchange: ChatTurn | None) -> Markup:
     )
 
 
-def _run(prompt: Prompt, segment: Segment) -> Run:
+def _run(prompt: Prompt, segment: Segment) -> TokenRun:
     count = segment.stop - segment.start
     text = f"⟨image⟩ × {count}" if segment.kind == "image" else segment.text
     origin = ORIGINS.get(segment.kind, segment.kind)
     total = f"{count} token{'s' * (count != 1)}"
-    return Run(segment.kind, origin, text.split("\n"), total, *_tokens(prompt, segment))
+    return TokenRun(segment.kind, origin, text.split("\n"), total, *_tokens(prompt, segment))
 
 
 def _tokens(prompt: Prompt, segment: Segment) -> tuple[list[tuple[str, int]], str]:

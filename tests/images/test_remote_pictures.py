@@ -13,7 +13,7 @@ import pytest
 from tests.kit.certificate import CERTIFICATE, KEY
 from vlm_demo.errors import BadImage, BadSetting
 from vlm_demo.images.open import open_image
-from vlm_demo.images.remote import NOTHING, RemotePictures, hosts_of, is_address
+from vlm_demo.images.remote_pictures import NOTHING, RemotePictures, hosts_of, is_address
 
 HOST, PUBLIC = "images.example.org", "93.184.215.14"
 CONTENT = bytes(range(256)) * 40

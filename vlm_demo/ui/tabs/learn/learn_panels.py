@@ -12,13 +12,13 @@ from vlm_demo.contracts.anatomy import TEMPERATURES
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.source.step_files import source
-from vlm_demo.ui.tabs.learn import losses, stages, thumbnails
+from vlm_demo.ui.tabs.learn import losses, stage_cards, thumbnails
 from vlm_demo.ui.tabs.learn.anatomy_summary import Patches, token_of
 from vlm_demo.ui.tabs.learn.lens_panel import not_yet, rounded, shown
 
 if TYPE_CHECKING:
     from vlm_demo.ui.tabs.learn.learn_state import LearnState
-    from vlm_demo.ui.tabs.learn.stages import Stage
+    from vlm_demo.ui.tabs.learn.stage_cards import Stage
 
 LISTED = 6  # next words that are shown at first
 LABELLED = 0.1  # of the total time; shorter stages have no room for a label
@@ -32,7 +32,7 @@ OTHERS = "all others"
 
 def stage_boxes(exchange: ChatTurn, state: LearnState, word: int, number: int) -> Markup:
     """The stages' boxes, and a line on which each is as long as its time."""
-    boxes = stages.of(exchange, state.summary, word, number)
+    boxes = stage_cards.of(exchange, state.summary, word, number)
     timed = [(box, box.seconds or 0.0) for box in boxes]
     whole = sum(seconds for _, seconds in timed) or 1.0
     line = [
@@ -59,7 +59,7 @@ def stage_boxes(exchange: ChatTurn, state: LearnState, word: int, number: int) -
 
 def notes(exchange: ChatTurn, state: LearnState, word: int, number: int) -> Markup:
     """What each stage does, and its measurements."""
-    return render("learn_notes", stages=_described(stages.of(exchange, state.summary, word, number)))
+    return render("learn_notes", stages=_described(stage_cards.of(exchange, state.summary, word, number)))
 
 
 def _described(boxes: list[Stage]) -> list[Stage]:

@@ -38,7 +38,7 @@ PAIRS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class BridgeRow:
     """One family.
 
     Attributes:
@@ -76,7 +76,7 @@ def comparable() -> tuple[str, ...]:
     return tuple(name for name in FAMILIES if shipped_recipes.is_shipped(name))
 
 
-def compare(folder: Path, items: Sequence[Item], names: Sequence[str]) -> list[Row]:
+def compare(folder: Path, items: Sequence[Item], names: Sequence[str]) -> list[BridgeRow]:
     """Load the embedded models, ask each every item, and measure their times.
 
     Args:
@@ -117,7 +117,9 @@ def _first_token(engine: Engine, picture: Image.Image, item: Item) -> Answer:
     return answered(engine.stream(Request((picture,), item.question, max_new_tokens=1)))
 
 
-def _row(name: str, engine: MeasurableEngine, folder: Path, items: Sequence[Item], first_token: float | None) -> Row:
+def _row(
+    name: str, engine: MeasurableEngine, folder: Path, items: Sequence[Item], first_token: float | None
+) -> BridgeRow:
     recipe = shipped_recipes.recipe_of(name)
     row: dict[str, Any] = {"first_token": first_token}
     if engine.capabilities.writes:
@@ -131,7 +133,7 @@ def _row(name: str, engine: MeasurableEngine, folder: Path, items: Sequence[Item
     if engine.capabilities.scores:
         row["retrieved"] = retrieved(engine, folder, items)
     bridge, parameters = engine.bridge, engine.parameters or 0
-    return Row(name, bridge, recipe.vision_tower, parameters, recipe.trained, **row)
+    return BridgeRow(name, bridge, recipe.vision_tower, parameters, recipe.trained, **row)
 
 
 def _image_tokens(engine: Engine, folder: Path, item: Item) -> int:
@@ -154,12 +156,12 @@ def retrieved(engine: Engine, folder: Path, items: Sequence[Item]) -> Score | No
     return found if found.n else None
 
 
-def difference(one: Row, other: Row) -> tuple[float, float, float]:
+def difference(one: BridgeRow, other: BridgeRow) -> tuple[float, float, float]:
     """How much more often ``other`` is right than ``one``; see ``report.paired``."""
     return paired(one.right, other.right)
 
 
-def findings(rows: Sequence[Row]) -> list[str]:
+def findings(rows: Sequence[BridgeRow]) -> list[str]:
     """A sentence for each of PAIRS that is among the rows."""
     by_name = {row.name: row for row in rows}
     sentences = []
@@ -175,7 +177,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
     return sentences
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[BridgeRow]) -> str:
     """Markdown: a line a family, and what the differences between them show."""
     kinds = sorted({kind for row in rows for kind in row.kinds})
     heads = (

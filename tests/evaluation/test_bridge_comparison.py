@@ -11,13 +11,13 @@ from safetensors.torch import save_file
 
 from vlm_demo.engines.shipped_recipes import trained_parameters
 from vlm_demo.errors import ModelNotFound
-from vlm_demo.evaluation.bridges import Row, compare, difference, findings, retrieved, table
+from vlm_demo.evaluation.bridge_comparison import BridgeRow, compare, difference, findings, retrieved, table
 from vlm_demo.evaluation.items import Item
 from vlm_demo.evaluation.report import Score
 
 
 def _row(name, **more):
-    return Row(name, "in words", "a-tower", 8_000_000, 100_000, **more)
+    return BridgeRow(name, "in words", "a-tower", 8_000_000, 100_000, **more)
 
 
 def _cells(rows):
