@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.kit.sentences import sentence
 from vlm_demo.errors import ModelNotFound, UnsupportedModel, VlmDemoError
 from vlm_demo.models import parts, user_cache
 from vlm_demo.models.parts import DEFAULT, PARTS, Part
@@ -73,12 +74,6 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wheel) -> Path:
 
 def find(told: list | None = None) -> Path:
     return parts.find(NAME, lambda *said: (told if told is not None else []).append(said))
-
-
-def sentence(caught: pytest.ExceptionInfo) -> str:
-    said = str(caught.value)
-    assert said.endswith(".") and "\n" not in said
-    return said
 
 
 def test_an_installed_package_is_located_and_not_imported(package: Path, cache: Path) -> None:
