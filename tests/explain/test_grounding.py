@@ -191,7 +191,8 @@ def test_uncalibrated_the_score_is_what_falls_away() -> None:
         grounding_badge.badge(READ, None).level == "read"
         and grounding_badge.badge(SAME, None).level == "not about the picture"
     )
-    assert told.match is None and grounding_badge.badge(SURE, None, share_known=False).share is None
+    untold = grounding_badge.badge(SURE, None, share_known=False, match_known=False)
+    assert told.match == SURE.match and (untold.share, untold.match) == (None, None)
 
 
 def test_calibrated_the_score_is_the_fitted_probability() -> None:
