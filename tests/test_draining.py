@@ -10,8 +10,8 @@ import httpx2
 import pytest
 from gradio import Blocks
 
-from tests.api.conftest import png
 from tests.kit.fake_engine import FakeEngine
+from tests.kit.pictures import png
 from tests.kit.served_page import served_page
 from tests.kit.waiting import wait_until
 from vlm_demo import app

@@ -10,6 +10,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
+from tests.kit.pictures import disc
 from vlm_demo import Pipeline
 from vlm_demo.evaluation.answers import matches
 from vlm_demo.evaluation.pointing import hit
@@ -25,13 +26,6 @@ HELD_OUT = 4000  # seeds from here on are used by no training and no figure
 @pytest.fixture(scope="module")
 def llava() -> Pipeline:
     return Pipeline.from_pretrained("llava")
-
-
-def disc(colour: str, size: tuple[int, int] = (500, 240)) -> Image.Image:
-    """A circle of one colour left of the middle, drawn by nobody's generator."""
-    image = Image.new("RGB", size, "white")
-    ImageDraw.Draw(image).ellipse((120, 60, 220, 160), fill=colour)
-    return image
 
 
 def slip(seed: int) -> tuple[Image.Image, str]:

@@ -22,6 +22,7 @@ def test_all_errors_are_among_them() -> None:
 
 
 def test_importing_loads_neither_torch_nor_transformers() -> None:
-    code = "import sys, vlm_demo; from vlm_demo import VlmDemoError, Turn, Answer, Sampling, Trust\n"
+    code = "import sys, vlm_demo; assert 'numpy' not in sys.modules\n"
+    code += "from vlm_demo import VlmDemoError, Turn, Answer, Sampling, Trust\n"
     code += "assert not {'torch', 'transformers', 'gradio'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

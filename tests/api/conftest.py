@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Callable
 
 import pytest
-from PIL import Image
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from tests.kit.fake_engine import FakeEngine
+from tests.kit.pictures import png
 from vlm_demo.api.access import Access, Places
 from vlm_demo.api.openai_server import OpenAiServer
 from vlm_demo.contracts.engine import Engine
 from vlm_demo.engines.registry import ModelRegistry
-
-
-def png(colour: str = "red", size: tuple[int, int] = (30, 20)) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.conftest import Serve, png
+from tests.api.conftest import Serve
 from tests.kit.fake_engine import FakeEngine
+from tests.kit.pictures import png
 from vlm_demo.api.access import Access
 from vlm_demo.api.image_hosts import ImageHosts
 from vlm_demo.errors import BadImage

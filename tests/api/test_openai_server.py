@@ -18,9 +18,10 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from tests.api.conftest import Serve, png
+from tests.api.conftest import Serve
 from tests.kit import coroutines
 from tests.kit.fake_engine import FakeEngine
+from tests.kit.pictures import png
 from tests.kit.waiting import wait_until
 from vlm_demo.api import access, openai_server
 from vlm_demo.api.access import Access

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.contracts.test_answer import answer
+from tests.kit.planted_answer import answer
 from vlm_demo.contracts.engine import Capabilities, Event, Request
 from vlm_demo.evaluation import abstention, run
 from vlm_demo.evaluation.items import Item

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.contracts.test_answer import answer
+from tests.kit.planted_answer import answer
 from tests.kit.tiny import tiny_llava
 from vlm_demo.cli.main import main
 from vlm_demo.contracts.engine import Capabilities, Event, Request

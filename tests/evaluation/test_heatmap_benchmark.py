@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.contracts.test_answer import answer
-from tests.explain.test_heatmap import view
+from tests.kit.planted_answer import answer
+from tests.kit.views import view
 from vlm_demo.cli import options
 from vlm_demo.cli.main import main
 from vlm_demo.contracts import Answer, Evidence, HeatmapSettings, MapRequest

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.contracts.test_answer import answer
+from tests.kit.planted_answer import answer
 from tests.kit.views import whole
 from vlm_demo import Pipeline
 from vlm_demo.checks.legible_height import read_legibility, write_legibility

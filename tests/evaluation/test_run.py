@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from tests.contracts.test_answer import answer
+from tests.kit.planted_answer import answer
 from vlm_demo.contracts import Answer, MapRequest, OcrResult
 from vlm_demo.contracts.engine import Capabilities, Event, Request
 from vlm_demo.errors import BadQuestion, OcrUnavailable

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,21 @@ FAMILIES = [
 ]
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.__name__)
-def test_all_offered_methods_read_the_answer_that_was_given(family: Any, tmp_path: Path, noise) -> None:
-    pipe = Pipeline.from_pretrained(family.make(tmp_path))
+WITH_PARITY = {family.__name__.removeprefix("Test"): family.make for family in FAMILIES}
+WRITING = {"Llava": tiny_llava, "Blip2": tiny_blip2, "Idefics": tiny_idefics} | WITH_PARITY
+
+
+@pytest.fixture(scope="module")
+def pipe_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pipeline]:
+    """The pipeline of a family, loaded once."""
+    return cache(lambda name: Pipeline.from_pretrained(WRITING[name](tmp_path_factory.mktemp(name))))
+
+
+@pytest.mark.parametrize("name", WITH_PARITY)
+def test_all_offered_methods_read_the_answer_that_was_given(
+    name: str, pipe_of: Callable[[str], Pipeline], noise
+) -> None:
+    pipe = pipe_of(name)
     answer = pipe.ask(noise(90, 160), QUESTION, max_new_tokens=3)
     patches = len(answer.view.boxes)
     masks = np.zeros((2, patches), bool)
@@ -51,17 +64,12 @@ def test_all_offered_methods_read_the_answer_that_was_given(family: Any, tmp_pat
     likelihoods = pipe.likelihoods(answer, masks)
     assert np.exp(likelihoods[0]) == pytest.approx([token.probability for token in answer.tokens], rel=2e-2, abs=1e-4)
     assert abs(likelihoods[1] - likelihoods[0]).max() > 1e-4
-    for name, reason in pipe.heatmap_methods(answer).items():
+    for method, reason in pipe.heatmap_methods(answer).items():
         if reason is None:
-            cells = pipe.cells(answer, 0, method=name)
-            assert cells.shape == (patches,) and np.isfinite(cells).all(), name
-            assert name in ("activation", "occlusion", "queries", "relevancy") or cells.std() > 0, name
+            cells = pipe.cells(answer, 0, method=method)
+            assert cells.shape == (patches,) and np.isfinite(cells).all(), method
+            assert method in ("activation", "occlusion", "queries", "relevancy") or cells.std() > 0, method
     assert pipe.grounding(answer).sentence
-
-
-WRITING = {"Llava": tiny_llava, "Blip2": tiny_blip2, "Idefics": tiny_idefics} | {
-    family.__name__.removeprefix("Test"): family.make for family in FAMILIES
-}
 
 
 def narrow(folder: Path) -> Path:
@@ -139,10 +147,13 @@ def test_rows_are_eagers_within_bf16_rounding_in_every_layer_and_head(
 
 
 @pytest.mark.parametrize("name", WRITING)
-def test_tokens_are_the_same_with_the_tap_on_and_off(name: str, tmp_path: Path, noise) -> None:
-    pipe = Pipeline.from_pretrained(WRITING[name](tmp_path))
+def test_tokens_are_the_same_with_the_tap_on_and_off(
+    name: str, pipe_of: Callable[[str], Pipeline], noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipe = pipe_of(name)
+    pipe.forget()
     opened = pipe.ask(noise(90, 160), QUESTION, max_new_tokens=6)
-    pipe.stages().llm.tapping = False
+    monkeypatch.setattr(pipe.stages().llm, "tapping", False)
     pipe.forget()
     closed = pipe.ask(noise(90, 160), QUESTION, max_new_tokens=6)
     assert closed.tokens == opened.tokens and closed.trace is None and opened.trace is not None

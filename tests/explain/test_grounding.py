@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.contracts.test_answer import answer
+from tests.kit.planted_answer import answer
 from vlm_demo import Pipeline
 from vlm_demo.checks import calibration, grounding_badge
 from vlm_demo.checks.calibration import NAMES, Calibration, Limits
@@ -191,9 +191,8 @@ def test_uncalibrated_the_score_is_what_falls_away() -> None:
         grounding_badge.badge(READ, None).level == "read"
         and grounding_badge.badge(SAME, None).level == "not about the picture"
     )
-    assert (
-        grounding_badge.badge(SURE, None, share_known=False).share is None and badge.match is None or badge.match == 0
-    )
+    known, unknown = (grounding_badge.badge(SURE, None, share_known=k, match_known=k) for k in (True, False))
+    assert (known.share, known.match) == (SURE.share, SURE.match) and (unknown.share, unknown.match) == (None, None)
 
 
 def test_calibrated_the_score_is_the_fitted_probability() -> None:

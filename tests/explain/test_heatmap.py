@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from vlm_demo.contracts import HeatmapSettings, Trace, View
+from tests.kit.views import view
+from vlm_demo.contracts import HeatmapSettings, Trace
 from vlm_demo.contracts.checkpoint_settings import read_settings, write_settings
 from vlm_demo.contracts.geometry import inside, interpolate
 from vlm_demo.errors import UnsupportedModel
@@ -17,15 +17,6 @@ from vlm_demo.explain.heatmap import (
     draw,
     spatial_entropy,
 )
-
-
-def view(size: tuple[int, int], grid: tuple[int, int], seen: tuple[float, float, float, float] | None = None) -> View:
-    """A view of ``size`` whose grid covers the box ``seen`` (or the whole)."""
-    x0, y0, x1, y1 = seen or (0, 0, *size)
-    rows, columns = grid
-    across, down = np.linspace(x0, x1, columns + 1), np.linspace(y0, y1, rows + 1)
-    boxes = [(across[j], down[i], across[j + 1], down[i + 1]) for i in range(rows) for j in range(columns)]
-    return View(Image.new("RGB", size), size, None, grid, np.array(boxes, np.float32))
 
 
 def hottest(heat: np.ndarray) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.contracts.test_answer import SAID, answer, patches
+from tests.kit.planted_answer import SAID, answer, patches
 from vlm_demo.contracts.checkpoint_settings import METHODS
 from vlm_demo.errors import VlmDemoError, WordNotInAnswer
 from vlm_demo.explain.heatmap import HeatmapSettings, draw

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.explain.test_heatmap import view
-from vlm_demo.contracts import MapRequest, PatchGrid
-from vlm_demo.explain import methods
+from tests.kit.views import view
+from vlm_demo.contracts import PatchGrid
 from vlm_demo.explain.masking import PatchMasker
 from vlm_demo.explain.methods import occlusion
 from vlm_demo.explain.methods.request import MapInputs
@@ -82,10 +81,3 @@ def test_where_patches_overlap_the_upload_itself_is_covered(pipe) -> None:
     hidden = PatchMasker(pipe.view, tiled)(mask)[0].pixel_values
     changed = (hidden - seen.pixel_values).abs().amax(1)[0] > 0.1
     assert changed[14:22, 14:22].all() and not changed[30:].any() and not changed[:, 30:].any()
-
-
-def test_the_table_calls_it(pipe, noise) -> None:
-    answer = pipe.ask(noise(60, 60), "How many?", max_new_tokens=2)
-    wanted = MapRequest(0, method="occlusion")
-    chosen, inputs = methods.choose(answer, wanted, pipe.stages().teacher_forcing)
-    assert chosen.cells(inputs).shape == (16,)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.contracts.test_answer import answer
+from tests.kit.planted_answer import answer
 from vlm_demo.contracts import OcrResult, OcrWord, Token
 from vlm_demo.explain.quoted import others, quoted, read_words, without
 from vlm_demo.runtime.detokenizer import words_of

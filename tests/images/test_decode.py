@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.kit.pictures import saved
 from vlm_demo.errors import BadImage
 from vlm_demo.images import decode, png_bands
 from vlm_demo.images.open import open_image
@@ -25,12 +26,6 @@ before = peak()
 image, notes = open_image(sys.argv[1])
 print(json.dumps([peak() - before, image.size, notes]))
 """
-
-
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def squares(width: int, height: int, mode: str = "RGB") -> Image.Image:

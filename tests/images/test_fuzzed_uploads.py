@@ -3,7 +3,6 @@
 ``VLM_DEMO_FUZZ`` is how many files are tried.
 """
 
-import io
 import os
 import random
 import resource
@@ -15,18 +14,13 @@ import pytest
 from PIL import Image
 
 from tests.kit import icc
+from tests.kit.pictures import saved
 from vlm_demo.errors import BadImage
 from vlm_demo.images import decode
 from vlm_demo.images.open import open_image
 
 FILES = int(os.environ.get("VLM_DEMO_FUZZ", "200"))
 BUDGET = 400_000_000
-
-
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def whole() -> list[tuple[str, bytes]]:

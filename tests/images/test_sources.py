@@ -10,16 +10,11 @@ import pypdfium2
 import pytest
 from PIL import Image
 
+from tests.kit.pictures import saved
 from vlm_demo.errors import BadImage
 from vlm_demo.images.open import Page, open_image
 
 COLOURS = ((255, 0, 0), (0, 128, 0), (0, 0, 255))
-
-
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def paged(kind: str) -> bytes:

@@ -34,6 +34,10 @@ SHAPES = {
 }
 
 
+def silent(_fraction: float | None, _text: str) -> None:
+    """Hears of the progress and says nothing."""
+
+
 def published(seed: int = 0) -> dict[str, Tensor]:
     """A state dict with random numbers under the names of the published EfficientNet-Lite2."""
     generator = torch.Generator().manual_seed(seed)

@@ -18,6 +18,11 @@ def event(**data: object):
     return SimpleNamespace(**data)
 
 
+def ask(events: Events, text: str, *files: object, ocr: bool = False, evidence_only: bool = False) -> dict:
+    """Ask in the chat; returns what changes on the page."""
+    return events.ask({"text": text, "files": [str(file) for file in files]}, ocr, evidence_only, request())
+
+
 def run(events: Events, asked: object) -> dict:
     """Let the answer that was just asked for be computed; returns the last state of each part."""
     state = dict(asked)

@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from tests.kit import composed, minilm_files
+from tests.kit.composed import silent
 from vlm_demo import Pipeline
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.models import embedded, loading, smollm2, user_cache
@@ -31,9 +32,6 @@ from vlm_demo.models.efficientnet_bridges import EfficientNetBlip2ForImageTextRe
 ROOT = Path(__file__).parents[2]
 QUERIES, SIDE, TOKENS = 5, 96, 8
 QUESTION = "What is it? 12"
-
-
-def silent(_fraction: float | None, _text: str) -> None: ...
 
 
 def picture(seed: int) -> Image.Image:

@@ -24,6 +24,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import LlavaForConditionalGeneration
 
+from tests.kit.sentences import sentence
 from tests.kit.tiny import tiny_clip, tiny_llava, without
 from vlm_demo import Pipeline, app, trust
 from vlm_demo.cli.main import main
@@ -42,12 +43,6 @@ def changed(checkpoint: Path, target: Path, **fields: object) -> Path:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | fields))
     return folder
-
-
-def sentence(caught: pytest.ExceptionInfo) -> str:
-    message = str(caught.value)
-    assert message.endswith(".") and "\n" not in message and "Traceback" not in message
-    return message
 
 
 class TestNames:

@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from tests.kit import composed, minilm_files, onnx_files
+from tests.kit.composed import silent
 from vlm_demo import Pipeline
 from vlm_demo.cli.main import main
 from vlm_demo.errors import BadQuestion, UnsupportedModel
@@ -32,9 +33,6 @@ from vlm_demo.models.pretrained import VisionTower
 
 VIT, TEXT = composed.VIT, composed.TEXT
 TEXTS = ["a red star", "a blue circle and a green square, of a dog", "two"]
-
-
-def silent(_fraction: float | None, _text: str) -> None: ...
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.kit.sentences import sentence
 from vlm_demo.errors import ModelNotFound, UnsupportedModel, VlmDemoError
 from vlm_demo.models import parts, user_cache
 from vlm_demo.models.parts import DEFAULT, PARTS, Part
@@ -73,12 +74,6 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wheel) -> Path:
 
 def find(reports: list | None = None) -> Path:
     return parts.find(NAME, lambda *report: (reports if reports is not None else []).append(report))
-
-
-def sentence(caught: pytest.ExceptionInfo) -> str:
-    message = str(caught.value)
-    assert message.endswith(".") and "\n" not in message
-    return message
 
 
 def test_an_installed_package_is_located_and_not_imported(package: Path, cache: Path) -> None:

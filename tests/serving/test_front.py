@@ -15,9 +15,9 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from tests.api.conftest import png
 from tests.kit import coroutines
 from tests.kit.fake_engine import FakeEngine
+from tests.kit.pictures import png
 from vlm_demo.api.access import Access, Places
 from vlm_demo.api.openai_server import OpenAiServer
 from vlm_demo.engines.registry import ModelRegistry

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.conftest import png
+from tests.kit.pictures import png
 from vlm_demo.serving.picture_key import picture_key
 
 RED = png("red")

@@ -18,8 +18,8 @@ import pytest
 
 pytest.importorskip("ray")
 
-from tests.api.conftest import png
 from tests.kit import replica_engine
+from tests.kit.pictures import png
 from tests.kit.waiting import wait_until
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.serving import running

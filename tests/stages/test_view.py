@@ -14,6 +14,7 @@ from PIL import Image
 from transformers import CLIPImageProcessorPil, SiglipImageProcessorPil
 from transformers.models.llava.image_processing_pil_llava import LlavaImageProcessorPil
 
+from tests.kit.pictures import saved
 from vlm_demo.contracts import View
 from vlm_demo.errors import BadImage
 from vlm_demo.images.open import open_image
@@ -26,12 +27,6 @@ QUARTERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 0]]], 
 def picture(width: int = 40, height: int = 20) -> Image.Image:
     """Red, green over blue, yellow."""
     return Image.fromarray(QUARTERS).resize((width, height), Image.Resampling.NEAREST)
-
-
-def saved(image: Image.Image, kind: str, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def png_header(width: int, height: int) -> bytes:

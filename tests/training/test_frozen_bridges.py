@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForImageTextToText, AutoTokenizer, BertConfig, BertModel, LlamaForCausalLM
 
 from tests.kit import composed
+from tests.kit.composed import silent
 from tests.kit.tiny_parts import write_photographs
 from vlm_demo.models import embedded, minilm, user_cache
 from vlm_demo.models.builders import Recipe
@@ -57,9 +60,6 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_photographs(tmp_path_factory.mktemp("photos"), 40)
-
-
-def silent(_fraction: float | None, _text: str) -> None: ...
 
 
 @dataclass
@@ -263,6 +263,9 @@ def test_one_call_trains_all_stages(
 ) -> None:
     """In their order, with held-out figures on the way; resumed, it goes on with the language model's loss alone."""
     monkeypatch.setattr(qformer_training, "REHEARSED", 1)
+    clock = itertools.count(step=0.1)  # seconds, one step each time that somebody looks at it
+    for module in (finetune, qformer_training):
+        monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     parts = family.compose()
     data, held = (Mixture([photos], family.packer(parts), SIDE, held, {"flickr8k": 1.0}) for held in (False, True))
     shares = {"compare_minutes": 0.01} if family.name == "blip2" else {"align_pictures": 30}

@@ -6,8 +6,7 @@ import pytest
 from PIL import Image
 
 from tests.kit.fake_engine import FakeEngine
-from tests.kit.ui import event, request, run
-from tests.ui.test_events import ask
+from tests.kit.ui import ask, event, request, run
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.ui.tabs.inspect.panels.heatmap_panel import shown_map
 

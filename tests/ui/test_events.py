@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.kit.fake_engine import FakeEngine
-from tests.kit.ui import event, request, run
+from tests.kit.ui import ask, event, request, run
 from tests.kit.waiting import LONG
 from vlm_demo.engines.registry import UNEXPECTED
 from vlm_demo.errors import ModelNotFound, Stopped
@@ -20,10 +20,6 @@ from vlm_demo.ui import session
 from vlm_demo.ui.tabs.chat import page_choice
 from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.tabs.inspect.panels import heatmap_panel
-
-
-def ask(events, text: str, *files, ocr: bool = False, evidence_only: bool = False) -> dict:
-    return events.ask({"text": text, "files": [str(file) for file in files]}, ocr, evidence_only, request())
 
 
 def text_of(html: str) -> str:

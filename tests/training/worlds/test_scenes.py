@@ -1,5 +1,7 @@
 """The truth that goes with a drawn scene must be the truth of its pixels."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -9,8 +11,21 @@ from vlm_demo.training.worlds.scenes import draw_scene
 from vlm_demo.training.worlds.world import COLOURS, SHAPES, instance_map, zone
 
 
+@cache
+def _scene(seed):
+    return draw_scene(np.random.default_rng([4, seed]))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forgotten():
+    yield
+    _scene.cache_clear()
+
+
 def _scenes(n, **options):
-    return [draw_scene(np.random.default_rng([4, seed]), **options) for seed in range(n)]
+    if options:
+        return [draw_scene(np.random.default_rng([4, seed]), **options) for seed in range(n)]
+    return [_scene(seed) for seed in range(n)]
 
 
 def _visible_pixels(picture, i):
