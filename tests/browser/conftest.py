@@ -17,6 +17,7 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.kit.browsing import PATIENCE
 from tests.kit.tiny import tiny_llava
 from vlm_demo.models import loading
 
@@ -26,7 +27,6 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
 ).split()
-PATIENCE = 120_000  # milliseconds; a busy machine is no reason to fail
 
 
 @dataclass

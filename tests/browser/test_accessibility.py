@@ -6,8 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
-from tests.browser.conftest import PATIENCE
-from tests.browser.test_page import answered, open_page
+from tests.kit.browsing import PATIENCE, answered, open_page
 
 TABS = ("Heatmap", "What it sees", "Prompt", "Text", "Stages", "Checks")
 # A tab of the page → what stands there once it shows the answer.

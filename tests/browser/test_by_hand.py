@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Request, Route, expect
 
-from tests.browser.test_page import COMPOSER, answered, ask, finish, open_page, upload
+from tests.kit.browsing import COMPOSER, PATIENCE, answered, ask, finish, open_page, upload
 
 SIZES = {"phone": (390, 844), "small window": (800, 600)}
 TARGETS = """() => [...document.querySelectorAll('button, select, textarea, summary, label:has(input)')]
@@ -148,7 +148,9 @@ class Held:
 
     def reply(self) -> None:
         """Let the server receive the first of them, without passing on its reply."""
-        while not self.routes:
+        for _ in range(PATIENCE // 20):
+            if self.routes:
+                break
             self.page.wait_for_timeout(20)
         self.response = self.routes[0].fetch()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_page import answered, ask, finish, open_page, upload
+from tests.kit.browsing import answered, ask, finish, open_page, upload
 
 
 def test_dots_open_the_checklist_and_a_remedy_asks_again(visitor: Page, app, picture) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_page import answered, ask, finish, open_page, upload
+from tests.kit.browsing import answered, ask, finish, open_page, upload
 
 
 def test_a_check_that_was_opened_stays_open_when_the_panel_is_drawn_again(visitor: Page, app, picture) -> None:

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browser.test_page import answered, ask, finish, open_page, upload
+from tests.kit.browsing import answered, ask, finish, open_page, upload
 from vlm_demo.models import loading
 
 EVIL = "${alert(1)} {{x}} <img src=x onerror=alert(2)>"

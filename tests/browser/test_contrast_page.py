@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, Request, expect
 
-from tests.browser.test_page import answered, ask, finish, open_page, upload
+from tests.kit.browsing import answered, ask, finish, open_page, upload
 from vlm_demo.models import loading
 
 pytestmark = pytest.mark.skipif("clip" not in loading.embedded_names(), reason="no model that compares is embedded")

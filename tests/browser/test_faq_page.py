@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.browser.test_page import COMPOSER, answered, ask, finish, open_page, upload
+from tests.kit.browsing import COMPOSER, answered, ask, finish, open_page, upload
 from vlm_demo.models import loading
 from vlm_demo.ui.tabs.faq import panel
 

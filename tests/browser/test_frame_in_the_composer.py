@@ -7,7 +7,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page
 
-from tests.browser.test_page import open_page, upload
+from tests.kit.browsing import open_page, upload
 
 SHOWN = """async ([red, green, blue]) => {
   const image = document.querySelector('#composer .thumbnail-item img');

@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_page import answered, ask, finish, open_page, upload
+from tests.kit.browsing import answered, ask, finish, open_page, upload
 
 
 def test_a_frame_is_chosen_asked_about_and_saved(visitor: Page, app, tmp_path: Path) -> None:

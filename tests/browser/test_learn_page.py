@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_page import answered, ask, finish, open_page, upload
+from tests.kit.browsing import answered, ask, finish, open_page, upload
 
 EVIL = "${alert(1)} {{x}} <img src=x onerror=window.hit=1>"
 

@@ -6,8 +6,7 @@ import re
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import PATIENCE
-from tests.browser.test_page import COMPOSER, answered, ask, open_page, speaking, upload
+from tests.kit.browsing import COMPOSER, PATIENCE, answered, ask, open_page, speaking, upload
 
 
 def test_a_lost_connection_ends_the_stream_in_a_sentence_and_the_page_goes_on(browser, slow_app, picture) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import expect
 
-from tests.browser.conftest import PATIENCE
-from tests.browser.test_page import answered, ask, finish, open_page, upload
+from tests.kit.browsing import PATIENCE, answered, ask, finish, open_page, upload
 
 
 def test_a_reload_keeps_the_chat_and_another_tab_does_not_see_it(browser, app, picture):

@@ -11,8 +11,8 @@ import pytest
 from openai import OpenAI
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import PATIENCE, App
-from tests.browser.test_page import answered, ask, open_page, speaking, upload
+from tests.browser.conftest import App
+from tests.kit.browsing import PATIENCE, answered, ask, open_page, speaking, upload
 
 TUNNEL = {"X-Forwarded-For": "203.0.113.7"}  # as the tunnel of a shared link sends it
 
