@@ -41,6 +41,7 @@ async def session(access: Access, key: str | None):
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     running = asyncio.ensure_future(server.serve())
     while not server.started:
+        assert not running.done()  # it has failed to start
         await asyncio.sleep(0.01)
     port = server.servers[0].sockets[0].getsockname()[1]
     headers = {"Authorization": f"Bearer {key}"} if key else {}

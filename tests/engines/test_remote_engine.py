@@ -7,7 +7,6 @@ import io
 import logging
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +17,7 @@ from PIL import Image
 
 from tests.kit.chat_server import PROBABILITY, SAID, ChatServer, chat_server
 from tests.kit.engine_conformance import answered, asked, picture
+from tests.kit.waiting import LONG
 from vlm_demo import Pipeline
 from vlm_demo.contracts import Answer, MapRequest, StageEvent, TokenEvent, Turn
 from vlm_demo.contracts.engine import ELSEWHERE, Request
@@ -184,9 +184,13 @@ def test_a_stream_is_complete_on_a_reason_or_on_done_and_not_before() -> None:
 
 
 def test_a_silent_server_that_has_finished_keeps_nobody_waiting() -> None:
-    began = time.perf_counter()
-    answer_of(done=False, lingers=True)
-    assert time.perf_counter() - began < 4
+    with chat_server(done=False, lingers=True) as server:
+        engine = RemoteEngine(server_at(server.address, silent_seconds=1000), "first")
+        asking = threading.Thread(target=answered, args=(engine, asked()), daemon=True)
+        asking.start()
+        assert server.left.wait(LONG)
+        asking.join(LONG)
+        assert not asking.is_alive()
 
 
 # -- what goes wrong --------------------------------------------------------------------------------------------------
@@ -266,20 +270,26 @@ def test_the_key_is_sent_and_shown_to_nobody(monkeypatch: pytest.MonkeyPatch, ca
 
 @pytest.mark.parametrize("when", ["begin", "go"])
 def test_stop_closes_the_request_while_the_server_is_silent(when: str) -> None:
-    stop = threading.Event()
+    heard: list[TokenEvent | Answer] = []
+    looks: list[bool] = []
     with chat_server(**{when: threading.Event()}) as server:
-        engine = engine_of(server)
-        stream = engine.stream(asked(cancelled=stop.is_set))
-        threading.Timer(0.3, stop.set).start()
-        began = time.perf_counter()
-        if when == "begin":
-            with pytest.raises(Stopped):
-                list(stream)
+
+        def pressed() -> bool:
+            """At the third look while nothing comes."""
+            if server.silent.is_set() and (heard or when == "begin"):
+                looks.append(True)
+            return len(looks) >= 3
+
+        try:
+            for event in engine_of(server).stream(asked(cancelled=pressed)):
+                if isinstance(event, TokenEvent | Answer):
+                    heard.append(event)
+        except Stopped:
+            assert when == "begin"
         else:
-            answer = list(stream)[-1]
-            assert isinstance(answer, Answer) and answer.stopped and answer.text == "a"
-        assert time.perf_counter() - began < 3
-        assert server.left.wait(5)
+            answer = heard[-1]
+            assert when == "go" and isinstance(answer, Answer) and answer.stopped and answer.text == "a"
+        assert server.left.wait(LONG)
 
 
 def test_closing_the_stream_closes_the_request() -> None:
@@ -287,7 +297,7 @@ def test_closing_the_stream_closes_the_request() -> None:
         stream = engine_of(server).stream(asked())
         assert any(isinstance(event, TokenEvent) for event in stream)
         stream.close()  # type: ignore[attr-defined]
-        assert server.left.wait(5)
+        assert server.left.wait(LONG)
 
 
 def test_words_come_one_by_one() -> None:

@@ -55,13 +55,14 @@ class Oddities:
 
 @dataclass
 class ChatServer:
-    """The server as tests see it: its address, every body and header that it was sent, and whether the last client
-    has gone before its end."""
+    """The server as tests see it: its address, every body and header that it was sent, whether it has fallen silent,
+    and whether the last client has gone before its end."""
 
     odd: Oddities
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    silent: threading.Event = field(default_factory=threading.Event)
     left: threading.Event = field(default_factory=threading.Event)
     closing: threading.Event = field(default_factory=threading.Event)
     address: str = ""
@@ -176,6 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _silent(self, until: threading.Event) -> None:
         """Send nothing until then; the client may go meanwhile, which is the end of what it would have read."""
+        self.server_state.silent.set()
         self.connection.settimeout(0.01)
         try:
             while not until.is_set():
