@@ -1,15 +1,16 @@
 """Reading printed text: what is read, where it stands, and what happens without Tesseract."""
 
 import tempfile
-import threading
-import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
 from tests.kit.printed import LINES, printed
+from tests.kit.waiting import gone, wait_until
 from vlm_demo import Pipeline
 from vlm_demo.contracts import OcrResult, OcrSettings, OcrWord, StageEvent, Turn
 from vlm_demo.contracts.events import OcrFacts
@@ -54,13 +55,16 @@ def test_nothing_stays_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_stopping_ends_the_program() -> None:
-    noise = Image.effect_noise((2500, 2500), 90).convert("RGB")
-    stop = threading.Event()
-    began = time.monotonic()
-    threading.Timer(0.6, stop.set).start()
+    programs: list[psutil.Process] = []
+
+    def running() -> bool:
+        with suppress(psutil.NoSuchProcess):  # one has ended meanwhile
+            programs.extend(own for own in psutil.Process().children(recursive=True) if own.name() == "tesseract")
+        return bool(programs)
+
     with pytest.raises(Stopped):
-        ocr.read(noise, stop.is_set)
-    assert time.monotonic() - began < 0.6 + 0.5
+        ocr.read(Image.effect_noise((2500, 2500), 90).convert("RGB"), running)
+    assert wait_until(lambda: all(gone(process.pid) for process in programs))
 
 
 class TestMissing:
