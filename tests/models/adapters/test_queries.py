@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from tests.kit.tiny import tiny_blip2
+from tests.models.adapters import test_instructblip  # its class by name would be collected here once more
 from tests.models.adapters.parity import QUESTION, emptied, turned
-from tests.models.adapters.test_instructblip import TestInstructBlip
 from vlm_demo import Pipeline
 from vlm_demo.contracts.geometry import interpolate
 
@@ -49,7 +49,9 @@ def planted(folder: Path) -> Pipeline:
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    "make", [lambda folder: tiny_blip2(folder, frequency=4), TestInstructBlip.make], ids=["blip2", "instructblip"]
+    "make",
+    [lambda folder: tiny_blip2(folder, frequency=4), test_instructblip.TestInstructBlip.make],
+    ids=["blip2", "instructblip"],
 )
 def test_a_querys_map_lies_where_a_change_reaches_it(tmp_path: Path, noise, make: Callable[[Path], Path]) -> None:
     pipe = planted(make(tmp_path))
