@@ -20,6 +20,8 @@ from torch import nn
 from transformers import AutoConfig, AutoProcessor, AutoTokenizer, LlavaForConditionalGeneration
 
 from tests.kit import composed
+from tests.kit.composed import silent
+from tests.kit.sentences import sentence
 from vlm_demo import Pipeline
 from vlm_demo.cli.main import main
 from vlm_demo.engines import offers
@@ -30,15 +32,6 @@ from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, EfficientN
 from vlm_demo.ui.components import model_menu
 
 ROOT = Path(__file__).parents[2]
-
-
-def silent(_fraction: float | None, _text: str) -> None: ...
-
-
-def sentence(caught: pytest.ExceptionInfo) -> str:
-    message = str(caught.value)
-    assert message.endswith(".") and "\n" not in message
-    return message
 
 
 @pytest.fixture
@@ -199,7 +192,7 @@ class TestCheckpoint:
         inputs = processor(images=picture, text=text, return_tensors="pt")
         ids = model.generate(**inputs, max_new_tokens=12)[0, inputs["input_ids"].shape[1] :]
         answer = pipe.ask(picture, "What is it? 12", max_new_tokens=12)
-        assert answer.prompt.text == text and list(answer.prompt.ids) != inputs["input_ids"]
+        assert answer.prompt.text == text and list(answer.prompt.ids) == inputs["input_ids"][0].tolist()
         assert [token.id for token in answer.tokens] == ids.tolist()[: len(answer.tokens)] and len(answer.tokens) > 3
         assert answer.heatmap(0).shape == (200, 300)
 
@@ -429,11 +422,6 @@ def test_transformers_loads_it_after_import_vlm_demo(shipped: Path, order: tuple
         "import sys\nassert not [finder for finder in sys.meta_path if type(finder).__name__ == '_ImportHook']"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
-
-
-def test_importing_vlm_demo_imports_neither_torch_nor_transformers() -> None:
-    code = "import vlm_demo, sys; assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 @pytest.fixture(scope="module")

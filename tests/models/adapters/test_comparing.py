@@ -62,9 +62,16 @@ class TestClip:
         assert together.similarities == pytest.approx(alone, abs=1e-5)
         assert pipe.score(noise(50, 50), TEXTS[0]).probabilities == (1.0,)
 
+    @torch.no_grad()
     def test_an_old_checkpoint_whose_end_is_the_highest_token(self, tmp_path: Path, noise) -> None:
         pipe = Pipeline.from_pretrained(tiny_clip(tmp_path, eos_token_id=2))
-        assert pipe.score(noise(50, 50), TEXTS).similarities
+        plain, coded = CLIPModel.from_pretrained(tmp_path).eval(), AutoTokenizer.from_pretrained(tmp_path)
+        read = plain(
+            **coded(TEXTS, padding=True, padding_side="right", return_tensors="pt").data,
+            pixel_values=pixels(tmp_path, noise(50, 50)),
+        )
+        probabilities = pipe.score(noise(50, 50), TEXTS).probabilities
+        assert probabilities == pytest.approx(read.logits_per_image[0].softmax(-1).tolist(), abs=1e-5)
 
     @pytest.mark.parametrize(("end", "eos"), [("</s>", 2), ("<|end|>", 7)])
     def test_texts_that_would_be_read_at_a_wrong_place_are_refused(self, tmp_path: Path, end: str, eos: int) -> None:

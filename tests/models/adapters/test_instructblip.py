@@ -78,8 +78,18 @@ class TestInstructBlip(Parity):
         assert one.patch_weights.shape == (1, QUERIES, 17)
 
     def test_control_strings_are_text_to_the_q_former_too(self, both: Both, noise) -> None:
-        answer = both.pipe.ask(noise(60, 60), "What does <|end|> <s> mean?", max_new_tokens=1)
-        assert answer.prompt.image_tokens == QUERIES
+        read: list[list[int]] = []
+        hook = both.pipe.model.qformer.register_forward_pre_hook(
+            lambda _part, _given, named: read.append(named["input_ids"][0].tolist()), with_kwargs=True
+        )
+        try:
+            both.pipe.ask(noise(60, 60), "What does <|end|> <s> mean?", max_new_tokens=1)
+        finally:
+            hook.remove()
+        reader = AutoTokenizer.from_pretrained(both.folder / "qformer_tokenizer")
+        (ids,) = read
+        assert (ids[0], ids[-1]) == (reader.bos_token_id, reader.eos_token_id)
+        assert not set(ids[1:-1]) & set(reader.all_special_ids) and "<|end|> <s>" in reader.decode(ids[1:-1])
 
     def test_a_question_longer_than_it_reads_is_refused(self, both: Both, noise) -> None:
         with pytest.raises(BadQuestion, match=f"reads {LONGEST}"):
