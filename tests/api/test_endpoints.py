@@ -174,13 +174,4 @@ def test_nothing_that_was_sent_is_kept(served: SimpleNamespace, uri: str) -> Non
     served.client.predict(uri, question, api_name="/ask")
     served.client.predict(uri, question, answer, api_name="/explain")
     served.engine.requests.clear()
-    kept = [
-        value["props"].get("value")
-        for state in served.page.state_holder.session_data.values()
-        for value in state.config_values.values()
-        if isinstance(value, dict) and "props" in value
-    ]
-    assert kept
-    assert not [
-        value for value in kept if value and any(text in str(value) for text in (question, answer, uri, ANSWER))
-    ]
+    assert not served.page.state_holder.session_data  # no session was begun, so none holds a value
