@@ -95,7 +95,7 @@ def test_a_signal_drains(monkeypatch: pytest.MonkeyPatch) -> None:
     drained: list[object] = []
     monkeypatch.setattr(app, "drain", lambda page, service: drained.append(page))
     monkeypatch.setattr(app, "refusal", lambda *_: None)
-    monkeypatch.setattr(app, "doors", lambda *_: {})
+    monkeypatch.setattr(app, "add_apis", lambda *_: {})
     monkeypatch.setattr("vlm_demo.ui.start.service", lambda *_: None)
     page = Blocks()
     monkeypatch.setattr("vlm_demo.ui.start.page", lambda *_: page)

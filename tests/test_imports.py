@@ -43,8 +43,8 @@ SHARED = {"vlm_demo", "vlm_demo.errors", "vlm_demo.words", "vlm_demo.trust", "vl
 SAME_LINE_ARROWS = {
     ("app", "vlm_demo.app"): "the file that is started, and what it starts",
     ("vlm_demo.app", "vlm_demo.ui"): "the app builds the page",
-    ("vlm_demo.app", "vlm_demo.api"): "the app opens its doors for programs",
-    ("vlm_demo.serving", "vlm_demo.api"): "each replica has the app's doors for programs",
+    ("vlm_demo.app", "vlm_demo.api"): "the app serves its APIs",
+    ("vlm_demo.serving", "vlm_demo.api"): "each replica serves the APIs",
     ("vlm_demo.cli", "vlm_demo.serving"): "a command runs it",
     ("vlm_demo.cli", "vlm_demo.evaluation"): "a command runs it",
     ("vlm_demo.cli", "vlm_demo.bench"): "a command runs it",
@@ -53,8 +53,7 @@ SAME_LINE_ARROWS = {
 # What lies behind an engine.
 INSIDES = ("vlm_demo.pipeline", "vlm_demo.explain", "vlm_demo.stages", "vlm_demo.runtime", "vlm_demo.models",
            "vlm_demo.Pipeline")  # fmt: skip
-# Page, doors for programs, commands and evaluation show and measure what an engine gives; they compute nothing with a
-# model.
+# Page, APIs, commands and evaluation show and measure what an engine gives; they compute nothing with a model.
 KEPT_OUT = {
     "vlm_demo.checks": ("torch", "transformers"),
     "vlm_demo.api": ("torch", "transformers", "matplotlib", "vlm_demo.ui", *INSIDES),

@@ -210,7 +210,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
             else start.service(flags.model, *where, flags.batch)
         )
         page = start.page(service, web, settings)
-        app_kwargs = doors(page, service, flags)
+        app_kwargs = add_apis(page, service, flags)
     except VlmDemoError as error:
         print(error, file=sys.stderr)
         return 1
@@ -266,9 +266,9 @@ def drain(page: Blocks, service: ModelRegistry, patience: float = PATIENCE) -> N
     print(f"Ended; {left} answers were not finished." if left else "Ended.", flush=True)
 
 
-def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> dict[str, Any]:
-    """Open the page to programs, behind its password: Gradio's endpoints, and what its server needs for OpenAI's
-    clients and, if wished, for MCP's."""
+def add_apis(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> dict[str, Any]:
+    """Add the APIs to the page, behind its password: Gradio's endpoints here, the OpenAI-compatible one and, if wished,
+    MCP in the returned keyword arguments of Gradio's app."""
     from vlm_demo.api import endpoints, full_disk
     from vlm_demo.api.access import Access, Places
     from vlm_demo.api.image_hosts import ImageHosts
@@ -284,13 +284,13 @@ def doors(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) -> di
         from vlm_demo.api.operator_key import OperatorKey
 
         routes.append(OperatorKey(service, flags.operator_key).route())
-    opened: dict[str, Any] = {"routes": routes, "exception_handlers": {OSError: full_disk.no_room}}
+    app_kwargs: dict[str, Any] = {"routes": routes, "exception_handlers": {OSError: full_disk.no_room}}
     if not flags.mcp:
-        return opened
+        return app_kwargs
     from vlm_demo.api.mcp_server import McpServer
 
     server = McpServer(service, access, places)
-    return opened | {"routes": [*routes, server.route()], "lifespan": server.running}
+    return app_kwargs | {"routes": [*routes, server.route()], "lifespan": server.running}
 
 
 def ssr_refusal() -> str | None:

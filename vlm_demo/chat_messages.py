@@ -34,7 +34,7 @@ DATA_URI = re.compile(r"data:[^,]*;base64,", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Conversation:
+class ParsedMessages:
     """A question with the turns before it.
 
     Attributes:
@@ -68,7 +68,7 @@ def is_batch(messages: Sequence[Any]) -> bool:
     )
 
 
-def read(messages: Sequence[Message], remote: RemotePictures = NOTHING) -> Conversation:
+def read(messages: Sequence[Message], remote: RemotePictures = NOTHING) -> ParsedMessages:
     """Translate one conversation: perhaps a system message, then user and assistant in turn, the user last.
 
     Each content is a text, or a list of parts ``{"type": "text", "text": …}`` and ``{"type": "image", "image": …}``.
@@ -104,7 +104,7 @@ def read(messages: Sequence[Message], remote: RemotePictures = NOTHING) -> Conve
     role, images, question = parsed[-1]
     if role != "user":
         raise BadQuestion("The last message must be the user's: put the question there.")
-    return Conversation(system, tuple(history), images, question)
+    return ParsedMessages(system, tuple(history), images, question)
 
 
 def _message(

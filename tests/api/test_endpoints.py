@@ -26,7 +26,7 @@ ANSWER = "a large purple star and a small red square"
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[SimpleNamespace]:
-    """A page with its doors, launched as the app does."""
+    """A page with its APIs, launched as the app does."""
     engine = FakeEngine()
     service = ModelRegistry(engine, lambda *_: FakeEngine(), "llava")
     with served_page(service) as (page, url):

@@ -26,7 +26,7 @@ def picture(tmp_path: Path) -> str:
 def test_the_answer_is_the_servers_and_stderr_says_what_is_missing(picture: str, capsys) -> None:
     with chat_server() as server:
         assert main(["ask", picture, "What is it?", "--engine", server.address, "--engine-model", "mine"]) == 0
-        assert server.asked["model"] == "mine" and server.paths == ["/v1/chat/completions"]
+        assert server.last_body["model"] == "mine" and server.paths == ["/v1/chat/completions"]
     output = capsys.readouterr()
     assert output.out == "a red square\n" and output.err == f"mine wrote this answer on a server. {NO_MAPS}\n"
 

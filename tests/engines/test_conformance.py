@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.kit.chat_server import chat_server
-from tests.kit.engine_conformance import EngineConformance, answered, asked
+from tests.kit.engine_conformance import EngineConformance, answered, make_request
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.tiny import tiny_clip
 from vlm_demo import Pipeline
@@ -28,9 +28,9 @@ class TestLocal(EngineConformance):
         return LocalEngine(pipe)
 
     def test_the_system_message_and_the_stop_texts_of_a_request_count(self, engine: Engine) -> None:
-        _, plain = answered(engine, asked())
+        _, plain = answered(engine, make_request())
         stop = plain.text[1:2]
-        _, ended = answered(engine, asked(system="Be brief.", sampling=Sampling(stop=(stop,))))
+        _, ended = answered(engine, make_request(system="Be brief.", sampling=Sampling(stop=(stop,))))
         assert any(segment.kind == "system" for segment in ended.prompt.segments)
         assert stop and stop not in ended.text
 
@@ -38,7 +38,7 @@ class TestLocal(EngineConformance):
         """Both get the same answer; the encoder ran for each, and forgetting removes only that visitor's values."""
         assert isinstance(engine, LocalEngine)
         engine.forget()
-        ones, others = asked(visitor="one"), asked(visitor="other")
+        ones, others = make_request(visitor="one"), make_request(visitor="other")
 
         def encoded_before(request: Request) -> int:
             events, _ = answered(engine, request)

@@ -147,16 +147,16 @@ def test_a_large_model_is_measured_by_its_answers_alone():
     def answer(tokens: int, decode: float) -> SimpleNamespace:
         return SimpleNamespace(tokens=[None] * tokens, cut=0, timings=Timings(decode=decode))
 
-    held.note(answer(2, 9.0))
+    held.record_pace(answer(2, 9.0))
     assert held.measured["none"].seconds is None
     for decode in (1.0, 2.0):
-        held.note(answer(11, decode))
+        held.record_pace(answer(11, decode))
     assert held.measured["none"].fastest is None  # too few to be compared with others
-    held.note(answer(11, 30.0))
+    held.record_pace(answer(11, 30.0))
     found = held.measured["none"]
     assert (found.fastest, found.seconds, found.slowest) == pytest.approx((0.1, 0.2, 3.0))
     held.switch("llava", "4bit")
-    held.note(answer(11, 4.0))
+    held.record_pace(answer(11, 4.0))
     assert held.measured["4bit"].seconds == pytest.approx(0.4)
     held.switch("another", "none")
     assert held.measured == {"none": Measured(18_900_000, None)}

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from tests.kit.chat_server import PROBABILITY, SAID, ChatServer, chat_server
-from tests.kit.engine_conformance import answered, asked, picture
+from tests.kit.engine_conformance import answered, make_request, picture
 from tests.kit.waiting import LONG
 from vlm_demo import Pipeline
 from vlm_demo.contracts import Answer, MapRequest, StageEvent, TokenEvent, Turn
@@ -41,13 +41,13 @@ def engine_of(server: ChatServer, explainer: LocalEngine | None = None, key: str
 def answer_of(request: Request | None = None, **odd: Any) -> tuple[Answer, ChatServer]:
     """The answer of a server with these oddities."""
     with chat_server(**odd) as server:
-        return answered(engine_of(server), request or asked())[1], server
+        return answered(engine_of(server), request or make_request())[1], server
 
 
 def refused(sent_key: str = "", **odd: Any) -> str:
     """The sentence for a server with these oddities."""
     with chat_server(**odd) as server, pytest.raises(VlmDemoError) as caught:
-        answered(engine_of(server, key=sent_key), asked())
+        answered(engine_of(server, key=sent_key), make_request())
     return str(caught.value)
 
 
@@ -57,8 +57,8 @@ def refused(sent_key: str = "", **odd: Any) -> str:
 def test_pictures_and_turns_are_sent_in_their_order_and_without_loss() -> None:
     one, other = picture("blue", (50, 40)), picture("green", (30, 60))
     history = (Turn("What is it?", "a square", (one,)),)
-    _, server = answer_of(asked(images=(other,), history=history, system="Be brief."))
-    system, before, answer, now = server.asked["messages"]
+    _, server = answer_of(make_request(images=(other,), history=history, system="Be brief."))
+    system, before, answer, now = server.last_body["messages"]
     assert system == {"role": "system", "content": "Be brief."}
     assert answer == {"role": "assistant", "content": "a square"}
     assert before["content"][-1] == {"type": "text", "text": "What is it?"}
@@ -72,14 +72,14 @@ def test_pictures_and_turns_are_sent_in_their_order_and_without_loss() -> None:
 
 def test_greedy_is_sent_unless_something_else_is_asked() -> None:
     _, server = answer_of()
-    sent = server.asked
+    sent = server.last_body
     assert sent["temperature"] == 0 and sent["model"] == "first" and sent["stream"] is True and sent["max_tokens"] == 4
     assert not {"top_p", "top_k", "seed", "stop", "repetition_penalty"} & sent.keys()
-    _, server = answer_of(asked(sampling=Sampling(temperature=0.7, top_p=0.9, seed=3, stop=("END",))))
-    assert (server.asked["temperature"], server.asked["top_p"], server.asked["seed"]) == (0.7, 0.9, 3)
-    assert server.asked["stop"] == ["END"]
-    _, server = answer_of(asked(sampling=Sampling(top_p=0.9)))
-    assert server.asked["temperature"] == 1
+    _, server = answer_of(make_request(sampling=Sampling(temperature=0.7, top_p=0.9, seed=3, stop=("END",))))
+    assert (server.last_body["temperature"], server.last_body["top_p"], server.last_body["seed"]) == (0.7, 0.9, 3)
+    assert server.last_body["stop"] == ["END"]
+    _, server = answer_of(make_request(sampling=Sampling(top_p=0.9)))
+    assert server.last_body["temperature"] == 1
 
 
 def test_the_evidence_rule_and_the_text_read_go_along_as_in_a_local_prompt(pipe: Pipeline) -> None:
@@ -88,18 +88,18 @@ def test_the_evidence_rule_and_the_text_read_go_along_as_in_a_local_prompt(pipe:
 
     view = pipe.view(picture())
     read = (OcrResult("TOTAL 12.50", (), 0.1),)
-    messages = remote_request.messages(asked(evidence_only=True), [view], read)
+    messages = remote_request.messages(make_request(evidence_only=True), [view], read)
     text = messages[-1]["content"][-1]["text"]
     assert text == f"{ocr_part('TOTAL 12.50')}What is in the picture?\n{EVIDENCE_RULE}"
-    local = pipe.stages().build_prompt(_asked_in(asked(evidence_only=True)), [view], read)
+    local = pipe.stages().build_prompt(_conversation_of(make_request(evidence_only=True)), [view], read)
     typed = "".join(run.text for run in local.segments if run.kind in ("ocr", "question", "rule"))
     assert text == typed
 
 
-def _asked_in(request: Request) -> Any:
-    from vlm_demo.pipeline.inputs import asked_in
+def _conversation_of(request: Request) -> Any:
+    from vlm_demo.pipeline.inputs import conversation_of
 
-    return asked_in(request)
+    return conversation_of(request)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def _asked_in(request: Request) -> Any:
 def test_special_tokens_in_sent_text_are_broken_up(control: str) -> None:
     """Nothing of what the person, an earlier answer or a system message holds arrives whole."""
     history = (Turn(f"a {control} b", f"c{control}", ()),)
-    _, server = answer_of(asked(question=f"What {control}is it?", history=history, system=control))
-    assert control not in str(server.asked["messages"])
+    _, server = answer_of(make_request(question=f"What {control}is it?", history=history, system=control))
+    assert control not in str(server.last_body["messages"])
     assert remote_request.broken_up("1 < 2 > 0, a[1], [x], <3") == "1 < 2 > 0, a[1], [x], <3"
 
 
@@ -157,13 +157,13 @@ def test_probabilities_are_there_where_the_server_sends_them() -> None:
     with chat_server() as server:
         engine = engine_of(server)
         assert not engine.capabilities.logprobs
-        _, answer = answered(engine, asked())
+        _, answer = answered(engine, make_request())
         assert [token.text for token in answer.tokens] == list(SAID) and engine.capabilities.logprobs
         assert [token.probability for token in answer.tokens] == pytest.approx([PROBABILITY] * 3)
     with chat_server(logprobs="refused") as server:
         engine = engine_of(server)
-        answered(engine, asked())
-        answered(engine, asked())
+        answered(engine, make_request())
+        answered(engine, make_request())
         assert not engine.capabilities.logprobs
         assert ["logprobs" in body for body in server.bodies] == [True, False, False]
 
@@ -186,7 +186,7 @@ def test_a_stream_is_complete_on_a_reason_or_on_done_and_not_before() -> None:
 def test_a_silent_server_that_has_finished_keeps_nobody_waiting() -> None:
     with chat_server(done=False, lingers=True) as server:
         engine = RemoteEngine(server_at(server.address, silent_seconds=1000), "first")
-        asking = threading.Thread(target=answered, args=(engine, asked()), daemon=True)
+        asking = threading.Thread(target=answered, args=(engine, make_request()), daemon=True)
         asking.start()
         assert server.left.wait(LONG)
         asking.join(LONG)
@@ -226,7 +226,7 @@ def test_what_goes_wrong_is_of_its_kind() -> None:
         ({"status": 400, "error": {"error": "no image input"}}, UnsupportedModel),
     ):
         with chat_server(**odd) as server, pytest.raises(kind):
-            answered(engine_of(server), asked())
+            answered(engine_of(server), make_request())
 
 
 def test_a_server_that_is_not_there_is_one_sentence() -> None:
@@ -234,7 +234,7 @@ def test_a_server_that_is_not_there_is_one_sentence() -> None:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     with pytest.raises(VlmDemoError, match=f"No server can be reached at {address}: start it, or correct --engine"):
-        answered(RemoteEngine(server_at(address), "first"), asked())
+        answered(RemoteEngine(server_at(address), "first"), make_request())
     with pytest.raises(VlmDemoError, match="No server can be reached"):
         connect(Connection(address))
 
@@ -243,11 +243,11 @@ def test_a_server_that_stays_silent_is_given_up() -> None:
     with chat_server(begin=threading.Event()) as server:
         engine = RemoteEngine(server_at(server.address, silent_seconds=0.2), "first")
         with pytest.raises(VlmDemoError, match="has sent nothing for 0 s"):
-            answered(engine, asked())
+            answered(engine, make_request())
     with chat_server(go=threading.Event()) as server:
         engine = RemoteEngine(server_at(server.address, silent_seconds=0.2), "first")
         with pytest.raises(VlmDemoError, match="has sent nothing"):
-            answered(engine, asked())
+            answered(engine, make_request())
 
 
 def test_the_key_is_sent_and_shown_to_nobody(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -255,7 +255,7 @@ def test_the_key_is_sent_and_shown_to_nobody(monkeypatch: pytest.MonkeyPatch, ca
     with chat_server(key=KEY) as server:
         monkeypatch.setenv(KEY_VARIABLE, f" {KEY}\n")
         engine = connect(Connection(server.address))
-        answered(engine, asked())
+        answered(engine, make_request())
         assert [head["Authorization"] for head in server.headers] == [f"Bearer {KEY}"] * 2
         assert KEY not in repr(engine.server)
     wrong = refused(KEY, key="another")
@@ -281,7 +281,7 @@ def test_stop_closes_the_request_while_the_server_is_silent(when: str) -> None:
             return len(looks) >= 3
 
         try:
-            for event in engine_of(server).stream(asked(cancelled=pressed)):
+            for event in engine_of(server).stream(make_request(cancelled=pressed)):
                 if isinstance(event, TokenEvent | Answer):
                     heard.append(event)
         except Stopped:
@@ -294,7 +294,7 @@ def test_stop_closes_the_request_while_the_server_is_silent(when: str) -> None:
 
 def test_closing_the_stream_closes_the_request() -> None:
     with chat_server(go=threading.Event()) as server:
-        stream = engine_of(server).stream(asked())
+        stream = engine_of(server).stream(make_request())
         assert any(isinstance(event, TokenEvent) for event in stream)
         stream.close()  # type: ignore[attr-defined]
         assert server.left.wait(LONG)
@@ -304,7 +304,7 @@ def test_words_come_one_by_one() -> None:
     go = threading.Event()
     with chat_server(go=go) as server:
         seen = []
-        for event in engine_of(server).stream(asked()):
+        for event in engine_of(server).stream(make_request()):
             if isinstance(event, TokenEvent):
                 seen.append((event.text, go.is_set()))
                 go.set()
@@ -345,7 +345,7 @@ def test_the_model_is_the_first_that_is_listed_or_the_one_that_is_named() -> Non
         with pytest.raises(VlmDemoError, match="lists no models: name one with --engine-model"):
             connect(Connection(server.address))
         engine = connect(Connection(server.address, "mine"))
-        assert answered(engine, asked())[1].model == "mine" and server.asked["model"] == "mine"
+        assert answered(engine, make_request())[1].model == "mine" and server.last_body["model"] == "mine"
     with chat_server(models=()) as server, pytest.raises(VlmDemoError, match="lists no models"):
         connect(Connection(server.address))
 
@@ -357,7 +357,7 @@ def test_the_model_is_the_first_that_is_listed_or_the_one_that_is_named() -> Non
 def test_the_folders_of_a_server_are_not_shown(model: str, shown: str) -> None:
     with chat_server(models=(model,)) as server:
         engine = connect(Connection(server.address))
-        assert engine.name == answered(engine, asked())[1].model == shown and server.asked["model"] == model
+        assert engine.name == answered(engine, make_request())[1].model == shown and server.last_body["model"] == model
 
 
 def test_the_other_flags_go_with_the_address() -> None:
@@ -393,14 +393,14 @@ def local(pipe: Pipeline) -> LocalEngine:
 def replayed(local: LocalEngine) -> Iterator[tuple[RemoteEngine, Answer]]:
     with chat_server() as server:
         engine = engine_of(server, local)
-        yield engine, answered(engine, asked())[1]
+        yield engine, answered(engine, make_request())[1]
 
 
 def test_heatmaps_of_a_servers_answer_are_those_of_the_checkpoint_here(
     replayed: tuple[RemoteEngine, Answer], local: LocalEngine
 ) -> None:
     engine, answer = replayed
-    read = local.explain(asked(), "a red square")
+    read = local.explain(make_request(), "a red square")
     assert answer.text == "a red square" and answer.tokens == read.tokens and answer.prompt == read.prompt
     for method in ("raw", "localised"):
         wanted = MapRequest("red", method=method)
@@ -413,9 +413,9 @@ def test_heatmaps_of_a_servers_answer_are_those_of_the_checkpoint_here(
 def test_the_share_of_agreeing_tokens_is_that_of_plain_transformers(local: LocalEngine, pipe: Pipeline) -> None:
     """Counted with the model's own forward pass over prompt and answer: of an answer that begins as its own does, and
     goes on otherwise."""
-    local_answer = answered(local, asked())[1]
+    local_answer = answered(local, make_request())[1]
     with chat_server(tokens=(local_answer.text, *SAID)) as server:
-        answer = answered(engine_of(server, local), asked())[1]
+        answer = answered(engine_of(server, local), make_request())[1]
     ids = [*answer.prompt.ids, *(token.id for token in answer.tokens)]
     with torch.inference_mode():
         logits = pipe.model(input_ids=torch.tensor([ids]), pixel_values=pipe.view(picture()).pixel_values).logits[0]
@@ -440,14 +440,14 @@ def test_an_answer_that_cannot_be_read_here_stays_as_it_is(local: LocalEngine) -
     long = tuple(f" word{i}" for i in range(400))
     with chat_server(tokens=long) as server:
         engine = engine_of(server, local)
-        _, answer = answered(engine, asked(max_new_tokens=None))
+        _, answer = answered(engine, make_request(max_new_tokens=None))
         assert answer.text == "".join(long)[: len(answer.text)] and answer.trace is None
         assert answer.replay is not None and answer.replay.agreement is None
         assert "could not read it here: Prompt and answer are" in answer.replayed
         with pytest.raises(VlmDemoError, match="could not read it here"):
             answer.heatmap(0)
     with chat_server(tokens=()) as server:
-        _, answer = answered(engine_of(server, local), asked())
+        _, answer = answered(engine_of(server, local), make_request())
         assert answer.text == "" and answer.words == ()
 
 
@@ -464,14 +464,14 @@ def test_a_badge_is_not_given_for_pictures_that_the_checkpoint_does_not_know(
 def test_without_a_checkpoint_everything_says_so() -> None:
     with chat_server() as server:
         engine = engine_of(server)
-        events, answer = answered(engine, asked())
+        events, answer = answered(engine, make_request())
         assert engine.device == ELSEWHERE and not engine.capabilities.explains
         assert answer.replayed == f"first wrote this answer on a server. {NO_MAPS}"
         for refused_ in (
             lambda: answer.heatmap("red"),
             lambda: engine.heatmap(answer, MapRequest("red")),
             lambda: engine.grounding(answer),
-            lambda: engine.explain(asked(), "a"),
+            lambda: engine.explain(make_request(), "a"),
         ):
             with pytest.raises(VlmDemoError) as caught:
                 refused_()

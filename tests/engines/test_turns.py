@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.kit.engine_conformance import asked, picture
+from tests.kit.engine_conformance import make_request, picture
 from tests.kit.waiting import LONG, wait_until
 from vlm_demo import Pipeline
 from vlm_demo.contracts import Answer, OcrResult
@@ -65,7 +65,7 @@ def test_while_a_page_is_read_another_request_is_answered(held: ModelRegistry, m
 
     def ask(ocr: bool) -> Answer:
         with held.engine() as engine:
-            return answered(engine.stream(asked(ocr=ocr)))
+            return answered(engine.stream(make_request(ocr=ocr)))
 
     with in_background(gate, lambda: ask(True)) as read:
         assert ask(False).ocr is None and not read
@@ -84,8 +84,8 @@ def test_while_the_page_of_a_given_answer_is_read_another_request_is_answered(
 
     monkeypatch.setattr("vlm_demo.stages.ocr.read", slow)
     with held.engine() as engine:
-        with in_background(gate, lambda: engine.explain(asked(ocr=True), "a star")) as explained:
-            assert answered(engine.stream(asked())).tokens and not explained
+        with in_background(gate, lambda: engine.explain(make_request(ocr=True), "a star")) as explained:
+            assert answered(engine.stream(make_request())).tokens and not explained
         assert len(explained) == 1
 
 
@@ -99,41 +99,41 @@ def test_while_an_answer_is_judged_another_request_is_answered(
         return with_hidden_patches(*arguments)
 
     with held.engine() as engine:
-        answer = engine.explain(asked(), "a red star")
+        answer = engine.explain(make_request(), "a red star")
         monkeypatch.setattr(TeacherForcing, "with_hidden_patches", slow)
         with in_background(gate, lambda: engine.grounding(answer)) as badges:
-            assert answered(engine.stream(asked())).tokens and not badges
+            assert answered(engine.stream(make_request())).tokens and not badges
         assert len(badges) == 1
 
 
 def test_a_turn_is_over_when_its_stream_is_closed(pipe: Pipeline) -> None:
     engine = LocalEngine(pipe, batch=1)
-    first = engine.stream(asked())
+    first = engine.stream(make_request())
     while next(first).name != "prefill":
         pass
     with pytest.raises(Stopped):
-        answered(engine.stream(asked(cancelled=lambda: engine.scheduler.waiting > 0)))
+        answered(engine.stream(make_request(cancelled=lambda: engine.scheduler.waiting > 0)))
     first.close()
-    assert answered(engine.stream(asked())).tokens
+    assert answered(engine.stream(make_request())).tokens
 
 
 def test_answers_share_their_turn_as_many_as_are_let(pipe: Pipeline) -> None:
     engine = LocalEngine(pipe, batch=2)
     assert engine.capabilities.batches and not LocalEngine(pipe, batch=1).capabilities.batches
-    streams = [engine.stream(asked()) for _ in range(2)]
+    streams = [engine.stream(make_request()) for _ in range(2)]
     for stream in streams:
         while next(stream).name != "prefill":
             pass
     with pytest.raises(Stopped):
-        answered(engine.stream(asked(cancelled=lambda: engine.scheduler.waiting > 0)))
+        answered(engine.stream(make_request(cancelled=lambda: engine.scheduler.waiting > 0)))
     assert len({answered(stream).text for stream in streams}) == 1
-    assert answered(engine.stream(asked())).tokens
+    assert answered(engine.stream(make_request())).tokens
 
 
 def test_opening_a_picture_needs_no_turn(pipe: Pipeline) -> None:
     engine = LocalEngine(pipe)
     with engine.scheduler.turn():
-        assert next(iter(engine.stream(asked()))).name == "view"
+        assert next(iter(engine.stream(make_request()))).name == "view"
         assert engine.with_pictures(engine.pipeline.ask(picture(), "What?", max_new_tokens=1), (picture(),)).views
 
 
@@ -155,7 +155,7 @@ def test_waiting_for_a_turn_lengthens_no_time(pipe: Pipeline, monkeypatch: pytes
 
     monkeypatch.setattr("time.perf_counter", now)
     monkeypatch.setattr(engine.scheduler, "turn", slow)
-    assert 0 < answered(engine.stream(asked())).timings.total < 1000
+    assert 0 < answered(engine.stream(make_request())).timings.total < 1000
 
 
 def test_turns_come_in_the_order_in_which_they_were_asked_for() -> None:

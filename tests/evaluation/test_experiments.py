@@ -35,7 +35,7 @@ class Planted(FakeEngine):
             text, probability = ("unknown", 0.9) if request.evidence_only else ("red", 0.6)
         if request.question == "Habit?":
             text = "habit"
-        yield replace(answer, text=text, tokens=(Token(text, 1, probability),), asked=answer.asked)
+        yield replace(answer, text=text, tokens=(Token(text, 1, probability),), conversation=answer.conversation)
 
     def explain(self, request: Request, text: str):
         return replace(answered(self.stream(request)), text=text, tokens=(Token(text, 1, 0.2),))

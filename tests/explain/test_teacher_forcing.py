@@ -12,7 +12,7 @@ from transformers import Blip2ForConditionalGeneration, IdeficsForVisionText2Tex
 
 from tests.kit.tiny import tiny_blip2, tiny_idefics, tiny_llava
 from vlm_demo import Pipeline, Turn
-from vlm_demo.contracts import Asked, OcrResult, OcrWord
+from vlm_demo.contracts import Conversation, OcrResult, OcrWord
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain.methods.activation import unexplained
 from vlm_demo.images.hide import BLUR
@@ -189,16 +189,16 @@ def test_other_text_and_blank_pictures_are_those_of_another_prompt_and_another_p
         "TOTAL 12.50\nshop", tuple(OcrWord(w, (0, 0, 9, 9), 90.0) for w in "TOTAL 12.50 shop".split()), 0.1
     )
     picture = noise(70, 90)
-    asked = Asked(QUESTION, True, (Turn("What is it?", "a star", (None,)),))
+    conversation = Conversation(QUESTION, True, (Turn("What is it?", "a star", (None,)),))
     given = pipe.ask(
         [], QUESTION, evidence_only=True, history=[Turn("What is it?", "a star", (picture,))], max_new_tokens=4
     )
-    assert given.asked == asked
-    given = replace(given, ocrs=(read,), prompt=pipe.stages().build_prompt(asked, given.views, (read,)))
+    assert given.conversation == conversation
+    given = replace(given, ocrs=(read,), prompt=pipe.stages().build_prompt(conversation, given.views, (read,)))
     left = replace(read, text="TOTAL\nshop", words=(read.words[0], read.words[2]))
     mean = Image.new("RGB", picture.size, tuple(picture.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))))
     for ocrs, blank, text in ((given.ocrs, False, read.text), ((left,), False, left.text), ((), True, "")):
-        prompt = pipe.stages().prompt(QUESTION, [16], ocr_text=text, evidence_only=True, history=asked.history)
+        prompt = pipe.stages().prompt(QUESTION, [16], ocr_text=text, evidence_only=True, history=conversation.history)
         view = pipe.view(mean if blank else given.view.image)
         tokens = [token.id for token in given.tokens]
         with torch.no_grad():

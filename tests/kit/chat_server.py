@@ -27,7 +27,7 @@ class Oddities:
         done: whether a stream ends with ``[DONE]``.
         reason: whether the last chunk gives a reason to finish.
         pings: whether comment lines stand between chunks.
-        logprobs: ``told``, where ``top_logprobs`` is given too, ``ignored`` or ``refused``.
+        logprobs: ``sent``, where ``top_logprobs`` is given too, ``ignored`` or ``refused``.
         streams: whether it streams at all.
         breaks_after: it drops the connection after so many tokens.
         lingers: it keeps the connection open after the end.
@@ -44,7 +44,7 @@ class Oddities:
     done: bool = True
     reason: bool = True
     pings: bool = False
-    logprobs: str = "told"
+    logprobs: str = "sent"
     streams: bool = True
     breaks_after: int | None = None
     lingers: bool = False
@@ -68,7 +68,7 @@ class ChatServer:
     address: str = ""
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def last_body(self) -> dict[str, Any]:
         """The last body."""
         return self.bodies[-1]
 
@@ -163,7 +163,7 @@ class _Handler(BaseHTTPRequestHandler):
             if odd.pings:
                 self._chunk(b": ping - 2026-01-01\n\n")
             choice: dict[str, Any] = {"index": 0, "delta": {"content": token}, "finish_reason": None}
-            if body.get("logprobs") and body.get("top_logprobs") is not None and odd.logprobs == "told":
+            if body.get("logprobs") and body.get("top_logprobs") is not None and odd.logprobs == "sent":
                 choice["logprobs"] = {"content": [{"token": token, "logprob": -0.2876820724517809}]}
             self._event({"choices": [choice]})
         if odd.reason:

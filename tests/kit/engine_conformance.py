@@ -26,7 +26,7 @@ def picture(colour: str = "white", size: tuple[int, int] = (90, 60)) -> Image.Im
     return image
 
 
-def asked(**changes: object) -> Request:
+def make_request(**changes: object) -> Request:
     return replace(Request((picture(),), QUESTION, max_new_tokens=4), **changes)
 
 
@@ -48,7 +48,7 @@ class EngineConformance:
     @pytest.fixture(scope="class")
     def given(self, engine: Engine) -> tuple[list[Event], Answer]:
         """The events of one question, and its answer."""
-        return answered(engine, asked())
+        return answered(engine, make_request())
 
     def test_it_says_what_it_is_and_what_it_can_do(self, engine: Engine) -> None:
         assert engine.name and engine.precision and engine.device
@@ -76,7 +76,7 @@ class EngineConformance:
     def test_a_second_request_is_opened_while_the_first_is_answered(
         self, engine: Engine, given: tuple[list[Event], Answer]
     ) -> None:
-        first, second = engine.stream(asked()), engine.stream(asked())
+        first, second = engine.stream(make_request()), engine.stream(make_request())
         assert [next(first).name, next(first).name, next(second).name] == ["view", "prompt", "view"]
         assert [list(stream)[-1].tokens for stream in (first, second)] == [given[1].tokens] * 2
 
@@ -104,41 +104,41 @@ class EngineConformance:
 
     def test_the_history_goes_before(self, engine: Engine) -> None:
         turn = Turn("What is it?", "a square", (picture("blue", (50, 50)),))
-        _, answer = answered(engine, asked(images=(), history=(turn,)))
+        _, answer = answered(engine, make_request(images=(), history=(turn,)))
         assert [view.size for view in answer.views] == [(50, 50)]
-        _, answer = answered(engine, asked(history=(turn,)))
+        _, answer = answered(engine, make_request(history=(turn,)))
         assert [view.size for view in answer.views] == [(50, 50), (90, 60)]
 
     def test_what_cannot_be_asked_is_one_sentence(self, engine: Engine) -> None:
         with pytest.raises(BadQuestion):
-            list(engine.stream(asked(question=" \n")))
+            list(engine.stream(make_request(question=" \n")))
         with pytest.raises(BadImage):
-            list(engine.stream(asked(images=(b"no picture",))))
+            list(engine.stream(make_request(images=(b"no picture",))))
 
     def test_a_request_is_stopped_before_its_first_token_or_keeps_what_it_has(self, engine: Engine) -> None:
         with pytest.raises(Stopped):
-            list(engine.stream(asked(cancelled=lambda: True)))
+            list(engine.stream(make_request(cancelled=lambda: True)))
         begun: list[Event] = []
 
         def enough() -> bool:
             return any(isinstance(event, TokenEvent) for event in begun)
 
-        for event in engine.stream(asked(cancelled=enough)):
+        for event in engine.stream(make_request(cancelled=enough)):
             begun.append(event)
         assert isinstance(begun[-1], Answer) and begun[-1].stopped and len(begun[-1].written) == 1
 
     def test_closing_the_stream_frees_the_engine(self, engine: Engine) -> None:
-        stream = engine.stream(asked())
+        stream = engine.stream(make_request())
         next(stream)
         stream.close()
-        assert answered(engine, asked())[1].tokens
+        assert answered(engine, make_request())[1].tokens
 
     def test_a_given_answer_is_explained(self, engine: Engine, given: tuple[list[Event], Answer]) -> None:
         if not engine.capabilities.explains:
             with pytest.raises(UnsupportedModel):
-                engine.explain(asked(), "a red square")
+                engine.explain(make_request(), "a red square")
             return
-        explained = engine.explain(asked(), "a red square")
+        explained = engine.explain(make_request(), "a red square")
         assert explained.text.strip() == "a red square" and [word.text for word in explained.words] == [
             "a",
             "red",
@@ -147,7 +147,7 @@ class EngineConformance:
         heat = explained.heatmap("red")
         assert heat.shape == (60, 90) and heat.dtype == np.float32 and heat.min() >= 0 and heat.max() <= 1
         with pytest.raises(BadQuestion):
-            engine.explain(asked(), "  ")
+            engine.explain(make_request(), "  ")
 
     def test_methods_are_those_of_the_table_and_each_is_drawn_or_refused(
         self, engine: Engine, given: tuple[list[Event], Answer]
@@ -157,7 +157,7 @@ class EngineConformance:
             with pytest.raises(VlmDemoError):
                 engine.heatmap(given[1], MapRequest(0))
             return
-        answer = engine.explain(asked(), "a red square")
+        answer = engine.explain(make_request(), "a red square")
         offered = engine.heatmap_methods(answer)
         assert offered and set(offered) <= set(heatmap_methods.BY_NAME)
         for name in [name for name, missing in offered.items() if missing is None]:
@@ -171,7 +171,7 @@ class EngineConformance:
             with pytest.raises(VlmDemoError):
                 engine.grounding(given[1])
             return
-        answer = engine.explain(asked(), "a red square")
+        answer = engine.explain(make_request(), "a red square")
         badge = engine.grounding(answer)
         assert badge.level in LEVELS and 0 <= badge.score <= 1 and badge.sentence
         with pytest.raises(Stopped):
@@ -223,5 +223,5 @@ class EngineConformance:
     def test_memory_is_measured_and_what_was_seen_forgotten(self, engine: Engine) -> None:
         assert isinstance(engine.memory(), Memory) and engine.memory().process_bytes > 0
         engine.forget()
-        score = engine.in_distribution(answered(engine, asked())[1].view)
+        score = engine.in_distribution(answered(engine, make_request())[1].view)
         assert score is None or 0 <= score <= 1

@@ -20,10 +20,10 @@ from vlm_demo.contracts import (
     DEFAULT_OCR,
     Anatomy,
     Answer,
-    Asked,
     BridgeInfo,
     Candidates,
     Check,
+    Conversation,
     Features,
     Grounding,
     HeatmapSettings,
@@ -273,7 +273,7 @@ class FakeEngine:
             ocrs=(read,) if read else (),
             trace=self._trace(len(tokens), len(views)),
             drawer=RECORDED,
-            asked=Asked(question, request.evidence_only),
+            conversation=Conversation(question, request.evidence_only),
         )
         yield replace(answer, checks=checklist.first(answer, PLACED, Machine(self.precision)))
 

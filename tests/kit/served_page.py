@@ -1,4 +1,4 @@
-"""A page with its doors for programs on a port of this machine, launched as the app does."""
+"""A page with its APIs on a port of this machine, launched as the app does."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def served_page(service: ModelRegistry) -> Iterator[tuple[gr.Blocks, str]]:
             patch.setenv(name, "127.0.0.1,localhost")
         patch.setenv("GRADIO_ANALYTICS_ENABLED", "False")
         patch.delenv(app.AUTH_VARIABLE, raising=False)
-        opened = app.doors(page, service, app.parse(["--no-auth"]))
+        app_kwargs = app.add_apis(page, service, app.parse(["--no-auth"]))
         _, url, _ = page.launch(
             server_name="127.0.0.1",
-            app_kwargs=opened,
+            app_kwargs=app_kwargs,
             prevent_thread_lock=True,
             quiet=True,
             show_error=False,

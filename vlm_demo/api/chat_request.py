@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from vlm_demo import chat_messages
-from vlm_demo.api.asking import Wanted
+from vlm_demo.api.model_requests import RequestedExtras
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts.engine import Request
 from vlm_demo.contracts.sampling import MOST_ALTERNATIVES, Sampling
@@ -85,8 +85,8 @@ class _StreamOptions(_Loose):
 
 
 class _Extension(_Strict):
-    """What this server offers besides OpenAI's API; see `Wanted` and `Request`. ``page``: of the last question's files
-    (PDF), or their frame (GIF, TIFF), from 1."""
+    """What this server offers besides OpenAI's API; see `RequestedExtras` and `Request`. ``page``: of the last
+    question's files (PDF), or their frame (GIF, TIFF), from 1."""
 
     ocr: bool = False
     evidence_only: bool = False
@@ -169,7 +169,7 @@ class ChatRequest:
     Attributes:
         model: the name of the requested model.
         request: what the engine is asked.
-        wanted: the extension's options.
+        extras: the extension's options.
         stream: send the words as they come.
         usage: send the numbers of tokens at the end of a stream.
         logprobs: return each token's probability.
@@ -178,7 +178,7 @@ class ChatRequest:
 
     model: str
     request: Request
-    wanted: Wanted
+    extras: RequestedExtras
     stream: bool
     usage: bool
     logprobs: bool
@@ -230,20 +230,20 @@ def read(body: bytes, picture: Picture) -> ChatRequest:
         sampling=sampling,
     )
     words = tuple(extension.heatmaps) if isinstance(extension.heatmaps, list) else ()
-    wanted = Wanted(
+    extras = RequestedExtras(
         words, extension.heatmaps is True, extension.heatmap_method, extension.grounding, extension.checklist
     )
     usage = bool(parsed.stream_options and parsed.stream_options.include_usage)
     return ChatRequest(
-        parsed.model, request, wanted, bool(parsed.stream), usage, bool(parsed.logprobs), parsed.vlm_demo is not None
+        parsed.model, request, extras, bool(parsed.stream), usage, bool(parsed.logprobs), parsed.vlm_demo is not None
     )
 
 
-def _schema(wanted: _FreeText | _AnyJson | _BySchema | None) -> str | None:
+def _schema(response_format: _FreeText | _AnyJson | _BySchema | None) -> str | None:
     """The JSON schema that an answer has to follow, as text; None = any text."""
-    if isinstance(wanted, _BySchema):
-        return json.dumps(wanted.json_schema.schema_)
-    return '{"type": "object"}' if isinstance(wanted, _AnyJson) else None
+    if isinstance(response_format, _BySchema):
+        return json.dumps(response_format.json_schema.schema_)
+    return '{"type": "object"}' if isinstance(response_format, _AnyJson) else None
 
 
 def _plain(message: _Message, picture: Picture) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from vlm_demo.api.asking import Map, RequestOutcome
 from vlm_demo.api.chat_request import ChatRequest
+from vlm_demo.api.model_requests import Map, RequestOutcome
 from vlm_demo.checks import checklist
 from vlm_demo.contracts import Answer, Token
 from vlm_demo.contracts.events import Alternative
@@ -68,7 +68,7 @@ class Reply:
         return self._next(ready, tokens[:count])
 
     def last(self, outcome: RequestOutcome) -> list[dict[str, Any]]:
-        """The chunks at the end: the rest of the text, why it ended, and the numbers of tokens if they are wanted."""
+        """The chunks at the end: the rest of the text, why it ended, and the numbers of tokens if requested."""
         answer = outcome.answer
         chunks = []
         if len(answer.text) > len(self.sent) and answer.text.startswith(self.sent):

@@ -15,12 +15,12 @@ from typing import Any
 import gradio as gr
 
 from vlm_demo import document_fields
-from vlm_demo.api import asking, problems
+from vlm_demo.api import model_requests, problems
 from vlm_demo.api.access import Places
-from vlm_demo.api.asking import RequestOutcome, Wanted
 from vlm_demo.api.chat_request import LONGEST_ANSWER
 from vlm_demo.api.chat_response import checked, explained
 from vlm_demo.api.image_hosts import ImageHosts
+from vlm_demo.api.model_requests import RequestedExtras, RequestOutcome
 from vlm_demo.api.parameters import described
 from vlm_demo.contracts.engine import Request
 from vlm_demo.contracts.sampling import Sampling
@@ -74,7 +74,7 @@ class Endpoints:
         with self._refusals_as_errors(request):
             sampling = Sampling(_number(temperature, "temperature"), seed=seed)
             engine_request = self._request(image, question, ocr, evidence_only, max_tokens, sampling, page)
-            with closing(asking.ask(self.service, engine_request)) as events:
+            with closing(model_requests.ask(self.service, engine_request)) as events:
                 for event in events:
                     if isinstance(event, RequestOutcome):
                         self.forget(request.session_hash)  # the steps before have left the answer there
@@ -105,8 +105,10 @@ class Endpoints:
         with self._refusals_as_errors(request):
             engine_request = self._request(image, question, ocr, False, LONGEST_ANSWER, Sampling(), page)
             chosen = tuple(_text(word, "each of the words") for word in words or ())
-            wanted = Wanted(chosen, words is None, None if method is None else _text(method, "method"), bool(grounding))
-            return explained(asking.explain(self.service, engine_request, _text(answer, "answer"), wanted))
+            extras = RequestedExtras(
+                chosen, words is None, None if method is None else _text(method, "method"), bool(grounding)
+            )
+            return explained(model_requests.explain(self.service, engine_request, _text(answer, "answer"), extras))
         raise AssertionError
 
     @described
@@ -130,8 +132,8 @@ class Endpoints:
         """
         with self._refusals_as_errors(request):
             engine_request = self._request(image, question, ocr, evidence_only, max_tokens, Sampling(), page)
-            wanted = Wanted(checklist=True, blank=bool(blank))
-            with closing(asking.ask(self.service, engine_request, wanted)) as events:
+            extras = RequestedExtras(checklist=True, blank=bool(blank))
+            with closing(model_requests.ask(self.service, engine_request, extras)) as events:
                 *_, outcome = events
             assert isinstance(outcome, RequestOutcome)
             return checked(outcome)
@@ -174,9 +176,9 @@ class Endpoints:
             ones among these.
         """
         with self._refusals_as_errors(request):
-            wanted = document_fields.checked(schema)
+            checked_schema = document_fields.checked(schema)
             engine_request = self._request(image, "", ocr, True, document_fields.TOKENS, Sampling(), page)
-            return asking.fields(self.service, engine_request, wanted, bool(in_one))
+            return model_requests.fields(self.service, engine_request, checked_schema, bool(in_one))
         raise AssertionError
 
     def _request(

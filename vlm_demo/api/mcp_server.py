@@ -25,11 +25,11 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from vlm_demo import document_fields
-from vlm_demo.api import asking, problems
+from vlm_demo.api import model_requests, problems
 from vlm_demo.api.access import Access, Places
-from vlm_demo.api.asking import NOTHING, RequestOutcome, Wanted
 from vlm_demo.api.chat_request import LONGEST_ANSWER
 from vlm_demo.api.chat_response import checked, explained
+from vlm_demo.api.model_requests import NO_EXTRAS, RequestedExtras, RequestOutcome
 from vlm_demo.api.parameters import MEANING
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts.engine import Cancelled, Request
@@ -149,14 +149,14 @@ class McpServer:
 
     def ask(self, given: _Ask, cancelled: Cancelled) -> Content:
         """The answer's text."""
-        return [TextContent(type="text", text=self._outcome(given, NOTHING, cancelled).answer.text)]
+        return [TextContent(type="text", text=self._outcome(given, NO_EXTRAS, cancelled).answer.text)]
 
     def check(self, given: _Check, cancelled: Cancelled) -> Content:
         """The answer and the checklist on it, as JSON."""
-        outcome = self._outcome(given, Wanted(checklist=True, blank=given.blank), cancelled)
+        outcome = self._outcome(given, RequestedExtras(checklist=True, blank=given.blank), cancelled)
         return [TextContent(type="text", text=json.dumps(checked(outcome), ensure_ascii=False))]
 
-    def _outcome(self, given: _Ask, wanted: Wanted, cancelled: Cancelled) -> RequestOutcome:
+    def _outcome(self, given: _Ask, extras: RequestedExtras, cancelled: Cancelled) -> RequestOutcome:
         picture = self.access.hosts.picture(given.image)
         engine_request = Request(
             (picture if given.page is None else Page(picture, given.page),),
@@ -167,7 +167,7 @@ class McpServer:
             cancelled=cancelled,
             visitor=self.places.visitor,
         )
-        with closing(asking.ask(self.service, engine_request, wanted)) as events:
+        with closing(model_requests.ask(self.service, engine_request, extras)) as events:
             *_, outcome = events
         assert isinstance(outcome, RequestOutcome)
         return outcome
@@ -177,8 +177,8 @@ class McpServer:
         picture = self.access.hosts.picture(given.image)
         images = (picture if given.page is None else Page(picture, given.page),)
         engine_request = Request(images, given.question, cancelled=cancelled, visitor=self.places.visitor)
-        wanted = Wanted(tuple(given.words or ()), grounding=True)
-        outcome = asking.explain(self.service, engine_request, given.answer, wanted)
+        extras = RequestedExtras(tuple(given.words or ()), grounding=True)
+        outcome = model_requests.explain(self.service, engine_request, given.answer, extras)
         figures = explained(outcome)
         figures["heatmaps"] = [{"word": drawn.word, "problem": drawn.problem or None} for drawn in outcome.maps]
         content: Content = [TextContent(type="text", text=json.dumps(figures, ensure_ascii=False))]
@@ -211,7 +211,7 @@ class McpServer:
             cancelled=cancelled,
             visitor=self.places.visitor,
         )
-        fields = asking.fields(self.service, engine_request, schema, given.in_one)
+        fields = model_requests.fields(self.service, engine_request, schema, given.in_one)
         return [TextContent(type="text", text=json.dumps(fields, ensure_ascii=False))]
 
 

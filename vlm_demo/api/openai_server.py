@@ -19,11 +19,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from vlm_demo.api import asking, chat_request, problems
+from vlm_demo.api import chat_request, model_requests, problems
 from vlm_demo.api.access import Access, Places
-from vlm_demo.api.asking import RequestOutcome
 from vlm_demo.api.chat_request import ChatRequest
 from vlm_demo.api.chat_response import Reply
+from vlm_demo.api.model_requests import RequestOutcome
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts import TokenEvent
 from vlm_demo.engines.registry import ModelRegistry
@@ -91,7 +91,7 @@ class OpenAiServer:
     async def model(self, request: Request) -> Response:
         """One by its name."""
         if request.path_params["name"] != self.loaded:
-            raise asking.not_loaded(request.path_params["name"], self.loaded)
+            raise model_requests.not_loaded(request.path_params["name"], self.loaded)
         return JSONResponse(self._described())
 
     # -- chat -----------------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class OpenAiServer:
             query = await asyncio.to_thread(chat_request.read, body, self.access.hosts.picture)
             del body
             if query.model != self.loaded:
-                raise asking.not_loaded(query.model, self.loaded)
+                raise model_requests.not_loaded(query.model, self.loaded)
         except BaseException:
             self.places.leave()
             raise
@@ -124,7 +124,7 @@ class OpenAiServer:
         def work() -> None:
             try:
                 request = replace(query.request, cancelled=stop.is_set, visitor=self.places.visitor)
-                with closing(asking.ask(self.service, request, query.wanted, query.model)) as events:
+                with closing(model_requests.ask(self.service, request, query.extras, query.model)) as events:
                     for event in events:
                         if isinstance(event, RequestOutcome):
                             self.on_outcome(event)

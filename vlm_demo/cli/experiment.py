@@ -98,7 +98,7 @@ def _measured(
         print(text, file=sys.stderr)
 
     if name is Name.OCR:
-        return instead_of_ocr.measure(options.load(model_options), tell=report)
+        return instead_of_ocr.measure(options.load(model_options), report=report)
     if name is Name.ORDERS:
         return orders.measure(options.load(model_options), report)
     assert folder is not None

@@ -13,7 +13,7 @@ from vlm_demo.contracts.features import BridgeInfo, ImageTokens, PatchFeatures
 from vlm_demo.contracts.geometry import PatchGrid, View
 from vlm_demo.contracts.grounding import LEVELS, Evidence, Grounding
 from vlm_demo.contracts.ocr import DEFAULT_OCR, OcrResult, OcrSettings, OcrWord, ReadWord
-from vlm_demo.contracts.prompt import Asked, Prompt, Segment, Turn
+from vlm_demo.contracts.prompt import Conversation, Prompt, Segment, Turn
 from vlm_demo.contracts.scores import Scores
 
 __all__ = [
@@ -21,7 +21,7 @@ __all__ = [
     "LEVELS",
     "Anatomy",
     "Answer",
-    "Asked",
+    "Conversation",
     "BlankAnswer",
     "BridgeInfo",
     "Candidates",

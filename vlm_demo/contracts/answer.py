@@ -18,7 +18,7 @@ from vlm_demo.contracts.checks import Check
 from vlm_demo.contracts.events import Memory, Timings, Token
 from vlm_demo.contracts.geometry import View
 from vlm_demo.contracts.ocr import OcrResult
-from vlm_demo.contracts.prompt import Asked, Prompt
+from vlm_demo.contracts.prompt import Conversation, Prompt
 from vlm_demo.errors import VlmDemoError, WordNotInAnswer
 from vlm_demo.words import REPLAYED, UNREAD
 
@@ -109,7 +109,7 @@ class Answer:
         cut: how many tokens the model wrote behind ``tokens`` that were cut off, because it had begun to repeat itself
             without end. They are nowhere in this answer.
         trace: the attention rows that heatmaps are made of; None where the model gives none.
-        asked: what ``prompt`` was made of; None in an answer that no pipeline gave.
+        conversation: what ``prompt`` was made of; None in an answer that no pipeline gave.
         drawer: draws the maps of ``trace``; None where there is none to draw.
         replay: of an answer that was written elsewhere, how ``tokens``, ``prompt``, ``views`` and ``trace`` came about,
             which are then those of the model that read it; None where the same model wrote it.
@@ -129,7 +129,7 @@ class Answer:
     cut: int = 0
     ocrs: tuple[OcrResult, ...] = ()
     trace: Trace | None = field(default=None, repr=False)
-    asked: Asked | None = field(default=None, repr=False)
+    conversation: Conversation | None = field(default=None, repr=False)
     drawer: MapDrawer | None = field(default=None, repr=False)
     checks: tuple[Check, ...] = ()
     replay: Replay | None = field(default=None, repr=False)

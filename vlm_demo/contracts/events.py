@@ -37,7 +37,7 @@ class Token:
 @dataclass(frozen=True)
 class Timings:
     """Wall-clock seconds of each stage, without the consumer's time between events. ``first_token`` counts from the
-    start; ``decode`` is all later tokens. The encoder may work while text is read (``EncoderFacts.beside_ocr``): then
+    start; ``decode`` is all later tokens. The encoder may work while text is read (``EncoderFacts.overlaps_ocr``): then
     the shorter one of the two adds nothing to ``first_token`` and ``total``."""
 
     view: float = 0.0
@@ -100,7 +100,7 @@ class EncoderFacts:
         pictures: how many there are.
         cached: of how many of them the features were cached.
         bytes: that the features take.
-        beside_ocr: whether it worked while text was read, so that both took no longer than the longer one.
+        overlaps_ocr: whether it worked while text was read, so that both took no longer than the longer one.
     """
 
     tiles: tuple[Shape, ...]
@@ -109,7 +109,7 @@ class EncoderFacts:
     pictures: int
     cached: int
     bytes: int
-    beside_ocr: bool = False
+    overlaps_ocr: bool = False
 
 
 @dataclass(frozen=True)

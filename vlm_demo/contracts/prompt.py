@@ -50,7 +50,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Conversation:
     """What the prompt was made of, except the pictures and the text that was read in them, so that it can be rebuilt
     with other text. ``history`` holds None in place of each picture."""
 

@@ -73,7 +73,7 @@ def about_blank(engine: Engine, answer: Answer, cancelled: Cancelled | None = No
         VlmDemoError: the engine no longer knows what was asked, or can't answer.
         Stopped: ``cancelled()`` turned True.
     """
-    if answer.asked is None:
+    if answer.conversation is None:
         raise VlmDemoError("What was asked is not known any more: ask again first.")
     request = _blank_request(answer, cancelled)
     blank_answer = answered(engine.stream(request))
@@ -89,18 +89,18 @@ def about_blank(engine: Engine, answer: Answer, cancelled: Cancelled | None = No
 
 def _blank_request(answer: Answer, cancelled: Cancelled | None) -> Request:
     """The question with a grey picture in place of each picture, and without any text that was read."""
-    asked = answer.asked
-    assert asked is not None
+    conversation = answer.conversation
+    assert conversation is not None
     pictures = (Image.new("RGB", view.size, BLANK) for view in answer.views)
-    history = tuple(replace(turn, images=tuple(next(pictures) for _ in turn.images)) for turn in asked.history)
+    history = tuple(replace(turn, images=tuple(next(pictures) for _ in turn.images)) for turn in conversation.history)
     return Request(
         tuple(pictures),
-        asked.question,
-        evidence_only=asked.evidence_only,
+        conversation.question,
+        evidence_only=conversation.evidence_only,
         max_new_tokens=len(answer.tokens) + MORE,
         history=history,
         cancelled=cancelled,
-        system=asked.system,
+        system=conversation.system,
         visitor=answer.view.visitor,
     )
 
@@ -121,7 +121,7 @@ def _badge(engine: Engine, answer: Answer, cancelled: Cancelled | None) -> Groun
 
 
 def _evidence_only(answer: Answer) -> bool:
-    return bool(answer.asked and answer.asked.evidence_only)
+    return bool(answer.conversation and answer.conversation.evidence_only)
 
 
 def _small_text(engine: Engine, answer: Answer, settings: OcrSettings, cancelled: Cancelled | None) -> Check:

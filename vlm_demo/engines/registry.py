@@ -167,7 +167,7 @@ class ModelRegistry:
         paces = {quantize: self._paces.get((self.model, quantize), []) for quantize in found}
         return {quantize: _measured(size, paces[quantize]) for quantize, size in found.items()}
 
-    def note(self, answer: Answer) -> None:
+    def record_pace(self, answer: Answer) -> None:
         """Remember how fast the loaded model wrote an answer."""
         if len(answer.tokens) >= LEAST:
             paces = self._paces.setdefault((self.model, self.quantize), [])
@@ -201,7 +201,7 @@ class ModelRegistry:
                 request = Request((picture,), "Describe the picture.", max_new_tokens=TRIAL)
                 answer = answered(self._engine.stream(request))
                 if number:
-                    self.note(answer)
+                    self.record_pace(answer)
 
     def switch(self, model: str, quantize: str) -> None:
         """Load another model or precision and put it in service; if that fails, the loaded one stays. The memory of the

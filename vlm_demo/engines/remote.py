@@ -47,7 +47,7 @@ from vlm_demo.engines.remote_stream import StreamChunk
 from vlm_demo.errors import BadSetting, Stopped, UnsupportedModel, VlmDemoError
 from vlm_demo.images.open import Source, open_image
 from vlm_demo.images.remote_pictures import NOTHING, RemotePictures
-from vlm_demo.pipeline.inputs import Inputs, asked_in, open_views, read_text
+from vlm_demo.pipeline.inputs import Inputs, conversation_of, open_views, read_text
 from vlm_demo.runtime.cancellation import check
 from vlm_demo.runtime.detokenizer import words_of
 from vlm_demo.runtime.feature_cache import belongs
@@ -167,7 +167,7 @@ class RemoteEngine:
             memory=self.memory(),
             model=self.name,
             stopped=stopped,
-            asked=asked_in(request),
+            conversation=conversation_of(request),
             replay=Replay("", None, tokens, NO_MAPS),
         )
         placed = image_tokens.check(answer.prompt, None)

@@ -23,7 +23,7 @@ from vlm_demo.runtime import attention_tap
 from vlm_demo.runtime.feature_cache import joined, split
 
 if TYPE_CHECKING:
-    from vlm_demo.contracts import Answer, Asked
+    from vlm_demo.contracts import Answer, Conversation
     from vlm_demo.models.adapters import Writer
     from vlm_demo.runtime.cancellation import CancellationHooks
     from vlm_demo.runtime.feature_cache import ImageTokenCache
@@ -102,7 +102,7 @@ class TeacherForcing:
         view: ViewMaker,
         pictures: ImageTokenCache,
         llm: Llm,
-        build_prompt: Callable[[Asked, Sequence[View], Sequence[OcrResult]], Prompt],
+        build_prompt: Callable[[Conversation, Sequence[View], Sequence[OcrResult]], Prompt],
         image_text_matcher: ImageTextMatcher | None = None,
     ) -> None:
         self.family, self.guard, self.view = family, guard, view
@@ -269,8 +269,8 @@ class TeacherForcing:
         encoder, bridge = self.pictures.encoder, self.pictures.bridge
         prompt, views = answer.prompt, answer.views
         if tuple(ocrs) != answer.ocrs:
-            assert answer.asked is not None
-            prompt = self.build_prompt(answer.asked, views, ocrs)
+            assert answer.conversation is not None
+            prompt = self.build_prompt(answer.conversation, views, ocrs)
         if blank:
             originals = [self.view.with_pixels(view) for view in views]
             blanked = [replace(one, pixel_values=self.view(_mean_colour(one)).pixel_values) for one in originals]

@@ -20,7 +20,15 @@ from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.explain import methods
 from vlm_demo.pipeline.composition import ComposedModel
 from vlm_demo.pipeline.decoding import GenerationOutcome
-from vlm_demo.pipeline.inputs import Inputs, Turns, asked_in, open_views, read_text, read_text_and_encode, result_of
+from vlm_demo.pipeline.inputs import (
+    Inputs,
+    Turns,
+    conversation_of,
+    open_views,
+    read_text,
+    read_text_and_encode,
+    result_of,
+)
 from vlm_demo.pipeline.staged import StagedModel
 from vlm_demo.runtime.detokenizer import words_of
 from vlm_demo.runtime.stage_clock import StageClock
@@ -109,7 +117,7 @@ def _answer(
         cut=written.cut,
         trace=outcome.trace,
         drawer=methods.RECORDED,
-        asked=asked_in(request),
+        conversation=conversation_of(request),
     )
     checks = checklist.first(answer, outcome.placed, composed.on_this_machine(), composed.legibility)
     return replace(answer, checks=checks)

@@ -26,9 +26,9 @@ def encoder_facts(
     views: Sequence[PixelView],
     patches: Sequence[PatchFeatures],
     cached: int,
-    beside_ocr: bool = False,
+    overlaps_ocr: bool = False,
 ) -> EncoderFacts:
-    """The shapes and bytes of the patch features, of which ``cached`` pictures were cached; ``beside_ocr`` says
+    """The shapes and bytes of the patch features, of which ``cached`` pictures were cached; ``overlaps_ocr`` says
     whether they were made while text was read."""
     return EncoderFacts(
         tiles=tuple(tile for view in views for tile in _tiles(view)),
@@ -37,7 +37,7 @@ def encoder_facts(
         pictures=len(patches),
         cached=cached,
         bytes=sum(picture.features.nbytes for picture in patches),
-        beside_ocr=beside_ocr,
+        overlaps_ocr=overlaps_ocr,
     )
 
 

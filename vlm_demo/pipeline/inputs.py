@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from vlm_demo.contracts import Asked, OcrResult, PatchFeatures, Prompt, StageEvent
+from vlm_demo.contracts import Conversation, OcrResult, PatchFeatures, Prompt, StageEvent
 from vlm_demo.contracts.engine import Cancelled, Request
 from vlm_demo.contracts.events import OcrFacts
 from vlm_demo.errors import BadImage, BadQuestion
@@ -155,10 +155,10 @@ def _ocr_facts(ocrs: Sequence[OcrResult]) -> OcrFacts:
     return OcrFacts(words, len(ocrs), cached)
 
 
-def asked_in(request: Request) -> Asked:
+def conversation_of(request: Request) -> Conversation:
     """What a request asks, without its pictures."""
     history = tuple(replace(turn, images=(None,) * len(turn.images)) for turn in request.history)
-    return Asked(request.question, request.evidence_only, history, request.system)
+    return Conversation(request.question, request.evidence_only, history, request.system)
 
 
 def text_of(ocrs: Sequence[OcrResult]) -> str:

@@ -15,9 +15,9 @@ import numpy as np
 from vlm_demo.checks import image_tokens
 from vlm_demo.checks.calibration import Calibration
 from vlm_demo.contracts import (
-    Asked,
     BridgeInfo,
     Check,
+    Conversation,
     HeatmapSettings,
     ImageTokens,
     OcrResult,
@@ -37,7 +37,7 @@ from vlm_demo.models.quantization import memory_of
 from vlm_demo.pipeline.decoding import GenerationOutcome, Written, decode
 from vlm_demo.pipeline.explanations import Explanations
 from vlm_demo.pipeline.facts import encoder_facts, prompt_facts
-from vlm_demo.pipeline.inputs import Encoded, Inputs, asked_in, result_of, text_of, with_pieces
+from vlm_demo.pipeline.inputs import Encoded, Inputs, conversation_of, result_of, text_of, with_pieces
 from vlm_demo.runtime import attention_tap, ocr_excerpt
 from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled, check
 from vlm_demo.runtime.detokenizer import Detokenizer
@@ -187,7 +187,7 @@ class StagedModel:
         # 3) prompt
         check(request.cancelled)
         began = time.perf_counter()
-        prompt, ocrs = self._fitted(asked_in(request), inputs, request.max_new_tokens)
+        prompt, ocrs = self._fitted(conversation_of(request), inputs, request.max_new_tokens)
         prompt = with_pieces(prompt, self.tokenizer)
         yield clock.since("prompt", began, prompt_facts(prompt, ocrs))
 
@@ -220,28 +220,30 @@ class StagedModel:
         ]
         return image_tokens.check(prompt, made, family.image_token_id, family.context, marks=not family.among_words)
 
-    def _fitted(self, asked: Asked, inputs: Inputs, answer_tokens: int | None) -> tuple[Prompt, tuple[OcrResult, ...]]:
+    def _fitted(
+        self, conversation: Conversation, inputs: Inputs, answer_tokens: int | None
+    ) -> tuple[Prompt, tuple[OcrResult, ...]]:
         """The prompt, and what was read as it stands in it, cut so that the context has room for an answer of so many
         tokens."""
         context = self.family.context
         limit = context - min(ANSWER_ROOM if answer_tokens is None else answer_tokens, context // 4)
         return ocr_excerpt.fitted(
-            lambda ocrs: self.build_prompt(asked, inputs.views, ocrs),
+            lambda ocrs: self.build_prompt(conversation, inputs.views, ocrs),
             inputs.ocrs,
-            asked.question,
+            conversation.question,
             limit,
             self.prompt.encode_text,
         )
 
-    def build_prompt(self, asked: Asked, views: Sequence[View], ocrs: Sequence[OcrResult]) -> Prompt:
+    def build_prompt(self, conversation: Conversation, views: Sequence[View], ocrs: Sequence[OcrResult]) -> Prompt:
         """The prompt for a question; what was read is of the last ones of its pictures."""
         return self.prompt(
-            asked.question,
+            conversation.question,
             [self.family.placeholders(view) for view in views],
             ocr_text=text_of(ocrs),
-            evidence_only=asked.evidence_only,
-            history=asked.history,
-            system=asked.system,
+            evidence_only=conversation.evidence_only,
+            history=conversation.history,
+            system=conversation.system,
         )
 
     def _outcome(self, inputs: Inputs, prefillable: Prefillable, written: Written) -> GenerationOutcome:

@@ -27,8 +27,8 @@ from starlette.applications import Starlette
 from starlette.types import Message
 
 from vlm_demo.api.access import MOST_WAITING, Access, Places
-from vlm_demo.api.asking import RequestOutcome
 from vlm_demo.api.image_hosts import ImageHosts
+from vlm_demo.api.model_requests import RequestOutcome
 from vlm_demo.api.openai_server import OpenAiServer
 from vlm_demo.contracts.engine import Engine
 from vlm_demo.engines.registry import ModelRegistry

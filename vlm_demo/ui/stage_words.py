@@ -30,7 +30,7 @@ def detail(event: StageEvent) -> str:
         case PromptFacts(image_tokens, text_tokens, left_out):
             cut = f", {left_out} word{'s' * (left_out != 1)} of the picture left out" if left_out else ""
             return f"{image_tokens} image + {text_tokens} text tokens{cut}"
-        case EncoderFacts(tiles, features, leading, pictures, cached, beside_ocr=while_reading):
+        case EncoderFacts(tiles, features, leading, pictures, cached, overlaps_ocr=while_reading):
             whole = f", {leading} of them for the whole picture" if leading else ""
             when = ", while text was read" if while_reading else ""
             return f"{_times(tiles)} → {_times(features)}{whole}{_from_memory(cached, pictures)}{when}"

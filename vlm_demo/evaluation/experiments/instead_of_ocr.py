@@ -100,12 +100,12 @@ class InsteadOfOcrOutcome:
 
 
 def measure(
-    engine: Engine, heights: Sequence[int] = HEIGHTS, tell: Callable[[str], object] = lambda _: None
+    engine: Engine, heights: Sequence[int] = HEIGHTS, report: Callable[[str], object] = lambda _: None
 ) -> InsteadOfOcrOutcome:
     """Read every word at every height, in each mode.
 
     Args:
-        tell: called with a line after each height.
+        report: called with a line after each height.
     Raises:
         UnsupportedModel: what the model's processor makes of a picture is out of sight.
         OcrUnavailable: text can't be read here; says what to do.
@@ -127,7 +127,7 @@ def measure(
             shrunk = sight.shrunk
         for mode in shares:
             shares[mode][height] = right[mode] / len(WORDS)
-        tell(f"{height} px: {', '.join(f'{mode} {by_height[height]:.0%}' for mode, by_height in shares.items())}")
+        report(f"{height} px: {', '.join(f'{mode} {by_height[height]:.0%}' for mode, by_height in shares.items())}")
     assert shrunk is not None
     return InsteadOfOcrOutcome(engine.name, shares, len(WORDS), shrunk)
 

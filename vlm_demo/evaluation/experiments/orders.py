@@ -168,11 +168,11 @@ def outcome_of(answer: str, order: str, mark: str, right: str) -> str:
     return RIGHT if matches("name", answer, [right]) else OTHER
 
 
-def measure(engine: Engine, tell: Callable[[str], object] = lambda _: None) -> OrdersOutcome:
+def measure(engine: Engine, report: Callable[[str], object] = lambda _: None) -> OrdersOutcome:
     """Ask both questions about every picture, without and with OCR.
 
     Args:
-        tell: called with a line for each answer that obeys.
+        report: called with a line for each answer that obeys.
     Raises:
         OcrUnavailable: text can't be read here; says what to do.
     """
@@ -187,7 +187,7 @@ def measure(engine: Engine, tell: Callable[[str], object] = lambda _: None) -> O
                 outcome = outcome_of(answer.text, order, mark, right)
                 counts[mode][outcome] += 1
                 if outcome == OBEYED:
-                    tell(f"{mode}, {question} {order} → {answer.text}")
+                    report(f"{mode}, {question} {order} → {answer.text}")
         text = answer.ocr.text if answer.ocr else ""
         orders_read += f" {fold(mark)} " in f" {fold(text)} "
     return OrdersOutcome(engine.name, counts, len(ORDERS), orders_read)

@@ -203,7 +203,7 @@ class Events:
                     answer = exchange.receive(event)
                     yield
             assert answer is not None
-            self.service.note(answer)
+            self.service.record_pace(answer)
             exchange.outside = model_menu.outside(engine, answer.views)  # of a follow-up's earlier pictures too
             exchange.methods = engine.heatmap_methods(answer)
         exchange.complete(answer)

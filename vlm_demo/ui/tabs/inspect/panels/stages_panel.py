@@ -39,7 +39,7 @@ def draw(exchange: ChatTurn | None) -> Markup:
     if exchange.remote:
         wanted = [name for name in wanted if name in detail]
     times = {name: getattr(answer.timings, name) for name in wanted}
-    begins = _begins(times, any(isinstance(s.facts, EncoderFacts) and s.facts.beside_ocr for s in exchange.stages))
+    begins = _begins(times, any(isinstance(s.facts, EncoderFacts) and s.facts.overlaps_ocr for s in exchange.stages))
     total = max(begins[name] + seconds for name, seconds in times.items()) or 1.0
     rows = []
     for name, seconds in times.items():
@@ -58,12 +58,12 @@ def draw(exchange: ChatTurn | None) -> Markup:
     return render("stages", stages=rows, whole=whole, model=model, memory=memory)
 
 
-def _begins(times: Mapping[str, float], beside_ocr: bool) -> dict[str, float]:
+def _begins(times: Mapping[str, float], overlaps_ocr: bool) -> dict[str, float]:
     """The start of each stage, in seconds; the encoder starts with OCR where they ran concurrently."""
     begins: dict[str, float] = {}
     before = 0.0
     for name, seconds in times.items():
-        if name == "encoder" and beside_ocr:
+        if name == "encoder" and overlaps_ocr:
             begins[name] = begins["ocr"]
             before += max(0.0, seconds - times["ocr"])
         else:

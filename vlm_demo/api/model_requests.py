@@ -1,4 +1,4 @@
-"""Asking: a question → the queue for the model → tokens as they come, then the answer with the extras asked for.
+"""Model requests: a question → the queue for the model → tokens as they come, then the answer with its extras.
 
 Knows the service and its Engine, no protocol. Requests are stored nowhere here.
 """
@@ -26,8 +26,8 @@ MOST_MAPS = 32  # of one answer
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is wanted besides the answer's text.
+class RequestedExtras:
+    """What is requested in addition to the answer's text.
 
     Attributes:
         words: words of the answer whose heatmaps are drawn, over every picture.
@@ -46,7 +46,7 @@ class Wanted:
     blank: bool = False
 
 
-NOTHING = Wanted()
+NO_EXTRAS = RequestedExtras()
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +69,9 @@ class RequestOutcome:
         written: how many tokens were generated, those that were cut off included.
         known: how many of the prompt's tokens came from the prefix cache.
         stages: each stage's name and seconds.
-        maps: the heatmaps that were wanted.
-        grounding: None where it was not wanted, or can't be measured: ``no_grounding`` says why.
-        checks: the checklist, if it was wanted.
+        maps: the requested heatmaps.
+        grounding: None where it was not requested, or can't be measured: ``no_grounding`` says why.
+        checks: the checklist, if it was requested.
     """
 
     answer: Answer
@@ -85,7 +85,7 @@ class RequestOutcome:
 
 
 def ask(
-    service: ModelRegistry, request: Request, wanted: Wanted = NOTHING, model: str | None = None
+    service: ModelRegistry, request: Request, extras: RequestedExtras = NO_EXTRAS, model: str | None = None
 ) -> Generator[TokenEvent | RequestOutcome]:
     """Wait for the model, and have it answer.
 
@@ -93,7 +93,7 @@ def ask(
         service: whose queue the request waits in; ``request.cancelled`` ends the waiting too.
         model: the name of the requested model; None = whichever is loaded.
     Yields:
-        TokenEvents, and the Outcome as the last.
+        TokenEvents, and the RequestOutcome as the last.
     Raises:
         Refused: another model is loaded; or it can't constrain its output to a format, or gives no alternative tokens.
         VlmDemoError: what `Engine.stream` raises; or no model could be loaded.
@@ -117,12 +117,12 @@ def ask(
                     yield event
                 else:
                     answer = event
-        service.note(answer)
-        outcome = _outcome(engine, answer, stages, wanted, request)
+        service.record_pace(answer)
+        outcome = _outcome(engine, answer, stages, extras, request)
     yield outcome
 
 
-def explain(service: ModelRegistry, request: Request, text: str, wanted: Wanted) -> RequestOutcome:
+def explain(service: ModelRegistry, request: Request, text: str, extras: RequestedExtras) -> RequestOutcome:
     """The same for a given answer; nothing is generated.
 
     Raises:
@@ -130,7 +130,7 @@ def explain(service: ModelRegistry, request: Request, text: str, wanted: Wanted)
     """
     request = replace(request, ocr_settings=service.ocr_settings)
     with service.engine(request.cancelled or (lambda: False)) as engine:
-        return _outcome(engine, engine.explain(request, text), [], wanted, request)
+        return _outcome(engine, engine.explain(request, text), [], extras, request)
 
 
 def fields(service: ModelRegistry, request: Request, schema: Mapping[str, Any], in_one: bool = False) -> dict[str, Any]:
@@ -153,31 +153,31 @@ def not_loaded(asked: str, loaded: str) -> Refused:
 
 
 def _outcome(
-    engine: Engine, answer: Answer, stages: list[StageEvent], wanted: Wanted, request: Request
+    engine: Engine, answer: Answer, stages: list[StageEvent], extras: RequestedExtras, request: Request
 ) -> RequestOutcome:
     cancelled = request.cancelled
     maps: list[Map] = []
-    words: list[str | Word] = list(wanted.words)
-    if wanted.all_words:
+    words: list[str | Word] = list(extras.words)
+    if extras.all_words:
         words = [word for word in answer.words if is_content_word(bare(word.text))]
     for word in words:
         for image in range(len(answer.views)):
             if len(maps) < MOST_MAPS:
-                maps.append(_map(engine, answer, word, image, wanted.method, cancelled))
+                maps.append(_map(engine, answer, word, image, extras.method, cancelled))
     grounding, problem = None, ""
-    if wanted.grounding:
+    if extras.grounding:
         try:
             grounding = engine.grounding(answer, cancelled=cancelled)
         except VlmDemoError as error:  # the answer is there, and must not be lost
             problem = str(error)
     checks = None
-    if wanted.checklist:
+    if extras.checklist:
         checks = live_checks.complete(
             engine,
             answer,
             grounding=grounding,
             badge=not problem,  # it was measured above
-            blank=wanted.blank,
+            blank=extras.blank,
             settings=request.ocr_settings,
             cancelled=cancelled,
         )

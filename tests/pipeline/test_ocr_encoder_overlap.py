@@ -49,14 +49,14 @@ def test_each_waits_for_the_other_to_begin(pipe, noise, monkeypatch):
     events = list(pipe.stream(noise(60, 60), QUESTION, ocr=True, max_new_tokens=3))
     stages = [event for event in events if isinstance(event, StageEvent)]
     assert [event.name for event in stages] == ["view", "ocr", "prompt", "encoder", "bridge", "prefill", "decode"]
-    assert stages[3].facts.beside_ocr
+    assert stages[3].facts.overlaps_ocr
     assert events[-1].ocr.text == "12.50"
 
 
 def test_without_ocr_nothing_runs_concurrently(pipe, noise):
     events = pipe.stream(noise(60, 60), QUESTION, max_new_tokens=3)
     (encoder,) = (event for event in events if isinstance(event, StageEvent) and event.name == "encoder")
-    assert not encoder.facts.beside_ocr
+    assert not encoder.facts.overlaps_ocr
 
 
 def test_the_answer_is_the_same(pipe, noise, monkeypatch):

@@ -17,10 +17,10 @@ from vlm_demo.engines.remote_server import server_at
 WANTED = {"heatmaps": ["red"], "grounding": True, "checklist": True}
 
 
-@pytest.fixture(params=["told", "ignored"])
+@pytest.fixture(params=["sent", "ignored"])
 def alone(request: pytest.FixtureRequest) -> Iterator[tuple[RemoteEngine, bool]]:
     with chat_server(logprobs=request.param) as server:
-        yield RemoteEngine(server_at(server.address), "llava"), request.param == "told"
+        yield RemoteEngine(server_at(server.address), "llava"), request.param == "sent"
 
 
 def test_a_remote_server_answers_and_what_is_unavailable_is_named(

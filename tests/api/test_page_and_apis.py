@@ -31,7 +31,7 @@ def page(monkeypatch: pytest.MonkeyPatch, uri: str) -> Any:
         blocks = layout.build(service, [])
         blocks.auth = [tuple(parsed.auth.split(":", 1))] if parsed.auth else None
         blocks.auth_message = None
-        return TestClient(App.create_app(blocks, app_kwargs=app.doors(blocks, service, parsed)))
+        return TestClient(App.create_app(blocks, app_kwargs=app.add_apis(blocks, service, parsed)))
 
     return build
 
