@@ -1,4 +1,4 @@
-"""The plan's formulas against a simulation of the very lines that they speak of."""
+"""The plan's formulas against a simulation of the queues that they describe."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Choose = Callable[[int, list[float], float], int]
 
 
 def simulated(rate: float, seconds: float, variation: float, servers: int, choose: Choose, count: int) -> np.ndarray:
-    """Each arrival's wait. ``choose`` says to which server the n-th goes, given when each will have nothing to do."""
-    dice = np.random.default_rng(0)
+    """Each arrival's wait. ``choose`` picks the n-th one's server, given when each server becomes idle."""
+    rng = np.random.default_rng(0)
     shape = 1 / variation**2  # of a gamma distribution
-    arrivals = np.cumsum(dice.exponential(1 / rate, count))
-    services = dice.gamma(shape, seconds / shape, count)
+    arrivals = np.cumsum(rng.exponential(1 / rate, count))
+    services = rng.gamma(shape, seconds / shape, count)
     free, waits = [0.0] * servers, np.empty(count)
     for number, (now, service) in enumerate(zip(arrivals, services, strict=True)):
         server = choose(number, free, now)
@@ -43,36 +43,36 @@ def by_picture(number: int, free: list[float], _: float) -> int:
 
 
 def by_picture_unless_full(number: int, free: list[float], now: float) -> int:
-    """To its own, or to the next one where more than four mean answers wait there."""
-    own = by_picture(number, free, now)
-    return own if free[own] - now < 4 else (own + 1) % len(free)
+    """To its picture's server, or to the next one where more than four mean answers wait there."""
+    preferred = by_picture(number, free, now)
+    return preferred if free[preferred] - now < 4 else (preferred + 1) % len(free)
 
 
 @pytest.mark.parametrize(("servers", "load", "variation"), [(1, 0.7, 0.5), (4, 0.8, 0.7), (20, 0.9, 1.0)])
-def test_one_line_waits_as_simulated(servers: int, load: float, variation: float) -> None:
+def test_one_queue_waits_as_simulated(servers: int, load: float, variation: float) -> None:
     waits = simulated(load * servers, 1.0, variation, servers, first_free, 60_000)
-    told = plan.one_line(load * servers, 1.0, variation, servers)
-    assert told.mean == pytest.approx(waits.mean(), rel=0.15)
-    assert told.p95 == pytest.approx(np.quantile(waits, 0.95), rel=0.2)
+    computed = plan.shared_queue(load * servers, 1.0, variation, servers)
+    assert computed.mean == pytest.approx(waits.mean(), rel=0.15)
+    assert computed.p95 == pytest.approx(np.quantile(waits, 0.95), rel=0.2)
 
 
-def test_affinity_waits_between_one_line_and_own_lines() -> None:
+def test_affinity_waits_between_one_queue_and_separate_queues() -> None:
     servers, load, variation = 8, 0.8, 0.7
     rate = load * servers
-    pooled, apart = (form(rate, 1.0, variation, servers) for form in (plan.one_line, plan.own_lines))
+    pooled, separate = (form(rate, 1.0, variation, servers) for form in (plan.shared_queue, plan.separate_queues))
     waits = simulated(rate, 1.0, variation, servers, by_picture, 60_000).mean()
-    assert waits == pytest.approx(apart.mean, rel=0.15)
+    assert waits == pytest.approx(separate.mean, rel=0.15)
     spilled = simulated(rate, 1.0, variation, servers, by_picture_unless_full, 60_000).mean()
     assert pooled.mean < spilled < waits
 
 
-def test_what_is_remembered_anywhere_is_as_simulated() -> None:
+def test_cache_hits_without_affinity_are_as_simulated() -> None:
     """Three questions about each of many pictures, each sent to any of the replicas."""
-    dice = np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     for replicas in (2, 10):
-        sent = dice.integers(replicas, size=(50_000, 3))
-        known = [np.zeros(len(sent), bool), sent[:, 1] == sent[:, 0], (sent[:, 2:] == sent[:, :2]).any(1)]
-        assert MEASURED.hits_anywhere(replicas) == pytest.approx(np.mean(known), abs=0.01)
+        sent = rng.integers(replicas, size=(50_000, 3))
+        cached = [np.zeros(len(sent), bool), sent[:, 1] == sent[:, 0], (sent[:, 2:] == sent[:, :2]).any(1)]
+        assert MEASURED.hits_anywhere(replicas) == pytest.approx(np.mean(cached), abs=0.01)
 
 
 def test_erlangs_c_has_its_known_values() -> None:
@@ -81,7 +81,7 @@ def test_erlangs_c_has_its_known_values() -> None:
     assert 0 < plan.erlang_c(100, 80) < 0.05  # no overflow
 
 
-def test_what_bears_least_comes_first() -> None:
+def test_the_lowest_limit_comes_first() -> None:
     small = plan.plan(MEASURED, 4, 0.8)
     assert small.seconds == 1.5 and small.rate == pytest.approx(0.8 * 4 / 1.5) and small.limits[0].name == "replicas"
     large = plan.plan(MEASURED, 200, 0.8)
@@ -94,22 +94,22 @@ def test_what_bears_least_comes_first() -> None:
 
 
 def test_a_waiting_room_of_that_size_refuses_one_in_a_thousand() -> None:
-    """Against a simulation with exponential answers of a line that has no end: how often it is longer than the room."""
+    """Against a simulation of an unlimited queue with exponential answers: how often it is longer than the room."""
     measured = ServiceFigures(1.0, 1.0, 1.0, 0.01, 2e5, 4e6, 4e8, 30.0, 1.5, 0.5, 0.25, 3)
     planned = plan.plan(measured, 4, 0.8)
-    dice = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     now, ends, waiting, over = 0.0, [], 0, 0
     count = 300_000
     for _ in range(count):
-        now += dice.exponential(1 / planned.rate)
+        now += rng.exponential(1 / planned.rate)
         while ends and ends[0] <= now:
             end = heapq.heappop(ends)
             if waiting:
                 waiting -= 1
-                heapq.heappush(ends, end + dice.exponential(1.0))
+                heapq.heappush(ends, end + rng.exponential(1.0))
         over += waiting >= planned.waiting_room
         if len(ends) < 4:
-            heapq.heappush(ends, now + dice.exponential(1.0))
+            heapq.heappush(ends, now + rng.exponential(1.0))
         else:
             waiting += 1
     assert 0.0003 < over / count < 0.003
@@ -117,7 +117,7 @@ def test_a_waiting_room_of_that_size_refuses_one_in_a_thousand() -> None:
 
 def test_more_than_can_be_served_is_refused() -> None:
     with pytest.raises(VlmDemoError, match=r"2 replicas answer 2\.00"):
-        plan.one_line(2.5, 1.0, 0.5, 2)
+        plan.shared_queue(2.5, 1.0, 0.5, 2)
 
 
 def test_measurements_are_written_and_read(tmp_path: Path) -> None:

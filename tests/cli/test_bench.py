@@ -38,8 +38,8 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[2])), http.server.SimpleHTTPRe
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shape besides the real ones, with patches so large that a picture has few of them."""
+def small_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shape in addition to the real ones, with patches so large that a picture has few of them."""
     monkeypatch.setitem(shapes.TEXT, "tiny", TINY)
     vision = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
     monkeypatch.setattr(shapes, "VISION", vision)
@@ -87,9 +87,9 @@ def test_plain_transformers_does_the_same_work(tmp_path: Path) -> None:
     answer = pipe.ask(images, measure.QUESTION, max_new_tokens=3)
     assert len(answer.tokens) == 3 and answer.prompt.image_tokens == 2 * 64
     plain = PlainTransformers(pipe)
-    given = len(answer.prompt.ids)
-    made, times = plain._generate(images, 3)
-    assert made[:given] == list(answer.prompt.ids) and len(made) == given + 3
+    prompt_length = len(answer.prompt.ids)
+    generated, times = plain._generate(images, 3)
+    assert generated[:prompt_length] == list(answer.prompt.ids) and len(generated) == prompt_length + 3
     assert len(times) == 3 and times == sorted(times)
     history = [measure.Turn(measure.QUESTION, "a dog", (images[0],))]
     later = pipe.ask([], measure.SECOND, history=history, max_new_tokens=1)
@@ -118,14 +118,16 @@ def test_plain_transformers_never_meets_the_pipelines_attention(
     write(Shape("tiny"), tmp_path)
     pipe = measure.load(tmp_path)
     images, config = [measure.picture()], pipe.stages().llm.family.language_model.config
-    met: list[str] = []
+    attentions: list[str] = []
     layer = pipe.stages().llm.family.language_layers[0]
-    layer.register_forward_pre_hook(lambda *_: met.append(config._attn_implementation))
+    layer.register_forward_pre_hook(lambda *_: attentions.append(config._attn_implementation))
     plain = PlainTransformers(pipe)
     plain.pace(images, 2)
     plain.with_attentions(images, 2)
     pipe.ask(images, measure.QUESTION, max_new_tokens=1)
-    assert set(met[:2]) == {"sdpa"} and set(met[2:4]) == {"eager"} and set(met[4:]) == {"tapped_sdpa"}
+    assert (
+        set(attentions[:2]) == {"sdpa"} and set(attentions[2:4]) == {"eager"} and set(attentions[4:]) == {"tapped_sdpa"}
+    )
 
 
 def test_peak_memory_is_measured_though_it_is_freed() -> None:
@@ -180,13 +182,13 @@ def test_visitors_at_once_are_timed_against_one_by_one(
     monkeypatch.setattr(together, "LONG_PROMPT", 200)
     together_rows, sizes = together.rows, list[int]()
 
-    def counted(name: str, pipe: Pipeline, *others: int) -> Iterator[Measurement]:
+    def counting_rows(name: str, pipe: Pipeline, *rest: int) -> Iterator[Measurement]:
         llm = pipe.stages().llm
         forward = llm.forward
         monkeypatch.setattr(llm, "forward", lambda rows: (sizes.append(len(rows)), forward(rows))[1])
-        return together_rows(name, pipe, *others)
+        return together_rows(name, pipe, *rest)
 
-    monkeypatch.setattr(together, "rows", counted)
+    monkeypatch.setattr(together, "rows", counting_rows)
     arguments = ["--together", str(tmp_path / "tiny"), "--tokens", "6", "--repeats", "1"]
     assert main(["bench", *arguments, "--out", str(tmp_path / "run")]) == 0
     rows = {row["what"]: row for row in json.loads((tmp_path / "run.json").read_text())["rows"]}  # of fp32, the last
@@ -229,7 +231,7 @@ def test_openvino_computes_the_same_first_token(tmp_path: Path, monkeypatch: pyt
     for seed in range(3):
         images = [measure.picture(seed)]
         with with_attention(pipe, "sdpa"):
-            made = Reference(pipe, images, measure.QUESTION)
-        assert made(images) == pipe.ask(images, measure.QUESTION, max_new_tokens=1).tokens[0].id
+            reference = Reference(pipe, images, measure.QUESTION)
+        assert reference(images) == pipe.ask(images, measure.QUESTION, max_new_tokens=1).tokens[0].id
     row = measure.against_openvino("tiny", pipe, 1)
     assert row.ratio == pytest.approx(row.plain / row.ours) and row.unit == "s"

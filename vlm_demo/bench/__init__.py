@@ -1,1 +1,1 @@
-"""Bench: this pipeline beside plain transformers on the same random weights, every figure measured in one run."""
+"""Bench: this pipeline against plain transformers on the same random weights, every figure measured in one run."""

@@ -1,8 +1,8 @@
-"""Load: visitors at the app for some minutes → answers, waits, errors, wrong answers, growth of memory.
+"""Load: visitors who ask the app for some minutes → answers, latencies, errors, wrong answers, memory growth.
 
-Before, every picture is asked about once with nobody else there; what is heard later has to be the same text. Half of
-the visitors come by the page's own endpoint, half by ``/v1``. The weights are float32 for it: there an answer is the
-same token for token however many are computed together, which bf16 is too coarse for where tokens are sampled.
+Each picture is first asked about without load; every later answer has to be the same text. Half of the visitors use the
+page's endpoint, half ``/v1``. The weights are float32: with them an answer is the same token for token whatever the
+batch size, which bf16 is too coarse for where tokens are sampled.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from statistics import median
 import numpy as np
 
 from vlm_demo.bench import process
-from vlm_demo.bench.visitors import Ask, Heard, OpenAiVisitor, PageVisitor, pictures, visit
+from vlm_demo.bench.visitors import Ask, OpenAiVisitor, PageVisitor, VisitorResults, pictures, visit
 
-EACH = 3  # pictures of a visitor
-DRAWN = 1.0  # temperature of the answers, so that those of different pictures differ
-SAMPLING = 1.0  # seconds between two looks at the memory
+PICTURES_EACH = 3  # pictures of a visitor
+TEMPERATURE = 1.0  # so that answers about different pictures differ
+SAMPLE_INTERVAL = 1.0  # seconds between two samples of the memory
 
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it.
+    """The result of one load test.
 
     Attributes:
         visitors, minutes: of the run.
-        distinct: how many of the pictures' answers no other picture has.
+        distinct: how many of the pictures have an answer that no other picture has.
         pictures: how many there are.
-        answers: that were heard.
-        wrong: (expected, heard) of answers that differ from those given alone.
-        errors: sentences of requests that failed otherwise than by being asked to come again.
-        away: how often a visitor was asked to come again.
+        answers: how many were received.
+        wrong: (expected, received) of answers that differ from those without load.
+        errors: sentences of requests that failed other than by being asked to retry.
+        away: how often a visitor was asked to retry.
         first_p50, first_p95: seconds to the first word.
         answer_p50, answer_p95: seconds to the end.
         memory: MiB after a sixth of the time, and at the end: medians over a sixth each.
@@ -67,7 +67,7 @@ class Load:
         return asdict(self)
 
     def line(self) -> str:
-        """In a line."""
+        """For printing."""
         began, ended = self.memory
         return (
             f"{self.visitors:>3} visitors, {self.minutes:g} min: {self.answers} answers, {len(self.wrong)} wrong, "
@@ -78,28 +78,30 @@ class Load:
 
 
 def under_load(visitors: int, minutes: float, model: str) -> Load:
-    """Start the app, and let so many visitors in."""
-    own = pictures(visitors * EACH)
-    uris = [own[number * EACH : (number + 1) * EACH] for number in range(visitors)]
+    """Start the app, and let so many visitors ask it."""
+    all_uris = pictures(visitors * PICTURES_EACH)
+    uris = [all_uris[number * PICTURES_EACH : (number + 1) * PICTURES_EACH] for number in range(visitors)]
     with in_float32(model) as folder, process.page("--model", str(folder)) as server:
         name = OpenAiVisitor(server.address, "").client.get("/v1/models").json()["data"][0]["id"]
-        place = server.address, name
-        first = OpenAiVisitor(*place, temperature=DRAWN)
-        alone = {uri: first.ask(uri).text for uri in own}
+        address_and_model = server.address, name
+        visitor = OpenAiVisitor(*address_and_model, temperature=TEMPERATURE)
+        expected = {uri: visitor.ask(uri).text for uri in all_uris}
         asks: list[Ask] = [
             (
-                PageVisitor(server.address, DRAWN) if i % 2 else OpenAiVisitor(server.address, name, temperature=DRAWN)
+                PageVisitor(server.address, TEMPERATURE)
+                if i % 2
+                else OpenAiVisitor(server.address, name, temperature=TEMPERATURE)
             ).ask
             for i in range(visitors)
         ]
         samples: list[float] = []
         ended = threading.Event()
-        watching = threading.Thread(target=_watch, args=(server, samples, ended))
-        watching.start()
-        heard = visit(asks, uris, alone, minutes * 60)
+        sampler = threading.Thread(target=_sample_memory, args=(server, samples, ended))
+        sampler.start()
+        results = visit(asks, uris, expected, minutes * 60)
         ended.set()
-        watching.join()
-    return summary(visitors, minutes, list(alone.values()), heard, samples)
+        sampler.join()
+    return summary(visitors, minutes, list(expected.values()), results, samples)
 
 
 @contextmanager
@@ -110,8 +112,8 @@ def in_float32(model: str) -> Iterator[Path]:
     from vlm_demo.models import loading
 
     stored, _ = loading.resolve(model, lambda *_: None)
-    with tempfile.TemporaryDirectory() as place:
-        folder = shutil.copytree(stored, Path(place, stored.name))
+    with tempfile.TemporaryDirectory() as directory:
+        folder = shutil.copytree(stored, Path(directory, stored.name))
         for file in folder.glob("*.safetensors"):
             save_file({name: weight.float() for name, weight in load_file(file).items()}, file, {"format": "pt"})
         config = folder / "config.json"
@@ -119,24 +121,26 @@ def in_float32(model: str) -> Iterator[Path]:
         yield folder
 
 
-def summary(visitors: int, minutes: float, alone: Sequence[str], heard: Heard, samples: Sequence[float]) -> Load:
+def summary(
+    visitors: int, minutes: float, expected: Sequence[str], results: VisitorResults, samples: Sequence[float]
+) -> Load:
     """The figures of a run; ``samples`` are MiB at even times."""
-    firsts = [reply.first for reply in heard.replies if reply.first is not None]
-    wholes = [reply.seconds for reply in heard.replies]
+    first_word_seconds = [reply.first_word for reply in results.replies if reply.first_word is not None]
+    answer_seconds = [reply.seconds for reply in results.replies]
     sixth = max(1, len(samples) // 6)
     return Load(
         visitors,
         minutes,
-        sum(alone.count(text) == 1 for text in alone),
-        len(alone),
-        len(heard.replies),
-        heard.wrong,
-        heard.errors,
-        heard.away,
-        _quantile(firsts, 0.5),
-        _quantile(firsts, 0.95),
-        _quantile(wholes, 0.5),
-        _quantile(wholes, 0.95),
+        sum(expected.count(text) == 1 for text in expected),
+        len(expected),
+        len(results.replies),
+        results.wrong,
+        results.errors,
+        results.retries,
+        _quantile(first_word_seconds, 0.5),
+        _quantile(first_word_seconds, 0.95),
+        _quantile(answer_seconds, 0.5),
+        _quantile(answer_seconds, 0.95),
         (median(samples[sixth : 2 * sixth] or samples), median(samples[-sixth:])) if samples else (0.0, 0.0),
     )
 
@@ -145,6 +149,6 @@ def _quantile(values: Sequence[float], share: float) -> float:
     return float(np.quantile(values, share)) if values else float("nan")
 
 
-def _watch(server: process.ServerProcess, samples: list[float], ended: threading.Event) -> None:
-    while not ended.wait(SAMPLING):
+def _sample_memory(server: process.ServerProcess, samples: list[float], ended: threading.Event) -> None:
+    while not ended.wait(SAMPLE_INTERVAL):
         samples.append(server.memory())

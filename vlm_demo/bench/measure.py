@@ -1,7 +1,7 @@
-"""Measure: one checkpoint → rows of what this pipeline and plain transformers take for the same work, in turn.
+"""Measure: one checkpoint → rows that compare this pipeline with plain transformers on the same work.
 
 Both run the same weights on the same device; after one warm-up each, they take turns and the medians are compared, so
-that a slow minute of the machine slows both. Knows the pipeline's public interface.
+that a slow minute of the machine affects both. Knows the pipeline's public interface.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from vlm_demo.bench.timing import peak_memory, taking_turns, timed
 from vlm_demo.contracts import TokenEvent
 from vlm_demo.models.quantization import release
 
-PICTURE = (640, 480)
+PICTURE_SIZE = (640, 480)
 STREAMED = 2**28  # float32 numbers that are read to measure the memory's bandwidth: 1 GiB
 APP = Path(__file__).parents[2] / "app.py"
 IMPORTS = "import time, torch, transformers, gradio; print(time.process_time(), flush=True)"
@@ -43,7 +43,7 @@ class Measurement:
     Attributes:
         shape: which checkpoint, and what was changed about it.
         what: what was measured.
-        ours, plain: medians, in ``unit``; ``plain`` is transformers', or what ``what`` names behind its stroke.
+        ours, plain: medians, in ``unit``; ``plain`` is transformers', or what ``what`` names after its slash.
         ratio: how many times better ours is: above 1 is faster, or smaller, than ``plain``.
     """
 
@@ -69,10 +69,10 @@ def more(shape: str, what: str, ours: float, plain: float, unit: str) -> Measure
 
 
 def picture(seed: int = 0) -> Image.Image:
-    """Noise: what is in it costs nothing."""
-    width, height = PICTURE
+    """Noise: the time does not depend on what a picture shows."""
+    width, height = PICTURE_SIZE
     pixels = np.random.default_rng(seed).integers(0, 255, (height // 8, width // 8, 3), dtype=np.uint8)
-    return Image.fromarray(pixels).resize(PICTURE)
+    return Image.fromarray(pixels).resize(PICTURE_SIZE)
 
 
 def bandwidth(device: torch.device) -> float:
@@ -85,11 +85,11 @@ def bandwidth(device: torch.device) -> float:
 
 
 def loading(name: str, folder: Path, repeats: int) -> Measurement:
-    """Loading the checkpoint, its file being in the page cache for both."""
+    """Loading the checkpoint, with its file in the page cache for both."""
     from transformers import AutoModelForImageTextToText
 
     def loaded(load: Callable[[], Any]) -> float:
-        gc.collect()  # the one before
+        gc.collect()  # free the previous model
         return timed(load)
 
     def ours() -> float:
@@ -136,18 +136,18 @@ def against_openvino(name: str, pipe: Pipeline, repeats: int) -> Measurement:
 
 
 def against_memory(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Measurement:
-    """Decode against what reading every weight of the language model once a token would allow."""
+    """Decode speed against the limit of the memory bandwidth, each token reading every language-model weight once."""
     family = pipe.stages().llm.family
     embeddings = family.language_model.get_input_embeddings().weight
-    weights = [own for own in family.language_model.parameters() if own is not embeddings]
-    read = sum(own.numel() * own.element_size() for own in (*weights, *family.head.parameters()))
+    weights = [weight for weight in family.language_model.parameters() if weight is not embeddings]
+    bytes_read = sum(weight.numel() * weight.element_size() for weight in (*weights, *family.head.parameters()))
     images = [picture()]
-    paces = taking_turns(repeats, lambda: _pace(pipe, images, tokens), lambda: bandwidth(pipe.device) / read)
+    paces = taking_turns(repeats, lambda: _pace(pipe, images, tokens), lambda: bandwidth(pipe.device) / bytes_read)
     return more(name, "decode / memory limit", *paces, "tokens/s")
 
 
 def asking_again(name: str, pipe: Pipeline, tokens: int, repeats: int) -> Measurement:
-    """Time to the first token of a second question about the same picture; transformers begins from scratch."""
+    """Time to the first token of a second question about the same picture; transformers starts from scratch."""
     images = [picture()]
     plain = PlainTransformers(pipe)
     history = [Turn(QUESTION, pipe.ask(images, QUESTION, max_new_tokens=tokens).text, tuple(images))]
@@ -177,8 +177,8 @@ def with_heatmaps(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures
 
 
 def against_eager(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures: int = 1) -> Iterator[Measurement]:
-    """A whole answer with the attention of each of its words: time, and the most memory beyond what was held before.
-    Plain transformers gives attention with eager attention and ``output_attentions`` only."""
+    """A whole answer with the attention of each of its words: time, and the peak memory above what was allocated
+    before. Plain transformers gives attention with eager attention and ``output_attentions`` only."""
     images = [picture(seed) for seed in range(pictures)]
     plain = PlainTransformers(pipe)
     peaks: tuple[list[float], list[float]] = ([], [])
@@ -197,35 +197,35 @@ def against_eager(name: str, pipe: Pipeline, tokens: int, repeats: int, pictures
         lambda: measured(lambda: plain.with_attentions(images, tokens), 1),
     )
     yield less(name, "answer with heatmaps / eager", ours, theirs, "s")
-    own, other = (max(1e-3, median(found[1:])) for found in peaks)
-    yield less(name, "peak extra memory / eager", own, other, "GB")
+    peak, eager_peak = (max(1e-3, median(found[1:])) for found in peaks)
+    yield less(name, "peak extra memory / eager", peak, eager_peak, "GB")
 
 
 def starting(repeats: int) -> Measurement:
-    """From the program's start to the page that answers, against importing torch, transformers and gradio alone."""
+    """From the program's start to the served page, against importing torch, transformers and gradio alone."""
     ours, plain = taking_turns(repeats, seconds_to_page, seconds_to_import)
     return less("the page, embedded model", "page ready / bare imports", ours, plain, "s")
 
 
 def seconds_to_page() -> float:
-    """Start the app in a process of its own, ask for its page until it comes, and end it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ask = build_opener(ProxyHandler({}))
-    began = time.perf_counter()
+    """Start the app as a separate process, request its page until it is served, and terminate it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    opener = build_opener(ProxyHandler({}))
+    start = time.perf_counter()
     app = psutil.Popen([sys.executable, APP, "--port", str(port)], stdout=subprocess.DEVNULL, cwd=APP.parent)
     try:
         while True:
             try:
-                ask.open(f"http://127.0.0.1:{port}/").read()
+                opener.open(f"http://127.0.0.1:{port}/").read()
                 break
             except OSError:
                 if app.poll() is not None:
                     raise
                 time.sleep(0.02)
         if timing.clock is timing.CLOCKS["wall"]:
-            return time.perf_counter() - began
+            return time.perf_counter() - start
         used = app.cpu_times()
         return used.user + used.system
     finally:
@@ -235,17 +235,17 @@ def seconds_to_page() -> float:
 
 
 def seconds_to_import() -> float:
-    """A process that imports the three packages, until it has; how it ends is not counted."""
-    began = time.perf_counter()
-    with subprocess.Popen([sys.executable, "-c", IMPORTS], stdout=subprocess.PIPE, text=True) as bare:
-        assert bare.stdout is not None
-        used = float(bare.stdout.readline())
-        passed = time.perf_counter() - began
+    """A process that imports the three packages; its shutdown is not counted."""
+    start = time.perf_counter()
+    with subprocess.Popen([sys.executable, "-c", IMPORTS], stdout=subprocess.PIPE, text=True) as importing:
+        assert importing.stdout is not None
+        used = float(importing.stdout.readline())
+        passed = time.perf_counter() - start
     return passed if timing.clock is timing.CLOCKS["wall"] else used
 
 
 def quantized(name: str, folder: Path, tokens: int, repeats: int) -> Iterator[Measurement]:
-    """Parameter bytes, growth of the process and decode speed in 8 and 4 bits, against ``generate`` in bf16."""
+    """Parameter bytes, memory growth of the process and decode speed in 8 and 4 bit, against ``generate`` in bf16."""
     images = [picture()]
     pipe = load(folder)
     stored, plain = pipe.memory().parameter_bytes / 1e9, PlainTransformers(pipe)
@@ -266,7 +266,7 @@ def quantized(name: str, folder: Path, tokens: int, repeats: int) -> Iterator[Me
 
 
 def load(folder: str | Path, precision: str = "none", dtype: str | None = None) -> Pipeline:
-    """The pipeline, writing on until the limit: random weights end an answer anywhere, and repeat themselves."""
+    """The pipeline, generating up to the limit always: random weights may emit EOS anywhere, and repeat themselves."""
     pipe = Pipeline.from_pretrained(folder, quantize=precision, dtype=dtype)
     pipe.stages().llm.ends, pipe.cuts_repetition = frozenset(), False
     return pipe

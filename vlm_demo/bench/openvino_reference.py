@@ -1,7 +1,6 @@
-"""OpenVINO reference: a pipeline's encoder and prefill, converted at the very shape that is timed → a first token.
+"""OpenVINO reference: a pipeline's encoder and prefill, converted for the input shape that is timed → a first token.
 
-They compute in the pipeline's precision and with its number of threads. What stands before them, the processor and the
-prompt, is the pipeline's own.
+They compute in the pipeline's precision and with its number of threads. Image processor and prompt are the pipeline's.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16", torch.float16: "f16"
 
 
 class Reference:
-    """Encoder and prefill of a LLaVA on the CPU, in OpenVINO; the weights are held twice as long as it lives.
+    """Encoder and prefill of a LLaVA on the CPU, in OpenVINO; it holds a second copy of the weights.
 
     Args:
-        pipe: while this is made, with one of transformers' own attentions in place of the tapped one.
+        pipe: with a plain attention of transformers in place of the tapped one during construction.
         images, question: what is asked; other pictures of the same number have the same shape.
     Raises:
         VlmDemoError: OpenVINO is not installed, or the pipeline is not on the CPU; says what to do.
     """
 
     def __init__(self, pipe: Pipeline, images: Sequence[Image.Image], question: str) -> None:
-        openvino = required()
+        openvino = import_openvino()
         if pipe.device.type != "cpu":
             raise VlmDemoError("OpenVINO is compared with on the CPU alone: leave out --openvino here.")
         self.pipe, self.question = pipe, question
@@ -96,25 +95,25 @@ class _Prefill(nn.Module):
     def forward(self, embedded: Tensor) -> tuple[Tensor, ...]:
         """A prompt [1, tokens, width] → the last position's logits [1, vocabulary], both float32, and the keys and
         values of each layer."""
-        cache = _Kept()
-        read = self.language(inputs_embeds=embedded.to(self.dtype), past_key_values=cache, use_cache=True)
-        return self.head(read.last_hidden_state[:, -1]).float(), *cache.kept
+        cache = _RecordingCache()
+        output = self.language(inputs_embeds=embedded.to(self.dtype), past_key_values=cache, use_cache=True)
+        return self.head(output.last_hidden_state[:, -1]).float(), *cache.recorded
 
 
-class _Kept(DynamicCache):
-    """A cache of one pass: there is nothing before it to join keys and values to, which OpenVINO can't convert."""
+class _RecordingCache(DynamicCache):
+    """The cache of one forward pass, which joins nothing to earlier keys and values: OpenVINO can't convert that."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept: list[Tensor] = []
+        self.recorded: list[Tensor] = []
 
     def update(self, keys: Tensor, values: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
-        self.kept += [keys, values]
+        self.recorded += [keys, values]
         return keys, values
 
 
-def required() -> ModuleType:
-    """The package.
+def import_openvino() -> ModuleType:
+    """Import the package.
 
     Raises:
         VlmDemoError: it is not installed; says how.

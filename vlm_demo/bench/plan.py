@@ -1,9 +1,9 @@
-"""Plan: what was measured of one replica → how many visitors N replicas bear, how long they wait, what breaks first.
+"""Plan: what was measured of one replica → what N replicas sustain, how long questions wait, what saturates first.
 
 Waits are those of queueing theory for arrivals at random (Poisson): Erlang's C and Allen and Cunneen's approximation of
-one line before all replicas (A. O. Allen, Probability, Statistics, and Queueing Theory, 2nd ed., 5.3), Pollaczek and
-Khinchine's formula for one line before each. Questions that go to their picture's replica, and elsewhere only where its
-line is full, wait no shorter than the first and no longer than the second.
+one queue for all replicas (A. O. Allen, Probability, Statistics, and Queueing Theory, 2nd ed., 5.3), Pollaczek and
+Khinchine's formula for one queue for each. Questions that go to their picture's replica, and elsewhere only where its
+queue is full, wait no shorter than the first and no longer than the second.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vlm_demo.errors import VlmDemoError
 
-BASE64 = 4 / 3  # of a picture's bytes are sent
+BASE64 = 4 / 3  # bytes are sent for each of a picture's bytes
 GIGABIT = 125e6  # bytes a second
 
 
@@ -25,15 +25,15 @@ class ServiceFigures:
     """What `bench --serving` measured on one machine.
 
     Attributes:
-        hit_seconds, miss_seconds: of an answer by a replica that has nothing else to do, its picture known or new.
+        hit_seconds, miss_seconds: of an answer by an idle replica, its picture cached or new.
         variation: the standard deviation of an answer's seconds over their mean, hits and misses together.
         front_seconds: processor time of the front and of Ray's proxy for one request.
         request_bytes: of one request with its picture.
-        picture_bytes: what a replica remembers of one picture and a prompt.
-        cache_bytes: of which it keeps so many.
-        start_seconds: until a replica that is started answers.
+        picture_bytes: what a replica caches of one picture and a prompt.
+        cache_bytes: the budget of its cache.
+        start_seconds: from a replica's start to its first answer.
         together: answers of two replicas a second over those of one, under the same load.
-        hits, hits_without: share of remembered prompts with and without affinity, on two replicas.
+        hits, hits_without: share of cached prompts with and without affinity, on two replicas.
         questions: that were asked about each picture, one after the other.
     """
 
@@ -51,13 +51,13 @@ class ServiceFigures:
     questions: float
 
     def hits_anywhere(self, replicas: int) -> float:
-        """The share of prompts that are remembered where any replica may be asked: question k + 1 about a picture meets
-        one that has seen it with the probability 1 - (1 - 1 / replicas)^k."""
-        asked = int(self.questions)
-        return sum(1 - (1 - 1 / replicas) ** earlier for earlier in range(asked)) / asked
+        """The share of cached prompts without affinity: question k + 1 about a picture reaches a replica that has seen
+        it with the probability 1 - (1 - 1 / replicas)^k."""
+        questions = int(self.questions)
+        return sum(1 - (1 - 1 / replicas) ** earlier for earlier in range(questions)) / questions
 
     def seconds(self, hits: float) -> float:
-        """The mean of an answer where this share of them is remembered."""
+        """The mean of an answer where this share of the prompts is cached."""
         return hits * self.hit_seconds + (1 - hits) * self.miss_seconds
 
 
@@ -71,7 +71,7 @@ class Wait:
 
 @dataclass(frozen=True)
 class Limit:
-    """One thing that requests pass: how many a second it bears, and how many of it are needed."""
+    """One part that requests pass: how many a second it sustains, and how many of it are needed."""
 
     name: str
     rate: float
@@ -81,15 +81,15 @@ class Limit:
 
 @dataclass(frozen=True)
 class Plan:
-    """For some replicas.
+    """The plan for a number of replicas.
 
     Attributes:
         rate: questions a second that arrive.
         seconds: of an answer in the mean.
         load: the share of the replicas' time that is used.
-        one_line, own_lines: waits with one line before all, and with one before each.
+        shared_queue, separate_queues: waits with one queue for all, and with one for each.
         waiting_room: questions that should be let wait, so that 1 of 1,000 is turned away in the steady state.
-        limits: what bears least comes first.
+        limits: the lowest rate first.
         restart_queue: questions that arrive while one replica starts, beyond what the others can take.
     """
 
@@ -97,8 +97,8 @@ class Plan:
     rate: float
     seconds: float
     load: float
-    one_line: Wait
-    own_lines: Wait
+    shared_queue: Wait
+    separate_queues: Wait
     waiting_room: int
     limits: tuple[Limit, ...]
     restart_queue: float
@@ -112,8 +112,8 @@ def erlang_c(servers: int, offered: float) -> float:
     return blocked / (1 - (offered / servers) * (1 - blocked))
 
 
-def one_line(rate: float, seconds: float, variation: float, servers: int) -> Wait:
-    """One line before all servers, by Allen and Cunneen; the wait of who has to is taken as exponential.
+def shared_queue(rate: float, seconds: float, variation: float, servers: int) -> Wait:
+    """One queue for all servers, by Allen and Cunneen; the waits above 0 are taken as exponential.
 
     Raises:
         VlmDemoError: more arrives than can be served.
@@ -122,19 +122,19 @@ def one_line(rate: float, seconds: float, variation: float, servers: int) -> Wai
     if offered >= servers:
         raise VlmDemoError(f"{servers} replicas answer {servers / seconds:.2f} questions a second: ask for fewer.")
     waits = erlang_c(servers, offered)
-    each = seconds / (servers - offered) * (1 + variation**2) / 2  # of those who have to
+    each = seconds / (servers - offered) * (1 + variation**2) / 2  # of those that wait
     return Wait(waits * each, each * math.log(waits / 0.05) if waits > 0.05 else 0.0)
 
 
-def own_lines(rate: float, seconds: float, variation: float, servers: int) -> Wait:
-    """A line before each server, chosen without a look at it; for one server Allen and Cunneen's is exact."""
-    return one_line(rate / servers, seconds, variation, 1)
+def separate_queues(rate: float, seconds: float, variation: float, servers: int) -> Wait:
+    """A queue for each server, chosen regardless of its length; for one server Allen and Cunneen's formula is exact."""
+    return shared_queue(rate / servers, seconds, variation, 1)
 
 
 def plan(
     measured: ServiceFigures, replicas: int, load: float, request_bytes: float | None = None, link: float = 10 * GIGABIT
 ) -> Plan:
-    """What ``replicas`` of them bear when this share of their time is used.
+    """What ``replicas`` of them sustain when this share of their time is used.
 
     Args:
         load: below 1.
@@ -144,8 +144,8 @@ def plan(
     seconds, size = measured.seconds(measured.hits), request_bytes or measured.request_bytes
     rate = load * replicas / seconds
     offered = rate * seconds
-    pooled = one_line(rate, seconds, measured.variation, replicas)
-    # What stands in line in an M/M/c falls by this factor with each further place.
+    pooled = shared_queue(rate, seconds, measured.variation, replicas)
+    # The probability of a queue of length n in an M/M/c falls by this factor with each n.
     factor = 1 - (1 - load) * 2 / (1 + measured.variation**2)
     room = math.ceil(math.log(0.001 / erlang_c(replicas, offered)) / math.log(factor)) if 0 < factor < 1 else 1
     limits = [
@@ -162,7 +162,7 @@ def plan(
         seconds,
         load,
         pooled,
-        own_lines(rate, seconds, measured.variation, replicas),
+        separate_queues(rate, seconds, measured.variation, replicas),
         max(room, 1),
         tuple(sorted(limits, key=lambda limit: limit.rate)),
         max(0.0, rate - (replicas - 1) / seconds) * measured.start_seconds,
@@ -176,7 +176,10 @@ def report(measured: ServiceFigures, planned: Plan) -> Iterator[str]:
     yield f"{planned.replicas} replicas, {planned.load:.0%} of their time used: {planned.rate:.2f} questions a second."
     yield f"An answer takes {planned.seconds:.2f} s in the mean, its seconds vary by {measured.variation:.2f} of that."
     yield "Wait before a replica begins           mean      95 of 100"
-    for name, wait in (("  one line before all", planned.one_line), ("  a line before each", planned.own_lines)):
+    for name, wait in (
+        ("  one line before all", planned.shared_queue),
+        ("  a line before each", planned.separate_queues),
+    ):
         yield f"{name:<36}{wait.mean:7.2f} s  {wait.p95:9.2f} s"
     yield f"Waiting room for 1 refusal in 1,000: {planned.waiting_room} questions."
     yield "What bears least comes first         a second   needed"
@@ -198,14 +201,14 @@ def report(measured: ServiceFigures, planned: Plan) -> Iterator[str]:
 
 
 def read(path: Path) -> ServiceFigures:
-    """What `write` wrote.
+    """Read what `bench --serving` wrote.
 
     Raises:
-        VlmDemoError: it is not there, or none of these files.
+        VlmDemoError: it is missing, or no such file.
     """
     try:
-        given = json.loads(path.read_text(encoding="utf-8"))["measured"]
-        return ServiceFigures(**{field.name: float(given[field.name]) for field in fields(ServiceFigures)})
+        stored = json.loads(path.read_text(encoding="utf-8"))["measured"]
+        return ServiceFigures(**{field.name: float(stored[field.name]) for field in fields(ServiceFigures)})
     except (OSError, ValueError, KeyError, TypeError):
         raise VlmDemoError(f"{path} holds no measurements: have them written by bench --serving.") from None
 

@@ -1,4 +1,4 @@
-"""Process: a server of this package, started as a person starts it, asked over its port, and ended again."""
+"""Process: a server of this package, started as a user starts it, reached over its port, and terminated."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ import psutil
 from vlm_demo.errors import VlmDemoError
 
 APP = Path(__file__).parents[2] / "app.py"
-STARTING = 600.0  # seconds until it has to be ready
+START_TIMEOUT = 600.0  # seconds to become ready
 MIB = 2**20
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        return tried.getsockname()[1]
+    """A free port of this machine."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 class ServerProcess:
-    """A process that says ``Ready:`` when it answers; what it prints is in ``lines``."""
+    """A process that prints ``Ready:`` when it answers; its output is in ``lines``."""
 
     def __init__(self, arguments: Sequence[str], port: int, environment: dict[str, str]) -> None:
         self.address, self.port = f"http://127.0.0.1:{port}", port
@@ -43,10 +43,10 @@ class ServerProcess:
         self.lines: list[str] = []
         self._ready = threading.Event()
         threading.Thread(target=self._read, daemon=True).start()
-        if not self._ready.wait(STARTING) or self.process.poll() is not None:
+        if not self._ready.wait(START_TIMEOUT) or self.process.poll() is not None:
             self.end()
-            said = " ".join(self.lines[-3:])
-            raise VlmDemoError(f"The server that was to be measured did not start: {said}")
+            output = " ".join(self.lines[-3:])
+            raise VlmDemoError(f"The server that was to be measured did not start: {output}")
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -57,7 +57,7 @@ class ServerProcess:
         self._ready.set()
 
     def children(self, name: str = "") -> list[psutil.Process]:
-        """Its processes whose command line holds ``name``."""
+        """Its child processes whose command line contains ``name``."""
         found = []
         with suppress(psutil.Error):
             for child in psutil.Process(self.process.pid).children(recursive=True):
@@ -67,11 +67,11 @@ class ServerProcess:
         return found
 
     def memory(self) -> float:
-        """MiB of resident memory, its own."""
+        """MiB of resident memory, without its child processes."""
         return psutil.Process(self.process.pid).memory_info().rss / MIB
 
     def cpu(self) -> float:
-        """Seconds of processor time that it and its processes took."""
+        """Seconds of processor time of it and its child processes."""
         total = 0.0
         for process in (psutil.Process(self.process.pid), *self.children()):
             with suppress(psutil.Error):
@@ -79,12 +79,12 @@ class ServerProcess:
                 total += times.user + times.system
         return total
 
-    def end(self, how: signal.Signals = signal.SIGTERM, patience: float = 90.0) -> int | None:
-        """End it; returns its exit status, None where it had to be killed."""
+    def end(self, sent_signal: signal.Signals = signal.SIGTERM, timeout: float = 90.0) -> int | None:
+        """Terminate it; returns its exit status, None where it had to be killed."""
         if self.process.poll() is None:
-            self.process.send_signal(how)
+            self.process.send_signal(sent_signal)
         try:
-            return self.process.wait(patience)
+            return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             for process in (*self.children(), self.process):
                 with suppress(psutil.Error, OSError):

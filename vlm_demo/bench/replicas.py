@@ -1,4 +1,4 @@
-"""Replicas: one and two processes of `serve` under the same load → what the plan for many goes by."""
+"""Replicas: one and two processes of `serve` under the same load → the figures that a plan for many is based on."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ import psutil
 
 from vlm_demo.bench import process
 from vlm_demo.bench.plan import ServiceFigures, as_json
-from vlm_demo.bench.visitors import Ask, Heard, OpenAiVisitor, VisitorReply, pictures, visit
+from vlm_demo.bench.visitors import Ask, OpenAiVisitor, VisitorReply, VisitorResults, pictures, visit
 from vlm_demo.errors import VlmDemoError
 
-TRIED = 8  # pictures that one replica is asked about twice, with nothing else to do
-IDLE = 10.0  # seconds
+UNLOADED_PICTURES = 8  # that one replica is asked about twice, without other load
+IDLE_SECONDS = 10.0  # seconds
 VISITORS = 6
-MOST = 400  # pictures of a visitor; none comes again
+PICTURES_EACH = 400  # of a visitor; none is asked about again later
 FRONTS = ("ServeReplica:front", "ProxyActor")
 QUESTIONS = ("Describe the picture.", "What is it?", "Which colours are there?")
 
 
 @dataclass(frozen=True)
 class Serving:
-    """What was measured: for the plan, and the run of each kind of server: name → answers a second, share of prompts
-    that were remembered, median seconds of an answer, errors."""
+    """What was measured: the plan's figures, and a run of each kind of server: name → answers a second, share of cached
+    prompts, median seconds of an answer, errors."""
 
     measured: ServiceFigures
     runs: dict[str, tuple[float, float, float, int]]
 
     def lines(self) -> Iterator[str]:
-        """As it is printed."""
-        told = self.measured
+        """For printing."""
+        figures = self.measured
         yield f"{'server':<28}{'answers/s':>10}{'remembered':>12}{'median':>9}{'errors':>8}"
         for name, (rate, hits, seconds, errors) in self.runs.items():
             yield f"{name:<28}{rate:>10.3f}{hits:>12.0%}{seconds:>8.2f}s{errors:>8}"
-        yield f"Two replicas / one: {told.together:.2f}"
-        yield f"Alone: {told.hit_seconds:.2f} s where the picture is remembered, {told.miss_seconds:.2f} s where not"
-        yield f"Front and proxy: {told.front_seconds * 1000:.1f} ms of a processor a request"
-        yield f"Start: {told.start_seconds:.0f} s; a picture takes {told.picture_bytes / 2**20:.1f} MiB of memory"
+        yield f"Two replicas / one: {figures.together:.2f}"
+        hit, miss = figures.hit_seconds, figures.miss_seconds
+        yield f"Alone: {hit:.2f} s where the picture is remembered, {miss:.2f} s where not"
+        yield f"Front and proxy: {figures.front_seconds * 1000:.1f} ms of a processor a request"
+        yield f"Start: {figures.start_seconds:.0f} s; a picture takes {figures.picture_bytes / 2**20:.1f} MiB of memory"
 
     def as_dict(self) -> dict[str, object]:
         """For JSON, as `plan.read` reads it."""
@@ -62,26 +63,28 @@ def measured(model: str, seconds: float) -> Serving:
     """
     runs: dict[str, tuple[float, float, float, int]] = {}
     picture_bytes, cache_bytes = _cache(model)
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     with process.replicas(1, "--model", model) as server:
-        start = time.perf_counter() - began
-        alone = _alone(server, model)
+        start = time.perf_counter() - start_time
+        unloaded_replies = _unloaded(server, model)
         idle = _idle(server)
-        before, began = _overhead(server), time.perf_counter()
-        heard = _loaded(server, model, seconds)
-        busy = _overhead(server) - before - idle * (time.perf_counter() - began)
-        front = busy / max(1, len(heard.replies))
-    runs["one replica"] = _run(heard, seconds)
+        before, start_time = _overhead(server), time.perf_counter()
+        results = _under_load(server, model, seconds)
+        busy = _overhead(server) - before - idle * (time.perf_counter() - start_time)
+        front = busy / max(1, len(results.replies))
+    runs["one replica"] = _run_figures(results, seconds)
     with process.replicas(2, "--model", model) as server:
-        runs["two, by picture"] = _run(_loaded(server, model, seconds), seconds)
+        runs["two, by picture"] = _run_figures(_under_load(server, model, seconds), seconds)
     with process.replicas(2, "--model", model, "--no-affinity") as server:
-        runs["two, anywhere"] = _run(_loaded(server, model, seconds), seconds)
-    hits, misses = ([reply.seconds for reply in alone if bool(reply.known) is known] for known in (True, False))
-    if not hits or not misses or not heard.replies:
+        runs["two, anywhere"] = _run_figures(_under_load(server, model, seconds), seconds)
+    hits, misses = (
+        [reply.seconds for reply in unloaded_replies if bool(reply.cached_tokens) is cached] for cached in (True, False)
+    )
+    if not hits or not misses or not results.replies:
         raise VlmDemoError("No answer was measured: see what python -m vlm_demo serve prints.")
     together = [*hits, *misses]
     body = len(str(OpenAiVisitor(server.address, model).body(pictures(1)[0])))
-    told = ServiceFigures(
+    figures = ServiceFigures(
         hit_seconds=median(hits),
         miss_seconds=median(misses),
         variation=pstdev(together) / mean(together),
@@ -95,31 +98,34 @@ def measured(model: str, seconds: float) -> Serving:
         hits_without=runs["two, anywhere"][1],
         questions=len(QUESTIONS),
     )
-    return Serving(told, runs)
+    return Serving(figures, runs)
 
 
-def _alone(server: process.ServerProcess, model: str) -> list[VisitorReply]:
-    """Each picture twice, with the same question, whose answer is the same; what comes first warms up."""
+def _unloaded(server: process.ServerProcess, model: str) -> list[VisitorReply]:
+    """Ask about each picture twice, with the same question; the very first request warms up."""
     visitor = OpenAiVisitor(server.address, model, QUESTIONS[0])
-    visitor.ask(pictures(TRIED + 1)[-1])
-    return [visitor.ask(uri) for uri in pictures(TRIED) for _ in range(2)]
+    visitor.ask(pictures(UNLOADED_PICTURES + 1)[-1])
+    return [visitor.ask(uri) for uri in pictures(UNLOADED_PICTURES) for _ in range(2)]
 
 
 def _idle(server: process.ServerProcess) -> float:
-    """Processor seconds a second of the front and the proxies with nothing to do."""
+    """Processor seconds a second of the front and the proxies without requests."""
     before = _overhead(server)
-    time.sleep(IDLE)
-    return (_overhead(server) - before) / IDLE
+    time.sleep(IDLE_SECONDS)
+    return (_overhead(server) - before) / IDLE_SECONDS
 
 
-def _loaded(server: process.ServerProcess, model: str, seconds: float) -> Heard:
+def _under_load(server: process.ServerProcess, model: str, seconds: float) -> VisitorResults:
     """Visitors without a pause; each asks all QUESTIONS about a picture that nobody asked about before, then takes the
     next one."""
-    own = pictures(VISITORS * MOST)
+    all_uris = pictures(VISITORS * PICTURES_EACH)
     asks = [
         _in_turn([OpenAiVisitor(server.address, model, question) for question in QUESTIONS]) for _ in range(VISITORS)
     ]
-    uris = [[uri for uri in own[number * MOST : (number + 1) * MOST] for _ in QUESTIONS] for number in range(VISITORS)]
+    uris = [
+        [uri for uri in all_uris[number * PICTURES_EACH : (number + 1) * PICTURES_EACH] for _ in QUESTIONS]
+        for number in range(VISITORS)
+    ]
     return visit(asks, uris, {}, seconds)
 
 
@@ -140,7 +146,7 @@ def _overhead(server: process.ServerProcess) -> float:
 
 
 def _cache(model: str) -> tuple[float, float]:
-    """Bytes that the pipeline remembers of a picture and its prompt, and its budget."""
+    """Bytes that the pipeline caches of a picture and its prompt, and the cache's budget."""
     from vlm_demo import Pipeline
 
     pipe = Pipeline.from_pretrained(model)
@@ -151,8 +157,8 @@ def _cache(model: str) -> tuple[float, float]:
     return (sizes[-1] - sizes[0]) / 2, float(pipe.remembered.budget)
 
 
-def _run(heard: Heard, seconds: float) -> tuple[float, float, float, int]:
-    replies: Sequence[VisitorReply] = heard.replies
-    hits = mean(reply.known > 0 for reply in replies) if replies else math.nan
+def _run_figures(results: VisitorResults, seconds: float) -> tuple[float, float, float, int]:
+    replies: Sequence[VisitorReply] = results.replies
+    hits = mean(reply.cached_tokens > 0 for reply in replies) if replies else math.nan
     middle = median(reply.seconds for reply in replies) if replies else math.nan
-    return len(replies) / seconds, hits, middle, len(heard.errors)
+    return len(replies) / seconds, hits, middle, len(results.errors)

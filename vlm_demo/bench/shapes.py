@@ -1,6 +1,6 @@
 """Shapes: real models' sizes → LLaVA checkpoints of random weights in a folder, for timing alone.
 
-Random weights cost what trained ones cost, and can be made where nothing can be downloaded.
+Random weights take the same time as trained ones, and need no download.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Shape:
 
 def write(shape: Shape, folder: Path, seed: int = 0) -> None:
     """Write an ordinary LLaVA checkpoint in bf16 with normal weights of standard deviation 0.02 into ``folder``, with
-    the tokenizer and the prompt of the embedded one."""
+    the tokenizer and the chat template of the embedded one."""
     import torch
     from transformers import AutoTokenizer, LlavaForConditionalGeneration
     from transformers.initialization import no_init_weights
@@ -86,7 +86,7 @@ def _config(shape: Shape, tokenizer: Any) -> Any:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig
 
     sizes = TEXT[shape.text]
-    # The prompts are cut by the embedded model's tokenizer, whose every token needs a row.
+    # The prompts are tokenized by the embedded model's tokenizer, each of whose tokens needs an embedding.
     rows = max(sizes["vocab_size"], len(tokenizer))
     text = LlamaConfig(
         **(sizes | {"vocab_size": rows}),

@@ -89,7 +89,7 @@ def bench(
     if openvino:
         from vlm_demo.bench import openvino_reference
 
-        openvino_reference.required()
+        openvino_reference.import_openvino()
     from vlm_demo.bench import timing
 
     timing.use(clock)

@@ -30,12 +30,12 @@ def faults(model: str, out: Path) -> None:
     """Print and write the outcome of each fault; the exit status is 1 where one was not survived."""
     from vlm_demo.bench.faults import all_faults
 
-    faults_so_far = []
+    outcomes = []
     for fault in all_faults(model):
-        faults_so_far.append(fault)
+        outcomes.append(fault)
         print(fault.line(), flush=True)
-        _write(out, "faults", [one.as_dict() for one in faults_so_far])
-    if any(fault.borne is False for fault in faults_so_far):
+        _write(out, "faults", [outcome.as_dict() for outcome in outcomes])
+    if any(fault.survived is False for fault in outcomes):
         raise typer.Exit(1)
 
 
