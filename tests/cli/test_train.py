@@ -133,7 +133,7 @@ def test_pictures_are_padded_with_the_towers_own_mean(
     given = []
     monkeypatch.setattr(finetune, "run", lambda parts, data, held, *rest, **more: given.extend([data.fill, held.fill]))
     monkeypatch.setattr(export, "export_run", lambda *_: None)
-    monkeypatch.setattr(train, "_recorded", lambda *_: 0)
+    monkeypatch.setattr(train, "_record_history", lambda *_: 0)
     main(["train", *line_of("llava-vit", begun, tmp_path)])
     assert given == [(123, 116, 103)] * 2
 
@@ -198,7 +198,7 @@ def test_folders_of_photographs_add_up(start: list[str], tmp_path: Path, monkeyp
     given: list[list[str]] = []
     monkeypatch.setattr(finetune, "run", lambda parts, data, held, *rest, **more: given.append(sorted(data.folders)))
     monkeypatch.setattr(export, "export_run", lambda *_: None)
-    monkeypatch.setattr(train, "_recorded", lambda *_: 0)
+    monkeypatch.setattr(train, "_record_history", lambda *_: 0)
     write_folder(tmp_path / "other" / "voc2007", [{"boxes": [["dog", 0, 0, 0.9, 0.9]]}] * 20)
     main(["train", *start, "--photos", str(tmp_path / "other")])
     assert given == [["flickr8k", "scenes", "voc2007"]]

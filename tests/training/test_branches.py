@@ -29,7 +29,7 @@ CONVERSATIONS = (
 
 @pytest.fixture(params=["", "Tea 4.50\nTotal 12.50"], ids=["without OCR", "with OCR"])
 def conversations(request: pytest.FixtureRequest) -> tuple[PictureTurns, ...]:
-    return tuple(replace(own, ocr=request.param) for own in CONVERSATIONS)
+    return tuple(replace(conversation, ocr=request.param) for conversation in CONVERSATIONS)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def plain(parts: Parts, language: LanguageModel) -> LlavaForConditionalGeneratio
     model = LlavaForConditionalGeneration(config).eval()
     model.model.vision_tower.load_state_dict(parts.tower.state_dict())
     model.model.multi_modal_projector.load_state_dict(parts.projector.state_dict())
-    merged = lora.merged(language.weights, {name: own.detach() for name, own in parts.trained().items()}, ALPHA)
+    merged = lora.merged(language.weights, {name: weight.detach() for name, weight in parts.trained().items()}, ALPHA)
     merged = {name.removeprefix("model."): weight for name, weight in merged.items() if name.startswith("model.")}
     model.model.language_model.load_state_dict(merged)
     model.lm_head.weight = torch.nn.Parameter(merged["embed_tokens.weight"])
@@ -65,8 +65,8 @@ def plain(parts: Parts, language: LanguageModel) -> LlavaForConditionalGeneratio
 
 def _text(conversation: PictureTurns, number: int) -> str:
     question, _ = conversation.turns[number]
-    asked = f"{OCR_HEADER}\n{conversation.ocr}\n\n{question}" if conversation.ocr and number == 0 else question
-    return f"{asked}\n{EVIDENCE_RULE}" if conversation.rule else asked
+    text = f"{OCR_HEADER}\n{conversation.ocr}\n\n{question}" if conversation.ocr and number == 0 else question
+    return f"{text}\n{EVIDENCE_RULE}" if conversation.rule else text
 
 
 def _alone(parts: Parts, conversation: PictureTurns) -> list[int]:
@@ -82,14 +82,14 @@ def _alone(parts: Parts, conversation: PictureTurns) -> list[int]:
 
 
 def _branch(packed: Packed, number: int) -> np.ndarray:
-    """The ids that branch ``number`` sees: the picture's and its own."""
+    """The ids that branch ``number`` attends to: the prefix's and the branch's."""
     return packed.ids[(packed.branch == 0) | (packed.branch == number)]
 
 
 def _of(logits: torch.Tensor, batch: dict, packed: Packed, number: int, row: int = 0) -> torch.Tensor:
-    """Of all logits those that predict tokens of one branch of one row."""
-    own = torch.from_numpy(packed.branch == number)
-    return logits[(batch["at"][:, 0] == row) & own[(batch["at"][:, 1] + 1).clamp(max=len(own) - 1)]]
+    """The logits that predict tokens of one branch of one row."""
+    in_branch = torch.from_numpy(packed.branch == number)
+    return logits[(batch["at"][:, 0] == row) & in_branch[(batch["at"][:, 1] + 1).clamp(max=len(in_branch) - 1)]]
 
 
 def test_each_branch_holds_what_the_chat_template_writes(
@@ -141,15 +141,15 @@ def test_another_conversation_changes_nothing_and_the_picture_does(
         (("What colour is the very large square in the picture?", "red"),), ("colour",), ocr=conversations[0].ocr
     )
     other = packer([conversations[0], longer, *conversations[2:]], 1000)
-    changed, its = logits_of(parts, [Sample(pixels, other, "any")], 0)
+    changed, changed_batch = logits_of(parts, [Sample(pixels, other, "any")], 0)
     for number in (1, 3, 4):
-        torch.testing.assert_close(_of(changed, its, other, number), _of(logits, batch, packed, number))
+        torch.testing.assert_close(_of(changed, changed_batch, other, number), _of(logits, batch, packed, number))
     seen, _ = logits_of(parts, [Sample(255 - pixels, packed, "any")], 0)
     assert all((_of(seen, batch, packed, n) - _of(logits, batch, packed, n)).abs().max() > 1e-3 for n in (1, 2, 3, 4))
 
 
 @torch.no_grad()
-def test_a_batch_is_padded_without_a_trace(
+def test_padding_a_batch_changes_no_logits(
     conversations: tuple[PictureTurns, ...], parts: Parts, packer: BranchPacker, pixels: np.ndarray
 ) -> None:
     short, long = packer(conversations[:1], 1000), packer(conversations, 1000)
@@ -163,8 +163,8 @@ def test_positions_count_from_the_pictures_end(conversations: tuple[PictureTurns
     start = int((packed.branch == 0).sum())
     assert packed.positions[packed.branch == 0].tolist() == list(range(start))
     for number in range(1, len(conversations) + 1):
-        own = packed.positions[packed.branch == number]
-        assert own.tolist() == list(range(start, start + len(own)))
+        branch_positions = packed.positions[packed.branch == number]
+        assert branch_positions.tolist() == list(range(start, start + len(branch_positions)))
 
 
 def test_answers_and_their_ends_are_predicted_and_nothing_else(
@@ -172,16 +172,16 @@ def test_answers_and_their_ends_are_predicted_and_nothing_else(
 ) -> None:
     packed = packer(conversations, 1000)
     batch = collate([packed], 0)
-    said = [parts.tokenizer.decode(batch["targets"][batch["turn"] == turn]) for turn in range(len(packed.kinds))]
-    assert said == [f"{answer}<|im_end|>" for own in conversations for _, answer in own.turns]
-    assert packed.kinds == tuple(kind for own in conversations for kind in own.kinds)
-    for turn, (_, answer) in enumerate(turn for own in conversations for turn in own.turns):
-        own = batch["weights"][batch["turn"] == turn]
+    predicted = [parts.tokenizer.decode(batch["targets"][batch["turn"] == turn]) for turn in range(len(packed.kinds))]
+    assert predicted == [f"{answer}<|im_end|>" for conversation in conversations for _, answer in conversation.turns]
+    assert packed.kinds == tuple(kind for conversation in conversations for kind in conversation.kinds)
+    for turn, (_, answer) in enumerate(turn for conversation in conversations for turn in conversation.turns):
+        weights = batch["weights"][batch["turn"] == turn]
         weight = WEIGHTS.get(packed.kinds[turn].split("-")[0], 1.0)
-        assert own.tolist() == pytest.approx([weight * (len(packer.encode(answer)) + 1) ** -0.5] * len(own))
+        assert weights.tolist() == pytest.approx([weight * (len(packer.encode(answer)) + 1) ** -0.5] * len(weights))
 
 
-def test_what_does_not_fit_is_left_out_but_the_first(
+def test_conversations_that_do_not_fit_are_left_out_but_the_first(
     conversations: tuple[PictureTurns, ...], packer: BranchPacker
 ) -> None:
     whole = packer(conversations, 1000)
@@ -191,8 +191,8 @@ def test_what_does_not_fit_is_left_out_but_the_first(
     assert set(tight.branch) == {0, 1} and _branch(tight, 1).tolist() == _branch(whole, 1).tolist()
 
 
-def test_what_ocr_read_stands_once_in_a_sequence(packer: BranchPacker) -> None:
-    read = packer([replace(own, ocr="Tea 4.50") for own in CONVERSATIONS], 1000)
+def test_ocr_text_comes_once_in_a_sequence(packer: BranchPacker) -> None:
+    read = packer([replace(conversation, ocr="Tea 4.50") for conversation in CONVERSATIONS], 1000)
     assert packer.tokenizer.decode(read.ids).count("Tea 4.50") == 1
     with pytest.raises(ValueError, match="one OCR text"):
         packer([CONVERSATIONS[0], replace(CONVERSATIONS[1], ocr="Tea 4.50")], 1000)

@@ -29,7 +29,7 @@ def packer(language: LanguageModel) -> BranchPacker:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Photographs, each of which is asked for its own number; drawn pictures; charts, of which OCR read two."""
+    """Photographs, each with a question about its number; drawn pictures; charts, of which OCR read two."""
     write_folder(
         tmp_path / "coco_train", [{"qa": [[f"Which photograph is {n}?", f"number{n}"]]} for n in range(PICTURES)]
     )

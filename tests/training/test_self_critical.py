@@ -71,7 +71,7 @@ def test_what_is_sampled_with_a_cache_is_what_the_whole_forward_makes_likely(
 def test_what_scores_becomes_more_likely(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of random weights nothing is a sentence: what scores here are captions with many of the letter e."""
     monkeypatch.setattr(CaptionedPictures, "score", lambda self, index, caption, ended: float(caption.count("e")))
-    monkeypatch.setattr(self_critical, "LONGEST", 6)
+    monkeypatch.setattr(self_critical, "MAX_CAPTION_TOKENS", 6)
     torch.manual_seed(0)
     critic = SelfCritical(trainer, trainer.data.packer)
     trainer.set_rate(5e-3)

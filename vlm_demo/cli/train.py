@@ -154,14 +154,14 @@ def idefics(
 
 
 def _train_and_export(context: typer.Context) -> None:
-    from vlm_demo.training.data_parallel import joined
+    from vlm_demo.training.data_parallel import init_peers
     from vlm_demo.training.export import export_run
     from vlm_demo.training.recipes import RECIPES
 
     values = dict(context.params)
     run = TrainingOptions(**{field.name: values.pop(field.name) for field in fields(TrainingOptions)})
     name = str(context.info_name)
-    if name in ALONE and joined().count > 1:
+    if name in ALONE and init_peers().world_size > 1:
         raise VlmDemoError(f"{name} is trained by one process: start it without torchrun.")
     folder, training = run.runs / name, import_module(f"vlm_demo.training.{TRAINERS[name]}")
     recipe = _varied(RECIPES[name], values.pop("layers", 0), values.pop("image_size", 0))
@@ -169,10 +169,10 @@ def _train_and_export(context: typer.Context) -> None:
         _require_checkpoint(folder, "to export; train first, or name another with --runs")
     else:
         _train(run, training, folder, recipe, context.obj, stages=values)
-        if not joined().first:
+        if not init_peers().is_main:
             return
     export_run(folder, run.out, recipe)
-    _recorded(folder, run.out, training)
+    _record_history(folder, run.out, training)
 
 
 def _varied(recipe: Any, layers: int, image_size: int) -> Any:
@@ -193,11 +193,11 @@ def _train(
     _seed(run.seed, run.threads)
 
     from vlm_demo.training import record
-    from vlm_demo.training.data_parallel import joined
+    from vlm_demo.training.data_parallel import init_peers
     from vlm_demo.training.prepare import prepare
 
-    parts, data, held = prepare(recipe, training, [*run.photos, run.drawn], run.init, _tell)
-    if joined().first:
+    parts, data, held = prepare(recipe, training, [*run.photos, run.drawn], run.init, _show_progress)
+    if init_peers().is_main:
         record.note_start(folder, line, run.init, run.resume)
     training.run(
         parts,
@@ -225,14 +225,14 @@ def _seed(seed: int, threads: int) -> None:
     torch.manual_seed(seed)
 
 
-def _recorded(folder: Path, out: Path, training: Any) -> None:
+def _record_history(folder: Path, out: Path, training: Any) -> None:
     from vlm_demo.training import record
 
     record.write(folder, out, training.spent(folder))
     print(f"saved {out}")
 
 
-def _tell(_fraction: float | None, text: str) -> None:
+def _show_progress(_fraction: float | None, text: str) -> None:
     print(f"\r{text}", end="", file=sys.stderr, flush=True)
 
 
@@ -275,12 +275,12 @@ def clip(
 
     if not export_only:
         _seed(seed, threads)
-        chosen = contrastive.photos(photos, False, pictures, seed)
-        apart = contrastive.photos(photos, True, HELD_PHOTOS, seed)
+        trained_on = contrastive.photos(photos, False, pictures, seed)
+        held_out = contrastive.photos(photos, True, HELD_PHOTOS, seed)
         record.note_start(folder, context.obj, None, False)
-        contrastive.run(chosen, apart, folder, RECIPES["clip"], epochs=epochs, seed=seed)
+        contrastive.run(trained_on, held_out, folder, RECIPES["clip"], epochs=epochs, seed=seed)
     contrastive.export(folder, out, RECIPES["clip"])
-    _recorded(folder, out, contrastive)
+    _record_history(folder, out, contrastive)
 
 
 @app.command(cls=Command)
@@ -315,10 +315,10 @@ def world(
     if not out.is_dir():
         raise VlmDemoError(f"There is no folder {out} to write {FILE} into.")
     chosen = pictures_in(pictures, count, seed)
-    wanted = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
-    kept, inside = fitted(options.load(wanted), chosen, seed)
-    save(out, kept)
-    print(f"inside: {inside:.1%} of pictures that decided nothing")
+    model_options = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
+    training_pictures, inside_share = fitted(options.load(model_options), chosen, seed)
+    save(out, training_pictures)
+    print(f"inside: {inside_share:.1%} of pictures that decided nothing")
     print(f"saved {out / FILE}")
 
 

@@ -1,7 +1,7 @@
-"""Branches: one picture and several conversations about it → one sequence that a language model reads at once.
+"""Branches: one picture and several conversations about it → one sequence for a single forward pass.
 
-The picture is read once (the prefix); each conversation attends to it and to itself, never to another one, and counts
-its positions from the prefix's end. So each is trained as if it were asked alone, at a fraction of the cost::
+The picture is the shared prefix; each conversation attends to it and to itself, never to another one, and counts its
+positions from the prefix's end. So each is trained as if it were alone, at a fraction of the cost::
 
     <|im_start|>user\\n <image> × N \\n │ How many dogs are there?<|im_end|>\\n<|im_start|>assistant\\n 2<|im_end|>
                                        │ Is there a cat?<|im_end|>\\n<|im_start|>assistant\\n no<|im_end|>
@@ -20,18 +20,18 @@ from torch import Tensor
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 
 IMAGE_TOKEN = "<image>"
-# Of an answer's tokens, by the first word of its kind; others weigh 1. One caption says more of a picture than all its
-# other answers, and people's questions are few among those that are made of labels and boxes.
+# Loss weight of an answer's tokens, by the first word of its kind; others weigh 1. One caption describes more of a
+# picture than all its other answers, and human questions are few among those made from labels and boxes.
 WEIGHTS = {"caption": 2.0, "vqa": 3.5, "action": 2.0, "name": 2.0, "count": 2.5}
 
 
 @dataclass(frozen=True)
 class PictureTurns:
-    """What is said about one picture.
+    """One conversation about a picture.
 
     Attributes:
         turns: (question, answer) pairs, in order; every answer is trained.
-        rule: whether the evidence-only rule stands behind each question.
+        rule: whether the evidence-only rule follows each question.
         ocr: the OCR text before the first question; empty = OCR is off, or read nothing.
         kinds: what each turn teaches.
     """
@@ -67,7 +67,7 @@ class Packed:
 
 
 class BranchPacker:
-    """Writes conversations in the chat template of the embedded models."""
+    """Tokenizes conversations in the chat template of the embedded models, and packs them."""
 
     def __init__(self, tokenizer: Any, image_tokens: int) -> None:
         self.tokenizer, self.image_tokens = tokenizer, image_tokens
@@ -80,29 +80,29 @@ class BranchPacker:
     def encode(self, text: str) -> list[int]:
         return self.tokenizer(text, add_special_tokens=False)["input_ids"]
 
-    def __call__(self, conversations: Sequence[PictureTurns], longest: int) -> Packed:
-        """Pack the conversations that fit into ``longest`` tokens; the first always does.
+    def __call__(self, conversations: Sequence[PictureTurns], max_length: int) -> Packed:
+        """Pack the conversations that fit into ``max_length`` tokens; the first is always packed.
 
-        OCR text that they have in common is read once, as the picture is.
+        OCR text that they have in common belongs to the shared prefix, as the picture does.
         """
-        read = conversations[0].ocr
-        if any(conversation.ocr != read for conversation in conversations):
+        ocr_text = conversations[0].ocr
+        if any(conversation.ocr != ocr_text for conversation in conversations):
             raise ValueError("conversations about one picture have one OCR text")
-        prefix = [*self.prefix, *self._shared(read, conversations)] if read else self.prefix
+        prefix = [*self.prefix, *self._common_prefix(ocr_text, conversations)] if ocr_text else self.prefix
         skipped = len(prefix) - len(self.prefix)
         ids, positions = list(prefix), list(range(len(prefix)))
         branch, weights, turn = [0] * len(ids), [0.0] * len(ids), [-1] * len(ids)
         kinds: list[str] = []
         for number, conversation in enumerate(conversations, 1):
-            all_ids, all_weights, all_turns = self._written(conversation, len(kinds))
-            own_ids, own_weights, own_turn = all_ids[skipped:], all_weights[skipped:], all_turns[skipped:]
-            if number > 1 and len(ids) + len(own_ids) > longest:
+            all_ids, all_weights, all_turns = self._tokenized(conversation, len(kinds))
+            branch_ids, branch_weights, branch_turns = all_ids[skipped:], all_weights[skipped:], all_turns[skipped:]
+            if number > 1 and len(ids) + len(branch_ids) > max_length:
                 continue
-            ids += own_ids
-            positions += range(len(prefix), len(prefix) + len(own_ids))
-            branch += [number] * len(own_ids)
-            weights += own_weights
-            turn += own_turn
+            ids += branch_ids
+            positions += range(len(prefix), len(prefix) + len(branch_ids))
+            branch += [number] * len(branch_ids)
+            weights += branch_weights
+            turn += branch_turns
             kinds += conversation.kinds
         return Packed(
             np.array(ids),
@@ -113,15 +113,15 @@ class BranchPacker:
             np.array(turn),
         )
 
-    def _shared(self, read: str, conversations: Sequence[PictureTurns]) -> list[int]:
-        """The tokens that all conversations begin with, at most those of the OCR text: the last of them may be another
-        where a question follows."""
-        rows = [self._written(conversation, 0)[0] for conversation in conversations]
-        most = min(len(self.encode(f"{OCR_HEADER}\n{read}")), *(len(row) - 1 for row in rows))
-        count = next((i for i in range(most) if len({row[i] for row in rows}) > 1), most)
+    def _common_prefix(self, ocr_text: str, conversations: Sequence[PictureTurns]) -> list[int]:
+        """The tokens that all conversations start with, at most those of the OCR text, whose last one may be tokenized
+        differently before a question."""
+        rows = [self._tokenized(conversation, 0)[0] for conversation in conversations]
+        limit = min(len(self.encode(f"{OCR_HEADER}\n{ocr_text}")), *(len(row) - 1 for row in rows))
+        count = next((i for i in range(limit) if len({row[i] for row in rows}) > 1), limit)
         return rows[0][:count]
 
-    def _written(self, conversation: PictureTurns, first: int) -> tuple[list[int], list[float], list[int]]:
+    def _tokenized(self, conversation: PictureTurns, first_turn: int) -> tuple[list[int], list[float], list[int]]:
         ids: list[int] = []
         weights: list[float] = []
         turn: list[int] = []
@@ -129,13 +129,13 @@ class BranchPacker:
             text = question if not conversation.rule else f"{question}\n{EVIDENCE_RULE}"
             if conversation.ocr and i == 0:
                 text = f"{OCR_HEADER}\n{conversation.ocr}\n\n{text}"
-            asked = [*([] if i == 0 else [*self.newline, *self.open_user]), *self.encode(text), *self.to_answer]
+            prompt_ids = [*([] if i == 0 else [*self.newline, *self.open_user]), *self.encode(text), *self.to_answer]
             answer_ids = [*self.encode(answer), *self.end]
-            ids += asked + answer_ids
-            # Long answers weigh more, but not in proportion: a caption must not drown twelve words.
+            ids += prompt_ids + answer_ids
+            # Long answers weigh more, but less than in proportion: a caption must not outweigh twelve short answers.
             weight = len(answer_ids) ** -0.5 * WEIGHTS.get(conversation.kinds[i].split("-")[0], 1.0)
-            weights += [0.0] * len(asked) + [weight] * len(answer_ids)
-            turn += [-1] * len(asked) + [first + i] * len(answer_ids)
+            weights += [0.0] * len(prompt_ids) + [weight] * len(answer_ids)
+            turn += [-1] * len(prompt_ids) + [first_turn + i] * len(answer_ids)
         return ids, weights, turn
 
 
@@ -155,8 +155,8 @@ def collate(packed: Sequence[Packed], pad_id: int) -> dict[str, Tensor]:
     branch = padded([p.branch for p in packed], -1)
     weights, turn = padded([p.weights for p in packed], 0.0), padded([p.turn for p in packed], -1)
     causal = torch.ones(length, length, dtype=torch.bool).tril()
-    together = (branch[:, :, None] == branch[:, None, :]) | (branch[:, None, :] == 0)
-    mask = (together & causal)[:, None]
+    visible = (branch[:, :, None] == branch[:, None, :]) | (branch[:, None, :] == 0)
+    mask = (visible & causal)[:, None]
     row, place = (weights[:, 1:] > 0).nonzero(as_tuple=True)
     return {
         "ids": ids,

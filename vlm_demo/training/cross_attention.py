@@ -24,7 +24,7 @@ from vlm_demo.models.builders import idefics
 from vlm_demo.models.efficientnet_bridges import EfficientNetIdeficsForVisionText2Text, FeatureHead
 from vlm_demo.training import bridge_training, finetune
 from vlm_demo.training.branches import collate
-from vlm_demo.training.data_parallel import joined
+from vlm_demo.training.data_parallel import init_peers
 from vlm_demo.training.finetune import Trainer, compile_layers
 from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.record import Spent
@@ -175,7 +175,7 @@ def run(
         minutes: of the language model's loss.
         compiled: whether to compile the language model's own layers.
     """
-    trainer = CrossAttentionTrainer(parts, data, held, folder, seed, joined())
+    trainer = CrossAttentionTrainer(parts, data, held, folder, seed, init_peers())
     if not (resume and trainer.resume()) and not parts.aligned:
         log(f"Aligning the features with words of {align_pictures} pictures")
         trainer.gather(align_pictures)

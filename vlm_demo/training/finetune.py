@@ -31,7 +31,7 @@ from vlm_demo.training.aligned_pictures import (
 from vlm_demo.training.alignment import Vocabulary, align
 from vlm_demo.training.branches import BranchPacker
 from vlm_demo.training.bridge_training import frozen
-from vlm_demo.training.data_parallel import Peers, joined
+from vlm_demo.training.data_parallel import Peers, init_peers
 from vlm_demo.training.lora import add_lora
 from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.record import CHECKPOINT, LOG, Spent
@@ -74,8 +74,8 @@ def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path 
     parts = Parts(tower, llm, tokenizer, projector, add_lora(llm.model.layers))
     if init is not None:
         tensors = load_file(init)
-        first = tensors.get("projector.linear_1.weight")
-        parts.aligned = first is not None and first.shape == projector.linear_1.weight.shape
+        weight = tensors.get("projector.linear_1.weight")
+        parts.aligned = weight is not None and weight.shape == projector.linear_1.weight.shape
         if not parts.aligned:
             tensors = {name: value for name, value in tensors.items() if not name.startswith("projector.")}
         load_trained(parts, tensors)
@@ -89,7 +89,7 @@ class Trainer:
         peers: the processes that train together; sample numbers are shared out among them, a pool each in turn.
 
     Attributes:
-        rehearses: whether the alignment's loss stays beside the language model's.
+        rehearses: whether the alignment's loss is added to the language model's.
     """
 
     rehearses = True
@@ -126,25 +126,25 @@ class Trainer:
     # -- stages -------------------------------------------------------------------------------------------------
 
     def gather(self, pictures: int, classifier: Classifier | None = None) -> None:
-        """Compute the features that stage 0 learns from and the later ones rehearse."""
+        """Compute the features that stage 0 is trained on and the later stages rehearse."""
         embeddings = self.parts.llm.get_input_embeddings().weight.detach()
         encode = BranchPacker(self.parts.tokenizer, 0).encode
-        if not self.peers.first:  # the first one computes what all read
-            self.peers.wait()
+        if not self.peers.is_main:  # the main process computes the features that all read
+            self.peers.barrier()
         self.rehearsal = gather(
             self.data,
             pictures,
             self.seed,
             self.folder / "aligned.features",
             self.parts.features,
-            lambda said: Vocabulary(said, embeddings, encode),
+            lambda word_sets: Vocabulary(word_sets, embeddings, encode),
             classifier,
         )
-        if self.peers.first:
-            self.peers.wait()
+        if self.peers.is_main:
+            self.peers.barrier()
 
     def align(self, epochs: int) -> None:
-        """Stage 0, on the pictures that were gathered."""
+        """Stage 0, on the gathered pictures."""
         if self.rehearsal is None:
             raise RuntimeError("gather pictures before their alignment")
         rows, vocabulary = self.rehearsal.features, self.rehearsal.vocabulary
@@ -164,18 +164,19 @@ class Trainer:
         """Stage 1 (projector alone) or 2 (projector and LoRA) for so many minutes, or else so many steps."""
         for weight in self._lora_parameters():
             weight.requires_grad_(stage == 2)
-        first, before, started, measured, saved = self.step, self.seconds, time.perf_counter(), 0.0, 0.0
+        first_step, seconds_before = self.step, self.seconds
+        started, measured_at, saved_at = time.perf_counter(), 0.0, 0.0
         recent: dict[str, list[float]] = defaultdict(list)
         warm_up = min(WARM_UP, steps / 5) if steps else WARM_UP
         for samples in self.batches():
-            spent = self.peers.agreed((time.perf_counter() - started) / 60)
-            self.seconds = before + 60 * spent
-            if spent >= minutes if not steps else self.step - first >= steps:
+            spent = self.peers.broadcast((time.perf_counter() - started) / 60)
+            self.seconds = seconds_before + 60 * spent
+            if spent >= minutes if not steps else self.step - first_step >= steps:
                 break
-            done = (self.step - first) / steps if steps else spent / minutes
-            rate = RATE * min(1.0, (self.step - first + 1) / warm_up)
-            left = (1 - done) / COOL_DOWN
-            rate *= max(0.05, min(1.0, left)) if stage == 2 else 1.0
+            done = (self.step - first_step) / steps if steps else spent / minutes
+            rate = RATE * min(1.0, (self.step - first_step + 1) / warm_up)
+            remaining = (1 - done) / COOL_DOWN
+            rate *= max(0.05, min(1.0, remaining)) if stage == 2 else 1.0
             self.set_rate(rate)
             self.learn(samples, recent)
             if self.step % 20 == 0:
@@ -184,22 +185,22 @@ class Trainer:
                 self.log({"stage": stage, "step": self.step, "samples": self.next_sample, "minutes": round(spent, 1),
                            "tokens": tokens, "loss": means})  # fmt: skip
                 recent.clear()
-            if spent - saved > 4:
-                saved = spent
+            if spent - saved_at > 4:
+                saved_at = spent
                 self.save()
-            if spent - measured > measure_every:
-                measured = spent
+            if spent - measured_at > measure_every:
+                measured_at = spent
                 self.measure()
         self.save()
         self.measure()
 
     def set_rate(self, rate: float) -> None:
-        """The learning rate of LoRA; the others' is in proportion."""
+        """Set LoRA's learning rate; those of other groups are scaled in proportion."""
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group.get("scale", 1.0)
 
     def batches(self) -> Iterator[list[Sample]]:
-        """Batches of like length: POOL samples are drawn, sorted, cut, and shuffled."""
+        """Batches of similar length: POOL samples are drawn, sorted, split, and shuffled."""
         while True:
             start = self.next_sample + POOL * self.peers.rank
             pool = [self.data.sample(self.seed, start + i) for i in range(POOL)]
@@ -212,27 +213,27 @@ class Trainer:
             order = np.random.default_rng([self.seed, start, 1]).permutation(len(batches))
             for i in order:
                 yield batches[i]
-            self.next_sample += POOL * self.peers.count
+            self.next_sample += POOL * self.peers.world_size
 
     def learn(
         self, samples: list[Sample], recent: dict[str, list[float]], added: Callable[[], Tensor] | None = None
     ) -> None:
-        """One step of the optimizer, by the loss of these samples and that of ``added``; the loss of each kind of
-        answer goes into ``recent``."""
+        """One optimizer step on the loss of these samples plus that of ``added``; the loss of each kind of answer is
+        appended to ``recent``."""
         self.optimizer.zero_grad()
-        if added is not None:  # first, so that its activations are gone when the others are computed
+        if added is not None:  # first, so that its activations are freed before the others are computed
             added().backward()
         logits, batch = self.logits(samples)
-        each = nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
-        loss = (each * batch["weights"]).sum() / batch["weights"].sum().clamp_min(1e-6)
-        whole = loss
+        token_losses = nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
+        loss = (token_losses * batch["weights"]).sum() / batch["weights"].sum().clamp_min(1e-6)
+        total_loss = loss
         if self.rehearses and self.rehearsal is not None:
             rehearsed = self.rehearsal.loss(
-                self.parts.projector, [self.seed, self.step, 2, self.peers.rank], self.peers.count
+                self.parts.projector, [self.seed, self.step, 2, self.peers.rank], self.peers.world_size
             )
             recent["words"].append(rehearsed.item())
-            whole = loss + REHEARSAL_WEIGHT * rehearsed
-        whole.backward()
+            total_loss = loss + REHEARSAL_WEIGHT * rehearsed
+        total_loss.backward()
         weights = [value for value in self.parts.trained().values() if value.requires_grad]
         self.peers.average_gradients(weights)
         nn.utils.clip_grad_norm_(weights, 1.0)
@@ -240,52 +241,54 @@ class Trainer:
         self.step += 1
         recent["all"].append(loss.item())
         for (row, turn), value in zip(
-            torch.stack([batch["at"][:, 0], batch["turn"]], 1).tolist(), each.tolist(), strict=True
+            torch.stack([batch["at"][:, 0], batch["turn"]], 1).tolist(), token_losses.tolist(), strict=True
         ):
             recent[samples[row].packed.kinds[turn].split("-")[0]].append(value)
         with torch.no_grad():
-            keep = min(AVERAGE, (self.step + 1) / (self.step + 20))
+            decay = min(AVERAGE, (self.step + 1) / (self.step + 20))
             for name, value in self.parts.trained().items():
                 if name in self.average:
-                    self.average[name].lerp_(value.detach(), 1 - keep)
+                    self.average[name].lerp_(value.detach(), 1 - decay)
                 else:
                     self.average[name] = value.detach().clone()
 
     @torch.no_grad()
     def measure(self, pictures: int = 160) -> dict[str, float]:
         """Share of held-out answers that are right token for token (teacher forcing), by kind, with mean weights."""
-        if not self.peers.first:
+        if not self.peers.is_main:
             return {}
-        own = {name: value.detach().clone() for name, value in self.parts.trained().items()}
+        current = {name: value.detach().clone() for name, value in self.parts.trained().items()}
         load_trained(self.parts, self.average)
-        right: dict[str, list[bool]] = defaultdict(list)
+        correct: dict[str, list[bool]] = defaultdict(list)
         for start in range(0, pictures, 8):
             samples = [self.held.sample(1, start + i) for i in range(8)]
             logits, batch = self.logits(samples)
-            hit = (logits.argmax(1) == batch["targets"]).tolist()
+            token_correct = (logits.argmax(1) == batch["targets"]).tolist()
             turns: dict[tuple[int, int], list[bool]] = defaultdict(list)
-            for (row, turn), good in zip(torch.stack([batch["at"][:, 0], batch["turn"]], 1).tolist(), hit, strict=True):
-                turns[row, turn].append(good)
-            for (row, turn), goods in turns.items():
+            for (row, turn), is_correct in zip(
+                torch.stack([batch["at"][:, 0], batch["turn"]], 1).tolist(), token_correct, strict=True
+            ):
+                turns[row, turn].append(is_correct)
+            for (row, turn), turn_correct in turns.items():
                 sample = samples[row]
-                right[f"{sample.packed.kinds[turn]}"].append(all(goods))
+                correct[f"{sample.packed.kinds[turn]}"].append(all(turn_correct))
                 if sample.packed.kinds[turn] != "caption":
-                    right[f"folder {sample.folder}"].append(all(goods))
-        load_trained(self.parts, own)
-        figures = {kind: round(float(np.mean(values)), 3) for kind, values in sorted(right.items())}
-        self.log({"held_out": figures, "n": {kind: len(values) for kind, values in sorted(right.items())}})
+                    correct[f"folder {sample.folder}"].append(all(turn_correct))
+        load_trained(self.parts, current)
+        figures = {kind: round(float(np.mean(values)), 3) for kind, values in sorted(correct.items())}
+        self.log({"held_out": figures, "n": {kind: len(values) for kind, values in sorted(correct.items())}})
         return figures
 
     # -- files --------------------------------------------------------------------------------------------------
 
     def log(self, record: dict[str, Any]) -> None:
-        if not self.peers.first:
+        if not self.peers.is_main:
             return
         with (self.folder / LOG).open("a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
 
     def save(self) -> None:
-        if not self.peers.first:
+        if not self.peers.is_main:
             return
         state = {
             "trained": {name: value.detach() for name, value in self.parts.trained().items()},
@@ -316,18 +319,18 @@ class Trainer:
 
 
 def spent(folder: Path) -> Spent:
-    """What a run took, by its checkpoint."""
+    """The samples, steps and minutes of a run, from its checkpoint."""
     state = torch.load(folder / CHECKPOINT, weights_only=True)
     return Spent(state["next_sample"], state["step"], round(state["seconds"] / 60, 1))
 
 
 def image_tokens(config: Any) -> int:
-    """How many tokens stand for the picture in the text: one for each patch of a tower of this config."""
+    """How many image tokens a picture has: one for each patch of a tower of this config."""
     return (config.image_size // config.patch_size) ** 2
 
 
 def compile_layers(parts: Trainable) -> None:
-    """Compile each decoder layer: a quarter faster, after half a minute."""
+    """Compile each decoder layer, which takes half a minute: a quarter faster."""
     import torch._dynamo
 
     torch._dynamo.config.cache_size_limit = 64
@@ -352,12 +355,12 @@ def run(
 ) -> None:
     """All stages of one run; with ``resume``, or from an earlier run's projector, stage 2 alone, which takes ``steps``
     instead of ``minutes`` where they are given. Then for ``caption_minutes`` ``self_critical``."""
-    trainer = Trainer(parts, data, held, folder, seed, joined())
+    trainer = Trainer(parts, data, held, folder, seed, init_peers())
     compile_layers(parts)
-    going_on = resume and trainer.resume()
+    resumed = resume and trainer.resume()
     log(f"Patch features of {align_pictures} pictures, which are aligned with words")
     trainer.gather(align_pictures, imagenet_classifier(getattr(parts.tower, "classifier", None), data))
-    if not going_on and not parts.aligned:
+    if not resumed and not parts.aligned:
         log("Stage 0: aligning image tokens with words")
         trainer.align(align_epochs)
         if projector_minutes:

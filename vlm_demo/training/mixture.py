@@ -1,7 +1,7 @@
 """Mixture: folders of annotated pictures → an endless stream of packed training samples.
 
 A folder holds ``img/`` and ``annotations.jsonl``; photographs and drawn pictures have one format. Held-out photographs
-(``photos_split``) are never drawn here. Draws from a seed and a sample number alone, so a run goes on where it stopped.
+(``photos_split``) are never drawn here. Samples depend on a seed and a number alone, so a run resumes where it stopped.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ SHARES = {
     "scenes": 8.0, "plain": 4.0, "text": 2.0, "charts": 2.0, "screens": 2.0, "documents": 2.0,
 }  # fmt: skip
 NEEDS_OCR = frozenset({"chartqa"})
-CHAT = 0.12  # of the pictures, those with a plain chat turn about nothing in them
+CHAT = 0.12  # of the pictures, those with an added chat turn that is not about them
 WITH_RULE = 0.15  # of the conversations that can be answered, those asked with the evidence-only rule
-CHAINED = 0.2  # of the pictures, those whose single turns are asked one after the other
-MOST_TURNS, LONGEST = 8, 560  # turns a picture; tokens a picture
-CAPTIONS = 3  # of a picture, at most: the picture is read once for all of them
-MOST_OCR = 700  # characters of OCR text; the context of the shipped model holds far more
+CHAINED = 0.2  # of the pictures, those whose single turns become one conversation
+MAX_TURNS, MAX_TOKENS = 8, 560  # turns and tokens of a picture
+CAPTIONS = 3  # of a picture, at most: they share one picture prefix
+MAX_OCR_CHARACTERS = 700  # of OCR text; the context of the shipped model holds far more
 NUMBER_WORDS = {word: str(i) for i, word in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty".split())}  # fmt: skip
@@ -42,7 +42,7 @@ GREY = (127, 127, 127)  # what the image processor of EfficientNet-Lite pads wit
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture, uint8 [side, side, 3], and what is said about it."""
+    """One picture, uint8 [side, side, 3], and its packed conversations."""
 
     pixels: np.ndarray
     packed: Packed
@@ -54,43 +54,43 @@ class Folder:
 
     def __init__(self, path: Path, held: bool = False, ocr: Path | None = None) -> None:
         self.path, self.name = path, path.name
-        every = json_lines.read(path / "annotations.jsonl")
-        # What OCR read in photographs, which come without it, lies beside the drawn pictures.
-        read = {item["image"]: item["ocr"] for item in json_lines.read(ocr)} if ocr else {}
-        every = [item | {"ocr": read[item["image"]]} if item["image"] in read else item for item in every]
+        items = json_lines.read(path / "annotations.jsonl")
+        # The OCR text of photographs, whose annotations lack it, is stored with the drawn pictures.
+        ocr_lines = {item["image"]: item["ocr"] for item in json_lines.read(ocr)} if ocr else {}
+        items = [item | {"ocr": ocr_lines[item["image"]]} if item["image"] in ocr_lines else item for item in items]
         if self.name in NEEDS_OCR:
-            every = [item for item in every if "ocr" in item]
+            items = [item for item in items if "ocr" in item]
         if self.name in PERCENT:
-            self.items = [item for item in every if held_out(self.name, item["image"]) == held]
+            self.items = [item for item in items if held_out(self.name, item["image"]) == held]
         else:  # drawn pictures: the first of them
-            cut = min(100, len(every) // 10)
-            self.items = every[:cut] if held else every[cut:]
+            cut = min(100, len(items) // 10)
+            self.items = items[:cut] if held else items[cut:]
         self.turns = PhotoTurns(self.items) if self.name in PERCENT else None
 
     def conversations(self, item: Mapping[str, Any], rng: np.random.Generator) -> tuple[list[PictureTurns], bool]:
-        """What is asked about an item, and whether it stays true when the picture is flipped."""
+        """The conversations about an item, and whether they stay true when the picture is flipped."""
         turns = drawn_turns(item) if self.turns is None else self.turns(item, self.name, rng)
         chosen = _chosen(turns, rng)
-        read, ocr = item.get("ocr"), ""
-        if read:
-            ocr = "\n".join(fitting_lines(read, [answer for turn in chosen for answer in _answers(turn)], rng))
-        made = [_conversation(turn, ocr, rng) for turn in chosen]
-        if len(made) > 2 and rng.random() < CHAINED:
-            made = _chained(made, rng)
+        ocr_lines, ocr = item.get("ocr"), ""
+        if ocr_lines:
+            ocr = "\n".join(fitting_lines(ocr_lines, [answer for turn in chosen for answer in _answers(turn)], rng))
+        conversations = [_conversation(turn, ocr, rng) for turn in chosen]
+        if len(conversations) > 2 and rng.random() < CHAINED:
+            conversations = _chained(conversations, rng)
         mirrored = self.turns is not None and not ocr and all(turn.mirrored for turn in chosen)
-        return made, mirrored
+        return conversations, mirrored
 
 
 class Mixture:
     """Samples of all folders in their shares.
 
     Args:
-        roots: folders that hold the folders named in SHARES; in one of them may lie ``ocr/NAME.jsonl``, what OCR read,
-            and ``chat.jsonl``, turns that are about no picture.
-        packer: writes the tokens.
+        roots: folders that hold the folders named in SHARES; one of them may have ``ocr/NAME.jsonl``, the OCR text, and
+            ``chat.jsonl``, turns about no picture.
+        packer: tokenizes and packs the conversations.
         side: pixels of the square that the picture is padded and resized to.
         held: the held-out part instead of the trained one.
-        fill: the colour that pads it, the image processor's mean.
+        fill: the padding colour, the image processor's mean.
     """
 
     def __init__(
@@ -103,18 +103,18 @@ class Mixture:
         fill: tuple[int, ...] = GREY,
     ) -> None:
         self.packer, self.side, self.held, self.fill = packer, side, held, fill
-        found = {
+        paths = {
             name: root / name for root in roots for name in shares if (root / name / "annotations.jsonl").is_file()
         }
         ocr = {name: root / "ocr" / f"{name}.jsonl" for root in roots for name in NEEDS_OCR if (root / "ocr").is_dir()}
-        self.folders = {name: Folder(path, held, ocr.get(name)) for name, path in found.items()}
+        self.folders = {name: Folder(path, held, ocr.get(name)) for name, path in paths.items()}
         self.chat = [turn for root in roots for item in json_lines.read(root / "chat.jsonl") for turn in item["qa"]]
         self.names = [name for name, folder in self.folders.items() if folder.items]
         share = np.array([shares[name] for name in self.names])
         self.share = share / share.sum()
 
     def sample(self, seed: int, number: int) -> Sample:
-        """The sample of this number; the same for the same folders."""
+        """The sample of this number; reproducible for the same folders."""
         rng = np.random.default_rng([seed, number])
         while True:
             folder = self.folders[self.names[int(rng.choice(len(self.names), p=self.share))]]
@@ -125,7 +125,7 @@ class Mixture:
         if self.chat and not self.held and rng.random() < CHAT:
             question, answer = self.chat[int(rng.integers(len(self.chat)))]
             conversations.insert(1, PictureTurns(((question, answer),), ("chat",), ocr=conversations[0].ocr))
-        packed = self.packer(conversations, LONGEST)
+        packed = self.packer(conversations, MAX_TOKENS)
         photo = folder.turns is not None and folder.name != "chartqa"
         flip = mirrored and photo and rng.random() < 0.5 and not self.held
         crop = float(rng.uniform(0.9, 1.0)) if photo and not self.held and "boxes" not in item else 1.0
@@ -143,11 +143,11 @@ def load_pixels(
     fill: tuple[int, ...] = GREY,
     sharpen: bool = False,
 ) -> np.ndarray:
-    """A picture as the image processor gives it, before normalization: uint8 [side, side, 3], padded to a square.
+    """A picture as the image processor returns it, before normalization: uint8 [side, side, 3], padded to a square.
 
     Args:
         crop: the share of each side that is kept, at a random place.
-        sharpen: make up for what was lost when the picture was stored small: uploads are larger and so sharper.
+        sharpen: restore sharpness that was lost when the picture was stored small; uploads are larger and sharper.
     """
     with Image.open(path) as opened:
         image = opened.convert("RGB")
@@ -172,12 +172,12 @@ def sharpened(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def fitting_lines(lines: Sequence[str], answers: Sequence[str], rng: np.random.Generator) -> list[str]:
-    """OCR lines of at most MOST_OCR characters together, in their order; those that an answer is copied from stay."""
-    wanted = [answer.lower() for answer in answers if len(answer) > 1]
-    needed = [any(part in line.lower() for answer in wanted for part in answer.split("\n")) for line in lines]
+    """OCR lines of at most MAX_OCR_CHARACTERS together, in their order; lines that an answer is copied from stay."""
+    copied = [answer.lower() for answer in answers if len(answer) > 1]
+    needed = [any(part in line.lower() for answer in copied for part in answer.split("\n")) for line in lines]
     keep = set(range(len(lines)))
     for i in rng.permutation(len(lines)):
-        if sum(len(lines[j]) + 1 for j in keep) <= MOST_OCR:
+        if sum(len(lines[j]) + 1 for j in keep) <= MAX_OCR_CHARACTERS:
             break
         if not needed[i]:
             keep.discard(int(i))
@@ -198,20 +198,21 @@ def drawn_turns(item: Mapping[str, Any]) -> list[AskedTurn]:
         turns.append(AskedTurn(question, answer, kind))
     turns += [AskedTurn(question, UNKNOWN, "unknown", rule=True) for question, _ in item.get("unanswerable", ())]
     for follow in item.get("follow", ()):
-        (question, answer), *others = [(asked, _digits(asked, answered)) for asked, answered in follow]
+        (question, answer), *others = [(text, _digits(text, reply)) for text, reply in follow]
         turns.append(AskedTurn(question, answer, "drawn", follow=tuple(others)))
     return turns
 
 
 def _digits(question: str, answer: str) -> str:
-    """People write small numbers as digits in answers to "How many …?"."""
+    """Small numbers as digits, as people answer "How many …?"."""
     return NUMBER_WORDS.get(answer.lower(), answer)
 
 
 def _chosen(turns: Sequence[AskedTurn], rng: np.random.Generator) -> list[AskedTurn]:
-    """Some of the turns: one caption, few of each kind, as many no as yes, and one about something absent at most."""
+    """Some of the turns: up to CAPTIONS captions, few of each kind, as many no as yes, and at most one about something
+    absent."""
     order = [turns[i] for i in rng.permutation(len(turns))]
-    most = {
+    limits = {
         "caption": CAPTIONS,
         "unknown": 1,
         "absent": 0,
@@ -220,36 +221,36 @@ def _chosen(turns: Sequence[AskedTurn], rng: np.random.Generator) -> list[AskedT
         "count": 2,
         "colour": 2,
     }
-    if rng.random() < 0.25:  # with the rule or without, seldom both of one picture
-        most |= {"unknown": 0, "absent": 1 if rng.random() < 0.4 else 0}
+    if rng.random() < 0.25:  # with the rule or without, rarely both for one picture
+        limits |= {"unknown": 0, "absent": 1 if rng.random() < 0.4 else 0}
     counts: dict[str, int] = {}
     chosen: list[AskedTurn] = []
     for turn in order:
-        if counts.get(turn.kind, 0) < most.get(turn.kind, 6) and len(chosen) < MOST_TURNS:
+        if counts.get(turn.kind, 0) < limits.get(turn.kind, 6) and len(chosen) < MAX_TURNS:
             counts[turn.kind] = counts.get(turn.kind, 0) + 1
             chosen.append(turn)
-    # Captions are a picture's richest answers: they are always among them.
+    # Captions are a picture's richest answers: they are always chosen.
     captions = [turn for turn in order if turn.kind == "caption"][:CAPTIONS]
     others = [turn for turn in chosen if turn.kind != "caption"]
-    chosen = captions + others[: MOST_TURNS - len(captions)]
+    chosen = captions + others[: MAX_TURNS - len(captions)]
     return [chosen[i] for i in rng.permutation(len(chosen))]
 
 
 def _conversation(turn: AskedTurn, ocr: str, rng: np.random.Generator) -> PictureTurns:
-    # The app writes the rule behind the current question alone, so it teaches nothing in a longer conversation.
+    # The app adds the rule to the current question alone, so longer conversations are trained without it.
     rule = turn.rule if turn.rule is not None else not turn.follow and bool(rng.random() < WITH_RULE)
     question = turn.question
     turns = ((question, turn.answer), *turn.follow)
     return PictureTurns(turns, (turn.kind, *["follow"] * len(turn.follow)), rule, ocr)
 
 
-def _chained(made: Sequence[PictureTurns], rng: np.random.Generator) -> list[PictureTurns]:
-    """The plain conversations of a picture as one with several turns, the others as they were."""
-    plain = [sample for sample in made if not sample.rule and len(sample.turns) == 1]
+def _chained(conversations: Sequence[PictureTurns], rng: np.random.Generator) -> list[PictureTurns]:
+    """Some plain conversations of a picture merged into one with several turns, the others unchanged."""
+    plain = [sample for sample in conversations if not sample.rule and len(sample.turns) == 1]
     if len(plain) < 2:
-        return list(made)
+        return list(conversations)
     plain = plain[: int(rng.integers(2, 4))]
     turns = tuple(turn for sample in plain for turn in sample.turns)
     kinds = tuple(kind for sample in plain for kind in sample.kinds)
-    rest = [sample for sample in made if all(sample is not other for other in plain)]
+    rest = [sample for sample in conversations if all(sample is not other for other in plain)]
     return [PictureTurns(turns, kinds, False, plain[0].ocr), *rest]

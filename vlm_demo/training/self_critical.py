@@ -22,8 +22,8 @@ from vlm_demo.training.branches import BranchPacker, PictureTurns
 from vlm_demo.training.mixture import Mixture, Sample, load_pixels
 from vlm_demo.training.photo_turns import DESCRIBE
 
-PICTURES, CAPTIONS = 8, 5  # a step; sampled of each picture
-LONGEST, EVERY = 28, 10_000  # tokens of a sampled caption; of a picture with all of them, at most
+PICTURES, CAPTIONS = 8, 5  # a step; sampled captions of each picture
+MAX_CAPTION_TOKENS, MAX_PICTURE_TOKENS = 28, 10_000  # tokens of a sampled caption; of a picture with all its captions
 RATE, WARM_UP, COOL_DOWN = 2e-4, 20, 0.3  # as in ``finetune``
 END = " sentence-end"
 
@@ -57,54 +57,56 @@ class CaptionedPictures:
 
 
 @torch.no_grad()
-def sampled(parts: Any, tokens: Tensor, asked: Sequence[int], end: int, count: int, longest: int) -> list[list[int]]:
+def sampled(
+    parts: Any, tokens: Tensor, prompt_ids: Sequence[int], end: int, samples: int, max_tokens: int
+) -> list[list[int]]:
     """Sample answers to one question about several pictures, at temperature 1.
 
     Args:
         tokens: image tokens [B, N, d].
-        asked: token ids of the prompt, with N image placeholders.
+        prompt_ids: token ids of the prompt, with N image placeholders.
         end: the id that ends an answer.
     Returns:
-        B · count rows of at most ``longest`` ids, a picture's beside each other; without ``end`` where it was not
+        B · samples rows of at most ``max_tokens`` ids, a picture's rows adjacent; without ``end`` where it was not
         reached.
     """
     model, image_id = parts.llm.model, parts.tokenizer.convert_tokens_to_ids("<image>")
-    ids = torch.tensor([list(asked)] * len(tokens))
+    ids = torch.tensor([list(prompt_ids)] * len(tokens))
     embedded = model.embed_tokens(ids).masked_scatter((ids == image_id)[..., None], tokens)
     attention = parts.llm.config._attn_implementation
     parts.llm.set_attn_implementation("sdpa")  # of lengths that differ between queries and keys
     try:
         with torch.compiler.set_stance("force_eager"):
-            read = model(inputs_embeds=embedded, use_cache=True)
-            cache, hidden = read.past_key_values, read.last_hidden_state[:, -1]
-            cache.batch_repeat_interleave(count)
-            hidden = hidden.repeat_interleave(count, 0)
-            written = torch.empty(len(hidden), 0, dtype=torch.long)
+            output = model(inputs_embeds=embedded, use_cache=True)
+            cache, hidden = output.past_key_values, output.last_hidden_state[:, -1]
+            cache.batch_repeat_interleave(samples)
+            hidden = hidden.repeat_interleave(samples, 0)
+            sampled_ids = torch.empty(len(hidden), 0, dtype=torch.long)
             done = torch.zeros(len(hidden), dtype=torch.bool)
-            for _ in range(longest):
-                following = torch.multinomial(parts.llm.lm_head(hidden).float().softmax(-1), 1)
-                following[done] = end
-                written = torch.cat([written, following], 1)
-                done |= following[:, 0] == end
+            for _ in range(max_tokens):
+                next_ids = torch.multinomial(parts.llm.lm_head(hidden).float().softmax(-1), 1)
+                next_ids[done] = end
+                sampled_ids = torch.cat([sampled_ids, next_ids], 1)
+                done |= next_ids[:, 0] == end
                 if done.all():
                     break
-                read = model(input_ids=following, past_key_values=cache, use_cache=True)
-                hidden = read.last_hidden_state[:, -1]
+                output = model(input_ids=next_ids, past_key_values=cache, use_cache=True)
+                hidden = output.last_hidden_state[:, -1]
     finally:
         parts.llm.set_attn_implementation(attention)
-    return [row[: row.index(end) + 1] if end in row else row for row in written.tolist()]
+    return [row[: row.index(end) + 1] if end in row else row for row in sampled_ids.tolist()]
 
 
 def advantages(scores: Tensor) -> Tensor:
-    """Scores [pictures, samples] → how much better each is than the mean of the picture's others, in units of what
-    that is on average, of the same shape."""
+    """Scores [pictures, samples] → how much better each is than the mean of the picture's others, in units of the
+    mean absolute difference; of the same shape."""
     others = (scores.sum(1, keepdim=True) - scores) / (scores.shape[1] - 1)
-    better = scores - others
-    return better / better.abs().mean().clamp_min(1e-6)
+    advantage = scores - others
+    return advantage / advantage.abs().mean().clamp_min(1e-6)
 
 
 class SelfCritical:
-    """Goes on with a run of ``finetune``: its weights, its optimizer, its checkpoint.
+    """Continues a run of ``finetune``: its weights, its optimizer, its checkpoint.
 
     Args:
         trainer: the run, a ``finetune.Trainer``.
@@ -121,14 +123,14 @@ class SelfCritical:
     def train(self, minutes: float, pictures: int = PICTURES, count: int = CAPTIONS) -> None:
         """Train for so many minutes; the log has the mean score of the samples, times 100."""
         trainer = self.trainer
-        started, saved, first = time.perf_counter(), 0.0, trainer.step
+        started, saved_at, first_step = time.perf_counter(), 0.0, trainer.step
         for weight in trainer.parts.trained().values():
             weight.requires_grad_(True)
         for samples in trainer.batches():
-            spent = trainer.peers.agreed((time.perf_counter() - started) / 60)
+            spent = trainer.peers.broadcast((time.perf_counter() - started) / 60)
             if spent >= minutes:
                 break
-            rate = RATE * min(1.0, (trainer.step - first + 1) / WARM_UP)
+            rate = RATE * min(1.0, (trainer.step - first_step + 1) / WARM_UP)
             rate *= max(0.05, min(1.0, (1 - spent / minutes) / COOL_DOWN))
             trainer.set_rate(rate)
             trainer.learn(samples, defaultdict(list), lambda: self.loss(pictures, count))
@@ -142,8 +144,8 @@ class SelfCritical:
                     }
                 )
                 self.scores.clear()
-            if spent - saved > 4:
-                saved = spent
+            if spent - saved_at > 4:
+                saved_at = spent
                 trainer.save()
         trainer.save()
         trainer.measure()
@@ -157,18 +159,21 @@ class SelfCritical:
         pixels = [self.pictures.pixels(i, rng) for i in chosen]
         with torch.no_grad():
             tokens = self.trainer.image_tokens(pixels)
-        asked = [*self.packer.prefix, *self.packer.encode(question), *self.packer.to_answer]
+        prompt_ids = [*self.packer.prefix, *self.packer.encode(question), *self.packer.to_answer]
         (end,) = self.packer.end
-        rows = sampled(parts, tokens, asked, end, count, LONGEST)
+        rows = sampled(parts, tokens, prompt_ids, end, count, MAX_CAPTION_TOKENS)
         captions = [parts.tokenizer.decode(row, skip_special_tokens=True) for row in rows]
         scores = torch.tensor(
             [self.pictures.score(chosen[i // count], captions[i], rows[i][-1] == end) for i in range(len(rows))]
         ).view(pictures, count)
-        asked_about = [[PictureTurns(((question, caption),), ("caption",)) for caption in captions[i : i + count]]
+        conversations = [[PictureTurns(((question, caption),), ("caption",)) for caption in captions[i : i + count]]
                        for i in range(0, len(captions), count)]  # fmt: skip
-        samples = [Sample(own, self.packer(about, EVERY), "") for own, about in zip(pixels, asked_about, strict=True)]
+        samples = [
+            Sample(picture_pixels, self.packer(turns, MAX_PICTURE_TOKENS), "")
+            for picture_pixels, turns in zip(pixels, conversations, strict=True)
+        ]
         logits, batch = self.trainer.logits(samples)
-        each = nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
-        better = advantages(scores)[batch["at"][:, 0], batch["turn"]]
+        token_losses = nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
+        advantage = advantages(scores)[batch["at"][:, 0], batch["turn"]]
         self.scores.append(float(scores.mean()))
-        return (better * each).sum() / len(each)
+        return (advantage * token_losses).sum() / len(token_losses)
