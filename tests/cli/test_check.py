@@ -16,21 +16,21 @@ QUESTION = "What colour is the star?"
 
 
 @pytest.fixture
-def words(checkpoint: Path, tmp_path: Path) -> list[str]:
+def arguments(checkpoint: Path, tmp_path: Path) -> list[str]:
     picture = tmp_path / "a.png"
     Image.new("RGB", (60, 60), "red").save(picture)
     return ["check", str(picture), QUESTION, "--model", str(checkpoint), "--max-new-tokens", "2"]
 
 
-def test_a_table_of_five(words: list[str], capsys) -> None:
-    assert main(words) == 0
+def test_a_table_of_five(arguments: list[str], capsys) -> None:
+    assert main(arguments) == 0
     out = capsys.readouterr().out
     assert all(f"{name}: " in out for name in NAMES) and "16 placeholders = 16 features" in out
     assert "blank picture: " in out
 
 
-def test_json_holds_every_value(words: list[str], capsys) -> None:
-    assert main([*words, "--json", "--evidence-only"]) == 0
+def test_json_holds_every_value(arguments: list[str], capsys) -> None:
+    assert main([*arguments, "--json", "--evidence-only"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert [check["name"] for check in report["checks"]] == list(NAMES)
     assert {check["verdict"] for check in report["checks"]} <= set(VERDICTS)
@@ -38,7 +38,7 @@ def test_json_holds_every_value(words: list[str], capsys) -> None:
     assert report["checks"][4]["values"]["first_token"] > 0
 
 
-def test_a_broken_request_shows_its_check_and_fails(words: list[str], capsys, monkeypatch) -> None:
+def test_a_broken_request_shows_its_check_and_fails(arguments: list[str], capsys, monkeypatch) -> None:
     load = Pipeline.from_pretrained
 
     def broken(*given, **settings):
@@ -47,6 +47,6 @@ def test_a_broken_request_shows_its_check_and_fails(words: list[str], capsys, mo
         return pipe
 
     monkeypatch.setattr(Pipeline, "from_pretrained", broken)
-    assert main(words) == 2
+    assert main(arguments) == 2
     out = capsys.readouterr()
     assert out.out.count("fail  Image tokens") == 1 and "1 placeholder of picture 1 is missing" in out.err

@@ -26,18 +26,18 @@ from vlm_demo.training import cross_attention, export, finetune, lora, qformer_t
 from vlm_demo.training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
-ALIGNED = ("--align-pictures", "40", "--align-epochs", "1")
+ALIGNMENT = ("--align-pictures", "40", "--align-epochs", "1")
 STAGES = {
-    "llava": (*ALIGNED, "--projector-minutes", "0.05"),
-    "llava-vit": (*ALIGNED, "--projector-minutes", "0.05"),
+    "llava": (*ALIGNMENT, "--projector-minutes", "0.05"),
+    "llava-vit": (*ALIGNMENT, "--projector-minutes", "0.05"),
     "blip2": ("--pictures", "40", "--compare-minutes", "0.05", "--align-epochs", "1"),
-    "idefics": ALIGNED,
+    "idefics": ALIGNMENT,
     "clip": ("--pictures", "40", "--epochs", "2"),
 }
 
 
 @pytest.fixture
-def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def common_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Options that all models have in common: photographs and drawn pictures, and tiny installed parts to train."""
     monkeypatch.setattr(user_cache, "folder", lambda: tmp_path / "cache" / "vlm_demo")
     composed.install(tmp_path / "site", monkeypatch, list(composed.PACKAGES))
@@ -59,14 +59,14 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def start(begun: list[str], tmp_path: Path) -> list[str]:
+def start(common_options: list[str], tmp_path: Path) -> list[str]:
     """A command line that trains llava."""
-    return line_of("llava", begun, tmp_path)
+    return line_of("llava", common_options, tmp_path)
 
 
-def line_of(name: str, begun: list[str], tmp_path: Path) -> list[str]:
+def line_of(name: str, common_options: list[str], tmp_path: Path) -> list[str]:
     """A command line that trains an embedded model in few steps."""
-    line = [name, *begun, "--threads", "1", "--seed", "5"]
+    line = [name, *common_options, "--threads", "1", "--seed", "5"]
     if name != "clip":
         line += ["--drawn", str(tmp_path / "drawn"), "--minutes", "0.15"]
     return [*line, *STAGES[name]]
@@ -82,10 +82,11 @@ def test_a_run_is_exported_recorded_and_answers(
     assert main(["train", *start]) == 0
     assert read_recipe(tmp_path / "out" / "recipe.json") == RECIPES["llava"]
     (entry,) = history(tmp_path)
-    (begun,) = entry["started"]
-    assert begun["command"].startswith("python -m vlm_demo train llava --photos ") and "--seed 5" in begun["command"]
+    (started,) = entry["started"]
+    assert started["command"].startswith("python -m vlm_demo train llava --photos ")
+    assert "--seed 5" in started["command"]
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-    assert begun["commit"].removesuffix("-dirty") == (head or "unknown")
+    assert started["commit"].removesuffix("-dirty") == (head or "unknown")
     assert entry["samples"] > 0 and entry["steps"] > 2 and 0.15 < entry["minutes"] < 0.5
     assert {"caption", "folder flickr8k"} <= entry["held_out"].keys() == entry["n"].keys()
     turns = json.loads((tmp_path / "drawn" / "chat.jsonl").read_text())["qa"]
@@ -99,8 +100,8 @@ def test_a_run_is_exported_recorded_and_answers(
 
 
 @pytest.mark.parametrize("name", ["llava-vit", "blip2", "idefics", "clip"])
-def test_the_other_models_come_out_of_the_same_command(name: str, begun: list[str], tmp_path: Path) -> None:
-    assert main(["train", *line_of(name, begun, tmp_path)]) == 0
+def test_the_other_models_come_out_of_the_same_command(name: str, common_options: list[str], tmp_path: Path) -> None:
+    assert main(["train", *line_of(name, common_options, tmp_path)]) == 0
     assert read_recipe(tmp_path / "out" / "recipe.json") == RECIPES[name]
     (entry,) = history(tmp_path)
     assert entry["started"][0]["command"].startswith(f"python -m vlm_demo train {name} --photos ")
@@ -128,13 +129,13 @@ def test_recipes_have_the_scale_that_lora_is_trained_with() -> None:
 
 
 def test_pictures_are_padded_with_the_towers_own_mean(
-    begun: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    common_options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = []
     monkeypatch.setattr(finetune, "run", lambda parts, data, held, *rest, **more: given.extend([data.fill, held.fill]))
     monkeypatch.setattr(export, "export_run", lambda *_: None)
     monkeypatch.setattr(train, "_record_history", lambda *_: 0)
-    main(["train", *line_of("llava-vit", begun, tmp_path)])
+    main(["train", *line_of("llava-vit", common_options, tmp_path)])
     assert given == [(123, 116, 103)] * 2
 
 

@@ -270,24 +270,24 @@ def test_the_key_is_sent_and_shown_to_nobody(monkeypatch: pytest.MonkeyPatch, ca
 
 @pytest.mark.parametrize("when", ["begin", "go"])
 def test_stop_closes_the_request_while_the_server_is_silent(when: str) -> None:
-    heard: list[TokenEvent | Answer] = []
+    received: list[TokenEvent | Answer] = []
     looks: list[bool] = []
     with chat_server(**{when: threading.Event()}) as server:
 
         def pressed() -> bool:
             """At the third look while nothing comes."""
-            if server.silent.is_set() and (heard or when == "begin"):
+            if server.silent.is_set() and (received or when == "begin"):
                 looks.append(True)
             return len(looks) >= 3
 
         try:
             for event in engine_of(server).stream(make_request(cancelled=pressed)):
                 if isinstance(event, TokenEvent | Answer):
-                    heard.append(event)
+                    received.append(event)
         except Stopped:
             assert when == "begin"
         else:
-            answer = heard[-1]
+            answer = received[-1]
             assert when == "go" and isinstance(answer, Answer) and answer.stopped and answer.text == "a"
         assert server.left.wait(LONG)
 

@@ -103,7 +103,7 @@ def bench(
 
 
 def measured(shapes: Sequence[str], tokens: int, repeats: int, openvino: bool = False) -> Iterator[Measurement]:
-    """All rows, as they come; those of ``openvino`` as well."""
+    """All rows, as they are measured; with ``openvino`` those against OpenVINO as well."""
     from vlm_demo.bench import measure
     from vlm_demo.bench.shapes import write as write_checkpoint
 
@@ -144,7 +144,7 @@ def measured(shapes: Sequence[str], tokens: int, repeats: int, openvino: bool = 
 
 
 def shared(model: str, tokens: int, repeats: int) -> Iterator[Measurement]:
-    """The rows of several visitors who ask one model at once, in its own precision and in fp32."""
+    """The rows of several requests to one model at once, in the checkpoint's precision and in fp32."""
     from vlm_demo.bench import measure
     from vlm_demo.bench import together as visitors
 

@@ -62,17 +62,17 @@ def check(
 
     from vlm_demo.contracts.engine import Request
 
-    allowed = Trust(trust_remote_code, allow_pickle)
-    wanted = options.ModelOptions(model, quantize, device, allowed, allow_image_host, chosen)
+    trust = Trust(trust_remote_code, allow_pickle)
+    model_options = options.ModelOptions(model, quantize, device, trust, allow_image_host, chosen)
     request = Request(options.paged(images, page), question, ocr, evidence_only, max_new_tokens)
-    loaded = None if chosen else options.load(wanted)
+    loaded = None if chosen else options.load(model_options)
     try:
-        answer, checks = _checked(loaded or options.engine(wanted), request)
+        answer, checks = _checked(loaded or options.engine(model_options), request)
     except ImageTokensMismatch as error:
         _show(None, (error.check,), as_json)
         raise
     if precisions and loaded:
-        checks = _timed(loaded, wanted, request, answer, checks)
+        checks = _timed(loaded, model_options, request, answer, checks)
     _show(answer, checks, as_json)
 
 
@@ -85,21 +85,25 @@ def _checked(engine: Engine, request: Request) -> tuple[Answer, tuple[Check, ...
 
 
 def _timed(
-    engine: LocalEngine, wanted: options.ModelOptions, request: Request, answer: Answer, checks: tuple[Check, ...]
+    engine: LocalEngine,
+    model_options: options.ModelOptions,
+    request: Request,
+    answer: Answer,
+    checks: tuple[Check, ...],
 ) -> tuple[Check, ...]:
-    """The checklist with what the same question takes in every precision that can be had here; a model that can't be
-    loaded in one is said to be so on stderr."""
+    """The checklist with the time of the same question in every available precision; one that the model can't be loaded
+    in is reported on stderr."""
     from vlm_demo.checks import checklist, latency
     from vlm_demo.models.quantization import release
 
     machine = engine.machine()
     seconds, weights = {engine.precision: _seconds(engine, request)}, dict(machine.weights)
-    packed: tuple[options.Precision, ...] = ("8bit", "4bit")
-    for precision in packed:
+    quantized: tuple[options.Precision, ...] = ("8bit", "4bit")
+    for precision in quantized:
         if precision not in machine.weights:
             continue
         try:
-            other = options.load(replace(wanted, quantize=precision))
+            other = options.load(replace(model_options, quantize=precision))
         except VlmDemoError as error:
             print(error, file=sys.stderr)
             del weights[precision]
@@ -108,25 +112,25 @@ def _timed(
         del other
         release()
     measured: Machine = replace(machine, seconds=seconds, weights=weights)
-    told = latency.check(
+    latency_check = latency.check(
         answer.timings,
         answer.memory,
         measured,
         image_tokens=answer.prompt.image_tokens,
         answer_tokens=len(answer.tokens),
     )
-    return checklist.replaced(checks, told)
+    return checklist.replaced(checks, latency_check)
 
 
 def _seconds(engine: LocalEngine, request: Request) -> float:
-    """What the question takes from the start, nothing remembered: the median of some, after one that does not count."""
+    """Seconds of the question with empty caches: the median of REPEATS, after one warm-up."""
     from vlm_demo.contracts.engine import answered
 
-    found = []
+    totals = []
     for _ in range(REPEATS + 1):
         engine.forget()
-        found.append(answered(engine.stream(request)).timings.total)
-    return median(found[1:])
+        totals.append(answered(engine.stream(request)).timings.total)
+    return median(totals[1:])
 
 
 def _show(answer: Answer | None, checks: tuple[Check, ...], as_json: bool) -> None:
@@ -138,10 +142,10 @@ def _show(answer: Answer | None, checks: tuple[Check, ...], as_json: bool) -> No
     if answer is not None:
         print(printable(answer.text), end="\n\n")
     print(f"{checklist.headline(checks)} ({checklist.counted(checks)})")
-    for own in checks:
-        print(f"\n{own.verdict:<5} {own.name}: {printable(own.measured)}\n      {printable(own.why)}")
-        if own.remedy:
-            print(f"      → {own.remedy}")
+    for item in checks:
+        print(f"\n{item.verdict:<5} {item.name}: {printable(item.measured)}\n      {printable(item.why)}")
+        if item.remedy:
+            print(f"      → {item.remedy}")
     if answer is not None and answer.replayed:
         print(answer.replayed, file=sys.stderr)
 

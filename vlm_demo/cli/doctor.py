@@ -1,6 +1,6 @@
-"""`python -m vlm_demo doctor`: what this machine has, as lines for a person. Loads the model and tries it once.
+"""`python -m vlm_demo doctor`: what this machine has, as lines for a person. Loads the model and runs it once.
 
-Knows how to ask each part for its version; decides nothing.
+Knows how to get each part's version; decides nothing.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def doctor(
     allow_pickle: options.AllowPickle = False,
 ) -> int:
     """Report what is installed, and whether the model loads and answers."""
-    wanted = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
-    return 0 if report(lambda: options.load(wanted), model) else 1
+    model_options = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
+    return 0 if report(lambda: options.load(model_options), model) else 1
 
 
 def report(load: Callable[[], LocalEngine], model: str) -> bool:
@@ -61,10 +61,10 @@ def report(load: Callable[[], LocalEngine], model: str) -> bool:
     except ModuleNotFoundError as error:
         _line("model", f"{model} can't answer: the package {error.name} is missing; {SET_UP}")
         return False
-    does = "answers" if writes else "compares pictures with texts"
+    ability = "answers" if writes else "compares pictures with texts"
     memory = engine.memory()
     count = f"{engine.parameters / 1e6:.1f} million; " if engine.parameters else ""
-    _line("model", f"{engine.name} ({engine.family}), {engine.precision} on {engine.device}, {does}")
+    _line("model", f"{engine.name} ({engine.family}), {engine.precision} on {engine.device}, {ability}")
     _line("parameters", f"{count}{_bytes(memory.parameter_bytes)} with buffers")
     _line("heatmaps", "yes" if engine.capabilities.explains else "no: this model gives no attention to draw")
     _line("memory", _memory(memory.process_bytes))
@@ -83,7 +83,7 @@ def _version(package: str) -> str | None:
 
 
 def _tesseract() -> str:
-    """The first line of `tesseract --version`, or the sentence that says how to install it."""
+    """The first line of `tesseract --version`, or a sentence on how to install it."""
     try:
         from vlm_demo.runtime.tesseract import available, installed, program
 

@@ -41,7 +41,7 @@ OUT = Path("assets/models")
 DRAWN = Path("runs/drawn")
 RUNS = Path("runs")
 HELD_PHOTOS = 1000  # at most, for the recall of clip
-# A model that answers → the module that trains it: its ``run`` trains, its ``spent`` says what that took; see
+# A model that answers → the module that trains it: its ``run`` trains, its ``spent`` returns what that took; see
 # ``training.prepare.Training``.
 TRAINERS = {
     "llava": "finetune",
@@ -49,7 +49,7 @@ TRAINERS = {
     "blip2": "qformer_training",
     "idefics": "cross_attention",
 }
-ALONE = ("blip2",)  # not by processes that share the samples out among them
+ALONE = ("blip2",)  # trained by one process only
 
 
 # -- models that answer: the signatures are read by Typer, the values from its context --------------------------
@@ -176,7 +176,7 @@ def _train_and_export(context: typer.Context) -> None:
 
 
 def _varied(recipe: Any, layers: int, image_size: int) -> Any:
-    """The recipe with another number of layers or another size, where they are asked for."""
+    """The recipe with another number of layers or another size, where given."""
     if image_size % STRIDE:
         raise VlmDemoError(f"Squares of {image_size} pixels hold no whole image tokens: give a multiple of {STRIDE}.")
     return replace(recipe, language_layers=layers, image_size=image_size or recipe.image_size)
@@ -237,7 +237,7 @@ def _show_progress(_fraction: float | None, text: str) -> None:
 
 
 def write_chat_turns(drawn: Path) -> None:
-    """Write the turns that are about no picture to ``chat.jsonl`` in a folder of drawn pictures, where they lack."""
+    """Write the turns that are about no picture to ``chat.jsonl`` in a folder of drawn pictures, unless it exists."""
     file = drawn / "chat.jsonl"
     if file.exists():
         return

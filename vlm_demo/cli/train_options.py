@@ -10,7 +10,7 @@ import typer
 
 from vlm_demo.models.embedded import TRAINED
 
-# What every model's command has.
+# Options of every model's command.
 Photos = Annotated[
     list[Path],
     typer.Option(
@@ -21,22 +21,22 @@ Runs = Annotated[Path, typer.Option(metavar="FOLDER", help="folder of checkpoint
 Out = Annotated[Path, typer.Option(metavar="FOLDER", help="where the trained weights go")]
 ExportOnly = Annotated[bool, typer.Option("--export-only", help="train nothing; write the checkpoint's weights to OUT")]
 Seed = Annotated[int, typer.Option(metavar="N", help="of new weights and of the order of the samples")]
-# What the commands of the models that answer have besides.
+# Further options of the models that answer.
 Drawn = Annotated[Path, typer.Option(metavar="FOLDER", help="what train-shards wrote")]
 Minutes = Annotated[float, typer.Option(metavar="N", help="of the language model's loss")]
 Resume = Annotated[bool, typer.Option("--resume", help="go on from the checkpoint in RUNS, in the folder of that name")]
 Init = Annotated[Path | None, typer.Option(metavar="FILE", help=f"begin with the weights of this {TRAINED}")]
-# Their stages before the language model's loss, which only some have.
+# Of training stages before the language model's loss, which only some models have.
 AlignPictures = Annotated[
     int, typer.Option(min=1, metavar="N", help="pictures whose features are aligned with words first")
 ]
 AlignEpochs = Annotated[int, typer.Option(min=1, metavar="N", help="of aligning features with words")]
 ProjectorMinutes = Annotated[float, typer.Option(metavar="N", help="of the projector alone, after its alignment")]
-# And one after it.
+# And of one after it.
 CaptionMinutes = Annotated[
     float, typer.Option(metavar="N", help="of captions that are sampled and scored by CIDEr-D, beside that loss")
 ]
-# What a recipe is varied by.
+# Variations of a recipe.
 Steps = Annotated[int, typer.Option(min=0, metavar="N", help="of the language model's loss, instead of MINUTES")]
 Layers = Annotated[
     int, typer.Option(min=0, metavar="N", help="of the language model: its first half and the last; 0 = all")

@@ -1,7 +1,7 @@
-"""Engine: the one seam between what answers and what shows. Page, API, command line and evaluation know this alone.
+"""Engine: the interface between models and their users. Page, API, command line and evaluation know this alone.
 
-An engine may be the pipeline in this process, a server elsewhere, or a stand-in of the tests; ``capabilities`` say what
-it can do. What it can't do raises `UnsupportedModel` with a sentence for the person.
+An engine may be the pipeline in this process, a server elsewhere, or a fake in tests; ``capabilities`` list what it
+can do. Anything else raises `UnsupportedModel` with a sentence for the person.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.contracts.scores import Scores
 from vlm_demo.images.open import Source
 
-ELSEWHERE = "a server"  # an engine's device where that is not this machine's
-AS_SERVED = "as served"  # its precision, which a server does not tell
+ELSEWHERE = "a server"  # an engine's device where the model runs elsewhere
+AS_SERVED = "as served"  # its precision, which servers don't report
 
 Event = StageEvent | TokenEvent | Answer
 Cancelled = Callable[[], bool]
@@ -38,15 +38,15 @@ class Request:
     Attributes:
         images: PIL images, paths, bytes or file objects; empty = about the pictures of ``history``.
         question: passed to the model as it is, in its chat template.
-        ocr: whether the pictures' text is read first and put before the question.
-        evidence_only: whether "unknown" is asked for where nothing is seen.
+        ocr: whether the pictures' text is read first and inserted before the question.
+        evidence_only: whether the prompt asks for "unknown" where nothing is seen.
         max_new_tokens: None = the checkpoint's own limit.
         history: earlier turns, oldest first; their pictures count before ``images``.
-        cancelled: asked while the answer is computed; True ends it.
+        cancelled: polled while the answer is computed; True ends it.
         system: a system message; see ``stages.prompt``.
-        sampling: how tokens are chosen, and before which texts the answer ends.
-        visitor: for whom is remembered what is computed: nobody else finds it, or even how long it took.
-        ocr_settings: how text is read, where it is.
+        sampling: how tokens are sampled, and the stop texts.
+        visitor: whose cache entries are used and written: no other visitor gets cache hits on them, not even in time.
+        ocr_settings: how OCR reads text.
     """
 
     images: tuple[Source, ...]
@@ -73,9 +73,9 @@ class Capabilities:
         scores: compares a picture with texts (``score``).
         quantizes: its model can be loaded in 8 or 4 bit here.
         logprobs: its tokens carry their probabilities; where it is False, those of ``Token`` mean nothing.
-        alternatives: it can tell the likeliest tokens at each position (``Sampling.alternatives``).
-        holds_json: its answers can be held to a JSON schema (``Sampling.schema``).
-        batches: tokens of several requests are computed together; or else requests go one by one.
+        alternatives: it can return the likeliest tokens at each position (``Sampling.alternatives``).
+        holds_json: its answers can be constrained to a JSON schema (``Sampling.schema``).
+        batches: tokens of several requests are computed in one batch; otherwise requests are served one by one.
     """
 
     writes: bool
@@ -101,7 +101,7 @@ class Engine(Protocol):
 
     @property
     def device(self) -> str:
-        """Where it computes, as torch writes it: ``cpu``, ``cuda:0``; ``ELSEWHERE``."""
+        """The device, as torch writes it: ``cpu``, ``cuda:0``; ``ELSEWHERE``."""
 
     @property
     def parameters(self) -> int | None:
@@ -148,7 +148,7 @@ class Engine(Protocol):
     def relevancy(
         self, image: Source, text: str, *, cancelled: Cancelled | None = None, visitor: str = ""
     ) -> np.ndarray:
-        """Which parts of the picture speak for a text: float32 [H, W] in the upload's own pixels, 0..1; ``visitor`` as
+        """Which parts of the picture support a text: float32 [H, W] in the upload's own pixels, 0..1; ``visitor`` as
         in `Request`.
 
         Raises:
@@ -162,7 +162,7 @@ class Engine(Protocol):
         can."""
 
     def heatmap(self, answer: Answer, wanted: MapRequest, *, cancelled: Cancelled | None = None) -> np.ndarray:
-        """As `Answer.heatmap`, float32 [H, W] in 0..1, by methods too that ask the model again.
+        """As `Answer.heatmap`, float32 [H, W] in 0..1, including methods that run the model again.
 
         Raises:
             WordNotInAnswer, VlmDemoError: as `Answer.heatmap` does; or the method can't be had.
@@ -178,10 +178,10 @@ class Engine(Protocol):
         """
 
     def anatomy(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Anatomy:
-        """The inside of an answer, layer by layer: one more forward pass over its prompt and tokens, which are given.
+        """The internals of an answer, layer by layer: one more forward pass over prompt and tokens (teacher forcing).
 
         Raises:
-            UnsupportedModel: its layers can't be looked at.
+            UnsupportedModel: its layers can't be inspected.
             VlmDemoError: the answer has no tokens.
             Stopped: ``cancelled()`` turned True.
         """
@@ -189,18 +189,18 @@ class Engine(Protocol):
     def read_text(
         self, view: View, settings: OcrSettings = DEFAULT_OCR, *, cancelled: Cancelled | None = None
     ) -> OcrResult:
-        """The text of a picture (OCR), remembered for its visitor. Takes no turn: others compute meanwhile.
+        """The text of a picture (OCR), cached for its visitor. Takes no turn: other requests compute meanwhile.
 
         Raises:
-            OcrUnavailable: text can't be read so here; says what to do.
+            OcrUnavailable: text can't be read with these settings here; says what to do.
             Stopped: ``cancelled()`` turned True.
         """
 
     def with_pictures(self, answer: Answer, images: Sequence[Source]) -> Answer:
-        """An answer of this engine with its pictures as they were uploaded, where only smaller ones were kept.
+        """An answer of this engine with its pictures in full size, where only smaller ones were kept.
 
         Args:
-            images: all of the answer's pictures, those of the history first.
+            images: all of the answer's pictures as uploaded, those of the history first.
         Raises:
             VlmDemoError: another model wrote the answer.
         """
@@ -212,26 +212,26 @@ class Engine(Protocol):
         """Bytes of the model and of the process, measured now."""
 
     def forget(self, visitor: str | None = None) -> None:
-        """Remember no picture and no prompt of this visitor any more; None = of anybody."""
+        """Drop the cached pictures and prompts of this visitor; None = of all visitors."""
 
 
 class MeasurableEngine(Engine, Protocol):
-    """An engine whose model is at hand, so that evaluation can measure its explanations and fit them."""
+    """An engine with a local model, so that evaluation can measure and calibrate its explanations."""
 
     @property
     def folder(self) -> Path:
-        """Where the checkpoint's files lie, and what is fitted is written."""
+        """The checkpoint's folder, which fitted parameters are written to as well."""
 
     @property
     def family(self) -> str:
-        """The adapter that takes the model apart, by name."""
+        """The name of the model's adapter."""
 
     @property
     def bridge(self) -> str:
-        """How pictures get into the language model, one sentence."""
+        """How image features enter the language model, one sentence."""
 
     def cells(self, answer: Answer, wanted: MapRequest) -> np.ndarray:
-        """What `heatmap` is drawn from: float [patches] of the picture, row by row of its view's grid.
+        """The map before upsampling in `heatmap`: float [patches] of the picture, row by row of its view's grid.
 
         Raises:
             WordNotInAnswer, VlmDemoError: as `heatmap` does.
@@ -249,7 +249,7 @@ class MeasurableEngine(Engine, Protocol):
         """
 
     def evidence(self, answer: Answer) -> Evidence:
-        """What `grounding` goes by, for an answer with at least one word."""
+        """What `grounding` is based on, for an answer with at least one word."""
 
 
 def answered(events: Iterable[Event]) -> Answer:

@@ -39,9 +39,9 @@ class LocalEngine:
     """A `contracts.engine.MeasurableEngine`: requests take turns with ``pipeline``.
 
     A turn lasts as long as the model is needed. Answers share theirs, ``batch`` of them at most, and their tokens are
-    computed together, where the model can do so; all else has a turn alone. What comes before a turn, opening the
-    pictures and reading their text, keeps nobody waiting. The badge (`grounding`) has no turn at all: it is a few short
-    passes over an answer that is there, each of which goes between two tokens of whoever has one.
+    computed in one batch, where the model can do so; all else has a turn alone. What comes before a turn, opening the
+    pictures and reading their text, blocks no other request. The badge (`grounding`) has no turn at all: it is a few
+    short forward passes over a finished answer, each of which runs between two tokens of the current turn.
     """
 
     def __init__(self, pipeline: Pipeline, batch: int = BATCH) -> None:
@@ -154,7 +154,7 @@ class LocalEngine:
         return self.pipeline.memory()
 
     def machine(self) -> Machine:
-        """What the checklist has to know of the model on this machine."""
+        """What the checklist has to know about the model on this machine."""
         return self.pipeline.on_this_machine()
 
     def forget(self, visitor: str | None = None) -> None:
@@ -183,16 +183,16 @@ def load(
 
 
 def prepare() -> None:
-    """Import what loading a model imports, in the thread that calls: of two that import transformers at a time, one may
-    be given half of a module."""
+    """Import what loading a model imports, in the calling thread: of two threads that import transformers at the same
+    time, one may get a partly initialized module."""
     from vlm_demo import Pipeline  # noqa: F401
 
 
 def announcement(model: str) -> str:
-    """What has to be made before ``model`` can be loaded, as one sentence; empty where that is nothing.
+    """What has to be assembled before ``model`` can be loaded, as one sentence; empty where nothing has.
 
     Raises:
-        VlmDemoError: it can't be made; says why.
+        VlmDemoError: it can't be assembled; gives the reason.
     """
     from vlm_demo.models import loading
 

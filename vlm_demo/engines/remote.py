@@ -1,7 +1,7 @@
-"""Remote: an OpenAI-compatible server as an Engine. It writes; a checkpoint in this process, if one is given, reads
-what it wrote once more in one pass (teacher forcing), for no server tells its attention.
+"""Remote: an OpenAI-compatible server as an Engine. The server generates; since none returns attention, a checkpoint in
+this process, if one is given, replays the answer in one forward pass (teacher forcing).
 
-Heatmaps, badge and image tokens are then that checkpoint's, and `Answer.replay` says so.
+Heatmaps, badge and image tokens are then that checkpoint's, as `Answer.replay` records.
 """
 
 from __future__ import annotations
@@ -61,9 +61,9 @@ from vlm_demo.trust import NONE, Trust
 if TYPE_CHECKING:
     from vlm_demo.engines.registry import Progress
 
-NO_ID = -1  # of a token: servers tell texts
-SHOWN = 768  # pixels of a picture's longer side, where no checkpoint says what a model sees
-KNOWN = 0.5  # of ``in_distribution``: below it the badge of a checkpoint says nothing
+NO_TOKEN_ID = -1  # of a token: servers send texts only
+VIEW_SIDE = 768  # pixels of a picture's longer side in the view, where no checkpoint defines what a model sees
+MIN_IN_DISTRIBUTION = 0.5  # below this ``in_distribution`` the badge of a checkpoint is meaningless
 NO_MAPS = (
     "A server tells no attention, so there are no heatmaps: start with --explain-with and a checkpoint that reads its "
     "answers here."
@@ -72,7 +72,7 @@ NO_MAPS = (
 
 class RemoteEngine:
     """A `contracts.engine.Engine`. Its stages are view, OCR, prompt, prefill (until the server's first word) and
-    decode; what the server does between, it does not tell. ``model`` is what the server calls its model."""
+    decode; what the server does in between is unknown. ``model`` is what the server calls its model."""
 
     def __init__(
         self, server: Server, model: str, explainer: LocalEngine | None = None, remote: RemotePictures = NOTHING
@@ -82,15 +82,15 @@ class RemoteEngine:
         self.server, self.model, self.explainer = server, model, explainer
         self.name = shown_name(model)
         self.precision, self.device, self.parameters = AS_SERVED, ELSEWHERE, None
-        self._remembered = LruStore(LEAST_BUDGET)
-        self._asks_logprobs, self._told = True, False
+        self._cache = LruStore(LEAST_BUDGET)
+        self._requests_logprobs, self._has_logprobs = True, False
         self._view = explainer.pipeline.view if explainer else PlainViews(remote)
-        self._reader = explainer.pipeline.reader if explainer else OcrReader(self._remembered)
+        self._reader = explainer.pipeline.reader if explainer else OcrReader(self._cache)
 
     @property
     def capabilities(self) -> Capabilities:
         explains = self.explainer is not None
-        return Capabilities(True, explains, scores=False, quantizes=False, logprobs=explains or self._told)
+        return Capabilities(True, explains, scores=False, quantizes=False, logprobs=explains or self._has_logprobs)
 
     # -- answering ------------------------------------------------------------------------------------------------
 
@@ -98,51 +98,51 @@ class RemoteEngine:
         clock = StageClock()
         with closing(self._events(request, clock)) as events:
             for event in events:
-                handed = time.perf_counter()
+                yielded_at = time.perf_counter()
                 yield event
-                clock.pause(time.perf_counter() - handed)
+                clock.pause(time.perf_counter() - yielded_at)
 
     def _events(self, request: Request, clock: StageClock) -> Generator[Event, None, None]:
         # 1) and 2): view and OCR, here
         opened = yield from open_views(request, self._view, clock)
         inputs = yield from read_text(request, opened, self._reader, clock)
         # 3) prompt: the messages
-        began = time.perf_counter()
+        started = time.perf_counter()
         body = remote_request.body(request, inputs.views, inputs.ocrs, self.model)
-        yield clock.since("prompt", began)
+        yield clock.since("prompt", started)
         # 4) the server, until its first word and from there
-        began, seconds = time.perf_counter(), 0.0
-        said, text, stopped = list[Token](), "", False
-        with closing(self._pieces(body, request.cancelled)) as pieces:
-            piece = next(pieces, None)
-            prefill = clock.since("prefill", began)
+        started, seconds = time.perf_counter(), 0.0
+        tokens, text, stopped = list[Token](), "", False
+        with closing(self._chunks(body, request.cancelled)) as chunks:
+            chunk = next(chunks, None)
+            prefill = clock.since("prefill", started)
             clock.seconds["first_token"] = clock.total
             yield prefill
             try:
-                while piece is not None:
-                    said.append(Token(piece.text, NO_ID, piece.probability or 0.0))
-                    text += piece.text
-                    yield TokenEvent(said[-1], text)
-                    began = time.perf_counter()
+                while chunk is not None:
+                    tokens.append(Token(chunk.text, NO_TOKEN_ID, chunk.probability or 0.0))
+                    text += chunk.text
+                    yield TokenEvent(tokens[-1], text)
+                    started = time.perf_counter()
                     check(request.cancelled)
-                    piece = next(pieces, None)
-                    seconds += time.perf_counter() - began
+                    chunk = next(chunks, None)
+                    seconds += time.perf_counter() - started
             except Stopped:
                 stopped = True
-        self._told = bool(said) and all(token.probability for token in said)
-        yield clock.done("decode", seconds, DecodeFacts(len(said), 0))
-        # 5) the answer, read once more here
-        yield self._read(request, self._answer(request, inputs, body["messages"], tuple(said), clock, stopped))
+        self._has_logprobs = bool(tokens) and all(token.probability for token in tokens)
+        yield clock.done("decode", seconds, DecodeFacts(len(tokens), 0))
+        # 5) the answer, replayed here
+        yield self._read(request, self._answer(request, inputs, body["messages"], tuple(tokens), clock, stopped))
 
-    def _pieces(self, body: dict[str, Any], cancelled: Cancelled | None) -> Generator[StreamChunk, None, None]:
-        """The server's answer, with probabilities unless it has refused to tell them."""
-        if self._asks_logprobs:
+    def _chunks(self, body: dict[str, Any], cancelled: Cancelled | None) -> Generator[StreamChunk, None, None]:
+        """The server's answer, with probabilities unless it has refused them."""
+        if self._requests_logprobs:
             try:
-                # llama-cpp-python tells them only where a number of others is asked for too.
+                # llama-cpp-python returns them only where a number of alternatives is requested too.
                 yield from self.server.chat({**body, "logprobs": True, "top_logprobs": 0}, cancelled)
                 return
             except LogprobsRefused:
-                self._asks_logprobs = False
+                self._requests_logprobs = False
         yield from self.server.chat(body, cancelled)
 
     def _answer(
@@ -154,7 +154,7 @@ class RemoteEngine:
         clock: StageClock,
         stopped: bool,
     ) -> Answer:
-        """What the server wrote, as far as it says how."""
+        """The server's answer, with what is known about it."""
         answer = Answer(
             text="".join(token.text for token in tokens),
             tokens=tokens,
@@ -170,11 +170,11 @@ class RemoteEngine:
             conversation=conversation_of(request),
             replay=Replay("", None, tokens, NO_MAPS),
         )
-        placed = image_tokens.check(answer.prompt, None)
-        return replace(answer, checks=checklist.first(answer, placed, Machine(self.precision)))
+        placeholder_check = image_tokens.check(answer.prompt, None)
+        return replace(answer, checks=checklist.first(answer, placeholder_check, Machine(self.precision)))
 
     def _read(self, request: Request, written: Answer) -> Answer:
-        """The server's answer as the checkpoint here reads it; one that it can't read stays as it is."""
+        """The server's answer as the checkpoint here replays it; unchanged where it can't be replayed."""
         if self.explainer is None:
             return written
         name, tokens = self.explainer.name, written.tokens
@@ -183,10 +183,10 @@ class RemoteEngine:
         except VlmDemoError as error:
             return replace(written, replay=Replay(name, None, tokens, f"{name} could not read it here: {error}"))
         if read.text.strip() != written.text.strip():
-            lacks = f"{name} could not read it here: its vocabulary can't write this text as it stands."
-            return replace(written, replay=Replay(name, None, tokens, lacks))
+            problem = f"{name} could not read it here: its vocabulary can't write this text as it stands."
+            return replace(written, replay=Replay(name, None, tokens, problem))
         assert read.replay is not None
-        told = latency.check(
+        latency_check = latency.check(
             written.timings,
             read.memory,
             Machine(self.precision),
@@ -198,35 +198,35 @@ class RemoteEngine:
             timings=written.timings,
             stopped=written.stopped,
             replay=replace(read.replay, tokens=tokens),
-            checks=checklist.replaced(read.checks, told),
+            checks=checklist.replaced(read.checks, latency_check),
         )
 
     # -- explaining, by the checkpoint here -----------------------------------------------------------------------
 
     def explain(self, request: Request, text: str) -> Answer:
-        read = self._explaining().explain(request, text)
+        read = self._require_explainer().explain(request, text)
         agreed = [token.likeliest for token in read.tokens if token.likeliest is not None]
         share = sum(agreed) / len(agreed) if agreed else None
-        return replace(read, model=self.name, replay=Replay(self._explaining().name, share, ()))
+        return replace(read, model=self.name, replay=Replay(self._require_explainer().name, share, ()))
 
     def heatmap_methods(self, answer: Answer) -> dict[str, str | None]:
         return self.explainer.heatmap_methods(answer) if self.explainer and answer.trace is not None else {}
 
     def heatmap(self, answer: Answer, wanted: MapRequest, *, cancelled: Cancelled | None = None) -> np.ndarray:
-        return self._explaining().heatmap(answer, wanted, cancelled=cancelled)
+        return self._require_explainer().heatmap(answer, wanted, cancelled=cancelled)
 
     def grounding(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Grounding:
-        explainer = self._explaining()
+        explainer = self._require_explainer()
         if answer.trace is not None:
-            known = [score for score in map(explainer.in_distribution, answer.views) if score is not None]
-            if known and min(known) < KNOWN:
+            scores = [score for score in map(explainer.in_distribution, answer.views) if score is not None]
+            if scores and min(scores) < MIN_IN_DISTRIBUTION:
                 raise VlmDemoError(f"{explainer.name} knows no pictures like this one: its badge would say nothing.")
         return explainer.grounding(answer, cancelled=cancelled)
 
     def anatomy(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Anatomy:
-        return self._explaining().anatomy(answer, cancelled=cancelled)
+        return self._require_explainer().anatomy(answer, cancelled=cancelled)
 
-    def _explaining(self) -> LocalEngine:
+    def _require_explainer(self) -> LocalEngine:
         if self.explainer is None:
             raise UnsupportedModel(NO_MAPS)
         return self.explainer
@@ -236,14 +236,14 @@ class RemoteEngine:
     def score(
         self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None, visitor: str = ""
     ) -> Scores:
-        raise self._compares_nothing()
+        raise self._cannot_score()
 
     def relevancy(
         self, image: Source, text: str, *, cancelled: Cancelled | None = None, visitor: str = ""
     ) -> np.ndarray:
-        raise self._compares_nothing()
+        raise self._cannot_score()
 
-    def _compares_nothing(self) -> UnsupportedModel:
+    def _cannot_score(self) -> UnsupportedModel:
         return UnsupportedModel(f"{self.name} answers on a server, which compares no pictures with texts: use clip.")
 
     def read_text(
@@ -258,7 +258,7 @@ class RemoteEngine:
         return replace(answer, views=tuple(self._view(image, visitor).geometry for image in images))
 
     def in_distribution(self, view: View) -> float | None:
-        return None  # of what the server's model was trained on, nothing is known
+        return None  # the training data of the server's model is unknown
 
     def memory(self) -> Memory:
         if self.explainer is not None:
@@ -269,13 +269,13 @@ class RemoteEngine:
         if self.explainer is not None:
             self.explainer.forget(visitor)
         if visitor is None:
-            self._remembered.clear()
+            self._cache.clear()
         else:
-            self._remembered.drop_where(lambda key: belongs(key, visitor))
+            self._cache.drop_where(lambda key: belongs(key, visitor))
 
 
 class PlainViews:
-    """Upload → PixelView without a model: upright and in one patch, for what a server's model sees of it is unknown."""
+    """Upload → PixelView without a model: upright and in one patch, as a server's preprocessing is unknown."""
 
     def __init__(self, remote: RemotePictures = NOTHING) -> None:
         self.remote = remote
@@ -287,15 +287,15 @@ class PlainViews:
             BadImage: see ``images.open.open_image``.
         """
         image, notes = open_image(self.remote(source))
-        small = image.copy()
-        small.thumbnail((SHOWN, SHOWN))
-        shown = np.asarray(small)
+        resized = image.copy()
+        resized.thumbnail((VIEW_SIDE, VIEW_SIDE))
+        pixels = np.asarray(resized)
         return PixelView(
             image=image,
             size=image.size,
-            pixel_values=torch.from_numpy(shown.copy()).permute(2, 0, 1)[None],
+            pixel_values=torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None],
             given_size=image.size,
-            processed=shown,
+            processed=pixels,
             grid=(1, 1),
             boxes=np.array([[0, 0, *image.size]], np.float32),
             notes=notes,
@@ -304,7 +304,7 @@ class PlainViews:
 
 
 def shown_name(model: str) -> str:
-    """A model's name for people: of a folder of the server's, which concerns nobody else, the last part."""
+    """A model's name for people: of a path on the server, which must not be shown, the last part."""
     if not re.match(r"[/~.\\]|[A-Za-z]:[/\\]", model):
         return model
     return re.split(r"[/\\]", model.rstrip("/\\"))[-1] or model
