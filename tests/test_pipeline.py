@@ -217,7 +217,7 @@ class TestEvents:
             pipe.ask(b"nothing of the kind", QUESTION)
 
 
-class Asked:
+class StopAtCheck:
     """A stop button that is pressed at the n-th check."""
 
     def __init__(self, at: int) -> None:
@@ -248,7 +248,7 @@ class TestStopping:
     def test_every_moment_ends_in_stopped_or_a_stopped_answer(self, pipe: Pipeline, noise) -> None:
         moment, outcomes = 1, set()
         while True:
-            button = Asked(moment)
+            button = StopAtCheck(moment)
             try:
                 *_, last = pipe.stream(noise(50, 50), QUESTION, max_new_tokens=2, cancelled=button)
                 if not last.stopped:

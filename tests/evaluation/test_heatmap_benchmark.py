@@ -235,14 +235,14 @@ def test_answers_to_what_cannot_be_seen_are_never_right_and_visible(tmp_path: Pa
     ]
     (tmp_path / "items.jsonl").write_text("\n".join(map(json.dumps, lines)))
 
-    class Asked(Planted):
+    class UnknownOrRed(Planted):
         def stream(self, request: Request) -> Iterator[Event]:
             yield answer("unknown" if "unknown" in request.question else "red")
 
         def evidence(self, _answer: Any) -> Evidence:
             return Evidence(0.5, 0.1, 0.9, 0.9)
 
-    collected = badges.collect(Asked(), tmp_path, items.read(tmp_path)[0], [], progress=False)
+    collected = badges.collect(UnknownOrRed(), tmp_path, items.read(tmp_path)[0], [], progress=False)
     assert [
         (labelled_answer.evidence is not None, labelled_answer.right, labelled_answer.visible)
         for labelled_answer in collected

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from vlm_demo.training.photo_turns import (
-    AskedTurn,
     PhotoTurns,
+    TrainingTurn,
     plural,
     sentence,
     usual_captions,
@@ -40,13 +40,13 @@ CAPTIONED = {
 }
 
 
-def made(item: dict[str, Any], folder: str = FOLDER, rounds: int = 150) -> Iterator[AskedTurn]:
+def made(item: dict[str, Any], folder: str = FOLDER, rounds: int = 150) -> Iterator[TrainingTurn]:
     turns = PhotoTurns([item, {"boxes": [["dog", 0, 0, 0.5, 0.5], ["frisbee", 0, 0, 0.1, 0.1]]}])
     for seed in range(rounds):
         yield from turns(item, folder, np.random.default_rng(seed))
 
 
-def presence(turns: Iterator[AskedTurn], things: list[str]) -> dict[str, Counter[str]]:
+def presence(turns: Iterator[TrainingTurn], things: list[str]) -> dict[str, Counter[str]]:
     """Answer → how often which thing was asked for."""
     thing_by_question = {template.format(a=with_article(thing)): thing for template in PRESENCE for thing in things}
     found: dict[str, Counter[str]] = {"yes": Counter(), "no": Counter()}

@@ -327,8 +327,8 @@ def test_stop_is_unqueued_and_answers_share_one_queue():
     by_name = {fn.name: fn for fn in dependencies}
     assert not by_name["stop"].queue
     assert by_name["answer"].queue and by_name["answer"].concurrency_id == "model"
-    asking = [fn for fn in dependencies if fn.concurrency_id == "model"]
-    assert len(asking) >= 4 and {fn.concurrency_limit for fn in asking} == {BATCH}
+    model_events = [fn for fn in dependencies if fn.concurrency_id == "model"]
+    assert len(model_events) >= 4 and {fn.concurrency_limit for fn in model_events} == {BATCH}
 
 
 def test_the_page_carries_no_address_of_another_server():

@@ -50,9 +50,9 @@ def sides_of(tab: CompareEvents) -> list[Side]:
     return tab.state(tab.sessions.of("a")).sides
 
 
-def compared(tab: CompareEvents, asking=None) -> dict:
-    state = dict(tab.ask("What is this?", asking or request()))
-    for changes in tab.compare(asking or request()):
+def compared(tab: CompareEvents, gradio_request=None) -> dict:
+    state = dict(tab.ask("What is this?", gradio_request or request()))
+    for changes in tab.compare(gradio_request or request()):
         state |= changes
     return state
 

@@ -60,10 +60,10 @@ def tab(page, picture, monkeypatch):
     return build
 
 
-def compared(tab: CompareEvents, question: str = "What is this?", asking=None) -> dict:
+def compared(tab: CompareEvents, question: str = "What is this?", gradio_request=None) -> dict:
     """Ask, and let it be computed; returns the last state of each part."""
-    state = dict(tab.ask(question, asking or request()))
-    for changes in tab.compare(asking or request()):
+    state = dict(tab.ask(question, gradio_request or request()))
+    for changes in tab.compare(gradio_request or request()):
         state |= changes
     return state
 
@@ -202,7 +202,7 @@ def test_a_visitor_loads_no_other_model(tab, preset):
     refused = handlers.ask("What is this?", visitor)
     assert ONLY_OPERATOR in refused["start"] and comparison_of(handlers) is None
     handlers.choose(event(preset="ocr"), visitor)
-    assert "<ins>TOTAL</ins>" in compared(handlers, asking=visitor)["table"]
+    assert "<ins>TOTAL</ins>" in compared(handlers, gradio_request=visitor)["table"]
 
 
 def test_a_column_that_fails_says_why_and_the_others_are_asked(tab):

@@ -113,8 +113,8 @@ def test_closing_a_page_stops_its_computing():
 TAB, OTHER = "0123456789abcdef" * 2, "f" * 32
 
 
-def asked_in(sessions: Sessions, page: str, tab: str = TAB) -> Session:
-    """A page of a tab that has asked something."""
+def session_with_exchange(sessions: Sessions, page: str, tab: str = TAB) -> Session:
+    """The session of a page in a tab, with one exchange."""
     session = sessions.arrived(page, tab)
     session.exchanges.append(turn("one", b"A", state="done"))
     return session
@@ -124,7 +124,7 @@ def asked_in(sessions: Sessions, page: str, tab: str = TAB) -> Session:
 def test_a_tab_that_is_loaded_again_finds_its_conversation(order):
     ended = []
     sessions = Sessions(ended.append)
-    before = asked_in(sessions, "a")
+    before = session_with_exchange(sessions, "a")
     if order == "closed first":
         sessions.close("a")
     assert sessions.of("b").exchanges == []  # not before it has reported its tab
@@ -137,7 +137,7 @@ def test_a_tab_that_is_loaded_again_finds_its_conversation(order):
 @pytest.mark.parametrize("tab", [OTHER, "", "x" * 32, "0123456789ABCDEF" * 2, TAB[:16]])
 def test_no_other_tab_finds_it(tab):
     sessions = Sessions()
-    asked_in(sessions, "a")
+    session_with_exchange(sessions, "a")
     sessions.close("a")
     assert sessions.arrived("b", tab).exchanges == []
     assert sessions.arrived("c", TAB).exchanges
@@ -145,14 +145,14 @@ def test_no_other_tab_finds_it(tab):
 
 def test_a_lost_connection_that_is_there_again_goes_on():
     sessions = Sessions()
-    before = asked_in(sessions, "a")
+    before = session_with_exchange(sessions, "a")
     sessions.close("a")
     assert sessions.of("a") is before
 
 
 def test_a_page_that_has_asked_keeps_its_session():
     sessions = Sessions()
-    before, current = asked_in(sessions, "a"), asked_in(sessions, "b", OTHER)
+    before, current = session_with_exchange(sessions, "a"), session_with_exchange(sessions, "b", OTHER)
     sessions.close("a")
     assert sessions.arrived("b", TAB) is current and current is not before
 
@@ -162,7 +162,7 @@ def test_files_go_at_once_and_what_does_not_come_back_is_forgotten(tmp_path, clo
     file.touch()
     ended = []
     sessions = Sessions(ended.append)
-    before = asked_in(sessions, "a")
+    before = session_with_exchange(sessions, "a")
     sessions.claim(before, [str(file)])
     sessions.close("a")
     clock.passes(599)
@@ -176,7 +176,7 @@ def test_files_go_at_once_and_what_does_not_come_back_is_forgotten(tmp_path, clo
 def test_each_time_that_a_page_leaves_counts_anew(clock):
     ended = []
     sessions = Sessions(ended.append)
-    before = asked_in(sessions, "a")
+    before = session_with_exchange(sessions, "a")
     sessions.close("a")
     clock.passes(400)
     assert sessions.of("a") is before
@@ -191,7 +191,7 @@ def test_of_many_that_wait_the_oldest_goes(monkeypatch):
     monkeypatch.setattr("vlm_demo.ui.session.MOST_KEPT", 2)
     ended = []
     sessions = Sessions(ended.append)
-    first, *_ = [asked_in(sessions, page, f"{ord(page):032x}") for page in "abc"]
+    first, *_ = [session_with_exchange(sessions, page, f"{ord(page):032x}") for page in "abc"]
     for page in "abc":
         sessions.close(page)
     assert ended == [first]

@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter, ImageOps
 
 from vlm_demo.training import json_lines
 from vlm_demo.training.branches import BranchPacker, Packed, PictureTurns
-from vlm_demo.training.photo_turns import UNKNOWN, AskedTurn, PhotoTurns, sentence
+from vlm_demo.training.photo_turns import UNKNOWN, PhotoTurns, TrainingTurn, sentence
 from vlm_demo.training.photos_split import PERCENT, held_out
 
 # Share of the pictures, by folder; a folder that is missing gives its share to the others.
@@ -184,22 +184,22 @@ def fitting_lines(lines: Sequence[str], answers: Sequence[str], rng: np.random.G
     return [lines[i] for i in sorted(keep)]
 
 
-def _answers(turn: AskedTurn) -> list[str]:
+def _answers(turn: TrainingTurn) -> list[str]:
     return [turn.answer, *(answer for _, answer in turn.follow)]
 
 
-def drawn_turns(item: Mapping[str, Any]) -> list[AskedTurn]:
+def drawn_turns(item: Mapping[str, Any]) -> list[TrainingTurn]:
     """The turns of a drawn picture's annotation."""
-    turns = [AskedTurn("Describe the picture.", sentence(text), "caption") for text in item.get("captions", ())]
+    turns = [TrainingTurn("Describe the picture.", sentence(text), "caption") for text in item.get("captions", ())]
     for question, answer in item.get("qa", ()):
         answer = _digits(question, answer)
         words = answer.lower()
         kind = f"drawn-{words}" if words in ("yes", "no", "true", "false") else "drawn"
-        turns.append(AskedTurn(question, answer, kind))
-    turns += [AskedTurn(question, UNKNOWN, "unknown", rule=True) for question, _ in item.get("unanswerable", ())]
+        turns.append(TrainingTurn(question, answer, kind))
+    turns += [TrainingTurn(question, UNKNOWN, "unknown", rule=True) for question, _ in item.get("unanswerable", ())]
     for follow in item.get("follow", ()):
         (question, answer), *others = [(text, _digits(text, reply)) for text, reply in follow]
-        turns.append(AskedTurn(question, answer, "drawn", follow=tuple(others)))
+        turns.append(TrainingTurn(question, answer, "drawn", follow=tuple(others)))
     return turns
 
 
@@ -208,7 +208,7 @@ def _digits(question: str, answer: str) -> str:
     return NUMBER_WORDS.get(answer.lower(), answer)
 
 
-def _chosen(turns: Sequence[AskedTurn], rng: np.random.Generator) -> list[AskedTurn]:
+def _chosen(turns: Sequence[TrainingTurn], rng: np.random.Generator) -> list[TrainingTurn]:
     """Some of the turns: up to CAPTIONS captions, few of each kind, as many no as yes, and at most one about something
     absent."""
     order = [turns[i] for i in rng.permutation(len(turns))]
@@ -224,7 +224,7 @@ def _chosen(turns: Sequence[AskedTurn], rng: np.random.Generator) -> list[AskedT
     if rng.random() < 0.25:  # with the rule or without, rarely both for one picture
         limits |= {"unknown": 0, "absent": 1 if rng.random() < 0.4 else 0}
     counts: dict[str, int] = {}
-    chosen: list[AskedTurn] = []
+    chosen: list[TrainingTurn] = []
     for turn in order:
         if counts.get(turn.kind, 0) < limits.get(turn.kind, 6) and len(chosen) < MAX_TURNS:
             counts[turn.kind] = counts.get(turn.kind, 0) + 1
@@ -236,7 +236,7 @@ def _chosen(turns: Sequence[AskedTurn], rng: np.random.Generator) -> list[AskedT
     return [chosen[i] for i in rng.permutation(len(chosen))]
 
 
-def _conversation(turn: AskedTurn, ocr: str, rng: np.random.Generator) -> PictureTurns:
+def _conversation(turn: TrainingTurn, ocr: str, rng: np.random.Generator) -> PictureTurns:
     # The app adds the rule to the current question alone, so longer conversations are trained without it.
     rule = turn.rule if turn.rule is not None else not turn.follow and bool(rng.random() < WITH_RULE)
     question = turn.question

@@ -38,7 +38,7 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
-class AskedTurn:
+class TrainingTurn:
     """One question and its answer.
 
     Attributes:
@@ -132,9 +132,9 @@ class PhotoTurns:
                 self.co_occurring.setdefault(thing, Counter()).update(present - {thing})
             self.answers.update(str(answer).lower() for _, answer in item.get("qa", ()))
 
-    def __call__(self, item: Mapping[str, Any], folder: str, rng: np.random.Generator) -> list[AskedTurn]:
+    def __call__(self, item: Mapping[str, Any], folder: str, rng: np.random.Generator) -> list[TrainingTurn]:
         """All turns of one item, in no order; a caller draws from them."""
-        turns: list[AskedTurn] = []
+        turns: list[TrainingTurn] = []
         captions = item.get("captions", ())
         if captions:
             turns += self._described(captions, rng)
@@ -149,28 +149,32 @@ class PhotoTurns:
         turns += self._labelled(labels, rng)
         return turns
 
-    def _described(self, captions: Sequence[str], rng: np.random.Generator) -> list[AskedTurn]:
+    def _described(self, captions: Sequence[str], rng: np.random.Generator) -> list[TrainingTurn]:
         usual = usual_captions(captions)
         if not usual:
             return []
-        turns = [AskedTurn(_pick(DESCRIBE, rng), caption, "caption", not _sided(captions)) for caption in usual]
+        turns = [TrainingTurn(_pick(DESCRIBE, rng), caption, "caption", not _sided(captions)) for caption in usual]
         text = " ".join(captions).lower()
         if len(captions) >= 4:
             present = [noun for noun in CAPTION_NOUNS if _mentions(noun).search(text)]
             absent = [noun for noun in CAPTION_NOUNS if noun not in present and not _implied(noun, text)]
             turns += [
-                AskedTurn(_presence_question(noun, rng), "yes", "presence-yes") for noun in _sample(present, 1, rng)
+                TrainingTurn(_presence_question(noun, rng), "yes", "presence-yes") for noun in _sample(present, 1, rng)
             ]
-            turns += [AskedTurn(_presence_question(noun, rng), "no", "presence-no") for noun in _sample(absent, 1, rng)]
+            turns += [
+                TrainingTurn(_presence_question(noun, rng), "no", "presence-no") for noun in _sample(absent, 1, rng)
+            ]
         coloured: dict[str, set[str]] = {}
         for colour, noun in re.findall(rf"\b({'|'.join(COLOURS)}) ({'|'.join(COLOURED_NOUNS)})\b", text):
             coloured.setdefault(noun, set()).add("gray" if colour == "grey" else colour)
         for noun, colours in coloured.items():
             if len(colours) == 1:
-                turns.append(AskedTurn(f"What color is the {noun}?", next(iter(colours)), "colour"))
+                turns.append(TrainingTurn(f"What color is the {noun}?", next(iter(colours)), "colour"))
         return turns
 
-    def _human_questions(self, qa: Sequence[Sequence[str]], folder: str, rng: np.random.Generator) -> list[AskedTurn]:
+    def _human_questions(
+        self, qa: Sequence[Sequence[str]], folder: str, rng: np.random.Generator
+    ) -> list[TrainingTurn]:
         turns = []
         for question, answer in qa:
             question, answer = " ".join(str(question).split()), str(answer).strip()
@@ -184,25 +188,25 @@ class PhotoTurns:
             frequency = self.answers[answer.lower()] / max(sum(self.answers.values()), 1)
             if kind == "vqa-number" and rng.random() > min(1.0, (0.02 / max(frequency, 1e-9)) ** 0.5):
                 continue
-            turns.append(AskedTurn(question, answer, kind, not _sided([question, answer])))
+            turns.append(TrainingTurn(question, answer, kind, not _sided([question, answer])))
         return turns
 
-    def _presence(self, present: list[str], absent: list[str], rng: np.random.Generator) -> list[AskedTurn]:
+    def _presence(self, present: list[str], absent: list[str], rng: np.random.Generator) -> list[TrainingTurn]:
         """As many absent things as present ones, half of the absent ones often occur together with those present."""
         if not absent or not present:
             return []
         turns = []
         for thing in _sample(present, 2, rng):
-            turns.append(AskedTurn(_presence_question(thing, rng), "yes", "presence-yes"))
+            turns.append(TrainingTurn(_presence_question(thing, rng), "yes", "presence-yes"))
             neighbours = Counter[str]()
             for other in present:
                 neighbours += self.co_occurring.get(other, Counter())
             likely = [name for name, _ in neighbours.most_common() if name in absent][:6]
             missing = _pick(likely, rng) if likely and rng.random() < 0.55 else _pick(absent, rng)
-            turns.append(AskedTurn(_presence_question(missing, rng), "no", "presence-no"))
+            turns.append(TrainingTurn(_presence_question(missing, rng), "no", "presence-no"))
         return turns
 
-    def _absent(self, absent: list[str], captions: Sequence[str], rng: np.random.Generator) -> list[AskedTurn]:
+    def _absent(self, absent: list[str], captions: Sequence[str], rng: np.random.Generator) -> list[TrainingTurn]:
         text = " ".join(captions).lower()
         absent = [t for t in absent if not _mentions(t).search(text) and t not in ("person", "skis", "scissors")]
         if not absent:
@@ -211,13 +215,13 @@ class PhotoTurns:
         question = _pick(ABSENT, rng).format(x=thing)
         correction = f"There is no {thing} in the picture."
         return [
-            AskedTurn(question, UNKNOWN, "unknown", rule=True),
-            AskedTurn(question, correction, "absent", rule=False),
+            TrainingTurn(question, UNKNOWN, "unknown", rule=True),
+            TrainingTurn(question, correction, "absent", rule=False),
         ]
 
     def _boxed(
         self, boxes: Sequence[Sequence[Any]], things: Sequence[str], captions: Sequence[str], rng: np.random.Generator
-    ) -> list[AskedTurn]:
+    ) -> list[TrainingTurn]:
         names = [_readable(box[0]) for box in boxes]
         counts = Counter(names)
         all_names = [_readable(thing) for thing in things]
@@ -228,7 +232,7 @@ class PhotoTurns:
             same_name = [box for box, noun in zip(boxes, names, strict=True) if noun == name]
             largest = max(box[3] * box[4] for box in same_name)
             if count <= 8 and largest > 0.004 and rng.random() < OFTEN_COUNTED[count - 1]:
-                turns.append(AskedTurn(_pick(COUNTING, rng).format(s=plural(name)), str(count), "count"))
+                turns.append(TrainingTurn(_pick(COUNTING, rng).format(s=plural(name)), str(count), "count"))
         single = [
             (name, box) for name, box in zip(names, boxes, strict=True) if counts[name] == 1 and box[3] * box[4] > 0.01
         ]
@@ -239,32 +243,32 @@ class PhotoTurns:
             areas = sorted(zip(names, (box[3] * box[4] for box in boxes), strict=True), key=lambda pair: -pair[1])
             runner_up = next((area for name, area in areas if name != areas[0][0]), 0.0)
             if areas[0][1] > 1.6 * runner_up:
-                turns.append(AskedTurn("What is the largest thing in the picture?", areas[0][0], "largest"))
+                turns.append(TrainingTurn("What is the largest thing in the picture?", areas[0][0], "largest"))
         elif max(box[3] * box[4] for box in boxes) > 0.2 and len(counts) == 1:
-            turns.append(AskedTurn(_pick(NAMING, rng), names[0], "name"))
+            turns.append(TrainingTurn(_pick(NAMING, rng), names[0], "name"))
         return turns
 
-    def _labelled(self, labels: Mapping[str, Any], rng: np.random.Generator) -> list[AskedTurn]:
+    def _labelled(self, labels: Mapping[str, Any], rng: np.random.Generator) -> list[TrainingTurn]:
         turns = []
         if "action" in labels:
-            turns.append(AskedTurn(_pick(DOING, rng), labels["action"], "action"))
+            turns.append(TrainingTurn(_pick(DOING, rng), labels["action"], "action"))
         if "garment" in labels:
             garment = {"longsleeve": "long sleeve shirt", "outwear": "coat"}.get(labels["garment"], labels["garment"])
-            turns.append(AskedTurn(_pick(WEARING, rng), garment, "garment"))
+            turns.append(TrainingTurn(_pick(WEARING, rng), garment, "garment"))
         if "item" in labels:
-            turns.append(AskedTurn(_pick(NAMING, rng), labels["kind"].lower(), "name"))
+            turns.append(TrainingTurn(_pick(NAMING, rng), labels["kind"].lower(), "name"))
             if labels["item"] != labels["kind"]:
                 question = f"What kind of {labels['kind'].lower()} is this?"
-                turns.append(AskedTurn(question, labels["item"].lower(), "name-fine"))
+                turns.append(TrainingTurn(question, labels["item"].lower(), "name-fine"))
         if "style" in labels:
-            turns.append(AskedTurn(_pick(STYLE, rng), labels["style"], "style"))
+            turns.append(TrainingTurn(_pick(STYLE, rng), labels["style"], "style"))
         if "object" in labels and labels["object"] not in ("faces", "garfield", "snoopy"):
             name = {"airplanes": "airplane", "motorbikes": "motorbike", "car side": "car", "leopards": "leopard"}
-            turns.append(AskedTurn(_pick(NAMING, rng), name.get(labels["object"], labels["object"]), "name"))
+            turns.append(TrainingTurn(_pick(NAMING, rng), name.get(labels["object"], labels["object"]), "name"))
         return turns
 
 
-def _relations(first: tuple[str, Any], second: tuple[str, Any], rng: np.random.Generator) -> list[AskedTurn]:
+def _relations(first: tuple[str, Any], second: tuple[str, Any], rng: np.random.Generator) -> list[TrainingTurn]:
     (subject, a), (reference, b) = first, second
     dx = (a[1] + a[3] / 2) - (b[1] + b[3] / 2)
     dy = (a[2] + a[4] / 2) - (b[2] + b[4] / 2)
@@ -274,15 +278,15 @@ def _relations(first: tuple[str, Any], second: tuple[str, Any], rng: np.random.G
         claimed = "left" if rng.random() < 0.5 else "right"
         answer = "yes" if claimed == side else "no"
         relation = f"to the {claimed} of"
-        turns.append(AskedTurn(f"Is the {subject} {relation} the {reference}?", answer, f"relation-{answer}", False))
+        turns.append(TrainingTurn(f"Is the {subject} {relation} the {reference}?", answer, f"relation-{answer}", False))
         turns.append(
-            AskedTurn(f"Is the {subject} on the left or the right of the {reference}?", side, "relation", False)
+            TrainingTurn(f"Is the {subject} on the left or the right of the {reference}?", side, "relation", False)
         )
     if abs(dy) > 0.25:
         vertical = "above" if dy < 0 else "below"
         claimed = "above" if rng.random() < 0.5 else "below"
         answer = "yes" if claimed == vertical else "no"
-        turns.append(AskedTurn(f"Is the {subject} {claimed} the {reference}?", answer, f"relation-{answer}"))
+        turns.append(TrainingTurn(f"Is the {subject} {claimed} the {reference}?", answer, f"relation-{answer}"))
     return turns
 
 

@@ -166,7 +166,7 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     at_once = {"queue": False, "show_progress": "hidden", "outputs": all_parts, **private}
     queued = {**at_once, "queue": True, "trigger_mode": "multiple", "concurrency_limit": 1}
     # All that calls the model shares one queue; the engine decides which requests that left it are batched.
-    asking = {**queued, "concurrency_id": "model", "concurrency_limit": BATCH}
+    model_queue = {**queued, "concurrency_id": "model", "concurrency_limit": BATCH}
     latest = {**at_once, "trigger_mode": "always_last"}
     each = {**at_once, "trigger_mode": "multiple"}
 
@@ -180,11 +180,11 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     ]
     for event in questions:
         event.then(events.settle, None, **at_once)
-        answered = event.then(events.answer, None, **asking)
+        answered = event.then(events.answer, None, **model_queue)
         shown = answered.then(inspector.show_map, None, **at_once)
-        judged = shown.then(deferred.ground, None, **asking)
+        judged = shown.then(deferred.ground, None, **model_queue)
         judged.then(checks.finish, None, concurrency_id="checks", **queued)
-    parts.checks.compute(checks.blank, None, **asking)
+    parts.checks.compute(checks.blank, None, **model_queue)
 
     parts.composer.stop(events.stop, None, **at_once)
     undo.click(events.undo, None, **at_once)
@@ -198,7 +198,7 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     parts.heatmap.choose(inspector.choose, None, **each)
     parts.heatmap.patch(inspector.patch, None, **each)
     computing = parts.heatmap.compute(deferred.compute, None, **at_once)
-    computing.then(deferred.work, None, **asking)
+    computing.then(deferred.work, None, **model_queue)
     parts.heatmap.halt(deferred.halt, None, **at_once)
     parts.heatmap.export(inspector.export, None, **each)
 
