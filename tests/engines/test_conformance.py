@@ -1,4 +1,4 @@
-"""The engines that there are keep the promises of the seam."""
+"""All engines pass the conformance suite of the Engine interface."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class TestFake(EngineConformance):
         return FakeEngine()
 
 
-def test_a_texts_relevancy_comes_through_the_seam_and_can_be_stopped(tmp_path: Path, noise) -> None:
+def test_a_texts_relevancy_is_that_of_the_pipeline_and_can_be_stopped(tmp_path: Path, noise) -> None:
     pipe = Pipeline.from_pretrained(tiny_clip(tmp_path))
     engine: Engine = LocalEngine(pipe)
     heat = engine.relevancy(noise(48, 40), "a red star", visitor="one")

@@ -1,4 +1,4 @@
-"""A server in the model's place: what is sent, each oddity of what comes back, and how a checkpoint here reads it."""
+"""A remote server as engine: its requests, each oddity of its responses, and how a checkpoint here replays them."""
 
 from __future__ import annotations
 
@@ -300,7 +300,7 @@ def test_closing_the_stream_closes_the_request() -> None:
         assert server.left.wait(LONG)
 
 
-def test_words_come_one_by_one() -> None:
+def test_tokens_are_streamed_one_by_one() -> None:
     go = threading.Event()
     with chat_server(go=go) as server:
         seen = []
@@ -368,7 +368,7 @@ def test_the_other_flags_go_with_the_address() -> None:
             connection_of(None, *others)
 
 
-def test_this_machine_is_asked_past_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_localhost_bypasses_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     for name in ("no_proxy", "NO_PROXY"):
@@ -461,7 +461,7 @@ def test_a_badge_is_not_given_for_pictures_that_the_checkpoint_does_not_know(
         engine.grounding(answer)
 
 
-def test_without_a_checkpoint_everything_says_so() -> None:
+def test_without_a_checkpoint_explanations_are_refused() -> None:
     with chat_server() as server:
         engine = engine_of(server)
         events, answer = answered(engine, make_request())

@@ -116,8 +116,8 @@ def _idle(server: process.ServerProcess) -> float:
 
 
 def _under_load(server: process.ServerProcess, model: str, seconds: float) -> VisitorResults:
-    """Visitors without a pause; each asks all QUESTIONS about a picture that nobody asked about before, then takes the
-    next one."""
+    """Visitors without a pause; each asks all QUESTIONS about a new picture, then moves on to
+    the next one."""
     all_uris = pictures(VISITORS * PICTURES_EACH)
     asks = [
         _in_turn([OpenAiVisitor(server.address, model, question) for question in QUESTIONS]) for _ in range(VISITORS)

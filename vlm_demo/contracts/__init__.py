@@ -1,4 +1,4 @@
-"""Contracts: the frozen dataclasses that travel from stage to stage, and the seam of the engines.
+"""Contracts: the frozen dataclasses that travel from stage to stage, and the interface of the engines.
 
 No model, no torch, no file access. Coordinates are pixels of the *uploaded* picture after EXIF rotation (x to the
 right, y down, origin in the top-left corner) unless a field says otherwise.

@@ -136,7 +136,7 @@ class Answer:
 
     @property
     def written(self) -> tuple[Token, ...]:
-        """The tokens of whoever wrote the answer: ``tokens``, unless they are those of a model that read it."""
+        """The tokens of the model that generated the answer: ``tokens``, unless they are those of a replay."""
         return self.replay.tokens if self.replay and self.replay.tokens else self.tokens
 
     @property

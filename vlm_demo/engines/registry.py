@@ -57,9 +57,9 @@ class Status:
 
 @dataclass(frozen=True)
 class Measured:
-    """What one model at one precision was found to cost on this machine: ``seconds`` of a token after the first, None
-    as long as nothing long enough was written; ``fastest`` and ``slowest`` likewise, None as long as too few answers
-    were, for one alone says more of what else the machine was doing."""
+    """The measured cost of one model at one precision on this machine: ``seconds`` of a token after the first, None
+    until an answer is long enough; ``fastest`` and ``slowest`` likewise, None until there are enough answers, as a
+    single one depends too much on what else the machine is doing."""
 
     parameter_bytes: int
     seconds: float | None
@@ -69,7 +69,7 @@ class Measured:
 
 class ModelRegistry:
     """Holds the loaded engine. Without one, ``begin`` loads it. ``side_engines`` holds further ones, for comparisons.
-    ``ocr_settings`` say how text is read where nobody chooses."""
+    ``ocr_settings`` are the defaults for reading text."""
 
     ocr_settings: OcrSettings = DEFAULT_OCR
 
@@ -236,7 +236,7 @@ class ModelRegistry:
 
 
 def named(model: str) -> str:
-    """A model's name for visitors: of a folder, whose place concerns nobody else, the last part."""
+    """A model's name for visitors: of a folder, whose location must not be shown, the last part."""
     folder = os.path.expanduser(model)
     return os.path.basename(os.path.normpath(folder)) if os.path.isdir(folder) else model
 
@@ -258,8 +258,8 @@ def _facts(engine: Engine) -> tuple[str, int | None, str, int, str]:
 
 
 def is_operator(client_host: str | None, headers: Mapping[str, str], token: str | None = None) -> bool:
-    """Whether a request may switch models: it comes from this very machine and through no tunnel or proxy; or its
-    cookie ``OPERATOR_COOKIE`` is ``token``, which who knows the operator's key was given (None = nobody was)."""
+    """Whether a request may switch models: it comes from this machine and through no tunnel or proxy; or its cookie
+    ``OPERATOR_COOKIE`` is ``token``, which is issued for the operator's key (None = none was issued)."""
     if token is not None:
         given = SimpleCookie()
         with suppress(CookieError):

@@ -17,9 +17,9 @@ from itertools import islice, takewhile
 
 from vlm_demo.errors import Stopped, VlmDemoError
 
-BATCH = 8  # answers that are written together, where nobody says how many
-ENDING = "This server is ending: ask again in a minute."
-POLL = 0.1  # seconds between two looks at whether a waiting job is still wanted
+BATCH = 8  # answers in one batch by default
+SHUTTING_DOWN = "This server is ending: ask again in a minute."
+POLL = 0.1  # seconds between two checks whether a waiting job was cancelled
 
 Cancelled = Callable[[], bool]
 
@@ -36,20 +36,20 @@ class Scheduler:
     def __init__(self, most: int = 1) -> None:
         self.most = most
         self._changed = threading.Condition()
-        self._queue: deque[_Ticket] = deque()  # the first ones, as many as go together, have their turn
+        self._queue: deque[_Ticket] = deque()  # the first ones, as many as may run together, have their turn
 
     @property
     def waiting(self) -> int:
         """How many wait for their turn."""
         with self._changed:
-            return sum(not self._may_go(ticket) for ticket in self._queue)
+            return sum(not self._has_turn(ticket) for ticket in self._queue)
 
     @contextmanager
     def turn(self, cancelled: Cancelled | None = None, shared: bool = False) -> Iterator[None]:
         """Wait for a turn, and have it until the block ends.
 
         Args:
-            cancelled: asked while waiting.
+            cancelled: polled while waiting.
             shared: whether others that are shared may have theirs meanwhile.
         Raises:
             Stopped: ``cancelled()`` turned True while waiting.
@@ -59,7 +59,7 @@ class Scheduler:
             self._queue.append(ticket)
         try:
             with self._changed:
-                while not self._may_go(ticket):
+                while not self._has_turn(ticket):
                     _wait(self._changed, cancelled)
             yield
         finally:
@@ -67,13 +67,13 @@ class Scheduler:
                 self._queue.remove(ticket)
                 self._changed.notify_all()
 
-    def _may_go(self, ticket: _Ticket) -> bool:
-        together = list(islice(takewhile(lambda queued: queued.shared, self._queue), self.most))
-        return self._queue[0] is ticket or ticket in together
+    def _has_turn(self, ticket: _Ticket) -> bool:
+        first_shared = list(islice(takewhile(lambda queued: queued.shared, self._queue), self.most))
+        return self._queue[0] is ticket or ticket in first_shared
 
 
 class ModelUse:
-    """Any number of jobs use a model, or one exchanges it."""
+    """A readers-writer lock: any number of jobs use a model, or one replaces it."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -87,13 +87,13 @@ class ModelUse:
 
         Raises:
             Stopped: ``cancelled()`` turned True while waiting.
-            VlmDemoError: nobody may begin any more.
+            VlmDemoError: the server is shutting down.
         """
         with self._changed:
             while self._exchanging and not self._closed:
                 _wait(self._changed, cancelled)
             if self._closed:
-                raise VlmDemoError(ENDING)
+                raise VlmDemoError(SHUTTING_DOWN)
             self._users += 1
         try:
             yield
@@ -104,7 +104,7 @@ class ModelUse:
 
     @contextmanager
     def exchange(self) -> Iterator[None]:
-        """Let nobody begin to use the model, wait for those who do, and have it alone until the block ends."""
+        """Block new users, wait for current ones, and have the model exclusively until the block ends."""
         release = self.reserve()
         try:
             with self._changed:
@@ -115,18 +115,17 @@ class ModelUse:
             release()
 
     def close(self, seconds: float) -> int:
-        """Let nobody begin to use the model any more, and wait for those who do, so many seconds at most; returns how
-        many still do then."""
-        until = time.monotonic() + seconds
+        """Refuse new users for good, and wait for current ones, ``seconds`` at most; returns how many are left then."""
+        deadline = time.monotonic() + seconds
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            while self._users and (left := until - time.monotonic()) > 0:
-                self._changed.wait(left)
+            while self._users and (remaining := deadline - time.monotonic()) > 0:
+                self._changed.wait(remaining)
             return self._users
 
     def reserve(self) -> Callable[[], None]:
-        """Let nobody begin to use the model, for a thread that is still to be started; returns what ends that."""
+        """Block new users on behalf of a thread that is started later; returns the function that unblocks them."""
         with self._changed:
             while self._exchanging:
                 self._changed.wait()

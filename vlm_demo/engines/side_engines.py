@@ -17,7 +17,7 @@ Progress = Callable[[float | None, str], None]  # the done part, 0..1 or not kno
 Load = Callable[[str, str, Progress], Engine]  # a model and a precision → the engine
 
 KEPT = 2
-POLL = 0.1  # seconds between two looks at whether what waits is still wanted
+POLL = 0.1  # seconds between two checks whether a waiting job was cancelled
 
 
 class SideEngines:

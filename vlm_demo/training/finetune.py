@@ -263,12 +263,10 @@ class Trainer:
         for start in range(0, pictures, 8):
             samples = [self.held.sample(1, start + i) for i in range(8)]
             logits, batch = self.logits(samples)
-            token_correct = (logits.argmax(1) == batch["targets"]).tolist()
+            hits = (logits.argmax(1) == batch["targets"]).tolist()
             turns: dict[tuple[int, int], list[bool]] = defaultdict(list)
-            for (row, turn), is_correct in zip(
-                torch.stack([batch["at"][:, 0], batch["turn"]], 1).tolist(), token_correct, strict=True
-            ):
-                turns[row, turn].append(is_correct)
+            for (row, turn), hit in zip(torch.stack([batch["at"][:, 0], batch["turn"]], 1).tolist(), hits, strict=True):
+                turns[row, turn].append(hit)
             for (row, turn), turn_correct in turns.items():
                 sample = samples[row]
                 correct[f"{sample.packed.kinds[turn]}"].append(all(turn_correct))
