@@ -96,7 +96,7 @@ def test_plain_transformers_does_the_same_work(tmp_path: Path) -> None:
     assert plain._generate([], 1, history)[0][:-1] == list(later.prompt.ids)
 
 
-def test_a_first_question_is_timed_without_memory_and_a_second_with_it(
+def test_a_first_question_is_timed_with_empty_caches_and_a_second_with_full_ones(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(Shape("tiny"), tmp_path)
@@ -112,9 +112,7 @@ def test_a_first_question_is_timed_without_memory_and_a_second_with_it(
     assert len(encoded) == 2
 
 
-def test_plain_transformers_never_meets_the_pipelines_attention(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plain_transformers_never_uses_the_pipelines_attention(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(Shape("tiny"), tmp_path)
     pipe = measure.load(tmp_path)
     images, config = [measure.picture()], pipe.stages().llm.family.language_model.config
@@ -130,7 +128,7 @@ def test_plain_transformers_never_meets_the_pipelines_attention(
     )
 
 
-def test_peak_memory_is_measured_though_it_is_freed() -> None:
+def test_peak_memory_includes_freed_memory() -> None:
     with timing.peak_memory(torch.device("cpu")) as grown:
         block = torch.ones(2**25)  # 128 MiB
         assert wait_until(lambda: grown() > 2**26)
@@ -138,7 +136,7 @@ def test_peak_memory_is_measured_though_it_is_freed() -> None:
     assert 2**26 < grown() < 2**29
 
 
-def test_the_page_is_started_and_ended_in_either_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_is_started_and_terminated_with_either_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app, programs, passed = tmp_path / "app.py", list[psutil.Popen](), itertools.count(0, 1000)
     app.write_text(BUSY)
     monkeypatch.setattr(measure, "APP", app)
@@ -175,7 +173,7 @@ def test_measurements_alternate_and_the_warm_ups_do_not_count() -> None:
     assert order == ["ours", "plain"] * 4
 
 
-def test_visitors_at_once_are_timed_against_one_by_one(
+def test_concurrent_requests_are_timed_against_sequential_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(Shape("tiny"), tmp_path / "tiny")

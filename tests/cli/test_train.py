@@ -1,4 +1,4 @@
-"""`train`: from folders to an exported model that runs, and a record of how it came about."""
+"""`train`: from folders to an exported model that runs, and a record of its training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: a toy run learns, goes on where it stopped, and exports what the assembly of an embedded model reads."""
+"""Fine-tuning: a toy run learns, resumes where it stopped, and exports what the assembly of an embedded model reads."""
 
 from __future__ import annotations
 
@@ -81,9 +81,7 @@ def test_a_toy_run_learns_in_all_stages(parts: Parts, root: Path, tmp_path: Path
     assert torch.equal(frozen[1], parts.tower.head.weight)
 
 
-def test_the_projectors_own_stage_leaves_the_language_model_alone(
-    parts: Parts, root: Path, tmp_path: Path, quick: None
-) -> None:
+def test_stage_1_trains_the_projector_only(parts: Parts, root: Path, tmp_path: Path, quick: None) -> None:
     trainer = trainer_of(parts, root, tmp_path / "run")
     before = {name: value.detach().clone() for name, value in parts.trained().items()}
     trainer.train(0.2, 1)
@@ -92,7 +90,7 @@ def test_the_projectors_own_stage_leaves_the_language_model_alone(
         assert torch.equal(value, before[name]) == name.startswith("lora."), name
 
 
-def test_a_resumed_run_goes_on_with_the_same_batch_and_weights(
+def test_a_resumed_run_continues_with_the_same_batch_and_weights(
     language: LanguageModel, in_float32: None, root: Path, tmp_path: Path, quick: None
 ) -> None:
     first = trainer_of(tiny_parts.compose(language, 0), root, tmp_path / "run")
@@ -114,7 +112,7 @@ def test_a_resumed_run_goes_on_with_the_same_batch_and_weights(
         torch.testing.assert_close(value, second.parts.trained()[name])
 
 
-def test_processes_that_train_together_share_the_samples_out(
+def test_processes_train_on_disjoint_samples(
     parts: Parts, root: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer, numbers = trainer_of(parts, root, tmp_path / "run"), list[int]()
@@ -132,7 +130,7 @@ def test_processes_that_train_together_share_the_samples_out(
     assert not first & second and set(range(32)) <= first | second
 
 
-def test_weights_that_are_given_are_begun_with(
+def test_training_starts_from_given_weights(
     language: LanguageModel, parts: Parts, root: Path, tmp_path: Path, quick: None
 ) -> None:
     trainer = trainer_of(parts, root, tmp_path / "run")
@@ -143,7 +141,7 @@ def test_weights_that_are_given_are_begun_with(
         assert torch.equal(value, trainer.average[name].bfloat16().float()), name
 
 
-def test_behind_another_tower_only_the_language_model_goes_on(
+def test_with_another_tower_only_lora_is_taken_over(
     language: LanguageModel, parts: Parts, root: Path, tmp_path: Path, quick: None
 ) -> None:
     trainer = trainer_of(parts, root, tmp_path / "run")
@@ -161,7 +159,7 @@ def test_behind_another_tower_only_the_language_model_goes_on(
         assert same == name.startswith("lora."), name
 
 
-def test_the_export_is_what_an_embedded_model_is_put_together_from(
+def test_an_embedded_model_can_be_assembled_from_the_export(
     parts: Parts, root: Path, tmp_path: Path, quick: None, language: LanguageModel
 ) -> None:
     trainer = trainer_of(parts, root, tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Mixture: samples follow from their number, held-out pictures never come, and pixels are the image processor's."""
+"""Mixture: samples depend on their number, held-out pictures are excluded, and pixels are the image processor's."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def text_of(sample: Sample, packer: BranchPacker) -> str:
     return packer.tokenizer.decode(sample.packed.ids)
 
 
-def test_what_is_held_out_is_never_trained_on_and_the_other_way_round(root: Path, packer: BranchPacker) -> None:
+def test_held_out_and_training_pictures_are_disjoint(root: Path, packer: BranchPacker) -> None:
     held_numbers = {n for n in range(PICTURES) if held_out("coco_train", f"img/{n:05}.png")}
     assert held_numbers
     for held in (False, True):
@@ -54,7 +54,7 @@ def test_what_is_held_out_is_never_trained_on_and_the_other_way_round(root: Path
         assert drawings == (set(range(3)) if held else set(range(3, 30)))
 
 
-def test_a_sample_follows_from_seed_and_number_alone(root: Path, packer: BranchPacker) -> None:
+def test_a_sample_depends_on_seed_and_number_alone(root: Path, packer: BranchPacker) -> None:
     one, two = Mixture([root], packer, SIDE), Mixture([root], packer, SIDE)
     later = [two.sample(3, n) for n in (9, 5)]
     for sample, n in zip(later, (9, 5), strict=True):
@@ -63,14 +63,14 @@ def test_a_sample_follows_from_seed_and_number_alone(root: Path, packer: BranchP
     assert len({one.sample(seed, n).pixels.tobytes() for seed in (3, 4) for n in range(8)}) > 8
 
 
-def test_shares_are_kept_among_the_folders_that_are_there(root: Path, packer: BranchPacker) -> None:
+def test_shares_are_renormalized_over_the_existing_folders(root: Path, packer: BranchPacker) -> None:
     shares = {"coco_train": 3.0, "scenes": 1.0, "voc2007": 96.0}
     data = Mixture([root], packer, SIDE, shares=shares)
     drawn = Counter(data.sample(0, n).folder for n in range(400))
     assert set(drawn) == {"coco_train", "scenes"} and 0.7 < drawn["coco_train"] / 400 < 0.8
 
 
-def test_a_line_that_is_still_being_written_is_passed_over(root: Path, packer: BranchPacker) -> None:
+def test_an_incomplete_last_line_is_skipped(root: Path, packer: BranchPacker) -> None:
     file = root / "scenes" / "annotations.jsonl"
     complete = Mixture([root], packer, SIDE).folders["scenes"].items
     with file.open("a") as handle:
@@ -78,7 +78,7 @@ def test_a_line_that_is_still_being_written_is_passed_over(root: Path, packer: B
     assert Mixture([root], packer, SIDE).folders["scenes"].items == complete
 
 
-def test_charts_come_only_with_what_ocr_read(root: Path, packer: BranchPacker) -> None:
+def test_charts_come_only_with_ocr_text(root: Path, packer: BranchPacker) -> None:
     assert "chartqa" not in Mixture([root], packer, SIDE).names
     trained = [n for n in range(20) if not held_out("chartqa", f"img/{n:05}.png")][:2]
     (root / "drawn" / "ocr").mkdir(parents=True)
@@ -90,7 +90,9 @@ def test_charts_come_only_with_what_ocr_read(root: Path, packer: BranchPacker) -
     assert all(any(f"Sales of {n}" in text for text in texts) for n in trained)
 
 
-def test_turns_about_no_picture_are_trained_now_and_then_and_never_measured(root: Path, packer: BranchPacker) -> None:
+def test_turns_about_no_picture_are_in_some_training_samples_and_never_held_out(
+    root: Path, packer: BranchPacker
+) -> None:
     (root / "chat.jsonl").write_text(json.dumps({"qa": [["Hello!", "Hello to you!"]]}) + "\n")
     for held in (False, True):
         data = Mixture([root], packer, SIDE, held=held)
@@ -149,7 +151,7 @@ def test_flipped_and_cropped_pixels_are_of_the_picture(tmp_path: Path) -> None:
     assert cropped[32, 5, 0] == 200 and cropped[32, 58, 0] == 30
 
 
-def test_turns_of_drawn_pictures_say_how_they_are_asked() -> None:
+def test_turns_of_drawn_pictures_have_kinds_and_rules() -> None:
     item = {
         "captions": ["two circles"],
         "qa": [["How many circles?", "two"], ["Is there a star?", "no"]],

@@ -30,14 +30,14 @@ def trainer(parts: Parts, tmp_path: Path) -> Trainer:
     return Trainer(parts, *mixtures, tmp_path / "run")
 
 
-def test_the_advantage_is_what_a_sample_has_over_the_pictures_others() -> None:
+def test_advantages_are_relative_to_the_pictures_other_samples() -> None:
     found = advantages(torch.tensor([[1.0, 0.0, 0.0], [2.0, 2.0, 2.0]]))
     assert found[0, 0] > 0 > found[0, 1] and found[0].sum() == pytest.approx(0, abs=1e-6)
     assert found[1].tolist() == [0, 0, 0]
     assert found.abs().mean() == pytest.approx(1)
 
 
-def test_a_caption_scores_as_the_report_counts_it_and_0_where_it_is_no_sentence(trainer: Trainer) -> None:
+def test_a_caption_scores_cider_d_and_0_where_it_is_no_sentence(trainer: Trainer) -> None:
     pictures = CaptionedPictures(trainer.data)
     references = [CAT if "cat" in str(case) else DOG for case in pictures.references.texts]
     assert len(pictures.files) == len(references) == 16 - len(trainer.held.folders["coco_train"].items)
@@ -50,7 +50,7 @@ def test_a_caption_scores_as_the_report_counts_it_and_0_where_it_is_no_sentence(
     ] * 3
 
 
-def test_what_is_sampled_with_a_cache_is_what_the_whole_forward_makes_likely(
+def test_sampling_with_a_cache_agrees_with_the_full_forward_pass(
     trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch, "multinomial", lambda weights, count: weights.argmax(-1, keepdim=True))
@@ -68,8 +68,8 @@ def test_what_is_sampled_with_a_cache_is_what_the_whole_forward_makes_likely(
         assert logits.argmax(-1).tolist() == row
 
 
-def test_what_scores_becomes_more_likely(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of random weights nothing is a sentence: what scores here are captions with many of the letter e."""
+def test_captions_with_better_scores_become_more_likely(trainer: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights write no sentences: here captions score by their number of letters e."""
     monkeypatch.setattr(CaptionedPictures, "score", lambda self, index, caption, ended: float(caption.count("e")))
     monkeypatch.setattr(self_critical, "MAX_CAPTION_TOKENS", 6)
     torch.manual_seed(0)
@@ -83,7 +83,7 @@ def test_what_scores_becomes_more_likely(trainer: Trainer, monkeypatch: pytest.M
     assert np.mean(critic.scores[-5:]) > 1.5 * np.mean(critic.scores[:5])
 
 
-def test_a_run_ends_with_captions_where_it_is_asked_to(
+def test_a_run_ends_with_caption_training_where_requested(
     parts: Parts, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetune, "compile_layers", lambda parts: None)
