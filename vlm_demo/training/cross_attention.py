@@ -25,10 +25,10 @@ from vlm_demo.models.efficientnet_bridges import EfficientNetIdeficsForVisionTex
 from vlm_demo.training import bridge_training, finetune
 from vlm_demo.training.branches import collate
 from vlm_demo.training.data_parallel import init_peers
-from vlm_demo.training.finetune import Trainer, compile_layers
+from vlm_demo.training.finetune import Trainer
 from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.record import Spent
-from vlm_demo.training.trained_parts import Parts, fast_dtype, load_trained
+from vlm_demo.training.trained_parts import Parts, compile_layers, fast_dtype, load_trained
 
 CROSSINGS, INNER = 6, 512  # 14.4 million weights with the feature head, 29 MB in bf16
 IMAGE_TOKENS = 1  # in the text, for its packer

@@ -41,11 +41,13 @@ from vlm_demo.training.trained_parts import (
     Parts,
     Projector,
     Trainable,
+    compile_layers,
     fast_dtype,
     load_trained,
     logits_of,
     projected,
     register_attention,
+    right_turns,
 )
 
 POOL = 48  # samples sorted by length before they are cut into batches
@@ -262,16 +264,8 @@ class Trainer:
         correct: dict[str, list[bool]] = defaultdict(list)
         for start in range(0, pictures, 8):
             samples = [self.held.sample(1, start + i) for i in range(8)]
-            logits, batch = self.logits(samples)
-            hits = (logits.argmax(1) == batch["targets"]).tolist()
-            turns: dict[tuple[int, int], list[bool]] = defaultdict(list)
-            for (row, turn), hit in zip(torch.stack([batch["at"][:, 0], batch["turn"]], 1).tolist(), hits, strict=True):
-                turns[row, turn].append(hit)
-            for (row, turn), turn_correct in turns.items():
-                sample = samples[row]
-                correct[f"{sample.packed.kinds[turn]}"].append(all(turn_correct))
-                if sample.packed.kinds[turn] != "caption":
-                    correct[f"folder {sample.folder}"].append(all(turn_correct))
+            for kind, right in right_turns(samples, *self.logits(samples)):
+                correct[kind].append(right)
         load_trained(self.parts, current)
         figures = {kind: round(float(np.mean(values)), 3) for kind, values in sorted(correct.items())}
         self.log({"held_out": figures, "n": {kind: len(values) for kind, values in sorted(correct.items())}})
@@ -325,15 +319,6 @@ def spent(folder: Path) -> Spent:
 def image_tokens(config: Any) -> int:
     """How many image tokens a picture has: one for each patch of a tower of this config."""
     return (config.image_size // config.patch_size) ** 2
-
-
-def compile_layers(parts: Trainable) -> None:
-    """Compile each decoder layer, which takes half a minute: a quarter faster."""
-    import torch._dynamo
-
-    torch._dynamo.config.cache_size_limit = 64
-    for layer in parts.llm.model.layers:
-        layer.compile(dynamic=True)
 
 
 def run(

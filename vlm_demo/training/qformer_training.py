@@ -31,11 +31,18 @@ from vlm_demo.training import bridge_training, finetune
 from vlm_demo.training.alignment import Vocabulary, align, words_of
 from vlm_demo.training.branches import IMAGE_TOKEN, BranchPacker
 from vlm_demo.training.cached_features import Captioned, cached_features, captioned
-from vlm_demo.training.finetune import COOL_DOWN, Trainer, compile_layers
+from vlm_demo.training.finetune import COOL_DOWN, Trainer
 from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.qformer_bridge import QFormerBridge, compare, padded, retrieval_figures
 from vlm_demo.training.record import Spent
-from vlm_demo.training.trained_parts import ATTENTION, Parts, fast_dtype, load_trained, register_attention
+from vlm_demo.training.trained_parts import (
+    ATTENTION,
+    Parts,
+    compile_layers,
+    fast_dtype,
+    load_trained,
+    register_attention,
+)
 
 QUERIES, CROSS_EVERY, COMPARED = 32, 2, 256  # 12 million trained weights, 24 MB in bf16
 INITIALIZED_SCALE = 0.3  # of the learning rate, for weights that began as the text encoder's

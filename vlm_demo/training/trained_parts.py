@@ -5,7 +5,8 @@ Knows how they are composed and named, not how they are trained.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -145,3 +146,26 @@ def logits_of(parts: Trainable, samples: Sequence[Sample], pad: int) -> tuple[Te
     ).last_hidden_state
     row, position = batch["at"].T
     return parts.llm.lm_head(hidden[row, position]).float(), batch
+
+
+def compile_layers(parts: Trainable) -> None:
+    """Compile each decoder layer, which takes half a minute: a quarter faster."""
+    import torch._dynamo
+
+    torch._dynamo.config.cache_size_limit = 64
+    for layer in parts.llm.model.layers:
+        layer.compile(dynamic=True)
+
+
+def right_turns(samples: Sequence[Sample], logits: Tensor, batch: dict[str, Tensor]) -> Iterator[tuple[str, bool]]:
+    """Whether each answer of a batch is right token for token (teacher forcing): once under its kind, and once under
+    its folder, where it is no caption."""
+    hits = (logits.argmax(1) == batch["targets"]).tolist()
+    turns: dict[tuple[int, int], list[bool]] = defaultdict(list)
+    for (row, turn), hit in zip(torch.stack([batch["at"][:, 0], batch["turn"]], 1).tolist(), hits, strict=True):
+        turns[row, turn].append(hit)
+    for (row, turn), turn_hits in turns.items():
+        kind = samples[row].packed.kinds[turn]
+        yield kind, all(turn_hits)
+        if kind != "caption":
+            yield f"folder {samples[row].folder}", all(turn_hits)
