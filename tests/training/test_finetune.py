@@ -177,3 +177,16 @@ def test_an_embedded_model_can_be_assembled_from_the_export(
     expected = language.weights[name] + 2 * high @ low
     torch.testing.assert_close(merged[name], expected, atol=1e-2, rtol=1e-2)
     assert (merged[name] - language.weights[name]).abs().max() > 0.02
+
+
+def test_a_share_of_the_weights_it_began_with_is_mixed_into_the_export(
+    parts: Parts, root: Path, tmp_path: Path, quick: None
+) -> None:
+    before = {name: torch.full_like(value, 2.0) for name, value in parts.trained().items()}
+    save_file(before, tmp_path / "before.safetensors")
+    trainer_of(parts, root, tmp_path / "run").train(0.1, 2)
+    export_run(tmp_path / "run", tmp_path / "after", RECIPE)
+    export_run(tmp_path / "run", tmp_path / "mixed", RECIPE, tmp_path / "before.safetensors", 0.25)
+    after, mixed = (load_file(tmp_path / name / "trained.safetensors") for name in ("after", "mixed"))
+    for name, value in after.items():
+        torch.testing.assert_close(mixed[name].float(), 0.75 * value.float() + 0.5, atol=2e-2, rtol=1e-2)

@@ -21,6 +21,7 @@ from vlm_demo.cli.train_options import (
     ExportOnly,
     ImageSize,
     Init,
+    InitShare,
     Layers,
     Minutes,
     Out,
@@ -63,6 +64,7 @@ def llava(
     out: Out = OUT / "llava",
     runs: Runs = RUNS,
     init: Init = None,
+    init_share: InitShare = 0.0,
     resume: Resume = False,
     export_only: ExportOnly = False,
     minutes: Minutes = 75.0,
@@ -88,6 +90,7 @@ def llava_vit(
     out: Out = OUT / "llava-vit",
     runs: Runs = RUNS,
     init: Init = None,
+    init_share: InitShare = 0.0,
     resume: Resume = False,
     export_only: ExportOnly = False,
     minutes: Minutes = 75.0,
@@ -165,13 +168,16 @@ def _train_and_export(context: typer.Context) -> None:
         raise VlmDemoError(f"{name} is trained by one process: start it without torchrun.")
     folder, training = run.runs / name, import_module(f"vlm_demo.training.{TRAINERS[name]}")
     recipe = _varied(RECIPES[name], values.pop("layers", 0), values.pop("image_size", 0))
+    init_share = values.pop("init_share", 0.0)
+    if init_share and not (run.init and run.init.is_file()):
+        raise VlmDemoError("--init-share mixes the weights of --init in: name their file.")
     if run.export_only:
         _require_checkpoint(folder, "to export; train first, or name another with --runs")
     else:
         _train(run, training, folder, recipe, context.obj, stages=values)
         if not init_peers().is_main:
             return
-    export_run(folder, run.out, recipe)
+    export_run(folder, run.out, recipe, run.init, init_share)
     _record_history(folder, run.out, training)
 
 

@@ -36,6 +36,9 @@ ProjectorMinutes = Annotated[float, typer.Option(metavar="N", help="of the proje
 CaptionMinutes = Annotated[
     float, typer.Option(metavar="N", help="of captions that are sampled and scored by CIDEr-D, beside that loss")
 ]
+InitShare = Annotated[
+    float, typer.Option(min=0, max=1, metavar="SHARE", help="of INIT's weights that is mixed into what is written")
+]
 # Variations of a recipe.
 Steps = Annotated[int, typer.Option(min=0, metavar="N", help="of the language model's loss, instead of MINUTES")]
 Layers = Annotated[

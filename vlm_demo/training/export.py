@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vlm_demo.models import builders
@@ -27,8 +27,18 @@ def export(weights: Mapping[str, Tensor], folder: Path, recipe: Recipe) -> None:
     (folder / builders.RECIPE).write_text(json.dumps(written, indent=1) + "\n", encoding="utf-8")
 
 
-def export_run(run: Path, folder: Path, recipe: Recipe) -> None:
+def export_run(run: Path, folder: Path, recipe: Recipe, init: Path | None = None, init_share: float = 0.0) -> None:
     """Write the averaged weights of a run of ``finetune.Trainer``; of one that has not reached the language
-    model's loss, the last ones."""
+    model's loss, the last ones.
+
+    Args:
+        init: a ``trained.safetensors`` of the same tensors, of which ``init_share``, 0..1, is mixed in: the mean of
+            weights before and after fine-tuning keeps more of what both can do (Wortsman et al. 2022,
+            https://arxiv.org/abs/2109.01903).
+    """
     state = torch.load(run / CHECKPOINT, weights_only=True)
-    export(state["average"] or state["trained"], folder, recipe)
+    weights = state["average"] or state["trained"]
+    if init is not None and init_share:
+        before = load_file(init)
+        weights = {name: torch.lerp(value.float(), before[name].float(), init_share) for name, value in weights.items()}
+    export(weights, folder, recipe)
