@@ -17,7 +17,7 @@ from tests.kit.waiting import wait_until
 from vlm_demo import app
 from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.engines.registry import ModelRegistry
-from vlm_demo.engines.scheduler import ENDING, ModelUse
+from vlm_demo.engines.scheduler import SHUTTING_DOWN, ModelUse
 from vlm_demo.errors import VlmDemoError
 
 
@@ -61,7 +61,7 @@ def test_an_answer_that_has_begun_is_sent_and_a_new_question_is_refused(
         ending.start()
         assert wait_until(lambda: service._use._closed)
         refused = client.post("/v1/chat/completions", json=body)
-        assert refused.status_code == 503 and refused.json()["error"]["message"] == ENDING
+        assert refused.status_code == 503 and refused.json()["error"]["message"] == SHUTTING_DOWN
         engine.go.set()
         for thread in (asking, ending):
             thread.join(60)
@@ -75,7 +75,7 @@ def test_who_takes_too_long_is_counted_and_who_waits_for_a_switch_is_refused() -
     refusals: list[VlmDemoError] = []
 
     def wait() -> None:
-        with pytest.raises(VlmDemoError, match=ENDING) as error, use.use():
+        with pytest.raises(VlmDemoError, match=SHUTTING_DOWN) as error, use.use():
             pass
         refusals.append(error.value)
 

@@ -119,7 +119,7 @@ def test_the_command(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     out = tmp_path / "out.csv"
     assert main(["ask", str(folder), "What?", "--csv", str(out)]) == 1
     assert asked_about == [("a.png", "What?"), ("b.png", "What?")] and len(rows(out)) == 3
-    assert capsys.readouterr().err == "c.png: This file is empty.\n"
+    assert capsys.readouterr().err.endswith("c.png: This file is empty.\n")  # a model may be put together first
     with pytest.raises(SystemExit):
         main(["ask", str(folder), "What?", "--csv", str(out), "--json"])
     assert main(["ask", str(folder), "What?", "--csv", str(tmp_path / "missing" / "out.csv")]) == 2
