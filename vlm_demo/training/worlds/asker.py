@@ -80,15 +80,15 @@ class Asker(ABC):
         """The value in one of its spellings."""
         return str(self.pick(WORDS[value])) if value in WORDS else value
 
-    def name(self, description: Description, plural: bool = False) -> str:
+    def name(self, target: Description, plural: bool = False) -> str:
         """Such as "red circle", "small blue shapes", "objects"."""
-        noun = description.get(self.noun) or self.pick(self.general)
-        words = [self.word(description[attribute]) for attribute in self.adjectives if attribute in description]
+        noun = target.get(self.noun) or self.pick(self.general)
+        words = [self.word(target[attribute]) for attribute in self.adjectives if attribute in target]
         return " ".join([*words, plural_of(noun) if plural else noun])
 
-    def names(self, description: Description) -> dict[str, str]:
+    def names(self, target: Description) -> dict[str, str]:
         """The fields for one such thing and for several."""
-        return {"obj": self.name(description), "plural": self.name(description, plural=True)}
+        return {"obj": self.name(target), "plural": self.name(target, plural=True)}
 
     def descriptions(self, i: int) -> list[Description]:
         """Descriptions of thing i, the more usual ones twice."""
@@ -106,19 +106,19 @@ class Asker(ABC):
 
     def unique(self, i: int) -> Description | None:
         """A description that fits thing i alone, or None."""
-        fitting = [description for description in self.descriptions(i) if self.table.matching(description) == [i]]
+        fitting = [target for target in self.descriptions(i) if self.table.matching(target) == [i]]
         return self.pick(fitting) if fitting else None
 
     def absent(self) -> Description:
         """A description that fits nothing here; often one whose parts each occur."""
         for _ in range(TRIES):
-            description = dict(self.pick(self.descriptions(self.pick(range(len(self.rows)))))) if self.rows else {}
-            description = description or {self.noun: self.pick(self.vocabulary[self.noun])}
-            attribute = self.pick([name for name in description if name in self.vocabulary] or [self.noun])
+            target = dict(self.pick(self.descriptions(self.pick(range(len(self.rows)))))) if self.rows else {}
+            target = target or {self.noun: self.pick(self.vocabulary[self.noun])}
+            attribute = self.pick([name for name in target if name in self.vocabulary] or [self.noun])
             other = self.pick(self.rows)[attribute] if self.rows and self.chance(0.5) else None
-            description[attribute] = other or self.pick(self.vocabulary[attribute])
-            if not self.table.matching(description):
-                return description
+            target[attribute] = other or self.pick(self.vocabulary[attribute])
+            if not self.table.matching(target):
+                return target
         unused = [colour for colour in COLOURS if not self.table.matching({"colour": colour})]
         return {"colour": self.pick(unused or list(COLOURS))}
 

@@ -116,9 +116,8 @@ def claim(picture: DrawnPicture, rng: np.random.Generator, kinds: tuple[str, ...
         spans = _spans(question.answer, picture)
         start, end, others = spans[int(rng.integers(len(spans)))]
         other = question.answer[:start] + others[int(rng.integers(len(others)))] + question.answer[end:]
-        true, wrong = (
-            CLAIMS[question.kind].format(**question.fields, answer=text) for text in (question.answer, other)
-        )
+        answers = (question.answer, other)
+        true, wrong = (CLAIMS[question.kind].format(**question.fields, answer=text) for text in answers)
     return Caption(_spelled(true), _spelled(wrong))
 
 
@@ -137,15 +136,13 @@ def _first(picture: DrawnPicture, rng: np.random.Generator, kinds: tuple[str, ..
 def _usable(question: Question, picture: DrawnPicture) -> bool:
     """Whether another answer is known."""
     if question.kind in YES_CLAIMS:
-        return question.answer == "yes" and any(
-            word in OPPOSITES for word in question.fields[YES_CLAIMS[question.kind][1]].split()
-        )
+        words = question.fields[YES_CLAIMS[question.kind][1]].split()
+        return question.answer == "yes" and any(word in OPPOSITES for word in words)
     return question.kind in (*LISTS, "exist") or bool(_spans(question.answer, picture))
 
 
 def _spans(text: str, picture: DrawnPicture) -> list[tuple[int, int, list[str]]]:
-    """Where a word, or several that are one name, could be another in such a picture: start, end and the
-    alternatives."""
+    """Where a word, or several that are one name, could be another in such a picture: start, end, alternatives."""
     palette = PALETTES.get(picture.kind, tuple(COLOURS))
     found: list[tuple[int, int, list[str]]] = []
     for match in _WORD.finditer(text):
@@ -179,9 +176,8 @@ def _fits_any(adjectives: list[str], noun: str, picture: DrawnPicture) -> bool:
     """Whether any thing of the picture fits."""
     traits_of = [{thing.colour, *thing.traits, "hollow" not in thing.traits and "filled"} for thing in picture.things]
     wanted = {TRAITS.get(word, word) for word in adjectives}
-    return any(
-        thing.shape == noun and wanted <= traits for thing, traits in zip(picture.things, traits_of, strict=True)
-    )
+    pairs = zip(picture.things, traits_of, strict=True)
+    return any(thing.shape == noun and wanted <= traits for thing, traits in pairs)
 
 
 def _spelled(text: str) -> str:

@@ -92,7 +92,6 @@ def _paint(values: Values, count: int, background: Sequence[float]) -> tuple[lis
         names = [str(name) for name in values.several([c for c in COLOURS if c not in ("white", "black")], count)]
         tones = [drawn_colour(name, values.rng) for name in names]
         all_tones = [tuple(255 * v for v in background), *tones]
-        if min(math.dist(a, b) for i, a in enumerate(all_tones) for b in all_tones[:i]) > MIN_COLOUR_DISTANCE * 6 / (
-            count + 5
-        ):
+        nearest = min(math.dist(a, b) for i, a in enumerate(all_tones) for b in all_tones[:i])
+        if nearest > MIN_COLOUR_DISTANCE * 6 / (count + 5):
             return names, [tuple(v / 255 for v in tone) for tone in tones]

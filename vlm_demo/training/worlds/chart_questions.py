@@ -140,21 +140,19 @@ class ChartAsker(CommonAsker):
             if not rows:
                 return None
             row, missing = self.pick(rows), self.chance(ABSENT) and bool(filters)
-            description = {name: row[name] for name in filters}
+            target = {name: row[name] for name in filters}
             if missing:
-                description[filters[0]] = self.missing(filters[0])
+                target[filters[0]] = self.missing(filters[0])
             more = self.chance(0.6)
             fields = {"most": self.pick(GRADES["value"][0 if more else 1]), "wanted": self.mark}
-            fields |= {
-                "extreme": self.pick(self.grades[0 if more else 1]),
-                "tint": self.word(description.get("colour", "")),
-            }
-            fields |= {"label": description.get("label", ""), "item": description.get("series", "")}
+            adjective = self.pick(self.grades[0 if more else 1])
+            fields |= {"extreme": adjective, "tint": self.word(target.get("colour", ""))}
+            fields |= {"label": target.get("label", ""), "item": target.get("series", "")}
             picked: Program = (("most" if more else "least", "value"),) if extreme else ()
-            needs = [description[name] for name in filters if name in PRINTED and not (missing and name == filters[0])]
+            needs = [target[name] for name in filters if name in PRINTED and not (missing and name == filters[0])]
             guesses = [other[wanted] for other in rows]
             result = self.build(
-                kind, fields, (("filter", description), *picked, ("query", wanted)), guesses, table=self.cells,
+                kind, fields, (("filter", target), *picked, ("query", wanted)), guesses, table=self.cells,
                 needs=needs, copied=wanted in PRINTED,
             )  # fmt: skip
             return result and replace(result, about=self.things_of(result.about))
@@ -182,9 +180,7 @@ class ChartAsker(CommonAsker):
         first, second = ({"label": label, "series": name} for name in (one, two))
         return self._compared("group compare", first, second, True, {"label": label, "item": one, "other": two})
 
-    def _compared(
-        self, kind: str, one: Description, two: Description, more: bool, fields: dict[str, str]
-    ) -> Question | None:
+    def _compared(self, kind: str, one: Description, two: Description, more: bool, fields: dict) -> Question | None:
         needs = {*one.values(), *two.values()}
         if self.chance(ABSENT):
             needs -= {one["label"]}
@@ -197,9 +193,9 @@ class ChartAsker(CommonAsker):
     def trend(self) -> Question | None:
         """Does the red line go up or down?"""
         colour = self.missing("colour") if self.chance(ABSENT) else self.pick(self.rows)["colour"]
-        description: Description = {"shape": "line", "colour": colour}
-        fields = {"obj": self.name(description), "tint": self.word(colour)}
-        return self.build("trend", fields, (("filter", description), ("query", "trend")), ("up", "down"))
+        target: Description = {"shape": "line", "colour": colour}
+        fields = {"obj": self.name(target), "tint": self.word(colour)}
+        return self.build("trend", fields, (("filter", target), ("query", "trend")), ("up", "down"))
 
     # The whole chart.
 
@@ -213,9 +209,8 @@ class ChartAsker(CommonAsker):
             return None
         of_value = self.chance(0.5)
         is_horizontal = of_value == self.facts["horizontal"]
-        axis = self.pick(
-            ("x axis", "x-axis", "horizontal axis") if is_horizontal else ("y axis", "y-axis", "vertical axis")
-        )
+        names = ("x axis", "x-axis", "horizontal axis") if is_horizontal else ("y axis", "y-axis", "vertical axis")
+        axis = self.pick(names)
         pool = WORDS["scales" if of_value else "axes"]
         return self._heading("axis title", {"wanted": axis}, self.facts["titles"][of_value], pool, 0.15)
 

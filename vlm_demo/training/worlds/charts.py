@@ -80,12 +80,8 @@ class _Plotter:
         axes.set_title(title)
         title_share = 0.45 if data.kind not in ROUND else 0.0
         axis_titles = [values.word(pool) if values.chance(title_share) else "" for pool in ("axes", "scales")]
-        axes.set(
-            **{
-                "ylabel" if data.horizontal else "xlabel": axis_titles[0],
-                "xlabel" if data.horizontal else "ylabel": axis_titles[1],
-            }
-        )
+        labels = ("ylabel", "xlabel") if data.horizontal else ("xlabel", "ylabel")
+        axes.set(**dict(zip(labels, axis_titles, strict=True)))
         legend = values.chance(0.5) if data.kind in ROUND else len(data.series) > 1 and values.chance(0.9)
         if legend:
             self.legend()

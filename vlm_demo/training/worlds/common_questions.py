@@ -1,7 +1,4 @@
-"""Common questions: those that all areas share: attributes, counts, existence, extremes, comparisons and positions.
-
-An area adds its own attributes and words.
-"""
+"""Common questions: attributes, counts, existence, extremes, comparisons and positions, which all areas share."""
 
 from __future__ import annotations
 
@@ -46,14 +43,12 @@ class CommonAsker(Asker):
 
     def colour(self) -> Question | None:
         """What colour is the star?"""
-        description = self.absent() if self.chance(0.15) else self.described(1.0)
-        description.pop("colour", None)
+        target = self.absent() if self.chance(0.15) else self.described(1.0)
+        target.pop("colour", None)
         guesses = [row["colour"] for row in self.rows if row["colour"]]
-        return (
-            self.build("colour", self.names(description), (("filter", description), ("query", "colour")), guesses)
-            if description
-            else None
-        )
+        if not target:
+            return None
+        return self.build("colour", self.names(target), (("filter", target), ("query", "colour")), guesses)
 
     def values(self, attribute: str) -> list[str]:
         """The values that occur, and one that need not."""
@@ -62,36 +57,33 @@ class CommonAsker(Asker):
 
     def where(self) -> Question | None:
         """Where is the triangle?"""
-        description = (
-            self.absent() if self.chance(0.15) or not self.rows else self.unique(self.pick(range(len(self.rows))))
-        )
-        if description is None:
+        target = self.absent() if self.chance(0.15) or not self.rows else self.unique(self.pick(range(len(self.rows))))
+        if target is None:
             return None
-        return self.build(
-            "where", {"obj": self.name(description)}, (("filter", description), ("unique",), ("query", "zone")), PLACES
-        )
+        program = (("filter", target), ("unique",), ("query", "zone"))
+        return self.build("where", {"obj": self.name(target)}, program, PLACES)
 
     def is_it(self) -> Question | None:
         """Is the circle red? Is the red thing a square?"""
         attribute = self.pick([name for name in (self.noun, "colour") if name in self.vocabulary])
-        description = self.absent() if self.chance(0.15) else self.described(1.0)
-        right = description.pop(attribute, None)
-        if not description:
+        target = self.absent() if self.chance(0.15) else self.described(1.0)
+        right = target.pop(attribute, None)
+        if not target:
             return None
         value = right if right and self.chance(0.4) else self.pick(self.values(attribute))
         word = article(value) if attribute == self.noun else self.word(value)
-        program = (("filter", description), ("unique",), ("query", attribute), ("is", value))
-        return self.build("is it", {"obj": self.name(description), "said": word}, program)
+        program = (("filter", target), ("unique",), ("query", attribute), ("is", value))
+        return self.build("is it", {"obj": self.name(target), "said": word}, program)
 
     def choice(self, kind: str = "choice", attribute: str | None = None) -> Question | None:
         """Is the circle red or blue? Is it large or small?"""
         attribute = attribute or self.pick((self.noun, "colour"))
-        description = self.absent() if self.chance(0.15) else self.described(1.0)
-        description.pop(attribute, None)
-        found = self.table.matching(description)
+        target = self.absent() if self.chance(0.15) else self.described(1.0)
+        target.pop(attribute, None)
+        found = self.table.matching(target)
         values = {self.rows[i].get(attribute) for i in found}
         pool = sorted({value for value in self.values(attribute) if value not in values})
-        if not description or len(values) > 1 or None in values or not pool:
+        if not target or len(values) > 1 or None in values or not pool:
             return None
         right = values.pop() if values else None
         pair = [right or self.pick(self.values(attribute)), self.pick(pool)]
@@ -99,32 +91,32 @@ class CommonAsker(Asker):
             return None
         words = {value: article(value) if attribute == self.noun else self.word(value) for value in pair}
         one, two = pair if self.chance(0.5) else pair[::-1]
-        fields = {"obj": self.name(description), "one": words[one], "two": words[two]}
-        question = self.build(kind, fields, (("filter", description), ("query", attribute)), pair)
+        fields = {"obj": self.name(target), "one": words[one], "two": words[two]}
+        question = self.build(kind, fields, (("filter", target), ("query", attribute)), pair)
         return question and replace(question, answer=words[right].split(" ")[-1] if right else UNKNOWN)
 
     # How many, and whether any.
 
     def count(self) -> Question | None:
         """How many red circles are there?"""
-        description: Description = {} if self.rows and self.chance(self.unnamed) else self.described(0.9)
-        if len(self.table.matching(description)) == 1 and self.chance(0.6):  # or "one" would be nearly always right
+        target: Description = {} if self.rows and self.chance(self.unnamed) else self.described(0.9)
+        if len(self.table.matching(target)) == 1 and self.chance(0.6):  # or "one" would be nearly always right
             return None
-        return self.build("count", self.names(description), (("filter", description), ("count",)))
+        return self.build("count", self.names(target), (("filter", target), ("count",)))
 
     def exist(self) -> Question | None:
         """Is there a blue star?"""
-        description = self.described()
-        return self.build("exist", self.names(description), (("filter", description), ("exist",)))
+        target = self.described()
+        return self.build("exist", self.names(target), (("filter", target), ("exist",)))
 
     def number(self) -> Question | None:
         """Are there at least two circles?"""
-        description: Description = {} if self.chance(self.unnamed) else self.described(0.85)
-        k = max(1, len(self.table.matching(description)) + int(self.rng.integers(-1, 2)))
+        target: Description = {} if self.chance(self.unnamed) else self.described(0.85)
+        k = max(1, len(self.table.matching(target)) + int(self.rng.integers(-1, 2)))
         words = self.quantity(k)
         fields = {"are": "is" if k == 1 else "are", "amount": f"{words} {number_word(k)}"}
-        fields["plural"] = self.name(description, plural=k != 1)
-        return self.build("number", fields, (("filter", description), ("count",), ("amounts", words, k)))
+        fields["plural"] = self.name(target, plural=k != 1)
+        return self.build("number", fields, (("filter", target), ("count",), ("amounts", words, k)))
 
     def quantity(self, k: int) -> str:
         """Words before the number ``k``; "less than one" is a long way to say none."""
@@ -137,7 +129,7 @@ class CommonAsker(Asker):
         one, two = {attribute: self.pick(pool)}, {attribute: self.pick(pool)}
         if one == two:
             return None
-        counts: list[Program] = [(("filter", description), ("count",)) for description in (one, two)]
+        counts: list[Program] = [(("filter", target), ("count",)) for target in (one, two)]
         fields = {"plural": self.name(one, plural=True), "others": self.name(two, plural=True)}
         return self.build("compare", fields, (*counts[0], ("exceeds", counts[1])))
 
@@ -181,14 +173,12 @@ class CommonAsker(Asker):
         """Which shape is the largest? What colour is the leftmost circle?"""
         attribute, sign, superlatives, _ = self.extremes[self.pick(list(self.extremes))]
         wanted = self.pick((self.noun, "colour"))
-        description: Description = {} if self.chance(0.6) else self.described(1.0)
-        description = {
-            name: value for name, value in description.items() if name in (self.noun, "colour") and name != wanted
-        }
-        if not description and wanted == self.noun and len({row[self.noun] for row in self.rows}) < 2:
+        target: Description = {} if self.chance(0.6) else self.described(1.0)
+        target = {name: value for name, value in target.items() if name in (self.noun, "colour") and name != wanted}
+        if not target and wanted == self.noun and len({row[self.noun] for row in self.rows}) < 2:
             return None
-        fields = {"extreme": self.pick(superlatives), "wanted": self.name(description)}
-        program = (("filter", description), ("most" if sign > 0 else "least", attribute), ("query", wanted))
+        fields = {"extreme": self.pick(superlatives), "wanted": self.name(target)}
+        program = (("filter", target), ("most" if sign > 0 else "least", attribute), ("query", wanted))
         return self.build("extreme" if wanted == self.noun else "extreme colour", fields, program)
 
     def extreme_is(self) -> Question | None:
@@ -224,24 +214,24 @@ class CommonAsker(Asker):
         pair = self.pair()
         if pair is None:
             return None
-        names = [self.name(description) for description in pair]
+        names = [self.name(target) for target in pair]
         fields = {"obj": names[0], "other": names[1], "comparative": self.pick(comparatives)}
         program: Program = (("filter", pair[0]), ("unique",), ("more", attribute, sign, single(pair[1])))
         if self.chance(0.7):
             return self.build("comparative", fields, program)
         question = self.build("which of two", fields, program, names)
-        return question and replace(
-            question, answer=question.answer if question.guess else names[YES_NO.index(question.answer)]
-        )
+        if question is None or question.guess:
+            return question
+        return replace(question, answer=names[YES_NO.index(question.answer)])
 
     def same(self) -> Question | None:
         """Do the circle and the star have the same colour?"""
         pair, attribute = self.pair(), self.pick(("colour", self.noun))
-        if pair is None or any(attribute in description for description in pair):
+        if pair is None or any(attribute in target for target in pair):
             return None
         aspect = self.pick(("color", "colour")) if attribute == "colour" else attribute
         fields = {"obj": self.name(pair[0]), "other": self.name(pair[1]), "aspect": aspect}
-        queries = [(("filter", description), ("unique",), ("query", attribute)) for description in pair]
+        queries = [(("filter", target), ("unique",), ("query", attribute)) for target in pair]
         return self.build("same", fields, (*queries[0], ("equals", queries[1])))
 
     # Where one is to another.
@@ -269,19 +259,17 @@ class CommonAsker(Asker):
     def beside(self) -> Question | None:
         """What is left of the square?"""
         axis, sign, words = self.direction()
-        description = self.unique(self.pick(range(len(self.rows))))
-        if description is None or self.vague():
+        target = self.unique(self.pick(range(len(self.rows))))
+        if target is None or self.vague():
             return None
-        program = (("beyond", axis, sign, single(description)), ("unique",), ("query", "phrase"))
-        return self.build(
-            "beside", {"other": self.name(description), "relation": words}, program, self.values("phrase")
-        )
+        program = (("beyond", axis, sign, single(target)), ("unique",), ("query", "phrase"))
+        return self.build("beside", {"other": self.name(target), "relation": words}, program, self.values("phrase"))
 
     def vague(self) -> bool:
         """Whether things have no phrase that names them in an answer."""
         return any(row.get("phrase") is None for row in self.rows)
 
 
-def single(description: Description) -> Program:
+def single(target: Description) -> Program:
     """The one thing that looks so."""
-    return (("filter", description), ("unique",))
+    return (("filter", target), ("unique",))

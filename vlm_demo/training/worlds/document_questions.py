@@ -28,10 +28,7 @@ FIELDS: dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
     "order number": ("field", ("order number",), ("invoice",)),
     "reference": ("document number", ("reference number", "reference"), ("letter",)),
 }  # fmt: skip
-DOCUMENT_NOUNS = {
-    "receipt": ("receipt", "receipt", "bill", "document"),
-    "invoice": ("invoice", "invoice", "bill", "document"),
-}
+DOCUMENT_NOUNS = {name: (name, name, "bill", "document") for name in ("receipt", "invoice")}
 MONEY = ("total", "price", "cash", "change", "tax")  # kinds that are answered with an amount
 GUESSES = {"phone": "phone", "time": "clock", "shop": "company", "seller": "company", "address": "street"}
 GUESSES |= dict.fromkeys(("number", "iban", "order number", "reference"), "######")
@@ -120,11 +117,9 @@ class DocumentAsker(CommonAsker):
         if self.ocr_lines is None:
             return Question("currency", {"doc": self.document_noun()}, UNKNOWN, "dollars")
         readable = self.legible(self.facts["fields"]["total"])
-        return (
-            Question("currency", {"doc": self.document_noun()}, self.facts["currency"], None, about)
-            if readable
-            else None
-        )
+        if not readable:
+            return None
+        return Question("currency", {"doc": self.document_noun()}, self.facts["currency"], None, about)
 
     def heading(self) -> Question | None:
         """What title does the document have?"""
@@ -222,8 +217,8 @@ class DocumentAsker(CommonAsker):
     def exist(self) -> Question | None:
         """Is there a logo? A table? A receipt's goods are no table with lines, so it is not asked about one."""
         shape = "logo" if self.facts["type"] == "receipt" else self.pick(("logo", "table"))
-        description: Description = {"shape": shape}
-        return self.build("exist", self.names(description), (("filter", description), ("exist",)))
+        target: Description = {"shape": shape}
+        return self.build("exist", self.names(target), (("filter", target), ("exist",)))
 
     def describe(self) -> Question | None:
         """Describe the picture: the sort of document, and what it is from or about where OCR can read it."""

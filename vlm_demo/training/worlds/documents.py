@@ -184,10 +184,8 @@ def _letter(values: Values) -> Content:
     split_at = int(values.rng.integers(1, len(sentences)))
     address = values.address()
     extra = {"head": head, "address": address, "other_address": values.address(), "greeting": values.word("greetings")}
-    extra |= {
-        "body": [" ".join(sentences[:split_at]), " ".join(sentences[split_at:])],
-        "closing": values.word("closings"),
-    }
+    body = [" ".join(sentences[:split_at]), " ".join(sentences[split_at:])]
+    extra |= {"body": body, "closing": values.word("closings")}
     return Content("letter", fields | {"address": address[0]}, extra)
 
 

@@ -46,13 +46,13 @@ class Table:
     rows: Sequence[Row]
     margins: Mapping[str, float] = field(default_factory=dict)
 
-    def fits(self, i: int, description: Row) -> bool:
+    def fits(self, i: int, target: Row) -> bool:
         """Whether row i has all of these values."""
-        return all(self.rows[i].get(attribute) == value for attribute, value in description.items())
+        return all(self.rows[i].get(attribute) == value for attribute, value in target.items())
 
-    def matching(self, description: Row) -> list[int]:
+    def matching(self, target: Row) -> list[int]:
         """The rows that have all of these values."""
-        return [i for i in range(len(self.rows)) if self.fits(i, description)]
+        return [i for i in range(len(self.rows)) if self.fits(i, target)]
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def execute(table: Table, program: Program) -> ProgramResult:
     return ProgramResult(state, about)
 
 
-def _filter(table: Table, rows: list[int], description: Row) -> list[int]:
-    return [i for i in rows if table.fits(i, description)]
+def _filter(table: Table, rows: list[int], target: Row) -> list[int]:
+    return [i for i in rows if table.fits(i, target)]
 
 
 def _unique(table: Table, rows: list[int]) -> list[int]:

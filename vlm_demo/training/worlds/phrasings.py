@@ -64,11 +64,7 @@ def _trained(kind: str) -> tuple[tuple[float, tuple[Variants, ...]], ...]:
     """Groups of phrasings with their weights."""
     ways = WAYS[kind]
     composed = [
-        [
-            lead_in.format(part)
-            for part in ways[sort]
-            for lead_in in (CAPTION_LEAD_INS if kind == "describe" else lead_ins)
-        ]
+        [lead.format(part) for part in ways[sort] for lead in (CAPTION_LEAD_INS if kind == "describe" else lead_ins)]
         for sort, lead_ins in LEAD_INS.items()
         if sort in ways
     ]

@@ -47,7 +47,7 @@ def draw_background(rng: np.random.Generator, width: int, height: int, plain: bo
     return Background(None, (base, other), Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)))
 
 
-def draw_dark_background(rng: np.random.Generator, width: int, height: int) -> Background:
+def dark_background(rng: np.random.Generator, width: int, height: int) -> Background:
     """A black or nearly black background with sensor noise."""
     v = int(rng.integers(0, 12) if rng.random() < 0.8 else rng.integers(12, 40))
     plain = _plain("black" if v < 16 else None, (v, v, v), width, height)

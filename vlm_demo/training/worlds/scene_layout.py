@@ -84,14 +84,11 @@ def place_shapes(rng: np.random.Generator, layout: str, canvas: Box, boxes: Sequ
         columns = max(2, min(6, round(rows * width / height)))
         filled_cells = rng.permutation(rows * columns) < count + 2
         radius = rng.uniform(0.24, 0.42)
-        return _cells(
-            rng, canvas, columns, rows, filled_cells, [radius * 0.55, radius] if rng.random() < 0.3 else [radius]
-        )
+        choices = [radius * 0.55, radius] if rng.random() < 0.3 else [radius]
+        return _cells(rng, canvas, columns, rows, filled_cells, choices)
     shorter = min(width, height)
-    low_limit, high_limit = (
-        (0.12, 0.3) if large else (0.07, 0.2) if layout == "dark" else (0.05, 0.3 if count < 5 else 0.18)
-    )
-    low, high = sorted(rng.uniform(low_limit, high_limit, 2))
+    limits = (0.12, 0.3) if large else (0.07, 0.2) if layout == "dark" else (0.05, 0.3 if count < 5 else 0.18)
+    low, high = sorted(rng.uniform(*limits, 2))
     radii = shorter * rng.uniform(low, max(high, low + 0.02), count)
     if rng.random() < 0.3 and low * 1.8 < 0.3:  # two sizes
         radii = shorter * low * rng.choice([1.0, rng.uniform(1.8, 2.4)], count) * rng.uniform(0.95, 1.05, count)

@@ -118,7 +118,7 @@ class SceneAsker(CommonAsker):
         )):  # fmt: skip
             return None
         truth = any(gap > self.margins[axis] for gap in gaps)
-        names = [article(self.name(description)) for description in (one, two)]
+        names = [article(self.name(target)) for target in (one, two)]
         about = tuple(sorted({i for pair in pairs for i in pair}))
         fields = {"one": names[0], "two": names[1], "relation": words, "obj": self.name(one)}
         return Question("any relation", fields, "yes" if truth else "no", None, about)
@@ -135,45 +135,43 @@ class SceneAsker(CommonAsker):
 
     def count_in_box(self) -> Question | None:
         """How many red shapes are in the left box?"""
-        box, description = self.pick(range(len(self.boxes))), self.pick(({}, self.described(0.9)))
-        fields = {"plural": self.name(description, plural=True), "box": self.box_name(box)}
-        return self.build("count in box", fields, (("filter", {**description, "box": box}), ("count",)))
+        box, target = self.pick(range(len(self.boxes))), self.pick(({}, self.described(0.9)))
+        fields = {"plural": self.name(target, plural=True), "box": self.box_name(box)}
+        return self.build("count in box", fields, (("filter", {**target, "box": box}), ("count",)))
 
     def exist_in_box(self) -> Question | None:
         """Is there a red square in the left box?"""
-        box, description = self.pick(range(len(self.boxes))), self.described(0.85)
-        fields = {**self.names(description), "box": self.box_name(box)}
-        return self.build("exist in box", fields, (("filter", {**description, "box": box}), ("exist",)))
+        box, target = self.pick(range(len(self.boxes))), self.described(0.85)
+        fields = {**self.names(target), "box": self.box_name(box)}
+        return self.build("exist in box", fields, (("filter", {**target, "box": box}), ("exist",)))
 
     def which_box(self) -> Question | None:
         """Which box has the most shapes?"""
-        want_most, description = self.chance(0.6), self.pick(({}, self.described(1.0)))
-        counts = self._in_boxes(description)
+        want_most, target = self.chance(0.6), self.pick(({}, self.described(1.0)))
+        counts = self._in_boxes(target)
         best = max(counts) if want_most else min(counts)
         if counts.count(best) > 1 or len(counts) not in BOXES:
             return None
-        fields = {"amount": "the most" if want_most else "the fewest", "plural": self.name(description, plural=True)}
+        fields = {"amount": "the most" if want_most else "the fewest", "plural": self.name(target, plural=True)}
         box = counts.index(best)
-        about = tuple(self.table.matching({**description, "box": box}))
+        about = tuple(self.table.matching({**target, "box": box}))
         return Question("which box", fields, BOXES[len(counts)][box], None, about)
 
-    def _in_boxes(self, description: Description) -> list[int]:
-        return [len(self.table.matching({**description, "box": box})) for box in range(len(self.boxes))]
+    def _in_boxes(self, target: Description) -> list[int]:
+        return [len(self.table.matching({**target, "box": box})) for box in range(len(self.boxes))]
 
     def in_which_box(self) -> Question | None:
         """In which box is the red circle?"""
         places = BOXES.get(len(self.boxes))
         if places is None:
             return None
-        description = self.described(0.95)
-        question = self.build(
-            "in which box", {"obj": self.name(description)}, (("filter", description), ("query", "box")), places
-        )
+        target = self.described(0.95)
+        program = (("filter", target), ("query", "box"))
+        question = self.build("in which box", {"obj": self.name(target)}, program, places)
         if question is None or question.guess is not None:
             return question
-        return Question(
-            "in which box", question.fields, places[self.rows[question.about[0]]["box"]], None, question.about
-        )
+        answer = places[self.rows[question.about[0]]["box"]]
+        return Question("in which box", question.fields, answer, None, question.about)
 
     # The whole picture.
 

@@ -86,9 +86,8 @@ def _border(image: Image.Image, polygon: list[tuple[float, float]], rgb: RGB, wi
     local_polygon = [(x - x0, y - y0) for x, y in polygon]
     inside, line = Image.new("L", (x1 - x0, y1 - y0)), Image.new("L", (x1 - x0, y1 - y0))
     ImageDraw.Draw(inside).polygon(local_polygon, fill=255)
-    ImageDraw.Draw(line).line(
-        [*local_polygon, *local_polygon[:2]], fill=255, width=max(2, round(2 * width)), joint="curve"
-    )
+    closed = [*local_polygon, *local_polygon[:2]]
+    ImageDraw.Draw(line).line(closed, fill=255, width=max(2, round(2 * width)), joint="curve")
     image.paste(rgb, (x0, y0, x1, y1), ImageChops.darker(inside, line))
 
 

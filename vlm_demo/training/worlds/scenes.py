@@ -10,13 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vlm_demo.training.worlds.scene_backgrounds import (
-    Background,
-    draw_background,
-    draw_dark_background,
-    light_colour,
-    noisy,
-)
+from vlm_demo.training.worlds.scene_backgrounds import Background, dark_background, draw_background, light_colour, noisy
 from vlm_demo.training.worlds.scene_layout import Box, Place, boxes_in_a_row, canvas_size, choose_layout, place_shapes
 from vlm_demo.training.worlds.scene_shapes import LEAN, RGB, paint, turned, unit_outline
 from vlm_demo.training.worlds.world import COLOURS, SHAPES, DrawnPicture, Thing, drawn_colour
@@ -49,11 +43,8 @@ def draw_scene(
         boxes = boxes_in_a_row(rng, width, height)
         background = _boxed(rng, width, height, boxes)
     else:
-        background = (
-            draw_dark_background(rng, width, height)
-            if layout in ("dark", "cells")
-            else draw_background(rng, width, height)
-        )
+        draw = dark_background if layout in ("dark", "cells") else draw_background
+        background = draw(rng, width, height)
     places = place_shapes(rng, layout, (0, 0, width, height), boxes, large)
     brush = _Brush(rng, layout, background)
     things, rgbs = brush.things(places)

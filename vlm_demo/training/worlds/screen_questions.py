@@ -51,9 +51,9 @@ class ScreenAsker(CommonAsker):
         ]  # fmt: skip
         return [*found, self.fact(0.8, "element", self.facts["element"])] if self.facts["element"] else found
 
-    def name(self, description: Description, plural: bool = False) -> str:
+    def name(self, target: Description, plural: bool = False) -> str:
         """Such as "second tab", "blue button", "Wi-Fi switch"."""
-        described = dict(description)
+        described = dict(target)
         if "order" in described:
             described["order"] = ORDINALS[described["order"]]
         return super().name(described, plural)
@@ -76,7 +76,7 @@ class ScreenAsker(CommonAsker):
             looks.append({"shape": row["shape"], "text": row["text"]})
         if not by_text and row["order"] < len(ORDINALS) and len(self.of(row["shape"])) > 1:
             looks.append({"shape": row["shape"], "order": row["order"]})
-        fitting = [description for description in looks if self.table.matching(description) == [i]]
+        fitting = [target for target in looks if self.table.matching(target) == [i]]
         return self.pick(fitting) if fitting else None
 
     def invented(self) -> str:
@@ -89,10 +89,9 @@ class ScreenAsker(CommonAsker):
         """What does the button say? And what does the second one?"""
         labelled = [i for i, row in enumerate(self.rows) if row["text"] and row["shape"] in WITH_TEXT]
         if not labelled or self.chance(0.1):
-            description: Description = {"shape": self.pick([s for s in WITH_TEXT if not self.of(s)])}
-            return self.build(
-                "widget text", self.names(description), (("filter", description), ("query", "text")), [self.invented()]
-            )
+            target: Description = {"shape": self.pick([s for s in WITH_TEXT if not self.of(s)])}
+            program = (("filter", target), ("query", "text"))
+            return self.build("widget text", self.names(target), program, [self.invented()])
         found = self.identify(self.pick(labelled), by_text=False)
         if found is None:
             return None
@@ -106,9 +105,9 @@ class ScreenAsker(CommonAsker):
             return question
         return replace(question, follow=replace(follow, fields={"place": ORDINALS[order]}))
 
-    def _text(self, kind: str, description: Description) -> Question | None:
-        program = (*single(description), ("query", "text"))
-        return self.build(kind, self.names(description), program, [self.invented()], copied=True)
+    def _text(self, kind: str, target: Description) -> Question | None:
+        program = (*single(target), ("query", "text"))
+        return self.build(kind, self.names(target), program, [self.invented()], copied=True)
 
     def chosen(self) -> Question | None:
         """Which tab is selected? Which switch is on?"""
@@ -149,12 +148,12 @@ class ScreenAsker(CommonAsker):
         label = self.rows[self.pick(fields)]["label"]
         if self.chance(0.15):
             label = self.pick([name for name in FIELDS if not self.table.matching({"label": name})])
-        description = {"shape": "text field", "label": label}
+        target = {"shape": "text field", "label": label}
         guess = Values(self.rng).fill(FIELDS[label][1])
-        found = self.table.matching(description)
+        found = self.table.matching(target)
         if found and self.rows[found[0]].get("value") is None:
             return Question("field value", {"field": label.lower()}, UNKNOWN, guess, tuple(found))
-        program = (("filter", description), ("query", "value"))
+        program = (("filter", target), ("query", "value"))
         return self.build("field value", {"field": label.lower()}, program, [guess], copied=True)
 
     def press(self) -> Question | None:
@@ -210,41 +209,34 @@ class ScreenAsker(CommonAsker):
         if found is None:
             return None
         i, name, words = found
-        description = self.identify(i, by_text=self.ocr_lines is not None)
-        if description is None:
+        target = self.identify(i, by_text=self.ocr_lines is not None)
+        if target is None:
             return None
         word, truth = self.pick(words), True
         if name == "on" and self.chance(0.4):
             word, truth = NEGATED.get(word, word), word not in NEGATED
-        program = (*single(description), ("query", name), ("is", truth))
-        needs = [description["text"]] if "text" in description else []
-        return self.build("state", {"obj": self.name(description), "state": word}, program, needs=needs)
+        program = (*single(target), ("query", name), ("is", truth))
+        needs = [target["text"]] if "text" in target else []
+        return self.build("state", {"obj": self.name(target), "state": word}, program, needs=needs)
 
     def colour_of(self) -> Question | None:
         """What colour is the button?"""
         coloured = [i for i, row in enumerate(self.rows) if row["colour"] and row["shape"] != "heading"]
         if not coloured or self.chance(0.12):
-            description: Description = {
-                "shape": self.pick([s for s in ("button", "app bar", "chip", "switch") if not self.of(s)])
-            }
-            return self.build(
-                "colour", self.names(description), (("filter", description), ("query", "colour")), list(COLOURS)
-            )
-        description = self.identify(self.pick(coloured), by_text=False) or {}
-        description.pop("colour", None)
-        return (
-            self.build("colour", self.names(description), (*single(description), ("query", "colour")))
-            if description
-            else None
-        )
+            shapes = [s for s in ("button", "app bar", "chip", "switch") if not self.of(s)]
+            target: Description = {"shape": self.pick(shapes)}
+            return self.build("colour", self.names(target), (("filter", target), ("query", "colour")), list(COLOURS))
+        target = self.identify(self.pick(coloured), by_text=False) or {}
+        target.pop("colour", None)
+        return self.build("colour", self.names(target), (*single(target), ("query", "colour"))) if target else None
 
     def place(self) -> Question | None:
         """Where is the Save button?"""
-        description = self.identify(self.pick(range(len(self.rows))), by_text=self.ocr_lines is not None)
-        if description is None:
+        target = self.identify(self.pick(range(len(self.rows))), by_text=self.ocr_lines is not None)
+        if target is None:
             return None
-        needs = [description["text"]] if "text" in description else []
-        return self.build("where", self.names(description), (*single(description), ("query", "zone")), needs=needs)
+        needs = [target["text"]] if "text" in target else []
+        return self.build("where", self.names(target), (*single(target), ("query", "zone")), needs=needs)
 
     # The whole screen.
 

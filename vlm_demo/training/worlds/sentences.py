@@ -104,10 +104,8 @@ def _document(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:
             f"a receipt that lists {_amount(len(facts['items']), 'thing')} that somebody has bought",
         ]
     if sort == "invoice":
-        return [
-            f"an invoice with {logo}a table of {contents}"
-            for contents in ("what is to be paid", "items and their prices")
-        ]
+        contents = ("what is to be paid", "items and their prices")
+        return [f"an invoice with {logo}a table of {content}" for content in contents]
     if sort == "letter":
         return [f"a typed letter with {logo}a few lines of text on one page"]
     if sort == "table":
