@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 from transformers import LlamaForCausalLM
 
 from tests.kit import gguf_file
 from vlm_demo.models import smollm2
+from vlm_demo.models.builders.towers import Tower
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel
+from vlm_demo.models.pretrained import VisionTower
 from vlm_demo.training import finetune
 from vlm_demo.training.trained_parts import Parts
 
@@ -34,18 +37,26 @@ def tower(seed: int = 0) -> EfficientNetLiteModel:
     return model
 
 
+def trainable_tower() -> VisionTower:
+    """The same as training reads the embedded models' towers."""
+    model = tower()
+    return VisionTower(Tower(model.config, model.state_dict(), (0.5,) * 3, (0.5,) * 3, 0))
+
+
 def language(folder: Path) -> smollm2.LanguageModel:
     """Configuration, weights and tokenizer of the random Llama."""
     gguf_file.write(folder / "words.gguf")
     return smollm2.read(folder / "words.gguf")
 
 
-def compose(read: smollm2.LanguageModel, seed: int = 0, init: Path | None = None) -> Parts:
+def compose(
+    read: smollm2.LanguageModel, seed: int = 0, init: Path | None = None, vision_tower: nn.Module | None = None
+) -> Parts:
     """Both, ready to be trained; the LoRA updates are not zero, or those of ``init``."""
     model = LlamaForCausalLM(read.config)
     model.load_state_dict({"lm_head.weight": read.weights["model.embed_tokens.weight"], **read.weights})
     torch.manual_seed(seed)
-    parts = finetune.compose(tower(), model, read.tokenizer, init)
+    parts = finetune.compose(vision_tower or tower(), model, read.tokenizer, init)
     if init is not None:
         return parts
     with torch.no_grad():

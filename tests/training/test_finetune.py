@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.kit import tiny_parts
 from tests.kit.tiny_parts import SIDE, TOKENS, write_folder
-from vlm_demo.models.builders import Recipe, lora, read_recipe
+from vlm_demo.models.builders import Recipe, lora, read_recipe, towers
 from vlm_demo.models.smollm2 import LanguageModel
 from vlm_demo.training import finetune
 from vlm_demo.training.branches import BranchPacker
@@ -157,6 +157,31 @@ def test_with_another_tower_only_lora_is_taken_over(
     for name, value in other.trained().items():
         same = torch.equal(value, trainer.average[name].bfloat16().float())
         assert same == name.startswith("lora."), name
+
+
+def test_the_last_stages_of_the_tower_can_be_trained_too(
+    language: LanguageModel, in_float32: None, root: Path, tmp_path: Path, quick: None
+) -> None:
+    parts = tiny_parts.compose(language, vision_tower=tiny_parts.trainable_tower())
+    before = {name: weight.detach().clone() for name, weight in parts.tower.model.named_parameters()}
+    packer = BranchPacker(parts.tokenizer, TOKENS)
+    data, held = Mixture([root], packer, SIDE), Mixture([root], packer, SIDE, held=True)
+    finetune.run(parts, data, held, tmp_path / "run", 0.4, 40, 1, 0.2, log=lambda text: None, tower_stages=2)
+    last = {name for name in before if name.startswith(("stages.4.", "stages.5.", "head."))}
+    assert parts.trained_tower.keys() == last
+    for name, weight in parts.tower.model.named_parameters():
+        assert torch.equal(weight, before[name]) != (name in last), name
+    losses = [line["loss"] for line in log(tmp_path / "run") if "loss" in line and line["stage"] == 2]
+    assert all("words" in loss for loss in losses) and losses
+
+    export_run(tmp_path / "run", tmp_path / "out", RECIPE)
+    file = tmp_path / "out" / "trained.safetensors"
+    tower_weights = dict(parts.tower.model.named_parameters())
+    replaced = towers.replaced({name: weight.detach() for name, weight in tower_weights.items()}, load_file(file))
+    again = tiny_parts.compose(language, 5, file, tiny_parts.trainable_tower())
+    assert again.trained_tower.keys() == last
+    for name, weight in again.tower.model.named_parameters():
+        assert torch.equal(weight, replaced[name].float()), name
 
 
 def test_an_embedded_model_can_be_assembled_from_the_export(

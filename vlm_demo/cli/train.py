@@ -31,6 +31,7 @@ from vlm_demo.cli.train_options import (
     Runs,
     Seed,
     Steps,
+    TowerStages,
     TrainingOptions,
 )
 from vlm_demo.errors import VlmDemoError
@@ -73,6 +74,7 @@ def llava(
     projector_minutes: ProjectorMinutes = 4.0,
     caption_minutes: CaptionMinutes = 0.0,
     steps: Steps = 0,
+    tower_stages: TowerStages = 0,
     layers: Layers = 0,
     image_size: ImageSize = 0,
     seed: Seed = 0,

@@ -44,6 +44,9 @@ Steps = Annotated[int, typer.Option(min=0, metavar="N", help="of the language mo
 Layers = Annotated[
     int, typer.Option(min=0, metavar="N", help="of the language model: its first half and the last; 0 = all")
 ]
+TowerStages = Annotated[
+    int, typer.Option(min=0, metavar="N", help="of the vision tower, the last, that are trained too")
+]
 ImageSize = Annotated[
     int, typer.Option(min=0, metavar="PIXELS", help="side of the square that the encoder sees; 0 = the recipe's")
 ]

@@ -21,7 +21,7 @@ from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training import json_lines
 from vlm_demo.training.alignment import WORD, Vocabulary, words_of
 from vlm_demo.training.cached_features import ENCODER_BATCH, cached_rows
-from vlm_demo.training.mixture import SHARPENED, Mixture, load_pixels
+from vlm_demo.training.mixture import SHARPENED, Mixture, Sample, load_pixels
 
 # Folders whose pictures are all taken: a label is a picture's only word, and few pictures have it.
 LABELLED = ("stanford40", "caltech101", "imagenet", "grocery", "clothing", "pacs")
@@ -99,6 +99,32 @@ class AlignedPictures:
         return -(self.targets[rows] * scores.log_softmax(1)).sum(1).mean()
 
 
+class BatchWords:
+    """The same loss on the pictures that a step is about anyway: where the vision tower is trained too, features that
+    were computed before go out of date.
+
+    Args:
+        data: the words of all its pictures make the vocabulary.
+        build_vocabulary: see ``gather``.
+    """
+
+    def __init__(self, data: Mixture, build_vocabulary: Callable[[Sequence[set[str]]], Vocabulary]) -> None:
+        self.vocabulary = build_vocabulary(
+            [words_of(item) for name in data.names if name not in LEFT_OUT for item in data.folders[name].items]
+        )
+
+    def loss(self, samples: Sequence[Sample], tokens: Tensor) -> Tensor:
+        """The alignment loss of the samples' image tokens [B, N, d]; pictures without words count as 0."""
+        targets = torch.stack(
+            [
+                self.vocabulary.targets(set() if sample.folder in LEFT_OUT else words_of(sample.item))
+                for sample in samples
+            ]
+        )
+        scores = self.vocabulary.scores(tokens.float() - self.vocabulary.mean, TEMPERATURE)
+        return -(targets * scores.log_softmax(1)).sum(1).mean()
+
+
 def select_pictures(data: Mixture, pictures: int, seed: int) -> list[tuple[Path, Mapping[str, Any]]]:
     """(file, annotation) of about so many pictures: all of LABELLED, the others in their shares."""
     rng = np.random.default_rng(seed)
@@ -138,6 +164,7 @@ def gather(
     """
     selected = select_pictures(data, pictures, seed)
 
+    @torch.no_grad()
     def compute_rows(start: int, end: int) -> Tensor:
         rng = np.random.default_rng([seed, start])
         return encode(

@@ -32,7 +32,7 @@ def export_run(run: Path, folder: Path, recipe: Recipe, init: Path | None = None
     model's loss, the last ones.
 
     Args:
-        init: a ``trained.safetensors`` of the same tensors, of which ``init_share``, 0..1, is mixed in: the mean of
+        init: a ``trained.safetensors``, of whose tensors ``init_share``, 0..1, is mixed in: the mean of
             weights before and after fine-tuning keeps more of what both can do (Wortsman et al. 2022,
             https://arxiv.org/abs/2109.01903).
     """
@@ -40,5 +40,8 @@ def export_run(run: Path, folder: Path, recipe: Recipe, init: Path | None = None
     weights = state["average"] or state["trained"]
     if init is not None and init_share:
         before = load_file(init)
-        weights = {name: torch.lerp(value.float(), before[name].float(), init_share) for name, value in weights.items()}
+        weights = {
+            name: torch.lerp(value.float(), before.get(name, value).float(), init_share)
+            for name, value in weights.items()
+        }
     export(weights, folder, recipe)

@@ -1,9 +1,10 @@
-"""Fine-tuning: a projector, and LoRA in the language model, trained behind a frozen vision tower.
+"""Fine-tuning: a projector, and LoRA in the language model, trained behind a vision tower.
 
 Stage 0 aligns the projector with word embeddings (``alignment``), stage 1 trains the projector through the frozen
-language model, stage 2 projector and LoRA. The tower runs in the loop; nothing is cached, so pictures can be flipped
-and cropped. A checkpoint holds all that is trained, the optimizer and the number of the next sample: a run goes on
-where it stopped. Frozen weights are bf16 where the processor computes it fast, float32 elsewhere.
+language model, stage 2 projector and LoRA, and where it is asked for the tower's last stages. The tower runs in the
+loop; nothing is cached, so pictures can be flipped and cropped. A checkpoint holds all that is trained, the optimizer
+and the number of the next sample: a run goes on where it stopped. Frozen weights are bf16 where the processor computes
+it fast, float32 elsewhere.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
+from vlm_demo.models.builders import towers
 from vlm_demo.training.aligned_pictures import (
     REHEARSAL_WEIGHT,
     AlignedPictures,
+    BatchWords,
     Classifier,
     gather,
     imagenet_classifier,
@@ -43,6 +46,7 @@ from vlm_demo.training.trained_parts import (
     Trainable,
     compile_layers,
     fast_dtype,
+    last_stages,
     load_trained,
     logits_of,
     projected,
@@ -53,7 +57,7 @@ from vlm_demo.training.trained_parts import (
 POOL = 48  # samples sorted by length before they are cut into batches
 TOKENS_A_BATCH = 2200
 RATE, WARM_UP, COOL_DOWN = 8e-4, 40, 0.3  # steps; the last share of a run's time in which the rate falls to a 20th
-PROJECTOR_SCALE = 1.25  # of its learning rate, over LoRA's
+PROJECTOR_SCALE, TOWER_SCALE = 1.25, 0.08  # of their learning rates, over LoRA's
 AVERAGE = 0.995  # of the running mean of the weights, a step
 
 
@@ -61,7 +65,7 @@ def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path 
     """Freeze the parts, add LoRA, and take over trained weights from ``init`` (a ``trained.safetensors``).
 
     Of weights that were trained behind another vision tower, whose patch features have other channels, the LoRA alone
-    is taken over, and the projector has to be aligned.
+    is taken over, and the projector has to be aligned. Where they hold a trained tower, it is trained on.
 
     Args:
         tower: pixels float32 [B, 3, side, side] over −1..1 → ``last_hidden_state`` [B, patches, channels]; has
@@ -76,6 +80,7 @@ def compose(tower: nn.Module, llm: LlamaForCausalLM, tokenizer: Any, init: Path 
     parts = Parts(tower, llm, tokenizer, projector, add_lora(llm.model.layers))
     if init is not None:
         tensors = load_file(init)
+        parts.train_tower([name.removeprefix(towers.PREFIX) for name in tensors if name.startswith(towers.PREFIX)])
         weight = tensors.get("projector.linear_1.weight")
         parts.aligned = weight is not None and weight.shape == projector.linear_1.weight.shape
         if not parts.aligned:
@@ -106,13 +111,19 @@ class Trainer:
         self.seconds = 0.0
         self.average: dict[str, Tensor] = {}
         self.rehearsal: AlignedPictures | None = None
+        self.batch_words: BatchWords | None = None
         self.optimizer = torch.optim.AdamW(self._groups(), lr=RATE, betas=(0.9, 0.98), weight_decay=0.0)
         folder.mkdir(parents=True, exist_ok=True)
 
     def _groups(self) -> list[dict[str, Any]]:
         """The optimizer's parameter groups; ``scale`` in one multiplies its learning rate."""
         projector = list(self.parts.projector.parameters())
-        return [{"params": projector, "scale": PROJECTOR_SCALE}, {"params": self._lora_parameters()}]
+        groups: list[dict[str, Any]] = [
+            {"params": projector, "scale": PROJECTOR_SCALE},
+            {"params": self._lora_parameters()},
+        ]
+        tower = self._tower_parameters()
+        return [*groups, {"params": tower, "scale": TOWER_SCALE}] if tower else groups
 
     def logits(self, samples: Sequence[Sample]) -> tuple[Tensor, dict[str, Tensor]]:
         """See ``logits_of``."""
@@ -125,12 +136,13 @@ class Trainer:
     def _lora_parameters(self) -> list[nn.Parameter]:
         return [weight for layer in self.parts.lora.values() for weight in (layer.A, layer.B)]
 
+    def _tower_parameters(self) -> list[nn.Parameter]:
+        return list(getattr(self.parts, "trained_tower", {}).values())
+
     # -- stages -------------------------------------------------------------------------------------------------
 
     def gather(self, pictures: int, classifier: Classifier | None = None) -> None:
         """Compute the features that stage 0 is trained on and the later stages rehearse."""
-        embeddings = self.parts.llm.get_input_embeddings().weight.detach()
-        encode = BranchPacker(self.parts.tokenizer, 0).encode
         if not self.peers.is_main:  # the main process computes the features that all read
             self.peers.barrier()
         self.rehearsal = gather(
@@ -139,11 +151,19 @@ class Trainer:
             self.seed,
             self.folder / "aligned.features",
             self.parts.features,
-            lambda word_sets: Vocabulary(word_sets, embeddings, encode),
+            self._vocabulary,
             classifier,
         )
         if self.peers.is_main:
             self.peers.barrier()
+
+    def _vocabulary(self, word_sets: Sequence[set[str]]) -> Vocabulary:
+        embeddings = self.parts.llm.get_input_embeddings().weight.detach()
+        return Vocabulary(word_sets, embeddings, BranchPacker(self.parts.tokenizer, 0).encode)
+
+    def rehearse_batches(self) -> None:
+        """From here on the alignment's loss is that of each step's own pictures."""
+        self.rehearsal, self.batch_words = None, BatchWords(self.data, self._vocabulary)
 
     def align(self, epochs: int) -> None:
         """Stage 0, on the gathered pictures."""
@@ -163,8 +183,8 @@ class Trainer:
         self.save()
 
     def train(self, minutes: float, stage: int, measure_every: float = 24.0, steps: int = 0) -> None:
-        """Stage 1 (projector alone) or 2 (projector and LoRA) for so many minutes, or else so many steps."""
-        for weight in self._lora_parameters():
+        """Stage 1 (projector alone) or 2 (all that is trained) for so many minutes, or else so many steps."""
+        for weight in (*self._lora_parameters(), *self._tower_parameters()):
             weight.requires_grad_(stage == 2)
         first_step, seconds_before = self.step, self.seconds
         started, measured_at, saved_at = time.perf_counter(), 0.0, 0.0
@@ -228,11 +248,8 @@ class Trainer:
         logits, batch = self.logits(samples)
         token_losses = nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
         loss = (token_losses * batch["weights"]).sum() / batch["weights"].sum().clamp_min(1e-6)
-        total_loss = loss
-        if self.rehearses and self.rehearsal is not None:
-            rehearsed = self.rehearsal.loss(
-                self.parts.projector, [self.seed, self.step, 2, self.peers.rank], self.peers.world_size
-            )
+        total_loss, rehearsed = loss, self._rehearsed(samples, batch)
+        if rehearsed is not None:
             recent["words"].append(rehearsed.item())
             total_loss = loss + REHEARSAL_WEIGHT * rehearsed
         total_loss.backward()
@@ -253,6 +270,15 @@ class Trainer:
                     self.average[name].lerp_(value.detach(), 1 - decay)
                 else:
                     self.average[name] = value.detach().clone()
+
+    def _rehearsed(self, samples: list[Sample], batch: dict[str, Tensor]) -> Tensor | None:
+        """The alignment's loss at this step."""
+        if self.batch_words is not None:
+            return self.batch_words.loss(samples, batch["image_tokens"])
+        if not self.rehearses or self.rehearsal is None:
+            return None
+        seeds = [self.seed, self.step, 2, self.peers.rank]
+        return self.rehearsal.loss(self.parts.projector, seeds, self.peers.world_size)
 
     @torch.no_grad()
     def measure(self, pictures: int = 160) -> dict[str, float]:
@@ -335,20 +361,29 @@ def run(
     seed: int = 0,
     steps: int = 0,
     caption_minutes: float = 0.0,
+    tower_stages: int = 0,
 ) -> None:
     """All stages of one run; with ``resume``, or from an earlier run's projector, stage 2 alone, which takes ``steps``
-    instead of ``minutes`` where they are given. Then for ``caption_minutes`` ``self_critical``."""
+    instead of ``minutes`` where they are given. Then for ``caption_minutes`` ``self_critical``.
+
+    With ``tower_stages`` the last stages of an EfficientNet-Lite are trained from stage 2 on."""
+    if tower_stages:
+        parts.train_tower(last_stages(parts.tower, tower_stages))
     trainer = Trainer(parts, data, held, folder, seed, init_peers())
     compile_layers(parts)
     resumed = resume and trainer.resume()
-    log(f"Patch features of {align_pictures} pictures, which are aligned with words")
-    trainer.gather(align_pictures, imagenet_classifier(getattr(parts.tower, "classifier", None), data))
-    if not resumed and not parts.aligned:
+    aligned = resumed or parts.aligned
+    if not (aligned and parts.trained_tower):
+        log(f"Patch features of {align_pictures} pictures, which are aligned with words")
+        trainer.gather(align_pictures, imagenet_classifier(getattr(parts.tower, "classifier", None), data))
+    if not aligned:
         log("Stage 0: aligning image tokens with words")
         trainer.align(align_epochs)
         if projector_minutes:
             log(f"Stage 1: the projector, for {projector_minutes} minutes")
             trainer.train(projector_minutes, 1, measure_every=1e9)
+    if parts.trained_tower:
+        trainer.rehearse_batches()
     log(f"Stage 2: projector and LoRA, for {f'{steps} steps' if steps else f'{minutes} minutes'}")
     trainer.train(minutes, 2, steps=steps)
     if caption_minutes:

@@ -7,7 +7,7 @@ A folder holds ``img/`` and ``annotations.jsonl``; photographs and drawn picture
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +42,12 @@ GREY = (127, 127, 127)  # what the image processor of EfficientNet-Lite pads wit
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture, uint8 [side, side, 3], and its packed conversations."""
+    """One picture, uint8 [side, side, 3], its packed conversations, its folder, and its annotation."""
 
     pixels: np.ndarray
     packed: Packed
     folder: str
+    item: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Folder:
@@ -131,7 +132,7 @@ class Mixture:
         crop = float(rng.uniform(0.9, 1.0)) if photo and not self.held and "boxes" not in item else 1.0
         sharpen = photo and not self.held and rng.random() < SHARPENED
         pixels = load_pixels(folder.path / item["image"], self.side, flip, crop, rng, self.fill, sharpen)
-        return Sample(pixels, packed, folder.name)
+        return Sample(pixels, packed, folder.name, item)
 
 
 def load_pixels(

@@ -1,4 +1,6 @@
-"""Trained parts: a frozen vision tower and language model, with the projector and the LoRA that are trained in them.
+"""Trained parts: a vision tower and a language model, with the projector and the LoRA that are trained in them.
+
+The tower is frozen, but for the last stages where those are trained too; the language model's own weights are frozen.
 
 Knows how they are composed and named, not how they are trained.
 """
@@ -6,8 +8,8 @@ Knows how they are composed and named, not how they are trained.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
+from vlm_demo.models.builders import towers
 from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training.branches import collate
 from vlm_demo.training.lora import LoraLinear
@@ -47,6 +50,14 @@ def standardize(layer: nn.Linear, features: Tensor) -> None:
     mean, spread = features.float().mean(0), features.float().std(0) + 1e-3
     layer.weight /= spread
     layer.bias -= layer.weight @ mean
+
+
+def last_stages(tower: nn.Module, stages: int) -> list[str]:
+    """The names of the weights in the last stages of an EfficientNet-Lite, and in the convolution after them."""
+    model: Any = tower.model
+    first = max(0, len(model.stages) - stages)
+    modules = {f"stages.{i}": stage for i, stage in enumerate(model.stages) if i >= first} | {"head": model.head}
+    return [f"{prefix}.{name}" for prefix, module in modules.items() for name, _ in module.named_parameters()]
 
 
 def fast_dtype() -> torch.dtype:
@@ -96,7 +107,12 @@ class Trainable(Protocol):
 
 @dataclass
 class Parts:
-    """The parts of a model in training. ``tower`` and the language model's own weights are frozen."""
+    """The parts of a model in training.
+
+    Attributes:
+        tower: a ``pretrained.VisionTower``.
+        trained_tower: its weights that are trained, float32, by their names in its model; all others are frozen.
+    """
 
     tower: nn.Module
     llm: LlamaForCausalLM
@@ -104,19 +120,31 @@ class Parts:
     projector: Projector
     lora: dict[str, LoraLinear]
     aligned: bool = False
+    trained_tower: dict[str, nn.Parameter] = field(default_factory=dict)
+
+    def train_tower(self, names: Collection[str]) -> None:
+        """Train these weights of the tower's model too."""
+        weights = dict(self.tower.model.named_parameters()) if names else {}
+        for name in names:
+            weights[name].data = weights[name].data.float()
+            self.trained_tower[name] = weights[name].requires_grad_(True)
 
     def trained(self) -> dict[str, nn.Parameter]:
         """All trained tensors by the names that ``trained.safetensors`` has."""
         named = {f"projector.{name}": value for name, value in self.projector.named_parameters()}
         for name, layer in self.lora.items():
             named[f"lora.layers.{name}.A"], named[f"lora.layers.{name}.B"] = layer.A, layer.B
-        return named
+        return named | {f"{towers.PREFIX}{name}": weight for name, weight in self.trained_tower.items()}
 
-    @torch.no_grad()
     def features(self, pixels: Sequence[np.ndarray]) -> Tensor:
         """uint8 pictures [side, side, 3] → patch features [B, N, channels]."""
         stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
-        return self.tower(stacked.float() / 127.5 - 1).last_hidden_state
+        dtype, trained = self.llm.lm_head.weight.dtype, bool(self.trained_tower)
+        with (
+            torch.set_grad_enabled(trained and torch.is_grad_enabled()),
+            torch.autocast("cpu", dtype, enabled=trained and dtype == torch.bfloat16),
+        ):
+            return self.tower(stacked.float() / 127.5 - 1).last_hidden_state
 
 
 def load_trained(parts: Trainable, tensors: dict[str, Tensor]) -> None:
@@ -135,7 +163,8 @@ def projected(parts: Trainable, pixels: Sequence[np.ndarray]) -> Tensor:
 
 
 def logits_of(parts: Trainable, samples: Sequence[Sample], pad: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """The logits [n, vocabulary] of every predicted token of a batch, and the batch."""
+    """The logits [n, vocabulary] of every predicted token of a batch, and the batch, with its ``image_tokens``
+    [B, N, d]."""
     batch = collate([sample.packed for sample in samples], pad)
     image_id = parts.tokenizer.convert_tokens_to_ids("<image>")
     tokens = projected(parts, [sample.pixels for sample in samples])
@@ -145,7 +174,7 @@ def logits_of(parts: Trainable, samples: Sequence[Sample], pad: int) -> tuple[Te
         inputs_embeds=embeddings, attention_mask=batch["mask"], position_ids=batch["positions"], use_cache=False
     ).last_hidden_state
     row, position = batch["at"].T
-    return parts.llm.lm_head(hidden[row, position]).float(), batch
+    return parts.llm.lm_head(hidden[row, position]).float(), batch | {"image_tokens": tokens}
 
 
 def compile_layers(parts: Trainable) -> None:
