@@ -11,7 +11,13 @@ import torch
 
 from tests.kit.tiny_parts import SIDE, TOKENS, write_folder, write_photographs
 from vlm_demo.training import aligned_pictures
-from vlm_demo.training.aligned_pictures import Classifier, gather, imagenet_classifier, select_pictures
+from vlm_demo.training.aligned_pictures import (
+    Classifier,
+    gather,
+    imagenet_classifier,
+    select_pictures,
+    tokens_of_boxes,
+)
 from vlm_demo.training.alignment import Vocabulary
 from vlm_demo.training.branches import BranchPacker
 from vlm_demo.training.finetune import Trainer
@@ -100,4 +106,31 @@ def test_a_step_of_fine_tuning_rehearses(parts: Parts, data: Mixture, tmp_path: 
     assert "words" not in recent
     trainer.gather(40)
     trainer.learn(samples, recent)
+    assert len(recent["words"]) == 1
+
+
+def test_boxes_have_the_tokens_whose_centres_lie_in_them() -> None:
+    boxes = [("room", 0.0, 0.0, 1.0, 1.0), ("dog", 0.5, 0.0, 1.0, 0.5), ("ball", 0.01, 0.76, 0.03, 0.78)]
+    assert tokens_of_boxes(boxes, 2) == [("room", [0, 3]), ("dog", [1]), ("ball", [2])]
+    assert tokens_of_boxes([("dog", 0.0, 0.0, 1.0, 1.0), ("cat", 0.1, 0.1, 0.9, 0.9)], 2) == [("cat", [0, 1, 2, 3])]
+    assert tokens_of_boxes([], 2) == []
+
+
+def test_tokens_in_a_box_are_taught_the_words_of_its_name(parts: Parts, tmp_path: Path) -> None:
+    items = [{"captions": ["a cat here"], "boxes": [["dog", 0.0, 0.0, 0.5, 1.0]]} for _ in range(24)]
+    write_folder(tmp_path / "coco_val2017_people", items)
+    data = Mixture([tmp_path], BranchPacker(parts.tokenizer, TOKENS), SIDE)
+    trainer = Trainer(parts, data, data, tmp_path / "run")
+    trainer.rehearse_batches()
+    words = trainer.batch_words
+    assert words is not None and {"dog", "cat"} <= words.vocabulary.index.keys()
+    sample = data.sample(0, 0)
+    vectors = {word: words.vocabulary.vectors[words.vocabulary.index[word]] + words.vocabulary.mean for word in
+               ("dog", "cat")}  # fmt: skip
+    mirrored = sample.boxes[0][1] == 0.5
+    left, right = ("cat", "dog") if mirrored else ("dog", "cat")
+    fitting = torch.stack([vectors[left], vectors[right], vectors[left], vectors[right]])[None]
+    assert words.loss([sample], fitting) < words.loss([sample], fitting[:, [1, 0, 3, 2]]) - 1
+    recent: dict[str, list[float]] = defaultdict(list)
+    trainer.learn([sample], recent)
     assert len(recent["words"]) == 1

@@ -16,7 +16,7 @@ from tests.kit.tiny_parts import SIDE, TOKENS, write_folder
 from vlm_demo.models.smollm2 import LanguageModel
 from vlm_demo.training import mixture
 from vlm_demo.training.branches import BranchPacker
-from vlm_demo.training.mixture import Mixture, Sample, drawn_turns, load_pixels
+from vlm_demo.training.mixture import Mixture, Sample, drawn_turns, load_pixels, square_boxes
 from vlm_demo.training.photos_split import held_out
 
 PICTURES = 60
@@ -163,3 +163,11 @@ def test_turns_of_drawn_pictures_have_kinds_and_rules() -> None:
     assert (count.answer, star.kind) == ("2", "drawn-no")
     assert (unknown.answer, unknown.rule) == ("unknown", True)
     assert follow.answer == "the circle" and follow.follow == (("And how many stars?", "3"),)
+
+
+def test_boxes_move_with_the_picture_into_the_square(tmp_path: Path) -> None:
+    Image.new("RGB", (100, 50)).save(tmp_path / "wide.png")
+    boxes = [["dog", 0.25, 0.5, 0.25, 0.5]]
+    assert square_boxes(tmp_path / "wide.png", boxes, False) == [("dog", 0.25, 0.5, 0.5, 0.75)]
+    assert square_boxes(tmp_path / "wide.png", boxes, True) == [("dog", 0.5, 0.5, 0.75, 0.75)]
+    assert square_boxes(tmp_path / "wide.png", [], True) == []

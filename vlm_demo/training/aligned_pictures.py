@@ -8,6 +8,7 @@ photographs the right action came out first for 70 % after stage 0, for 28 % aft
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from vlm_demo.training import json_lines
 from vlm_demo.training.alignment import WORD, Vocabulary, words_of
 from vlm_demo.training.cached_features import ENCODER_BATCH, cached_rows
 from vlm_demo.training.mixture import SHARPENED, Mixture, Sample, load_pixels
+from vlm_demo.training.photo_words import READABLE
 
 # Folders whose pictures are all taken: a label is a picture's only word, and few pictures have it.
 LABELLED = ("stanford40", "caltech101", "imagenet", "grocery", "clothing", "pacs")
@@ -29,6 +31,7 @@ LABELLED = ("stanford40", "caltech101", "imagenet", "grocery", "clothing", "pacs
 LEFT_OUT = frozenset({"chartqa", "charts", "screens", "documents", "text", "daquar"})
 REHEARSED = 64  # pictures a step
 REHEARSAL_WEIGHT = 0.5  # of their loss, next to the language model's
+BOX_WEIGHT = 1.0  # of boxed things, next to a picture's words
 TEMPERATURE = 25.0  # of the cosines; learned in stage 0, where it comes out between 22 and 28
 MIN_PROBABILITY = 0.3  # of a class in the tower's own classifier; its name is then one of the picture's words
 
@@ -100,8 +103,8 @@ class AlignedPictures:
 
 
 class BatchWords:
-    """The same loss on the pictures that a step is about anyway: where the vision tower is trained too, features that
-    were computed before go out of date.
+    """The same loss on the pictures that a step is about anyway, and that of their boxes: where the vision tower is
+    trained too, features that were computed before go out of date.
 
     Args:
         data: the words of all its pictures make the vocabulary.
@@ -114,7 +117,8 @@ class BatchWords:
         )
 
     def loss(self, samples: Sequence[Sample], tokens: Tensor) -> Tensor:
-        """The alignment loss of the samples' image tokens [B, N, d]; pictures without words count as 0."""
+        """The alignment loss of the samples' image tokens [B, N, d]; pictures without words count as 0. That of boxed
+        things is added: of each image token in a box, against the words of its name."""
         targets = torch.stack(
             [
                 self.vocabulary.targets(set() if sample.folder in LEFT_OUT else words_of(sample.item))
@@ -122,7 +126,42 @@ class BatchWords:
             ]
         )
         scores = self.vocabulary.scores(tokens.float() - self.vocabulary.mean, TEMPERATURE)
-        return -(targets * scores.log_softmax(1)).sum(1).mean()
+        return -(targets * scores.log_softmax(1)).sum(1).mean() + BOX_WEIGHT * self._box_loss(samples, tokens)
+
+    def _box_loss(self, samples: Sequence[Sample], tokens: Tensor) -> Tensor:
+        side = math.isqrt(tokens.shape[1])
+        boxed = [
+            (row, place, name, 1 / math.sqrt(len(places)))
+            for row, sample in enumerate(samples)
+            for name, places in tokens_of_boxes(sample.boxes, side)
+            for place in places
+        ]
+        if not boxed:
+            return tokens.sum() * 0
+        rows, places, names, weights = zip(*boxed, strict=True)
+        unit = nn.functional.normalize(tokens[list(rows), list(places)].float() - self.vocabulary.mean, dim=-1)
+        cosines = unit @ nn.functional.normalize(self.vocabulary.vectors, dim=1).T
+        targets = torch.stack([self.vocabulary.targets(set(WORD.findall(READABLE.get(n, n)))) for n in names])
+        losses = -(targets * (TEMPERATURE * cosines).log_softmax(1)).sum(1)
+        weight = torch.tensor(weights)
+        return (losses * weight).sum() / weight.sum()
+
+
+def tokens_of_boxes(boxes: Sequence[tuple[str, float, float, float, float]], side: int) -> list[tuple[str, list[int]]]:
+    """Which of side × side tokens, in reading order, each box (name, left, top, right, bottom; 0..1) has: those whose
+    centres lie in it and in no smaller box, and where that is none, the one that its own centre lies in."""
+    centres = (np.arange(side) + 0.5) / side
+    owner = np.full((side, side), -1)
+    order = sorted(range(len(boxes)), key=lambda i: -(boxes[i][3] - boxes[i][1]) * (boxes[i][4] - boxes[i][2]))
+    for i in order:
+        _, left, top, right, bottom = boxes[i]
+        inside = np.outer((centres > top) & (centres < bottom), (centres > left) & (centres < right))
+        if not inside.any():
+            row, column = (min(side - 1, max(0, int((a + b) / 2 * side))) for a, b in ((top, bottom), (left, right)))
+            inside[row, column] = True
+        owner[inside] = i
+    found = ((box[0], np.flatnonzero(owner == i).tolist()) for i, box in enumerate(boxes))
+    return [(name, places) for name, places in found if places]
 
 
 def select_pictures(data: Mixture, pictures: int, seed: int) -> list[tuple[Path, Mapping[str, Any]]]:

@@ -42,12 +42,21 @@ GREY = (127, 127, 127)  # what the image processor of EfficientNet-Lite pads wit
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture, uint8 [side, side, 3], its packed conversations, its folder, and its annotation."""
+    """One picture.
+
+    Attributes:
+        pixels: uint8 [side, side, 3].
+        packed: its conversations.
+        folder: the name of the folder it is from.
+        item: its annotation.
+        boxes: (name, left, top, right, bottom) of what is boxed in it, 0..1 over ``pixels``.
+    """
 
     pixels: np.ndarray
     packed: Packed
     folder: str
     item: Mapping[str, Any] = field(default_factory=dict)
+    boxes: Sequence[tuple[str, float, float, float, float]] = ()
 
 
 class Folder:
@@ -131,8 +140,26 @@ class Mixture:
         flip = mirrored and photo and rng.random() < 0.5 and not self.held
         crop = float(rng.uniform(0.9, 1.0)) if photo and not self.held and "boxes" not in item else 1.0
         sharpen = photo and not self.held and rng.random() < SHARPENED
-        pixels = load_pixels(folder.path / item["image"], self.side, flip, crop, rng, self.fill, sharpen)
-        return Sample(pixels, packed, folder.name, item)
+        file = folder.path / item["image"]
+        pixels = load_pixels(file, self.side, flip, crop, rng, self.fill, sharpen)
+        return Sample(pixels, packed, folder.name, item, square_boxes(file, item.get("boxes", ()), flip))
+
+
+def square_boxes(
+    file: Path, boxes: Sequence[Sequence[Any]], flip: bool
+) -> list[tuple[str, float, float, float, float]]:
+    """Boxes (name, left, top, width, height) over a picture → (name, left, top, right, bottom) over the square that
+    ``load_pixels`` makes of it uncropped; both 0..1."""
+    if not boxes:
+        return []
+    with Image.open(file) as opened:
+        width, height = (edge / max(opened.size) for edge in opened.size)
+    moved = []
+    for name, left, top, box_width, box_height in boxes:
+        start = 1 - left - box_width if flip else left
+        x, y = (1 - width) / 2 + start * width, (1 - height) / 2 + top * height
+        moved.append((str(name), x, y, x + box_width * width, y + box_height * height))
+    return moved
 
 
 def load_pixels(
