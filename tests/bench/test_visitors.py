@@ -84,7 +84,7 @@ def test_a_fault_is_survived_with_a_sentence_and_a_next_answer(
     reply: VisitorReply, next_reply: VisitorReply, survived: bool
 ) -> None:
     fault = faults._verdict("x", reply, next_reply)
-    assert fault.survived is survived and list(fault.as_dict()) == ["name", "borne", "said", "then"]
+    assert fault.survived is survived and list(fault.as_dict()) == ["name", "survived", "reply", "next_reply"]
 
 
 def test_a_page_of_text_is_a_picture() -> None:

@@ -24,14 +24,14 @@ def learn(page: Page, url: str, picture, question: str = "Describe the picture."
 
 def test_stages_light_up_and_scroll_to_their_details(visitor: Page, app, picture) -> None:
     learn(visitor, app.url, picture)
-    stage = visitor.locator("#learn-road .stage")
+    stage = visitor.locator("#learn-stages .stage")
     assert stage.count() >= 6
     expect(visitor.locator("#learn-tab")).to_be_visible()
-    llm = visitor.locator("#learn-road [data-stage=llm].stage")
+    llm = visitor.locator("#learn-stages [data-stage=llm].stage")
     llm.click()
     expect(llm).to_have_attribute("aria-pressed", "true")
     expect(visitor.locator("#learn-lens")).to_be_in_viewport()
-    visitor.locator("#learn-road [data-stage=prompt].stage").click()
+    visitor.locator("#learn-stages [data-stage=prompt].stage").click()
     expect(llm).to_have_attribute("aria-pressed", "false")
     expect(visitor.locator("#learn-note-prompt")).to_be_in_viewport(ratio=0.9)
 
@@ -40,13 +40,13 @@ def test_stages_light_up_and_scroll_to_their_details(visitor: Page, app, picture
     visitor.on("request", lambda request: asked.append(request.url) if "/run/" in request.url else None)
     visitor.evaluate(
         """() => { window.lit = []; new MutationObserver(() => {
-        const now = document.querySelector('#learn-road .stage.lit')?.dataset.stage;
+        const now = document.querySelector('#learn-stages .stage.lit')?.dataset.stage;
         if (now && window.lit.at(-1)?.[0] !== now) window.lit.push([now, performance.now()]); })
-        .observe(document.getElementById('learn-road'), { subtree: true, attributes: true }); }"""
+        .observe(document.getElementById('learn-stages'), { subtree: true, attributes: true }); }"""
     )
-    visitor.click("#learn-road .replay")
-    expect(visitor.locator("#learn-road .replay")).to_have_attribute("aria-pressed", "true")
-    expect(visitor.locator("#learn-road .replay")).to_have_attribute("aria-pressed", "false")
+    visitor.click("#learn-stages .replay")
+    expect(visitor.locator("#learn-stages .replay")).to_have_attribute("aria-pressed", "true")
+    expect(visitor.locator("#learn-stages .replay")).to_have_attribute("aria-pressed", "false")
     lit = visitor.evaluate("window.lit")
     timed = [
         entry for entry in stage.evaluate_all("all => all.map(s => [s.dataset.stage, +s.dataset.seconds])") if entry[1]
@@ -113,7 +113,7 @@ def test_it_fits_narrow_windows(visitor: Page, app, picture, width: int) -> None
     visitor.set_viewport_size({"width": width, "height": 844})
     learn(visitor, app.url, picture)
     assert visitor.evaluate("document.documentElement.scrollWidth") <= width
-    visitor.locator("#learn-road [data-stage=encoder].stage").click()
+    visitor.locator("#learn-stages [data-stage=encoder].stage").click()
     expect(visitor.locator("#learn-features")).to_be_in_viewport()
     visitor.mouse.move(width / 2, 400)
     before = visitor.locator("#learn-features").bounding_box()["y"]

@@ -49,11 +49,11 @@ class Fault:
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        return {"name": self.name, "borne": self.survived, "said": self.reply, "then": self.next_reply}
+        return {"name": self.name, "survived": self.survived, "reply": self.reply, "next_reply": self.next_reply}
 
     def line(self) -> str:
         """For printing."""
-        verdict = {True: "borne", False: "NOT BORNE", None: "not tried"}[self.survived]
+        verdict = {True: "survived", False: "FAILED", None: "not tried"}[self.survived]
         return f"{self.name:<44}{verdict:<11}{self.reply}" + (f" | then: {self.next_reply}" if self.next_reply else "")
 
 

@@ -65,8 +65,8 @@ NO_TOKEN_ID = -1  # of a token: servers send texts only
 VIEW_SIDE = 768  # pixels of a picture's longer side in the view, where no checkpoint defines what a model sees
 MIN_IN_DISTRIBUTION = 0.5  # below this ``in_distribution`` the badge of a checkpoint is meaningless
 NO_MAPS = (
-    "A server tells no attention, so there are no heatmaps: start with --explain-with and a checkpoint that reads its "
-    "answers here."
+    "A server returns no attention weights, so there are no heatmaps: start with --explain-with and a checkpoint that "
+    "reads its answers here."
 )
 
 

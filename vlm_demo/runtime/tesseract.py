@@ -45,7 +45,10 @@ NO_LANGUAGE = "This is no name of a language: choose among {installed}, several 
 UNREADABLE = "Tesseract cannot read this picture: crop or enlarge it, or turn OCR off."
 TOO_LONG = "Reading the text of this picture takes too long: crop it, or turn OCR off."
 NOT_STARTED = "Reading text needs a process of its own, which this machine refuses now: try again, or turn OCR off."
-NO_SPACE = "Reading text needs a folder for its temporary files, and {} cannot be written: free some space there."
+NO_SPACE = (
+    "Reading text needs a folder for its temporary files, and it cannot be written: free some space, or name another "
+    f"folder in {FOLDER_VARIABLE}."
+)
 
 
 class TookTooLong(OcrUnavailable):
@@ -165,7 +168,7 @@ def _output_of(
             done = status == tesseract_process.DONE
             return status, Path(f"{picture}{kind}").read_text("utf-8", "replace") if done else ""
     except OSError as error:
-        raise OcrUnavailable(NO_SPACE.format(os.environ.get(FOLDER_VARIABLE) or tempfile.gettempdir())) from error
+        raise OcrUnavailable(NO_SPACE) from error
 
 
 @contextmanager

@@ -10,11 +10,11 @@ window.vlmLearn = (() => {
   const SHORT = 60; // and a stage in it at least, so that it is seen
 
   function light(name) {
-    for (const part of all("#learn-road [data-stage]")) part.classList.toggle("lit", part.dataset.stage === name);
+    for (const part of all("#learn-stages [data-stage]")) part.classList.toggle("lit", part.dataset.stage === name);
   }
 
   function press(name) {
-    for (const part of all("#learn-road .stage")) part.setAttribute("aria-pressed", part.dataset.stage === name);
+    for (const part of all("#learn-stages .stage")) part.setAttribute("aria-pressed", part.dataset.stage === name);
   }
 
   const acts = {
@@ -47,12 +47,12 @@ window.vlmLearn = (() => {
   const replay = {
     timer: 0,
     start() {
-      const stages = all("#learn-road .stage").filter((stage) => +stage.dataset.seconds > 0);
+      const stages = all("#learn-stages .stage").filter((stage) => +stage.dataset.seconds > 0);
       const whole = stages.reduce((sum, stage) => sum + +stage.dataset.seconds, 0);
       if (!whole) return;
       press("");
       const pace = LONG / 1000 / whole;
-      document.querySelector("#learn-road .pace").textContent =
+      document.querySelector("#learn-stages .pace").textContent =
         pace > 1.5 ? `${pace.toFixed(0)} times slower than it was` : pace < 0.67 ? `${(1 / pace).toFixed(0)} times faster than it was` : "as fast as it was";
       const step = (index) => {
         if (index === stages.length) return this.stop();
@@ -70,11 +70,11 @@ window.vlmLearn = (() => {
       this.mark();
     },
     mark() {
-      const button = document.querySelector("#learn-road .replay");
+      const button = document.querySelector("#learn-stages .replay");
       if (!button) return;
       button.setAttribute("aria-pressed", !!this.timer);
       button.textContent = this.timer ? "■ Stop" : "▷ Replay";
-      if (!this.timer) document.querySelector("#learn-road .pace").textContent = "";
+      if (!this.timer) document.querySelector("#learn-stages .pace").textContent = "";
     },
   };
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def build(events: Events, service: ModelRegistry) -> None:
     """Build the tab's components in the current context, and wire their events."""
-    stage_boxes = _html("learn-road", ("opened", "choose"), nothing(learn_panels.EMPTY, "Chat"))
+    stage_boxes = _html("learn-stages", ("opened", "choose"), nothing(learn_panels.EMPTY, "Chat"))
     with gr.Row(elem_id="learn-panels"):
         inside = _html("learn-lens"), _html("learn-features"), _html("learn-losses", ("compute",))
     parts = LearnComponents(stage_boxes, *inside, _html("learn-notes"))
