@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from vlm_demo.models.builders import lora as builder
-from vlm_demo.training.lora import ALPHA, RANK, LoraLinear
+from vlm_demo.training.lora import ALPHA, RANK, LoraLinear, merged_for_inference
 from vlm_demo.training.trained_parts import Parts
 
 
@@ -20,6 +20,19 @@ def test_the_merged_weight_computes_what_the_layer_does() -> None:
     assert (layer(x) - frozen(x)).abs().max() > 0.1
     torch.testing.assert_close(layer(x), x @ layer.merged().T)
     torch.testing.assert_close(layer.merged(), frozen.weight + 6 / 4 * layer.B @ layer.A)
+
+
+def test_merged_layers_compute_the_same_until_they_are_trained_again() -> None:
+    torch.manual_seed(0)
+    layer = LoraLinear(nn.Linear(12, 20, bias=False))
+    nn.init.normal_(layer.B)
+    x = torch.randn(3, 12)
+    before = layer(x)
+    with merged_for_inference([layer]):
+        torch.testing.assert_close(layer(x), before)
+        assert not layer(x).requires_grad
+    nn.init.normal_(layer.B)
+    assert layer(x).requires_grad and (layer(x) - before).abs().max() > 0.1
 
 
 def test_only_the_updates_are_trained(parts: Parts) -> None:

@@ -161,9 +161,7 @@ class Badges:
             lines.append(f"mean distance of score and accuracy: {self.error:.3f}")
         lines.append(f"of all answers {self.unknown} say themselves that nothing can be said: not visible")
         if self.calibration is None:
-            lines.append(
-                "not calibrated; --fit fits what each kind of evidence is worth, and writes it into the model's vlm_demo.json"
-            )
+            lines.append("not calibrated; --fit fits each kind of evidence's worth, into the model's vlm_demo.json")
         lines += [f"skipped: line {item.line} ({item.image}): {item.reason}" for item in self.skipped]
         return "\n".join(lines)
 

@@ -7,6 +7,8 @@ The frozen weights stay in bf16 where the processor computes it fast; what is tr
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -26,14 +28,31 @@ class LoraLinear(nn.Module):
         self.A = nn.Parameter(torch.empty(rank, inputs).uniform_(-1, 1) / math.sqrt(inputs))
         self.B = nn.Parameter(torch.zeros(outputs, rank))
         self.scale = alpha / rank
+        self.inference_weight: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.inference_weight is not None:
+            return linear(x, self.inference_weight)
         low = linear(x, self.A.to(x.dtype))
         return linear(x, self.weight) + linear(low, (self.B * self.scale).to(x.dtype))
 
     def merged(self) -> Tensor:
         """The weight with the addition in it, float32 [out, in]."""
         return self.weight.float() + self.scale * self.B @ self.A
+
+
+@contextmanager
+def merged_for_inference(layers: Iterable[LoraLinear]) -> Iterator[None]:
+    """Inside, each layer is one matrix product, in the precision of its frozen weight, and gets no gradients."""
+    layers = list(layers)
+    try:
+        with torch.no_grad():
+            for layer in layers:
+                layer.inference_weight = layer.merged().to(layer.weight.dtype)
+        yield
+    finally:
+        for layer in layers:
+            layer.inference_weight = None
 
 
 def add_lora(layers: nn.ModuleList, rank: int = RANK, alpha: float = ALPHA) -> dict[str, LoraLinear]:

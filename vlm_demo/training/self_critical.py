@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from vlm_demo.evaluation.cider import References
 from vlm_demo.training.branches import BranchPacker, PictureTurns
+from vlm_demo.training.lora import merged_for_inference
 from vlm_demo.training.mixture import Mixture, Sample, load_pixels
 from vlm_demo.training.photo_turns import DESCRIBE
 
@@ -76,7 +77,7 @@ def sampled(
     attention = parts.llm.config._attn_implementation
     parts.llm.set_attn_implementation("sdpa")  # of lengths that differ between queries and keys
     try:
-        with torch.compiler.set_stance("force_eager"):
+        with torch.compiler.set_stance("force_eager"), merged_for_inference(parts.lora.values()):
             output = model(inputs_embeds=embedded, use_cache=True)
             cache, hidden = output.past_key_values, output.last_hidden_state[:, -1]
             cache.batch_repeat_interleave(samples)
