@@ -20,6 +20,7 @@ from torch import Tensor
 from vlm_demo.stages.prompt import EVIDENCE_RULE, OCR_HEADER
 
 IMAGE_TOKEN = "<image>"
+HIDDEN = -1e30  # added to the attention score of a key that a query may not attend to
 # Loss weight of an answer's tokens, by the first word of its kind; others weigh 1. One caption describes more of a
 # picture than all its other answers, and human questions are few among those made from labels and boxes.
 WEIGHTS = {"caption": 2.0, "vqa": 3.5, "action": 2.0, "name": 2.0, "count": 2.5}
@@ -143,8 +144,8 @@ def collate(packed: Sequence[Packed], pad_id: int) -> dict[str, Tensor]:
     """Sequences → one batch, padded at the end.
 
     Returns:
-        ``ids`` and ``positions`` [B, L]; ``mask`` bool [B, 1, L, L], True = may attend; ``at`` [n, 2], the (row, place)
-        whose hidden state predicts; ``targets`` and ``weights`` [n].
+        ``ids`` and ``positions`` [B, L]; ``mask`` float32 [B, 1, L, L], added to attention scores: 0 = may attend, else
+        HIDDEN; ``at`` [n, 2], the (row, place) whose hidden state predicts; ``targets`` and ``weights`` [n].
     """
     length = max(map(len, packed))
 
@@ -156,7 +157,7 @@ def collate(packed: Sequence[Packed], pad_id: int) -> dict[str, Tensor]:
     weights, turn = padded([p.weights for p in packed], 0.0), padded([p.turn for p in packed], -1)
     causal = torch.ones(length, length, dtype=torch.bool).tril()
     visible = (branch[:, :, None] == branch[:, None, :]) | (branch[:, None, :] == 0)
-    mask = (visible & causal)[:, None]
+    mask = torch.zeros(visible.shape).masked_fill(~(visible & causal), HIDDEN)[:, None]
     row, place = (weights[:, 1:] > 0).nonzero(as_tuple=True)
     return {
         "ids": ids,

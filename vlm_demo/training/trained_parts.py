@@ -66,16 +66,20 @@ def fast_dtype() -> torch.dtype:
 
 
 def register_attention() -> None:
-    """Attention written out for training on a CPU with grouped keys: its backward pass is three times as fast as
-    SDPA's at these lengths."""
+    """Attention written out for training on a CPU with grouped keys and an additive mask: its backward pass is three
+    times as fast as SDPA's at these lengths."""
 
     def attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **_unused):
         batch, heads, length, width = query.shape
         groups = key.shape[1]
-        rows = query.reshape(batch, groups, heads // groups * length, width)
-        scores = (rows @ key.transpose(2, 3)).view(batch, groups, heads // groups, length, length).float() * scaling
-        scores = scores.masked_fill(~attention_mask[:, :, None], -1e30)
-        weights = scores.softmax(-1).to(value.dtype).view(batch, groups, heads // groups * length, length)
+        rows = (query * scaling).reshape(batch, groups, heads // groups * length, width)
+        scores = (rows @ key.transpose(2, 3)).view(batch, groups, heads // groups, length, length).float()
+        weights = (
+            (scores + attention_mask[:, :, None])
+            .softmax(-1)
+            .to(value.dtype)
+            .view(batch, groups, heads // groups * length, length)
+        )
         return (weights @ value).view(batch, heads, length, width).transpose(1, 2).contiguous(), None
 
     AttentionInterface.register(ATTENTION, attend)
