@@ -20,9 +20,9 @@ from vlm_demo.training import finetune
 from vlm_demo.training.branches import BranchPacker
 from vlm_demo.training.data_parallel import Peers
 from vlm_demo.training.export import export_run
-from vlm_demo.training.finetune import Trainer
+from vlm_demo.training.finetune import POOL, TOKENS_A_BATCH, Trainer, evenly_split
 from vlm_demo.training.lora import ALPHA
-from vlm_demo.training.mixture import Mixture
+from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.trained_parts import Parts
 
 NAMES = ("dog", "cat", "car", "bus")
@@ -112,22 +112,30 @@ def test_a_resumed_run_continues_with_the_same_batch_and_weights(
         torch.testing.assert_close(value, second.parts.trained()[name])
 
 
-def test_processes_train_on_disjoint_samples(
-    parts: Parts, root: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+def test_processes_train_on_disjoint_samples_of_about_the_same_length(
+    parts: Parts, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    trainer, numbers = trainer_of(parts, root, tmp_path / "run"), list[int]()
-    sample = trainer.data.sample
-    monkeypatch.setattr(trainer.data, "sample", lambda seed, number: numbers.append(number) or sample(seed, number))
-    drawn = []
+    trainer = trainer_of(parts, root, tmp_path / "run")
+    lengths = np.random.default_rng(0).integers(90, 560, 8 * POOL)
+    monkeypatch.setattr(
+        trainer.data, "sample", lambda seed, number: Sample(np.array(number), range(lengths[number]), "")
+    )
+    batches = []
     for rank in range(2):
         trainer.peers, trainer.next_sample = Peers(rank, 2), 0
-        batches = trainer.batches()
-        while trainer.next_sample < 32:
-            next(batches)
-        drawn.append(set(numbers))
-        numbers.clear()
-    first, second = drawn
-    assert not first & second and set(range(32)) <= first | second
+        drawn = trainer.batches()
+        batches.append([next(drawn) for _ in range(24)])
+    first, second = ({int(sample.pixels) for batch in of_one for sample in batch} for of_one in batches)
+    assert not first & second and len(first | second) > 2 * POOL
+    tokens = [[sum(len(sample.packed) for sample in batch) for batch in of_one] for of_one in batches]
+    assert max(map(max, tokens)) < 1.2 * TOKENS_A_BATCH
+    assert np.abs(np.diff(tokens, axis=0)).mean() < 0.15 * TOKENS_A_BATCH
+
+
+def test_few_long_samples_leave_no_batch_empty() -> None:
+    samples = [Sample(np.array(0), range(length), "") for length in (2000, 90, 90, 90, 2000, 90)]
+    batches = evenly_split(samples, 2)
+    assert len(batches) == 2 and all(batches) and sum(map(len, batches)) == 6
 
 
 def test_training_starts_from_given_weights(

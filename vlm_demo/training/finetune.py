@@ -10,6 +10,7 @@ it fast, float32 elsewhere.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -54,7 +55,7 @@ from vlm_demo.training.trained_parts import (
     right_turns,
 )
 
-POOL = 48  # samples sorted by length before they are cut into batches
+POOL = 48  # samples for each process, sorted by length before they are cut into batches
 TOKENS_A_BATCH = 2200
 RATE, WARM_UP, COOL_DOWN = 8e-4, 40, 0.3  # steps; the last share of a run's time in which the rate falls to a 20th
 PROJECTOR_SCALE, TOWER_SCALE = 1.25, 0.08  # of their learning rates, over LoRA's
@@ -93,7 +94,7 @@ class Trainer:
     """A run in a folder: ``checkpoint.pt`` and ``log.jsonl``.
 
     Args:
-        peers: the processes that train together; sample numbers are shared out among them, a pool each in turn.
+        peers: the processes that train together; the batches of each pool are shared out among them.
 
     Attributes:
         rehearses: whether the alignment's loss is added to the language model's.
@@ -222,20 +223,18 @@ class Trainer:
             group["lr"] = rate * group.get("scale", 1.0)
 
     def batches(self) -> Iterator[list[Sample]]:
-        """Batches of similar length: POOL samples are drawn, sorted, split, and shuffled."""
+        """Batches of similar length: POOL samples for each process are drawn, sorted, split, and shuffled.
+
+        Processes wait for each other at every step, so those of one step are about equally large.
+        """
+        peers = self.peers
         while True:
-            start = self.next_sample + POOL * self.peers.rank
-            pool = [self.data.sample(self.seed, start + i) for i in range(POOL)]
-            pool.sort(key=lambda sample: len(sample.packed))
-            batches: list[list[Sample]] = [[]]
-            for sample in pool:
-                if batches[-1] and len(sample.packed) * (len(batches[-1]) + 1) > TOKENS_A_BATCH:
-                    batches.append([])
-                batches[-1].append(sample)
-            order = np.random.default_rng([self.seed, start, 1]).permutation(len(batches))
-            for i in order:
-                yield batches[i]
-            self.next_sample += POOL * self.peers.world_size
+            start, count = self.next_sample, POOL * peers.world_size
+            batches = evenly_split([self.data.sample(self.seed, start + i) for i in range(count)], peers.world_size)
+            steps = len(batches) // peers.world_size
+            for i in np.random.default_rng([self.seed, start, 1]).permutation(steps):
+                yield batches[i * peers.world_size + peers.rank]
+            self.next_sample += count
 
     def learn(
         self, samples: list[Sample], recent: dict[str, list[float]], added: Callable[[], Tensor] | None = None
@@ -334,6 +333,20 @@ class Trainer:
             group["scale"] = scale
         self.next_sample, self.step, self.seconds = state["next_sample"], state["step"], state["seconds"]
         return True
+
+
+def evenly_split(samples: list[Sample], multiple: int) -> list[list[Sample]]:
+    """Samples sorted by length and cut into batches of about equally many tokens, TOKENS_A_BATCH or a little less.
+
+    Args:
+        multiple: of which the number of batches is one.
+    """
+    ordered = sorted(samples, key=lambda sample: len(sample.packed))
+    lengths = np.array([len(sample.packed) for sample in ordered])
+    groups = math.ceil(lengths.sum() / TOKENS_A_BATCH / multiple)
+    number = max(1, min(groups, lengths.sum() // lengths.max() // multiple)) * multiple  # no batch stays empty
+    which = (lengths.cumsum() - lengths / 2) * number // lengths.sum()
+    return [[sample for sample, at in zip(ordered, which, strict=True) if at == i] for i in range(number)]
 
 
 def spent(folder: Path) -> Spent:
