@@ -131,6 +131,7 @@ class CrossAttentionTrainer(Trainer):
     """A run in a folder, as ``Trainer`` has it."""
 
     rehearses = False  # the layer through which features are aligned is dropped
+    rate_scale = 0.5  # whole matrices are trained, not LoRA
 
     def _groups(self) -> list[dict[str, Any]]:
         return bridge_training.groups(self.parts.trained().values(), GATES_RATE)

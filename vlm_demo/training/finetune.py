@@ -98,9 +98,10 @@ class Trainer:
 
     Attributes:
         rehearses: whether the alignment's loss is added to the language model's.
+        rate_scale: of RATE.
     """
 
-    rehearses = True
+    rehearses, rate_scale = True, 1.0
 
     def __init__(
         self, parts: Trainable, data: Mixture, held: Mixture, folder: Path, seed: int = 0, peers: Peers | None = None
@@ -197,7 +198,7 @@ class Trainer:
             if spent >= minutes if not steps else self.step - first_step >= steps:
                 break
             done = (self.step - first_step) / steps if steps else spent / minutes
-            rate = RATE * min(1.0, (self.step - first_step + 1) / warm_up)
+            rate = RATE * self.rate_scale * min(1.0, (self.step - first_step + 1) / warm_up)
             remaining = (1 - done) / COOL_DOWN
             rate *= max(0.05, min(1.0, remaining)) if stage == 2 else 1.0
             self.set_rate(rate)

@@ -150,6 +150,8 @@ class ContrastiveStage:
 class QFormerTrainer(Trainer):
     """A run in a folder, as ``Trainer`` has it, with the two stages before the language model's loss."""
 
+    rate_scale = 0.5  # whole matrices are trained, not LoRA
+
     def __init__(
         self,
         parts: QFormerParts,
