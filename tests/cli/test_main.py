@@ -126,6 +126,7 @@ class Scripted:
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any, dict[str, Any]]]:
     monkeypatch.setattr(local, "load", Scripted.load)
+    monkeypatch.setattr(local, "announcement", lambda _name: "")
     monkeypatch.setattr(Scripted, "calls", [])
     return Scripted.calls
 

@@ -84,10 +84,11 @@ class TestFiles:
             tesseract.read_hocr(TOTAL, 6)
         assert not list(private.iterdir())
 
-    def test_a_folder_that_cannot_be_written_is_named(self, private: Path):
+    def test_where_files_cannot_be_written_it_says_so_and_names_no_path(self, private: Path):
         private.rmdir()
-        with pytest.raises(OcrUnavailable, match="own cannot be written"):
+        with pytest.raises(OcrUnavailable, match=f"cannot be written.*{tesseract.FOLDER_VARIABLE}") as raised:
             tesseract.read_hocr(TOTAL, 6)
+        assert str(private) not in str(raised.value)
 
 
 class TestStopping:
