@@ -62,14 +62,14 @@ TABLE = (
     MapMethod(
         "heads",
         "Best-pointing heads",
-        "The mean of the heads that pointed best at named things on pictures drawn to choose them.",
+        "The mean of the heads that pointed best at named things in pictures that were set aside to choose them.",
         "",
     ),
     MapMethod(
         "weighted",
         "Weighted heads",
         "All heads together, each counting as much as it helps to point at named things, by weights fitted on pictures "
-        "drawn for that.",
+        "with boxes.",
         "",
     ),
     MapMethod(

@@ -1,4 +1,4 @@
-"""Weighted heads: every head counts as much as it helps to point, by weights fitted on drawn pictures.
+"""Weighted heads: every head counts as much as it helps to point, by weights fitted on pictures with boxes.
 
 Looks at the step that wrote the word's last token and at the one after it: before "red circle" was written many things
 might have been meant, after it one.
