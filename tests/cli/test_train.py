@@ -22,7 +22,7 @@ from vlm_demo.cli import train
 from vlm_demo.cli.main import main
 from vlm_demo.models import embedded, user_cache
 from vlm_demo.models.builders import read_recipe
-from vlm_demo.training import cross_attention, export, finetune, lora, qformer_training, record
+from vlm_demo.training import cross_attention, export, finetune, lora, qformer_training, record, sample_batches
 from vlm_demo.training.recipes import RECIPES
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +45,7 @@ def common_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]
     for module in (finetune, qformer_training):
         monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
         monkeypatch.setattr(module, "compile_layers", lambda parts: None)
-    monkeypatch.setattr(finetune, "POOL", 4)
+    monkeypatch.setattr(sample_batches, "POOL", 4)
     monkeypatch.setattr(qformer_training, "compose", partial(qformer_training.compose, queries=4))
     monkeypatch.setattr(qformer_training, "QUERIES", 4)
     monkeypatch.setattr(cross_attention, "compose", partial(cross_attention.compose, crossings=1, inner=40))

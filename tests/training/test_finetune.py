@@ -16,13 +16,14 @@ from tests.kit import tiny_parts
 from tests.kit.tiny_parts import SIDE, TOKENS, write_folder
 from vlm_demo.models.builders import Recipe, lora, read_recipe, towers
 from vlm_demo.models.smollm2 import LanguageModel
-from vlm_demo.training import finetune
+from vlm_demo.training import finetune, sample_batches
 from vlm_demo.training.branches import BranchPacker
 from vlm_demo.training.data_parallel import Peers
 from vlm_demo.training.export import export_run
-from vlm_demo.training.finetune import POOL, TOKENS_A_BATCH, Trainer, evenly_split
+from vlm_demo.training.finetune import Trainer
 from vlm_demo.training.lora import ALPHA
 from vlm_demo.training.mixture import Mixture, Sample
+from vlm_demo.training.sample_batches import POOL, TOKENS_A_BATCH, evenly_split
 from vlm_demo.training.trained_parts import Parts
 
 NAMES = ("dog", "cat", "car", "bus")
@@ -43,8 +44,8 @@ def root(tmp_path: Path) -> Path:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small pools and batches, nothing compiled, and a clock that advances a second at each reading."""
     clock = itertools.count()
-    monkeypatch.setattr(finetune, "POOL", 8)
-    monkeypatch.setattr(finetune, "TOKENS_A_BATCH", 300)
+    monkeypatch.setattr(sample_batches, "POOL", 8)
+    monkeypatch.setattr(sample_batches, "TOKENS_A_BATCH", 300)
     monkeypatch.setattr(finetune, "RATE", 5e-3)
     monkeypatch.setattr(finetune, "WARM_UP", 2)
     monkeypatch.setattr(finetune, "compile_layers", lambda parts: None)

@@ -10,7 +10,7 @@ import torch
 
 from tests.kit.tiny_parts import SIDE, TOKENS, write_folder
 from vlm_demo.evaluation.cider import cider_d
-from vlm_demo.training import finetune, self_critical
+from vlm_demo.training import finetune, sample_batches, self_critical
 from vlm_demo.training.branches import BranchPacker, Packed
 from vlm_demo.training.finetune import Parts, Trainer
 from vlm_demo.training.mixture import Mixture, Sample
@@ -87,7 +87,7 @@ def test_a_run_ends_with_caption_training_where_requested(
     parts: Parts, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(finetune, "compile_layers", lambda parts: None)
-    monkeypatch.setattr(finetune, "POOL", 8)
+    monkeypatch.setattr(sample_batches, "POOL", 8)
     monkeypatch.setattr(self_critical, "PICTURES", 2)
     clock = iter(range(10**6))
     monkeypatch.setattr(self_critical, "time", type("Clock", (), {"perf_counter": lambda: float(next(clock))}))

@@ -139,8 +139,7 @@ class BatchWords:
         if not boxed:
             return tokens.sum() * 0
         rows, places, names, weights = zip(*boxed, strict=True)
-        unit = nn.functional.normalize(tokens[list(rows), list(places)].float() - self.vocabulary.mean, dim=-1)
-        cosines = unit @ nn.functional.normalize(self.vocabulary.vectors, dim=1).T
+        cosines = self.vocabulary.cosines(tokens[list(rows), list(places)].float() - self.vocabulary.mean)
         targets = torch.stack([self.vocabulary.targets(set(WORD.findall(READABLE.get(n, n)))) for n in names])
         losses = -(targets * (TEMPERATURE * cosines).log_softmax(1)).sum(1)
         weight = torch.tensor(weights)

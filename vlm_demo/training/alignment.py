@@ -64,9 +64,12 @@ class Vocabulary:
         Args:
             tokens: image tokens less ``mean``, [pictures, tokens, d].
         """
+        return (self.cosines(tokens) * temperature).logsumexp(1) + self.bias
+
+    def cosines(self, tokens: Tensor) -> Tensor:
+        """Cosines of image tokens less ``mean`` with each word, float32 [..., words]."""
         unit = nn.functional.normalize(tokens.float(), dim=-1)
-        cosines = unit @ nn.functional.normalize(self.vectors, dim=1).T  # [pictures, tokens, words]
-        return (cosines.float() * temperature).logsumexp(1) + self.bias
+        return (unit @ nn.functional.normalize(self.vectors, dim=1).T).float()
 
     def targets(self, words: set[str]) -> Tensor:
         """[words], the distribution over the vocabulary that a picture of these words should get."""

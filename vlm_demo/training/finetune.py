@@ -10,7 +10,6 @@ it fast, float32 elsewhere.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -24,6 +23,7 @@ from torch import Tensor, nn
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from vlm_demo.models.builders import towers
+from vlm_demo.training import sample_batches
 from vlm_demo.training.aligned_pictures import (
     REHEARSAL_WEIGHT,
     AlignedPictures,
@@ -55,8 +55,6 @@ from vlm_demo.training.trained_parts import (
     right_turns,
 )
 
-POOL = 48  # samples for each process, sorted by length before they are cut into batches
-TOKENS_A_BATCH = 2200
 RATE, WARM_UP, COOL_DOWN = 8e-4, 40, 0.3  # steps; the last share of a run's time in which the rate falls to a 20th
 PROJECTOR_SCALE, TOWER_SCALE = 1.25, 0.08  # of their learning rates, over LoRA's
 AVERAGE = 0.995  # of the running mean of the weights, a step
@@ -139,7 +137,7 @@ class Trainer:
         return [weight for layer in self.parts.lora.values() for weight in (layer.A, layer.B)]
 
     def _tower_parameters(self) -> list[nn.Parameter]:
-        return list(getattr(self.parts, "trained_tower", {}).values())
+        return list(self.parts.trained_tower.values())
 
     # -- stages -------------------------------------------------------------------------------------------------
 
@@ -224,18 +222,10 @@ class Trainer:
             group["lr"] = rate * group.get("scale", 1.0)
 
     def batches(self) -> Iterator[list[Sample]]:
-        """Batches of similar length: POOL samples for each process are drawn, sorted, split, and shuffled.
-
-        Processes wait for each other at every step, so those of one step are about equally large.
-        """
-        peers = self.peers
+        """Batches of this process, without end; see ``sample_batches.batches_of_pool``."""
         while True:
-            start, count = self.next_sample, POOL * peers.world_size
-            batches = evenly_split([self.data.sample(self.seed, start + i) for i in range(count)], peers.world_size)
-            steps = len(batches) // peers.world_size
-            for i in np.random.default_rng([self.seed, start, 1]).permutation(steps):
-                yield batches[i * peers.world_size + peers.rank]
-            self.next_sample += count
+            yield from sample_batches.batches_of_pool(self.data, self.seed, self.next_sample, self.peers)
+            self.next_sample += sample_batches.POOL * self.peers.world_size
 
     def learn(
         self, samples: list[Sample], recent: dict[str, list[float]], added: Callable[[], Tensor] | None = None
@@ -334,20 +324,6 @@ class Trainer:
             group["scale"] = scale
         self.next_sample, self.step, self.seconds = state["next_sample"], state["step"], state["seconds"]
         return True
-
-
-def evenly_split(samples: list[Sample], multiple: int) -> list[list[Sample]]:
-    """Samples sorted by length and cut into batches of about equally many tokens, TOKENS_A_BATCH or a little less.
-
-    Args:
-        multiple: of which the number of batches is one.
-    """
-    ordered = sorted(samples, key=lambda sample: len(sample.packed))
-    lengths = np.array([len(sample.packed) for sample in ordered])
-    groups = math.ceil(lengths.sum() / TOKENS_A_BATCH / multiple)
-    number = max(1, min(groups, lengths.sum() // lengths.max() // multiple)) * multiple  # no batch stays empty
-    which = (lengths.cumsum() - lengths / 2) * number // lengths.sum()
-    return [[sample for sample, at in zip(ordered, which, strict=True) if at == i] for i in range(number)]
 
 
 def spent(folder: Path) -> Spent:

@@ -94,6 +94,7 @@ class Trainable(Protocol):
         projector: patch features → image tokens, or another module that ``align`` can train.
         lora: what is trained in the language model itself, or nothing.
         aligned: whether the projector's weights come from an earlier run, so that it needs no alignment.
+        trained_tower: see ``Parts``.
     """
 
     llm: Any
@@ -101,6 +102,7 @@ class Trainable(Protocol):
     projector: Any
     lora: dict[str, LoraLinear]
     aligned: bool
+    trained_tower: dict[str, nn.Parameter]
 
     def trained(self) -> dict[str, nn.Parameter]:
         """All trained tensors by the names that ``trained.safetensors`` has."""
