@@ -34,7 +34,7 @@ from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.qformer_bridge import (
     compare,
     contrastive_loss,
-    hard_negatives,
+    negatives,
     padded,
     retrieval_figures,
     similarities,
@@ -240,12 +240,13 @@ class TestComparing:
         right, wrong = torch.eye(3), torch.eye(3).roll(1, 0)
         assert contrastive_loss(right, torch.tensor(10.0)) < 1 < contrastive_loss(wrong, torch.tensor(10.0))
 
-    def test_a_hard_negative_is_never_the_match_and_mostly_the_nearest(self) -> None:
+    def test_a_negative_is_never_the_match_and_half_of_them_are_near(self) -> None:
         scores = torch.tensor([[9.0, 8.0, 0.0], [0.0, 9.0, 8.0], [8.0, 0.0, 9.0]])
         generator = torch.Generator().manual_seed(0)
-        drawn = torch.stack([hard_negatives(scores, generator) for _ in range(50)])
+        drawn = torch.stack([negatives(scores, generator) for _ in range(400)])
         assert not (drawn == torch.arange(3)).any()
-        assert (drawn == torch.tensor([1, 2, 0])).float().mean() > 0.9
+        # Half of the time the nearest, and by chance half of the other half.
+        assert (drawn == torch.tensor([1, 2, 0])).float().mean() == pytest.approx(0.75, abs=0.04)
 
     def test_padding_changes_no_text(self) -> None:
         parts = FAMILIES["blip2"].compose()

@@ -24,7 +24,9 @@ from vlm_demo.models.efficientnet_bridges_config import EfficientNetBlip2Config
 FIRST_LOG_SCALE, MOST_LOG_SCALE = math.log(1 / 0.07), math.log(100.0)  # CLIP, section 2.5
 QUERY_STD = 0.2
 LABEL_SMOOTHING = 0.1  # of the contrastive targets, as BLIP-2 has it
-MIN_PROBABILITY = 1e-4  # added to each probability that a pair becomes a negative, so that none is 0
+# Share of ITM's negatives that are drawn uniformly. With hard ones alone, which differ from the true pair in a detail,
+# a short training gets no signal: it has to learn first which pairs have nothing in common.
+UNIFORM = 0.5
 
 
 class QFormerBridge(nn.Module):
@@ -135,11 +137,13 @@ def contrastive_loss(cosines: Tensor, scale: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def hard_negatives(scores: Tensor, generator: torch.Generator) -> Tensor:
-    """For each row of scores [B, B] another column, int64 [B], drawn in proportion to exp(score) (ALBEF, Li et al.
-    2021, https://arxiv.org/abs/2107.07651, section 3.2)."""
-    weights = scores.float().softmax(1) + MIN_PROBABILITY
-    return torch.multinomial(weights.fill_diagonal_(0.0), 1, generator=generator)[:, 0]
+def negatives(scores: Tensor, generator: torch.Generator) -> Tensor:
+    """For each row of scores [B, B] another column, int64 [B]: in a share UNIFORM of the rows any other, else one drawn
+    in proportion to exp(score) (ALBEF, Li et al. 2021, https://arxiv.org/abs/2107.07651, section 3.2)."""
+    others = ~torch.eye(len(scores), dtype=torch.bool)
+    hard = scores.float().masked_fill(~others, -torch.inf).softmax(1)
+    weights = UNIFORM * others / (len(scores) - 1) + (1 - UNIFORM) * hard
+    return torch.multinomial(weights, 1, generator=generator)[:, 0]
 
 
 def compare(
@@ -147,7 +151,7 @@ def compare(
 ) -> dict[str, Tensor]:
     """ITC of a batch of pictures [B, N, channels] and a text [B, T] of each, and ITM of ``itm_pictures`` of them.
 
-    ITM sees each of these with its own text and with a hard negative, and its text with a hard negative picture.
+    ITM sees each of these with its own text and with a wrong one, and its text with a wrong picture, see ``negatives``.
     Returns:
         ``itc`` and ``itm``, losses; ``matched``, the share of pairs classified correctly.
     """
@@ -156,7 +160,7 @@ def compare(
     scale = bridge.scale()
     scores = (cosines * scale).detach()
     chosen = torch.randperm(len(ids), generator=generator)[:itm_pictures]
-    texts, pictures = hard_negatives(scores, generator)[chosen], hard_negatives(scores.T, generator)[chosen]
+    texts, pictures = negatives(scores, generator)[chosen], negatives(scores.T, generator)[chosen]
     picture_rows, text_rows = torch.cat([chosen, chosen, pictures]), torch.cat([chosen, texts, chosen])
     logits = bridge.itm_logits(keys[picture_rows], ids[text_rows], mask[text_rows])
     match = (torch.arange(len(picture_rows)) < len(chosen)).long()
