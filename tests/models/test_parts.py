@@ -188,6 +188,13 @@ class TestCache:
             monkeypatch.setenv(name, value)
         assert user_cache.folder().as_posix() == place
 
+    def test_sentences_do_not_name_the_home_folder(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", "/home/anna")
+        assert user_cache.shown(Path("/home/anna/.cache/vlm_demo")) == "~/.cache/vlm_demo"
+        assert user_cache.shown(Path("/far/caches")) == "/far/caches"
+        monkeypatch.setenv("HOME", "/")
+        assert user_cache.shown(Path("/far/caches")) == "/far/caches"
+
     def test_a_place_that_is_no_folder_is_named(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "file").write_text("x")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))

@@ -324,7 +324,7 @@ def world(
         raise VlmDemoError(f"There is no folder {out} to write {FILE} into.")
     chosen = pictures_in(pictures, count, seed)
     model_options = options.ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle))
-    training_pictures, inside_share = fitted(options.load(model_options), chosen, seed)
+    training_pictures, inside_share = fitted(options.load(model_options), chosen)
     save(out, training_pictures)
     print(f"inside: {inside_share:.1%} of pictures that decided nothing")
     print(f"saved {out / FILE}")

@@ -4,6 +4,9 @@ The cosine of its pooled patch features with those of its nearest training pictu
 2022, https://arxiv.org/abs/2204.06507); what lies outside the training pictures' principal components counts as unlike
 all of them. Fitted after training and stored with the weights; no out-of-distribution picture is needed. A low score
 warns that the answer is a guess.
+
+Training pictures are stored small and uploads are sharper, which alone would make an upload unlike them; so all are
+compared ``softened``.
 """
 
 from __future__ import annotations
@@ -15,12 +18,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.nn.functional import interpolate, normalize
 
 from vlm_demo.errors import UnsupportedModel
 
 FILE = "training_pictures.safetensors"
-NEIGHBOURS = 3
+NEIGHBOURS = 2
 SHARPNESS = 20.0  # of the step from 0 to 1: a cosine that lies 0.1 above the threshold scores 0.88
+SOFTENED = 0.75  # of the side of the pixels, to which they are made smaller
 
 
 @dataclass(frozen=True)
@@ -28,20 +33,22 @@ class TrainingPictures:
     """What is kept of training pictures.
 
     Attributes:
-        basis: [channels, components], orthonormal columns.
+        basis: [width, components], orthonormal columns; for the width see ``pooled``.
         bank: [pictures, components], their pooled features in this basis; rows of length 1 at most.
         threshold: [], the cosine with the NEIGHBOURS-th nearest picture below which a picture is outside.
+        channels: of the vision encoder's last level, which come first in its patch features.
     """
 
     basis: Tensor
     bank: Tensor
     threshold: Tensor
+    channels: int
 
     def cosine(self, features: Tensor) -> Tensor:
         """The cosine with the NEIGHBOURS-th nearest training picture, -1..1.
 
         Args:
-            features: pooled features [n, channels], see ``pooled``.
+            features: pooled features [n, width], see ``pooled``.
         Returns:
             [n].
         """
@@ -52,17 +59,32 @@ class TrainingPictures:
         )
 
     def score(self, features: Tensor) -> float:
-        """0..1 for one picture's patch features [patches, channels or more]; below 0.5 it is outside."""
-        cosine = self.cosine(pooled(features[None], len(self.basis)))
+        """0..1 for one softened picture's patch features [patches, channels or more]; below 0.5 it is outside."""
+        cosine = self.cosine(pooled(features[None], self.channels))
         return float(((cosine - self.threshold.float()) * SHARPNESS).sigmoid())
 
 
+def softened(pixels: Tensor) -> Tensor:
+    """Pixels [tiles, 3, h, w] made smaller and as large again; others, laid out in patches already, as they are."""
+    if pixels.ndim != 4:
+        return pixels
+    size = pixels.shape[-2:]
+    small = [max(1, round(SOFTENED * edge)) for edge in size]
+    smaller = interpolate(pixels.float(), size=small, mode="bilinear", antialias=True)
+    return interpolate(smaller, size=size, mode="bilinear", antialias=True).to(pixels.dtype)
+
+
 def pooled(features: Tensor, channels: int) -> Tensor:
-    """Patch features [n, patches, channels or more] → the square root of the first channels' mean over the patches,
-    [n, channels], rows of length 1; a negative mean counts as 0. The root keeps few strong channels from deciding
-    alone."""
-    mean = features[..., :channels].float().mean(1)
-    return torch.nn.functional.normalize(mean.clamp_min(0).sqrt(), dim=1)
+    """Patch features [n, patches, channels or more] → one row of length 1 for each picture, [n, width].
+
+    The last level's channels by their mean over the patches, [n, channels]. An encoder with more channels, of finer
+    levels, has these beside it by mean and standard deviation, and both parts count alike: textures differ there."""
+    last, finer = features[..., :channels].float(), features[..., channels:].float()
+    level = normalize(last.mean(1), dim=1)
+    if not finer.shape[-1]:
+        return level
+    texture = normalize(torch.cat([finer.mean(1), finer.std(1, correction=0)], 1), dim=1)
+    return torch.cat([level, texture], 1) / 2**0.5
 
 
 def load(folder: Path) -> TrainingPictures | None:
@@ -76,7 +98,7 @@ def load(folder: Path) -> TrainingPictures | None:
         return None
     try:
         tensors = load_file(file)
-        return TrainingPictures(tensors["basis"], tensors["bank"], tensors["threshold"])
+        return TrainingPictures(tensors["basis"], tensors["bank"], tensors["threshold"], int(tensors["channels"]))
     except (SafetensorError, OSError, KeyError) as error:
         raise UnsupportedModel(
             f"The {FILE} of {folder.resolve().name} is damaged: fetch the checkpoint again, or delete this file."
@@ -84,7 +106,8 @@ def load(folder: Path) -> TrainingPictures | None:
 
 
 def save(folder: Path, pictures: TrainingPictures) -> None:
-    """Write what is stored with a checkpoint's weights, as bfloat16."""
+    """Write what is stored with a checkpoint's weights, basis and bank as bfloat16."""
     tensors = {"basis": pictures.basis, "bank": pictures.bank}
     halved = {name: tensor.to(torch.bfloat16).contiguous() for name, tensor in tensors.items()}
-    save_file(halved | {"threshold": pictures.threshold.float()}, folder / FILE)
+    exact = {"threshold": pictures.threshold.float(), "channels": torch.tensor(pictures.channels)}
+    save_file(halved | exact, folder / FILE)

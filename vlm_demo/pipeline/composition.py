@@ -8,6 +8,7 @@ Each is None where the model has no such part; a part has nothing that its kind 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 from vlm_demo.checks.calibration import read_calibration
@@ -135,7 +136,9 @@ class ComposedModel:
         model = self.scoring or self.answering
         if self._training_pictures is None or model is None or isinstance(model, WholeModel):
             return None
-        (patches,), _ = model.features.patches([self.view.with_pixels(view)])
+        sharp = self.view.with_pixels(view)
+        soft = replace(sharp, pixel_values=out_of_distribution.softened(sharp.pixel_values))
+        (patches,), _ = model.features.patches([soft])
         return self._training_pictures.score(patches.features[0, model.family.leading_tokens :].cpu())
 
     def part_that_answers(self) -> StagedModel | WholeModel:

@@ -1,90 +1,102 @@
 """Fit out-of-distribution: pictures like those trained on → what detects others (``out_of_distribution``).
 
-The caller chooses the pictures that stand for the trained ones. Seven in ten of them become the bank, two set the
-threshold, and one checks it. Pictures that are stored small are sometimes sharpened, as in training, for
-uploads are sharper.
+The caller names the folders of pictures that stand for the trained ones. Seven in ten of them become the bank, two set
+the threshold, and one checks it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.explain.out_of_distribution import TrainingPictures, pooled
-from vlm_demo.training.mixture import SHARPENED, sharpened
+from vlm_demo.explain.out_of_distribution import TrainingPictures, pooled, softened
+from vlm_demo.training.mixture import SHARES
+from vlm_demo.training.photos_split import PERCENT, held_out
 
 if TYPE_CHECKING:
     from vlm_demo import Pipeline
     from vlm_demo.engines.local import LocalEngine
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".avif")
-COMPONENTS = 256
-FALSE_POSITIVE_RATE = 0.003  # the share of the pictures like the trained ones that may fall outside
+COMPONENTS = 384
+FALSE_POSITIVE_RATE = 0.01  # the share of the pictures like the trained ones that may fall outside
 FEWEST = 8  # pictures
 
 
 def pictures_in(folders: Sequence[Path], count: int, seed: int) -> list[Path]:
     """Up to ``count`` pictures that lie anywhere in the folders, in an order drawn from the seed.
 
+    Folders of training pictures give as many as their share of the mixture says, and none that are held out; others
+    give as many as a folder of an average share.
+
     Raises:
         VlmDemoError: there are hardly any.
     """
-    files = (path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in ENDINGS)
-    found = sorted(files)
-    if len(found) < FEWEST:
-        raise VlmDemoError(f"{', '.join(map(str, folders))} holds {len(found)} pictures; at least {FEWEST} are needed.")
-    order = np.random.default_rng([seed, 5]).permutation(len(found))[:count]
-    return [found[i] for i in order]
+    found: dict[str, list[Path]] = {}
+    for path in sorted(path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in ENDINGS):
+        source = path.parent.parent.name if path.parent.name == "img" else path.parent.name
+        if source not in PERCENT or not held_out(source, f"{path.parent.name}/{path.name}"):
+            found.setdefault(source, []).append(path)
+    total = sum(map(len, found.values()))
+    if total < FEWEST:
+        raise VlmDemoError(f"{', '.join(map(str, folders))} holds {total} pictures; at least {FEWEST} are needed.")
+    average = sum(SHARES.values()) / len(SHARES)
+    shares = {source: SHARES.get(source, average) for source in found}
+    rng = np.random.default_rng([seed, 5])
+    chosen = [
+        files[i]
+        for source, files in found.items()
+        for i in rng.permutation(len(files))[: math.ceil(count * shares[source] / sum(shares.values()))]
+    ]
+    return [chosen[i] for i in rng.permutation(len(chosen))[:count]]
 
 
-def fitted(engine: LocalEngine, pictures: Sequence[Path], seed: int) -> tuple[TrainingPictures, float]:
+def fitted(engine: LocalEngine, pictures: Sequence[Path]) -> tuple[TrainingPictures, float]:
     """Fit on these pictures, so that a share FALSE_POSITIVE_RATE of those that set the threshold fall outside.
 
     Returns:
         The fit, and the share of the last tenth of the pictures, which it did not use, that comes out inside.
     """
-    features = _features(engine.pipeline, pictures, seed)
+    features, channels = _features(engine.pipeline, pictures)
     checks = max(1, len(features) // 10)
     bank, calibration, test = features[: -3 * checks], features[-3 * checks : -checks], features[-checks:]
-    training_pictures = fit(bank, calibration)
+    training_pictures = fit(bank, calibration, channels)
     return training_pictures, float((training_pictures.cosine(test) >= training_pictures.threshold).float().mean())
 
 
-def fit(bank: Tensor, calibration: Tensor) -> TrainingPictures:
-    """The principal components of pooled features [n, channels], the bank in them, and a threshold from others
-    [m, channels]."""
+def fit(bank: Tensor, calibration: Tensor, channels: int) -> TrainingPictures:
+    """The principal components of pooled features [n, width], the bank in them, and a threshold from others
+    [m, width]; for ``channels`` see ``TrainingPictures``."""
     components = min(COMPONENTS, *bank.shape)
     basis = torch.linalg.eigh(bank.T.double() @ bank.double()).eigenvectors[:, -components:].float()
     # Rounded as they will be saved, so that the threshold is of what is loaded.
     basis, rows = basis.bfloat16().float(), (bank @ basis).bfloat16().float()
-    threshold = TrainingPictures(basis, rows, torch.tensor(0.0)).cosine(calibration).quantile(FALSE_POSITIVE_RATE)
-    return TrainingPictures(basis, rows, threshold)
+    unlimited = TrainingPictures(basis, rows, torch.tensor(0.0), channels)
+    return replace(unlimited, threshold=unlimited.cosine(calibration).quantile(FALSE_POSITIVE_RATE))
 
 
-def _features(pipe: Pipeline, pictures: Sequence[Path], seed: int) -> Tensor:
-    """Pooled features float32 [n, channels], without the tokens before the patches'; of an EfficientNet those of its
-    last level alone."""
+def _features(pipe: Pipeline, pictures: Sequence[Path]) -> tuple[Tensor, int]:
+    """Pooled features float32 [n, width], without the tokens before the patches', and the channels of a last level."""
     model = pipe.scoring or pipe.stages()
-    rows = []
-    for i, path in enumerate(pictures):
-        rng = np.random.default_rng([seed, 6, i])
-        with Image.open(path) as opened:
-            image = opened.convert("RGB")
-        if rng.random() < SHARPENED:
-            image = sharpened(image, rng)
-        patches = model.encoder(pipe.view(image)).features[:, model.family.leading_tokens :].cpu()
-        rows.append(pooled(patches, _channels(pipe, patches))[0])
-    return torch.stack(rows)
+    rows, channels = [], 0
+    for path in pictures:
+        view = pipe.view(path)
+        soft = replace(view, pixel_values=softened(view.pixel_values))
+        patches = model.encoder([soft]).features[:, model.family.leading_tokens :].cpu()
+        channels = _channels(pipe, patches)
+        rows.append(pooled(patches, channels)[0])
+    return torch.stack(rows), channels
 
 
 def _channels(pipe: Pipeline, patches: Tensor) -> int:
-    """Of a tower with two levels the channels of the last one, else all."""
+    """Of a tower with several levels the channels of the last one, else all."""
     vision = getattr(pipe.model.config, "vision_config", None)
     return int(getattr(vision, "head", 0)) or patches.shape[-1]
