@@ -57,8 +57,8 @@ def register_attention() -> None:
 
 
 class AlignedHead(nn.Module):
-    """The feature head with one more layer, which alignment alone uses: cross-attention needs features that distinguish
-    words, not ones that lie near word embeddings."""
+    """The feature head with one more layer, whose output alignment brings near word embeddings. The gated layers'
+    values begin as this layer; then it is dropped, since their keys need features that distinguish words."""
 
     def __init__(self, head: FeatureHead, width: int) -> None:
         super().__init__()
@@ -133,6 +133,28 @@ class CrossAttentionTrainer(Trainer):
     rehearses = False  # the layer through which features are aligned is dropped
     rate_scale = 0.5  # whole matrices are trained, not LoRA
 
+    def align(self, epochs: int) -> None:
+        super().align(epochs)
+        self.start_from_words()
+
+    @torch.no_grad()
+    def start_from_words(self, pictures: int = 4) -> None:
+        """Let each gated layer begin by adding what alignment found in the picture: the mean of its patches' words, as
+        large as the text's hidden states at that layer, times the gate. From random values the gated layers take
+        thousands of pictures until they look at one at all."""
+        samples = [self.data.sample(self.seed, number) for number in range(pictures)]
+        features = self.parts.features([sample.pixels for sample in samples]).float()
+        words = self.parts.projector.head(features) @ self.parts.projector.linear_2.weight.T
+        sizes: list[Tensor] = []
+        layers = self.parts.llm.model.gated_cross_attn_layers
+        hooks = [layer.register_forward_pre_hook(lambda _, given: sizes.append(_size(given[0]))) for layer in layers]
+        self.logits(samples)
+        for hook in hooks:
+            hook.remove()
+        for layer, size in zip(layers, sizes, strict=True):
+            layer.cross_attn.v_proj.weight.copy_(self.parts.projector.linear_2.weight / _size(words))
+            layer.cross_attn.o_proj.weight.copy_(torch.eye(words.shape[-1]) * size)
+
     def _groups(self) -> list[dict[str, Any]]:
         return bridge_training.groups(self.parts.trained().values(), GATES_RATE)
 
@@ -154,6 +176,11 @@ class CrossAttentionTrainer(Trainer):
             return model.lm_head(hidden[row, position]).float(), batch
 
 
+def _size(vectors: Tensor) -> Tensor:
+    """The median root mean square of vectors [..., d]; a text's first token is far larger than the others."""
+    return vectors.float().square().mean(-1).sqrt().median()
+
+
 def run(
     parts: CrossAttentionParts,
     data: Mixture,
@@ -163,7 +190,7 @@ def run(
     align_pictures: int = 9000,
     align_epochs: int = 2,
     resume: bool = False,
-    compiled: bool = False,
+    compiled: bool = True,
     log: Callable[[str], None] = print,
     seed: int = 0,
 ) -> None:
@@ -174,7 +201,7 @@ def run(
         data, held: mixtures whose packer writes one image token.
         folder: gets ``checkpoint.pt`` and ``log.jsonl``.
         minutes: of the language model's loss.
-        compiled: whether to compile the language model's own layers.
+        compiled: whether to compile the language model's own layers, which takes a minute and saves a fifth.
     """
     trainer = CrossAttentionTrainer(parts, data, held, folder, seed, init_peers())
     if not (resume and trainer.resume()) and not parts.aligned:
