@@ -150,7 +150,7 @@ class ContrastiveStage:
 class QFormerTrainer(Trainer):
     """A run in a folder, as ``Trainer`` has it, with the two stages before the language model's loss."""
 
-    rate_scale = 0.5  # whole matrices are trained, not LoRA
+    rate_scale = 1.5  # a frozen language model is steered by its image tokens alone, as in prompt tuning
 
     def __init__(
         self,
