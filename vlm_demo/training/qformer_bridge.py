@@ -92,9 +92,9 @@ class QFormerBridge(nn.Module):
         tokens = self.query_tokens.expand(len(keys), -1, -1)
         return self.qformer(query_embeds=tokens, encoder_hidden_states=keys).last_hidden_state
 
-    def pictures(self, keys: Tensor) -> Tensor:
-        """Unit vectors [B, queries, itc_width]."""
-        return normalize(self.vision_projection(self.query(keys)).float(), dim=-1)
+    def compared(self, queries: Tensor) -> Tensor:
+        """Unit vectors [B, queries, itc_width] of the Q-Former's output."""
+        return normalize(self.vision_projection(queries).float(), dim=-1)
 
     def texts(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Unit vectors [N, itc_width] of texts [N, T], padded on the right; ``mask`` is 1 on what is text."""
@@ -146,6 +146,16 @@ def negatives(scores: Tensor, generator: torch.Generator) -> Tensor:
     return torch.multinomial(weights, 1, generator=generator)[:, 0]
 
 
+def alikeness(queries: Tensor) -> Tensor:
+    """Mean squared cosine of different queries of a picture, of the Q-Former's output [B, queries, d].
+
+    ITC counts a picture's nearest query alone and ITM their mean, so nothing else keeps the queries from coming to be
+    one and the same; the text encoder that the Q-Former begins as makes its tokens alike to begin with."""
+    unit, count = normalize(queries.float(), dim=-1), queries.shape[1]
+    squared = (unit @ unit.transpose(1, 2)).square().sum((1, 2))
+    return (squared - count).mean() / max(1, count * (count - 1))
+
+
 def compare(
     bridge: QFormerBridge, features: Tensor, ids: Tensor, mask: Tensor, itm_pictures: int, generator: torch.Generator
 ) -> dict[str, Tensor]:
@@ -153,10 +163,11 @@ def compare(
 
     ITM sees each of these with its own text and with a wrong one, and its text with a wrong picture, see ``negatives``.
     Returns:
-        ``itc`` and ``itm``, losses; ``matched``, the share of pairs classified correctly.
+        ``itc``, ``itm`` and ``alike`` (see ``alikeness``), losses; ``matched``, the share of pairs classified correctly.
     """
     keys = bridge.feature_head(features)
-    cosines = similarities(bridge.pictures(keys), bridge.texts(ids, mask))
+    queries = bridge.query(keys)
+    cosines = similarities(bridge.compared(queries), bridge.texts(ids, mask))
     scale = bridge.scale()
     scores = (cosines * scale).detach()
     chosen = torch.randperm(len(ids), generator=generator)[:itm_pictures]
@@ -168,7 +179,7 @@ def compare(
     losses = cross_entropy(logits, match, reduction="none")
     itm = (losses[: len(chosen)].mean() + losses[len(chosen) :].mean()) / 2
     matched = (logits.argmax(1) == match).float().mean()
-    return {"itc": contrastive_loss(cosines, scale), "itm": itm, "matched": matched}
+    return {"itc": contrastive_loss(cosines, scale), "itm": itm, "alike": alikeness(queries), "matched": matched}
 
 
 @torch.no_grad()
@@ -186,7 +197,7 @@ def retrieval_figures(
     for start in range(0, len(ids) - group + 1, group):
         rows = slice(start, start + group)
         keys = torch.cat([bridge.feature_head(part) for part in features[rows].split(20)])
-        vectors = torch.cat([bridge.pictures(part) for part in keys.split(20)])
+        vectors = torch.cat([bridge.compared(bridge.query(part)) for part in keys.split(20)])
         cosines = similarities(vectors, bridge.texts(ids[rows], mask[rows]))
         index = torch.arange(group)
         hits["text R@1"].append((cosines.argmax(1) == index).float())

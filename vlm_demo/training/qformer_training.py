@@ -150,7 +150,7 @@ class ContrastiveStage:
 class QFormerTrainer(Trainer):
     """A run in a folder, as ``Trainer`` has it, with the two stages before the language model's loss."""
 
-    rate_scale = 1.5  # a frozen language model is steered by its image tokens alone, as in prompt tuning
+    rate_scale = 0.5  # whole matrices are trained, not LoRA
 
     def __init__(
         self,
@@ -206,7 +206,7 @@ class QFormerTrainer(Trainer):
         """One step of ITC and ITM."""
         losses = self.comparison.losses(self.compared)
         self.optimizer.zero_grad()
-        (losses["itc"] + losses["itm"]).backward()
+        (losses["itc"] + losses["itm"] + losses["alike"]).backward()
         nn.utils.clip_grad_norm_(list(self.parts.trained().values()), 1.0)
         self.optimizer.step()
         self.compared += 1
