@@ -32,6 +32,7 @@ from vlm_demo.training.cached_features import cached_features, captioned
 from vlm_demo.training.export import export_run
 from vlm_demo.training.mixture import Mixture, Sample
 from vlm_demo.training.qformer_bridge import (
+    alikeness,
     compare,
     contrastive_loss,
     negatives,
@@ -183,6 +184,25 @@ def test_the_bridge_alone_is_trained_and_learns(family: Family, tmp_path: Path) 
         assert torch.equal(value, parts.trained()[name]), name
 
 
+@torch.no_grad()
+def test_gated_layers_begin_by_adding_the_words_that_alignment_found(tmp_path: Path) -> None:
+    family = FAMILIES["idefics"]
+    parts = family.compose()
+    trainer: Any = trainer_of(family, parts, tmp_path)
+    samples = [Sample(pixels(i), family.packer(parts)([ASKED], 200), "x") for i in range(2)]
+    trainer.start_from_words(samples)
+    seen: dict[str, torch.Tensor] = {}
+    layer = parts.llm.model.gated_cross_attn_layers[0]
+    layer.register_forward_pre_hook(lambda _, given: seen.update(text=given[0]))
+    trainer.logits(samples)
+    projection, attention = parts.projector.linear_2.weight, layer.cross_attn
+    words = parts.projector.head(parts.features([sample.pixels for sample in samples])) @ projection.T
+    values = words.square().mean(-1).sqrt().median() * attention.v_proj.weight  # of a patch of the median size: 1
+    torch.testing.assert_close(values, projection, rtol=1e-3, atol=1e-4)
+    size = seen["text"].float().square().mean(-1).sqrt().median()
+    torch.testing.assert_close(attention.o_proj.weight, size * torch.eye(len(projection)), rtol=0.01, atol=1e-6)
+
+
 def test_a_step_in_bf16(family: Family, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is frozen is in bf16 where the processor is fast at it; what is trained stays in float32."""
     monkeypatch.setattr(family.module, "fast_dtype", lambda: torch.bfloat16)
@@ -247,6 +267,11 @@ class TestComparing:
         assert not (drawn == torch.arange(3)).any()
         # Half of the time the nearest, and by chance half of the other half.
         assert (drawn == torch.tensor([1, 2, 0])).float().mean() == pytest.approx(0.75, abs=0.04)
+
+    def test_queries_that_say_the_same_are_alike_and_orthogonal_ones_are_not(self) -> None:
+        same, apart = torch.ones(2, 3, 4), torch.eye(4)[None, :3].expand(2, 3, 4)
+        assert alikeness(same) == pytest.approx(1) and alikeness(apart) == 0
+        assert alikeness(torch.tensor([[[1.0, 0], [0.6, 0.8]]])) == pytest.approx(0.36)
 
     def test_padding_changes_no_text(self) -> None:
         parts = FAMILIES["blip2"].compose()
@@ -323,7 +348,7 @@ def test_what_is_exported_compares_as_it_did_in_training(tmp_path: Path) -> None
     }
     with torch.no_grad():
         keys = bridge.feature_head(parts.features([pixels(1), pixels(2)]))
-        cosines = similarities(bridge.pictures(keys), bridge.texts(ids, mask))
+        cosines = similarities(bridge.compared(bridge.query(keys)), bridge.texts(ids, mask))
         torch.testing.assert_close(cosines, plain(**inputs).logits_per_image, atol=0.02, rtol=0.02)
         match = plain(**inputs, use_image_text_matching_head=True).logits_per_image
         torch.testing.assert_close(bridge.itm_logits(keys, ids, mask), match, atol=0.02, rtol=0.02)

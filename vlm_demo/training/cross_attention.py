@@ -135,14 +135,13 @@ class CrossAttentionTrainer(Trainer):
 
     def align(self, epochs: int) -> None:
         super().align(epochs)
-        self.start_from_words()
+        self.start_from_words([self.data.sample(self.seed, number) for number in range(4)])
 
     @torch.no_grad()
-    def start_from_words(self, pictures: int = 4) -> None:
+    def start_from_words(self, samples: Sequence[Sample]) -> None:
         """Let each gated layer begin by adding what alignment found in the picture: the mean of its patches' words, as
-        large as the text's hidden states at that layer, times the gate. From random values the gated layers take
-        thousands of pictures until they look at one at all."""
-        samples = [self.data.sample(self.seed, number) for number in range(pictures)]
+        large as the text's hidden states of these samples are at that layer, times the gate. From random values the
+        gated layers take thousands of pictures until they look at one at all."""
         features = self.parts.features([sample.pixels for sample in samples]).float()
         words = self.parts.projector.head(features) @ self.parts.projector.linear_2.weight.T
         sizes: list[Tensor] = []

@@ -163,7 +163,7 @@ def compare(
 
     ITM sees each of these with its own text and with a wrong one, and its text with a wrong picture, see ``negatives``.
     Returns:
-        ``itc``, ``itm`` and ``alike`` (see ``alikeness``), losses; ``matched``, the share of pairs classified correctly.
+        ``itc``, ``itm`` and ``alike`` (see ``alikeness``), losses; ``matched``, the share of pairs classified right.
     """
     keys = bridge.feature_head(features)
     queries = bridge.query(keys)
