@@ -130,7 +130,7 @@ def blip2(
     compare_minutes: Annotated[
         float, typer.Option(metavar="N", help="of comparing them (ITC and ITM), before anything else")
     ] = 30.0,
-    align_epochs: AlignEpochs = 2,
+    align_epochs: AlignEpochs = 10,
     seed: Seed = 0,
     threads: options.Threads = 2,
 ) -> None:

@@ -65,11 +65,6 @@ class QFormerBridge(nn.Module):
                 value.requires_grad_(False)
         self.initialized = frozenset(initial)
 
-    @property
-    def linear_2(self) -> nn.Linear:
-        """The last layer, by the name under which ``alignment`` looks for it."""
-        return self.language_projection
-
     def trained(self) -> dict[str, nn.Parameter]:
         """The trained weights by the names that ``trained.safetensors`` has."""
         return {
@@ -119,6 +114,17 @@ class QFormerBridge(nn.Module):
         with torch.no_grad():
             self.itc_log_scale.clamp_(max=MOST_LOG_SCALE)
         return self.itc_log_scale.exp()
+
+
+class AlignedQueries(nn.Module):
+    """The language projection of the Q-Former's output, alone; ``linear_2`` is the name that ``alignment`` looks for."""
+
+    def __init__(self, projection: nn.Linear) -> None:
+        super().__init__()
+        self.linear_2 = projection
+
+    def forward(self, queries: Tensor) -> Tensor:
+        return self.linear_2(queries)
 
 
 def similarities(pictures: Tensor, texts: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """Q-Former training: a BLIP-2 bridge between a frozen vision tower and a frozen language model, in three stages.
 
 1. ITC and ITM on captioned photographs, from cached features: the queries learn to extract what a caption describes.
-2. Alignment: the projected queries are trained to lie near the embeddings of the words in each picture's annotations.
+2. Alignment: the projection of the queries is trained to bring them near the embeddings of the words in each picture's
+   annotations. It alone: if the queries are trained on that too, they become one and the same.
 3. The language model's loss on conversations. Every few steps repeat stage 1, so that one Q-Former serves both.
 
 ``compose`` and ``run`` train. Nothing of the language model changes.
@@ -33,7 +34,7 @@ from vlm_demo.training.branches import IMAGE_TOKEN, BranchPacker
 from vlm_demo.training.cached_features import Captioned, cached_features, captioned
 from vlm_demo.training.finetune import COOL_DOWN, Trainer
 from vlm_demo.training.mixture import Mixture, Sample
-from vlm_demo.training.qformer_bridge import QFormerBridge, compare, padded, retrieval_figures
+from vlm_demo.training.qformer_bridge import AlignedQueries, QFormerBridge, compare, padded, retrieval_figures
 from vlm_demo.training.record import Spent
 from vlm_demo.training.trained_parts import (
     ATTENTION,
@@ -220,10 +221,18 @@ class QFormerTrainer(Trainer):
         vocabulary = Vocabulary(word_sets, self.parts.llm.get_input_embeddings().weight.detach(), encode)
         targets = torch.stack([vocabulary.targets(words) for words in word_sets])
         self.log({"stage": 2, "pictures": len(photos), "words": len(vocabulary.words)})
-        rows = self.comparison.features[: len(photos)]
-        align(self.bridge, rows, targets, vocabulary, epochs, lambda text: self.log({"stage": 2, "text": text}))
+        projection = AlignedQueries(self.bridge.language_projection)
+        queries = self.queries(self.comparison.features[: len(photos)])
+        align(projection, queries, targets, vocabulary, epochs, lambda text: self.log({"stage": 2, "text": text}))
         self.aligned = True
         self.save()
+
+    @torch.no_grad()
+    def queries(self, features: Tensor) -> Tensor:
+        """The Q-Former's output bf16 [pictures, queries, d] for features [pictures, positions, channels]."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.comparison.fast):
+            parts = [self.bridge.query(self.bridge.feature_head(part)) for part in features.split(BATCH)]
+        return torch.cat(parts).bfloat16()
 
     def learn(
         self, samples: list[Sample], recent: dict[str, list[float]], added: Callable[[], Tensor] | None = None
@@ -269,7 +278,7 @@ def run(
     minutes: float,
     compare_minutes: float = 30.0,
     pictures: int = 12000,
-    align_epochs: int = 2,
+    align_epochs: int = 10,
     resume: bool = False,
     compiled: bool = True,
     log: Callable[[str], None] = print,
