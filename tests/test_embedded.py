@@ -7,7 +7,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from transformers import AutoModelForImageTextToText, AutoProcessor, LlavaForConditionalGeneration
 
 from tests.kit.pictures import disc
@@ -125,6 +125,32 @@ def test_what_is_no_question_about_the_picture_ends_in_a_sentence(llava: Pipelin
     for question in ("Hello!", "asdf asdf", "¿Qué hay en la imagen?", "Tell me a joke.", "What is 3 + 4?"):
         answer = llava.ask(EXAMPLES / "cat.jpg", question)
         assert not answer.cut and 1 <= len(answer.text.split()) <= 30, answer.text
+
+
+def cells(seed: int) -> Image.Image:
+    """Round bodies with dark nuclei under a microscope."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("L", (600, 600), 40)
+    draw = ImageDraw.Draw(image)
+    for x, y, radius, grey in rng.integers((0, 0, 12, 90), (600, 600, 30, 230), (160, 4)):
+        for part, fill in ((1.0, int(grey)), (0.4, 20)):
+            half = float(radius) * part
+            draw.ellipse((x - half, y - 0.8 * half, x + half, y + 0.8 * half), fill=fill)
+    return image.filter(ImageFilter.GaussianBlur(2)).convert("RGB")
+
+
+def ripples(seed: int) -> Image.Image:
+    """Crossed waves, as in an interference pattern."""
+    across, down = np.random.default_rng(seed).uniform(3, 6, 2)
+    waves = np.sin(np.arange(600) / across)[None] * np.cos(np.arange(600) / down)[:, None]
+    return Image.fromarray((127 + 100 * waves).astype(np.uint8)).convert("RGB")
+
+
+def test_photographs_and_documents_are_like_its_training_pictures_and_microscopy_is_not(llava: Pipeline) -> None:
+    inside = [*EXAMPLES.glob("*.jpg"), *EXAMPLES.glob("*.png"), slip(1)[0], disc("red")]
+    assert len(inside) >= 7 and all(llava.in_distribution(llava.view(picture)) > 0.5 for picture in inside)
+    outside = [draw(seed) for draw in (cells, ripples) for seed in range(2)]
+    assert all(llava.in_distribution(llava.view(picture)) < 0.5 for picture in outside)
 
 
 @pytest.mark.parametrize("quantize", ["8bit", "4bit"])

@@ -117,7 +117,7 @@ class QFormerBridge(nn.Module):
 
 
 class AlignedQueries(nn.Module):
-    """The language projection of the Q-Former's output, alone; ``linear_2`` is the name that ``alignment`` looks for."""
+    """The language projection of the Q-Former's output, alone; ``linear_2`` is the name that alignment looks for."""
 
     def __init__(self, projection: nn.Linear) -> None:
         super().__init__()
