@@ -10,10 +10,10 @@ from vlm_demo.engines import local, offers
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.models.loading import embedded_names
 
-READY = [name for name in ("blip2", "idefics") if name in embedded_names()]  # nothing has to be put together
+EMBEDDED = [name for name in ("blip2", "idefics") if name in embedded_names()]
 
 
-@pytest.mark.parametrize("name", READY)
+@pytest.mark.parametrize("name", EMBEDDED)
 def test_what_is_offered_is_what_a_loaded_model_can_do(name: str, noise) -> None:
     listed = {comparer.name: comparer for comparer in offers.comparers()}
     engine = local.load(name, "none", "cpu")

@@ -90,7 +90,7 @@ def test_embedded_ones_are_as_their_files_say(entry: Entry) -> None:
     tokens = {
         "llava": lambda: config.image_seq_length,
         "blip2": lambda: config.num_query_tokens,
-        "idefics": lambda: (config.vision_config.image_size // config.vision_config.patch_size) ** 2 + 1,
+        "idefics": lambda: (config.vision_config.image_size // config.vision_config.patch_size) ** 2,
     }[entry.family]()
     assert {counted(entry, *size) for size in RUN[:4]} == {tokens}
 
