@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import defaultdict
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.kit.tiny_parts import SIDE, TOKENS, write_folder, write_photographs
 from vlm_demo.training import aligned_pictures
 from vlm_demo.training.aligned_pictures import (
     Classifier,
+    box_loss,
     gather,
     imagenet_classifier,
     select_pictures,
@@ -130,7 +132,10 @@ def test_tokens_in_a_box_are_taught_the_words_of_its_name(parts: Parts, tmp_path
     mirrored = sample.boxes[0][1] == 0.5
     left, right = ("cat", "dog") if mirrored else ("dog", "cat")
     fitting = torch.stack([vectors[left], vectors[right], vectors[left], vectors[right]])[None]
-    assert words.loss([sample], fitting) < words.loss([sample], fitting[:, [1, 0, 3, 2]]) - 1
+    swapped = fitting[:, [1, 0, 3, 2]]
+    assert box_loss(words.vocabulary, [sample], fitting) < box_loss(words.vocabulary, [sample], swapped) - 1
+    assert torch.allclose(words.loss([sample], fitting), words.loss([sample], swapped))
+    assert box_loss(words.vocabulary, [dataclasses.replace(sample, boxes=())], fitting) == 0
     recent: dict[str, list[float]] = defaultdict(list)
     trainer.learn([sample], recent)
     assert len(recent["words"]) == 1

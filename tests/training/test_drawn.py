@@ -17,7 +17,7 @@ from vlm_demo.training.worlds.world import COLOURS, SHAPES, number_word
 
 pytestmark = pytest.mark.slow
 COUNT = 12
-FIELDS = {"image", "captions", "qa", "unanswerable", "ocr", "follow"}
+FIELDS = {"image", "captions", "qa", "unanswerable", "ocr", "follow", "boxes"}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,7 +44,7 @@ def test_every_line_has_its_picture_and_the_format(shards, kind):
     found = lines(shards / kind)
     assert len(found) == COUNT
     for number, line in enumerate(found):
-        assert FIELDS - {"ocr"} <= set(line) <= FIELDS
+        assert FIELDS - {"ocr", "boxes"} <= set(line) <= FIELDS
         assert re.fullmatch(rf"img/{number:05}\.(png|jpg)", line["image"])
         with Image.open(shards / kind / line["image"]) as image:
             assert image.mode == "RGB" and max(image.size) <= drawn.LONGEST_SIDE
@@ -137,7 +137,12 @@ def test_counts_and_colours_of_plain_scenes_can_be_derived():
     for number in range(60):
         rng = np.random.default_rng([4, 31, list(KINDS).index("plain"), number])
         things = draw_scene(rng, layout="plain").things
-        _, line = drawn.drawn("plain", 4, number)
+        image, line = drawn.drawn("plain", 4, number)
+        visible = [thing for thing in things if thing.visible > 0.5]
+        assert [box[0] for box in line["boxes"]] == [f"{thing.colour} {thing.shape}" for thing in visible]
+        for (_, left, top, width, height), thing in zip(line["boxes"], visible, strict=True):
+            box = left * image.width, top * image.height, (left + width) * image.width, (top + height) * image.height
+            assert np.allclose(box, thing.box, atol=0.1)
         for question, answer in line["qa"]:
             counted = re.fullmatch(r"How many (?:(\w+) )?(\w+) are there\?", question)
             if counted and counted[2] in shapes_by_noun and counted[1] in (None, *COLOURS):

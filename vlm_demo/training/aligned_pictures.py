@@ -103,8 +103,8 @@ class AlignedPictures:
 
 
 class BatchWords:
-    """The same loss on the pictures that a step is about anyway, and that of their boxes: where the vision tower is
-    trained too, features that were computed before go out of date.
+    """The same loss on the pictures that a step is about anyway: where the vision tower is trained too, features that
+    were computed before go out of date.
 
     Args:
         data: the words of all its pictures make the vocabulary.
@@ -117,8 +117,7 @@ class BatchWords:
         )
 
     def loss(self, samples: Sequence[Sample], tokens: Tensor) -> Tensor:
-        """The alignment loss of the samples' image tokens [B, N, d]; pictures without words count as 0. That of boxed
-        things is added: of each image token in a box, against the words of its name."""
+        """The alignment loss of the samples' image tokens [B, N, d]; pictures without words count as 0."""
         targets = torch.stack(
             [
                 self.vocabulary.targets(set() if sample.folder in LEFT_OUT else words_of(sample.item))
@@ -126,24 +125,31 @@ class BatchWords:
             ]
         )
         scores = self.vocabulary.scores(tokens.float() - self.vocabulary.mean, TEMPERATURE)
-        return -(targets * scores.log_softmax(1)).sum(1).mean() + BOX_WEIGHT * self._box_loss(samples, tokens)
+        return -(targets * scores.log_softmax(1)).sum(1).mean()
 
-    def _box_loss(self, samples: Sequence[Sample], tokens: Tensor) -> Tensor:
-        side = math.isqrt(tokens.shape[1])
-        boxed = [
-            (row, place, name, 1 / math.sqrt(len(places)))
-            for row, sample in enumerate(samples)
-            for name, places in tokens_of_boxes(sample.boxes, side)
-            for place in places
-        ]
-        if not boxed:
-            return tokens.sum() * 0
-        rows, places, names, weights = zip(*boxed, strict=True)
-        cosines = self.vocabulary.cosines(tokens[list(rows), list(places)].float() - self.vocabulary.mean)
-        targets = torch.stack([self.vocabulary.targets(set(WORD.findall(READABLE.get(n, n)))) for n in names])
-        losses = -(targets * (TEMPERATURE * cosines).log_softmax(1)).sum(1)
-        weight = torch.tensor(weights)
-        return (losses * weight).sum() / weight.sum()
+
+def box_loss(vocabulary: Vocabulary, samples: Sequence[Sample], tokens: Tensor) -> Tensor:
+    """The alignment loss of each image token in a box, against the words of the box's name: a scalar, 0 where nothing
+    is boxed.
+
+    Args:
+        tokens: the samples' image tokens [B, N, d].
+    """
+    side = math.isqrt(tokens.shape[1])
+    boxed = [
+        (row, place, name, 1 / math.sqrt(len(places)))
+        for row, sample in enumerate(samples)
+        for name, places in tokens_of_boxes(sample.boxes, side)
+        for place in places
+    ]
+    if not boxed:
+        return tokens.sum() * 0
+    rows, places, names, weights = zip(*boxed, strict=True)
+    cosines = vocabulary.cosines(tokens[list(rows), list(places)].float() - vocabulary.mean)
+    targets = torch.stack([vocabulary.targets(set(WORD.findall(READABLE.get(name, name)))) for name in names])
+    losses = -(targets * (TEMPERATURE * cosines).log_softmax(1)).sum(1)
+    weight = torch.tensor(weights)
+    return (losses * weight).sum() / weight.sum()
 
 
 def tokens_of_boxes(boxes: Sequence[tuple[str, float, float, float, float]], side: int) -> list[tuple[str, list[int]]]:

@@ -32,6 +32,7 @@ from vlm_demo.training.worlds.world import DrawnPicture
 ANNOTATIONS = "annotations.jsonl"
 LONGEST_SIDE, LOSSLESS_SIDE, QUALITY = 640, 400, 90  # pixels, pixels, of JPEG
 BY_TESSERACT = 0.25  # of the pictures with OCR lines; the others are read by its imitation
+BOXED = ("scenes", "plain")  # kinds whose things are boxed
 WELL_READ = 0.8  # the least share of a short text that OCR has to read, or another is drawn
 # How scenes are laid out: in boxes, on noisy black, in nine cells, few large shapes, anywhere, in rows, in towers.
 LAYOUTS = {
@@ -138,7 +139,21 @@ def drawn(kind: str, seed: int, number: int) -> tuple[Image.Image, dict[str, Any
     if ocr_lines:
         line["ocr"] = ocr_lines
     line["follow"] = questions.follow
+    if kind in BOXED:
+        line["boxes"] = _boxes(picture)
     return _shrunk(picture.image), line
+
+
+def _boxes(picture: DrawnPicture) -> list[list[Any]]:
+    """[colour and shape, left, top, width, height] of the things of which most is visible; fractions of the picture."""
+    width, height = picture.image.size
+    boxes: list[list[Any]] = []
+    for thing in picture.things:
+        if thing.visible > 0.5:
+            x0, y0, x1, y1 = thing.box
+            fractions = x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height
+            boxes.append([f"{thing.colour} {thing.shape}", *(round(value, 4) for value in fractions)])
+    return boxes
 
 
 def _read(picture: DrawnPicture, rng: np.random.Generator) -> list[str]:

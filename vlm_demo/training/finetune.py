@@ -25,10 +25,12 @@ from transformers.models.llama.modeling_llama import LlamaForCausalLM
 from vlm_demo.models.builders import towers
 from vlm_demo.training import sample_batches
 from vlm_demo.training.aligned_pictures import (
+    BOX_WEIGHT,
     REHEARSAL_WEIGHT,
     AlignedPictures,
     BatchWords,
     Classifier,
+    box_loss,
     gather,
     imagenet_classifier,
 )
@@ -262,13 +264,16 @@ class Trainer:
                     self.average[name] = value.detach().clone()
 
     def _rehearsed(self, samples: list[Sample], batch: dict[str, Tensor]) -> Tensor | None:
-        """The alignment's loss at this step."""
+        """The alignment's loss at this step, with that of the things that are boxed in its pictures."""
         if self.batch_words is not None:
-            return self.batch_words.loss(samples, batch["image_tokens"])
-        if not self.rehearses or self.rehearsal is None:
+            vocabulary, words = self.batch_words.vocabulary, self.batch_words.loss(samples, batch["image_tokens"])
+        elif self.rehearses and self.rehearsal is not None:
+            seeds = [self.seed, self.step, 2, self.peers.rank]
+            vocabulary = self.rehearsal.vocabulary
+            words = self.rehearsal.loss(self.parts.projector, seeds, self.peers.world_size)
+        else:
             return None
-        seeds = [self.seed, self.step, 2, self.peers.rank]
-        return self.rehearsal.loss(self.parts.projector, seeds, self.peers.world_size)
+        return words + BOX_WEIGHT * box_loss(vocabulary, samples, batch["image_tokens"])
 
     @torch.no_grad()
     def measure(self, pictures: int = 160) -> dict[str, float]:
