@@ -44,6 +44,7 @@ def common_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]
     clock = itertools.count()
     for module in (finetune, qformer_training):
         monkeypatch.setattr(module, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    for module in (finetune, qformer_training, cross_attention):
         monkeypatch.setattr(module, "compile_layers", lambda parts: None)
     monkeypatch.setattr(sample_batches, "POOL", 4)
     monkeypatch.setattr(qformer_training, "compose", partial(qformer_training.compose, queries=4))

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cached_property
 
+from torch import Tensor
+
 from vlm_demo.checks.calibration import read_calibration
 from vlm_demo.checks.latency import Machine
 from vlm_demo.checks.legible_height import read_legibility
@@ -133,13 +135,19 @@ class ComposedModel:
 
     def in_distribution(self, view: View) -> float | None:
         """How much a picture looks like what the model was trained on, 0..1; None where the checkpoint can't say."""
-        model = self.scoring or self.answering
-        if self._training_pictures is None or model is None or isinstance(model, WholeModel):
+        has_stages = isinstance(self.scoring or self.answering, ScoringModel | StagedModel)
+        if self._training_pictures is None or not has_stages:
             return None
+        return self._training_pictures.score(self.softened_patches(view))
+
+    def softened_patches(self, view: View) -> Tensor:
+        """Patch features [patches, channels] of the picture as ``out_of_distribution`` compares it, ``softened``;
+        without the tokens that some encoders have before those of the patches."""
+        model = self.scoring or self.stages()
         sharp = self.view.with_pixels(view)
         soft = replace(sharp, pixel_values=out_of_distribution.softened(sharp.pixel_values))
         (patches,), _ = model.features.patches([soft])
-        return self._training_pictures.score(patches.features[0, model.family.leading_tokens :].cpu())
+        return patches.features[0, model.family.leading_tokens :].cpu()
 
     def part_that_answers(self) -> StagedModel | WholeModel:
         """``answering``.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.explain.out_of_distribution import TrainingPictures, pooled, softened
+from vlm_demo.explain.out_of_distribution import TrainingPictures, pooled
 from vlm_demo.training.mixture import SHARES
 from vlm_demo.training.photos_split import PERCENT, held_out
 
@@ -84,19 +84,11 @@ def fit(bank: Tensor, calibration: Tensor, channels: int) -> TrainingPictures:
 
 
 def _features(pipe: Pipeline, pictures: Sequence[Path]) -> tuple[Tensor, int]:
-    """Pooled features float32 [n, width], without the tokens before the patches', and the channels of a last level."""
-    model = pipe.scoring or pipe.stages()
-    rows, channels = [], 0
+    """Pooled features float32 [n, width], and the channels of a last level."""
+    last_level = int(getattr(getattr(pipe.model.config, "vision_config", None), "head", 0))  # 0: there is no other one
+    rows, channels = [], last_level
     for path in pictures:
-        view = pipe.view(path)
-        soft = replace(view, pixel_values=softened(view.pixel_values))
-        patches = model.encoder([soft]).features[:, model.family.leading_tokens :].cpu()
-        channels = _channels(pipe, patches)
-        rows.append(pooled(patches, channels)[0])
+        patches = pipe.softened_patches(pipe.view(path))
+        channels = last_level or patches.shape[-1]
+        rows.append(pooled(patches[None], channels)[0])
     return torch.stack(rows), channels
-
-
-def _channels(pipe: Pipeline, patches: Tensor) -> int:
-    """Of a tower with several levels the channels of the last one, else all."""
-    vision = getattr(pipe.model.config, "vision_config", None)
-    return int(getattr(vision, "head", 0)) or patches.shape[-1]
