@@ -259,7 +259,7 @@ def test_the_command_measures_chooses_and_keeps_the_rest(
     (tmp_path / "items").mkdir()
     folder, _ = folder_with(tmp_path / "items", [3, 12, 7, 18])
     engine = Planted()
-    engine.folder, engine.precision = tmp_path, "bf16"
+    engine.settings_folder, engine.precision = tmp_path, "bf16"
     (tmp_path / "vlm_demo.json").write_text('{"heatmap": {"method": "last"}, "grounding_like": 1}')
     monkeypatch.setattr(options, "load", lambda _: engine)
     out = tmp_path / "figures.json"

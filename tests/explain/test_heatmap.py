@@ -11,7 +11,7 @@ from tests.kit.views import view
 from vlm_demo.contracts import HeatmapSettings, Trace
 from vlm_demo.contracts.checkpoint_settings import read_settings, write_settings
 from vlm_demo.contracts.geometry import inside, interpolate
-from vlm_demo.errors import UnsupportedModel
+from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.explain.heatmap import (
     combine,
     draw,
@@ -260,3 +260,8 @@ class TestSettings:
         (tmp_path / "vlm_demo.json").unlink()
         write_settings(tmp_path, HeatmapSettings("queries"))
         assert read_settings(tmp_path) == HeatmapSettings("queries")
+
+    def test_where_nothing_can_be_written_a_sentence_says_so(self, tmp_path: Path) -> None:
+        (tmp_path / "vlm_demo.json").mkdir()
+        with pytest.raises(VlmDemoError, match="can't be written"):
+            write_settings(tmp_path, HeatmapSettings("last"))

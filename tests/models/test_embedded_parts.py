@@ -23,6 +23,7 @@ from tests.kit import composed
 from tests.kit.composed import silent
 from tests.kit.sentences import sentence
 from vlm_demo import Pipeline
+from vlm_demo.checks.legible_height import read_legibility, write_legibility
 from vlm_demo.cli.main import main
 from vlm_demo.engines import offers
 from vlm_demo.errors import ModelNotFound, UnsupportedModel, VlmDemoError
@@ -244,6 +245,18 @@ class TestCache:
         (shipped / "vlm_demo.json").write_text("{}")
         third = embedded.assembled(shipped, silent)
         assert third != second and (third / "vlm_demo.json").read_text() == "{}"
+
+    @pytest.mark.parametrize("by", ["name", "folder"])
+    def test_what_is_fitted_is_kept_with_the_shipped_files_and_counts_from_the_next_load(
+        self, shipped: Path, by: str
+    ) -> None:
+        name = "small" if by == "name" else str(shipped)
+        loaded = loading.load(name)
+        assert loaded.settings_folder == shipped and loaded.folder != shipped
+        write_legibility(loaded.settings_folder, 12.0, 8)
+        again = loading.load(name)
+        assert read_legibility(again.folder) == 12 and not loaded.folder.exists()
+        assert loading.load(str(again.folder)).settings_folder == again.folder
 
     @pytest.mark.parametrize("damage", ["a file is gone", "a file is cut", "no manifest"])
     def test_half_a_folder_is_not_taken(self, shipped: Path, damage: str) -> None:

@@ -264,7 +264,7 @@ def _point(engine: MeasurableEngine, items: list[Item], skipped: list[Skipped], 
     names = list(BY_NAME) if options.method == ["all"] else options.method
     if options.choose:
         settings, found = select_method.choose(engine, options.folder, items, names)
-        file = checkpoint_settings.write_settings(engine.folder, settings)
+        file = checkpoint_settings.write_settings(engine.settings_folder, settings)
         print(f"{file} now names {settings.method} as the default.", file=sys.stderr)
     else:
         found = heatmap_benchmark.compare(engine, options.folder, items, skipped, names=names)
@@ -277,10 +277,10 @@ def _ground(engine: MeasurableEngine, items: list[Item], skipped: list[Skipped],
     from vlm_demo.evaluation import badges
 
     answers = badges.collect(engine, options.folder, items, skipped)
-    calibration = read_calibration(engine.folder)
+    calibration = read_calibration(engine.settings_folder)
     if options.fit:
         calibration = badges.calibrate(answers[::2])
-        file = write_calibration(engine.folder, calibration)
+        file = write_calibration(engine.settings_folder, calibration)
         print(f"{file} now holds what the evidence is worth.", file=sys.stderr)
         answers = answers[1::2]
     found = badges.judge(answers, calibration)
@@ -298,7 +298,7 @@ def _read_words(model_options: ModelOptions) -> None:
     engine = shared.load(model_options)
     found = legibility.measure(engine)
     print(found.table())
-    file = write_legibility(engine.folder, found.reads_from, found.words)
+    file = write_legibility(engine.settings_folder, found.reads_from, found.words)
     print(f"{file} now says from which height on it reads.", file=sys.stderr)
 
 

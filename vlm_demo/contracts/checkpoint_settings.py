@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from vlm_demo.contracts.attention import HeatmapSettings
-from vlm_demo.errors import UnsupportedModel
+from vlm_demo.errors import UnsupportedModel, VlmDemoError
 
 SETTINGS_FILE = "vlm_demo.json"
 METHODS = ("mean", "localised", "last", "heads", "weighted")  # of joining layers and heads
@@ -38,10 +38,17 @@ def read_part(folder: Path, name: str, read: Callable[[Any], Part]) -> Part | No
 
 
 def write_part(folder: Path, name: str, part: dict[str, Any]) -> Path:
-    """Put one part into the checkpoint's file; what else that holds stays. Returns the file."""
+    """Put one part into the checkpoint's file; what else that holds stays. Returns the file.
+
+    Raises:
+        VlmDemoError: it can't be written.
+    """
     file = folder / SETTINGS_FILE
     parts = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    file.write_text(json.dumps(parts | {name: part}, indent=1) + "\n", encoding="utf-8")
+    try:
+        file.write_text(json.dumps(parts | {name: part}, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise VlmDemoError(f"{file} can't be written: give --model a folder of your own, see export.") from error
     return file
 
 

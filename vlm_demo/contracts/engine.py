@@ -219,8 +219,9 @@ class MeasurableEngine(Engine, Protocol):
     """An engine with a local model, so that evaluation can measure and calibrate its explanations."""
 
     @property
-    def folder(self) -> Path:
-        """The checkpoint's folder, which fitted parameters are written to as well."""
+    def settings_folder(self) -> Path:
+        """The folder that fitted parameters are written to: the checkpoint's, or that of the recipe which it is put
+        together from; what it holds counts from the next load on."""
 
     @property
     def family(self) -> str:

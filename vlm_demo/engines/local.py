@@ -65,8 +65,8 @@ class LocalEngine:
         return self.pipeline.parameters
 
     @property
-    def folder(self) -> Path:
-        return self.pipeline.folder
+    def settings_folder(self) -> Path:
+        return self.pipeline.settings_folder
 
     @property
     def family(self) -> str:

@@ -48,6 +48,8 @@ class Loaded:
     Attributes:
         name: as it is shown: the embedded name, the folder's name, or the hub id.
         folder: where its files lie.
+        settings_folder: the folder that what is fitted to it is written to: ``folder``, or that of the recipe which it
+            is put together from.
         model: the transformers model, in eval mode.
         family: its adapter, an ``adapters.Family`` or ``adapters.Writer``.
         tokenizer, image_processor: the checkpoint's own.
@@ -58,6 +60,7 @@ class Loaded:
 
     name: str
     folder: Path
+    settings_folder: Path
     model: Any
     family: Any
     tokenizer: Any
@@ -115,7 +118,8 @@ def load(
     template = ""
     if adapter.writes:
         template = checkpoint_files.chat_template_of(folder, shown, tokenizer) or adapter.fallback_template
-    return Loaded(shown, folder, model, family, tokenizer, image_processor, template, precision, where)
+    settings_folder = _composed(name) or folder
+    return Loaded(shown, folder, settings_folder, model, family, tokenizer, image_processor, template, precision, where)
 
 
 def device_of(device_map: str | None, device: str | None) -> str | None:

@@ -40,7 +40,7 @@ class ComposedModel:
     def __init__(self, loaded: Loaded, remember: int | None = None, remote: RemotePictures = NOTHING) -> None:
         family = loaded.family
         self.name, self.family, self.precision = loaded.name, family.name, loaded.precision
-        self.folder = loaded.folder
+        self.folder, self.settings_folder = loaded.folder, loaded.settings_folder
         self.device, self.model = loaded.device, loaded.model
         self.tokenizer, self.image_processor = loaded.tokenizer, loaded.image_processor
         budget = budget_for(quantization.memory_of(loaded.model).parameter_bytes) if remember is None else remember
