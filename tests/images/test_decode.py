@@ -2,18 +2,20 @@
 
 import io
 import json
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from tests.kit.pictures import saved
 from vlm_demo.errors import BadImage
 from vlm_demo.images import decode, png_bands
 from vlm_demo.images.open import open_image
+from vlm_demo.images.pages import pages_in
 
 BUDGET = 300_000_000
 MEASURE = """
@@ -105,6 +107,38 @@ class TestSmaller:
         data = saved(Image.effect_noise((200, 100), 90), "PNG")
         with pytest.raises(BadImage, match="damaged"):
             open_image(data[: len(data) // 2])
+
+
+def tiled(side: int) -> bytes:
+    """A TIFF of 16 × 16 pixels in one tile of another size, whose data are missing."""
+    entries = (
+        (256, 16),
+        (257, 16),
+        (258, 8),
+        (259, 8),
+        (262, 1),
+        (277, 1),
+        (322, side),
+        (323, side),
+        (324, 8),
+        (325, 4),
+    )
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+    return b"II*\0" + struct.pack("<I", 12) + bytes(4) + struct.pack("<H", len(entries)) + directory + bytes(4)
+
+
+def icon(width: int, height: int) -> bytes:
+    """An icon that calls itself 64 × 64, and holds a PNG of another size, whose data are missing."""
+    png = b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sIIBBBBB", 13, b"IHDR", width, height, 8, 2, 0, 0, 0) + bytes(4)
+    return struct.pack("<HHH", 0, 1, 1) + struct.pack("<BBBBHHII", 64, 64, 0, 0, 1, 32, len(png), 22) + png
+
+
+@pytest.mark.parametrize("data", [tiled(24_000), icon(30_000, 4000)], ids=["tile", "icon"])
+def test_what_the_header_hides_counts_too(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(BadImage, match="more than can be opened"):
+        open_image(data)
+    assert pages_in(data) == ("frame", 1)
 
 
 def test_what_would_take_too_much_memory_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,10 @@ from PIL import Image
 
 from tests.kit.pictures import saved
 from vlm_demo.errors import BadImage
+from vlm_demo.images import open as opening
+from vlm_demo.images import pdf
 from vlm_demo.images.open import Page, open_image
+from vlm_demo.images.pages import pages_in
 
 COLOURS = ((255, 0, 0), (0, 128, 0), (0, 0, 255))
 
@@ -89,7 +92,46 @@ def test_arrays_that_are_no_pictures(values: np.ndarray) -> None:
         open_image(values)
 
 
+def nested(levels: int) -> bytes:
+    """A PDF of a form that is drawn from ten forms, each of which is drawn from ten, and so on."""
+    forms = []
+    for level in range(levels):
+        content = b"0 0 1 1 re f" if level == 0 else b"/F Do " * 10
+        used = b"" if level == 0 else b"/XObject << /F %d 0 R >>" % (4 + level)
+        head = b"/Type /XObject /Subtype /Form /BBox [0 0 100 100] /Resources << %s >>" % used
+        forms.append(b"<< %s /Length %d >> stream\n%s\nendstream" % (head, len(content), content))
+    resources = b"/Contents 4 0 R /Resources << /XObject << /F %d 0 R >> >>" % (4 + levels)
+    objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>",
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>",
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 100 100] %s >>" % resources,
+        b"<< /Length 5 >> stream\n/F Do\nendstream",
+        *forms,
+    ]
+    file, places = b"%PDF-1.7\n", []
+    for number, content in enumerate(objects, 1):
+        places.append(len(file))
+        file += b"%d 0 obj\n%s\nendobj\n" % (number, content)
+    table = b"".join(b"%010d 00000 n \n" % place for place in places)
+    head = b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
+    return (
+        file
+        + head
+        + table
+        + b"trailer << /Size %d /Root 1 0 R >>\nstartxref\n%d\n%%%%EOF" % (len(objects) + 1, len(file))
+    )
+
+
 class TestPages:
+    def test_a_frame_behind_too_many_large_ones_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        data = paged("GIF")
+        with Image.open(io.BytesIO(data)) as image:
+            monkeypatch.setattr(opening, "MAX_FRAME_PIXELS", 2 * image.width * image.height)
+        assert open_image(Page(data, 2))[0].getpixel((5, 5)) == COLOURS[1]
+        with pytest.raises(BadImage, match="too far from its first"):
+            open_image(Page(data, 3))
+        open_image(Page(paged("TIFF"), 3))
+
     @pytest.mark.parametrize("kind", ["PDF", "GIF", "TIFF", "WEBP", "PNG"])
     def test_each_can_be_chosen_and_there_is_a_note(self, kind: str) -> None:
         data = paged(kind)
@@ -145,6 +187,14 @@ class TestPdf:
                     open_image(buffer.getvalue())
             else:
                 assert max(open_image(buffer.getvalue())[0].size) <= 4000
+
+    def test_one_that_takes_too_long_is_refused_and_others_are_read(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pdf, "SECONDS", 2.0)
+        with pytest.raises(BadImage, match="too much time or memory"):
+            open_image(nested(9))
+        monkeypatch.undo()
+        assert open_image(nested(1))[0].width == round(100 / 72 * 200)
+        assert pages_in(nested(1)) == ("page", 1)
 
     @pytest.mark.parametrize("data", [b"%PDF-1.7 ...", paged("PDF")[:300], b"%PDF-1.4\n%%EOF"])
     def test_a_damaged_one(self, data: bytes) -> None:

@@ -30,7 +30,8 @@ WIDE_MODES = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 # Bytes a pixel that Pillow's decoders took at their peak, measured; of other formats the pixels themselves.
 COSTS = {"WEBP": 17, "AVIF": 10, "HEIF": 8, "JPEG2000": 20}
 MODE_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16L": 2, "I;16B": 2, "I;16N": 2}
-PHOTOMETRIC, GDAL_NO_DATA = 262, 42113  # tags of TIFF
+PHOTOMETRIC, GDAL_NO_DATA, TILE_SIDES = 262, 42113, (322, 323)  # tags of TIFF
+ICON, PNG = b"\0\0\1\0", b"\x89PNG"
 DAMAGED = "This picture is damaged or incomplete: save or download it again, and try once more."
 
 
@@ -49,6 +50,30 @@ def too_large(size: tuple[int, int]) -> BadImage:
     if pixels > MAX_PIXELS:
         return BadImage(f"{size_text}; at most {MAX_PIXELS // 10**6} megapixels can be opened: shrink it first.")
     return BadImage(f"{size_text}, more than can be opened of its format: shrink it first, or save it as JPEG or PNG.")
+
+
+def check_icon(stream: BinaryIO) -> None:
+    """See that an icon is small, before Pillow opens it, which decodes it: its own header says of each picture in it at
+    most 256 × 256, and the picture's header may say more. Other files are left alone.
+
+    Raises:
+        BadImage: one of its pictures is too large for the budget.
+    """
+    stream.seek(0)
+    head = stream.read(6)
+    if head[:4] != ICON:
+        return
+    for entry in [stream.read(16) for _ in range(int.from_bytes(head[4:6], "little"))]:
+        following = stream.tell()
+        stream.seek(int.from_bytes(entry[12:16], "little"))
+        inner = stream.read(24)
+        stream.seek(following)
+        if inner.startswith(PNG):
+            size = int.from_bytes(inner[16:20], "big"), int.from_bytes(inner[20:24], "big")
+        else:  # a bitmap, and its mask below it
+            size = int.from_bytes(inner[4:8], "little"), int.from_bytes(inner[8:12], "little")
+        if size[0] * size[1] * 4 > MOST_BYTES:
+            raise too_large(size)
 
 
 def decode(image: Image.Image, stream: BinaryIO | None) -> Decoded:
@@ -133,6 +158,9 @@ def _cost(image: Image.Image, size: tuple[int, int]) -> int:
     pixels = image.width * image.height
     if image.format == "JPEG2000" and isinstance(image.reduce, int):
         pixels >>= 2 * image.reduce
+    elif image.format == "TIFF":  # a tile is decoded whole, however little of the picture lies in it
+        sides = [image.tag_v2.get(tag) for tag in TILE_SIDES]  # type: ignore[attr-defined]
+        pixels = max(pixels, math.prod(side if isinstance(side, int) else 0 for side in sides))
     cost = pixels * max(COSTS.get(image.format or "", 0), MODE_BYTES.get(image.mode, 4))
     layers = getattr(image, "layer", None)
     if layers and image.info.get("progressive"):  # whose coefficients are held for the whole picture at its full size

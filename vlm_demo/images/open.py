@@ -18,12 +18,13 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from vlm_demo.errors import BadImage
 from vlm_demo.images import pdf, remote_pictures
-from vlm_demo.images.decode import DAMAGED, MAX_PIXELS, decode, too_large
+from vlm_demo.images.decode import DAMAGED, MAX_PIXELS, check_icon, decode, too_large
 from vlm_demo.images.formats import HEAD, NOT_A_PICTURE, formats, is_pdf, refusal
 from vlm_demo.images.ground import on_ground
 from vlm_demo.images.tones import measure
 
 MOST_FILE_BYTES = 512_000_000
+MAX_FRAME_PIXELS = 1_000_000_000  # of all frames up to the one that is wanted
 EMPTY = "This file is empty (0 bytes): save or download it again, and try once more."
 # Our own limits are kept from the header, before decoding, and our own notes describe what is odd in a file.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -84,6 +85,7 @@ def _of_file(stream: BinaryIO, number: int | None) -> tuple[Image.Image, tuple[s
 
 
 def _opened(stream: BinaryIO) -> Image.Image:
+    check_icon(stream)
     stream.seek(0)
     try:
         return Image.open(stream, formats=formats())
@@ -167,6 +169,9 @@ def _turn_to(image: Image.Image, number: int) -> None:
         count = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
         if not 1 <= number <= count:
             raise pdf.no_such(number, count, "frame")
+        # Those before it are decoded, but for TIFF's.
+        if image.format != "TIFF" and number * image.width * image.height > MAX_FRAME_PIXELS:
+            raise BadImage(f"Frame {number} of this file is too far from its first: save the frame as a picture.")
         image.seek(number - 1)
     except BadImage:
         raise

@@ -8,6 +8,7 @@ from typing import Literal
 from PIL import Image
 
 from vlm_demo.images import pdf
+from vlm_demo.images.decode import check_icon
 from vlm_demo.images.formats import HEAD, formats, is_pdf, refusal
 
 Kind = Literal["page", "frame"]
@@ -21,6 +22,7 @@ def pages_in(content: bytes) -> tuple[Kind, int]:
     if not head or refusal(head):
         return "frame", 1
     try:
+        check_icon(io.BytesIO(content))
         with Image.open(io.BytesIO(content), formats=formats()) as image:
             # A camera's MPO holds a preview and the photo, and the preview is no second frame.
             return "frame", 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))

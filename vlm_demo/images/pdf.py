@@ -1,20 +1,25 @@
-"""PDF: one page of a document → a picture of it."""
+"""PDF: one page of a document → a picture of it, drawn by PDFium in a process of its own (``pdf_worker``), which ends
+when it takes too long or too much memory."""
 
 from __future__ import annotations
 
-import math
+import json
+import subprocess
+import sys
 import threading
+from pathlib import Path
+from typing import Any
 
-import pypdfium2
 from PIL import Image
 
 from vlm_demo.errors import BadImage
 
 DOTS = 200  # an inch, as a scan for reading text has
 LONGEST = 4000  # pixels of a side; larger pages are drawn with fewer dots
-POINTS = 72  # an inch, the unit of a page's size
-# PDFium is not made for several threads at once.
-_LOCK = threading.Lock()
+SECONDS = 40.0  # that the process may take; ``pdf_worker`` limits its processor time and memory
+WORKER = Path(__file__).with_name("pdf_worker.py")
+# How many are read at a time.
+_PLACES = threading.BoundedSemaphore(2)
 
 
 def page(data: bytes, number: int | None) -> tuple[Image.Image, tuple[str, ...]]:
@@ -26,55 +31,44 @@ def page(data: bytes, number: int | None) -> tuple[Image.Image, tuple[str, ...]]
     Returns:
         RGB on white, and notes for the person.
     Raises:
-        BadImage: it can't be read, is locked, or has no such page.
+        BadImage: it can't be read, is locked, takes too much, or has no such page.
     """
-    with _LOCK:
-        try:
-            document = pypdfium2.PdfDocument(data)
-        except pypdfium2.PdfiumError as error:
-            if getattr(error, "err_code", None) == pypdfium2.raw.FPDF_ERR_PASSWORD:
-                raise BadImage("This PDF is locked by a password: save it without one, and try once more.") from error
-            raise _damaged() from error
-        try:
-            return _drawn(document, number)
-        except pypdfium2.PdfiumError as error:
-            raise _damaged() from error
-        finally:
-            document.close()
+    wanted = 1 if number is None else number
+    found, pixels = _read(data, "page", wanted, DOTS, LONGEST)
+    count, error = found["count"], found.get("error")
+    if error == "locked":
+        raise BadImage("This PDF is locked by a password: save it without one, and try once more.")
+    if error == "missing":
+        raise no_such(wanted, count, "page") if count else BadImage("This PDF has no pages: choose another one.")
+    if error == "elongated":
+        width, height = found["points"]
+        raise BadImage(f"This page is {width:,.0f} × {height:,.0f} points, too elongated to be seen: crop it first.")
+    if error:
+        raise BadImage("This PDF is damaged or incomplete: save or download it again, and try once more.")
+    image = Image.frombytes("RGB", tuple(found["size"]), pixels)
+    return image, (f"Only page {wanted} of {count} is shown to the model.",) if count > 1 else ()
 
 
 def count(data: bytes) -> int:
     """How many pages a file has; 1 where it can't be read (`page` says why)."""
-    with _LOCK:
-        try:
-            document = pypdfium2.PdfDocument(data)
-        except pypdfium2.PdfiumError:
-            return 1
-        try:
-            return max(1, len(document))
-        finally:
-            document.close()
+    try:
+        return max(1, int(_read(data, "count")[0]["count"]))
+    except BadImage:
+        return 1
 
 
-def _damaged() -> BadImage:
-    return BadImage("This PDF is damaged or incomplete: save or download it again, and try once more.")
-
-
-def _drawn(document: pypdfium2.PdfDocument, number: int | None) -> tuple[Image.Image, tuple[str, ...]]:
-    count = len(document)
-    if not count:
-        raise BadImage("This PDF has no pages: choose another one.")
-    if number is not None and not 1 <= number <= count:
-        raise no_such(number, count, "page")
-    found = document[(number or 1) - 1]
-    width, height = found.get_size()
-    if not (math.isfinite(width) and math.isfinite(height) and min(width, height) > 0):
-        raise _damaged()
-    scale = min(DOTS / POINTS, LONGEST / max(width, height))
-    if min(width, height) * scale < 1:
-        raise BadImage(f"This page is {width:,.0f} × {height:,.0f} points, too elongated to be seen: crop it first.")
-    image = found.render(scale=scale, may_draw_forms=False).to_pil().convert("RGB")
-    return image, (f"Only page {number or 1} of {count} is shown to the model.",) if count > 1 else ()
+def _read(data: bytes, task: str, *numbers: int) -> tuple[dict[str, Any], bytes]:
+    """What the process writes: an object, and pixels; see ``pdf_worker``."""
+    command = [sys.executable, "-P", str(WORKER), task, *map(str, numbers)]
+    try:
+        with _PLACES:
+            done = subprocess.run(command, input=data, capture_output=True, check=True, timeout=SECONDS)
+        head, _, pixels = done.stdout.partition(b"\n")
+        return json.loads(head), pixels
+    except (subprocess.SubprocessError, OSError, ValueError) as error:
+        raise BadImage(
+            "This PDF takes too much time or memory to be drawn: save the page as a picture, and open that."
+        ) from error
 
 
 def no_such(number: int, count: int, kind: str) -> BadImage:
