@@ -172,10 +172,18 @@ def test_a_large_model_is_measured_by_its_answers_alone():
         ("127.0.0.1", {"host": "abc.example.org"}, False),
         ("127.0.0.1", {"host": "127.0.0.1:7860", "x-forwarded-for": "8.8.8.8"}, False),
         (None, {"host": "127.0.0.1"}, False),
+        ("127.0.0.1", {"host": "127.0.0.1:7860", "origin": "http://127.0.0.1:7860"}, True),
+        ("::1", {"host": "[::1]:7860", "origin": "http://[::1]:7860"}, True),
+        # nginx as it comes passes a request on under the name of what it passes it to
+        ("127.0.0.1", {"host": "127.0.0.1:7860", "origin": "https://demo.example.org"}, False),
+        ("127.0.0.1", {"host": "127.0.0.1:7860", "connection": "close"}, False),
+        ("127.0.0.1", {"host": "127.0.0.1:7860", "origin": "null"}, False),
+        ("127.0.0.1", {"host": "127.0.0.1:7860", "origin": "http://[bad"}, False),
     ],
 )
 def test_only_direct_requests_from_this_machine_are_the_operators(client, headers, allowed):
     assert is_operator(client, headers) is allowed
+    assert not is_operator(client, headers, token="issued")  # with a key it counts alone
 
 
 class TestBeginning:

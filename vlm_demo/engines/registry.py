@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from statistics import median
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from vlm_demo.contracts.engine import ELSEWHERE, Engine, Request, answered
 from vlm_demo.contracts.ocr import DEFAULT_OCR, OcrSettings
@@ -258,17 +259,29 @@ def _facts(engine: Engine) -> tuple[str, int | None, str, int, str]:
 
 
 def is_operator(client_host: str | None, headers: Mapping[str, str], token: str | None = None) -> bool:
-    """Whether a request may switch models: it comes from this machine and through no tunnel or proxy; or its cookie
-    ``OPERATOR_COOKIE`` is ``token``, which is issued for the operator's key (None = none was issued)."""
+    """Whether a request may switch models: its cookie ``OPERATOR_COOKIE`` is ``token``, which is issued for the
+    operator's key; or, where there is no key (``token`` is None), it comes from this machine and through no tunnel or
+    proxy.
+
+    Some proxies tell of themselves nothing but ``Connection: close`` (nginx, unless configured); what a browser sends
+    through them still names their own address as its origin.
+    """
     if token is not None:
         given = SimpleCookie()
         with suppress(CookieError):
             given.load(headers.get("cookie", ""))
-        if OPERATOR_COOKIE in given and hmac.compare_digest(given[OPERATOR_COOKIE].value.encode(), token.encode()):
-            return True
+        return OPERATOR_COOKIE in given and hmac.compare_digest(given[OPERATOR_COOKIE].value.encode(), token.encode())
     host = headers.get("host", "").rsplit(":", 1)[0].strip("[]")
-    direct = not any(header in headers for header in FORWARDED)
-    return direct and client_host in LOOPBACK and host in LOOPBACK
+    origin = _host_of(headers["origin"]) if "origin" in headers else host
+    direct = headers.get("connection", "").lower() != "close" and not any(header in headers for header in FORWARDED)
+    return direct and client_host in LOOPBACK and host in LOOPBACK and origin in LOOPBACK
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return urlsplit(origin).hostname
+    except ValueError:
+        return None
 
 
 def log_unexpected(error: BaseException) -> None:
