@@ -12,8 +12,11 @@ from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
 from tests.kit.views import read
 from vlm_demo.contracts.checks import FAIL, HALLUCINATION, LATENCY, NAMES, OPEN, PASS, SMALL_TEXT, WARN
+from vlm_demo.engines import live_checks
 from vlm_demo.engines.picture_costs import costs
+from vlm_demo.errors import Stopped
 from vlm_demo.stages import ocr
+from vlm_demo.ui.session import Sessions
 from vlm_demo.ui.tabs.chat.chat_events import Events
 
 
@@ -99,6 +102,40 @@ def test_a_press_in_the_panel_means_the_shown_answer(page, picture, letters) -> 
     answered(events, picture)
     changes = events.checks.remedy(event(remedy={"press": "evidence_only"}), request())
     assert changes["evidence_only"] is True and events.sessions.of("a").last.evidence_only
+
+
+def test_a_press_under_a_follow_up_asks_about_its_own_picture(page, picture, letters, tmp_path) -> None:
+    events = page()
+    answered(events, picture)
+    run(events, events.ask({"text": "And the circle?", "files": []}, False, False, request()))
+    other = tmp_path / "other.png"
+    Image.new("RGB", (40, 30), "green").save(other)
+    run(events, events.ask({"text": "What is it?", "files": [str(other)]}, False, False, request()))
+    run(events, events.checks.remedy(event(remedy={"press": "evidence_only", "turn": 1}), request()))
+    first, _, third, last = events.sessions.of("a").exchanges
+    assert last.question == "And the circle?" and last.pictures == first.pictures != third.pictures
+    events.checks.remedy(event(remedy={"press": "ocr", "turn": 3}), request())
+    assert events.sessions.of("a").last.pictures == last.pictures  # its own
+
+
+def test_a_press_is_refused_while_too_many_questions_wait(page, picture, letters, monkeypatch) -> None:
+    events = page()
+    answered(events, picture)
+    monkeypatch.setattr(Sessions, "full", True)
+    told = events.checks.remedy(event(remedy={"press": "ocr", "turn": 0}), request())
+    assert "Too many questions wait" in str(told["status"]) and len(events.sessions.of("a").exchanges) == 1
+
+
+def test_a_new_question_ends_the_one_about_a_blank_picture_without_a_word(page, picture, letters, monkeypatch) -> None:
+    def stopped(*_: object) -> None:
+        raise Stopped("Another question came.")
+
+    events = page()
+    answered(events, picture)
+    monkeypatch.setattr(live_checks, "about_blank", stopped)
+    (changes,) = events.checks.blank(request())
+    assert set(changes) == {events.parts.checks} or set(changes) == {"checks"}
+    assert "value" not in next(iter(changes.values()))
 
 
 def test_a_press_on_an_answer_that_is_gone_is_a_sentence(page) -> None:

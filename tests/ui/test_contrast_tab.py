@@ -283,6 +283,8 @@ def test_what_cannot_be_loaded_is_a_sentence_and_the_table_stays(tab, tmp_path) 
     made.work.service.side_engines._load = fails
     html = str(drawn(made, made.upload([file(tmp_path, "red")], request()))[TABLE])
     assert "can&#39;t be fetched" in html and TEXTS[0] in html and not similarities(html)
+    made.work.service.side_engines._load = lambda *_: Comparing()
+    assert "can&#39;t be fetched" not in str(drawn(made, made.reword(event(words="a boat"), request()))[TABLE])
 
 
 def test_nothing_that_compares_is_a_sentence(tab, tmp_path, monkeypatch) -> None:

@@ -360,6 +360,15 @@ def test_a_reply_that_comes_after_undo_does_not_empty_the_composer(page, picture
     assert "value" not in events.settle(request())["composer"]
 
 
+def test_what_was_changed_after_undo_stays_when_it_is_refused(page, picture, tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    events = page()
+    ask(events, "Describe.", picture)
+    events.undo(request())
+    assert "no picture" in ask(events, "Something else?")["status"]
+    assert "value" not in events.settle(request())["composer"]
+
+
 def test_a_complaint_stays_when_the_page_is_put_right(page):
     events = page()
     assert "no picture" in ask(events, "Describe.")["status"]

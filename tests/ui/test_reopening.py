@@ -114,6 +114,18 @@ def test_a_bad_file_is_one_sentence_and_the_chat_stays(page, saved: Path, pictur
     assert [turn.question for turn in events.sessions.of("a").exchanges] == ["Before?"]
 
 
+def test_the_picture_of_a_question_without_an_answer_is_that_of_the_next(saved: Path) -> None:
+    document = json.loads(saved.read_bytes())
+    first, second = document["turns"]
+    first["answer"] = ""
+    (turn,) = conversation_reader.read(json.dumps(document).encode())
+    assert turn.question == second["question"] and turn.uploads[0].name == "picture.png"
+    other = {**first, "uploads": [{"name": "other.png", "page": None, "data": "AAAA"}]}
+    document["turns"] = [{**first, "answer": "a star"}, other, second, second]
+    turns = conversation_reader.read(json.dumps(document).encode())
+    assert [[upload.name for upload in turn.uploads] for turn in turns] == [["picture.png"], ["other.png"], []]
+
+
 def test_file_names_are_names_alone(saved: Path) -> None:
     whole = json.loads(saved.read_text())["turns"][0]["uploads"][0]["data"]
     document = changed(saved, uploads=upload(name="..\\..\\etc/pass/wd.png", data=whole))

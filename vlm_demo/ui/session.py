@@ -250,6 +250,11 @@ class Sessions:
             current.tab = tab
         return current
 
+    def add(self, session: Session, exchange: ChatTurn, alone: bool = True) -> None:
+        """Add a question to a page's, with the number of those ahead of it; see ``Session.add``."""
+        session.add(exchange, alone)
+        exchange.ahead = self.ahead(exchange)
+
     def ahead(self, exchange: ChatTurn) -> int:
         """How many questions of other pages were asked before this one and are not answered yet."""
         with self._lock:

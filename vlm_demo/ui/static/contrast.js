@@ -133,7 +133,7 @@ window.vlmContrast = (() => {
   const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
   function key(event, send) {
-    if (event.key === "Enter" && event.target.matches(".text")) {
+    if (event.key === "Enter" && !event.isComposing && event.target.matches(".text")) {
       event.preventDefault();
       return changed(event.target, send);
     }

@@ -30,9 +30,9 @@
   document.addEventListener("drop", (event) => {
     target(false);
     const { files } = event.dataTransfer ?? {};
-    if (!files?.length || !(composer() || picker()) || (composer() && composer().contains(event.target))) return;
-    event.preventDefault();
-    if (!composer()) return give(files);
+    if (!files?.length || (composer() && composer().contains(event.target))) return;
+    event.preventDefault(); // also where no picture is taken, or the browser would leave the page for it
+    if (!composer()) return picker() && give(files);
     composer().dispatchEvent(new DragEvent("drop", { dataTransfer: copied(files), cancelable: true }));
   }, true);
   document.addEventListener("paste", (event) => {

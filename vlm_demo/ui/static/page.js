@@ -197,7 +197,7 @@ window.vlm = (() => {
     });
     element.addEventListener("keydown", (event) => {
       arrow(event, send);
-      if (event.target.tagName !== "TEXTAREA") return;
+      if (event.target.tagName !== "TEXTAREA" || event.isComposing) return; // Enter may accept what an IME proposes
       if (event.key === "Escape") rewrite(event.target.closest(".turn"), false);
       if (event.key === "Enter" && !event.shiftKey) {
         event.preventDefault();
@@ -350,7 +350,7 @@ window.vlm = (() => {
     composer.addEventListener("input", () => typed());
     const sent = () => files && opening.begin();
     composer.addEventListener("click", (event) => event.target.closest(".submit-button") && sent(), true);
-    composer.addEventListener("keydown", (event) => event.key === "Enter" && !event.shiftKey && sent(), true);
+    composer.addEventListener("keydown", (event) => event.key === "Enter" && !event.shiftKey && !event.isComposing && sent(), true);
   });
 
   /* The narrow page ends above the composer, which covers its foot and grows with its content. */

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vlm_demo.errors import BadQuestion
@@ -68,7 +68,13 @@ def read(content: bytes) -> list[ReadTurn]:
         raise
     except (ValueError, KeyError, TypeError, RecursionError, UnicodeDecodeError, binascii.Error) as error:
         raise BadQuestion(BAD) from error
-    answered = [turn for turn in found if turn.answer.strip()]
+    answered, uploads = list[ReadTurn](), tuple[ReadUpload, ...]()
+    for turn in found:
+        uploads = turn.uploads or uploads
+        if turn.answer.strip():
+            # The pictures of a question without an answer are those of the question after it.
+            answered.append(replace(turn, uploads=uploads))
+            uploads = ()
     if not answered:
         raise BadQuestion("This conversation holds no answer: there is nothing to open.")
     if not answered[0].uploads:

@@ -26,7 +26,7 @@ from vlm_demo.ui.session import Session, Sessions, session_locked
 from vlm_demo.ui.tabs.chat import page_choice, reopening, transcript
 from vlm_demo.ui.tabs.inspect.check_events import CheckEvents
 from vlm_demo.ui.tabs.inspect.deferred_maps import DeferredMaps
-from vlm_demo.ui.tabs.inspect.inspect_events import InspectorEvents, forgotten
+from vlm_demo.ui.tabs.inspect.inspect_events import InspectorEvents, crowded, forgotten
 from vlm_demo.ui.takeaway.takeaway_events import TakeawayEvents
 from vlm_demo.ui.work import capture_failure, frames
 
@@ -51,7 +51,7 @@ class Events:
     @session_locked
     def ask(self, message: dict, ocr: bool, evidence_only: bool, request: gr.Request) -> Changes:
         """Take a question from the composer: check it, show it, and leave it for ``answer``."""
-        session = self.sessions.of(request.session_hash)
+        session = self._asking(request)
         text, files = message.get("text") or "", message.get("files") or []
         self.sessions.claim(session, files)
         if (saved := reopening.saved_in(files)) is not None:
@@ -68,13 +68,19 @@ class Events:
                 BadQuestion("The question is empty: type what you want to know about the picture.")
             )
         if self.sessions.full:
-            return self._crowded()
+            return self.parts.refused(crowded())
         contents, previews = tuple(upload.content for upload in opened), tuple(upload.preview for upload in opened)
         names, pages = tuple(Path(upload.path).name for upload in opened), tuple(upload.page for upload in opened)
-        self._add(session, ChatTurn(text.strip(), ocr, evidence_only, contents, names, previews, pages=pages))
+        self.sessions.add(session, ChatTurn(text.strip(), ocr, evidence_only, contents, names, previews, pages=pages))
         session.page = 1
         self.sessions.release(session)
         return self.parts.chat_area(session, value={"text": "", "files": []})
+
+    def _asking(self, request: gr.Request) -> Session:
+        """The page's session; what Undo put into its composer may have been changed there since."""
+        session = self.sessions.of(request.session_hash)
+        session.returned = None
+        return session
 
     def _reopen(self, session: Session, saved: bytes, text: str) -> Changes:
         """Replace this conversation by a saved one, whose answers the model in service replays."""
@@ -84,26 +90,26 @@ class Events:
             return self.parts.refused(error, value={"text": text, "files": []})
         session.cut(0)
         for turn in turns:
-            self._add(session, turn, first=turn is turns[0])
+            self.sessions.add(session, turn, alone=turn is turns[0])
         self.sessions.release(session)
         return self.parts.everything(session, value={"text": text, "files": []})
 
     @session_locked
     def ask_example(self, event: gr.EventData, request: gr.Request) -> Changes:
         """One press: ask the example's question about its picture, with the example's toggles."""
-        session = self.sessions.of(request.session_hash)
+        session = self._asking(request)
         if self.sessions.full:
-            return self._crowded()
+            return self.parts.refused(crowded())
         example = self.parts.examples[int(event.index)]
         attachments = (example.picture,), (example.name,), (example.preview,)
-        self._add(session, ChatTurn(example.question, example.ocr, example.evidence_only, *attachments))
+        self.sessions.add(session, ChatTurn(example.question, example.ocr, example.evidence_only, *attachments))
         toggles = {self.parts.ocr: example.ocr, self.parts.evidence_only: example.evidence_only}
         return {**self.parts.chat_area(session), **toggles}
 
     @session_locked
     def ask_edited(self, event: gr.EventData, ocr: bool, evidence_only: bool, request: gr.Request) -> Changes:
         """An edited earlier question: it is asked again, and all that followed is dropped."""
-        session = self.sessions.of(request.session_hash)
+        session = self._asking(request)
         index, text = int(event.turn), str(event.text).strip()
         if index >= len(session.exchanges):
             return self.parts.refused(forgotten())
@@ -114,26 +120,19 @@ class Events:
     @session_locked
     def retry(self, ocr: bool, evidence_only: bool, request: gr.Request) -> Changes:
         """The last question once more, with the toggles as they are now."""
-        session = self.sessions.of(request.session_hash)
+        session = self._asking(request)
         if not session.last:
             return self.parts.refused(BadQuestion("There is nothing to retry yet: ask a question first."))
         return self._ask_again(session, len(session.exchanges) - 1, session.last.question, ocr, evidence_only)
 
-    def _crowded(self) -> Changes:
-        return self.parts.refused(BadQuestion("Too many questions wait already: ask again in a moment."))
-
     def _ask_again(self, session: Session, index: int, question: str, ocr: bool, evidence_only: bool) -> Changes:
         if self.sessions.full:
-            return self._crowded()
+            return self.parts.refused(crowded())
         old = session.cut(index)[0]
-        self._add(
+        self.sessions.add(
             session, ChatTurn(question, ocr, evidence_only, old.pictures, old.names, old.previews, pages=old.pages)
         )
         return self.parts.everything(session)
-
-    def _add(self, session: Session, exchange: ChatTurn, first: bool = True) -> None:
-        session.add(exchange, first)
-        exchange.ahead = self.sessions.ahead(exchange)
 
     @session_locked
     def settle(self, request: gr.Request) -> Changes:

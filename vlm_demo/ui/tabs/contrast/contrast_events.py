@@ -48,15 +48,21 @@ class ContrastEvents:
         table.conversation_changed(session.exchanges)
         return table
 
+    def _changed(self, request: gr.Request) -> ContrastTable:
+        """A page's table for an event that changes it: what went wrong before no longer counts."""
+        table = self.table_of(self.sessions.of(request.session_hash))
+        table.problem = ""
+        return table
+
     @session_locked
     def shown(self, request: gr.Request) -> Changes:
         """The tab is opened: the table has the conversation's current pictures."""
-        return self._all(self.table_of(self.sessions.of(request.session_hash)))
+        return self._all(self._changed(request))
 
     @session_locked
     def reword(self, event: gr.EventData, request: gr.Request) -> Changes:
         """A text was added, edited or emptied."""
-        table = self.table_of(self.sessions.of(request.session_hash))
+        table = self._changed(request)
         number = getattr(event, "text", None)
         table.reword(None if number is None else int(number), str(event.words))
         return self._all(table)
@@ -64,14 +70,14 @@ class ContrastEvents:
     @session_locked
     def remove(self, event: gr.EventData, request: gr.Request) -> Changes:
         """A picture is removed from the table."""
-        table = self.table_of(self.sessions.of(request.session_hash))
+        table = self._changed(request)
         table.remove_picture(str(event.picture))
         return self._all(table)
 
     @session_locked
     def pick(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Select a pair, or a picture or a text alone."""
-        table = self.table_of(self.sessions.of(request.session_hash))
+        table = self._changed(request)
         picture, text = getattr(event, "picture", None), getattr(event, "text", None)
         if picture is not None:
             table.picture = str(picture)
@@ -82,7 +88,7 @@ class ContrastEvents:
     @session_locked
     def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
         """Choose another model for ITC or for ITM."""
-        table = self.table_of(self.sessions.of(request.session_hash))
+        table = self._changed(request)
         for name in ("model", "judge"):
             value = str(getattr(event, name, ""))
             if value in self.work.models() or (value == "none" and name == "judge"):

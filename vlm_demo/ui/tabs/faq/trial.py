@@ -91,7 +91,7 @@ def wrong(engine: Engine, request: Request, trial: Trial) -> Generator[None, Non
     yield
     ruled = _answered(engine, replace(request, evidence_only=True))
     trial.rows.append(TrialRow("your picture, with the evidence-only rule", ruled.text))
-    trial.finding = hallucination.check(False, answer.text, None, blank).why
+    trial.finding = hallucination.check(False, answer.text, None, blank, answer.unfinished).why
     trial.state = "done"
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from vlm_demo.checks import checklist, hallucination
+from vlm_demo.checks import checklist
 from vlm_demo.contracts.checks import TURN_ON_EVIDENCE_ONLY, TURN_ON_OCR
 from vlm_demo.contracts.grounding import GREEN
 from vlm_demo.engines import live_checks
@@ -17,9 +17,9 @@ from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.page_components import Changes, PageComponents
-from vlm_demo.ui.session import Session, Sessions
+from vlm_demo.ui.session import Session, Sessions, session_locked
 from vlm_demo.ui.tabs.inspect.deferred_maps import with_uploads
-from vlm_demo.ui.tabs.inspect.inspect_events import forgotten
+from vlm_demo.ui.tabs.inspect.inspect_events import crowded, forgotten
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Grounding, OcrSettings
@@ -65,15 +65,17 @@ class CheckEvents:
             with self.service.engine(unwanted) as engine:
                 found = live_checks.about_blank(engine, with_uploads(engine, session, exchange), unwanted)
         except VlmDemoError as error:
-            yield {} if isinstance(error, Stopped) else self.parts.refused(error)
+            yield {self.parts.checks: gr.skip()} if isinstance(error, Stopped) else self.parts.refused(error)
             return
-        check = hallucination.check(exchange.evidence_only, exchange.answer_text, _badge(exchange), found)
+        check = live_checks.of_hallucination(exchange.answer, _badge(exchange), found)
         exchange.answer = replace(exchange.answer, checks=checklist.replaced(exchange.answer.checks, check))
         yield self._shown(session)
 
+    @session_locked
     def remedy(self, event: gr.EventData, request: gr.Request) -> Changes:
         """One press: ask the question again with OCR, or with the evidence-only rule; both answers stay."""
         session = self.sessions.of(request.session_hash)
+        session.returned = None
         wanted = getattr(event, "remedy", None) or {}
         turn = wanted.get("turn")
         exchange = session.shown if turn is None else None
@@ -83,8 +85,13 @@ class CheckEvents:
             return self.parts.refused(forgotten())
         ocr = exchange.ocr or wanted.get("press") == TURN_ON_OCR
         evidence_only = exchange.evidence_only or wanted.get("press") == TURN_ON_EVIDENCE_ONLY
-        attachments = exchange.pictures, exchange.names, exchange.previews
-        session.add(ChatTurn(exchange.question, ocr, evidence_only, *attachments, pages=exchange.pages))
+        if self.sessions.full:
+            return self.parts.refused(crowded())
+        source, index = exchange, session.exchanges.index(exchange)
+        if session.with_pictures(index) != session.with_pictures(len(session.exchanges) - 1):
+            source = session.exchanges[session.with_pictures(index)]  # there are newer pictures than the question's
+        attachments = source.pictures, source.names, source.previews
+        self.sessions.add(session, ChatTurn(exchange.question, ocr, evidence_only, *attachments, pages=source.pages))
         return {**self.parts.chat_area(session), self.parts.ocr: ocr, self.parts.evidence_only: evidence_only}
 
     def _shown(self, session: Session) -> Changes:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from vlm_demo.contracts.heatmap_methods import BY_NAME
-from vlm_demo.errors import VlmDemoError
+from vlm_demo.errors import BadQuestion, VlmDemoError
 from vlm_demo.images.overlay import COLORMAPS
 from vlm_demo.ui import pictures
 from vlm_demo.ui.components.page_components import Changes, PageComponents
@@ -154,6 +154,11 @@ def view_patch(view: Any, x: float, y: float) -> int | None:
     there = ((x0 <= x) & (x < x1) & (y0 <= y) & (y < y1)).nonzero()[0]
     areas = (x1 - x0) * (y1 - y0)
     return int(there[areas[there].argmin()]) if len(there) else None
+
+
+def crowded() -> BadQuestion:
+    """The error where ``Sessions.full``."""
+    return BadQuestion("Too many questions wait already: ask again in a moment.")
 
 
 def forgotten() -> VlmDemoError:
