@@ -19,6 +19,7 @@ from tests.kit.tiny import tiny_llava
 from vlm_demo import Pipeline, Turn
 from vlm_demo.contracts import Answer, ImageTokens, OcrResult, StageEvent, TokenEvent
 from vlm_demo.errors import BadImage, BadQuestion, Stopped
+from vlm_demo.pipeline import staged
 from vlm_demo.ui.stage_words import detail
 
 pytestmark = pytest.mark.usefixtures("bf16_as_stored")
@@ -384,6 +385,11 @@ class TestExplain:
     def test_an_empty_answer_is_refused(self, pipe: Pipeline, noise) -> None:
         with pytest.raises(BadQuestion, match="answer to explain is empty"):
             pipe.explain(noise(90, 60), QUESTION, " ")
+
+    def test_a_given_answer_of_a_book(self, pipe: Pipeline, noise, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(staged, "MOST_GIVEN", 4)
+        with pytest.raises(BadQuestion, match="of at most 4: shorten it"):
+            pipe.explain(noise(90, 60), QUESTION, "a red circle " * 3)
 
 
 def test_nothing_of_the_person_is_logged(pipe: Pipeline, noise, caplog: pytest.LogCaptureFixture, capfd) -> None:

@@ -59,7 +59,7 @@ class TestGreedy:
         text, expected = plain([asked(picture)], [picture], do_sample=False)
         answer = unending.chat([asked(picture)], max_new_tokens=LENGTH)
         assert answer.prompt.text == text and ids(answer) == expected
-        for settings in ({"temperature": 0}, {"temperature": 0, "top_p": 0.5}, {"seed": 3}):
+        for settings in ({"temperature": 0}, {"temperature": 1e-39}, {"temperature": 0, "top_p": 0.5}, {"seed": 3}):
             assert ids(unending.chat([asked(picture)], max_new_tokens=LENGTH, **settings)) == expected
 
     @pytest.mark.parametrize("penalty", [1.5, 0.7])
@@ -182,6 +182,7 @@ def test_a_file_object_can_be_asked_about_twice(unending: Pipeline, noise) -> No
         {"seed": -1},
         {"seed": True},
         {"repetition_penalty": 0},
+        {"repetition_penalty": 1e30},
         {"max_new_tokens": 0},
         {"stop": ""},
         {"stop": ["a", 1]},

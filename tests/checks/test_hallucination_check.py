@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vlm_demo.checks import hallucination
+from vlm_demo.checks.grounding_badge import says_unknown
 from vlm_demo.contracts import BlankAnswer, Grounding
 from vlm_demo.contracts.checks import FAIL, OPEN, PASS, TURN_ON_EVIDENCE_ONLY, WARN
 
@@ -19,12 +20,15 @@ PLANTED = [
     ("a dog", "grounded", None, PASS, "rests on the picture"),
     ("TOTAL 5.30", "read", None, PASS, "rests on text"),
     ("a dog", "weak", None, WARN, "only weakly"),
-    ("a dog", "not visible", None, FAIL, "was not found"),
+    ("", "not visible", None, FAIL, "said nothing"),
+    ("Unclear.", "not visible", None, PASS, "can't see it"),
+    ("I can’t tell.", "not visible", HABIT, PASS, "can't see it"),
+    ("It cannot be determined.", None, HABIT, PASS, "can't see it"),
+    ("Unknown man in a suit", "weak", None, WARN, "only weakly"),
     ("Hello!", "not about the picture", None, PASS, "not about the picture"),
     ("a dog", None, HABIT, WARN, "comes from habit"),
     ("a dog", "grounded", HABIT, WARN, "comes from habit"),
     ("a dog", "weak", HABIT, WARN, "comes from habit"),
-    ("a dog", "not visible", HABIT, FAIL, "was not found"),
     ("a dog", None, UNSEEN, WARN, "comes from habit"),
     ("a dog", "grounded", LIKELIER, PASS, "much likelier"),
     ("a dog", None, LIKELIER, PASS, "much likelier"),
@@ -54,6 +58,13 @@ def test_what_was_measured_is_told() -> None:
     assert own.values["same_as_blank"] is True and own.values["level"] is None
 
 
+def test_an_unfinished_answer_is_the_same_as_one_that_begins_with_it() -> None:
+    longer = BlankAnswer("A dog lies on the sofa.", 0.3, 0.3)
+    assert hallucination.check(False, "A dog lies", None, longer, unfinished=True).verdict == WARN
+    assert hallucination.check(False, "A dog lies", None, longer).verdict == PASS
+    assert hallucination.check(False, "A cat lies", None, longer, unfinished=True).verdict == PASS
+
+
 def test_an_answer_that_only_begins_like_unknown_is_an_answer() -> None:
-    assert not hallucination.says_unknown("unknownable") and not hallucination.says_unknown("The unknown soldier")
-    assert hallucination.says_unknown("Unknown, it is too dark")
+    assert not says_unknown("unknownable") and not says_unknown("The unknown soldier")
+    assert says_unknown("Unknown, it is too dark")

@@ -111,7 +111,7 @@ def test_without_attention_there_is_no_badge() -> None:
     ],
 )
 def test_only_what_says_nothing_says_unknown(text: str, unknown: bool) -> None:
-    assert grounding_badge.says_unknown(answer(text)) == unknown
+    assert grounding_badge.says_unknown(text) == unknown
 
 
 def test_the_picture_gets_no_credit_for_what_stays_without_it() -> None:

@@ -14,6 +14,7 @@ from tests.kit.tiny import tiny_blip2, tiny_idefics, tiny_llava
 from vlm_demo import Pipeline, Turn
 from vlm_demo.contracts import Conversation, OcrResult, OcrWord
 from vlm_demo.errors import VlmDemoError
+from vlm_demo.explain.methods import flow
 from vlm_demo.explain.methods.activation import unexplained
 from vlm_demo.images.hide import BLUR
 
@@ -46,6 +47,19 @@ def test_rollout_is_the_product_of_eagers_matrices(llava) -> None:
     for step in (0, 2):
         row = through[len(answer.prompt.ids) - 1 + step, list(answer.prompt.image_positions)]
         assert np.allclose(pipe.cells(answer, step, method="rollout"), row.numpy(), atol=1e-5)
+
+
+def test_a_method_that_would_fill_the_memory_says_so(llava, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, plain, answer = llava
+    text = plain.config.text_config
+    whole = 4 * text.num_hidden_layers * text.num_attention_heads * ids_of(answer).shape[1] ** 2
+    monkeypatch.setattr(flow, "MOST_BYTES", whole)
+    assert pipe.cells(answer, 0, method="rollout").any()
+    with pytest.raises(VlmDemoError, match="all attention matrices take"):
+        pipe.cells(answer, 0, method="relevancy")
+    monkeypatch.setattr(flow, "MOST_BYTES", whole // 2)
+    with pytest.raises(VlmDemoError, match="all attention matrices take"):
+        pipe.cells(answer, 0, method="rollout")
 
 
 def test_relevancy_is_gradient_times_attention_of_eager(llava) -> None:

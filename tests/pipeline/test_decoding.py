@@ -23,7 +23,7 @@ class Scripted:
     def __init__(self, pipe: Pipeline, text: str, ends: Exception | None = None) -> None:
         self.tokenizer, self.ends = pipe.tokenizer, ends
         self.ids = pipe.tokenizer.encode(text, add_special_tokens=False)
-        self.closed = False
+        self.closed, self.limit = False, len(self.ids) + 1
 
     def generation(self) -> Generation:
         try:
@@ -37,7 +37,14 @@ class Scripted:
 
     def events(self, *stop: str) -> Iterator[object]:
         return decode(
-            self.generation(), PROMPT, self.tokenizer, StageClock(), sees_ahead=False, stop=stop, cuts_repetition=True
+            self.generation(),
+            PROMPT,
+            self.tokenizer,
+            StageClock(),
+            limit=self.limit,
+            sees_ahead=False,
+            stop=stop,
+            cuts_repetition=True,
         )
 
     def written(self, *stop: str) -> Written:
@@ -49,6 +56,13 @@ def test_the_events_are_prefill_tokens_and_decode(pipe: Pipeline) -> None:
     assert [event.name for event in events if isinstance(event, StageEvent)] == ["prefill", "decode"]
     tokens = [event for event in events if isinstance(event, TokenEvent)]
     assert events[1:-1] == tokens and tokens[-1].text == "a red star" and events[0].facts.tokens == 3
+
+
+def test_an_answer_is_full_when_no_more_tokens_were_allowed(pipe: Pipeline) -> None:
+    whole = Scripted(pipe, "a red star")
+    assert not whole.written().full
+    whole.limit = len(whole.ids)
+    assert whole.written().full and not whole.written("star").full
 
 
 def test_each_token_that_is_kept_has_its_row(pipe: Pipeline) -> None:

@@ -89,6 +89,20 @@ def test_a_picture_that_begins_the_prompt_is_counted_once() -> None:
     assert rows.image.flatten().tolist() == pytest.approx([0.5, 0.2])
 
 
+def test_of_many_queries_the_same_is_kept_in_less_room() -> None:
+    columns, queries = torch.tensor([1, 2, 5]), attention_tap.MANY_QUERIES + 1
+    layers = torch.rand(4, 2, queries, 9).softmax(-1)
+    cut = attention_tap.Recorder(columns, queries, None)
+    for layer in layers:
+        cut.take(layer)
+    assert all(isinstance(layer, tuple) for layer in cut.layers)
+    rows = cut.rows()
+    assert torch.equal(rows.image, layers[..., columns].permute(2, 0, 1, 3))
+    assert torch.equal(rows.first, layers[..., 0].permute(2, 0, 1))
+    expected = layers[..., [3, 4, 6, 7, 8]].sum(-1).permute(2, 0, 1)
+    assert torch.allclose(rows.text, expected, atol=1e-6) and rows.text.shape == (queries, 4, 2)
+
+
 def test_nothing_is_recorded_outside(pipe: Pipeline) -> None:
     with attention_tap.recording([0]) as recorder:
         pass

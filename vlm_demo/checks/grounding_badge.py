@@ -13,9 +13,10 @@ from vlm_demo.contracts.ocr import ReadWord
 HOT = 0.1  # the share of the picture's patches that counts as hot
 UNKNOWN = "unknown"  # what the evidence-only rule asks for
 SAYS_UNKNOWN = re.compile(
-    r"((it|this|that)( is|'s) )?(unknown|unclear|not (clear|visible|readable|legible))"
+    r"((it|this|that)( is|'s) )?(unknown|unclear|not (clear|visible|readable|legible))(\s*[,.;:].*)?"
     r"|(i|we|you) (cannot|can not|can't|could not|couldn't|do not|don't) (know|see|tell|say|read)\b.*"
-    r"|(it|this|that) (cannot|can not|can't) be (seen|read|told|said)\b.*"
+    r"|((it|this|that) )?(cannot|can not|can't) be (seen|read|told|said|determined)\b.*",
+    re.DOTALL,
 )
 SAYS_YES_NO = re.compile(r"(yes|no|true|false)\b.*")
 SAYS_NUMBER = re.compile(r"\d+|zero|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve")
@@ -74,9 +75,9 @@ def changes_nothing(found: Evidence, limits: Limits) -> bool:
     return not turned and not blurred and max(found.blank, found.text) <= limits.nothing
 
 
-def says_unknown(answer: Answer) -> bool:
-    """Whether the answer is that nothing can be said."""
-    return SAYS_UNKNOWN.fullmatch(_folded(answer.text)) is not None
+def says_unknown(answer: str) -> bool:
+    """Whether an answer's text is that nothing can be said."""
+    return SAYS_UNKNOWN.fullmatch(_folded(answer)) is not None
 
 
 def says_yes_no(answer: Answer) -> bool:

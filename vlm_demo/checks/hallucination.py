@@ -10,6 +10,7 @@ hardly loses probability, comes from habit.
 
 from __future__ import annotations
 
+from vlm_demo.checks.grounding_badge import says_unknown
 from vlm_demo.contracts.checks import (
     FAIL,
     HALLUCINATION,
@@ -29,20 +30,29 @@ WHY = {
     GROUNDED: "The answer rests on the picture.",
     READ: "The answer rests on text that was read in the picture.",
     WEAK: "The answer rests only weakly on the picture.",
-    NOT_VISIBLE: "What the answer says was not found in the picture.",
+    NOT_VISIBLE: "The model said nothing.",
     NOT_ABOUT: "The answer is not about the picture.",
 }
-UNKNOWN = ("unknown", "i don't know", "i do not know", "not visible", "cannot be determined", "can't be determined")
 TURN_ON = "Turn on evidence only, and the model may say that it can't see it."
 DOUBT = "Look for yourself before you rely on it, or ask about a part of the picture."
 
 
 def check(
-    evidence_only: bool, answer: str, grounding: Grounding | None = None, blank: BlankAnswer | None = None
+    evidence_only: bool,
+    answer: str,
+    grounding: Grounding | None = None,
+    blank: BlankAnswer | None = None,
+    unfinished: bool = False,
 ) -> Check:
-    """Judge an answer by what is known so far: neither ``grounding`` nor ``blank`` = not tested."""
+    """Judge an answer by what is known so far: neither ``grounding`` nor ``blank`` = not tested.
+
+    An ``unfinished`` answer is the same as one that begins with it.
+    """
     unknown = says_unknown(answer)
-    same = None if blank is None else _folded(blank.text) == _folded(answer)
+    same = None
+    if blank is not None:
+        given, other = _folded(answer), _folded(blank.text)
+        same = other == given or (unfinished and bool(given) and other.startswith(given))
     values: dict[str, Value] = {
         "evidence_only": evidence_only,
         "said_unknown": unknown,
@@ -60,12 +70,6 @@ def check(
         remedy = "Ask the same question about a blank picture, and compare."
     press = TURN_ON_EVIDENCE_ONLY if bad and not evidence_only else ""
     return Check(HALLUCINATION, verdict, values, why, remedy, _measured(values, blank), press)
-
-
-def says_unknown(answer: str) -> bool:
-    """Whether an answer says that the picture does not tell."""
-    folded = _folded(answer)
-    return any(folded == way or folded.startswith(f"{way} ") for way in UNKNOWN)
 
 
 def _judged(unknown: bool, grounding: Grounding | None, blank: BlankAnswer | None, same: bool) -> tuple[str, str]:

@@ -23,6 +23,7 @@ LEGIBLE = 7.0  # pixels: letters of dot matrices are 5 × 7, and lower ones can'
 MANY = 3  # words: fewer of them are no text that a question is about
 MOST, SOME = 0.5, 0.2
 NOTHING = "nothing"
+CROP = "Crop the picture to the text that you ask about, or start a new chat."
 TURN_ON = "Turn on OCR: it reads the upload at its full size."
 
 
@@ -59,7 +60,11 @@ def check(
         values["words"] = None
         why = "Whether there is small text in the picture was not looked at."
         return Check(SMALL_TEXT, OPEN, values, why, unavailable, "not read")
+    left_out = sum(result.left_out for result in read if result) if ocr else 0
     verdict, why, remedy = _judged(len(sized), share, reads_from, ocr)
+    if left_out:
+        why = f"{left_out} of the words that OCR read did not fit into the prompt, so the model does not know them."
+        return Check(SMALL_TEXT, WARN, values, why, CROP, _measured(sized, seen, reads_from))
     press = TURN_ON_OCR if remedy else ""
     return Check(SMALL_TEXT, verdict, values, why, remedy, _measured(sized, seen, reads_from), press)
 

@@ -108,6 +108,7 @@ class Answer:
         stopped: the person stopped it before its end.
         cut: how many tokens the model wrote behind ``tokens`` that were cut off, because it had begun to repeat itself
             without end. They are nowhere in this answer.
+        full: it has as many tokens as it was allowed to have, or as the context has room for.
         trace: the attention rows that heatmaps are made of; None where the model gives none.
         conversation: what ``prompt`` was made of; None in an answer that no pipeline gave.
         drawer: draws the maps of ``trace``; None where there is none to draw.
@@ -127,12 +128,18 @@ class Answer:
     model: str
     stopped: bool = False
     cut: int = 0
+    full: bool = False
     ocrs: tuple[OcrResult, ...] = ()
     trace: Trace | None = field(default=None, repr=False)
     conversation: Conversation | None = field(default=None, repr=False)
     drawer: MapDrawer | None = field(default=None, repr=False)
     checks: tuple[Check, ...] = ()
     replay: Replay | None = field(default=None, repr=False)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the model might have gone on."""
+        return self.stopped or self.full or self.cut > 0
 
     @property
     def written(self) -> tuple[Token, ...]:

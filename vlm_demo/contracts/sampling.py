@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from vlm_demo.errors import BadSetting
 
 MOST_ALTERNATIVES = 20
+LEAST_TEMPERATURE = 1e-4  # below it the likeliest token is taken: logits divided by less may overflow
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Sampling:
             (
                 "repetition_penalty",
                 self.repetition_penalty,
-                lambda value: value > 0 and math.isfinite(value),
-                "above 0; 1 changes nothing",
+                lambda value: 0.01 <= value <= 100,
+                "from 0.01 to 100; 1 changes nothing",
             ),
             (
                 "alternatives",
@@ -72,7 +73,7 @@ class Sampling:
         """Whether tokens are drawn at random."""
         if self.temperature is None:
             return self.top_p is not None or self.top_k is not None
-        return self.temperature > 0
+        return self.temperature >= LEAST_TEMPERATURE
 
 
 GREEDY = Sampling()

@@ -12,7 +12,7 @@ from PIL import Image
 
 from vlm_demo.checks import checklist, hallucination, small_text
 from vlm_demo.contracts import DEFAULT_OCR, Answer, BlankAnswer, Check, Grounding, OcrResult, OcrSettings
-from vlm_demo.contracts.checks import OPEN, SMALL_TEXT, Value
+from vlm_demo.contracts.checks import HALLUCINATION, OPEN, SMALL_TEXT, Value
 from vlm_demo.contracts.engine import Cancelled, Engine, Request, answered
 from vlm_demo.errors import OcrUnavailable, Stopped, VlmDemoError
 
@@ -45,7 +45,7 @@ def complete(
     if grounding is None and badge and engine.capabilities.explains:
         grounding = _badge(engine, answer, cancelled)
     blank_answer = about_blank(engine, answer, cancelled) if blank else None
-    hallucination_check = hallucination.check(_evidence_only(answer), answer.text, grounding, blank_answer)
+    hallucination_check = of_hallucination(answer, grounding, blank_answer)
     return checklist.replaced(answer.checks, _small_text(engine, answer, settings, cancelled), hallucination_check)
 
 
@@ -62,8 +62,24 @@ def of_pictures(
     Raises:
         Stopped: ``cancelled()`` turned True.
     """
-    hallucination_check = hallucination.check(_evidence_only(answer), answer.text, grounding)
-    return checklist.replaced(answer.checks, _small_text(engine, answer, settings, cancelled), hallucination_check)
+    small_text_check = _small_text(engine, answer, settings, cancelled)
+    return checklist.replaced(
+        answer.checks, small_text_check, of_hallucination(answer, grounding, _known_blank(answer))
+    )
+
+
+def of_hallucination(answer: Answer, grounding: Grounding | None, blank: BlankAnswer | None) -> Check:
+    """``hallucination.check`` of an answer."""
+    return hallucination.check(_evidence_only(answer), answer.text, grounding, blank, answer.unfinished)
+
+
+def _known_blank(answer: Answer) -> BlankAnswer | None:
+    """What the checks hold of a blank picture that was asked about before."""
+    values = next((check.values for check in answer.checks if check.name == HALLUCINATION), {})
+    text, *likely = (values.get(name) for name in ("blank_answer", "with_picture", "with_blank"))
+    if not isinstance(text, str):
+        return None
+    return BlankAnswer(text, *(value if isinstance(value, float) else None for value in likely))
 
 
 def about_blank(engine: Engine, answer: Answer, cancelled: Cancelled | None = None) -> BlankAnswer:

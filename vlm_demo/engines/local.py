@@ -142,7 +142,7 @@ class LocalEngine:
         return self.pipeline.evidence(answer)
 
     def with_pictures(self, answer: Answer, images: Sequence[Source]) -> Answer:
-        if self.name != answer.model:
+        if self.name != (answer.replay.by if answer.replay else answer.model):
             raise VlmDemoError(f"{answer.model} wrote this answer, and {self.name} is in service now: ask again first.")
         visitor = answer.view.visitor
         return replace(answer, views=tuple(self.pipeline.view(image, visitor).geometry for image in images))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vlm_demo.checks.hallucination import says_unknown
+from vlm_demo.checks.grounding_badge import says_unknown
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.evaluation.items import UNKNOWN, Item, Skipped, leaves_folder
 from vlm_demo.evaluation.yes_no import NO, YES, YesNo

@@ -90,7 +90,7 @@ def judge(answer: Answer, model: TeacherForcing, calibration: Calibration | None
     """
     if answer.trace is None:
         raise VlmDemoError("No attention was recorded for this answer: choose a model that can explain itself.")
-    if not answer.words or says_unknown(answer):
+    if not answer.words or says_unknown(answer.text):
         return Grounding(NOT_VISIBLE, 0.0, None, None, None, "The answer itself says that this can't be seen.")
     quote = quoted(answer.words, answer.ocrs)
     return badge(

@@ -21,6 +21,7 @@ from vlm_demo.errors import UnsupportedModel
 from vlm_demo.explain.masking import PatchMasker
 from vlm_demo.runtime import attention_tap
 from vlm_demo.runtime.feature_cache import joined, split
+from vlm_demo.runtime.logits import PLACES_AT_ONCE, in_parts
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, Conversation
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from vlm_demo.stages.view import ViewMaker
 
 TOKENS_AT_ONCE = 8192  # of all sequences that are read together: what a laptop's memory holds of a small model
-PLACES_AT_ONCE = 512  # whose logits over the whole vocabulary are in memory at once
 
 
 class ImageTextMatcher(Protocol):
@@ -119,6 +119,11 @@ class TeacherForcing:
         row = torch.zeros(_length(answer), device=self.guard.device)
         row[len(answer.prompt.ids) - 1 + step] = 1
         return row
+
+    def attention_bytes(self, answer: Answer) -> int:
+        """Bytes of all attention matrices of the language model over prompt and answer."""
+        heads = self.family.language_model.config.get_text_config().num_attention_heads
+        return int(4 * len(self.family.language_layers) * heads * _length(answer) ** 2)
 
     def attentions(self, answer: Answer) -> list[Layer]:
         """Every attention layer of the language model over prompt and answer, in the order in which they ran."""
@@ -298,10 +303,17 @@ class TeacherForcing:
                 hidden = torch.cat(
                     [self._run(sequence, given) for sequence, given in zip(embedded, inputs, strict=True)]
                 )
-            log_probabilities = self.family.head(hidden[:, -len(ids) :]).float().log_softmax(-1)
-            wanted = torch.tensor(ids, device=log_probabilities.device).expand(len(variants), -1)
-            logprobs = log_probabilities.gather(-1, wanted[..., None])[..., 0]
-            return list(zip(logprobs, logprobs >= log_probabilities.amax(-1), strict=True))
+            states = hidden[:, -len(ids) :].flatten(0, 1)
+            wanted = torch.tensor(ids, device=states.device).repeat(len(variants))
+            found: list[Tensor] = []
+            for logits, tokens_of_part in zip(
+                in_parts(self.family.head, states), wanted.split(PLACES_AT_ONCE), strict=True
+            ):
+                log_probabilities = logits.log_softmax(-1)
+                logprobs = log_probabilities.gather(-1, tokens_of_part[:, None])[:, 0]
+                found.append(torch.stack([logprobs, (logprobs >= log_probabilities.amax(-1)).float()]))
+            logprobs, likeliest = torch.cat(found, 1).view(2, len(variants), len(ids))
+            return list(zip(logprobs, likeliest.bool(), strict=True))
 
     def _image_tokens(self, answer: Answer) -> ImageTokens:
         patches, _ = self.pictures.patches([self.view.with_pixels(view) for view in answer.views])

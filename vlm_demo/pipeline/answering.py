@@ -115,6 +115,7 @@ def _answer(
         model=composed.name,
         stopped=written.stopped,
         cut=written.cut,
+        full=written.full,
         trace=outcome.trace,
         drawer=methods.RECORDED,
         conversation=conversation_of(request),

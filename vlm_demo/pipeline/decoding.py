@@ -34,6 +34,7 @@ class Written:
         closing: the rows of the step after the last token; None where it was not taken.
         cut: how many more tokens were cut off as repetition.
         stopped: the person stopped it.
+        full: no more tokens were allowed.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Written:
     closing: attention_tap.Rows | None = None
     cut: int = 0
     stopped: bool = False
+    full: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ def decode(
     tokenizer: Any,
     clock: StageClock,
     *,
+    limit: int,
     sees_ahead: bool,
     stop: Sequence[str],
     cuts_repetition: bool,
@@ -74,6 +77,7 @@ def decode(
         prompt: what was prefilled.
         tokenizer: of the checkpoint.
         clock: takes the seconds of each stage, without the consumer's time between events.
+        limit: how many tokens ``generation`` has at most.
         sees_ahead: whether words of the prompt see those after them, so that nothing of it is cached.
         stop: texts before the first of which the answer ends.
         cuts_repetition: whether an end that only repeats is cut off.
@@ -93,7 +97,7 @@ def decode(
         clock.seconds["first_token"] = clock.total
         yield prefill
         # 2) decode
-        seconds, cut, stopped = 0.0, 0, False
+        seconds, cut, stopped, ended = 0.0, 0, False, False
         try:
             while step:
                 rows.append(attention_tap.halved(step.rows))
@@ -114,7 +118,8 @@ def decode(
     text.finish()
     tokens = tuple(text.tokens)
     yield clock.done("decode", seconds, DecodeFacts(len(tokens) + cut, cut))
-    return Written(text.text, tokens, tuple(rows[: len(tokens)]), steps.closing, cut, stopped)
+    full = not (cut or stopped or ended) and len(rows) >= limit
+    return Written(text.text, tokens, tuple(rows[: len(tokens)]), steps.closing, cut, stopped, full)
 
 
 class _Steps:

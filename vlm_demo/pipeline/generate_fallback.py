@@ -100,6 +100,13 @@ class GenerateFallback:
         segments = (Segment("template", text, 0, len(ids)),)
         return ProcessedPrompt(Prompt(text, ids, len(image_positions), image_positions, segments), dict(inputs))
 
+    def limit(self, prompt_tokens: int, max_new_tokens: int | None) -> int:
+        """How many tokens an answer has at most; ``max_new_tokens``: None = the checkpoint's own."""
+        wanted = self.family.model.generation_config.max_new_tokens if max_new_tokens is None else max_new_tokens
+        wanted = LONGEST_ANSWER if wanted is None else wanted
+        context = getattr(self.family.model.config.get_text_config(), "max_position_embeddings", None)
+        return min(wanted, max(1, context - prompt_tokens + 1)) if context else wanted
+
     def write(
         self,
         inputs: Mapping[str, Any],
@@ -119,7 +126,7 @@ class GenerateFallback:
             Stopped: ``cancelled()`` turned True.
         """
         model = self.family.model
-        limit = max_new_tokens if max_new_tokens is not None else model.generation_config.max_new_tokens
+        limit = self.limit(inputs["input_ids"].shape[-1], max_new_tokens)
         accepted = {key: value for key, value in inputs.items() if key not in ("labels", "num_crops")}
         moved = {key: value.to(model.device) if hasattr(value, "to") else value for key, value in accepted.items()}
         for key, value in moved.items():
@@ -133,7 +140,7 @@ class GenerateFallback:
                 **moved,
                 **_options(sampling),
                 num_beams=1,
-                max_new_tokens=LONGEST_ANSWER if limit is None else limit,
+                max_new_tokens=limit,
                 output_logits=True,
                 stopping_criteria=StoppingCriteriaList([] if mask else [Repeating()]),
                 logits_processor=LogitsProcessorList([mask] if mask else []),

@@ -52,6 +52,7 @@ from vlm_demo.stages.llm import Llm
 from vlm_demo.stages.prompt import PromptBuilder
 from vlm_demo.stages.view import ViewMaker
 
+MOST_GIVEN = 2048  # tokens of an answer that is given to be explained
 ANSWER_ROOM = 128  # tokens of the context that text read in pictures leaves to an answer of unknown length
 
 
@@ -134,6 +135,7 @@ class StagedModel:
             prefillable.prompt,
             self.tokenizer,
             clock,
+            limit=self.llm.limit(prefillable.prompt, request.max_new_tokens),
             sees_ahead=self.family.sees_ahead,
             stop=request.sampling.stop,
             cuts_repetition=cuts_repetition and request.sampling.schema is None,
@@ -144,11 +146,13 @@ class StagedModel:
         """The tokens of a given answer.
 
         Raises:
-            BadQuestion: it is empty.
+            BadQuestion: it is empty, or too long.
         """
         ids = self.prompt.encode_text(text)
         if not text.strip() or not ids:
             raise BadQuestion("The answer to explain is empty: give at least one word.")
+        if len(ids) > MOST_GIVEN:
+            raise BadQuestion(f"The answer to explain has {len(ids):,} tokens, of at most {MOST_GIVEN:,}: shorten it.")
         return ids
 
     def read(self, request: Request, inputs: Inputs, ids: Sequence[int], clock: StageClock) -> GenerationOutcome:

@@ -67,6 +67,7 @@ class WholeModel:
             prompt,
             self.tokenizer,
             clock,
+            limit=self.fallback.limit(len(prompt.ids), request.max_new_tokens),
             sees_ahead=False,
             stop=request.sampling.stop,
             cuts_repetition=cuts_repetition and request.sampling.schema is None,

@@ -22,6 +22,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "tapped_sdpa"
+MANY_QUERIES = 64  # recorded at once, from which only the parts that are kept are held
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Rows:
         return Rows(self.image[one], self.text[one], self.first[one])
 
 
+Parts = tuple[Tensor, Tensor, Tensor]  # image, text and first of ``Rows``
 HalfRows = tuple[np.ndarray | None, ...]  # image, text and first of ``Rows``, float16
 
 
@@ -71,35 +73,46 @@ class Recorder:
         only: the attention modules that are recorded; None = every tapped one.
         length: how many keys there are; a layer that looks back over a window holds the last of them only. None = all
             layers hold all.
-        layers: the weights [heads, batch × last, keys] of each, in the order in which they ran.
+        layers: the weights [heads, batch × last, keys] of each, in the order in which they ran; of many queries in the
+            three parts of ``Rows``.
     """
 
     columns: Tensor | None
     last: int | None
     only: Collection[torch.nn.Module] | None
     length: int | None = None
-    layers: list[Tensor] = field(default_factory=list)
+    layers: list[Tensor | Parts] = field(default_factory=list)
 
     def take(self, weights: Tensor) -> None:
         """Keep weights [heads, batch × last, keys]; keys that a window has left behind have none."""
         left_out = 0 if self.length is None or self.columns is None else self.length - weights.shape[-1]
-        self.layers.append(torch.nn.functional.pad(weights, (left_out, 0)) if left_out else weights)
+        weights = torch.nn.functional.pad(weights, (left_out, 0)) if left_out else weights
+        cuts = self.columns is not None and weights.shape[1] > MANY_QUERIES  # whole, they would fill the memory
+        self.layers.append(self._parts(weights) if cuts else weights)
 
     def rows(self) -> Rows | None:
         """What was collected, or None where no tapped layer ran. Steps are the batch's wanted queries, one item's after
         the other's."""
         if not self.layers:
             return None
-        weights = torch.stack(self.layers).movedim(2, 0).cpu()
-        if self.columns is None:
-            return Rows(weights, None, None)
+        parts = [layer for layer in self.layers if isinstance(layer, tuple)]
+        if parts:
+            image, text, first = (torch.stack(part).movedim(2, 0).cpu() for part in zip(*parts, strict=True))
+            return Rows(image, text, first)
+        weights = torch.stack([layer for layer in self.layers if isinstance(layer, Tensor)]).movedim(2, 0).cpu()
+        return Rows(weights, None, None) if self.columns is None else Rows(*self._parts(weights))
+
+    def _parts(self, weights: Tensor) -> Parts:
+        """Weights [..., keys] → those of the image tokens [..., image tokens], of the other tokens together and of the
+        first one, each [...]."""
+        assert self.columns is not None
         columns = self.columns.numpy()
         # Image tokens stand in a few rows together, and to cut these out is faster than to pick each.
         together = np.split(columns, np.flatnonzero(np.diff(columns) != 1) + 1)
         image = torch.cat([weights[..., run[0] : run[-1] + 1] for run in together], -1)
         # Some prompts begin with the picture, whose first token is then no attention sink.
         first = torch.zeros_like(weights[..., 0]) if 0 in columns else weights[..., 0].clone()
-        return Rows(image, weights.sum(-1) - first - image.sum(-1), first)
+        return image, weights.sum(-1) - first - image.sum(-1), first
 
 
 @dataclass

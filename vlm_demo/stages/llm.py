@@ -19,6 +19,7 @@ from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.errors import BadQuestion
 from vlm_demo.runtime import attention_tap, batch_cache, cpu_matmul, kv_cache
 from vlm_demo.runtime.json_grammar import JsonGrammars
+from vlm_demo.runtime.logits import in_parts
 from vlm_demo.runtime.lru_store import LruStore
 from vlm_demo.runtime.prefix_cache import PrefixCache
 from vlm_demo.stages.batching import Batch, RunningAnswer, StepOutput
@@ -98,7 +99,7 @@ class Llm:
         # 0) what the answer is held to
         json_processor = None if sampling.schema is None else self.grammars.processor_for(sampling.schema, self.ends)
         choice = TokenChoice(sampling, self.generation, json_processor)
-        limit = self._limit(prompt, max_new_tokens)
+        limit = self.limit(prompt, max_new_tokens)
         with self.batch.room(len(prompt.ids) + limit, cancelled) if together > 1 else nullcontext():
             # 1) prefill: what is not cached of the prompt, piece by piece
             prefill = self.prefix_cache.plan(prompt, image_tokens)
@@ -144,14 +145,15 @@ class Llm:
             # The step before a token is the one that writes it; the one at the last token closes the answer.
             count = len(answer) + 1
             hidden, rows = self._forward(embeddings, None, prompt, image_tokens, count)
-            logits = self.family.head(hidden[:, -count:-1])[0].float()
-            places = torch.arange(len(answer)), torch.as_tensor(answer, device=logits.device)
-            probabilities, top = logits.softmax(-1)[places], logits[places] >= logits.amax(-1)
+            found = list[tuple[float, bool]]()
+            wanted = torch.as_tensor(answer, device=hidden.device)
+            for logits in in_parts(self.family.head, hidden[0, -count:-1]):
+                places = torch.arange(len(logits)), wanted[len(found) : len(found) + len(logits)]
+                top = logits[places] >= logits.amax(-1)
+                found += zip(logits.softmax(-1)[places].tolist(), top.tolist(), strict=True)
         steps = [
             Step(token, probability, rows and rows.step(i), likeliest=is_top)
-            for i, (token, probability, is_top) in enumerate(
-                zip(answer, probabilities.tolist(), top.tolist(), strict=True)
-            )
+            for i, (token, (probability, is_top)) in enumerate(zip(answer, found, strict=True))
         ]
         return [*steps[:-1], replace(steps[-1], closing=rows and rows.step(len(answer)))]
 
@@ -235,7 +237,8 @@ class Llm:
         """Embeddings [1, tokens, d_llm] of plain tokens."""
         return self.family.language_model.get_input_embeddings()(torch.tensor([list(ids)], device=self.guard.device))
 
-    def _limit(self, prompt: Prompt, max_new_tokens: int | None) -> int:
+    def limit(self, prompt: Prompt, max_new_tokens: int | None) -> int:
+        """How many tokens an answer to this prompt has at most; ``max_new_tokens``: None = the checkpoint's own."""
         wanted = max_new_tokens if max_new_tokens is not None else self.generation.max_new_tokens
         # The token written last is never read, so a prompt that fills the context still gets one.
         return min(LONGEST_ANSWER if wanted is None else wanted, self.family.context - len(prompt.ids) + 1)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vlm_demo.checks.hallucination import says_unknown
+from vlm_demo.checks.grounding_badge import says_unknown
 from vlm_demo.contracts.engine import Engine
 from vlm_demo.engines.live_checks import about_blank
 from vlm_demo.errors import BadImage, BadQuestion, UnsupportedModel, VlmDemoError

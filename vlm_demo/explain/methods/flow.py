@@ -11,6 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from vlm_demo.explain.methods.request import MapInputs
+
+MOST_BYTES = 3 << 30  # that all attention matrices may take
+
+
+def lacks_memory(request: MapInputs, copies: int) -> str | None:
+    """Why an answer is too long for a method that holds all attention matrices in so many copies; None = it is not."""
+    needed = copies * request.teacher_forcing.attention_bytes(request.answer)
+    if needed <= MOST_BYTES:
+        return None
+    return (
+        f"Over this prompt all attention matrices take {needed / 1e9:.0f} GB: choose another method, or ask with less "
+        "text."
+    )
+
 
 def flow(
     layers: Sequence[tuple[Any, bool]], start: Any, positions: Sequence[int], keep: float, give: float

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vlm_demo.explain.methods.flow import flow
+from vlm_demo.explain.methods.flow import flow, lacks_memory
 from vlm_demo.explain.methods.request import MapInputs
 
 
@@ -27,3 +27,7 @@ def relevance(weights: Any, gradient: Any) -> Any:
     """Two tensors [heads, queries, keys] → Ā [queries, keys]: E_h((∇A ⊙ A)⁺), the mean over the heads of what made the
     target likelier."""
     return (weights * gradient).clamp(min=0).mean(0)
+
+
+def lacks(request: MapInputs) -> str | None:
+    return lacks_memory(request, 4)  # of the matrices, their gradients and what is kept for these

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vlm_demo.explain.methods.flow import flow
+from vlm_demo.explain.methods.flow import flow, lacks_memory
 from vlm_demo.explain.methods.request import MapInputs
 
 
@@ -16,3 +16,7 @@ def cells(request: MapInputs) -> np.ndarray:
     positions = answer.prompt.image_positions
     seen = [flow(layers, model.at(answer, step), positions, 0.5, 0.5) for step in request.steps]
     return request.trace.on_patches(np.mean(seen, axis=0), request.image)
+
+
+def lacks(request: MapInputs) -> str | None:
+    return lacks_memory(request, 1)
