@@ -213,6 +213,21 @@ def test_badges_are_counted_by_their_answers() -> None:
     assert "9 of 10: 90.0% (59.6% to 98.2%)" in found.table() and "9 of 11: 81.8%" in found.table()
 
 
+def test_each_kind_is_halved_by_picture_and_not_by_place() -> None:
+    answers = []
+    for number in range(200):  # yes and no by turns, two questions a picture
+        for kind in ("there", "count"):
+            answers.append(replace(labelled(0.5, number % 2 == 0), kind=kind, image=f"img/{number // 2}.png"))
+    first, second = badges.halves(answers)
+    assert len(first) + len(second) == 400 and 190 < len(first) < 210
+    assert not {one.image for one in first} & {one.image for one in second}
+    for half in (first, second):
+        for kind in ("there", "count"):
+            of_kind = [one for one in half if one.kind == kind]
+            assert 90 < len(of_kind) < 110 and sum(one.right for one in of_kind) * 2 == len(of_kind)
+    assert badges.halves(answers) == (first, second)
+
+
 def test_a_fit_brings_scores_to_accuracies(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     answers = []

@@ -16,7 +16,7 @@ from tests.kit.tiny_parts import SIDE, TOKENS, write_folder
 from vlm_demo.models.smollm2 import LanguageModel
 from vlm_demo.training import mixture
 from vlm_demo.training.branches import BranchPacker
-from vlm_demo.training.mixture import Mixture, Sample, drawn_turns, load_pixels, square_boxes
+from vlm_demo.training.mixture import Folder, Mixture, Sample, drawn_turns, load_pixels, square_boxes
 from vlm_demo.training.photos_split import held_out
 
 PICTURES = 60
@@ -42,6 +42,15 @@ def text_of(sample: Sample, packer: BranchPacker) -> str:
     return packer.tokenizer.decode(sample.packed.ids)
 
 
+def test_what_is_held_out_of_drawn_pictures_stays_so_while_more_are_drawn(tmp_path: Path) -> None:
+    held: list[set[str]] = []
+    for count in (40, 60, 1100):
+        write_folder(tmp_path / "scenes", [{"captions": ["a disc"], "qa": [["Is it red?", "no"]]}] * count)
+        held.append({item["image"] for item in Folder(tmp_path / "scenes", held=True).items})
+        assert len(Folder(tmp_path / "scenes").items) == count - len(held[-1])
+    assert len(held[0]) == 4 and held[0] < held[1] < held[2] and len(held[2]) == 100
+
+
 def test_held_out_and_training_pictures_are_disjoint(root: Path, packer: BranchPacker) -> None:
     held_numbers = {n for n in range(PICTURES) if held_out("coco_train", f"img/{n:05}.png")}
     assert held_numbers
@@ -51,7 +60,7 @@ def test_held_out_and_training_pictures_are_disjoint(root: Path, packer: BranchP
         photographs = {n for n in range(PICTURES) if f"number{n}<" in texts}
         drawings = {n for n in range(30) if f"drawing{n}<" in texts}
         assert photographs == (held_numbers if held else set(range(PICTURES)) - held_numbers)
-        assert drawings == (set(range(3)) if held else set(range(3, 30)))
+        assert drawings == ({0, 10, 20} if held else set(range(30)) - {0, 10, 20})
 
 
 def test_a_sample_depends_on_seed_and_number_alone(root: Path, packer: BranchPacker) -> None:

@@ -122,6 +122,8 @@ def evaluate(
     model_options = ModelOptions(model, quantize, device, Trust(trust_remote_code, allow_pickle), server=connection)
     if connection and (legibility or pointing or grounding):
         context.fail("--legibility, --pointing and --grounding measure a model that is loaded here: leave out --engine")
+    if legibility and (figures or answers):
+        context.fail("--legibility writes into the model's vlm_demo.json alone: leave out --json and --answers")
     if legibility:
         _read_words(model_options)
         return
@@ -168,6 +170,8 @@ def evaluate(
     from vlm_demo.evaluation import retrieval
 
     if not benchmark_paths and (folder / retrieval.FILE).is_file():
+        if limit is not None or answers:
+            context.fail("a folder with captions.jsonl is compared whole: leave out --limit and --answers")
         _retrieve(options)
         return
     items, skipped = _published(benchmark_paths, folder) if benchmark_paths else questions.read(folder)
@@ -276,13 +280,13 @@ def _ground(engine: MeasurableEngine, items: list[Item], skipped: list[Skipped],
     from vlm_demo.checks.calibration import read_calibration, write_calibration
     from vlm_demo.evaluation import badges
 
-    answers = badges.collect(engine, options.folder, items, skipped)
+    answers = badges.collect(engine, options.folder, items, skipped, max_new_tokens=options.max_new_tokens)
     calibration = read_calibration(engine.settings_folder)
     if options.fit:
-        calibration = badges.calibrate(answers[::2])
+        fitted_on, answers = badges.halves(answers)
+        calibration = badges.calibrate(fitted_on)
         file = write_calibration(engine.settings_folder, calibration)
         print(f"{file} now holds what the evidence is worth.", file=sys.stderr)
-        answers = answers[1::2]
     found = badges.judge(answers, calibration)
     found.skipped = skipped
     if options.curve and found.scores:

@@ -1,8 +1,8 @@
 """Badges: are answers with a green badge right, and do right answers get one?
 
-Asks every question, gathers the evidence for each answer, and optionally fits the weight of the evidence on every
-second one, so that the report is on answers that were not fitted on. Green is a badge of an answer that rests on the
-picture, or on text that was read. Draws the reliability curve.
+Asks every question, gathers the evidence for each answer, and optionally fits the weight of the evidence on the answers
+about half of the pictures, so that the report is on answers that were not fitted on. Green is a badge of an answer that
+rests on the picture, or on text that was read. Draws the reliability curve.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -41,6 +42,7 @@ class LabelledAnswer:
         visible: whether the question can be answered from the picture.
         kind: the question's.
         none: whether the answer is that there is none of something.
+        image: the picture's path as the item gives it.
     """
 
     evidence: Evidence | None
@@ -48,6 +50,7 @@ class LabelledAnswer:
     visible: bool
     kind: str = ""
     none: bool = False
+    image: str = ""
 
 
 @dataclass
@@ -199,7 +202,12 @@ def _share(score: Score) -> dict[str, Any]:
 
 
 def collect(
-    engine: MeasurableEngine, folder: Path, items: Sequence[Item], skipped: list[Skipped], progress: bool = True
+    engine: MeasurableEngine,
+    folder: Path,
+    items: Sequence[Item],
+    skipped: list[Skipped],
+    progress: bool = True,
+    max_new_tokens: int | None = None,
 ) -> list[LabelledAnswer]:
     """Ask every question that has a right answer, and gather the evidence for its answer. Adds to ``skipped``."""
     from tqdm import tqdm
@@ -210,16 +218,31 @@ def collect(
     questions = [item for item in items if item.phrase is None and not item.captions]  # no caption is right or wrong
     for item in tqdm(questions, unit="item", file=sys.stderr, disable=not progress, dynamic_ncols=True):
         try:
-            answer = ask(engine, pictures.open(item.image), item, Toggles(bool(item.ocr), bool(item.evidence_only)))
+            toggles = Toggles(bool(item.ocr), bool(item.evidence_only))
+            answer = ask(engine, pictures.open(item.image), item, toggles, max_new_tokens)
         except (BadImage, BadQuestion, OcrUnavailable) as error:
             skipped.append(Skipped(item.line, item.image, str(error)))
             continue
         visible = not any(fold(accepted) == grounding_badge.UNKNOWN for accepted in item.answers)
-        substantial = answer.words and not grounding_badge.says_unknown(answer)
+        substantial = answer.words and not grounding_badge.says_unknown(answer.text)
         evidence = engine.evidence(answer) if substantial else None
         right, none = matches(item.metric, answer.text, item.answers), grounding_badge.says_none(answer)
-        labelled.append(LabelledAnswer(evidence, right, visible, item.kind, none))
+        labelled.append(LabelledAnswer(evidence, right, visible, item.kind, none, item.image))
     return labelled
+
+
+def halves(answers: Sequence[LabelledAnswer]) -> tuple[list[LabelledAnswer], list[LabelledAnswer]]:
+    """The answers about every second picture of each kind, in an order that has nothing to do with the items', and the
+    others: items often alternate, such as yes and no, and one picture's belong together."""
+    images: dict[str, list[str]] = {}
+    for one in answers:
+        images.setdefault(one.kind, [])
+        if all(one.image not in known for known in images.values()):
+            images[one.kind].append(one.image)
+    first = {
+        image for of_kind in images.values() for image in sorted(of_kind, key=lambda name: crc32(name.encode()))[::2]
+    }
+    return [one for one in answers if one.image in first], [one for one in answers if one.image not in first]
 
 
 def calibrate(answers: Sequence[LabelledAnswer]) -> Calibration:

@@ -180,7 +180,7 @@ class _Exchange:
             with front.admission.place():
                 await self._answer()
         except ClientDisconnect:
-            self.status = self.status or 499
+            self.status = 499  # for the metrics, whatever has been sent
             raise
         except TooMany:
             await self._send_error(front.admission.full())

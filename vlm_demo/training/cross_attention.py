@@ -136,6 +136,7 @@ class CrossAttentionTrainer(Trainer):
     def align(self, epochs: int) -> None:
         super().align(epochs)
         self.start_from_words([self.data.sample(self.seed, number) for number in range(4)])
+        self.save()
 
     @torch.no_grad()
     def start_from_words(self, samples: Sequence[Sample]) -> None:

@@ -37,6 +37,7 @@ NUMBER_WORDS = {word: str(i) for i, word in enumerate(
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
     "eighteen nineteen twenty".split())}  # fmt: skip
 SHARPENED = 0.4  # of the photographs
+HELD_EVERY, MOST_HELD = 10, 1000  # of the first so many drawn pictures of a kind every tenth is held out
 GREY = (127, 127, 127)  # what the image processor of EfficientNet-Lite pads with: its mean
 
 
@@ -72,9 +73,8 @@ class Folder:
             items = [item for item in items if "ocr" in item]
         if self.name in PERCENT:
             self.items = [item for item in items if held_out(self.name, item["image"]) == held]
-        else:  # drawn pictures: the first of them
-            cut = min(100, len(items) // 10)
-            self.items = items[:cut] if held else items[cut:]
+        else:  # drawn pictures, by their number, so that it stays the same while more are drawn
+            self.items = [item for n, item in enumerate(items) if (n < MOST_HELD and n % HELD_EVERY == 0) == held]
         self.turns = PhotoTurns(self.items) if self.name in PERCENT else None
 
     def conversations(self, item: Mapping[str, Any], rng: np.random.Generator) -> tuple[list[PictureTurns], bool]:
