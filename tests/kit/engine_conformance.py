@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vlm_demo.contracts import LEVELS, Answer, MapRequest, Memory, StageEvent, TokenEvent, Turn, heatmap_methods
+from vlm_demo.contracts import LEVELS, Answer, MapRequest, Memory, Replay, StageEvent, TokenEvent, Turn, heatmap_methods
 from vlm_demo.contracts.anatomy import TEMPERATURES
 from vlm_demo.contracts.engine import Capabilities, Engine, Event, Request
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, UnsupportedModel, VlmDemoError
@@ -210,7 +210,11 @@ class EngineConformance:
         small = replace(answer, views=(replace(answer.view, image=picture(size=(45, 30)), size=(45, 30)),))
         assert engine.with_pictures(small, (picture(),)).view.size == (90, 60)
         with pytest.raises(VlmDemoError, match="is in service now"):
-            engine.with_pictures(replace(answer, model="another"), (picture(),))
+            engine.with_pictures(replace(answer, model="another", replay=None), (picture(),))
+        if engine.capabilities.explains:  # another's answer, which was read here when it was opened again
+            reader = answer.replay.by if answer.replay else engine.name
+            saved = replace(small, model="another", replay=Replay(reader, 1.0, ()))
+            assert engine.with_pictures(saved, (picture(),)).view.size == (90, 60)
 
     def test_texts_are_scored_where_it_can(self, engine: Engine) -> None:
         if not engine.capabilities.scores:

@@ -116,7 +116,7 @@ class FakeEngine:
         self.forgotten.append(visitor)
 
     def with_pictures(self, answer: Answer, images: Sequence[Source]) -> Answer:
-        if answer.model != self.name:
+        if self.name != (answer.replay.by if answer.replay else answer.model):
             raise VlmDemoError(f"{answer.model} wrote this answer, and {self.name} is in service now: ask again first.")
         return replace(answer, views=tuple(self._view(source) for source in images))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -227,6 +228,18 @@ def test_a_long_prompt_is_read_in_passes_that_change_nothing(
     whole, cut = logits[0], logits[2]
     assert max(pieces[:2]) > 200 and len(pieces) > 8 and max(pieces[3:]) <= 50
     assert torch.allclose(whole, cut, atol=1e-4) and texts[0] == texts[1]
+
+
+def test_waiting_for_memory_counts_to_no_stage(tiny: Pipeline, requests, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def full(*_: object) -> Iterator[None]:
+        time.sleep(2)
+        yield
+
+    monkeypatch.setattr(tiny.stages().llm.batch, "room", full)
+    began = time.perf_counter()
+    timings = answered(tiny.answer(requests[0], together=8)).timings
+    assert time.perf_counter() - began > 2 > timings.total > timings.first_token > timings.prefill
 
 
 def test_memory_is_waited_for_in_the_order_of_coming(tiny: Pipeline) -> None:

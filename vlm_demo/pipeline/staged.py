@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Generator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -130,16 +131,20 @@ class StagedModel:
         """
         prefillable = yield from self._prefillable(request, inputs, clock)
         settings = request.max_new_tokens, request.cancelled, request.sampling
-        written = yield from decode(
-            self.llm(prefillable.prompt, prefillable.image_tokens, *settings, together),
-            prefillable.prompt,
-            self.tokenizer,
-            clock,
-            limit=self.llm.limit(prefillable.prompt, request.max_new_tokens),
-            sees_ahead=self.family.sees_ahead,
-            stop=request.sampling.stop,
-            cuts_repetition=cuts_repetition and request.sampling.schema is None,
-        )
+        with ExitStack() as held:
+            with clock.left_out():  # as other waiting is
+                room = self.llm.room(prefillable.prompt, request.max_new_tokens, request.cancelled, together)
+                held.enter_context(room)
+            written = yield from decode(
+                self.llm(prefillable.prompt, prefillable.image_tokens, *settings, together),
+                prefillable.prompt,
+                self.tokenizer,
+                clock,
+                limit=self.llm.limit(prefillable.prompt, request.max_new_tokens),
+                sees_ahead=self.family.sees_ahead,
+                stop=request.sampling.stop,
+                cuts_repetition=cuts_repetition and request.sampling.schema is None,
+            )
         return self._outcome(inputs, prefillable, written)
 
     def answer_ids(self, text: str) -> list[int]:

@@ -6,7 +6,7 @@ A plain generator over the language model: stop iterating and it stops. Knows to
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from inspect import signature
@@ -72,6 +72,17 @@ class Llm:
             and batch_cache.can_be_joined(kv_cache.empty(language_model.config))
         )
 
+    def room(
+        self, prompt: Prompt, max_new_tokens: int | None, cancelled: Cancelled | None, together: int
+    ) -> AbstractContextManager[None]:
+        """Memory for an answer that may be computed ``together`` with others; waits while there is none.
+
+        Raises:
+            Stopped: ``cancelled()`` turned True while waiting.
+        """
+        tokens = len(prompt.ids) + self.limit(prompt, max_new_tokens)
+        return self.batch.room(tokens, cancelled) if together > 1 else nullcontext()
+
     def __call__(
         self,
         prompt: Prompt,
@@ -89,7 +100,8 @@ class Llm:
             max_new_tokens: None = the checkpoint's own limit.
             cancelled: asked before every layer of every step.
             sampling: how each token is chosen; its ``stop`` is for those who read the tokens as text.
-            together: how many answers that are written at a time may be computed together, this one among them.
+            together: how many answers that are written at a time may be computed together, this one among them; the
+                caller holds ``room`` for it.
         Returns:
             The rows of the step that chose the end token, and so has read the whole answer; None where there was none.
         Raises:
@@ -100,31 +112,28 @@ class Llm:
         json_processor = None if sampling.schema is None else self.grammars.processor_for(sampling.schema, self.ends)
         choice = TokenChoice(sampling, self.generation, json_processor)
         limit = self.limit(prompt, max_new_tokens)
-        with self.batch.room(len(prompt.ids) + limit, cancelled) if together > 1 else nullcontext():
-            # 1) prefill: what is not cached of the prompt, piece by piece
-            prefill = self.prefix_cache.plan(prompt, image_tokens)
-            ids = list(prompt.ids)
-            row = RunningAnswer(
-                prompt, image_tokens, prefill.cache, ids, choice, sampling, cancelled, limit - 1, together
-            )
-            with self.guard.computing(cancelled, gives_way=True):
-                embeddings = self.embed(prompt, image_tokens)
-                *others, (start, stop) = prefill.pieces
-                for first, last in others:
-                    self._forward(embeddings[:, first:last], row.cache, prompt, image_tokens, 0)
-                step = self.choose(row, self._step(embeddings[:, start:stop], row))
-                self.prefix_cache.insert(prefill)
-            step = replace(step, known=prefill.cached_tokens)
-            self.batch.token_bytes = batch_cache.token_bytes(row.cache)
-            # 2) decode: one token at a time, and nothing is held while the caller looks at it
-            with self.batch.joined(row):
-                for left in range(limit, 0, -1):
-                    if step.id in self.ends:
-                        return step.rows
-                    yield step
-                    if left > 1:
-                        step = self.batch.next(row)
-            return None
+        # 1) prefill: what is not cached of the prompt, piece by piece
+        prefill = self.prefix_cache.plan(prompt, image_tokens)
+        ids = list(prompt.ids)
+        row = RunningAnswer(prompt, image_tokens, prefill.cache, ids, choice, sampling, cancelled, limit - 1, together)
+        with self.guard.computing(cancelled, gives_way=True):
+            embeddings = self.embed(prompt, image_tokens)
+            *others, (start, stop) = prefill.pieces
+            for first, last in others:
+                self._forward(embeddings[:, first:last], row.cache, prompt, image_tokens, 0)
+            step = self.choose(row, self._step(embeddings[:, start:stop], row))
+            self.prefix_cache.insert(prefill)
+        step = replace(step, known=prefill.cached_tokens)
+        self.batch.token_bytes = batch_cache.token_bytes(row.cache)
+        # 2) decode: one token at a time, and nothing is held while the caller looks at it
+        with self.batch.joined(row):
+            for left in range(limit, 0, -1):
+                if step.id in self.ends:
+                    return step.rows
+                yield step
+                if left > 1:
+                    step = self.batch.next(row)
+        return None
 
     def read(
         self, prompt: Prompt, image_tokens: ImageTokens, answer: Sequence[int], cancelled: Cancelled | None = None
