@@ -51,7 +51,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Chat with a picture in the browser, and see inside the answer.")
     parser.add_argument("--model", metavar="NAME|FOLDER|HUB_ID", help="default: llava, embedded here")
     parser.add_argument("--quantize", choices=("none", "8bit", "4bit"), default="none", help="default: none")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: cuda where there is one, else cpu")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: cuda if there is one, else cpu")
     parser.add_argument(
         "--batch", type=at_least_one, default=BATCH, metavar="N", help="answers computed together; default: %(default)s"
     )

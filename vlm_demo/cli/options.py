@@ -36,7 +36,7 @@ Precision = Literal["none", "8bit", "4bit"]
 # Which model, and how it is loaded.
 Model = Annotated[str, typer.Option(metavar="NAME|FOLDER|HUB_ID", help="an embedded model, a folder, or a hub id")]
 Quantize = Annotated[Precision, typer.Option(help="load the weights in 8 or 4 bit")]
-Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, ...; default: the best there is")]
+Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, ...; default: cuda if there is one")]
 TrustRemoteCode = Annotated[bool, typer.Option(trust.REMOTE_CODE, help=trust.REMOTE_CODE_HELP)]
 AllowPickle = Annotated[bool, typer.Option(trust.PICKLE, help=trust.PICKLE_HELP)]
 
