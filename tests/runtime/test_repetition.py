@@ -1,5 +1,6 @@
 """A loop is cut after its first occurrence and reported; what people and pictures repeat is not."""
 
+import copy
 from collections.abc import Iterator
 from itertools import chain, cycle, islice
 from pathlib import Path
@@ -73,12 +74,15 @@ def looping(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch, lead: str, loop: st
     first, again = (pipe.tokenizer.encode(text, add_special_tokens=False) for text in (lead, loop))
     asked: list[int] = []
 
-    def write(*_: Any) -> Iterator[Step]:
-        for token in islice(chain(first, cycle(again)), more):
-            asked.append(token)
-            yield Step(token, 0.5, None)
+    class Looping(type(pipe.stages().llm)):  # type: ignore[misc]
+        def __call__(self, *_: Any) -> Iterator[Step]:
+            for token in islice(chain(first, cycle(again)), more):
+                asked.append(token)
+                yield Step(token, 0.5, None)
 
-    monkeypatch.setattr(pipe.stages(), "llm", write)
+    written = copy.copy(pipe.stages().llm)
+    written.__class__ = Looping
+    monkeypatch.setattr(pipe.stages(), "llm", written)
     return asked
 
 

@@ -71,7 +71,7 @@ def ask(
     if table_file:
 
         def answer(path: Path) -> str:
-            return answered(engine.stream(replace(request, images=options.paged([str(path)], page)))).text
+            return answered(engine.stream(replace(request, images=options.paged([path], page)))).text
 
         return 1 if table.fill(table_file, pictures, question, answer) else 0
     live = sys.stdout.isatty() and not as_json

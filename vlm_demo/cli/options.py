@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -153,7 +153,7 @@ def _waiting(options: ModelOptions) -> Iterator[Progress | None]:
             print("\r" + " " * len(shown) + "\r", end="", file=sys.stderr, flush=True)
 
 
-def paged(images: list[str], page: int | None) -> tuple[Source, ...]:
+def paged(images: Sequence[str | Path], page: int | None) -> tuple[Source, ...]:
     """The pictures, or that page or frame of each."""
     from vlm_demo.images.open import Page
 

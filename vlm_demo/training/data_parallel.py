@@ -7,6 +7,7 @@ same weights.
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,4 +62,6 @@ def init_peers() -> Peers:
         return Peers()
     if not distributed.is_initialized():
         distributed.init_process_group("gloo")
+        # Threads that still run when the interpreter ends would abort the process.
+        atexit.register(distributed.destroy_process_group)
     return Peers(distributed.get_rank(), distributed.get_world_size())
