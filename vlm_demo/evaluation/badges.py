@@ -8,6 +8,7 @@ rests on the picture, or on text that was read. Draws the reliability curve.
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -234,14 +235,11 @@ def collect(
 def halves(answers: Sequence[LabelledAnswer]) -> tuple[list[LabelledAnswer], list[LabelledAnswer]]:
     """The answers about every second picture of each kind, in an order that has nothing to do with the items', and the
     others: items often alternate, such as yes and no, and one picture's belong together."""
-    images: dict[str, list[str]] = {}
-    for one in answers:
-        images.setdefault(one.kind, [])
-        if all(one.image not in known for known in images.values()):
-            images[one.kind].append(one.image)
-    first = {
-        image for of_kind in images.values() for image in sorted(of_kind, key=lambda name: crc32(name.encode()))[::2]
-    }
+    kinds = {one.image: one.kind for one in reversed(answers)}  # of each picture that of its first answer
+    by_kind: dict[str, list[str]] = defaultdict(list)
+    for image in sorted(kinds, key=lambda name: crc32(name.encode())):
+        by_kind[kinds[image]].append(image)
+    first = {image for images in by_kind.values() for image in images[::2]}
     return [one for one in answers if one.image in first], [one for one in answers if one.image not in first]
 
 

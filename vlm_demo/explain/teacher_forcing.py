@@ -238,7 +238,7 @@ class TeacherForcing:
     def logits(self, hidden: Tensor, ids: Sequence[int]) -> np.ndarray:
         """The logits of some tokens at each hidden state [places, d_llm]: float32 [places, ids]."""
         with self.guard.computing():
-            parts = [self.family.head(part)[:, list(ids)].float() for part in hidden.split(PLACES_AT_ONCE)]
+            parts = [logits[:, list(ids)] for logits in in_parts(self.family.head, hidden)]
         return torch.cat(parts).cpu().numpy()
 
     def likelihoods(self, answer: Answer, image: int, masks: np.ndarray) -> np.ndarray:
