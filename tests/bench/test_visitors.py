@@ -59,15 +59,16 @@ def test_a_busy_server_is_no_error() -> None:
 def test_replies_are_summed_up() -> None:
     results = VisitorResults()
     for seconds in (1.0, 2.0, 3.0):
-        results.add(VisitorReply(200, "yes", seconds / 2, seconds), "yes")
+        results.add(VisitorReply(200, "yes", seconds / 2, seconds, 100 if seconds > 1 else 0, 120), "yes")
     results.add(VisitorReply(200, "no", None, 4.0), "yes")
     results.add(VisitorReply(500, "Broken.", None, 1.0), "yes")
     results.add(VisitorReply(429, "Full.", None, 0.1), "yes")
     found = load.summary(2, 1.0, ["yes", "yes", "no"], results, [100, 200, 200, 210, 220, 230])
     assert (found.answers, found.wrong, found.errors, found.away) == (4, [("yes", "no")], ["500: Broken."], 1)
     assert (found.distinct, found.pictures, found.first_p50, found.answer_p50) == (1, 3, 1.0, 2.5)
-    assert found.memory == (200, 230) and not found.passed
-    assert math.isnan(load.summary(1, 1.0, [], VisitorResults(), []).first_p50)
+    assert found.memory == (200, 230) and found.cached == pytest.approx(200 / 360) and not found.passed
+    empty = load.summary(1, 1.0, [], VisitorResults(), [])
+    assert math.isnan(empty.first_p50) and math.isnan(empty.cached)
 
 
 @pytest.mark.parametrize(

@@ -82,11 +82,11 @@ def test_a_narrow_page_scrolls_to_its_end_and_back(narrow, app, picture):
         start = narrow.evaluate("scrollY")
         move(narrow, 300)
         scrolled(narrow, start)
-        move(narrow, 9000)
+        move(narrow, narrow.evaluate("document.documentElement.scrollHeight"))
         narrow.wait_for_function("() => scrollY + innerHeight >= document.documentElement.scrollHeight - 2")
         assert above_the_composer(narrow, "#heatmap section")
         expect(narrow.locator(COMPOSER)).to_be_in_viewport()
-        move(narrow, -9000)
+        move(narrow, -narrow.evaluate("Math.ceil(scrollY)"))
         scrolled(narrow, 1, further=False)
         expect(narrow.locator(".bubble").first).to_be_in_viewport()
 

@@ -40,7 +40,7 @@ def test_anls_is_equation_1() -> None:
         ]
         prediction = generator.choice([*answers, ""]) + "".join(generator.choices("abC1", k=generator.randint(0, 4)))
         shares = [distance(one.lower(), prediction.lower()) / max(len(one), len(prediction)) for one in answers]
-        expected = max(1 - share if share < 0.5 else 0 for share in shares)
+        expected = max(1 - share if share <= 0.5 else 0 for share in shares)
         assert anls(prediction, answers) == pytest.approx(expected)
         scores.append(expected)
     assert 0 in scores and 1 in scores and any(0.5 < one < 1 for one in scores)
@@ -52,7 +52,8 @@ def test_anls_is_equation_1() -> None:
         ("Coca Cola", ["coca  cola"], 1.0),
         ("kitten", ["sitting"], 1 - 3 / 7),
         ("University of California", ["UCSD", "university of california, san diego"], 24 / 35),
-        ("12", ["13"], 0.0),  # just a half: not below it
+        ("12", ["13"], 0.5),  # just a half
+        ("123", ["345"], 0.0),
         ("123", ["124"], 2 / 3),
         ("", ["a"], 0.0),
         ("no", ["yes"], 0.0),

@@ -40,6 +40,7 @@ class Load:
         away: how often a visitor was asked to retry.
         first_p50, first_p95: seconds to the first word.
         answer_p50, answer_p95: seconds to the end.
+        cached: the share of the prompts' tokens that were cached, of the answers by ``/v1``; NaN without any.
         memory: MiB after a sixth of the time, and at the end: medians over a sixth each.
     """
 
@@ -55,6 +56,7 @@ class Load:
     first_p95: float
     answer_p50: float
     answer_p95: float
+    cached: float
     memory: tuple[float, float]
 
     @property
@@ -73,7 +75,7 @@ class Load:
             f"{self.visitors:>3} visitors, {self.minutes:g} min: {self.answers} answers, {len(self.wrong)} wrong, "
             f"{len(self.errors)} errors, {self.away} asked to come again; first word {self.first_p50:.2f} s "
             f"(95 of 100: {self.first_p95:.2f}), answer {self.answer_p50:.2f} s ({self.answer_p95:.2f}); "
-            f"memory {began:.0f} → {ended:.0f} MiB"
+            f"{self.cached:.0%} of the prompts' tokens cached; memory {began:.0f} → {ended:.0f} MiB"
         )
 
 
@@ -127,6 +129,7 @@ def summary(
     """The figures of a run; ``samples`` are MiB at even times."""
     first_word_seconds = [reply.first_word for reply in results.replies if reply.first_word is not None]
     answer_seconds = [reply.seconds for reply in results.replies]
+    prompt_tokens = sum(reply.prompt_tokens for reply in results.replies)
     sixth = max(1, len(samples) // 6)
     return Load(
         visitors,
@@ -141,6 +144,7 @@ def summary(
         _quantile(first_word_seconds, 0.95),
         _quantile(answer_seconds, 0.5),
         _quantile(answer_seconds, 0.95),
+        sum(reply.cached_tokens for reply in results.replies) / prompt_tokens if prompt_tokens else float("nan"),
         (median(samples[sixth : 2 * sixth] or samples), median(samples[-sixth:])) if samples else (0.0, 0.0),
     )
 

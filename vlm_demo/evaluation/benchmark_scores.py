@@ -48,8 +48,8 @@ def anls(prediction: str, answers: Sequence[str]) -> float:
     """DocVQA's metric for one question (Biten et al. 2019, https://arxiv.org/abs/1905.13648, equation 1).
 
     One less the share of letters to be changed (edit distance over the longer text's length), the best over the
-    answers; 0 where that share is not below a half, as the paper has it (the task's own script gives 0.5 for just a
-    half). Case and the number of spaces are ignored.
+    answers; 0 where that share is above a half. Just a half gives 0.5, as in the evaluation code in use; the paper's
+    equation gives 0. Case and the number of spaces are ignored.
     """
     return max((_similarity(prediction, answer) for answer in answers), default=0.0)
 
@@ -122,10 +122,10 @@ def _similarity(prediction: str, answer: str) -> float:
     longest = max(len(predicted), len(expected))
     if not longest:
         return 1.0
-    if abs(len(predicted) - len(expected)) >= THRESHOLD * longest:  # the lengths alone differ by too much
+    if abs(len(predicted) - len(expected)) > THRESHOLD * longest:  # the lengths alone differ by too much
         return 0.0
     error = edits(predicted, expected) / longest
-    return 1 - error if error < THRESHOLD else 0.0
+    return 1 - error if error <= THRESHOLD else 0.0
 
 
 def edits(one: str, other: str) -> int:
