@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import fields, replace
 from importlib import import_module
@@ -197,12 +196,13 @@ def _train(
         raise VlmDemoError(f"There are no weights {run.init} to begin with.")
     if run.resume:
         _require_checkpoint(folder, "to go on from; leave out --resume")
-    write_chat_turns(run.drawn)
     _seed(run.seed, run.threads)
 
-    from vlm_demo.training import record
+    from vlm_demo.training import chat_turns, record
     from vlm_demo.training.data_parallel import init_peers
     from vlm_demo.training.prepare import prepare
+
+    chat_turns.write(run.drawn)
 
     parts, data, held = prepare(recipe, training, [*run.photos, run.drawn], run.init, _show_progress)
     if init_peers().is_main:
@@ -242,21 +242,6 @@ def _record_history(folder: Path, out: Path, training: Any) -> None:
 
 def _show_progress(_fraction: float | None, text: str) -> None:
     print(f"\r{text}", end="", file=sys.stderr, flush=True)
-
-
-def write_chat_turns(drawn: Path) -> None:
-    """Write the turns that are about no picture to ``chat.jsonl`` in a folder of drawn pictures, unless it exists."""
-    file = drawn / "chat.jsonl"
-    if file.exists():
-        return
-
-    import numpy as np
-
-    from vlm_demo.training.chat_turns import chat_turns
-
-    drawn.mkdir(parents=True, exist_ok=True)
-    turns = [list(turn) for turn in chat_turns(np.random.default_rng(0))]
-    file.write_text(json.dumps({"qa": turns}) + "\n", encoding="utf-8")
 
 
 # -- others -----------------------------------------------------------------------------------------------------
@@ -342,3 +327,15 @@ def heatmaps(
     scenes = SCENES if scenes is None else scenes
     draw(folder, SEED if seed is None else seed, scenes)
     print(f"{2 * scenes} items in {folder}")
+
+
+@app.command(cls=Command)
+def curve(
+    log: Annotated[Path, typer.Argument(metavar="LOG", help="log.jsonl of a run's folder, or beside shipped weights")],
+    plot: Annotated[Path, typer.Option(metavar="FILE", help="the picture, .png or .svg")],
+) -> None:
+    """Draw what a run's log holds."""
+    from vlm_demo.training.curve import draw
+
+    draw(log, plot)
+    print(f"saved {plot}")

@@ -6,7 +6,9 @@ little of the world, so it is taught to say what it can't know rather than to gu
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -134,3 +136,13 @@ def chat_turns(rng: np.random.Generator, numbers: int = 60, nonsense: int = 60) 
         yield " ".join(words[: int(rng.integers(1, 4))]) + ("?" if rng.random() < 0.3 else ""), NONSENSE
     for text in ("?", "???", "...", ".", "!!!", "x", "1234", "asdf", "asdf asdf asdf", "qwerty", "lorem ipsum dolor"):
         yield text, NONSENSE
+
+
+def write(folder: Path) -> None:
+    """Write the turns to ``chat.jsonl`` in a folder of drawn pictures, unless it exists."""
+    file = folder / "chat.jsonl"
+    if file.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    turns = [list(turn) for turn in chat_turns(np.random.default_rng(0))]
+    file.write_text(json.dumps({"qa": turns}) + "\n", encoding="utf-8")

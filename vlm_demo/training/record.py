@@ -51,7 +51,7 @@ def _commit() -> str:
 
 
 def write(folder: Path, out: Path, spent: Spent) -> None:
-    """Add a run to the ``training.json`` in ``out``.
+    """Add a run to the ``training.json`` in ``out``, and put its log beside it.
 
     An entry there is one run: ``started``, its commands with commit and time; ``samples``, ``steps`` and ``minutes``,
     see ``Spent``; ``held_out``, the last figures of held-out pictures, which of answers are the shares that were right
@@ -75,6 +75,7 @@ def write(folder: Path, out: Path, spent: Spent) -> None:
     other_runs = [run for run in earlier if run["started"][:1] != first]
     if not (first and "init_sha256" in first[0]):
         other_runs = []
+    (out / LOG).write_bytes((folder / LOG).read_bytes())
     file.write_text(json.dumps([*other_runs, entry], indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
