@@ -7,7 +7,7 @@ import torch
 
 from tests.kit.waiting import LONG, wait_until
 from vlm_demo.errors import Stopped
-from vlm_demo.runtime.cancellation import SHARE, CancellationHooks
+from vlm_demo.runtime.cancellation import MOST_SHARES, SHARE, CancellationHooks
 
 
 @pytest.fixture
@@ -124,6 +124,23 @@ def test_it_works_on_for_a_share_of_what_the_urgent_one_took(
             layer(torch.zeros(1))
         assert not ran
         now = 3.0
+        layer(torch.zeros(1))
+        assert ran
+        ran.clear()
+        waiting = [object() for _ in range(MOST_SHARES)]  # other long ones, each of which adds a share, up to a limit
+        guard._queue.extend([object(), waiting[0]])  # an urgent one and a long one
+        now = 5.9
+        layer(torch.zeros(1))
+        assert not ran
+        now = 6.0
+        layer(torch.zeros(1))
+        assert ran
+        ran.clear()
+        guard._queue.extend(waiting[1:])
+        now = 3.0 * MOST_SHARES - 0.1
+        layer(torch.zeros(1))
+        assert not ran
+        now = 3.0 * MOST_SHARES
         layer(torch.zeros(1))
         assert ran
         guard._urgent = 0

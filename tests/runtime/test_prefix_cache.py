@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vlm_demo import Pipeline, Turn
-from vlm_demo.runtime.prefix_cache import PromptKey, stops_of
+from vlm_demo.runtime.prefix_cache import CachedPrefix, PromptKey, stops_of
 
 
 def text(
@@ -66,3 +66,21 @@ def test_ocr_text_and_the_rule_change_only_what_comes_behind_the_picture(pipe: P
     assert list(stops_of(plain)) == list(stops_of(other))
     (stop,) = stops_of(plain)
     assert plain.ids[:stop] == other.ids[:stop] and plain.ids != other.ids
+
+
+def test_of_questions_about_one_picture_the_last_is_kept_and_a_chat_that_went_further(pipe: Pipeline, noise) -> None:
+    image, other = noise(9, 9), noise(8, 8)
+
+    def kept() -> list[int]:
+        return sorted(len(prefix.text.ids) for prefix in pipe.remembered.of(CachedPrefix))
+
+    pipe.remembered.clear()
+    for question in ("What is it?", "How many circles are there?", "Which colour is it?"):
+        pipe.ask(image, question, max_new_tokens=2)
+    assert len(kept()) == 1
+    pipe.ask((), "Why?", history=[Turn("Which colour is it?", "red", (image,))], max_new_tokens=2)
+    assert len(kept()) == 1  # it begins with what was there
+    pipe.ask(image, "What is it?", max_new_tokens=2)
+    assert len(kept()) == 2
+    pipe.ask(other, "What is it?", max_new_tokens=2)
+    assert len(kept()) == 3

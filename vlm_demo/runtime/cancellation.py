@@ -18,6 +18,7 @@ from vlm_demo.errors import Stopped
 Cancelled = Callable[[], bool]
 POLL_SECONDS = 0.05
 SHARE = 0.5  # of the time of an urgent computation, for which a long one works on before it gives way again
+MOST_SHARES = 4  # where several long ones wait, each adds a share, up to so many
 
 
 class CancellationHooks:
@@ -25,7 +26,8 @@ class CancellationHooks:
 
     Computations run first come, first served. A long one may give way, though: between two of its layers
     it lets short urgent ones go first, and works for ``SHARE`` of what the last one of these took before it does so
-    again.
+    again; for a multiple of that where other long ones wait behind it, so that many prompts that are to be read don't
+    wait for one answer's steps.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -122,8 +124,12 @@ class CancellationHooks:
     def _before_layer(self, *_: object) -> None:
         check(getattr(self._current, "cancelled", None))
         awaited = self._urgent and getattr(self._current, "gives_way", False)
-        if awaited and time.perf_counter() - self._resumed >= SHARE * self._urgent_took:
+        if awaited and time.perf_counter() - self._resumed >= SHARE * self._shares() * self._urgent_took:
             self._give_way()
+
+    def _shares(self) -> int:
+        """How many long computations there are, the one that computes included, up to ``MOST_SHARES``."""
+        return max(1, min(len(self._queue) - self._urgent, MOST_SHARES))
 
 
 def check(cancelled: Cancelled | None) -> None:

@@ -119,7 +119,8 @@ class PrefixCache:
         return PrefillPlan(text, cache, cached_tokens, pieces, cacheable)
 
     def insert(self, prefill: PrefillPlan) -> None:
-        """Cache a prompt that has been prefilled, in place of cached prompts that are only its beginning."""
+        """Cache a prompt that has been prefilled, in place of cached prompts that share all but their last piece with it:
+        its own beginning, and other questions at the same place, of which a copy each would fill the store."""
         if not prefill.cacheable:
             return
         prefix = CachedPrefix(prefill.text, tuple((layer.keys, layer.values) for layer in prefill.cache.layers))
@@ -130,7 +131,7 @@ class PrefixCache:
             shared = other.text.shared(prefill.text)
             if shared == len(prefill.text.ids):
                 return
-            if shared == len(other.text.ids):
+            if shared >= other.text.stops[-2:][0]:
                 self.store.drop(other.key)
         self.store.put(prefix.key, prefix, size_of(tensor for pair in prefix.layers for tensor in pair))
 
