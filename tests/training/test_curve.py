@@ -33,7 +33,9 @@ def test_each_stage_has_its_steps_and_values(tmp_path: Path) -> None:
         assert drawn.width > drawn.height > 100
 
 
-@pytest.mark.parametrize(("text", "reason"), [("not json", "can't be read"), ('{"held_out": {}}\n', "no steps")])
+@pytest.mark.parametrize(
+    ("text", "reason"), [("{not json}", "can't be read"), ("", "no steps"), ('{"held_out": {}}\n', "no steps")]
+)
 def test_what_is_no_log_is_refused(tmp_path: Path, text: str, reason: str) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text(text)

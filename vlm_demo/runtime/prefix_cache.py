@@ -119,8 +119,8 @@ class PrefixCache:
         return PrefillPlan(text, cache, cached_tokens, pieces, cacheable)
 
     def insert(self, prefill: PrefillPlan) -> None:
-        """Cache a prompt that has been prefilled, in place of cached prompts that share all but their last piece with it:
-        its own beginning, and other questions at the same place, of which a copy each would fill the store."""
+        """Cache a prompt that has been prefilled, in place of cached prompts that share all but their last piece with
+        it: its own beginning, and other questions at the same place, of which a copy each would fill the store."""
         if not prefill.cacheable:
             return
         prefix = CachedPrefix(prefill.text, tuple((layer.keys, layer.values) for layer in prefill.cache.layers))

@@ -41,7 +41,7 @@ def draw(log: Path, file: Path) -> None:
         for name in _most_frequent(points):
             steps, values = zip(*((step, values[name]) for step, values in points if name in values), strict=True)
             axes.plot(steps, values, ".-", label=name)
-        axes.set(xlabel="step", ylabel="CIDEr-D of samples" if stage == CAPTIONS else "loss")
+        axes.set(xlabel="step", ylabel="CIDEr-D of samples" if stage == CAPTIONS else "loss (matched: a share)")
         axes.set_title("captions" if stage == CAPTIONS else f"stage {stage}", fontsize=10)
         axes.legend(fontsize=7)
     figure.savefig(file, dpi=110)
