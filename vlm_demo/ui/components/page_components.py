@@ -73,10 +73,15 @@ class PageComponents:
             return {
                 self.sees: panels.model_view_panel.draw(shown),
                 self.prompt: panels.prompt_panel.draw(shown),
-                self.text: panels.ocr_panel.draw(shown),
+                **self.read_text(session),
                 self.stages: panels.stages_panel.draw(shown),
                 self.checks: panels.checks_panel.draw(shown),
             }
+
+    def read_text(self, session: Session) -> Changes:
+        """What OCR read for the shown answer."""
+        with session.lock:
+            return {self.text: panels.ocr_panel.draw(session.shown)}
 
     def everything(self, session: Session, **composer: Any) -> Changes:
         """All components that show the session."""

@@ -86,7 +86,7 @@ class DeferredMaps:
             yield {self.parts.heatmap: gr.skip()}
             return
         with session.lock:
-            changes = {**self.parts.conversation(session), **self.parts.map(session)}
+            changes = {**self.parts.conversation(session), **self.parts.map(session), **self.parts.read_text(session)}
         yield changes
 
     def _judge(self, session: Session, exchange: ChatTurn) -> None:

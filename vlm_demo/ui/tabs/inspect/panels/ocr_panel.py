@@ -1,4 +1,4 @@
-"""Text: what OCR read, its boxes over the upload and the words next to them."""
+"""Text: what OCR read, its boxes over the upload and the words next to them, those that the answer quotes marked."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from vlm_demo.contracts import OcrResult
+from vlm_demo.contracts import OcrResult, OcrWord
 from vlm_demo.ui import pictures
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
@@ -23,6 +23,7 @@ class ReadPicture:
         width, height: of the upload, in whose pixels the words' boxes are.
         result: the words.
         summary: how many there are, in words.
+        quoted: those that the answer quotes, at every place at which they were read.
     """
 
     source: str
@@ -30,6 +31,7 @@ class ReadPicture:
     height: int
     result: OcrResult
     summary: str
+    quoted: frozenset[OcrWord]
 
 
 def draw(exchange: ChatTurn | None) -> Markup:
@@ -43,11 +45,20 @@ def draw(exchange: ChatTurn | None) -> Markup:
     first = len(answer.views) - len(answer.ocrs)
     read = [
         ReadPicture(
-            pictures.data_uri(answer.views[first + i].image), *exchange.sizes[first + i], result, _summary(result)
+            pictures.data_uri(answer.views[first + i].image),
+            *exchange.sizes[first + i],
+            result,
+            _summary(result),
+            _quoted(exchange, first + i),
         )
         for i, result in enumerate(answer.ocrs)
     ]
     return render("ocr", pictures=read)
+
+
+def _quoted(exchange: ChatTurn, image: int) -> frozenset[OcrWord]:
+    found = exchange.grounding.words if exchange.grounding else ()
+    return frozenset(read.word for read in found if read.image == image)
 
 
 def _summary(result: OcrResult) -> str:
