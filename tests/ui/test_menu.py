@@ -7,16 +7,19 @@ import os
 import re
 import shlex
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tests.kit import composed
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.tiny import tiny_clip, tiny_llava
 from vlm_demo.engines import offers
 from vlm_demo.engines.registry import Measured, Status
-from vlm_demo.models import loading, quantization
+from vlm_demo.models import embedded, loading, parts, quantization, user_cache
 from vlm_demo.models.loading import catalog
 from vlm_demo.ui.components import header, model_menu
 from vlm_demo.ui.components.header import Choice
@@ -66,6 +69,55 @@ def test_a_model_that_only_compares_is_not_offered_for_a_chat(tmp_path, monkeypa
     offers.writes.cache_clear()
     assert "writer" in offered and "judge" not in offered
     assert "openai/clip-vit-base-patch32" in {entry.id for entry in catalog()} - offered.keys()
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The shipped files of the one embedded model, ``small``, which is not put together yet."""
+    monkeypatch.setattr(user_cache, "folder", lambda: tmp_path / "cache" / "vlm_demo")
+    monkeypatch.setattr(loading, "EMBEDDED", tmp_path / "models")
+    composed.install(tmp_path / "site", monkeypatch)
+    offers.writes.cache_clear()
+    yield composed.ship(tmp_path / "models" / "small")
+    offers.writes.cache_clear()
+
+
+def label_of_small() -> str:
+    return model_menu.choices("some/folder", "none", "cpu")["small"].label
+
+
+def test_the_disk_use_of_an_embedded_model_is_said_until_it_is_put_together(shipped):
+    announced = re.search(r"takes (\d+ MB) in", loading.announcement("small"))[1]
+    assert label_of_small() == f"small · embedded, will take {announced} of disk"
+    folder = embedded.assembled(shipped, composed.silent)
+    assert label_of_small() == "small · embedded"
+    (folder / embedded.MANIFEST).unlink()
+    assert label_of_small() == f"small · embedded, will take {announced} of disk"
+
+
+def test_the_menu_reads_the_shipped_files_again_only_when_they_have_changed(shipped, monkeypatch):
+    read, sha256 = [], parts.sha256
+    monkeypatch.setattr(parts, "sha256", lambda path: read.append(path.name) or sha256(path))
+    first = label_of_small()
+    assert composed.TRAINED in read
+    read.clear()
+    assert label_of_small() == first and not read
+    with (shipped / composed.TRAINED).open("ab") as file:
+        file.write(bytes(50_000_000))
+    assert label_of_small() != first and read == [composed.TRAINED]
+
+
+def test_the_menu_is_drawn_where_shipped_files_are_missing(shipped):
+    (shipped / composed.TRAINED).unlink()
+    assert label_of_small() == "small · embedded"
+
+
+def test_the_disk_use_is_known_without_torch():
+    code = "import sys; from pathlib import Path; from vlm_demo.models import embedded, user_cache\n"
+    code += "user_cache.folder = lambda: Path('no such folder')\n"
+    code += f"assert embedded.disk_use(Path({str(loading.EMBEDDED / 'llava')!r})) > 1e8\n"
+    code += "assert not {'torch', 'transformers'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
 
 
 def test_a_model_that_is_not_loaded_yet_has_no_figures():

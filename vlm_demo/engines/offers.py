@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
+from vlm_demo.errors import VlmDemoError
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -65,6 +67,17 @@ def embedded() -> list[str]:
     from vlm_demo.models.loading import embedded_names
 
     return [name for name in embedded_names() if writes(name)]
+
+
+def disk_use(name: str) -> int:
+    """Bytes on disk, about, that an embedded model takes when it is first chosen; 0 where it is there already, or can't
+    be put together, which is said when it is chosen."""
+    from vlm_demo.models.loading import disk_use
+
+    try:
+        return disk_use(name)
+    except (VlmDemoError, OSError):
+        return 0
 
 
 @dataclass(frozen=True)

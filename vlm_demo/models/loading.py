@@ -217,6 +217,16 @@ def announcement(name: str) -> str:
     return embedded.announcement(folder) if folder else ""
 
 
+def disk_use(name: str) -> int:
+    """Bytes on disk, about, that a model takes once it is put together; 0 where nothing has to be.
+
+    Raises:
+        UnsupportedModel: its shipped files are damaged.
+    """
+    folder = _composed(name)
+    return embedded.disk_use(folder) if folder else 0
+
+
 def _composed(name: str) -> Path | None:
     """The folder with the recipe that a name or a path stands for; None = it is no model that is put together."""
     folder = shipped(name) or Path(os.path.expanduser(name))

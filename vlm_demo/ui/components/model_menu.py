@@ -18,20 +18,25 @@ OUTSIDE = (
 
 
 def choices(current: str, quantize: str, device: str, served: str = "") -> dict[str, Choice]:
-    """Value → choice of every model in the menu that writes answers: what is loaded, embedded ones, then hub models
-    with their size, closed where they do not fit.
+    """Value → choice of every model in the menu that writes answers: what is loaded, embedded ones with the disk use of
+    those that are not put together yet, then hub models with their size, closed where they do not fit.
 
     Args:
         quantize: the precision in which the next one would be loaded.
         device: on which; the loaded model stays there until the next one is ready, so its memory is not counted free.
         served: a server's model that can be switched back to; empty = none.
     """
-    labels = {name: Choice(f"{name} · embedded") for name in offers.embedded()}
+    labels = {name: _embedded(name) for name in offers.embedded()}
     room = offers.room_on(device)
     labels |= {offer.id: _offered(offer, quantize, room) for offer in offers.hub(quantize, room)}
     if served:
         labels[served] = Choice(f"{served} · on a server")  # where an embedded one is called so too, the server's
     return {current: Choice(current), **labels}
+
+
+def _embedded(name: str) -> Choice:
+    disk = offers.disk_use(name)
+    return Choice(f"{name} · embedded, will take {size(disk)} of disk" if disk else f"{name} · embedded")
 
 
 def _offered(offer: Offer, quantize: str, room: int) -> Choice:
