@@ -1,5 +1,6 @@
 """The model that the project ships: it answers, its toggles do what they say, and plain transformers agrees."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -21,6 +22,13 @@ from vlm_demo.training.worlds.scenes import draw_scene
 EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 HELD_OUT = 4000  # seeds from here on are used by no training and no figure
+TRUE_OF_EXAMPLES = {
+    "Describe the picture.": "A plate topped with a cup of coffee.",
+    "How many magenta shapes are there?": "2",
+    "What color is the dog?": "unknown",
+    "What is the title of the chart?": "Revenue",
+    "What is the total?": "149.35",
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +76,19 @@ def test_plain_transformers_gives_the_same_answer(exact: Pipeline) -> None:
         assert answer.prompt.text == text
 
 
-def test_it_names_what_a_photograph_shows_and_where_text_says_so_copies_it(llava: Pipeline) -> None:
+def test_every_example_of_the_page_is_answered_right(llava: Pipeline) -> None:
+    examples = json.loads((EXAMPLES / "examples.json").read_text(encoding="utf-8"))
+    answers = {
+        one["question"]: llava.ask(
+            EXAMPLES / one["image"], one["question"], ocr=one["ocr"], evidence_only=one["evidence_only"]
+        ).text
+        for one in examples
+    }
+    assert answers == TRUE_OF_EXAMPLES
+
+
+def test_it_names_what_a_photograph_shows(llava: Pipeline) -> None:
     assert llava.ask(EXAMPLES / "cat.jpg", "What animal is this?").text == "cat"
-    assert matches("money", llava.ask(EXAMPLES / "receipt.png", "What is the total?", ocr=True).text, ("149.35",))
 
 
 def test_exchanging_image_tokens_exchanges_the_answers(llava: Pipeline) -> None:

@@ -23,9 +23,10 @@ def load(name: str) -> Pipeline:
 
 
 def test_cross_attention_tells_a_photograph_of_a_cat_from_one_of_a_drink() -> None:
-    answers = [load("idefics").ask(EXAMPLES / file, "Is there a cat?").text for file in ("cat.jpg", "coffee.jpg")]
-    assert answers == ["yes", "no"]
-    assert "cat" in load("idefics").ask(EXAMPLES / "cat.jpg", "Describe the picture.").text
+    described = [
+        load("idefics").ask(EXAMPLES / file, "Describe the picture.").text for file in ("cat.jpg", "coffee.jpg")
+    ]
+    assert ["cat" in text for text in described] == [True, False]
 
 
 @pytest.mark.parametrize("name", WRITERS)
