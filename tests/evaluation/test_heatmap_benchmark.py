@@ -88,6 +88,35 @@ def test_methods_and_baselines_over_the_same_items(tmp_path: Path) -> None:
     json.dumps(figures)
 
 
+def test_a_data_set_with_questions_among_its_boxes_is_measured_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NLVR's drawn shapes are kept: RGBA, one thing in several boxes, and questions that nothing is boxed for."""
+    drawn = Image.new("RGBA", SIZE, (200, 200, 200, 255))
+    corner, above = (70, 30, 80, 40), (30, 0, 40, 10)
+    for box in (corner, above):
+        drawn.paste((0, 0, 0, 255), box)
+    (tmp_path / "img").mkdir()
+    drawn.save(tmp_path / "img" / "0.png")
+    count = {"question": "How many black squares are there?", "answer": "2", "kind": "count"}
+    exist = {"question": "Is there a blue circle?", "answer": "no", "kind": "exist"}
+    both, one = (
+        {"question": "What is in the image?", "answer": phrase, "kind": "pointing", "phrase": phrase, "boxes": boxes}
+        for phrase, boxes in (("p31", [above, corner]), ("p3", [above]))
+    )
+    lines = [json.dumps({"image": "img/0.png", "metric": "exact", **line}) for line in (count, both, exist, one)]
+    (tmp_path / "items.jsonl").write_text("\n".join(lines))
+    engine = Planted()
+    engine.precision = "bf16"
+    monkeypatch.setattr(options, "load", lambda _: engine)
+    out = tmp_path / "figures.json"
+    assert main(["evaluate", str(tmp_path), "--pointing", "--method", "mean", "--json", str(out)]) == 0
+    figures = json.loads(out.read_text())
+    assert figures["skipped"] == [] and figures["methods"]["mean"]["pointing"]["n"] == 2
+    assert figures["methods"]["mean"]["pointing"]["accuracy"] == 0.5  # most heads attend to the corner
+    assert figures["baselines"]["chance"]["pointing"]["accuracy"] == pytest.approx((200 + 100) / 2 / 3200)
+
+
 def test_insertion_and_deletion_by_hand(tmp_path: Path) -> None:
     folder, pool = folder_with(tmp_path, [3])
     best = HeatmapSettings("heads", heads=((0, 1),))

@@ -183,12 +183,17 @@ def test_the_command_makes_a_folder(photos: Path, tmp_path: Path, capsys: Any) -
     arguments = ["draw", str(tmp_path / "out"), "photos-held-out", "--photos", str(photos), "--per-kind", "2"]
     assert main(arguments) == 0
     assert f"{2 * len(KINDS)} items of {len(KINDS)} kinds" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["draw", str(tmp_path / "out"), "photos-held-out"])
+    assert main([*arguments, "--kinds", "style", "pointing-coco"]) == 0
+    lines = (tmp_path / "out" / "items.jsonl").read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["style"] * 2 + ["pointing-coco"] * 2
+    for wrong in (["photos-held-out"], [*arguments[2:], "--kinds", "dances"], ["scenes", "--kinds", "style"]):
+        with pytest.raises(SystemExit):
+            main(["draw", str(tmp_path / "out"), *wrong])
 
 
-def test_pointing_items_hold_the_boxes_of_the_named_thing_in_pixels(tmp_path: Path) -> None:
-    folder = tmp_path / "photos" / "voc2007"
+@pytest.mark.parametrize(("kind", "name"), [("pointing", "voc2007"), ("pointing-coco", "coco_val2017_people")])
+def test_pointing_items_hold_the_boxes_of_the_named_thing_in_pixels(kind: str, name: str, tmp_path: Path) -> None:
+    folder = tmp_path / "photos" / name
     (folder / "img").mkdir(parents=True)
     lines = []
     for i in range(60):
@@ -201,8 +206,9 @@ def test_pointing_items_hold_the_boxes_of_the_named_thing_in_pixels(tmp_path: Pa
         ]
         lines.append(json.dumps({"image": f"img/{i:05}.png", "boxes": boxes}))
     (folder / "annotations.jsonl").write_text("\n".join(lines))
-    make(tmp_path / "photos", tmp_path / "items", 100, 0, ["pointing"])
+    make(tmp_path / "photos", tmp_path / "items", 100, 0, [kind])
     items = [json.loads(line) for line in (tmp_path / "items" / "items.jsonl").read_text().splitlines()]
+    assert all(held_out(name, f"img/{_source(item)[1]:05}.png") for item in items)
     # The couch fills the picture and the cat can hardly be seen.
     assert items and {item["phrase"] for item in items} == {"dog"}
     assert all(item["boxes"] == [[20, 20, 80, 60], [100, 50, 140, 70]] for item in items)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from vlm_demo.cli.command import Command, application, one_of
+from vlm_demo.evaluation.photo_items import KINDS, make
 from vlm_demo.training.worlds.held_out import AREAS, export, export_captions, export_world
 
 app = application()
@@ -26,14 +27,20 @@ def draw(
         Path | None,
         typer.Option(metavar="FOLDER", help=f"of {PHOTOS}: holds the folders of photographs; they are copied"),
     ] = None,
+    kinds: Annotated[
+        list[str] | None,
+        typer.Option(
+            parser=one_of(KINDS), metavar="KIND ...", help=f"of {PHOTOS}: some of {', '.join(KINDS)}; default: all"
+        ),
+    ] = None,
 ) -> None:
     """Draw held-out pictures with questions, as a folder that evaluate scores."""
     if (area == PHOTOS) != (photos is not None):
         context.fail(f"{PHOTOS} and --photos go together")
+    if kinds and photos is None:
+        context.fail(f"--kinds goes with {PHOTOS}")
     if photos is not None:
-        from vlm_demo.evaluation.photo_items import make
-
-        counts = make(photos, folder, per_kind, seed)
+        counts = make(photos, folder, per_kind, seed, kinds)
     elif area in (CAPTIONS, WORLD):
         counts = {CAPTIONS: export_captions, WORLD: export_world}[area](folder, per_kind, seed)
     else:

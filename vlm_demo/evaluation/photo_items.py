@@ -243,10 +243,10 @@ def chartqa(photos: Photos, seed: str) -> Items:
             yield photo, {"question": question, "answer": answer, "metric": "relaxed", "ocr": True}
 
 
-def pointing(photos: Photos, seed: str) -> Items:
+def pointing(photos: Photos, seed: str, folder: str) -> Items:
     """Where is it? A named thing and its boxes in pixels, for heatmaps; a thing that fills the picture is
     left out."""
-    for photo in _shuffled(photos.held_out_photos("voc2007"), seed):
+    for photo in _shuffled(photos.held_out_photos(folder), seed):
         with Image.open(photos.root / photo.folder / photo.image, formats=formats()) as picture:
             width, height = picture.size
         for thing, areas in sorted(photo.things.items()):
@@ -272,7 +272,8 @@ KINDS: dict[str, Callable[[Photos, str], Items]] = {
     "style": style,
     "garment": garment,
     "chartqa": chartqa,
-    "pointing": pointing,
+    "pointing": partial(pointing, folder="voc2007"),
+    "pointing-coco": partial(pointing, folder="coco_val2017_people"),
 }
 
 
