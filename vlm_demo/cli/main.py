@@ -32,7 +32,7 @@ COMMANDS = {
     "draw": "draw held-out pictures with questions, for evaluate",
     "train": "train an embedded model, and prepare what its training reads",
     "train-shards": "draw pictures with questions once, for training",
-    "probe": "measure what the vision encoder alone tells apart",
+    "probe": "measure what the vision encoders alone tell apart",
     "bridges": "compare the embedded families in one table",
     "experiment": "answer a common question by measuring: why confident but wrong, can it replace OCR",
     "export": "copy an embedded model as an ordinary checkpoint",

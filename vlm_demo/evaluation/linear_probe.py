@@ -1,34 +1,76 @@
-"""Linear probe: which classes a frozen vision encoder's patch features separate, before any bridge or language model.
+"""Linear probe: which classes a frozen vision encoder's features separate, before any bridge or language model.
 
-Mean of the image tokens → standardized → multinomial logistic regression, accuracy on every fourth picture, which was
-not fitted. Compares resolutions and levels of the encoder on folders of labelled photographs, padded to a square.
+Features of a picture → standardized → multinomial logistic regression, accuracy on every fourth picture, which was not
+fitted. Compares encoders, their resolutions and their features on folders of labelled photographs, padded to a square:
+the same pictures are fitted, and the same are held out, for all of them.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from vlm_demo.errors import VlmDemoError
+from vlm_demo.errors import ModelNotFound, VlmDemoError
 from vlm_demo.images.formats import formats
 from vlm_demo.intervals import wilson
 from vlm_demo.models.download import Progress
 from vlm_demo.models.quantization import fast_bf16
 from vlm_demo.training import json_lines
 
-TOWER = "efficientnet-lite2"
 FOLDERS = {"stanford40": "action", "caltech101": "object"}  # folder of photographs → the label to be classified
-SIDES = (256, 288, 320, 384)  # pixels
-GREY = (127, 127, 127)  # padding
+ANNOTATIONS = "annotations.jsonl"
 HELD_OUT_EVERY = 4
 WEIGHT_DECAYS = (1e-3, 1e-2, 1e-1)
+COLUMNS = (
+    *("folder", "classes", "encoder", "pixels", "image tokens", "features", "right", "95 % interval", "of", "chance"),
+    "pictures a second",
+)
+
+Features = dict[str, Tensor]  # a name for a person → [pictures, channels]
+
+
+def by_level(output: Any, config: Any) -> Features:
+    """Means over the image tokens: of the last level's channels, and of all channels, the finer level's among them."""
+    mean = output.last_hidden_state.float().mean(1)
+    return {"last level": mean[:, : config.head], "both levels": mean}
+
+
+def with_cls(output: Any, config: Any) -> Features:
+    """The mean of the patches as a language model reads them, the CLS token, and one beside the other."""
+    mean, cls = output.last_hidden_state.float().mean(1), output.pooler_output.float()
+    return {"mean of patches": mean, "CLS": cls, "mean and CLS": torch.cat([mean, cls], 1)}
+
+
+@dataclass(frozen=True)
+class ProbedEncoder:
+    """How a vision encoder is probed.
+
+    Attributes:
+        title: its name for a person.
+        stride: pixels of a patch's side; a picture's side is a multiple of it.
+        sides: pixels, the resolutions that are measured by default.
+        features: its output and its configuration → the features of each picture.
+    """
+
+    title: str
+    stride: int
+    sides: tuple[int, ...]
+    features: Callable[[Any, Any], Features]
+
+
+# The pretrained part → how it is probed.
+ENCODERS = {
+    "efficientnet-lite2": ProbedEncoder("EfficientNet-Lite2", 32, (256, 288, 320, 384), by_level),
+    "dinov2-vit-s-focus": ProbedEncoder("DINOv2 ViT-S", 14, (168, 224), with_cls),
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +93,7 @@ class ProbeResult:
 
 def labelled(folder: Path, label: str, limit: int | None = None) -> list[LabelledPhoto]:
     """The pictures of ``folder/annotations.jsonl`` that have this label, and whose class has at least four."""
-    items = json_lines.read(folder / "annotations.jsonl")
+    items = json_lines.read(folder / ANNOTATIONS)
     found = [
         LabelledPhoto(folder / item["image"], item["labels"][label])
         for item in items
@@ -63,13 +105,15 @@ def labelled(folder: Path, label: str, limit: int | None = None) -> list[Labelle
     return [item for item in found if counts[item.label] >= HELD_OUT_EVERY][:limit]
 
 
-def features(items: Sequence[LabelledPhoto], encode: Callable[[list[Image.Image]], Tensor], batch: int = 16) -> Tensor:
-    """Mean image token of each picture, [pictures, channels]; ``encode`` turns pictures into tokens [B, N, C]."""
+def features(
+    items: Sequence[LabelledPhoto], encode: Callable[[list[Image.Image]], Features], batch: int = 16
+) -> Features:
+    """The features of all pictures in their order; ``encode`` gives those of a few."""
     allowed, rows = formats(), []
     for start in range(0, len(items), batch):
         pictures = [Image.open(item.path, formats=allowed).convert("RGB") for item in items[start : start + batch]]
-        rows.append(encode(pictures).float().mean(1))
-    return torch.cat(rows)
+        rows.append(encode(pictures))
+    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
 
 def probe(rows: Tensor, labels: Sequence[str]) -> ProbeResult:
@@ -108,66 +152,79 @@ def _accuracy(rows: Tensor, target: Tensor, fit: Tensor, test: Tensor, decay: fl
 
 
 class ProbedTower:
-    """The vision encoder on squares of one size; calls the tower and measures its time.
+    """A vision encoder on squares of one size; calls the tower and measures its time.
 
     Attributes:
-        head: channels of the last level; the channels after them are the finer one's.
+        tokens: image tokens of a picture, known after the first one.
         seconds: the time that encoding took, without opening and padding the pictures.
     """
 
-    def __init__(self, side: int, progress: Progress) -> None:
+    def __init__(self, name: str, side: int, progress: Progress) -> None:
         from vlm_demo.models.pretrained import vision_tower
 
-        self.side, self.seconds = side, 0.0
+        self.encoder, self.side, self.tokens, self.seconds = ENCODERS[name], side, 0, 0.0
         self.dtype = torch.bfloat16 if fast_bf16(torch.device("cpu")) else torch.float32
-        self.model = vision_tower(TOWER, side, progress).to(self.dtype).to(memory_format=torch.channels_last)
-        self.head: int = self.model.config.head
+        self.model = vision_tower(name, side, progress).to(self.dtype).to(memory_format=torch.channels_last)
 
     @torch.no_grad()
-    def __call__(self, pictures: list[Image.Image]) -> Tensor:
-        """Patch features [B, N, channels] of pictures of any size."""
+    def __call__(self, pictures: list[Image.Image]) -> Features:
+        """The features of pictures of any size."""
         squares = [
-            ImageOps.pad(picture, (self.side, self.side), Image.Resampling.BILINEAR, GREY) for picture in pictures
+            ImageOps.pad(picture, (self.side, self.side), Image.Resampling.BILINEAR, self.model.fill)
+            for picture in pictures
         ]
         pixels = torch.from_numpy(np.stack([np.asarray(square) for square in squares])).permute(0, 3, 1, 2)
         started = time.perf_counter()
-        tokens = self.model(pixels.to(self.dtype) / 127.5 - 1).last_hidden_state
+        output = self.model(pixels.to(self.dtype) / 127.5 - 1)
         self.seconds += time.perf_counter() - started
-        return tokens
+        self.tokens = output.last_hidden_state.shape[1]
+        return self.encoder.features(output, self.model.config)
 
 
-def table(photos: Path, sides: Sequence[int], limit: int | None, progress: Progress) -> str:
-    """Markdown: a line for each folder, resolution, and levels of the encoder.
+def table(photos: Path, towers: Mapping[str, Sequence[int]], limit: int | None, progress: Progress) -> str:
+    """Markdown: a line for each folder, encoder, resolution, and kind of features.
 
     Args:
         photos: holds the folders that FOLDERS names; those that are missing are left out.
-        sides: pixels, multiples of 32.
+        towers: keys of ENCODERS → pixels, multiples of their strides. An encoder that can't be fetched is left out,
+            and the reason stands below.
         limit: the first so many pictures of a folder; None = all.
         progress: see ``loading.load``.
     Raises:
+        ModelNotFound: no encoder is here, or could be fetched.
         VlmDemoError: none of the folders is there, or has pictures enough.
     """
-    lines = [
-        "| folder | classes | pixels | levels | right | 95 % interval | of | chance | pictures a second |",
-        "|---" * 9 + "|",
-    ]
-    for name, label in FOLDERS.items():
-        if not (photos / name / "annotations.jsonl").is_file():
-            continue
-        items = labelled(photos / name, label, limit)
-        if not items:
-            continue
-        for side in sides:
-            tower = ProbedTower(side, progress)
-            rows = features(items, tower)
-            for levels, chosen in (("last", rows[:, : tower.head]), ("both", rows)):
-                result = probe(chosen, [item.label for item in items])
-                low, high = wilson(round(result.accuracy * result.held_out), result.held_out)
-                cells = (
-                    *(name, result.labels, side, levels, f"{result.accuracy:.1%}", f"{low:.1%} – {high:.1%}"),
-                    *(result.held_out, f"{result.chance:.1%}", f"{len(items) / tower.seconds:.1f}"),
-                )
-                lines.append(f"| {' | '.join(map(str, cells))} |")
-    if len(lines) == 2:
+    folders = {
+        name: items
+        for name, label in FOLDERS.items()
+        if (photos / name / ANNOTATIONS).is_file() and (items := labelled(photos / name, label, limit))
+    }
+    if not folders:
         raise VlmDemoError(f"{photos} holds no labelled photographs; give a folder that holds {' or '.join(FOLDERS)}.")
-    return "\n".join(lines)
+    lines: list[str] = []
+    missing: dict[str, ModelNotFound] = {}
+    for folder, items in folders.items():
+        for name, sides in towers.items():
+            try:
+                for side in sides if name not in missing else ():
+                    lines += _lines(folder, items, ProbedTower(name, side, progress))
+            except ModelNotFound as error:
+                missing[name] = error
+    if not lines:
+        raise next(iter(missing.values()))
+    return "\n".join([f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|", *lines, *map(str, missing.values())])
+
+
+def _lines(folder: str, items: Sequence[LabelledPhoto], tower: ProbedTower) -> list[str]:
+    """The lines of an encoder at one resolution."""
+    lines = []
+    for name, rows in features(items, tower).items():
+        result = probe(rows, [item.label for item in items])
+        low, high = wilson(round(result.accuracy * result.held_out), result.held_out)
+        cells = (
+            *(folder, result.labels, tower.encoder.title, tower.side, tower.tokens, name, f"{result.accuracy:.1%}"),
+            *(f"{low:.1%} – {high:.1%}", result.held_out, f"{result.chance:.1%}"),
+            f"{len(items) / tower.seconds:.1f}",
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return lines

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel, PreTrainedTokenizerFast
-from transformers.modeling_outputs import BaseModelOutput
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.models.llama.modeling_llama import LlamaForCausalLM
 
 from vlm_demo.models import parts, smollm2
@@ -23,6 +23,7 @@ class VisionTower(nn.Module):
 
     However the encoder itself wants pixels normalised, they come over −1..1 here. The features are the last of its
     ``hidden_states``, as ``LlavaForConditionalGeneration`` reads them: of DINOv2 they lie before its last LayerNorm.
+    ``pooler_output`` is the encoder's own: of DINOv2 its CLS token, behind that LayerNorm.
 
     Attributes:
         config: the encoder's; ``hidden_size`` is the channels of a patch.
@@ -42,11 +43,12 @@ class VisionTower(nn.Module):
         self._scale = [0.5 / std for std in tower.std]
         self._shift = [(0.5 - mean) / std for mean, std in zip(tower.mean, tower.std, strict=True)]
 
-    def forward(self, pixels: Tensor) -> BaseModelOutput:
+    def forward(self, pixels: Tensor) -> BaseModelOutputWithPooling:
         scale, shift = (torch.tensor(three)[:, None, None] for three in (self._scale, self._shift))
         normalised = pixels.float() * scale + shift
-        states = self.model(normalised.to(self.model.dtype), output_hidden_states=True).hidden_states
-        return BaseModelOutput(last_hidden_state=states[-1][:, self._cls_tokens :])
+        output = self.model(normalised.to(self.model.dtype), output_hidden_states=True)
+        patches = output.hidden_states[-1][:, self._cls_tokens :]
+        return BaseModelOutputWithPooling(last_hidden_state=patches, pooler_output=output.pooler_output)
 
 
 def vision_tower(name: str, image_size: int, report: Progress) -> VisionTower:
