@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 CUT = "The model began to repeat itself, so the answer was cut there."  # shown for an answer with ``cut`` tokens
+FULL = "The answer is unfinished: the model was not allowed to write more."  # shown for one that is ``full``
 OCR_CUT = "The context holds a part of the text that was read: {} of {} words, far from the question, are left out."
 # Shown for an answer that a server wrote: by which model, and which model read it here.
 REPLAYED = (

@@ -52,6 +52,20 @@ def test_a_checkpoint_here_explains_it(serve: Serve, uri: str, pipe: Pipeline) -
     assert [token["token"] for token in answer["choices"][0]["logprobs"]["content"]] == list(SAID)  # as it was written
 
 
+def test_an_answer_that_the_server_cut_is_not_told_as_whole(serve: Serve, uri: str) -> None:
+    """Whatever number of tokens was asked for: a server may have a limit of its own."""
+    with chat_server(tokens=("a",) * 300) as server:
+        client = serve(RemoteEngine(server_at(server.address), "llava"))
+        for settings in ({"max_tokens": 2}, {}):
+            answer = ask(client, user("What?", uri), **settings).json()
+            assert answer["choices"][0]["finish_reason"] == "length"
+        streamed = chunks(ask(client, user("What?", uri), stream=True, max_tokens=2))
+        assert [choice["finish_reason"] for chunk in streamed for choice in chunk["choices"]][-1] == "length"
+    with chat_server() as server:
+        answer = ask(serve(RemoteEngine(server_at(server.address), "llava")), user("What?", uri)).json()
+        assert answer["choices"][0]["finish_reason"] == "stop"
+
+
 def test_what_the_server_refuses_is_the_clients_error_or_ours(serve: Serve, uri: str) -> None:
     with chat_server(status=413, error={}) as server:
         refused = ask(serve(RemoteEngine(server_at(server.address), "llava")), user("What?", uri))

@@ -31,6 +31,15 @@ def test_the_answer_is_the_servers_and_stderr_says_what_is_missing(picture: str,
     assert output.out == "a red square\n" and output.err == f"mine wrote this answer on a server. {NO_MAPS}\n"
 
 
+def test_an_answer_that_the_server_cut_is_told_as_unfinished(picture: str, capsys) -> None:
+    with chat_server(tokens=("a",) * 9) as server:
+        ask = ["ask", picture, "What is it?", "--engine", server.address, "--max-new-tokens", "2"]
+        assert main(ask) == 0
+        assert "The answer is unfinished: the model was not allowed to write more.\n" in capsys.readouterr().err
+        assert main([*ask, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["full"] is True
+
+
 def test_a_heatmap_that_cannot_be_had_does_not_cost_the_answer(picture: str, tmp_path: Path, capsys) -> None:
     out = tmp_path / "map.png"
     with chat_server() as server:

@@ -20,6 +20,7 @@ from tests.kit.engine_conformance import answered, make_request, picture
 from tests.kit.waiting import LONG
 from vlm_demo import Pipeline
 from vlm_demo.contracts import Answer, MapRequest, StageEvent, TokenEvent, Turn
+from vlm_demo.contracts.checks import HALLUCINATION
 from vlm_demo.contracts.engine import ELSEWHERE, Request
 from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.engines import live_checks, remote_request
@@ -147,6 +148,21 @@ def test_an_answer_is_whole_whatever_the_server_leaves_out(odd: dict[str, Any]) 
     assert answer.text == "a red square" and not answer.stopped and answer.model == "first"
 
 
+@pytest.mark.parametrize("streams", [True, False])
+def test_an_answer_that_the_server_ended_at_the_limit_is_unfinished(streams: bool, local: LocalEngine) -> None:
+    whole, _ = answer_of(make_request(max_new_tokens=3), streams=streams)
+    assert whole.text == "a red square" and not whole.full and not whole.unfinished and not whole.shortened
+    with chat_server(streams=streams) as server:
+        for engine in (engine_of(server), engine_of(server, local)):
+            _, answer = answered(engine, make_request(max_new_tokens=2))
+            assert answer.text == "a red" and answer.full and answer.unfinished and not answer.stopped
+            assert "unfinished" in answer.shortened
+            check = next(check for check in answer.checks if check.name == HALLUCINATION)
+            assert check.values["unfinished"] is True and "the answer is unfinished" in check.measured
+    nothing, _ = answer_of(tokens=("",) * 5)
+    assert nothing.text == "" and nothing.tokens == () and nothing.full
+
+
 def test_line_separators_of_other_alphabets_do_not_cut_a_chunk() -> None:
     """Servers write JSON with such characters as they are; they end a line of text, and none of a stream."""
     odd = ("a\u2028", "b\x85", "c\u2029 ", "d\x0c\x1c")
@@ -173,8 +189,10 @@ def test_a_stream_is_complete_on_a_reason_or_on_done_and_not_before() -> None:
     assert reader.line(": ping") == reader.line("") == reader.line("event: message") == reader.line("id: 3") == []
     assert reader.line('data: {"choices": [{"delta": {"content": "a"}, "finish_reason": null}]}') == [StreamChunk("a")]
     assert reader.begun and not reader.complete
-    reader.line('data: {"choices": [{"delta": {}, "finish_reason": "length"}]}')
-    assert reader.complete and not reader.done
+    end = reader.line('data: {"choices": [{"delta": {}, "finish_reason": "length"}]}')
+    assert end == [StreamChunk("", full=True)] and reader.complete and not reader.done
+    together = StreamReader().line('data: {"choices": [{"delta": {"content": "a"}, "finish_reason": "length"}]}')
+    assert together == [StreamChunk("a"), StreamChunk("", full=True)]
     other = StreamReader()
     other.line("data:[DONE]")
     assert other.complete and other.done

@@ -20,7 +20,7 @@ class Oddities:
     """What the server does otherwise; by default it is as OpenAI's.
 
     Attributes:
-        tokens: the tokens of every answer.
+        tokens: the tokens of every answer, of which it sends as many as a question allows.
         models: what it lists; None = its list fails.
         key: that it wants; empty = none.
         status, error: it answers every question with this.
@@ -137,8 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
             message = "logprobs is not supported for models created with logits_all=False"
             self._json(500, {"error": {"message": message}})
         elif not odd.streams:
-            message = {"role": "assistant", "content": "".join(odd.tokens)}
-            self._json(200, {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]})
+            message = {"role": "assistant", "content": "".join(odd.tokens[: body.get("max_tokens")])}
+            self._json(200, {"choices": [{"index": 0, "message": message, "finish_reason": _reason(body, odd)}]})
         else:
             try:
                 self._stream(body, odd)
@@ -167,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
                 choice["logprobs"] = {"content": [{"token": token, "logprob": -0.2876820724517809}]}
             self._event({"choices": [choice]})
         if odd.reason:
-            self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+            self._event({"choices": [{"index": 0, "delta": {}, "finish_reason": _reason(body, odd)}]})
             self._event({"choices": [], "usage": {"total_tokens": 3}})
         if odd.done:
             self._chunk(b"data: [DONE]\n\n")
@@ -210,3 +210,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+
+def _reason(body: dict[str, Any], odd: Oddities) -> str:
+    """Why the answer ends."""
+    return "length" if len(odd.tokens) > body.get("max_tokens", len(odd.tokens)) else "stop"

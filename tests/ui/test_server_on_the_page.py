@@ -65,6 +65,13 @@ def test_without_a_checkpoint_the_page_says_that_there_are_no_heatmaps(
     assert "<b>big</b>" not in "".join(str(part) for part in state.values())
 
 
+def test_an_answer_that_the_server_cut_is_told_as_unfinished(page, picture) -> None:
+    with chat_server(tokens=tuple(f" word{i}" for i in range(300))) as server:
+        state = answered(page(RemoteEngine(server_at(server.address), NAME)), picture)
+    assert "The answer is unfinished: the model was not allowed to write more." in text_of(state["chat"])
+    assert "the answer is unfinished" in text_of(state["checks"])
+
+
 def test_with_a_checkpoint_it_says_whose_heatmaps_they_are(
     page, picture, explained: RemoteEngine, pipe: Pipeline
 ) -> None:

@@ -24,7 +24,9 @@ def first(answer: Answer, placed: Check, machine: Machine, reads_from: float | N
     return (
         placed,
         resolution.check(answer.views),
-        hallucination.check(bool(answer.conversation and answer.conversation.evidence_only), answer.text),
+        hallucination.check(
+            bool(answer.conversation and answer.conversation.evidence_only), answer.text, unfinished=answer.unfinished
+        ),
         small_text.check(answer.views, read, ocr=bool(answer.ocrs), reads_from=reads_from),
         latency.check(
             answer.timings,

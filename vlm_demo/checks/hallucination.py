@@ -1,8 +1,8 @@
 """Hallucination control: does the answer rest on the picture, or would it have been given without one?
 
-Values: evidence_only, said_unknown, level and evidence (the badge and its sentence; None before it is known),
-blank_answer, same_as_blank, with_picture and with_blank (the probability of the answer's tokens, 0..1, their geometric
-mean).
+Values: evidence_only, unfinished, said_unknown, level and evidence (the badge and its sentence; None before it is
+known), blank_answer, same_as_blank, with_picture and with_blank (the probability of the answer's tokens, 0..1, their
+geometric mean).
 
 The counterfactual is the plainest test there is: the same question about a blank picture. An answer that stays, and
 hardly loses probability, comes from habit.
@@ -55,6 +55,7 @@ def check(
         same = other == given or (unfinished and bool(given) and other.startswith(given))
     values: dict[str, Value] = {
         "evidence_only": evidence_only,
+        "unfinished": unfinished,
         "said_unknown": unknown,
         "level": grounding.level if grounding else None,
         "evidence": grounding.sentence if grounding else None,
@@ -99,6 +100,8 @@ def _likelier(blank: BlankAnswer) -> bool:
 
 def _measured(values: dict[str, Value], blank: BlankAnswer | None) -> str:
     parts = [f"evidence only {'on' if values['evidence_only'] else 'off'}"]
+    if values["unfinished"]:
+        parts.append("the answer is unfinished")
     if values["level"] is not None:
         parts.append(LEVELS[str(values["level"])].lower())
     if blank is not None:

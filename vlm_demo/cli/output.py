@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.words import CUT, FUNCTION_WORDS, OCR_CUT
+from vlm_demo.words import FUNCTION_WORDS, OCR_CUT
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer
@@ -63,7 +63,8 @@ def show(
     """
     if not printed and not as_json:
         print(printable(answer.text))
-    notes = [CUT] * bool(answer.cut) + [note for view in answer.views for note in view.notes]
+    notes = [answer.shortened] if answer.shortened else []
+    notes += [note for view in answer.views for note in view.notes]
     if answer.ocr and answer.ocr.left_out:
         notes.append(OCR_CUT.format(answer.ocr.left_out, answer.ocr.left_out + len(answer.ocr.words)))
     if answer.ocr and answer.ocr.note:
@@ -108,6 +109,7 @@ def _as_json(answer: Answer, word: str | None, files: list[Path], notes: list[st
         "text": answer.text,
         "stopped": answer.stopped,
         "cut": answer.cut,
+        "full": answer.full,
         "model": answer.model,
         "tokens": [dataclasses.asdict(token) for token in answer.tokens],
         "prompt": {"text": answer.prompt.text, "image_tokens": answer.prompt.image_tokens},

@@ -20,7 +20,7 @@ from vlm_demo.contracts.geometry import View
 from vlm_demo.contracts.ocr import OcrResult
 from vlm_demo.contracts.prompt import Conversation, Prompt
 from vlm_demo.errors import VlmDemoError, WordNotInAnswer
-from vlm_demo.words import REPLAYED, UNREAD
+from vlm_demo.words import CUT, FULL, REPLAYED, UNREAD
 
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 
@@ -108,7 +108,8 @@ class Answer:
         stopped: the person stopped it before its end.
         cut: how many tokens the model wrote behind ``tokens`` that were cut off, because it had begun to repeat itself
             without end. They are nowhere in this answer.
-        full: it has as many tokens as it was allowed to have, or as the context has room for.
+        full: it has as many tokens as it was allowed to have, or as the context has room for; of a server's answer, the
+            server says so.
         trace: the attention rows that heatmaps are made of; None where the model gives none.
         conversation: what ``prompt`` was made of; None in an answer that no pipeline gave.
         drawer: draws the maps of ``trace``; None where there is none to draw.
@@ -140,6 +141,11 @@ class Answer:
     def unfinished(self) -> bool:
         """Whether the model might have gone on."""
         return self.stopped or self.full or self.cut > 0
+
+    @property
+    def shortened(self) -> str:
+        """A sentence about why it ends before its end; empty where the model or the person ended it."""
+        return CUT if self.cut else FULL if self.full else ""
 
     @property
     def written(self) -> tuple[Token, ...]:

@@ -39,7 +39,7 @@ from vlm_demo.contracts import (
 )
 from vlm_demo.contracts.engine import AS_SERVED, ELSEWHERE, Cancelled, Capabilities, Event, Request
 from vlm_demo.contracts.events import DecodeFacts
-from vlm_demo.engines import local, remote_request
+from vlm_demo.engines import live_checks, local, remote_request
 from vlm_demo.engines.connection import Connection
 from vlm_demo.engines.local import LocalEngine
 from vlm_demo.engines.remote_server import KEY_VARIABLE, LogprobsRefused, Server, patience, server_at
@@ -112,7 +112,7 @@ class RemoteEngine:
         yield clock.since("prompt", started)
         # 4) the server, until its first word and from there
         started, seconds = time.perf_counter(), 0.0
-        tokens, text, stopped = list[Token](), "", False
+        tokens, text, stopped, full = list[Token](), "", False, False
         with closing(self._chunks(body, request.cancelled)) as chunks:
             chunk = next(chunks, None)
             prefill = clock.since("prefill", started)
@@ -120,9 +120,11 @@ class RemoteEngine:
             yield prefill
             try:
                 while chunk is not None:
-                    tokens.append(Token(chunk.text, NO_TOKEN_ID, chunk.probability or 0.0))
-                    text += chunk.text
-                    yield TokenEvent(tokens[-1], text)
+                    full = full or chunk.full
+                    if chunk.text:
+                        tokens.append(Token(chunk.text, NO_TOKEN_ID, chunk.probability or 0.0))
+                        text += chunk.text
+                        yield TokenEvent(tokens[-1], text)
                     started = time.perf_counter()
                     check(request.cancelled)
                     chunk = next(chunks, None)
@@ -132,7 +134,8 @@ class RemoteEngine:
         self._has_logprobs = bool(tokens) and all(token.probability for token in tokens)
         yield clock.done("decode", seconds, DecodeFacts(len(tokens), 0))
         # 5) the answer, replayed here
-        yield self._read(request, self._answer(request, inputs, body["messages"], tuple(tokens), clock, stopped))
+        answer = self._answer(request, inputs, body["messages"], tuple(tokens), clock, stopped, full)
+        yield self._read(request, answer)
 
     def _chunks(self, body: dict[str, Any], cancelled: Cancelled | None) -> Generator[StreamChunk, None, None]:
         """The server's answer, with probabilities unless it has refused them."""
@@ -153,6 +156,7 @@ class RemoteEngine:
         tokens: tuple[Token, ...],
         clock: StageClock,
         stopped: bool,
+        full: bool,
     ) -> Answer:
         """The server's answer, with what is known about it."""
         answer = Answer(
@@ -167,6 +171,7 @@ class RemoteEngine:
             memory=self.memory(),
             model=self.name,
             stopped=stopped,
+            full=full,
             conversation=conversation_of(request),
             replay=Replay("", None, tokens, NO_MAPS),
         )
@@ -197,8 +202,9 @@ class RemoteEngine:
             read,
             timings=written.timings,
             stopped=written.stopped,
+            full=written.full,
             replay=replace(read.replay, tokens=tokens),
-            checks=checklist.replaced(read.checks, latency_check),
+            checks=checklist.replaced(read.checks, live_checks.of_hallucination(written, None, None), latency_check),
         )
 
     # -- explaining, by the checkpoint here -----------------------------------------------------------------------

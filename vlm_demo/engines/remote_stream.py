@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 DONE = "[DONE]"
+FULL = "length"  # the reason to finish of an answer that has as many tokens as it may have
 
 
 class NotUnderstood(ValueError):
@@ -31,10 +32,12 @@ class StreamChunk:
     Attributes:
         text: what it adds.
         probability: 0..1, of the one token that it is; None where the server does not report it.
+        full: the server ended the answer here, because no more tokens were allowed; its ``text`` is empty.
     """
 
     text: str
     probability: float | None = None
+    full: bool = False
 
 
 class StreamReader:
@@ -82,12 +85,14 @@ class StreamReader:
         value = choice.get(part) if isinstance(choice, dict) else None
         if value is not None and not isinstance(value, dict):
             raise NotUnderstood
-        if isinstance(choice, dict) and choice.get("finish_reason"):
+        reason = choice.get("finish_reason") if isinstance(choice, dict) else None
+        if reason:
             self.complete = True
+        end = [StreamChunk("", full=True)] if reason == FULL else []
         content = (value or {}).get("content")
         if not isinstance(content, str) or not content:  # a role, or a model's thoughts
-            return []
-        return _with_probabilities(content, choice.get("logprobs"))
+            return end
+        return _with_probabilities(content, choice.get("logprobs")) + end
 
 
 def error_in(body: Any) -> str:

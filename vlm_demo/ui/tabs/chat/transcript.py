@@ -16,7 +16,7 @@ from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.inspect.panels import checks_panel
-from vlm_demo.words import CUT, bare, is_content_word
+from vlm_demo.words import bare, is_content_word
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, Grounding
@@ -132,7 +132,7 @@ def _answered(session: Session, exchange: ChatTurn, index: int) -> Markup:
         turn=index,
         words=words,
         rest=rest,
-        cut=CUT if exchange.answer and exchange.answer.cut else "",
+        shortened=exchange.answer.shortened if exchange.answer else "",
         badge=_shown_badge(exchange),
         dots=checks_panel.dots(exchange),
         remedy=checks_panel.remedy(exchange, index),

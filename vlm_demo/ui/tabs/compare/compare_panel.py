@@ -25,7 +25,6 @@ from vlm_demo.ui.tabs.compare.comparison import Column, Comparison
 from vlm_demo.ui.tabs.compare.difference import MISSING, SAME, DiffWord
 from vlm_demo.ui.tabs.inspect.map_options import MapOptions
 from vlm_demo.ui.tabs.inspect.panels.html_pieces import size
-from vlm_demo.words import CUT
 
 WIDE = 680  # longest side of a map in a column: twice its width, for sharp screens
 EMPTY = (
@@ -190,8 +189,8 @@ def _notes(turn: ChatTurn) -> list[str]:
     notes = []
     if turn.state == "stopped" and turn.answer:
         notes.append("stopped")
-    if turn.answer and turn.answer.cut:
-        notes.append(CUT)
+    if turn.answer and turn.answer.shortened:
+        notes.append(turn.answer.shortened)
     if turn.answer and turn.ocr:
         found = any(result.words for result in turn.answer.ocrs)
         notes.append("text read" if found else "no text found")
