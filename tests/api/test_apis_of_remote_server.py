@@ -66,6 +66,14 @@ def test_an_answer_that_the_server_cut_is_not_told_as_whole(serve: Serve, uri: s
         assert answer["choices"][0]["finish_reason"] == "stop"
 
 
+def test_an_answer_that_loops_is_told_as_cut(serve: Serve, uri: str) -> None:
+    with chat_server(tokens=(" no",) * 200) as server:
+        client = serve(RemoteEngine(server_at(server.address), "llava"))
+        answer = ask(client, user("What?", uri), vlm_demo={"checklist": True}).json()
+        assert answer["choices"][0]["message"]["content"] == " no" and answer["vlm_demo"]["cut"]
+        assert answer["choices"][0]["finish_reason"] == "length"
+
+
 def test_what_the_server_refuses_is_the_clients_error_or_ours(serve: Serve, uri: str) -> None:
     with chat_server(status=413, error={}) as server:
         refused = ask(serve(RemoteEngine(server_at(server.address), "llava")), user("What?", uri))

@@ -14,7 +14,7 @@ from tests.kit.tiny import tiny_llava
 from vlm_demo import Pipeline
 from vlm_demo.cli.output import follow, show
 from vlm_demo.contracts import TokenEvent
-from vlm_demo.runtime.repetition import LONGEST, SPAN, TIMES, kept, period
+from vlm_demo.runtime.repetition import LONGEST, PIECE, SPAN, TIMES, TextGuard, kept, period
 from vlm_demo.stages.choosing import Step
 from vlm_demo.ui.stage_words import detail
 
@@ -28,6 +28,14 @@ def shortened(text: str) -> str | None:
     return None
 
 
+def guarded(text: str, chunk: int) -> str | None:
+    """The same of a text that comes in chunks of so many characters."""
+    guard = TextGuard()
+    found = (guard.add(text[at : at + chunk]) for at in range(0, len(text), chunk))
+    length = next((length for length in found if length is not None), None)
+    return None if length is None else text[:length]
+
+
 @pytest.mark.parametrize("length", [1, 3, 17, 24, LONGEST])
 def test_a_loop_is_noticed_as_soon_as_it_is_sure_and_keeps_one_occurrence(length: int) -> None:
     lead, loop = [1000, 1001], list(range(length))
@@ -37,36 +45,59 @@ def test_a_loop_is_noticed_as_soon_as_it_is_sure_and_keeps_one_occurrence(length
     assert kept(ids[:noticed], [" x"] * noticed, length) == len(lead) + length
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "ha ha ha ha ha ha ha",
-        "no, no, no, no",
-        "".join(f"{i}. a red circle\n" for i in range(1, 30)),
-        "| a | b |\n| --- | --- |\n| 0 | 0 | 0 | 0 | 0 | 0 |\n| 0 | 0 | 0 | 0 | 1 | 0 |\n",
-        "1 Coffee 2.50\n1 Coffee 2.50\n1 Tea 2.00\nTOTAL 7.00",
-        "Sold to: A. Smith, 12 High Street, Leeds\n" * 2 + "Date: 2 May",
-        "0.00000000000000000001",
-        "a red circle, a blue star, a red square, a red star, a blue circle, a red circle, a blue star, a blue square",
-    ],
-)
+HONEST = [
+    "ha ha ha ha ha ha ha",
+    "no, no, no, no",
+    "".join(f"{i}. a red circle\n" for i in range(1, 30)),
+    "| a | b |\n| --- | --- |\n| 0 | 0 | 0 | 0 | 0 | 0 |\n| 0 | 0 | 0 | 0 | 1 | 0 |\n",
+    "1 Coffee 2.50\n1 Coffee 2.50\n1 Tea 2.00\nTOTAL 7.00",
+    "Sold to: A. Smith, 12 High Street, Leeds\n" * 2 + "Date: 2 May",
+    "0.00000000000000000001",
+    "a red circle, a blue star, a red square, a red star, a blue circle, a red circle, a blue star, a blue square",
+]
+LOOPS = [
+    ("This is a cat. " * 9, "This is a cat. "),
+    ("I see a cat. " + "This is a cat. " * 9, "I see a cat. This is a cat."),
+    ("The star is red" + " and the star is red" * 9, "The star is red and the"),
+    ("It costs 1" + "0" * 90, "It costs 10"),
+    ("Yes." + " no" * 90, "Yes. no"),
+    ("a star, 12.50 in all\n" * 9, "a star, 12.50 in all\n"),
+]
+
+
+@pytest.mark.parametrize("text", HONEST)
 def test_what_only_repeats_a_little_stays_whole(text: str) -> None:
     assert shortened(text) is None
 
 
-@pytest.mark.parametrize(
-    ("text", "left"),
-    [
-        ("This is a cat. " * 9, "This is a cat. "),
-        ("I see a cat. " + "This is a cat. " * 9, "I see a cat. This is a cat."),
-        ("The star is red" + " and the star is red" * 9, "The star is red and the"),
-        ("It costs 1" + "0" * 90, "It costs 10"),
-        ("Yes." + " no" * 90, "Yes. no"),
-        ("a star, 12.50 in all\n" * 9, "a star, 12.50 in all\n"),
-    ],
-)
+@pytest.mark.parametrize(("text", "left"), LOOPS)
 def test_what_is_kept_ends_where_a_sentence_or_a_word_does(text: str, left: str) -> None:
     assert shortened(text) == left
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 10**6])
+def test_a_text_whose_tokens_are_not_known_is_cut_by_the_same_rule(chunk: int) -> None:
+    """However it is divided into chunks, and where its tokens would end."""
+    honest = [
+        *HONEST,
+        "".join(f"| {i} | red | {'-' * 60} |\n" for i in range(40)),
+        f"Contents {'.' * 120} 1\nName: {'_' * 90}\n{' ' * 100}Total\n",
+        "| 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 |\n" * 2,
+        "\n".join(f"{name} circle: large, round, on the left" for name in ("red", "blue", "green", "black", "pink")),
+        "".join(f"- a picture of a star ({i})\n" for i in range(60)),
+    ]
+    assert [text for text in honest if guarded(text, chunk) is not None] == []
+    loops = [*LOOPS[1:3], *LOOPS[4:], ("I see " + "ha" * 200, "I see hahahahahahahaha")]
+    loops += [("This is a cat. " * 9, "This is a cat. This is a cat.")]  # the first has no space before it
+    loops += [("It costs 1" + "0" * 400, "It costs 100000000")]
+    assert [guarded(text, chunk) for text, _ in loops] == [left for _, left in loops]
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "a  b\n\n c", "ABCDEFGHIJKL ---------- 1,000.50€", "猫です。 ", "a\u2028b_c"]
+)
+def test_the_pieces_join_to_the_text(text: str) -> None:
+    assert "".join(match.group() for match in PIECE.finditer(text)) == text
 
 
 def looping(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch, lead: str, loop: str, more: int = 10**6) -> list[int]:

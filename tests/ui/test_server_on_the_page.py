@@ -72,6 +72,13 @@ def test_an_answer_that_the_server_cut_is_told_as_unfinished(page, picture) -> N
     assert "the answer is unfinished" in text_of(state["checks"])
 
 
+def test_an_answer_that_loops_is_told_as_cut(page, picture) -> None:
+    with chat_server(tokens=("a star", *(" again",) * 200)) as server:
+        state = answered(page(RemoteEngine(server_at(server.address), NAME)), picture)
+    chat = text_of(state["chat"])
+    assert "a star again" in chat and "again again" not in chat and "began to repeat itself" in chat
+
+
 def test_with_a_checkpoint_it_says_whose_heatmaps_they_are(
     page, picture, explained: RemoteEngine, pipe: Pipeline
 ) -> None:

@@ -33,7 +33,6 @@ from vlm_demo.contracts import (
     Replay,
     Scores,
     Timings,
-    Token,
     TokenEvent,
     View,
 )
@@ -44,6 +43,7 @@ from vlm_demo.engines.connection import Connection
 from vlm_demo.engines.local import LocalEngine
 from vlm_demo.engines.remote_server import KEY_VARIABLE, LogprobsRefused, Server, patience, server_at
 from vlm_demo.engines.remote_stream import StreamChunk
+from vlm_demo.engines.remote_text import RemoteText
 from vlm_demo.errors import BadSetting, Stopped, UnsupportedModel, VlmDemoError
 from vlm_demo.images.open import Source, open_image
 from vlm_demo.images.remote_pictures import NOTHING, RemotePictures
@@ -61,7 +61,6 @@ from vlm_demo.trust import NONE, Trust
 if TYPE_CHECKING:
     from vlm_demo.engines.registry import Progress
 
-NO_TOKEN_ID = -1  # of a token: servers send texts only
 VIEW_SIDE = 768  # pixels of a picture's longer side in the view, where no checkpoint defines what a model sees
 MIN_IN_DISTRIBUTION = 0.5  # below this ``in_distribution`` the badge of a checkpoint is meaningless
 NO_MAPS = (
@@ -112,7 +111,7 @@ class RemoteEngine:
         yield clock.since("prompt", started)
         # 4) the server, until its first word and from there
         started, seconds = time.perf_counter(), 0.0
-        tokens, text, stopped, full = list[Token](), "", False, False
+        written, stopped = RemoteText(cuts_repetition=request.sampling.schema is None), False
         with closing(self._chunks(body, request.cancelled)) as chunks:
             chunk = next(chunks, None)
             prefill = clock.since("prefill", started)
@@ -120,21 +119,20 @@ class RemoteEngine:
             yield prefill
             try:
                 while chunk is not None:
-                    full = full or chunk.full
-                    if chunk.text:
-                        tokens.append(Token(chunk.text, NO_TOKEN_ID, chunk.probability or 0.0))
-                        text += chunk.text
-                        yield TokenEvent(tokens[-1], text)
+                    if token := written.add(chunk):
+                        yield TokenEvent(token, written.text)
+                    if written.cut:
+                        break  # which closes the request
                     started = time.perf_counter()
                     check(request.cancelled)
                     chunk = next(chunks, None)
                     seconds += time.perf_counter() - started
             except Stopped:
                 stopped = True
-        self._has_logprobs = bool(tokens) and all(token.probability for token in tokens)
-        yield clock.done("decode", seconds, DecodeFacts(len(tokens), 0))
+        self._has_logprobs = bool(written.tokens) and all(token.probability for token in written.tokens)
+        yield clock.done("decode", seconds, DecodeFacts(len(written.tokens) + written.cut, written.cut))
         # 5) the answer, replayed here
-        answer = self._answer(request, inputs, body["messages"], tuple(tokens), clock, stopped, full)
+        answer = self._answer(request, inputs, body["messages"], written, clock, stopped)
         yield self._read(request, answer)
 
     def _chunks(self, body: dict[str, Any], cancelled: Cancelled | None) -> Generator[StreamChunk, None, None]:
@@ -153,14 +151,14 @@ class RemoteEngine:
         request: Request,
         inputs: Inputs,
         messages: Sequence[dict[str, Any]],
-        tokens: tuple[Token, ...],
+        written: RemoteText,
         clock: StageClock,
         stopped: bool,
-        full: bool,
     ) -> Answer:
         """The server's answer, with what is known about it."""
+        tokens = tuple(written.tokens)
         answer = Answer(
-            text="".join(token.text for token in tokens),
+            text=written.text,
             tokens=tokens,
             words=words_of(tokens),
             prompt=Prompt(remote_request.as_text(messages), (), 0, (), ()),
@@ -171,7 +169,8 @@ class RemoteEngine:
             memory=self.memory(),
             model=self.name,
             stopped=stopped,
-            full=full,
+            cut=written.cut,
+            full=written.full,
             conversation=conversation_of(request),
             replay=Replay("", None, tokens, NO_MAPS),
         )
@@ -202,6 +201,7 @@ class RemoteEngine:
             read,
             timings=written.timings,
             stopped=written.stopped,
+            cut=written.cut,
             full=written.full,
             replay=replace(read.replay, tokens=tokens),
             checks=checklist.replaced(read.checks, live_checks.of_hallucination(written, None, None), latency_check),
