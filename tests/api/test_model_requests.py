@@ -29,3 +29,22 @@ def test_the_badge_is_measured_once(fails: bool) -> None:
     *_, outcome = model_requests.ask(service, request, RequestedExtras(grounding=True, checklist=True))
     assert isinstance(outcome, RequestOutcome) and outcome.checks and len(calls) == 1
     assert (outcome.grounding is None) == fails and bool(outcome.no_grounding) == fails
+
+
+def test_the_maps_of_a_request_are_asked_for_together() -> None:
+    together: list[list[str]] = []
+
+    class Together(FakeEngine):
+        def heatmaps(self, answer, wanted, *, cancelled=None):
+            together.append([one.word.text for one in wanted])
+            return [self.heatmap(answer, one, cancelled=cancelled) for one in wanted[:-1]] + [VlmDemoError("No.")]
+
+    request = Request((Image.new("RGB", (9, 9)),), "What is it?")
+    extras, found = RequestedExtras(all_words=True), []
+    for engine in (Together(), FakeEngine()):
+        service = ModelRegistry(engine, lambda *_: FakeEngine(), "llava")
+        *_, outcome = model_requests.ask(service, request, extras)
+        assert isinstance(outcome, RequestOutcome)
+        found.append([(one.word, one.heat is None, one.problem) for one in outcome.maps])
+    assert together == [[word for word, *_ in found[1]]] and len(found[1]) > 2
+    assert found[0] == [*found[1][:-1], (found[1][-1][0], True, "No.")]

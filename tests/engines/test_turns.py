@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
 from tests.kit.engine_conformance import make_request, picture
 from tests.kit.waiting import LONG, wait_until
 from vlm_demo import Pipeline
-from vlm_demo.contracts import Answer, OcrResult
-from vlm_demo.contracts.engine import answered
+from vlm_demo.contracts import Answer, MapRequest, OcrResult
+from vlm_demo.contracts.engine import answered, heatmaps
 from vlm_demo.engines.local import LocalEngine
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.engines.scheduler import ModelUse, Scheduler
-from vlm_demo.errors import Stopped
+from vlm_demo.errors import Stopped, WordNotInAnswer
 from vlm_demo.explain.teacher_forcing import TeacherForcing
 
 
@@ -135,6 +135,38 @@ def test_opening_a_picture_needs_no_turn(pipe: Pipeline) -> None:
     with engine.scheduler.turn():
         assert next(iter(engine.stream(make_request()))).name == "view"
         assert engine.with_pictures(engine.pipeline.ask(picture(), "What?", max_new_tokens=1), (picture(),)).views
+
+
+def turns_of(engine: LocalEngine, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each turn that is taken from now on, whether it is shared."""
+    taken, turn = list[bool](), engine.scheduler.turn
+
+    def counted(cancelled: Callable[[], bool] | None = None, shared: bool = False) -> AbstractContextManager[None]:
+        taken.append(shared)
+        return turn(cancelled, shared)
+
+    monkeypatch.setattr(engine.scheduler, "turn", counted)
+    return taken
+
+
+def test_recorded_maps_need_no_turn_and_several_others_share_one(
+    pipe: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = LocalEngine(pipe)
+    answer = engine.explain(make_request(), "a red star")
+    taken = turns_of(engine, monkeypatch)
+    with engine.scheduler.turn(shared=True):
+        assert engine.heatmap(answer, MapRequest("red")).shape == (60, 90)
+        assert [one.shape for one in heatmaps(engine, answer, [MapRequest("a"), MapRequest("star")])] == [(60, 90)] * 2
+        assert len(engine.cells(answer, MapRequest("star"))) and taken == [True]
+    taken.clear()
+    wanted = [MapRequest("a", method="relevancy"), MapRequest("boat"), MapRequest("star", method="rollout")]
+    first, missing, last = heatmaps(engine, answer, wanted)
+    assert taken == [False] and isinstance(missing, WordNotInAnswer)
+    for drawn, one in ((first, wanted[0]), (last, wanted[2])):
+        assert (drawn == engine.heatmap(answer, one)).all()
+    with pytest.raises(Stopped):
+        heatmaps(engine, answer, wanted, lambda: True)
 
 
 def test_waiting_for_a_turn_lengthens_no_time(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

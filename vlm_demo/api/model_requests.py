@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from vlm_demo import document_fields
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts import Answer, Check, Grounding, MapRequest, StageEvent, TokenEvent, Word
-from vlm_demo.contracts.engine import Cancelled, Engine, Request
+from vlm_demo.contracts.engine import Engine, Request, heatmaps
 from vlm_demo.contracts.events import DecodeFacts, PrefillFacts
 from vlm_demo.engines import live_checks
 from vlm_demo.engines.registry import ModelRegistry
@@ -156,14 +157,7 @@ def _outcome(
     engine: Engine, answer: Answer, stages: list[StageEvent], extras: RequestedExtras, request: Request
 ) -> RequestOutcome:
     cancelled = request.cancelled
-    maps: list[Map] = []
-    words: list[str | Word] = list(extras.words)
-    if extras.all_words:
-        words = [word for word in answer.words if is_content_word(bare(word.text))]
-    for word in words:
-        for image in range(len(answer.views)):
-            if len(maps) < MOST_MAPS:
-                maps.append(_map(engine, answer, word, image, extras.method, cancelled))
+    maps = _maps(engine, answer, extras, request)
     grounding, problem = None, ""
     if extras.grounding:
         try:
@@ -185,14 +179,21 @@ def _outcome(
     written = next((fact.tokens for fact in facts if isinstance(fact, DecodeFacts)), len(answer.tokens))
     known = next((fact.cached for fact in facts if isinstance(fact, PrefillFacts)), 0)
     times = tuple((stage.name, stage.seconds) for stage in stages)
-    return RequestOutcome(answer, written, known, times, tuple(maps), grounding, problem, checks)
+    return RequestOutcome(answer, written, known, times, maps, grounding, problem, checks)
 
 
-def _map(
-    engine: Engine, answer: Answer, word: str | Word, image: int, method: str | None, cancelled: Cancelled | None
-) -> Map:
-    name = word if isinstance(word, str) else word.text
-    try:
-        return Map(name, image, engine.heatmap(answer, MapRequest(word, image, method), cancelled=cancelled))
-    except VlmDemoError as error:
-        return Map(name, image, None, str(error))
+def _maps(engine: Engine, answer: Answer, extras: RequestedExtras, request: Request) -> tuple[Map, ...]:
+    """The requested heatmaps, ``MOST_MAPS`` at most."""
+    words: list[str | Word] = list(extras.words)
+    if extras.all_words:
+        words = [word for word in answer.words if is_content_word(bare(word.text))]
+    pairs = ((word, image) for word in words for image in range(len(answer.views)))
+    wanted = [MapRequest(word, image, extras.method) for word, image in islice(pairs, MOST_MAPS)]
+    maps = []
+    for one, drawn in zip(wanted, heatmaps(engine, answer, wanted, request.cancelled), strict=True):
+        name = one.word.text if isinstance(one.word, Word) else str(one.word)
+        if isinstance(drawn, VlmDemoError):
+            maps.append(Map(name, one.image, None, str(drawn)))
+        else:
+            maps.append(Map(name, one.image, drawn))
+    return tuple(maps)

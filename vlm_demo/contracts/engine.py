@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from vlm_demo.contracts.ocr import DEFAULT_OCR, OcrResult, OcrSettings
 from vlm_demo.contracts.prompt import Turn
 from vlm_demo.contracts.sampling import GREEDY, Sampling
 from vlm_demo.contracts.scores import Scores
+from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.images.open import Source
 
 ELSEWHERE = "a server"  # an engine's device where the model runs elsewhere
@@ -215,6 +216,20 @@ class Engine(Protocol):
         """Drop the cached pictures and prompts of this visitor; None = of all visitors."""
 
 
+@runtime_checkable
+class DrawsTogether(Protocol):
+    """An engine that draws several maps of an answer in one turn."""
+
+    def heatmaps(
+        self, answer: Answer, wanted: Sequence[MapRequest], *, cancelled: Cancelled | None = None
+    ) -> list[np.ndarray | VlmDemoError]:
+        """As `Engine.heatmap` for each; the error in place of a map that can't be drawn.
+
+        Raises:
+            Stopped: ``cancelled()`` turned True.
+        """
+
+
 class MeasurableEngine(Engine, Protocol):
     """An engine with a local model, so that evaluation can measure and calibrate its explanations."""
 
@@ -251,6 +266,28 @@ class MeasurableEngine(Engine, Protocol):
 
     def evidence(self, answer: Answer) -> Evidence:
         """What `grounding` is based on, for an answer with at least one word."""
+
+
+def heatmaps(
+    engine: Engine, answer: Answer, wanted: Sequence[MapRequest], cancelled: Cancelled | None = None
+) -> list[np.ndarray | VlmDemoError]:
+    """Several maps of an answer, in one turn where the engine can; see `DrawsTogether`."""
+    if isinstance(engine, DrawsTogether):
+        return engine.heatmaps(answer, wanted, cancelled=cancelled)
+    return each_map(wanted, lambda one: engine.heatmap(answer, one, cancelled=cancelled))
+
+
+def each_map(wanted: Iterable[MapRequest], draw: Callable[[MapRequest], np.ndarray]) -> list[np.ndarray | VlmDemoError]:
+    """What ``draw`` makes of each, or why it can't be drawn."""
+    maps: list[np.ndarray | VlmDemoError] = []
+    for one in wanted:
+        try:
+            maps.append(draw(one))
+        except Stopped:
+            raise
+        except VlmDemoError as error:
+            maps.append(error)
+    return maps
 
 
 def answered(events: Iterable[Event]) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from vlm_demo.contracts import (
     Scores,
     View,
 )
-from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request
+from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request, each_map
 from vlm_demo.engines.scheduler import BATCH, Scheduler
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.images.open import Source
@@ -41,7 +42,8 @@ class LocalEngine:
     A turn lasts as long as the model is needed. Answers share theirs, ``batch`` of them at most, and their tokens are
     computed in one batch, where the model can do so; all else has a turn alone. What comes before a turn, opening the
     pictures and reading their text, blocks no other request. The badge (`grounding`) has no turn at all: it is a few
-    short forward passes over a finished answer, each of which runs between two tokens of the current turn.
+    short forward passes over a finished answer, each of which runs between two tokens of the current turn. Nor has a
+    map that is drawn of recorded attention.
     """
 
     def __init__(self, pipeline: Pipeline, batch: int = BATCH) -> None:
@@ -120,8 +122,23 @@ class LocalEngine:
         return self.pipeline.heatmap_methods(answer) if self.pipeline.can_explain else {}
 
     def heatmap(self, answer: Answer, wanted: MapRequest, *, cancelled: Cancelled | None = None) -> np.ndarray:
-        with self.scheduler.turn(cancelled):
+        with self._turn_for(answer, (wanted,), cancelled):
             return self.pipeline.stages().explanations.heatmap(answer, wanted, cancelled)
+
+    def heatmaps(
+        self, answer: Answer, wanted: Sequence[MapRequest], *, cancelled: Cancelled | None = None
+    ) -> list[np.ndarray | VlmDemoError]:
+        with self._turn_for(answer, wanted, cancelled):
+            return each_map(wanted, lambda one: self.pipeline.stages().explanations.heatmap(answer, one, cancelled))
+
+    def _turn_for(
+        self, answer: Answer, wanted: Sequence[MapRequest], cancelled: Cancelled | None
+    ) -> AbstractContextManager[None]:
+        """A turn to draw some maps, where one of them needs the model."""
+        pipe = self.pipeline
+        if not pipe.can_explain or all(pipe.stages().explanations.is_free(answer, one) for one in wanted):
+            return nullcontext()
+        return self.scheduler.turn(cancelled)
 
     def grounding(self, answer: Answer, *, cancelled: Cancelled | None = None) -> Grounding:
         return self.pipeline.grounding(answer, cancelled=cancelled)
@@ -131,7 +148,7 @@ class LocalEngine:
             return self.pipeline.anatomy(answer, cancelled=cancelled)
 
     def cells(self, answer: Answer, wanted: MapRequest) -> np.ndarray:
-        with self.scheduler.turn():
+        with self._turn_for(answer, (wanted,), None):
             return self.pipeline.stages().explanations.cells(answer, wanted)
 
     def likelihoods(self, answer: Answer, masks: np.ndarray, image: int = 0) -> np.ndarray:

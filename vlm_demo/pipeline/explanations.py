@@ -9,6 +9,7 @@ import numpy as np
 
 from vlm_demo.checks.calibration import Calibration
 from vlm_demo.contracts import Anatomy, Answer, Evidence, Grounding, MapRequest
+from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain import anatomy, methods
 from vlm_demo.explain.grounding import gather, judge
 from vlm_demo.explain.teacher_forcing import TeacherForcing
@@ -31,6 +32,13 @@ class Explanations:
     def methods(self, answer: Answer) -> dict[str, str | None]:
         """The names of ``explain.methods.TABLE``, and why this answer can't have a map of it; None where it can."""
         return methods.offered(answer, self.teacher_forcing)
+
+    def is_free(self, answer: Answer, wanted: MapRequest) -> bool:
+        """Whether a map is drawn of what was recorded, without a pass of the model; also where it can't be drawn."""
+        try:
+            return methods.choose(answer, wanted, self.teacher_forcing)[0].free
+        except VlmDemoError:
+            return True
 
     def heatmap(self, answer: Answer, wanted: MapRequest, cancelled: Callable[[], bool] | None = None) -> np.ndarray:
         """float32 [H, W] in the upload's own pixels, 0..1.
