@@ -86,6 +86,15 @@ class TestSmaller:
         assert shown.width * shown.height <= 3000
         assert shown.getpixel((2, 10))[0] > 240 and shown.getpixel((2, 10))[2] < 20
 
+    @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
+    def test_fewer_pixels_are_kept_where_fewer_are_asked_for(self, kind: str) -> None:
+        whole, half = (open_image(saved(squares(60, 40), kind), most_pixels=most)[0] for most in (None, 1200))
+        assert whole.size == (60, 40) and half.size == (30, 20)
+        assert open_image(saved(squares(203, 97), "PNG"), most_pixels=10**6)[0].size == (68, 33)
+        for source in (squares(60, 40), np.asarray(squares(60, 40))):
+            shown, notes = open_image(source, most_pixels=1200)
+            assert shown.size == (30, 20) and any("60 × 40" in note and "30 × 20" in note for note in notes)
+
     def test_upright_and_smaller(self) -> None:
         exif = Image.Exif()
         exif[0x0112] = 6

@@ -27,6 +27,7 @@ from vlm_demo.contracts import (
 from vlm_demo.contracts.engine import Cancelled, Capabilities, Event, Request, each_map
 from vlm_demo.engines.scheduler import BATCH, Scheduler
 from vlm_demo.errors import VlmDemoError
+from vlm_demo.images.decode import share_of_pixels
 from vlm_demo.images.open import Source
 from vlm_demo.trust import NONE, Trust
 
@@ -161,8 +162,8 @@ class LocalEngine:
     def with_pictures(self, answer: Answer, images: Sequence[Source]) -> Answer:
         if self.name != (answer.replay.by if answer.replay else answer.model):
             raise VlmDemoError(f"{answer.model} wrote this answer, and {self.name} is in service now: ask again first.")
-        visitor = answer.view.visitor
-        return replace(answer, views=tuple(self.pipeline.view(image, visitor).geometry for image in images))
+        view = partial(self.pipeline.view, visitor=answer.view.visitor, most_pixels=share_of_pixels(len(images)))
+        return replace(answer, views=tuple(view(image).geometry for image in images))
 
     def in_distribution(self, view: View) -> float | None:
         return self.pipeline.in_distribution(view)

@@ -22,6 +22,7 @@ from vlm_demo.images.tones import Tones, measure
 
 MAX_PIXELS = 178_000_000
 KEPT_PIXELS = 26_000_000  # an A4 page at 600 dots an inch is 35, a good camera's photo 24
+REQUEST_PIXELS = 3 * KEPT_PIXELS  # of all pictures of a request together
 MOST_BYTES = 400_000_000  # that decoding may take; what takes more is refused
 USUAL_BYTES = 270_000_000  # that decoded and kept pixels together take, where shrinking further can do it
 SLOW_PIXELS = 6_000_000  # of JPEG 2000, whose decoder takes most of a second for a million
@@ -52,6 +53,11 @@ def too_large(size: tuple[int, int]) -> BadImage:
     return BadImage(f"{size_text}, more than can be opened of its format: shrink it first, or save it as JPEG or PNG.")
 
 
+def share_of_pixels(pictures: int) -> int:
+    """How many pixels are kept of each of so many pictures of a request, which keep ``REQUEST_PIXELS`` together."""
+    return REQUEST_PIXELS // max(pictures, 1)
+
+
 def check_icon(stream: BinaryIO) -> None:
     """See that an icon is small, before Pillow opens it, which decodes it: its own header says of each picture in it at
     most 256 × 256, and the picture's header may say more. Other files are left alone.
@@ -76,47 +82,64 @@ def check_icon(stream: BinaryIO) -> None:
             raise too_large(size)
 
 
-def decode(image: Image.Image, stream: BinaryIO | None) -> Decoded:
+def decode(image: Image.Image, stream: BinaryIO | None, most_pixels: int | None = None) -> Decoded:
     """Load an opened picture, smaller where it is large.
 
     Args:
         image: as Pillow opened it, at the frame that is wanted.
         stream: the file, if this may be done with ``image`` what is best; None = it is a caller's, and stays as it is.
+        most_pixels: that are kept; None = ``KEPT_PIXELS``, which is the most.
     Returns:
         Not yet upright, and never ``image`` itself.
     Raises:
         BadImage: too large for the budget.
         Exception: whatever Pillow raises on damaged files.
     """
-    size = image.size
+    size, kept = image.size, _kept(most_pixels)
     notes: list[str] = []
     reader = _Reader(image)
-    if stream is not None and _by_rows(image, stream):
-        shrink = _shrink(size, 0)
+    if stream is not None and _by_rows(image, stream, kept):
+        shrink = _shrink(size, 0, kept)
         rows = max(shrink, BAND_PIXELS // size[0] // shrink * shrink)
         made = _joined(png_bands.bands(stream, rows), reader, size, shrink)
     else:
         if stream is not None:
-            image, note = _loaded(image, stream)
+            image, note = _loaded(image, stream, kept)
             notes += note
         else:
             image.load()
         reader.measure(image)
-        shrink = _shrink(image.size, _decoded_bytes(image))
+        shrink = _shrink(image.size, _decoded_bytes(image), kept)
         if shrink == 1 and image.mode in ("RGB", "RGBA") and reader.changes_nothing(image):
             made = image.copy()
         else:
             made = _joined(_cut(image, shrink), reader, image.size, shrink)
-    smaller = made.size != size and sorted(made.size) != sorted(size)
-    if smaller:
-        notes.append(f"The picture of {size[0]:,} × {size[1]:,} pixels was shrunk to {made.width:,} × {made.height:,}.")
+    if made.size != size and sorted(made.size) != sorted(size):
+        notes.append(_shrunk(size, made.size))
     return Decoded(made, (*notes, *reader.notes))
 
 
-def _shrink(size: tuple[int, int], decoded_bytes: int) -> int:
+def smaller(image: Image.Image, most_pixels: int | None) -> tuple[Image.Image, tuple[str, ...]]:
+    """A decoded picture, shrunk where it has more pixels, and a sentence about that; as `decode`."""
+    by = _shrink(image.size, 0, _kept(most_pixels))
+    if by == 1:
+        return image, ()
+    made = image.reduce(by)
+    return made, (_shrunk(image.size, made.size),)
+
+
+def _kept(most_pixels: int | None) -> int:
+    return KEPT_PIXELS if most_pixels is None else min(most_pixels, KEPT_PIXELS)
+
+
+def _shrunk(size: tuple[int, int], to: tuple[int, int]) -> str:
+    return f"The picture of {size[0]:,} × {size[1]:,} pixels was shrunk to {to[0]:,} × {to[1]:,}."
+
+
+def _shrink(size: tuple[int, int], decoded_bytes: int, kept: int) -> int:
     """By which whole number both sides are divided; ``decoded_bytes``: what the pixels take as they are."""
     pixels = size[0] * size[1]
-    by = max(1, math.ceil(math.sqrt(pixels / KEPT_PIXELS)))
+    by = max(1, math.ceil(math.sqrt(pixels / kept)))
     while by > 1 and by < 8 and decoded_bytes + 4 * pixels / by**2 > USUAL_BYTES:
         by += 1
     return by
@@ -126,17 +149,17 @@ def _decoded_bytes(image: Image.Image) -> int:
     return image.width * image.height * MODE_BYTES.get(image.mode, 4)
 
 
-def _by_rows(image: Image.Image, stream: BinaryIO) -> bool:
+def _by_rows(image: Image.Image, stream: BinaryIO, kept: int) -> bool:
     """Whether it is a PNG so large that it is better read in bands."""
-    if image.format != "PNG" or image.width * image.height <= KEPT_PIXELS or getattr(image, "is_animated", False):
+    if image.format != "PNG" or image.width * image.height <= kept or getattr(image, "is_animated", False):
         return False
     png_header = png_bands.header(stream)
     return png_header is not None and png_header.by_rows and (png_header.width, png_header.height) == image.size
 
 
-def _loaded(image: Image.Image, stream: BinaryIO) -> tuple[Image.Image, list[str]]:
+def _loaded(image: Image.Image, stream: BinaryIO, kept: int) -> tuple[Image.Image, list[str]]:
     """Decode all of it, smaller in the format's own steps; and notes for the person."""
-    size, wanted = image.size, _shrink(image.size, 0)
+    size, wanted = image.size, _shrink(image.size, 0, kept)
     if image.format in ("JPEG", "MPO") and wanted > 1:
         image.draft(None, (max(1, image.width // wanted), max(1, image.height // wanted)))
     elif image.format == "JPEG2000":

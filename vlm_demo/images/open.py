@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import os
 import stat
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +19,16 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from vlm_demo.errors import BadImage
 from vlm_demo.images import pdf, remote_pictures
-from vlm_demo.images.decode import DAMAGED, MAX_PIXELS, check_icon, decode, too_large
+from vlm_demo.images.decode import DAMAGED, MAX_PIXELS, check_icon, decode, smaller, too_large
 from vlm_demo.images.formats import HEAD, NOT_A_PICTURE, formats, is_pdf, refusal
 from vlm_demo.images.ground import on_ground
+from vlm_demo.images.places import one_of
 from vlm_demo.images.tones import measure
 
 MOST_FILE_BYTES = 512_000_000
 MAX_FRAME_PIXELS = 1_000_000_000  # of all frames up to the one that is wanted
+# How many files are decoded at a time; PDFs have places of their own.
+_PLACES = threading.BoundedSemaphore(2)
 EMPTY = "This file is empty (0 bytes): save or download it again, and try once more."
 # Our own limits are kept from the header, before decoding, and our own notes describe what is odd in a file.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -42,8 +46,14 @@ class Page:
 Source = Image.Image | np.ndarray | Page | str | os.PathLike | bytes | bytearray | memoryview | BinaryIO
 
 
-def open_image(source: Source, page: int | None = None) -> tuple[Image.Image, tuple[str, ...]]:
-    """Open an upload safely.
+def open_image(
+    source: Source,
+    page: int | None = None,
+    *,
+    cancelled: Callable[[], bool] | None = None,
+    most_pixels: int | None = None,
+) -> tuple[Image.Image, tuple[str, ...]]:
+    """Open an upload safely. Files are decoded two at a time; others wait.
 
     Args:
         source: a path, the file's bytes or a binary file object, of which the first page or frame is taken, or a
@@ -51,24 +61,29 @@ def open_image(source: Source, page: int | None = None) -> tuple[Image.Image, tu
             array [height, width] or [height, width, 1, 3 or 4], of uint8, bool, or any numbers on a scale of their own.
             A file object is read from its begin and left where it was.
         page: which page or frame of a file, from 1; the same as a ``Page``.
+        cancelled: polled while waiting.
+        most_pixels: to which the picture is shrunk where it has more; None = ``decode.KEPT_PIXELS``, which is the most.
     Returns:
-        The picture upright in RGB, of at most ``decode.KEPT_PIXELS`` pixels, and sentences about what was done to it.
+        The picture upright in RGB, of at most that many pixels, and sentences about what was done to it.
     Raises:
         BadImage: it is no picture, damaged, empty, missing or too large; says which, and what to do.
+        Stopped: ``cancelled()`` turned True.
     """
     if isinstance(source, Page):
         page, source = source.number, source.source
     if page is not None and isinstance(source, Image.Image | np.ndarray):
         raise BadImage("A page is chosen of a file, and not of a picture that is already open: pass the file.")
     if isinstance(source, np.ndarray):
-        return _of_array(source)
+        return _of_array(source, most_pixels)
     if isinstance(source, Image.Image):
-        return _upright(source, None)
+        return _upright(source, None, most_pixels)
     with _stream(source) as stream:
-        return _of_file(stream, page)
+        return _of_file(stream, page, cancelled, most_pixels)
 
 
-def _of_file(stream: BinaryIO, number: int | None) -> tuple[Image.Image, tuple[str, ...]]:
+def _of_file(
+    stream: BinaryIO, number: int | None, cancelled: Callable[[], bool] | None, most_pixels: int | None
+) -> tuple[Image.Image, tuple[str, ...]]:
     head = stream.read(HEAD)
     if not head:
         raise BadImage(EMPTY)
@@ -77,11 +92,14 @@ def _of_file(stream: BinaryIO, number: int | None) -> tuple[Image.Image, tuple[s
         raise BadImage(reason)
     if is_pdf(head):
         stream.seek(0)
-        return pdf.page(stream.read(), number)
-    image = _opened(stream)
-    if number is not None:
-        _turn_to(image, number)
-    return _upright(image, stream)
+        drawn, notes = pdf.page(stream.read(), number, cancelled)
+        shown, more = smaller(drawn, most_pixels)
+        return shown, (*notes, *more)
+    with one_of(_PLACES, cancelled):
+        image = _opened(stream)
+        if number is not None:
+            _turn_to(image, number)
+        return _upright(image, stream, most_pixels)
 
 
 def _opened(stream: BinaryIO) -> Image.Image:
@@ -179,7 +197,9 @@ def _turn_to(image: Image.Image, number: int) -> None:
         raise BadImage(f"Frame {number} of this file is damaged: choose another one.") from error
 
 
-def _upright(image: Image.Image, stream: BinaryIO | None) -> tuple[Image.Image, tuple[str, ...]]:
+def _upright(
+    image: Image.Image, stream: BinaryIO | None, most_pixels: int | None
+) -> tuple[Image.Image, tuple[str, ...]]:
     """An opened picture, whose file is ``stream``, or a caller's."""
     if image.width * image.height > MAX_PIXELS:
         raise too_large(image.size)
@@ -190,7 +210,7 @@ def _upright(image: Image.Image, stream: BinaryIO | None) -> tuple[Image.Image, 
     try:
         # A TIFF is turned while it is decoded, and its tag is dropped then.
         orientation = image.tag_v2.get(ExifTags.Base.Orientation) if isinstance(image, TiffImageFile) else None
-        decoded = decode(image, stream)
+        decoded = decode(image, stream, most_pixels)
         shown, note = on_ground(decoded.image) if decoded.image.mode == "RGBA" else (decoded.image, "")
         # And not the method of a PNG, which would decode all of it.
         left = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
@@ -242,7 +262,7 @@ def _frame_note(image: Image.Image, ours: bool) -> tuple[str, ...]:
     return (f"Only {shown} is shown to the model.",) if several else ()
 
 
-def _of_array(values: np.ndarray) -> tuple[Image.Image, tuple[str, ...]]:
+def _of_array(values: np.ndarray, most_pixels: int | None) -> tuple[Image.Image, tuple[str, ...]]:
     """A copy of an array's pixels."""
     kind = values.dtype.kind
     shape = values.shape[:2] if values.ndim in (2, 3) else ()
@@ -262,5 +282,5 @@ def _of_array(values: np.ndarray) -> tuple[Image.Image, tuple[str, ...]]:
     elif values.dtype != np.uint8:
         tones = measure([values], values.size, whole=kind in "ui")
         values, notes = tones(values), (tones.note,) if tones.note else ()
-    image, more = _upright(Image.fromarray(np.ascontiguousarray(values)), None)
+    image, more = _upright(Image.fromarray(np.ascontiguousarray(values)), None, most_pixels)
     return image, (*notes, *more)

@@ -7,12 +7,14 @@ import json
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from vlm_demo.errors import BadImage
+from vlm_demo.images.places import one_of
 
 DOTS = 200  # an inch, as a scan for reading text has
 LONGEST = 4000  # pixels of a side; larger pages are drawn with fewer dots
@@ -22,19 +24,23 @@ WORKER = Path(__file__).with_name("pdf_worker.py")
 _PLACES = threading.BoundedSemaphore(2)
 
 
-def page(data: bytes, number: int | None) -> tuple[Image.Image, tuple[str, ...]]:
+def page(
+    data: bytes, number: int | None, cancelled: Callable[[], bool] | None = None
+) -> tuple[Image.Image, tuple[str, ...]]:
     """Draw a page.
 
     Args:
         data: the file.
         number: from 1; None = the first.
+        cancelled: polled while other files are read.
     Returns:
         RGB on white, and notes for the person.
     Raises:
         BadImage: it can't be read, is locked, takes too much, or has no such page.
+        Stopped: ``cancelled()`` turned True.
     """
     wanted = 1 if number is None else number
-    found, pixels = _read(data, "page", wanted, DOTS, LONGEST)
+    found, pixels = _read(data, "page", wanted, DOTS, LONGEST, cancelled=cancelled)
     count, error = found["count"], found.get("error")
     if error == "locked":
         raise BadImage("This PDF is locked by a password: save it without one, and try once more.")
@@ -57,11 +63,13 @@ def count(data: bytes) -> int:
         return 1
 
 
-def _read(data: bytes, task: str, *numbers: int) -> tuple[dict[str, Any], bytes]:
+def _read(
+    data: bytes, task: str, *numbers: int, cancelled: Callable[[], bool] | None = None
+) -> tuple[dict[str, Any], bytes]:
     """What the process writes: an object, and pixels; see ``pdf_worker``."""
     command = [sys.executable, "-P", str(WORKER), task, *map(str, numbers)]
     try:
-        with _PLACES:
+        with one_of(_PLACES, cancelled):
             done = subprocess.run(command, input=data, capture_output=True, check=True, timeout=SECONDS)
         head, _, pixels = done.stdout.partition(b"\n")
         return json.loads(head), pixels

@@ -23,6 +23,7 @@ from vlm_demo.pipeline.decoding import GenerationOutcome
 from vlm_demo.pipeline.inputs import (
     Inputs,
     Turns,
+    bounded,
     conversation_of,
     open_views,
     read_text,
@@ -64,7 +65,7 @@ def _events(
     """The steps themselves. A duration is measured before its event is yielded, never after."""
     model = composed.part_that_answers()
     # 1) view, without the model
-    opened = yield from open_views(request, composed.view, clock)
+    opened = yield from open_views(request, bounded(composed.view, request), clock)
     # 2) OCR, without the model too, so that the encoder may work meanwhile
     if request.ocr and isinstance(model, StagedModel):
         inputs = yield from read_text_and_encode(request, opened, composed.reader, model.encode, turn, clock)
@@ -89,7 +90,7 @@ def read_answer(composed: ComposedModel, request: Request, text: str, turn: Turn
     model = composed.stages()
     ids = model.answer_ids(text)
     clock = StageClock()
-    opened = result_of(open_views(request, composed.view, clock))
+    opened = result_of(open_views(request, bounded(composed.view, request), clock))
     inputs = result_of(read_text(request, opened, composed.reader, clock))
     with ExitStack() as stack:
         with clock.left_out():

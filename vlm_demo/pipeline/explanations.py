@@ -13,7 +13,7 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.explain import anatomy, methods
 from vlm_demo.explain.grounding import gather, judge
 from vlm_demo.explain.teacher_forcing import TeacherForcing
-from vlm_demo.runtime.cancellation import CancellationHooks
+from vlm_demo.runtime.cancellation import CancellationHooks, check
 
 
 class Explanations:
@@ -47,6 +47,7 @@ class Explanations:
             WordNotInAnswer, VlmDemoError: as `Answer.heatmap` does; or this model can't offer the method.
             Stopped: ``cancelled()`` turned True.
         """
+        check(cancelled)
         chosen = methods.choose(answer, wanted, self.teacher_forcing)
         with self._guard.stoppable(cancelled):
             return methods.draw(*chosen)

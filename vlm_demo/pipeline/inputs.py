@@ -11,12 +11,14 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from vlm_demo.contracts import Conversation, OcrResult, PatchFeatures, Prompt, StageEvent
 from vlm_demo.contracts.engine import Cancelled, Request
 from vlm_demo.contracts.events import OcrFacts
 from vlm_demo.errors import BadImage, BadQuestion
+from vlm_demo.images.decode import share_of_pixels
 from vlm_demo.images.open import Source
 from vlm_demo.pipeline.facts import view_facts
 from vlm_demo.runtime.cancellation import check
@@ -24,6 +26,7 @@ from vlm_demo.runtime.pixel_view import PixelView
 from vlm_demo.runtime.stage_clock import StageClock
 from vlm_demo.stages import ocr
 from vlm_demo.stages.ocr import OcrReader
+from vlm_demo.stages.view import ViewMaker
 
 Result = TypeVar("Result")
 Turns = Callable[[], AbstractContextManager[object]]  # each entered for as long as the model is needed
@@ -63,6 +66,18 @@ def as_several(image: Source | Sequence[Source] | None) -> tuple[Source, ...]:
     return (image,)
 
 
+def pictures_of(request: Request) -> tuple[Any, ...]:
+    """All pictures of a request, those of the history first."""
+    return (*(source for turn in request.history for source in turn.images), *request.images)
+
+
+def bounded(view: ViewMaker, request: Request) -> Callable[[Any, str], PixelView]:
+    """What opens a request's pictures: all together keep ``images.decode.REQUEST_PIXELS`` at most, so each of many is
+    smaller."""
+    most_pixels = share_of_pixels(len(pictures_of(request)))
+    return partial(view, cancelled=request.cancelled, most_pixels=most_pixels)
+
+
 def open_views(
     request: Request, view: Callable[[Any, str], PixelView], clock: StageClock
 ) -> Generator[StageEvent, None, Inputs]:
@@ -78,8 +93,7 @@ def open_views(
         raise BadQuestion("The question is empty: type what you want to know about the picture.")
     check(request.cancelled)
     began = time.perf_counter()
-    sources: list[Any] = [source for turn in request.history for source in turn.images]
-    views = tuple(view(source, request.visitor) for source in (*sources, *request.images))
+    views = tuple(view(source, request.visitor) for source in pictures_of(request))
     if not views:
         raise BadImage("There is no picture: give at least one.")
     yield clock.since("view", began, view_facts(views))

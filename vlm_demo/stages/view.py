@@ -38,17 +38,27 @@ class ViewMaker:
     ) -> None:
         self.processor, self.cut, self.remote = processor, cut, remote
 
-    def __call__(self, source: Source, visitor: str = "") -> PixelView:
+    def __call__(
+        self,
+        source: Source,
+        visitor: str = "",
+        *,
+        cancelled: Callable[[], bool] | None = None,
+        most_pixels: int | None = None,
+    ) -> PixelView:
         """Open, process and measure one upload.
 
         Args:
             visitor: whose picture it is, see ``contracts.engine.Request``.
+            cancelled: polled while others are opened.
+            most_pixels: that are kept of it, see ``images.open.open_image``.
         Raises:
             BadImage: see ``images.open.open_image``, and ``images.remote`` for an address on the web; or the picture is
                 too elongated for the model.
             UnsupportedModel: the processor cuts pictures in a way unknown here, so patches can't be placed.
+            Stopped: ``cancelled()`` turned True.
         """
-        image, notes = open_image(self.remote(source))
+        image, notes = open_image(self.remote(source), cancelled=cancelled, most_pixels=most_pixels)
         processor_input = self._processor_input(image)
         if processor_input is image:
             layout = self.cut(self.processor, image)
