@@ -29,6 +29,19 @@ def test_many_pictures_share_the_pixels_of_a_request(pipe: Pipeline, noise, monk
     assert [view.size for view in engine.with_pictures(answer, pictures).views] == [(30, 25)] * 6
 
 
+def test_a_cancelled_request_opens_no_further_picture(pipe: Pipeline, noise) -> None:
+    opened = []
+
+    def view(source, visitor):
+        opened.append(source)
+        return pipe.view(source, visitor)
+
+    request = Request((noise(60, 60),) * 4, "What is there?", cancelled=lambda: len(opened) == 2)
+    with pytest.raises(Stopped):
+        result_of(open_views(request, view, StageClock()))
+    assert len(opened) == 2
+
+
 def test_a_cancelled_request_waits_no_longer_for_files_of_others(pipe: Pipeline, monkeypatch) -> None:
     given = []
     monkeypatch.setattr("vlm_demo.stages.view.open_image", lambda source, **named: given.append(named) or fail())

@@ -93,11 +93,16 @@ def open_views(
         raise BadQuestion("The question is empty: type what you want to know about the picture.")
     check(request.cancelled)
     began = time.perf_counter()
-    views = tuple(view(source, request.visitor) for source in pictures_of(request))
+    views = tuple(_opened(source, request, view) for source in pictures_of(request))
     if not views:
         raise BadImage("There is no picture: give at least one.")
     yield clock.since("view", began, view_facts(views))
     return Inputs(views)
+
+
+def _opened(source: Any, request: Request, view: Callable[[Any, str], PixelView]) -> PixelView:
+    check(request.cancelled)
+    return view(source, request.visitor)
 
 
 def read_text(
