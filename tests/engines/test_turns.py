@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 
 from tests.kit.engine_conformance import make_request, picture
+from tests.kit.tiny import tiny_clip
 from tests.kit.waiting import LONG, wait_until
 from vlm_demo import Pipeline
 from vlm_demo.contracts import Answer, MapRequest, OcrResult
@@ -167,6 +169,23 @@ def test_recorded_maps_need_no_turn_and_several_others_share_one(
         assert (drawn == engine.heatmap(answer, one)).all()
     with pytest.raises(Stopped):
         heatmaps(engine, answer, wanted, lambda: True)
+
+
+def test_a_picture_to_be_compared_is_opened_before_the_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = LocalEngine(Pipeline.from_pretrained(tiny_clip(tmp_path)))
+    scoring = engine.pipeline.part_that_scores()
+    taken, opened, view = turns_of(engine, monkeypatch), list[int](), scoring.view
+
+    def counted(*arguments: object, **named: object) -> object:
+        opened.append(len(taken))
+        return view(*arguments, **named)
+
+    monkeypatch.setattr(scoring, "view", counted)
+    assert engine.score(picture(), ["a star", "a boat"]).view.size == (90, 60)
+    assert engine.relevancy(picture(), "a star").shape == (60, 90)
+    assert opened == [0, 1] and taken == [False, False]
+    with engine.scheduler.turn(), pytest.raises(Stopped):
+        engine.score(picture(), ["a star"], cancelled=lambda: engine.scheduler.waiting > 0)
 
 
 def test_waiting_for_a_turn_lengthens_no_time(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,14 +105,14 @@ class LocalEngine:
     def score(
         self, image: Source, texts: Sequence[str], *, cancelled: Cancelled | None = None, visitor: str = ""
     ) -> Scores:
-        with self.scheduler.turn(cancelled):
-            return self.pipeline.score(image, texts, cancelled=cancelled, visitor=visitor)
+        turn = partial(self.scheduler.turn, cancelled)
+        return self.pipeline.part_that_scores().score(image, tuple(texts), cancelled, visitor, turn)
 
     def relevancy(
         self, image: Source, text: str, *, cancelled: Cancelled | None = None, visitor: str = ""
     ) -> np.ndarray:
-        with self.scheduler.turn(cancelled):
-            return self.pipeline.relevancy(image, text, cancelled=cancelled, visitor=visitor)
+        turn = partial(self.scheduler.turn, cancelled)
+        return self.pipeline.part_that_scores().heatmap(image, text, cancelled, visitor, turn)
 
     def read_text(
         self, view: View, settings: OcrSettings = DEFAULT_OCR, *, cancelled: Cancelled | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import numpy as np
 
@@ -15,10 +16,12 @@ from vlm_demo.images.open import Source
 from vlm_demo.models.adapters import Family, Matcher
 from vlm_demo.models.loading import Loaded
 from vlm_demo.pipeline.facts import encoder_facts, view_facts
+from vlm_demo.pipeline.inputs import Turns
 from vlm_demo.runtime.cancellation import CancellationHooks, check
 from vlm_demo.runtime.feature_cache import FeatureCache
 from vlm_demo.runtime.lru_store import LruStore
-from vlm_demo.runtime.scorer import Scorer
+from vlm_demo.runtime.pixel_view import PixelView
+from vlm_demo.runtime.scorer import Scorer, Texts
 from vlm_demo.runtime.stage_clock import StageClock
 from vlm_demo.stages.encoder import Encoder
 from vlm_demo.stages.view import ViewMaker
@@ -45,10 +48,17 @@ class ScoringModel:
         self.relevancy = ItmRelevancy(family, guard, self.scorer, view)
 
     def score(
-        self, image: Source, texts: Sequence[str], cancelled: Callable[[], bool] | None = None, visitor: str = ""
+        self,
+        image: Source,
+        texts: Sequence[str],
+        cancelled: Callable[[], bool] | None = None,
+        visitor: str = "",
+        turn: Turns = nullcontext,
     ) -> Scores:
         """How well each text fits the picture, compared with the others and, where the model can, by itself.
 
+        Args:
+            turn: entered for as long as the model is needed, after the picture was opened.
         Raises:
             BadImage, BadQuestion: the picture can't be opened; there is no text, or one is empty or too long.
             Stopped: ``cancelled()`` turned True.
@@ -57,12 +67,25 @@ class ScoringModel:
         check(cancelled)
         # 1) view
         began = time.perf_counter()
-        view = self.view(image, visitor)
+        view = self.view(image, visitor, cancelled=cancelled)
         stages.append(clock.since("view", began, view_facts([view])))
         # 2) texts → tokens
         began = time.perf_counter()
         coded = self.scorer.read(texts)
         stages.append(clock.since("texts", began, TextsFacts(len(texts), coded.ids.shape[1])))
+        with turn():
+            return self._compared(view, texts, coded, clock, stages, cancelled)
+
+    def _compared(
+        self,
+        view: PixelView,
+        texts: Sequence[str],
+        coded: Texts,
+        clock: StageClock,
+        stages: list[StageEvent],
+        cancelled: Callable[[], bool] | None,
+    ) -> Scores:
+        """What the model does with the picture and the texts; ``stages`` are those before it."""
         # 3) encoder: pixels → patch features
         began = time.perf_counter()
         (patches,), cached = self.features.patches([view], cancelled)
@@ -94,14 +117,17 @@ class ScoringModel:
         text: str,
         cancelled: Callable[[], bool] | None = None,
         visitor: str = "",
+        turn: Turns = nullcontext,
     ) -> np.ndarray:
         """Which parts of a picture match a text: float32 [H, W] in the upload's own pixels, 0..1.
 
+        Args:
+            turn: as in `score`.
         Raises:
             BadImage, BadQuestion: the picture can't be opened; the text is empty or too long.
             Stopped: ``cancelled()`` turned True.
         """
         check(cancelled)
-        view = image if isinstance(image, View) else self.view(image, visitor)
-        with self.scorer.guard.stoppable(cancelled):
+        view = image if isinstance(image, View) else self.view(image, visitor, cancelled=cancelled)
+        with turn(), self.scorer.guard.stoppable(cancelled):
             return interpolate(self.relevancy.relevancy(view, text), view)
