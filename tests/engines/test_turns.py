@@ -188,6 +188,19 @@ def test_a_picture_to_be_compared_is_opened_before_the_turn(tmp_path: Path, monk
         engine.score(picture(), ["a star"], cancelled=lambda: engine.scheduler.waiting > 0)
 
 
+def test_text_is_read_and_its_picture_encoded_without_a_turn(
+    held: ModelRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vlm_demo.stages.ocr.read", lambda *_: OcrResult("TOTAL 12.50", (), 0.0))
+    with held.engine() as engine:
+        assert isinstance(engine, LocalEngine)
+        stream = engine.stream(make_request(ocr=True, cancelled=lambda: engine.scheduler.waiting > 0))
+        with engine.scheduler.turn():
+            assert [next(stream).name, next(stream).name] == ["view", "ocr"]
+            with pytest.raises(Stopped):
+                next(stream)
+
+
 def test_waiting_for_a_turn_lengthens_no_time(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     late, engine = 0, LocalEngine(pipe)
     clock, turn = 0.0, engine.scheduler.turn

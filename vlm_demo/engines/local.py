@@ -42,9 +42,9 @@ class LocalEngine:
 
     A turn lasts as long as the model is needed. Answers share theirs, ``batch`` of them at most, and their tokens are
     computed in one batch, where the model can do so; all else has a turn alone. What comes before a turn, opening the
-    pictures and reading their text, blocks no other request. The badge (`grounding`) has no turn at all: it is a few
-    short forward passes over a finished answer, each of which runs between two tokens of the current turn. Nor has a
-    map that is drawn of recorded attention.
+    pictures and reading their text while they are encoded, blocks no other request. The badge (`grounding`) has no turn
+    at all: it is a few short forward passes over a finished answer, each of which runs between two tokens of the
+    current turn. Nor has a map that is drawn of recorded attention.
     """
 
     def __init__(self, pipeline: Pipeline, batch: int = BATCH) -> None:

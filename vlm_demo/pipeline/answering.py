@@ -68,7 +68,7 @@ def _events(
     opened = yield from open_views(request, bounded(composed.view, request), clock)
     # 2) OCR, without the model too, so that the encoder may work meanwhile
     if request.ocr and isinstance(model, StagedModel):
-        inputs = yield from read_text_and_encode(request, opened, composed.reader, model.encode, turn, clock)
+        inputs = yield from read_text_and_encode(request, opened, composed.reader, model.encode, clock)
     else:
         inputs = yield from read_text(request, opened, composed.reader, clock)
     with ExitStack() as stack:

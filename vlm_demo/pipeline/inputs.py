@@ -128,11 +128,12 @@ def read_text_and_encode(
     opened: Inputs,
     reader: OcrReader,
     encode: Callable[[Sequence[PixelView], Cancelled | None], Encoded],
-    turn: Turns,
     clock: StageClock,
 ) -> Generator[StageEvent, None, Inputs]:
-    """As `read_text`, in a separate thread, while ``encode`` runs here within a ``turn`` with the model. The clock
-    counts the longer one of the two.
+    """As `read_text`, in a separate thread, while ``encode`` runs here. The clock counts the longer one of the two.
+
+    That takes no turn with the model: a pass of the encoder comes between those of others, and between its layers it
+    lets their tokens go first (``runtime.cancellation``).
 
     Yields:
         The StageEvent ocr; that of the encoder comes at its place, after the prompt.
@@ -144,13 +145,12 @@ def read_text_and_encode(
             _read, request, opened.views, reader, lambda: abandoned.is_set() or _is_cancelled(request)
         )
         try:
-            with turn():
-                encoded = encode(opened.views, request.cancelled)
+            encoded = encode(opened.views, request.cancelled)
         except BaseException:
             abandoned.set()  # what is read is of no use any more
             raise
         ocrs, seconds = ocr_task.result()
-    clock.pause(max(0.0, time.perf_counter() - began - max(seconds, encoded.seconds)))
+    clock.pause(time.perf_counter() - began - max(seconds, encoded.seconds))
     yield clock.done("ocr", seconds, _ocr_facts(ocrs))
     return replace(opened, ocrs=ocrs, encoded=encoded)
 
