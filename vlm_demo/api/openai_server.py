@@ -113,7 +113,8 @@ class OpenAiServer:
         return await _until_disconnect(request, respond)
 
     async def _compute(self, query: ChatRequest) -> AsyncIterator[AnswerEvent]:
-        """A request's tokens and outcome, computed in another thread, which frees its place; closing this ends it."""
+        """A request's tokens and outcome, computed in another thread, which frees its place before the end is told;
+        closing this ends it."""
         loop, stop = asyncio.get_running_loop(), threading.Event()
         queue: asyncio.Queue[AnswerEvent | BaseException] = asyncio.Queue()
 
@@ -122,17 +123,20 @@ class OpenAiServer:
                 loop.call_soon_threadsafe(queue.put_nowait, item)
 
         def work() -> None:
+            end: AnswerEvent | BaseException = AssertionError("no outcome")
             try:
                 request = replace(query.request, cancelled=stop.is_set, visitor=self.places.visitor)
                 with closing(model_requests.ask(self.service, request, query.extras, query.model)) as events:
                     for event in events:
                         if isinstance(event, RequestOutcome):
                             self.on_outcome(event)
-                        publish(event)
+                            end = event
+                        else:
+                            publish(event)
             except BaseException as error:
-                publish(error)
-            finally:
-                self.places.leave()
+                end = error
+            self.places.leave()
+            publish(end)
 
         threading.Thread(target=work, daemon=True).start()
         try:
