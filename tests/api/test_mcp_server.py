@@ -18,7 +18,10 @@ from PIL import Image
 from starlette.applications import Starlette
 
 from tests.kit import coroutines
+from tests.kit.coroutines import busy_executor
 from tests.kit.fake_engine import FakeEngine
+from tests.kit.waiting import LONG
+from vlm_demo.api import access
 from vlm_demo.api.access import Access, Places
 from vlm_demo.api.mcp_server import McpServer
 from vlm_demo.contracts.checks import NAMES
@@ -113,6 +116,23 @@ def test_tools_answer(uri: str) -> None:
     assert figures["heatmaps"][0]["problem"] is None and figures["heatmaps"][1]["problem"]
     assert Image.open(io.BytesIO(b64decode(drawn.data))).size == (30, 20)
     assert json.loads(scored.content[0].text) == {"a star": 0.5, "a boat": 0.5}
+
+
+def test_a_call_needs_a_place_and_none_of_asyncio_s_few_threads(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava")
+    places = Places(service)
+    served = McpServer(service, OPEN, places)
+    given = {"image": uri, "question": "What is it?"}
+
+    async def run() -> None:
+        with busy_executor():
+            content = await asyncio.wait_for(served.called("ask", given), LONG)
+        assert isinstance(content, list) and content[0].text and places.taken == 0
+        monkeypatch.setattr(access, "MOST_WAITING", 0)
+        refused = await served.called("ask", given)
+        assert refused.isError and "try again" in refused.content[0].text and places.taken == 0
+
+    coroutines.run(run())
 
 
 @pytest.mark.parametrize(

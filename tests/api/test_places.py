@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import time
 from typing import Any
 
 import pytest
 
 from tests.api.conftest import Serve
+from tests.kit import coroutines
+from tests.kit.waiting import LONG
 from vlm_demo.api import access
 
 
@@ -32,3 +36,24 @@ def test_a_place_is_free_before_its_answer_is_there(
     for _ in range(2):
         assert client.post("/v1/chat/completions", json=question(uri, stream=stream)).status_code == 200
         assert client.server.places.taken == 0
+
+
+def test_a_request_needs_none_of_asyncio_s_few_threads(serve: Serve, uri: str) -> None:
+    app = serve().app
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"",
+             "headers": [(b"content-type", b"application/json")], "root_path": ""}  # fmt: skip
+    incoming = [{"type": "http.request", "body": json.dumps(question(uri)).encode(), "more_body": False}]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return incoming.pop() if incoming else await asyncio.Future()
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        with coroutines.busy_executor():
+            await asyncio.wait_for(app(scope, receive, send), LONG)
+
+    coroutines.run(run())
+    assert sent[0]["status"] == 200

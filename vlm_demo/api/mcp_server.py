@@ -7,13 +7,13 @@ fetches pictures from any address, and leaves them on disk.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from typing import Annotated, Any
 
 from mcp.server.lowlevel import Server
@@ -30,6 +30,7 @@ from vlm_demo.api.access import Access, Places
 from vlm_demo.api.chat_request import LONGEST_ANSWER
 from vlm_demo.api.chat_response import checked, explained
 from vlm_demo.api.model_requests import NO_EXTRAS, RequestedExtras, RequestOutcome
+from vlm_demo.api.own_thread import in_own_thread
 from vlm_demo.api.parameters import MEANING
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts.engine import Cancelled, Request
@@ -136,7 +137,9 @@ class McpServer:
             if name not in self._tools:
                 raise Refused(f"There is no such tool: choose one of {', '.join(self._tools)}.")
             _, form, use = self._tools[name]
-            return await asyncio.to_thread(self._run, use, _read(form, given), stop.is_set)
+            arguments = _read(form, given)
+            self.places.enter()
+            return await in_own_thread(partial(self._run, use, arguments, stop.is_set))
         except Exception as error:
             message = problems.shaped(problems.refusal(error))["error"]["message"]
             return CallToolResult(content=[TextContent(type="text", text=str(message))], isError=True)
@@ -144,8 +147,11 @@ class McpServer:
             stop.set()
 
     def _run(self, use: Callable[[Any, Cancelled], Content], given: _Arguments, cancelled: Cancelled) -> Content:
-        with self.places.one():
+        """Use a tool in a place that was taken, which is free then."""
+        try:
             return use(given, cancelled)
+        finally:
+            self.places.leave()
 
     def ask(self, given: _Ask, cancelled: Cancelled) -> Content:
         """The answer's text."""

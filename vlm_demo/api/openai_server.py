@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, closing, suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -24,6 +25,7 @@ from vlm_demo.api.access import Access, Places
 from vlm_demo.api.chat_request import ChatRequest
 from vlm_demo.api.chat_response import Reply
 from vlm_demo.api.model_requests import RequestOutcome
+from vlm_demo.api.own_thread import in_own_thread
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts import TokenEvent
 from vlm_demo.engines.registry import ModelRegistry
@@ -101,7 +103,7 @@ class OpenAiServer:
         body = await body_of(request)
         self.places.enter()
         try:
-            query = await asyncio.to_thread(chat_request.read, body, self.access.hosts.picture)
+            query = await in_own_thread(partial(chat_request.read, body, self.access.hosts.picture))
             del body
             if query.model != self.loaded:
                 raise model_requests.not_loaded(query.model, self.loaded)
