@@ -23,7 +23,7 @@ from tests.kit import coroutines
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.pictures import png
 from tests.kit.waiting import wait_until
-from vlm_demo.api import access, openai_server
+from vlm_demo.api import access, request_bodies
 from vlm_demo.api.access import Access
 from vlm_demo.contracts import Answer, StageEvent, TokenEvent
 from vlm_demo.contracts.checks import NAMES
@@ -334,7 +334,7 @@ class TestRefusals:
             assert serve().post("/v1/chat/completions", content=content, headers=headers).status_code == 415
 
     def test_too_large_a_body_is_not_read(self, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(openai_server, "BIGGEST_BODY", 100)
+        monkeypatch.setattr(request_bodies, "BIGGEST_BODY", 100)
         response = ask(serve(), {"role": "user", "content": "x" * 200})
         assert response.status_code == 413 and response.json()["error"]["message"]
 

@@ -27,11 +27,11 @@ from vlm_demo.api.chat_response import Reply
 from vlm_demo.api.model_requests import RequestOutcome
 from vlm_demo.api.own_thread import in_own_thread
 from vlm_demo.api.problems import Refused
+from vlm_demo.api.request_bodies import RequestBodies
 from vlm_demo.contracts import TokenEvent
 from vlm_demo.engines.registry import ModelRegistry
 
 PATH = "/v1"
-BIGGEST_BODY = 64 * 2**20  # bytes
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 NOT_SERVED = "Nothing is served here: ask GET /v1/models or POST /v1/chat/completions."
 CLIENT_CLOSED_REQUEST = 499  # nginx's status: nobody reads this response
@@ -49,6 +49,7 @@ class OpenAiServer:
         on_outcome: Callable[[RequestOutcome], None] = lambda outcome: None,
     ) -> None:
         self.service, self.access, self.places = service, access, places
+        self.bodies = RequestBodies()
         self.on_outcome = on_outcome  # called with every outcome, in the thread that computed it
         self._started = int(time.time())
 
@@ -100,7 +101,7 @@ class OpenAiServer:
 
     async def chat(self, request: Request) -> Response:
         """Answer, whole or streamed. Where the client disconnects, the computation ends."""
-        body = await body_of(request)
+        body = await self.bodies.read(request)
         self.places.enter()
         try:
             query = await in_own_thread(partial(chat_request.read, body, self.access.hosts.picture))
@@ -192,23 +193,6 @@ async def _lines(query: ChatRequest, first: AnswerEvent, events: AsyncIterator[A
 
 def _line(chunk: dict[str, Any]) -> str:
     return f"data: {json.dumps(chunk)}\n\n"
-
-
-async def body_of(request: Request) -> bytes:
-    """A request's body.
-
-    Raises:
-        Refused: it is no JSON, or too large.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":  # another site's form would be sent without a preflight request
-        raise Refused("The body is no JSON: send it with the Content-Type application/json.", 415)
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > BIGGEST_BODY:
-            raise Refused(f"The request is larger than {BIGGEST_BODY >> 20} MiB: send smaller pictures, or fewer.", 413)
-    return bytes(body)
 
 
 async def _until_disconnect(request: Request, respond: Any) -> Response:

@@ -22,8 +22,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from vlm_demo.api import problems
 from vlm_demo.api.access import Access
-from vlm_demo.api.openai_server import METHODS, PATH, body_of
+from vlm_demo.api.openai_server import METHODS, PATH
 from vlm_demo.api.problems import Refused
+from vlm_demo.api.request_bodies import RequestBodies
 from vlm_demo.errors import VlmDemoError
 from vlm_demo.serving.admission import Admission, Full
 from vlm_demo.serving.in_process import Headers
@@ -78,6 +79,7 @@ class Front:
     def __init__(self, access: Access, admission: Admission, metrics: Metrics, affinity: bool = True) -> None:
         self.access, self.admission, self.metrics, self.affinity = access, admission, metrics, affinity
         self.replicas: Replicas | None = None
+        self.bodies = RequestBodies()
         self.working = 0
         self.users: dict[int, int] = {}  # id of the replicas → how many requests they hold
 
@@ -192,7 +194,7 @@ class _Exchange:
 
     async def _answer(self) -> None:
         request, posts = self.request, self.request.method == "POST"
-        body = await body_of(request) if posts else b""
+        body = await self.front.bodies.read(request) if posts else b""
         key = await asyncio.to_thread(picture_key, body) if self.front.affinity and body else None
         headers = [(name, value) for name, value in request.headers.raw if name in PASSED_ON]
         forwarded = ForwardedRequest(key, request.method, request.url.path, headers, body)
