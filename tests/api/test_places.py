@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
 
 from tests.api.conftest import Serve
 from tests.kit import coroutines
-from tests.kit.waiting import LONG
+from tests.kit.fake_engine import FakeEngine
+from tests.kit.waiting import LONG, wait_until
 from vlm_demo.api import access
+from vlm_demo.api.access import Places
+from vlm_demo.api.problems import Refused
+from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.errors import Stopped
 
 
 def question(uri: str, **settings: Any) -> dict[str, Any]:
@@ -57,3 +64,39 @@ def test_a_request_needs_none_of_asyncio_s_few_threads(serve: Serve, uri: str) -
 
     coroutines.run(run())
     assert sent[0]["status"] == 200
+
+
+def test_gradio_s_calls_wait_for_a_place_and_are_served_before_new_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "MOST_WAITING", 1)
+    places = Places(ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava"))
+    entered, go, gone = list[int](), threading.Event(), threading.Event()
+
+    def call(number: int) -> None:
+        with suppress(Stopped), places.one(gone.is_set if number == 2 else lambda: False):
+            entered.append(number)
+            assert go.wait(LONG)
+
+    places.enter()
+    threads = [threading.Thread(target=call, args=(number,)) for number in (1, 2)]
+    for number, thread in enumerate(threads, 1):
+        thread.start()
+        assert wait_until(lambda number=number: places.awaited == number)
+    gone.set()
+    threads[1].join(LONG)
+    assert places.awaited == 1 and not entered
+    places.leave()
+    assert wait_until(lambda: entered == [1]) and places.taken == 1
+    with pytest.raises(Refused):
+        places.enter()
+    go.set()
+    threads[0].join(LONG)
+    assert places.taken == places.awaited == 0
+
+
+def test_a_place_that_somebody_waits_for_is_taken_by_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "MOST_WAITING", 2)
+    places = Places(ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava"))
+    places.enter()
+    places.awaited += 1
+    with pytest.raises(Refused):
+        places.enter()

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 from vlm_demo.api.image_hosts import ImageHosts
 from vlm_demo.api.problems import Refused
+from vlm_demo.contracts.engine import Cancelled
 from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.engines.scheduler import POLL
+from vlm_demo.errors import Stopped
 
-MOST_WAITING = 16  # requests that compute or wait for their turn at a time
+MOST_WAITING = 16  # requests that compute or wait for their turn at a time; Gradio's queue holds further ones
 REMEMBERED = 600.0  # seconds without a request after which the engine forgets pictures and prompts
 
 
@@ -51,38 +54,57 @@ class Places:
 
     def __init__(self, service: ModelRegistry) -> None:
         self.service = service
-        self.taken = 0
+        self.taken = self.awaited = 0
         self.visitor = secrets.token_hex(8)  # the key of the engine's caches: of all programs, which share one key
         self.forgetting: threading.Timer | None = None
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
     def enter(self) -> None:
         """Take a place; `leave` frees it.
 
         Raises:
-            Refused: none is free.
+            Refused: none is free but for those who wait for one.
         """
-        with self._lock:
-            if self.taken >= MOST_WAITING:
+        with self._changed:
+            if self.taken + self.awaited >= MOST_WAITING:
                 sentence = f"{MOST_WAITING} requests wait for the model already: try again in a moment."
                 raise Refused(sentence, 429, "rate_limit_exceeded")
-            self.taken += 1
-            if self.forgetting:
-                self.forgetting.cancel()
+            self._take()
+
+    def _take(self) -> None:
+        self.taken += 1
+        if self.forgetting:
+            self.forgetting.cancel()
 
     def leave(self) -> None:
         """Free the place."""
-        with self._lock:
+        with self._changed:
             self.taken -= 1
+            self._changed.notify()
             if not self.taken:
                 self.forgetting = threading.Timer(REMEMBERED, self.service.forget, (self.visitor,))
                 self.forgetting.daemon = True
                 self.forgetting.start()
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """A place, for as long as the block lasts."""
-        self.enter()
+    def one(self, cancelled: Cancelled) -> Iterator[None]:
+        """Wait for a place, and have it until the block ends.
+
+        Args:
+            cancelled: polled while waiting.
+        Raises:
+            Stopped: ``cancelled()`` turned True while waiting.
+        """
+        with self._changed:
+            self.awaited += 1
+            try:
+                while self.taken >= MOST_WAITING:
+                    if cancelled():
+                        raise Stopped("Stopped before it began.")
+                    self._changed.wait(POLL)
+                self._take()
+            finally:
+                self.awaited -= 1
         try:
             yield
         finally:

@@ -211,7 +211,7 @@ class Endpoints:
         """Raise what goes wrong inside as one sentence for the caller."""
         self.forget(request.session_hash)
         try:
-            with self.places.one():
+            with self.places.one(lambda: False):
                 yield
         except Exception as error:
             raise gr.Error(problems.refusal(error).sentence, print_exception=False) from None
