@@ -8,21 +8,21 @@ file does without postponed annotations. What was sent is removed from Gradio's 
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from functools import wraps
+from functools import partial, wraps
 from inspect import signature
 from typing import Any
 
 import gradio as gr
 
 from vlm_demo import document_fields
-from vlm_demo.api import model_requests, problems
+from vlm_demo.api import gradio_calls, model_requests, problems
 from vlm_demo.api.access import Places
 from vlm_demo.api.chat_request import LONGEST_ANSWER
 from vlm_demo.api.chat_response import checked, explained
 from vlm_demo.api.image_hosts import ImageHosts
 from vlm_demo.api.model_requests import RequestedExtras, RequestOutcome
 from vlm_demo.api.parameters import described
-from vlm_demo.contracts.engine import Request
+from vlm_demo.contracts.engine import Cancelled, Request
 from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.engines.scheduler import BATCH
@@ -35,7 +35,13 @@ QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": BATCH} 
 
 def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts, places: Places) -> None:
     """Give a page the endpoints ``/ask``, ``/explain``, ``/check``, ``/score`` and ``/fields``."""
-    endpoints = Endpoints(service, hosts, places, lambda session: page.state_holder.session_data.pop(session, None))
+    endpoints = Endpoints(
+        service,
+        hosts,
+        places,
+        lambda session: page.state_holder.session_data.pop(session, None),
+        partial(gradio_calls.abandoned, page),
+    )
     page.queue(max_size=MOST_QUEUED)
     with page:
         gr.api(_streamed(endpoints.ask), api_name="ask", **QUEUE)
@@ -46,12 +52,19 @@ def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts, places: Plac
 
 
 class Endpoints:
-    """The functions behind them. ``forget`` removes what a session sent from Gradio's memory."""
+    """The functions behind them. ``forget`` removes what a session sent from Gradio's memory; ``abandoned`` makes what
+    tells whether the caller has gone."""
 
     def __init__(
-        self, service: ModelRegistry, hosts: ImageHosts, places: Places, forget: Callable[[Any], object]
+        self,
+        service: ModelRegistry,
+        hosts: ImageHosts,
+        places: Places,
+        forget: Callable[[Any], object],
+        abandoned: Callable[[], Cancelled],
     ) -> None:
-        self.service, self.hosts, self.places, self.forget = service, hosts, places, forget
+        self.service, self.hosts, self.places = service, hosts, places
+        self.forget, self.abandoned = forget, abandoned
 
     @described
     def ask(
@@ -71,9 +84,9 @@ class Endpoints:
         Returns:
             The answer.
         """
-        with self._refusals_as_errors(request):
+        with self._refusals_as_errors(request) as cancelled:
             sampling = Sampling(_number(temperature, "temperature"), seed=seed)
-            engine_request = self._request(image, question, ocr, evidence_only, max_tokens, sampling, page)
+            engine_request = self._request(image, question, ocr, evidence_only, max_tokens, sampling, page, cancelled)
             with closing(model_requests.ask(self.service, engine_request)) as events:
                 for event in events:
                     if isinstance(event, RequestOutcome):
@@ -102,8 +115,8 @@ class Endpoints:
             text, tokens (text and probability of each), heatmaps (word, image and a grey PNG as a data URI, black = 0,
             white = 1, or the problem), and grounding (level, score, sentence).
         """
-        with self._refusals_as_errors(request):
-            engine_request = self._request(image, question, ocr, False, LONGEST_ANSWER, Sampling(), page)
+        with self._refusals_as_errors(request) as cancelled:
+            engine_request = self._request(image, question, ocr, False, LONGEST_ANSWER, Sampling(), page, cancelled)
             chosen = tuple(_text(word, "each of the words") for word in words or ())
             extras = RequestedExtras(
                 chosen, words is None, None if method is None else _text(method, "method"), bool(grounding)
@@ -130,8 +143,8 @@ class Endpoints:
             text, headline, and checks: of each of the five name, verdict (pass, warn, fail, open), values, measured,
             why and remedy.
         """
-        with self._refusals_as_errors(request):
-            engine_request = self._request(image, question, ocr, evidence_only, max_tokens, Sampling(), page)
+        with self._refusals_as_errors(request) as cancelled:
+            engine_request = self._request(image, question, ocr, evidence_only, max_tokens, Sampling(), page, cancelled)
             extras = RequestedExtras(checklist=True, blank=bool(blank))
             with closing(model_requests.ask(self.service, engine_request, extras)) as events:
                 *_, outcome = events
@@ -147,13 +160,13 @@ class Endpoints:
             For each text its probability among them, its similarity (-1 to 1), and the probability that it fits by
             itself, null where the model can't say.
         """
-        with self._refusals_as_errors(request):
+        with self._refusals_as_errors(request) as cancelled:
             if not isinstance(texts, list):
                 raise BadQuestion("texts must be a list: send at least one text.")
             picture = self.hosts.picture(_text(image, "image"))
-            with self.service.engine() as engine:
+            with self.service.engine(cancelled) as engine:
                 given = [_text(text, "each of the texts") for text in texts]
-                scores = engine.score(picture, given, visitor=self.places.visitor)
+                scores = engine.score(picture, given, cancelled=cancelled, visitor=self.places.visitor)
             matches = scores.matches or (None,) * len(scores.texts)
             rows = zip(scores.texts, scores.probabilities, scores.similarities, matches, strict=True)
             return [dict(zip(("text", "probability", "similarity", "match"), row, strict=True)) for row in rows]
@@ -175,9 +188,9 @@ class Endpoints:
             fields, an object as the schema describes it, null where a field was not found; and missing, the required
             ones among these.
         """
-        with self._refusals_as_errors(request):
+        with self._refusals_as_errors(request) as cancelled:
             checked_schema = document_fields.checked(schema)
-            engine_request = self._request(image, "", ocr, True, document_fields.TOKENS, Sampling(), page)
+            engine_request = self._request(image, "", ocr, True, document_fields.TOKENS, Sampling(), page, cancelled)
             return model_requests.fields(self.service, engine_request, checked_schema, bool(in_one))
         raise AssertionError
 
@@ -190,6 +203,7 @@ class Endpoints:
         max_tokens: int,
         sampling: Sampling,
         page: int | None,
+        cancelled: Cancelled,
     ) -> Request:
         if isinstance(max_tokens, bool) or not isinstance(max_tokens, int) or max_tokens < 1:
             raise BadSetting("max_tokens must be a whole number from 1 on.")
@@ -202,17 +216,19 @@ class Endpoints:
             ocr=bool(ocr),
             evidence_only=bool(evidence_only),
             max_new_tokens=max_tokens,
+            cancelled=cancelled,
             sampling=sampling,
             visitor=self.places.visitor,
         )
 
     @contextmanager
-    def _refusals_as_errors(self, request: gr.Request) -> Iterator[None]:
-        """Raise what goes wrong inside as one sentence for the caller."""
+    def _refusals_as_errors(self, request: gr.Request) -> Iterator[Cancelled]:
+        """Raise what goes wrong inside as one sentence for the caller; gives what tells whether the caller has gone."""
         self.forget(request.session_hash)
+        cancelled = self.abandoned()
         try:
-            with self.places.one(lambda: False):
-                yield
+            with self.places.one(cancelled):
+                yield cancelled
         except Exception as error:
             raise gr.Error(problems.refusal(error).sentence, print_exception=False) from None
 
