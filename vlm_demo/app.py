@@ -41,6 +41,7 @@ TEMPORARY = "vlm_demo_"  # the temporary folder's name begins so; the process's 
 ENDINGS = [ending for ending in signal.Signals if ending.name in ("SIGTERM", "SIGHUP")]
 NO_LINK = "No public link could be made (the tunnel cannot be reached from here); serving locally only."
 BIGGEST_UPLOAD = "256mb"
+OTHER_THREADS = 32  # of the page, besides those of answers
 SSR_VARIABLE = "GRADIO_SSR_MODE"
 SPACE_VARIABLE = "SPACE_ID"
 MCP_INSTALL = 'pip install "gradio[mcp]"'
@@ -223,6 +224,7 @@ def serve(flags: argparse.Namespace, made_password: bool) -> int:
             auth_message="vlm_demo: name and password come from whoever gave you this link.",
             root_path=flags.root_path or None,
             max_file_size=BIGGEST_UPLOAD,
+            max_threads=OTHER_THREADS + max(flags.batch, BATCH),
             prevent_thread_lock=True,
             quiet=True,
             show_error=False,

@@ -9,12 +9,13 @@ import pytest
 
 from tests.kit import composed
 from tests.kit.fake_engine import FakeEngine
-from vlm_demo import Pipeline
+from vlm_demo import Pipeline, app
 from vlm_demo.contracts import OcrSettings
 from vlm_demo.engines import local
+from vlm_demo.engines.scheduler import BATCH
 from vlm_demo.errors import OcrUnavailable, VlmDemoError
 from vlm_demo.models import embedded, loading, user_cache
-from vlm_demo.ui import start
+from vlm_demo.ui import layout, start
 
 
 @pytest.fixture
@@ -62,3 +63,16 @@ def test_a_language_that_cannot_be_read_is_refused_before_the_model(monkeypatch)
 def test_other_models_are_loaded_before_the_page(monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Pipeline, "from_pretrained", classmethod(lambda *_, **__: FakeEngine()))
     assert start.service(str(tmp_path), "none", None).ready
+
+
+@pytest.mark.parametrize(("batch", "limit"), [(32, 32), (1, BATCH)])
+def test_as_many_questions_leave_the_queue_as_are_answered_together(
+    monkeypatch, tmp_path: Path, batch: int, limit: int
+) -> None:
+    monkeypatch.setattr(local, "load", lambda *_, **__: FakeEngine())
+    service = start.service(str(tmp_path), "none", None, batch=batch)
+    page = layout.build(service, [])
+    app.add_apis(page, service, app.parse(["--no-auth"]))
+    functions = [fn for fn in page.fns.values() if fn.concurrency_id == "model"]
+    assert {"answer", "ask", "explain"} <= {fn.name for fn in functions} | {fn.api_name for fn in functions}
+    assert {fn.concurrency_limit for fn in functions} == {limit}

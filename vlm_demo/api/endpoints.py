@@ -25,12 +25,10 @@ from vlm_demo.api.parameters import described
 from vlm_demo.contracts.engine import Cancelled, Request
 from vlm_demo.contracts.sampling import Sampling
 from vlm_demo.engines.registry import ModelRegistry
-from vlm_demo.engines.scheduler import BATCH
 from vlm_demo.errors import BadQuestion, BadSetting
 from vlm_demo.images.open import Page
 
 MOST_QUEUED = 64  # events of pages and requests of programs that wait in Gradio's queues at a time
-QUEUE: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": BATCH}  # that of the page's answers
 
 
 def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts, places: Places) -> None:
@@ -43,12 +41,14 @@ def add(page: gr.Blocks, service: ModelRegistry, hosts: ImageHosts, places: Plac
         partial(gradio_calls.abandoned, page),
     )
     page.queue(max_size=MOST_QUEUED)
+    # That of the page's answers.
+    queue: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": service.at_once}
     with page:
-        gr.api(_streamed(endpoints.ask), api_name="ask", **QUEUE)
-        gr.api(endpoints.explain, api_name="explain", **QUEUE)
-        gr.api(endpoints.check, api_name="check", **QUEUE)
-        gr.api(endpoints.score, api_name="score", **QUEUE)
-        gr.api(endpoints.fields, api_name="fields", **QUEUE)
+        gr.api(_streamed(endpoints.ask), api_name="ask", **queue)
+        gr.api(endpoints.explain, api_name="explain", **queue)
+        gr.api(endpoints.check, api_name="check", **queue)
+        gr.api(endpoints.score, api_name="score", **queue)
+        gr.api(endpoints.fields, api_name="fields", **queue)
 
 
 class Endpoints:

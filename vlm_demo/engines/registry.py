@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from vlm_demo.contracts.engine import ELSEWHERE, Engine, Request, answered
 from vlm_demo.contracts.ocr import DEFAULT_OCR, OcrSettings
-from vlm_demo.engines.scheduler import ModelUse
+from vlm_demo.engines.scheduler import BATCH, ModelUse
 from vlm_demo.engines.side_engines import Load, Progress, SideEngines
 from vlm_demo.errors import VlmDemoError
 
@@ -70,9 +70,11 @@ class Measured:
 
 class ModelRegistry:
     """Holds the loaded engine. Without one, ``begin`` loads it. ``side_engines`` holds further ones, for comparisons.
-    ``ocr_settings`` are the defaults for reading text."""
+    ``ocr_settings`` are the defaults for reading text, ``at_once`` is how many requests of the page and of Gradio's
+    endpoints are handed to the engine at a time."""
 
     ocr_settings: OcrSettings = DEFAULT_OCR
+    at_once: int = BATCH
 
     def __init__(self, engine: Engine | None, load: Load, model: str, quantize: str = "none", device: str = "cpu"):
         self._engine, self._load = engine, load

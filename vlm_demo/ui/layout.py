@@ -8,7 +8,6 @@ import gradio as gr
 
 from vlm_demo.contracts import DEFAULT_OCR, OcrSettings
 from vlm_demo.engines.registry import ModelRegistry
-from vlm_demo.engines.scheduler import BATCH
 from vlm_demo.images.remote_pictures import NOTHING, RemotePictures
 from vlm_demo.ui import web_pictures
 from vlm_demo.ui.components import header
@@ -166,7 +165,7 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     at_once = {"queue": False, "show_progress": "hidden", "outputs": all_parts, **private}
     queued = {**at_once, "queue": True, "trigger_mode": "multiple", "concurrency_limit": 1}
     # All that calls the model shares one queue; the engine decides which requests that left it are batched.
-    model_queue = {**queued, "concurrency_id": "model", "concurrency_limit": BATCH}
+    model_queue = {**queued, "concurrency_id": "model", "concurrency_limit": events.service.at_once}
     latest = {**at_once, "trigger_mode": "always_last"}
     each = {**at_once, "trigger_mode": "multiple"}
 

@@ -65,7 +65,7 @@ def service(
         registry.begin(progress)
     else:
         registry = ModelRegistry(load(model, quantize, progress), load, model, quantize)
-    registry.ocr_settings = ocr_settings
+    registry.ocr_settings, registry.at_once = ocr_settings, max(batch, BATCH)
     return registry
 
 
