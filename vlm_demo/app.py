@@ -42,6 +42,9 @@ ENDINGS = [ending for ending in signal.Signals if ending.name in ("SIGTERM", "SI
 NO_LINK = "No public link could be made (the tunnel cannot be reached from here); serving locally only."
 BIGGEST_UPLOAD = "256mb"
 OTHER_THREADS = 32  # of the page, besides those of answers
+# Of the events in its queue Gradio would compute some that nobody sees, after each.
+NO_STATISTICS = {"GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**9), "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
+QUEUE_PAUSES = {"sleep_when_free": 0.02, "progress_update_sleep_when_free": 0.2}  # seconds between looks at the queue
 SSR_VARIABLE = "GRADIO_SSR_MODE"
 SPACE_VARIABLE = "SPACE_ID"
 MCP_INSTALL = 'pip install "gradio[mcp]"'
@@ -132,7 +135,7 @@ def main() -> int:
     uploads = temporary / "uploads"
     uploads.mkdir()
     os.environ.update(VLM_DEMO_TEMP_DIR=str(temporary), GRADIO_TEMP_DIR=str(uploads))
-    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1")
+    os.environ.update(GRADIO_ANALYTICS_ENABLED="False", HF_HUB_DISABLE_TELEMETRY="1", **NO_STATISTICS)
     os.environ.update(past_proxies(flags.host))
     for ending in ENDINGS:
         if signal.getsignal(ending) != signal.SIG_IGN:  # nohup asks not to be ended by a closed terminal
@@ -281,6 +284,9 @@ def add_apis(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) ->
     access = Access(flags.auth.split(":", 1)[1] if flags.auth else None, ImageHosts(web))
     places = Places(service)
     endpoints.add(page, service, access.hosts, places)
+    for name, seconds in QUEUE_PAUSES.items():
+        if hasattr(page._queue, name):
+            setattr(page._queue, name, seconds)
     routes: list[BaseRoute] = [*OpenAiServer(service, access, places).routes(), source_page.route()]
     if flags.operator_key:
         from vlm_demo.api.operator_key import OperatorKey

@@ -49,6 +49,8 @@ def environment(monkeypatch, tmp_path):
     """What app.py sets is put back afterwards; its upload folders lie apart from those of other runs."""
     for variable in ("VLM_DEMO_TEMP_DIR", "GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED", "HF_HUB_DISABLE_TELEMETRY"):
         monkeypatch.setenv(variable, "")
+    for variable in app.NO_STATISTICS:
+        monkeypatch.setenv(variable, "1")
     for variable in ("no_proxy", "NO_PROXY", app.AUTH_VARIABLE):
         monkeypatch.setenv(variable, "")
     monkeypatch.setattr(app.tempfile, "tempdir", str(tmp_path))
