@@ -112,6 +112,7 @@ class CompareWork:
             turn.outside = model_menu.outside(engine, answer.views)
             with session.lock:
                 turn.complete(answer)
+                comparison.figures.clear()  # with another answer the maps may have another common scale
                 if column is comparison.reference:
                     comparison.first_look()
             yield True
