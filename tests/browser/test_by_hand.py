@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.kit.browsing import COMPOSER, PATIENCE, answered, ask, finish, open_page, upload
+from tests.kit.browsing import COMPOSER, Held, answered, ask, dependency, finish, open_page, predicts, upload
 
 SIZES = {"phone": (390, 844), "small window": (800, 600)}
 TARGETS = """() => [...document.querySelectorAll('button, select, textarea, summary, label:has(input)')]
@@ -127,49 +127,6 @@ def test_the_focus_stays_on_the_page_after_an_example(visitor, app):
     finish(visitor)
 
 
-def predicts(request: Request, dependency: int) -> bool:
-    """Whether it asks the server to do what an event is bound to."""
-    return "/run/predict" in request.url and request.post_data_json["fn_index"] == dependency
-
-
-class Held:
-    """Holds back the replies to one kind of event until it is released, as a slow connection does."""
-
-    def __init__(self, page: Page, dependency: int):
-        self.routes: list[Route] = []
-        self.page, self.held = page, True
-        page.route("**/run/predict*", lambda route: self._meet(route, dependency))
-
-    def _meet(self, route: Route, dependency: int) -> None:
-        if self.held and predicts(route.request, dependency):
-            self.routes.append(route)
-        else:
-            route.continue_()
-
-    def reply(self) -> None:
-        """Let the server receive the first of them, without passing on its reply."""
-        for _ in range(PATIENCE // 20):
-            if self.routes:
-                break
-            self.page.wait_for_timeout(20)
-        self.response = self.routes[0].fetch()
-
-    def let_go(self) -> None:
-        self.held = False
-        self.routes[0].fulfill(response=self.response)
-
-
-def dependency(page: Page, element: str, event: str = "click") -> int:
-    """The number under which Gradio calls what hears an event of a component."""
-    return page.evaluate(
-        """([element, event]) => {
-            const { id } = gradio_config.components.find((c) => c.props.elem_id === element);
-            return gradio_config.dependencies.find((d) => d.targets.some(([of, on]) => of === id && on === event)).id;
-        }""",
-        [element, event],
-    )
-
-
 @pytest.mark.parametrize("button", ["clear", "undo"])
 def test_clear_and_undo_before_the_reply_to_send_leave_nothing_waiting(visitor, app, picture, button):
     open_page(visitor, app.url)
@@ -234,6 +191,26 @@ def test_a_picture_is_dropped_anywhere_and_the_page_says_so(visitor, app, pictur
     mouse.send("Input.dispatchDragEvent", {"type": "dragCancel", **place})
     visitor.mouse.move(310, 310)
     visitor.wait_for_function(f"() => {label} === 'none'")
+
+
+DROP = """async ([selector, content]) => {
+  const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
+  const carried = new DataTransfer();
+  carried.items.add(new File([bytes], 'dropped.png', { type: 'image/png' }));
+  const target = document.querySelector(selector);
+  const event = selector.includes('textarea')
+    ? new ClipboardEvent('paste', { clipboardData: carried, bubbles: true, cancelable: true })
+    : new DragEvent('drop', { dataTransfer: carried, bubbles: true, cancelable: true });
+  target.dispatchEvent(event);
+}"""
+
+
+def test_pictures_can_be_dropped_anywhere_and_pasted(visitor, app, picture):
+    open_page(visitor, app.url)
+    content = base64.b64encode(picture.read_bytes()).decode()
+    for number, target in enumerate(("#composer .full-container", "#talk", COMPOSER), 1):
+        visitor.evaluate(DROP, [target, content])
+        expect(visitor.locator("#composer .thumbnail-item")).to_have_count(number)
 
 
 def test_a_picture_is_pasted_anywhere(visitor, app, picture):

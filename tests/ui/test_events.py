@@ -26,6 +26,10 @@ def text_of(html: str) -> str:
     return re.sub(r"<[^>]+>", "", html)
 
 
+def overlays(html: str) -> list[str]:
+    return re.findall(r'class="overlay" src="([^"]+)"', html)
+
+
 def test_question_is_answered_and_the_upload_deleted(page, picture):
     events = page()
     state = run(events, ask(events, "Describe.", picture))
@@ -101,6 +105,12 @@ def test_incomplete_questions_are_refused_in_a_sentence(page, picture, text, wit
     changes = ask(events, text, *[picture] * with_picture)
     assert sentence in changes["status"] and "chat" not in changes
     assert picture.exists()  # it still lies in the composer
+
+
+def test_the_same_refusal_again_is_another_value_which_the_page_sees(page):
+    events = page()
+    first, second = (ask(events, "hello")["status"] for _ in range(2))
+    assert first != second and text_of(first) == text_of(second)
 
 
 def test_bad_upload_keeps_the_conversation_and_the_good_pictures(page, picture, tmp_path):
@@ -223,11 +233,11 @@ def test_each_word_has_its_own_map_and_each_picture_one(page, picture, tmp_path)
     run(events, ask(events, "Describe.", picture, other))
     first = events.inspector.press(event(turn=0, word=1), request())["heatmap"]
     second = events.inspector.press(event(turn=0, word=4), request())["heatmap"]
-    maps = [re.findall(r'class="overlay" src="([^"]+)"', drawn) for drawn in (first, second)]
+    maps = [overlays(drawn) for drawn in (first, second)]
     assert len(maps[0]) == 2 and maps[0] != maps[1]
     stepped = events.inspector.step(event(by=1), request())["heatmap"]
     assert 'data-word="5"' in stepped
-    assert events.inspector.look(event(opacity=10, grid=True), request())["heatmap"] != stepped
+    assert overlays(events.inspector.look(event(opacity=10, grid=True), request())["heatmap"]) != overlays(stepped)
 
 
 def test_a_press_on_a_forgotten_answer_says_so(page):

@@ -80,8 +80,9 @@ def test_what_does_not_exist_changes_nothing(inspector, nonsense):
 
 
 def test_colours_and_methods_of_the_menu_are_taken(inspector):
-    first = inspector.choose(event(colormap="magma"), request())["heatmap"]
-    assert inspector.choose(event(colormap="cividis"), request())["heatmap"] != first
+    drawn = [inspector.choose(event(colormap=name), request())["heatmap"] for name in ("magma", "cividis")]
+    first, second = (re.search(r'class="overlay" src="([^"]+)"', html)[1] for html in drawn)
+    assert first != second
     session(inspector).shown.methods = {"last": None}
     assert "A teaching view." in inspector.choose(event(method="last"), request())["heatmap"]
     assert "A teaching view." not in inspector.choose(event(method=""), request())["heatmap"]

@@ -37,7 +37,7 @@ TABS: tuple[tuple[str, Callable[[Events, ModelRegistry], None]], ...] = (
     ("FAQ", faq_tab.build),
 )
 
-MAP_EVENTS = ("word", "step", "look", "choose", "patch", "export", "compute", "halt")
+MAP_EVENTS = ("word", "step", "look", "choose", "patch", "export", "compute", "halt", "redraw")
 
 
 def build(
@@ -166,7 +166,7 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     queued = {**at_once, "queue": True, "trigger_mode": "multiple", "concurrency_limit": 1}
     # All that calls the model shares one queue; the engine decides which requests that left it are batched.
     model_queue = {**queued, "concurrency_id": "model", "concurrency_limit": events.service.at_once}
-    latest = {**at_once, "trigger_mode": "always_last"}
+    latest = {**at_once, "trigger_mode": "always_last"}  # of events without data: Gradio repeats the first one's
     each = {**at_once, "trigger_mode": "multiple"}
 
     questions = [
@@ -190,9 +190,10 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     clear.click(events.clear, None, **at_once)
 
     parts.chat.export(events.takeaway.export, None, **each)
-    parts.chat.word(inspector.press, None, **latest)
-    parts.heatmap.word(inspector.press, None, **latest)
-    parts.heatmap.look(inspector.look, None, **latest)
+    parts.chat.word(inspector.press, None, **each)
+    parts.heatmap.word(inspector.press, None, **each)
+    parts.heatmap.look(inspector.look, None, **each)
+    parts.heatmap.redraw(inspector.redraw, None, **each)
     parts.heatmap.step(inspector.step, None, **each)
     parts.heatmap.choose(inspector.choose, None, **each)
     parts.heatmap.patch(inspector.patch, None, **each)

@@ -14,6 +14,7 @@ STATIC = Path(__file__).parent / "static"
 STYLES = ("chat.css", "page.css", "checks.css", "compare.css", "contrast.css", "faq.css", "learn.css", "mask.css")
 SCRIPTS = (
     "page.js",
+    "composer.js",
     "tabs.js",
     "player.js",
     "folds.js",

@@ -5,6 +5,7 @@ The one place that knows which component shows what; decides nothing.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,10 +13,11 @@ import gradio as gr
 
 from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, log_unexpected
 from vlm_demo.ui.components import header, model_menu
+from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.session import Session
 from vlm_demo.ui.tabs.chat import transcript
 from vlm_demo.ui.tabs.inspect import panels
-from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing, problem
+from vlm_demo.ui.tabs.inspect.panels.html_pieces import nothing
 
 Changes = dict[Any, Any]
 
@@ -63,7 +65,8 @@ class PageComponents:
 
     def refused(self, error: Exception, **composer: Any) -> Changes:
         """A sentence above the composer; nothing else changes but the composer's content, if given."""
-        changes: Changes = {self.status: problem(str(error))}
+        # Two in a row must be two values, or the page would not see the second.
+        changes: Changes = {self.status: render("refused", sentence=str(error), made=time.monotonic_ns())}
         return {**changes, self.composer: gr.update(**composer)} if composer else changes
 
     def answer_tabs(self, session: Session) -> Changes:

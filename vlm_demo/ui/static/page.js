@@ -56,6 +56,8 @@ window.vlm = (() => {
     if (document.activeElement === document.body) area.focus();
   }
 
+  const PAUSE = 150; // milliseconds without a move of the opacity's slider, after which it is sent
+
   /* Of several equal elements, such as columns, the one that is meant. */
   const of = ({ dataset }) => (dataset.of === undefined ? {} : { of: +dataset.of });
 
@@ -71,7 +73,16 @@ window.vlm = (() => {
     },
     edit: (button) => rewrite(button.closest(".turn"), true),
     cancel: (button) => rewrite(button.closest(".turn"), false),
-    open: (button) => openTab(button.dataset.tab),
+    /* A link under an answer is about that answer, which the inspector shows then, if it has a word. */
+    open(button, send) {
+      const turn = button.closest(".turn");
+      const word = turn?.querySelector(".word");
+      if (word && !turn.querySelector(".word[aria-pressed=true]")) {
+        mark(word.dataset.turn, word.dataset.word);
+        send("word", { turn: +word.dataset.turn, word: +word.dataset.word });
+      }
+      openTab(button.dataset.tab);
+    },
     step: (button, send) => send("step", { by: +button.dataset.by }),
     choose: (button, send) => send("choose", { [button.dataset.name]: JSON.parse(button.dataset.value), ...of(button) }),
     patch(button, send, event) {
@@ -149,13 +160,7 @@ window.vlm = (() => {
     }
     return secret;
   }
-  /* What was typed and not sent yet stays with the tab too. */
-  const unsent = sessionStorage.getItem("left") && sessionStorage.getItem("unsent");
-  sessionStorage.removeItem("unsent");
-  addEventListener("pagehide", () => {
-    sessionStorage.setItem("left", "1");
-    sessionStorage.setItem("unsent", document.querySelector("#composer textarea")?.value ?? "");
-  });
+  addEventListener("pagehide", () => sessionStorage.setItem("left", "1"));
   addEventListener("pageshow", (event) => event.persisted && sessionStorage.removeItem("left"));
 
   /* The toggles are in the address, so that a link to the page sets them. */
@@ -170,9 +175,6 @@ window.vlm = (() => {
   }
   document.addEventListener("change", (event) => event.target.closest("#ocr, #evidence") && keepToggles());
 
-  let uploaded = () => {};
-  let typed = () => {};
-
   function bind(element, trigger, watch, events) {
     const send = (name, data) => events.includes(name) && trigger(name, data);
     if (events.includes("shown")) {
@@ -181,9 +183,9 @@ window.vlm = (() => {
       addEventListener("tabshown", update);
       update();
     }
-    if (events.includes("uploaded")) uploaded = () => trigger("uploaded", {});
+    if (events.includes("uploaded")) vlm.composer.uploaded = () => trigger("uploaded", {});
     if (events.includes("arrived")) trigger("arrived", { tab: tabSecret() });
-    if (events.includes("typed")) typed = () => element.querySelector("p") && trigger("typed", {});
+    if (events.includes("typed")) vlm.composer.typed = () => element.querySelector("p") && trigger("typed", {});
     element.addEventListener("click", (event) => {
       const button = event.target.closest("button[data-act]");
       if (button) acts[button.dataset.act]?.(button, send, event);
@@ -204,11 +206,17 @@ window.vlm = (() => {
         event.target.form.requestSubmit();
       }
     });
-    element.addEventListener("input", (event) => {
-      if (draft && event.target.closest(".rewrite")) draft.words = event.target.value;
-      if (event.target.dataset.act !== "look") return;
-      const opacity = element.querySelector("[name=opacity]").value;
-      send("look", { opacity: +opacity, grid: element.querySelector("[name=grid]").checked });
+    let look = {}; // what was changed and not sent yet: a reply that comes meanwhile sets the slider back
+    let pause = 0;
+    element.addEventListener("input", ({ target }) => {
+      if (draft && target.closest(".rewrite")) draft.words = target.value;
+      if (target.dataset.act !== "look") return;
+      look[target.name] = target.type === "checkbox" ? target.checked : +target.value;
+      clearTimeout(pause);
+      pause = setTimeout(() => {
+        send("look", look);
+        look = {};
+      }, PAUSE);
     });
     element.addEventListener("change", ({ target }) => {
       const { name, value } = target;
@@ -220,7 +228,11 @@ window.vlm = (() => {
         send("choose", { [name]: target.type === "checkbox" ? target.checked : value, ...of(target) });
       }
     });
+    let newest = 0;
     watch("value", () => {
+      const drawn = +element.querySelector("[data-drawn]")?.dataset.drawn;
+      if (drawn < newest) send("redraw", {}); // an older reply has come after a newer one
+      if (drawn) newest = drawn;
       const maps = element.querySelector(".maps");
       if (maps) {
         mark(maps.dataset.turn, maps.dataset.word);
@@ -234,28 +246,10 @@ window.vlm = (() => {
         redrawn(element);
         setTimeout(keepToggles, 50); // an example sets its own
       }
-      if (element.closest("#chat, #status")) opening.end();
+      if (element.closest("#chat, #status")) vlm.composer.replied();
       if (element.closest("#mask-paper")) vlm.mask.drawn();
     });
   }
-
-  /* A question was sent with a picture, which the server opens before it replies: after a second the page says what it
-     waits for. */
-  const opening = (() => {
-    const line = Object.assign(document.createElement("p"), { id: "opening", hidden: true });
-    line.setAttribute("role", "status");
-    let timer = 0;
-    const end = () => {
-      clearTimeout(timer);
-      line.hidden = true;
-      line.textContent = "";
-    };
-    const begin = () => {
-      end();
-      timer = setTimeout(() => Object.assign(line, { hidden: false, textContent: "Opening the picture" }), 1000);
-    };
-    return { line, begin, end };
-  })();
 
   /* Narrow: the way back from the inspector to the answer that it shows, while that is out of sight. */
   function back() {
@@ -297,23 +291,6 @@ window.vlm = (() => {
     }).observe(talk, { childList: true, subtree: true, characterData: true });
   }
 
-  /* Gradio's composer names neither its buttons nor the kind of file it wants. */
-  function name(composer) {
-    const label = (selector, text) =>
-      all(selector, composer).forEach((button) => {
-        if (button.getAttribute("aria-label") === text) return;
-        button.setAttribute("aria-label", text);
-        button.title = text;
-      });
-    label(".upload-button", "Add a picture");
-    label(".submit-button", "Send");
-    label(".stop-button", "Stop");
-    label(".delete-button", "Remove this picture");
-    label("textarea", "Question");
-    if (narrow()) composer.querySelector("textarea").placeholder = "Ask about the picture";
-    for (const input of all("input[type=file]", composer)) if (!input.accept) input.accept = "image/*,.heic,.heif,.pdf,.json";
-  }
-
   function whenThere(selector, run) {
     const update = () => {
       const found = document.querySelector(selector);
@@ -326,32 +303,7 @@ window.vlm = (() => {
   }
 
   whenThere("#talk", follow);
-  whenThere("#desk", (desk) => {
-    desk.append(back());
-    desk.prepend(opening.line);
-  });
-  whenThere("#composer textarea", (area) => {
-    const composer = document.getElementById("composer");
-    if (unsent && !area.value) {
-      area.value = unsent;
-      area.dispatchEvent(new Event("input", { bubbles: true }));
-    }
-    let files = 0;
-    const update = () => {
-      name(composer);
-      const now = composer.querySelectorAll(".thumbnail-item").length;
-      if (now !== files) setTimeout(uploaded, 50); // the page's own files are deleted with it, so it has to claim them
-      if (now !== files) typed();
-      if (!now) opening.end();
-      files = now;
-    };
-    update();
-    new MutationObserver(update).observe(composer, { childList: true, subtree: true });
-    composer.addEventListener("input", () => typed());
-    const sent = () => files && opening.begin();
-    composer.addEventListener("click", (event) => event.target.closest(".submit-button") && sent(), true);
-    composer.addEventListener("keydown", (event) => event.key === "Enter" && !event.shiftKey && !event.isComposing && sent(), true);
-  });
+  whenThere("#desk", (desk) => desk.append(back()));
 
   /* The narrow page ends above the composer, which covers its foot and grows with its content. */
   whenThere("#desk", (desk) => {

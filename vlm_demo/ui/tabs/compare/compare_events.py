@@ -212,6 +212,11 @@ class CompareEvents(TabEvents[CompareParts, CompareState]):
         return self._table(session)
 
     @session_locked
+    def redraw(self, request: gr.Request) -> Changes:
+        """A reply came later than a newer one: draw the table as it is now."""
+        return self._table(self.sessions.of(request.session_hash))
+
+    @session_locked
     def halt(self, request: gr.Request) -> Changes:
         """Unqueued, so that it is handled while something is being computed."""
         session = self.sessions.of(request.session_hash)

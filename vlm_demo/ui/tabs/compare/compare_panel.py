@@ -5,6 +5,7 @@ Computes what its templates show; knows no events and no model.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -128,6 +129,7 @@ def draw(comparison: Comparison | None, options: MapOptions, examples: Sequence[
     return render(
         "compare",
         question=comparison.question,
+        drawn=time.monotonic_ns(),
         columns=list(enumerate(cells)),
         word=words[index] if index < len(words) else "",
         first=index == 0,

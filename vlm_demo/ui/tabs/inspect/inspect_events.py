@@ -53,10 +53,13 @@ class InspectorEvents:
 
     @session_locked
     def look(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """How the map is drawn: opacity (percent) and patch grid."""
+        """How the map is drawn: opacity (percent) and patch grid, or one of them."""
         session = self.sessions.of(request.session_hash)
         options = session.map_options
-        options.opacity, options.grid = min(max(float(event.opacity), 0), 100) / 100, bool(event.grid)
+        if (opacity := value_of(event, "opacity")) is not ABSENT:
+            options.opacity = min(max(float(opacity), 0), 100) / 100
+        if (grid := value_of(event, "grid")) is not ABSENT:
+            options.grid = bool(grid)
         return self.parts.map(session)
 
     @session_locked
@@ -135,6 +138,12 @@ class InspectorEvents:
         name = f"heatmap-{word}{which}.{'npy' if event.kind == 'npy' else 'png'}"
         # Two presses in a row must be two values, or the page would not see the second.
         return {self.parts.download: render("download", name=name, uri=uri, made=time.monotonic_ns())}
+
+    @session_locked
+    def redraw(self, request: gr.Request) -> Changes:
+        """A reply came later than a newer one: draw the shown answer as it is now."""
+        session = self.sessions.of(request.session_hash)
+        return {**self.parts.map(session), **self.parts.answer_tabs(session)}
 
     @session_locked
     def show_map(self, request: gr.Request) -> Changes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from markupsafe import Markup
 
@@ -35,6 +37,7 @@ def draw(session: Session) -> Markup:
         "heatmap",
         turn=session.exchanges.index(exchange),
         index=session.word,
+        drawn=time.monotonic_ns(),
         word=answer.words[session.word].text,
         count=len(answer.words),
         figures=[_figure(session, exchange, number, heat) for number, heat in enumerate(heats)],

@@ -1,0 +1,54 @@
+"""Presses that follow one another faster than their replies: each is sent, and of the replies the newest counts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+
+from tests.kit.fake_engine import FakeEngine
+from tests.kit.ui import ask, event, request, run
+from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.ui import layout
+from vlm_demo.ui.tabs.compare import presets
+from vlm_demo.ui.tabs.compare.compare_events import CompareEvents, CompareParts
+
+
+def when_drawn(html: str) -> int:
+    return int(re.search(r'data-drawn="(\d+)"', html)[1])
+
+
+def test_no_event_with_data_is_put_off_since_gradio_would_send_the_first_one_s_again():
+    dependencies = layout.build(ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava"), []).fns.values()
+    assert {fn.name for fn in dependencies if fn.trigger_mode == "always_last"} == {"typed"}
+    pressed = [fn for fn in dependencies if fn.name in ("press", "look")]
+    assert len(pressed) == 4 and {fn.trigger_mode for fn in pressed} == {"multiple"}
+
+
+def test_a_map_says_when_it_was_drawn_and_is_drawn_again_for_an_older_reply_that_came_late(page, picture):
+    events = page()
+    run(events, ask(events, "Describe.", picture))
+    older, newer = (events.inspector.press(event(turn=0, word=word), request())["heatmap"] for word in (1, 2))
+    assert when_drawn(newer) > when_drawn(older)
+    again = events.inspector.redraw(request())
+    assert when_drawn(again["heatmap"]) > when_drawn(newer) and 'data-word="2"' in again["heatmap"]
+    assert again["prompt"] == events.parts.answer_tabs(events.sessions.of("a"))["prompt"]
+
+
+def test_a_comparison_says_it_too(page, picture, monkeypatch):
+    monkeypatch.setattr(presets.local, "ocr_missing", lambda settings: None)
+    events = page()
+    run(events, ask(events, "Describe.", picture))
+    tab = CompareEvents(events, events.service, CompareParts(**{part.name: part.name for part in fields(CompareParts)}))
+    tab.ask("Describe.", request())
+    list(tab.compare(request()))
+    older, newer = (tab.look(event(word=[0, word]), request())["table"] for word in (1, 2))
+    again = tab.redraw(request())["table"]
+    assert when_drawn(older) < when_drawn(newer) < when_drawn(again) and "<b>purple</b>" in again
+
+
+def test_opacity_and_grid_are_changed_one_at_a_time(page):
+    events = page()
+    options = events.sessions.of("a").map_options
+    events.inspector.look(event(grid=True), request())
+    events.inspector.look(event(opacity=20), request())
+    assert (options.opacity, options.grid) == (0.2, True)
