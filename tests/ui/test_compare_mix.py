@@ -126,6 +126,15 @@ def test_a_visitor_mixes_all_but_models_and_precisions(tab, loaded):
     assert ONLY_OPERATOR in tab.ask("What is this?", visitor)["start"] and not loaded
 
 
+def test_a_visitor_is_not_told_where_the_model_lies(tab, loaded):
+    tab.service.model = "/srv/secret/llava"
+    visitor = request(**VISITOR)
+    html = tab.choose(event(of=1, model=""), visitor)["start"]
+    assert "secret" not in html and '<option value="" selected>llava · in service' in html
+    assert "secret" in tab.choose(event(of=1), request())["start"]
+    assert "secret" not in compared(tab, visitor)["table"] and not loaded
+
+
 def test_a_picture_that_is_taken_off_leaves_its_columns_the_questions_own(tab, upload):
     tab.uploaded([upload("green.png", "green"), upload("blue.png", "blue")], request())
     tab.choose(event(of=0, shows=1), request())

@@ -10,145 +10,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.kit.contrast import Comparing, contrast_tab, drawn, file, similarities, table_of
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
-from vlm_demo.contracts import Scores, StageEvent, View
-from vlm_demo.contracts.engine import Capabilities
-from vlm_demo.contracts.events import CompareFacts
+from vlm_demo.contracts import Scores
 from vlm_demo.engines import offers
-from vlm_demo.engines.offers import Comparer
-from vlm_demo.errors import BadQuestion, VlmDemoError
+from vlm_demo.errors import VlmDemoError
 from vlm_demo.images.open import Source
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.contrast.contrast_events import ContrastEvents
-from vlm_demo.ui.tabs.contrast.contrast_table import (
-    LONGEST,
-    MOST_PICTURES,
-    MOST_TEXTS,
-    TEXTS,
-    ContrastTable,
-    Hidden,
-    disagreement,
-    mean_correlation,
-    softmax,
-)
+from vlm_demo.ui.tabs.contrast.contrast_table import LONGEST, MOST_PICTURES, MOST_TEXTS, TEXTS
 from vlm_demo.ui.tabs.contrast.contrast_work import MAP, NO_MODEL, OTHERS, TABLE
-from vlm_demo.ui.tabs.contrast.map_panel import headline
-from vlm_demo.ui.tabs.contrast.table_panel import place_of
 
 EVIL = ("${alert(1)}", "{{x}}", "<img src=x onerror=alert(1)>", "\"'><script>alert(1)</script>")
 
 
-class Comparing(FakeEngine):
-    """The more of a picture is red, the nearer it is to texts with that word; the rest follows their length."""
-
-    def __init__(self, name: str = "clip", itm: bool = False, scores: bool = True, known: float | None = None) -> None:
-        super().__init__(name)
-        self.itm, self.known, self.scored, self.mapped = itm, known, [], []
-        self.capabilities = Capabilities(True, True, scores, True, True)
-
-    def score(self, image: Source, texts: Sequence[str], **_: object) -> Scores:
-        if any(len(text) > 200 for text in texts):
-            raise BadQuestion("The text is too long: shorten it.")
-        self.scored.append(tuple(texts))
-        view = self._view(image)
-        red = float((np.asarray(view.image).astype(int) @ [1, -1, 0] > 100).mean())
-        similar = tuple(red if "red" in text else 0.1 + len(text) / 200 for text in texts)
-        matches = tuple(1 - value for value in similar) if self.itm else None
-        stages = (StageEvent("match", 0.01 * len(texts), CompareFacts((1, 1), len(texts), together=True)),)
-        chances = tuple(softmax(similar, 0.05))
-        return Scores(tuple(texts), chances, similar, 0.05, matches, view, stages if self.itm else (), self.name)
-
-    def relevancy(self, image: Source, text: str, **_: object) -> np.ndarray:
-        self.mapped.append(text)
-        return super().relevancy(image, text) * np.linspace(0, 1, self._view(image).size[0], dtype=np.float32)
-
-    def in_distribution(self, view: View) -> float | None:
-        return self.known
-
-
-@pytest.fixture(autouse=True)
-def embedded(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = (Comparer("clip", False, "photographs"), Comparer("blip2", True, "drawn pictures"))
-    monkeypatch.setattr(offers, "comparers", lambda: known)
-
-
 @pytest.fixture
-def tab(page: Callable[..., Events]) -> Callable[..., ContrastEvents]:
-    """Builds the tab of a page whose shared model writes, and the side engines."""
-
-    def build(*side_engines: FakeEngine, shared: FakeEngine | None = None, examples: Sequence = ()) -> ContrastEvents:
-        engines = {engine.name: engine for engine in side_engines}
-        events = page(shared or Comparing("llava", scores=False), lambda name, *_: engines[name])
-        parts = {name: name for name in (TABLE, MAP, OTHERS)}
-        made = ContrastEvents(events.sessions, events.service, parts, "download", list(examples))
-        made.chat = events
-        return made
-
-    return build
-
-
-def drawn(tab: ContrastEvents, changes: dict) -> dict:
-    """What the tab shows when all that a press has left to be computed is there."""
-    state = dict(changes)
-    for found in tab.compute(request()):
-        state |= found
-    return state
-
-
-def table_of(tab: ContrastEvents) -> ContrastTable:
-    return tab.table_of(tab.sessions.of("a"))
-
-
-def file(folder: Path, colour: str, name: str = "") -> str:
-    path = folder / f"{name or colour}.png"
-    Image.new("RGB", (60, 40), colour).save(path)
-    return str(path)
-
-
-def similarities(html: str) -> list[float]:
-    return [float(value) for value in re.findall(r'data-similarity="([-\d.]+)"', html)]
-
-
-# -- arithmetic -------------------------------------------------------------------------------------------------------
-
-
-def test_softmax_is_that_of_torch() -> None:
-    import torch
-
-    values = [0.31, -0.02, 0.28]
-    wanted = (torch.tensor(values, dtype=torch.float64) / 0.018).softmax(0).tolist()
-    assert softmax(values, 0.018) == pytest.approx(wanted, abs=1e-12)
-
-
-def test_parting_is_where_the_two_order_texts_differently() -> None:
-    assert disagreement([0.3, 0.2, 0.1], [0.9, 0.5, 0.1]) is None
-    assert disagreement([0.3, 0.2, 0.1], [0.1, 0.5, 0.9]) == (0, 2)
-    # Differences that are not visible in the shown figures are none.
-    assert disagreement([0.3001, 0.3], [0.2, 0.9]) is None and disagreement([0.4, 0.3], [0.5, 0.504]) is None
-    assert disagreement([], []) is None
-
-
-def test_maps_are_alike_by_their_mean_correlation() -> None:
-    ramp, hill = np.linspace(0, 1, 12).reshape(3, 4), np.eye(3, 4)
-    assert mean_correlation([ramp, 2 * ramp]) == pytest.approx(1)
-    assert mean_correlation([ramp, hill]) == pytest.approx(np.corrcoef(ramp.ravel(), hill.ravel())[0, 1])
-    assert mean_correlation([ramp]) is None and mean_correlation([ramp, np.ones((3, 4))]) is None
-
-
-def test_the_slider_is_even_in_logarithms() -> None:
-    assert [round(place_of(value), 6) for value in (0.001, 0.01, 0.1, 1.0, 9.0)] == pytest.approx(
-        [0, 100 / 3, 200 / 3, 100, 100], abs=1e-5
-    )
-
-
-def test_the_headline_follows_what_hiding_has_shown() -> None:
-    assert "counts: without it" in headline(Hidden(0.3, 0.1, 0.28))
-    assert "no more than the rest" in headline(Hidden(0.3, 0.28, 0.27))
-    assert "no more than the rest" in headline(Hidden(0.21, 0.22, 0.24))  # hidden, the text fits better
-
-
-# -- the tab ----------------------------------------------------------------------------------------------------------
+def tab(page: Callable[..., Events], monkeypatch: pytest.MonkeyPatch) -> Callable[..., ContrastEvents]:
+    return contrast_tab(page, monkeypatch)
 
 
 def test_the_chats_picture_is_compared_by_a_side_engine(tab, picture) -> None:

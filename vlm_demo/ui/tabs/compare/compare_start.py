@@ -100,7 +100,7 @@ def _chosen_pictures(state: CompareState, uploads: Sequence[Upload]) -> list[Cho
 def _row(side: Side, mix: Mix, operator: bool) -> SideRow:
     resolved = mix.resolved(side)
     return SideRow(
-        resolved.model,
+        resolved.model if operator else side.model,
         resolved.quantize,
         side.ocr,
         side.evidence_only,

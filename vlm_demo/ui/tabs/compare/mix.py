@@ -40,10 +40,11 @@ class Mix:
         return (resolved.model, resolved.quantize) == (self.service.model, self.service.quantize)
 
     def models(self, side: Side, operator: bool) -> dict[str, Choice]:
-        """Value → choice of every model for a column; a visitor has the one in service alone."""
+        """Value → choice of every model for a column; a visitor has the one in service alone, without its folder or hub
+        id."""
         current = Choice(f"{short(self.service.model)} · in service")
         if not operator:
-            return {self.service.model: current}
+            return {"": current}
         device = self.service.status.device
         found = model_menu.choices(self.service.model, self.resolved(side).quantize, device, self.service.served)
         return {**found, self.service.model: current}

@@ -46,6 +46,7 @@ class ContrastWork:
 
     def __init__(self, sessions: Sessions, service: ModelRegistry) -> None:
         self.sessions, self.service = sessions, service
+        self._keys: dict[str, str] = {}
 
     # -- which model ----------------------------------------------------------------------------------------------
 
@@ -53,8 +54,23 @@ class ContrastWork:
         """The models that can compare here, and whether each has an ITM head (None = not known yet): the one in service
         where it compares, then the embedded ones."""
         embedded: dict[str, bool | None] = {offer.name: offer.matches for offer in offers.comparers()}
-        shared = self.service.model
+        shared = self.shared
         return {shared: embedded.get(shared), **embedded} if self.service.scores else embedded
+
+    @property
+    def shared(self) -> str:
+        """The key of the model in service: the name of an embedded one, else a number, since visitors must not be told
+        its folder or hub id."""
+        model = self.service.model
+        if model in {offer.name for offer in offers.comparers()}:
+            return model
+        return self._keys.setdefault(model, f"shared {len(self._keys) + 1}")
+
+    def called(self, table: ContrastTable, model: str) -> str:
+        """A model's name, as the page shows it."""
+        if model in table.facts:
+            return table.facts[model].name
+        return self.service.status.name if model == self.shared else model
 
     def model_of(self, table: ContrastTable) -> str:
         """A table's ITC model; empty where there is none."""
@@ -81,9 +97,11 @@ class ContrastWork:
         self, model: str, cancelled: Callable[[], bool], progress: Progress = lambda _fraction, _text: None
     ) -> Iterator[Engine]:
         """The engine of a model, for one piece of work: the shared one, or a side engine."""
-        if model == self.service.model and self.service.scores:
+        if model == self.shared and self.service.scores:
             with self.service.engine(cancelled) as shared:
                 yield shared
+        elif model in self._keys.values():
+            raise Stopped("Another model is in service now.")
         else:
             with self.service.side_engines.engine(model, cancelled=cancelled, progress=progress) as side:
                 yield side
@@ -155,7 +173,7 @@ class ContrastWork:
         for asked_model, picture in [(model, chosen), *((model, shown) for shown in table.pictures), (judge, chosen)]:
             texts = table.unscored(asked_model, picture) if asked_model else []
             if texts:
-                name = table.facts[asked_model].name if asked_model in table.facts else asked_model
+                name = self.called(table, asked_model)
                 table.doing = f"{name} compares." if asked_model in table.facts else f"Loading {name}."
                 return partial(self._score, session, table, asked_model, picture, texts)
         first = table.chosen_text(model)

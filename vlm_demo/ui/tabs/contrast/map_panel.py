@@ -48,7 +48,7 @@ def draw(work: ContrastWork, table: ContrastTable) -> Markup:
     shown = drawn or table.images.get(chosen.key)
     return render(
         "contrast_map",
-        name=table.facts[model].name if model in table.facts else model,
+        name=work.called(table, model),
         text=text,
         similarity="" if score is None else f"{score.similarity:.3f}",
         number=table.pictures.index(chosen) + 1,

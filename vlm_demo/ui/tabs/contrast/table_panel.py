@@ -62,10 +62,10 @@ def draw(work: ContrastWork, table: ContrastTable) -> Markup:
             for index, picture in enumerate(table.pictures)
         ],
         origin=_origin_text(table.pictures),
-        models=[(name, _called(table, name)) for name in work.models()],
+        models=[(name, _called(work, table, name)) for name in work.models()],
         model=model,
-        name=facts.name if facts else model,
-        judge=table.facts[judge].name if judge in table.facts else judge,
+        name=work.called(table, model),
+        judge=work.called(table, judge),
         temperature=f"{facts.temperature:.6g}" if facts else "",
         temperature_shown=f"{facts.temperature:.{3 if facts.temperature >= 0.01 else 4}f}" if facts else "",
         tick=f"{place_of(facts.temperature):.2f}" if facts else "0",
@@ -152,11 +152,10 @@ def _origin_text(shown: list[Picture]) -> str:
     return "The pictures of your chat, then those added here." if CHAT in origins else "The pictures added here."
 
 
-def _called(table: ContrastTable, model: str) -> str:
-    facts = table.facts.get(model)
-    if facts is None:
-        return model
-    return f"{facts.name}, {short(facts.parameters)}" if facts.parameters else facts.name
+def _called(work: ContrastWork, table: ContrastTable, model: str) -> str:
+    """A model's name and size, as far as known."""
+    name, facts = work.called(table, model), table.facts.get(model)
+    return f"{name}, {short(facts.parameters)}" if facts and facts.parameters else name
 
 
 def _notes(work: ContrastWork, table: ContrastTable, figures: Figures, model: str, judge: str) -> list[dict[str, Any]]:
@@ -169,14 +168,14 @@ def _notes(work: ContrastWork, table: ContrastTable, figures: Figures, model: st
         f"{lasted(facts.picture_seconds)}."
     )
     numbers = [index + 1 for index, picture in enumerate(table.pictures) if (model, picture.key) in table.outside]
-    notes = [_note(f"ITC · {_called(table, model)}", text, _known(work, model, numbers))]
+    notes = [_note(f"ITC · {_called(work, table, model)}", text, _known(work, model, numbers))]
     if judge:
         by = table.facts.get(judge)
         each = f" {lasted(by.pair_seconds)} a pair, so for this picture only." if by and by.pair_seconds else ""
         odd = [table.pictures.index(chosen) + 1] if (judge, chosen.key) in table.outside else []
         notes.append(
             _note(
-                f"ITM · {_called(table, judge)}",
+                f"ITM · {_called(work, table, judge)}",
                 f"Picture and text are read together and judged yes or no.{each}",
                 "" if judge == model else _known(work, judge, odd),
                 None if judge == model else ("none", "Take this column away"),
