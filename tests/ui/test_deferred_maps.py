@@ -90,6 +90,8 @@ def test_what_fails_is_one_sentence_where_the_map_would_be(page, picture, error)
     *_, last = events.deferred_maps.work(request())
     html = last["heatmap"]
     assert 'role="alert"' in html and "<b>no" not in html and "private" not in html
+    assert 'data-act="compute"' in html  # to try once more
+    assert "Waiting" in events.deferred_maps.compute(request())["heatmap"]
 
 
 def test_another_model_in_service_is_told(page, picture):

@@ -43,8 +43,9 @@ class AnatomySummary:
         anatomy: without the vectors of the pictures.
         before, after: the bridge, of each picture.
         text_norm: mean norm of the prompt's word embeddings.
-        heat: the map of the selected word, float32 [H, W], over each picture; empty where there is none.
+        heat: the map of one word, float32 [H, W], over each picture; empty where there is none.
         heat_seconds: for drawing one map.
+        heat_word: the index of that word.
     """
 
     anatomy: Anatomy
@@ -53,24 +54,30 @@ class AnatomySummary:
     text_norm: float
     heat: tuple[np.ndarray, ...] = ()
     heat_seconds: float = 0.0
+    heat_word: int = 0
 
 
 def summarized(
-    anatomy: Anatomy, model: str, known: AxesOf, heat: tuple[np.ndarray, ...] = (), heat_seconds: float = 0.0
+    anatomy: Anatomy,
+    model: str,
+    known: AxesOf,
+    heat: tuple[np.ndarray, ...] = (),
+    heat_seconds: float = 0.0,
+    heat_word: int = 0,
 ) -> AnatomySummary:
     """Summarize an anatomy.
 
     Args:
         model: whose it is.
         known: the principal axes by model, stage and width; those of the first picture are added.
-        heat, heat_seconds: see `AnatomySummary`.
+        heat, heat_seconds, heat_word: see `AnatomySummary`.
     """
     before, after = (
         tuple(_small(features, known, (model, stage, features.values.shape[1])) for features in part)
         for stage, part in (("before", anatomy.before), ("after", anatomy.after))
     )
     norm = float(anatomy.text_norms.mean()) if len(anatomy.text_norms) else 0.0
-    return AnatomySummary(replace(anatomy, before=(), after=()), before, after, norm, heat, heat_seconds)
+    return AnatomySummary(replace(anatomy, before=(), after=()), before, after, norm, heat, heat_seconds, heat_word)
 
 
 def _small(features: Features, known: AxesOf, key: tuple[str, str, int]) -> Patches:

@@ -63,8 +63,11 @@ class LearnEvents:
 
     @session_locked
     def open(self, request: gr.Request) -> Changes:
-        """The tab is opened: draw what is known of the answer that Chat shows."""
-        return self._drawn(self.sessions.of(request.session_hash))
+        """The tab is opened: draw what is known of the answer that Chat shows. What failed before is tried again."""
+        session = self.sessions.of(request.session_hash)
+        if state := self._state(session.shown):
+            state.problem = ""
+        return self._drawn(session)
 
     @session_locked
     def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
@@ -78,13 +81,14 @@ class LearnEvents:
     def work(self, request: gr.Request) -> Iterator[Changes]:
         """Compute the answer's anatomy, if not done yet."""
         session = self.sessions.of(request.session_hash)
-        exchange = session.shown
+        with session.lock:
+            exchange, word = session.shown, session.word
         state = self._state(exchange)
         if exchange is None or state is None or state.summary or state.problem:
             yield {self.parts.stage_boxes: gr.skip()}
             return
         try:
-            self._look_inside(session, exchange, state)
+            self._look_inside(session, exchange, word, state)
         except Stopped:
             with session.lock:
                 waiting = lens_panel.waiting(learn_panels.BUSY)
@@ -102,15 +106,15 @@ class LearnEvents:
         with session.lock:
             yield self._drawn(session)
 
-    def _look_inside(self, session: Session, exchange: ChatTurn, state: LearnState) -> None:
+    def _look_inside(self, session: Session, exchange: ChatTurn, word: int, state: LearnState) -> None:
         unwanted = partial(session.unwanted, exchange)
         with self.service.engine(unwanted) as engine:
             if engine.capabilities.logprobs:
                 state.lm = losses.next_word(exchange.answer)
             anatomy = engine.anatomy(with_uploads(engine, session, exchange), cancelled=unwanted)
-        heat, seconds = _maps(exchange, session.word)
+        heat, seconds = _maps(exchange, word)
         axes = self._axes.setdefault(session, {})
-        state.summary = summarized(anatomy, exchange.answer.model, axes, heat, seconds)
+        state.summary = summarized(anatomy, exchange.answer.model, axes, heat, seconds, word)
 
     # -- losses -------------------------------------------------------------------------------------------------
 
@@ -204,11 +208,11 @@ class LearnEvents:
             return {parts.stage_boxes: html, **{part: "" for part in parts.all()[1:]}}
         word, number = session.word, session.map_options.picture
         return {
-            parts.stage_boxes: learn_panels.stage_boxes(exchange, state, word, number),
+            parts.stage_boxes: learn_panels.stage_boxes(exchange, state, number),
             parts.lens: lens_panel.lens(exchange, state, word),
             parts.features: learn_panels.features(exchange, state, word, number),
             parts.losses: learn_panels.three_losses(exchange, state),
-            parts.notes: learn_panels.notes(exchange, state, word, number),
+            parts.notes: learn_panels.notes(exchange, state, number),
         }
 
 

@@ -30,9 +30,9 @@ OTHERS = "all others"
 # -- the stages -----------------------------------------------------------------------------------------------------
 
 
-def stage_boxes(exchange: ChatTurn, state: LearnState, word: int, number: int) -> Markup:
+def stage_boxes(exchange: ChatTurn, state: LearnState, number: int) -> Markup:
     """The stages' boxes, and a line on which each is as long as its time."""
-    boxes = stage_cards.of(exchange, state.summary, word, number)
+    boxes = stage_cards.of(exchange, state.summary, number)
     timed = [(box, box.seconds or 0.0) for box in boxes]
     whole = sum(seconds for _, seconds in timed) or 1.0
     line = [
@@ -57,9 +57,9 @@ def stage_boxes(exchange: ChatTurn, state: LearnState, word: int, number: int) -
     )
 
 
-def notes(exchange: ChatTurn, state: LearnState, word: int, number: int) -> Markup:
+def notes(exchange: ChatTurn, state: LearnState, number: int) -> Markup:
     """What each stage does, and its measurements."""
-    return render("learn_notes", stages=_described(stage_cards.of(exchange, state.summary, word, number)))
+    return render("learn_notes", stages=_described(stage_cards.of(exchange, state.summary, number)))
 
 
 def _described(boxes: list[Stage]) -> list[Stage]:

@@ -67,12 +67,11 @@ class Stage:
         return "" if self.seconds is None else lasted(self.seconds) if self.seconds else "0 ms"
 
 
-def of(exchange: ChatTurn, summary: AnatomySummary | None, word: int, number: int) -> list[Stage]:
+def of(exchange: ChatTurn, summary: AnatomySummary | None, number: int) -> list[Stage]:
     """The boxes of a finished answer, in the order of the data flow.
 
     Args:
         summary: of its anatomy, if computed already.
-        word: whose map the last box shows.
         number: which of its pictures.
     """
     events = {event.name: event for event in exchange.stages}
@@ -83,7 +82,7 @@ def of(exchange: ChatTurn, summary: AnatomySummary | None, word: int, number: in
         boxes.append(_bridge(events["bridge"], exchange, summary, number))
     boxes += [_prompt(events.get("prompt"), exchange), _llm(events, exchange, summary)]
     if exchange.answer.trace is not None:
-        boxes.append(_explain(exchange, summary, word, number))
+        boxes.append(_explain(exchange, summary, number))
     return boxes
 
 
@@ -206,13 +205,13 @@ def _layers(summary: AnatomySummary) -> str:
     return f"{len(crossing) - sum(crossing)}" + (f" + {sum(crossing)}" if any(crossing) else "") + " layers"
 
 
-def _explain(exchange: ChatTurn, summary: AnatomySummary | None, word: int, number: int) -> Stage:
+def _explain(exchange: ChatTurn, summary: AnatomySummary | None, number: int) -> Stage:
     answer = exchange.answer
     words, patches = len(answer.words), len(answer.views[number].boxes)
     figure = thumbnails.tile("…")
     if summary and number < len(summary.heat):
         laid = pictures.overlay(summary.heat[number], answer.views[number], MapOptions())
-        name = answer.words[word].text if answer.words else ""
+        name = answer.words[summary.heat_word].text
         figure = thumbnails.picture(pictures.data_uri(pictures.shrunk(laid, THUMB)), f"The map of “{name}”")
     return Stage(
         "explain",

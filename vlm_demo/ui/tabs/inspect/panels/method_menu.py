@@ -67,12 +67,13 @@ def _by(session: Session) -> str:
 
 
 def panel(session: Session) -> Markup:
-    """Where the shown word's map has to be computed: the button, or the progress."""
+    """Where the shown word's map has to be computed: the button, after what went wrong before, or the progress."""
     name, index = shown(session), session.word
     word = session.shown.answer.words[index].text
-    title, job, doing = BY_NAME[name].title, session.job, ""
+    title, job, doing, failed = BY_NAME[name].title, session.job, "", Markup()
     if job and job.wanted == (session.shown, index, name):
         if job.problem:
-            return problem(job.problem)
-        doing = f"Computing: {title} for “{word}”" if job.running else "Waiting for the model"
-    return render("computing", doing=doing, title=title, word=word)
+            failed = problem(job.problem)
+        else:
+            doing = f"Computing: {title} for “{word}”" if job.running else "Waiting for the model"
+    return failed + render("computing", doing=doing, title=title, word=word)
