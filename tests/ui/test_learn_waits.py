@@ -1,4 +1,4 @@
-"""The Learn tab while something else goes on: another word is pressed, an attempt has failed, others are served first."""
+"""The Learn tab while other things go on: a word is pressed, an attempt has failed, others are served first."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.kit.fake_engine import FakeEngine
-from tests.kit.ui import event, request, run
+from tests.kit.ui import ask, event, request, run
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.ui.takeaway import conversation_reader
 
@@ -56,6 +56,28 @@ def test_questions_pictures_and_answers_are_there_again_and_read_here(page, save
     assert "first word" not in chat  # none was written
     assert "<img src=x" not in chat and "&lt;img src=x" in chat
     assert "img" in events.parts.map(events.sessions.of("a"))["heatmap"]
+
+
+def test_the_progress_says_which_answer_is_being_read(page, saved: Path) -> None:
+    events = page()
+    asked = events.ask({"text": "", "files": [str(saved)]}, False, False, request())
+    assert "Waiting for its turn" in str(asked["live"])
+    drawn = [str(changes["live"]) for changes in events.answer(request())]
+    assert ["1 of 2" in html or "2 of 2" in html for html in drawn] == [*[True] * (len(drawn) - 1), False]
+    assert not any("Waiting" in html for html in drawn) and "1 of 2" in drawn[0]
+
+
+@pytest.mark.parametrize("end", ["stop", "a new question"])
+def test_answers_that_were_not_read_yet_stay_when_it_is_stopped(page, saved: Path, end: str) -> None:
+    events = page()
+    events.ask({"text": "", "files": [str(saved)]}, False, False, request())
+    reading = events.answer(request())
+    next(reading)
+    state = events.stop(request()) if end == "stop" else ask(events, "And now?")
+    list(reading)
+    first, second = events.sessions.of("a").exchanges[:2]
+    assert (first.answer_text, second.answer_text, second.state) == ("a large star", "a large star", "stopped")
+    assert "a large star" in str(state["chat"])
 
 
 def test_a_follow_up_goes_on_with_the_picture(page, saved: Path) -> None:

@@ -13,8 +13,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vlm_demo.contracts import OcrSettings, Turn
-from vlm_demo.engines.registry import log_unexpected
-from vlm_demo.errors import Stopped, VlmDemoError
+from vlm_demo.errors import Stopped
 from vlm_demo.images.open import Source
 from vlm_demo.ui import uploads
 from vlm_demo.ui.chat_turn import ChatTurn
@@ -100,24 +99,6 @@ class Session:
         """Whether measurements of an answer should stop: a new question came, or the answer was removed."""
         return self.running or exchange not in self.exchanges
 
-    def measure(self, pending: list[ChatTurn], measured: str, work: Callable[[ChatTurn], None]) -> None:
-        """Run pending measurements of some answers until a new question comes; what that interrupts stays pending.
-
-        Args:
-            measured: the field of an exchange that is set to True afterwards.
-            work: measures one of them.
-        """
-        for exchange in pending:
-            try:
-                work(exchange)
-            except Stopped:
-                return
-            except VlmDemoError:  # a model that records nothing, or another model than the one that answered
-                pass
-            except Exception as error:
-                log_unexpected(error)
-            setattr(exchange, measured, True)
-
     def add(self, exchange: ChatTurn, alone: bool = True) -> None:
         """Add a question; this page's computations are stopped, unless it came with others (``alone`` = False)."""
         if alone:
@@ -131,12 +112,14 @@ class Session:
         return next((exchange for exchange in self.exchanges if exchange.state == "waiting"), None)
 
     def stop(self) -> None:
-        """Signal all computations of this page to end; waiting questions are stopped at once."""
+        """Signal all computations of this page to end; waiting questions are stopped at once, and keep the answer that
+        they were given, if any."""
         self.halt()
         for exchange in self.exchanges:
             exchange.stop.set()
             if exchange.state == "waiting":
                 exchange.state = "stopped"
+                exchange.answer_text = exchange.given or ""
 
     def halt(self) -> None:
         """Stop the maps that are being computed."""

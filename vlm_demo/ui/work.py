@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from typing import Protocol, TypeVar
 
 from vlm_demo.engines.registry import UNEXPECTED, log_unexpected
 from vlm_demo.errors import Stopped, VlmDemoError
+from vlm_demo.ui.chat_turn import ChatTurn
 
 Step = TypeVar("Step")
 
@@ -32,6 +33,25 @@ def capture_failure(work: Work) -> Iterator[None]:
     except Exception as error:
         log_unexpected(error)
         work.state, work.problem = "failed", UNEXPECTED
+
+
+def measure(pending: list[ChatTurn], measured: str, work: Callable[[ChatTurn], None]) -> None:
+    """Run pending measurements of some answers until a new question comes; what that interrupts stays pending.
+
+    Args:
+        measured: the field of an exchange that is set to True afterwards.
+        work: measures one of them.
+    """
+    for exchange in pending:
+        try:
+            work(exchange)
+        except Stopped:
+            return
+        except VlmDemoError:  # a model that records nothing, or another model than the one that answered
+            pass
+        except Exception as error:
+            log_unexpected(error)
+        setattr(exchange, measured, True)
 
 
 def frames(steps: Generator[Step, None, None], pause: float) -> Iterator[Step]:

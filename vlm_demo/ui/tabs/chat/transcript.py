@@ -84,6 +84,8 @@ def live(session: Session) -> Markup:
     if exchange is None or not exchange.running:
         return Markup()
     stopping = exchange.stop.is_set()
+    if exchange.given is not None and not stopping:
+        return _reopening(session)
     if exchange.answer_text or stopping:
         return render("streaming", text=exchange.answer_text, stopping=stopping)
     if exchange.state == "waiting" or exchange.queued and exchange.ahead:
@@ -97,6 +99,16 @@ def live(session: Session) -> Markup:
     ahead = next((name for name in stages if name not in done), "prefill")
     doing = WAITING_FOR_SERVER if exchange.remote and ahead == "prefill" else STAGE_LABELS[ahead]
     return render("progress", doing=doing, stages=len(stages), done=len(done & set(stages)))
+
+
+def _reopening(session: Session) -> Markup:
+    """Which of a reopened conversation's answers is being replayed."""
+    turns = session.exchanges
+    done = sum(not turn.running for turn in turns)
+    if turns[done].state == "waiting" and not done:
+        return render("progress", doing=_waiting(turns[done].ahead), stages=0, done=0)
+    doing = f"Reading the saved answers: {done + 1} of {len(turns)}"
+    return render("progress", doing=doing, stages=len(turns), done=done)
 
 
 def _waiting(ahead: int) -> str:

@@ -20,6 +20,7 @@ from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.session import Session, Sessions, session_locked
 from vlm_demo.ui.tabs.inspect.deferred_maps import with_uploads
 from vlm_demo.ui.tabs.inspect.inspect_events import crowded, forgotten
+from vlm_demo.ui.work import measure
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Grounding, OcrSettings
@@ -37,7 +38,7 @@ class CheckEvents:
         """Complete the checklists that need the pictures' text (OCR). A new question comes first."""
         session = self.sessions.of(request.session_hash)
         waiting = [turn for turn in session.exchanges if turn.state == "done" and turn.answer and not turn.checked]
-        session.measure(waiting, "checked", lambda exchange: self._read(session, exchange))
+        measure(waiting, "checked", lambda exchange: self._read(session, exchange))
         yield self._shown(session) if waiting else {self.parts.checks: gr.skip()}
 
     def _read(self, session: Session, exchange: ChatTurn) -> None:

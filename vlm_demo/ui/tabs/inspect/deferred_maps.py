@@ -22,6 +22,7 @@ from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.session import Session, Sessions, session_locked
 from vlm_demo.ui.tabs.inspect.map_job import Job
 from vlm_demo.ui.tabs.inspect.panels import method_menu
+from vlm_demo.ui.work import measure
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer
@@ -81,7 +82,7 @@ class DeferredMaps:
         first: what it interrupts is measured after its answer."""
         session = self.sessions.of(request.session_hash)
         waiting = [turn for turn in session.exchanges if turn.state == "done" and turn.answer and not turn.judged]
-        session.measure(waiting, "judged", lambda exchange: self._judge(session, exchange))
+        measure(waiting, "judged", lambda exchange: self._judge(session, exchange))
         if not waiting:
             yield {self.parts.heatmap: gr.skip()}
             return
