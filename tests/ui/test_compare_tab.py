@@ -13,6 +13,7 @@ from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
 from vlm_demo.contracts.events import Alternative
 from vlm_demo.errors import UnsupportedModel
+from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.tabs.compare import compare_panel, compare_start, first_token, presets
 from vlm_demo.ui.tabs.compare.compare_events import CompareEvents, CompareParts
 from vlm_demo.ui.tabs.compare.comparison import Comparison
@@ -233,6 +234,14 @@ def test_stop_ends_the_column_and_those_after_it(tab):
     assert state["live"] == "" and state["ask"]["interactive"]
 
 
+def test_of_the_progress_only_what_is_done_is_read_out(tab):
+    handlers = tab()
+    handlers.ask("What is this?", request())
+    drawn = [str(changes["live"]) for changes in handlers.compare(request()) if changes.get("live")]
+    written = [html for html in drawn if "words streaming" in html]
+    assert written and all(re.findall(r"<(\w+)[^>]*role=\"status\"", html) == ["span"] for html in written)
+
+
 def test_a_closed_page_computes_nothing_more(tab):
     pipe = Talker()
     handlers = tab(pipe)
@@ -285,6 +294,16 @@ def test_all_maps_have_one_scale_when_the_last_column_is_done(tab, monkeypatch):
     comparison.figures.clear()
     handlers._table(handlers.sessions.of("a"))
     assert drawn == comparison.figures
+
+
+def test_after_a_reload_the_table_is_there_and_an_example_begins_with_an_empty_one(tab):
+    handlers = tab()
+    compared(handlers)
+    old = comparison_of(handlers)
+    assert "TOTAL" in handlers.shown("What is this?", request())["table"]
+    handlers.examples = [Example("cat.jpg", b"a picture", "data:,", "What animal?")]
+    assert "TOTAL" not in handlers.example(event(index=0), request())["table"]
+    assert comparison_of(handlers) is None and old.stop.is_set()
 
 
 def test_texts_of_people_pictures_and_models_are_text(tab):

@@ -53,14 +53,12 @@ class CompareEvents(TabEvents[CompareParts, CompareState]):
 
     @session_locked
     def shown(self, question: str | None, request: gr.Request) -> Changes:
-        """The tab is opened: picture and question are the chat's, unless others were chosen here. On a page that opens
-        with this tab the question is None."""
+        """The tab is opened: picture and question are the chat's, unless others were chosen here. A page that was
+        reloaded has no table yet. On a page that opens with this tab the question is None."""
         session = self.sessions.of(request.session_hash)
         state = self.state(session)
         last = session.last.question if session.last else ""
-        changes = self._head(session, request)
-        if state.comparison is None:
-            changes |= self._table(session)
+        changes = {**self._head(session, request), **self._table(session)}
         if (question or "").strip() in ("", state.filled) and (question or "") != last:
             state.filled = last
             changes[self.parts.question] = last
@@ -118,10 +116,11 @@ class CompareEvents(TabEvents[CompareParts, CompareState]):
 
     @session_locked
     def example(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """Take an example's picture and question."""
+        """Take an example's picture and question, with nothing compared yet."""
         session = self.sessions.of(request.session_hash)
-        chosen = self.examples[int(event.index)]
-        self.state(session).pictures = (Upload(chosen.name, chosen.picture, None, chosen.preview),)
+        state, chosen = self.state(session), self.examples[int(event.index)]
+        state.drop_comparison()
+        state.pictures = (Upload(chosen.name, chosen.picture, None, chosen.preview),)
         return {self.parts.question: chosen.question, **self._head(session, request), **self._table(session)}
 
     def _head(self, session: Session, request: gr.Request) -> Changes:

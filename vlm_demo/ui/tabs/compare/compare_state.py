@@ -107,11 +107,16 @@ class CompareState:
         uploads[number] = upload
         self.pictures, self.more = tuple(uploads[: len(self.pictures)]), tuple(uploads[len(self.pictures) :])
 
+    def drop_comparison(self) -> None:
+        """Remove the comparison; what still waits or runs is stopped."""
+        if self.comparison:
+            self.comparison.end()
+        self.comparison = None
+
     def conversation_changed(self, turns: list[ChatTurn]) -> None:
         """Where the conversation is cleared, drop the comparison and its pictures."""
         if turns:
             return
-        if self.comparison:
-            self.comparison.end()
-        self.pictures, self.more, self.comparison = (), (), None
+        self.drop_comparison()
+        self.pictures, self.more = (), ()
         self.sides = [replace(side, shows=0) for side in self.sides]
