@@ -91,6 +91,8 @@ def test_text_is_read_in_the_language_that_the_page_chose(page, picture):
     events.read_in("deu", request())
     run(events, ask(events, "And the date?", ocr=True))
     assert [one["ocr_settings"].languages for one in pipe.requests] == ["eng", "deu"]
+    assert events.arrived(event(tab=""), request())["language"] == "deu"  # after a reload too
+    assert events.arrived(event(tab=""), request("b")) == {"language": "eng"}
 
 
 def test_one_press_on_an_example_asks_it(page, picture):

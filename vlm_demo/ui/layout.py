@@ -144,7 +144,7 @@ def build(
                     stages = _html("stages", panels.stages_panel.draw(None))
                 with gr.Tab("Checks"):
                     checks = _html("checks", panels.checks_panel.draw(None), ("choose", "compute"))
-        chat_parts = (chips, notice, conversation, live, status, ocr, evidence_only, composer)
+        chat_parts = (chips, notice, conversation, live, status, ocr, language, evidence_only, composer)
         parts = PageComponents(*chat_parts, heatmap, sees, prompt, text, stages, checks, download, examples)
         events = Events(service, parts, ocr_settings)
         language.input(events.read_in, [language], None, queue=False, show_progress="hidden", api_visibility="private")

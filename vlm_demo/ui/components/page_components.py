@@ -32,6 +32,7 @@ class PageComponents:
     live: gr.HTML
     status: gr.HTML
     ocr: gr.Checkbox
+    language: gr.Dropdown
     evidence_only: gr.Checkbox
     composer: gr.MultimodalTextbox
     heatmap: gr.HTML

@@ -328,9 +328,11 @@ class Events:
         return {**self.parts.service(session, self.service, self._operator(request)), **toggles}
 
     def arrived(self, event: gr.EventData, request: gr.Request) -> Changes:
-        """A page reports its browser tab: the conversation that the tab had before a reload is restored."""
+        """A page reports its browser tab: the conversation that the tab had before a reload is restored, with the
+        language in which its pictures are read."""
         session = self.sessions.arrived(request.session_hash, str(event.tab))
-        return self.parts.everything(session) if session.exchanges else {self.parts.live: gr.skip()}
+        language = {self.parts.language: session.with_languages(self.ocr_settings).languages}
+        return {**self.parts.everything(session), **language} if session.exchanges else language
 
     def follow(self, request: gr.Request) -> Iterator[Changes]:
         """A page that came back while its answer is still being generated follows it to its end."""
