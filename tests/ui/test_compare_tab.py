@@ -14,7 +14,7 @@ from tests.kit.ui import event, request, run
 from vlm_demo.contracts.events import Alternative
 from vlm_demo.errors import UnsupportedModel
 from vlm_demo.ui.tabs.chat.transcript import Example
-from vlm_demo.ui.tabs.compare import compare_panel, compare_start, first_token, presets
+from vlm_demo.ui.tabs.compare import compare_panel, compare_start, compare_work, first_token, presets
 from vlm_demo.ui.tabs.compare.compare_events import CompareEvents, CompareParts
 from vlm_demo.ui.tabs.compare.comparison import Comparison
 from vlm_demo.ui.tabs.compare.presets import ONLY_OPERATOR
@@ -234,7 +234,8 @@ def test_stop_ends_the_column_and_those_after_it(tab):
     assert state["live"] == "" and state["ask"]["interactive"]
 
 
-def test_of_the_progress_only_what_is_done_is_read_out(tab):
+def test_of_the_progress_only_what_is_done_is_read_out(tab, monkeypatch):
+    monkeypatch.setattr(compare_work, "FRAME", 0)
     handlers = tab()
     handlers.ask("What is this?", request())
     drawn = [str(changes["live"]) for changes in handlers.compare(request()) if changes.get("live")]
