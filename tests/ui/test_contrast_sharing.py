@@ -10,7 +10,7 @@ from tests.kit.contrast import Comparing, contrast_tab, file, similarities
 from tests.kit.ui import event, request
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.contrast.contrast_events import ContrastEvents
-from vlm_demo.ui.tabs.contrast.contrast_work import TABLE
+from vlm_demo.ui.tabs.contrast.contrast_work import TABLE, WAITING
 
 
 @pytest.fixture
@@ -28,3 +28,21 @@ def test_a_visitor_is_not_told_where_the_model_in_service_lies(tab, tmp_path) ->
     assert similarities(str(states[-1][TABLE]))
     made.work.service.model = "/srv/another/own"  # has scored nothing yet
     assert not similarities(str(made.shown(request())[TABLE]))
+
+
+def test_before_its_turn_comes_the_page_says_that_the_models_are_waited_for(tab, tmp_path) -> None:
+    made = tab(Comparing())
+    assert WAITING in str(made.upload([file(tmp_path, "red")], request())[TABLE])
+    during, *_, done = (str(state[TABLE]) for state in made.compute(request()))
+    assert "Loading clip." in during and 'role="status"></div>' in done
+    assert WAITING not in str(made.shown(request())[TABLE])  # nothing is missing
+    assert WAITING in str(made.reword(event(words="a boat"), request())[TABLE])
+
+
+def test_a_press_during_the_work_leaves_what_is_being_done(tab, tmp_path) -> None:
+    made = tab(Comparing())
+    made.upload([file(tmp_path, "red")], request())
+    working = made.compute(request())
+    next(working)
+    assert "Loading clip." in str(made.reword(event(words="a boat"), request())[TABLE])
+    list(working)

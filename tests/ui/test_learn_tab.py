@@ -139,7 +139,7 @@ def test_the_anatomy_is_computed_once_and_only_when_the_tab_is_opened(page, pict
     ask_in_chat(events, picture)
     assert engine.looks == 0
     first = learn.open(request())
-    assert lens_panel.READING in first["lens"] and "data-stage" in first["stage_boxes"] and engine.looks == 0
+    assert lens_panel.WAITING in first["lens"] and "data-stage" in first["stage_boxes"] and engine.looks == 0
     state = opened(learn)
     assert engine.looks == 1 and "data-lens" in state["lens"]
     opened(learn)
@@ -264,7 +264,8 @@ def test_pictures_of_several_are_chosen(page, picture, tmp_path) -> None:
 
 
 def compute(events: Events, learn: LearnEvents, text: str) -> list[str]:
-    return [str(changes["losses"]) for changes in learn.compute(event(text=text), request())]
+    learn.ask(event(text=text), request())
+    return [str(changes["losses"]) for changes in learn.compute(request())]
 
 
 def test_losses_are_computed_by_the_models_that_can(page, picture) -> None:

@@ -54,10 +54,15 @@ class ContrastEvents:
         table.problem = ""
         return table
 
+    def _pressed(self, table: ContrastTable, request: gr.Request) -> Changes:
+        """All of the tab after a press. What is missing is left for ``compute``; others may come before."""
+        self.work.wait(self.sessions.of(request.session_hash), table)
+        return self._all(table)
+
     @session_locked
     def shown(self, request: gr.Request) -> Changes:
         """The tab is opened: the table has the conversation's current pictures."""
-        return self._all(self._changed(request))
+        return self._pressed(self._changed(request), request)
 
     @session_locked
     def reword(self, event: gr.EventData, request: gr.Request) -> Changes:
@@ -65,14 +70,14 @@ class ContrastEvents:
         table = self._changed(request)
         number = getattr(event, "text", None)
         table.reword(None if number is None else int(number), str(event.words))
-        return self._all(table)
+        return self._pressed(table, request)
 
     @session_locked
     def remove(self, event: gr.EventData, request: gr.Request) -> Changes:
         """A picture is removed from the table."""
         table = self._changed(request)
         table.remove_picture(str(event.picture))
-        return self._all(table)
+        return self._pressed(table, request)
 
     @session_locked
     def pick(self, event: gr.EventData, request: gr.Request) -> Changes:
@@ -83,7 +88,7 @@ class ContrastEvents:
             table.picture = str(picture)
         if text is not None:
             table.text = int(text)
-        return self._all(table)
+        return self._pressed(table, request)
 
     @session_locked
     def choose(self, event: gr.EventData, request: gr.Request) -> Changes:
@@ -93,7 +98,7 @@ class ContrastEvents:
             value = str(getattr(event, name, ""))
             if value in self.work.models() or (value == "none" and name == "judge"):
                 setattr(table, name, "" if value == "none" else value)
-        return self._all(table)
+        return self._pressed(table, request)
 
     @session_locked
     def upload(self, files: list[str] | str | None, request: gr.Request) -> Changes:
@@ -105,7 +110,7 @@ class ContrastEvents:
         self.sessions.discard(paths)
         room = [table.add(Picture.of(file.content, file.page, file.preview, UPLOADED)) for file in found]
         table.problem = str(problem) if problem else "" if all(room) else FULL
-        return self._all(table)
+        return self._pressed(table, request)
 
     def compute(self, request: gr.Request) -> Iterator[Changes]:
         """Compute what is missing, in this tab's queue, drawing each result."""

@@ -37,6 +37,7 @@ KNOWN = 0.5  # in-distribution scores below this are reported
 TENTH = 0.9  # the quantile of a map above which a place is marked
 SHIFTS = ((1, 0), (0, 1), (1, 1))  # of what is hidden elsewhere, in halves of the picture's height and width
 NO_MODEL = "No model here compares pictures with texts: start with one that does, such as --model clip."
+WAITING = "Waiting for the models."
 
 Piece = Callable[[Progress], str]
 
@@ -107,6 +108,13 @@ class ContrastWork:
                 yield side
 
     # -- one piece after the other --------------------------------------------------------------------------------
+
+    def wait(self, session: Session, table: ContrastTable) -> None:
+        """Say that the models are waited for, where something is missing and nothing is being computed yet."""
+        if table.doing:
+            return
+        problem, missing = table.problem, self._next(session, table) is not None
+        table.doing, table.problem = WAITING if missing else "", problem
 
     def run(self, session: Session, table: ContrastTable) -> Iterator[str]:
         """Compute all that is missing in a table; yields which part of the tab has changed."""

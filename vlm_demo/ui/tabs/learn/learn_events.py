@@ -58,6 +58,8 @@ class LearnEvents:
         self.sessions, self.service, self.parts = sessions, service, parts
         self._states: WeakKeyDictionary[ChatTurn, LearnState] = WeakKeyDictionary()
         self._axes: WeakKeyDictionary[Session, AxesOf] = WeakKeyDictionary()
+        # Whose losses wait for their turn, and ``left`` of the page: Gradio drops what waits for one that has gone.
+        self._queued: WeakKeyDictionary[Session, tuple[ChatTurn, object]] = WeakKeyDictionary()
 
     # -- looking ------------------------------------------------------------------------------------------------
 
@@ -87,24 +89,26 @@ class LearnEvents:
         if exchange is None or state is None or state.summary or state.problem:
             yield {self.parts.stage_boxes: gr.skip()}
             return
+        state.reading = True
         try:
+            with session.lock:
+                changes = self._drawn(session)
+            yield changes
             self._look_inside(session, exchange, word, state)
         except Stopped:
-            with session.lock:
-                waiting = lens_panel.waiting(learn_panels.BUSY)
-                yield (
-                    {self.parts.lens: waiting, self.parts.features: waiting}
-                    if session.running
-                    else self._drawn(session)
-                )
-            return
+            pass
         except VlmDemoError as error:
             state.problem = str(error)
         except Exception as error:
             log_unexpected(error)
             state.problem = UNEXPECTED
+        finally:
+            state.reading = False
         with session.lock:
-            yield self._drawn(session)
+            changes = self._drawn(session)
+            if session.running and not (state.summary or state.problem):  # a new question came first
+                changes |= dict.fromkeys((self.parts.lens, self.parts.features), lens_panel.waiting(learn_panels.BUSY))
+        yield changes
 
     def _look_inside(self, session: Session, exchange: ChatTurn, word: int, state: LearnState) -> None:
         unwanted = partial(session.unwanted, exchange)
@@ -118,15 +122,29 @@ class LearnEvents:
 
     # -- losses -------------------------------------------------------------------------------------------------
 
-    def compute(self, event: gr.EventData, request: gr.Request) -> Iterator[Changes]:
-        """ITC by one model, ITM by another, and the likelihood of the answer without its picture."""
+    @session_locked
+    def ask(self, event: gr.EventData, request: gr.Request) -> Changes:
+        """Take the text that the losses are computed for, and leave them for ``compute``."""
         session = self.sessions.of(request.session_hash)
         exchange = session.shown
+        state = self._state(exchange)
+        if exchange is None or state is None or state.doing or self._is_queued(session, exchange):
+            return {self.parts.losses: gr.skip()}
+        state.text = str(getattr(event, "text", "") or "").strip()[:LONGEST] or exchange.answer.text.strip()
+        self._queued[session] = exchange, session.left
+        return {self.parts.losses: learn_panels.three_losses(exchange, state, queued=True)}
+
+    def _is_queued(self, session: Session, exchange: ChatTurn) -> bool:
+        return self._queued.get(session) == (exchange, session.left)
+
+    def compute(self, request: gr.Request) -> Iterator[Changes]:
+        """ITC by one model, ITM by another, and the likelihood of the answer without its picture."""
+        session = self.sessions.of(request.session_hash)
+        exchange, _ = self._queued.pop(session, (None, None))
         state = self._state(exchange)
         if exchange is None or state is None or state.doing:
             yield {self.parts.losses: gr.skip()}
             return
-        state.text = str(getattr(event, "text", "") or "").strip()[:LONGEST] or exchange.answer.text.strip()
         state.contrast = state.match = None
         state.refused = {}
         steps = (
@@ -211,7 +229,7 @@ class LearnEvents:
             parts.stage_boxes: learn_panels.stage_boxes(exchange, state, number),
             parts.lens: lens_panel.lens(exchange, state, word),
             parts.features: learn_panels.features(exchange, state, word, number),
-            parts.losses: learn_panels.three_losses(exchange, state),
+            parts.losses: learn_panels.three_losses(exchange, state, self._is_queued(session, exchange)),
             parts.notes: learn_panels.notes(exchange, state, number),
         }
 

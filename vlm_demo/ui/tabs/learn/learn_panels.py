@@ -14,7 +14,7 @@ from vlm_demo.ui.components.templates import render
 from vlm_demo.ui.source.step_files import source
 from vlm_demo.ui.tabs.learn import losses, stage_cards, thumbnails
 from vlm_demo.ui.tabs.learn.anatomy_summary import Patches, token_of
-from vlm_demo.ui.tabs.learn.lens_panel import not_yet, rounded, shown
+from vlm_demo.ui.tabs.learn.lens_panel import WAITING, not_yet, rounded, shown
 
 if TYPE_CHECKING:
     from vlm_demo.ui.tabs.learn.learn_state import LearnState
@@ -145,8 +145,12 @@ def _chances(numbers: dict[str, Any], word: int) -> list[tuple[str, str, str, bo
 # -- losses ---------------------------------------------------------------------------------------------------------
 
 
-def three_losses(exchange: ChatTurn, state: LearnState) -> Markup:
-    """ITC, ITM and LM, each with its formula and the numbers of this picture and text."""
+def three_losses(exchange: ChatTurn, state: LearnState, queued: bool = False) -> Markup:
+    """ITC, ITM and LM, each with its formula and the numbers of this picture and text.
+
+    Args:
+        queued: whether they were asked for and wait for their turn.
+    """
     answer = exchange.answer
     lm = state.lm
     words = []
@@ -164,7 +168,7 @@ def three_losses(exchange: ChatTurn, state: LearnState) -> Markup:
         words=words,
         blank="" if lm is None or lm.blank is None else f"{math.exp(min(lm.blank, 700)):.3g}",
         refused=state.refused,
-        doing=state.doing,
+        doing=WAITING if queued else state.doing,
         pending=state.summary is None and not state.problem,
         negatives=losses.others(state.text or answer.text),
         source=source("losses"),

@@ -20,7 +20,8 @@ class LearnState:
         text: what ITC and ITM compare with the picture, where edited.
         contrast, match, lm: the losses, as far as computed.
         refused: of "ITC" and "ITM", why it could not be computed.
-        doing: what is being computed, in words.
+        reading: whether its anatomy is being computed.
+        doing: which of the losses is being computed, in words.
     """
 
     summary: AnatomySummary | None = None
@@ -30,4 +31,5 @@ class LearnState:
     match: Match | None = None
     lm: NextWord | None = None
     refused: dict[str, str] = field(default_factory=dict)
+    reading: bool = False
     doing: str = ""

@@ -25,9 +25,11 @@ def build(events: Events, service: ModelRegistry) -> None:
     learn = LearnEvents(events.sessions, service, parts)
     pressed = at_once(parts)
     computing = {**queued(parts, "learn", 1), "trigger_mode": "multiple"}
-    parts.stage_boxes.opened(learn.open, None, **pressed).then(learn.work, None, **computing)
+    # Once: the page polls while it waits, and one place of it in the queue is enough.
+    opened = parts.stage_boxes.opened(learn.open, None, **pressed)
+    opened.then(learn.work, None, **{**computing, "trigger_mode": "once"})
     parts.stage_boxes.choose(learn.choose, None, **pressed)
-    parts.losses.compute(learn.compute, None, **computing)
+    parts.losses.compute(learn.ask, None, **pressed).then(learn.compute, None, **computing)
 
 
 def _html(name: str, binds: tuple[str, ...] = (), value: str = "") -> gr.HTML:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vlm_demo.ui.tabs.learn.learn_state import LearnState
 
 ROWS = 12  # layers that a lens shows at first
+WAITING = "Waiting for the models …"
 READING = "Reading the answer once more, to look inside …"
 NO_LENS = "This answer is empty: there is no word to look at."
 
@@ -76,7 +77,7 @@ def waiting(sentence: str) -> Markup:
 
 def not_yet(state: LearnState) -> Markup:
     """A panel's placeholder before the anatomy was computed, or where it could not be."""
-    return nothing(state.problem) if state.problem else waiting(READING)
+    return nothing(state.problem) if state.problem else waiting(READING if state.reading else WAITING)
 
 
 def _named(crossing: tuple[bool, ...]) -> list[str]:
