@@ -12,9 +12,9 @@ from tests.kit.browsing import answered, ask, finish, open_page, upload
 EVIL = "${alert(1)} {{x}} <img src=x onerror=window.hit=1>"
 
 
-def learn(page: Page, url: str, picture, question: str = "Describe the picture.") -> None:
+def learn(page: Page, url: str, *pictures, question: str = "Describe the picture.") -> None:
     open_page(page, url)
-    upload(page, picture)
+    upload(page, *pictures)
     ask(page, question)
     finish(page)
     answered(page)
@@ -58,8 +58,8 @@ def test_stages_light_up_and_scroll_to_their_details(visitor: Page, app, picture
     assert not [url for url in asked if "predict" not in url]
 
 
-def test_words_and_temperature_are_the_browsers_own_arithmetic(visitor: Page, app, picture) -> None:
-    learn(visitor, app.url, picture)
+def test_words_and_temperature_are_the_browsers_own_arithmetic(visitor: Page, app, picture, other) -> None:
+    learn(visitor, app.url, picture, other)
     slider = visitor.locator("#learn-features [data-act=temperature]")
     shares = visitor.locator("#learn-features ol > li .figure")
 
@@ -76,6 +76,10 @@ def test_words_and_temperature_are_the_browsers_own_arithmetic(visitor: Page, ap
     hot = read()
     assert cold[0] >= at_one[0] >= hot[0] and sum(cold) == pytest.approx(100, abs=1.2)
     assert at_one[0] / 100 == pytest.approx(first, abs=0.006)  # the last layer gives the model's probability
+    visitor.get_by_role("button", name="Picture 2").click()
+    expect(visitor.locator("#learn-features h2").first).to_contain_text("of picture 2")
+    expect(visitor.locator("#learn-features output")).not_to_have_text("1.0")  # the slider's, which stays
+    assert read() == hot
     words = visitor.locator("#learn-losses [data-act=word]")
     if words.count() > 1:
         words.last.click()

@@ -141,6 +141,7 @@ window.vlmLearn = (() => {
       if (button) acts[button.dataset.act]?.(button, send);
     });
     element.addEventListener("input", (event) => event.target.dataset.act === "temperature" && chances());
+    watch("value", () => element.querySelector("[data-next]") && chances()); // the slider stays where it was
     element.addEventListener("submit", (event) => {
       event.preventDefault();
       send("compute", { text: event.target.elements.text.value });
