@@ -9,12 +9,12 @@ import pytest
 from PIL import Image
 
 from tests.kit.fake_engine import FakeEngine
-from tests.kit.ui import event, request, run
+from tests.kit.ui import ask, event, request, run
 from tests.kit.views import read
 from vlm_demo.contracts.checks import FAIL, HALLUCINATION, LATENCY, NAMES, OPEN, PASS, SMALL_TEXT, WARN
 from vlm_demo.engines import live_checks
 from vlm_demo.engines.picture_costs import costs
-from vlm_demo.errors import Stopped
+from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.stages import ocr
 from vlm_demo.ui.session import Sessions
 from vlm_demo.ui.tabs.chat.chat_events import Events
@@ -133,9 +133,9 @@ def test_a_new_question_ends_the_one_about_a_blank_picture_without_a_word(page, 
     events = page()
     answered(events, picture)
     monkeypatch.setattr(live_checks, "about_blank", stopped)
+    events.checks.ask_blank(request())
     (changes,) = events.checks.blank(request())
-    ((part, change),) = changes.items()
-    assert part == events.parts.checks and "value" not in change
+    assert "status" not in changes and "Ask about a blank picture" in str(changes["checks"])
 
 
 def test_a_press_on_an_answer_that_is_gone_is_a_sentence(page) -> None:
@@ -150,11 +150,34 @@ def test_a_blank_picture_is_asked_about_on_a_press(page, picture, letters) -> No
     events = page(pipe)
     before = str(answered(events, picture)["checks"])
     assert "Ask about a blank picture" in before
+    for _ in range(2):  # the second press does nothing
+        asking = str(events.checks.ask_blank(request())["checks"])
+        assert "Asking about a blank picture" in asking and "Ask about a blank picture" not in asking
+    asked = len(pipe.requests)
     (changes,) = events.checks.blank(request())
+    list(events.checks.blank(request()))
+    assert len(pipe.requests) == asked + 1
     (grey,) = pipe.requests[-1]["images"]
     assert grey.size == (300, 200) and grey.getcolors() == [(60_000, (128, 128, 128))]
     assert checks_of(events)[HALLUCINATION].values["same_as_blank"] is True
     assert "Ask about a blank picture" not in str(changes["checks"])
+
+
+@pytest.mark.parametrize("end", ["a new question", "a failure"])
+def test_a_blank_picture_can_be_asked_about_again(page, picture, letters, monkeypatch, end: str) -> None:
+    def refused(*_: object) -> None:
+        raise VlmDemoError("Another model is in service.")
+
+    events = page()
+    answered(events, picture)
+    events.checks.ask_blank(request())
+    if end == "a new question":
+        ask(events, "And now?")
+        assert not events.sessions.of("a").exchanges[0].blank
+    else:
+        monkeypatch.setattr(live_checks, "about_blank", refused)
+        (changes,) = events.checks.blank(request())
+        assert "Another model" in str(changes["status"]) and "Ask about a blank picture" in str(changes["checks"])
 
 
 def test_a_badge_outside_the_models_world_does_not_pass(page, picture, letters, monkeypatch) -> None:

@@ -20,8 +20,9 @@ def when_drawn(html: str) -> int:
 def test_no_event_with_data_is_put_off_since_gradio_would_send_the_first_one_s_again():
     dependencies = layout.build(ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava"), []).fns.values()
     assert {fn.name for fn in dependencies if fn.trigger_mode == "always_last"} == {"typed"}
-    pressed = [fn for fn in dependencies if fn.name in ("press", "look")]
-    assert len(pressed) == 4 and {fn.trigger_mode for fn in pressed} == {"multiple"}
+    on = {(target, event): fn.trigger_mode for fn in dependencies for target, event in fn.targets}
+    modes = [mode for (_, event), mode in on.items() if event in ("word", "look", "redraw")]
+    assert len(modes) == 5 and set(modes) == {"multiple"}
 
 
 def test_a_map_says_when_it_was_drawn_and_is_drawn_again_for_an_older_reply_that_came_late(page, picture):

@@ -40,6 +40,7 @@ class ChatTurn:
         methods: heatmap method → why this answer can't have a map by it; None where it can.
         grounding: whether the answer rests on the picture; None until ``judged``, or where it can't be measured.
         checked: whether all checks that run without a press are done.
+        blank: ``waiting`` or ``running`` while its question is asked about a blank picture, else empty.
         problem: the sentence shown in place of the answer, when ``failed``.
         outside: a sentence about an out-of-distribution picture and the command that helps, or None.
         stop: set to end the computation.
@@ -68,6 +69,7 @@ class ChatTurn:
     grounding: Grounding | None = None
     judged: bool = False
     checked: bool = False
+    blank: str = ""
     problem: str = ""
     outside: tuple[str, str] | None = None
     stop: threading.Event = field(default_factory=threading.Event)

@@ -183,7 +183,7 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
         shown = answered.then(inspector.show_map, None, **at_once)
         judged = shown.then(deferred.ground, None, **model_queue)
         judged.then(checks.finish, None, concurrency_id="checks", **queued)
-    parts.checks.compute(checks.blank, None, **model_queue)
+    parts.checks.compute(checks.ask_blank, None, **at_once).then(checks.blank, None, **model_queue)
 
     parts.composer.stop(events.stop, None, **at_once)
     undo.click(events.undo, None, **at_once)

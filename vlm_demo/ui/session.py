@@ -120,6 +120,8 @@ class Session:
             if exchange.state == "waiting":
                 exchange.state = "stopped"
                 exchange.answer_text = exchange.given or ""
+            if exchange.blank == "waiting":
+                exchange.blank = ""
 
     def halt(self) -> None:
         """Stop the maps that are being computed."""

@@ -53,24 +53,40 @@ class CheckEvents:
         merged = tuple(read if current == before else current for current, before, read in now)
         exchange.answer = replace(exchange.answer, checks=merged)
 
-    def blank(self, request: gr.Request) -> Iterator[Changes]:
-        """Ask the shown answer's question about a blank picture, in the model's queue."""
+    @session_locked
+    def ask_blank(self, request: gr.Request) -> Changes:
+        """Ask the shown answer's question about a blank picture: leave it for ``blank``."""
         session = self.sessions.of(request.session_hash)
-        exchange = session.shown
-        if exchange is None:
-            yield self.parts.refused(forgotten())
-            return
+        if session.shown is None:
+            return self.parts.refused(forgotten())
+        session.shown.blank = session.shown.blank or "waiting"
+        return self.parts.answer_tabs(session)
 
-        unwanted = partial(session.unwanted, exchange)
+    def blank(self, request: gr.Request) -> Iterator[Changes]:
+        """Ask the question that waits in this session about a blank picture, in the model's queue."""
+        session = self.sessions.of(request.session_hash)
+        with session.lock:
+            exchange = next((turn for turn in session.exchanges if turn.blank == "waiting"), None)
+            if exchange is not None:
+                exchange.blank = "running"
+        if exchange is None:
+            yield {self.parts.checks: gr.skip()}
+            return
+        unwanted, changes = partial(session.unwanted, exchange), self.parts.answer_tabs
+        refused: Changes = {}
         try:
             with self.service.engine(unwanted) as engine:
                 found = live_checks.about_blank(engine, with_uploads(engine, session, exchange), unwanted)
+            check = live_checks.of_hallucination(exchange.answer, _badge(exchange), found)
+            exchange.answer = replace(exchange.answer, checks=checklist.replaced(exchange.answer.checks, check))
+            changes = self._shown
+        except Stopped:
+            pass
         except VlmDemoError as error:
-            yield {self.parts.checks: gr.skip()} if isinstance(error, Stopped) else self.parts.refused(error)
-            return
-        check = live_checks.of_hallucination(exchange.answer, _badge(exchange), found)
-        exchange.answer = replace(exchange.answer, checks=checklist.replaced(exchange.answer.checks, check))
-        yield self._shown(session)
+            refused = self.parts.refused(error)
+        finally:
+            exchange.blank = ""
+        yield {**changes(session), **refused}
 
     @session_locked
     def remedy(self, event: gr.EventData, request: gr.Request) -> Changes:

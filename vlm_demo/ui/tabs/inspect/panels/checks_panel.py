@@ -31,7 +31,7 @@ class CheckRow:
         first: whether its remedy is the panel's one filled button.
         press: its button's label; empty = it has none.
         value: what a press sends, as JSON.
-        blank: whether a blank picture can still be asked about.
+        blank: whether a blank picture can still be asked about; ``asking``: whether it is being asked about.
         strip: parts of a bar, each (colour class, share); ``keys`` are shown below it.
     """
 
@@ -42,6 +42,7 @@ class CheckRow:
     press: str
     value: str
     blank: bool
+    asking: bool
     strip: Strip
     keys: list[str]
 
@@ -59,7 +60,7 @@ def draw(exchange: ChatTurn | None) -> Markup:
         counted=checklist.counted(checks),
         replayed=exchange.replayed,
         pending=pending,
-        rows=[_row(check, check is first) for check in checks],
+        rows=[_row(check, check is first, bool(exchange.blank)) for check in checks],
         answer=exchange.ticket,
         costs=picture_costs_table.table(exchange),
     )
@@ -83,7 +84,7 @@ def remedy(exchange: ChatTurn, turn: int) -> Markup:
     return render("remedy", why=failed.why, press=PRESSES[failed.press], value=value)
 
 
-def _row(check: Check, first: bool) -> CheckRow:
+def _row(check: Check, first: bool, asking: bool) -> CheckRow:
     strip, keys = STRIPS.get(check.name, lambda _: ([], []))(check)
     return CheckRow(
         check=check,
@@ -93,6 +94,7 @@ def _row(check: Check, first: bool) -> CheckRow:
         press=PRESSES.get(check.press, ""),
         value=json.dumps({"press": check.press}),
         blank=check.name == HALLUCINATION and check.values.get("blank_answer") is None,
+        asking=asking,
         strip=strip,
         keys=keys,
     )
