@@ -35,8 +35,8 @@ def draw(exchange: ChatTurn | None) -> Markup:
         return nothing("Here stand the time that every stage took, and the memory in use.")
     answer = exchange.answer
     detail = {stage.name: stage_words.detail(stage) for stage in exchange.stages}
-    wanted = [name for name in STAGE_NAMES if name != "ocr" or exchange.ocr]
-    if exchange.remote:
+    wanted, served = [name for name in STAGE_NAMES if name != "ocr" or exchange.ocr], _served(exchange)
+    if served:
         wanted = [name for name in wanted if name in detail]
     times = {name: getattr(answer.timings, name) for name in wanted}
     begins = _begins(times, any(isinstance(s.facts, EncoderFacts) and s.facts.overlaps_ocr for s in exchange.stages))
@@ -44,9 +44,10 @@ def draw(exchange: ChatTurn | None) -> Markup:
     rows = []
     for name, seconds in times.items():
         left, width = f"{100 * begins[name] / total:.1f}", f"{max(0.6, 100 * seconds / total):.1f}"
-        stage = SERVED.get(name, STAGE_NAMES[name]) if exchange.remote else STAGE_NAMES[name]
+        stage = SERVED.get(name, STAGE_NAMES[name]) if served else STAGE_NAMES[name]
         rows.append((stage, detail.get(name, ""), left, width, lasted(seconds)))
-    whole = f"{answer.timings.total:.2f} s in all, first word after {answer.timings.first_token:.2f} s"
+    first = "" if exchange.given is not None else f", first word after {answer.timings.first_token:.2f} s"
+    whole = f"{answer.timings.total:.2f} s in all{first}"
     here = f"of {answer.replay.by}, which read the answer here" if answer.replay and answer.replay.by else ""
     memory = [
         ("Model", here or "parameters and buffers, counted", size(answer.memory.parameter_bytes)),
@@ -56,6 +57,11 @@ def draw(exchange: ChatTurn | None) -> Markup:
         del memory[0]
     model = ", ".join(filter(None, (answer.model, exchange.precision)))
     return render("stages", stages=rows, whole=whole, model=model, memory=memory)
+
+
+def _served(exchange: ChatTurn) -> bool:
+    """Whether a server wrote the answer; one that was given is read here."""
+    return exchange.remote and exchange.given is None
 
 
 def _begins(times: Mapping[str, float], overlaps_ocr: bool) -> dict[str, float]:
@@ -76,16 +82,18 @@ def cards(exchange: ChatTurn) -> Markup:
     """Encoder, bridge, prompt and LLM: real shapes, and times as bars on one scale."""
     # The words after the shapes are shown in the Stages tab only.
     detail = {stage.name: stage_words.detail(stage).partition(", ")[0] for stage in exchange.stages}
-    times, words = exchange.answer.timings, len(exchange.answer.tokens)
-    pace = f" + {lasted(times.decode / (words - 1))} a token" if words > 1 else ""
-    written = f"{words} token{'s' * (words != 1)}"
+    times, count = exchange.answer.timings, len(exchange.answer.written)
+    steps = count + exchange.answer.cut - 1  # the first token comes of reading the prompt
+    paced = exchange.given is None and steps > 0 and times.decode
+    pace = f" + {lasted(times.decode / steps)} a token" if paced else ""
+    written = f"{count} token{'s' * (count != 1)}"
     rows = [
         ("Encoder", detail.get("encoder", ""), times.encoder, lasted(times.encoder)),
         ("Bridge", detail.get("bridge", ""), times.bridge, lasted(times.bridge)),
         ("Prompt", detail.get("prompt", ""), times.prompt, lasted(times.prompt)),
         ("LLM", f"{len(exchange.answer.prompt.ids)} → {written}", times.prefill, lasted(times.prefill) + pace),
     ]
-    if exchange.remote:
+    if _served(exchange):
         rows = [("Server", written, times.prefill, lasted(times.prefill) + pace)]
     longest = max(seconds for _, _, seconds, _ in rows) or 1.0
     drawn = [(name, shapes, f"{max(3, 100 * seconds / longest):.0f}", text) for name, shapes, seconds, text in rows]
