@@ -147,7 +147,10 @@ def build(
         chat_parts = (chips, notice, conversation, live, status, ocr, language, evidence_only, composer)
         parts = PageComponents(*chat_parts, heatmap, sees, prompt, text, stages, checks, download, examples)
         events = Events(service, parts, ocr_settings)
-        language.input(events.read_in, [language], None, queue=False, show_progress="hidden", api_visibility="private")
+        language.input(
+            events.read_in, [language], None, queue=False, trigger_mode="always_last", show_progress="hidden",
+            api_visibility="private",
+        )  # fmt: skip
         events.page_choice.wire(page_number)
         for name, build_tab in TABS:
             with gr.Column(elem_id=f"{name.lower()}-tab", elem_classes="tab-page", min_width=0):

@@ -88,6 +88,7 @@ class PageChoice:
     def wire(self, field: gr.Number) -> None:
         """Wire the field, which is hidden among the toggles at first."""
         at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+        at_once["trigger_mode"] = "always_last"
         self.parts.status.uploaded(self.look, [self.parts.composer], field, **at_once)
         field.input(self.choose, [field], None, **at_once)
 
