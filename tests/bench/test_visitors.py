@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,20 @@ from transformers import AutoConfig, LlavaForConditionalGeneration
 from tests.kit.chat_server import chat_server
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.served_page import served_page
-from vlm_demo.bench import faults, load, visitors
-from vlm_demo.bench.visitors import OpenAiVisitor, PageVisitor, VisitorReply, VisitorResults, pictures, visit
+from tests.kit.waiting import wait_until
+from vlm_demo.bench import load, visitors
+from vlm_demo.bench.visitors import (
+    OpenAiVisitor,
+    PageVisitor,
+    VisitorReply,
+    VisitorResults,
+    other_visitors,
+    pictures,
+    visit,
+)
+from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.errors import VlmDemoError
 
 ANSWER = "a large purple star and a small red square"
 
@@ -71,21 +83,37 @@ def test_replies_are_summed_up() -> None:
     assert math.isnan(empty.first_p50) and math.isnan(empty.cached)
 
 
-@pytest.mark.parametrize(
-    ("reply", "next_reply", "survived"),
-    [
-        (VisitorReply(503, "The disk is full: free some space.", None, 1), VisitorReply(200, "yes", None, 1), True),
-        (VisitorReply(200, "yes", None, 1), VisitorReply(200, "yes", None, 1), True),
-        (VisitorReply(0, "ReadError", None, 1), VisitorReply(200, "yes", None, 1), False),
-        (VisitorReply(503, "OSError: [Errno 28]", None, 1), VisitorReply(200, "yes", None, 1), False),
-        (VisitorReply(503, "The disk is full.", None, 1), VisitorReply(500, "Broken.", None, 1), False),
-    ],
-)
-def test_a_fault_is_survived_with_a_sentence_and_a_next_answer(
-    reply: VisitorReply, next_reply: VisitorReply, survived: bool
-) -> None:
-    fault = faults._verdict("x", reply, next_reply)
-    assert fault.survived is survived and list(fault.as_dict()) == ["name", "survived", "reply", "next_reply"]
+class Changing(FakeEngine):
+    """Answers with a word of the picture's own; ``after`` so many answers with another."""
+
+    after = 10**9
+
+    def stream(self, request: Request) -> Iterator[Event]:
+        word = f"picture{hash(request.images[0]) % 10**6}"
+        self.requests.append({})
+        yield from FakeEngine(answer=word if len(self.requests) <= self.after else f"not {word}").stream(request)
+
+
+@pytest.mark.parametrize(("after", "right"), [(10**9, True), (8, False)])
+def test_others_ask_until_the_block_ends_and_notice_wrong_answers(after: int, right: bool) -> None:
+    engine = Changing()
+    engine.after = after
+    with served_page(ModelRegistry(engine, lambda *_: engine, "llava")) as (_, url):
+        with other_visitors(url, "llava") as results:
+            assert wait_until(lambda: len(results.replies) > 12)
+        asked = len(engine.requests)
+    assert asked == 4 + len(results.replies) and not results.errors and not results.refusals
+    assert bool(results.wrong) is not right
+    assert all(received == f"not {expected}" for expected, received in results.wrong)
+
+
+def test_others_without_answers_before_the_block_are_an_error() -> None:
+    with (
+        chat_server(status=503, error={"error": {"message": "Come again."}}) as server,
+        pytest.raises(VlmDemoError, match="503: Come again"),
+        other_visitors(server.address, "first"),
+    ):
+        pass
 
 
 def test_a_page_of_text_is_a_picture() -> None:

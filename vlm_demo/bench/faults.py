@@ -1,33 +1,49 @@
 """Faults: failures around the app, each injected once into a fresh app → whether the app survived it.
 
-A fault is survived where the client gets one clear sentence or the whole answer, and its next question is answered as
-usual.
+A fault is survived where whoever asked gets the one sentence that belongs to it, the next question is answered as
+usual, and two others, who ask all through it, get no wrong answer and no other sentence. After SIGTERM, where the whole
+answer comes, and a late question gets 503 meanwhile. An answer that came whole although it should have been hit is a
+failure: the fault came too late. The weights are float32, for the reason that `load` gives.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import signal
-import socket
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from textwrap import shorten
 
 import psutil
 
 from vlm_demo.bench import process
-from vlm_demo.bench.visitors import OpenAiVisitor, VisitorReply, pictures, text_page
+from vlm_demo.bench.load import in_float32
+from vlm_demo.bench.relay import Relay
+from vlm_demo.bench.visitors import (
+    RANDOM,
+    OpenAiVisitor,
+    VisitorReply,
+    VisitorResults,
+    other_visitors,
+    pictures,
+    text_page,
+)
 from vlm_demo.errors import VlmDemoError
 
 POLL_INTERVAL = 0.01  # seconds between two searches for a process
 DISK_SIZE = "24m"  # size of the disk that is filled; reading one page takes 7 MB of it
 SILENT_SECONDS = "5"  # seconds that an engine may stay silent
-LONG_QUESTION = "Describe the picture in every detail, and then tell what each shape may stand for."
+LONG_ANSWER = 100  # tokens of an answer that something happens to: seconds
+BROKEN = ("broke off in the middle", "No server can be reached", "was lost before an answer came")  # connections
+INSUFFICIENT_STORAGE, SERVICE_UNAVAILABLE = 507, 503
+AFTERWARDS, PATIENCE = 4, 120.0  # answers that the others get after a fault, and seconds that they have for it
+SHOWN = 200  # characters of a reply that are printed
 TRACEBACK_MARKS = ("Traceback", "Errno", "Error:")  # never part of a sentence for people
 
 
@@ -40,21 +56,25 @@ class Fault:
         survived: None where it could not be tried here: ``reply`` gives the reason.
         reply: the status and text that the client got.
         next_reply: those of its next question.
+        others: what the two others got, in numbers.
     """
 
     name: str
     survived: bool | None
     reply: str
     next_reply: str = ""
+    others: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
-        return {"name": self.name, "survived": self.survived, "reply": self.reply, "next_reply": self.next_reply}
+        return asdict(self)
 
     def line(self) -> str:
         """For printing."""
         verdict = {True: "survived", False: "FAILED", None: "not tried"}[self.survived]
-        return f"{self.name:<44}{verdict:<11}{self.reply}" + (f" | then: {self.next_reply}" if self.next_reply else "")
+        then = f" | then: {shorten(self.next_reply, SHOWN)}" if self.next_reply else ""
+        others = f" | others: {self.others}" if self.others else ""
+        return f"{self.name:<52}{verdict:<11}{shorten(self.reply, SHOWN)}{then}{others}"
 
 
 class NotPossibleHere(VlmDemoError):
@@ -63,29 +83,66 @@ class NotPossibleHere(VlmDemoError):
 
 def all_faults(model: str) -> Iterator[Fault]:
     """Inject each of `FAULTS`; yields each outcome as it is known."""
-    for name, fault in FAULTS.items():
-        try:
-            yield fault(name, model)
-        except NotPossibleHere as reason:
-            yield Fault(name, None, str(reason))
+    with in_float32(model) as folder:
+        for name, fault in FAULTS.items():
+            try:
+                yield fault(name, str(folder))
+            except NotPossibleHere as reason:
+                yield Fault(name, None, str(reason))
 
 
-def _verdict(name: str, reply: VisitorReply, next_reply: VisitorReply) -> Fault:
-    """Survived where the first reply is an answer or a clear sentence, and the next one an answer."""
-    sentence = reply.text.strip()
-    understandable = reply.status == 200 or (
-        reply.status > 0 and bool(sentence) and not any(part in sentence for part in TRACEBACK_MARKS)
-    )
+def _verdict(
+    name: str, reply: VisitorReply, next_reply: VisitorReply, own: Sequence[str], results: VisitorResults
+) -> Fault:
+    """Whether it was survived.
+
+    Args:
+        reply: of the question that the fault hit.
+        next_reply: of the next one.
+        own: parts of the sentences that belong to this fault.
+        results: what the two others got.
+    """
+    problems = [*results.refusals, *results.errors]
+    strange = [problem for problem in problems if not _is_own(problem, own)]
+    others = f"{len(results.replies)} answers, {len(results.wrong)} wrong, {len(problems)} times a sentence"
+    others += f", of these not of this fault {len(strange)}: {strange[0]}" if strange else ""
+    told = reply.status not in (0, 200) and _is_own(reply.text, own)
+    nobody_else = bool(results.replies) and not results.wrong and not strange
     return Fault(
         name,
-        understandable and next_reply.status == 200,
-        f"{reply.status}: {sentence}",
+        told and next_reply.status == 200 and nobody_else,
+        f"{reply.status}: {reply.text.strip()}",
         f"{next_reply.status}: {next_reply.text}",
+        others,
     )
+
+
+def _is_own(sentence: str, own: Sequence[str]) -> bool:
+    return any(part in sentence for part in own) and not any(mark in sentence for mark in TRACEBACK_MARKS)
 
 
 def _model(address: str) -> str:
     return OpenAiVisitor(address, "").client.get("/v1/models").json()["data"][0]["id"]
+
+
+@contextmanager
+def _others(server: process.ServerProcess) -> Iterator[VisitorResults]:
+    """Two others who ask all through the block, and until they have got answers after it."""
+    with other_visitors(server.address, _model(server.address)) as results:
+        yield results
+        wanted, deadline = len(results.replies) + AFTERWARDS, time.monotonic() + PATIENCE
+        while len(results.replies) < wanted and time.monotonic() < deadline:
+            time.sleep(POLL_INTERVAL)
+        if len(results.replies) < wanted:
+            results.errors.append(f"Fewer than {AFTERWARDS} answers came within {PATIENCE:.0f} s after it.")
+
+
+def _long_question(server: process.ServerProcess) -> _BackgroundQuestion:
+    """A question with a long answer, whose first word has come."""
+    visitor = OpenAiVisitor(server.address, _model(server.address), temperature=RANDOM, max_tokens=LONG_ANSWER)
+    question = _BackgroundQuestion(visitor, pictures(1)[0])
+    question.first_word.wait()
+    return question
 
 
 class _BackgroundQuestion:
@@ -115,7 +172,7 @@ class _BackgroundQuestion:
 def tesseract_killed(name: str, model: str) -> Fault:
     """Tesseract's process is killed while it reads; the question asks for the picture's text."""
     page = text_page("The quick brown fox jumps over the lazy dog. " * 60)
-    with process.page("--model", model) as server:
+    with process.page("--model", model) as server, _others(server) as results:
         visitor = OpenAiVisitor(server.address, _model(server.address), ocr=True)
         question, killed = _BackgroundQuestion(visitor, page), 0
         while not question.done and not killed:
@@ -127,7 +184,8 @@ def tesseract_killed(name: str, model: str) -> Fault:
         reply = question.reply()
         if not killed:
             raise NotPossibleHere("Tesseract is not installed, or reads in the app's own process.")
-        return _verdict(name, reply, visitor.ask(text_page("The second page.")))
+        next_reply = visitor.ask(text_page("The second page."))
+    return _verdict(name, reply, next_reply, ("Tesseract cannot read",), results)
 
 
 def disk_full(name: str, model: str) -> Fault:
@@ -135,6 +193,7 @@ def disk_full(name: str, model: str) -> Fault:
     with ExitStack() as stack:
         folder = stack.enter_context(_small_disk())
         server = stack.enter_context(process.page("--model", model, TMPDIR=str(folder)))
+        results = stack.enter_context(_others(server))
         visitor = OpenAiVisitor(server.address, _model(server.address), ocr=True)
         filler = folder / "full"
         with suppress(OSError), filler.open("wb", buffering=0) as file:
@@ -143,11 +202,10 @@ def disk_full(name: str, model: str) -> Fault:
         reply = visitor.ask(text_page("The first page."))
         upload = visitor.client.post("/gradio_api/upload", files={"files": ("a.png", bytes(2**16))})
         filler.unlink()
-        with_upload = VisitorReply(reply.status, f"{reply.text} (upload: {upload.status_code})", None, 0.0)
-        alive = server.process.poll() is None
-        return _verdict(
-            name, with_upload, visitor.ask(text_page("The second page.")) if alive else VisitorReply(0, "", None, 0.0)
-        )
+        next_reply = visitor.ask(text_page("The second page."))
+    if upload.status_code != INSUFFICIENT_STORAGE:
+        return Fault(name, False, f"{reply.status}: {reply.text}; an upload got {upload.status_code}")
+    return _verdict(name, reply, next_reply, ("free some space",), results)
 
 
 @contextmanager
@@ -168,35 +226,43 @@ def server_dropped(name: str, model: str) -> Fault:
     """A server answers in the model's place; it is killed during an answer, then restarted."""
     port = process.free_port()
     with ExitStack() as stack:
-        remote = process.ServerProcess(_server_arguments(model, port), port, {})
-        stack.callback(remote.end)
+        remote = stack.enter_context(process.page("--model", model, port=port))
         server = stack.enter_context(process.page("--engine", remote.address))
-        visitor = OpenAiVisitor(server.address, _model(server.address), LONG_QUESTION)
-        question = _BackgroundQuestion(visitor, pictures(1)[0])
-        question.first_word.wait()
-        remote.process.kill()
-        reply = question.reply()
-        restarted = process.ServerProcess(_server_arguments(model, port), port, {})
-        stack.callback(restarted.end)
-        return _verdict(name, reply, visitor.ask(pictures(2)[1]))
+        with _others(server) as results:
+            question = _long_question(server)
+            remote.process.kill()
+            reply = question.reply()
+            stack.enter_context(process.page("--model", model, port=port))
+            next_reply = OpenAiVisitor(server.address, _model(server.address)).ask(pictures(2)[1])
+    return _verdict(name, reply, next_reply, BROKEN, results)
 
 
-def _server_arguments(model: str, port: int) -> list[str]:
-    return [str(process.APP), "--model", model, "--port", str(port), "--no-auth"]
+def network_silent(name: str, model: str) -> Fault:
+    """The network to the engine's server carries nothing during an answer and a question more, and then again."""
+    return _through_relay(name, model, Relay.silence, (f"has sent nothing for {SILENT_SECONDS} s",))
 
 
-def engine_silent(name: str, model: str) -> Fault:
-    """A server takes questions and never answers; the client gets a sentence, and so does its next question."""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        flags = ("--engine", address, "--engine-model", "silent")
-        with process.page(*flags, VLM_DEMO_ENGINE_SILENT=SILENT_SECONDS) as server:
-            visitor = OpenAiVisitor(server.address, _model(server.address))
-            reply, next_reply = visitor.ask(pictures(1)[0]), visitor.ask(pictures(1)[0])
-    survived = all(
-        each.status == 503 and f"nothing for {SILENT_SECONDS} s" in each.text for each in (reply, next_reply)
-    )
-    return Fault(name, survived, f"{reply.status}: {reply.text}", f"{next_reply.status}: {next_reply.text}")
+def network_cut(name: str, model: str) -> Fault:
+    """The network to the engine's server breaks during an answer, and is there again after one question more."""
+    return _through_relay(name, model, Relay.cut, BROKEN)
+
+
+def _through_relay(name: str, model: str, harm: Callable[[Relay], None], own: Sequence[str]) -> Fault:
+    with ExitStack() as stack:
+        remote = stack.enter_context(process.page("--model", model))
+        relay = Relay(remote.port)
+        address = f"http://127.0.0.1:{relay.port}"
+        server = stack.enter_context(process.page("--engine", address, VLM_DEMO_ENGINE_SILENT=SILENT_SECONDS))
+        results = stack.enter_context(_others(server))
+        visitor = OpenAiVisitor(server.address, _model(server.address))
+        question = _long_question(server)
+        harm(relay)
+        reply, meanwhile = question.reply(), visitor.ask(pictures(2)[1])
+        relay.restore()
+        next_reply = visitor.ask(pictures(2)[1])
+    if meanwhile.status != SERVICE_UNAVAILABLE or not _is_own(meanwhile.text, own):
+        return Fault(name, False, f"{reply.status}: {reply.text}", f"{meanwhile.status}: {meanwhile.text}")
+    return _verdict(name, reply, next_reply, own, results)
 
 
 def replica_killed(name: str, model: str) -> Fault:
@@ -204,23 +270,23 @@ def replica_killed(name: str, model: str) -> Fault:
     if importlib.util.find_spec("ray") is None:
         raise NotPossibleHere("Ray is not installed.")
     with process.replicas(2, "--model", model) as server:
-        visitor = OpenAiVisitor(server.address, _model(server.address), LONG_QUESTION)
-        visitor.ask(pictures(1)[0])
         before = {child.pid: sum(child.cpu_times()[:2]) for child in server.children("ServeReplica:engine")}
-        question = _BackgroundQuestion(visitor, pictures(1)[0])
-        question.first_word.wait()
-        # The one that computes the answer.
+        _long_question(server).reply()
+        # The one that computes the answers about this picture.
         busiest = max(
             server.children("ServeReplica:engine"),
             key=lambda child: sum(child.cpu_times()[:2]) - before.get(child.pid, 0.0),
         )
-        busiest.kill()
-        return _verdict(name, question.reply(), visitor.ask(pictures(1)[0]))
+        with _others(server) as results:
+            question = _long_question(server)
+            busiest.kill()
+            reply = question.reply()
+            next_reply = OpenAiVisitor(server.address, _model(server.address)).ask(pictures(1)[0])
+    return _verdict(name, reply, next_reply, ("The replica that answered has died",), results)
 
 
 def sigterm(name: str, model: str) -> Fault:
-    """SIGTERM during an answer: the answer is completed, a new question is refused unless it came in time, and the
-    exit status is 0."""
+    """SIGTERM during an answer: the answer is completed, a late question is refused, and the exit status is 0."""
     with process.page("--model", model) as server:
         return _terminated(name, server)
 
@@ -234,22 +300,31 @@ def serve_sigterm(name: str, model: str) -> Fault:
 
 
 def _terminated(name: str, server: process.ServerProcess) -> Fault:
-    visitor = OpenAiVisitor(server.address, _model(server.address), LONG_QUESTION)
-    expected = visitor.ask(pictures(1)[0])
-    question = _BackgroundQuestion(visitor, pictures(1)[0])
-    question.first_word.wait()
-    os.kill(server.process.pid, signal.SIGTERM)
-    late = OpenAiVisitor(server.address, visitor.model).ask(pictures(2)[1])
+    expected = _long_question(server).reply()
+    late_visitor = OpenAiVisitor(server.address, _model(server.address), max_tokens=1)
+    question = _long_question(server)
+    server.process.send_signal(signal.SIGTERM)
+    late, meanwhile = late_visitor.ask(pictures(2)[1]), not question.done
+    while late.status == 200 and meanwhile:  # it came before the signal was handled
+        late, meanwhile = late_visitor.ask(pictures(2)[1]), not question.done
     reply, status = question.reply(), server.end()
-    survived = reply.status == 200 and reply.text == expected.text and late.status in (0, 200, 503) and status == 0
-    return Fault(name, survived, f"{reply.status}: {reply.text}", f"exit status {status}; a late one got {late.status}")
+    whole = reply.status == 200 and reply.text == expected.text
+    survived = whole and late.status == SERVICE_UNAVAILABLE and meanwhile and status == 0
+    when = "meanwhile" if meanwhile else "after the answer"
+    return Fault(
+        name,
+        survived,
+        f"{reply.status}: {reply.text}" + ("" if whole else f" (expected: {expected.text})"),
+        f"exit status {status}; a late one got, {when}, {late.status}: {late.text}",
+    )
 
 
 FAULTS: dict[str, Callable[[str, str], Fault]] = {
     "Tesseract is killed while it reads": tesseract_killed,
     "the disk is full": disk_full,
     "the engine's server dies amid an answer": server_dropped,
-    "the engine's server sends nothing": engine_silent,
+    "the engine's network falls silent amid an answer": network_silent,
+    "the engine's network breaks amid an answer": network_cut,
     "a replica is killed amid an answer": replica_killed,
     "SIGTERM amid an answer": sigterm,
     "SIGTERM to serve amid an answer": serve_sigterm,

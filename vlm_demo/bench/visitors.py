@@ -9,9 +9,11 @@ import base64
 import io
 import itertools
 import json
+import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from zlib import crc32
@@ -19,8 +21,11 @@ from zlib import crc32
 import httpx2
 from PIL import Image, ImageDraw, ImageFont
 
+from vlm_demo.errors import VlmDemoError
+
 QUESTION = "Describe the picture."
 MAX_TOKENS = 24  # tokens of an answer
+RANDOM = 2.0  # a temperature at which answers are long, and as different as can be
 IMAGE_SIDE = 256  # pixels
 COLOURS = ("red", "blue", "green", "yellow", "purple", "orange", "black", "brown")
 SHAPES = ("circle", "square", "triangle")
@@ -52,19 +57,25 @@ class VisitorReply:
 
 @dataclass
 class VisitorResults:
-    """What all visitors received; ``wrong`` holds (expected, received), ``retries`` counts requests to retry."""
+    """What all visitors received; ``wrong`` holds (expected, received), ``refusals`` the sentences that asked a visitor
+    to retry."""
 
     replies: list[VisitorReply] = field(default_factory=list)
     wrong: list[tuple[str, str]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    retries: int = 0
+    refusals: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def retries(self) -> int:
+        """How often a visitor was asked to retry."""
+        return len(self.refusals)
 
     def add(self, reply: VisitorReply, expected: str | None) -> None:
         """Add a reply; ``expected`` is the answer without load, None = any will do."""
         with self.lock:
             if reply.status in RETRY_STATUSES:
-                self.retries += 1
+                self.refusals.append(f"{reply.status}: {reply.text}")
             elif reply.status != 200:
                 self.errors.append(f"{reply.status}: {reply.text}")
             else:
@@ -123,9 +134,16 @@ class OpenAiVisitor:
     the picture: answers differ more, and are reproducible."""
 
     def __init__(
-        self, address: str, model: str, question: str = QUESTION, temperature: float = 0, **extension: Any
+        self,
+        address: str,
+        model: str,
+        question: str = QUESTION,
+        temperature: float = 0,
+        max_tokens: int = MAX_TOKENS,
+        **extension: Any,
     ) -> None:
         self.model, self.question, self.temperature, self.extension = model, question, temperature, extension
+        self.max_tokens = max_tokens
         self.client = httpx2.Client(base_url=address, timeout=TIMEOUT, trust_env=False)
 
     def body(self, uri: str) -> dict[str, Any]:
@@ -134,7 +152,7 @@ class OpenAiVisitor:
         return {
             "model": self.model,
             "messages": [{"role": "user", "content": parts}],
-            "max_tokens": MAX_TOKENS,
+            "max_tokens": self.max_tokens,
             "temperature": self.temperature,
             "seed": seed(uri),
             "stream": True,
@@ -201,7 +219,12 @@ class PageVisitor:
 
 
 def visit(
-    asks: Sequence[Ask], uris: Sequence[Sequence[str]], expected: dict[str, str], seconds: float
+    asks: Sequence[Ask],
+    uris: Sequence[Sequence[str]],
+    expected: dict[str, str],
+    seconds: float,
+    results: VisitorResults | None = None,
+    ended: threading.Event | None = None,
 ) -> VisitorResults:
     """Let visitors ask at the same time, each without a pause about its pictures in turn, for so many seconds.
 
@@ -209,17 +232,19 @@ def visit(
         asks: one a visitor.
         uris: each visitor's pictures.
         expected: picture → the answer without load; a picture that is missing may have any.
+        results: to be added to.
+        ended: set to end before.
     """
-    results, deadline = VisitorResults(), time.monotonic() + seconds
+    results, ended, deadline = results or VisitorResults(), ended or threading.Event(), time.monotonic() + seconds
 
     def keep_asking(ask: Ask, visitor_uris: Sequence[str]) -> None:
         for uri in itertools.cycle(visitor_uris):
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline or ended.is_set():
                 return
             reply = ask(uri)
             results.add(reply, expected.get(uri))
             if reply.status in RETRY_STATUSES:
-                time.sleep(min(reply.retry_after, max(0.0, deadline - time.monotonic())))
+                ended.wait(min(reply.retry_after, max(0.0, deadline - time.monotonic())))
 
     threads = [threading.Thread(target=keep_asking, args=pair) for pair in zip(asks, uris, strict=True)]
     for thread in threads:
@@ -227,6 +252,31 @@ def visit(
     for thread in threads:
         thread.join()
     return results
+
+
+@contextmanager
+def other_visitors(address: str, model: str) -> Iterator[VisitorResults]:
+    """Two visitors who ask without a pause until the block ends; their answers have to be those from before it. Yields
+    what they receive, which is complete after the block.
+
+    Raises:
+        VlmDemoError: they get no answers before the block.
+    """
+    uris = [pictures(4)[:2], pictures(4)[2:]]
+    asks = [OpenAiVisitor(address, model, temperature=RANDOM).ask for _ in uris]
+    replies = {uri: ask(uri) for ask, visitor_uris in zip(asks, uris, strict=True) for uri in visitor_uris}
+    refused = next((reply for reply in replies.values() if reply.status != 200), None)
+    if refused:
+        raise VlmDemoError(f"No answer came before the fault: {refused.status}: {refused.text}")
+    expected = {uri: reply.text for uri, reply in replies.items()}
+    results, ended = VisitorResults(), threading.Event()
+    thread = threading.Thread(target=visit, args=(asks, uris, expected, math.inf, results, ended))
+    thread.start()
+    try:
+        yield results
+    finally:
+        ended.set()
+        thread.join()
 
 
 def _since(start: float) -> float:
