@@ -242,7 +242,7 @@ def test_examples_stand_in_until_there_is_a_picture(tab, tmp_path) -> None:
 
     made = tab(Comparing(), examples=examples(with_ocr=False))
     html = str(drawn(made, made.shown(request()))[TABLE])
-    assert "Examples, until you add a picture" in html and len(table_of(made).pictures) == 4
+    assert "Examples, until you add a picture" in html and len(table_of(made).pictures) == 3
     html = str(drawn(made, made.upload([file(tmp_path, "red")], request()))[TABLE])
     assert "The pictures added here." in html and len(table_of(made).pictures) == 1
 
