@@ -29,7 +29,7 @@ demo: $(BIN)/.installed tesseract
 test: $(BIN)/.installed-dev tesseract chromium
 ifeq ($(ARGS),)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --durations=10 -n logical --maxprocesses 4 --dist loadfile --ignore tests/browser
-	$(BIN)/python -m pytest -q --durations=10 tests/browser
+	$(BIN)/python -m pytest -q --durations=10 -n logical --maxprocesses 2 --dist loadfile tests/browser
 else
 	$(BIN)/python -m pytest -q --durations=10 $(ARGS)
 endif
