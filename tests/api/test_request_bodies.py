@@ -62,32 +62,38 @@ def test_a_body_that_does_not_end_is_given_up(build: Any, monkeypatch: pytest.Mo
     assert sent[0]["status"] == 408 and b"did not come within" in sent[1]["body"] and taken() == 0
 
 
-def test_bodies_wait_for_the_memory_that_others_take(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bodies_wait_for_the_memory_that_others_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_bodies, "BIGGEST_BODY", 40)
     monkeypatch.setattr(request_bodies, "MOST_BYTES", 100)
-    begun: list[int] = []
 
     async def run() -> None:
         bodies, go = RequestBodies(), asyncio.Event()
 
-        def reading(number: int, length: int | None) -> asyncio.Task[bytes]:
+        def reading(size: int, length: int | None = None) -> asyncio.Task[bytes]:
+            parts: list[Message] = [{"type": "http.request", "body": b"x" * size, "more_body": True}] * (size > 0)
+
             async def receive() -> Message:
-                begun.append(number)
+                if parts:
+                    return parts.pop()
                 await go.wait()
                 return {"type": "http.request", "body": b"{}", "more_body": False}
 
             return asyncio.ensure_future(bodies.read(Request({**CHAT, "headers": headers(length)}, receive)))
 
-        tasks = [reading(0, None), reading(1, 40), reading(2, 30)]
+        silent = [reading(0, 40) for _ in range(9)]  # announce much and send nothing
+        large = [reading(38, length) for length in (None, 40, 40)]
         await asyncio.sleep(0.05)
-        assert begun == [0, 1] and bodies.reserved == 80
-        tasks.append(reading(3, 20))
+        assert bodies.held == 76  # the third waits for memory
+        small = reading(20, 22)
         await asyncio.sleep(0.05)
-        assert begun == [0, 1, 3]  # a small one goes by
+        assert bodies.held == 96  # a small one goes by
         go.set()
-        assert await asyncio.gather(*tasks) == [b"{}"] * 4 and bodies.reserved == 0
+        found = await asyncio.gather(*silent, *large, small)
+        assert [len(body) for body in found] == [2] * 9 + [40] * 3 + [22] and bodies.held == 0
         with pytest.raises(Refused, match="larger than"):
-            await reading(4, 41)
-        assert begun == [0, 1, 3, 2]
+            await reading(0, 41)
+        with pytest.raises(Refused, match="larger than"):
+            await reading(41)
+        assert bodies.held == 0
 
     coroutines.run(run())

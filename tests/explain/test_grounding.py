@@ -18,7 +18,7 @@ from vlm_demo.contracts.grounding import GREEN, LEVELS
 from vlm_demo.errors import UnsupportedModel, VlmDemoError
 from vlm_demo.evaluation import fit_calibration
 from vlm_demo.explain import grounding
-from vlm_demo.explain.teacher_forcing import AnswerLikelihoods
+from vlm_demo.explain.answer_passes import AnswerLikelihoods
 
 SURE = Evidence(hot=0.9, elsewhere=0.05, whole=0.95, certain=0.9, share=0.4)
 BLIND = Evidence(hot=0.02, elsewhere=0.02, whole=0.03, certain=0.4, share=0.1)

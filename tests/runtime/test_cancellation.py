@@ -118,31 +118,21 @@ def test_it_works_on_for_a_share_of_what_the_urgent_one_took(
     guard.watch([layer])
     monkeypatch.setattr("vlm_demo.runtime.cancellation.time.perf_counter", lambda: now)
     monkeypatch.setattr(guard, "_give_way", lambda: ran.append(1))
+
+    def gives_way_at(seconds: float) -> bool:
+        nonlocal now
+        ran.clear()
+        now = seconds
+        layer(torch.zeros(1))
+        return bool(ran)
+
     with guard.computing(gives_way=True):
         guard._urgent, guard._urgent_took = 1, 3.0 / SHARE
-        for now in (1.0, 2.0, 2.9):  # noqa: B007
-            layer(torch.zeros(1))
-        assert not ran
-        now = 3.0
-        layer(torch.zeros(1))
-        assert ran
-        ran.clear()
-        waiting = [object() for _ in range(MOST_SHARES)]  # other long ones, each of which adds a share, up to a limit
-        guard._queue.extend([object(), waiting[0]])  # an urgent one and a long one
-        now = 5.9
-        layer(torch.zeros(1))
-        assert not ran
-        now = 6.0
-        layer(torch.zeros(1))
-        assert ran
-        ran.clear()
-        guard._queue.extend(waiting[1:])
-        now = 3.0 * MOST_SHARES - 0.1
-        layer(torch.zeros(1))
-        assert not ran
-        now = 3.0 * MOST_SHARES
-        layer(torch.zeros(1))
-        assert ran
+        assert [gives_way_at(seconds) for seconds in (1.0, 2.0, 2.9, 3.0)] == [False] * 3 + [True]
+        guard._queue.extend([object(), object()])  # an urgent one, and a long one, which adds a share
+        assert [gives_way_at(seconds) for seconds in (5.9, 6.0)] == [False, True]
+        guard._queue.extend([object()] * MOST_SHARES)  # up to a limit
+        assert [gives_way_at(seconds) for seconds in (3.0 * MOST_SHARES - 0.1, 3.0 * MOST_SHARES)] == [False, True]
         guard._urgent = 0
 
 

@@ -14,8 +14,7 @@ from vlm_demo.api.image_hosts import ImageHosts
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts.engine import Cancelled
 from vlm_demo.engines.registry import ModelRegistry
-from vlm_demo.engines.scheduler import POLL
-from vlm_demo.errors import Stopped
+from vlm_demo.engines.scheduler import wait_for_change
 
 MOST_WAITING = 16  # requests that compute or wait for their turn at a time; Gradio's queue holds further ones
 REMEMBERED = 600.0  # seconds without a request after which the engine forgets pictures and prompts
@@ -99,9 +98,7 @@ class Places:
             self.awaited += 1
             try:
                 while self.taken >= MOST_WAITING:
-                    if cancelled():
-                        raise Stopped("Stopped before it began.")
-                    self._changed.wait(POLL)
+                    wait_for_change(self._changed, cancelled)
                 self._take()
             finally:
                 self.awaited -= 1

@@ -7,6 +7,7 @@ fetches pictures from any address, and leaves them on disk.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 import json
@@ -30,13 +31,13 @@ from vlm_demo.api.access import Access, Places
 from vlm_demo.api.chat_request import LONGEST_ANSWER
 from vlm_demo.api.chat_response import checked, explained
 from vlm_demo.api.model_requests import NO_EXTRAS, RequestedExtras, RequestOutcome
-from vlm_demo.api.own_thread import in_own_thread
 from vlm_demo.api.parameters import MEANING
 from vlm_demo.api.problems import Refused
 from vlm_demo.contracts.engine import Cancelled, Request
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.images.open import Page
 from vlm_demo.images.overlay import overlay
+from vlm_demo.own_thread import started
 
 PATH = "/mcp"
 Content = list[TextContent | ImageContent]
@@ -139,7 +140,7 @@ class McpServer:
             _, form, use = self._tools[name]
             arguments = _read(form, given)
             self.places.enter()
-            return await in_own_thread(partial(self._run, use, arguments, stop.is_set))
+            return await asyncio.wrap_future(started(partial(self._run, use, arguments, stop.is_set)))
         except Exception as error:
             message = problems.shaped(problems.refusal(error))["error"]["message"]
             return CallToolResult(content=[TextContent(type="text", text=str(message))], isError=True)

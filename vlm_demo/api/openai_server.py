@@ -25,11 +25,11 @@ from vlm_demo.api.access import Access, Places
 from vlm_demo.api.chat_request import ChatRequest
 from vlm_demo.api.chat_response import Reply
 from vlm_demo.api.model_requests import RequestOutcome
-from vlm_demo.api.own_thread import in_own_thread
 from vlm_demo.api.problems import Refused
 from vlm_demo.api.request_bodies import RequestBodies
 from vlm_demo.contracts import TokenEvent
 from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.own_thread import started
 
 PATH = "/v1"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -104,7 +104,7 @@ class OpenAiServer:
         body = await self.bodies.read(request)
         self.places.enter()
         try:
-            query = await in_own_thread(partial(chat_request.read, body, self.access.hosts.picture))
+            query = await asyncio.wrap_future(started(partial(chat_request.read, body, self.access.hosts.picture)))
             del body
             if query.model != self.loaded:
                 raise model_requests.not_loaded(query.model, self.loaded)

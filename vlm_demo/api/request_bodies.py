@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from starlette.requests import Request
 
@@ -12,14 +10,17 @@ from vlm_demo.api.problems import Refused
 
 BIGGEST_BODY = 64 * 2**20  # bytes
 MOST_BYTES = 4 * BIGGEST_BODY  # of all bodies that are being read
-SECONDS = 120.0  # until a body has come, those before it included
+SECONDS = 120.0  # until a body has come, waiting for memory included
 
 
 class RequestBodies:
-    """The bodies of one server's requests."""
+    """The bodies of one server's requests.
+
+    What counts is what has come: a client that announces much and sends nothing keeps nobody waiting.
+    """
 
     def __init__(self) -> None:
-        self.reserved = 0  # bytes
+        self.held = 0  # bytes
         self._changed = asyncio.Condition()
 
     async def read(self, request: Request) -> bytes:
@@ -32,36 +33,30 @@ class RequestBodies:
         if kind != "application/json":  # another site's form would be sent without a preflight request
             raise Refused("The body is no JSON: send it with the Content-Type application/json.", 415)
         length = request.headers.get("content-length", "")
-        most = int(length) if length.isdecimal() else BIGGEST_BODY
-        if most > BIGGEST_BODY:
+        if length.isdecimal() and int(length) > BIGGEST_BODY:
             raise _too_large()
+        body = bytearray()
         try:
-            async with asyncio.timeout(SECONDS), self._memory(most):
-                return await _read(request)
+            async with asyncio.timeout(SECONDS):
+                async for part in request.stream():
+                    if len(body) + len(part) > BIGGEST_BODY:
+                        raise _too_large()
+                    await self._hold(len(part))
+                    body += part
+                return bytes(body)
         except TimeoutError:
             sentence = f"The request did not come within {SECONDS:.0f} s: send smaller pictures, or fewer."
             raise Refused(sentence, 408) from None
-
-    @asynccontextmanager
-    async def _memory(self, size: int) -> AsyncIterator[None]:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self.reserved + size <= MOST_BYTES)
-            self.reserved += size
-        try:
-            yield
         finally:
-            self.reserved -= size
-            async with self._changed:
+            await self._hold(-len(body))
+
+    async def _hold(self, more: int) -> None:
+        async with self._changed:
+            if more > 0:
+                await self._changed.wait_for(lambda: self.held + more <= MOST_BYTES)
+            self.held += more
+            if more < 0:
                 self._changed.notify_all()
-
-
-async def _read(request: Request) -> bytes:
-    body = bytearray()
-    async for part in request.stream():
-        body += part
-        if len(body) > BIGGEST_BODY:
-            raise _too_large()
-    return bytes(body)
 
 
 def _too_large() -> Refused:

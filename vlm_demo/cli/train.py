@@ -203,7 +203,6 @@ def _train(
     from vlm_demo.training.prepare import prepare
 
     chat_turns.write(run.drawn)
-
     parts, data, held = prepare(recipe, training, [*run.photos, run.drawn], run.init, _show_progress)
     if init_peers().is_main:
         record.note_start(folder, line, run.init, run.resume)

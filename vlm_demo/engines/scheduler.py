@@ -60,7 +60,7 @@ class Scheduler:
         try:
             with self._changed:
                 while not self._has_turn(ticket):
-                    _wait(self._changed, cancelled)
+                    wait_for_change(self._changed, cancelled)
             yield
         finally:
             with self._changed:
@@ -91,7 +91,7 @@ class ModelUse:
         """
         with self._changed:
             while self._exchanging and not self._closed:
-                _wait(self._changed, cancelled)
+                wait_for_change(self._changed, cancelled)
             if self._closed:
                 raise VlmDemoError(SHUTTING_DOWN)
             self._users += 1
@@ -139,7 +139,12 @@ class ModelUse:
         return release
 
 
-def _wait(changed: threading.Condition, cancelled: Cancelled | None) -> None:
+def wait_for_change(changed: threading.Condition, cancelled: Cancelled | None) -> None:
+    """Wait until ``changed`` is notified, or for so short a time that ``cancelled`` is polled.
+
+    Raises:
+        Stopped: ``cancelled()`` is True.
+    """
     if cancelled and cancelled():
         raise Stopped("Stopped before it began.")
     changed.wait(POLL if cancelled else None)

@@ -17,7 +17,8 @@ from vlm_demo.runtime.detokenizer import Detokenizer
 
 if TYPE_CHECKING:
     from vlm_demo.contracts import Answer, View
-    from vlm_demo.explain.teacher_forcing import RecordedPass, TeacherForcing
+    from vlm_demo.explain.answer_passes import RecordedPass
+    from vlm_demo.explain.teacher_forcing import TeacherForcing
 
 
 def of(answer: Answer, model: TeacherForcing, tokenizer: Any) -> Anatomy:

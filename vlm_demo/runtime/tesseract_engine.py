@@ -6,10 +6,8 @@ Knows nothing of the question.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +17,7 @@ from PIL import Image
 
 from vlm_demo.contracts import OcrWord
 from vlm_demo.errors import OcrUnavailable
+from vlm_demo.own_thread import started
 from vlm_demo.runtime import hocr, ocr_layout, scripts, tesseract
 from vlm_demo.runtime.cancellation import POLL_SECONDS, Cancelled, check
 from vlm_demo.runtime.ink import all_within
@@ -230,15 +229,7 @@ def in_thread(work: Callable[[], T], cancelled: Cancelled | None, deadline: floa
         Stopped: ``cancelled()`` turned True.
         TookTooLong: ``deadline`` (`time.monotonic`) has passed.
     """
-    done: Future[T] = Future()
-
-    def run() -> None:
-        try:
-            done.set_result(work())
-        except Exception as error:
-            done.set_exception(error)
-
-    threading.Thread(target=run, daemon=True).start()
+    done = started(work)
     while True:
         check(cancelled)
         if deadline is not None and time.monotonic() > deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,5 @@ def _values(line: dict[str, Any]) -> dict[str, float]:
 
 
 def _most_frequent(points: list[tuple[int, dict[str, float]]]) -> list[str]:
-    counts: dict[str, int] = {}
-    for _, values in points:
-        for name in values:
-            counts[name] = counts.get(name, 0) + 1
-    return sorted(sorted(counts, key=lambda name: -counts[name])[:SERIES])
+    counts = Counter(name for _, values in points for name in sorted(values))
+    return sorted(name for name, _ in counts.most_common(SERIES))

@@ -47,8 +47,7 @@ def chips(
 
     Args:
         models, precisions: value → choice of everything that there is.
-        operator: whether this page may switch; others see disabled menus of what is loaded, without its folder or hub
-            id.
+        operator: whether this page may switch; others see disabled menus of what is loaded, without its folder.
     """
     count = f" · {short(status.parameters)}" if status.parameters else ""
     where = "on this machine" if status.device.startswith("cpu") else f"on {status.device}"

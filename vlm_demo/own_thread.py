@@ -1,8 +1,7 @@
-"""Own thread: work that may take long, awaited without one of the few threads that asyncio keeps for all short work."""
+"""Own thread: work that may take long, in a thread that is not taken from the few of a pool."""
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -11,10 +10,10 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 
-async def in_own_thread(work: Callable[[], Result]) -> Result:
-    """What ``work`` returns, or raises, in a thread of its own. Who stops waiting does not end it."""
+def started(work: Callable[[], Result]) -> Future[Result]:
+    """What ``work`` will return or raise; it runs to its end, whoever still waits for it."""
     done: Future[Result] = Future()
-    done.set_running_or_notify_cancel()
+    done.set_running_or_notify_cancel()  # so that it can't be cancelled any more
 
     def run() -> None:
         try:
@@ -23,4 +22,4 @@ async def in_own_thread(work: Callable[[], Result]) -> Result:
             done.set_exception(error)
 
     threading.Thread(target=run, daemon=True).start()
-    return await asyncio.wrap_future(done)
+    return done
