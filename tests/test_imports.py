@@ -38,7 +38,7 @@ ORDER = (
     ("vlm_demo.images",),
 )
 SHARED = {"vlm_demo", "vlm_demo.errors", "vlm_demo.words", "vlm_demo.trust", "vlm_demo.shipped", "vlm_demo.__main__",
-          "vlm_demo.document_fields", "vlm_demo.intervals"}  # fmt: skip
+          "vlm_demo.document_fields", "vlm_demo.intervals", "vlm_demo.own_thread"}  # fmt: skip
 # Packages of the top line that know one another by design.
 SAME_LINE_ARROWS = {
     ("app", "vlm_demo.app"): "the file that is started, and what it starts",
