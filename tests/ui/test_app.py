@@ -87,7 +87,7 @@ def test_help_needs_neither_torch_nor_gradio():
 
 
 def test_unknown_model_is_refused_in_one_sentence():
-    result = start("--model", "nonesuch")
+    result = start("--model", "nonesuch", "--port", str(free_port()))  # the usual one may be serving a page
     assert result.returncode != 0
     assert len(result.stderr.strip().splitlines()) == 1 and "nonesuch" in result.stderr
 
