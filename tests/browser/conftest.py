@@ -132,7 +132,10 @@ def visitor(browser) -> Iterator[Page]:
     page = context.new_page()
     complaints: list[str] = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on(
+        "console",
+        lambda m: complaints.append(f"{m.text} ({m.location.get('url')})") if m.type == "error" else None,
+    )
     page.on(
         "request",
         lambda r: None if r.url.startswith(("http://127.0.0.1", "data:", "blob:")) else complaints.append(r.url),

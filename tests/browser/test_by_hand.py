@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.kit.browsing import COMPOSER, Held, answered, ask, dependency, finish, open_page, predicts, upload
+from tests.kit.browsing import (
+    COMPOSER,
+    Held,
+    answered,
+    ask,
+    dependency,
+    finish,
+    open_page,
+    predicts,
+    thumbnails,
+    upload,
+)
 
 SIZES = {"phone": (390, 844), "small window": (800, 600)}
 # A word of a sentence may be narrower: WCAG 2.5.8 excepts targets whose size the text's line gives.
@@ -87,7 +98,7 @@ def test_a_narrow_page_scrolls_to_its_end_and_back(narrow, app, picture):
         narrow.wait_for_function("() => scrollY + innerHeight >= document.documentElement.scrollHeight - 2")
         assert above_the_composer(narrow, "#heatmap section")
         expect(narrow.locator(COMPOSER)).to_be_in_viewport()
-        move(narrow, -narrow.evaluate("Math.ceil(scrollY)"))
+        move(narrow, -narrow.evaluate("document.documentElement.scrollHeight"))
         scrolled(narrow, 1, further=False)
         expect(narrow.locator(".bubble").first).to_be_in_viewport()
 
@@ -145,7 +156,7 @@ def test_clear_and_undo_before_the_reply_to_send_leave_nothing_waiting(visitor, 
     expect(visitor.locator(".turn")).to_have_count(0)
     expect(visitor.locator(".stop-button")).to_have_count(0)
     expect(visitor.locator(COMPOSER)).to_have_value("What shape is red?" if button == "undo" else "")
-    expect(visitor.locator("#composer .thumbnail-item")).to_have_count(1 if button == "undo" else 0)
+    thumbnails(visitor, 1 if button == "undo" else 0)
     assert "Traceback" not in app.logged() and "withheld" not in app.logged()
 
 
@@ -186,7 +197,7 @@ def test_a_picture_is_dropped_anywhere_and_the_page_says_so(visitor, app, pictur
     label = "getComputedStyle(document.getElementById('columns'), '::after').content"
     assert "Drop the picture" in visitor.evaluate(label)
     mouse.send("Input.dispatchDragEvent", {"type": "drop", **place})
-    expect(visitor.locator("#composer .thumbnail-item")).to_have_count(1)
+    thumbnails(visitor, 1)
     assert visitor.evaluate(label) == "none"
     mouse.send("Input.dispatchDragEvent", {"type": "dragEnter", **place})
     mouse.send("Input.dispatchDragEvent", {"type": "dragCancel", **place})
@@ -211,7 +222,7 @@ def test_pictures_can_be_dropped_anywhere_and_pasted(visitor, app, picture):
     content = base64.b64encode(picture.read_bytes()).decode()
     for number, target in enumerate(("#composer .full-container", "#talk", COMPOSER), 1):
         visitor.evaluate(DROP, [target, content])
-        expect(visitor.locator("#composer .thumbnail-item")).to_have_count(number)
+        thumbnails(visitor, number)
 
 
 def test_a_picture_is_pasted_anywhere(visitor, app, picture):
@@ -229,7 +240,7 @@ def test_a_picture_is_pasted_anywhere(visitor, app, picture):
     )
     visitor.mouse.click(300, 20)
     visitor.keyboard.press("Control+V")
-    expect(visitor.locator("#composer .thumbnail-item")).to_have_count(1)
+    thumbnails(visitor, 1)
 
 
 def test_a_toggle_that_is_off_is_seen_in_the_dark(browser, app):

@@ -16,6 +16,7 @@ from tests.kit.browsing import (
     open_page,
     predicts,
     speaking,
+    thumbnails,
     upload,
 )
 
@@ -209,7 +210,7 @@ def test_what_is_typed_and_added_while_an_answer_comes_stays(visitor, slow_app, 
     answered(visitor)
     visitor.wait_for_selector("img.overlay")
     expect(visitor.locator(COMPOSER)).to_have_value("the next question")
-    expect(visitor.locator("#composer .thumbnail-item")).to_have_count(1)
+    thumbnails(visitor, 1)
 
 
 def test_bad_uploads_and_empty_questions_keep_the_chat(visitor, app, picture, tmp_path):
@@ -228,7 +229,7 @@ def test_bad_uploads_and_empty_questions_keep_the_chat(visitor, app, picture, tm
     expect(visitor.locator("#status")).to_contain_text("not a picture")
     expect(visitor.locator(".turn")).to_have_count(1)
     expect(visitor.locator(COMPOSER)).to_have_value("And this?")  # only the bad file is gone
-    expect(visitor.locator("#composer .thumbnail-item")).to_have_count(0)
+    thumbnails(visitor, 0)
 
     ask(visitor, "   ")
     expect(visitor.locator("#status")).to_contain_text("empty")
@@ -308,10 +309,10 @@ def test_undo_edit_and_clear(visitor, app, picture):
     answered(visitor)
     visitor.click("#undo")
     expect(visitor.locator(COMPOSER)).to_have_value("How many squares?")
-    expect(visitor.locator("#composer .thumbnail-item")).to_have_count(1)
+    thumbnails(visitor, 1)
     visitor.click("#clear")
     visitor.wait_for_selector(".welcome")
-    expect(visitor.locator("#composer .thumbnail-item")).to_have_count(0)
+    thumbnails(visitor, 0)
 
 
 def test_two_pictures_have_a_map_each(visitor, app, picture):

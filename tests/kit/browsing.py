@@ -9,6 +9,7 @@ from playwright.sync_api import Page, Request, Route, expect
 PATIENCE = 120_000  # milliseconds; a busy machine is no reason to fail
 COMPOSER = "#composer textarea"
 FILES = "#composer input[type=file]"
+THUMBNAILS = "#composer .thumbnail-item"
 
 expect.set_options(timeout=PATIENCE)
 
@@ -19,10 +20,19 @@ def open_page(page: Page, url: str) -> None:
     page.wait_for_selector(COMPOSER)  # is put in after what it stands below
 
 
+def thumbnails(page: Page, count: int) -> None:
+    """Wait until the composer shows so many pictures. Their files go when they are sent or cleared, so on a busy
+    machine the page could ask for one in vain, which no person would see."""
+    expect(page.locator(THUMBNAILS)).to_have_count(count)
+    page.wait_for_function(
+        "selector => [...document.querySelectorAll(selector)].every((image) => image.complete)", arg=f"{THUMBNAILS} img"
+    )
+
+
 def upload(page: Page, *files: Path) -> None:
-    before = page.locator("#composer .thumbnail-item").count()
+    before = page.locator(THUMBNAILS).count()
     page.set_input_files(FILES, [str(file) for file in files])
-    expect(page.locator("#composer .thumbnail-item")).to_have_count(before + len(files))
+    thumbnails(page, before + len(files))
 
 
 def ask(page: Page, question: str) -> None:
