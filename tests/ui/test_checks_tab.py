@@ -16,7 +16,7 @@ from vlm_demo.engines import live_checks
 from vlm_demo.engines.picture_costs import costs
 from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.stages import ocr
-from vlm_demo.ui.session import Sessions
+from vlm_demo.ui.sessions import Sessions
 from vlm_demo.ui.tabs.chat.chat_events import Events
 
 

@@ -16,7 +16,7 @@ from tests.kit.ui import ask, event, request, run
 from tests.kit.waiting import LONG
 from vlm_demo.engines.registry import UNEXPECTED
 from vlm_demo.errors import ModelNotFound, Stopped
-from vlm_demo.ui import session
+from vlm_demo.ui import sessions
 from vlm_demo.ui.tabs.chat import page_choice
 from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.tabs.inspect.panels import heatmap_panel
@@ -65,7 +65,7 @@ def test_a_second_question_of_a_page_waits_until_the_first_has_stopped(page, pic
 
 
 def test_a_question_too_many_is_refused_and_stays_in_the_composer(page, picture, tmp_path, monkeypatch):
-    monkeypatch.setattr(session, "MOST_WAITING", 1)
+    monkeypatch.setattr(sessions, "MOST_WAITING", 1)
     other = tmp_path / "b.png"
     other.write_bytes(picture.read_bytes())
     events = page()

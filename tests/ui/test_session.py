@@ -9,7 +9,8 @@ import pytest
 
 from vlm_demo.errors import Stopped
 from vlm_demo.ui.chat_turn import ChatTurn
-from vlm_demo.ui.session import Session, Sessions
+from vlm_demo.ui.session import Session
+from vlm_demo.ui.sessions import Sessions
 
 
 class Clock:
@@ -37,6 +38,7 @@ def clock(monkeypatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr("threading.Timer", clock.timer)
     monkeypatch.setattr("vlm_demo.ui.uploads.time", clock)
+    monkeypatch.setattr("vlm_demo.ui.sessions.time", SimpleNamespace(monotonic=clock.time))
     return clock
 
 
@@ -150,6 +152,44 @@ def test_a_lost_connection_that_is_there_again_goes_on():
     assert sessions.of("a") is before
 
 
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_late_event_of_a_page_that_has_gone_brings_nothing_back_for_good(tmp_path, clock, asked):
+    (file := tmp_path / "1" / "own.png").parent.mkdir()
+    file.touch()
+    ended = []
+    sessions = Sessions(ended.append)
+    if asked:
+        session_with_exchange(sessions, "a")
+    else:
+        sessions.of("a")
+    sessions.close("a")
+    sessions.claim(sessions.of("a"), [str(file)])  # sent before the page went
+    assert file.exists()
+    clock.passes(30)
+    assert not file.exists()
+    clock.passes(600)
+    assert len(ended) == 1 + (not asked) and not sessions.of("b").exchanges
+
+
+def test_a_page_that_came_back_stays_while_it_is_heard_of_or_waits_for_an_answer(clock):
+    sessions = Sessions()
+    before = session_with_exchange(sessions, "a")
+    sessions.close("a")
+    sessions.of("a")
+    clock.passes(20)
+    sessions.of("a")
+    clock.passes(10)
+    assert sessions.of("a") is before and not before.closed.is_set()
+    sessions.close("a")
+    assert sessions.of("a") is before
+    before.add(turn("Why?", state="waiting"))
+    clock.passes(30)
+    assert not before.closed.is_set()
+    before.exchanges[-1].state = "done"
+    clock.passes(30)
+    assert before.closed.is_set()
+
+
 def test_a_page_that_has_asked_keeps_its_session():
     sessions = Sessions()
     before, current = session_with_exchange(sessions, "a"), session_with_exchange(sessions, "b", OTHER)
@@ -188,7 +228,7 @@ def test_each_time_that_a_page_leaves_counts_anew(clock):
 
 
 def test_of_many_that_wait_the_oldest_goes(monkeypatch):
-    monkeypatch.setattr("vlm_demo.ui.session.MOST_KEPT", 2)
+    monkeypatch.setattr("vlm_demo.ui.sessions.MOST_KEPT", 2)
     ended = []
     sessions = Sessions(ended.append)
     first, *_ = [session_with_exchange(sessions, page, f"{ord(page):032x}") for page in "abc"]

@@ -1,25 +1,20 @@
-"""Sessions: the state of each open page. In memory only; dropped, with its upload files, when the page is closed. Knows
-neither HTML nor the model."""
+"""Session: the state of one open page, in memory only. Knows neither HTML nor the model."""
 
 from __future__ import annotations
 
-import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
-from functools import wraps
 from typing import TYPE_CHECKING, Any, Protocol
 
 from vlm_demo.contracts import OcrSettings, Turn
 from vlm_demo.errors import Stopped
 from vlm_demo.images.open import Source
-from vlm_demo.ui import uploads
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.tabs.inspect.map_job import Job
 from vlm_demo.ui.tabs.inspect.map_options import MapOptions
-from vlm_demo.ui.uploads import UploadCache
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,10 +22,6 @@ if TYPE_CHECKING:
     from vlm_demo.engines.registry import Status
 
 NOTICE = 20.0  # seconds that a notice about the model is shown
-KEPT_SECONDS = 600.0  # seconds that a conversation is kept after a reload or a lost connection
-MOST_WAITING = 16  # pages whose questions are being answered or wait at a time
-MOST_KEPT = 32  # conversations that are kept so; of more, the oldest is dropped
-SECRET = re.compile(r"[0-9a-f]{32}")  # of a tab
 MAX_FREE_MAPS, MAX_COSTLY_MAPS = 16, 64  # cached heatmaps of a session: free ones, and those the model had to compute
 
 
@@ -58,6 +49,7 @@ class Session:
         maps, costly_maps: cached heatmaps: free ones, and those that the model had to compute.
         tabs: the state of the page's other tabs, by name.
         closed: set while the page is closed; ``left`` is a new object each time.
+        heard: when the page's last event came, `time.monotonic`.
     """
 
     exchanges: list[ChatTurn] = field(default_factory=list)
@@ -82,6 +74,7 @@ class Session:
     answering: threading.Lock = field(default_factory=threading.Lock)
     closed: threading.Event = field(default_factory=threading.Event)
     left: object = None
+    heard: float = 0.0
 
     @property
     def last(self) -> ChatTurn | None:
@@ -194,147 +187,3 @@ class Session:
         if first not in earlier:
             return list(first.sources), []
         return list(exchange.sources), [Turn(e.question, e.answer_text, e.sources) for e in earlier]
-
-
-class Sessions:
-    """All open pages, by Gradio's session hash, and the upload cache that they share."""
-
-    def __init__(self, ended: Callable[[Session], object] = lambda session: None) -> None:
-        """``ended`` is called with each session that is dropped for good."""
-        self._cache = UploadCache()
-        self._open: dict[str, Session] = {}
-        self._closed: dict[str, Session] = {}  # of closed pages, oldest first
-        self._ended = ended
-        self._lock = threading.Lock()
-
-    def of(self, session_hash: str | None) -> Session:
-        """The session of a page; a fresh one where the page is new or its session was dropped."""
-        name = session_hash or ""
-        with self._lock:
-            if name in self._closed:  # its connection was lost, and is back
-                self._open[name] = self._closed.pop(name)
-                self._open[name].closed.clear()
-            return self._open.setdefault(name, Session())
-
-    def arrived(self, session_hash: str | None, tab: str) -> Session:
-        """A page reports its browser tab: what that tab showed before a reload becomes its session.
-
-        Args:
-            tab: a secret of that tab, 32 hexadecimal digits; anything else counts as none.
-        """
-        name = session_hash or ""
-        current = self.of(name)
-        if not SECRET.fullmatch(tab):
-            return current
-        with self._lock:
-            for pages in (self._closed, self._open):
-                before = next((other for other, session in pages.items() if session.tab == tab and other != name), None)
-                if before is not None and not current.exchanges:
-                    self._open[name] = current = pages.pop(before)
-                    current.closed.clear()
-            current.tab = tab
-        return current
-
-    def add(self, session: Session, exchange: ChatTurn, alone: bool = True) -> None:
-        """Add a question to a page's, with the number of those ahead of it; see ``Session.add``."""
-        session.add(exchange, alone)
-        exchange.ahead = self.ahead(exchange)
-
-    def ahead(self, exchange: ChatTurn) -> int:
-        """How many questions of other pages were asked before this one and are not answered yet."""
-        with self._lock:
-            others = [session for session in self._open.values() if exchange not in session.exchanges]
-        running = [other for session in others for other in (*session.exchanges,) if other.running]
-        return sum(other.ticket < exchange.ticket for other in running)
-
-    @property
-    def full(self) -> bool:
-        """Whether ``MOST_WAITING`` pages have running or waiting questions, so that no more are accepted."""
-        with self._lock:
-            sessions = list(self._open.values())
-        return sum(session.running for session in sessions) >= MOST_WAITING
-
-    def claim(self, session: Session, paths: list[str]) -> None:
-        """Register upload files as this page's."""
-        with self._lock:
-            session.uploads.update(paths)
-
-    def release(self, session: Session) -> None:
-        """Delete the upload files of a page (Gradio names them by content: not those that another page holds too)."""
-        with self._lock:
-            paths, session.uploads = session.uploads, set()
-        self.discard(paths)
-
-    def discard(self, paths: Iterable[str]) -> None:
-        """Delete upload files that were read, except those that a page has claimed: Gradio names them by content."""
-        for path in set(paths) - self._held():
-            self._cache.delete(path)
-
-    def close(self, session_hash: str | None) -> None:
-        """Stop a closed page's computations, delete its files, and keep its conversation for ``KEPT_SECONDS``."""
-        name = session_hash or ""
-        with self._lock:
-            session = self._open.pop(name, None)
-        if session:
-            session.closed.set()
-            with session.lock:
-                for exchange in session.exchanges:
-                    exchange.lost = exchange.lost or exchange.running
-                session.stop()
-            self.release(session)
-        with self._lock:
-            evicted = []
-            if session and session.tab and session.exchanges:
-                self._closed[name] = session
-                session.left = object()
-                evicted = [self._closed.pop(next(iter(self._closed))) for _ in range(len(self._closed) - MOST_KEPT)]
-                timer = threading.Timer(KEPT_SECONDS, self._expire, (name, session, session.left))
-                timer.daemon = True
-                timer.start()
-                session = None
-        for ended in (session, *evicted):
-            if ended:
-                self._end(ended)
-        self._sweep_later()
-
-    def _expire(self, name: str, session: Session, left: object) -> None:
-        with self._lock:
-            kept = self._closed.get(name)
-            if kept is None or kept.left is not left:  # it came back
-                return
-            del self._closed[name]
-        self._end(session)
-
-    def _end(self, session: Session) -> None:
-        with session.lock:
-            session.stop()
-            session.cut(0)
-        self.release(session)
-        self._ended(session)
-
-    def _held(self) -> set[str]:
-        """The upload files that pages have claimed, including closed pages that may come back."""
-        with self._lock:
-            pages = [*self._open.values(), *self._closed.values()]
-            return set().union(*(session.uploads for session in pages))
-
-    def _sweep_later(self) -> None:
-        timer = threading.Timer(uploads.GRACE, self.sweep)
-        timer.daemon = True
-        timer.start()
-
-    def sweep(self) -> None:
-        """Delete uploads that no page has claimed, also parts of broken-off ones; too recent ones are checked later."""
-        if self._cache.sweep(self._held()):
-            self._sweep_later()
-
-
-def session_locked(handler: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate a handler, whose last argument is the request, to hold its session's lock: events stay in order."""
-
-    @wraps(handler)
-    def locked(self: Any, *arguments: Any) -> Any:
-        with self.sessions.of(arguments[-1].session_hash).lock:
-            return handler(self, *arguments)
-
-    return locked

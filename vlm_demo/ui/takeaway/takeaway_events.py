@@ -10,7 +10,7 @@ from vlm_demo.errors import BadQuestion
 from vlm_demo.ui import pictures
 from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.components.templates import render
-from vlm_demo.ui.session import Sessions, session_locked
+from vlm_demo.ui.sessions import Sessions, session_locked
 from vlm_demo.ui.takeaway import conversation_files
 from vlm_demo.ui.takeaway.saved_turn import saved
 

@@ -17,7 +17,7 @@ from vlm_demo.images.pages import pages_in
 from vlm_demo.images.pdf import no_such
 from vlm_demo.ui import pictures
 from vlm_demo.ui.components.page_components import PageComponents
-from vlm_demo.ui.session import Sessions, session_locked
+from vlm_demo.ui.sessions import Sessions, session_locked
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import gradio as gr
 
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.ui.session import Session, session_locked
+from vlm_demo.ui.session import Session
+from vlm_demo.ui.sessions import session_locked
 from vlm_demo.ui.tabs.chat import page_choice
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.chat.page_choice import Upload

@@ -12,7 +12,8 @@ import gradio as gr
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.ui import pictures
 from vlm_demo.ui.components.templates import render
-from vlm_demo.ui.session import Session, Sessions, session_locked
+from vlm_demo.ui.session import Session
+from vlm_demo.ui.sessions import Sessions, session_locked
 from vlm_demo.ui.tabs.chat.page_choice import opened
 from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.tabs.contrast import map_panel, table_panel

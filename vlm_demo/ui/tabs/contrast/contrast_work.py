@@ -21,7 +21,8 @@ from vlm_demo.engines import offers
 from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, Progress, log_unexpected
 from vlm_demo.errors import BadImage, BadQuestion, Stopped, VlmDemoError
 from vlm_demo.ui.pictures import LARGE, PREVIEW, shrunk
-from vlm_demo.ui.session import Session, Sessions
+from vlm_demo.ui.session import Session
+from vlm_demo.ui.sessions import Sessions
 from vlm_demo.ui.tabs.contrast.contrast_table import (
     ContrastTable,
     Hidden,

@@ -15,7 +15,8 @@ from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import Stopped
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.bound_html import bound_html
-from vlm_demo.ui.session import Session, session_locked
+from vlm_demo.ui.session import Session
+from vlm_demo.ui.sessions import session_locked
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.faq import panel, trial
 from vlm_demo.ui.tabs.faq.trial import OCR, WRONG, Trial

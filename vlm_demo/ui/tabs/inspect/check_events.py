@@ -17,7 +17,8 @@ from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.page_components import Changes, PageComponents
-from vlm_demo.ui.session import Session, Sessions, session_locked
+from vlm_demo.ui.session import Session
+from vlm_demo.ui.sessions import Sessions, session_locked
 from vlm_demo.ui.tabs.inspect.deferred_maps import with_uploads
 from vlm_demo.ui.tabs.inspect.inspect_events import crowded, forgotten
 from vlm_demo.ui.work import measure

@@ -19,7 +19,8 @@ from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, log_unexpected
 from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.page_components import Changes, PageComponents
-from vlm_demo.ui.session import Session, Sessions, session_locked
+from vlm_demo.ui.session import Session
+from vlm_demo.ui.sessions import Sessions, session_locked
 from vlm_demo.ui.tabs.inspect.map_job import Job
 from vlm_demo.ui.tabs.inspect.panels import method_menu
 from vlm_demo.ui.work import measure

@@ -14,7 +14,8 @@ from vlm_demo.images.overlay import COLORMAPS
 from vlm_demo.ui import pictures
 from vlm_demo.ui.components.page_components import Changes, PageComponents
 from vlm_demo.ui.components.templates import render
-from vlm_demo.ui.session import Session, Sessions, session_locked
+from vlm_demo.ui.session import Session
+from vlm_demo.ui.sessions import Sessions, session_locked
 from vlm_demo.ui.tabs.inspect.panels.heads_panel import blocks
 from vlm_demo.ui.tabs.inspect.panels.heatmap_panel import shown_map
 

@@ -16,7 +16,8 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.images.hide import WAYS
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.bound_html import bound_html
-from vlm_demo.ui.session import Session, session_locked
+from vlm_demo.ui.session import Session
+from vlm_demo.ui.sessions import session_locked
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.mask import mask_panel
 from vlm_demo.ui.tabs.mask.mask_panel import CELLS
