@@ -37,6 +37,20 @@ def test_a_map_says_when_it_was_drawn_and_is_drawn_again_for_an_older_reply_that
     assert again["prompt"] == events.parts.answer_tabs(events.sessions.of("a"))["prompt"]
 
 
+def test_of_presses_that_overtake_each_other_the_one_sent_last_counts(page, picture):
+    events = page()
+    run(events, ask(events, "Describe.", picture))
+    events.inspector.press(event(turn=0, word=2, sent=20.5), request())
+    late = events.inspector.press(event(turn=0, word=1, sent=20.0), request())
+    assert 'data-word="2"' in late["heatmap"] and events.sessions.of("a").word == 2
+    events.inspector.press(event(turn=0, word=0, sent=21.0), request())
+    assert events.sessions.of("a").word == 0
+    options = events.sessions.of("a").map_options
+    for look in (event(opacity=20, sent=2.0), event(opacity=40, sent=1.0), event(grid=True, sent=1.5)):
+        events.inspector.look(look, request())
+    assert (options.opacity, options.grid) == (0.2, True)
+
+
 def test_a_comparison_says_it_too(page, picture, monkeypatch):
     monkeypatch.setattr(presets.local, "ocr_missing", lambda settings: None)
     events = page()
@@ -47,6 +61,9 @@ def test_a_comparison_says_it_too(page, picture, monkeypatch):
     older, newer = (tab.look(event(word=[0, word]), request())["table"] for word in (1, 2))
     again = tab.redraw(request())["table"]
     assert when_drawn(older) < when_drawn(newer) < when_drawn(again) and "<b>purple</b>" in again
+    for word, sent in ((1, 8.0), (2, 7.0)):
+        tab.look(event(word=[0, word], sent=sent), request())
+    assert tab.state(events.sessions.of("a")).comparison.word == (0, 1)
 
 
 def test_opacity_and_grid_are_changed_one_at_a_time(page):

@@ -50,6 +50,7 @@ class Session:
         tabs: the state of the page's other tabs, by name.
         closed: set while the page is closed; ``left`` is a new object each time.
         heard: when the page's last event came, `time.monotonic`.
+        sent: when the newest event of each name was sent, milliseconds by the page's clock.
     """
 
     exchanges: list[ChatTurn] = field(default_factory=list)
@@ -75,6 +76,7 @@ class Session:
     closed: threading.Event = field(default_factory=threading.Event)
     left: object = None
     heard: float = 0.0
+    sent: dict[str, float] = field(default_factory=dict)
 
     @property
     def last(self) -> ChatTurn | None:
@@ -87,6 +89,15 @@ class Session:
     def with_languages(self, defaults: OcrSettings) -> OcrSettings:
         """The OCR settings of this page: the defaults with the chosen languages, if any."""
         return replace(defaults, languages=self.languages or defaults.languages)
+
+    def overtaken(self, name: str, sent: object) -> bool:
+        """Whether a newer event of this name came before the one that was ``sent`` then; requests of a page are handled
+        side by side. One that doesn't say when is not."""
+        if not isinstance(sent, (int, float)):
+            return False
+        newest = self.sent.get(name, sent)
+        self.sent[name] = max(newest, sent)
+        return sent < newest
 
     def unwanted(self, exchange: ChatTurn) -> bool:
         """Whether measurements of an answer should stop: a new question came, or the answer was removed."""

@@ -176,7 +176,9 @@ window.vlm = (() => {
   document.addEventListener("change", (event) => event.target.closest("#ocr, #evidence") && keepToggles());
 
   function bind(element, trigger, watch, events) {
-    const send = (name, data) => events.includes(name) && trigger(name, data);
+    /* Requests may overtake each other: by the time the server knows which was sent last. */
+    const now = () => performance.timeOrigin + performance.now();
+    const send = (name, data) => events.includes(name) && trigger(name, { ...data, sent: now() });
     if (events.includes("shown")) {
       const page = element.closest(".tab-page").id;
       const update = () => page === `${tab()}-tab` && send("shown", {});

@@ -198,7 +198,8 @@ class CompareEvents(TabEvents[CompareParts, CompareState]):
         """Select a word of an answer: all columns show their heatmaps of it."""
         session = self.sessions.of(request.session_hash)
         comparison, word = self.state(session).comparison, getattr(event, "word", None)
-        if comparison and isinstance(word, list) and len(word) == 2:
+        overtaken = session.overtaken("compare word", getattr(event, "sent", None))
+        if comparison and not overtaken and isinstance(word, list) and len(word) == 2:
             comparison.look(int(word[0]), int(word[1]))
         return self._table(session)
 

@@ -39,6 +39,8 @@ class InspectorEvents:
         exchange = session.exchanges[turn] if 0 <= turn < len(session.exchanges) else None
         if not exchange or not exchange.answer or not 0 <= word < len(exchange.answer.words):
             return self.parts.refused(forgotten())
+        if session.overtaken("word", value_of(event, "sent")):
+            return self.parts.map(session)
         other = exchange is not session.shown
         session.show(exchange, word)
         return {**self.parts.map(session), **(self.parts.answer_tabs(session) if other else {})}
@@ -57,9 +59,10 @@ class InspectorEvents:
         """How the map is drawn: opacity (percent) and patch grid, or one of them."""
         session = self.sessions.of(request.session_hash)
         options = session.map_options
-        if (opacity := value_of(event, "opacity")) is not ABSENT:
+        sent = value_of(event, "sent")
+        if (opacity := value_of(event, "opacity")) is not ABSENT and not session.overtaken("opacity", sent):
             options.opacity = min(max(float(opacity), 0), 100) / 100
-        if (grid := value_of(event, "grid")) is not ABSENT:
+        if (grid := value_of(event, "grid")) is not ABSENT and not session.overtaken("grid", sent):
             options.grid = bool(grid)
         return self.parts.map(session)
 
