@@ -14,6 +14,7 @@ from PIL import Image
 
 from vlm_demo.contracts import DEFAULT_OCR, OcrResult, OcrSettings
 from vlm_demo.runtime.cancellation import Cancelled, check
+from vlm_demo.runtime.chart_columns import by_columns
 from vlm_demo.runtime.feature_cache import visitor_prefix
 from vlm_demo.runtime.lru_store import LruStore
 from vlm_demo.runtime.ocr_engines import engine_for
@@ -64,7 +65,8 @@ def read(image: Image.Image, cancelled: Cancelled | None = None, settings: OcrSe
         cancelled: asked all the time; this returns at once when it turns True.
         settings: in which languages, by which engine.
     Returns:
-        The words in reading order with their boxes in the picture's pixels, and the text with a line break a line.
+        The words in reading order with their boxes in the picture's pixels, and the text with a line break a line. Of
+        an upright chart each category stands with its values, see ``runtime.chart_columns``.
     Raises:
         OcrUnavailable: the engine or a language is missing, or it fails; says what to do.
         Stopped: ``cancelled()`` turned True.
@@ -74,7 +76,7 @@ def read(image: Image.Image, cancelled: Cancelled | None = None, settings: OcrSe
     found = engine.read(image, settings.languages, cancelled)
     note = engine.doubt(image, found, settings.languages, cancelled)
     confident = [[word for word in line if word.confidence >= settings.least_confidence] for line in found]
-    lines = [line for line in confident if line]
+    lines = by_columns([line for line in confident if line])
     text = "\n".join(" ".join(word.text for word in line) for line in lines)
     words = tuple(word for line in lines for word in line)
     return OcrResult(text, words, time.perf_counter() - began, note=note)
