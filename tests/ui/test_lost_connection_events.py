@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from tests.kit.fake_engine import FakeEngine
-from tests.kit.ui import event, request, run
+from tests.kit.ui import ask, event, request, run
+from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.ui import layout
 from vlm_demo.ui.tabs.chat.transcript import LOST
 
 TAB = "0123456789abcdef" * 2
@@ -55,3 +57,18 @@ def test_a_page_that_came_back_early_follows_the_answer_to_its_end(page, picture
     list(steps)
     (end,) = list(following)[-1:]
     assert end["live"] == "" and LOST not in end["chat"] and "star" in end["chat"]
+
+
+def test_a_page_that_came_back_gets_the_badge_and_the_checks_that_were_still_missing(page, picture):
+    events = page()
+    events.arrived(event(tab=TAB), request())
+    run(events, ask(events, "Describe.", picture))
+    events.closed(request())  # before either was measured
+    assert "still looking" in events.arrived(event(tab=TAB), request("b"))["checks"]
+    steps = {"follow": events.follow, "ground": events.deferred_maps.ground, "finish": events.checks.finish}
+    functions = list(layout.build(ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava"), []).fns.values())
+    last, state = next(fn for fn in functions if fn.name == "arrived"), {}
+    while last := next((fn for fn in functions if fn.trigger_after == last._id), None):
+        for changes in steps[last.name](request("b")):
+            state |= changes
+    assert 'class="link badge weak"' in state["chat"] and "still looking" not in state["checks"]

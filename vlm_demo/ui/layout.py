@@ -211,7 +211,10 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     gr.Timer(POLL).tick(events.tick, [parts.composer], **at_once)
     page.load(events.opened, None, **at_once)
     returned = parts.status.arrived(events.arrived, None, **at_once)
-    returned.then(events.follow, None, concurrency_id="follow", **{**queued, "concurrency_limit": MAX_FOLLOWING})
+    following = {**queued, "concurrency_id": "follow", "concurrency_limit": MAX_FOLLOWING}
+    # What the page that was left had not measured yet.
+    judged = returned.then(events.follow, None, **following).then(deferred.ground, None, **model_queue)
+    judged.then(checks.finish, None, concurrency_id="checks", **queued)
     page.unload(events.closed)
 
 
