@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from dataclasses import fields, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.ui import event, request, run
+from tests.kit.waiting import wait_until
 from vlm_demo import Pipeline, Turn
 from vlm_demo.contracts.engine import Request
 from vlm_demo.engines.local import LocalEngine
@@ -198,6 +200,19 @@ def test_stop_takes_effect(tab):
             handlers.halt(request())
     assert masked.state == "stopped" and 1 <= len(masked.answer_text.split()) < 150 and state["live"] == ""
     assert "disabled" not in state["start"]
+
+
+def test_a_second_press_while_the_model_is_waited_for_asks_once(tab):
+    pipe = FakeEngine()
+    handlers = tab(pipe)
+    with handlers.service._use.exchange():
+        handlers.ask(drawn(), request())
+        first = threading.Thread(target=lambda: list(handlers.ask_again(request())))
+        first.start()
+        assert wait_until(lambda: handlers.state(handlers.sessions.of("a")).masked.started)
+        (skipped,) = handlers.ask_again(request())
+    first.join()
+    assert "__type__" in skipped["live"] and [asked["question"] for asked in pipe.requests] == [QUESTION] * 2
 
 
 def test_grey_is_chosen_and_what_there_is_not_changes_nothing(tab):

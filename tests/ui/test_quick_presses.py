@@ -72,3 +72,10 @@ def test_opacity_and_grid_are_changed_one_at_a_time(page):
     events.inspector.look(event(grid=True), request())
     events.inspector.look(event(opacity=20), request())
     assert (options.opacity, options.grid) == (0.2, True)
+
+
+def test_what_computes_is_started_while_an_earlier_one_still_ends():
+    """Gradio drops an event that may run once, while it runs: what was left for it would wait for ever."""
+    dependencies = layout.build(ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava"), []).fns.values()
+    once = {fn.fn.__qualname__ for fn in dependencies if fn.queue and fn.trigger_after and fn.trigger_mode == "once"}
+    assert once == {"LearnEvents.work"}  # the page polls for it

@@ -57,5 +57,7 @@ def at_once(parts: TabParts) -> dict[str, Any]:
 
 
 def queued(parts: TabParts, line: str, places: int) -> dict[str, Any]:
-    """Options of an event that computes: in the queue ``line``, with so many ``places`` at a time."""
-    return {**at_once(parts), "queue": True, "concurrency_id": line, "concurrency_limit": places}
+    """Options of an event that computes: in the queue ``line``, with so many ``places`` at a time. It is sent while an
+    earlier one still ends, too: Gradio would drop it, and what was left for it would wait for ever."""
+    in_line = {"queue": True, "concurrency_id": line, "concurrency_limit": places, "trigger_mode": "multiple"}
+    return {**at_once(parts), **in_line}

@@ -20,6 +20,7 @@ from vlm_demo.ui.sessions import session_locked
 from vlm_demo.ui.tabs.chat.chat_events import Events
 from vlm_demo.ui.tabs.faq import panel, trial
 from vlm_demo.ui.tabs.faq.trial import OCR, WRONG, Trial
+from vlm_demo.ui.tabs.tab_events import TabParts, at_once, queued
 from vlm_demo.ui.work import capture_failure
 
 LINE = 16  # pages that may be queued at a time
@@ -30,15 +31,11 @@ Changes = dict[Any, Any]
 
 
 @dataclass(eq=False)
-class FaqParts:
+class FaqParts(TabParts):
     """The components of the tab that events change."""
 
     tried: gr.HTML
     live: gr.HTML
-
-    def all(self) -> list[Any]:
-        """Every component."""
-        return list(vars(self).values())
 
 
 @dataclass(eq=False)
@@ -97,9 +94,10 @@ class FaqEvents:
         session = self.sessions.of(request.session_hash)
         state = self.state(session)
         current, turn = state.trial, state.turn
-        if current is None or current.state != "waiting":
+        if current is None or current.started or current.state != "waiting":
             yield {self.parts.live: gr.skip()}
             return
+        current.started = True
 
         def unwanted() -> bool:
             return current.stop.is_set() or session.closed.is_set()
@@ -161,8 +159,6 @@ def build(events: Events, service: ModelRegistry) -> None:
             tried = bound_html("faq-tried", panel.trial(None))
     parts = FaqParts(tried, live)
     handlers = FaqEvents(events, service, parts)
-    private = {"api_visibility": "private", "api_name": "page"}
-    at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden", "outputs": parts.all(), **private}
-    queued = {**at_once, "queue": True, "concurrency_id": "faq", "concurrency_limit": LINE}
-    findings.choose(handlers.choose, None, **at_once).then(handlers.work, None, **queued)
-    live.halt(handlers.halt, None, **at_once)
+    pressed = at_once(parts)
+    findings.choose(handlers.choose, None, **pressed).then(handlers.work, None, **queued(parts, "faq", LINE))
+    live.halt(handlers.halt, None, **pressed)

@@ -53,6 +53,7 @@ class Trial:
         finding: the result, in one sentence, once it is done.
         doing: the current step.
         state: ``waiting``, ``running``, ``done``, ``stopped`` or ``failed``; ``problem`` says why it failed.
+        started: whether it has been handed to the model's queue, where it may wait.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Trial:
     finding: str = ""
     doing: str = "Waiting for the model"
     state: str = "waiting"
+    started: bool = False
     problem: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
 

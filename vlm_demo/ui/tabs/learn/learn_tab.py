@@ -24,7 +24,7 @@ def build(events: Events, service: ModelRegistry) -> None:
     parts = LearnComponents(stage_boxes, *inside, _html("learn-notes"))
     learn = LearnEvents(events.sessions, service, parts)
     pressed = at_once(parts)
-    computing = {**queued(parts, "learn", 1), "trigger_mode": "multiple"}
+    computing = queued(parts, "learn", 1)
     # Once: the page polls while it waits, and one place of it in the queue is enough.
     opened = parts.stage_boxes.opened(learn.open, None, **pressed)
     opened.then(learn.work, None, **{**computing, "trigger_mode": "once"})

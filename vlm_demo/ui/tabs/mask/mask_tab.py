@@ -129,9 +129,10 @@ class MaskEvents(TabEvents[MaskParts, MaskState]):
         session = self.sessions.of(request.session_hash)
         state = self.state(session)
         turn, masked = state.turn, state.masked
-        if turn is None or masked is None or masked.state != "waiting":
+        if turn is None or masked is None or masked.started or masked.state != "waiting":
             yield {self.parts.live: gr.skip()}
             return
+        masked.started = True
 
         def unwanted() -> bool:
             return masked.stop.is_set() or session.closed.is_set()

@@ -53,6 +53,7 @@ class MaskedAnswer:
         way: how it is hidden, one of ``images.hide.WAYS``.
         answer_text: the answer so far.
         state: ``waiting``, ``running``, ``done``, ``stopped`` or ``failed``; ``problem`` says why it failed.
+        started: whether it has been handed to the model's queue, where it may wait.
         seen: the picture with the part hidden.
         answer: about the picture without the part.
         change: of the first answer's probability; None where the engine can't measure it.
@@ -63,6 +64,7 @@ class MaskedAnswer:
     way: str = "blur"
     answer_text: str = ""
     state: str = "waiting"
+    started: bool = False
     problem: str = ""
     seen: Image.Image | None = None
     answer: Answer | None = None
