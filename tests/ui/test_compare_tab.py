@@ -335,3 +335,22 @@ def test_clear_in_the_chat_takes_the_comparison_along(page, picture, monkeypatch
     events.clear(request())
     assert comparison_of(tab) is None and old.stop.is_set()
     assert "TOTAL" not in tab.shown("", request())[PARTS.table]
+
+
+@pytest.mark.parametrize("again", ["retry", "edit"])
+def test_asking_the_first_question_again_in_the_chat_keeps_both(page, picture, tmp_path, monkeypatch, again):
+    monkeypatch.setattr(presets.local, "ocr_missing", lambda settings: None)
+    events = page(Talker())
+    run(events, events.ask({"text": "What is this?", "files": [str(picture)]}, False, False, request()))
+    handlers, own = CompareEvents(events, events.service, PARTS), tmp_path / "own" / "own.png"
+    own.parent.mkdir()
+    Image.new("RGB", (30, 20), "green").save(own)
+    handlers.uploaded([str(own)], request())
+    compared(handlers)
+    state = handlers.state(events.sessions.of("a"))
+    kept = state.comparison, state.pictures
+    if again == "retry":
+        events.retry(False, False, request())
+    else:
+        events.ask_edited(event(turn=0, text="What is that?"), False, False, request())
+    assert all(kept) and (state.comparison, state.pictures) == kept

@@ -263,6 +263,16 @@ def test_clearing_the_chat_takes_its_pictures_and_maps_off_the_table(tab, pictur
     assert of_chat not in table.images
 
 
+def test_asking_again_about_the_same_picture_keeps_its_scores(tab, picture) -> None:
+    made = tab(Comparing())
+    run(made.chat, made.chat.ask({"text": "What?", "files": [str(picture)]}, False, False, request()))
+    drawn(made, made.shown(request()))
+    scores = dict(table_of(made).scores)
+    made.chat.retry(False, False, request())
+    made.shown(request())
+    assert scores and table_of(made).scores == scores
+
+
 def test_what_was_computed_after_the_page_was_closed_is_forgotten(tab, tmp_path) -> None:
     clip = Comparing()
     made = tab(clip)

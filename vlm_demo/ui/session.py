@@ -133,8 +133,12 @@ class Session:
             self.job.stop.set()
         self.job = None
 
-    def cut(self, index: int) -> list[ChatTurn]:
-        """Drop the exchanges from ``index`` on and return them; their computations are signalled to stop."""
+    def cut(self, index: int, replaced: bool = False) -> list[ChatTurn]:
+        """Drop the exchanges from ``index`` on and return them; their computations are signalled to stop.
+
+        Args:
+            replaced: whether another question takes their place; the caller calls ``tell_tabs`` when it is added.
+        """
         self.returned = None
         dropped = self.exchanges[index:]
         for exchange in dropped:
@@ -142,9 +146,14 @@ class Session:
         del self.exchanges[index:]
         if self.shown in dropped:
             self.show(next((e for e in reversed(self.exchanges) if e.answer), None))
+        if not replaced:
+            self.tell_tabs()
+        return dropped
+
+    def tell_tabs(self) -> None:
+        """Tell the page's other tabs that questions were removed."""
         for tab in self.tabs.values():
             tab.conversation_changed(self.exchanges)
-        return dropped
 
     def notify(self, notice: str, alert: bool = True) -> None:
         """Set the notice about the model for this page alone; an empty one removes it."""

@@ -129,10 +129,11 @@ class Events:
     def _ask_again(self, session: Session, index: int, question: str, ocr: bool, evidence_only: bool) -> Changes:
         if self.sessions.full:
             return self.parts.refused(crowded())
-        old = session.cut(index)[0]
+        old = session.cut(index, replaced=True)[0]
         self.sessions.add(
             session, ChatTurn(question, ocr, evidence_only, old.pictures, old.names, old.previews, pages=old.pages)
         )
+        session.tell_tabs()
         return self.parts.everything(session)
 
     @session_locked
