@@ -63,6 +63,13 @@ def test_pictures_of_an_unanswered_turn_are_not_lost():
     assert Session([stopped, latest]).context(latest) == ([b"A"], [])
 
 
+def test_a_conversation_whose_first_question_was_stopped_goes_on_with_what_was_answered():
+    turns = [turn("one", b"A", state="stopped"), turn("two"), turn("three"), latest := turn("four", state="waiting")]
+    pictures, history = Session(turns).context(latest)
+    assert pictures == []
+    assert [(t.question, t.images) for t in history] == [("two", (b"A",)), ("three", ())]
+
+
 def test_a_removed_question_has_no_context():
     session = Session([latest := turn("one", b"A", state="waiting")])
     session.cut(0)

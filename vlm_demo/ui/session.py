@@ -189,7 +189,8 @@ class Session:
     def context(self, exchange: ChatTurn) -> tuple[list[Source], list[Turn]]:
         """The context of a question: its pictures, and the finished turns about the same pictures.
 
-        A question with new pictures starts afresh. Pictures of a turn without an answer are returned as the question's.
+        A question with new pictures starts afresh. Pictures of a turn without an answer are those of the first question
+        after it that was answered, or else of this one.
 
         Raises:
             Stopped: the question was removed meanwhile.
@@ -200,10 +201,10 @@ class Session:
             return self._context(self.exchanges.index(exchange))
 
     def _context(self, index: int) -> tuple[list[Source], list[Turn]]:
-        exchange = self.exchanges[index]
         start = self.with_pictures(index)
         earlier = [e for e in self.exchanges[start:index] if e.state == "done" and e.answer_text]
-        first = self.exchanges[start]
-        if first not in earlier:
-            return list(first.sources), []
-        return list(exchange.sources), [Turn(e.question, e.answer_text, e.sources) for e in earlier]
+        pictures = self.exchanges[start].sources
+        if not earlier:
+            return list(pictures), []
+        history = [Turn(e.question, e.answer_text, () if number else pictures) for number, e in enumerate(earlier)]
+        return [], history
