@@ -58,6 +58,21 @@ def test_questions_pictures_and_answers_are_there_again_and_read_here(page, save
     assert "img" in events.parts.map(events.sessions.of("a"))["heatmap"]
 
 
+@pytest.mark.parametrize("read", [True, False])
+def test_saved_once_more_it_names_the_model_that_gave_the_answers(page, saved: Path, read: bool) -> None:
+    events = page(FakeEngine("second-model"))
+    if read:
+        opened(events, saved)
+    else:
+        events.ask({"text": "", "files": [str(saved)]}, False, False, request())
+        events.stop(request())
+    links = {kind: str(events.takeaway.export(event(kind=kind), request())["download"]) for kind in ("json", "html")}
+    content = {kind: base64.b64decode(re.search(r"base64,([^\"]+)", link)[1]) for kind, link in links.items()}
+    assert [turn.model for turn in conversation_reader.read(content["json"])] == ["first-model", "first-model"]
+    shown = re.findall("(first-model|second-model)([^ ]*) ·", content["html"].decode())
+    assert shown == [("first-model", "")] * 2
+
+
 def test_the_progress_says_which_answer_is_being_read(page, saved: Path) -> None:
     events = page()
     asked = events.ask({"text": "", "files": [str(saved)]}, False, False, request())

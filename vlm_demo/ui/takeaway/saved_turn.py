@@ -44,6 +44,7 @@ class SavedTurn:
         state: as in `ChatTurn`; ``problem`` is its sentence where it failed.
         pictures: data URIs of the question's pictures, shrunk as the chat shows them.
         uploads: the same as uploaded, so that another page can open and continue the conversation.
+        model, precision: what gave the answer; empty where not known.
         maps: of the first ``MAPS`` content words, by the checkpoint's default method.
         stages: in the order in which they ran.
         replayed: of an answer that another model gave, what of it was replayed here, in words; else empty.
@@ -80,8 +81,8 @@ def saved(turn: ChatTurn) -> SavedTurn:
         problem=turn.problem,
         ocr=turn.ocr,
         evidence_only=turn.evidence_only,
-        model=turn.model,
-        precision=turn.precision,
+        model=turn.model if turn.given is None else turn.given_by,
+        precision=turn.precision if turn.given is None else "",
         pictures=turn.previews,
         uploads=tuple(
             SavedUpload(name, page, base64.b64encode(content).decode())
