@@ -51,6 +51,17 @@ def test_of_presses_that_overtake_each_other_the_one_sent_last_counts(page, pict
     assert (options.opacity, options.grid) == (0.2, True)
 
 
+def test_presses_after_a_reload_count_though_the_clock_was_set_back(page, picture):
+    events = page()
+    events.arrived(event(tab="0" * 32), request())
+    run(events, ask(events, "Describe.", picture))
+    events.inspector.press(event(turn=0, word=2, sent=20.0), request())
+    events.closed(request())
+    events.arrived(event(tab="0" * 32), request("b"))
+    events.inspector.press(event(turn=0, word=1, sent=10.0), request("b"))
+    assert events.sessions.of("b").word == 1
+
+
 def test_a_comparison_says_it_too(page, picture, monkeypatch):
     monkeypatch.setattr(presets.local, "ocr_missing", lambda settings: None)
     events = page()

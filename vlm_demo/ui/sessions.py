@@ -82,6 +82,7 @@ class Sessions:
                 if before is not None and not current.exchanges:
                     self._open[name] = current = pages.pop(before)
                     current.closed.clear()
+                    current.sent.clear()  # a page reads the clock once, when it is loaded
             current.tab = tab
         return current
 
