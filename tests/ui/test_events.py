@@ -16,7 +16,7 @@ from tests.kit.ui import ask, event, request, run
 from tests.kit.waiting import LONG
 from vlm_demo.engines.registry import UNEXPECTED
 from vlm_demo.errors import ModelNotFound, Stopped
-from vlm_demo.ui import sessions
+from vlm_demo.ui import layout, sessions
 from vlm_demo.ui.tabs.chat import page_choice
 from vlm_demo.ui.tabs.chat.transcript import Example
 from vlm_demo.ui.tabs.inspect.panels import heatmap_panel
@@ -357,6 +357,21 @@ def test_a_reply_that_comes_after_clear_is_put_right(page, picture):
     state = late | events.settle(request())
     assert "Ask a picture" in state["chat"] and not state["live"]
     assert state["composer"]["submit_btn"] and not state["composer"]["stop_btn"]
+
+
+def test_a_reply_to_stop_that_comes_after_the_end_is_put_right(page, picture):
+    events = page(FakeEngine(pause=0.01))
+    ask(events, "Describe.", picture)
+    steps = events.answer(request())
+    next(steps)
+    late = events.stop(request())
+    (*_, end) = steps
+    assert "stopping" in late["live"] and end["live"] == ""
+    functions = layout.build(events.service, []).fns.values()
+    stop = next(fn for fn in functions if fn.name == "stop")
+    assert [fn.name for fn in functions if fn.trigger_after == stop._id] == ["settle"]
+    page_state = late | events.settle(request())
+    assert page_state["live"] == "" and page_state["composer"]["stop_btn"] is False
 
 
 def test_a_reply_that_comes_after_undo_does_not_empty_the_composer(page, picture, tmp_path, monkeypatch):

@@ -188,7 +188,7 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
         judged.then(checks.finish, None, concurrency_id="checks", **queued)
     parts.checks.compute(checks.ask_blank, None, **at_once).then(checks.blank, None, **model_queue)
 
-    parts.composer.stop(events.stop, None, **at_once)
+    parts.composer.stop(events.stop, None, **at_once).then(events.settle, None, **at_once)
     undo.click(events.undo, None, **at_once)
     clear.click(events.clear, None, **at_once)
 

@@ -138,8 +138,8 @@ class Events:
 
     @session_locked
     def settle(self, request: gr.Request) -> Changes:
-        """After the reply to a question has arrived: replies to Clear, Undo or Stop may have come before it, which
-        makes it outdated. An error about the question stays."""
+        """After the reply to a question or to Stop has arrived: later ones (Clear, Undo, the answer's end) may have
+        come before it, which makes it outdated. An error about the question stays."""
         session = self.sessions.of(request.session_hash)
         if session.running:
             return {self.parts.live: gr.skip()}
