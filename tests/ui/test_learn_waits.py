@@ -99,3 +99,17 @@ def test_a_page_that_polls_has_one_place_in_the_queue() -> None:
     dependencies = layout.build(ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava"), []).fns.values()
     modes = {fn.name: fn.trigger_mode for fn in dependencies if fn.concurrency_id == "learn"}
     assert modes == {"work": "once", "compute": "multiple"}
+
+
+def test_losses_of_an_answer_that_is_shown_no_longer_are_not_drawn(page, picture) -> None:
+    events = page()
+    run(events, ask(events, "What is it?", picture))
+    learn = tab(events)
+    learn.ask(event(text="a cat"), request())
+    steps = learn.compute(request())
+    assert 'value="a cat"' in str(next(steps)["losses"])
+    run(events, ask(events, "And now?"))
+    assert 'value="a cat"' not in str(learn.open(request())["losses"])
+    assert not [changes for changes in steps if "a cat" in str(changes["losses"])]
+    first = events.inspector.press(event(turn=0, word=0), request())
+    assert first and 'value="a cat"' in str(learn.open(request())["losses"])

@@ -160,7 +160,7 @@ class LearnEvents:
         try:
             for name, doing, step in steps:
                 state.doing = f"{name}: {doing} … the first time its model has to be loaded."
-                yield {self.parts.losses: learn_panels.three_losses(exchange, state)}
+                yield self._losses(session, exchange, state)
                 try:
                     step()
                 except Stopped:
@@ -172,8 +172,7 @@ class LearnEvents:
                     state.refused[name] = UNEXPECTED
         finally:
             state.doing = ""
-        if session.shown is exchange:
-            yield {self.parts.losses: learn_panels.three_losses(exchange, state)}
+        yield self._losses(session, exchange, state)
 
     def _contrast(self, session: Session, exchange: ChatTurn, state: LearnState) -> None:
         texts = (state.text, *losses.others(state.text))
@@ -211,6 +210,12 @@ class LearnEvents:
             blank = replace(_blank_request(session, exchange, answer), cancelled=unwanted)
             replayed = engine.explain(blank, exchange.answer.text)
         state.lm = losses.next_word(exchange.answer, [token.probability for token in replayed.tokens])
+
+    def _losses(self, session: Session, exchange: ChatTurn, state: LearnState) -> Changes:
+        """An answer's losses; nothing where another answer is shown by now."""
+        if session.shown is not exchange:
+            return {self.parts.losses: gr.skip()}
+        return {self.parts.losses: learn_panels.three_losses(exchange, state)}
 
     # -- drawing ------------------------------------------------------------------------------------------------
 
