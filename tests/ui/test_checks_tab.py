@@ -180,6 +180,30 @@ def test_a_blank_picture_can_be_asked_about_again(page, picture, letters, monkey
         assert "Another model" in str(changes["status"]) and "Ask about a blank picture" in str(changes["checks"])
 
 
+def test_a_blank_picture_that_gave_way_to_a_question_is_no_longer_being_asked_about(page, picture, letters) -> None:
+    events = page()
+    state = answered(events, picture)
+    state |= events.checks.ask_blank(request())
+    state |= ask(events, "And now?")
+    state |= events.stop(request())  # before either had its turn
+    for changes in (*events.checks.blank(request()), *events.answer(request())):
+        state |= changes
+    assert "Ask about a blank picture" in str(state["checks"])
+
+
+def test_an_unexpected_error_with_a_blank_picture_is_a_sentence(page, picture, letters, monkeypatch, caplog) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("private")
+
+    events = page()
+    answered(events, picture)
+    monkeypatch.setattr(live_checks, "about_blank", broken)
+    events.checks.ask_blank(request())
+    (changes,) = events.checks.blank(request())
+    assert "unexpected" in str(changes["status"]) and "private" not in caplog.text
+    assert "Ask about a blank picture" in str(changes["checks"])
+
+
 def test_a_badge_outside_the_models_world_does_not_pass(page, picture, letters, monkeypatch) -> None:
     from vlm_demo.contracts import Grounding
 

@@ -13,7 +13,7 @@ from vlm_demo.checks import checklist
 from vlm_demo.contracts.checks import TURN_ON_EVIDENCE_ONLY, TURN_ON_OCR
 from vlm_demo.contracts.grounding import GREEN
 from vlm_demo.engines import live_checks
-from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.engines.registry import UNEXPECTED, ModelRegistry, log_unexpected
 from vlm_demo.errors import Stopped, VlmDemoError
 from vlm_demo.ui.chat_turn import ChatTurn
 from vlm_demo.ui.components.page_components import Changes, PageComponents
@@ -70,8 +70,8 @@ class CheckEvents:
             exchange = next((turn for turn in session.exchanges if turn.blank == "waiting"), None)
             if exchange is not None:
                 exchange.blank = "running"
-        if exchange is None:
-            yield {self.parts.checks: gr.skip()}
+        if exchange is None:  # a new question may have come first, and the page says still that this one is asked
+            yield self.parts.answer_tabs(session)
             return
         unwanted, changes = partial(session.unwanted, exchange), self.parts.answer_tabs
         refused: Changes = {}
@@ -85,6 +85,9 @@ class CheckEvents:
             pass
         except VlmDemoError as error:
             refused = self.parts.refused(error)
+        except Exception as error:
+            log_unexpected(error)
+            refused = self.parts.refused(VlmDemoError(UNEXPECTED))
         finally:
             exchange.blank = ""
         yield {**changes(session), **refused}
