@@ -163,10 +163,27 @@ def test_the_picture_of_a_question_without_an_answer_is_that_of_the_next(saved: 
     assert [[upload.name for upload in turn.uploads] for turn in turns] == [["picture.png"], ["other.png"], []]
 
 
-def test_file_names_are_names_alone(saved: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("..\\..\\etc/pass/wd.png", "wd.png"),
+        ("a/..", "picture"),
+        ("b\0a\nd.png", "bad.png"),
+        ("\ud800.png", "png"),
+        ("\N{GRINNING FACE}" * 90 + ".png", "\N{GRINNING FACE}" * 24 + ".png"),
+    ],
+)
+def test_file_names_are_names_alone_that_undo_can_write(page, saved: Path, name: str, expected: str) -> None:
     whole = json.loads(saved.read_text())["turns"][0]["uploads"][0]["data"]
-    document = changed(saved, uploads=upload(name="..\\..\\etc/pass/wd.png", data=whole))
-    assert conversation_reader.read(document)[0].uploads[0].name == "wd.png"
+    document = changed(saved, uploads=upload(name=name, data=whole))
+    assert conversation_reader.read(document)[0].uploads[0].name == expected
+    saved.write_bytes(document)
+    events = page()
+    opened(events, saved)
+    for _ in events.sessions.of("a").exchanges[1:]:
+        events.undo(request())
+    back = Path(events.undo(request())["composer"]["value"]["files"][0])
+    assert back.name == expected and back.is_file()
 
 
 def test_of_a_huge_conversation_the_first_turns_are_taken(saved: Path) -> None:

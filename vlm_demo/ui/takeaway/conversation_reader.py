@@ -16,6 +16,7 @@ from vlm_demo.ui.takeaway.conversation_files import FORMAT, VERSION
 
 MOST = 50  # turns
 LONGEST = 100_000  # characters of a question or an answer
+LONGEST_NAME = 100  # bytes of a file's name; its end, which says the format, stays
 BIGGEST = 64 * 2**20  # bytes of a file
 BEGINS = 400  # bytes within which a conversation names its format
 BAD = "This file is no conversation that was saved here: choose one that was saved as JSON."
@@ -100,8 +101,13 @@ def _upload(fields: dict[str, Any]) -> ReadUpload:
     page = fields["page"]
     if page is not None and (isinstance(page, bool) or not isinstance(page, int) or page < 1):
         raise ValueError
-    name = _text(fields["name"]).replace("\\", "/").rpartition("/")[2][:100]
-    return ReadUpload(name or "picture", page, base64.b64decode(_whole(fields["data"]), validate=True))
+    return ReadUpload(_file_name(_text(fields["name"])), page, base64.b64decode(_whole(fields["data"]), validate=True))
+
+
+def _file_name(text: str) -> str:
+    """The last part of a path, as a name that every folder can hold."""
+    printable = "".join(letter for letter in text.replace("\\", "/").rpartition("/")[2] if letter.isprintable())
+    return printable.encode(errors="ignore")[-LONGEST_NAME:].decode(errors="ignore").strip(" .") or "picture"
 
 
 def _text(value: Any) -> str:
