@@ -30,6 +30,7 @@ from vlm_demo.engines.remote import NO_MAPS, RemoteEngine, connect
 from vlm_demo.engines.remote_server import KEY_VARIABLE, server_at
 from vlm_demo.engines.remote_stream import NotUnderstood, StreamChunk, StreamReader
 from vlm_demo.errors import BadQuestion, BadSetting, Stopped, UnsupportedModel, VlmDemoError
+from vlm_demo.images import decode
 from vlm_demo.stages.prompt import EVIDENCE_RULE
 
 KEY = "sk-very-secret"
@@ -122,6 +123,18 @@ def test_a_huge_picture_is_sent_smaller_and_a_noisy_one_with_loss(monkeypatch: p
     kind, _, coded = remote_request.data_uri(noise).partition(",")
     back = Image.open(io.BytesIO(base64.b64decode(coded)))
     assert kind == "data:image/jpeg;base64" and back.width * back.height <= 1_000 and back.width == 2 * back.height
+
+
+def test_many_pictures_share_the_pixels_of_a_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "REQUEST_PIXELS", 10_000)
+    pictures = tuple(picture(size=(60, 50)) for _ in range(6))
+    history = (Turn("What is it?", "a square", pictures[3:]),)
+    with chat_server() as server:
+        engine = engine_of(server)
+        assert [view.size for view in answered(engine, make_request(images=pictures[:3]))[1].views] == [(60, 50)] * 3
+        answer = answered(engine, make_request(images=pictures[:3], history=history))[1]
+        assert [view.size for view in answer.views] == [(30, 25)] * 6
+        assert [view.size for view in engine.with_pictures(answer, pictures).views] == [(30, 25)] * 6
 
 
 # -- what comes back --------------------------------------------------------------------------------------------------

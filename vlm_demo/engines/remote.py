@@ -12,6 +12,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,9 +46,10 @@ from vlm_demo.engines.remote_server import KEY_VARIABLE, LogprobsRefused, Server
 from vlm_demo.engines.remote_stream import StreamChunk
 from vlm_demo.engines.remote_text import RemoteText
 from vlm_demo.errors import BadSetting, Stopped, UnsupportedModel, VlmDemoError
+from vlm_demo.images.decode import share_of_pixels
 from vlm_demo.images.open import Source, open_image
 from vlm_demo.images.remote_pictures import NOTHING, RemotePictures
-from vlm_demo.pipeline.inputs import Inputs, conversation_of, open_views, read_text
+from vlm_demo.pipeline.inputs import Inputs, bounded, conversation_of, open_views, read_text
 from vlm_demo.runtime.cancellation import check
 from vlm_demo.runtime.detokenizer import words_of
 from vlm_demo.runtime.feature_cache import belongs
@@ -103,7 +105,7 @@ class RemoteEngine:
 
     def _events(self, request: Request, clock: StageClock) -> Generator[Event, None, None]:
         # 1) and 2): view and OCR, here
-        opened = yield from open_views(request, self._view, clock)
+        opened = yield from open_views(request, bounded(self._view, request), clock)
         inputs = yield from read_text(request, opened, self._reader, clock)
         # 3) prompt: the messages
         started = time.perf_counter()
@@ -261,8 +263,8 @@ class RemoteEngine:
         read_here = self.explainer and answer.replay and answer.replay.by == self.explainer.name
         if self.name != answer.model and not read_here:
             raise VlmDemoError(f"{answer.model} wrote this answer, and {self.name} is in service now: ask again first.")
-        visitor = answer.view.visitor
-        return replace(answer, views=tuple(self._view(image, visitor).geometry for image in images))
+        view = partial(self._view, visitor=answer.view.visitor, most_pixels=share_of_pixels(len(images)))
+        return replace(answer, views=tuple(view(image).geometry for image in images))
 
     def in_distribution(self, view: View) -> float | None:
         return None  # the training data of the server's model is unknown
@@ -287,13 +289,16 @@ class PlainViews:
     def __init__(self, remote: RemotePictures = NOTHING) -> None:
         self.remote = remote
 
-    def __call__(self, source: Source, visitor: str = "") -> PixelView:
-        """Open one upload.
+    def __call__(
+        self, source: Source, visitor: str = "", *, cancelled: Cancelled | None = None, most_pixels: int | None = None
+    ) -> PixelView:
+        """Open one upload; the arguments are those of ``stages.view.ViewMaker``.
 
         Raises:
             BadImage: see ``images.open.open_image``.
+            Stopped: ``cancelled()`` turned True.
         """
-        image, notes = open_image(self.remote(source))
+        image, notes = open_image(self.remote(source), cancelled=cancelled, most_pixels=most_pixels)
         resized = image.copy()
         resized.thumbnail((VIEW_SIDE, VIEW_SIDE))
         pixels = np.asarray(resized)

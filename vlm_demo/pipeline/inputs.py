@@ -26,7 +26,6 @@ from vlm_demo.runtime.pixel_view import PixelView
 from vlm_demo.runtime.stage_clock import StageClock
 from vlm_demo.stages import ocr
 from vlm_demo.stages.ocr import OcrReader
-from vlm_demo.stages.view import ViewMaker
 
 Result = TypeVar("Result")
 Turns = Callable[[], AbstractContextManager[object]]  # each entered for as long as the model is needed
@@ -71,9 +70,9 @@ def pictures_of(request: Request) -> tuple[Any, ...]:
     return (*(source for turn in request.history for source in turn.images), *request.images)
 
 
-def bounded(view: ViewMaker, request: Request) -> Callable[[Any, str], PixelView]:
+def bounded(view: Callable[..., PixelView], request: Request) -> Callable[[Any, str], PixelView]:
     """What opens a request's pictures: all together keep ``images.decode.REQUEST_PIXELS`` at most, so each of many is
-    smaller."""
+    smaller. ``view`` takes what a ``stages.view.ViewMaker`` takes."""
     most_pixels = share_of_pixels(len(pictures_of(request)))
     return partial(view, cancelled=request.cancelled, most_pixels=most_pixels)
 
