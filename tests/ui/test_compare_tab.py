@@ -297,6 +297,21 @@ def test_all_maps_have_one_scale_when_the_last_column_is_done(tab, monkeypatch):
     assert drawn == comparison.figures
 
 
+def test_maps_have_the_colours_and_the_opacity_that_were_chosen_last(tab):
+    handlers = tab()
+    compared(handlers)
+    options = handlers.sessions.of("a").map_options
+    comparison = comparison_of(handlers)
+    seen = [dict(comparison.figures)]
+    for change in ({"colormap": "viridis"}, {"opacity": 0.2}):
+        vars(options).update(change)
+        handlers.shown("What is this?", request())
+        assert all(comparison.figures[key] != before for key, before in seen[-1].items())
+        seen.append(dict(comparison.figures))
+    handlers.shown("What is this?", request())
+    assert comparison.figures == seen[-1] and len(seen[-1]) == 2
+
+
 def test_after_a_reload_the_table_is_there_and_an_example_begins_with_an_empty_one(tab):
     handlers = tab()
     compared(handlers)

@@ -98,6 +98,7 @@ def draw(comparison: Comparison | None, options: MapOptions, examples: Sequence[
     """
     if comparison is None:
         return render("compare_empty", sentence=EMPTY, examples=examples)
+    comparison.draw_with(options.opacity, options.colormap)
     numbers = range(len(comparison.columns))
     longest = max((_total(column) for column in comparison.columns), default=0.0)
     biggest = max((_weights(column) for column in comparison.columns), default=0)

@@ -46,6 +46,7 @@ class Comparison:
         stop: set to end the computation.
         started: whether the computation has started.
         figures: the drawn maps of the selected word, by column and picture.
+        drawn_with: the opacity and the colours of ``figures``.
     """
 
     question: str
@@ -54,6 +55,7 @@ class Comparison:
     stop: threading.Event = field(default_factory=threading.Event)
     started: bool = False
     figures: dict[tuple[int, int], str] = field(default_factory=dict)
+    drawn_with: tuple[float, str] | None = None
 
     @property
     def running(self) -> bool:
@@ -90,6 +92,12 @@ class Comparison:
         """Select a word; one that does not exist changes nothing."""
         if 0 <= column < len(self.columns) and 0 <= index < len(self.columns[column].words):
             self.word = (column, index)
+            self.figures.clear()
+
+    def draw_with(self, opacity: float, colormap: str) -> None:
+        """Choose how maps are drawn; those that were drawn otherwise are dropped."""
+        if self.drawn_with != (opacity, colormap):
+            self.drawn_with = opacity, colormap
             self.figures.clear()
 
     def first_look(self) -> None:
