@@ -287,7 +287,8 @@ def add_apis(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) ->
     for name, seconds in QUEUE_PAUSES.items():
         if hasattr(page._queue, name):
             setattr(page._queue, name, seconds)
-    routes: list[BaseRoute] = [*OpenAiServer(service, access, places).routes(), source_page.route()]
+    openai_server = OpenAiServer(service, access, places)
+    routes: list[BaseRoute] = [*openai_server.routes(), source_page.route()]
     if flags.operator_key:
         from vlm_demo.api.operator_key import OperatorKey
 
@@ -297,7 +298,7 @@ def add_apis(page: Blocks, service: ModelRegistry, flags: argparse.Namespace) ->
         return app_kwargs
     from vlm_demo.api.mcp_server import McpServer
 
-    server = McpServer(service, access, places)
+    server = McpServer(service, access, places, openai_server.bodies)
     return app_kwargs | {"routes": [*routes, server.route()], "lifespan": server.running}
 
 

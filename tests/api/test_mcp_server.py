@@ -5,25 +5,28 @@ from __future__ import annotations
 import asyncio
 import io
 import json
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import numpy as np
 import pytest
 import uvicorn
 from mcp import ClientSession
 from mcp.client.streamable_http import streamablehttp_client
 from PIL import Image
 from starlette.applications import Starlette
+from starlette.types import Message
 
 from tests.kit import coroutines
 from tests.kit.coroutines import busy_executor
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.waiting import LONG
-from vlm_demo.api import access
+from vlm_demo.api import access, request_bodies
 from vlm_demo.api.access import Access, Places
 from vlm_demo.api.mcp_server import McpServer
+from vlm_demo.api.request_bodies import RequestBodies
 from vlm_demo.contracts.checks import NAMES
 from vlm_demo.engines.registry import ModelRegistry
 
@@ -39,7 +42,7 @@ def straight(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def session(access: Access, key: str | None):
     service = ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava")
-    served = McpServer(service, access, Places(service))
+    served = McpServer(service, access, Places(service), RequestBodies())
     app = Starlette(routes=[served.route()], lifespan=served.running)
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     running = asyncio.ensure_future(server.serve())
@@ -121,7 +124,7 @@ def test_tools_answer(uri: str) -> None:
 def test_a_call_needs_a_place_and_none_of_asyncio_s_few_threads(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
     service = ModelRegistry(FakeEngine(), lambda *_: FakeEngine(), "llava")
     places = Places(service)
-    served = McpServer(service, OPEN, places)
+    served = McpServer(service, OPEN, places, RequestBodies())
     given = {"image": uri, "question": "What is it?"}
 
     async def run() -> None:
@@ -159,3 +162,45 @@ def test_the_page_s_password_is_the_key(uri: str) -> None:
         with pytest.raises(BaseExceptionGroup) as caught:
             with_client(lambda client: client.list_tools(), access, key)
         assert caught.group_contains(Exception, match="401")
+
+
+def test_a_picture_may_be_as_large_as_for_the_other_apis() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), dtype=np.uint8)
+    photo = io.BytesIO()
+    Image.fromarray(pixels).save(photo, "PNG")
+    assert len(photo.getvalue()) > 4 * 2**20
+    given = {"image": f"data:image/png;base64,{b64encode(photo.getvalue()).decode()}", "question": "What is it?"}
+    assert not with_client(lambda client: client.call_tool("ask", given)).isError
+
+
+def posted(body: bytes, engine: FakeEngine, until: Callable[[], Any] | None = None) -> tuple[list[Message], Places]:
+    """What the server sends to a client that posts this, which leaves after ``until``."""
+    service = ModelRegistry(engine, lambda *_: FakeEngine(), "llava")
+    places = Places(service)
+    served = McpServer(service, OPEN, places, RequestBodies())
+    parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        if not parts:
+            await (asyncio.to_thread(until) if until else asyncio.Future())
+        return parts.pop() if parts else {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def run() -> None:
+        scope = {"type": "http", "method": "POST", "path": "/mcp", "query_string": b"", "root_path": ""}
+        kinds = [(b"content-type", b"application/json"), (b"accept", b"application/json")]
+        async with served.running(None):
+            answering = served.route().app({**scope, "headers": kinds}, receive, send)
+            await asyncio.wait_for(answering, LONG)
+
+    coroutines.run(run())
+    return sent, places
+
+
+def test_too_large_a_body_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_bodies, "BIGGEST_BODY", 100)
+    start, end = posted(b"x" * 101, FakeEngine())[0]
+    assert start["status"] == 413 and b"larger than" in end["body"]

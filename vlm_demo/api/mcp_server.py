@@ -15,15 +15,17 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from functools import partial
+from inspect import signature
 from typing import Annotated, Any
 
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.types import CallToolResult, ImageContent, TextContent, Tool
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from vlm_demo import document_fields
 from vlm_demo.api import model_requests, problems
@@ -33,6 +35,7 @@ from vlm_demo.api.chat_response import checked, explained
 from vlm_demo.api.model_requests import NO_EXTRAS, RequestedExtras, RequestOutcome
 from vlm_demo.api.parameters import MEANING
 from vlm_demo.api.problems import Refused
+from vlm_demo.api.request_bodies import BIGGEST_BODY, RequestBodies
 from vlm_demo.contracts.engine import Cancelled, Request
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.images.open import Page
@@ -40,6 +43,7 @@ from vlm_demo.images.overlay import overlay
 from vlm_demo.own_thread import started
 
 PATH = "/mcp"
+LIMIT = "max_request_body_size"  # newer versions of mcp refuse what is larger; by default 4 MiB, less than a photo
 Content = list[TextContent | ImageContent]
 Picture = Annotated[str, Field(description=MEANING["image"])]
 PageNumber = Annotated[int | None, Field(ge=1, description=MEANING["page"])]
@@ -85,10 +89,11 @@ class _Fields(_Arguments):
 
 
 class McpServer:
-    """Answers MCP clients with the model that the page has loaded."""
+    """Answers MCP clients with the model that the page has loaded. ``bodies`` reads what they send, with that of the
+    page's other APIs."""
 
-    def __init__(self, service: ModelRegistry, access: Access, places: Places) -> None:
-        self.service, self.access, self.places = service, access, places
+    def __init__(self, service: ModelRegistry, access: Access, places: Places, bodies: RequestBodies) -> None:
+        self.service, self.access, self.places, self.bodies = service, access, places, bodies
         self._tools: dict[str, tuple[str, type[_Arguments], Callable[[Any, Cancelled], Content]]] = {
             "ask": ("Answer a question about a picture, with a small vision-language model.", _Ask, self.ask),
             "explain": (
@@ -112,11 +117,14 @@ class McpServer:
         server: Server = Server("vlm_demo")
         server.list_tools()(self.listed)
         server.call_tool(validate_input=False)(self.called)  # errors are worded here, in `called`
-        self._manager = StreamableHTTPSessionManager(server, json_response=True, stateless=True)
+        options: dict[str, Any] = {"json_response": True, "stateless": True}
+        if LIMIT in signature(StreamableHTTPSessionManager).parameters:
+            options[LIMIT] = BIGGEST_BODY
+        self._manager = StreamableHTTPSessionManager(server, **options)
 
     def route(self) -> Route:
         """Its address, for the page's server."""
-        return Route(PATH, _Guarded(self._manager, self.access))
+        return Route(PATH, _Guarded(self._manager, self.access, self.bodies))
 
     @asynccontextmanager
     async def running(self, _: Any) -> AsyncIterator[None]:
@@ -234,13 +242,22 @@ def _read(form: type[_Arguments], given: dict[str, Any]) -> _Arguments:
 class _Guarded:
     """The protocol's server behind the page's password."""
 
-    def __init__(self, manager: StreamableHTTPSessionManager, access: Access) -> None:
-        self.manager, self.access = manager, access
+    def __init__(self, manager: StreamableHTTPSessionManager, access: Access, bodies: RequestBodies) -> None:
+        self.manager, self.access, self.bodies = manager, access, bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = HttpRequest(scope, receive)
         try:
-            self.access.admit(Headers(scope=scope))
+            self.access.admit(request.headers)
+            body = await self.bodies.read(request) if request.method == "POST" else None
+        except ClientDisconnect:
+            return
         except Refused as refused:
             await problems.response(refused)(scope, receive, send)
             return
-        await self.manager.handle_request(scope, receive, send)
+        messages: list[Message] = [] if body is None else [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def given() -> Message:
+            return messages.pop() if messages else await receive()
+
+        await self.manager.handle_request(scope, given, send)
