@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import threading
 from base64 import b64decode, b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,13 +23,15 @@ from starlette.types import Message
 from tests.kit import coroutines
 from tests.kit.coroutines import busy_executor
 from tests.kit.fake_engine import FakeEngine
-from tests.kit.waiting import LONG
+from tests.kit.waiting import LONG, wait_until
 from vlm_demo.api import access, request_bodies
 from vlm_demo.api.access import Access, Places
 from vlm_demo.api.mcp_server import McpServer
 from vlm_demo.api.request_bodies import RequestBodies
 from vlm_demo.contracts.checks import NAMES
+from vlm_demo.contracts.engine import Event, Request
 from vlm_demo.engines.registry import ModelRegistry
+from vlm_demo.errors import Stopped
 
 OPEN = Access()
 
@@ -204,3 +207,21 @@ def test_too_large_a_body_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_bodies, "BIGGEST_BODY", 100)
     start, end = posted(b"x" * 101, FakeEngine())[0]
     assert start["status"] == 413 and b"larger than" in end["body"]
+
+
+def test_computing_ends_when_the_client_leaves(uri: str) -> None:
+    class Held(FakeEngine):
+        started, ended = threading.Event(), threading.Event()
+
+        def stream(self, request: Request) -> Iterator[Event]:
+            self.started.set()
+            while not request.cancelled():
+                self.ended.wait(0.001)
+            self.ended.set()
+            raise Stopped("Stopped.")
+
+    engine = Held()
+    call = {"name": "ask", "arguments": {"image": uri, "question": "What is it?"}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    sent, places = posted(json.dumps(message).encode(), engine, lambda: engine.started.wait(LONG))
+    assert engine.ended.wait(LONG) and wait_until(lambda: places.taken == 0) and not sent

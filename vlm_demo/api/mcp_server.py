@@ -240,7 +240,7 @@ def _read(form: type[_Arguments], given: dict[str, Any]) -> _Arguments:
 
 
 class _Guarded:
-    """The protocol's server behind the page's password."""
+    """The protocol's server behind the page's password. Where the client disconnects, the computation ends."""
 
     def __init__(self, manager: StreamableHTTPSessionManager, access: Access, bodies: RequestBodies) -> None:
         self.manager, self.access, self.bodies = manager, access, bodies
@@ -255,9 +255,29 @@ class _Guarded:
         except Refused as refused:
             await problems.response(refused)(scope, receive, send)
             return
-        messages: list[Message] = [] if body is None else [{"type": "http.request", "body": body, "more_body": False}]
+        if body is None:
+            await self.manager.handle_request(scope, receive, send)
+        else:
+            await self._answer(scope, body, receive, send)
+
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def disconnected() -> Message:
+            while (message := await receive())["type"] != "http.disconnect":
+                pass
+            return message
 
         async def given() -> Message:
-            return messages.pop() if messages else await receive()
+            return messages.pop() if messages else await asyncio.shield(disconnecting)
 
-        await self.manager.handle_request(scope, given, send)
+        disconnecting = asyncio.ensure_future(disconnected())
+        answering = asyncio.ensure_future(self.manager.handle_request(scope, given, send))
+        try:
+            await asyncio.wait({answering, disconnecting}, return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                answering.result()
+        finally:
+            for task in (answering, disconnecting):
+                task.cancel()
+            await asyncio.gather(answering, disconnecting, return_exceptions=True)
