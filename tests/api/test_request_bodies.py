@@ -97,3 +97,28 @@ def test_bodies_wait_for_the_memory_that_others_hold(monkeypatch: pytest.MonkeyP
         assert bodies.held == 0
 
     coroutines.run(run())
+
+
+def test_bodies_that_fill_the_memory_together_do_not_wait_for_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(request_bodies, "BIGGEST_BODY", 40)
+    monkeypatch.setattr(request_bodies, "MOST_BYTES", 100)
+    most = 0
+
+    async def run() -> None:
+        bodies = RequestBodies()
+
+        async def reading() -> bytes:
+            parts = [{"type": "http.request", "body": b"x" * 10, "more_body": number > 0} for number in range(4)]
+
+            async def receive() -> Message:
+                nonlocal most
+                await asyncio.sleep(0)  # the parts of all come in turn
+                most = max(most, bodies.held)
+                return parts.pop()
+
+            return await bodies.read(Request({**CHAT, "headers": headers()}, receive))
+
+        found = await asyncio.wait_for(asyncio.gather(*(reading() for _ in range(9))), LONG)
+        assert [len(body) for body in found] == [40] * 9 and bodies.held == 0 and most <= 140
+
+    coroutines.run(run())

@@ -9,18 +9,20 @@ from starlette.requests import Request
 from vlm_demo.api.problems import Refused
 
 BIGGEST_BODY = 64 * 2**20  # bytes
-MOST_BYTES = 4 * BIGGEST_BODY  # of all bodies that are being read
+MOST_BYTES = 3 * BIGGEST_BODY  # of all bodies that are being read; one of them may go beyond
 SECONDS = 120.0  # until a body has come, waiting for memory included
 
 
 class RequestBodies:
     """The bodies of one server's requests.
 
-    What counts is what has come: a client that announces much and sends nothing keeps nobody waiting.
+    What counts is what has come: a client that announces much and sends nothing keeps nobody waiting. Where the memory
+    is full, one of those that have begun goes on all the same: else they would wait for one another.
     """
 
     def __init__(self) -> None:
         self.held = 0  # bytes
+        self._beyond: bytearray | None = None  # the body that goes on
         self._changed = asyncio.Condition()
 
     async def read(self, request: Request) -> bytes:
@@ -41,22 +43,34 @@ class RequestBodies:
                 async for part in request.stream():
                     if len(body) + len(part) > BIGGEST_BODY:
                         raise _too_large()
-                    await self._hold(len(part))
+                    await self._hold(body, len(part))
                     body += part
                 return bytes(body)
         except TimeoutError:
             sentence = f"The request did not come within {SECONDS:.0f} s: send smaller pictures, or fewer."
             raise Refused(sentence, 408) from None
         finally:
-            await self._hold(-len(body))
+            await self._release(body)
 
-    async def _hold(self, more: int) -> None:
+    async def _hold(self, body: bytearray, more: int) -> None:
         async with self._changed:
-            if more > 0:
-                await self._changed.wait_for(lambda: self.held + more <= MOST_BYTES)
+            await self._changed.wait_for(lambda: self._fits(more) or self._may_go_beyond(body))
+            if not self._fits(more):
+                self._beyond = body
             self.held += more
-            if more < 0:
-                self._changed.notify_all()
+
+    def _fits(self, more: int) -> bool:
+        return self.held + more <= MOST_BYTES
+
+    def _may_go_beyond(self, body: bytearray) -> bool:
+        return len(body) > 0 and (self._beyond is None or self._beyond is body)
+
+    async def _release(self, body: bytearray) -> None:
+        async with self._changed:
+            self.held -= len(body)
+            if self._beyond is body:
+                self._beyond = None
+            self._changed.notify_all()
 
 
 def _too_large() -> Refused:
