@@ -36,6 +36,7 @@ class LocalReplicas:
 
     deaths: list[int] = field(default_factory=list)
     full: bool = False
+    late: bool = False  # its facts come some time after the answer
     keys: list[str | None] = field(default_factory=list)
     requests: list[ForwardedRequest] = field(default_factory=list)
 
@@ -56,6 +57,8 @@ class LocalReplicas:
                     raise ReplicaDied(DIED)
                 left -= 1
                 yield message
+        if self.late:
+            await asyncio.sleep(0.05)
         yield {"type": FACTS, "facts": {"answers": 1, "hits": 1, "prompt": 200, "known": 190, "written": 9}}
 
 
@@ -101,6 +104,13 @@ def test_whole_and_streamed_answers_pass_and_are_counted(uri: str) -> None:
     assert 'vlm_demo_first_token_seconds_count{front="f1"} 1' in numbers
     assert 'vlm_demo_tokens_total{front="f1",kind="known"} 570' in numbers
     assert front.admission.open == front.working == front.open_requests(replicas) == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_whose_client_leaves_at_its_end_is_counted_as_whole(uri: str, stream: bool) -> None:
+    front, client = front_of(LocalReplicas(late=True))
+    assert ask(client, uri, stream=stream).status_code == 200
+    assert front.metrics.statuses == {200: 1} and front.metrics.facts.answers == 1
 
 
 def test_errors_of_a_replica_pass_as_they_are(uri: str) -> None:

@@ -166,13 +166,14 @@ class _ForwardingApp:
 
 
 class _Exchange:
-    """One request and its answer: the ``status`` that was sent, and when the ``first`` of a stream was."""
+    """One request and its answer: the ``status`` that was sent, when the ``first`` of a stream was, and whether the
+    answer is ``complete``."""
 
     def __init__(self, front: Front, request: Request, send: Send) -> None:
         self.front, self.request, self._send = front, request, send
         self.began = monotonic()
         self.status: int | None = None
-        self.streams = False
+        self.streams = self.complete = False
         self.first: float | None = None
 
     async def run(self) -> None:
@@ -202,9 +203,9 @@ class _Exchange:
         disconnecting = asyncio.ensure_future(self._disconnected())
         try:
             await asyncio.wait({forwarding, disconnecting}, return_when=asyncio.FIRST_COMPLETED)
-            if not forwarding.done():
+            if not forwarding.done() and not self.complete:
                 raise ClientDisconnect
-            forwarding.result()
+            await forwarding  # what the replica reports of an answer comes after it
         finally:
             for task in (forwarding, disconnecting):
                 task.cancel()
@@ -224,8 +225,10 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.streams = (b"content-type", b"text/event-stream; charset=utf-8") in message["headers"]
-        elif self.streams and self.first is None:
-            self.first = monotonic() - self.began
+        else:
+            self.complete = not message.get("more_body", False)
+            if self.streams and self.first is None:
+                self.first = monotonic() - self.began
         await self._send(message)
 
     async def _send_error(self, error: Exception) -> None:
