@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -48,3 +51,22 @@ def test_the_maps_of_a_request_are_asked_for_together() -> None:
         found.append([(one.word, one.heat is None, one.problem) for one in outcome.maps])
     assert together == [[word for word, *_ in found[1]]] and len(found[1]) > 2
     assert found[0] == [*found[1][:-1], (found[1][-1][0], True, "No.")]
+
+
+def test_maps_of_a_large_picture_do_not_fill_the_memory() -> None:
+    class Plain(FakeEngine):
+        def heatmap(self, answer, wanted, *, cancelled=None):
+            width, height = answer.views[wanted.image].size
+            return np.full((height, width), 0.5, np.float32)  # 25 MB
+
+    picture = Image.new("RGB", (2500, 2500))
+    service = ModelRegistry(Plain(), lambda *_: Plain(), "llava")
+    answer = "a large purple star and a small red square with eight other words behind"
+    extras = RequestedExtras(tuple(answer.split()))
+    tracemalloc.start()
+    outcome = model_requests.explain(service, Request((picture,), "What is it?"), answer, extras)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(outcome.maps) == 14 and not any(drawn.problem for drawn in outcome.maps) and most < 250_000_000
+    heat = outcome.maps[-1].heat
+    assert heat is not None and heat.shape == (2500, 2500) and abs(heat[0, 0] - 0.5) < 0.003

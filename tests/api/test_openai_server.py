@@ -196,6 +196,20 @@ class TestAnswers:
         assert [entry["word"] for entry in heatmaps] == ["large", "purple", "star", "small", "red", "square"]
         assert "vlm_demo" not in ask(serve(engine), user("What?", uri)).json()
 
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_maps_are_packed_in_no_thread_that_others_wait_for(
+        self, serve: Serve, uri: str, stream: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        save, in_loop = Image.Image.save, []
+
+        def saved(*arguments: Any, **named: Any) -> None:
+            in_loop.append(asyncio._get_running_loop() is not None)
+            save(*arguments, **named)
+
+        monkeypatch.setattr(Image.Image, "save", saved)
+        assert ask(serve(), user("What?", uri), vlm_demo={"heatmaps": True}, stream=stream).status_code == 200
+        assert in_loop == [False] * 6
+
 
 class TestStreams:
     def test_words_come_in_chunks(self, serve: Serve, uri: str) -> None:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import base64
-import io
 import math
 import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from vlm_demo.api.chat_request import ChatRequest
 from vlm_demo.api.model_requests import Map, RequestOutcome
@@ -187,9 +183,5 @@ def explained(outcome: RequestOutcome) -> dict[str, Any]:
 
 def as_json(drawn: Map) -> dict[str, Any]:
     """A heatmap as a grey PNG of the upload's size, black = 0, white = 1."""
-    found = {"word": drawn.word, "image": drawn.image, "png": None, "problem": drawn.problem or None}
-    if drawn.heat is not None:
-        buffer = io.BytesIO()
-        Image.fromarray((np.clip(drawn.heat, 0, 1) * 255).round().astype(np.uint8)).save(buffer, "PNG")
-        found["png"] = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return found
+    png = drawn.png and f"data:image/png;base64,{base64.b64encode(drawn.png).decode()}"
+    return {"word": drawn.word, "image": drawn.image, "png": png, "problem": drawn.problem or None}

@@ -198,9 +198,9 @@ class McpServer:
         figures["heatmaps"] = [{"word": drawn.word, "problem": drawn.problem or None} for drawn in outcome.maps]
         content: Content = [TextContent(type="text", text=json.dumps(figures, ensure_ascii=False))]
         for drawn in outcome.maps:
-            if drawn.heat is not None:
+            if (heat := drawn.heat) is not None:
                 buffer = io.BytesIO()
-                overlay(outcome.answer.views[drawn.image].image, drawn.heat).save(buffer, "PNG")
+                overlay(outcome.answer.views[drawn.image].image, heat).save(buffer, "PNG")
                 data = base64.b64encode(buffer.getvalue()).decode()
                 content.append(ImageContent(type="image", data=data, mimeType="image/png"))
         return content

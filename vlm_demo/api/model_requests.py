@@ -5,13 +5,15 @@ Knows the service and its Engine, no protocol. Requests are stored nowhere here.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import io
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from vlm_demo import document_fields
 from vlm_demo.api.problems import Refused
@@ -24,6 +26,7 @@ from vlm_demo.errors import VlmDemoError
 from vlm_demo.words import bare, is_content_word
 
 MOST_MAPS = 32  # of one answer
+PIXELS_AT_ONCE = 32_000_000  # of maps that are drawn together, in float32
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,20 @@ NO_EXTRAS = RequestedExtras()
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """Where the model looked for a word: ``heat`` float32 [H, W] in 0..1, in the pixels of the picture ``image``
-    (counted from 0); None where it can't be drawn, and then ``problem`` says why."""
+    """Where the model looked for a word: ``png``, a grey PNG of the size of the picture ``image`` (counted from 0),
+    black = 0, white = 1; None where it can't be drawn, and then ``problem`` says why."""
 
     word: str
     image: int
-    heat: np.ndarray | None = None
+    png: bytes | None = None
     problem: str = ""
+
+    @property
+    def heat(self) -> np.ndarray | None:
+        """The same as float32 [H, W] in 0..1, in the picture's pixels."""
+        if self.png is None:
+            return None
+        return np.asarray(Image.open(io.BytesIO(self.png)), np.float32) / 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,11 +199,25 @@ def _maps(engine: Engine, answer: Answer, extras: RequestedExtras, request: Requ
         words = [word for word in answer.words if is_content_word(bare(word.text))]
     pairs = ((word, image) for word in words for image in range(len(answer.views)))
     wanted = [MapRequest(word, image, extras.method) for word, image in islice(pairs, MOST_MAPS)]
+    largest = max((view.size[0] * view.size[1] for view in answer.views), default=1)
+    together = max(1, PIXELS_AT_ONCE // largest)
+    parts = (wanted[start : start + together] for start in range(0, len(wanted), together))
+    return tuple(one for part in parts for one in _drawn(engine, answer, part, request))
+
+
+def _drawn(engine: Engine, answer: Answer, wanted: Sequence[MapRequest], request: Request) -> list[Map]:
+    """Maps that are drawn together."""
     maps = []
     for one, drawn in zip(wanted, heatmaps(engine, answer, wanted, request.cancelled), strict=True):
         name = one.word.text if isinstance(one.word, Word) else str(one.word)
         if isinstance(drawn, VlmDemoError):
             maps.append(Map(name, one.image, None, str(drawn)))
         else:
-            maps.append(Map(name, one.image, drawn))
-    return tuple(maps)
+            maps.append(Map(name, one.image, _png(drawn)))
+    return maps
+
+
+def _png(heat: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray((np.clip(heat, 0, 1) * 255).round().astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
