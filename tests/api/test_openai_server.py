@@ -67,18 +67,21 @@ class Spelling(FakeEngine):
 
     def stream(self, request: Request) -> Iterator[Event]:
         *_, answer = super().stream(request)
-        model, tokens, text = answer.tokens[0], [], ""
+        model, tokens, text, stops = answer.tokens[0], [], "", []
         for piece in self.pieces[: request.max_new_tokens]:
             tokens.append(replace(model, text=piece))
             text += piece
             stops = [at for at in map(text.find, request.sampling.stop) if at >= 0]
+            before = len(text) - len(piece)
             text = text[: min(stops)] if stops else text
             yield TokenEvent(tokens[-1], text)
             if stops:
-                tokens = [replace(model, text=text)]
+                kept = text[before:]
+                tokens = [*tokens[:-1], replace(model, text=kept)] if kept else [replace(model, text=text)]
                 break
         yield StageEvent("decode", 0.1, DecodeFacts(len(tokens), 0))
-        yield replace(answer, text=text, tokens=tuple(tokens), words=())
+        full = not stops and len(tokens) >= (request.max_new_tokens or math.inf)
+        yield replace(answer, text=text, tokens=tuple(tokens), words=(), full=full)
 
 
 def spelling(*pieces: str) -> Spelling:
@@ -174,6 +177,15 @@ class TestAnswers:
         for limit, reason in ((2, "length"), (3, "length"), (4, "stop")):
             (choice,) = ask(client, user("What?", uri), max_tokens=limit).json()["choices"]
             assert choice["finish_reason"] == reason and len(choice["message"]["content"]) == 2 * min(limit, 3) - 1
+
+    @pytest.mark.parametrize("stream", [False, True])
+    def test_an_answer_that_a_stop_text_ends_in_its_last_token_is_whole(
+        self, serve: Serve, uri: str, stream: bool
+    ) -> None:
+        client = serve(spelling("a", " b", " cEND"))
+        response = ask(client, user("What?", uri), max_tokens=3, stop="END", stream=stream)
+        last = chunks(response)[-1] if stream else response.json()
+        assert last["choices"][0]["finish_reason"] == "stop"
 
     def test_the_extension_gives_maps_and_grounding(self, serve: Serve, uri: str) -> None:
         wishes = {"heatmaps": ["star", "dragon"], "grounding": True, "ocr": True, "evidence_only": True}

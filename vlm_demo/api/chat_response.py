@@ -78,9 +78,7 @@ class Reply:
     def finish_reason(self, outcome: RequestOutcome) -> str:
         """``length`` where the answer is not whole: it filled its limit or the context, or was cut because it repeated
         itself."""
-        limit = self.chat_request.request.max_new_tokens
-        full = outcome.answer.full or (limit is not None and outcome.written >= limit)
-        return "length" if full or outcome.answer.cut else "stop"
+        return "length" if outcome.answer.full or outcome.answer.cut else "stop"
 
     def _next(self, text: str, tokens: Sequence[Token]) -> dict[str, Any]:
         fresh, self.sent = text[len(self.sent) :], text
