@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,20 @@ if TYPE_CHECKING:
     from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled
 
 
+AT_ONCE = 64  # texts of one forward pass: all of a thousand would fill the memory
+
+
 @dataclass(frozen=True)
 class Texts:
     """Tokenized texts: ``ids`` int64 [texts, length], padded on the right, and ``mask`` likewise, 1 on what is text."""
 
     ids: torch.Tensor
     mask: torch.Tensor
+
+    def parts(self) -> Iterator[Texts]:
+        """The same, ``AT_ONCE`` at a time."""
+        for ids, mask in zip(self.ids.split(AT_ONCE), self.mask.split(AT_ONCE), strict=True):
+            yield Texts(ids, mask)
 
 
 class Scorer:
@@ -68,8 +76,9 @@ class Scorer:
             Stopped: ``cancelled()`` turned True.
         """
         with self.guard.computing(cancelled):
-            cosines = self.matcher.picture(patches.features) @ self.matcher.texts(texts.ids, texts.mask).T
-            return cosines.max(0).values.cpu()
+            picture = self.matcher.picture(patches.features)
+            cosines = [picture @ self.matcher.texts(part.ids, part.mask).T for part in texts.parts()]
+            return torch.cat(cosines, 1).max(0).values.cpu()
 
     def probabilities(self, similarities: torch.Tensor) -> torch.Tensor:
         """The softmax [texts] of similarity / temperature."""
@@ -82,8 +91,9 @@ class Scorer:
             Stopped: ``cancelled()`` turned True.
         """
         with self.guard.computing(cancelled):
-            found = self.matcher.matches(patches.features, texts.ids, texts.mask)
-            return None if found is None else found.cpu()
+            parts = (self.matcher.matches(patches.features, part.ids, part.mask) for part in texts.parts())
+            found = [part for part in parts if part is not None]
+            return torch.cat(found).cpu() if found else None
 
     def _coded(self, text: str) -> list[int]:
         """The ids of a text with what the tokenizer puts around it; where it puts nothing, its first and last token."""
