@@ -27,6 +27,8 @@ THERE = ("eng", "rus", "script/Greek")
         ("Cyrillic", "eng", THERE, "was read as eng: choose rus as its language"),
         ("Greek", "eng+rus", THERE, "was read as eng and rus: choose script/Greek"),
         ("Han", "eng", THERE, "tesseract-ocr-chi-sim`"),
+        ("Han", "eng", ("eng", "script/Hangul"), "tesseract-ocr-chi-sim`"),
+        ("Han", "eng", ("eng", "script/HanS_vert"), "choose script/HanS_vert"),
         ("Latin", "rus", THERE, "looks like Latin letters, .*choose eng"),
         ("", "eng", THERE, "Little of this text was read surely: .*not written as eng is.*eng, rus, script/Greek"),
     ],

@@ -36,6 +36,7 @@ LANGUAGES = {
     "Tibetan": ("bod", "dzo"),
 }
 LATIN = "Latin"
+SCRIPT_DATA = {"Han": ("HanS", "HanT"), "Korean": ("Hangul",)}  # the data of scripts that have other names
 CHOOSE = "The text looks like {script} letters, and was read as {chosen}: choose {known} as its language."
 INSTALL = (
     "The text looks like {script} letters, and only {installed} can be read here: install another language with "
@@ -50,7 +51,8 @@ UNSURE = (
 def written_in(language: str, script: str) -> bool:
     """Whether a language, or a script's own data (``script/Cyrillic``), covers a script."""
     if language.startswith("script/"):
-        return language.removeprefix("script/").startswith(script)
+        data = language.removeprefix("script/").removesuffix("_vert")
+        return data in (script, *SCRIPT_DATA.get(script, ()))
     if script == LATIN:
         return all(language not in languages for languages in LANGUAGES.values())
     return language in LANGUAGES[script]
