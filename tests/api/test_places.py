@@ -15,11 +15,14 @@ from tests.api.conftest import Serve
 from tests.kit import coroutines
 from tests.kit.fake_engine import FakeEngine
 from tests.kit.waiting import LONG, wait_until
-from vlm_demo.api import access
-from vlm_demo.api.access import Places
+from vlm_demo.api import access, mcp_server, openai_server
+from vlm_demo.api.access import Access, Places
+from vlm_demo.api.mcp_server import McpServer
 from vlm_demo.api.problems import Refused
+from vlm_demo.api.request_bodies import RequestBodies
 from vlm_demo.engines.registry import ModelRegistry
 from vlm_demo.errors import Stopped
+from vlm_demo.own_thread import started
 
 
 def question(uri: str, **settings: Any) -> dict[str, Any]:
@@ -64,6 +67,26 @@ def test_a_request_needs_none_of_asyncio_s_few_threads(serve: Serve, uri: str) -
 
     coroutines.run(run())
     assert sent[0]["status"] == 200
+
+
+def test_a_request_for_which_no_thread_can_be_started_keeps_no_place(
+    serve: Serve, uri: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, works = serve(), []
+
+    def refused(work: Any) -> Any:
+        works.append(work)
+        if len(works) == 1:  # which reads the request
+            return started(work)
+        raise RuntimeError("can't start new thread")
+
+    for module in (openai_server, mcp_server):
+        monkeypatch.setattr(module, "started", refused)
+    response = client.post("/v1/chat/completions", json=question(uri))
+    assert response.status_code == 500 and client.server.places.taken == 0
+    served = McpServer(client.server.service, Access(), client.server.places, RequestBodies())
+    result = coroutines.run(served.called("ask", {"image": uri, "question": "What is it?"}))
+    assert result.isError and client.server.places.taken == 0
 
 
 def test_gradio_s_calls_wait_for_a_place_and_are_served_before_new_requests(monkeypatch: pytest.MonkeyPatch) -> None:

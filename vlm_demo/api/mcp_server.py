@@ -148,7 +148,12 @@ class McpServer:
             _, form, use = self._tools[name]
             arguments = _read(form, given)
             self.places.enter()
-            return await asyncio.wrap_future(started(partial(self._run, use, arguments, stop.is_set)))
+            try:
+                computing = started(partial(self._run, use, arguments, stop.is_set))
+            except BaseException:  # the machine refuses another thread
+                self.places.leave()
+                raise
+            return await asyncio.wrap_future(computing)
         except Exception as error:
             message = problems.shaped(problems.refusal(error))["error"]["message"]
             return CallToolResult(content=[TextContent(type="text", text=str(message))], isError=True)

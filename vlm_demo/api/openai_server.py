@@ -141,7 +141,11 @@ class OpenAiServer:
             self.places.leave()
             publish(end)
 
-        threading.Thread(target=work, daemon=True).start()
+        try:
+            started(work)
+        except BaseException:  # the machine refuses another thread
+            self.places.leave()
+            raise
         try:
             while True:
                 item = await queue.get()
