@@ -192,8 +192,10 @@ def test_a_blank_picture_that_gave_way_to_a_question_is_no_longer_being_asked_ab
 
 
 def test_an_unexpected_error_with_a_blank_picture_is_a_sentence(page, picture, letters, monkeypatch, caplog) -> None:
+    message = "private"
+
     def broken(*_: object) -> None:
-        raise RuntimeError("private")
+        raise RuntimeError(message)
 
     events = page()
     answered(events, picture)
