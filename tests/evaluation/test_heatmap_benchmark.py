@@ -190,7 +190,7 @@ def test_heads_that_point_only_together_are_weighted(tmp_path: Path) -> None:
     assert settings.method == found.default == "weighted" and settings.scores["weighted"] == 1
     assert settings.scores["heads"] < 1 and settings.scores["mean"] < 1
     weights = np.array(settings.weights)
-    assert weights.shape == (2, 2) and weights.sum() == pytest.approx(1, abs=1e-3) and (weights[1] > 0.3).all()
+    assert weights.shape == (2, 2) and np.abs(weights).sum() == pytest.approx(1, abs=1e-3) and (weights[1] > 0.3).all()
 
 
 def test_each_kind_is_halved_by_itself_and_counts_alike() -> None:
@@ -203,6 +203,18 @@ def test_each_kind_is_halved_by_itself_and_counts_alike() -> None:
 def test_how_much_of_a_patch_a_thing_covers() -> None:
     covered = head_weights.cover(view(SIZE, GRID), [(5, 0, 20, 10), (0, 0, 8, 5)])
     assert covered[:3].tolist() == [0.5, 1, 0] and not covered[3:].any()
+
+
+def test_a_head_that_looks_beside_things_counts_against_what_it_looks_at() -> None:
+    rng, things = np.random.default_rng(3), np.arange(60) % 16
+    covers = np.eye(16)[things]
+    beside = np.eye(16)[(things + 1 + rng.integers(15, size=60)) % 16]
+    logs = rng.random((60, 4, 5, 16))  # most heads look anywhere
+    logs[:, 0, 1] += covers + beside
+    logs[:, 0, 2] += 2 * beside
+    weights = np.array(head_weights.fit(logs, covers, np.ones((60, 16), bool), ["pointing"] * 60))
+    assert weights.argmax() == 1 and weights.argmin() == 2 and weights[0, 2] < 0
+    assert np.abs(weights).sum() == pytest.approx(1, abs=1e-3)
 
 
 def labelled(drop: float, right: bool, visible: bool = True) -> badges.LabelledAnswer:

@@ -144,10 +144,10 @@ def test_heads_takes_the_named_ones_and_no_others() -> None:
 def test_weighted_is_the_geometric_mean_of_the_heads_by_their_worth() -> None:
     rows = np.random.default_rng(4).random((2, 3, 2, 16)).astype(np.float32)
     rows[0, 1, 1] *= 0.01  # how much a head looks at the picture counts for nothing
-    head_weights = np.array([[0.0, 1.0], [3.0, 0.5], [0.0, 0.0]])
+    head_weights = np.array([[0.0, 1.0], [3.0, -0.5], [0.0, 0.0]])
     found = combine(rows, (4, 4), HeatmapSettings("weighted", weights=tuple(map(tuple, head_weights))))
     shares = (rows / rows.sum(-1, keepdims=True)).mean(0)
-    expected = np.prod((1 + shares * 16 / 2) ** (head_weights / head_weights.sum())[..., None], (0, 1))
+    expected = np.prod((1 + shares * 16 / 2) ** (head_weights / np.abs(head_weights).sum())[..., None], (0, 1))
     assert found == pytest.approx(expected / expected.max(), rel=1e-5)
     single = HeatmapSettings("weighted", weights=((0.0, 0.0), (0.0, 2.0), (0.0, 0.0)))
     assert combine(rows, (4, 4), single).argmax() == shares[1, 1].argmax()
@@ -237,10 +237,7 @@ class TestSettings:
     @pytest.mark.parametrize(
         "text",
         ["{", '{"heatmap": {"method": "wish"}}', '{"heatmap": {"layers": 3}}', '{"heatmap": {"heads": [2]}}', "[]"]
-        + [
-            f'{{"heatmap": {{"method": "weighted", "weights": {bad}}}}}'
-            for bad in ("[[1], [1, 2]]", "[[-1]]", "[[NaN]]", "2")
-        ],
+        + [f'{{"heatmap": {{"method": "weighted", "weights": {bad}}}}}' for bad in ("[[1], [1, 2]]", "[[NaN]]", "2")],
     )
     def test_a_damaged_file_says_so(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "vlm_demo.json").write_text(text)

@@ -25,7 +25,8 @@ class HeatmapSettings:
         scores: how often each method of ``explain.methods`` pointed right on held-out pictures, 0..1; empty where
             nothing was measured.
         scored: on how many phrases that was measured.
-        weights: [layers][heads], each at least 0, for ``weighted``; where none fit the rows it is ``heads``.
+        weights: [layers][heads] for ``weighted``, negative where a head looks beside the thing; where none fit the rows
+            it is ``heads``.
     """
 
     method: str = "mean"

@@ -64,10 +64,8 @@ def read_settings(folder: Path) -> HeatmapSettings:
             f"{SETTINGS_FILE} names the method {settings.method}: choose one of {', '.join(DEFAULTS)}."
         )
     given = np.array([weight for layer in settings.weights for weight in layer])
-    if len({len(layer) for layer in settings.weights}) > 1 or not (np.isfinite(given) & (given >= 0)).all():
-        raise UnsupportedModel(
-            f"{SETTINGS_FILE} has weights that are no table of numbers from 0 up: mend or delete it."
-        )
+    if len({len(layer) for layer in settings.weights}) > 1 or not np.isfinite(given).all():
+        raise UnsupportedModel(f"{SETTINGS_FILE} has weights that are no table of numbers: mend or delete it.")
     return settings
 
 

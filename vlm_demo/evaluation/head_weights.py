@@ -9,8 +9,8 @@ import numpy as np
 from vlm_demo.contracts import View
 from vlm_demo.evaluation.pointing import Box
 
-ROUNDS, RATE = 150, 0.1  # of Adam
-RIDGE = 1e-3  # the L2 penalty on the weights
+ROUNDS, RATE = 150, 0.01  # of Adam
+RIDGE = 1e-2  # the L2 penalty on the weights
 INITIAL_SUM = 6.0  # of the weights before the first round
 MIN_SHARE = 1e-3  # added to a share before its logarithm
 
@@ -18,7 +18,7 @@ MIN_SHARE = 1e-3  # added to a share before its logarithm
 def fit(
     logs: np.ndarray, covers: np.ndarray, in_picture: np.ndarray, kinds: Sequence[str]
 ) -> tuple[tuple[float, ...], ...]:
-    """Non-negative weights under which the heat lies on the things.
+    """Weights under which the heat lies on the things; those of heads that look beside them may be negative.
 
     Heat is the softmax over the patches in the picture of the weighted sum of ``logs``; the loss is the negative
     logarithm of its share on the thing, the mean over the items of a kind and then over the kinds.
@@ -29,7 +29,7 @@ def fit(
         in_picture: bool [items, patches], False = padding.
         kinds: of each item.
     Returns:
-        [layers][heads], with the sum 1.
+        [layers][heads], whose absolute values have the sum 1.
     """
     import torch
 
@@ -37,12 +37,10 @@ def fit(
     coverage, padding = torch.tensor(covers, dtype=torch.float32), torch.tensor(~in_picture)
     counts = {kind: kinds.count(kind) for kind in set(kinds)}
     item_weights = torch.tensor([1 / (len(counts) * counts[kind]) for kind in kinds], dtype=torch.float32)
-    initial = float(np.log(np.expm1(INITIAL_SUM / heads.shape[1])))
-    raw_weights = torch.full((heads.shape[1],), initial, requires_grad=True)
+    weights = torch.full((heads.shape[1],), INITIAL_SUM / heads.shape[1], requires_grad=True)
     with torch.enable_grad():
-        optimiser = torch.optim.Adam([raw_weights], RATE)
+        optimiser = torch.optim.Adam([weights], RATE)
         for _ in range(ROUNDS):
-            weights = torch.nn.functional.softplus(raw_weights)
             heat = torch.einsum("nhp,h->np", heads, weights).masked_fill(padding, -torch.inf).softmax(-1)
             loss = (
                 -(item_weights * ((heat * coverage).sum(-1) + MIN_SHARE).log()).sum() + RIDGE * weights.square().sum()
@@ -50,8 +48,8 @@ def fit(
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
-    final = torch.nn.functional.softplus(raw_weights).detach().numpy().astype(float)
-    table = (final / final.sum()).reshape(logs.shape[1:3])
+    final = weights.detach().numpy().astype(float)
+    table = (final / np.abs(final).sum()).reshape(logs.shape[1:3])
     return tuple(tuple(round(float(weight), 5) for weight in layer) for layer in table)
 
 

@@ -45,7 +45,8 @@ def choose(
         hiding: score insertion and deletion too.
     Returns:
         The settings, found on the first half and with the scores of the second, and that half's comparison. Of the
-        second half one thing is used beforehand: whether the simple or the fitted map becomes the default.
+        second half one thing is used beforehand: whether the simple or the fitted map becomes the default. At the end
+        the fitted weights are fitted once more, on both halves; the scores stay those of the fit on the first.
     Raises:
         VlmDemoError: there are too few items to choose on one half and score on the other, or no heatmaps.
     """
@@ -64,7 +65,8 @@ def choose(
         name: round(float(np.mean(figures.hits)), 4) for name, figures in found.figures.items() if name in BY_NAME
     }
     scored = len(next(iter(found.figures.values())).hits) if found.figures else 0
-    return replace(settings, scores=scores, scored=scored), found
+    weights = _fitted([*examples, *held_out]).weights
+    return replace(settings, scores=scores, scored=scored, weights=weights), found
 
 
 def halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:

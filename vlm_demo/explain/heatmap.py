@@ -40,7 +40,7 @@ def combine(rows: np.ndarray, grid: tuple[int, int], settings: HeatmapSettings) 
     weights = np.array(settings.weights)
     if settings.method == "weighted":
         if weights.shape == rows.shape[1:3]:
-            joined = np.tensordot(weights / max(weights.sum(), 1e-12), log_shares(rows), 2)
+            joined = np.tensordot(weights / max(np.abs(weights).sum(), 1e-12), log_shares(rows), 2)
             return np.exp(joined - joined.max())
         settings = replace(settings, method="heads")
     return np.mean([_combined(step, grid, settings) for step in rows], axis=0)

@@ -1,4 +1,5 @@
-"""Weighted heads: every head counts as much as it helps to point, by weights fitted on pictures with boxes.
+"""Weighted heads: every head counts as much as it helps to point, by weights fitted on pictures with boxes; one that
+looks beside the named thing counts against what it looks at.
 
 Looks at the step that wrote the word's last token and at the one after it: before "red circle" was written many things
 might have been meant, after it one.
