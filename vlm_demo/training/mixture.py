@@ -16,15 +16,16 @@ from PIL import Image, ImageFilter, ImageOps
 
 from vlm_demo.training import json_lines
 from vlm_demo.training.branches import BranchPacker, Packed, PictureTurns
+from vlm_demo.training.chart_turns import chart_turns
 from vlm_demo.training.photo_turns import UNKNOWN, PhotoTurns, TrainingTurn, sentence
 from vlm_demo.training.photos_split import PERCENT, held_out
 
 # Share of the pictures, by folder; a folder that is missing gives its share to the others.
 SHARES = {
-    "coco_train": 30.0, "coco_val2017_people": 16.0, "flickr8k": 2.5, "flickr8k_rest": 11.0, "coco_captions": 2.0,
-    "voc2007": 6.0, "stanford40": 7.0, "daquar": 1.5, "caltech101": 3.5, "imagenet": 2.5, "grocery": 2.5,
-    "clothing": 1.2, "pacs": 0.8, "chartqa": 1.0,
-    "scenes": 20.0, "plain": 8.0, "text": 3.0, "charts": 2.0, "screens": 2.0, "documents": 2.0,
+    "coco_train": 8.0, "coco_val2017_people": 4.0, "flickr8k": 1.0, "flickr8k_rest": 4.0, "coco_captions": 0.5,
+    "voc2007": 2.0, "stanford40": 2.5, "daquar": 0.2, "caltech101": 1.8, "imagenet": 1.0, "grocery": 1.5,
+    "clothing": 0.5, "pacs": 0.3, "chartqa": 36.0,
+    "scenes": 8.0, "plain": 3.0, "text": 9.0, "charts": 3.0, "screens": 5.0, "documents": 9.0,
 }  # fmt: skip
 NEEDS_OCR = frozenset({"chartqa"})
 CHAT = 0.12  # of the pictures, those with an added chat turn that is not about them
@@ -80,6 +81,8 @@ class Folder:
     def conversations(self, item: Mapping[str, Any], rng: np.random.Generator) -> tuple[list[PictureTurns], bool]:
         """The conversations about an item, and whether they stay true when the picture is flipped."""
         turns = drawn_turns(item) if self.turns is None else self.turns(item, self.name, rng)
+        if self.name in NEEDS_OCR:
+            turns = [*turns, *chart_turns(item["ocr"], rng)]
         chosen = _chosen(turns, rng)
         ocr_lines, ocr = item.get("ocr"), ""
         if ocr_lines:
