@@ -227,6 +227,8 @@ def test_bad_uploads_and_empty_questions_keep_the_chat(visitor, app, picture, tm
     upload(visitor, bad)
     ask(visitor, "And this?")
     expect(visitor.locator("#status")).to_contain_text("not a picture")
+    visitor.wait_for_timeout(1500)  # that the bad file is gone from the composer takes no error away
+    expect(visitor.locator("#status")).to_contain_text("not a picture")
     expect(visitor.locator(".turn")).to_have_count(1)
     expect(visitor.locator(COMPOSER)).to_have_value("And this?")  # only the bad file is gone
     thumbnails(visitor, 0)
