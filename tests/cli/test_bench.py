@@ -78,7 +78,7 @@ def test_the_table_is_printed_and_written(
         assert row["ratio"] == pytest.approx(better)
 
 
-def test_plain_transformers_does_the_same_work(tmp_path: Path) -> None:
+def test_plain_transformers_does_the_same_work(tmp_path: Path, bf16_as_stored: None) -> None:
     """Same weights, same prompt, with a history too: the same tokens."""
     write(Shape("tiny"), tmp_path)
     pipe = measure.load(tmp_path)

@@ -11,6 +11,7 @@ from vlm_demo import Pipeline
 from vlm_demo.runtime import attention_tap
 
 QUESTION = "How many circles are there?"
+pytestmark = pytest.mark.usefixtures("bf16_as_stored")
 
 
 # In bf16 the two attentions round differently and later layers carry that on, so there only the first is comparable.

@@ -68,7 +68,7 @@ class Map:
         """The same as float32 [H, W] in 0..1, in the picture's pixels."""
         if self.png is None:
             return None
-        return np.asarray(Image.open(io.BytesIO(self.png)), np.float32) / 255
+        return np.asarray(Image.open(io.BytesIO(self.png), formats=["PNG"]), np.float32) / 255
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,7 +35,7 @@ KINDS = {
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Both:
+def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, bf16_as_stored: None) -> Both:
     make, settings = KINDS[request.param]
     return Both(make(tmp_path_factory.mktemp("kind"), **settings))
 
