@@ -31,7 +31,9 @@ def test_answers_are_what_the_lines_say(lines, values, most):
     assert seen == {"chart-value", "chart-most"}
 
 
-@pytest.mark.parametrize("lines", [[], ["Total 5"], ["A 5", "B 6", "text", "C 7"], ["A 5", "A 6", "A 7"]])
+@pytest.mark.parametrize(
+    "lines", [[], ["Total 5"], ["A 5", "B 1.2.3", "C 7"], ["A 5", "B 6", "text", "C 7"], ["A 5", "A 6", "A 7"]]
+)
 def test_few_lines_or_unclear_ones_are_not_asked_about(lines):
     assert chart_turns(lines, np.random.default_rng(0)) == []
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vlm_demo.training.photo_turns import TrainingTurn
+from vlm_demo.training.photo_turns import TrainingTurn, pick
 
-ROW = re.compile(r"(?P<label>\S.*?) (?P<value>-?[$€£]?\d[\d.,]*%?)")  # a category and its only value
+ROW = re.compile(r"(?P<label>\S.*?) (?P<value>-?[$€£]?\d[\d,]*(\.\d+)?%?)")  # a category and its only value
 YEAR = re.compile(r"(19|20)\d\d")
 LEAST_ROWS = 3
 LOOKUPS = 2  # a chart
@@ -35,14 +35,14 @@ def chart_turns(lines: Sequence[str], rng: np.random.Generator) -> list[Training
     turns = []
     for i in rng.permutation(len(rows))[:LOOKUPS]:
         label, value = rows[i]
-        question = questions[int(rng.integers(len(questions)))].format(label=label)
+        question = pick(questions, rng).format(label=label)
         turns.append(TrainingTurn(question, value.rstrip("%"), "chart-value"))
     most = bool(rng.random() < 0.6)
     extreme = (max if most else min)(rows, key=lambda row: _number(row[1]))
     if sum(_number(value) == _number(extreme[1]) for _, value in rows) == 1:
         choices = WHICH_YEAR if years else WHICH_LABEL
         words = ("highest", "largest") if most else ("lowest", "smallest")
-        question = choices[int(rng.integers(len(choices)))].format(most=words[int(rng.integers(2))])
+        question = pick(choices, rng).format(most=pick(words, rng))
         turns.append(TrainingTurn(question, extreme[0], "chart-most"))
     return turns
 
@@ -64,4 +64,4 @@ def _rows(lines: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _number(value: str) -> float:
-    return float(re.sub(r"[^\d.-]", "", value).rstrip(".") or 0) if value.count(".") < 2 else 0.0
+    return float(re.sub(r"[^\d.-]", "", value))

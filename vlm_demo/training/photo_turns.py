@@ -153,7 +153,7 @@ class PhotoTurns:
         usual = usual_captions(captions)
         if not usual:
             return []
-        turns = [TrainingTurn(_pick(DESCRIBE, rng), caption, "caption", not _sided(captions)) for caption in usual]
+        turns = [TrainingTurn(pick(DESCRIBE, rng), caption, "caption", not _sided(captions)) for caption in usual]
         text = " ".join(captions).lower()
         if len(captions) >= 4:
             present = [noun for noun in CAPTION_NOUNS if _mentions(noun).search(text)]
@@ -202,7 +202,7 @@ class PhotoTurns:
             for other in present:
                 neighbours += self.co_occurring.get(other, Counter())
             likely = [name for name, _ in neighbours.most_common() if name in absent][:6]
-            missing = _pick(likely, rng) if likely and rng.random() < 0.55 else _pick(absent, rng)
+            missing = pick(likely, rng) if likely and rng.random() < 0.55 else pick(absent, rng)
             turns.append(TrainingTurn(_presence_question(missing, rng), "no", "presence-no"))
         return turns
 
@@ -211,8 +211,8 @@ class PhotoTurns:
         absent = [t for t in absent if not _mentions(t).search(text) and t not in ("person", "skis", "scissors")]
         if not absent:
             return []
-        thing = _pick(absent, rng)
-        question = _pick(ABSENT, rng).format(x=thing)
+        thing = pick(absent, rng)
+        question = pick(ABSENT, rng).format(x=thing)
         correction = f"There is no {thing} in the picture."
         return [
             TrainingTurn(question, UNKNOWN, "unknown", rule=True),
@@ -232,7 +232,7 @@ class PhotoTurns:
             same_name = [box for box, noun in zip(boxes, names, strict=True) if noun == name]
             largest = max(box[3] * box[4] for box in same_name)
             if count <= 8 and largest > 0.004 and rng.random() < OFTEN_COUNTED[count - 1]:
-                turns.append(TrainingTurn(_pick(COUNTING, rng).format(s=plural(name)), str(count), "count"))
+                turns.append(TrainingTurn(pick(COUNTING, rng).format(s=plural(name)), str(count), "count"))
         single = [
             (name, box) for name, box in zip(names, boxes, strict=True) if counts[name] == 1 and box[3] * box[4] > 0.01
         ]
@@ -245,26 +245,26 @@ class PhotoTurns:
             if areas[0][1] > 1.6 * runner_up:
                 turns.append(TrainingTurn("What is the largest thing in the picture?", areas[0][0], "largest"))
         elif max(box[3] * box[4] for box in boxes) > 0.2 and len(counts) == 1:
-            turns.append(TrainingTurn(_pick(NAMING, rng), names[0], "name"))
+            turns.append(TrainingTurn(pick(NAMING, rng), names[0], "name"))
         return turns
 
     def _labelled(self, labels: Mapping[str, Any], rng: np.random.Generator) -> list[TrainingTurn]:
         turns = []
         if "action" in labels:
-            turns.append(TrainingTurn(_pick(DOING, rng), labels["action"], "action"))
+            turns.append(TrainingTurn(pick(DOING, rng), labels["action"], "action"))
         if "garment" in labels:
             garment = {"longsleeve": "long sleeve shirt", "outwear": "coat"}.get(labels["garment"], labels["garment"])
-            turns.append(TrainingTurn(_pick(WEARING, rng), garment, "garment"))
+            turns.append(TrainingTurn(pick(WEARING, rng), garment, "garment"))
         if "item" in labels:
-            turns.append(TrainingTurn(_pick(NAMING, rng), labels["kind"].lower(), "name"))
+            turns.append(TrainingTurn(pick(NAMING, rng), labels["kind"].lower(), "name"))
             if labels["item"] != labels["kind"]:
                 question = f"What kind of {labels['kind'].lower()} is this?"
                 turns.append(TrainingTurn(question, labels["item"].lower(), "name-fine"))
         if "style" in labels:
-            turns.append(TrainingTurn(_pick(STYLE, rng), labels["style"], "style"))
+            turns.append(TrainingTurn(pick(STYLE, rng), labels["style"], "style"))
         if "object" in labels and labels["object"] not in ("faces", "garfield", "snoopy"):
             name = {"airplanes": "airplane", "motorbikes": "motorbike", "car side": "car", "leopards": "leopard"}
-            turns.append(TrainingTurn(_pick(NAMING, rng), name.get(labels["object"], labels["object"]), "name"))
+            turns.append(TrainingTurn(pick(NAMING, rng), name.get(labels["object"], labels["object"]), "name"))
         return turns
 
 
@@ -291,7 +291,7 @@ def _relations(first: tuple[str, Any], second: tuple[str, Any], rng: np.random.G
 
 
 def _presence_question(thing: str, rng: np.random.Generator) -> str:
-    return _pick(PRESENCE, rng).format(a=with_article(thing))
+    return pick(PRESENCE, rng).format(a=with_article(thing))
 
 
 def _implied(noun: str, text: str) -> bool:
@@ -307,7 +307,8 @@ def _readable(name: str) -> str:
     return READABLE.get(name, name)
 
 
-def _pick(options: Sequence[Any], rng: np.random.Generator) -> Any:
+def pick(options: Sequence[Any], rng: np.random.Generator) -> Any:
+    """One of the options, each as likely."""
     return options[int(rng.integers(len(options)))]
 
 
