@@ -74,8 +74,9 @@ def test_texts_and_pictures_are_compared_and_a_press_shows_where(visitor: Page, 
     settled(visitor)
 
     # The slider: recomputed here, and nobody is asked.
-    looks = visitor.evaluate(  # the page's polls of the service's status
-        "() => gradio_config.dependencies.filter((d) => d.targets.some(([, on]) => on === 'tick')).map((d) => d.id)"
+    others = visitor.evaluate(  # the page's polls of the service's status, and what still follows the chat's answer
+        "() => gradio_config.dependencies"
+        ".filter((d) => d.targets.some(([, on]) => ['tick', 'then'].includes(on))).map((d) => d.id)"
     )
     visitor.on("request", lambda request: asked.append(asked_for(request)))
     learned = float(visitor.get_attribute("#contrast-table .contrast", "data-learned"))
@@ -91,7 +92,7 @@ def test_texts_and_pictures_are_compared_and_a_press_shows_where(visitor: Page, 
     assert chances(visitor, 2) == pytest.approx(softmax(known, warm, 1), abs=0.0006)
     visitor.click("#contrast-table .learned")
     assert chances(visitor, 2) == pytest.approx(softmax(known, learned, 1), abs=0.0006)
-    assert set(asked) <= {*looks, None}
+    assert set(asked) <= {*others, None}
 
     # A press on a pair: marked at once, its map drawn; what was chosen with the slider stays.
     first = visitor.locator("#contrast-table .text").first.input_value()
