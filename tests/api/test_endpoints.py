@@ -153,6 +153,7 @@ def test_fields_are_read_by_a_schema(served: SimpleNamespace, uri: str) -> None:
         (("/check", "URI", " "), "question is empty"),
         (("/check", "/etc/passwd", "What?"), "data URIs"),
         (("/score", "URI", "a text"), "texts must be a list"),
+        (("/explain", "URI", "What?", "a star", "star"), "words must be a list"),
         (("/score", "URI", []), "no text to compare"),
     ],
 )

@@ -117,7 +117,7 @@ class Endpoints:
         """
         with self._refusals_as_errors(request) as cancelled:
             engine_request = self._request(image, question, ocr, False, LONGEST_ANSWER, Sampling(), page, cancelled)
-            chosen = tuple(_text(word, "each of the words") for word in words or ())
+            chosen = tuple(_texts(words, "words")) if words is not None else ()
             extras = RequestedExtras(
                 chosen, words is None, None if method is None else _text(method, "method"), bool(grounding)
             )
@@ -161,11 +161,9 @@ class Endpoints:
             itself, null where the model can't say.
         """
         with self._refusals_as_errors(request) as cancelled:
-            if not isinstance(texts, list):
-                raise BadQuestion("texts must be a list: send at least one text.")
+            given = _texts(texts, "texts")
             picture = self.hosts.picture(_text(image, "image"))
             with self.service.engine(cancelled) as engine:
-                given = [_text(text, "each of the texts") for text in texts]
                 scores = engine.score(picture, given, cancelled=cancelled, visitor=self.places.visitor)
             matches = scores.matches or (None,) * len(scores.texts)
             rows = zip(scores.texts, scores.probabilities, scores.similarities, matches, strict=True)
@@ -249,6 +247,12 @@ def _text(given: Any, name: str) -> str:
     if not isinstance(given, str):
         raise BadQuestion(f"{name} must be a text.")
     return given
+
+
+def _texts(given: Any, name: str) -> list[str]:
+    if not isinstance(given, list):
+        raise BadQuestion(f"{name} must be a list: send at least one text.")
+    return [_text(text, f"each of the {name}") for text in given]
 
 
 def _number(given: Any, name: str) -> float:
