@@ -49,6 +49,11 @@ def test_of_presses_that_overtake_each_other_the_one_sent_last_counts(page, pict
     for look in (event(opacity=20, sent=2.0), event(opacity=40, sent=1.0), event(grid=True, sent=1.5)):
         events.inspector.look(look, request())
     assert (options.opacity, options.grid) == (0.2, True)
+    chosen = event(colormap="viridis", sent=6.0), event(method="mean", sent=7.0), event(head=[0, 1], sent=8.0)
+    late = event(colormap="magma", sent=5.0), event(method="last", sent=6.5), event(head=[1, 0], sent=7.5)
+    for choice in (*chosen, *late):
+        events.inspector.choose(choice, request())
+    assert (options.colormap, options.method, options.head) == ("viridis", "mean", (0, 1))
 
 
 def test_presses_after_a_reload_count_though_the_clock_was_set_back(page, picture):

@@ -59,10 +59,9 @@ class InspectorEvents:
         """How the map is drawn: opacity (percent) and patch grid, or one of them."""
         session = self.sessions.of(request.session_hash)
         options = session.map_options
-        sent = value_of(event, "sent")
-        if (opacity := value_of(event, "opacity")) is not ABSENT and not session.overtaken("opacity", sent):
+        if (opacity := newest(session, event, "opacity")) is not ABSENT:
             options.opacity = min(max(float(opacity), 0), 100) / 100
-        if (grid := value_of(event, "grid")) is not ABSENT and not session.overtaken("grid", sent):
+        if (grid := newest(session, event, "grid")) is not ABSENT:
             options.grid = bool(grid)
         return self.parts.map(session)
 
@@ -72,22 +71,22 @@ class InspectorEvents:
         not exist changes nothing."""
         session = self.sessions.of(request.session_hash)
         options, answer = session.map_options, session.shown.answer if session.shown else None
-        if (colormap := value_of(event, "colormap")) in COLORMAPS:
+        if (colormap := newest(session, event, "colormap")) in COLORMAPS:
             options.colormap = colormap
-        if (name := value_of(event, "method")) in ("", *BY_NAME):
+        if (name := newest(session, event, "method")) in ("", *BY_NAME):
             options.method, options.head = name or None, None
         if answer is None or answer.trace is None:
             return self.parts.map(session)
         shape = answer.trace.image.shape[1:3]
-        if (head := value_of(event, "head")) is not ABSENT:
+        if (head := newest(session, event, "head")) is not ABSENT:
             there = head is not None and all(0 <= int(at) < length for at, length in zip(head, shape, strict=True))
             chosen = (int(head[0]), int(head[1])) if there else None
             options.head = None if chosen == options.head else chosen
-        if (picture := value_of(event, "picture")) is not ABSENT and 0 <= int(picture) < len(answer.views):
+        if (picture := newest(session, event, "picture")) is not ABSENT and 0 <= int(picture) < len(answer.views):
             options.picture = int(picture)
-        if (block := value_of(event, "block")) is not ABSENT and 0 <= int(block) < len(blocks(*shape)):
+        if (block := newest(session, event, "block")) is not ABSENT and 0 <= int(block) < len(blocks(*shape)):
             options.block = int(block)
-        if value_of(event, "patch") is None:
+        if newest(session, event, "patch") is None:
             options.patch = None
         return self.parts.map(session)
 
@@ -158,6 +157,12 @@ class InspectorEvents:
 def value_of(event: gr.EventData, name: str) -> Any:
     """The value of ``name`` in an event's data; ``ABSENT`` where it has none."""
     return getattr(event, name, ABSENT)
+
+
+def newest(session: Session, event: gr.EventData, name: str) -> Any:
+    """As `value_of`; ``ABSENT`` too where a newer value of that name has come before."""
+    value = value_of(event, name)
+    return ABSENT if value is ABSENT or session.overtaken(name, value_of(event, "sent")) else value
 
 
 def view_patch(view: Any, x: float, y: float) -> int | None:
