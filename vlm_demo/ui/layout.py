@@ -182,6 +182,10 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     ]
     for event in questions:
         event.then(events.settle, None, **at_once)
+    returned = parts.status.arrived(events.arrived, None, **at_once)
+    following = {**queued, "concurrency_id": "follow", "concurrency_limit": MAX_FOLLOWING}
+    # What the page that was left had not answered or measured yet.
+    for event in (*questions, returned.then(events.follow, None, **following)):
         answered = event.then(events.answer, None, **model_queue)
         shown = answered.then(inspector.show_map, None, **at_once)
         judged = shown.then(deferred.ground, None, **model_queue)
@@ -210,11 +214,6 @@ def _wire(page: gr.Blocks, events: Events, retry: gr.Button, undo: gr.Button, cl
     parts.status.typed(events.typed, None, **latest)
     gr.Timer(POLL).tick(events.tick, [parts.composer], **at_once)
     page.load(events.opened, None, **at_once)
-    returned = parts.status.arrived(events.arrived, None, **at_once)
-    following = {**queued, "concurrency_id": "follow", "concurrency_limit": MAX_FOLLOWING}
-    # What the page that was left had not measured yet.
-    judged = returned.then(events.follow, None, **following).then(deferred.ground, None, **model_queue)
-    judged.then(checks.finish, None, concurrency_id="checks", **queued)
     page.unload(events.closed)
 
 

@@ -122,29 +122,38 @@ class Sessions:
             self._cache.delete(path)
 
     def close(self, session_hash: str | None) -> None:
-        """Stop a closed page's computations, delete its files, and keep its conversation for ``KEPT_SECONDS``."""
-        name = session_hash or ""
+        """Stop a closed page's computations, delete its files, and keep its conversation for ``KEPT_SECONDS``.
+
+        It can be found by a reloaded page at once, even while one of its events is still being handled; in that case
+        nothing is stopped here.
+        """
+        name, left = session_hash or "", object()
         with self._lock:
             session = self._open.pop(name, None)
             self._gone.append(name)
+            if session:
+                session.closed.set()
+                session.left = left
+                self._closed[name] = session
         if session:
-            session.closed.set()
             with session.lock:
+                with self._lock:
+                    if self._closed.get(name) is not session:  # it came back
+                        return
                 for exchange in session.exchanges:
                     exchange.lost = exchange.lost or exchange.running
                 session.stop()
-            self.release(session)
+                self.release(session)
         with self._lock:
-            evicted = []
-            if session and session.tab and session.exchanges:
-                self._closed[name] = session
-                session.left = object()
-                evicted = [self._closed.pop(next(iter(self._closed))) for _ in range(len(self._closed) - MOST_KEPT)]
-                _later(KEPT_SECONDS, self._expire, name, session, session.left)
-                session = None
-        for ended in (session, *evicted):
-            if ended:
-                self._end(ended)
+            ended = []
+            if session and self._closed.get(name) is session:
+                if session.tab and session.exchanges:
+                    _later(KEPT_SECONDS, self._expire, name, session, left)
+                else:
+                    ended.append(self._closed.pop(name))
+            ended += [self._closed.pop(next(iter(self._closed))) for _ in range(len(self._closed) - MOST_KEPT)]
+        for dropped in ended:
+            self._end(dropped)
         self._sweep_later()
 
     def _expire(self, name: str, session: Session, left: object) -> None:

@@ -334,13 +334,15 @@ class Events:
         language in which its pictures are read."""
         session = self.sessions.arrived(request.session_hash, str(event.tab))
         language = {self.parts.language: session.with_languages(self.ocr_settings).languages}
-        return {**self.parts.everything(session), **language} if session.exchanges else language
+        with session.lock:  # the page that was left may still be opening a question's picture
+            return {**self.parts.everything(session), **language} if session.exchanges else language
 
     def follow(self, request: gr.Request) -> Iterator[Changes]:
-        """A page that came back while its answer is still being generated follows it to its end."""
+        """A page that came back while its answer is still being generated follows it to its end. A question that the
+        page before has not let be answered yet is left to `answer`."""
         session = self.sessions.of(request.session_hash)
         following = session.running
-        while session.running and not session.closed.wait(FOLLOW):
+        while session.running and session.answering.locked() and not session.closed.wait(FOLLOW):
             yield {self.parts.live: transcript.live(session)}
         yield self.parts.everything(session) if following else {self.parts.live: gr.skip()}
 
