@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from transformers import (
     LlamaForCausalLM,
 )
 
-from tests.kit import composed, minilm_files
+from tests.kit import composed, fresh_imports, minilm_files
 from tests.kit.composed import silent
 from vlm_demo import Pipeline
 from vlm_demo.errors import UnsupportedModel
@@ -29,7 +27,6 @@ from vlm_demo.models import embedded, loading, smollm2, user_cache
 from vlm_demo.models.builders import RECIPE, read_recipe
 from vlm_demo.models.efficientnet_bridges import EfficientNetBlip2ForImageTextRetrieval
 
-ROOT = Path(__file__).parents[2]
 QUERIES, SIDE, TOKENS = 5, 96, 8
 QUESTION = "What is it? 12"
 
@@ -249,15 +246,13 @@ ORDERS = [
 ]
 
 
-@pytest.mark.parametrize("order", ORDERS)
-def test_transformers_finds_it_whatever_was_imported_first(order: tuple[str, ...]) -> None:
+def test_transformers_finds_it_whatever_was_imported_first() -> None:
     """Each of these begins transformers' tables of automatic classes in the middle of another import."""
-    lines = [
-        *order,
+    found = [
         "from transformers import AutoConfig, AutoModelForImageTextToText as A",
         "config = AutoConfig.for_model('efficientnet_blip2')",
         "assert A._model_mapping[type(config)].__name__ == 'EfficientNetBlip2ForConditionalGeneration'",
         "config = AutoConfig.for_model('efficientnet_idefics')",
         "assert A._model_mapping[type(config)].from_pretrained.__self__.config_class is type(config)",
     ]
-    subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, check=True, capture_output=True, text=True)
+    fresh_imports.run_each(["\n".join([*order, *found]) for order in ORDERS])

@@ -6,8 +6,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +17,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoProcessor, AutoTokenizer, LlavaForConditionalGeneration
 
-from tests.kit import composed
+from tests.kit import composed, fresh_imports
 from tests.kit.composed import silent
 from tests.kit.sentences import sentence
 from vlm_demo import Pipeline
@@ -31,8 +29,6 @@ from vlm_demo.models import embedded, loading, parts, smollm2, user_cache
 from vlm_demo.models.builders import Misfit, lora
 from vlm_demo.models.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteModel, from_published
 from vlm_demo.ui.components import model_menu
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -424,17 +420,14 @@ OURS = "import vlm_demo"
 ORDERS = [(OURS, CONFIG, MODEL), (CONFIG, OURS, MODEL), (OURS, PARTLY, DEEP, CONFIG)]
 
 
-@pytest.mark.parametrize("order", ORDERS)
-def test_transformers_loads_it_after_import_vlm_demo(shipped: Path, order: tuple[str, ...]) -> None:
+def test_transformers_loads_it_after_import_vlm_demo(shipped: Path) -> None:
     folder = embedded.assembled(shipped, silent)
-    lines = "\n".join(order)
-    code = (
-        f"{lines}\n"
+    loads = (
         f"assert type(A.from_pretrained({str(folder)!r}).vision_config).__name__ == 'EfficientNetLiteConfig'\n"
         f"assert type(L.from_pretrained({str(folder)!r}).model.vision_tower).__name__ == 'EfficientNetLiteModel'\n"
         "import sys\nassert not [finder for finder in sys.meta_path if type(finder).__name__ == '_ImportHook']"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    fresh_imports.run_each(["\n".join([*order, loads]) for order in ORDERS])
 
 
 @pytest.fixture(scope="module")
