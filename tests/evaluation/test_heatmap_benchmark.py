@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -259,14 +260,14 @@ def test_each_kind_is_halved_by_picture_and_not_by_place() -> None:
     for number in range(200):  # yes and no by turns, two questions a picture
         for kind in ("there", "count"):
             answers.append(replace(labelled(0.5, number % 2 == 0), kind=kind, image=f"img/{number // 2}.png"))
-    first, second = badges.halves(answers)
+    first, second = badges.parts(answers, 2)
     assert len(first) + len(second) == 400 and 190 < len(first) < 210
     assert not {one.image for one in first} & {one.image for one in second}
     for half in (first, second):
         for kind in ("there", "count"):
             of_kind = [one for one in half if one.kind == kind]
             assert 90 < len(of_kind) < 110 and sum(one.right for one in of_kind) * 2 == len(of_kind)
-    assert badges.halves(answers) == (first, second)
+    assert badges.parts(answers, 2) == [first, second]
 
 
 def test_a_fit_brings_scores_to_accuracies(tmp_path: Path) -> None:
@@ -281,6 +282,18 @@ def test_a_fit_brings_scores_to_accuracies(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "curve.png").width > 400
     with pytest.raises(VlmDemoError, match="No answer has evidence"):
         badges.calibrate([badges.LabelledAnswer(None, True, True)])
+
+
+def test_no_answer_is_judged_by_a_fit_that_knew_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What falls away tells the right answers in one half and the wrong ones in the other, so that a fit on the other
+    half is wrong about every answer."""
+    monkeypatch.setattr(badges, "parts", partial(badges.parts, count=2))
+    answers = [replace(labelled(0.9 * (n % 2), True), image=f"{n // 2}.png") for n in range(200)]
+    first = {one.image for one in badges.parts(answers)[0]}
+    answers = [replace(one, right=(one.evidence.whole > 0.5) == (one.image in first)) for one in answers]
+    found = badges.cross_judge(answers)
+    assert len(found.labels) == 200 and found.calibration.fitted == 200
+    assert all((score > 0.5) != right for score, right in zip(found.scores, found.labels, strict=True))
 
 
 def test_answers_to_what_cannot_be_seen_are_never_right_and_visible(tmp_path: Path) -> None:
@@ -307,6 +320,33 @@ def test_answers_to_what_cannot_be_seen_are_never_right_and_visible(tmp_path: Pa
         (True, False, False),
         (False, True, False),
     ]
+
+
+def test_the_command_fits_on_all_answers_and_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "items").mkdir()
+    lines = []
+    for n in range(60):
+        Image.new("RGB", SIZE, "white").save(tmp_path / "items" / f"{n}.png")
+        wanted = "red" if n % 3 else "blue"
+        lines.append({"image": f"{n}.png", "question": "What?", "answer": wanted, "kind": "colour", "metric": "exact"})
+    (tmp_path / "items" / "items.jsonl").write_text("\n".join(map(json.dumps, lines)))
+
+    class Red(Planted):
+        def stream(self, request: Request) -> Iterator[Event]:
+            yield answer("red")
+
+        def evidence(self, _answer: Any) -> Evidence:
+            self.asked = getattr(self, "asked", -1) + 1
+            return Evidence(0.9, 0.0, 0.9, 0.9) if self.asked % 3 else Evidence(0.0, 0.0, 0.0, 0.3)
+
+    engine = Red()
+    engine.settings_folder, engine.precision = tmp_path, "bf16"
+    monkeypatch.setattr(options, "load", lambda _: engine)
+    assert main(["evaluate", str(tmp_path / "items"), "--grounding", "--fit"]) == 0
+    assert "40 of 40: 100.0%" in capsys.readouterr().out
+    assert json.loads((tmp_path / "vlm_demo.json").read_text())["grounding"]["fitted"] == 60
 
 
 def test_the_command_measures_chooses_and_keeps_the_rest(

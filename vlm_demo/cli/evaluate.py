@@ -105,7 +105,9 @@ def evaluate(
     grounding: Annotated[bool, typer.Option("--grounding", help="measure the badges of the answers")] = False,
     fit: Annotated[
         bool,
-        typer.Option("--fit", help="with --grounding: fit the badge on one half of the items, score it on the other"),
+        typer.Option(
+            "--fit", help="with --grounding: fit the badge; each eighth of the items is scored by a fit on the others"
+        ),
     ] = False,
     curve: Annotated[
         Path | None, typer.Option(metavar="OUT.png", help="with --grounding: draw the reliability curve")
@@ -281,13 +283,13 @@ def _ground(engine: MeasurableEngine, items: list[Item], skipped: list[Skipped],
     from vlm_demo.evaluation import badges
 
     answers = badges.collect(engine, options.folder, items, skipped, max_new_tokens=options.max_new_tokens)
-    calibration = read_calibration(engine.settings_folder)
     if options.fit:
-        fitted_on, answers = badges.halves(answers)
-        calibration = badges.calibrate(fitted_on)
-        file = write_calibration(engine.settings_folder, calibration)
+        found = badges.cross_judge(answers)
+        assert found.calibration is not None
+        file = write_calibration(engine.settings_folder, found.calibration)
         print(f"{file} now holds what the evidence is worth.", file=sys.stderr)
-    found = badges.judge(answers, calibration)
+    else:
+        found = badges.judge(answers, read_calibration(engine.settings_folder))
     found.skipped = skipped
     if options.curve and found.scores:
         found.draw(options.curve)

@@ -1,8 +1,8 @@
 """Badges: are answers with a green badge right, and do right answers get one?
 
-Asks every question, gathers the evidence for each answer, and optionally fits the weight of the evidence on the answers
-about half of the pictures, so that the report is on answers that were not fitted on. Green is a badge of an answer that
-rests on the picture, or on text that was read. Draws the reliability curve.
+Asks every question, gathers the evidence for each answer, and optionally fits what the evidence is worth; then the
+answers about each eighth of the pictures are judged by a fit on the others, by none that knew it.
+Green is a badge of an answer that rests on the picture, or on text that was read. Draws the reliability curve.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from vlm_demo.evaluation.report import Score
 from vlm_demo.evaluation.run import LastPicture, Toggles, ask
 from vlm_demo.intervals import wilson
 
+PARTS = 8  # of the answers, each judged by a fit on the others
 BINS, PER_BIN = 8, 15  # at most this many bins, each with about this many answers
 
 
@@ -103,8 +104,7 @@ class Badges:
         """The accuracy of green answers minus that of the others."""
         green, others = Score(), Score()
         for level, score in self.levels.items():
-            side = green if level in GREEN else others
-            side.n, side.right = side.n + score.n, side.right + score.right
+            _add(green if level in GREEN else others, score)
         return green.right / green.n - others.right / others.n if green.n and others.n else None
 
     @property
@@ -113,7 +113,7 @@ class Badges:
         total = Green()
         for green in self.kinds.values():
             for side, part in ((total.of_right, green.of_right), (total.right, green.right)):
-                side.n, side.right = side.n + part.n, side.right + part.right
+                _add(side, part)
         return total
 
     @property
@@ -186,6 +186,10 @@ class Badges:
         figure.savefig(file, dpi=150)
 
 
+def _add(total: Score, part: Score) -> None:
+    total.n, total.right = total.n + part.n, total.right + part.right
+
+
 def _interval(score: Score) -> str:
     if not score.n:
         return "–"
@@ -232,15 +236,15 @@ def collect(
     return labelled
 
 
-def halves(answers: Sequence[LabelledAnswer]) -> tuple[list[LabelledAnswer], list[LabelledAnswer]]:
-    """The answers about every second picture of each kind, in an order that has nothing to do with the items', and the
-    others: items often alternate, such as yes and no, and one picture's belong together."""
+def parts(answers: Sequence[LabelledAnswer], count: int = PARTS) -> list[list[LabelledAnswer]]:
+    """So many parts of about the same share of each kind, and all answers about a picture in one: in an order that has
+    nothing to do with the items', for these often alternate, such as yes and no."""
     kinds = {one.image: one.kind for one in reversed(answers)}  # of each picture that of its first answer
     by_kind: dict[str, list[str]] = defaultdict(list)
     for image in sorted(kinds, key=lambda name: crc32(name.encode())):
         by_kind[kinds[image]].append(image)
-    first = {image for images in by_kind.values() for image in images[::2]}
-    return [one for one in answers if one.image in first], [one for one in answers if one.image not in first]
+    part_of = {image: i % count for images in by_kind.values() for i, image in enumerate(images)}
+    return [[one for one in answers if part_of[one.image] == part] for part in range(count)]
 
 
 def calibrate(answers: Sequence[LabelledAnswer]) -> Calibration:
@@ -257,9 +261,27 @@ def calibrate(answers: Sequence[LabelledAnswer]) -> Calibration:
     return replace(fitted, limits=fit_limits(evidence, labels))
 
 
+def cross_judge(answers: Sequence[LabelledAnswer]) -> Badges:
+    """As `judge`, each of ``PARTS`` parts of the answers by a fit on the others; ``calibration`` is the fit on all.
+
+    Raises:
+        VlmDemoError: there are too few answers with evidence to fit on, or all are right, or all wrong.
+    """
+    found = judge([], calibrate(answers))
+    for part in parts(answers):
+        inside = {id(one) for one in part}
+        _judge_into(found, part, calibrate([one for one in answers if id(one) not in inside]))
+    return found
+
+
 def judge(answers: Sequence[LabelledAnswer], calibration: Calibration | None) -> Badges:
     """Give every answer its badge, and count how many of each are right."""
     badges = Badges({level: Score() for level in LEVELS}, calibration=calibration)
+    _judge_into(badges, answers, calibration)
+    return badges
+
+
+def _judge_into(badges: Badges, answers: Sequence[LabelledAnswer], calibration: Calibration | None) -> None:
     for labelled in answers:
         label = labelled.right and labelled.visible
         kind = badges.kinds.setdefault(labelled.kind, Green())
@@ -273,4 +295,3 @@ def judge(answers: Sequence[LabelledAnswer], calibration: Calibration | None) ->
         badges.levels[badge.level].add(label)
         badges.scores.append(badge.score)
         badges.labels.append(label)
-    return badges

@@ -10,7 +10,7 @@ from vlm_demo.checks.calibration import LEAST, MOST, Calibration, Limits
 from vlm_demo.contracts.grounding import Evidence
 from vlm_demo.errors import VlmDemoError
 
-BY_CHANCE = 0.9  # the share of answers in which hiding something drawn by chance takes less than the limit
+BY_CHANCE = 0.75  # the share of answers in which hiding something drawn by chance takes less than the limit
 MOVED = 0.05  # the share of right answers in which a blank picture may change less than the limit
 MOST_NOTHING = 0.05  # a change that large is never nothing
 FEW = 10  # answers on which no limit is fitted
