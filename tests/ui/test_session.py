@@ -134,10 +134,12 @@ def test_a_tab_that_is_loaded_again_finds_its_conversation(order):
     ended = []
     sessions = Sessions(ended.append)
     before = session_with_exchange(sessions, "a")
+    before.page = 3
     if order == "closed first":
         sessions.close("a")
     assert sessions.of("b").exchanges == []  # not before it has reported its tab
     assert sessions.arrived("b", TAB) is before and sessions.of("b") is before
+    assert before.page == 1  # the composer of the new page holds no files
     if order == "opened first":
         sessions.close("a")
     assert sessions.of("b").exchanges and not ended

@@ -83,6 +83,7 @@ class Sessions:
                     self._open[name] = current = pages.pop(before)
                     current.closed.clear()
                     current.sent.clear()  # a page reads the clock once, when it is loaded
+                    current.page = 1  # of files in the composer, which is empty then
             current.tab = tab
         return current
 
