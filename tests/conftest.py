@@ -1,5 +1,6 @@
 """Fixtures for all tests: tiny checkpoints, made once, and pictures to ask about."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,12 @@ from PIL import Image
 from tests.kit.tiny import tiny_llava
 from vlm_demo import Pipeline
 from vlm_demo.models import quantization
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: garbage collections need not go through its millions of objects each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")
