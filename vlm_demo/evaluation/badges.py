@@ -268,9 +268,9 @@ def cross_judge(answers: Sequence[LabelledAnswer]) -> Badges:
         VlmDemoError: there are too few answers with evidence to fit on, or all are right, or all wrong.
     """
     found = judge([], calibrate(answers))
-    for part in parts(answers):
-        inside = {id(one) for one in part}
-        _judge_into(found, part, calibrate([one for one in answers if id(one) not in inside]))
+    all_parts = parts(answers)
+    for part in all_parts:
+        _judge_into(found, part, calibrate([one for other in all_parts if other is not part for one in other]))
     return found
 
 

@@ -338,8 +338,7 @@ class Events:
             return {**self.parts.everything(session), **language} if session.exchanges else language
 
     def follow(self, request: gr.Request) -> Iterator[Changes]:
-        """A page that came back while its answer is still being generated follows it to its end. A question that the
-        page before has not let be answered yet is left to `answer`."""
+        """A page that came back follows an answer that is being generated to its end; `answer` has what still waits."""
         session = self.sessions.of(request.session_hash)
         following = session.running
         while session.running and session.answering.locked() and not session.closed.wait(FOLLOW):
@@ -347,6 +346,5 @@ class Events:
         yield self.parts.everything(session) if following else {self.parts.live: gr.skip()}
 
     def closed(self, request: gr.Request) -> None:
-        """A page is closed: its computations end and its files are deleted, and unless it comes back soon, so are its
-        conversation and the caches of its pictures."""
+        """A page is closed: its computations end, its files go, and unless it is back soon, its chat and caches too."""
         self.sessions.close(request.session_hash)
