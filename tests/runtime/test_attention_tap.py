@@ -131,3 +131,22 @@ def test_one_query_attends_as_sdpa_does(masked: bool, heads: int, dtype: torch.d
     output, _ = attention_tap.tapped_sdpa(module, query, key, value, mask, scaling=0.3)
     assert output.dtype == dtype and output.shape == (2, 1, heads, 8)
     assert (output - expected.transpose(1, 2)).abs().max() < tolerance
+
+
+@pytest.mark.parametrize("key_heads", [2, 6])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
+def test_one_query_gets_what_sdpa_gives_whether_it_is_recorded_or_not(
+    key_heads: int, dtype: torch.dtype, tolerance: float
+) -> None:
+    torch.manual_seed(0)
+    query = torch.randn(2, 6, 1, 8).to(dtype)
+    key, value = (torch.randn(2, key_heads, 9, 8).to(dtype) for _ in range(2))
+    repeated = [states.repeat_interleave(6 // key_heads, 1) for states in (key, value)]
+    expected = torch.nn.functional.scaled_dot_product_attention(query, *repeated, scale=0.2).transpose(1, 2)
+    plain, _ = attention_tap.tapped_sdpa(torch.nn.Module(), query, key, value, None, scaling=0.2)
+    with attention_tap.recording(torch.arange(3), 1) as recorder:
+        recorded, _ = attention_tap.tapped_sdpa(torch.nn.Module(), query, key, value, None, scaling=0.2)
+    assert plain.dtype == dtype and torch.equal(plain, recorded)
+    assert (plain - expected).abs().max() < tolerance
+    weights = (query.float() @ repeated[0].float().transpose(2, 3) * 0.2).softmax(-1)[:, :, 0]
+    assert torch.allclose(recorder.rows().image[:, 0], weights[..., :3], atol=1e-5)

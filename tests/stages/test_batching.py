@@ -102,9 +102,12 @@ def same(one: Answer, other: Answer) -> bool:
     )
 
 
+@pytest.mark.parametrize("stacked", [0, batch_cache.MOST_STACKED], ids=["row by row", "stacked"])
 def test_answers_written_together_are_those_written_one_by_one(
-    tiny: Pipeline, requests: list[Request], alone: list[Answer], monkeypatch: pytest.MonkeyPatch
+    tiny: Pipeline, requests: list[Request], alone: list[Answer], monkeypatch: pytest.MonkeyPatch, stacked: int
 ) -> None:
+    monkeypatch.setattr(batch_cache, "MOST_STACKED", stacked)
+    monkeypatch.setattr(batch_cache, "MOST_PADDED", 8)  # one of them is long
     assert len({len(answer.tokens) for answer in alone}) >= 5
     with counted(tiny, monkeypatch) as sizes:
         together = taking_turns([tiny.answer(request, together=8) for request in requests], [0, 0, 9, 4, 2, 11, 7, 0])

@@ -21,6 +21,8 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
+from vlm_demo.runtime.batch_cache import Padded
+
 NAME = "tapped_sdpa"
 MANY_QUERIES = 64  # recorded at once, from which only the parts that are kept are held
 
@@ -82,6 +84,10 @@ class Recorder:
     only: Collection[torch.nn.Module] | None
     length: int | None = None
     layers: list[Tensor | Parts] = field(default_factory=list)
+
+    def wants(self, module: torch.nn.Module) -> bool:
+        """Whether this attention module is recorded."""
+        return self.only is None or module in self.only
 
     def take(self, weights: Tensor) -> None:
         """Keep weights [heads, batch × last, keys]; keys that a window has left behind have none."""
@@ -201,15 +207,20 @@ def _register() -> None:
 def tapped_sdpa(
     module: torch.nn.Module,
     query: Tensor,
-    key: Tensor | tuple[Tensor, ...],
-    value: Tensor | tuple[Tensor, ...],
+    key: Tensor | tuple[Tensor, ...] | Padded,
+    value: Tensor | tuple[Tensor, ...] | Padded,
     attention_mask: Tensor | None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     """transformers calls it with query [batch, heads, queries, d], key and value [batch, key heads, keys, d]; or, in a
-    step of several sequences, with a key and a value of each, see ``runtime.batch_cache``."""
+    step of several sequences, with those of each, see ``runtime.batch_cache``."""
     recorder = _recorder.get()
+    if isinstance(key, Padded):
+        assert isinstance(value, Padded)
+        each = recorder if isinstance(recorder, tuple) else (None,) * len(key.slots)
+        return _attend_padded(module, query, key, value, each, kwargs.get("scaling")), None
     if isinstance(key, tuple):
+        assert isinstance(value, tuple)
         each = recorder if isinstance(recorder, tuple) else (None,) * len(key)
         rows = zip(query.split(1), key, value, each, strict=True)
         return torch.cat([_attend(module, *row[:3], None, row[3], kwargs) for row in rows]), None
@@ -233,25 +244,49 @@ def _attend(
         recorder.layers.append((module, weights))
         values = value.repeat_interleave(query.shape[1] // value.shape[1], 1)
         return (weights.to(value.dtype) @ values).transpose(1, 2).contiguous()
-    if recorder is not None and (recorder.only is None or module in recorder.only):
-        last = query.shape[2] if recorder.last is None else recorder.last
-        recorder.take(_last_rows(query, key, attention_mask, last, kwargs.get("scaling"), causal))
+    recorded = recorder if recorder is not None and recorder.wants(module) else None
     plain = attention_mask is None and kwargs.get("position_bias") is None
-    if query.shape[2] == 1 and query.shape[1] > key.shape[1] and query.device.type == "cpu" and plain:
-        return _one_query(query, key, value, kwargs.get("scaling"))
+    if query.shape[2] == 1 and query.device.type == "cpu" and plain:
+        output, weights = _one_query(query, key, value, None, kwargs.get("scaling"))
+        if recorded is not None:
+            recorded.take(weights.transpose(0, 1).flatten(1, 2))
+        return output
+    if recorded is not None:
+        last = query.shape[2] if recorded.last is None else recorded.last
+        recorded.take(_last_rows(query, key, attention_mask, last, kwargs.get("scaling"), causal))
     return sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)[0]
 
 
-def _one_query(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
-    """SDPA [batch, 1, heads, d] of one query, whose heads that share a key head are laid out as so many queries of it.
+def _attend_padded(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Padded,
+    value: Padded,
+    recorders: PerSequence,
+    scaling: float | None,
+) -> Tensor:
+    """One query [rows, heads, 1, d] of each sequence: its output [rows, 1, heads, d]."""
+    slots = query.new_zeros(len(key.states), *query.shape[1:]).index_copy(0, key.index, query)
+    output, weights = _one_query(slots, key.states, value.states, key.mask, scaling)
+    for recorder, slot, length in zip(recorders, key.slots, key.lengths, strict=True):
+        if recorder is not None and recorder.wants(module):
+            recorder.take(weights[slot, :, :, :length])
+    return output[key.index]
 
-    The same numbers, but torch goes through the keys once for a key head, not for each query head: 0.33 ms, not 4.6
-    (14 heads on 2, 2,900 keys of 64, bf16, one thread).
+
+def _one_query(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None
+) -> tuple[Tensor, Tensor]:
+    """Attention of one query: its output [batch, 1, heads, d], and its weights float32 [batch, heads, 1, keys], which
+    are the ones that the output is made with.
+
+    In float32, and heads that share a key head are multiplied with it together. On a CPU torch's SDPA is made for
+    many queries: of one it takes four times as long (32 heads, 600 keys of 128, bf16), and tells no weights.
     """
-    batch, heads, _, width = query.shape
-    shared = query.reshape(batch, key.shape[1], -1, width)
-    output = torch.nn.functional.scaled_dot_product_attention(shared, key, value, scale=scaling)
-    return output.reshape(batch, 1, heads, -1)
+    weights = _weights(query, key, mask, 1, scaling, causal=False)
+    batch, heads, _, keys = weights.shape
+    output = weights.view(batch, key.shape[1], -1, keys) @ value.float()
+    return output.to(query.dtype).reshape(batch, 1, heads, -1), weights
 
 
 def _last_rows(

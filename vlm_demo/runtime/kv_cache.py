@@ -20,12 +20,16 @@ class PreallocatedLayer(DynamicLayer):
     one piece gets none, since a prompt may be cached as it lies here.
 
     What it has returned, or was given, never changes: a position is written once, in order.
+
+    Attributes:
+        place: what the buffers are a part of, and which part; None where they are its own.
     """
 
     keys: torch.Tensor
     values: torch.Tensor
     _buffers: tuple[torch.Tensor, torch.Tensor] | None = None
     _written = 0
+    place: tuple[Any, int] | None = None
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -36,13 +40,35 @@ class PreallocatedLayer(DynamicLayer):
         start = self.get_seq_length()
         stop = start + key_states.shape[-2]
         if not self._has_room(start, stop):
+            self.place = None
             self._buffers = _grown(key_states, self.keys, start, stop), _grown(value_states, self.values, start, stop)
         assert self._buffers is not None
         for buffer, states in zip(self._buffers, (key_states, value_states), strict=True):
             buffer[..., start:stop, :] = states
-        self._written = stop
-        self.keys, self.values = (buffer[..., :stop, :] for buffer in self._buffers)
+        self._hold(stop)
         return self.keys, self.values
+
+    def move(self, keys: torch.Tensor, values: torch.Tensor, place: tuple[Any, int]) -> None:
+        """Go on in these buffers [batch, heads, tokens, d], to whose beginnings what the layer holds is copied; they
+        are ``place``."""
+        length = self.get_seq_length()
+        keys[..., :length, :], values[..., :length, :] = self.keys, self.values
+        self._buffers, self.place = (keys, values), place
+        self._hold(length)
+
+    def continues(self) -> bool:
+        """Whether the next token has its place in the buffers, after the others."""
+        length = self.get_seq_length()
+        return self._has_room(length, length + 1)
+
+    def wrote_next(self) -> None:
+        """The next token was written into the buffers by someone else."""
+        self._hold(self._written + 1)
+
+    def _hold(self, length: int) -> None:
+        assert self._buffers is not None
+        self._written = length
+        self.keys, self.values = (buffer[..., :length, :] for buffer in self._buffers)
 
     def _has_room(self, start: int, stop: int) -> bool:
         """Whether all before ``start`` lies in these buffers, and nothing has been written after it."""
