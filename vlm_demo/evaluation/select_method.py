@@ -16,10 +16,10 @@ import numpy as np
 from vlm_demo.contracts import Answer, HeatmapSettings
 from vlm_demo.contracts.attention import log_shares
 from vlm_demo.contracts.engine import MeasurableEngine
-from vlm_demo.contracts.geometry import inside, interpolate
+from vlm_demo.contracts.geometry import inside
 from vlm_demo.contracts.heatmap_methods import BY_NAME, TABLE
 from vlm_demo.errors import VlmDemoError
-from vlm_demo.evaluation import head_weights, pointing
+from vlm_demo.evaluation import head_weights
 from vlm_demo.evaluation.heatmap_benchmark import MethodComparison, compare, explained
 from vlm_demo.evaluation.items import Item, Skipped
 
@@ -80,21 +80,21 @@ def halves(items: Sequence[Item]) -> tuple[list[Item], list[Item]]:
 
 
 def _better(examples: Examples, held_out: Examples) -> HeatmapSettings:
-    """The simple map or the fitted one, both fitted on the ``examples``, whichever points right more often on items
-    that it was not fitted on: those held out, and each half of the examples with a fit on the other half."""
+    """The simple map or the fitted one, both fitted on the ``examples``, whichever points better on items that it was
+    not fitted on: those held out, and each half of the examples with a fit on the other half."""
     simple, fitted = _simple(examples), _fitted(examples)
-    hits = [
+    scores = [
         len(examples) * _cross_validated(examples, fit)
         + (len(held_out) * _mean_score(held_out, settings)[0] if held_out else 0)
         for fit, settings in ((_simple, simple), (_fitted, fitted))
     ]
-    best = fitted if hits[1] > hits[0] else simple  # the simple one wins a tie
+    best = fitted if scores[1] > scores[0] else simple  # the simple one wins a tie
     return replace(best, heads=simple.heads, weights=fitted.weights)
 
 
 def _simple(examples: Examples) -> HeatmapSettings:
-    """The settings whose map points right most often, of those that name heads and layers; among equals the one whose
-    map lies best on the boxes. Its ``heads`` are the best ones in any case."""
+    """The settings whose map points best, of those that name heads and layers; among equals the one with most of its
+    heat on the boxes. Its ``heads`` are the best ones in any case."""
     trace = examples[0][1].trace
     assert trace is not None
     layers, heads = trace.image.shape[1:3]
@@ -127,7 +127,7 @@ def _fitted(examples: Examples) -> HeatmapSettings:
 
 
 def _cross_validated(examples: Examples, fit: Callable[[Examples], HeatmapSettings]) -> float:
-    """The share of hits on items that the settings were not fitted on: on each half by those of the other."""
+    """How well the map points on items that the settings were not fitted on: on each half by those of the other."""
     parts = [
         [(item, answer) for item, answer in examples if item in half] for half in halves([item for item, _ in examples])
     ]
@@ -141,20 +141,26 @@ def _cross_validated(examples: Examples, fit: Callable[[Examples], HeatmapSettin
 
 
 def _mean_score(examples: Examples, settings: HeatmapSettings) -> tuple[float, float]:
-    """Share of hits, and mean overlap with the boxes; each the mean over the kinds of items."""
+    """See ``_score``; each the mean over the kinds of items."""
     return _mean([item for item, _ in examples], [_score(item, answer, settings) for item, answer in examples])
 
 
-def _score(item: Item, answer: Answer, settings: HeatmapSettings) -> tuple[bool, float]:
-    heat = interpolate(_cells(item, answer, settings), answer.view)
-    return pointing.hit(heat, item.boxes), pointing.iou(heat, pointing.area(item.boxes, answer.view.size))
+def _score(item: Item, answer: Answer, settings: HeatmapSettings) -> tuple[float, float]:
+    """How much of the hottest patch the boxes cover, and the share of the heat on them: patch by patch, since hundreds
+    of maps are compared; 0..1 both."""
+    cells = np.where(inside(answer.view), _cells(item, answer, settings), 0.0)
+    covered = head_weights.cover(answer.view, item.boxes)
+    total = cells.sum()
+    if not np.isfinite(total) or not np.ptp(cells[inside(answer.view)]) > 0:
+        return 0.0, 0.0  # a flat map points nowhere
+    return float(covered[cells.argmax()]), float((cells * covered).sum() / max(total, 1e-12))
 
 
-def _mean(items: Sequence[Item], pairs: Sequence[tuple[bool, float]]) -> tuple[float, float]:
+def _mean(items: Sequence[Item], pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     kinds = sorted({item.kind for item in items})
     means = [np.mean([pair for item, pair in zip(items, pairs, strict=True) if item.kind == kind], 0) for kind in kinds]
-    hits, overlap = np.mean(means, 0)
-    return float(hits), float(overlap)
+    covered, share = np.mean(means, 0)
+    return float(covered), float(share)
 
 
 def _cells(item: Item, answer: Answer, settings: HeatmapSettings) -> np.ndarray:
