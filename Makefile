@@ -7,7 +7,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := demo
-.PHONY: demo test check format train evaluate tesseract chromium clean
+.PHONY: demo test check format train evaluate tesseract chromium chromium-package set-up-tests clean
 
 ARGS ?=
 FOLDER ?=
@@ -27,7 +27,7 @@ demo: $(BIN)/.installed tesseract
 # All tests: first those without a browser, side by side, one thread each; then the browser's alone, since they watch
 # a page in time. With ARGS those that it names. Many start Python anew: what one has compiled the next ones take.
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(BIN)/.installed-dev tesseract chromium
+test: set-up-tests
 ifeq ($(ARGS),)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --durations=10 -n logical --maxprocesses 4 --dist loadfile --ignore tests/browser
 	$(BIN)/python -m pytest -q --durations=10 -n logical --maxprocesses 2 --dist loadfile tests/browser
@@ -95,16 +95,25 @@ tesseract:
 	@command -v tesseract >/dev/null || { echo "Installing the system package tesseract-ocr"; $(call apt,tesseract-ocr); } \
 	|| echo "Tesseract could not be installed, so text in pictures won't be read; run: apt-get install tesseract-ocr" >&2
 
+# Python's packages and the system's are installed side by side.
+set-up-tests: $(BIN)/.created
+	@$(MAKE) --no-print-directory -j 2 $(BIN)/.installed-dev tesseract chromium
+
 # On Ubuntu the packages of these names only point to a snap, which containers can't run: it does not count, and
 # Playwright brings its own. tests/browser/conftest.py chooses by the same rule.
-chromium: $(BIN)/.installed-dev
-	@works() { for name in chromium chromium-browser google-chrome; do \
+define works
+	works() { for name in chromium chromium-browser google-chrome; do \
 		path="$$(command -v "$$name")" || continue; \
 		case "/$$path/$$(readlink -f "$$path")/" in */snap/*) continue;; esac; \
 		if head -c 4096 "$$path" | grep -q /snap/; then continue; fi; \
-		if "$$path" --version >/dev/null 2>&1; then return 0; fi; done; return 1; }; \
-	works || { echo "Installing the system package chromium"; { $(call apt,chromium); } && works; } \
-	|| $(BIN)/python -m playwright install --with-deps chromium \
+		if "$$path" --version >/dev/null 2>&1; then return 0; fi; done; return 1; }; works
+endef
+
+chromium-package: tesseract
+	@{ $(works); } || { echo "Installing the system package chromium"; $(call apt,chromium); } || true
+
+chromium: $(BIN)/.installed-dev chromium-package
+	@{ $(works); } || $(BIN)/python -m playwright install --with-deps chromium \
 	|| echo "Chromium could not be installed, so the browser test will fail; run: apt-get install chromium" >&2
 
 clean:

@@ -6,11 +6,13 @@ strings of all families and writes wide letters as plain ones (NFKC) before it l
 
 import copy
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from tokenizers import AddedToken, normalizers
+from transformers import PreTrainedTokenizerBase
 
 from tests.kit import injections
 from tests.kit.tiny import tiny_blip2, tiny_clip, tiny_idefics, tiny_llava
@@ -59,10 +61,16 @@ def built(builder: PromptBuilder, picture: int | str, text: str, *places: str) -
     return builder(texts["question"], [picture, picture], ocr_text=texts["ocr"], history=[turn], system=texts["system"])
 
 
+@cache
+def control_ids(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    added = {i for i, token in tokenizer.added_tokens_decoder.items() if str(token).strip()}
+    return frozenset(added - {tokenizer.unk_token_id})
+
+
 def control(builder: PromptBuilder, prompt: Prompt) -> list[int]:
     """The ids that are control, in order: image tokens, and where turns begin and end."""
-    added = {i for i, token in builder.tokenizer.added_tokens_decoder.items() if str(token).strip()}
-    return [token for token in prompt.ids if token in added - {builder.tokenizer.unk_token_id}]
+    ids = control_ids(builder.tokenizer)
+    return [token for token in prompt.ids if token in ids]
 
 
 def template(prompt: Prompt) -> list[tuple[str, str]]:
