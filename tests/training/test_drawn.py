@@ -9,7 +9,7 @@ from PIL import Image
 
 from vlm_demo.contracts import OcrResult
 from vlm_demo.stages import ocr
-from vlm_demo.training import drawn
+from vlm_demo.training import drawn, drawn_questions
 from vlm_demo.training.drawn import ANNOTATIONS, KINDS, draw, draw_kind
 from vlm_demo.training.worlds.lettering import draw_lettering
 from vlm_demo.training.worlds.scenes import draw_scene
@@ -170,6 +170,11 @@ def test_a_text_is_answered_with_its_lines():
         assert all(part in "\n".join(line["ocr"]) for part in answer.split("\n"))
         right += answer == "\n".join(printed)
     assert right > 12
+
+
+def test_stray_characters_at_the_ends_of_a_line_are_left_out_and_signs_of_money_are_not() -> None:
+    lines = {"| Milk 12,50 €": "Milk 12,50 €", "$ 5 ;": "$ 5", "° 20 %": "20 %", "STEFANIE °": "STEFANIE", "~": ""}
+    assert {line: drawn_questions._without_strays(line) for line in lines} == lines
 
 
 def test_yes_and_no_are_about_as_frequent(shards):

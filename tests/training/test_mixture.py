@@ -99,6 +99,22 @@ def test_charts_come_only_with_ocr_text(root: Path, packer: BranchPacker) -> Non
     assert all(any(f"Sales of {n}" in text for text in texts) for n in trained)
 
 
+def test_photographs_that_are_described_elsewhere_are_asked_about_alone(tmp_path: Path, packer: BranchPacker) -> None:
+    captions = ["A dog runs on the grass today."]
+    asked, only_described = {"captions": captions, "qa": [["What runs?", "dog"]]}, {"captions": captions}
+    for name, item in {"coco_train": asked, "coco_captions": only_described, "scenes": asked}.items():
+        write_folder(tmp_path / name, [item] * 40)
+    data = Mixture([tmp_path], packer, SIDE)
+    for describes in (True, False):
+        data.describes_photos = describes
+        samples = [data.sample(0, n) for n in range(300)]
+        described = {name: [] for name in data.names}
+        for sample in samples:
+            described[sample.folder].append("caption" in sample.packed.kinds)
+        assert all(described["coco_captions"]) and all(described["scenes"])
+        assert set(described["coco_train"]) == {describes}
+
+
 def test_turns_about_no_picture_are_in_some_training_samples_and_never_held_out(
     root: Path, packer: BranchPacker
 ) -> None:

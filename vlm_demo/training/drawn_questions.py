@@ -6,6 +6,7 @@ Half are phrased as in `worlds/phrasings.py`, half in the few plain ways in whic
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
@@ -271,13 +272,17 @@ def _lettering(picture: DrawnPicture, n: int, rng: np.random.Generator, ocr_line
 
 
 def _without_strays(line: str) -> str:
-    """The line without the stray characters that OCR reads at its ends."""
+    """The line without the stray characters that OCR reads at its ends; signs of currencies and units are none."""
     words = line.split()
-    while words and not any(letter.isalnum() for letter in words[0]):
+    while words and not any(map(_belongs, words[0])):
         words.pop(0)
-    while words and not any(letter.isalnum() for letter in words[-1]):
+    while words and not any(map(_belongs, words[-1])):
         words.pop()
     return " ".join(words)
+
+
+def _belongs(letter: str) -> bool:
+    return letter.isalnum() or letter == "%" or unicodedata.category(letter) == "Sc"
 
 
 def _about_text(picture: DrawnPicture, rng: np.random.Generator, lines: list[str]) -> list[tuple[str, str]]:

@@ -379,8 +379,9 @@ def run(
             trainer.train(projector_minutes, 1, measure_every=1e9)
     if parts.trained_tower:
         trainer.rehearse_batches()
-    log(f"Stage 2: projector and LoRA, for {f'{steps} steps' if steps else f'{minutes} minutes'}")
-    trainer.train(minutes, 2, steps=steps)
+    if minutes or steps or not caption_minutes:
+        log(f"Stage 2: projector and LoRA, for {f'{steps} steps' if steps else f'{minutes} minutes'}")
+        trainer.train(minutes, 2, steps=steps)
     if caption_minutes:
         log(f"Captions: samples scored by CIDEr-D, for {caption_minutes} minutes")
         SelfCritical(trainer, data.packer).train(caption_minutes)

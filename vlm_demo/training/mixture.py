@@ -78,9 +78,17 @@ class Folder:
             self.items = [item for n, item in enumerate(items) if (n < MOST_HELD and n % HELD_EVERY == 0) == held]
         self.turns = PhotoTurns(self.items) if self.name in PERCENT else None
 
-    def conversations(self, item: Mapping[str, Any], rng: np.random.Generator) -> tuple[list[PictureTurns], bool]:
-        """The conversations about an item, and whether they stay true when the picture is flipped."""
+    def conversations(
+        self, item: Mapping[str, Any], rng: np.random.Generator, described: bool = True
+    ) -> tuple[list[PictureTurns], bool]:
+        """The conversations about an item, and whether they stay true when the picture is flipped.
+
+        Args:
+            described: whether photographs about which there is something else to ask are described too.
+        """
         turns = drawn_turns(item) if self.turns is None else self.turns(item, self.name, rng)
+        if self.turns is not None and not described:
+            turns = [turn for turn in turns if turn.kind != "caption"] or turns
         if self.name in NEEDS_OCR:
             turns = [*turns, *chart_turns(item["ocr"], rng)]
         chosen = _chosen(turns, rng)
@@ -104,7 +112,12 @@ class Mixture:
         side: pixels of the square that the picture is padded and resized to.
         held: the held-out part instead of the trained one.
         fill: the padding colour, the image processor's mean.
+
+    Attributes:
+        describes_photos: whether photographs about which there is something else to ask are described too.
     """
+
+    describes_photos = True
 
     def __init__(
         self,
@@ -132,7 +145,7 @@ class Mixture:
         while True:
             folder = self.folders[self.names[int(rng.choice(len(self.names), p=self.share))]]
             item = folder.items[int(rng.integers(len(folder.items)))]
-            conversations, mirrored = folder.conversations(item, rng)
+            conversations, mirrored = folder.conversations(item, rng, self.describes_photos)
             if conversations:
                 break
         if self.chat and not self.held and rng.random() < CHAT:
