@@ -285,7 +285,12 @@ def _one_query(
     """
     weights = _weights(query, key, mask, 1, scaling, causal=False)
     batch, heads, _, keys = weights.shape
-    output = weights.view(batch, key.shape[1], -1, keys) @ value.float()
+    shared = weights.view(batch, key.shape[1], -1, keys)
+    if query.dtype == torch.float32:
+        output = shared @ value.float()
+    else:  # rounded where SDPA rounds: the exponentials, before they are divided by their sum
+        largest = shared.amax(-1, keepdim=True)
+        output = (shared / largest).to(query.dtype).float() @ value.float() * largest
     return output.to(query.dtype).reshape(batch, 1, heads, -1), weights
 
 
