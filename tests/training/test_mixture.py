@@ -79,6 +79,14 @@ def test_shares_are_renormalized_over_the_existing_folders(root: Path, packer: B
     assert set(drawn) == {"coco_train", "scenes"} and 0.7 < drawn["coco_train"] / 400 < 0.8
 
 
+def test_shares_can_be_changed(root: Path, packer: BranchPacker) -> None:
+    data = Mixture([root], packer, SIDE)
+    data.share_out({"scenes": 3.0, "stanford40": 5.0})
+    assert {data.sample(0, n).folder for n in range(50)} == {"scenes"}
+    data.share_out({"scenes": 3.0, "coco_train": 1.0})
+    assert data.share[data.names.index("coco_train")] == pytest.approx(0.25)
+
+
 def test_an_incomplete_last_line_is_skipped(root: Path, packer: BranchPacker) -> None:
     file = root / "scenes" / "annotations.jsonl"
     complete = Mixture([root], packer, SIDE).folders["scenes"].items

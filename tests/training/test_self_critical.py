@@ -96,3 +96,20 @@ def test_a_run_ends_with_caption_training_where_requested(
     log = (tmp_path / "run" / "log.jsonl").read_text()
     assert '"held_out"' in log and (tmp_path / "run" / "checkpoint.pt").is_file()
     assert not torch.equal(before, parts.trained()["lora.layers.0.self_attn.q_proj.B"])
+
+
+def test_a_run_ends_with_labels_where_requested(
+    parts: Parts, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finetune, "compile_layers", lambda parts: None)
+    monkeypatch.setattr(finetune, "LABEL_SHARES", {"coco_train": 1.0})
+    monkeypatch.setattr(sample_batches, "POOL", 8)
+    clock = iter(range(10**6))
+    monkeypatch.setattr(finetune, "time", type("Clock", (), {"perf_counter": lambda: float(next(clock))}))
+    rates = list[float]()
+    monkeypatch.setattr(Trainer, "set_rate", lambda self, rate: rates.append(rate))
+    before = parts.trained()["lora.layers.0.self_attn.q_proj.B"].detach().clone()
+    finetune.run(parts, trainer.data, trainer.held, tmp_path / "run", 0.0, 15, 1, 0.0, label_minutes=0.1)
+    assert not trainer.data.describes_photos and (tmp_path / "run" / "checkpoint.pt").is_file()
+    assert rates and max(rates) <= finetune.LABEL_RATE * finetune.RATE
+    assert not torch.equal(before, parts.trained()["lora.layers.0.self_attn.q_proj.B"])

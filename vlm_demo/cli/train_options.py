@@ -32,9 +32,12 @@ AlignPictures = Annotated[
 ]
 AlignEpochs = Annotated[int, typer.Option(min=1, metavar="N", help="of aligning features with words")]
 ProjectorMinutes = Annotated[float, typer.Option(metavar="N", help="of the projector alone, after its alignment")]
-# And of one after it.
+# And of those after it.
 CaptionMinutes = Annotated[
     float, typer.Option(metavar="N", help="of captions that are sampled and scored by CIDEr-D, beside that loss")
+]
+LabelMinutes = Annotated[
+    float, typer.Option(metavar="N", help="of labelled pictures, charts and short texts, without descriptions, at last")
 ]
 InitShare = Annotated[
     float, typer.Option(min=0, max=1, metavar="SHARE", help="of INIT's weights that is mixed into what is written")

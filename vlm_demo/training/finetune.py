@@ -39,7 +39,7 @@ from vlm_demo.training.branches import BranchPacker
 from vlm_demo.training.bridge_training import frozen
 from vlm_demo.training.data_parallel import Peers, init_peers
 from vlm_demo.training.lora import add_lora
-from vlm_demo.training.mixture import Mixture, Sample
+from vlm_demo.training.mixture import LABEL_SHARES, Mixture, Sample
 from vlm_demo.training.record import CHECKPOINT, LOG, Spent
 from vlm_demo.training.self_critical import SelfCritical
 from vlm_demo.training.trained_parts import (
@@ -59,6 +59,7 @@ from vlm_demo.training.trained_parts import (
 
 RATE, WARM_UP, COOL_DOWN = 8e-4, 40, 0.3  # steps; the last share of a run's time in which the rate falls to a 20th
 PROJECTOR_SCALE, TOWER_SCALE = 1.25, 0.08  # of their learning rates, over LoRA's
+LABEL_RATE = 0.6  # of the learning rate in the stage of labels
 AVERAGE = 0.995  # of the running mean of the weights, a step
 
 
@@ -356,10 +357,12 @@ def run(
     seed: int = 0,
     steps: int = 0,
     caption_minutes: float = 0.0,
+    label_minutes: float = 0.0,
     tower_stages: int = 0,
 ) -> None:
     """All stages of one run; with ``resume``, or from an earlier run's projector, stage 2 alone, which takes ``steps``
-    instead of ``minutes`` where they are given. Then for ``caption_minutes`` ``self_critical``.
+    instead of ``minutes`` where they are given. Then for ``caption_minutes`` ``self_critical``, and for
+    ``label_minutes`` mostly labelled pictures, charts and texts, without descriptions of photographs.
 
     With ``tower_stages`` the last stages of an EfficientNet-Lite are trained from stage 2 on."""
     if tower_stages:
@@ -379,9 +382,14 @@ def run(
             trainer.train(projector_minutes, 1, measure_every=1e9)
     if parts.trained_tower:
         trainer.rehearse_batches()
-    if minutes or steps or not caption_minutes:
+    if minutes or steps or not (caption_minutes or label_minutes):
         log(f"Stage 2: projector and LoRA, for {f'{steps} steps' if steps else f'{minutes} minutes'}")
         trainer.train(minutes, 2, steps=steps)
     if caption_minutes:
         log(f"Captions: samples scored by CIDEr-D, for {caption_minutes} minutes")
         SelfCritical(trainer, data.packer).train(caption_minutes)
+    if label_minutes:
+        log(f"Labels, charts and texts, for {label_minutes} minutes")
+        data.share_out(LABEL_SHARES)
+        data.describes_photos, trainer.rate_scale = False, LABEL_RATE * trainer.rate_scale
+        trainer.train(label_minutes, 2)

@@ -25,9 +25,7 @@ from vlm_demo.training.photo_turns import DESCRIBE
 
 PICTURES, CAPTIONS = 8, 5  # a step; sampled captions of each picture
 MAX_CAPTION_TOKENS, MAX_PICTURE_TOKENS = 28, 10_000  # tokens of a sampled caption; of a picture with all its captions
-RATE, WARM_UP, COOL_DOWN = 3e-4, 20, 0.3  # as in ``finetune``
-WEIGHT = 2.5  # of its loss, next to the mixture's, whose gradient is four times as long
-TEMPERATURE = 0.7  # of what is sampled, and of the probabilities whose score is raised
+RATE, WARM_UP, COOL_DOWN = 2e-4, 20, 0.3  # as in ``finetune``
 END = " sentence-end"
 
 
@@ -63,7 +61,7 @@ class CaptionedPictures:
 def sampled(
     parts: Any, tokens: Tensor, prompt_ids: Sequence[int], end: int, samples: int, max_tokens: int
 ) -> list[list[int]]:
-    """Sample answers to one question about several pictures, at TEMPERATURE.
+    """Sample answers to one question about several pictures, at temperature 1.
 
     Args:
         tokens: image tokens [B, N, d].
@@ -87,7 +85,7 @@ def sampled(
             sampled_ids = torch.empty(len(hidden), 0, dtype=torch.long)
             done = torch.zeros(len(hidden), dtype=torch.bool)
             for _ in range(max_tokens):
-                next_ids = torch.multinomial((parts.llm.lm_head(hidden).float() / TEMPERATURE).softmax(-1), 1)
+                next_ids = torch.multinomial(parts.llm.lm_head(hidden).float().softmax(-1), 1)
                 next_ids[done] = end
                 sampled_ids = torch.cat([sampled_ids, next_ids], 1)
                 done |= next_ids[:, 0] == end
@@ -127,7 +125,6 @@ class SelfCritical:
         """Train for so many minutes; the log has the mean score of the samples, times 100."""
         trainer = self.trainer
         started, saved_at, first_step = time.perf_counter(), 0.0, trainer.step
-        trainer.data.describes_photos = False
         recent: dict[str, list[float]] = defaultdict(list)
         for weight in trainer.parts.trained().values():
             weight.requires_grad_(True)
@@ -181,7 +178,7 @@ class SelfCritical:
             for picture_pixels, turns in zip(pixels, conversations, strict=True)
         ]
         logits, batch = self.trainer.logits(samples)
-        token_losses = nn.functional.cross_entropy(logits / TEMPERATURE, batch["targets"], reduction="none")
+        token_losses = nn.functional.cross_entropy(logits, batch["targets"], reduction="none")
         advantage = advantages(scores)[batch["at"][:, 0], batch["turn"]]
         self.scores.append(float(scores.mean()))
-        return WEIGHT * (advantage * token_losses).sum() / len(token_losses)
+        return (advantage * token_losses).sum() / len(token_losses)
