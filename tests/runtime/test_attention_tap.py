@@ -135,7 +135,7 @@ def test_one_query_attends_as_sdpa_does(masked: bool, heads: int, dtype: torch.d
 
 @pytest.mark.parametrize("key_heads", [2, 6])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 1e-2)])
-def test_one_query_gets_what_sdpa_gives_whether_it_is_recorded_or_not(
+def test_one_query_is_the_same_recorded_or_not_and_its_rows_are_its_weights(
     key_heads: int, dtype: torch.dtype, tolerance: float
 ) -> None:
     torch.manual_seed(0)

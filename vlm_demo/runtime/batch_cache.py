@@ -161,9 +161,10 @@ class Stack:
 
 def joined(caches: Sequence[DynamicCache]) -> Cache:
     """One cache that writes into all of these."""
-    if not _can_be_stacked(caches):
-        return Cache(layers=[BatchLayer(rows) for rows in zip(*(cache.layers for cache in caches), strict=True)])
-    return (_stack_of(caches) or Stack(caches)).step(caches)
+    stack = _stack_of(caches) or (Stack(caches) if _can_be_stacked(caches) else None)
+    if stack is not None:
+        return stack.step(caches)
+    return Cache(layers=[BatchLayer(rows) for rows in zip(*(cache.layers for cache in caches), strict=True)])
 
 
 def _can_be_stacked(caches: Sequence[DynamicCache]) -> bool:

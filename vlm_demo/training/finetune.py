@@ -205,10 +205,9 @@ class Trainer:
             self.set_rate(rate)
             self.learn(samples, recent)
             if self.step % 20 == 0:
-                means = {kind: round(float(np.mean(values)), 3) for kind, values in sorted(recent.items())}
                 tokens = sum(len(sample.packed) for sample in samples)
                 self.log({"stage": stage, "step": self.step, "samples": self.next_sample, "minutes": round(spent, 1),
-                           "tokens": tokens, "loss": means})  # fmt: skip
+                           "tokens": tokens, "loss": self.means(recent)})  # fmt: skip
                 recent.clear()
             if spent - saved_at > 4:
                 saved_at = spent
@@ -218,6 +217,11 @@ class Trainer:
                 self.measure()
         self.save()
         self.measure()
+
+    @staticmethod
+    def means(recent: dict[str, list[float]]) -> dict[str, float]:
+        """The mean loss of each kind of answer, for the log."""
+        return {kind: round(float(np.mean(values)), 3) for kind, values in sorted(recent.items())}
 
     def set_rate(self, rate: float) -> None:
         """Set LoRA's learning rate; those of other groups are scaled in proportion."""

@@ -137,14 +137,13 @@ class SelfCritical:
             trainer.set_rate(rate)
             trainer.learn(samples, recent, lambda: self.loss(pictures, count))
             if trainer.step % 20 == 0:
-                means = {kind: round(float(np.mean(values)), 3) for kind, values in sorted(recent.items())}
                 trainer.log(
                     {
                         "stage": "captions",
                         "step": trainer.step,
                         "minutes": round(spent, 1),
                         "cider": round(100 * float(np.mean(self.scores)), 1),
-                        "loss": means,
+                        "loss": trainer.means(recent),
                     }
                 )
                 self.scores.clear()
