@@ -281,7 +281,7 @@ def _one_query(
     are the ones that the output is made with.
 
     In float32, and heads that share a key head are multiplied with it together. On a CPU torch's SDPA is made for
-    many queries: of one it takes four times as long (32 heads, 600 keys of 128, bf16), and tells no weights.
+    many queries: of one it takes three times as long (32 heads, 600 keys of 128, bf16), and tells no weights.
     """
     weights = _weights(query, key, mask, 1, scaling, causal=False)
     batch, heads, _, keys = weights.shape
