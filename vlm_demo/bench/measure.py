@@ -265,9 +265,9 @@ def quantized(name: str, folder: Path, tokens: int, repeats: int) -> Iterator[Me
         del small, pace
 
 
-def load(folder: str | Path, precision: str = "none", dtype: str | None = None) -> Pipeline:
+def load(folder: str | Path, precision: str = "none", dtype: str | None = None, own_thread: bool = False) -> Pipeline:
     """The pipeline, generating up to the limit always: random weights may emit EOS anywhere, and repeat themselves."""
-    pipe = Pipeline.from_pretrained(folder, quantize=precision, dtype=dtype)
+    pipe = Pipeline.from_pretrained(folder, quantize=precision, dtype=dtype, own_thread=own_thread)
     pipe.stages().llm.ends, pipe.cuts_repetition = frozenset(), False
     return pipe
 

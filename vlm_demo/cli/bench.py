@@ -148,12 +148,12 @@ def shared(model: str, tokens: int, repeats: int) -> Iterator[Measurement]:
     from vlm_demo.bench import measure
     from vlm_demo.bench import together as visitors
 
-    pipe = measure.load(model)
+    pipe = measure.load(model, own_thread=True)  # as servers load it
     yield from visitors.rows(model, pipe, VISITORS, tokens, repeats)
     if pipe.precision != "fp32":
         del pipe
         gc.collect()
-        pipe = measure.load(model, dtype="float32")
+        pipe = measure.load(model, dtype="float32", own_thread=True)
         yield from visitors.rows(model, pipe, VISITORS, tokens, repeats)
 
 

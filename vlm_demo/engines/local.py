@@ -194,7 +194,13 @@ def load(
 
     return LocalEngine(
         Pipeline.from_pretrained(
-            model, quantize=quantize, device=device, progress=progress, trust=trust, image_hosts=image_hosts
+            model,
+            quantize=quantize,
+            device=device,
+            progress=progress,
+            trust=trust,
+            image_hosts=image_hosts,
+            own_thread=True,
         ),
         batch,
     )

@@ -41,8 +41,8 @@ class ItmRelevancy:
         return float((self.scorer.similarities(patches, coded) if probability is None else probability)[0].clamp(0, 1))
 
     def _features(self, view: View) -> torch.Tensor:
-        with self.guard.computing():
-            return self.family.encode(self.view.with_pixels(view).pixel_values)
+        pixels = self.view.with_pixels(view).pixel_values
+        return self.guard.run(lambda: self.family.encode(pixels))
 
     def relevancy(self, view: View, text: str) -> np.ndarray:
         """How much each patch contributes to the match: float32 [patches] of the view, never below 0.
@@ -57,7 +57,8 @@ class ItmRelevancy:
         coded = self.scorer.read([text])
         matcher, layers = self.scorer.matcher, self.family.encoder_layers
         pixels = self.view.with_pixels(view).pixel_values
-        with self.guard.computing():
+
+        def read() -> np.ndarray:
             text_vectors = matcher.texts(coded.ids, coded.mask)
             with torch.enable_grad(), attention_tap.installed(layers), attention_tap.whole() as matrices:
                 features = self.family.encode(pixels.detach().clone().requires_grad_())
@@ -71,3 +72,5 @@ class ItmRelevancy:
             ]
             start = token_weights / token_weights.sum().clamp(min=1e-12)
             return flow(layer_relevances, start, range(self.family.leading_tokens, len(start)), 1.0, 1.0)
+
+        return self.guard.run(read)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -82,8 +83,8 @@ class TeacherForcing:
     def attentions(self, answer: Answer) -> list[Layer]:
         """Every attention layer of the language model over prompt and answer, in the order in which they ran."""
         tokens = self._image_tokens(answer)
-        with self.guard.computing(), attention_tap.whole() as matrices:
-            self._read(self._embedded(answer, tokens), answer, tokens)
+        with attention_tap.whole() as matrices:
+            self.guard.run(lambda: self._read(self._embedded(answer, tokens), answer, tokens))
         return [Layer(weights[0], self._crosses(module)) for module, weights in matrices.layers]
 
     def gradients(
@@ -99,8 +100,9 @@ class TeacherForcing:
             For each step, each layer in the order in which they ran, and whether its keys are image tokens alone.
         """
         tokens = self._image_tokens(answer)
-        found = []
-        with self.guard.computing():
+
+        def read() -> list[list[tuple[Tensor, bool]]]:
+            found = []
             embeddings = self._embedded(answer, tokens).detach()
             with torch.enable_grad(), attention_tap.whole() as matrices:
                 hidden = self._read(embeddings.requires_grad_(), answer, tokens)
@@ -117,13 +119,14 @@ class TeacherForcing:
                             )
                         ]
                     )
-        return found
+            return found
+
+        return self.guard.run(read)
 
     def hidden(self, answer: Answer) -> Tensor:
         """The language model's last hidden states [prompt and answer, d_llm]."""
         tokens = self._image_tokens(answer)
-        with self.guard.computing():
-            return self._read(self._embedded(answer, tokens), answer, tokens)[0]
+        return self.guard.run(lambda: self._read(self._embedded(answer, tokens), answer, tokens)[0])
 
     def recorded_pass(self, answer: Answer) -> RecordedPass:
         """One pass that keeps every layer's states, at the positions that predict the answer's tokens.
@@ -148,16 +151,19 @@ class TeacherForcing:
             if isinstance(output, Tensor):
                 outputs.append((module, output))
 
-        with self.guard.computing(), ExitStack() as hooks:  # the hooks must see no other computation
-            for layer in self.family.language_layers:
-                hooks.callback(layer.register_forward_hook(record_layer, with_kwargs=True).remove)
-            for module in outer:
-                hooks.callback(module.register_forward_hook(record_output).remove)
-            recorder = hooks.enter_context(
-                attention_tap.recording(columns, count, self.family.image_attentions, length)
-            )
-            embeddings = self._embedded(answer, tokens)
-            last = self._read(embeddings, answer, tokens)
+        def read() -> tuple[Tensor, Tensor, attention_tap.Recorder]:
+            with ExitStack() as hooks:
+                for layer in self.family.language_layers:
+                    hooks.callback(layer.register_forward_hook(record_layer, with_kwargs=True).remove)
+                for module in outer:
+                    hooks.callback(module.register_forward_hook(record_output).remove)
+                recorder = hooks.enter_context(
+                    attention_tap.recording(columns, count, self.family.image_attentions, length)
+                )
+                embeddings = self._embedded(answer, tokens)
+                return embeddings, self._read(embeddings, answer, tokens), recorder
+
+        embeddings, last, recorder = self.guard.run(read)  # the hooks see no other computation there
         norm = next((module for module, output in reversed(outputs) if output is last), None)
         if norm is None:
             raise UnsupportedModel(
@@ -182,17 +188,17 @@ class TeacherForcing:
     def layer_logits(self, recorded: RecordedPass) -> Iterator[Tensor]:
         """The logit lens: the norm and the head, applied to every layer's output. Logits float32 [some places,
         vocabulary], until all of [layers × tokens] were read, layer by layer; the last layer's are the model's own."""
-        with self.guard.computing():
-            hidden = torch.cat([*(recorded.norm(output) for _, output in recorded.states[:-1]), recorded.last])
+        normed = (recorded.norm(output) for _, output in recorded.states[:-1])
+        hidden = self.guard.run(lambda: torch.cat([*normed, recorded.last]))
         for part in hidden.split(PLACES_AT_ONCE):
-            with self.guard.computing():
-                logits = self.family.head(part).float()
-            yield logits
+            yield self.guard.run(partial(self._logits, part))
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        return self.family.head(hidden).float()
 
     def logits(self, hidden: Tensor, ids: Sequence[int]) -> np.ndarray:
         """The logits of some tokens at each hidden state [places, d_llm]: float32 [places, ids]."""
-        with self.guard.computing():
-            parts = [logits[:, list(ids)] for logits in in_parts(self.family.head, hidden)]
+        parts = self.guard.run(lambda: [part[:, list(ids)] for part in in_parts(self.family.head, hidden)])
         return torch.cat(parts).cpu().numpy()
 
     def likelihoods(self, answer: Answer, image: int, masks: np.ndarray) -> np.ndarray:
@@ -242,7 +248,8 @@ class TeacherForcing:
     def _likelihoods_of(self, answer: Answer, variants: Sequence[ImageTokens]) -> list[tuple[Tensor, Tensor]]:
         """The two rows of `AnswerLikelihoods` for each set of image tokens; in one pass where the family allows it."""
         ids = [token.id for token in answer.tokens]
-        with self.guard.computing():
+
+        def read() -> list[tuple[Tensor, Tensor]]:
             embedded = [self._embedded(answer, tokens) for tokens in variants]
             inputs = [
                 self.family.language_model_inputs(tokens, answer.prompt, range(_length(answer))) for tokens in variants
@@ -268,6 +275,8 @@ class TeacherForcing:
                 found.append(torch.stack([logprobs, (logprobs >= log_probabilities.amax(-1)).float()]))
             logprobs, likeliest = torch.cat(found, 1).view(2, len(variants), len(ids))
             return list(zip(logprobs, likeliest.bool(), strict=True))
+
+        return self.guard.run(read)
 
     def _image_tokens(self, answer: Answer) -> ImageTokens:
         patches, _ = self.pictures.patches([self.view.with_pixels(view) for view in answer.views])

@@ -37,7 +37,13 @@ class ComposedModel:
     """A loaded checkpoint and its parts: ``view`` opens pictures as it sees them, ``reader`` reads text in them, and
     ``remembered`` caches what was computed of both."""
 
-    def __init__(self, loaded: Loaded, remember: int | None = None, remote: RemotePictures = NOTHING) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        remember: int | None = None,
+        remote: RemotePictures = NOTHING,
+        own_thread: bool = False,
+    ) -> None:
         family = loaded.family
         self.name, self.family, self.precision = loaded.name, family.name, loaded.precision
         self.folder, self.settings_folder = loaded.folder, loaded.settings_folder
@@ -46,7 +52,7 @@ class ComposedModel:
         budget = budget_for(quantization.memory_of(loaded.model).parameter_bytes) if remember is None else remember
         self.remembered = LruStore(budget)
         self.reader = OcrReader(self.remembered)
-        guard = CancellationHooks(loaded.device)
+        guard = CancellationHooks(loaded.device, own_thread and loaded.device.type == "cpu")
         guard.watch(family.encoder_layers)
         self.view = ViewMaker(loaded.image_processor, family.cut, remote)
         self.bridge_info: BridgeInfo = family.bridge_info  # how pictures get into the language model

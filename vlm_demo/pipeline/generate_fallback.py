@@ -135,17 +135,21 @@ class GenerateFallback:
         eos_ids = model.generation_config.eos_token_id
         eos_ids = [] if eos_ids is None else eos_ids if isinstance(eos_ids, list) else [eos_ids]
         mask = None if sampling.schema is None else self.grammars.processor_for(sampling.schema, eos_ids)
-        with self.guard.computing(cancelled), _seeded(sampling):
-            output = model.generate(
-                **moved,
-                **_options(sampling),
-                num_beams=1,
-                max_new_tokens=limit,
-                output_logits=True,
-                stopping_criteria=StoppingCriteriaList([] if mask else [Repeating()]),
-                logits_processor=LogitsProcessorList([mask] if mask else []),
-                return_dict_in_generate=True,
-            )
+
+        def generate() -> Any:
+            with _seeded(sampling):
+                return model.generate(
+                    **moved,
+                    **_options(sampling),
+                    num_beams=1,
+                    max_new_tokens=limit,
+                    output_logits=True,
+                    stopping_criteria=StoppingCriteriaList([] if mask else [Repeating()]),
+                    logits_processor=LogitsProcessorList([mask] if mask else []),
+                    return_dict_in_generate=True,
+                )
+
+        output = self.guard.run(generate, cancelled)
         new_ids = output.sequences[0, -len(output.logits) :].tolist()
         for token, logits in zip(new_ids, output.logits, strict=True):
             if token in eos_ids:

@@ -35,6 +35,7 @@ from vlm_demo.models.loading import Loaded, Progress
 from vlm_demo.pipeline import answering
 from vlm_demo.pipeline.composition import ComposedModel
 from vlm_demo.pipeline.inputs import Turns, as_several
+from vlm_demo.runtime import compute_thread
 from vlm_demo.trust import NONE, Trust
 
 
@@ -53,8 +54,14 @@ class Pipeline(ComposedModel):
         pipe.ask([], "How many are there?", history=before)  # [] = about the earlier pictures
     """
 
-    def __init__(self, loaded: Loaded, remember: int | None = None, remote: RemotePictures = NOTHING) -> None:
-        super().__init__(loaded, remember, remote)
+    def __init__(
+        self,
+        loaded: Loaded,
+        remember: int | None = None,
+        remote: RemotePictures = NOTHING,
+        own_thread: bool = False,
+    ) -> None:
+        super().__init__(loaded, remember, remote, own_thread)
         self.cuts_repetition = True
 
     @classmethod
@@ -71,6 +78,7 @@ class Pipeline(ComposedModel):
         device_map: str | None = None,
         revision: str | None = None,
         image_hosts: Sequence[str] = (),
+        own_thread: bool = False,
     ) -> Pipeline:
         """Load an embedded model, a local folder, or a model of the Hugging Face hub; see ``models.loading.load``.
 
@@ -83,12 +91,17 @@ class Pipeline(ComposedModel):
             revision: a commit, branch or tag of a model of the hub.
             image_hosts: hosts on the web from which pictures may be fetched that an address names; see
                 ``images.remote``.
+            own_thread: compute in one thread, whoever asks, as is faster on a CPU for a server, which answers in many;
+                torch in other threads keeps to one core from then on. See ``runtime.compute_thread``.
         """
         remote = RemotePictures(image_hosts)
         where = loading.device_of(device_map, device)
         name = os.fspath(name_or_folder_or_hub_id)
-        loaded = loading.load(name, quantize, where, progress, trust, dtype=dtype, revision=revision)
-        return cls(loaded, remember, remote)
+
+        def load() -> Loaded:
+            return loading.load(name, quantize, where, progress, trust, dtype=dtype, revision=revision)
+
+        return cls(compute_thread.elsewhere(load) if own_thread else load(), remember, remote, own_thread)
 
     def ask(
         self,

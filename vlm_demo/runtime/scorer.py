@@ -75,10 +75,13 @@ class Scorer:
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
-        with self.guard.computing(cancelled):
+
+        def compare() -> torch.Tensor:
             picture = self.matcher.picture(patches.features)
             cosines = [picture @ self.matcher.texts(part.ids, part.mask).T for part in texts.parts()]
             return torch.cat(cosines, 1).max(0).values.cpu()
+
+        return self.guard.run(compare, cancelled)
 
     def probabilities(self, similarities: torch.Tensor) -> torch.Tensor:
         """The softmax [texts] of similarity / temperature."""
@@ -90,10 +93,13 @@ class Scorer:
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
-        with self.guard.computing(cancelled):
+
+        def match() -> torch.Tensor | None:
             parts = (self.matcher.matches(patches.features, part.ids, part.mask) for part in texts.parts())
             found = [part for part in parts if part is not None]
             return torch.cat(found).cpu() if found else None
+
+        return self.guard.run(match, cancelled)
 
     def _coded(self, text: str) -> list[int]:
         """The ids of a text with what the tokenizer puts around it; where it puts nothing, its first and last token."""

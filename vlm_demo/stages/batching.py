@@ -149,8 +149,10 @@ class Batch:
                 alone = len(self._rows) == 1 or row.together == 1 or not self._steps.batches
             try:
                 # A step of several is not stopped by one of them: it is short.
-                with self._guard.computing(row.cancelled if alone else None, urgent=True):
-                    self._take([row] if alone else self._together(row))
+                if alone:
+                    self._guard.urgently(lambda: self._take([row]), row.cancelled)
+                else:
+                    self._guard.urgently(lambda: self._take(self._together(row)))
             finally:
                 with self._changed:
                     self._stepping = False

@@ -42,12 +42,10 @@ class Bridge:
         Raises:
             Stopped: ``cancelled()`` turned True.
         """
-        recording = attention_tap.recording(None, last=None, only=self.family.bridge_attentions)
-        with self.guard.computing(cancelled, gives_way=True), recording as recorder:
-            prompt_arguments = (prompt,) if self.family.bridge_reads else ()
-            tokens, deep = self.family.bridge(patches, *prompt_arguments), None
-            if isinstance(tokens, tuple):
-                tokens, deep = tokens
+        prompt_arguments = (prompt,) if self.family.bridge_reads else ()
+        with attention_tap.recording(None, last=None, only=self.family.bridge_attentions) as recorder:
+            tokens = self.guard.run(lambda: self.family.bridge(patches, *prompt_arguments), cancelled, gives_way=True)
+        tokens, deep = tokens if isinstance(tokens, tuple) else (tokens, None)
         counts = tuple(len(picture_tokens) for picture_tokens in tokens)
         rows = recorder.rows()
         patch_weights = rows.image.mean((1, 2)).unflatten(0, (len(counts), counts[0])) if rows else None

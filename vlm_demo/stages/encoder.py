@@ -44,7 +44,8 @@ class Encoder:
         else:
             views = (pictures,) if isinstance(pictures, PixelView) else tuple(pictures)
             tiles = [view.pixel_values for view in views]
-        with self.guard.computing(cancelled, gives_way=True):
+
+        def encode() -> PatchFeatures:
             if self.family.joint_tiles:
                 # The tiles of a picture see each other, so each picture is encoded alone.
                 return PatchFeatures(
@@ -54,3 +55,5 @@ class Encoder:
                 return PatchFeatures(self.family.encode(torch.cat(tiles)), views)
             features = [self.family.encode(pixels).flatten(0, 1) for pixels in tiles]
             return PatchFeatures(torch.cat(features)[None], views)
+
+        return self.guard.run(encode, cancelled, gives_way=True)

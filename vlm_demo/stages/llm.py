@@ -116,13 +116,17 @@ class Llm:
         prefill = self.prefix_cache.plan(prompt, image_tokens)
         ids = list(prompt.ids)
         row = RunningAnswer(prompt, image_tokens, prefill.cache, ids, choice, sampling, cancelled, limit - 1, together)
-        with self.guard.computing(cancelled, gives_way=True):
+
+        def read_prompt() -> Step:
             embeddings = self.embed(prompt, image_tokens)
             *others, (start, stop) = prefill.pieces
             for first, last in others:
                 self._forward(embeddings[:, first:last], row.cache, prompt, image_tokens, 0)
             step = self.choose(row, self._step(embeddings[:, start:stop], row))
             self.prefix_cache.insert(prefill)
+            return step
+
+        step = self.guard.run(read_prompt, cancelled, gives_way=True)
         step = replace(step, known=prefill.cached_tokens)
         self.batch.token_bytes = batch_cache.token_bytes(row.cache)
         # 2) decode: one token at a time, and nothing is held while the caller looks at it
@@ -149,7 +153,8 @@ class Llm:
                 f"Prompt and answer are {len(prompt.ids) + len(answer)} tokens long together, but this model's context "
                 f"holds {self.family.context}: shorten one of them."
             )
-        with self.guard.computing(cancelled):
+
+        def read_both() -> tuple[list[tuple[float, bool]], attention_tap.Rows | None]:
             embeddings = torch.cat([self.embed(prompt, image_tokens), self.embed_ids(answer)], 1)
             # The step before a token is the one that writes it; the one at the last token closes the answer.
             count = len(answer) + 1
@@ -160,6 +165,9 @@ class Llm:
                 places = torch.arange(len(logits)), wanted[len(found) : len(found) + len(logits)]
                 top = logits[places] >= logits.amax(-1)
                 found += zip(logits.softmax(-1)[places].tolist(), top.tolist(), strict=True)
+            return found, rows
+
+        found, rows = self.guard.run(read_both, cancelled)
         steps = [
             Step(token, probability, rows and rows.step(i), likeliest=is_top)
             for i, (token, (probability, is_top)) in enumerate(zip(answer, found, strict=True))
