@@ -1,5 +1,6 @@
 """The guard: one at a time, stoppable, and nothing left behind."""
 
+import gc
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -232,3 +233,13 @@ def test_in_a_thread_of_its_own_it_computes_all_whoever_asks(monkeypatch: pytest
     assert next(iter(found))[1:] == ("asked", 3)
     with pytest.raises(ZeroDivisionError):
         guard.run(lambda: 1 / 0)
+
+
+def test_the_thread_ends_with_its_guard() -> None:
+    guard = CancellationHooks(torch.device("cpu"), own_thread=True)
+    thread = guard.run(threading.current_thread)
+    assert thread.daemon and thread.is_alive()
+    del guard
+    gc.collect()
+    thread.join(LONG)
+    assert not thread.is_alive()

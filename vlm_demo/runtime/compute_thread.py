@@ -8,10 +8,14 @@ many threads, so one computes for all of them, and the others do their little wo
 
 from __future__ import annotations
 
+import threading
+import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from contextvars import copy_context
-from typing import TypeVar
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, TypeVar
 
 import torch
 
@@ -19,21 +23,37 @@ from vlm_demo.own_thread import started
 
 T = TypeVar("T")
 CORES = torch.get_num_threads()  # that torch uses, before anything here changes it
+Job = tuple[Future[Any], Callable[[], Any]]
 
 
 class ComputeThread:
-    """Runs what it is called with in its thread, in the caller's context; the thread ends with the object."""
+    """Runs what it is called with in its thread, in the caller's context. The thread ends with the object, and at the
+    program's end, whatever it computes."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "compute", _take_cores)
+        self._jobs = SimpleQueue[Job | None]()
+        weakref.finalize(self, self._jobs.put, None)
+        threading.Thread(target=_work, args=(self._jobs,), name="compute", daemon=True).start()
 
     def __call__(self, compute: Callable[[], T]) -> T:
         """Compute; returns or raises what ``compute`` does."""
-        job = self._thread.submit(copy_context().run, compute)
+        done: Future[T] = Future()
+        self._jobs.put((done, partial(copy_context().run, compute)))
         try:
-            return job.result()
+            return done.result()
         finally:
-            wait([job])  # though Ctrl-C may end the waiting, nothing else is to be computed meanwhile
+            wait([done])  # Ctrl-C ends the waiting, but nothing else may be computed meanwhile
+
+
+def _work(jobs: SimpleQueue[Job | None]) -> None:
+    _take_cores()
+    while job := jobs.get():
+        done, compute = job
+        try:
+            done.set_result(compute())
+        except BaseException as error:
+            done.set_exception(error)
+        del job, done, compute  # or the last result would live until the next job
 
 
 def elsewhere(load: Callable[[], T]) -> T:
