@@ -22,7 +22,7 @@ from tests.models.adapters import (
 from vlm_demo import Pipeline
 from vlm_demo.errors import QuantizationUnavailable
 from vlm_demo.models import loading, quantization
-from vlm_demo.models.quantization import config_for, memory_of, precision_of
+from vlm_demo.models.quantization import config_for, precision_of, process_bytes, stored_bytes
 
 pytestmark = pytest.mark.usefixtures("bf16_as_stored")
 
@@ -142,8 +142,8 @@ def test_bytes_are_counted_as_stored(folder: Path) -> None:
         for n, m in plain.model.named_modules()
         if isinstance(m, torch.nn.Linear) and "language_model" in n
     )
-    rest = memory_of(plain.model).parameter_bytes - 2 * weights
-    held = {q: memory_of(Pipeline.from_pretrained(folder, quantize=q).model).parameter_bytes - rest for q in LAYERS}
+    rest = stored_bytes(plain.model) - 2 * weights
+    held = {q: stored_bytes(Pipeline.from_pretrained(folder, quantize=q).model) - rest for q in LAYERS}
     # NF4: half a byte a weight and a float32 scale for 64 of them; int8: a byte, and a float32 scale a row.
     assert weights / 2 + 4 * weights / 64 <= held["4bit"] < 0.68 * weights
     assert weights < held["8bit"] < 1.1 * weights
@@ -153,9 +153,8 @@ def test_tied_weights_count_once_and_the_process_apart() -> None:
     tied = torch.nn.ModuleList([torch.nn.Linear(10, 20, bias=False), torch.nn.Linear(10, 20, bias=False)])
     tied[1].weight = tied[0].weight
     tied.register_buffer("table", torch.zeros(5, dtype=torch.int64))
-    memory = memory_of(tied)
-    assert memory.parameter_bytes == 10 * 20 * 4 + 5 * 8
-    assert memory.process_bytes > 50_000_000
+    assert stored_bytes(tied) == 10 * 20 * 4 + 5 * 8
+    assert process_bytes() > 50_000_000
 
 
 def test_writing_in_8_bit_says_nothing_by_itself(folder: Path, noise, caplog: pytest.LogCaptureFixture) -> None:
@@ -207,7 +206,7 @@ def test_the_bytes_in_fewer_bits_are_counted_as_they_come_out(folder: Path, quan
     loaded = loading.load(str(folder))
     counted = quantization.in_fewer_bits(loaded.model, loaded.family.keep_unquantized, torch.device("cpu"))[quantize]
     other = loading.load(str(folder), quantize)
-    assert counted == pytest.approx(memory_of(other.model).parameter_bytes, rel=0.02)
+    assert counted == pytest.approx(stored_bytes(other.model), rel=0.02)
     assert quantization.in_fewer_bits(other.model, other.family.keep_unquantized, torch.device("cpu")) == {}
 
 

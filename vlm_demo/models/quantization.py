@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import torch
 
-from vlm_demo.contracts import Memory
 from vlm_demo.errors import QuantizationUnavailable
 
 if TYPE_CHECKING:
@@ -145,14 +144,19 @@ def precision_of(model: torch.nn.Module) -> str:
     return SHORT_NAMES.get(dtype, str(dtype).removeprefix("torch."))
 
 
-def memory_of(*modules: torch.nn.Module) -> Memory:
-    """Measure now: bytes of parameters and buffers as they are stored (each storage once), and of the process."""
+def stored_bytes(*modules: torch.nn.Module) -> int:
+    """Bytes of parameters and buffers as they are stored, each storage once."""
     stored: dict[int, int] = {}
     for module in modules:
         for _name, tensor in tensors_of(module):
             storage = tensor.untyped_storage()
             stored[storage.data_ptr()] = storage.nbytes()
-    return Memory(sum(stored.values()), psutil.Process().memory_info().rss)
+    return sum(stored.values())
+
+
+def process_bytes() -> int:
+    """The process's resident memory, measured now."""
+    return int(psutil.Process().memory_info().rss)
 
 
 def in_fewer_bits(model: torch.nn.Module, keep: Iterable[str], device: torch.device) -> dict[str, int]:
@@ -170,7 +174,7 @@ def in_fewer_bits(model: torch.nn.Module, keep: Iterable[str], device: torch.dev
     ]
     if missing() or not layers or not all(module.weight.is_floating_point() for module in layers):
         return {}
-    rest = memory_of(model).parameter_bytes - sum(module.weight.nbytes for module in layers)
+    rest = stored_bytes(model) - sum(module.weight.nbytes for module in layers)
     sizes = {"8bit": rest + sum(module.weight.numel() + 4 * module.out_features for module in layers)}
     packs = all(not (m.in_features % PACKED_INPUTS or m.out_features % PACKED_OUTPUTS) for m in layers)
     if packs or device.type != "cpu":

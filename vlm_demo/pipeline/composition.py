@@ -49,7 +49,7 @@ class ComposedModel:
         self.folder, self.settings_folder = loaded.folder, loaded.settings_folder
         self.device, self.model = loaded.device, loaded.model
         self.tokenizer, self.image_processor = loaded.tokenizer, loaded.image_processor
-        budget = budget_for(quantization.memory_of(loaded.model).parameter_bytes) if remember is None else remember
+        budget = budget_for(quantization.stored_bytes(loaded.model)) if remember is None else remember
         self.remembered = LruStore(budget)
         self.reader = OcrReader(self.remembered)
         guard = CancellationHooks(loaded.device, own_thread and loaded.device.type == "cpu")
@@ -127,7 +127,12 @@ class ComposedModel:
 
     def memory(self) -> Memory:
         """Parameter bytes as they are stored, and the process's resident memory, measured now."""
-        return quantization.memory_of(self.model, *(self.scoring.matcher.parts if self.scoring else ()))
+        return Memory(self._stored_bytes, quantization.process_bytes())
+
+    @cached_property
+    def _stored_bytes(self) -> int:
+        """Counted once, for a model has thousands of modules."""
+        return quantization.stored_bytes(self.model, *(self.scoring.matcher.parts if self.scoring else ()))
 
     def on_this_machine(self) -> Machine:
         """What the checklist has to know of this model here."""

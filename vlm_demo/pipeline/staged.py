@@ -34,7 +34,7 @@ from vlm_demo.explain.itm_relevancy import ItmRelevancy
 from vlm_demo.explain.teacher_forcing import TeacherForcing
 from vlm_demo.models.adapters import Writer
 from vlm_demo.models.loading import Loaded
-from vlm_demo.models.quantization import memory_of
+from vlm_demo.models.quantization import stored_bytes
 from vlm_demo.pipeline.decoding import GenerationOutcome, Written, decode
 from vlm_demo.pipeline.explanations import Explanations
 from vlm_demo.pipeline.facts import encoder_facts, prompt_facts
@@ -93,7 +93,7 @@ class StagedModel:
         )
         self.encoder, self.bridge = Encoder(family, guard), Bridge(family, guard)
         self.llm = Llm(family, guard, loaded.model.generation_config, store, JsonGrammars(loaded.tokenizer))
-        self.llm.batch.budget = budget_for(memory_of(loaded.model).parameter_bytes)
+        self.llm.batch.budget = budget_for(stored_bytes(loaded.model))
         self.features = ImageTokenCache(self.encoder, self.bridge, store)
         self.teacher_forcing = TeacherForcing(
             family, guard, view, self.features, self.llm, self.build_prompt, relevancy
