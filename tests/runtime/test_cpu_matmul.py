@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -73,3 +74,37 @@ def test_a_prompt_is_read_by_onednn_and_a_single_token_is_not(
     pipe.ask(noise(60, 60), "How many?", max_new_tokens=3)
     assert [on for tokens, on in met if tokens > 1] and all(on for tokens, on in met if tokens > 1)
     assert [on for tokens, on in met if tokens == 1] == [False, False] and enabled()
+
+
+def test_packed_weights_give_the_same_products_until_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of any number of rows; gradients go the usual way, and weights that were changed are not what was packed."""
+    torch.manual_seed(0)
+    used = list[int]()
+    pointwise = torch.ops.mkldnn._linear_pointwise
+
+    def counted(*given: Any) -> torch.Tensor:
+        used.append(len(given[0]))
+        return pointwise(*given)
+
+    layers = [Linear(96, 80, dtype=torch.bfloat16), Linear(96, 80, bias=False, dtype=torch.bfloat16)]
+    rows = [torch.randn(count, 3, 96, dtype=torch.bfloat16) for count in (1, 2, 8, 100)]
+    alone = torch.randn(1, 96, dtype=torch.bfloat16)
+    with torch.no_grad():
+        usual = [[layer(given) for given in (*rows, alone)] for layer in layers]
+        cpu_matmul.pack(*layers)
+        monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", counted)
+        for layer, products in zip(layers, usual, strict=True):
+            assert all(map(torch.equal, [layer(given) for given in (*rows, alone)], products))
+        assert used == [1, 2, 8, 100] * 2
+        layers[1].weight.mul_(2)
+        assert torch.equal(layers[1](rows[2]), 2 * usual[1][2])
+    wanted = rows[0].clone().requires_grad_()
+    layers[0](wanted).sum().backward()
+    assert wanted.grad is not None and len(used) == 8
+
+
+def test_a_large_model_is_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu_matmul, "MOST_PACKED", 2 * 8 * 8 - 1)
+    layer = Linear(8, 8, dtype=torch.bfloat16)
+    cpu_matmul.pack(layer)
+    assert "forward" not in vars(layer)

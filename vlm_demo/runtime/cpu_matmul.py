@@ -3,6 +3,9 @@
 On a CPU torch hands bf16 products to oneDNN, which is made for the many rows of a prompt. For a single token torch's
 own kernel reads the weights twice as fast: 20 GB/s against 10 (one thread, AVX-512). Both add in float32
 and round once, so that at most the last digit differs.
+
+oneDNN brings a layer's weights into an order of its own at every product. Of a small model they are kept in it as well,
+which halves the time of eight rows; what comes out is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -10,9 +13,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
+from torch import Tensor
+from torch.nn.functional import linear
 
+MOST_PACKED = 512 * 2**20  # bytes of a model's second copy
 _lock = threading.Lock()
 _inside = 0
 
@@ -22,6 +29,29 @@ def native_bf16_is_faster(module: torch.nn.Module) -> bool:
     stay with oneDNN, which has the only fast product of integers."""
     stored = {(parameter.dtype, parameter.device.type) for parameter in module.parameters()}
     return stored == {(torch.bfloat16, "cpu")} and "AVX512" in torch.backends.cpu.get_cpu_capability()
+
+
+def pack(*modules: torch.nn.Module) -> None:
+    """Keep the weights of linear layers in oneDNN's order too, if they take no more than ``MOST_PACKED`` bytes; several
+    rows are multiplied with these, where no gradient is wanted. For modules for which ``native_bf16_is_faster``."""
+    found = [layer for module in modules for layer in module.modules() if type(layer) is torch.nn.Linear]
+    layers = list(dict.fromkeys(layer for layer in found if "forward" not in vars(layer)))
+    if torch.backends.mkldnn.is_available() and sum(layer.weight.nbytes for layer in layers) <= MOST_PACKED:
+        for layer in layers:
+            packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
+            layer.forward = partial(_multiplied, layer, packed, _state(layer.weight))
+
+
+def _multiplied(layer: torch.nn.Linear, packed: Tensor, state: tuple[int, int], rows: Tensor) -> Tensor:
+    """As the layer's own product of rows [..., inputs]; with the copy only while the weights are what was copied."""
+    if rows.numel() == rows.shape[-1] or torch.is_grad_enabled() or _state(layer.weight) != state:
+        return linear(rows, layer.weight, layer.bias)
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, layer.bias, "none", [], "")
+    return product
+
+
+def _state(weight: Tensor) -> tuple[int, int]:
+    return weight.data_ptr(), weight._version
 
 
 @contextmanager

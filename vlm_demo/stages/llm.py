@@ -55,6 +55,8 @@ class Llm:
         self._native_bf16 = {
             part: cpu_matmul.native_bf16_is_faster(part) for part in (family.language_model, family.head)
         }
+        if all(self._native_bf16.values()):
+            cpu_matmul.pack(*self._native_bf16)
         ends = generation.eos_token_id
         if ends is None:
             ends = family.language_model.config.eos_token_id
