@@ -23,7 +23,7 @@ IMAGE_TOKEN = "<image>"
 HIDDEN = -1e30  # added to the attention score of a key that a query may not attend to
 # Loss weight of an answer's tokens, by the first word of its kind; others weigh 1. One caption describes more of a
 # picture than all its other answers, and human questions are few among those made from labels and boxes.
-WEIGHTS = {"caption": 2.0, "vqa": 3.5, "action": 2.0, "name": 2.0, "count": 2.5}
+WEIGHTS = {"caption": 2.0, "vqa": 3.5, "action": 2.0, "name": 2.0, "count": 4.0}
 
 
 @dataclass(frozen=True)
