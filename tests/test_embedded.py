@@ -23,7 +23,7 @@ EXAMPLES = Path(__file__).parents[1] / "assets" / "examples"
 FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 HELD_OUT = 4000  # seeds from here on are used by no training and no figure
 TRUE_OF_EXAMPLES = {
-    "Describe the picture.": "A plate topped with a cup of coffee.",
+    "Describe the picture.": "A plate with a cup of coffee on it.",
     "How many magenta shapes are there?": "2",
     "What color is the dog?": "unknown",
     "What is the title of the chart?": "Revenue",
