@@ -91,7 +91,7 @@ def test_packed_weights_give_the_same_products_until_they_change(monkeypatch: py
     alone = torch.randn(1, 96, dtype=torch.bfloat16)
     with torch.no_grad():
         usual = [[layer(given) for given in (*rows, alone)] for layer in layers]
-        cpu_matmul.pack(*layers)
+        cpu_matmul.pack(*layers, most=10**6)
         monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", counted)
         for layer, products in zip(layers, usual, strict=True):
             assert all(map(torch.equal, [layer(given) for given in (*rows, alone)], products))
@@ -103,8 +103,7 @@ def test_packed_weights_give_the_same_products_until_they_change(monkeypatch: py
     assert wanted.grad is not None and len(used) == 8
 
 
-def test_a_large_model_is_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cpu_matmul, "MOST_PACKED", 2 * 8 * 8 - 1)
+def test_a_large_model_is_not_packed() -> None:
     layer = Linear(8, 8, dtype=torch.bfloat16)
-    cpu_matmul.pack(layer)
+    cpu_matmul.pack(layer, most=2 * 8 * 8 - 1)
     assert "forward" not in vars(layer)

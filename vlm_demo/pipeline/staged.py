@@ -34,7 +34,7 @@ from vlm_demo.explain.itm_relevancy import ItmRelevancy
 from vlm_demo.explain.teacher_forcing import TeacherForcing
 from vlm_demo.models.adapters import Writer
 from vlm_demo.models.loading import Loaded
-from vlm_demo.models.quantization import stored_bytes
+from vlm_demo.models.quantization import room_on, stored_bytes
 from vlm_demo.pipeline.decoding import GenerationOutcome, Written, decode
 from vlm_demo.pipeline.explanations import Explanations
 from vlm_demo.pipeline.facts import encoder_facts, prompt_facts
@@ -54,6 +54,7 @@ from vlm_demo.stages.prompt import PromptBuilder
 from vlm_demo.stages.view import ViewMaker
 
 MOST_GIVEN = 2048  # tokens of an answer that is given to be explained
+PACKED_PART = 8  # the part of the free memory that a second copy of the language model's weights may take
 ANSWER_ROOM = 128  # tokens of the context that text read in pictures leaves to an answer of unknown length
 
 
@@ -94,6 +95,7 @@ class StagedModel:
         self.encoder, self.bridge = Encoder(family, guard), Bridge(family, guard)
         self.llm = Llm(family, guard, loaded.model.generation_config, store, JsonGrammars(loaded.tokenizer))
         self.llm.batch.budget = budget_for(stored_bytes(loaded.model))
+        self.llm.pack(room_on(loaded.device) // PACKED_PART)
         self.features = ImageTokenCache(self.encoder, self.bridge, store)
         self.teacher_forcing = TeacherForcing(
             family, guard, view, self.features, self.llm, self.build_prompt, relevancy

@@ -4,8 +4,8 @@ On a CPU torch hands bf16 products to oneDNN, which is made for the many rows of
 own kernel reads the weights twice as fast: 20 GB/s against 10 (one thread, AVX-512). Both add in float32
 and round once, so that at most the last digit differs.
 
-oneDNN brings a layer's weights into an order of its own at every product. Of a small model they are kept in it as well,
-which halves the time of eight rows; what comes out is the same to the last bit.
+oneDNN brings a layer's weights into an order of its own at every product. Where memory allows they are kept in it as
+well, which halves the time of eight rows; what comes out is the same to the last bit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-MOST_PACKED = 512 * 2**20  # bytes of a model's second copy
 _lock = threading.Lock()
 _inside = 0
 
@@ -31,12 +30,12 @@ def native_bf16_is_faster(module: torch.nn.Module) -> bool:
     return stored == {(torch.bfloat16, "cpu")} and "AVX512" in torch.backends.cpu.get_cpu_capability()
 
 
-def pack(*modules: torch.nn.Module) -> None:
-    """Keep the weights of linear layers in oneDNN's order too, if they take no more than ``MOST_PACKED`` bytes; several
+def pack(*modules: torch.nn.Module, most: int) -> None:
+    """Keep the weights of linear layers in oneDNN's order too, if they take no more than ``most`` bytes; several
     rows are multiplied with these, where no gradient is wanted. For modules for which ``native_bf16_is_faster``."""
     found = [layer for module in modules for layer in module.modules() if type(layer) is torch.nn.Linear]
     layers = list(dict.fromkeys(layer for layer in found if "forward" not in vars(layer)))
-    if torch.backends.mkldnn.is_available() and sum(layer.weight.nbytes for layer in layers) <= MOST_PACKED:
+    if torch.backends.mkldnn.is_available() and sum(layer.weight.nbytes for layer in layers) <= most:
         for layer in layers:
             packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
             layer.forward = partial(_multiplied, layer, packed, _state(layer.weight))
