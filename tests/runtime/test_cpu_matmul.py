@@ -78,6 +78,7 @@ def test_a_prompt_is_read_by_onednn_and_a_single_token_is_not(
 
 def test_packed_weights_give_the_same_products_until_they_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of any number of rows; gradients go the usual way, and weights that were changed are not what was packed."""
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
     torch.manual_seed(0)
     used = list[int]()
     pointwise = torch.ops.mkldnn._linear_pointwise
@@ -96,6 +97,8 @@ def test_packed_weights_give_the_same_products_until_they_change(monkeypatch: py
         for layer, products in zip(layers, usual, strict=True):
             assert all(map(torch.equal, [layer(given) for given in (*rows, alone)], products))
         assert used == [1, 2, 8, 100] * 2
+        with cpu_matmul.as_stored():
+            assert torch.equal(layers[1](rows[2]), usual[1][2])
         layers[1].weight.mul_(2)
         assert torch.equal(layers[1](rows[2]), 2 * usual[1][2])
     wanted = rows[0].clone().requires_grad_()
@@ -103,7 +106,10 @@ def test_packed_weights_give_the_same_products_until_they_change(monkeypatch: py
     assert wanted.grad is not None and len(used) == 8
 
 
-def test_a_large_model_is_not_packed() -> None:
-    layer = Linear(8, 8, dtype=torch.bfloat16)
-    cpu_matmul.pack(layer, most=2 * 8 * 8 - 1)
-    assert "forward" not in vars(layer)
+def test_large_models_and_other_precisions_are_not_packed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    layers = Linear(8, 8, dtype=torch.bfloat16), Linear(8, 8)
+    for most in (2 * 8 * 8 - 1, 2 * 8 * 8):
+        assert not any("forward" in vars(layer) for layer in layers)
+        cpu_matmul.pack(*layers, most=most)
+    assert ["forward" in vars(layer) for layer in layers] == [True, False]

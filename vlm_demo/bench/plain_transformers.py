@@ -11,7 +11,7 @@ from PIL import Image
 
 from vlm_demo import Pipeline, Turn
 from vlm_demo.bench import timing
-from vlm_demo.runtime import attention_tap
+from vlm_demo.runtime import attention_tap, cpu_matmul
 
 QUESTION = "What is the main object and what is it doing?"
 SECOND = "And what is behind it?"
@@ -70,7 +70,7 @@ class PlainTransformers:
         asked = {"do_sample": False, "max_new_tokens": tokens, "min_new_tokens": tokens}
         given = {"input_ids": ids, "pixel_values": values, "attention_mask": torch.ones_like(ids)}
         came = TokenTimes()
-        with with_attention(pipe, attention):
+        with with_attention(pipe, attention), cpu_matmul.as_stored():
             made = pipe.model.generate(**given, **asked, **options, streamer=came)
         written = made.sequences if options else made
         return written[0].tolist(), came.times[1:]  # the prompt comes first

@@ -39,7 +39,7 @@ from vlm_demo.pipeline.decoding import GenerationOutcome, Written, decode
 from vlm_demo.pipeline.explanations import Explanations
 from vlm_demo.pipeline.facts import encoder_facts, prompt_facts
 from vlm_demo.pipeline.inputs import Encoded, Inputs, conversation_of, result_of, text_of, with_pieces
-from vlm_demo.runtime import attention_tap, ocr_excerpt
+from vlm_demo.runtime import attention_tap, cpu_matmul, ocr_excerpt
 from vlm_demo.runtime.cancellation import CancellationHooks, Cancelled, check
 from vlm_demo.runtime.detokenizer import Detokenizer
 from vlm_demo.runtime.feature_cache import ImageTokenCache
@@ -54,7 +54,7 @@ from vlm_demo.stages.prompt import PromptBuilder
 from vlm_demo.stages.view import ViewMaker
 
 MOST_GIVEN = 2048  # tokens of an answer that is given to be explained
-PACKED_PART = 8  # the part of the free memory that a second copy of the language model's weights may take
+PACKED_PART = 8  # the part of the free memory that a second copy of the weights may take
 ANSWER_ROOM = 128  # tokens of the context that text read in pictures leaves to an answer of unknown length
 
 
@@ -95,7 +95,8 @@ class StagedModel:
         self.encoder, self.bridge = Encoder(family, guard), Bridge(family, guard)
         self.llm = Llm(family, guard, loaded.model.generation_config, store, JsonGrammars(loaded.tokenizer))
         self.llm.batch.budget = budget_for(stored_bytes(loaded.model))
-        self.llm.pack(room_on(loaded.device) // PACKED_PART)
+        parts = (*family.encoder_layers, family.language_model, family.head)
+        cpu_matmul.pack(*parts, most=room_on(loaded.device) // PACKED_PART)
         self.features = ImageTokenCache(self.encoder, self.bridge, store)
         self.teacher_forcing = TeacherForcing(
             family, guard, view, self.features, self.llm, self.build_prompt, relevancy

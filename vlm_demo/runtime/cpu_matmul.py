@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+_packed_is_used = True
 _lock = threading.Lock()
 _inside = 0
 
@@ -32,9 +33,9 @@ def native_bf16_is_faster(module: torch.nn.Module) -> bool:
 
 def pack(*modules: torch.nn.Module, most: int) -> None:
     """Keep the weights of linear layers in oneDNN's order too, if they take no more than ``most`` bytes; several
-    rows are multiplied with these, where no gradient is wanted. For modules for which ``native_bf16_is_faster``."""
+    rows are multiplied with these, where no gradient is wanted. Of layers for which ``native_bf16_is_faster``."""
     found = [layer for module in modules for layer in module.modules() if type(layer) is torch.nn.Linear]
-    layers = list(dict.fromkeys(layer for layer in found if "forward" not in vars(layer)))
+    layers = [layer for layer in dict.fromkeys(found) if native_bf16_is_faster(layer) and "forward" not in vars(layer)]
     if torch.backends.mkldnn.is_available() and sum(layer.weight.nbytes for layer in layers) <= most:
         for layer in layers:
             packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), None)
@@ -43,10 +44,22 @@ def pack(*modules: torch.nn.Module, most: int) -> None:
 
 def _multiplied(layer: torch.nn.Linear, packed: Tensor, state: tuple[int, int], rows: Tensor) -> Tensor:
     """As the layer's own product of rows [..., inputs]; with the copy only while the weights are what was copied."""
-    if rows.numel() == rows.shape[-1] or torch.is_grad_enabled() or _state(layer.weight) != state:
+    usual = rows.numel() == rows.shape[-1] or torch.is_grad_enabled() or not _packed_is_used
+    if usual or _state(layer.weight) != state:
         return linear(rows, layer.weight, layer.bias)
     product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, packed, layer.bias, "none", [], "")
     return product
+
+
+@contextmanager
+def as_stored() -> Iterator[None]:
+    """Multiply in all threads as without ``pack``, for a comparison with what plain transformers does."""
+    global _packed_is_used
+    _packed_is_used = False
+    try:
+        yield
+    finally:
+        _packed_is_used = True
 
 
 def _state(weight: Tensor) -> tuple[int, int]:

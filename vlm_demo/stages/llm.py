@@ -60,12 +60,6 @@ class Llm:
             ends = family.language_model.config.eos_token_id
         self.ends = frozenset([] if ends is None else ends if isinstance(ends, list) else [ends])
 
-    def pack(self, most: int) -> None:
-        """Keep a second copy of the weights for products of several rows, where that is faster and takes no more than
-        ``most`` bytes; see ``cpu_matmul``."""
-        if all(self._native_bf16.values()):
-            cpu_matmul.pack(*self._native_bf16, most=most)
-
     @cached_property
     def batches(self) -> bool:
         """Whether tokens of several answers can be computed together: all of a step's positions are known, and its
