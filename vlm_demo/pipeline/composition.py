@@ -52,7 +52,7 @@ class ComposedModel:
         budget = budget_for(quantization.stored_bytes(loaded.model)) if remember is None else remember
         self.remembered = LruStore(budget)
         self.reader = OcrReader(self.remembered)
-        guard = CancellationHooks(loaded.device, own_thread and loaded.device.type == "cpu")
+        guard = CancellationHooks(loaded.device, own_thread)
         guard.watch(family.encoder_layers)
         self.view = ViewMaker(loaded.image_processor, family.cut, remote)
         self.bridge_info: BridgeInfo = family.bridge_info  # how pictures get into the language model

@@ -29,7 +29,7 @@ from vlm_demo.contracts.engine import Event, Request, answered
 from vlm_demo.contracts.sampling import GREEDY, Sampling, stops
 from vlm_demo.errors import BadSetting
 from vlm_demo.images.open import Source
-from vlm_demo.images.remote_pictures import NOTHING, RemotePictures
+from vlm_demo.images.remote_pictures import RemotePictures
 from vlm_demo.models import loading
 from vlm_demo.models.loading import Loaded, Progress
 from vlm_demo.pipeline import answering
@@ -54,15 +54,7 @@ class Pipeline(ComposedModel):
         pipe.ask([], "How many are there?", history=before)  # [] = about the earlier pictures
     """
 
-    def __init__(
-        self,
-        loaded: Loaded,
-        remember: int | None = None,
-        remote: RemotePictures = NOTHING,
-        own_thread: bool = False,
-    ) -> None:
-        super().__init__(loaded, remember, remote, own_thread)
-        self.cuts_repetition = True
+    cuts_repetition = True
 
     @classmethod
     def from_pretrained(
@@ -97,6 +89,7 @@ class Pipeline(ComposedModel):
         remote = RemotePictures(image_hosts)
         where = loading.device_of(device_map, device)
         name = os.fspath(name_or_folder_or_hub_id)
+        own_thread = own_thread and loading.check(quantize, where).type == "cpu"
 
         def load() -> Loaded:
             return loading.load(name, quantize, where, progress, trust, dtype=dtype, revision=revision)
